@@ -1,0 +1,257 @@
+//! The body of an execution: what a client asks for. Unknown fields are an error; absent, null and the
+//! contract's default are the same.
+
+mod check;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::ExecutionId;
+pub use check::{BodyError, env_name_is_forbidden};
+
+/// How the prompt is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptMode {
+    /// As it stands, whatever it begins with.
+    #[default]
+    Verbatim,
+    /// The CLI's `/commands` and `@files` work.
+    Commands,
+}
+
+/// What the output is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// The answer's text as it is generated.
+    #[default]
+    Text,
+    /// The CLI's stdout lines.
+    Events,
+}
+
+/// Whether more comes on the CLI's stdin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputMode {
+    /// The prompt, then end of file.
+    #[default]
+    None,
+    /// stdin stays open for `input`.
+    Stream,
+}
+
+/// What follows an interruption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnInterrupt {
+    /// Nothing.
+    #[default]
+    None,
+    /// A new execution goes on in the same conversation.
+    Continue,
+}
+
+/// What follows a usage limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUsageLimit {
+    /// Nothing.
+    #[default]
+    None,
+    /// A new execution waits for the reset, then goes on in the same conversation.
+    Wait,
+}
+
+/// What a client asks for. `prompt` is the only field that must be there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[allow(missing_docs, reason = "the names are the contract's, section 2")]
+pub struct Body {
+    pub prompt: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub prompt_mode: PromptMode,
+    #[serde(default, deserialize_with = "or_default")]
+    pub format: Format,
+    #[serde(default)]
+    pub lane: Option<String>,
+    #[serde(default)]
+    pub model: Option<String>,
+    #[serde(default)]
+    pub system_prompt: Option<String>,
+    #[serde(default)]
+    pub append_system_prompt: Option<String>,
+    #[serde(default)]
+    pub allowed_tools: Option<Vec<String>>,
+    #[serde(default)]
+    pub disallowed_tools: Option<Vec<String>>,
+    #[serde(default)]
+    pub permission_mode: Option<String>,
+    #[serde(default)]
+    pub max_turns: Option<u32>,
+    #[serde(default)]
+    pub max_budget_usd: Option<f64>,
+    #[serde(default)]
+    pub conversation: Option<ExecutionId>,
+    #[serde(default)]
+    pub continues: Option<ExecutionId>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub on_interrupt: OnInterrupt,
+    #[serde(default, deserialize_with = "or_default")]
+    pub on_usage_limit: OnUsageLimit,
+    #[serde(
+        default = "default_workspace",
+        deserialize_with = "or_default_workspace"
+    )]
+    pub workspace: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub env: BTreeMap<String, String>,
+    #[serde(default)]
+    pub idle_timeout_seconds: Option<f64>,
+    #[serde(default)]
+    pub deadline_seconds: Option<f64>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub input: InputMode,
+    #[serde(default, deserialize_with = "or_default")]
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// The workspace of a body that names none.
+pub const DEFAULT_WORKSPACE: &str = "default";
+
+fn default_workspace() -> String {
+    DEFAULT_WORKSPACE.to_owned()
+}
+
+/// null is the default.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    de: D,
+) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(de)?.unwrap_or_default())
+}
+
+fn or_default_workspace<'de, D: Deserializer<'de>>(de: D) -> Result<String, D::Error> {
+    Ok(Option::<String>::deserialize(de)?.unwrap_or_else(default_workspace))
+}
+
+impl Body {
+    /// A body with this prompt and the contract's defaults.
+    pub fn new(prompt: impl Into<String>) -> Self {
+        Self {
+            prompt: prompt.into(),
+            prompt_mode: PromptMode::default(),
+            format: Format::default(),
+            lane: None,
+            model: None,
+            system_prompt: None,
+            append_system_prompt: None,
+            allowed_tools: None,
+            disallowed_tools: None,
+            permission_mode: None,
+            max_turns: None,
+            max_budget_usd: None,
+            conversation: None,
+            continues: None,
+            on_interrupt: OnInterrupt::default(),
+            on_usage_limit: OnUsageLimit::default(),
+            workspace: default_workspace(),
+            env: BTreeMap::new(),
+            idle_timeout_seconds: None,
+            deadline_seconds: None,
+            input: InputMode::default(),
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// Reads a body from JSON.
+    ///
+    /// # Errors
+    /// Says what is wrong, with line and column, and what is known of the field.
+    pub fn from_json(json: &[u8]) -> Result<Self, BodyError> {
+        // serde would take an array as the fields in order.
+        if json.trim_ascii_start().first() == Some(&b'[') {
+            return Err(BodyError::Malformed(
+                "an array, where an object is needed".to_owned(),
+            ));
+        }
+        serde_json::from_slice(json).map_err(|e| BodyError::Malformed(e.to_string()))
+    }
+
+    /// SHA-256 of what makes two bodies equal: every field but `lane`, defaults filled in.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let same = Self {
+            lane: None,
+            ..self.clone()
+        };
+        let json = serde_json::to_vec(&same).unwrap_or_default();
+        let mut digest = [0; 32];
+        digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, &json).as_ref());
+        digest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(json: &str) -> Body {
+        Body::from_json(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn absent_null_and_default_are_equal() {
+        let plain = body(r#"{"prompt":"x"}"#);
+        let nulls = body(
+            r#"{"prompt":"x","promptMode":null,"format":null,"model":null,"workspace":null,"env":null,
+                "input":null,"metadata":null,"onInterrupt":null,"allowedTools":null}"#,
+        );
+        let spelled = body(
+            r#"{"workspace":"default","format":"text","promptMode":"verbatim","env":{},"prompt":"x"}"#,
+        );
+        assert_eq!(plain, nulls);
+        assert_eq!(plain.digest(), nulls.digest());
+        assert_eq!(plain.digest(), spelled.digest());
+        assert_eq!(plain, Body::new("x"));
+    }
+
+    #[test]
+    fn the_lane_is_not_part_of_it_and_all_else_is() {
+        let plain = body(r#"{"prompt":"x"}"#);
+        assert_eq!(
+            plain.digest(),
+            body(r#"{"prompt":"x","lane":"l"}"#).digest()
+        );
+        for other in [
+            r#"{"prompt":"x "}"#,
+            r#"{"prompt":"x","format":"events"}"#,
+            r#"{"prompt":"x","allowedTools":[]}"#,
+            r#"{"prompt":"x","metadata":{"a":"b"}}"#,
+            r#"{"prompt":"x","deadlineSeconds":5}"#,
+        ] {
+            assert_ne!(plain.digest(), body(other).digest(), "{other}");
+        }
+        assert_eq!(
+            body(r#"{"prompt":"x","deadlineSeconds":5}"#).digest(),
+            body(r#"{"prompt":"x","deadlineSeconds":5.0}"#).digest()
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (json, word) in [
+            (r#"{"prompt":"x","modle":"y"}"#, "modle"),
+            (r#"{}"#, "prompt"),
+            (r#"{"prompt":7}"#, "string"),
+            (r#"{"prompt":"x","format":"xml"}"#, "xml"),
+            (r#"{"prompt":"x","prompt":"y"}"#, "duplicate"),
+            (r#"["x"]"#, "array"),
+            (r#"{"prompt":"\ud83d"}"#, "surrogate"),
+        ] {
+            let error = Body::from_json(json.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(word), "{json}: {error}");
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! What a body must satisfy beyond its types.
+
+use super::Body;
+use crate::{Limits, ProblemType};
+
+/// The most bytes of `metadata`, names and values together.
+const METADATA_BYTES: usize = 4 * 1024;
+/// The longest name (lane, model, permission mode), in bytes.
+const NAME_BYTES: usize = 256;
+/// The most entries of a tool list, and the longest entry in bytes.
+const TOOLS: (usize, usize) = (256, 1024);
+/// The most bytes of `env` and of a tool list together, so that the arguments and the environment of the CLI stay within the
+/// kernel's limit for one exec (execve(2), ARG_MAX).
+const LIST_BYTES: usize = 64 * 1024;
+/// The longest time a client may set, in seconds (a year).
+const SECONDS: f64 = 366.0 * 24.0 * 3600.0;
+
+/// What is wrong with a body, for the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// Not JSON, a wrong type, an unknown field.
+    #[error("the body is not as the contract describes: {0}")]
+    Malformed(String),
+    /// A field's value is wrong.
+    #[error("{field}: {what}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// What is wrong and what would be right.
+        what: String,
+    },
+    /// A text is too long.
+    #[error("{field} has {bytes} bytes; at most {limit} are taken")]
+    TooLarge {
+        /// The field.
+        field: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The limit in force.
+        limit: u64,
+    },
+    /// More than anybody may ask for.
+    #[error("{field}: {what}")]
+    NotAllowed {
+        /// The field.
+        field: &'static str,
+        /// What is not allowed.
+        what: String,
+    },
+}
+
+impl BodyError {
+    /// The problem type that goes with it.
+    #[must_use]
+    pub fn kind(&self) -> ProblemType {
+        match self {
+            Self::Malformed(_) | Self::Field { .. } => ProblemType::InvalidBody,
+            Self::TooLarge { .. } => ProblemType::TooLarge,
+            Self::NotAllowed { .. } => ProblemType::NotAllowed,
+        }
+    }
+}
+
+fn field(field: &'static str, what: impl Into<String>) -> BodyError {
+    BodyError::Field {
+        field,
+        what: what.into(),
+    }
+}
+
+/// Names that no client may set, on the operator's list or not: they would redirect the CLI, its key or its loader.
+#[must_use]
+pub fn env_name_is_forbidden(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    ["ANTHROPIC_", "CLAUDE_", "LD_"]
+        .iter()
+        .any(|prefix| upper.starts_with(prefix))
+        || upper == "PATH"
+        || upper == "NODE_OPTIONS"
+}
+
+impl Body {
+    /// Checks all values.
+    ///
+    /// # Errors
+    /// The first mistake found.
+    pub fn check(&self, limits: &Limits) -> Result<(), BodyError> {
+        self.check_texts(limits)?;
+        self.check_names()?;
+        self.check_lists()?;
+        self.check_numbers()
+    }
+
+    fn check_texts(&self, limits: &Limits) -> Result<(), BodyError> {
+        for (name, text, limit) in [
+            ("prompt", Some(&self.prompt), limits.prompt_bytes),
+            (
+                "systemPrompt",
+                self.system_prompt.as_ref(),
+                limits.system_prompt_bytes,
+            ),
+            (
+                "appendSystemPrompt",
+                self.append_system_prompt.as_ref(),
+                limits.system_prompt_bytes,
+            ),
+        ] {
+            let bytes = text.map_or(0, String::len);
+            if bytes as u64 > limit {
+                return Err(BodyError::TooLarge {
+                    field: name,
+                    bytes,
+                    limit,
+                });
+            }
+        }
+        // `char::is_whitespace` is Unicode's White_Space.
+        if self.prompt.chars().all(char::is_whitespace) {
+            return Err(field(
+                "prompt",
+                "is blank; give at least one character that is not white space",
+            ));
+        }
+        for (name, text) in [
+            ("systemPrompt", &self.system_prompt),
+            ("appendSystemPrompt", &self.append_system_prompt),
+        ] {
+            if text.as_ref().is_some_and(|t| t.contains('\0')) {
+                return Err(field(
+                    name,
+                    "has a NUL character, which no argument can carry",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_names(&self) -> Result<(), BodyError> {
+        for (name, value) in [
+            ("lane", &self.lane),
+            ("model", &self.model),
+            ("permissionMode", &self.permission_mode),
+        ] {
+            let Some(value) = value else { continue };
+            if value.is_empty() || value.len() > NAME_BYTES || value.chars().any(char::is_control) {
+                return Err(field(
+                    name,
+                    format!("must have 1 to {NAME_BYTES} bytes and no control characters"),
+                ));
+            }
+        }
+        let mut bytes = self.workspace.bytes();
+        let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
+        let rest = bytes.all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        if !first || !rest || self.workspace.len() > 64 {
+            return Err(field(
+                "workspace",
+                "is a name, not a path: 1 to 64 of A-Z a-z 0-9 . _ - beginning with a letter or digit",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_lists(&self) -> Result<(), BodyError> {
+        for (name, list) in [
+            ("allowedTools", &self.allowed_tools),
+            ("disallowedTools", &self.disallowed_tools),
+        ] {
+            let list = list.as_deref().unwrap_or_default();
+            let bad = |t: &String| {
+                t.trim().is_empty() || t.len() > TOOLS.1 || t.chars().any(char::is_control)
+            };
+            let total: usize = list.iter().map(String::len).sum();
+            if list.len() > TOOLS.0 || total > LIST_BYTES || list.iter().any(bad) {
+                return Err(field(
+                    name,
+                    format!(
+                        "takes at most {} entries of 1 to {} bytes ({LIST_BYTES} in all) without control characters",
+                        TOOLS.0, TOOLS.1
+                    ),
+                ));
+            }
+        }
+        for (name, value) in &self.env {
+            let mut chars = name.bytes();
+            let good = chars
+                .next()
+                .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+                && chars.all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            if !good || value.contains('\0') {
+                return Err(field(
+                    "env",
+                    format!("{name:?} is no variable name, or its value has a NUL character"),
+                ));
+            }
+            if env_name_is_forbidden(name) {
+                return Err(BodyError::NotAllowed {
+                    field: "env",
+                    what: format!("{name} may not be set by a client"),
+                });
+            }
+        }
+        if total(&self.env) > LIST_BYTES {
+            return Err(field("env", format!("has more than {LIST_BYTES} bytes")));
+        }
+        if total(&self.metadata) > METADATA_BYTES {
+            return Err(field(
+                "metadata",
+                format!("has more than {METADATA_BYTES} bytes"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> Result<(), BodyError> {
+        for (name, value, most) in [
+            ("idleTimeoutSeconds", self.idle_timeout_seconds, SECONDS),
+            ("deadlineSeconds", self.deadline_seconds, SECONDS),
+            ("maxBudgetUsd", self.max_budget_usd, 1e9),
+        ] {
+            if value.is_some_and(|v| !(v > 0.0 && v <= most)) {
+                return Err(field(
+                    name,
+                    format!("must be more than 0 and at most {most}"),
+                ));
+            }
+        }
+        if self.max_turns == Some(0) {
+            return Err(field("maxTurns", "must be at least 1"));
+        }
+        if self.continues.is_some() && self.conversation.is_some() {
+            return Err(field(
+                "continues",
+                "names the conversation already; leave `conversation` out",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn total(map: &std::collections::BTreeMap<String, String>) -> usize {
+    map.iter().map(|(k, v)| k.len() + v.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl FnOnce(&mut Body)) -> Result<(), BodyError> {
+        let mut body = Body::new("hello");
+        change(&mut body);
+        body.check(&Limits::default())
+    }
+
+    #[test]
+    fn good_ones_pass() {
+        assert_eq!(check(|_| ()), Ok(()));
+        assert_eq!(check(|b| b.prompt = "--help".into()), Ok(()));
+        assert_eq!(
+            check(|b| b.prompt = "\u{200b}".into()),
+            Ok(()),
+            "a zero width space is no White_Space"
+        );
+        assert_eq!(check(|b| b.workspace = "a".repeat(64)), Ok(()));
+        assert_eq!(check(|b| b.prompt = "x".repeat(4 << 20)), Ok(()));
+    }
+
+    #[test]
+    fn bad_ones_do_not() {
+        type Change = fn(&mut Body);
+        let changes: [(Change, ProblemType); 18] = [
+            (|b| b.prompt = String::new(), ProblemType::InvalidBody),
+            (
+                |b| b.prompt = " \n\t\u{a0}\u{3000}".into(),
+                ProblemType::InvalidBody,
+            ),
+            (
+                |b| b.prompt = "x".repeat((4 << 20) + 1),
+                ProblemType::TooLarge,
+            ),
+            (
+                |b| b.system_prompt = Some("x".repeat((64 << 10) + 1)),
+                ProblemType::TooLarge,
+            ),
+            (
+                |b| b.system_prompt = Some("a\0b".into()),
+                ProblemType::InvalidBody,
+            ),
+            (|b| b.workspace = "../x".into(), ProblemType::InvalidBody),
+            (|b| b.workspace = "a/b".into(), ProblemType::InvalidBody),
+            (|b| b.workspace = ".".into(), ProblemType::InvalidBody),
+            (|b| b.workspace = "a".repeat(65), ProblemType::InvalidBody),
+            (|b| b.workspace = String::new(), ProblemType::InvalidBody),
+            (|b| b.model = Some("a\nb".into()), ProblemType::InvalidBody),
+            (|b| b.deadline_seconds = Some(0.0), ProblemType::InvalidBody),
+            (
+                |b| b.idle_timeout_seconds = Some(f64::NAN),
+                ProblemType::InvalidBody,
+            ),
+            (|b| b.max_turns = Some(0), ProblemType::InvalidBody),
+            (
+                |b| {
+                    b.env.insert("LD_PRELOAD".into(), "x".into());
+                },
+                ProblemType::NotAllowed,
+            ),
+            (
+                |b| {
+                    b.env.insert("anthropic_base_url".into(), "x".into());
+                },
+                ProblemType::NotAllowed,
+            ),
+            (
+                |b| {
+                    b.env.insert("A=B".into(), "x".into());
+                },
+                ProblemType::InvalidBody,
+            ),
+            (
+                |b| {
+                    b.metadata.insert("a".into(), "x".repeat(5000));
+                },
+                ProblemType::InvalidBody,
+            ),
+        ];
+        for (n, (change, kind)) in changes.into_iter().enumerate() {
+            assert_eq!(check(change).map_err(|e| e.kind()), Err(kind), "change {n}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Which `Host` and `Origin` a service answers: a page in a browser must not reach a local service
+//! (DNS rebinding, CVE-2025-52882). Checked before anything else, any upgrade included.
+
+use http::HeaderMap;
+use http::header::{HOST, ORIGIN};
+
+/// Names that a request may always use as `Host`.
+const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// The allow-lists of one service.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    hosts: Vec<String>,
+    origins: Vec<String>,
+}
+
+/// Why a request was refused; the text says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Foreign {
+    /// `Host` is missing, doubled or not on the list.
+    #[error("Host {0:?} is not one this service answers to; name it with --allowed-hosts")]
+    Host(String),
+    /// `Origin` is doubled, `null` or neither the Host nor on the list.
+    #[error(
+        "Origin {0:?} is foreign; name it with --allowed-origins if a page from there may use this service"
+    )]
+    Origin(String),
+}
+
+impl Guard {
+    /// `hosts` (names without port, or with one to allow only that port) are allowed beside the local ones; `origins`
+    /// (like `https://app.example:8443`) beside the Host itself.
+    pub fn new(
+        hosts: impl IntoIterator<Item = String>,
+        origins: impl IntoIterator<Item = String>,
+    ) -> Self {
+        let hosts = hosts.into_iter().map(|h| h.to_ascii_lowercase()).collect();
+        let origins = origins
+            .into_iter()
+            .map(|o| o.trim_end_matches('/').to_ascii_lowercase())
+            .collect();
+        Self { hosts, origins }
+    }
+
+    /// Checks one request's headers. HTTP/1.1 only: the Host header is the authority.
+    ///
+    /// # Errors
+    /// Says which header is foreign.
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), Foreign> {
+        let host = single(headers, HOST.as_str())
+            .map_err(Foreign::Host)?
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        let name = without_port(&host);
+        let allowed = |h: &String| *h == host || *h == name;
+        if !LOCAL.contains(&name) && !self.hosts.iter().any(allowed) {
+            return Err(Foreign::Host(host));
+        }
+        let Some(origin) = single(headers, ORIGIN.as_str()).map_err(Foreign::Origin)? else {
+            return Ok(());
+        };
+        let origin = origin.to_ascii_lowercase();
+        let same = ["http://", "https://"].iter().any(|scheme| {
+            let default = if *scheme == "http://" { ":80" } else { ":443" };
+            let own = host.strip_suffix(default).unwrap_or(&host);
+            origin.strip_prefix(scheme) == Some(own)
+        });
+        if same || self.origins.contains(&origin) {
+            Ok(())
+        } else {
+            Err(Foreign::Origin(origin))
+        }
+    }
+}
+
+/// The header's one value; an error carries what was there instead.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, String> {
+    let mut values = headers.get_all(name).iter();
+    let Some(first) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err("(several)".to_owned());
+    }
+    first
+        .to_str()
+        .map(Some)
+        .map_err(|_| "(not ASCII)".to_owned())
+}
+
+/// The host without `:port`; an IPv6 address keeps its brackets.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') && port.bytes().all(|b| b.is_ascii_digit()) => {
+            name
+        }
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(host: &str, origin: Option<&str>) -> Result<(), Foreign> {
+        let guard = Guard::new(
+            ["bridge".to_owned(), "My.Example".to_owned()],
+            ["https://App.example/".to_owned()],
+        );
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host.parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert(ORIGIN, origin.parse().unwrap());
+        }
+        guard.check(&headers)
+    }
+
+    #[test]
+    fn own_names_pass() {
+        for host in [
+            "localhost:8003",
+            "127.0.0.1:8003",
+            "[::1]:8003",
+            "[::1]",
+            "BRIDGE:8003",
+            "bridge",
+            "my.example",
+        ] {
+            assert_eq!(ask(host, None), Ok(()), "{host}");
+        }
+    }
+
+    #[test]
+    fn foreign_hosts_do_not() {
+        for host in [
+            "evil.example",
+            "localhost.evil.example:8003",
+            "127.0.0.1.nip.io",
+            "",
+            "[::2]:8003",
+            "::1",
+        ] {
+            assert!(matches!(ask(host, None), Err(Foreign::Host(_))), "{host}");
+        }
+        assert!(Guard::default().check(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn origins() {
+        assert_eq!(ask("localhost:8003", Some("http://localhost:8003")), Ok(()));
+        assert_eq!(ask("localhost:8003", Some("https://app.example")), Ok(()));
+        assert_eq!(ask("localhost:80", Some("http://localhost")), Ok(()));
+        for origin in [
+            "null",
+            "http://localhost:3000",
+            "http://localhost",
+            "http://127.0.0.1:8003",
+            "https://app.example.evil",
+            "",
+        ] {
+            assert!(
+                matches!(ask("localhost:8003", Some(origin)), Err(Foreign::Origin(_))),
+                "{origin}"
+            );
+        }
+    }
+
+    #[test]
+    fn doubled_headers_are_foreign() {
+        let mut headers = HeaderMap::new();
+        headers.append(HOST, "localhost".parse().unwrap());
+        headers.append(HOST, "localhost".parse().unwrap());
+        assert!(Guard::default().check(&headers).is_err());
+    }
+}

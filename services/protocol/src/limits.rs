@@ -1,0 +1,75 @@
+//! The limits of section 4, with their names and defaults.
+
+use serde::{Deserialize, Serialize};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// What `GET /v1/limits` answers and `connected.limits` carries. Bytes, counts and milliseconds; 0 in a
+/// line limit means no limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "the names are the contract's table")]
+pub struct Limits {
+    pub running_executions: u64,
+    pub simultaneous_starts: u64,
+    pub queued: u64,
+    pub queued_per_lane: u64,
+    pub sessions: u64,
+    pub prompt_bytes: u64,
+    pub system_prompt_bytes: u64,
+    pub message_bytes: u64,
+    pub inbound_bytes: u64,
+    pub batch: u64,
+    pub status_bytes: u64,
+    pub heartbeat_ms: u64,
+    pub ping_ms: u64,
+    pub drain_ms: u64,
+    pub linger_ms: u64,
+    pub kill_ms: u64,
+    pub stalled_ms: u64,
+    pub idle_timeout_ms: u64,
+    pub kept_bytes: u64,
+    pub kept_lines: u64,
+    pub events_bytes: u64,
+    pub retention_ms: u64,
+    pub retention_bytes: u64,
+    pub skip_bytes: u64,
+    pub skip_lines: u64,
+    pub shutdown_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+        Self {
+            running_executions: 8,
+            simultaneous_starts: 2 * cores,
+            queued: 1000,
+            queued_per_lane: 32,
+            sessions: 1000,
+            prompt_bytes: 4 * MIB,
+            system_prompt_bytes: 64 * KIB,
+            message_bytes: 13 * MIB,
+            inbound_bytes: 256 * MIB,
+            batch: 50,
+            status_bytes: 64 * KIB,
+            heartbeat_ms: 15_000,
+            ping_ms: 20_000,
+            drain_ms: 2_000,
+            linger_ms: 5_000,
+            kill_ms: 3_000,
+            stalled_ms: 120_000,
+            idle_timeout_ms: 900_000,
+            kept_bytes: GIB,
+            kept_lines: 0,
+            events_bytes: 4 * GIB,
+            retention_ms: 7 * 24 * 3600 * 1000,
+            retention_bytes: 10 * GIB,
+            skip_bytes: MIB,
+            skip_lines: 0,
+            shutdown_ms: 10_000,
+        }
+    }
+}

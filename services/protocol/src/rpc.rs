@@ -1,0 +1,122 @@
+//! JSON-RPC 2.0 on the WebSocket: method names, error codes and the shapes that both ends share.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Methods and notifications of section 3.
+#[allow(missing_docs, reason = "the names are the contract's")]
+pub mod method {
+    pub const CONNECTED: &str = "connected";
+    pub const EXECUTE: &str = "execute";
+    pub const STATUS_UPDATE: &str = "statusUpdate";
+    pub const OUTPUT: &str = "output";
+    pub const GAP: &str = "gap";
+    pub const NOTICE: &str = "notice";
+    pub const CONTROL: &str = "control";
+    pub const ATTACH: &str = "attach";
+    pub const DETACH: &str = "detach";
+    pub const INPUT: &str = "input";
+    pub const STATUS: &str = "status";
+    pub const LIST: &str = "list";
+    pub const PING: &str = "ping";
+}
+
+/// Error codes: the specification's and the contract's.
+#[allow(missing_docs, reason = "the names say it; section 3 explains")]
+pub mod code {
+    pub const PARSE_ERROR: i64 = -32700;
+    pub const INVALID_REQUEST: i64 = -32600;
+    pub const METHOD_NOT_FOUND: i64 = -32601;
+    pub const INVALID_PARAMS: i64 = -32602;
+    pub const INTERNAL_ERROR: i64 = -32603;
+    pub const TOO_MANY_SESSIONS: i64 = -32001;
+    pub const NOT_ALLOWED: i64 = -32002;
+    pub const NO_SUCH_EXECUTION: i64 = -32003;
+    pub const QUEUE_FULL: i64 = -32004;
+    pub const UNAVAILABLE: i64 = -32005;
+    pub const NOT_AUTHORISED: i64 = -32006;
+    pub const OFFSET_NOT_KEPT: i64 = -32007;
+    pub const WRONG_STATE: i64 = -32008;
+    pub const ID_IN_USE: i64 = -32009;
+}
+
+/// WebSocket close codes (RFC 6455, section 7.4, and IANA's registry).
+#[allow(missing_docs, reason = "the names say it; section 3 explains")]
+pub mod close {
+    pub const NORMAL: u16 = 1000;
+    pub const GOING_AWAY: u16 = 1001;
+    pub const POLICY: u16 = 1008;
+    pub const TOO_BIG: u16 = 1009;
+    pub const RESTARTING: u16 = 1012;
+    pub const TRY_AGAIN_LATER: u16 = 1013;
+}
+
+/// A JSON-RPC error object. `data.reason` is the machine-readable reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RpcError {
+    /// One of [`code`].
+    pub code: i64,
+    /// What was wrong and what to do, for a person.
+    pub message: String,
+    /// Always an object with `reason`.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub data: Value,
+}
+
+impl RpcError {
+    /// An error whose `data` is `{reason}`.
+    pub fn new(code: i64, reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            data: json!({ "reason": reason }),
+        }
+    }
+
+    /// Adds one member to `data`.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.data[name] = value.into();
+        self
+    }
+}
+
+/// A server notification: no id.
+#[must_use]
+pub fn notification(method: &str, params: &impl Serialize) -> Value {
+    json!({ "jsonrpc": "2.0", "method": method, "params": params })
+}
+
+/// A successful answer.
+#[must_use]
+pub fn result(id: &Value, result: impl Serialize) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "result": result })
+}
+
+/// An error answer; `id` is null where the request's is unknown.
+#[must_use]
+pub fn error(id: &Value, error: &RpcError) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "error": error })
+}
+
+/// What becomes of an execution when its session is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDisconnect {
+    /// It goes on: a disconnect is not a cancel.
+    #[default]
+    Continue,
+    /// It is cancelled when no session attaches within 10 s.
+    Cancel,
+}
+
+/// What a viewer does that cannot keep up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnSlow {
+    /// It catches up from what is kept.
+    #[default]
+    Wait,
+    /// What is unsent beyond `skipBytes` is dropped, oldest first, and announced as a gap.
+    Skip,
+}

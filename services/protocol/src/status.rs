@@ -1,0 +1,264 @@
+//! The status object: everywhere the same, all fields always there, null where unknown.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{ExecutionId, Reason, State};
+
+/// The most permission denials that a status lists.
+pub const DENIALS: usize = 50;
+/// The most warnings that a status lists; further ones are counted in the last.
+pub const WARNINGS: usize = 64;
+/// The most bytes of stderr that a status keeps.
+pub const STDERR_TAIL_BYTES: usize = 16 * 1024;
+
+/// What went wrong, for a person and for a program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorInfo {
+    /// Machine-readable, stable.
+    pub code: String,
+    /// What was wrong and what to do.
+    pub message: String,
+}
+
+/// Something worth knowing that does not end the execution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Warning {
+    /// Counts from 1 within the execution.
+    pub seq: u64,
+    /// When it was seen.
+    pub at: Timestamp,
+    /// Machine-readable, stable.
+    pub code: String,
+    /// For a person.
+    pub message: String,
+    /// Details, or null.
+    pub data: Value,
+}
+
+/// Everything known of one execution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names are the contract's, section 2")]
+pub struct Status {
+    pub execution_id: ExecutionId,
+    pub state: State,
+    pub reason: Option<Reason>,
+    pub error: Option<ErrorInfo>,
+    pub exit_code: Option<i32>,
+    pub output_bytes: u64,
+    pub kept_from: u64,
+    pub crc32: Option<String>,
+    pub sha256: Option<String>,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub duration_ms: Option<u64>,
+    pub queue_position: Option<u64>,
+    pub activity: Option<String>,
+    pub stalled: bool,
+    pub workspace: String,
+    pub lane: Option<String>,
+    pub conversation: Option<String>,
+    pub continues: Option<ExecutionId>,
+    pub continued_by: Option<ExecutionId>,
+    pub not_before: Option<Timestamp>,
+    pub model: Option<String>,
+    pub usage: Option<Value>,
+    pub cost_usd: Option<f64>,
+    pub permission_denials: Vec<Value>,
+    pub restarts: u64,
+    pub noise_lines: u64,
+    pub warnings: Vec<Warning>,
+    pub stderr_tail: String,
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Status {
+    /// A fresh one: accepted, queued, nothing else known.
+    #[must_use]
+    pub fn queued(execution_id: ExecutionId, created_at: Timestamp, workspace: String) -> Self {
+        Self {
+            execution_id,
+            state: State::Queued,
+            reason: None,
+            error: None,
+            exit_code: None,
+            output_bytes: 0,
+            kept_from: 0,
+            crc32: None,
+            sha256: None,
+            created_at,
+            started_at: None,
+            ended_at: None,
+            duration_ms: None,
+            queue_position: None,
+            activity: None,
+            stalled: false,
+            workspace,
+            lane: None,
+            conversation: None,
+            continues: None,
+            continued_by: None,
+            not_before: None,
+            model: None,
+            usage: None,
+            cost_usd: None,
+            permission_denials: Vec::new(),
+            restarts: 0,
+            noise_lines: 0,
+            warnings: Vec::new(),
+            stderr_tail: String::new(),
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a warning, at most [`WARNINGS`]: the last place then counts those that found none.
+    pub fn warn(&mut self, at: Timestamp, code: &str, message: String, data: Value) {
+        let seq = self.warnings.last().map_or(0, |w| w.seq) + 1;
+        if self.warnings.len() >= WARNINGS {
+            if let Some(last) = self.warnings.last_mut() {
+                let more = last.data.get("more").and_then(Value::as_u64).unwrap_or(0) + 1;
+                *last = Warning {
+                    seq,
+                    at,
+                    code: "more_warnings".to_owned(),
+                    message: format!("{more} more warnings that are not listed"),
+                    data: serde_json::json!({ "more": more, "last": code }),
+                };
+            }
+            return;
+        }
+        self.warnings.push(Warning {
+            seq,
+            at,
+            code: code.to_owned(),
+            message,
+            data,
+        });
+    }
+
+    /// As JSON of at most `limit` bytes: what grows without need is cut, longest first, and the state,
+    /// the numbers and the reason always stay.
+    #[must_use]
+    pub fn to_json(&self, limit: usize) -> Vec<u8> {
+        let encode = |status: &Self| serde_json::to_vec(status).unwrap_or_default();
+        let json = encode(self);
+        if json.len() <= limit {
+            return json;
+        }
+        let mut cut = self.clone();
+        let mut share = 16 * 1024;
+        loop {
+            cut.shorten(share);
+            let json = encode(&cut);
+            if json.len() <= limit || share == 0 {
+                return json;
+            }
+            share /= 2;
+        }
+    }
+
+    /// Cuts each growing field to about `share` bytes of JSON.
+    fn shorten(&mut self, share: usize) {
+        let mut cut = self.stderr_tail.len().saturating_sub(share / 2);
+        while !self.stderr_tail.is_char_boundary(cut) {
+            cut += 1;
+        }
+        self.stderr_tail.drain(..cut);
+        keep_within(&mut self.permission_denials, share);
+        keep_within(&mut self.warnings, share);
+        if let Some(error) = &mut self.error {
+            let mut end = error.message.len().min(share.max(256));
+            while !error.message.is_char_boundary(end) {
+                end -= 1;
+            }
+            error.message.truncate(end);
+        }
+        if self
+            .usage
+            .as_ref()
+            .is_some_and(|u| u.to_string().len() > share)
+        {
+            self.usage = None;
+        }
+    }
+}
+
+/// Keeps the first items whose JSON fits into `share` bytes.
+fn keep_within<T: Serialize>(items: &mut Vec<T>, share: usize) {
+    let mut used = 0;
+    let fits = |item: &T| {
+        used += serde_json::to_string(item).map_or(usize::MAX / 2, |s| s.len() + 1);
+        used <= share
+    };
+    let keep = items.iter().map(fits).take_while(|fit| *fit).count();
+    items.truncate(keep);
+}
+
+/// One page of `GET /v1/executions`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Page {
+    /// Newest first.
+    pub executions: Vec<Status>,
+    /// What to give as `before` for the next page; null at the end.
+    pub next: Option<ExecutionId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> Status {
+        Status::queued(
+            ExecutionId::random(),
+            Timestamp::UNIX_EPOCH,
+            "default".into(),
+        )
+    }
+
+    #[test]
+    fn all_fields_are_there() {
+        let json = serde_json::to_value(status()).unwrap();
+        let names = "executionId state reason error exitCode outputBytes keptFrom crc32 sha256 createdAt startedAt endedAt \
+            durationMs queuePosition activity stalled workspace lane conversation continues continuedBy notBefore model usage \
+            costUsd permissionDenials restarts noiseLines warnings stderrTail metadata";
+        let mut expected: Vec<_> = names.split_whitespace().collect();
+        expected.sort_unstable();
+        let mut got: Vec<_> = json
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        got.sort_unstable();
+        assert_eq!(got, expected);
+        assert_eq!(json["createdAt"], "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_status_fits_its_limit_whatever_is_in_it() {
+        let mut big = status();
+        big.stderr_tail = "\u{1}".repeat(STDERR_TAIL_BYTES);
+        big.permission_denials = vec![serde_json::json!({"tool_input": "x".repeat(9000)}); DENIALS];
+        for n in 0..200 {
+            big.warn(
+                Timestamp::UNIX_EPOCH,
+                "w",
+                format!("{n}{}", "y".repeat(900)),
+                Value::Null,
+            );
+        }
+        big.usage = Some(serde_json::json!({"x": "z".repeat(40_000)}));
+        assert_eq!(big.warnings.len(), WARNINGS);
+        assert_eq!(big.warnings[WARNINGS - 1].seq, 200);
+        assert_eq!(big.warnings[WARNINGS - 1].data["more"], 136);
+        let json = big.to_json(64 * 1024);
+        assert!(json.len() <= 64 * 1024, "{}", json.len());
+        let back: Status = serde_json::from_slice(&json).unwrap();
+        assert_eq!(back.execution_id, big.execution_id);
+    }
+}

@@ -1,0 +1,20 @@
+//! The trailers of an output stream (RFC 9110, section 6.5), sent to clients that ask with `TE: trailers`.
+
+/// The state in which the execution ended.
+pub const EXECUTION_STATE: &str = "execution-state";
+/// The CLI's exit code; absent if there is none.
+pub const EXIT_CODE: &str = "exit-code";
+/// The count of output bytes.
+pub const OUTPUT_LENGTH: &str = "output-length";
+/// zlib's crc32 of the whole output, 8 lower-case hex digits.
+pub const OUTPUT_CRC32: &str = "output-crc32";
+/// What the `Trailer` header announces.
+pub const ALL: &str = "execution-state, exit-code, output-length, output-crc32";
+/// The response header with the execution's id.
+pub const EXECUTION_ID: &str = "execution-id";
+
+/// A crc32 as the contract writes it.
+#[must_use]
+pub fn crc32_text(crc32: u32) -> String {
+    format!("{crc32:08x}")
+}
