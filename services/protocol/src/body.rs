@@ -248,7 +248,7 @@ mod tests {
             (r#"{"prompt":"x","format":"xml"}"#, "xml"),
             (r#"{"prompt":"x","prompt":"y"}"#, "duplicate"),
             (r#"["x"]"#, "array"),
-            (r#"{"prompt":"\ud83d"}"#, "surrogate"),
+            (r#"{"prompt":"\ud83d"}"#, "hex escape"),
         ] {
             let error = Body::from_json(json.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(word), "{json}: {error}");
