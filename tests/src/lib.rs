@@ -1,1 +1,12 @@
-//! placeholder
+//! What the tests of cc-bridge stand on. See `README.md` beside this crate for how to use each part.
+//!
+//! * [`model`]: the scripted model, a server that speaks the Messages API (bin `scripted-model`).
+//! * [`stand_in`]: the stand-in for the Claude CLI (bin `stand-in-claude`).
+
+pub mod model;
+
+/// Lower-case hex digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,147 @@
+//! Reads a request of the Messages API: what was asked, and how far the script has come.
+
+use serde_json::Value;
+
+/// What matters of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The prompt, byte for byte as it arrived.
+    pub prompt: String,
+    /// The tools' results that came after it, as text, oldest first.
+    pub results: Vec<String>,
+    /// Whether the answer is wanted as a stream.
+    pub stream: bool,
+    /// The model's name, to be repeated in the answer.
+    pub model: String,
+    /// Tells conversations apart: the CLI puts its session id here.
+    pub user: String,
+    /// A side request of the CLI (a title, a summary of a topic), not part of the conversation.
+    pub side: bool,
+}
+
+impl Asked {
+    /// Reads a request's body. `None` if it holds no user message.
+    #[must_use]
+    pub fn read(body: &Value) -> Option<Self> {
+        let messages = body["messages"].as_array()?;
+        let users: Vec<&Value> = messages
+            .iter()
+            .filter(|message| message["role"] == "user")
+            .collect();
+        let at = users
+            .iter()
+            .rposition(|message| prompt_of(message).is_some())?;
+        let prompt = prompt_of(users[at])?;
+        let results = users[at..]
+            .iter()
+            .flat_map(|message| results_of(message))
+            .collect();
+        let system = flat(&body["system"]).to_lowercase();
+        let without_tools = body["tools"].as_array().is_none_or(Vec::is_empty);
+        let side = without_tools
+            && ["title", "topic", "summar"]
+                .iter()
+                .any(|word| system.contains(word));
+        Some(Self {
+            prompt,
+            results,
+            stream: body["stream"] == true,
+            model: body["model"].as_str().unwrap_or("scripted").to_owned(),
+            user: body["metadata"]["user_id"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+            side,
+        })
+    }
+}
+
+/// The prompt in a user message: its text without the CLI's reminders. A message with a tool's result is
+/// none.
+fn prompt_of(message: &Value) -> Option<String> {
+    let content = &message["content"];
+    if let Some(text) = content.as_str() {
+        return is_prompt(text).then(|| text.to_owned());
+    }
+    let blocks = content.as_array()?;
+    if blocks.iter().any(|block| block["type"] == "tool_result") {
+        return None;
+    }
+    let texts: Vec<&str> = blocks
+        .iter()
+        .filter_map(|block| block["text"].as_str())
+        .filter(|text| is_prompt(text))
+        .collect();
+    (!texts.is_empty()).then(|| texts.join("\n"))
+}
+
+fn is_prompt(text: &str) -> bool {
+    let text = text.trim();
+    !text.is_empty()
+        && !(text.starts_with("<system-reminder>") && text.ends_with("</system-reminder>"))
+}
+
+fn results_of(message: &Value) -> Vec<String> {
+    let Some(blocks) = message["content"].as_array() else {
+        return Vec::new();
+    };
+    let results = blocks.iter().filter(|block| block["type"] == "tool_result");
+    results.map(|block| flat(&block["content"])).collect()
+}
+
+/// The text of a string or of a list of text blocks, without reminders.
+fn flat(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(blocks) => {
+            let texts = blocks.iter().filter_map(|block| block["text"].as_str());
+            texts
+                .filter(|text| is_prompt(text))
+                .collect::<Vec<_>>()
+                .join("\n")
+        }
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_prompt_is_found_before_results_and_between_reminders() {
+        let body = json!({
+            "model": "m", "stream": true, "tools": [{"name": "Bash"}], "metadata": {"user_id": "u"},
+            "messages": [
+                {"role": "user", "content": "first"},
+                {"role": "assistant", "content": "x"},
+                {"role": "user", "content": [
+                    {"type": "text", "text": "<system-reminder>\nbe good\n</system-reminder>\n"},
+                    {"type": "text", "text": " print(1) \n"},
+                ]},
+                {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "Bash", "input": {}}]},
+                {"role": "user", "content": [
+                    {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "1"}]},
+                    {"type": "text", "text": "<system-reminder>todo</system-reminder>"},
+                ]},
+            ],
+        });
+        let asked = Asked::read(&body).expect("has a prompt");
+        assert_eq!(asked.prompt, " print(1) \n");
+        assert_eq!(asked.results, ["1"]);
+        assert!(asked.stream && !asked.side);
+        assert_eq!(asked.user, "u");
+    }
+
+    #[test]
+    fn a_title_request_is_a_side_request() {
+        let body = json!({
+            "system": [{"type": "text", "text": "Generate a concise title for this session"}],
+            "messages": [{"role": "user", "content": "print(1)"}],
+        });
+        assert!(Asked::read(&body).expect("has a prompt").side);
+        assert!(Asked::read(&json!({"messages": []})).is_none());
+    }
+}
