@@ -1,0 +1,102 @@
+# shellcheck shell=bash
+# The base images: pulled, or made here where nothing can be pulled. Sourced, never run.
+
+# Raised when the recipe below changes: it is part of the tag.
+RECIPE=1
+# Documentation and translations are nobody's business in a container; a fifth of the image.
+SLIM=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*'
+  --aptopt='APT::Install-Recommends "false"' --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='path-exclude=/usr/share/locale/*')
+
+# base_image KIND NAME: prints the name of an image that is there now.
+base_image() {
+  if image_there "$2"; then echo "$2"; return; fi
+  if can_pull && pull "$2" >&2; then echo "$2"; return; fi
+  "make_$1"
+}
+
+image_there() { docker image inspect "$1" >/dev/null 2>&1; }
+
+# A registry that is silent makes the engine wait for minutes, so its first word decides; pulling may take long after it.
+can_pull() {
+  local answer
+  answer=$(find "$CACHE" -maxdepth 1 -name 'pull-*' -mmin -1440 2>/dev/null | head -n 1)
+  if [ -z "$answer" ]; then
+    rm -f "$CACHE"/pull-*
+    say "· can images be pulled? (at most 20 s)"
+    answer=$CACHE/pull-refused
+    if pull_begins debian:bookworm-slim; then answer=$CACHE/pull-works; fi
+    : >"$answer"
+    say "  $([ "${answer##*-}" = works ] && echo yes || echo "no: base images will be made on this machine")"
+  fi
+  [ "${answer##*-}" = works ]
+}
+
+pull_begins() {
+  local log pid began=$SECONDS answer=1
+  log=$(mktemp "${TMPDIR:-/tmp}/ccb-pull.XXXXXX")
+  timeout 600 docker pull "$1" >"$log" 2>&1 </dev/null &
+  pid=$!
+  while [ $((SECONDS - began)) -lt 20 ]; do
+    if grep -q 'Pulling from' "$log"; then answer=0; break; fi
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 0.2
+  done
+  [ "$answer" -eq 0 ] || kill "$pid" 2>/dev/null || true
+  wait "$pid" 2>/dev/null || true
+  rm -f "$log"
+  return "$answer"
+}
+
+pull() { step 900 "pull $1" docker pull "$1"; }
+
+# This machine's CA bundle: a proxy with a certificate of its own must be trusted inside as it is outside.
+ca_bundle() {
+  local file
+  for file in "${CCB_CA_BUNDLE:-}" "${SSL_CERT_FILE:-}" /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt; do
+    if [ -n "$file" ] && [ -s "$file" ]; then echo "$file"; return; fi
+  done
+  echo /dev/null
+}
+
+make_debian() { make_base debian-bookworm "" ""; }
+
+make_rust() {
+  local sysroot version
+  have rustc || fail "no image of Rust $RUST_VERSION can be pulled, and there is no toolchain here to make one from" \
+    "install Rust $RUST_VERSION (rustup.rs) and run this again, or set RUST_IMAGE to an image you have"
+  version=$(cd "$ROOT" && rustc --version | cut -d' ' -f2)
+  case $version in "$RUST_VERSION".*) ;; *) fail "this machine's Rust is $version, the build wants $RUST_VERSION" \
+    "rustup toolchain install $RUST_VERSION, or set RUST_IMAGE to an image you have" ;; esac
+  sysroot=$(cd "$ROOT" && rustc --print sysroot)
+  make_base "rust-$version" ,gcc,libc6-dev,pkg-config "$sysroot"
+}
+
+# make_base NAME EXTRA-PACKAGES TOOLCHAIN: a Debian base in a tar, imported under a tag that names its recipe.
+make_base() {
+  local name=$1 packages=ca-certificates,usr-is-merged$2 toolchain=$3 mirror security ca tag work hooks=() changes=() sources=()
+  mirror=$(apt_mirror)
+  security=$(apt_security)
+  [ -n "$mirror" ] || fail "no image can be pulled, and no Debian mirror stands in this machine's apt sources" \
+    "set DEBIAN_IMAGE and RUST_IMAGE to images you have"
+  sources=("deb $mirror bookworm main" "deb $mirror bookworm-updates main")
+  [ -z "$security" ] || sources+=("deb $security bookworm-security main")
+  ca=$(ca_bundle)
+  tag=cc-bridge-base:$name-$(printf '%s\n' "$RECIPE" "$packages" "$toolchain" "${sources[@]}" "${SLIM[@]}" "$(sha256sum <"$ca")" | sha256sum | cut -c1-12)
+  if ! image_there "$tag"; then
+    # usr-is-merged with its hook in place of usrmerge, which would bring 50 MB of Perl.
+    need_command mmdebstrap mmdebstrap
+    work=$(mktemp -d "${TMPDIR:-/tmp}/ccb-base.XXXXXX")
+    [ "$ca" = /dev/null ] || hooks+=(--customize-hook="upload $ca /etc/ssl/certs/ca-certificates.crt")
+    if [ -n "$toolchain" ]; then
+      hooks+=(--customize-hook="mkdir -p \"\$1/usr/local/rust\"; cp -a '$toolchain/bin' '$toolchain/lib' \"\$1/usr/local/rust/\"")
+      changes=(--change "ENV PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    fi
+    step 600 "make $name from this machine's packages" mmdebstrap --variant=minbase --include="$packages" "${SLIM[@]}" \
+      --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr "${hooks[@]}" bookworm "$work/base.tar" "${sources[@]}" ||
+      { rm -rf "$work"; fail "the base image $name could not be made" "see the lines above; is the package mirror reachable?"; }
+    step 300 "import $name" docker import "${changes[@]}" --change 'CMD ["bash"]' "$work/base.tar" "$tag" ||
+      { rm -rf "$work"; fail "the base image $name could not be imported" "is there room where Docker keeps its images?"; }
+    rm -rf "$work"
+  fi
+  echo "$tag"
+}

@@ -1,0 +1,83 @@
+# shellcheck shell=bash
+# What every script here starts with: strict mode, messages, time limits, the folders. Sourced, never run.
+set -Eeuo pipefail
+trap 'printf "error: %s:%d: this command failed: %s\n" "${BASH_SOURCE[0]##*/}" "$LINENO" "$BASH_COMMAND" >&2' ERR
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/cc-bridge
+# The Compose project, so that two stacks (yours and a test's) live side by side.
+PROJECT=${CCB_PROJECT:-cc-bridge}
+STATE=${XDG_STATE_HOME:-$HOME/.local/state}/cc-bridge/$PROJECT
+# The pinned versions; Dockerfile, claude-api's default and the README name the same.
+CLI_VERSION=2.1.329
+RUST_VERSION=1.95
+HTTP_PORT=${CCB_CLAUDE_API_PORT:-8002}
+WS_PORT=${CCB_BRIDGE_PORT:-8003}
+export ROOT CACHE PROJECT STATE CLI_VERSION RUST_VERSION HTTP_PORT WS_PORT
+
+say() { printf '%s\n' "$*" >&2; }
+warn() { printf 'warning: %s\n' "$*" >&2; }
+
+# fail MESSAGE [REMEDY...]: what went wrong, then what to do about it, one line each.
+fail() {
+  printf 'error: %s\n' "$1" >&2
+  shift
+  local line
+  for line in "$@"; do printf '  %s\n' "$line" >&2; done
+  exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# The comment block at the top of a script is its help.
+show_help() { sed -n '2,/^[^#]/{/^#/!d;/^# shellcheck/d;s/^# \{0,1\}//;p}' "$1"; }
+
+# step SECONDS TITLE COMMAND...: runs it with a time limit and its output in a log; prints the title, a sign of life
+# every 10 s, and on failure the end of the log. Returns the command's code (124 when the time was up).
+step() {
+  local limit=$1 title=$2 began=$SECONDS log code=0 ticker
+  shift 2
+  log=$(mktemp "${TMPDIR:-/tmp}/ccb-step.XXXXXX")
+  printf '· %s\n' "$title" >&2
+  ( while sleep 10; do printf '  … %s, %d s: %s\n' "$title" $((SECONDS - began)) "$(last_line "$log")" >&2; done ) &
+  ticker=$!
+  if [ "${CCB_VERBOSE:-}" = 1 ]; then
+    timeout --foreground --kill-after=10 "$limit" "$@" > >(tee "$log" >&2) 2>&1 || code=$?
+  else
+    timeout --foreground --kill-after=10 "$limit" "$@" >"$log" 2>&1 </dev/null || code=$?
+  fi
+  kill_tree "$ticker"
+  if [ "$code" -ne 0 ]; then
+    tail -n 25 "$log" | sed 's/^/    /' >&2
+    [ "$code" -ne 124 ] || printf '  it took longer than its limit of %d s\n' "$limit" >&2
+  fi
+  printf '  %s: %s, %d s\n' "$title" "$([ "$code" -eq 0 ] && echo done || echo "FAILED ($code)")" $((SECONDS - began)) >&2
+  rm -f "$log"
+  return "$code"
+}
+
+last_line() { tail -c 2000 "$1" 2>/dev/null | tr '\r' '\n' | grep -v '^[[:space:]]*$' | tail -n 1 | cut -c1-100 || true; }
+
+# A background shell and the sleep inside it: both by their ids.
+kill_tree() {
+  local child
+  for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do kill "$child" 2>/dev/null || true; done
+  kill "$1" 2>/dev/null || true
+  wait "$1" 2>/dev/null || true
+}
+
+# root COMMAND...: as root, through sudo when we are not. Installing packages is the only use.
+root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif have sudo; then sudo -n "$@"
+  else say "this needs root: $*"; return 1; fi
+}
+
+# need_command NAME PACKAGE: installs the Debian package when the command is missing and apt is there.
+need_command() {
+  have "$1" && return 0
+  have apt-get || fail "$1 is missing" "install $1 with this system's package manager and run this again"
+  step 300 "apt-get install $2" root env DEBIAN_FRONTEND=noninteractive sh -c \
+    "apt-get -q update && apt-get -qy install --no-install-recommends $2" ||
+    fail "$1 could not be installed" "install the package $2 by hand and run this again"
+}
