@@ -1,0 +1,114 @@
+# Three images from one file: claude-api, bridge and scripted-model (demo and tests only). Any may be chosen as the target.
+#
+# Both bases are arguments, so that images made on this machine serve as well as pulled ones (scripts/base-images).
+# Every download has a time limit and says what failed. The optional build secret "ca_bundle" is a PEM file that is
+# trusted during the build, for networks whose proxy has a certificate of its own; it ends up in no layer.
+ARG RUST_IMAGE=rust:1.95-bookworm
+ARG DEBIAN_IMAGE=debian:bookworm-slim
+# built: compile in a stage of this file. prebuilt: take the binaries from target/container, which scripts/up fills
+# with this machine's own cargo where it fits; a stage that is not chosen is not run.
+ARG BINARIES=built
+
+FROM ${RUST_IMAGE} AS built
+# release, or dev for a quick look.
+ARG CARGO_PROFILE=release
+ENV CARGO_HOME=/cargo CARGO_HTTP_TIMEOUT=60 CARGO_NET_RETRY=3 CARGO_TERM_COLOR=never
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,id=ccb-cargo,target=/cargo,sharing=locked \
+    --mount=type=secret,id=ca_bundle \
+    if [ -s /run/secrets/ca_bundle ]; then export CARGO_HTTP_CAINFO=/run/secrets/ca_bundle; fi; \
+    timeout 900 cargo fetch --locked \
+    || { echo 'The Rust crates could not be downloaded within 15 minutes. Is the crate registry reachable from a container? Behind a proxy, set HTTPS_PROXY and CCB_CA_BUNDLE.' >&2; exit 1; }
+# The target folder is a cache: after a change of our sources only our own crates are compiled again. They are touched,
+# because cargo compares times, and a restored older file would otherwise count as built.
+RUN --mount=type=cache,id=ccb-cargo,target=/cargo,sharing=locked \
+    --mount=type=cache,id=ccb-target,target=/src/target,sharing=locked \
+    find services tests -name '*.rs' -exec touch {} + \
+    && timeout 3600 cargo build --locked --offline --profile "$CARGO_PROFILE" \
+       --bin claude-api --bin bridge --bin ccb --bin scripted-model \
+    && folder=target/$([ "$CARGO_PROFILE" = dev ] && echo debug || echo "$CARGO_PROFILE") \
+    && mkdir -p /out && cd "$folder" && cp claude-api bridge ccb scripted-model /out/
+
+FROM scratch AS prebuilt
+COPY target/container/ /out/
+
+FROM ${BINARIES} AS binaries
+
+# The Claude CLI, pinned: a wheel on PyPI carries the binary; nothing of Python is needed to run it.
+FROM ${DEBIAN_IMAGE} AS cli
+ARG CLAUDE_VERSION=2.1.329
+ARG CLAUDE_WHEEL=claude-agent-sdk==0.2.186
+ARG CLAUDE_WHEEL_SHA256_AMD64=3aedbd01e5727283339362a544506f05cc19863a3b4c26bb9e1656d3e3940c3d
+ARG CLAUDE_WHEEL_SHA256_ARM64=2cffab71ff508634e2a6841edbcaf0d6ac3cd698e2378967ff4ffceba1d2f1bd
+ENV DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=ccb-apt-lists,target=/var/lib/apt/lists,sharing=locked \
+    --mount=type=cache,id=ccb-apt,target=/var/cache/apt,sharing=locked \
+    (timeout 300 apt-get -q update && timeout 300 apt-get -qy -o Acquire::Retries=3 install --no-install-recommends python3-pip) \
+    || { echo 'Debian packages could not be installed within 5 minutes. Is the package mirror reachable from a container?' >&2; exit 1; }
+# pip checks the digest before anything is unpacked; `--version` shows that the binary is whole and runs here.
+RUN --mount=type=secret,id=ca_bundle \
+    if [ -s /run/secrets/ca_bundle ]; then export PIP_CERT=/run/secrets/ca_bundle; fi; \
+    printf '%s --hash=sha256:%s --hash=sha256:%s\n' "$CLAUDE_WHEEL" "$CLAUDE_WHEEL_SHA256_AMD64" "$CLAUDE_WHEEL_SHA256_ARM64" >/tmp/cli.txt \
+    && timeout 900 pip download --no-input --no-cache-dir --progress-bar off --timeout 60 --retries 3 --no-deps --only-binary=:all: \
+       --require-hashes -d /tmp/cli -r /tmp/cli.txt \
+    || { echo 'The Claude CLI could not be downloaded within 15 minutes, or its checksum is wrong. Is the Python package index reachable from a container? Behind a proxy, set HTTPS_PROXY and CCB_CA_BUNDLE.' >&2; exit 1; }; \
+    python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract("claude_agent_sdk/_bundled/claude", "/tmp/cli")' /tmp/cli/*.whl \
+    && install -m 0755 /tmp/cli/claude_agent_sdk/_bundled/claude /usr/local/bin/claude \
+    && rm -rf /tmp/cli \
+    && timeout 60 claude --version | grep -qF "$CLAUDE_VERSION" \
+    || { echo "The downloaded CLI is not version $CLAUDE_VERSION" >&2; exit 1; }
+
+FROM ${DEBIAN_IMAGE} AS claude-api
+ENV DEBIAN_FRONTEND=noninteractive
+# What the CLI's tools need around them.
+RUN --mount=type=cache,id=ccb-apt-lists,target=/var/lib/apt/lists,sharing=locked \
+    --mount=type=cache,id=ccb-apt,target=/var/cache/apt,sharing=locked \
+    (timeout 300 apt-get -q update && timeout 300 apt-get -qy -o Acquire::Retries=3 install --no-install-recommends \
+       bash ca-certificates coreutils curl git procps python3) \
+    || { echo 'Debian packages could not be installed within 5 minutes. Is the package mirror reachable from a container?' >&2; exit 1; }
+# Any user may be chosen at run time, and a named volume takes its first permissions from here: writable for all, and
+# sticky as /tmp is. Only one user ever lives in the container. The name in passwd is for tools that ask for one.
+RUN printf 'claude:x:10001:10001::/home/claude:/bin/bash\n' >>/etc/passwd && printf 'claude:x:10001:\n' >>/etc/group \
+    && mkdir -p /home/claude /spool /workspace && chmod 1777 /home/claude /spool /workspace
+COPY --from=cli /usr/local/bin/claude /usr/local/bin/claude
+COPY --from=binaries /out/claude-api /usr/local/bin/claude-api
+# The box is the wall here, so the CLI may use its tools; what is not listed is denied without asking anybody.
+ENV HOME=/home/claude LANG=C.UTF-8 DEBIAN_FRONTEND= \
+    CLAUDE_API_HOST=0.0.0.0 \
+    CLAUDE_API_PORT=8002 \
+    CLAUDE_API_SPOOL_DIR=/spool \
+    CLAUDE_API_WORKSPACE_ROOT=/workspace \
+    CLAUDE_API_CLAUDE_BIN=/usr/local/bin/claude \
+    CLAUDE_API_ALLOWED_HOSTS=claude-api \
+    CLAUDE_API_PERMISSION_MODE=dontAsk \
+    CLAUDE_API_ALLOWED_TOOLS=Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,TodoWrite,WebFetch,WebSearch,Write
+WORKDIR /workspace
+USER 10001:10001
+EXPOSE 8002
+VOLUME ["/spool", "/workspace", "/home/claude"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=60s --retries=3 CMD ["claude-api", "healthcheck"]
+ENTRYPOINT ["claude-api"]
+CMD ["serve"]
+
+FROM ${DEBIAN_IMAGE} AS bridge
+COPY --from=binaries /out/bridge /out/ccb /usr/local/bin/
+ENV LANG=C.UTF-8 \
+    BRIDGE_HOST=0.0.0.0 \
+    BRIDGE_PORT=8003 \
+    BRIDGE_ALLOWED_HOSTS=bridge \
+    BRIDGE_CLAUDE_API_URL=http://claude-api:8002
+USER 10001:10001
+EXPOSE 8003
+HEALTHCHECK --interval=3s --timeout=5s --start-period=30s --retries=3 CMD ["bridge", "healthcheck"]
+ENTRYPOINT ["bridge"]
+CMD ["serve"]
+
+# Answers as the Messages API does, from a script: no account, no network. Never part of a real deployment.
+FROM ${DEBIAN_IMAGE} AS scripted-model
+COPY --from=binaries /out/scripted-model /usr/local/bin/
+USER 10001:10001
+EXPOSE 8004
+HEALTHCHECK --interval=3s --timeout=5s --start-period=30s --retries=3 CMD ["scripted-model", "healthcheck"]
+ENTRYPOINT ["scripted-model"]
+CMD ["--host", "0.0.0.0"]
