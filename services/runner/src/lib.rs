@@ -1,1 +1,28 @@
-//! placeholder
+//! Everything about processes: one runner process per execution, and the side of it that lives in claude-api.
+//!
+//! ```text
+//! claude-api ── control socket (JSON lines) ──▶ runner ── spawns, signals, reaps ──▶ the CLI ──▶ tools
+//!     ▲  ▲                                                                             │
+//!     │  └────────────────────── stdout, stderr: the CLI's own pipes ──────────────────┤
+//!     └ stdin: the write end stays here, the read end goes to the runner by SCM_RIGHTS ▶
+//! ```
+//!
+//! * [`main`] is the runner process. It is a child subreaper, so everything the CLI leaves behind becomes its child;
+//!   when `waitpid` says ECHILD nothing of the execution is left, and only then it reports [`Event::Done`].
+//! * [`Runners`] starts runners and kills what a dead one left; [`Handle`] is one of them.
+//! * [`tree_cpu`] and [`sweep_stale`] look at process trees from outside.
+
+mod parent;
+mod process;
+mod runner;
+mod stale;
+mod stop;
+mod usage;
+mod wire;
+
+pub use parent::{Control, Drained, Events, Handle, Runners, Stderr, Stdin, Stdout, init_parent};
+pub use process::boot_id;
+pub use runner::main;
+pub use stale::{StaleSweep, sweep_stale};
+pub use usage::tree_cpu;
+pub use wire::{Action, Event, Spec, Unkillable};

@@ -1,0 +1,103 @@
+//! One runner, as claude-api holds it.
+
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+
+use rustix::{
+    net::{SendFlags, send},
+    process::{Signal, pidfd_send_signal},
+};
+
+use super::{
+    events::Events,
+    pipes::{Stderr, Stdin, Stdout},
+};
+use crate::wire::Command;
+
+/// One runner and its CLI. Take it apart as you like.
+#[derive(Debug)]
+pub struct Handle {
+    /// The write end of the CLI's stdin.
+    pub stdin: Stdin,
+    /// The read end of its stdout.
+    pub stdout: Stdout,
+    /// The read end of its stderr.
+    pub stderr: Stderr,
+    /// Commands to the runner.
+    pub control: Control,
+    /// Reports of the runner; dropping them ends the execution.
+    pub events: Events,
+}
+
+/// Commands to a runner. Cheap to clone; no call blocks or fails: what does not reach the runner is answered by nothing,
+/// and may be sent again. Every command that does is answered by [`crate::Event::Signalled`] at once.
+#[derive(Clone, Debug)]
+pub struct Control {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    socket: OwnedFd,
+    /// Pins the process: a signal through it never reaches a later one of the same id.
+    runner: OwnedFd,
+    pid: u32,
+}
+
+impl Control {
+    pub(super) fn new(socket: OwnedFd, runner: OwnedFd, pid: u32) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                socket,
+                runner,
+                pid,
+            }),
+        }
+    }
+
+    /// Stops the whole tree: [`crate::Event::Signalled`], then [`crate::Event::Paused`]. After a terminate it does nothing.
+    pub fn pause(&self) {
+        self.send(&Command::Pause);
+    }
+
+    /// Lets the whole tree go on: [`crate::Event::Signalled`], [`crate::Event::Resumed`].
+    pub fn resume(&self) {
+        self.send(&Command::Resume);
+    }
+
+    /// TERM to the whole tree, the CLI first, CONT if it was paused; once the CLI has ended, or after `kill_after`, KILL
+    /// for everything left. A repeated one can only shorten the grace.
+    pub fn terminate(&self, kill_after: Duration) {
+        self.send(&Command::terminate(kill_after));
+    }
+
+    /// KILL for the whole tree.
+    pub fn kill(&self) {
+        self.send(&Command::Kill);
+    }
+
+    /// KILL for the runner itself, for one that answers no more (it was stopped, for example). Its tree then comes to
+    /// this process: call [`super::Runners::sweep_orphans`] once [`Events::next`] has given `None`.
+    pub fn kill_runner(&self) {
+        let _ = pidfd_send_signal(&self.inner.runner, Signal::KILL);
+    }
+
+    /// The runner's process id, for logs and [`crate::tree_cpu`].
+    #[must_use]
+    pub fn runner_pid(&self) -> u32 {
+        self.inner.pid
+    }
+
+    fn send(&self, command: &Command) {
+        let Ok(mut line) = serde_json::to_vec(command) else {
+            return;
+        };
+        line.push(b'\n');
+        // A short line is taken whole or not at all (unix(7)). A runner that is gone, or reads no more, is seen by its
+        // silence.
+        let _ = send(
+            &self.inner.socket,
+            &line,
+            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+        );
+    }
+}

@@ -1,0 +1,140 @@
+//! Processes as `/proc` shows them, and signals that cannot hit the wrong one.
+
+mod children;
+mod stat;
+
+use std::{fs, io};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+pub(crate) use children::children;
+pub(crate) use stat::{Stat, State};
+
+use crate::wire::Unkillable;
+
+/// A process, told from later ones of the same id by its start time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Identity {
+    pub(crate) pid: u32,
+    pub(crate) start_ticks: u64,
+}
+
+/// The id the kernel gave to this boot; empty where it cannot be read, which matches no boot.
+#[must_use]
+pub fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
+}
+
+/// The process as it is now; `None` if there is none.
+///
+/// A dead leader whose other threads live on looks like a zombie but is a live process: it is shown in the state of a
+/// live thread.
+pub(crate) fn look(pid: u32) -> Option<Stat> {
+    let mut stat = read_stat(&format!("/proc/{pid}/stat"))?;
+    if stat.state == State::Zombie && stat.threads > 1 {
+        for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+            let path = thread.path().join("stat");
+            if let Some(other) = path.to_str().and_then(read_stat)
+                && other.state != State::Zombie
+            {
+                stat.state = other.state;
+                break;
+            }
+        }
+    }
+    Some(stat)
+}
+
+fn read_stat(path: &str) -> Option<Stat> {
+    // The name may hold any bytes, so it is not read as UTF-8.
+    Stat::parse(&fs::read(path).ok()?)
+}
+
+/// Whether SIGSTOP waits for the process, which it does while a vfork parent sits in D: it will stop before it does
+/// anything more.
+pub(crate) fn stop_is_pending(pid: u32) -> bool {
+    let Ok(status) = fs::read(format!("/proc/{pid}/status")) else {
+        return false;
+    };
+    stat::stop_is_pending(&String::from_utf8_lossy(&status))
+}
+
+/// Sends a signal to the very process that was seen: a descriptor pins it, then parent and start time are compared
+/// again. `Ok(false)` if it is gone or has another parent now.
+///
+/// # Errors
+/// What the kernel says, for example that the process belongs to somebody else.
+pub(crate) fn signal(seen: &Stat, signal: Signal) -> io::Result<bool> {
+    let Some(pid) = raw(seen.id.pid) else {
+        return Ok(false);
+    };
+    let descriptor = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(descriptor) => descriptor,
+        Err(rustix::io::Errno::SRCH) => return Ok(false),
+        // No pidfd there (an old kernel, or no descriptor left): the check alone must do.
+        Err(_) => {
+            return match look(seen.id.pid) {
+                Some(now) if now.same_place(seen) => {
+                    sent(rustix::process::kill_process(pid, signal))
+                }
+                _ => Ok(false),
+            };
+        }
+    };
+    match look(seen.id.pid) {
+        Some(now) if now.same_place(seen) => sent(pidfd_send_signal(descriptor, signal)),
+        _ => Ok(false),
+    }
+}
+
+fn sent(result: rustix::io::Result<()>) -> io::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::SRCH) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The id in the form system calls take.
+pub(crate) fn raw(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
+/// This process.
+pub(crate) fn own_pid() -> u32 {
+    std::process::id()
+}
+
+/// Everything below `root` that lives, parents first.
+pub(crate) fn descendants(root: u32) -> Vec<Stat> {
+    let mut found = Vec::new();
+    let mut seen = std::collections::HashSet::from([root]);
+    let mut next = std::collections::VecDeque::from([root]);
+    while let Some(parent) = next.pop_front() {
+        for pid in children(parent) {
+            // The tree changes while it is walked: without this a process could be met twice.
+            if let Some(stat) = look(pid)
+                && stat.state != State::Zombie
+                && seen.insert(pid)
+            {
+                found.push(stat);
+                next.push_back(pid);
+            }
+        }
+    }
+    found
+}
+
+/// The children of `parent` that are no zombies, in the form a report takes.
+pub(crate) fn unkillable(pids: impl IntoIterator<Item = u32>) -> Vec<Unkillable> {
+    pids.into_iter()
+        .filter_map(look)
+        .map(|stat| Unkillable {
+            pid: stat.id.pid,
+            command: stat.command,
+            state: stat.letter,
+        })
+        .collect()
+}

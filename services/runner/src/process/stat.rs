@@ -1,0 +1,145 @@
+//! `/proc/PID/stat` and the one line of `/proc/PID/status` that matters (proc_pid_stat(5), proc_pid_status(5)).
+
+use super::Identity;
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It runs, or sleeps and can run at any time.
+    Active,
+    /// Uninterruptible: a disk, or a vfork parent until its child has called exec.
+    Waiting,
+    /// Stopped by a signal or a tracer.
+    Stopped,
+    /// Dead and not reaped.
+    Zombie,
+}
+
+/// The fields of interest of one process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) id: Identity,
+    pub(crate) parent: u32,
+    pub(crate) command: String,
+    pub(crate) state: State,
+    pub(crate) letter: char,
+    pub(crate) threads: u64,
+    /// User and system time of itself and of the children it has reaped, in clock ticks.
+    pub(crate) cpu_ticks: u64,
+}
+
+impl Stat {
+    /// `None` if the line is not one.
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
+        // The name is in parentheses and may hold spaces and parentheses: the last one closes it.
+        let open = line.iter().position(|byte| *byte == b'(')?;
+        let close = line.iter().rposition(|byte| *byte == b')')?;
+        let pid = std::str::from_utf8(line.get(..open)?)
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?;
+        let command = String::from_utf8_lossy(line.get(open + 1..close)?).into_owned();
+        let rest = std::str::from_utf8(line.get(close + 1..)?).ok()?;
+        // Numbered from 3, as in the manual.
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3).copied();
+        let number = |index: usize| field(index).and_then(|text| text.parse::<u64>().ok());
+        let signed = |index: usize| field(index).and_then(|text| text.parse::<i64>().ok());
+        let letter = field(3)?.chars().next()?;
+        let state = match letter {
+            'T' | 't' => State::Stopped,
+            'D' => State::Waiting,
+            'Z' | 'X' | 'x' => State::Zombie,
+            _ => State::Active,
+        };
+        let reaped = u64::try_from(signed(16)?.max(0) + signed(17)?.max(0)).ok()?;
+        Some(Self {
+            id: Identity {
+                pid,
+                start_ticks: number(22)?,
+            },
+            parent: field(4)?.parse().ok()?,
+            command,
+            state,
+            letter,
+            threads: number(20)?,
+            cpu_ticks: number(14)? + number(15)? + reaped,
+        })
+    }
+
+    /// The same process below the same parent.
+    pub(crate) fn same_place(&self, other: &Self) -> bool {
+        self.id == other.id && self.parent == other.parent
+    }
+}
+
+/// Whether bit 19 (SIGSTOP) is set in `ShdPnd`, the signals pending for the process as a whole.
+pub(super) fn stop_is_pending(status: &str) -> bool {
+    const SIGSTOP_BIT: u64 = 1 << 18;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("ShdPnd:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & SIGSTOP_BIT != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str =
+        "4242 (a) b (c) R 17 4242 4242 0 -1 4194560 900 0 0 0 7 5 3 2 20 0 6 0 987654 1000 200 1 1";
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let stat = Stat::parse(LINE.as_bytes()).expect("it is a stat line");
+        assert_eq!(
+            stat.id,
+            Identity {
+                pid: 4242,
+                start_ticks: 987_654
+            }
+        );
+        assert_eq!(stat.command, "a) b (c");
+        assert_eq!((stat.parent, stat.threads, stat.cpu_ticks), (17, 6, 17));
+        assert_eq!(stat.state, State::Active);
+    }
+
+    #[test]
+    fn each_letter_is_one_state() {
+        let of = |letter: &str| {
+            Stat::parse(LINE.replace(" R 17", &format!(" {letter} 17")).as_bytes()).map(|s| s.state)
+        };
+        for letter in ["T", "t"] {
+            assert_eq!(of(letter), Some(State::Stopped));
+        }
+        for letter in ["Z", "X"] {
+            assert_eq!(of(letter), Some(State::Zombie));
+        }
+        for letter in ["R", "S", "I"] {
+            assert_eq!(of(letter), Some(State::Active));
+        }
+        assert_eq!(of("D"), Some(State::Waiting));
+    }
+
+    #[test]
+    fn names_need_not_be_utf8_and_short_lines_are_refused() {
+        let mut line = LINE.as_bytes().to_vec();
+        line[6] = 0xff;
+        assert!(Stat::parse(&line).is_some());
+        assert_eq!(Stat::parse(b"12 (x) R 1"), None);
+        assert_eq!(Stat::parse(b""), None);
+    }
+
+    #[test]
+    fn only_a_pending_stop_counts() {
+        assert!(stop_is_pending(
+            "SigPnd:\t0000000000000000\nShdPnd:\t0000000000040000\n"
+        ));
+        assert!(!stop_is_pending(
+            "SigPnd:\t0000000000040000\nShdPnd:\t0000000000020000\n"
+        ));
+        assert!(!stop_is_pending(""));
+    }
+}

@@ -1,0 +1,103 @@
+//! Stopping and continuing the real process table.
+
+use rustix::process::Signal;
+
+use crate::{
+    process::{Stat, State, children, descendants, look, raw, signal, stop_is_pending},
+    stop::{Condition, Look, Table},
+};
+
+/// `/proc` and signals. Who reaps decides what to do with the dead: see `Reaper`.
+pub(crate) struct LiveTable<R> {
+    reap: R,
+    last: Option<Stat>,
+}
+
+impl LiveTable<fn() -> usize> {
+    /// For somebody else's tree, whose dead are not ours to reap.
+    pub(crate) fn watching() -> Self {
+        Self {
+            reap: || 0,
+            last: None,
+        }
+    }
+}
+
+impl<R: FnMut() -> usize> LiveTable<R> {
+    /// For our own tree; `reap` reaps all dead children and tells how many.
+    pub(crate) fn reaping(reap: R) -> Self {
+        Self { reap, last: None }
+    }
+}
+
+impl<R: FnMut() -> usize> Table for LiveTable<R> {
+    fn children(&mut self, parent: u32) -> Vec<u32> {
+        children(parent)
+    }
+
+    fn look(&mut self, pid: u32) -> Option<Look> {
+        let stat = look(pid)?;
+        let condition = match stat.state {
+            State::Active => Condition::Active,
+            State::Waiting if stop_is_pending(pid) => Condition::Held,
+            State::Waiting => Condition::Active,
+            State::Stopped => Condition::Held,
+            State::Zombie => Condition::Dead,
+        };
+        let found = Look {
+            id: stat.id,
+            parent: stat.parent,
+            condition,
+        };
+        self.last = Some(stat);
+        Some(found)
+    }
+
+    fn stop(&mut self, seen: &Look) {
+        // One that may not be signalled stays active: the walk's time limit reports it.
+        if let Some(stat) = self.last.as_ref().filter(|stat| stat.id == seen.id) {
+            let _ = signal(stat, Signal::STOP);
+        }
+    }
+
+    fn reap(&mut self) -> usize {
+        (self.reap)()
+    }
+}
+
+/// Whether a continued tree still has stopped members after this many passes does not matter: they stopped themselves.
+const CONTINUE_PASSES: usize = 3;
+
+/// SIGCONT to everything below `root` that is stopped, from the leaves, so that no parent sees a stopped child.
+///
+/// A process that had stopped itself before the pause goes on too: it cannot be told from ours afterwards.
+pub(super) fn continue_tree(root: u32) {
+    for _ in 0..CONTINUE_PASSES {
+        let mut found = false;
+        for process in descendants(root).iter().rev() {
+            if process.state == State::Stopped
+                || (process.state == State::Waiting && stop_is_pending(process.id.pid))
+            {
+                found = true;
+                let _ = signal(process, Signal::CONT);
+            }
+        }
+        if !found {
+            return;
+        }
+    }
+}
+
+/// Sends a signal to one of our own children that is not reaped yet, so its id cannot be anybody else's.
+pub(super) fn signal_child(pid: u32, what: Signal) {
+    if let Some(pid) = raw(pid) {
+        let _ = rustix::process::kill_process(pid, what);
+    }
+}
+
+/// Sends a signal to everything below `root`, parents first.
+pub(super) fn signal_tree(root: u32, what: Signal) {
+    for process in descendants(root) {
+        let _ = signal(&process, what);
+    }
+}

@@ -1,0 +1,194 @@
+//! When the runner or claude-api dies under a running tree.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use runner::{Event, sweep_stale};
+
+use crate::{
+    support::{alive, counter, pids, runners, scratch, shell, spec, state, until},
+    tests,
+    tree::{FAMILY, family},
+};
+
+tests![
+    a_killed_runner_leaves_nothing_after_the_sweep,
+    a_stopped_runner_is_killed_from_outside,
+    a_sweep_spares_the_living,
+    the_end_of_the_control_socket_leaves_nothing,
+    a_sweep_without_orphans_is_at_once,
+    runners_started_during_sweeps_live,
+    what_an_earlier_run_left_is_killed,
+    no_zombie_after_many_executions,
+];
+
+async fn a_killed_runner_leaves_nothing_after_the_sweep() {
+    let (mut run, dir) = family("stubborn").await;
+    run.control.kill_runner();
+    assert_eq!(run.next().await, None, "no Done: the runner died");
+    assert!(
+        pids(dir.path()).iter().any(|pid| alive(*pid)),
+        "nobody has killed them yet"
+    );
+    let begun = Instant::now();
+    assert_eq!(runners().sweep_orphans().await, []);
+    println!("  sweep of a dead runner's tree: {:?}", begun.elapsed());
+    assert!(
+        pids(dir.path()).iter().all(|pid| state(*pid).is_none()),
+        "dead and reaped"
+    );
+}
+
+async fn a_stopped_runner_is_killed_from_outside() {
+    let (mut run, dir) = family("stubborn").await;
+    let runner = run.control.runner_pid();
+    Command::new("kill")
+        .args(["-STOP", &runner.to_string()])
+        .status()
+        .expect("kill is there");
+    until("it stands", || state(runner) == Some('T')).await;
+    run.control.terminate(Duration::ZERO);
+    // No command blocks, however many are sent to a runner that reads none.
+    for _ in 0..20_000 {
+        run.control.pause();
+    }
+    assert!(pids(dir.path()).iter().all(|pid| alive(*pid)));
+    run.control.kill_runner();
+    assert_eq!(run.next().await, None);
+    assert_eq!(runners().sweep_orphans().await, []);
+    assert!(pids(dir.path()).iter().all(|pid| state(*pid).is_none()));
+}
+
+async fn a_sweep_spares_the_living() {
+    let (mut dead, _kept) = family("stubborn").await;
+    let (living, dir) = family("gentle").await;
+    dead.control.kill_runner();
+    assert_eq!(dead.next().await, None);
+    assert_eq!(runners().sweep_orphans().await, []);
+    let before = counter(dir.path(), "daemon");
+    until("the other execution goes on", || {
+        counter(dir.path(), "daemon") > before
+    })
+    .await;
+    living.control.kill();
+    living.end().await;
+}
+
+async fn the_end_of_the_control_socket_leaves_nothing() {
+    let (run, dir) = family("stubborn").await;
+    let runner = run.control.runner_pid();
+    let control = run.control.clone();
+    // As when claude-api is killed; a clone of the control that is kept somewhere must not matter.
+    drop(run.events);
+    until("all are gone, the runner too", || {
+        pids(dir.path())
+            .into_iter()
+            .chain([runner])
+            .all(|pid| state(pid).is_none())
+    })
+    .await;
+    drop(control);
+    // Also while it stands still.
+    let (mut run, dir) = family("stubborn").await;
+    run.control.pause();
+    while !matches!(run.next().await, Some(Event::Paused { .. })) {}
+    drop(run.events);
+    until("all are gone", || {
+        pids(dir.path()).iter().all(|pid| state(*pid).is_none())
+    })
+    .await;
+}
+
+async fn a_sweep_without_orphans_is_at_once() {
+    let begun = Instant::now();
+    assert_eq!(runners().sweep_orphans().await, []);
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+async fn runners_started_during_sweeps_live() {
+    let sweeps = tokio::spawn(async {
+        for _ in 0..200 {
+            runners().sweep_orphans().await;
+        }
+    });
+    for _ in 0..40 {
+        let mut run = shell("exit 5").await;
+        run.spawned().await;
+        assert_eq!(run.end().await.code, Some(5));
+    }
+    sweeps.await.expect("no panic");
+}
+
+async fn what_an_earlier_run_left_is_killed() {
+    let dir = scratch();
+    let mut child = Command::new("python3")
+        .args([
+            "-c",
+            FAMILY,
+            dir.path().to_str().expect("plain"),
+            "stubborn",
+        ])
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("python is there");
+    until("all count", || {
+        ["cli", "tool"]
+            .iter()
+            .all(|name| counter(dir.path(), name) > 0)
+    })
+    .await;
+    let pid = child.id();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("alive");
+    let ticks: u64 = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.split(' ').nth(19))
+        .and_then(|field| field.parse().ok())
+        .expect("field 22");
+    let boot = runner::boot_id();
+    let sweep = |ticks: u64, boot: String| {
+        tokio::task::spawn_blocking(move || sweep_stale(pid, ticks, &boot))
+    };
+    assert_eq!(
+        sweep(ticks + 1, boot.clone()).await.expect("swept").killed,
+        0,
+        "another process of the same id"
+    );
+    assert_eq!(
+        sweep(ticks, "another boot".into())
+            .await
+            .expect("swept")
+            .killed,
+        0
+    );
+    assert!(alive(pid));
+    let swept = sweep(ticks, boot).await.expect("swept");
+    assert_eq!(
+        (swept.killed, swept.unkillable),
+        (2, Vec::new()),
+        "the CLI and its tool; the daemon had left before"
+    );
+    child.wait().expect("ours");
+    assert_eq!(runners().sweep_orphans().await, []);
+    assert!(pids(dir.path()).iter().all(|pid| state(*pid).is_none()));
+}
+
+async fn no_zombie_after_many_executions() {
+    for round in 0..60 {
+        let mut run = shell("(setsid sleep 600 &) ; true").await;
+        run.spawned().await;
+        assert_eq!(run.end().await.code, Some(0), "round {round}");
+    }
+    let handle = runners()
+        .start(spec("sleep", &["600"]))
+        .await
+        .expect("started");
+    drop(handle);
+    until("none is left", || {
+        crate::support::children(std::process::id()).is_empty()
+    })
+    .await;
+}

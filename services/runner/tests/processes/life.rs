@@ -1,0 +1,291 @@
+//! Start, output, end.
+
+use std::fs;
+
+use runner::{Event, Spec};
+use tokio::{io::AsyncWriteExt, time::timeout};
+
+use crate::{
+    support::{LONG, python, runners, scratch, shell, spec, start, state, until},
+    tests,
+};
+
+tests![
+    exit_codes_and_signals_are_told_apart,
+    stdin_goes_in_and_ends,
+    a_large_prompt_goes_in_while_output_comes_out,
+    the_environment_is_the_given_one_and_nothing_leaks,
+    a_spec_of_many_hundred_kilobytes_arrives,
+    spawn_failures_say_what_is_missing,
+    ten_megabytes_of_stderr_with_a_long_line,
+    orphans_are_reaped_while_it_runs,
+    the_final_drain_ends_while_a_grandchild_writes,
+    the_cli_is_the_first_victim_when_memory_runs_out,
+];
+
+async fn exit_codes_and_signals_are_told_apart() {
+    for code in [0, 1, 42, 255] {
+        let mut run = shell(&format!("exit {code}")).await;
+        run.spawned().await;
+        let end = run.end().await;
+        assert_eq!((end.code, end.signal, end.killed), (Some(code), None, 0));
+        assert!(end.unkillable.is_empty());
+    }
+    for signal in ["KILL", "TERM", "SEGV"] {
+        let mut run = shell(&format!("ulimit -c 0; kill -{signal} $$")).await;
+        run.spawned().await;
+        let end = run.end().await;
+        let number = match signal {
+            "KILL" => 9,
+            "TERM" => 15,
+            _ => 11,
+        };
+        assert_eq!((end.code, end.signal), (None, Some(number)));
+    }
+}
+
+async fn stdin_goes_in_and_ends() {
+    let mut run = shell("cat; echo end").await;
+    run.spawned().await;
+    run.stdin
+        .as_mut()
+        .expect("open")
+        .write_all(b"a prompt\n")
+        .await
+        .expect("written");
+    let end = run.end().await;
+    assert_eq!(String::from_utf8_lossy(&end.stdout), "a prompt\nend\n");
+}
+
+async fn a_large_prompt_goes_in_while_output_comes_out() {
+    let prompt: Vec<u8> = (0..4_u32 << 20).map(|index| (index % 251) as u8).collect();
+    let mut run = start(spec("cat", &[])).await;
+    run.spawned().await;
+    let mut stdin = run.stdin.take().expect("open");
+    let sent = prompt.clone();
+    let writer = tokio::spawn(async move { stdin.write_all(&sent).await });
+    let end = run.end().await;
+    writer.await.expect("no panic").expect("written");
+    assert!(end.stdout == prompt, "{} bytes came back", end.stdout.len());
+}
+
+async fn the_environment_is_the_given_one_and_nothing_leaks() {
+    let dir = scratch();
+    let mut spec = spec(
+        "bash",
+        &[
+            "-c",
+            "env; pwd; ls -l /proc/$$/fd | wc -l; ps -o pgid= -p $$ | tr -d ' '; echo $$",
+        ],
+    );
+    spec.env.push(("ONLY".into(), "this".into()));
+    spec.cwd = dir.path().into();
+    let mut run = start(spec).await;
+    let pid = run.spawned().await;
+    let runner = run.control.runner_pid();
+    // Nothing of the task can be read from the runner. As root the files are readable, so they must be empty.
+    let environment = fs::read(format!("/proc/{runner}/environ")).unwrap_or_default();
+    let end = run.end().await;
+    let text = String::from_utf8_lossy(&end.stdout).into_owned();
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| !line.starts_with("_=") && !line.starts_with("SHLVL="))
+        .collect();
+    let pid = pid.to_string();
+    let cwd = dir.path().to_str().expect("plain");
+    let (head, tail) = lines.split_at(lines.len() - 4);
+    let mut head = head.to_vec();
+    head.sort_unstable();
+    assert_eq!(
+        head,
+        [
+            "ONLY=this",
+            "PATH=/usr/local/bin:/usr/bin:/bin",
+            &format!("PWD={cwd}")
+        ]
+    );
+    // Line "total", descriptors 0 to 2, and bash's own 255 or the pipe it makes for wc: a leak would show as more.
+    let descriptors: u32 = tail[1].parse().expect("a number");
+    assert!(descriptors <= 5, "{descriptors} lines");
+    assert_eq!(tail[0], cwd);
+    assert_eq!(
+        tail[2..],
+        [pid.as_str(), pid.as_str()],
+        "a process group of its own"
+    );
+    assert!(environment.is_empty(), "{environment:?}");
+}
+
+async fn a_spec_of_many_hundred_kilobytes_arrives() {
+    let long = "x".repeat(100_000);
+    let mut args = vec!["-c", "printf %s $#:${#9}", "name"];
+    args.extend(std::iter::repeat_n(long.as_str(), 9));
+    let mut run = start(spec("bash", &args)).await;
+    run.spawned().await;
+    assert_eq!(run.end().await.stdout, b"9:100000");
+}
+
+async fn spawn_failures_say_what_is_missing() {
+    let dir = scratch();
+    let script = dir.path().join("script");
+    fs::write(&script, "#!/nowhere/interpreter\n").expect("written");
+    let plain = dir.path().join("plain");
+    fs::write(&plain, "text").expect("written");
+    make_executable(&script);
+    let gone = dir.path().join("gone");
+    let cases: [(Spec, &[&str]); 5] = [
+        (
+            spec("/nowhere/claude", &[]),
+            &["/nowhere/claude", "No such file"],
+        ),
+        (
+            spec("no-such-program", &[]),
+            &["no-such-program", "No such file"],
+        ),
+        (
+            Spec {
+                cwd: gone.clone(),
+                ..spec("true", &[])
+            },
+            &[
+                "working directory",
+                gone.to_str().expect("plain"),
+                "No such file",
+            ],
+        ),
+        (
+            spec(plain.to_str().expect("plain"), &[]),
+            &["plain", "ermission denied"],
+        ),
+        (
+            spec(script.to_str().expect("plain"), &[]),
+            &["script", "interpreter"],
+        ),
+    ];
+    for (spec, wanted) in cases {
+        let mut run = start(spec).await;
+        let Some(Event::SpawnFailed { message }) = run.next().await else {
+            panic!("it must not start")
+        };
+        assert!(
+            wanted.iter().all(|part| message.contains(part)),
+            "{message} has not all of {wanted:?}"
+        );
+        assert_eq!(run.next().await, None, "nothing follows");
+        assert_eq!(
+            timeout(LONG, run.stdout)
+                .await
+                .expect("end of file")
+                .expect("read"),
+            b""
+        );
+    }
+    let missing = runner::Runners::new("/nowhere/runner".into());
+    let error = missing
+        .start(spec("true", &[]))
+        .await
+        .expect_err("no runner");
+    assert!(error.to_string().contains("/nowhere/runner"), "{error}");
+}
+
+fn make_executable(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("ours");
+}
+
+async fn ten_megabytes_of_stderr_with_a_long_line() {
+    let dir = scratch();
+    let program = "import sys\nfor i in range(9 * 1024): sys.stderr.write('e' * 1023 + '\\n')\nsys.stderr.write('E' * 1048576)\nprint('out')";
+    let mut run = python(program, dir.path(), &[]).await;
+    run.spawned().await;
+    let end = run.end().await;
+    assert_eq!((end.code, end.stderr.len()), (Some(0), 10 << 20));
+    assert_eq!(end.stdout, b"out\n");
+}
+
+async fn orphans_are_reaped_while_it_runs() {
+    let dir = scratch();
+    let program = r#"
+import os, sys, time
+for i in range(50):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            open(f"{sys.argv[1]}/pid.{os.getpid()}", "w").close()
+            os._exit(0)
+        os._exit(0)
+    os.wait()
+open(f"{sys.argv[1]}/ready", "w").close()
+time.sleep(600)
+"#;
+    let mut run = python(program, dir.path(), &[]).await;
+    let cli = run.spawned().await;
+    let runner = run.control.runner_pid();
+    until("the program is ready", || dir.path().join("ready").exists()).await;
+    until("all 50 were reaped, none is a zombie", || {
+        crate::support::children(runner)
+            .iter()
+            .all(|(pid, _)| *pid == cli)
+            && crate::support::pids(dir.path()).len() == 50
+            && crate::support::pids(dir.path())
+                .iter()
+                .all(|pid| state(*pid).is_none())
+    })
+    .await;
+    run.control.kill();
+    let end = run.end().await;
+    assert_eq!((end.signal, end.killed), (Some(9), 0));
+}
+
+async fn the_final_drain_ends_while_a_grandchild_writes() {
+    // The writer is no part of the tree that Exited waits for, and stdout is left unread until then.
+    let mut handle = runners()
+        .start(spec(
+            "bash",
+            &[
+                "-c",
+                "printf 12345; (while :; do printf y || exit; done) & disown; exit 7",
+            ],
+        ))
+        .await
+        .expect("started");
+    loop {
+        match timeout(LONG, handle.events.next()).await.expect("an event") {
+            Some(Event::Exited { code, .. }) => break assert_eq!(code, Some(7)),
+            Some(_) => {}
+            None => panic!("the runner died"),
+        }
+    }
+    let mut all = Vec::new();
+    let drained = handle
+        .stdout
+        .drain_available(|bytes| all.extend_from_slice(bytes))
+        .expect("read");
+    assert!(all.starts_with(b"12345") && drained.bytes == all.len() as u64);
+    // Swept: then the end of file comes too.
+    while timeout(LONG, handle.events.next())
+        .await
+        .expect("an event")
+        .is_some()
+    {}
+    let last = handle.stdout.drain_available(|_| {}).expect("read");
+    assert!(last.end_of_file, "{last:?}");
+    assert_eq!(handle.stdout.read(&mut [0; 16]).await.expect("read"), 0);
+}
+
+async fn the_cli_is_the_first_victim_when_memory_runs_out() {
+    let mut run = shell("read line; cat /proc/self/oom_score_adj").await;
+    run.spawned().await;
+    // The adjustment is made before Spawned is said, and children inherit it.
+    run.stdin
+        .as_mut()
+        .expect("open")
+        .write_all(b"go\n")
+        .await
+        .expect("written");
+    let own = fs::read_to_string(format!("/proc/{}/oom_score_adj", run.control.runner_pid()))
+        .expect("readable");
+    let end = run.end().await;
+    assert_eq!(String::from_utf8_lossy(&end.stdout).trim(), "500");
+    assert_ne!(own.trim(), "500");
+}
