@@ -19,7 +19,7 @@ RUN --mount=type=cache,id=ccb-cargo,target=/cargo,sharing=locked \
     --mount=type=secret,id=ca_bundle \
     if [ -s /run/secrets/ca_bundle ]; then export CARGO_HTTP_CAINFO=/run/secrets/ca_bundle; fi; \
     timeout 900 cargo fetch --locked \
-    || { echo 'The Rust crates could not be downloaded within 15 minutes. Is the crate registry reachable from a container? Behind a proxy, set HTTPS_PROXY and CCB_CA_BUNDLE.' >&2; exit 1; }
+    || { echo 'The Rust crates could not be fetched: see the line above. If it took its 15 minutes: is the crate registry reachable from a container? Behind a proxy, set HTTPS_PROXY and CCB_CA_BUNDLE.' >&2; exit 1; }
 # The target folder is a cache: after a change of our sources only our own crates are compiled again. They are touched,
 # because cargo compares times, and a restored older file would otherwise count as built.
 RUN --mount=type=cache,id=ccb-cargo,target=/cargo,sharing=locked \

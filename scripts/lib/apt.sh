@@ -23,6 +23,7 @@ apt_private() {
   [ -n "$mirror" ] || fail "no Debian mirror stands in this machine's apt sources" "${advice:-install it by hand}"
   mkdir -p "$1/lists/partial"
   printf 'deb %s%s %s %s\n' "${keyring:+[signed-by=$keyring] }" "$mirror" "$2" "$3" >"$1/sources.list"
+  # shellcheck disable=SC2034 # used by who called
   APT=(apt-get -q -o "Dir::Etc::sourcelist=$1/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$1/lists"
     -o "Dir::Cache::pkgcache=" -o "Dir::Cache::srcpkgcache=" -o APT::Sandbox::User=root)
 }

@@ -51,7 +51,9 @@ step() {
     tail -n 25 "$log" | sed 's/^/    /' >&2
     [ "$code" -ne 124 ] || printf '  it took longer than its limit of %d s\n' "$limit" >&2
   fi
-  printf '  %s: %s, %d s\n' "$title" "$([ "$code" -eq 0 ] && echo done || echo "FAILED ($code)")" $((SECONDS - began)) >&2
+  local verdict="FAILED ($code)"
+  if [ "$code" -eq 0 ]; then verdict="done"; fi
+  printf '  %s: %s, %d s\n' "$title" "$verdict" $((SECONDS - began)) >&2
   rm -f "$log"
   return "$code"
 }
@@ -60,8 +62,9 @@ last_line() { tail -c 2000 "$1" 2>/dev/null | tr '\r' '\n' | grep -v '^[[:space:
 
 # A background shell and the sleep inside it: both by their ids.
 kill_tree() {
-  local child
-  for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do kill "$child" 2>/dev/null || true; done
+  local child children=()
+  read -r -a children <"/proc/$1/task/$1/children" 2>/dev/null || true
+  for child in ${children[@]+"${children[@]}"}; do kill "$child" 2>/dev/null || true; done
   kill "$1" 2>/dev/null || true
   wait "$1" 2>/dev/null || true
 }

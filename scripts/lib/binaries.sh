@@ -1,0 +1,41 @@
+# shellcheck shell=bash
+# The Rust binaries, compiled on this machine where its cargo fits the images. Sourced, never run.
+
+BINS=(claude-api bridge ccb scripted-model)
+# The glibc of the images' base: what is compiled against a newer one does not start there.
+IMAGE_GLIBC=2.36
+
+# cargo_fits: the pinned Rust is here.
+cargo_fits() {
+  have cargo && case $(cd "$ROOT" && rustc --version 2>/dev/null) in "rustc $RUST_VERSION".*) ;; *) return 1 ;; esac
+}
+
+# binaries_fit: what this machine compiles runs in the images: its glibc is not newer, the engine's processor is ours.
+binaries_fit() {
+  local glibc ours theirs
+  cargo_fits && have ldd || return 1
+  glibc=$(ldd --version 2>/dev/null | sed -n '1s/.* \([0-9.]*\)$/\1/p')
+  [ -n "$glibc" ] && [ "$(printf '%s\n' "$glibc" "$IMAGE_GLIBC" | sort -V | tail -n 1)" = "$IMAGE_GLIBC" ] || return 1
+  ours=$(uname -m | sed 's/x86_64/amd64/;s/aarch64/arm64/')
+  theirs=$(docker version --format '{{.Server.Arch}}' 2>/dev/null)
+  [ "$ours" = "$theirs" ]
+}
+
+# compile: all binaries, into target/release.
+compile() {
+  local words=() bin
+  for bin in "${BINS[@]}"; do words+=(--bin "$bin"); done
+  step 3600 "compile (the first time takes minutes)" env CARGO_TERM_COLOR=never CARGO_HTTP_TIMEOUT=60 \
+    cargo build --manifest-path "$ROOT/Cargo.toml" --target-dir "$ROOT/target" --locked --release "${words[@]}" ||
+    fail "the services could not be compiled" "see the lines above; CCB_VERBOSE=1 shows all of them"
+}
+
+# stage_binaries: where the Dockerfile's stage `prebuilt` takes them from.
+stage_binaries() {
+  compile
+  mkdir -p "$ROOT/target/container"
+  local bin
+  for bin in "${BINS[@]}"; do
+    cmp -s "$ROOT/target/release/$bin" "$ROOT/target/container/$bin" || cp "$ROOT/target/release/$bin" "$ROOT/target/container/$bin"
+  done
+}

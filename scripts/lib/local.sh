@@ -1,0 +1,127 @@
+# shellcheck shell=bash
+# Both services as background processes of this machine: no containers, and no box around the CLI's tools. Sourced.
+
+LOCAL=${LOCAL:-}
+RUN=$STATE/local
+MODEL_PORT=${CCB_MODEL_PORT:-8004}
+
+# A process is known by its id, its start time and the boot, so that a reused id is never taken for it.
+start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+boot_id() { cat /proc/sys/kernel/random/boot_id; }
+
+# local_running NAME: is the one we started still there? Sets PID.
+local_running() {
+  local began boot
+  [ -s "$RUN/$1.pid" ] || return 1
+  read -r PID began boot <"$RUN/$1.pid"
+  [ "$boot" = "$(boot_id)" ] && [ -n "$began" ] && [ "$(start_time "$PID")" = "$began" ]
+}
+
+# local_start NAME COMMAND...: in the background, in a session of its own, logging to a file.
+local_start() {
+  local name=$1
+  shift
+  setsid nohup "$@" >>"$RUN/$name.log" 2>&1 </dev/null &
+  PID=$!
+  echo "$PID $(start_time "$PID") $(boot_id)" >"$RUN/$name.pid"
+}
+
+# local_stop NAME SECONDS: TERM, then KILL after the grace.
+local_stop() {
+  local deadline=$((SECONDS + $2))
+  if local_running "$1"; then
+    say "· stop $1 (process $PID)"
+    kill -TERM "$PID" 2>/dev/null || true
+    while local_running "$1" && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.1; done
+    if local_running "$1"; then kill -KILL "$PID" 2>/dev/null || true; fi
+  fi
+  rm -f "$RUN/$1.pid"
+}
+
+# The bridge first: its sessions are told to come back while claude-api still drains.
+local_down() {
+  local_stop bridge 15
+  local_stop claude-api 20
+  local_stop scripted-model 5
+}
+
+# local_wait NAME SECONDS COMMAND...: until the command succeeds; says why when the process has ended instead.
+local_wait() {
+  local name=$1 deadline=$((SECONDS + $2)) shown=$SECONDS
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    if ! local_running "$name"; then
+      tail -n 10 "$RUN/$name.log" >&2
+      local_down
+      fail "$name ended at once" "the lines above are the end of $RUN/$name.log" \
+        "a port that is in use: set CCB_CLAUDE_API_PORT or CCB_BRIDGE_PORT"
+    fi
+    if [ "$SECONDS" -ge "$deadline" ]; then
+      tail -n 10 "$RUN/$name.log" >&2
+      local_down
+      fail "$name did not become healthy" "the lines above are the end of $RUN/$name.log"
+    fi
+    if [ $((SECONDS - shown)) -ge 5 ]; then shown=$SECONDS; say "  … waiting for $name"; fi
+    sleep 0.2
+  done
+}
+
+# The CLI of the pinned version: the one in PATH, or fetched.
+local_cli() {
+  local found
+  found=$(command -v claude || true)
+  if [ -n "$found" ] && timeout 20 "$found" --version 2>/dev/null | grep -qF "$CLI_VERSION"; then echo "$found"
+  else "$ROOT/scripts/fetch-cli"; fi
+}
+
+local_up() {
+  local cli release=$ROOT/target/release began=$SECONDS name env=()
+  cargo_fits || fail "--local compiles the services and needs Rust $RUST_VERSION here" \
+    "install it (rustup.rs), then: rustup toolchain install $RUST_VERSION" "or install Docker and use scripts/up"
+  env_file
+  say "LOCAL: no containers. THE CLI'S TOOLS RUN WITHOUT A BOX: what the model runs, it runs as $(id -un) on this machine."
+  [ -n "$DEMO" ] || credential_set || [ -s "${CLAUDE_CONFIG_DIR:-$HOME/.claude}/.credentials.json" ] || DEMO=1
+  [ -z "$DEMO" ] || demo_banner
+  cli=$(local_cli)
+  compile
+  mkdir -p "$RUN/spool" "$RUN/workspace" "$RUN/home"
+  trap 'trap - INT TERM; say "interrupted: stopping what was started"; local_down; exit 130' INT TERM
+  # What runs and is no older than its binary may stay, if it was started the same way.
+  if [ "$(cat "$STATE/mode" 2>/dev/null)" != "local ${DEMO:-0} ${CCB_WORKSPACE:-}" ]; then local_down; fi
+  for name in scripted-model claude-api bridge; do
+    if [ "$release/$name" -nt "$RUN/$name.pid" ]; then local_down; fi
+  done
+  say "· start, claude-api first"
+  if [ -n "$DEMO" ]; then
+    local_running scripted-model || local_start scripted-model "$release/scripted-model" --port "$MODEL_PORT"
+    local_wait scripted-model 20 tcp_answers "$MODEL_PORT"
+    # The demo keeps to a home of its own, and to its model.
+    env=(HOME="$RUN/home" ANTHROPIC_BASE_URL="http://127.0.0.1:$MODEL_PORT" ANTHROPIC_API_KEY=demo NO_PROXY=127.0.0.1)
+  fi
+  local_running claude-api || local_start claude-api env -u CLAUDE_CONFIG_DIR "${env[@]}" \
+    CLAUDE_API_PERMISSION_MODE="${CLAUDE_API_PERMISSION_MODE:-dontAsk}" \
+    CLAUDE_API_ALLOWED_TOOLS="${CLAUDE_API_ALLOWED_TOOLS-Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,TodoWrite,WebFetch,WebSearch,Write}" \
+    "$release/claude-api" serve --port "$HTTP_PORT" --spool-dir "$RUN/spool" \
+    --workspace-root "${CCB_WORKSPACE:-$RUN/workspace}" --claude-bin "$cli"
+  local_wait claude-api 60 "$release/claude-api" healthcheck --url "http://127.0.0.1:$HTTP_PORT/health/startup"
+  local_running bridge || local_start bridge "$release/bridge" serve --port "$WS_PORT" --claude-api-url "http://127.0.0.1:$HTTP_PORT"
+  local_wait bridge 30 "$release/bridge" healthcheck --url "http://127.0.0.1:$WS_PORT/health/live"
+  trap - INT TERM
+  echo "local ${DEMO:-0} ${CCB_WORKSPACE:-}" >"$STATE/mode"
+  if "$release/claude-api" healthcheck --url "http://127.0.0.1:$HTTP_PORT/health/ready" >/dev/null 2>&1; then
+    ready_words $((SECONDS - began))
+  else
+    warn "the services run, but are not ready to run a prompt; the reasons and their remedies:"
+    say "  http://127.0.0.1:$HTTP_PORT/health/ready"
+  fi
+  say "logs: $RUN/*.log"
+}
+
+tcp_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+ready_words() {
+  say "ready after $1 s: ws://127.0.0.1:$WS_PORT/ws (WebSocket) and http://127.0.0.1:$HTTP_PORT (HTTP)"
+  say "a first prompt:"
+  say "  scripts/ccb exec \"python3 -c \\\"print('RESULT:::' + str(24 * 7))\\\"\""
+  say "to stop it and remove what it made: scripts/down"
+}
