@@ -1,1 +1,48 @@
-//! placeholder
+//! What is kept on disk of executions: the accepted body, the status, the output, the CLI's raw events, tombstones.
+//!
+//! The layout under the spool's folder:
+//!
+//! ```text
+//! lock                   flock: one process only
+//! probe                  a written block, rewritten to learn whether the disk takes writes
+//! index                  64 bytes per acceptance, in order; rebuilt from the folders when it does not match them
+//! staging/{id}           an entry in the making, or being removed; emptied at start
+//! executions/{id}/record header, marks, three status slots, the body (see `record`)
+//! executions/{id}/output the output, addressed by offset; its oldest bytes may be a hole
+//! executions/{id}/events raw stdout, or the patches from which it is rebuilt out of the output
+//! tombstones/{id}        the header of a deleted entry's record
+//! ```
+//!
+//! An entry exists when its folder is in `executions`; it gets there by one rename, after everything in it is on disk.
+//! It ceases by one rename too, of its record to `tombstones`, so that a full disk can still forget.
+//!
+//! Calls that are not `async` block on the disk (acceptance and durable statuses wait for fsync): call them from a thread
+//! that may block. Nothing here grows with the number of past executions or with the size of their output.
+
+mod appender;
+mod digest;
+mod entry;
+mod error;
+mod events;
+mod files;
+mod index;
+mod marks;
+mod patches;
+mod reader;
+mod record;
+mod slots;
+mod spool;
+mod track;
+mod writer;
+
+pub use digest::sha256;
+pub use entry::Entry;
+pub use error::{ReadError, SpoolError};
+pub use events::EventsReader;
+pub use marks::Marks;
+pub use patches::Patch;
+pub use reader::Reader;
+pub use slots::STATUS_BYTES_MAX;
+pub use spool::{Page, Spool, SpoolLimits};
+pub use track::Appended;
+pub use writer::{EventsKept, Writer};

@@ -1,0 +1,229 @@
+//! The writing side of a track: append, and free the oldest bytes at the cap or on a full disk.
+
+use std::sync::Arc;
+
+use crate::{
+    files::{BLOCK, is_full, read_up_to, write_all},
+    marks::{Mark, MarkSlots, Marks},
+    track::{Appended, Shape, Track, is_continuation},
+};
+
+/// The largest step in which the cap frees: 2 ms of hole punching on ext4.
+const STEP_BYTES_MAX: u64 = 32 << 20;
+/// On a full disk at least this much is freed at once, so that a small append does not punch a hole every time.
+const ROOM_BYTES: u64 = 64 << 10;
+/// A mark is written this often, so that a start after a crash reads at most this much of each output.
+const CHECKPOINT_BYTES: u64 = 64 << 20;
+
+/// The one writer of a track.
+pub(crate) struct Appender {
+    track: Arc<Track>,
+    slots: MarkSlots,
+    shape: Shape,
+    /// The most that is kept, in bytes.
+    cap: u64,
+    kind: u8,
+    now: Marks,
+    /// Whole blocks before this are holes already.
+    punched: u64,
+    /// The length that the last mark holds.
+    marked: u64,
+    /// Whether the file system frees the beginning of a file; learned from the first try that fails.
+    can_punch: bool,
+}
+
+impl Appender {
+    /// Goes on where the track stands, and tells readers that it is written again.
+    pub(crate) fn new(
+        track: Arc<Track>,
+        slots: MarkSlots,
+        shape: Shape,
+        cap: u64,
+        kind: u8,
+    ) -> Self {
+        let now = Marks {
+            ended: false,
+            aborted: false,
+            ..track.now()
+        };
+        let mut appender = Self {
+            track,
+            slots,
+            shape,
+            cap,
+            kind,
+            now,
+            punched: 0,
+            marked: now.len,
+            can_punch: true,
+        };
+        // A kill between the mark and the punching leaves blocks that nobody may read any more.
+        appender.give_back();
+        appender.publish();
+        appender
+    }
+
+    pub(crate) fn now(&self) -> Marks {
+        self.now
+    }
+
+    /// Appends, whatever the disk says. When it is full, `rescue` may free something that counts less and say whether it
+    /// did; then the oldest bytes here go; what still cannot be written is counted and lies before `kept_from`.
+    ///
+    /// Text must be whole characters.
+    pub(crate) fn append(&mut self, bytes: &[u8], rescue: &mut dyn FnMut(u64) -> bool) -> Appended {
+        let mut done = Appended::default();
+        if bytes.is_empty() {
+            return done;
+        }
+        let kept_before = self.now.kept_from;
+        let start = self.now.len;
+        let room = bytes.len() as u64;
+        let failed = loop {
+            // After freeing, all of it is written again: the part that was there lands on its own place.
+            let Err(error) = write_all(&*self.track.store, bytes, start) else {
+                break false;
+            };
+            done.disk_full |= is_full(&error);
+            if is_full(&error) && (rescue(room) || self.free_for(room)) {
+                continue;
+            }
+            tracing::warn!(%error, bytes = room, "the spool could not keep what was appended");
+            break true;
+        };
+        if self.shape == Shape::Text {
+            let mut hasher = crc32fast::Hasher::new_with_initial(self.now.crc32);
+            hasher.update(bytes);
+            self.now.crc32 = hasher.finalize();
+        }
+        self.now.len += room;
+        if failed {
+            done.lost = room;
+            self.drop_all();
+        } else if self.now.len - self.now.kept_from > self.cap {
+            let step = (self.cap / 32).min(STEP_BYTES_MAX);
+            self.free_to(self.now.len - self.cap + step);
+        } else {
+            if self.now.len - self.marked >= CHECKPOINT_BYTES {
+                self.mark();
+            }
+            self.publish();
+        }
+        done.freed = self.now.kept_from.min(start) - kept_before;
+        done
+    }
+
+    /// Frees the oldest bytes so that about `room` more can be written; false when nothing is left to free.
+    pub(crate) fn free_for(&mut self, room: u64) -> bool {
+        let kept = self.now.len - self.now.kept_from;
+        if kept == 0 {
+            return false;
+        }
+        let step = (kept / 8).max(room + ROOM_BYTES);
+        self.free_to(self.now.kept_from.saturating_add(step));
+        true
+    }
+
+    /// Keeps nothing from `target` down, to the next character. Mark, then readers, then the blocks: in this order nobody
+    /// takes a hole for output, not even after a crash.
+    fn free_to(&mut self, target: u64) {
+        self.now.kept_from = self.character_at(target.min(self.now.len));
+        if self.mark() {
+            self.publish();
+            self.give_back();
+        } else {
+            self.publish();
+        }
+    }
+
+    /// Nothing before the present end is kept; the file's length says where the end is.
+    fn drop_all(&mut self) {
+        self.now.kept_from = self.now.len;
+        self.mark();
+        self.publish();
+        let store = &self.track.store;
+        if let Err(error) = store.set_len(0).and_then(|()| store.set_len(self.now.len)) {
+            tracing::warn!(%error, "the spool could not empty an output");
+        }
+        self.punched = self.now.len - self.now.len % BLOCK;
+    }
+
+    fn give_back(&mut self) {
+        let end = self.now.kept_from - self.now.kept_from % BLOCK;
+        if end <= self.punched {
+            return;
+        }
+        if self.can_punch {
+            match self.track.store.punch(self.punched, end) {
+                Ok(()) => {
+                    self.punched = end;
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the oldest bytes cannot be freed alone; all go together when there are too many");
+                    self.can_punch = false;
+                }
+            }
+        }
+        // One suffix must stay one suffix, and this file system cannot free a beginning: free everything.
+        self.drop_all();
+    }
+
+    /// The first offset from `target` on that begins a character.
+    fn character_at(&self, target: u64) -> u64 {
+        if self.shape == Shape::Bytes || target >= self.now.len {
+            return target;
+        }
+        match read_up_to(&*self.track.store, target, 4) {
+            Ok(bytes) => {
+                target
+                    + bytes
+                        .iter()
+                        .take_while(|byte| is_continuation(**byte))
+                        .count() as u64
+            }
+            // What cannot be read is not kept.
+            Err(_) => self.now.len,
+        }
+    }
+
+    fn mark(&mut self) -> bool {
+        let Marks {
+            len,
+            kept_from,
+            crc32,
+            ended,
+            aborted: _,
+        } = self.now;
+        let mark = Mark {
+            kept_from,
+            len,
+            crc32,
+            ended,
+            kind: self.kind,
+        };
+        self.marked = len;
+        let written = self.slots.write(mark);
+        if let Err(error) = &written {
+            tracing::warn!(%error, "a mark could not be written; nothing is freed");
+        }
+        written.is_ok()
+    }
+
+    fn publish(&self) {
+        self.track.marks.send_replace(self.now);
+    }
+
+    /// Publishes the end: readers that have read all see a clean end.
+    pub(crate) fn finish(&mut self) {
+        self.now.ended = true;
+        self.mark();
+        self.publish();
+    }
+
+    /// Publishes that nothing follows and something may be missing.
+    pub(crate) fn abort(&mut self) {
+        self.now.aborted = true;
+        self.publish();
+    }
+}

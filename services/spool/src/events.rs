@@ -1,0 +1,147 @@
+//! The CLI's stdout byte for byte: from its own file, or rebuilt from the output and its patches.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::{
+    error::ReadError,
+    patches::{Patch, PatchLog},
+    reader::Reader,
+    track::Track,
+};
+
+/// What the `events` file holds. Unknown until the execution's writer is made.
+#[derive(Clone)]
+pub(crate) enum EventsState {
+    Unknown,
+    Raw(Arc<Track>),
+    InOutput(Arc<PatchLog>),
+}
+
+enum Source {
+    /// Not known yet: the output tells if the execution ends without ever having a writer.
+    Waiting(watch::Receiver<EventsState>),
+    Raw(Reader),
+    Rebuilt(Arc<PatchLog>),
+}
+
+/// Reads the CLI's stdout from the oldest kept byte on, and follows a live execution.
+pub struct EventsReader {
+    source: Source,
+    output: Reader,
+    /// Where the next patch stands in the log.
+    log_at: u64,
+    patch: Option<Patch>,
+    /// Original bytes of a patch that a small `max` left over.
+    rest: Bytes,
+}
+
+impl EventsReader {
+    pub(crate) fn new(output: Arc<Track>, state: watch::Receiver<EventsState>) -> Self {
+        Self {
+            source: Source::Waiting(state),
+            output: Reader::oldest(output),
+            log_at: 0,
+            patch: None,
+            rest: Bytes::new(),
+        }
+    }
+
+    /// The next bytes, between 1 and `max`; None at the end. Errors and cancellation as [`Reader::next`].
+    ///
+    /// # Errors
+    /// See [`ReadError`]; the offsets in `NotKept` count the bytes of the file that is read.
+    pub async fn next(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
+        loop {
+            match &mut self.source {
+                Source::Waiting(state) => {
+                    let found = state.borrow_and_update().clone();
+                    match found {
+                        EventsState::Raw(track) => self.source = Source::Raw(Reader::oldest(track)),
+                        EventsState::InOutput(log) => {
+                            let floor = log.floor();
+                            let oldest = self.output.offset();
+                            self.output.skip(floor.saturating_sub(oldest));
+                            self.source = Source::Rebuilt(log);
+                        }
+                        EventsState::Unknown => {
+                            tokio::select! {
+                                // First: an execution that has a writer and has ended is no empty one.
+                                biased;
+                                changed = state.changed() => changed.map_err(|_| ReadError::Aborted)?,
+                                ended = self.output.wait() => {
+                                    if ended?.is_none() && !state.has_changed().unwrap_or(false) {
+                                        return Ok(None);
+                                    }
+                                    tokio::task::yield_now().await;
+                                }
+                            }
+                        }
+                    }
+                }
+                Source::Raw(reader) => return reader.next(max).await,
+                Source::Rebuilt(log) => {
+                    let log = Arc::clone(log);
+                    return self.rebuild(&log, max).await;
+                }
+            }
+        }
+    }
+
+    async fn rebuild(&mut self, log: &PatchLog, max: usize) -> Result<Option<Bytes>, ReadError> {
+        loop {
+            if !self.rest.is_empty() {
+                return Ok(Some(self.rest.split_to(max.min(self.rest.len()))));
+            }
+            // The length first, the patches second: a patch is in the log before the output that it is about.
+            let Some(available) = self.output.wait().await? else {
+                return Ok(None);
+            };
+            self.look_for_patch(log)?;
+            let at = self.output.offset();
+            if at < log.floor() {
+                return Err(ReadError::NotKept {
+                    kept_from: log.floor(),
+                    len: at + available,
+                });
+            }
+            let plain = match self.patch.take() {
+                Some(patch) if patch.offset <= at => {
+                    self.output.skip(patch.end().saturating_sub(at));
+                    self.rest = Bytes::from(patch.original);
+                    continue;
+                }
+                Some(patch) => {
+                    let until = patch.offset - at;
+                    self.patch = Some(patch);
+                    available.min(until)
+                }
+                None => available,
+            };
+            let bytes = self.output.take(plain.min(max as u64)).await?;
+            if at < log.floor() {
+                return Err(ReadError::NotKept {
+                    kept_from: log.floor(),
+                    len: at + available,
+                });
+            }
+            return Ok(Some(bytes));
+        }
+    }
+
+    /// Finds the first patch that ends behind the offset; the ones before lie in what is freed.
+    fn look_for_patch(&mut self, log: &PatchLog) -> Result<(), ReadError> {
+        while self.patch.is_none() {
+            let Some((patch, next)) = log.read(self.log_at)? else {
+                break;
+            };
+            self.log_at = next;
+            if patch.end() > self.output.offset() {
+                self.patch = Some(patch);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! Files: the few system calls the spool needs, behind a trait so that tests can fill a disk without one.
+
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+
+use rustix::{
+    buffer::spare_capacity,
+    fs::{FallocateFlags, fallocate},
+};
+
+/// The block that hole punching frees in. Larger blocks of a file system only make the freeing coarser.
+pub(crate) const BLOCK: u64 = 4096;
+
+/// A file addressed by offset whose oldest bytes can be given back.
+pub(crate) trait Store: Send + Sync {
+    /// Writes some of `bytes` at `at`, as pwrite(2).
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize>;
+    /// Appends to `into`, at most its spare capacity, from `at`, as pread(2).
+    fn read_at(&self, into: &mut Vec<u8>, at: u64) -> io::Result<usize>;
+    /// Gives the blocks of `[from, to)` back; they read as zeros and the length stays.
+    fn punch(&self, from: u64, to: u64) -> io::Result<()>;
+    /// Cuts, or extends by a hole.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// The length in bytes.
+    fn len(&self) -> io::Result<u64>;
+}
+
+impl Store for File {
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize> {
+        FileExt::write_at(self, bytes, at)
+    }
+
+    fn read_at(&self, into: &mut Vec<u8>, at: u64) -> io::Result<usize> {
+        Ok(rustix::io::pread(self, spare_capacity(into), at)?)
+    }
+
+    fn punch(&self, from: u64, to: u64) -> io::Result<()> {
+        if from >= to {
+            return Ok(());
+        }
+        Ok(fallocate(
+            self,
+            FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+            from,
+            to - from,
+        )?)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        File::set_len(self, len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
+
+/// Reads exactly `n` bytes at `at`, or fewer where the file ends.
+pub(crate) fn read_up_to(store: &dyn Store, at: u64, n: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(n);
+    while bytes.len() < n {
+        let here = at + bytes.len() as u64;
+        match store.read_at(&mut bytes, here) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // The allocator may have given more room than asked for, and pread fills what there is.
+    bytes.truncate(n);
+    Ok(bytes)
+}
+
+/// Writes all of `bytes` at `at`.
+pub(crate) fn write_all(store: &dyn Store, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match store.write_at(bytes, at) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                bytes = &bytes[n..];
+                at += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Makes the names in a folder durable (fsync(2): syncing a file does not sync its entry in the folder).
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Whether freeing bytes could help: the disk or a quota is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(word)
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(word)
+}
+
+pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&bytes[at..at + N]);
+    array
+}

@@ -1,0 +1,257 @@
+//! The order of acceptance on disk: 64 bytes per execution, at the position of its sequence number.
+//!
+//! The folders are the truth; the index makes lists, the start and retention independent of their number. A position
+//! is never used twice. A deleted execution leaves zeros.
+
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+
+use uuid::Uuid;
+
+use crate::files::{array_at, u32_at, u64_at};
+
+const ROW_BYTES: u64 = 64;
+/// Rows read at once: 64 KiB.
+const ROWS_AT_ONCE: u64 = 1024;
+
+/// One execution, as the index knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) id: Uuid,
+    /// When it ended and the bytes it takes on disk; None while it lives.
+    pub(crate) ended: Option<Ended>,
+}
+
+/// What retention needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// Milliseconds since the Unix epoch.
+    pub(crate) at_ms: u64,
+    /// Allocated on disk, in bytes.
+    pub(crate) bytes: u64,
+}
+
+impl Row {
+    fn encode(&self) -> [u8; ROW_BYTES as usize] {
+        let Self { id, ended } = self;
+        let mut bytes = [0; ROW_BYTES as usize];
+        bytes[0..16].copy_from_slice(id.as_bytes());
+        bytes[16] = if ended.is_some() { 2 } else { 1 };
+        if let Some(Ended { at_ms, bytes: size }) = ended {
+            bytes[24..32].copy_from_slice(&at_ms.to_le_bytes());
+            bytes[32..40].copy_from_slice(&size.to_le_bytes());
+        }
+        let check = crc32fast::hash(&bytes[..60]);
+        bytes[60..].copy_from_slice(&check.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Slot {
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Slot::Free;
+        }
+        if crc32fast::hash(&bytes[..60]) != u32_at(bytes, 60) {
+            return Slot::Damaged;
+        }
+        Slot::Row(Self {
+            id: Uuid::from_bytes(array_at(bytes, 0)),
+            ended: (bytes[16] == 2).then(|| Ended {
+                at_ms: u64_at(bytes, 24),
+                bytes: u64_at(bytes, 32),
+            }),
+        })
+    }
+}
+
+/// What stands at a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Free,
+    Damaged,
+    Row(Row),
+}
+
+/// The index file.
+#[derive(Debug)]
+pub(crate) struct Index {
+    file: File,
+}
+
+impl Index {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)?;
+        Ok(Self { file })
+    }
+
+    /// The number of positions, used or not. A torn last row counts as one.
+    pub(crate) fn positions(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len().div_ceil(ROW_BYTES))
+    }
+
+    pub(crate) fn put(&self, sequence: u64, row: &Row) -> io::Result<()> {
+        self.file.write_all_at(&row.encode(), sequence * ROW_BYTES)
+    }
+
+    pub(crate) fn clear(&self, sequence: u64) -> io::Result<()> {
+        self.file
+            .write_all_at(&[0; ROW_BYTES as usize], sequence * ROW_BYTES)
+    }
+
+    pub(crate) fn clear_all(&self) -> io::Result<()> {
+        self.file.set_len(0)
+    }
+
+    /// The file once more, to sync it without holding up others.
+    pub(crate) fn handle(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    fn read_rows(&self, from: u64, to: u64) -> io::Result<Vec<Slot>> {
+        let mut bytes = vec![0; ((to - from) * ROW_BYTES) as usize];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match self
+                .file
+                .read_at(&mut bytes[filled..], from * ROW_BYTES + filled as u64)
+            {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bytes
+            .chunks_exact(ROW_BYTES as usize)
+            .map(Row::decode)
+            .collect())
+    }
+
+    /// Calls `visit` for every position in order, oldest first, until it returns false.
+    pub(crate) fn scan(&self, mut visit: impl FnMut(u64, Slot) -> bool) -> io::Result<()> {
+        let end = self.positions()?;
+        let mut from = 0;
+        while from < end {
+            let to = (from + ROWS_AT_ONCE).min(end);
+            for (sequence, slot) in (from..to).zip(self.read_rows(from, to)?) {
+                if !visit(sequence, slot) {
+                    return Ok(());
+                }
+            }
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` for every execution below `end`, newest first, until it returns false.
+    pub(crate) fn scan_back(&self, end: u64, mut visit: impl FnMut(Row) -> bool) -> io::Result<()> {
+        let mut to = end.min(self.positions()?);
+        while to > 0 {
+            let from = to.saturating_sub(ROWS_AT_ONCE);
+            for slot in self.read_rows(from, to)?.into_iter().rev() {
+                if let Slot::Row(row) = slot
+                    && !visit(row)
+                {
+                    return Ok(());
+                }
+            }
+            to = from;
+        }
+        Ok(())
+    }
+}
+
+/// A sum over ids that does not depend on their order: do two places hold the same ones?
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IdSum {
+    count: u64,
+    sum: u128,
+}
+
+impl IdSum {
+    pub(crate) fn add(&mut self, id: Uuid) {
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(id.as_u128());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_in_both_directions_over_many_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::open(&dir.path().join("index")).unwrap();
+        let n = 2 * ROWS_AT_ONCE + 7;
+        for sequence in 0..n {
+            let ended = (sequence % 2 == 0).then_some(Ended {
+                at_ms: sequence,
+                bytes: 9,
+            });
+            index
+                .put(
+                    sequence,
+                    &Row {
+                        id: Uuid::from_u128(u128::from(sequence) + 1),
+                        ended,
+                    },
+                )
+                .unwrap();
+        }
+        index.clear(ROWS_AT_ONCE).unwrap();
+        let mut forward = Vec::new();
+        index
+            .scan(|sequence, slot| {
+                match slot {
+                    Slot::Row(row) => {
+                        assert_eq!(
+                            row.ended.map(|ended| ended.at_ms),
+                            (sequence % 2 == 0).then_some(sequence)
+                        );
+                        forward.push(row.id);
+                    }
+                    other => assert_eq!((sequence, other), (ROWS_AT_ONCE, Slot::Free)),
+                }
+                true
+            })
+            .unwrap();
+        assert_eq!(forward.len() as u64, n - 1);
+        let mut back = Vec::new();
+        index
+            .scan_back(u64::MAX, |row| {
+                back.push(row.id);
+                true
+            })
+            .unwrap();
+        back.reverse();
+        assert_eq!(forward, back);
+    }
+
+    #[test]
+    fn damage_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::open(&dir.path().join("index")).unwrap();
+        index
+            .put(
+                0,
+                &Row {
+                    id: Uuid::from_u128(1),
+                    ended: None,
+                },
+            )
+            .unwrap();
+        index.file.write_all_at(&[1], 30).unwrap();
+        let mut seen = Vec::new();
+        index
+            .scan(|_, slot| {
+                seen.push(slot);
+                true
+            })
+            .unwrap();
+        assert_eq!(seen, [Slot::Damaged]);
+    }
+}

@@ -1,0 +1,149 @@
+//! How far the output goes and from where it is kept: as readers see it, and as it survives a crash.
+
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+
+use crate::{
+    files::{u32_at, u64_at},
+    record::MARK_BYTES,
+};
+
+/// How far an output goes. All offsets and lengths count output bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// The length: every byte ever appended, kept or not.
+    pub len: u64,
+    /// The oldest offset that is kept. What is kept is always `kept_from..len`.
+    pub kept_from: u64,
+    /// The crc32 (zlib's polynomial) of the whole output, kept or not.
+    pub crc32: u32,
+    /// Nothing will follow, and nothing is missing at the end.
+    pub ended: bool,
+    /// The writer went away without finishing, and no other has taken over.
+    pub aborted: bool,
+}
+
+/// A checkpoint on disk: what cannot be learned from the file any more once its oldest bytes are freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Mark {
+    pub(crate) kept_from: u64,
+    /// The length at the checkpoint; the file may go on behind it.
+    pub(crate) len: u64,
+    /// The crc32 of the first `len` bytes.
+    pub(crate) crc32: u32,
+    pub(crate) ended: bool,
+    /// What the `events` file holds; meaningless for the output.
+    pub(crate) kind: u8,
+}
+
+impl Mark {
+    fn encode(self, number: u64) -> [u8; 64] {
+        let Self {
+            kept_from,
+            len,
+            crc32,
+            ended,
+            kind,
+        } = self;
+        let mut bytes = [0; 64];
+        bytes[0..8].copy_from_slice(&number.to_le_bytes());
+        bytes[8..16].copy_from_slice(&kept_from.to_le_bytes());
+        bytes[16..24].copy_from_slice(&len.to_le_bytes());
+        bytes[24..28].copy_from_slice(&crc32.to_le_bytes());
+        bytes[28] = u8::from(ended);
+        bytes[29] = kind;
+        let check = crc32fast::hash(&bytes[..60]);
+        bytes[60..].copy_from_slice(&check.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; 64]) -> Option<(u64, Self)> {
+        let number = u64_at(bytes, 0);
+        (number > 0 && crc32fast::hash(&bytes[..60]) == u32_at(bytes, 60)).then(|| {
+            let mark = Self {
+                kept_from: u64_at(bytes, 8),
+                len: u64_at(bytes, 16),
+                crc32: u32_at(bytes, 24),
+                ended: bytes[28] != 0,
+                kind: bytes[29],
+            };
+            (number, mark)
+        })
+    }
+}
+
+/// Which of the two files of an entry a mark is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    Output,
+    Events,
+}
+
+/// The two places of a mark in the record, written in turn.
+#[derive(Debug, Clone)]
+pub(crate) struct MarkSlots {
+    record: Arc<File>,
+    at: u64,
+    number: u64,
+}
+
+impl MarkSlots {
+    /// Finds the newest whole mark; the default one where none was written yet.
+    pub(crate) fn load(record: Arc<File>, which: Which) -> io::Result<(Self, Mark)> {
+        let at = match which {
+            Which::Output => MARK_BYTES,
+            Which::Events => 3 * MARK_BYTES,
+        };
+        let mut newest = (0, Mark::default());
+        for slot in 0..2 {
+            let mut bytes = [0; 64];
+            record.read_exact_at(&mut bytes, at + slot * MARK_BYTES)?;
+            if let Some(found) = Mark::decode(&bytes)
+                && found.0 > newest.0
+            {
+                newest = found;
+            }
+        }
+        let (number, mark) = newest;
+        Ok((Self { record, at, number }, mark))
+    }
+
+    /// Writes a mark. Not synced: a kill does not take it back, and a power cut takes the output with it.
+    pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
+        let number = self.number + 1;
+        let at = self.at + (number % 2) * MARK_BYTES;
+        self.record.write_all_at(&mark.encode(number), at)?;
+        self.number = number;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_whole_mark_counts() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        file.set_len(4096).unwrap();
+        let (mut slots, mark) = MarkSlots::load(Arc::clone(&file), Which::Events).unwrap();
+        assert_eq!(mark, Mark::default());
+        for len in 1..5 {
+            let mark = Mark {
+                len,
+                kept_from: 1,
+                crc32: 7,
+                ended: len == 4,
+                kind: 2,
+            };
+            slots.write(mark).unwrap();
+            let (_, found) = MarkSlots::load(Arc::clone(&file), Which::Events).unwrap();
+            assert_eq!(found, mark);
+        }
+        file.write_all_at(&[0xff; 8], slots.at + (slots.number % 2) * MARK_BYTES)
+            .unwrap();
+        let (_, found) = MarkSlots::load(Arc::clone(&file), Which::Events).unwrap();
+        assert_eq!(found.len, 3, "a torn mark leaves the one before");
+        let (_, other) = MarkSlots::load(file, Which::Output).unwrap();
+        assert_eq!(other, Mark::default());
+    }
+}

@@ -1,0 +1,139 @@
+//! Patches: where the output of format `events` differs from the CLI's stdout. With them the one file holds both.
+
+use std::{
+    io,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::files::{Store, read_up_to, u32_at, u64_at, write_all};
+
+const HEAD_BYTES: usize = 20;
+
+/// One difference: `len` output bytes at `offset` stand for `original`.
+///
+/// An invalid sequence has U+FFFD in the output (`len` 3) and its bytes here; a newline that was added at the end has
+/// `len` 1 and an empty `original`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patch {
+    /// Where the output differs, in output bytes.
+    pub offset: u64,
+    /// How many output bytes are not the CLI's.
+    pub len: u32,
+    /// What the CLI wrote there.
+    pub original: Vec<u8>,
+}
+
+impl Patch {
+    /// The output offset behind the patch.
+    pub(crate) fn end(&self) -> u64 {
+        self.offset + u64::from(self.len)
+    }
+
+    fn encode(&self, into: &mut Vec<u8>) {
+        let Self {
+            offset,
+            len,
+            original,
+        } = self;
+        let from = into.len();
+        into.extend_from_slice(&[0; 4]);
+        into.extend_from_slice(&offset.to_le_bytes());
+        into.extend_from_slice(&len.to_le_bytes());
+        into.extend_from_slice(&(original.len() as u32).to_le_bytes());
+        into.extend_from_slice(original);
+        let crc = crc32fast::hash(&into[from + 4..]);
+        into[from..from + 4].copy_from_slice(&crc.to_le_bytes());
+    }
+}
+
+/// The patches of one execution, in order of offset, in its `events` file.
+pub(crate) struct PatchLog {
+    store: Box<dyn Store>,
+    /// The bytes of whole patches; readers look no further.
+    len: AtomicU64,
+    /// The output offset from which the events can be rebuilt: patches before it are gone.
+    floor: AtomicU64,
+}
+
+impl PatchLog {
+    /// Takes up what is in the file. After a crash (`ended` false) patches of output that was never written, and a torn
+    /// last one, are cut off.
+    pub(crate) fn load(
+        store: Box<dyn Store>,
+        floor: u64,
+        output_len: u64,
+        ended: bool,
+    ) -> io::Result<Self> {
+        let log = Self {
+            len: AtomicU64::new(store.len()?),
+            store,
+            floor: AtomicU64::new(floor),
+        };
+        if !ended {
+            let mut at = 0;
+            while let Some((patch, next)) = log.read(at)?
+                && patch.end() <= output_len
+            {
+                at = next;
+            }
+            log.store.set_len(at)?;
+            log.len.store(at, Ordering::SeqCst);
+        }
+        Ok(log)
+    }
+
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.len.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn append(&self, patches: &[Patch]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for patch in patches {
+            patch.encode(&mut bytes);
+        }
+        let at = self.bytes();
+        write_all(&*self.store, &bytes, at)?;
+        self.len.store(at + bytes.len() as u64, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Forgets every patch: the events can be rebuilt from `floor` only.
+    pub(crate) fn forget(&self, floor: u64) -> io::Result<()> {
+        self.floor.store(floor, Ordering::SeqCst);
+        self.len.store(0, Ordering::SeqCst);
+        self.store.set_len(0)
+    }
+
+    /// The patch at a position of the log and the position behind it. None at the end, and where the patch is not whole.
+    pub(crate) fn read(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
+        let end = self.bytes();
+        if at + HEAD_BYTES as u64 > end {
+            return Ok(None);
+        }
+        let head = read_up_to(&*self.store, at, HEAD_BYTES)?;
+        if head.len() < HEAD_BYTES {
+            return Ok(None);
+        }
+        let original_len = u32_at(&head, 16) as usize;
+        let next = at + (HEAD_BYTES + original_len) as u64;
+        if next > end {
+            return Ok(None);
+        }
+        let bytes = read_up_to(&*self.store, at, HEAD_BYTES + original_len)?;
+        if bytes.len() < HEAD_BYTES + original_len
+            || crc32fast::hash(&bytes[4..]) != u32_at(&bytes, 0)
+        {
+            return Ok(None);
+        }
+        let patch = Patch {
+            offset: u64_at(&bytes, 4),
+            len: u32_at(&bytes, 12),
+            original: bytes[HEAD_BYTES..].to_vec(),
+        };
+        Ok(Some((patch, next)))
+    }
+}

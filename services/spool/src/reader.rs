@@ -1,0 +1,128 @@
+//! A reader of a track: from an offset to the end, waiting for what is still to come.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::{error::ReadError, files::read_up_to, marks::Marks, track::Track};
+
+/// Within this distance of the end bytes were just written and are in the page cache; reading them does not block.
+const NEAR_BYTES: u64 = 1 << 20;
+
+/// Reads an output. It holds no bytes between calls, so that any number of slow readers costs nothing.
+pub struct Reader {
+    track: Arc<Track>,
+    marks: watch::Receiver<Marks>,
+    offset: u64,
+}
+
+impl Reader {
+    pub(crate) fn new(track: Arc<Track>, offset: u64) -> Result<Self, ReadError> {
+        let marks = track.marks.subscribe();
+        let Marks { len, kept_from, .. } = *marks.borrow();
+        if offset > len {
+            return Err(ReadError::Beyond { len });
+        }
+        if offset < kept_from {
+            return Err(ReadError::NotKept { kept_from, len });
+        }
+        Ok(Self {
+            track,
+            marks,
+            offset,
+        })
+    }
+
+    /// Begins at the oldest kept byte.
+    pub(crate) fn oldest(track: Arc<Track>) -> Self {
+        let marks = track.marks.subscribe();
+        let offset = marks.borrow().kept_from;
+        Self {
+            track,
+            marks,
+            offset,
+        }
+    }
+
+    /// The offset of the next byte.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next bytes, between 1 and `max`; None at the end of a finished output. A chunk may end inside a character.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; the offset stays where it was, and asking again tries again. `NotKept` after freeing overtook the
+    /// reader; `Aborted` only after every byte that was written has been read.
+    ///
+    /// # Cancellation
+    /// Safe: a dropped call has read nothing.
+    ///
+    /// # Panics
+    /// When the bytes are far behind the end and there is no Tokio runtime: they are then read on its blocking threads.
+    pub async fn next(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
+        match self.wait().await? {
+            Some(available) => self.take(available.min(max as u64)).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Waits for bytes behind the offset and says how many there are.
+    pub(crate) async fn wait(&mut self) -> Result<Option<u64>, ReadError> {
+        // A reader that never has to wait would otherwise keep its thread from everybody else.
+        tokio::task::consume_budget().await;
+        loop {
+            let Marks {
+                len,
+                kept_from,
+                ended,
+                aborted,
+                crc32: _,
+            } = *self.marks.borrow_and_update();
+            if self.offset < kept_from {
+                return Err(ReadError::NotKept { kept_from, len });
+            }
+            if self.offset < len {
+                return Ok(Some(len - self.offset));
+            }
+            if ended {
+                return Ok(None);
+            }
+            if aborted || self.marks.changed().await.is_err() {
+                return Err(ReadError::Aborted);
+            }
+        }
+    }
+
+    /// Reads exactly `n` bytes that `wait` said are there.
+    pub(crate) async fn take(&mut self, n: u64) -> Result<Bytes, ReadError> {
+        let at = self.offset;
+        let n = usize::try_from(n).map_err(io::Error::other)?;
+        let far = self.marks.borrow().len - at > NEAR_BYTES;
+        let read = if far {
+            let track = Arc::clone(&self.track);
+            tokio::task::spawn_blocking(move || read_up_to(&*track.store, at, n))
+                .await
+                .map_err(io::Error::other)?
+        } else {
+            read_up_to(&*self.track.store, at, n)
+        };
+        // The writer publishes before it frees: if this is still kept now, what was read was no hole.
+        let Marks { len, kept_from, .. } = *self.marks.borrow();
+        if at < kept_from {
+            return Err(ReadError::NotKept { kept_from, len });
+        }
+        let bytes = read?;
+        if bytes.len() < n {
+            return Err(ReadError::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.offset += n as u64;
+        Ok(Bytes::from(bytes))
+    }
+
+    /// Passes over `n` bytes that `wait` said are there.
+    pub(crate) fn skip(&mut self, n: u64) {
+        self.offset += n;
+    }
+}

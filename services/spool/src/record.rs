@@ -1,0 +1,144 @@
+//! The layout of an entry's `record` file, written whole at acceptance so that nothing in it needs a new block later.
+//!
+//! ```text
+//! 0       header: magic, id, sequence, digest, length and crc of the body
+//! 512     marks of the output, two slots of a sector, written in turn
+//! 1536    marks of the events, the same
+//! 4096    three status slots of 72 KiB
+//! 225280  the body
+//! ```
+
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+
+use uuid::Uuid;
+
+use crate::{
+    files::{array_at, u32_at, u64_at},
+    slots::{SLOT_BYTES, SLOTS},
+};
+
+const MAGIC: [u8; 8] = *b"ccspool1";
+const HEADER_BYTES: usize = 512;
+/// Marks sit in sectors of their own: a sector is written whole or not at all.
+pub(crate) const MARK_BYTES: u64 = 512;
+/// Where the status slots begin; what a tombstone keeps of the file.
+pub(crate) const SLOTS_AT: u64 = 4096;
+const BODY_AT: u64 = SLOTS_AT + (SLOTS * SLOT_BYTES) as u64;
+
+/// The fixed facts of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) id: Uuid,
+    /// The position in the index, and so the order of acceptance.
+    pub(crate) sequence: u64,
+    pub(crate) digest: [u8; 32],
+    pub(crate) body_len: u64,
+    pub(crate) body_crc: u32,
+}
+
+impl Header {
+    pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
+        let Self {
+            id,
+            sequence,
+            digest,
+            body_len,
+            body_crc,
+        } = self;
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0..8].copy_from_slice(&MAGIC);
+        bytes[8..24].copy_from_slice(id.as_bytes());
+        bytes[24..32].copy_from_slice(&sequence.to_le_bytes());
+        bytes[32..64].copy_from_slice(digest);
+        bytes[64..72].copy_from_slice(&body_len.to_le_bytes());
+        bytes[72..76].copy_from_slice(&body_crc.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..HEADER_BYTES - 4]);
+        bytes[HEADER_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
+        let whole = crc32fast::hash(&bytes[..HEADER_BYTES - 4]) == u32_at(bytes, HEADER_BYTES - 4);
+        (whole && bytes[0..8] == MAGIC).then(|| Self {
+            id: Uuid::from_bytes(array_at(bytes, 8)),
+            sequence: u64_at(bytes, 24),
+            digest: array_at(bytes, 32),
+            body_len: u64_at(bytes, 64),
+            body_crc: u32_at(bytes, 72),
+        })
+    }
+
+    /// Reads the header at the start of a record or a tombstone.
+    pub(crate) fn read(file: &File) -> io::Result<Self> {
+        let mut bytes = [0; HEADER_BYTES];
+        file.read_exact_at(&mut bytes, 0)?;
+        Self::decode(&bytes).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "the record's header is damaged")
+        })
+    }
+
+    /// Reads the header of the record or tombstone at `path`; None where there is none.
+    pub(crate) fn read_path(path: &Path) -> io::Result<Option<Self>> {
+        match File::open(path) {
+            Ok(file) => Self::read(&file).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Writes a whole record and waits until it is on disk. Zeros are written, not only allocated: turning an unwritten
+/// extent into a written one can need a block that a full disk does not have.
+pub(crate) fn write_new(
+    path: &Path,
+    header: &Header,
+    first_slot: &[u8],
+    body: &[u8],
+) -> io::Result<()> {
+    let file = File::create_new(path)?;
+    let mut front = vec![0; BODY_AT as usize];
+    let encoded = header.encode();
+    front[..encoded.len()].copy_from_slice(&encoded);
+    let slots_at = SLOTS_AT as usize;
+    front[slots_at..slots_at + first_slot.len()].copy_from_slice(first_slot);
+    file.write_all_at(&front, 0)?;
+    file.write_all_at(body, BODY_AT)?;
+    file.sync_all()
+}
+
+/// Reads the body and checks it.
+pub(crate) fn read_body(file: &File, header: &Header) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(header.body_len).map_err(io::Error::other)?;
+    let mut body = vec![0; len];
+    file.read_exact_at(&mut body, BODY_AT)?;
+    if crc32fast::hash(&body) != header.body_crc {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the body is damaged",
+        ));
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_comes_back_and_any_changed_byte_is_seen() {
+        let header = Header {
+            id: Uuid::from_u128(7),
+            sequence: 42,
+            digest: [9; 32],
+            body_len: 5,
+            body_crc: 6,
+        };
+        let bytes = header.encode();
+        assert_eq!(Header::decode(&bytes), Some(header));
+        for at in 0..bytes.len() {
+            let mut damaged = bytes;
+            damaged[at] ^= 1;
+            assert_eq!(Header::decode(&damaged), None, "byte {at}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The status: three checksummed slots, so that a write which is cut anywhere leaves the one before.
+//!
+//! Two would do against a kill. The third is for a power cut: statuses that are not worth an fsync are written in turn
+//! into two slots, and never over the last one that is known to be on disk.
+
+use std::{fs::File, io, os::unix::fs::FileExt};
+
+use crate::{
+    files::{u32_at, u64_at},
+    record::SLOTS_AT,
+};
+
+pub(crate) const SLOTS: usize = 3;
+pub(crate) const SLOT_BYTES: usize = 72 * 1024;
+const HEAD_BYTES: usize = 32;
+/// The largest status that fits in a slot, in bytes.
+pub const STATUS_BYTES_MAX: usize = SLOT_BYTES - HEAD_BYTES;
+
+const TERMINAL: u8 = 1;
+const DURABLE: u8 = 2;
+
+/// One version of the status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Version {
+    /// Counts the writes from 1; the highest valid one is the status.
+    pub(crate) number: u64,
+    pub(crate) terminal: bool,
+    pub(crate) durable: bool,
+    pub(crate) json: Vec<u8>,
+}
+
+impl Version {
+    /// `number`, crc of the rest, length, flags, then the status. The number is under the crc too.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let Self {
+            number,
+            terminal,
+            durable,
+            json,
+        } = self;
+        let mut bytes = vec![0; HEAD_BYTES + json.len()];
+        bytes[8..16].copy_from_slice(&number.to_le_bytes());
+        bytes[16..20].copy_from_slice(&(json.len() as u32).to_le_bytes());
+        bytes[20] = if *terminal { TERMINAL } else { 0 } | if *durable { DURABLE } else { 0 };
+        bytes[HEAD_BYTES..].copy_from_slice(json);
+        let crc = crc32fast::hash(&bytes[8..]);
+        bytes[0..4].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() < HEAD_BYTES {
+            return None;
+        }
+        let number = u64_at(bytes, 8);
+        let end = HEAD_BYTES + u32_at(bytes, 16) as usize;
+        let body = bytes.get(8..end)?;
+        (number > 0 && crc32fast::hash(body) == u32_at(bytes, 0)).then(|| Self {
+            number,
+            terminal: bytes[20] & TERMINAL != 0,
+            durable: bytes[20] & DURABLE != 0,
+            json: bytes[HEAD_BYTES..end].to_vec(),
+        })
+    }
+}
+
+/// What stands in which slot. Numbers only: the statuses stay on disk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Slots {
+    numbers: [u64; SLOTS],
+    durable: Option<usize>,
+    terminal: bool,
+}
+
+impl Slots {
+    pub(crate) fn load(file: &File) -> io::Result<Self> {
+        let mut slots = Self::default();
+        let mut newest = 0;
+        let mut newest_durable = 0;
+        for slot in 0..SLOTS {
+            let Some(version) = read_slot(file, slot)? else {
+                continue;
+            };
+            slots.numbers[slot] = version.number;
+            if version.number > newest {
+                newest = version.number;
+                slots.terminal = version.terminal;
+            }
+            if version.durable && version.number > newest_durable {
+                newest_durable = version.number;
+                slots.durable = Some(slot);
+            }
+        }
+        if newest == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "no status slot is whole",
+            ));
+        }
+        Ok(slots)
+    }
+
+    pub(crate) fn terminal(&self) -> bool {
+        self.terminal
+    }
+
+    fn newest(&self) -> usize {
+        (0..SLOTS)
+            .max_by_key(|slot| self.numbers[*slot])
+            .unwrap_or(0)
+    }
+
+    /// The slot to write next: the oldest that is neither the newest nor the last durable one.
+    fn next(&self) -> usize {
+        let newest = self.newest();
+        (0..SLOTS)
+            .filter(|slot| *slot != newest && Some(*slot) != self.durable)
+            .min_by_key(|slot| self.numbers[*slot])
+            .unwrap_or(0)
+    }
+
+    pub(crate) fn read(&self, file: &File) -> io::Result<Vec<u8>> {
+        read_slot(file, self.newest())?
+            .map(|version| version.json)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the status slot is damaged"))
+    }
+
+    /// Writes the next version. Once terminal, it stays so. On an error the version before still stands.
+    pub(crate) fn write(
+        &mut self,
+        file: &File,
+        json: &[u8],
+        durable: bool,
+        terminal: bool,
+    ) -> io::Result<()> {
+        if json.len() > STATUS_BYTES_MAX {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the status is larger than its slot",
+            ));
+        }
+        let terminal = terminal || self.terminal;
+        let slot = self.next();
+        let number = self.numbers[self.newest()] + 1;
+        let version = Version {
+            number,
+            terminal,
+            durable,
+            json: json.to_vec(),
+        };
+        file.write_all_at(&version.encode(), slot_at(slot))?;
+        if durable {
+            file.sync_data()?;
+            self.durable = Some(slot);
+        }
+        self.numbers[slot] = number;
+        self.terminal = terminal;
+        Ok(())
+    }
+}
+
+fn slot_at(slot: usize) -> u64 {
+    SLOTS_AT + (slot * SLOT_BYTES) as u64
+}
+
+fn read_slot(file: &File, slot: usize) -> io::Result<Option<Version>> {
+    let mut head = [0; HEAD_BYTES];
+    file.read_exact_at(&mut head, slot_at(slot))?;
+    let len = u32_at(&head, 16) as usize;
+    if len > STATUS_BYTES_MAX {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; HEAD_BYTES + len];
+    file.read_exact_at(&mut bytes, slot_at(slot))?;
+    Ok(Version::decode(&bytes))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,380 @@
+//! All executions on disk: acceptance, lookup, lists, deletion. Opening is in `start`, expiry in `retention`.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use uuid::Uuid;
+
+use crate::{
+    entry::{Entry, Inner},
+    error::SpoolError,
+    files::sync_dir,
+    index::{Ended, Index, Row, Slot},
+    record::{self, Header, SLOTS_AT},
+    slots::{STATUS_BYTES_MAX, Version},
+};
+
+mod retention;
+mod start;
+#[cfg(test)]
+mod tests;
+
+/// What is kept, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolLimits {
+    /// Output kept per execution, in bytes.
+    pub kept_bytes: u64,
+    /// Raw events kept per execution, in bytes.
+    pub events_bytes: u64,
+    /// How long an execution is kept after its end.
+    pub retention: Duration,
+    /// What all executions may take on disk, in bytes.
+    pub retention_bytes: u64,
+}
+
+/// A part of the list, newest acceptance first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The ids of this part.
+    pub ids: Vec<Uuid>,
+    /// Where the next part begins: to be given as `before`. None when nothing older exists.
+    pub next: Option<Uuid>,
+}
+
+/// The spool's folder. Cheap to clone; the folder is free for another process when the last clone and entry is gone.
+#[derive(Clone)]
+pub struct Spool {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    dir: PathBuf,
+    pub(crate) limits: SpoolLimits,
+    /// Orders changes of rows against deletion. Never across an await.
+    index: Mutex<Index>,
+    next_sequence: AtomicU64,
+    /// Ids that are being accepted or deleted: one at a time each. Never across an await.
+    busy: Mutex<HashSet<Uuid>>,
+    freed: Condvar,
+    /// Entries somebody holds, so that all hold the same. Never across an await.
+    open: Mutex<HashMap<Uuid, Weak<Inner>>>,
+    probe: File,
+    /// Holds the flock.
+    _lock: File,
+}
+
+impl Spool {
+    /// Accepts an execution: when this returns, body and status are on disk, and survive a power cut.
+    ///
+    /// # Errors
+    /// `Exists`, `Deleted`, or `Unwritable`; then nothing is recorded.
+    pub fn create(
+        &self,
+        id: Uuid,
+        body: &[u8],
+        body_digest: [u8; 32],
+        status: &[u8],
+    ) -> Result<Entry, SpoolError> {
+        let shared = &self.shared;
+        let _busy = shared.hold(id);
+        if let Some(header) = Header::read_path(&shared.folder(id).join("record"))? {
+            return Err(SpoolError::Exists {
+                digest: header.digest,
+            });
+        }
+        if let Some(digest) = self.tombstone(id) {
+            return Err(SpoolError::Deleted { digest });
+        }
+        if status.len() > STATUS_BYTES_MAX {
+            let large = io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the status is larger than its slot",
+            );
+            return Err(SpoolError::unwritable("the status")(large));
+        }
+        let sequence = shared.next_sequence.fetch_add(1, Ordering::SeqCst);
+        let header = Header {
+            id,
+            sequence,
+            digest: body_digest,
+            body_len: body.len() as u64,
+            body_crc: crc32fast::hash(body),
+        };
+        if let Err(error) = shared.accept(&header, body, status) {
+            // Nothing of it was promised; what cannot be removed now is at the next start.
+            let _ = fs::remove_dir_all(shared.staging(id));
+            let _ = shared.index().clear(sequence);
+            return Err(error);
+        }
+        self.get(id)?.ok_or(SpoolError::Unknown(id))
+    }
+
+    /// The entry with this id; None where there is none, or no more.
+    ///
+    /// # Errors
+    /// `Io`: the disk's, or damage.
+    pub fn get(&self, id: Uuid) -> Result<Option<Entry>, SpoolError> {
+        if let Some(inner) = self.shared.open_entries().get(&id).and_then(Weak::upgrade) {
+            return Ok(Some(Entry { inner }));
+        }
+        let Some(entry) = Entry::open(Arc::clone(&self.shared), self.shared.folder(id))? else {
+            return Ok(None);
+        };
+        let mut open = self.shared.open_entries();
+        let inner = match open.get(&id).and_then(Weak::upgrade) {
+            Some(first) => first,
+            None => {
+                open.insert(id, Arc::downgrade(&entry.inner));
+                Arc::clone(&entry.inner)
+            }
+        };
+        // Before `entry`, whose drop may need the lock.
+        drop(open);
+        Ok(Some(Entry { inner }))
+    }
+
+    /// The digest of a deleted execution's body; None where none was deleted within 30 days.
+    pub fn tombstone(&self, id: Uuid) -> Option<[u8; 32]> {
+        let header = Header::read_path(&self.shared.tombstone_path(id)).ok()??;
+        Some(header.digest)
+    }
+
+    /// Deletes a terminal execution and leaves a tombstone. Deleting it again changes nothing. Works on a full disk.
+    /// Readers that are at it read on.
+    ///
+    /// # Errors
+    /// `Live`, `Unknown`, or the disk's.
+    pub fn delete(&self, id: Uuid) -> Result<(), SpoolError> {
+        let shared = &self.shared;
+        let _busy = shared.hold(id);
+        let Some(entry) = self.get(id)? else {
+            return self
+                .tombstone(id)
+                .map(|_| ())
+                .ok_or(SpoolError::Unknown(id));
+        };
+        if !entry.is_terminal() {
+            return Err(SpoolError::Live);
+        }
+        let folder = shared.folder(id);
+        // One rename takes the entry away and sets its tombstone: there is nothing between.
+        fs::rename(folder.join("record"), shared.tombstone_path(id))
+            .and_then(|()| sync_dir(&shared.dir.join("tombstones")))
+            .and_then(|()| sync_dir(&folder))
+            .map_err(SpoolError::unwritable("the tombstone"))?;
+        entry.inner.deleted.store(true, Ordering::SeqCst);
+        shared.open_entries().remove(&id);
+        if let Err(error) = shared.clear_away(&entry.inner.header) {
+            tracing::warn!(%error, %id, "what is left of a deleted execution goes at the next start");
+        }
+        Ok(())
+    }
+
+    /// A part of the list, newest acceptance first, of at most `limit` ids older than `before`.
+    ///
+    /// # Errors
+    /// `UnknownBefore`, or the disk's.
+    pub fn page(&self, before: Option<Uuid>, limit: usize) -> Result<Page, SpoolError> {
+        let shared = &self.shared;
+        let end = match before {
+            None => u64::MAX,
+            Some(id) => {
+                Header::read_path(&shared.folder(id).join("record"))?
+                    .or(Header::read_path(&shared.tombstone_path(id))?)
+                    .ok_or(SpoolError::UnknownBefore(id))?
+                    .sequence
+            }
+        };
+        let mut page = Page {
+            ids: Vec::new(),
+            next: None,
+        };
+        shared.index().scan_back(end, |row| {
+            // A row may be of an acceptance or a deletion under way.
+            if shared.folder(row.id).join("record").exists() {
+                if page.ids.len() == limit {
+                    page.next = page.ids.last().copied();
+                    return false;
+                }
+                page.ids.push(row.id);
+            }
+            true
+        })?;
+        Ok(page)
+    }
+
+    /// The executions that are not terminal, in order of acceptance. For the start.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn unfinished(&self) -> Result<Vec<Uuid>, SpoolError> {
+        let mut live = Vec::new();
+        self.shared.index().scan(|_, slot| {
+            if let Slot::Row(Row { id, ended: None }) = slot {
+                live.push(id);
+            }
+            true
+        })?;
+        let mut unfinished = Vec::new();
+        for id in live {
+            match self.get(id) {
+                Ok(Some(entry)) if entry.is_terminal() => entry.note_size(),
+                Ok(Some(_)) => unfinished.push(id),
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, %id, "an execution in the spool is damaged"),
+            }
+        }
+        Ok(unfinished)
+    }
+}
+
+impl Shared {
+    fn accept(&self, header: &Header, body: &[u8], status: &[u8]) -> Result<(), SpoolError> {
+        let id = header.id;
+        let staging = self.staging(id);
+        let first = Version {
+            number: 1,
+            terminal: false,
+            durable: true,
+            json: status.to_vec(),
+        };
+        fs::create_dir(&staging).map_err(SpoolError::unwritable("the execution's folder"))?;
+        record::write_new(&staging.join("record"), header, &first.encode(), body)
+            .map_err(SpoolError::unwritable("the body"))?;
+        // Their names are made now: a full disk may have no room for names later.
+        File::create_new(staging.join("output"))
+            .and_then(|_| File::create_new(staging.join("events")))
+            .and_then(|_| sync_dir(&staging))
+            .map_err(SpoolError::unwritable("the execution's folder"))?;
+        let index = self.index();
+        index
+            .put(header.sequence, &Row { id, ended: None })
+            .map_err(SpoolError::unwritable("the index"))?;
+        let synced = index
+            .handle()
+            .map_err(SpoolError::unwritable("the index"))?;
+        drop(index);
+        // Without the lock, so that acceptances share one flush of the disk.
+        synced
+            .sync_data()
+            .map_err(SpoolError::unwritable("the index"))?;
+        let folder = self.folder(id);
+        fs::rename(&staging, &folder).map_err(SpoolError::unwritable("the execution's folder"))?;
+        sync_dir(&self.dir.join("executions")).map_err(|error| {
+            let _ = fs::rename(&folder, &staging);
+            SpoolError::unwritable("the execution's folder")(error)
+        })
+    }
+
+    /// Removes what a deletion leaves behind its tombstone. Cutting the tombstone to its header is the last step: an
+    /// uncut one tells the next start that this was not finished.
+    fn clear_away(&self, header: &Header) -> io::Result<()> {
+        self.index().clear(header.sequence)?;
+        let (folder, staging) = (self.folder(header.id), self.staging(header.id));
+        match fs::rename(&folder, &staging) {
+            Ok(()) => fs::remove_dir_all(&staging)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        File::options()
+            .write(true)
+            .open(self.tombstone_path(header.id))?
+            .set_len(SLOTS_AT)
+    }
+
+    pub(crate) fn note_end(&self, header: &Header, ended: Ended) {
+        let index = self.index();
+        // Deletion takes the lock too: a row that it cleared must not come back.
+        if self.folder(header.id).join("record").exists()
+            && let Err(error) = index.put(
+                header.sequence,
+                &Row {
+                    id: header.id,
+                    ended: Some(ended),
+                },
+            )
+        {
+            tracing::warn!(%error, id = %header.id, "the index could not be written; the next start repairs it");
+        }
+    }
+
+    pub(crate) fn forget_closed(&self, id: Uuid) {
+        let mut open = self.open_entries();
+        if open.get(&id).is_some_and(|inner| inner.strong_count() == 0) {
+            open.remove(&id);
+        }
+    }
+
+    fn hold(&self, id: Uuid) -> Busy<'_> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        while !busy.insert(id) {
+            busy = self
+                .freed
+                .wait(busy)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        Busy { shared: self, id }
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_entries(&self) -> MutexGuard<'_, HashMap<Uuid, Weak<Inner>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn folder(&self, id: Uuid) -> PathBuf {
+        self.dir.join("executions").join(name(id))
+    }
+
+    fn staging(&self, id: Uuid) -> PathBuf {
+        self.dir.join("staging").join(name(id))
+    }
+
+    fn tombstone_path(&self, id: Uuid) -> PathBuf {
+        self.dir.join("tombstones").join(name(id))
+    }
+}
+
+/// An id that nobody else may accept or delete meanwhile.
+struct Busy<'a> {
+    shared: &'a Shared,
+    id: Uuid,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.shared
+            .busy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.id);
+        self.shared.freed.notify_all();
+    }
+}
+
+fn name(id: Uuid) -> String {
+    id.hyphenated().to_string()
+}
+
+/// The ids that the names in a folder are.
+fn ids_in(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<Uuid>>> {
+    Ok(fs::read_dir(dir)?.filter_map(|found| match found {
+        Ok(found) => found
+            .file_name()
+            .to_str()
+            .and_then(|name| Uuid::try_parse(name).ok())
+            .map(Ok),
+        Err(error) => Some(Err(error)),
+    }))
+}

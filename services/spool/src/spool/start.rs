@@ -1,0 +1,228 @@
+//! Opening the spool: prove that it can be written, finish what a crash cut off, make the index fit the folders.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::Arc,
+    time::UNIX_EPOCH,
+};
+
+use rustix::fs::{FlockOperation, flock, fstatfs, fstatvfs};
+
+use super::*;
+use crate::{
+    entry::disk_bytes,
+    files::{BLOCK, Store},
+    index::IdSum,
+    slots::Slots,
+};
+
+/// statfs(2).
+const OVERLAYFS_MAGIC: i64 = 0x794c_7630;
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+
+impl Spool {
+    /// Opens the spool in `dir`, making it where it is missing. Says what is unwise about the place.
+    ///
+    /// # Errors
+    /// `InUse` while another process has it, `Unwritable`, or the disk's.
+    pub fn open(dir: &Path, limits: SpoolLimits) -> Result<(Self, Vec<String>), SpoolError> {
+        for folder in ["executions", "staging", "tombstones"] {
+            fs::create_dir_all(dir.join(folder))
+                .map_err(SpoolError::unwritable("the spool's folders"))?;
+        }
+        let lock = open_file(&dir.join("lock")).map_err(SpoolError::unwritable("the lock"))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(SpoolError::InUse(dir.to_owned())),
+            Err(error) => return Err(SpoolError::unwritable("the lock")(error.into())),
+        }
+        let (probe, warnings) = probe(dir).map_err(SpoolError::unwritable("the probe"))?;
+        let shared = Shared {
+            dir: dir.to_owned(),
+            limits,
+            index: Mutex::new(
+                Index::open(&dir.join("index")).map_err(SpoolError::unwritable("the index"))?,
+            ),
+            next_sequence: AtomicU64::new(0),
+            busy: Mutex::default(),
+            freed: Condvar::new(),
+            open: Mutex::default(),
+            probe,
+            _lock: lock,
+        };
+        shared.finish_deletions()?;
+        empty(&dir.join("staging"))?;
+        shared.fit_index()?;
+        let positions = shared.index().positions()?;
+        shared.next_sequence.store(positions, Ordering::SeqCst);
+        sync_dir(dir)?;
+        Ok((
+            Self {
+                shared: Arc::new(shared),
+            },
+            warnings,
+        ))
+    }
+
+    /// Whether the disk takes a write now and has room for `need_bytes`: for readiness. Some microseconds.
+    ///
+    /// # Errors
+    /// What is wrong, for a person.
+    pub fn check_writable(&self, need_bytes: u64) -> Result<(), String> {
+        let probe = &self.shared.probe;
+        let dir = self.shared.dir.display();
+        let cannot = |error: io::Error| format!("the spool {dir} cannot be written: {error}");
+        probe
+            .write_all_at(&[1; BLOCK as usize], 0)
+            .map_err(cannot)?;
+        let room = fstatvfs(probe).map_err(|error| cannot(error.into()))?;
+        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        if free < need_bytes {
+            return Err(format!(
+                "the spool {dir} has {free} bytes left of the {need_bytes} it should have"
+            ));
+        }
+        if room.f_files > 0 && room.f_favail == 0 {
+            return Err(format!("the spool {dir} has no inode left"));
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// A tombstone that still has a whole record in it is of a deletion that was cut off.
+    fn finish_deletions(&self) -> io::Result<()> {
+        for id in ids_in(&self.dir.join("tombstones"))? {
+            let path = self.tombstone_path(id?);
+            if fs::metadata(&path)?.len() <= SLOTS_AT {
+                continue;
+            }
+            match Header::read_path(&path) {
+                Ok(Some(header)) => self.clear_away(&header)?,
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(%error, path = %path.display(), "a tombstone is damaged")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the index hold exactly the folders. Where it does, this reads it and the folder's names, no more.
+    fn fit_index(&self) -> io::Result<()> {
+        let index = self.index();
+        let mut damaged = false;
+        let mut indexed = IdSum::default();
+        let mut unpromised = Vec::new();
+        index.scan(|sequence, slot| {
+            match slot {
+                Slot::Free => {}
+                Slot::Damaged => damaged = true,
+                // An acceptance that was cut off: the row comes before the folder.
+                Slot::Row(Row { id, ended: None }) if !self.folder(id).join("record").exists() => {
+                    unpromised.push(sequence);
+                }
+                Slot::Row(row) => indexed.add(row.id),
+            }
+            true
+        })?;
+        for sequence in unpromised {
+            index.clear(sequence)?;
+        }
+        let mut there = IdSum::default();
+        for id in ids_in(&self.dir.join("executions"))? {
+            there.add(id?);
+        }
+        if !damaged && indexed == there {
+            return Ok(());
+        }
+        tracing::warn!("the spool's index does not fit its folders and is made again");
+        index.clear_all()?;
+        for id in ids_in(&self.dir.join("executions"))? {
+            let folder = self.folder(id?);
+            if let Err(error) = index_folder(&index, &folder) {
+                tracing::error!(%error, folder = %folder.display(), "an execution in the spool is damaged");
+            }
+        }
+        index.handle()?.sync_data()
+    }
+}
+
+fn index_folder(index: &Index, folder: &Path) -> io::Result<()> {
+    let path = folder.join("record");
+    let Some(header) = Header::read_path(&path)? else {
+        // No record, no entry.
+        return fs::remove_dir_all(folder);
+    };
+    let record = File::open(&path)?;
+    let ended = Slots::load(&record)?.terminal().then(|| {
+        let at_ms = record
+            .metadata()
+            .and_then(|found| found.modified())
+            .map_or(0, |at| {
+                at.duration_since(UNIX_EPOCH)
+                    .map_or(0, |age| age.as_millis() as u64)
+            });
+        Ended {
+            at_ms,
+            bytes: disk_bytes(folder),
+        }
+    });
+    index.put(
+        header.sequence,
+        &Row {
+            id: header.id,
+            ended,
+        },
+    )
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+}
+
+/// Writes the probe's block and finds out about the file system.
+fn probe(dir: &Path) -> io::Result<(File, Vec<String>)> {
+    let mut warnings = Vec::new();
+    let file = open_file(&dir.join("probe"))?;
+    file.write_all_at(&[0; 2 * BLOCK as usize], 0)?;
+    let shown = dir.display();
+    if let Err(error) = file.punch(BLOCK, 2 * BLOCK) {
+        warnings.push(format!(
+            "the file system of {shown} cannot free the beginning of a file ({error}): an execution that reaches its cap \
+             loses all that is kept of it at once"
+        ));
+    }
+    file.set_len(BLOCK)?;
+    file.sync_all()?;
+    #[expect(clippy::unnecessary_cast, reason = "the type differs between architectures")]
+    match fstatfs(&file)?.f_type as i64 {
+        OVERLAYFS_MAGIC => warnings.push(format!(
+            "the spool {shown} is on a container's own layer (overlayfs), where an append costs 25 times more and \
+             nothing outlives the container: put it on a volume"
+        )),
+        TMPFS_MAGIC => warnings.push(format!("the spool {shown} is in memory (tmpfs): nothing outlives a restart of the machine")),
+        _ => {}
+    }
+    Ok((file, warnings))
+}
+
+fn empty(dir: &Path) -> io::Result<()> {
+    for found in fs::read_dir(dir)? {
+        let path = found?.path();
+        if fs::symlink_metadata(&path)?.is_dir() {
+            fs::remove_dir_all(&path)?;
+        } else {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,385 @@
+//! Acceptance, lists, deletion, retention and the start after a crash.
+
+use std::{
+    os::unix::fs::FileExt,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::writer::EventsKept;
+
+const LIMITS: SpoolLimits = SpoolLimits {
+    kept_bytes: 1 << 20,
+    events_bytes: 1 << 20,
+    retention: Duration::from_secs(3600),
+    retention_bytes: u64::MAX,
+};
+
+fn open(dir: &TempDir) -> Spool {
+    open_with(dir, LIMITS)
+}
+
+fn open_with(dir: &TempDir, limits: SpoolLimits) -> Spool {
+    Spool::open(dir.path(), limits).unwrap().0
+}
+
+fn id(n: u128) -> Uuid {
+    Uuid::from_u128(n)
+}
+
+fn create(spool: &Spool, n: u128) -> Entry {
+    spool
+        .create(
+            id(n),
+            format!("body {n}").as_bytes(),
+            [n as u8; 32],
+            b"{\"state\":\"queued\"}",
+        )
+        .unwrap()
+}
+
+fn ended(spool: &Spool, n: u128) -> Entry {
+    let entry = create(spool, n);
+    entry
+        .write_status(b"{\"state\":\"completed\"}", true, true)
+        .unwrap();
+    entry
+}
+
+fn listed(spool: &Spool) -> Vec<u128> {
+    spool
+        .page(None, 1000)
+        .unwrap()
+        .ids
+        .iter()
+        .map(Uuid::as_u128)
+        .collect()
+}
+
+#[test]
+fn what_was_accepted_is_there_after_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    let entry = create(&spool, 1);
+    entry
+        .write_status(b"{\"state\":\"running\"}", true, false)
+        .unwrap();
+    drop((entry, spool));
+    let spool = open(&dir);
+    let entry = spool.get(id(1)).unwrap().unwrap();
+    assert_eq!(entry.body().unwrap(), b"body 1");
+    assert_eq!(entry.body_digest(), [1; 32]);
+    assert_eq!(entry.status().unwrap(), b"{\"state\":\"running\"}");
+    assert!(!entry.is_terminal());
+    assert!(spool.get(id(2)).unwrap().is_none());
+    assert!(matches!(
+        spool.create(id(1), b"other", [2; 32], b"{}"),
+        Err(SpoolError::Exists { digest }) if digest == [1; 32]
+    ));
+    assert_eq!(entry.body().unwrap(), b"body 1");
+}
+
+#[test]
+fn one_process_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    assert!(matches!(
+        Spool::open(dir.path(), LIMITS),
+        Err(SpoolError::InUse(_))
+    ));
+    drop(spool);
+    open(&dir);
+}
+
+#[test]
+fn a_deleted_one_leaves_a_tombstone_for_30_days() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    let entry = create(&spool, 7);
+    assert!(matches!(spool.delete(id(7)), Err(SpoolError::Live)));
+    assert!(matches!(spool.delete(id(8)), Err(SpoolError::Unknown(_))));
+    entry.write_status(b"{}", true, true).unwrap();
+    spool.delete(id(7)).unwrap();
+    spool.delete(id(7)).unwrap();
+    assert_eq!(entry.status().unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert!(entry.write_status(b"{}", true, true).is_err());
+    drop((entry, spool));
+    let spool = open(&dir);
+    assert!(spool.get(id(7)).unwrap().is_none());
+    assert_eq!(spool.tombstone(id(7)), Some([7; 32]));
+    assert!(matches!(
+        spool.create(id(7), b"again", [7; 32], b"{}"),
+        Err(SpoolError::Deleted { digest }) if digest == [7; 32]
+    ));
+    assert!(
+        fs::metadata(spool.shared.tombstone_path(id(7)))
+            .unwrap()
+            .len()
+            <= SLOTS_AT
+    );
+    assert_eq!(
+        fs::read_dir(dir.path().join("executions")).unwrap().count(),
+        0
+    );
+    let day = Duration::from_secs(24 * 3600);
+    spool.expire(SystemTime::now() + 29 * day).unwrap();
+    assert!(spool.tombstone(id(7)).is_some());
+    spool.expire(SystemTime::now() + 31 * day).unwrap();
+    assert_eq!(spool.tombstone(id(7)), None);
+    create(&spool, 7);
+}
+
+#[test]
+fn a_deletion_that_a_crash_cut_off_is_finished_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    ended(&spool, 1);
+    ended(&spool, 2);
+    fs::rename(
+        spool.shared.folder(id(1)).join("record"),
+        spool.shared.tombstone_path(id(1)),
+    )
+    .unwrap();
+    drop(spool);
+    let spool = open(&dir);
+    assert_eq!(spool.tombstone(id(1)), Some([1; 32]));
+    assert!(!spool.shared.folder(id(1)).exists());
+    assert_eq!(listed(&spool), [2]);
+}
+
+#[test]
+fn an_acceptance_that_a_crash_cut_off_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    create(&spool, 1);
+    // As after a crash just before the rename: all but that is there.
+    create(&spool, 2);
+    fs::rename(spool.shared.folder(id(2)), spool.shared.staging(id(2))).unwrap();
+    drop(spool);
+    let spool = open(&dir);
+    assert!(spool.get(id(2)).unwrap().is_none());
+    assert_eq!(spool.unfinished().unwrap(), [id(1)]);
+    assert_eq!(listed(&spool), [1]);
+    create(&spool, 2);
+    assert_eq!(listed(&spool), [2, 1]);
+}
+
+#[test]
+fn pages_walk_the_whole_list_newest_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    for n in 1..=10 {
+        ended(&spool, n);
+    }
+    spool.delete(id(5)).unwrap();
+    let mut before = None;
+    let mut all = Vec::new();
+    loop {
+        let page = spool.page(before, 3).unwrap();
+        assert_eq!(page.ids.len(), 3);
+        all.extend(page.ids.iter().map(Uuid::as_u128));
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(all, [10, 9, 8, 7, 6, 4, 3, 2, 1]);
+    assert!(matches!(
+        spool.page(Some(id(99)), 3),
+        Err(SpoolError::UnknownBefore(_))
+    ));
+    let after_deleted = spool.page(Some(id(5)), 2).unwrap();
+    assert_eq!(
+        after_deleted.ids,
+        [id(4), id(3)],
+        "a list goes on over what was deleted meanwhile"
+    );
+}
+
+#[test]
+fn a_damaged_index_is_made_again() {
+    let damage: [fn(&Path); 4] = [
+        |index| fs::remove_file(index).unwrap(),
+        |index| {
+            File::options()
+                .write(true)
+                .open(index)
+                .unwrap()
+                .set_len(100)
+                .unwrap()
+        },
+        |index| {
+            File::options()
+                .write(true)
+                .open(index)
+                .unwrap()
+                .write_all_at(&[9], 70)
+                .unwrap()
+        },
+        |index| {
+            File::options()
+                .write(true)
+                .open(index)
+                .unwrap()
+                .write_all_at(&[0; 64], 128)
+                .unwrap()
+        },
+    ];
+    for damage in damage {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = open(&dir);
+        for n in 1..=4 {
+            if n % 2 == 0 {
+                ended(&spool, n)
+            } else {
+                create(&spool, n)
+            };
+        }
+        drop(spool);
+        damage(&dir.path().join("index"));
+        let spool = open(&dir);
+        assert_eq!(listed(&spool), [4, 3, 2, 1]);
+        assert_eq!(spool.unfinished().unwrap(), [id(1), id(3)]);
+        create(&spool, 5);
+        assert_eq!(listed(&spool), [5, 4, 3, 2, 1]);
+    }
+}
+
+#[test]
+fn a_terminal_status_counts_even_if_the_index_missed_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    ended(&spool, 1);
+    // The row of before the end: a kill between the two writes.
+    spool
+        .shared
+        .index()
+        .put(
+            0,
+            &Row {
+                id: id(1),
+                ended: None,
+            },
+        )
+        .unwrap();
+    drop(spool);
+    let spool = open(&dir);
+    assert!(spool.unfinished().unwrap().is_empty());
+    assert_eq!(
+        spool
+            .expire(SystemTime::now() + Duration::from_secs(7200))
+            .unwrap(),
+        [id(1)]
+    );
+}
+
+fn set_end(spool: &Spool, sequence: u64, n: u128, at: SystemTime, bytes: u64) {
+    let at_ms = at.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    spool
+        .shared
+        .index()
+        .put(
+            sequence,
+            &Row {
+                id: id(n),
+                ended: Some(Ended { at_ms, bytes }),
+            },
+        )
+        .unwrap();
+}
+
+#[test]
+fn retention_goes_by_age_of_the_end_then_by_size_and_spares_the_living() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open_with(
+        &dir,
+        SpoolLimits {
+            retention_bytes: 10 << 20,
+            ..LIMITS
+        },
+    );
+    let now = SystemTime::now();
+    create(&spool, 1);
+    for n in 2..=6 {
+        ended(&spool, n);
+    }
+    let ago = |seconds| now - Duration::from_secs(seconds);
+    set_end(&spool, 1, 2, ago(10), 4 << 20);
+    set_end(&spool, 2, 3, ago(4000), 1);
+    set_end(&spool, 3, 4, ago(30), 4 << 20);
+    set_end(&spool, 4, 5, ago(20), 4 << 20);
+    set_end(&spool, 5, 6, ago(40), 1 << 20);
+    // 3 is too old; then 6 and 4, ended first, until the rest and the living one fit.
+    assert_eq!(spool.expire(now).unwrap(), [id(3), id(6), id(4)]);
+    assert_eq!(listed(&spool), [5, 2, 1]);
+    assert_eq!(spool.tombstone(id(4)), Some([4; 32]));
+    assert!(spool.expire(now).unwrap().is_empty());
+}
+
+#[test]
+fn retention_takes_any_number_in_batches() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    for n in 1..=300 {
+        ended(&spool, n);
+    }
+    let gone = spool
+        .expire(SystemTime::now() + Duration::from_secs(7200))
+        .unwrap();
+    assert_eq!(gone.len(), 300);
+    assert!(listed(&spool).is_empty());
+}
+
+#[test]
+fn the_same_id_is_accepted_once_however_many_ask() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    let made: usize = std::thread::scope(|scope| {
+        let tries: Vec<_> = (0..8_u8)
+            .map(|n| {
+                let spool = spool.clone();
+                scope.spawn(move || match spool.create(id(1), &[n], [n; 32], b"{}") {
+                    Ok(_) => 1,
+                    Err(SpoolError::Exists { .. }) => 0,
+                    Err(other) => panic!("{other}"),
+                })
+            })
+            .collect();
+        tries.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(made, 1);
+    assert_eq!(listed(&spool), [1]);
+}
+
+#[test]
+fn everybody_holds_the_same_entry_and_none_is_held_for_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    let entry = create(&spool, 1);
+    let again = spool.get(id(1)).unwrap().unwrap();
+    assert!(Arc::ptr_eq(&entry.inner, &again.inner));
+    let writer = entry.writer(EventsKept::Raw).unwrap();
+    assert_eq!(
+        again.writer(EventsKept::Raw).err().unwrap().kind(),
+        io::ErrorKind::ResourceBusy
+    );
+    drop(writer);
+    assert_eq!(
+        again.writer(EventsKept::InOutput).err().unwrap().kind(),
+        io::ErrorKind::InvalidInput
+    );
+    drop(again.writer(EventsKept::Raw).unwrap());
+    drop((entry, again));
+    assert!(spool.shared.open_entries().is_empty());
+}
+
+#[test]
+fn readiness_knows_a_lack_of_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    spool.check_writable(1).unwrap();
+    let reason = spool.check_writable(u64::MAX).unwrap_err();
+    assert!(reason.contains("bytes left"), "{reason}");
+}

@@ -1,0 +1,149 @@
+//! A file that one writer appends to and any number of readers follow, and what is found of it after a crash.
+
+use std::io;
+
+use tokio::sync::watch;
+
+use crate::{
+    files::{Store, read_up_to},
+    marks::{Mark, Marks},
+};
+
+/// What became of appended bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Appended {
+    /// Older bytes that were freed to stay under the cap or to find room on a full disk.
+    pub freed: u64,
+    /// Bytes that could not be written; they count in the length and `kept_from` lies behind them.
+    pub lost: u64,
+    /// The disk, or a quota, was found full.
+    pub disk_full: bool,
+}
+
+/// What the bytes of a track are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// UTF-8 whose crc is kept; it is cut at characters only.
+    Text,
+    /// Anything; cut anywhere, no crc.
+    Bytes,
+}
+
+/// The shared side of the file. Readers see `marks` change only after the bytes are written, and bytes are freed only
+/// after `marks` says so.
+pub(crate) struct Track {
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) marks: watch::Sender<Marks>,
+}
+
+impl Track {
+    /// Takes up what is in the file. `ended`: the execution is terminal, nothing will follow whatever the mark says.
+    pub(crate) fn load(
+        store: Box<dyn Store>,
+        mark: Mark,
+        shape: Shape,
+        ended: bool,
+    ) -> io::Result<Self> {
+        let marks = recover(&*store, mark, shape)?;
+        let marks = Marks {
+            ended: marks.ended || ended,
+            ..marks
+        };
+        Ok(Self {
+            store,
+            marks: watch::Sender::new(marks),
+        })
+    }
+
+    pub(crate) fn now(&self) -> Marks {
+        *self.marks.borrow()
+    }
+}
+
+/// Read at once while recovering: 1 MiB.
+const RECOVERY_BYTES: usize = 1 << 20;
+
+/// Finds length, crc and the oldest kept byte again.
+///
+/// A kill leaves every byte that a write returned for, and perhaps a part of one that had not returned: nobody saw that
+/// part, so a character it cuts is trimmed. A power cut can also take bytes that a mark counts: then the rest is not one
+/// suffix any more, so nothing is kept and the numbers stay true.
+fn recover(store: &dyn Store, mark: Mark, shape: Shape) -> io::Result<Marks> {
+    let size = store.len()?;
+    let Mark {
+        kept_from,
+        len: marked,
+        crc32,
+        ended,
+        kind: _,
+    } = mark;
+    if size < marked && (kept_from > 0 || ended) {
+        store.set_len(0)?;
+        store.set_len(marked)?;
+        return Ok(Marks {
+            len: marked,
+            kept_from: marked,
+            crc32,
+            ended,
+            aborted: false,
+        });
+    }
+    // A mark of a file that has nothing freed only saves reading it all again.
+    let (base, base_crc) = if size < marked {
+        (0, 0)
+    } else {
+        (marked, crc32)
+    };
+    let len = match shape {
+        Shape::Text => {
+            size - torn_character(&read_up_to(store, size - (size - base).min(3), 3)?) as u64
+        }
+        Shape::Bytes => size,
+    };
+    let mut hasher = crc32fast::Hasher::new_with_initial(base_crc);
+    let mut at = base;
+    while shape == Shape::Text && at < len {
+        let want = usize::try_from(len - at)
+            .unwrap_or(usize::MAX)
+            .min(RECOVERY_BYTES);
+        let bytes = read_up_to(store, at, want)?;
+        if bytes.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        hasher.update(&bytes);
+        at += bytes.len() as u64;
+    }
+    if len < size {
+        store.set_len(len)?;
+    }
+    Ok(Marks {
+        len,
+        kept_from,
+        crc32: hasher.finalize(),
+        ended,
+        aborted: false,
+    })
+}
+
+/// How many of the last bytes (three are enough to look at) begin a character that is not all there.
+fn torn_character(last: &[u8]) -> usize {
+    let Some(start) = last.iter().rposition(|byte| !is_continuation(*byte)) else {
+        return 0;
+    };
+    let has = last.len() - start;
+    let needs = match last[start] {
+        0xf0.. => 4,
+        0xe0.. => 3,
+        0xc0.. => 2,
+        _ => 1,
+    };
+    if has < needs { has } else { 0 }
+}
+
+/// Whether a byte is inside a character of UTF-8.
+pub(crate) fn is_continuation(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,337 @@
+//! Appending, freeing, a full disk and crashes, against a model, on a disk made of memory.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    sync::{Arc, Mutex},
+};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    appender::Appender,
+    files::BLOCK,
+    marks::{MarkSlots, Which},
+};
+
+/// A disk of `room` blocks that several files share.
+#[derive(Default)]
+struct Disk {
+    room: usize,
+    used: usize,
+}
+
+#[derive(Default)]
+struct Contents {
+    bytes: Vec<u8>,
+    blocks: HashSet<u64>,
+}
+
+/// One file on such a disk.
+#[derive(Clone)]
+struct Fake {
+    disk: Arc<Mutex<Disk>>,
+    contents: Arc<Mutex<Contents>>,
+    punches: bool,
+}
+
+impl Fake {
+    fn new(disk: &Arc<Mutex<Disk>>, punches: bool) -> Self {
+        Self {
+            disk: Arc::clone(disk),
+            contents: Arc::default(),
+            punches,
+        }
+    }
+
+    fn give_back(&self, contents: &mut Contents, free: impl Fn(u64) -> bool) {
+        let before = contents.blocks.len();
+        contents.blocks.retain(|block| !free(*block));
+        self.disk.lock().unwrap().used -= before - contents.blocks.len();
+    }
+}
+
+impl Store for Fake {
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize> {
+        let mut contents = self.contents.lock().unwrap();
+        let mut disk = self.disk.lock().unwrap();
+        let mut done = 0;
+        while done < bytes.len() {
+            let here = at + done as u64;
+            if !contents.blocks.contains(&(here / BLOCK)) {
+                if disk.used >= disk.room {
+                    break;
+                }
+                disk.used += 1;
+                contents.blocks.insert(here / BLOCK);
+            }
+            let n = ((BLOCK - here % BLOCK) as usize).min(bytes.len() - done);
+            let end = here as usize + n;
+            if contents.bytes.len() < end {
+                contents.bytes.resize(end, 0);
+            }
+            contents.bytes[here as usize..end].copy_from_slice(&bytes[done..done + n]);
+            done += n;
+        }
+        if done == 0 {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(done)
+        }
+    }
+
+    fn read_at(&self, into: &mut Vec<u8>, at: u64) -> io::Result<usize> {
+        let contents = self.contents.lock().unwrap();
+        let from = contents.bytes.len().min(at as usize);
+        let n = (into.capacity() - into.len()).min(contents.bytes.len() - from);
+        into.extend_from_slice(&contents.bytes[from..from + n]);
+        Ok(n)
+    }
+
+    fn punch(&self, from: u64, to: u64) -> io::Result<()> {
+        if !self.punches {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        assert_eq!(
+            (from % BLOCK, to % BLOCK),
+            (0, 0),
+            "whole blocks are cheap to free"
+        );
+        let mut contents = self.contents.lock().unwrap();
+        let end = contents.bytes.len().min(to as usize);
+        contents.bytes[from as usize..end].fill(0);
+        self.give_back(&mut contents, |block| {
+            block * BLOCK >= from && (block + 1) * BLOCK <= to
+        });
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut contents = self.contents.lock().unwrap();
+        contents.bytes.resize(len as usize, 0);
+        self.give_back(&mut contents, |block| block * BLOCK >= len);
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.contents.lock().unwrap().bytes.len() as u64)
+    }
+}
+
+fn record() -> Arc<File> {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(4096).unwrap();
+    Arc::new(file)
+}
+
+fn appender(
+    file: &Fake,
+    record: &Arc<File>,
+    which: Which,
+    shape: Shape,
+    cap: u64,
+) -> (Arc<Track>, Appender) {
+    let (slots, mark) = MarkSlots::load(Arc::clone(record), which).unwrap();
+    let track = Arc::new(Track::load(Box::new(file.clone()), mark, shape, false).unwrap());
+    (
+        Arc::clone(&track),
+        Appender::new(track, slots, shape, cap, 0),
+    )
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Append(String),
+    Events(usize),
+    Room(usize),
+    /// A kill, perhaps in the middle of a write of this.
+    Kill(String, usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let text = prop_oneof![
+        proptest::collection::vec(any::<char>(), 1..20).prop_map(String::from_iter),
+        (
+            1_usize..6000,
+            prop_oneof![Just('a'), Just('ü'), Just('字'), Just('😀')]
+        )
+            .prop_map(|(n, character)| std::iter::repeat_n(character, n).collect()),
+    ];
+    prop_oneof![
+        6 => text.clone().prop_map(Op::Append),
+        3 => (1_usize..9000).prop_map(Op::Events),
+        1 => (0_usize..30).prop_map(Op::Room),
+        1 => (text, 0_usize..9000).prop_map(|(text, cut)| Op::Kill(text, cut)),
+    ]
+}
+
+fn check(track: &Track, all: &[u8], cap: u64) {
+    let Marks {
+        len,
+        kept_from,
+        crc32,
+        ..
+    } = track.now();
+    assert_eq!(len, all.len() as u64);
+    assert_eq!(
+        crc32,
+        crc32fast::hash(all),
+        "the crc is of all, kept or not"
+    );
+    assert!(
+        kept_from <= len && len - kept_from <= cap,
+        "{kept_from} {len} {cap}"
+    );
+    let kept = read_up_to(&*track.store, kept_from, (len - kept_from) as usize).unwrap();
+    assert!(
+        kept == all[kept_from as usize..],
+        "what is kept is one suffix"
+    );
+    assert!(
+        std::str::from_utf8(&kept).is_ok(),
+        "it begins at a character"
+    );
+    assert_eq!(
+        track.store.len().unwrap(),
+        len,
+        "the file's length is the output's"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_kept_is_always_one_true_suffix(
+        ops in proptest::collection::vec(op(), 1..60),
+        cap in 5_000_u64..60_000,
+        room in 2_usize..60,
+        punches in any::<bool>(),
+    ) {
+        let disk = Arc::new(Mutex::new(Disk { room, used: 0 }));
+        let (output, events) = (Fake::new(&disk, punches), Fake::new(&disk, punches));
+        let record = record();
+        let (mut track, mut out) = appender(&output, &record, Which::Output, Shape::Text, cap);
+        let (_, mut raw) = appender(&events, &record, Which::Events, Shape::Bytes, cap);
+        let mut all: Vec<u8> = Vec::new();
+        for op in ops {
+            match op {
+                Op::Append(text) => {
+                    let before = track.now();
+                    let done = out.append(text.as_bytes(), &mut |room| raw.free_for(room));
+                    all.extend_from_slice(text.as_bytes());
+                    let after = track.now();
+                    prop_assert!(done.lost == 0 || done.lost == text.len() as u64);
+                    prop_assert!(done.lost == 0 || after.kept_from == after.len);
+                    prop_assert!(done.lost == 0 || done.disk_full);
+                    prop_assert_eq!(done.freed, after.kept_from.min(before.len) - before.kept_from);
+                    if done.disk_full && raw.now().len > raw.now().kept_from {
+                        prop_assert_eq!(after.kept_from, before.kept_from, "events go first");
+                    }
+                }
+                Op::Events(n) => {
+                    let kept_from = track.now().kept_from;
+                    raw.append(&vec![b'e'; n], &mut |_| false);
+                    prop_assert_eq!(track.now().kept_from, kept_from, "events never cost output");
+                }
+                Op::Room(room) => disk.lock().unwrap().room = room,
+                Op::Kill(text, cut) => {
+                    let cut = cut.min(text.len());
+                    let written = if cut == 0 { 0 } else {
+                        output.write_at(&text.as_bytes()[..cut], all.len() as u64).unwrap_or(0)
+                    };
+                    // Whole characters of a write that never returned may stay; nobody has seen the rest.
+                    let whole = (0..=written).rev().find(|at| text.is_char_boundary(*at)).unwrap();
+                    all.extend_from_slice(&text.as_bytes()[..whole]);
+                    (track, _) = appender(&output, &record, Which::Output, Shape::Text, u64::MAX);
+                    check(&track, &all, u64::MAX);
+                    (_, raw) = appender(&events, &record, Which::Events, Shape::Bytes, cap);
+                    (track, out) = appender(&output, &record, Which::Output, Shape::Text, cap);
+                    // What the crash left over the cap goes with the next append.
+                    out.append(b"x", &mut |_| false);
+                    all.push(b'x');
+                }
+            }
+            check(&track, &all, cap);
+        }
+    }
+
+    #[test]
+    fn a_power_cut_at_any_byte_leaves_true_numbers(
+        texts in proptest::collection::vec(proptest::collection::vec(any::<char>(), 1..40).prop_map(String::from_iter), 1..20),
+        finished in any::<bool>(),
+    ) {
+        let all = texts.concat();
+        for cut in 0..=all.len() {
+            let disk = Arc::new(Mutex::new(Disk { room: 1000, used: 0 }));
+            let file = Fake::new(&disk, true);
+            let record = record();
+            let (_, mut out) = appender(&file, &record, Which::Output, Shape::Text, 1 << 20);
+            for text in &texts {
+                out.append(text.as_bytes(), &mut |_| false);
+            }
+            if finished {
+                out.finish();
+            }
+            file.set_len(cut as u64).unwrap();
+            let (_, mark) = MarkSlots::load(Arc::clone(&record), Which::Output).unwrap();
+            let track = Track::load(Box::new(file), mark, Shape::Text, false).unwrap();
+            let whole = (0..=cut).rev().find(|at| all.is_char_boundary(*at)).unwrap();
+            if !finished {
+                check(&track, &all.as_bytes()[..whole], u64::MAX);
+            } else {
+                check(&track, all.as_bytes(), u64::MAX);
+                let gone = if cut == all.len() { 0 } else { all.len() as u64 };
+                prop_assert_eq!(track.now().kept_from, gone, "no suffix is left without its end");
+                prop_assert!(track.now().ended);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_cap_frees_blocks_in_steps() {
+    let disk = Arc::new(Mutex::new(Disk {
+        room: usize::MAX,
+        used: 0,
+    }));
+    let file = Fake::new(&disk, true);
+    let cap = 64 * BLOCK;
+    let (track, mut out) = appender(&file, &record(), Which::Output, Shape::Text, cap);
+    let mut frees = 0;
+    for _ in 0..1000 {
+        frees += u64::from(out.append(&[b'a'; 1024], &mut |_| false).freed > 0);
+        assert!(disk.lock().unwrap().used as u64 <= cap / BLOCK + 2);
+    }
+    let Marks { len, kept_from, .. } = track.now();
+    assert!(
+        len - kept_from > cap - cap / 16,
+        "not more than a step is freed"
+    );
+    assert!(frees < 120, "{frees} holes for 1000 appends");
+}
+
+#[test]
+fn a_disk_with_no_room_at_all_still_counts_and_recovers() {
+    let disk = Arc::new(Mutex::new(Disk { room: 0, used: 0 }));
+    let file = Fake::new(&disk, true);
+    let record = record();
+    let (track, mut out) = appender(&file, &record, Which::Output, Shape::Text, 1 << 20);
+    let done = out.append("nothing of this".as_bytes(), &mut |_| false);
+    assert_eq!(
+        done,
+        Appended {
+            freed: 0,
+            lost: 15,
+            disk_full: true
+        }
+    );
+    disk.lock().unwrap().room = 10;
+    out.append(" is kept".as_bytes(), &mut |_| false);
+    check(&track, b"nothing of this is kept", 1 << 20);
+    assert_eq!(track.now().kept_from, 15);
+    let (track, _) = appender(&file, &record, Which::Output, Shape::Text, 1 << 20);
+    check(&track, b"nothing of this is kept", 1 << 20);
+    assert_eq!(track.now().kept_from, 15);
+}

@@ -1,0 +1,347 @@
+//! Readers, writers and events through the public API.
+
+use std::time::Duration;
+
+use spool::{Entry, EventsKept, Marks, Patch, ReadError, Reader, Spool, SpoolLimits, sha256};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+fn open(dir: &TempDir, kept_bytes: u64) -> Spool {
+    let limits = SpoolLimits {
+        kept_bytes,
+        events_bytes: 1 << 20,
+        retention: Duration::from_secs(3600),
+        retention_bytes: 1 << 40,
+    };
+    Spool::open(dir.path(), limits).unwrap().0
+}
+
+fn entry(spool: &Spool) -> Entry {
+    spool
+        .create(Uuid::from_u128(1), b"body", [0; 32], b"{}")
+        .unwrap()
+}
+
+/// Some text that is different everywhere, with characters of all lengths.
+fn text(n: usize) -> String {
+    (0..n).map(|n| format!("{n} ü字😀\n")).collect()
+}
+
+async fn read_all(mut reader: Reader, max: usize) -> Result<Vec<u8>, ReadError> {
+    let mut all = Vec::new();
+    while let Some(bytes) = reader.next(max).await? {
+        assert!(!bytes.is_empty() && bytes.len() <= max);
+        all.extend_from_slice(&bytes);
+    }
+    Ok(all)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_readers_join_to_exactly_the_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir, 1 << 30);
+    let entry = entry(&spool);
+    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    let output = text(300_000);
+    let mut readers = Vec::new();
+    let mut appended = 0;
+    let mut step = 1;
+    while appended < output.len() {
+        let mut end = (appended + step).min(output.len());
+        while !output.is_char_boundary(end) {
+            end += 1;
+        }
+        writer.append(&output.as_bytes()[appended..end]);
+        appended = end;
+        step = step * 3 % 20_011 + 1;
+        if readers.len() < 24 {
+            // From everywhere in what is there, also from the very end.
+            let offset = (appended * readers.len() / 23) as u64;
+            let reader = entry.reader(offset.min(appended as u64)).unwrap();
+            let from = reader.offset() as usize;
+            readers.push((
+                from,
+                tokio::spawn(read_all(reader, 1009 + readers.len() * 4001)),
+            ));
+            tokio::task::yield_now().await;
+        }
+    }
+    let marks = writer.marks();
+    assert_eq!(
+        marks,
+        Marks {
+            len: output.len() as u64,
+            kept_from: 0,
+            crc32: crc32fast::hash(output.as_bytes()),
+            ended: false,
+            aborted: false
+        }
+    );
+    let live_digest = tokio::spawn({
+        let entry = entry.clone();
+        async move { sha256(&entry).await }
+    });
+    writer.finish();
+    assert!(readers.len() >= 20);
+    for (from, reader) in readers {
+        assert!(
+            reader.await.unwrap().unwrap() == output.as_bytes()[from..],
+            "from {from}"
+        );
+    }
+    let expected = ring::digest::digest(&ring::digest::SHA256, output.as_bytes());
+    assert_eq!(live_digest.await.unwrap().unwrap(), expected.as_ref());
+    assert!(entry.marks().unwrap().borrow().ended);
+    assert!(
+        matches!(entry.reader(output.len() as u64 + 1), Err(ReadError::Beyond { len }) if len == output.len() as u64)
+    );
+    assert_eq!(
+        read_all(entry.reader(output.len() as u64).unwrap(), 9)
+            .await
+            .unwrap(),
+        b""
+    );
+}
+
+#[tokio::test]
+async fn a_writer_that_is_dropped_aborts_and_another_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir, 1 << 20);
+    let entry = entry(&spool);
+    let mut reader = entry.reader(0).unwrap();
+    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    writer.append(b"half");
+    drop(writer);
+    assert_eq!(
+        reader.next(100).await.unwrap().unwrap(),
+        "half",
+        "what was written comes first"
+    );
+    assert!(matches!(reader.next(100).await, Err(ReadError::Aborted)));
+    assert_eq!(sha256(&entry).await, None);
+    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    writer.append(b" and half");
+    writer.finish();
+    assert_eq!(reader.next(100).await.unwrap().unwrap(), " and half");
+    assert!(reader.next(100).await.unwrap().is_none());
+    let expected = crc32fast::hash(b"half and half");
+    assert_eq!(entry.marks().unwrap().borrow().crc32, expected);
+}
+
+#[tokio::test]
+async fn a_reader_that_waits_is_woken_by_the_abort_and_by_the_terminal_status() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir, 1 << 20);
+    let entry = entry(&spool);
+    let writer = entry.writer(EventsKept::Raw).unwrap();
+    let reader = tokio::spawn(read_all(entry.reader(0).unwrap(), 10));
+    tokio::task::yield_now().await;
+    drop(writer);
+    assert!(matches!(reader.await.unwrap(), Err(ReadError::Aborted)));
+    entry.write_status(b"{}", true, true).unwrap();
+    assert_eq!(read_all(entry.reader(0).unwrap(), 10).await.unwrap(), b"");
+    assert!(
+        entry.writer(EventsKept::Raw).is_err(),
+        "nothing is written after the end"
+    );
+}
+
+#[tokio::test]
+async fn one_cancelled_in_the_queue_ends_its_readers() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir, 1 << 20);
+    let entry = entry(&spool);
+    let output = tokio::spawn(read_all(entry.reader(0).unwrap(), 10));
+    let mut events = entry.events_reader().unwrap();
+    let events = tokio::spawn(async move { events.next(10).await });
+    tokio::task::yield_now().await;
+    entry.write_status(b"{}", true, true).unwrap();
+    assert_eq!(output.await.unwrap().unwrap(), b"");
+    assert!(events.await.unwrap().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_reader_overtaken_by_freeing_is_told_the_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir, 64 * 1024);
+    let entry = entry(&spool);
+    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    let output = text(20_000);
+    writer.append(&output.as_bytes()[..12]);
+    let mut reader = entry.reader(0).unwrap();
+    assert_eq!(
+        reader.next(5).await.unwrap().unwrap(),
+        &output.as_bytes()[..5]
+    );
+    for piece in output[12..].split_inclusive('\n') {
+        writer.append(piece.as_bytes());
+    }
+    let Err(ReadError::NotKept { kept_from, len }) = reader.next(5).await else {
+        panic!("must be told")
+    };
+    assert_eq!(len, output.len() as u64);
+    assert!(len - kept_from <= 64 * 1024 && kept_from > 0);
+    assert!(
+        matches!(entry.reader(kept_from - 1), Err(ReadError::NotKept { kept_from: at, .. }) if at == kept_from)
+    );
+    writer.finish();
+    assert_eq!(sha256(&entry).await, None, "no digest of what is not kept");
+    let kept = read_all(entry.reader(kept_from).unwrap(), 1000)
+        .await
+        .unwrap();
+    assert_eq!(
+        std::str::from_utf8(&kept).unwrap(),
+        &output[kept_from as usize..]
+    );
+    entry.write_status(b"{}", true, true).unwrap();
+    drop((entry, reader, spool));
+    let spool = open(&dir, 64 * 1024);
+    let marks = *spool
+        .get(Uuid::from_u128(1))
+        .unwrap()
+        .unwrap()
+        .marks()
+        .unwrap()
+        .borrow();
+    let crc32 = crc32fast::hash(output.as_bytes());
+    assert_eq!(
+        marks,
+        Marks {
+            len,
+            kept_from,
+            crc32,
+            ended: true,
+            aborted: false
+        },
+        "the same after a start"
+    );
+}
+
+#[tokio::test]
+async fn events_come_back_byte_for_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir, 1 << 20);
+    let entry = entry(&spool);
+    let mut live = entry.events_reader().unwrap();
+    let live = tokio::spawn(async move {
+        let mut all = Vec::new();
+        while let Some(bytes) = live.next(7).await.unwrap() {
+            all.extend_from_slice(&bytes);
+        }
+        all
+    });
+    tokio::task::yield_now().await;
+    let raw = b"{\"a\":1}\n\xff\xfe not utf-8\n\n";
+    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    writer.append_events(&raw[..9]);
+    tokio::task::yield_now().await;
+    writer.append_events(&raw[9..]);
+    writer.append(b"text");
+    writer.finish();
+    assert_eq!(live.await.unwrap(), raw);
+}
+
+/// What the caller does in format `events`: replace, patch, append.
+fn feed(writer: &mut spool::Writer, chunk: &[u8]) {
+    let mut offset = writer.marks().len;
+    let mut output = Vec::new();
+    let mut patches = Vec::new();
+    for part in chunk.utf8_chunks() {
+        output.extend_from_slice(part.valid().as_bytes());
+        offset += part.valid().len() as u64;
+        if !part.invalid().is_empty() {
+            patches.push(Patch {
+                offset,
+                len: 3,
+                original: part.invalid().to_vec(),
+            });
+            output.extend_from_slice("\u{fffd}".as_bytes());
+            offset += 3;
+        }
+    }
+    writer.append_patches(&patches);
+    writer.append(&output);
+}
+
+#[tokio::test]
+async fn events_are_rebuilt_from_the_output_and_its_patches() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir, 1 << 20);
+    let entry = entry(&spool);
+    let mut live = entry.events_reader().unwrap();
+    let live = tokio::spawn(async move {
+        let mut all = Vec::new();
+        while let Some(bytes) = live.next(5).await.unwrap() {
+            all.extend_from_slice(&bytes);
+        }
+        all
+    });
+    let chunks: [&[u8]; 5] = [
+        b"{}\n",
+        b"\xff",
+        b"a\xfe\xfdb \xef\xbf\xbd true one\n",
+        b"\xf0\x9f\x98",
+        b"no newline",
+    ];
+    let mut writer = entry.writer(EventsKept::InOutput).unwrap();
+    for chunk in chunks {
+        feed(&mut writer, chunk);
+        tokio::task::yield_now().await;
+    }
+    writer.append_patches(&[Patch {
+        offset: writer.marks().len,
+        len: 1,
+        original: Vec::new(),
+    }]);
+    writer.append(b"\n");
+    writer.finish();
+    assert_eq!(live.await.unwrap(), chunks.concat());
+    let output = read_all(entry.reader(0).unwrap(), 100).await.unwrap();
+    assert_eq!(
+        String::from_utf8(output).unwrap(),
+        format!("{}\n", String::from_utf8_lossy(&chunks.concat()))
+    );
+    entry.write_status(b"{}", true, true).unwrap();
+    drop((entry, spool));
+    let spool = open(&dir, 1 << 20);
+    let mut past = spool
+        .get(Uuid::from_u128(1))
+        .unwrap()
+        .unwrap()
+        .events_reader()
+        .unwrap();
+    let mut all = Vec::new();
+    while let Some(bytes) = past.next(1000).await.unwrap() {
+        all.extend_from_slice(&bytes);
+    }
+    assert_eq!(all, chunks.concat());
+}
+
+#[tokio::test]
+async fn too_many_patches_move_the_beginning_of_the_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = SpoolLimits {
+        kept_bytes: 1 << 20,
+        events_bytes: 100,
+        retention: Duration::MAX,
+        retention_bytes: 1 << 40,
+    };
+    let spool = Spool::open(dir.path(), limits).unwrap().0;
+    let entry = entry(&spool);
+    let mut writer = entry.writer(EventsKept::InOutput).unwrap();
+    for n in 0..12 {
+        feed(&mut writer, &[b'a' + n]);
+        feed(&mut writer, b"\xff");
+    }
+    writer.finish();
+    let mut events = entry.events_reader().unwrap();
+    let mut all = Vec::new();
+    while let Some(bytes) = events.next(1000).await.unwrap() {
+        all.extend_from_slice(&bytes);
+    }
+    let whole: Vec<u8> = (0..12).flat_map(|n| [b'a' + n, 0xff]).collect();
+    assert!(
+        all.len() >= 2 && all.len() < whole.len() && whole.ends_with(&all),
+        "{all:?}"
+    );
+}
