@@ -1,0 +1,96 @@
+//! The address of a bridge, checked before anything is tried.
+
+use std::fmt;
+use std::str::FromStr;
+
+use http::Uri;
+
+use crate::Error;
+
+/// Where a bridge listens when nobody says otherwise.
+pub const DEFAULT_URL: &str = "ws://127.0.0.1:8003/ws";
+
+/// A `ws://` address. An address without a path means `/ws`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address(String);
+
+impl Address {
+    /// The address as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Address {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let bad = |why: &str| Error::Address(format!("{text:?} {why}"));
+        let uri: Uri = text
+            .trim()
+            .parse()
+            .map_err(|e| bad(&format!("is no address ({e}); give one like {DEFAULT_URL}")))?;
+        match uri.scheme_str() {
+            Some("ws") => {}
+            Some("wss") => {
+                return Err(bad(
+                    "needs TLS, which this version does not speak: use ws://, to another machine through a tunnel \
+                     (ssh -L 8003:127.0.0.1:8003 HOST)",
+                ));
+            }
+            Some("http" | "https") => {
+                return Err(bad(&format!("is a web address; the bridge's is like {DEFAULT_URL}")));
+            }
+            _ => return Err(bad(&format!("has no ws:// in front; give one like {DEFAULT_URL}"))),
+        }
+        let authority = match uri.authority() {
+            Some(authority) if !authority.host().is_empty() => authority,
+            _ => return Err(bad("names no host")),
+        };
+        if authority.as_str().contains('@') {
+            return Err(bad("has a user name in it, which the bridge does not know"));
+        }
+        let path = uri.path_and_query().map_or("/", |p| p.as_str());
+        let path = if path == "/" { "/ws" } else { path };
+        Ok(Self(format!("ws://{authority}{path}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_ones() {
+        for (text, want) in [
+            (DEFAULT_URL, DEFAULT_URL),
+            ("ws://bridge:8003", "ws://bridge:8003/ws"),
+            ("ws://[::1]:8003/", "ws://[::1]:8003/ws"),
+            (" ws://localhost/ws/mcp ", "ws://localhost/ws/mcp"),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().as_str(), want);
+        }
+    }
+
+    #[test]
+    fn bad_ones_say_what_to_do() {
+        for (text, word) in [
+            ("wss://127.0.0.1:8003/ws", "TLS"),
+            ("http://127.0.0.1:8003/ws", "web address"),
+            ("127.0.0.1:8003", "ws://"),
+            ("", "address"),
+            ("ws://user@host/ws", "user name"),
+            ("ws:///ws", ""),
+        ] {
+            let error = text.parse::<Address>().unwrap_err().to_string();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}

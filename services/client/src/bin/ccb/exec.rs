@@ -1,0 +1,152 @@
+//! `exec` and `attach`: a run streamed to stdout.
+
+mod stream;
+
+use std::io::{IsTerminal, Read};
+
+use client::{Attach, Client, Error, Execute, Options};
+use protocol::rpc::code;
+use protocol::{Body, ExecutionId, Limits};
+
+use crate::args::{AttachArgs, Common, ExecArgs};
+use crate::exit::{self, Exit};
+use crate::stop::Stop;
+use crate::{complain, values};
+
+/// What is to be streamed.
+pub(crate) enum Task {
+    Execute { execute: Box<Execute>, detach: bool },
+    Attach(Attach),
+}
+
+impl Task {
+    /// Reads the prompt and checks what can be checked here.
+    pub(crate) fn execute(args: ExecArgs) -> Result<Self, String> {
+        let detach = args.detach;
+        let prompt = match args.prompt.as_deref() {
+            None | Some("-") => prompt_from_stdin()?,
+            Some(prompt) => prompt.to_owned(),
+        };
+        let mut execute = Execute::body(body(prompt, &args));
+        execute.id = args.id.unwrap_or(execute.id);
+        execute.on_disconnect = args.on_disconnect.into();
+        execute.on_slow = args.on_slow.into();
+        // Sizes are the operator's to limit; everything else is the same everywhere.
+        let unlimited = Limits {
+            prompt_bytes: u64::MAX,
+            system_prompt_bytes: u64::MAX,
+            ..Limits::default()
+        };
+        execute.body.check(&unlimited).map_err(|e| e.to_string())?;
+        let execute = Box::new(execute);
+        Ok(Self::Execute { execute, detach })
+    }
+
+    pub(crate) fn attach(args: &AttachArgs) -> Self {
+        Self::Attach(Attach {
+            id: args.id,
+            offset: args.offset,
+            on_slow: args.on_slow.into(),
+        })
+    }
+
+    fn id(&self) -> ExecutionId {
+        match self {
+            Self::Execute { execute, .. } => execute.id,
+            Self::Attach(attach) => attach.id,
+        }
+    }
+}
+
+fn body(prompt: String, args: &ExecArgs) -> Body {
+    let mut body = Body::new(prompt);
+    body.prompt_mode = args.prompt_mode.into();
+    body.format = args.format.into();
+    body.lane.clone_from(&args.lane);
+    body.model.clone_from(&args.model);
+    body.system_prompt.clone_from(&args.system_prompt);
+    body.append_system_prompt.clone_from(&args.append_system_prompt);
+    body.allowed_tools = values::tools(&args.allowed_tools);
+    body.disallowed_tools = values::tools(&args.disallowed_tools);
+    body.permission_mode.clone_from(&args.permission_mode);
+    body.max_turns = args.max_turns;
+    body.max_budget_usd = args.max_budget_usd;
+    body.conversation = args.conversation;
+    if let Some(workspace) = &args.workspace {
+        body.workspace.clone_from(workspace);
+    }
+    body.env = args.env.iter().cloned().collect();
+    body.idle_timeout_seconds = args.idle_timeout;
+    body.deadline_seconds = args.deadline;
+    body.metadata = args.metadata.iter().cloned().collect();
+    body
+}
+
+fn prompt_from_stdin() -> Result<String, String> {
+    let mut stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        complain("type the prompt, then Ctrl-D (or give it as an argument: ccb exec \"prompt\")");
+    }
+    let mut prompt = Vec::new();
+    stdin
+        .read_to_end(&mut prompt)
+        .map_err(|e| format!("the prompt cannot be read from stdin: {e}"))?;
+    String::from_utf8(prompt).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        format!("the prompt on stdin is not UTF-8 (byte {at}); convert it first, like with iconv")
+    })
+}
+
+/// The client's options for these arguments.
+pub(crate) fn options(common: &Common) -> Options {
+    Options {
+        give_up: common.reconnect_for,
+        ..Options::default()
+    }
+}
+
+/// Runs it to its end, and no longer than the person wants.
+pub(crate) async fn run(task: Task, common: &Common) -> Exit {
+    let mut stop = match Stop::new() {
+        Ok(stop) => stop,
+        Err(error) => {
+            complain(&format!("cannot listen for Ctrl-C: {error}"));
+            return exit::INTERNAL;
+        }
+    };
+    let options = Options {
+        raw: common.json,
+        ..options(common)
+    };
+    let connect = Client::connect(common.url.as_str(), options);
+    let client = tokio::select! {
+        biased;
+        () = stop.next() => return exit::CANCELLED, // nothing was asked for yet
+        client = connect => client,
+    };
+    let result = match client {
+        Ok(client) => stream::stream(client, task, common, stop).await,
+        Err(error) => Err(error),
+    };
+    result.unwrap_or_else(|error| {
+        complain(&explain(&error));
+        exit::of_error(&error)
+    })
+}
+
+/// What was wrong and what to do.
+pub(crate) fn explain(error: &Error) -> String {
+    let advice = match error {
+        Error::Unreachable { .. } => "; start it with scripts/up, or say where it is with --url or CCB_URL",
+        Error::Rpc(e) => match e.code {
+            code::NO_SUCH_EXECUTION => "; `ccb list` shows those there are",
+            code::QUEUE_FULL => "; nothing was recorded, try again later",
+            code::TOO_MANY_SESSIONS => "; try again later",
+            code::OFFSET_NOT_KEPT => "; leave --offset out for everything that is kept",
+            code::ID_IN_USE => "; leave --id out for a new one",
+            _ => "",
+        },
+        _ => "",
+    };
+    format!("{error}{advice}")
+}

@@ -1,0 +1,293 @@
+//! From events to stdout, stderr and an exit code.
+
+use std::io;
+use std::sync::Arc;
+
+use client::{Client, Control, Error, Event, Run, StatusUpdate, Verdict};
+use protocol::rpc::code;
+use protocol::{ExecutionId, State, Status};
+use tokio::task::JoinHandle;
+
+use super::Task;
+use crate::args::Common;
+use crate::exit::{self, Exit};
+use crate::progress::Progress;
+use crate::show;
+use crate::sink::{Sink, json_line};
+use crate::stop::Stop;
+
+/// What Ctrl-C did so far.
+enum Asked {
+    Nothing,
+    /// A cancel is under way.
+    Cancel(JoinHandle<Result<Status, Error>>),
+    /// It was answered; the terminal status follows.
+    Answered,
+}
+
+struct Stream {
+    client: Arc<Client>,
+    id: ExecutionId,
+    /// `exec` cancels on Ctrl-C, `attach` only leaves.
+    owns: bool,
+    detach: bool,
+    json: bool,
+    stop: Stop,
+    sink: Sink,
+    progress: Progress,
+    asked: Asked,
+    accepted: bool,
+}
+
+/// Why streaming ends before the terminal status.
+enum Leave {
+    /// With this exit code, at once.
+    Now(Exit),
+    /// Nobody reads stdout.
+    BrokenPipe,
+}
+
+/// Streams until the terminal status.
+pub(super) async fn stream(client: Client, task: Task, common: &Common, stop: Stop) -> Result<Exit, Error> {
+    let (id, owns) = (task.id(), matches!(task, Task::Execute { .. }));
+    let (mut run, detach) = match task {
+        Task::Execute { execute, detach } => (client.execute(*execute)?, detach),
+        Task::Attach(attach) => (client.attach(attach), false),
+    };
+    let mut stream = Stream {
+        client: Arc::new(client),
+        id,
+        owns,
+        detach,
+        json: common.json,
+        stop,
+        sink: Sink::new(),
+        progress: Progress::new(common.quiet),
+        asked: Asked::Nothing,
+        accepted: false,
+    };
+    let result = stream.drive(&mut run).await;
+    drop(run);
+    let exit = match result {
+        // At once means at once: no goodbye to a bridge that may not answer.
+        Ok(Some(Leave::Now(exit))) if exit == exit::CANCELLED => return Ok(exit),
+        Ok(Some(Leave::Now(exit))) => Ok(exit),
+        Ok(Some(Leave::BrokenPipe)) => {
+            stream.progress.note(&format!("nobody reads stdout any more; it goes on: ccb attach {id}"));
+            Ok(exit::OK)
+        }
+        Ok(None) => Ok(exit::OK),
+        Err(error) => stream.failed(error),
+    };
+    let Stream { client, progress, .. } = stream;
+    drop(progress);
+    if let Ok(client) = Arc::try_unwrap(client) {
+        client.close().await;
+    }
+    exit
+}
+
+impl Stream {
+    async fn drive(&mut self, run: &mut Run) -> Result<Option<Leave>, Error> {
+        if self.json {
+            let greeting = json_line(self.client.greeting());
+            if let Some(leave) = self.write(greeting.as_bytes()).await {
+                return Ok(Some(leave));
+            }
+        }
+        loop {
+            let event = tokio::select! {
+                // A person's wish first, however much output there is.
+                biased;
+                () = self.stop.next() => {
+                    let Self { client, id, owns, progress, asked, .. } = self;
+                    match interrupted(client, *id, *owns, progress, asked) {
+                        Some(leave) => return Ok(Some(leave)),
+                        None => continue,
+                    }
+                }
+                answer = cancelled(&mut self.asked) => {
+                    self.cancel_answered(answer);
+                    continue;
+                }
+                event = run.next() => event?,
+            };
+            let Some(event) = event else { return Ok(None) };
+            if let Some(leave) = self.event(event).await {
+                return Ok(Some(leave));
+            }
+        }
+    }
+
+    async fn event(&mut self, event: Event) -> Option<Leave> {
+        match event {
+            Event::Message(text) => self.write(json_line(&text).as_bytes()).await,
+            Event::Answer(status) => self.answered(&status).await,
+            Event::Status(update) => {
+                self.progress.status(&update);
+                None
+            }
+            Event::Output { bytes, .. } if !self.json => self.write(&bytes).await,
+            Event::Output { .. } => None,
+            Event::Gap(gone) => {
+                let bytes = gone.end - gone.start;
+                self.progress.say(&format!(
+                    "{} of output are gone (bytes {} to {})",
+                    show::size(bytes),
+                    gone.start,
+                    gone.end
+                ));
+                None
+            }
+            Event::Notice(notice) => {
+                let text = if notice.message.is_empty() { &notice.code } else { &notice.message };
+                self.progress.note(text);
+                None
+            }
+            Event::Lost { why, .. } => {
+                self.progress.doing(show::plain(&format!("{why}; connecting again")), None);
+                None
+            }
+            Event::Back => {
+                self.progress.doing("the bridge is back".to_owned(), None);
+                None
+            }
+            Event::Terminal { update, verdict } => Some(Leave::Now(self.ended(&update, verdict))),
+        }
+    }
+
+    async fn answered(&mut self, status: &Status) -> Option<Leave> {
+        self.accepted = true;
+        if self.detach {
+            let leave = if self.json {
+                None
+            } else {
+                self.write(format!("{}\n", self.id).as_bytes()).await
+            };
+            return Some(leave.unwrap_or(Leave::Now(exit::OK)));
+        }
+        if !status.state.is_terminal() {
+            self.progress.doing(show::doing(status), None);
+        }
+        None
+    }
+
+    /// Writes to stdout; Ctrl-C works meanwhile.
+    async fn write(&mut self, bytes: &[u8]) -> Option<Leave> {
+        self.progress.before_output(bytes);
+        let Self {
+            client,
+            id,
+            owns,
+            stop,
+            sink,
+            progress,
+            asked,
+            ..
+        } = self;
+        let result = {
+            let mut write = std::pin::pin!(sink.write(bytes));
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stop.next() => {
+                        if let Some(leave) = interrupted(client, *id, *owns, progress, asked) {
+                            return Some(leave);
+                        }
+                    }
+                    result = &mut write => break result,
+                }
+            }
+        };
+        match result {
+            Ok(()) => None,
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Some(Leave::BrokenPipe),
+            Err(e) => {
+                progress.say(&format!("stdout cannot be written: {e}; it goes on: ccb attach {id}"));
+                Some(Leave::Now(exit::INTERNAL))
+            }
+        }
+    }
+
+    fn cancel_answered(&mut self, answer: Result<Status, Error>) {
+        if let Err(error) = answer {
+            self.progress.say(&format!("the cancel was refused: {}", super::explain(&error)));
+        }
+        self.asked = Asked::Answered;
+    }
+
+    /// The terminal status.
+    fn ended(&mut self, update: &StatusUpdate, verdict: Verdict) -> Exit {
+        let status = &update.status;
+        self.progress.clear();
+        if let Some(error) = &status.error {
+            self.progress.say(&error.message);
+        } else if status.state == State::Failed
+            && let Some(tail) = show::tail(status)
+        {
+            self.progress.say(&tail);
+        }
+        let verified = match verdict {
+            Verdict::Verified => " (verified)".to_owned(),
+            Verdict::Partial { missing } => format!(" ({} of it not received)", show::size(missing)),
+            Verdict::Unknown => String::new(),
+        };
+        self.progress.note(&show::summary(status, &verified));
+        exit::of_status(status)
+    }
+
+    /// The run ended in an error.
+    fn failed(&mut self, error: Error) -> Result<Exit, Error> {
+        if !matches!(self.asked, Asked::Nothing) && !self.accepted {
+            // The cancel ended the attempts to have it accepted.
+            self.progress.note(&super::explain(&error));
+            return Ok(exit::CANCELLED);
+        }
+        let unsure = matches!(&error, Error::GaveUp { .. } | Error::NoAnswer(_))
+            || matches!(&error, Error::Rpc(e) if e.code == code::UNAVAILABLE && e.data["accepted"] != false);
+        self.progress.clear();
+        if self.accepted {
+            self.progress.say(&format!("its output can be had again: ccb attach {}", self.id));
+        } else if unsure && self.owns {
+            self.progress.say(&format!(
+                "whether it was accepted is not known; look with: ccb status {0} (or repeat it with --id {0}: it never runs twice)",
+                self.id
+            ));
+        }
+        Err(error)
+    }
+}
+
+/// Ctrl-C or SIGTERM: `exec` cancels once, then leaves; `attach` leaves.
+fn interrupted(
+    client: &Arc<Client>,
+    id: ExecutionId,
+    owns: bool,
+    progress: &mut Progress,
+    asked: &mut Asked,
+) -> Option<Leave> {
+    if !owns {
+        progress.note(&format!("left; it goes on (end it with: ccb cancel {id})"));
+        return Some(Leave::Now(exit::CANCELLED));
+    }
+    if !matches!(asked, Asked::Nothing) {
+        return Some(Leave::Now(exit::CANCELLED));
+    }
+    progress.note("cancelling; once more leaves at once");
+    *asked = Asked::Cancel(cancel(client, id));
+    None
+}
+
+/// Cancels beside the stream: the answer comes while output is still read.
+fn cancel(client: &Arc<Client>, id: ExecutionId) -> JoinHandle<Result<Status, Error>> {
+    let client = Arc::clone(client);
+    tokio::spawn(async move { client.control(id, Control::Cancel).await })
+}
+
+/// The answer of the cancel, if one is under way.
+async fn cancelled(asked: &mut Asked) -> Result<Status, Error> {
+    match asked {
+        Asked::Cancel(task) => task.await.unwrap_or(Err(Error::Closed)),
+        Asked::Nothing | Asked::Answered => std::future::pending().await,
+    }
+}

@@ -1,0 +1,96 @@
+//! Exit codes.
+
+use client::Error;
+use protocol::rpc::code;
+use protocol::{State, Status};
+use std::process::ExitCode;
+
+/// An exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exit(pub(crate) u8);
+
+pub(crate) const OK: Exit = Exit(0);
+pub(crate) const FAILED: Exit = Exit(1);
+/// sysexits.h: the command was used wrongly.
+pub(crate) const USAGE: Exit = Exit(64);
+/// sysexits.h: a service is not available.
+pub(crate) const UNAVAILABLE: Exit = Exit(69);
+/// sysexits.h: an error in this program or its machine.
+pub(crate) const INTERNAL: Exit = Exit(70);
+/// sysexits.h: try again.
+pub(crate) const INTERRUPTED: Exit = Exit(75);
+/// sysexits.h: the other side broke the protocol; also when the output did not arrive whole.
+pub(crate) const PROTOCOL: Exit = Exit(76);
+/// sysexits.h: not allowed.
+pub(crate) const NOT_ALLOWED: Exit = Exit(77);
+/// As timeout(1).
+pub(crate) const TIMED_OUT: Exit = Exit(124);
+/// As a shell after Ctrl-C.
+pub(crate) const CANCELLED: Exit = Exit(130);
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.0)
+    }
+}
+
+/// How the execution ended, as an exit code.
+pub(crate) fn of_status(status: &Status) -> Exit {
+    match status.state {
+        State::Completed => OK,
+        State::Failed => match status.exit_code.and_then(|code| u8::try_from(code).ok()) {
+            None | Some(0) => FAILED,
+            Some(code) => Exit(code),
+        },
+        State::TimedOut => TIMED_OUT,
+        State::Cancelled => CANCELLED,
+        State::Interrupted => INTERRUPTED,
+        State::Queued | State::Running | State::Paused => OK,
+    }
+}
+
+/// What went wrong, as an exit code.
+pub(crate) fn of_error(error: &Error) -> Exit {
+    match error {
+        Error::Address(_) | Error::TooLarge { .. } => USAGE,
+        Error::Unreachable { .. } | Error::Refused { .. } | Error::GaveUp { .. } | Error::NoAnswer(_) => UNAVAILABLE,
+        Error::Rpc(e) => match e.code {
+            code::INVALID_PARAMS | code::INVALID_REQUEST => USAGE,
+            code::TOO_MANY_SESSIONS | code::QUEUE_FULL | code::UNAVAILABLE => UNAVAILABLE,
+            code::NOT_ALLOWED | code::NOT_AUTHORISED => NOT_ALLOWED,
+            _ => FAILED,
+        },
+        Error::Protocol(_) | Error::Broken(_) => PROTOCOL,
+        Error::Closed => FAILED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(state: State, code: Option<i32>) -> u8 {
+        let mut status = Status::queued(
+            protocol::ExecutionId::random(),
+            jiff::Timestamp::UNIX_EPOCH,
+            "w".into(),
+        );
+        status.state = state;
+        status.exit_code = code;
+        of_status(&status).0
+    }
+
+    #[test]
+    fn every_end_has_its_code() {
+        assert_eq!(exit(State::Completed, Some(0)), 0);
+        assert_eq!(exit(State::Completed, None), 0);
+        assert_eq!(exit(State::Failed, Some(3)), 3);
+        assert_eq!(exit(State::Failed, Some(0)), 1);
+        assert_eq!(exit(State::Failed, None), 1);
+        assert_eq!(exit(State::Failed, Some(-1)), 1);
+        assert_eq!(exit(State::Failed, Some(256)), 1);
+        assert_eq!(exit(State::TimedOut, Some(143)), 124);
+        assert_eq!(exit(State::Cancelled, Some(0)), 130);
+        assert_eq!(exit(State::Interrupted, None), 75);
+    }
+}

@@ -1,0 +1,77 @@
+//! The commands with one answer.
+
+use std::io::Write;
+
+use client::{Client, Control, Error};
+use protocol::Status;
+
+use crate::args::{Command, Common};
+use crate::exit::{self, Exit};
+use crate::{complain, exec, show};
+
+pub(crate) async fn run(command: Command, common: &Common) -> Exit {
+    match ask(command, common).await {
+        Ok((text, exit)) => {
+            // A reader that left early has what it wanted.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            exit
+        }
+        Err(error) => {
+            complain(&exec::explain(&error));
+            exit::of_error(&error)
+        }
+    }
+}
+
+async fn ask(command: Command, common: &Common) -> Result<(String, Exit), Error> {
+    let client = Client::connect(common.url.as_str(), exec::options(common)).await?;
+    let answer = match command {
+        Command::List { limit, before } => {
+            let page = client.list(limit, before).await?;
+            if common.json {
+                Ok((line(&page), exit::OK))
+            } else {
+                if let (Some(next), false) = (page.next, common.quiet) {
+                    complain(&format!("more: ccb list --before {next}"));
+                }
+                Ok((show::table(&page, jiff::Timestamp::now()), exit::OK))
+            }
+        }
+        Command::Status { id: Some(id) } => Ok(status(&client.status(id).await?, common)),
+        Command::Status { id: None } => match client.list(1, None).await?.executions.first() {
+            Some(newest) => Ok(status(newest, common)),
+            None => {
+                complain("there are no executions yet; start one with: ccb exec \"prompt\"");
+                Ok((String::new(), exit::FAILED))
+            }
+        },
+        Command::Pause { id } => control(&client, id, Control::Pause, common).await,
+        Command::Resume { id } => control(&client, id, Control::Resume, common).await,
+        Command::Cancel { id } => control(&client, id, Control::Cancel, common).await,
+        Command::Exec(_) | Command::Attach(_) => Ok((String::new(), exit::INTERNAL)), // main runs these itself
+    };
+    client.close().await;
+    answer
+}
+
+async fn control(
+    client: &Client,
+    id: protocol::ExecutionId,
+    control: Control,
+    common: &Common,
+) -> Result<(String, Exit), Error> {
+    let status = client.control(id, control).await?;
+    if common.json {
+        return Ok((line(&status), exit::OK));
+    }
+    Ok((format!("{} {id}\n", show::doing(&status)), exit::OK))
+}
+
+fn status(status: &Status, common: &Common) -> (String, Exit) {
+    let text = if common.json { line(status) } else { show::details(status) };
+    (text, exit::OK)
+}
+
+fn line(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).map_or_else(|_| String::new(), |json| json + "\n")
+}

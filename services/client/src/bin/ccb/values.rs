@@ -1,0 +1,93 @@
+//! Reading option values.
+
+use std::time::Duration;
+
+use client::Address;
+
+/// `NAME=VALUE`.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("give NAME=VALUE".to_owned()),
+    }
+}
+
+/// Seconds, or a number with s, m or h.
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, 's')) => (&text[..at], 1.0),
+        Some((at, 'm')) => (&text[..at], 60.0),
+        Some((at, 'h')) => (&text[..at], 3600.0),
+        _ => (text, 1.0),
+    };
+    match number.parse::<f64>() {
+        Ok(n) if n.is_finite() && n > 0.0 => Ok(n * unit),
+        _ => Err("give seconds, or a number with s, m or h, like 90, 15m or 2h".to_owned()),
+    }
+}
+
+/// A time of at most ten years.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    const MOST: f64 = 10.0 * 366.0 * 24.0 * 3600.0;
+    Ok(Duration::from_secs_f64(seconds(text)?.min(MOST)))
+}
+
+/// The bridge's address.
+pub(crate) fn address(text: &str) -> Result<Address, String> {
+    text.parse().map_err(|e: client::Error| e.to_string())
+}
+
+/// Tool names separated by commas; a comma inside parentheses belongs to the name (`Bash(cut -d, *)`).
+pub(crate) fn tools(lists: &[String]) -> Option<Vec<String>> {
+    if lists.is_empty() {
+        return None;
+    }
+    let mut names = Vec::new();
+    for list in lists {
+        let mut depth = 0_u32;
+        let split = list.split(|c| {
+            match c {
+                '(' => depth += 1,
+                ')' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            c == ',' && depth == 0
+        });
+        names.extend(split.map(str::trim).filter(|n| !n.is_empty()).map(str::to_owned));
+    }
+    Some(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs() {
+        assert_eq!(pair("A=b=c"), Ok(("A".into(), "b=c".into())));
+        assert_eq!(pair("A="), Ok(("A".into(), String::new())));
+        assert!(pair("A").is_err());
+        assert!(pair("=b").is_err());
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(seconds("90"), Ok(90.0));
+        assert_eq!(seconds("1.5s"), Ok(1.5));
+        assert_eq!(seconds("15m"), Ok(900.0));
+        assert_eq!(seconds("2h"), Ok(7200.0));
+        for bad in ["", "m", "-1", "0", "inf", "NaN", "5d", "5\u{20ac}"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+        assert!(duration("1e300").is_ok());
+    }
+
+    #[test]
+    fn tool_lists() {
+        assert_eq!(tools(&[]), None);
+        let given = ["Read, Bash(cut -d, *)".to_owned(), "Edit".to_owned()];
+        let want: Vec<String> = ["Read", "Bash(cut -d, *)", "Edit"].map(String::from).into();
+        assert_eq!(tools(&given), Some(want));
+        assert_eq!(tools(&[String::new()]), Some(vec![]));
+    }
+}

@@ -1,0 +1,74 @@
+//! What can go wrong, in words for a person who wants to know what to do.
+
+use std::time::Duration;
+
+use protocol::rpc::{RpcError, code};
+
+use crate::Broken;
+
+/// An error of the client. `Clone`, because a lost connection ends every run of its session.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The address is not one of a bridge.
+    #[error("{0}")]
+    Address(String),
+    /// Nobody answers there, or not yet; trying again may help.
+    #[error("no bridge answers at {url}: {why}")]
+    Unreachable {
+        /// The address that was tried.
+        url: String,
+        /// What happened.
+        why: String,
+    },
+    /// Something answers there and refuses; trying again does not help.
+    #[error("{url} refuses the connection: {why}")]
+    Refused {
+        /// The address that was tried.
+        url: String,
+        /// What it said.
+        why: String,
+    },
+    /// The bridge answered a request with an error.
+    #[error("{}", .0.message)]
+    Rpc(RpcError),
+    /// The connection was lost and did not come back in time.
+    #[error("the bridge was lost and did not come back within {} s: {why}", .after.as_secs())]
+    GaveUp {
+        /// How long it was tried.
+        after: Duration,
+        /// What happened last.
+        why: String,
+    },
+    /// The request did not get an answer in time.
+    #[error("the bridge did not answer within {} s", .0.as_secs())]
+    NoAnswer(Duration),
+    /// The bridge sent what the contract does not allow.
+    #[error("the bridge broke the protocol: {0}")]
+    Protocol(String),
+    /// The output does not join.
+    #[error("the output is not whole: {0}")]
+    Broken(#[from] Broken),
+    /// The request is larger than the bridge takes.
+    #[error("the request has {bytes} bytes; the bridge takes at most {limit}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Another run of this client views the same execution now, or the client was closed.
+    #[error("this view was closed or replaced by another of the same execution")]
+    Closed,
+}
+
+impl Error {
+    /// Whether the same may succeed a moment later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Rpc(e) => matches!(e.code, code::TOO_MANY_SESSIONS | code::UNAVAILABLE),
+            _ => false,
+        }
+    }
+}
