@@ -1,1 +1,38 @@
-//! placeholder
+//! The Claude CLI's stdout turned into what the contract calls text, status facts and activity.
+//!
+//! Everything here is pure: bytes go in, text and [`Fact`]s come out; nothing is read, written or timed. Two
+//! state machines share the work:
+//!
+//! ```text
+//!   stdout bytes ──▶ Lines ──▶ one event ──▶ Answer  (which text is new)      ──▶ Rendered.text
+//!                                       └──▶ Tools, activity, retries, result ──▶ Rendered.facts
+//!   stdout bytes ──▶ EventsOutput ──▶ valid UTF-8 + patches ──▶ Rebuilder ──▶ stdout bytes
+//! ```
+//!
+//! * [`Renderer`] serves both output formats: `Renderer::new(true)` for `text`, `Renderer::new(false)` for
+//!   `events`, where only facts are wanted and token lines are passed over unparsed.
+//! * [`EventsOutput`] makes the output of format `events`, [`Rebuilder`] undoes it for `/events`.
+//!
+//! How the CLI behaves was captured from the pinned binary; the captures are in `tests/fixtures`.
+
+mod activity;
+mod answer;
+mod denials;
+mod event;
+mod events_output;
+mod facts;
+mod kept;
+mod lines;
+mod outcome;
+mod rebuild;
+mod renderer;
+mod repeat;
+mod sanitise;
+mod tools;
+mod wtf8;
+
+pub use events_output::{EventsOutput, Patch};
+pub use facts::{Activity, Fact, Outcome, Rendered};
+pub use lines::{LONGEST_LINE_BYTES, LONGEST_NOISE_BYTES};
+pub use rebuild::Rebuilder;
+pub use renderer::Renderer;

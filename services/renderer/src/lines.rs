@@ -1,0 +1,148 @@
+//! Cuts stdout into lines, however it was chunked.
+
+/// A JSON line longer than this is dropped and counted as noise, so that memory stays bounded (64 MiB).
+pub const LONGEST_LINE_BYTES: usize = 64 << 20;
+
+/// A line that does not begin like an object is at most looked at up to this length (64 KiB): no event is lost by
+/// dropping it.
+pub const LONGEST_NOISE_BYTES: usize = 64 << 10;
+
+/// What is kept allocated between lines.
+const KEPT_CAPACITY_BYTES: usize = 256 << 10;
+
+/// One line, without its line feed.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Line<'a> {
+    Whole(&'a [u8]),
+    /// It was longer than its limit and is gone.
+    TooLong,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    /// The line whose end has not come.
+    partial: Vec<u8>,
+    /// That line is too long: its bytes are passed over.
+    too_long: bool,
+}
+
+impl Lines {
+    pub(crate) fn push(&mut self, mut chunk: &[u8], mut each: impl FnMut(Line<'_>)) {
+        while let Some(end) = memchr::memchr(b'\n', chunk) {
+            let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
+            chunk = rest;
+            if self.partial.is_empty() && !self.too_long && line.len() <= limit(line.iter()) {
+                each(Line::Whole(line));
+            } else {
+                self.extend(line);
+                self.end(&mut each);
+            }
+        }
+        self.extend(chunk);
+    }
+
+    /// End of stdout: what has no line feed is a line too.
+    pub(crate) fn finish(&mut self, mut each: impl FnMut(Line<'_>)) {
+        if self.too_long || !self.partial.is_empty() {
+            self.end(&mut each);
+        }
+    }
+
+    fn extend(&mut self, bytes: &[u8]) {
+        if self.too_long || bytes.is_empty() {
+            return;
+        }
+        if self.partial.len() + bytes.len() > limit(self.partial.iter().chain(bytes)) {
+            self.too_long = true;
+            self.partial = Vec::new();
+        } else {
+            self.partial.extend_from_slice(bytes);
+        }
+    }
+
+    fn end(&mut self, each: &mut impl FnMut(Line<'_>)) {
+        if std::mem::take(&mut self.too_long) {
+            each(Line::TooLong);
+        } else {
+            each(Line::Whole(&self.partial));
+        }
+        if self.partial.capacity() > KEPT_CAPACITY_BYTES {
+            self.partial = Vec::new();
+        }
+        self.partial.clear();
+    }
+}
+
+/// How long a line that begins like this may be.
+fn limit<'a>(mut line: impl Iterator<Item = &'a u8>) -> usize {
+    match line.find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => LONGEST_LINE_BYTES,
+        _ => LONGEST_NOISE_BYTES,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(chunks: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
+        let mut found = Vec::new();
+        let mut each = |line: Line<'_>| {
+            found.push(match line {
+                Line::Whole(line) => Some(line.to_vec()),
+                Line::TooLong => None,
+            });
+        };
+        let mut lines = Lines::default();
+        for chunk in chunks {
+            lines.push(chunk, &mut each);
+        }
+        lines.finish(&mut each);
+        found
+    }
+
+    #[test]
+    fn lines_are_the_same_however_they_are_chunked() {
+        let whole = cut(&[b"one\n\ntwo\nlast"]);
+        assert_eq!(
+            whole,
+            [
+                Some(b"one".to_vec()),
+                Some(vec![]),
+                Some(b"two".to_vec()),
+                Some(b"last".to_vec())
+            ]
+        );
+        let bytes: Vec<&[u8]> = b"one\n\ntwo\nlast".chunks(1).collect();
+        assert_eq!(cut(&bytes), whole);
+    }
+
+    #[test]
+    fn too_long_lines_are_dropped_and_the_next_one_is_read() {
+        let noise = vec![b'x'; LONGEST_NOISE_BYTES + 1];
+        assert_eq!(cut(&[&noise, b"more\n{}\n"]), [None, Some(b"{}".to_vec())]);
+        let whole = [&noise[..], b"\n{}"].concat();
+        assert_eq!(
+            cut(&[&whole]),
+            [None, Some(b"{}".to_vec())],
+            "also when it comes in one piece"
+        );
+    }
+
+    #[test]
+    fn memory_is_given_back() {
+        let mut lines = Lines::default();
+        let big = [&b"{"[..], &vec![b' '; 2 << 20]].concat();
+        lines.push(&big, |_| panic!("no end yet"));
+        let mut seen = 0;
+        lines.push(b"}\n", |line| {
+            seen = if let Line::Whole(line) = line {
+                line.len()
+            } else {
+                0
+            }
+        });
+        assert_eq!(seen, (2 << 20) + 2);
+        assert!(lines.partial.capacity() <= KEPT_CAPACITY_BYTES);
+    }
+}

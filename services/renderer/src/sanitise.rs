@@ -1,0 +1,77 @@
+//! Second aid for a line that could not be read: what only spoils single strings is replaced by U+FFFD.
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+
+/// The line with U+FFFD for invalid UTF-8 and for escapes that are half a surrogate pair, or `None` when it has
+/// neither.
+pub(crate) fn sanitised(line: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(line);
+    match (without_lone_halves(&text), text) {
+        (Some(clean), _) => Some(clean),
+        (None, Cow::Owned(text)) => Some(text),
+        (None, Cow::Borrowed(_)) => None,
+    }
+}
+
+/// JSON text in which every `\uD8xx` to `\uDFxx` without its other half reads `\ufffd`; `None` when there is
+/// none.
+pub(crate) fn without_lone_halves(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mut clean = String::new();
+    let mut copied = 0;
+    let mut from = 0;
+    while let Some(found) = memmem::find(&bytes[from..], b"\\") {
+        let at = from + found;
+        from = match (half(bytes, at), half(bytes, at + 6)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => at + 12,
+            (Some(_), _) => {
+                clean.push_str(&text[copied..at]);
+                clean.push_str("\\ufffd");
+                copied = at + 6;
+                copied
+            }
+            // Any other escape: its second byte may be a backslash that begins nothing.
+            (None, _) => (at + 2).min(bytes.len()),
+        };
+    }
+    if copied == 0 {
+        return None;
+    }
+    clean.push_str(&text[copied..]);
+    Some(clean)
+}
+
+/// The half of a surrogate pair that is escaped at `at`.
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    let escape = bytes.get(at..at + 6)?;
+    let digits = std::str::from_utf8(escape.strip_prefix(b"\\u")?).ok()?;
+    let unit = u16::from_str_radix(digits, 16).ok()?;
+    (0xD800..=0xDFFF).contains(&unit).then_some(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lone_halves_are_touched() {
+        assert_eq!(without_lone_halves(r#""\ud83d\ude00 \n é""#), None);
+        assert_eq!(
+            without_lone_halves(r#""a\ud83d b""#).as_deref(),
+            Some(r#""a\ufffd b""#)
+        );
+        assert_eq!(
+            without_lone_halves(r#""\ude00\ud83d""#).as_deref(),
+            Some(r#""\ufffd\ufffd""#)
+        );
+        assert_eq!(
+            without_lone_halves(r#""\\ud83d""#),
+            None,
+            "an escaped backslash, then plain text"
+        );
+        assert_eq!(sanitised(b"\"\xFF\"").as_deref(), Some("\"\u{FFFD}\""));
+        assert_eq!(sanitised(b"\\"), None);
+    }
+}

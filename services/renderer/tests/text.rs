@@ -1,0 +1,237 @@
+//! The text rules, case by case, and lines that are not as they should be.
+
+mod support;
+
+use renderer::{Fact, LONGEST_LINE_BYTES};
+use support::*;
+
+#[test]
+fn an_answer_that_breaks_twice_is_shown_once() {
+    let script = Script::default()
+        .start("m1")
+        .block(0)
+        .delta(0, "one two three")
+        .broken(0)
+        .start("m2")
+        .block(0)
+        .delta(0, "one tw")
+        .broken(0)
+        .message("m3", "one two three four");
+    let rendered = script.render();
+    assert_eq!(rendered.text, "one two three four");
+    assert_eq!(restarts(&rendered.facts), 2);
+}
+
+#[test]
+fn other_text_is_compared_with_when_it_breaks_too() {
+    let script = Script::default()
+        .start("m1")
+        .block(0)
+        .delta(0, "alpha")
+        .broken(0)
+        .start("m2")
+        .block(0)
+        .delta(0, "beta")
+        .broken(0)
+        .message("m3", "beta gamma");
+    assert_eq!(script.render().text, "alpha\n\nbeta gamma");
+}
+
+#[test]
+fn an_answer_that_ends_before_what_was_shown_is_another_answer() {
+    let script = Script::default()
+        .start("m1")
+        .block(0)
+        .delta(0, "168, not 12")
+        .broken(0)
+        .message("m2", "168");
+    assert_eq!(script.render().text, "168, not 12\n\n168");
+}
+
+#[test]
+fn a_new_message_without_any_stop_before_it_is_a_restart() {
+    let script = Script::default()
+        .start("m1")
+        .block(0)
+        .delta(0, "Hel")
+        .message("m2", "Hello");
+    let rendered = script.render();
+    assert_eq!(
+        (rendered.text.as_str(), restarts(&rendered.facts)),
+        ("Hello", 1)
+    );
+}
+
+#[test]
+fn a_repeated_answer_to_another_question_is_no_restart() {
+    let script = Script::default().message("m1", "yes").message("m2", "yes");
+    let rendered = script.render();
+    assert_eq!(
+        (rendered.text.as_str(), restarts(&rendered.facts)),
+        ("yes\n\nyes", 0)
+    );
+}
+
+#[test]
+fn assistant_brings_what_the_deltas_did_not() {
+    let script = Script::default()
+        .start("m")
+        .block(0)
+        .delta(0, "Hel")
+        .assistant("m", "Hello")
+        .block_stop(0)
+        .stop();
+    assert_eq!(script.render().text, "Hello");
+    let late = Script::default()
+        .start("m")
+        .block(0)
+        .delta(0, "Hel")
+        .block_stop(0)
+        .stop()
+        .assistant("m", "Hello");
+    assert_eq!(late.render().text, "Hello");
+    let alone = Script::default()
+        .assistant("m", "a")
+        .assistant("m", "b")
+        .assistant("n", "c");
+    assert_eq!(alone.render().text, "a\n\nb\n\nc");
+}
+
+#[test]
+fn halves_of_a_character_are_joined_over_deltas_even_where_it_broke() {
+    let script = Script::default()
+        .start("m")
+        .block(0)
+        .delta(0, r"x \ud83d")
+        .delta(0, r"\ude00 y")
+        .stop();
+    assert_eq!(script.render().text, "x \u{1F600} y");
+    let broken = Script::default()
+        .start("m")
+        .block(0)
+        .delta(0, r"x \ud83d")
+        .broken(0)
+        .message("n", r"x \ud83d\ude00");
+    assert_eq!(broken.render().text, "x \u{1F600}");
+    let lone = Script::default()
+        .start("m")
+        .block(0)
+        .delta(0, r"x \ud83d")
+        .block_stop(0)
+        .stop();
+    assert_eq!(lone.render().text, "x \u{FFFD}");
+}
+
+#[test]
+fn one_bad_string_makes_no_line_noise() {
+    let result = br#"{"permission_denials":[{"tool_name":"W","tool_use_id":"t","tool_input":{"\ud83d":"\xFF"}}],"errors":["\udc00"],"usage":{"x":"\ud800"},"is_error":false,"subtype":"success","result":"a \ud83d","type":"result"}"#;
+    let mut bytes = Vec::new();
+    for part in result.split(|byte| *byte == b'\\') {
+        // The raw string above cannot hold a real 0xFF.
+        if let Some(rest) = part.strip_prefix(b"xFF") {
+            bytes.push(0xFF);
+            bytes.extend_from_slice(rest);
+        } else {
+            if !bytes.is_empty() {
+                bytes.push(b'\\');
+            }
+            bytes.extend_from_slice(part);
+        }
+    }
+    let rendered = render(&bytes);
+    assert_eq!(rendered.text, "a \u{FFFD}");
+    let outcome = last_outcome(&rendered.facts).expect("the result was read");
+    assert_eq!(outcome.errors, ["\u{FFFD}"]);
+    assert_eq!(outcome.permission_denials[0]["tool_name"], "W");
+    assert_eq!(without_noise(rendered.facts).1, 0);
+}
+
+#[test]
+fn deep_json_is_no_noise_and_spoils_no_result() {
+    let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+    let line = format!(
+        r#"{{"type":"result","subtype":"success","is_error":false,"usage":{deep},"result":"ok"}}"#
+    );
+    let rendered = render(line.as_bytes());
+    assert_eq!(rendered.text, "ok");
+    assert_eq!(last_outcome(&rendered.facts).expect("read").usage, None);
+}
+
+#[test]
+fn noise_is_counted_and_unknown_json_is_not() {
+    let lines = "warning: something\r\n\r\n{\"type\":\"new_thing\",\"event\":7}\r\n[1]\n12\n{broken\n\"x\"\n{\"type\":5}\nlast";
+    let (facts, noise) = without_noise(render(lines.as_bytes()).facts);
+    assert_eq!((facts, noise), (vec![], 3));
+}
+
+#[test]
+fn keys_in_any_order_and_crlf() {
+    let line = "{\"event\":{\"delta\":{\"text\":\"hi\",\"type\":\"text_delta\"},\"index\":0,\"type\":\"content_block_delta\"},\"type\":\"stream_event\"}\r\n";
+    assert_eq!(render(line.as_bytes()).text, "hi");
+}
+
+#[test]
+fn the_highest_result_counts() {
+    let result = |index: u64, text: &str| {
+        format!(
+            r#"{{"type":"result","result_index":{index},"subtype":"success","is_error":false,"result":"{text}"}}"#
+        )
+    };
+    let script = Script::default()
+        .line(&result(0, "a"))
+        .line(&result(2, "c"))
+        .line(&result(1, "b"));
+    let rendered = script.render();
+    assert_eq!(rendered.text, "c");
+    let texts = rendered
+        .facts
+        .iter()
+        .filter(|fact| matches!(fact, Fact::Result(_)))
+        .count();
+    assert_eq!(texts, 2, "the one that came too late is dropped");
+}
+
+#[test]
+fn an_interrupted_tool_runs_no_more_after_the_result() {
+    let script = Script::default()
+        .line(r#"{"type":"assistant","message":{"content":[{"type":"tool_use","id":"t","name":"Bash"}]}}"#)
+        .line(r#"{"type":"result","subtype":"error_during_execution","is_error":true}"#);
+    assert_eq!(tools_running(&script.render().facts), [1, 0]);
+}
+
+#[test]
+fn a_line_of_16_mib_is_read() {
+    let text = "x".repeat(16 << 20);
+    let script = Script::default().assistant("m", &text);
+    let rendered = render_chunks(true, script.0.as_bytes().chunks(60_000));
+    assert!(rendered.text == text, "{} bytes", rendered.text.len());
+}
+
+#[test]
+fn a_line_that_never_ends_is_dropped_and_the_next_is_read() {
+    let chunk = vec![b'x'; 1 << 20];
+    let next = Script::default().message("m", "next").0;
+    let huge = std::iter::once(&b"{"[..]).chain(std::iter::repeat_n(
+        &chunk[..],
+        (LONGEST_LINE_BYTES >> 20) + 1,
+    ));
+    let rendered = render_chunks(true, huge.chain([&b"\n"[..], next.as_bytes()]));
+    assert_eq!(rendered.text, "next");
+    assert_eq!(without_noise(rendered.facts).1, 1);
+}
+
+#[test]
+fn text_longer_than_what_is_compared_is_shown_once() {
+    let part = "0123456789abcdef".repeat(4096);
+    let mut script = Script::default().start("m").block(0);
+    for _ in 0..40 {
+        script = script.delta(0, &part);
+    }
+    let whole = part.repeat(40);
+    let rendered = script
+        .assistant("m", &format!("{whole}!"))
+        .block_stop(0)
+        .stop()
+        .render();
+    assert_eq!(rendered.text.len(), whole.len() + 1);
+}
