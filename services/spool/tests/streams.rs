@@ -1,5 +1,10 @@
 //! Readers, writers and events through the public API.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 use std::time::Duration;
 
 use spool::{Entry, EventsKept, Marks, Patch, ReadError, Reader, Spool, SpoolLimits, sha256};

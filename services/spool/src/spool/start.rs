@@ -14,7 +14,7 @@ use rustix::fs::{FlockOperation, flock, fstatfs, fstatvfs};
 use super::*;
 use crate::{
     entry::disk_bytes,
-    files::{BLOCK, Store},
+    files::{BLOCK, Store, is_full},
     index::IdSum,
     slots::Slots,
 };
@@ -193,9 +193,19 @@ fn open_file(path: &Path) -> io::Result<File> {
 fn probe(dir: &Path) -> io::Result<(File, Vec<String>)> {
     let mut warnings = Vec::new();
     let file = open_file(&dir.join("probe"))?;
-    file.write_all_at(&[0; 2 * BLOCK as usize], 0)?;
     let shown = dir.display();
-    if let Err(error) = file.punch(BLOCK, 2 * BLOCK) {
+    // A full disk is no reason not to start: statuses can be written and executions deleted, and readiness says it.
+    let filled = match file.write_all_at(&[0; BLOCK as usize], 0) {
+        Err(error) if is_full(&error) => {
+            warnings.push(format!("the disk of the spool {shown} is full: {error}"));
+            false
+        }
+        written => written.map(|()| true)?,
+    };
+    if filled
+        && file.write_all_at(&[0; BLOCK as usize], BLOCK).is_ok()
+        && let Err(error) = file.punch(BLOCK, 2 * BLOCK)
+    {
         warnings.push(format!(
             "the file system of {shown} cannot free the beginning of a file ({error}): an execution that reaches its cap \
              loses all that is kept of it at once"
@@ -203,7 +213,6 @@ fn probe(dir: &Path) -> io::Result<(File, Vec<String>)> {
     }
     file.set_len(BLOCK)?;
     file.sync_all()?;
-    #[expect(clippy::unnecessary_cast, reason = "the type differs between architectures")]
     match fstatfs(&file)?.f_type as i64 {
         OVERLAYFS_MAGIC => warnings.push(format!(
             "the spool {shown} is on a container's own layer (overlayfs), where an append costs 25 times more and \
