@@ -47,7 +47,11 @@ enum End {
 }
 
 impl Actor {
-    pub(crate) fn new(address: Address, options: Options, commands: mpsc::UnboundedReceiver<Command>) -> Self {
+    pub(crate) fn new(
+        address: Address,
+        options: Options,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Self {
         let backoff = ExponentialBackoff {
             current_interval: options.first_delay,
             initial_interval: options.first_delay,
@@ -146,7 +150,10 @@ impl Actor {
             let since = *self.since.get_or_insert_with(Instant::now);
             if since.elapsed() >= self.options.give_up {
                 let after = since.elapsed();
-                self.book.fail(&Error::GaveUp { after, why: why.clone() });
+                self.book.fail(&Error::GaveUp {
+                    after,
+                    why: why.clone(),
+                });
                 continue;
             }
             match self.try_once(&why).await? {

@@ -46,9 +46,15 @@ impl FromStr for Address {
                 ));
             }
             Some("http" | "https") => {
-                return Err(bad(&format!("is a web address; the bridge's is like {DEFAULT_URL}")));
+                return Err(bad(&format!(
+                    "is a web address; the bridge's is like {DEFAULT_URL}"
+                )));
             }
-            _ => return Err(bad(&format!("has no ws:// in front; give one like {DEFAULT_URL}"))),
+            _ => {
+                return Err(bad(&format!(
+                    "has no ws:// in front; give one like {DEFAULT_URL}"
+                )));
+            }
         }
         let authority = match uri.authority() {
             Some(authority) if !authority.host().is_empty() => authority,

@@ -78,7 +78,13 @@ impl Book {
     }
 
     /// Opens a view with an execute or attach; an older view of the same execution ends.
-    pub(crate) fn open(&mut self, id: ExecutionId, view: View, method: &str, params: &serde_json::Value) {
+    pub(crate) fn open(
+        &mut self,
+        id: ExecutionId,
+        view: View,
+        method: &str,
+        params: &serde_json::Value,
+    ) {
         self.drop_view(id);
         self.views.insert(id, view);
         self.ask(method, params, Request::Open(id));
@@ -159,15 +165,26 @@ impl Book {
         self.requests.retain(|_, (_, request)| {
             !matches!(request, Request::Open(id) if views.get(id).is_some_and(|v| v.accepted))
         });
-        self.out = self.requests.values().map(|(text, _)| text.clone()).collect();
-        let accepted: Vec<_> = self.views.iter().filter(|(_, v)| v.accepted).map(|(id, _)| *id).collect();
+        self.out = self
+            .requests
+            .values()
+            .map(|(text, _)| text.clone())
+            .collect();
+        let accepted: Vec<_> = self
+            .views
+            .iter()
+            .filter(|(_, v)| v.accepted)
+            .map(|(id, _)| *id)
+            .collect();
         for id in accepted {
             self.attach_again(id);
         }
     }
 
     fn attach_again(&mut self, id: ExecutionId) {
-        let Some(view) = self.views.get(&id) else { return };
+        let Some(view) = self.views.get(&id) else {
+            return;
+        };
         let attach = Attach {
             id,
             offset: Some(view.assembly.reached()),
@@ -216,7 +233,11 @@ impl Book {
     }
 
     /// Lets a view judge; what it says goes to its run, and an end or an error ends the view.
-    fn take(&mut self, id: ExecutionId, judge: impl FnOnce(&mut View) -> Result<Option<Event>, Error>) {
+    fn take(
+        &mut self,
+        id: ExecutionId,
+        judge: impl FnOnce(&mut View) -> Result<Option<Event>, Error>,
+    ) {
         let Some(view) = self.views.get_mut(&id) else {
             return; // of a view that was dropped a moment ago
         };

@@ -177,12 +177,18 @@ async fn greet(socket: &mut Socket, address: &Address) -> Result<(Connected, Utf
             }
             Some(Ok(_)) => continue,
             Some(Err(e)) => return Err(unreachable(e.to_string())),
-            None => return Err(unreachable("it closed the connection without a word".to_owned())),
+            None => {
+                return Err(unreachable(
+                    "it closed the connection without a word".to_owned(),
+                ));
+            }
         };
         return match Incoming::parse(&text) {
             Ok(Incoming::Connected(connected)) => Ok((connected, text)),
             Ok(Incoming::Refused(error)) => Err(Error::Rpc(error)),
-            Ok(_) => Err(Error::Protocol("its first message is not `connected`".to_owned())),
+            Ok(_) => Err(Error::Protocol(
+                "its first message is not `connected`".to_owned(),
+            )),
             Err(why) => Err(Error::Protocol(why)),
         };
     }
@@ -197,11 +203,16 @@ fn closed(frame: Option<CloseFrame>) -> Gone {
     let said = if frame.reason.is_empty() {
         format!("the bridge closed the connection ({code})")
     } else {
-        format!("the bridge closed the connection ({code}: {})", frame.reason)
+        format!(
+            "the bridge closed the connection ({code}: {})",
+            frame.reason
+        )
     };
     match code {
         close::POLICY => Gone::For(Error::Protocol(format!("{said}: not authorised any more"))),
-        close::TOO_BIG => Gone::For(Error::Protocol(format!("{said}: the request is too large for it"))),
+        close::TOO_BIG => Gone::For(Error::Protocol(format!(
+            "{said}: the request is too large for it"
+        ))),
         _ => Gone::Lost(said),
     }
 }
@@ -212,7 +223,9 @@ fn dial_error(address: &Address, error: WsError) -> Error {
         WsError::Http(response) => {
             let status = response.status();
             let body = response.body().as_deref().unwrap_or_default();
-            let detail = serde_json::from_slice::<protocol::Problem>(body).map(|p| p.detail).ok();
+            let detail = serde_json::from_slice::<protocol::Problem>(body)
+                .map(|p| p.detail)
+                .ok();
             let why = match (detail, status.as_u16()) {
                 (Some(detail), _) => format!("{detail} (HTTP {status})"),
                 (None, 403) => format!("HTTP {status}: it does not answer to this host name"),

@@ -136,12 +136,7 @@ mod tests {
     #[test]
     fn an_attach_without_offset_sends_none() {
         let id = ExecutionId::random();
-        assert!(
-            Attach::from_start(id)
-                .params()
-                .get("offset")
-                .is_none()
-        );
+        assert!(Attach::from_start(id).params().get("offset").is_none());
         let at = Attach {
             offset: Some(7),
             ..Attach::from_start(id)

@@ -83,10 +83,23 @@ impl Client {
     #[must_use]
     pub fn attach(&self, attach: Attach) -> Run {
         let offset = attach.offset.unwrap_or(0);
-        self.open(attach.id, offset, attach.on_slow, method::ATTACH, attach.params())
+        self.open(
+            attach.id,
+            offset,
+            attach.on_slow,
+            method::ATTACH,
+            attach.params(),
+        )
     }
 
-    fn open(&self, id: ExecutionId, offset: u64, on_slow: OnSlow, method: &'static str, params: Value) -> Run {
+    fn open(
+        &self,
+        id: ExecutionId,
+        offset: u64,
+        on_slow: OnSlow,
+        method: &'static str,
+        params: Value,
+    ) -> Run {
         let token = self.tokens.fetch_add(1, Ordering::Relaxed);
         let (tx, items) = mpsc::channel(RUN_EVENTS);
         let view = View::new(token, tx, offset, on_slow);
@@ -155,9 +168,14 @@ impl Client {
         }
     }
 
-    async fn ask<T: DeserializeOwned>(&self, method: &'static str, params: Value) -> Result<T, Error> {
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<T, Error> {
         let answer = self.call(method, params).await?;
-        serde_json::from_str(answer.get()).map_err(|e| Error::Protocol(format!("its answer to {method}: {e}")))
+        serde_json::from_str(answer.get())
+            .map_err(|e| Error::Protocol(format!("its answer to {method}: {e}")))
     }
 
     async fn call(&self, method: &'static str, params: Value) -> Result<Box<RawValue>, Error> {

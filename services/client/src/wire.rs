@@ -109,14 +109,21 @@ impl Incoming {
         if text.starts_with('[') {
             return Ok(Self::Other); // the answer to a batch; this client sends none
         }
-        let frame: Frame<'_> = serde_json::from_str(text).map_err(|e| format!("{e} in {}", start(text)))?;
+        let frame: Frame<'_> =
+            serde_json::from_str(text).map_err(|e| format!("{e} in {}", start(text)))?;
         let Some(name) = frame.method else {
-            return Ok(match (frame.id.as_ref().and_then(Value::as_u64), frame.result, frame.error) {
-                (Some(id), _, Some(error)) => Self::Answer(id, Err(error)),
-                (Some(id), Some(result), None) => Self::Answer(id, Ok(result.to_owned())),
-                (None, _, Some(error)) => Self::Refused(error),
-                _ => Self::Other,
-            });
+            return Ok(
+                match (
+                    frame.id.as_ref().and_then(Value::as_u64),
+                    frame.result,
+                    frame.error,
+                ) {
+                    (Some(id), _, Some(error)) => Self::Answer(id, Err(error)),
+                    (Some(id), Some(result), None) => Self::Answer(id, Ok(result.to_owned())),
+                    (None, _, Some(error)) => Self::Refused(error),
+                    _ => Self::Other,
+                },
+            );
         };
         let params = frame.params.map_or("{}", RawValue::get);
         let wrong = |e: serde_json::Error| format!("{name}: {e} in {}", start(text));
@@ -199,9 +206,14 @@ mod tests {
         let answer = Incoming::parse(r#"{"jsonrpc":"2.0","id":3,"result":{}}"#).unwrap();
         assert!(matches!(answer, Incoming::Answer(3, Ok(_))));
         let error = r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32003,"message":"m","data":{"reason":"r"}}}"#;
-        assert!(matches!(Incoming::parse(error).unwrap(), Incoming::Answer(3, Err(e)) if e.code == -32003));
+        assert!(
+            matches!(Incoming::parse(error).unwrap(), Incoming::Answer(3, Err(e)) if e.code == -32003)
+        );
         let refused = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"m"}}"#;
-        assert!(matches!(Incoming::parse(refused).unwrap(), Incoming::Refused(_)));
+        assert!(matches!(
+            Incoming::parse(refused).unwrap(),
+            Incoming::Refused(_)
+        ));
         let later = r#"{"jsonrpc":"2.0","method":"later","params":[1]}"#;
         assert!(matches!(Incoming::parse(later).unwrap(), Incoming::Other));
         assert!(Incoming::parse("nonsense").is_err());

@@ -31,10 +31,14 @@ impl View {
     }
 
     pub(crate) fn answered(&mut self, result: &RawValue) -> Result<Option<Event>, Error> {
-        let status: Box<Status> =
-            serde_json::from_str(result.get()).map_err(|e| Error::Protocol(format!("the answer is no status: {e}")))?;
+        let status: Box<Status> = serde_json::from_str(result.get())
+            .map_err(|e| Error::Protocol(format!("the answer is no status: {e}")))?;
         let first = !std::mem::replace(&mut self.accepted, true);
-        Ok(Some(if first { Event::Answer(status) } else { Event::Back }))
+        Ok(Some(if first {
+            Event::Answer(status)
+        } else {
+            Event::Back
+        }))
     }
 
     pub(crate) fn status(&mut self, update: Box<StatusUpdate>) -> Result<Option<Event>, Error> {
@@ -46,7 +50,8 @@ impl View {
         let verdict = if status.reason == Some(Reason::Lost) {
             Verdict::Unknown
         } else {
-            self.assembly.finish(status.output_bytes, status.crc32.as_deref())?
+            self.assembly
+                .finish(status.output_bytes, status.crc32.as_deref())?
         };
         Ok(Some(Event::Terminal { update, verdict }))
     }

@@ -189,12 +189,14 @@ macro_rules! choice {
     };
 }
 
-choice!(Format = protocol::Format {
-    /// The answer as it is generated
-    Text,
-    /// The CLI's own JSON lines
-    Events
-});
+choice!(
+    Format = protocol::Format {
+        /// The answer as it is generated
+        Text,
+        /// The CLI's own JSON lines
+        Events
+    }
+);
 choice!(PromptMode = protocol::PromptMode { Verbatim, Commands });
 choice!(OnDisconnect = protocol::rpc::OnDisconnect { Continue, Cancel });
 choice!(OnSlow = protocol::rpc::OnSlow { Wait, Skip });
@@ -214,7 +216,9 @@ mod tests {
         assert!(Cli::try_parse_from(["ccb", "exec", "--modle", "x"]).is_err());
         for prompt in ["--help me", "/compact", "@file", "-"] {
             let cli = Cli::try_parse_from(["ccb", "exec", "--", prompt]).unwrap();
-            let Command::Exec(args) = cli.command else { panic!() };
+            let Command::Exec(args) = cli.command else {
+                panic!()
+            };
             assert_eq!(args.prompt.as_deref(), Some(prompt));
         }
     }

@@ -8,7 +8,7 @@ use client::{Attach, Client, Error, Execute, Options};
 use protocol::rpc::code;
 use protocol::{Body, ExecutionId, Limits};
 
-use crate::args::{AttachArgs, Common, ExecArgs};
+use crate::args::{AttachArgs, Common, ExecArgs, OnDisconnect};
 use crate::exit::{self, Exit};
 use crate::stop::Stop;
 use crate::{complain, values};
@@ -23,6 +23,9 @@ impl Task {
     /// Reads the prompt and checks what can be checked here.
     pub(crate) fn execute(args: ExecArgs) -> Result<Self, String> {
         let detach = args.detach;
+        if detach && matches!(args.on_disconnect, OnDisconnect::Cancel) {
+            return Err("--detach leaves at once, and --on-disconnect cancel would end it then; give one of them".into());
+        }
         let prompt = match args.prompt.as_deref() {
             None | Some("-") => prompt_from_stdin()?,
             Some(prompt) => prompt.to_owned(),
@@ -65,7 +68,8 @@ fn body(prompt: String, args: &ExecArgs) -> Body {
     body.lane.clone_from(&args.lane);
     body.model.clone_from(&args.model);
     body.system_prompt.clone_from(&args.system_prompt);
-    body.append_system_prompt.clone_from(&args.append_system_prompt);
+    body.append_system_prompt
+        .clone_from(&args.append_system_prompt);
     body.allowed_tools = values::tools(&args.allowed_tools);
     body.disallowed_tools = values::tools(&args.disallowed_tools);
     body.permission_mode.clone_from(&args.permission_mode);
@@ -137,7 +141,9 @@ pub(crate) async fn run(task: Task, common: &Common) -> Exit {
 /// What was wrong and what to do.
 pub(crate) fn explain(error: &Error) -> String {
     let advice = match error {
-        Error::Unreachable { .. } => "; start it with scripts/up, or say where it is with --url or CCB_URL",
+        Error::Unreachable { .. } => {
+            "; start it with scripts/up, or say where it is with --url or CCB_URL"
+        }
         Error::Rpc(e) => match e.code {
             code::NO_SUCH_EXECUTION => "; `ccb list` shows those there are",
             code::QUEUE_FULL => "; nothing was recorded, try again later",

@@ -53,7 +53,10 @@ pub(crate) fn of_status(status: &Status) -> Exit {
 pub(crate) fn of_error(error: &Error) -> Exit {
     match error {
         Error::Address(_) | Error::TooLarge { .. } => USAGE,
-        Error::Unreachable { .. } | Error::Refused { .. } | Error::GaveUp { .. } | Error::NoAnswer(_) => UNAVAILABLE,
+        Error::Unreachable { .. }
+        | Error::Refused { .. }
+        | Error::GaveUp { .. }
+        | Error::NoAnswer(_) => UNAVAILABLE,
         Error::Rpc(e) => match e.code {
             code::INVALID_PARAMS | code::INVALID_REQUEST => USAGE,
             code::TOO_MANY_SESSIONS | code::QUEUE_FULL | code::UNAVAILABLE => UNAVAILABLE,

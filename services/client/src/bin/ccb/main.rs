@@ -22,9 +22,16 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let asked = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
             let _ = error.print();
-            return if asked { ExitCode::SUCCESS } else { exit::USAGE.into() };
+            return if asked {
+                ExitCode::SUCCESS
+            } else {
+                exit::USAGE.into()
+            };
         }
     };
     // Before anything runs, so that Ctrl-C while the prompt is typed simply ends the program.
@@ -40,7 +47,10 @@ fn main() -> ExitCode {
         other => Work::Query(other),
     };
     // One thread: a command line client has one stream to wait for.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&format!("cannot start: {error}"));

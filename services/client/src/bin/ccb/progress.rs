@@ -50,7 +50,9 @@ impl Progress {
         let changed = doing != self.last;
         self.last = doing;
         if self.terminal {
-            let time = elapsed_ms.map(|ms| format!(" {}", show::time(ms))).unwrap_or_default();
+            let time = elapsed_ms
+                .map(|ms| format!(" {}", show::time(ms)))
+                .unwrap_or_default();
             self.draw(&format!("{}{time}", self.last));
         } else if changed {
             put(&format!("ccb: {}\n", self.last));
@@ -67,7 +69,11 @@ impl Progress {
     /// Also when quiet.
     pub(crate) fn say(&mut self, text: &str) {
         self.clear();
-        let fresh = if self.shared && self.terminal && !self.at_line_start { "\n" } else { "" };
+        let fresh = if self.shared && self.terminal && !self.at_line_start {
+            "\n"
+        } else {
+            ""
+        };
         self.at_line_start = true;
         put(&format!("{fresh}ccb: {}\n", show::plain(text)));
     }
@@ -90,7 +96,11 @@ impl Progress {
         if self.shared && !self.at_line_start {
             return;
         }
-        let text: String = text.chars().map(|c| if c == '\n' { ' ' } else { c }).take(WIDTH).collect();
+        let text: String = text
+            .chars()
+            .map(|c| if c == '\n' { ' ' } else { c })
+            .take(WIDTH)
+            .collect();
         put(&format!("{CLEAR}{text}"));
         self.drawn = true;
     }

@@ -68,7 +68,11 @@ async fn control(
 }
 
 fn status(status: &Status, common: &Common) -> (String, Exit) {
-    let text = if common.json { line(status) } else { show::details(status) };
+    let text = if common.json {
+        line(status)
+    } else {
+        show::details(status)
+    };
     (text, exit::OK)
 }
 

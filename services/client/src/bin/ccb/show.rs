@@ -9,7 +9,13 @@ use protocol::{Page, Status};
 /// Without control characters: what a model or a tool wrote must not move the terminal's cursor.
 pub(crate) fn plain(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c })
+        .map(|c| {
+            if c.is_control() && c != '\n' && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
         .collect()
 }
 
@@ -97,10 +103,19 @@ pub(crate) fn details(status: &Status) -> String {
             rows.push((name, value));
         }
     };
-    row("error", status.error.as_ref().map(|e| format!("{}: {}", e.code, e.message)));
+    row(
+        "error",
+        status
+            .error
+            .as_ref()
+            .map(|e| format!("{}: {}", e.code, e.message)),
+    );
     row("exit code", status.exit_code.map(|c| c.to_string()));
     row("output", Some(size(status.output_bytes)));
-    row("gone before", (status.kept_from > 0).then(|| format!("byte {}", status.kept_from)));
+    row(
+        "gone before",
+        (status.kept_from > 0).then(|| format!("byte {}", status.kept_from)),
+    );
     row("crc32", status.crc32.clone());
     row("created", Some(local(status.created_at)));
     row("started", status.started_at.map(local));
@@ -116,10 +131,14 @@ pub(crate) fn details(status: &Status) -> String {
     row("cost", status.cost_usd.map(|usd| format!("{usd:.4} USD")));
     row(
         "denied tools",
-        (!status.permission_denials.is_empty()).then(|| status.permission_denials.len().to_string()),
+        (!status.permission_denials.is_empty())
+            .then(|| status.permission_denials.len().to_string()),
     );
     for warning in &status.warnings {
-        row("warning", Some(format!("{}: {}", warning.code, warning.message)));
+        row(
+            "warning",
+            Some(format!("{}: {}", warning.code, warning.message)),
+        );
     }
     for (name, value) in &status.metadata {
         row("metadata", Some(format!("{name}={value}")));
@@ -135,7 +154,13 @@ pub(crate) fn details(status: &Status) -> String {
 
 /// The last lines that the CLI wrote on stderr.
 pub(crate) fn tail(status: &Status) -> Option<String> {
-    let lines: Vec<_> = status.stderr_tail.lines().rev().filter(|l| !l.trim().is_empty()).take(5).collect();
+    let lines: Vec<_> = status
+        .stderr_tail
+        .lines()
+        .rev()
+        .filter(|l| !l.trim().is_empty())
+        .take(5)
+        .collect();
     (!lines.is_empty()).then(|| lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
 }
 
@@ -168,12 +193,19 @@ pub(crate) fn table(page: &Page, now: Timestamp) -> String {
 
 fn local(at: Timestamp) -> String {
     let rounded = at.round(Unit::Second).unwrap_or(at);
-    rounded.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+    rounded
+        .to_zoned(TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M:%S %:z")
+        .to_string()
 }
 
 fn ago(at: Timestamp, now: Timestamp) -> String {
     let rounded = SpanRound::new().largest(Unit::Hour).smallest(Unit::Second);
-    let seconds = (now - at).round(rounded).ok().and_then(|span| span.total(Unit::Second).ok()).unwrap_or(0.0);
+    let seconds = (now - at)
+        .round(rounded)
+        .ok()
+        .and_then(|span| span.total(Unit::Second).ok())
+        .unwrap_or(0.0);
     match seconds {
         s if s < 60.0 => format!("{:.0} s ago", s.max(0.0)),
         s if s < 3600.0 => format!("{:.0} m ago", (s / 60.0).floor()),
@@ -207,20 +239,33 @@ mod tests {
     #[test]
     fn tables_and_summaries() {
         let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
-        let mut status = Status::queued(ExecutionId::random(), "2026-01-02T01:00:00Z".parse().unwrap(), "w".into());
+        let mut status = Status::queued(
+            ExecutionId::random(),
+            "2026-01-02T01:00:00Z".parse().unwrap(),
+            "w".into(),
+        );
         status.state = State::TimedOut;
         status.reason = Some(Reason::IdleTimeout);
         status.duration_ms = Some(61_000);
         status.stderr_tail = "one\n\ntwo\n".into();
         let line = summary(&status, "");
-        assert!(line.starts_with("timed_out (idle_timeout) in 1m 1s, 0 B, id "), "{line}");
+        assert!(
+            line.starts_with("timed_out (idle_timeout) in 1m 1s, 0 B, id "),
+            "{line}"
+        );
         let page = Page {
             executions: vec![status.clone()],
             next: None,
         };
         let table = table(&page, now);
-        assert!(table.contains("timed_out") && table.contains("2 h ago"), "{table}");
+        assert!(
+            table.contains("timed_out") && table.contains("2 h ago"),
+            "{table}"
+        );
         let details = details(&status);
-        assert!(details.contains("stderr        one\n              two\n"), "{details}");
+        assert!(
+            details.contains("stderr        one\n              two\n"),
+            "{details}"
+        );
     }
 }

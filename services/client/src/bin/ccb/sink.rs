@@ -21,7 +21,8 @@ impl Sink {
 /// A message as one line.
 pub(crate) fn json_line(message: &str) -> String {
     let mut line = if message.contains(['\n', '\r']) {
-        serde_json::from_str::<serde_json::Value>(message).map_or_else(|_| message.to_owned(), |v| v.to_string())
+        serde_json::from_str::<serde_json::Value>(message)
+            .map_or_else(|_| message.to_owned(), |v| v.to_string())
     } else {
         message.to_owned()
     };

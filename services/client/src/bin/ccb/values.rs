@@ -53,7 +53,12 @@ pub(crate) fn tools(lists: &[String]) -> Option<Vec<String>> {
             }
             c == ',' && depth == 0
         });
-        names.extend(split.map(str::trim).filter(|n| !n.is_empty()).map(str::to_owned));
+        names.extend(
+            split
+                .map(str::trim)
+                .filter(|n| !n.is_empty())
+                .map(str::to_owned),
+        );
     }
     Some(names)
 }

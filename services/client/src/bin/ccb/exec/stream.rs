@@ -48,7 +48,12 @@ enum Leave {
 }
 
 /// Streams until the terminal status.
-pub(super) async fn stream(client: Client, task: Task, common: &Common, stop: Stop) -> Result<Exit, Error> {
+pub(super) async fn stream(
+    client: Client,
+    task: Task,
+    common: &Common,
+    stop: Stop,
+) -> Result<Exit, Error> {
     let (id, owns) = (task.id(), matches!(task, Task::Execute { .. }));
     let (mut run, detach) = match task {
         Task::Execute { execute, detach } => (client.execute(*execute)?, detach),
@@ -73,13 +78,17 @@ pub(super) async fn stream(client: Client, task: Task, common: &Common, stop: St
         Ok(Some(Leave::Now(exit))) if exit == exit::CANCELLED => return Ok(exit),
         Ok(Some(Leave::Now(exit))) => Ok(exit),
         Ok(Some(Leave::BrokenPipe)) => {
-            stream.progress.note(&format!("nobody reads stdout any more; it goes on: ccb attach {id}"));
+            stream.progress.note(&format!(
+                "nobody reads stdout any more; it goes on: ccb attach {id}"
+            ));
             Ok(exit::OK)
         }
         Ok(None) => Ok(exit::OK),
         Err(error) => stream.failed(error),
     };
-    let Stream { client, progress, .. } = stream;
+    let Stream {
+        client, progress, ..
+    } = stream;
     drop(progress);
     if let Ok(client) = Arc::try_unwrap(client) {
         client.close().await;
@@ -140,12 +149,17 @@ impl Stream {
                 None
             }
             Event::Notice(notice) => {
-                let text = if notice.message.is_empty() { &notice.code } else { &notice.message };
+                let text = if notice.message.is_empty() {
+                    &notice.code
+                } else {
+                    &notice.message
+                };
                 self.progress.note(text);
                 None
             }
             Event::Lost { why, .. } => {
-                self.progress.doing(show::plain(&format!("{why}; connecting again")), None);
+                self.progress
+                    .doing(show::plain(&format!("{why}; connecting again")), None);
                 None
             }
             Event::Back => {
@@ -203,7 +217,9 @@ impl Stream {
             Ok(()) => None,
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Some(Leave::BrokenPipe),
             Err(e) => {
-                progress.say(&format!("stdout cannot be written: {e}; it goes on: ccb attach {id}"));
+                progress.say(&format!(
+                    "stdout cannot be written: {e}; it goes on: ccb attach {id}"
+                ));
                 Some(Leave::Now(exit::INTERNAL))
             }
         }
@@ -211,7 +227,10 @@ impl Stream {
 
     fn cancel_answered(&mut self, answer: Result<Status, Error>) {
         if let Err(error) = answer {
-            self.progress.say(&format!("the cancel was refused: {}", super::explain(&error)));
+            self.progress.say(&format!(
+                "the cancel was refused: {}",
+                super::explain(&error)
+            ));
         }
         self.asked = Asked::Answered;
     }
@@ -229,7 +248,9 @@ impl Stream {
         }
         let verified = match verdict {
             Verdict::Verified => " (verified)".to_owned(),
-            Verdict::Partial { missing } => format!(" ({} of it not received)", show::size(missing)),
+            Verdict::Partial { missing } => {
+                format!(" ({} of it not received)", show::size(missing))
+            }
             Verdict::Unknown => String::new(),
         };
         self.progress.note(&show::summary(status, &verified));
@@ -247,7 +268,10 @@ impl Stream {
             || matches!(&error, Error::Rpc(e) if e.code == code::UNAVAILABLE && e.data["accepted"] != false);
         self.progress.clear();
         if self.accepted {
-            self.progress.say(&format!("its output can be had again: ccb attach {}", self.id));
+            self.progress.say(&format!(
+                "its output can be had again: ccb attach {}",
+                self.id
+            ));
         } else if unsure && self.owns {
             self.progress.say(&format!(
                 "whether it was accepted is not known; look with: ccb status {0} (or repeat it with --id {0}: it never runs twice)",

@@ -1,0 +1,439 @@
+//! `ccb` as a process: exit codes, signals, stdin and stdout.
+
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use protocol::State;
+use protocol::rpc::{RpcError, code};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::fake::{Fake, Fault, Plan, nobody};
+
+const TEXT: &str = "Hello, \u{20ac}uro!\nThe second line has no end";
+const ID: &str = "018f4e2a-7b3c-7def-8123-456789abcdef";
+
+fn ccb(url: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ccb"));
+    command.args(args).env("CCB_URL", url).env("TZ", "UTC");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+async fn done(command: &mut Command) -> Output {
+    timeout(Duration::from_secs(20), command.output())
+        .await
+        .expect("ccb hangs")
+        .unwrap()
+}
+
+async fn run(url: &str, args: &[&str]) -> (i32, String, String) {
+    let output = done(&mut ccb(url, args)).await;
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+fn plan() -> Plan {
+    Plan {
+        chunk: 1000,
+        ..Plan::of(TEXT)
+    }
+}
+
+fn kill(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+/// Reads stdout until this much came.
+async fn wait_for_output(child: &mut Child) {
+    let mut bytes = vec![0; TEXT.len()];
+    let stdout = child.stdout.as_mut().unwrap();
+    timeout(Duration::from_secs(10), stdout.read_exact(&mut bytes))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(bytes, TEXT.as_bytes());
+}
+
+async fn code_of(mut child: Child) -> i32 {
+    timeout(Duration::from_secs(10), child.wait())
+        .await
+        .expect("ccb hangs")
+        .unwrap()
+        .code()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn exec_prints_exactly_the_output_and_a_summary() {
+    let fake = Fake::start(plan()).await;
+    let (exit, out, err) = run(
+        &fake.url(),
+        &["exec", "p", "--id", ID, "--model", "m", "--env", "A=b"],
+    )
+    .await;
+    assert_eq!((exit, out.as_str()), (0, TEXT));
+    assert!(err.contains("ccb: running\n"), "{err}");
+    assert!(
+        err.contains("completed in 1.2 s") && err.contains("(verified)") && err.contains(ID),
+        "{err}"
+    );
+    let asked = &fake.params("execute")[0];
+    assert_eq!(
+        (
+            asked["prompt"].as_str(),
+            asked["model"].as_str(),
+            asked["env"]["A"].as_str()
+        ),
+        (Some("p"), Some("m"), Some("b"))
+    );
+    let (exit, out, err) = run(&fake.url(), &["exec", "-q", "p"]).await;
+    assert_eq!((exit, out.as_str(), err.as_str()), (0, TEXT, ""));
+}
+
+#[tokio::test]
+async fn every_end_has_its_exit_code() {
+    for (state, exit_code, want) in [
+        (State::Failed, Some(3), 3),
+        (State::Failed, None, 1),
+        (State::TimedOut, None, 124),
+        (State::Cancelled, None, 130),
+        (State::Interrupted, None, 75),
+    ] {
+        let mut plan = plan();
+        plan.end = (state, exit_code, Some("this is what happened"));
+        let fake = Fake::start(plan).await;
+        let (exit, out, err) = run(&fake.url(), &["exec", "-q", "p"]).await;
+        assert_eq!(
+            (exit, out.as_str(), err.as_str()),
+            (want, TEXT, "ccb: this is what happened\n")
+        );
+        assert_eq!(run(&fake.url(), &["attach", "-q", ID]).await.0, want);
+    }
+}
+
+#[tokio::test]
+async fn refusals_and_absence_are_one_clear_line() {
+    let (exit, _, err) = run(&nobody().await, &["exec", "p"]).await;
+    assert_eq!(exit, 69);
+    assert!(
+        err.contains("scripts/up") && err.lines().count() == 1,
+        "{err}"
+    );
+    for (number, want) in [
+        (code::QUEUE_FULL, 69),
+        (code::UNAVAILABLE, 69),
+        (code::NOT_ALLOWED, 77),
+        (code::INVALID_PARAMS, 64),
+        (code::ID_IN_USE, 1),
+    ] {
+        let mut plan = plan();
+        plan.refuse =
+            Some(RpcError::new(number, "r", "said \x1b[2Jthe bridge").with("accepted", false));
+        let fake = Fake::start(plan).await;
+        let (exit, _, err) = run(&fake.url(), &["exec", "p"]).await;
+        assert_eq!(exit, want, "{err}");
+        assert!(
+            err.contains("the bridge") && !err.contains('\x1b') && err.lines().count() == 1,
+            "{err}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_is_64_and_help_is_0() {
+    for args in [
+        &[][..],
+        &["exec", "--modle", "x", "p"],
+        &["exec", "  \n"],
+        &["exec", "p", "--workspace", "../x"],
+        &["exec", "p", "--env", "PATH=x"],
+        &["exec", "p", "--id", "7"],
+        &["exec", "p", "--deadline", "soon"],
+        &["exec", "p", "--detach", "--on-disconnect", "cancel"],
+        &["attach"],
+        &["list", "--limit", "0"],
+        &["status", "--url", "wss://host/ws"],
+    ] {
+        let (exit, out, err) = run("ws://127.0.0.1:1/ws", args).await;
+        assert_eq!((exit, out.as_str()), (64, ""), "{args:?}: {err}");
+        assert!(!err.is_empty());
+    }
+    let (exit, out, _) = run("ws://127.0.0.1:1/ws", &["--help"]).await;
+    assert!(
+        exit == 0 && out.contains("Examples:") && out.contains("CCB_URL"),
+        "{out}"
+    );
+}
+
+#[tokio::test]
+async fn the_prompt_comes_from_stdin_byte_for_byte() {
+    let prompt = "--not an option\n\u{1f600} /compact @file \"quoted\"\n".repeat(3000);
+    let fake = Fake::start(plan()).await;
+    for args in [&["exec", "-q"][..], &["exec", "-q", "-"]] {
+        let mut child = ccb(&fake.url(), args)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(prompt.as_bytes()).await.unwrap();
+        drop(stdin);
+        assert_eq!(code_of(child).await, 0);
+    }
+    assert!(
+        fake.params("execute")
+            .iter()
+            .all(|p| p["prompt"] == prompt.as_str())
+    );
+    let mut child = ccb(&fake.url(), &["exec"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"ab\xff")
+        .await
+        .unwrap();
+    assert_eq!(code_of(child).await, 64);
+}
+
+#[tokio::test]
+async fn cuts_do_not_show_in_stdout() {
+    let mut plan = plan().faults(&[
+        Fault::Cut(4),
+        Fault::CutBeforeAnswer,
+        Fault::Close(4, 1012),
+        Fault::None,
+    ]);
+    plan.output = "a line of text\n".repeat(50).into_bytes();
+    plan.chunk = 4;
+    let want = String::from_utf8(plan.output.clone()).unwrap();
+    let fake = Fake::start(plan).await;
+    let (exit, out, err) = run(&fake.url(), &["exec", "p"]).await;
+    assert_eq!((exit, out), (0, want), "{err}");
+    assert!(
+        err.contains("connecting again") && err.contains("(verified)"),
+        "{err}"
+    );
+}
+
+#[tokio::test]
+async fn output_that_is_not_whole_is_an_error() {
+    let fake = Fake::start(plan().faults(&[Fault::Wrong])).await;
+    let (exit, _, err) = run(&fake.url(), &["exec", "-q", "p"]).await;
+    assert_eq!(exit, 76);
+    assert!(err.contains("crc32") && err.contains("ccb attach"), "{err}");
+}
+
+#[tokio::test]
+async fn ctrl_c_cancels_and_waits_for_the_end() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut plan = plan();
+        plan.until_cancel = true;
+        let mut fake = Fake::start(plan).await;
+        let mut child = ccb(&fake.url(), &["exec", "--id", ID, "p"])
+            .spawn()
+            .unwrap();
+        wait_for_output(&mut child).await;
+        kill(&child, signal);
+        let control = fake.wait_for("control").await;
+        assert_eq!(
+            (
+                control["params"]["type"].as_str(),
+                control["params"]["executionId"].as_str()
+            ),
+            (Some("CANCEL"), Some(ID))
+        );
+        let output = timeout(Duration::from_secs(10), child.wait_with_output())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(130));
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            err.contains("cancelled"),
+            "the terminal status was waited for: {err}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_second_ctrl_c_leaves_at_once() {
+    let mut plan = plan();
+    (plan.until_cancel, plan.stubborn) = (true, true);
+    let mut fake = Fake::start(plan).await;
+    let mut child = ccb(&fake.url(), &["exec", "p"]).spawn().unwrap();
+    wait_for_output(&mut child).await;
+    kill(&child, Signal::INT);
+    fake.wait_for("control").await;
+    assert!(child.try_wait().unwrap().is_none(), "it waits for the end");
+    kill(&child, Signal::INT);
+    assert_eq!(code_of(child).await, 130);
+}
+
+#[tokio::test]
+async fn ctrl_c_in_attach_only_leaves() {
+    let mut plan = plan();
+    plan.until_cancel = true;
+    let fake = Fake::start(plan).await;
+    let mut child = ccb(&fake.url(), &["attach", ID]).spawn().unwrap();
+    wait_for_output(&mut child).await;
+    kill(&child, Signal::INT);
+    assert_eq!(code_of(child).await, 130);
+    assert_eq!(fake.params("control").len(), 0);
+}
+
+/// stdout is a pipe that nobody reads and that is full: Ctrl-C still works.
+#[tokio::test]
+async fn ctrl_c_works_while_stdout_is_full() {
+    let mut plan = plan();
+    plan.output = vec![b'x'; 4 << 20];
+    plan.chunk = 64 * 1024;
+    (plan.until_cancel, plan.stubborn) = (true, true);
+    let mut fake = Fake::start(plan).await;
+    let mut child = ccb(&fake.url(), &["exec", "p"]).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    // The first byte came, and nothing more is read: the pipe fills.
+    timeout(Duration::from_secs(10), stdout.read_exact(&mut [0]))
+        .await
+        .unwrap()
+        .unwrap();
+    fake.wait_for("execute").await;
+    kill(&child, Signal::INT);
+    let err = child.stderr.as_mut().unwrap();
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains("once more") {
+        let read = timeout(Duration::from_secs(10), err.read_buf(&mut said))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&said));
+    }
+    kill(&child, Signal::INT);
+    assert_eq!(code_of(child).await, 130);
+}
+
+#[tokio::test]
+async fn a_broken_pipe_detaches_and_is_no_error() {
+    let mut plan = plan();
+    plan.output = vec![b'x'; 4 << 20];
+    plan.chunk = 64 * 1024;
+    plan.until_cancel = true;
+    let mut fake = Fake::start(plan).await;
+    let mut child = ccb(&fake.url(), &["exec", "p"]).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 10]).await.unwrap();
+    drop(stdout);
+    let output = timeout(Duration::from_secs(10), child.wait_with_output())
+        .await
+        .unwrap()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(
+        err.contains("ccb attach") && !err.contains("panic"),
+        "{err}"
+    );
+    fake.wait_for("detach").await;
+    assert_eq!(fake.params("control").len(), 0);
+}
+
+#[tokio::test]
+async fn detach_prints_the_id_and_leaves() {
+    let mut plan = plan();
+    plan.until_cancel = true;
+    let fake = Fake::start(plan).await;
+    let (exit, out, _) = run(&fake.url(), &["exec", "--detach", "p"]).await;
+    assert_eq!(exit, 0);
+    assert_eq!(
+        out.trim_end(),
+        fake.params("execute")[0]["executionId"].as_str().unwrap()
+    );
+}
+
+#[tokio::test]
+async fn json_is_every_message_on_a_line() {
+    let fake = Fake::start(plan()).await;
+    let (exit, out, _) = run(&fake.url(), &["exec", "--json", "p"]).await;
+    assert_eq!(exit, 0);
+    let messages: Vec<Value> = out
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    let kinds: Vec<_> = messages
+        .iter()
+        .map(|m| m["method"].as_str().unwrap_or("answer"))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "connected",
+            "answer",
+            "statusUpdate",
+            "output",
+            "statusUpdate"
+        ]
+    );
+    assert_eq!(messages[4]["params"]["status"], "COMPLETED");
+}
+
+#[tokio::test]
+async fn attach_begins_at_an_offset() {
+    let fake = Fake::start(plan()).await;
+    let (exit, out, err) = run(&fake.url(), &["attach", ID, "--offset", "5"]).await;
+    assert_eq!((exit, out.as_str()), (0, &TEXT[5..]));
+    assert!(err.contains("5 B of it not received"), "{err}");
+}
+
+#[tokio::test]
+async fn queries_answer_for_people_and_programs() {
+    let fake = Fake::start(plan()).await;
+    let url = fake.url();
+    let (exit, out, _) = run(&url, &["status", ID]).await;
+    assert!(
+        exit == 0 && out.contains(ID) && out.contains("2026-01-02 03:04:05"),
+        "{out}"
+    );
+    assert!(run(&url, &["status"]).await.1.contains("completed"));
+    let (_, out, _) = run(&url, &["status", ID, "--json"]).await;
+    assert_eq!(
+        serde_json::from_str::<Value>(&out).unwrap()["executionId"],
+        ID
+    );
+    let (exit, out, _) = run(&url, &["list", "--limit", "3"]).await;
+    assert!(
+        exit == 0 && out.starts_with("ID ") && out.lines().count() == 2,
+        "{out}"
+    );
+    let (_, out, _) = run(&url, &["list", "--json"]).await;
+    assert_eq!(
+        serde_json::from_str::<Value>(&out).unwrap()["executions"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    for (command, kind) in [
+        ("pause", "PAUSE"),
+        ("resume", "RESUME"),
+        ("cancel", "CANCEL"),
+    ] {
+        let (exit, out, _) = run(&url, &[command, ID]).await;
+        assert_eq!((exit, out), (0, format!("running {ID}\n")));
+        assert_eq!(fake.params("control").last().unwrap()["type"], kind);
+    }
+}

@@ -1,0 +1,246 @@
+//! The library: what a run yields through losses.
+
+use std::time::Duration;
+
+use client::{Attach, Broken, Client, Control, Error, Event, Execute, Options, Run, Verdict};
+use protocol::rpc::{RpcError, code};
+use protocol::{ExecutionId, State};
+
+use crate::fake::{Fake, Fault, Plan, nobody};
+
+const TEXT: &str =
+    "The quick brown fox jumps over the lazy dog, and the dog does not mind it at all.";
+
+fn hasty() -> Options {
+    Options {
+        first_delay: Duration::from_millis(5),
+        max_delay: Duration::from_millis(20),
+        give_up: Duration::from_secs(5),
+        ping: Duration::from_millis(100),
+        ..Options::default()
+    }
+}
+
+struct Seen {
+    text: String,
+    answers: usize,
+    lost: usize,
+    gaps: Vec<std::ops::Range<u64>>,
+    end: Result<(State, Verdict), Error>,
+}
+
+async fn read(run: &mut Run) -> Seen {
+    let mut seen = Seen {
+        text: String::new(),
+        answers: 0,
+        lost: 0,
+        gaps: Vec::new(),
+        end: Err(Error::Closed),
+    };
+    loop {
+        match run.next().await {
+            Ok(Some(Event::Output { offset, bytes })) => {
+                let gone: u64 = seen.gaps.iter().map(|g| g.end - g.start).sum();
+                assert_eq!(offset, seen.text.len() as u64 + gone);
+                seen.text += std::str::from_utf8(&bytes).unwrap();
+            }
+            Ok(Some(Event::Answer(_))) => seen.answers += 1,
+            Ok(Some(Event::Lost { .. })) => seen.lost += 1,
+            Ok(Some(Event::Gap(gap))) => seen.gaps.push(gap),
+            Ok(Some(Event::Terminal { update, verdict })) => {
+                seen.end = Ok((update.status.state, verdict));
+                assert!(run.next().await.unwrap().is_none());
+                return seen;
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => return seen,
+            Err(error) => {
+                seen.end = Err(error);
+                return seen;
+            }
+        }
+    }
+}
+
+async fn execute(plan: Plan) -> (Fake, Seen) {
+    let fake = Fake::start(plan).await;
+    let client = Client::connect(&fake.url(), hasty()).await.unwrap();
+    let mut run = client.execute(Execute::prompt("p")).unwrap();
+    let seen = tokio::time::timeout(Duration::from_secs(20), read(&mut run))
+        .await
+        .unwrap();
+    drop(run);
+    client.close().await;
+    (fake, seen)
+}
+
+#[tokio::test]
+async fn a_run_is_its_output_and_one_end() {
+    let (fake, seen) = execute(Plan::of(TEXT)).await;
+    assert_eq!(seen.text, TEXT);
+    assert_eq!(seen.answers, 1);
+    assert_eq!(seen.end, Ok((State::Completed, Verdict::Verified)));
+    assert_eq!(fake.params("detach").len(), 0);
+}
+
+#[tokio::test]
+async fn cuts_of_every_kind_join_exactly() {
+    let faults = [
+        Fault::Cut(0),
+        Fault::Close(7, 1012),
+        Fault::Refuse,
+        Fault::Silent(14),
+        Fault::Cut(7),
+        Fault::Close(1, 1001),
+        Fault::None,
+    ];
+    let (fake, seen) = execute(Plan::of(TEXT).faults(&faults)).await;
+    assert_eq!(seen.text, TEXT);
+    assert_eq!(seen.answers, 1, "the answer comes once");
+    assert!(seen.lost >= 6, "{}", seen.lost);
+    assert_eq!(seen.end, Ok((State::Completed, Verdict::Verified)));
+    assert_eq!(
+        fake.params("execute").len(),
+        1,
+        "accepted once, then only attached"
+    );
+    let offsets: Vec<_> = fake
+        .params("attach")
+        .iter()
+        .map(|p| p["offset"].as_u64().unwrap())
+        .collect();
+    assert_eq!(offsets, [0, 7, 21, 28, 35]);
+}
+
+#[tokio::test]
+async fn an_execute_cut_before_its_answer_is_repeated_with_the_same_id() {
+    let faults = [Fault::CutBeforeAnswer, Fault::CutBeforeAnswer, Fault::None];
+    let (fake, seen) = execute(Plan::of(TEXT).faults(&faults)).await;
+    assert_eq!(seen.end, Ok((State::Completed, Verdict::Verified)));
+    let asked = fake.params("execute");
+    assert_eq!(asked.len(), 3);
+    assert!(asked.iter().all(|p| p == &asked[0]));
+}
+
+#[tokio::test]
+async fn a_hole_and_a_wrong_byte_are_errors() {
+    let (_, seen) = execute(Plan::of(TEXT).faults(&[Fault::Hole])).await;
+    assert_eq!(
+        seen.end,
+        Err(Error::Broken(Broken::Hole {
+            expected: 7,
+            got: 14
+        }))
+    );
+    let (_, seen) = execute(Plan::of(TEXT).faults(&[Fault::Wrong])).await;
+    assert!(
+        matches!(seen.end, Err(Error::Broken(Broken::Crc { .. }))),
+        "{:?}",
+        seen.end
+    );
+}
+
+#[tokio::test]
+async fn bytes_freed_while_away_are_a_gap() {
+    let mut plan = Plan::of(TEXT).faults(&[Fault::Cut(14), Fault::None]);
+    plan.kept_from = 30;
+    let (_, seen) = execute(plan).await;
+    assert_eq!(seen.gaps, [14..30]);
+    assert_eq!(seen.text, format!("{}{}", &TEXT[..14], &TEXT[30..]));
+    assert_eq!(
+        seen.end,
+        Ok((State::Completed, Verdict::Partial { missing: 16 }))
+    );
+}
+
+#[tokio::test]
+async fn a_bridge_that_stays_away_is_given_up() {
+    let fake = Fake::start(Plan::of(TEXT).faults(&[Fault::Cut(7), Fault::Refuse])).await;
+    let options = Options {
+        give_up: Duration::from_millis(100),
+        ..hasty()
+    };
+    let client = Client::connect(&fake.url(), options).await.unwrap();
+    let mut run = client.execute(Execute::prompt("p")).unwrap();
+    let seen = read(&mut run).await;
+    assert!(
+        matches!(seen.end, Err(Error::GaveUp { .. })),
+        "{:?}",
+        seen.end
+    );
+    assert_eq!(seen.text, &TEXT[..7]);
+}
+
+#[tokio::test]
+async fn refusals_come_with_their_code() {
+    let mut plan = Plan::of(TEXT);
+    plan.refuse = Some(RpcError::new(
+        code::QUEUE_FULL,
+        "queue_full",
+        "the queue is full",
+    ));
+    let (_, seen) = execute(plan).await;
+    assert!(matches!(seen.end, Err(Error::Rpc(e)) if e.code == code::QUEUE_FULL));
+    let error = Client::connect(&nobody().await, hasty()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    assert!(matches!(
+        Client::connect("wss://x/ws", hasty()).await,
+        Err(Error::Address(_))
+    ));
+    let fake = Fake::start(Plan::of(TEXT)).await;
+    let client = Client::connect(&fake.url(), hasty()).await.unwrap();
+    let huge = Execute::prompt("x".repeat(14 * 1024 * 1024));
+    assert!(matches!(client.execute(huge), Err(Error::TooLarge { .. })));
+}
+
+#[tokio::test]
+async fn calls_are_answered_also_beside_a_run_and_across_a_loss() {
+    let mut plan = Plan::of(TEXT).faults(&[Fault::Cut(7), Fault::None]);
+    plan.until_cancel = true;
+    let fake = Fake::start(plan).await;
+    let client = Client::connect(&fake.url(), hasty()).await.unwrap();
+    let mut run = client.execute(Execute::prompt("p")).unwrap();
+    let id = run.id();
+    let (status, page, pong, cancelled, seen) = tokio::join!(
+        client.status(id),
+        client.list(5, None),
+        client.ping(),
+        async {
+            // Only once all output came: the fake sends output in one go.
+            client.ping().await?;
+            client.control(id, Control::Cancel).await
+        },
+        read(&mut run),
+    );
+    assert_eq!(status.unwrap().execution_id, id);
+    assert_eq!(page.unwrap().executions.len(), 1);
+    pong.unwrap();
+    cancelled.unwrap();
+    assert_eq!(seen.text, TEXT);
+    assert_eq!(seen.end.unwrap().0, State::Cancelled);
+}
+
+#[tokio::test]
+async fn a_dropped_run_detaches_and_a_second_view_replaces_the_first() {
+    let mut plan = Plan::of(TEXT);
+    plan.until_cancel = true;
+    let mut fake = Fake::start(plan).await;
+    let client = Client::connect(&fake.url(), hasty()).await.unwrap();
+    let id = ExecutionId::random();
+    let mut first = client.attach(Attach::from_start(id));
+    assert!(matches!(first.next().await, Ok(Some(Event::Answer(_)))));
+    let second = client.attach(Attach::from_start(id));
+    assert!(matches!(read(&mut first).await.end, Err(Error::Closed)));
+    drop(first);
+    client.ping().await.unwrap();
+    assert_eq!(
+        fake.params("detach").len(),
+        0,
+        "the second view is still there"
+    );
+    drop(second);
+    assert_eq!(
+        fake.wait_for("detach").await["params"]["executionId"],
+        id.to_string()
+    );
+}

@@ -1,0 +1,5 @@
+//! The client and `ccb` against a fake bridge with faults.
+
+mod ccb;
+mod fake;
+mod library;
