@@ -3,7 +3,9 @@
 //! * [`model`]: the scripted model, a server that speaks the Messages API (bin `scripted-model`).
 //! * [`stand_in`]: the stand-in for the Claude CLI (bin `stand-in-claude`).
 
+pub mod faults;
 pub mod model;
+pub mod stand_in;
 
 /// Lower-case hex digits.
 #[must_use]

@@ -45,6 +45,8 @@ pub fn answer(asked: &Asked, steps: &[Step], delay: Duration) -> Answer {
     let mut text: Vec<(Duration, String)> = Vec::new();
     if let Some(result) = asked.results.last() {
         say(result, delay, &mut text);
+        // A block of its own: what the script says next is not part of the tool's output.
+        flush(&mut text, &mut stall, &mut blocks);
     }
     for step in steps {
         match step {
@@ -78,6 +80,7 @@ pub fn answer(asked: &Asked, steps: &[Step], delay: Duration) -> Answer {
         }
     }
     flush(&mut text, &mut stall, &mut blocks);
+    blocks.drain(..asked.survived.min(blocks.len()));
     if blocks.is_empty() {
         blocks.push(text_block(
             vec![(Duration::ZERO, "Done.".into())],
@@ -242,6 +245,7 @@ mod tests {
         Asked {
             prompt: prompt.into(),
             results: results.iter().map(ToString::to_string).collect(),
+            survived: 0,
             stream: true,
             model: "m".into(),
             user: "u".into(),

@@ -9,6 +9,8 @@ pub struct Asked {
     pub prompt: String,
     /// The tools' results that came after it, as text, oldest first.
     pub results: Vec<String>,
+    /// How many blocks of an answer that broke the CLI kept, and wants the rest of.
+    pub survived: usize,
     /// Whether the answer is wanted as a stream.
     pub stream: bool,
     /// The model's name, to be repeated in the answer.
@@ -36,6 +38,8 @@ impl Asked {
             .iter()
             .flat_map(|message| results_of(message))
             .collect();
+        let resumes = messages.last().is_some_and(asks_for_the_rest);
+        let survived = if resumes { survived(messages) } else { 0 };
         let system = flat(&body["system"]).to_lowercase();
         let without_tools = body["tools"].as_array().is_none_or(Vec::is_empty);
         let side = without_tools
@@ -45,6 +49,7 @@ impl Asked {
         Some(Self {
             prompt,
             results,
+            survived,
             stream: body["stream"] == true,
             model: body["model"].as_str().unwrap_or("scripted").to_owned(),
             user: body["metadata"]["user_id"]
@@ -75,10 +80,34 @@ fn prompt_of(message: &Value) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
+/// What the CLI (2.1.329) says after a stream that broke behind a finished block. Where nothing of the
+/// answer is worth keeping, it stands in one message with the prompt.
+const REST: &str = "Your response above was cut off mid-stream.";
+
 fn is_prompt(text: &str) -> bool {
     let text = text.trim();
-    !text.is_empty()
-        && !(text.starts_with("<system-reminder>") && text.ends_with("</system-reminder>"))
+    let reminder = text.starts_with("<system-reminder>") && text.ends_with("</system-reminder>");
+    !text.is_empty() && !reminder && !text.starts_with(REST)
+}
+
+fn asks_for_the_rest(message: &Value) -> bool {
+    let content = &message["content"];
+    let rest = |text: &Value| text.as_str().is_some_and(|text| text.starts_with(REST));
+    rest(content)
+        || content
+            .as_array()
+            .is_some_and(|blocks| blocks.iter().any(|block| rest(&block["text"])))
+}
+
+/// Counts the blocks of the assistant since the last prompt or result of a tool.
+fn survived(messages: &[Value]) -> usize {
+    let blocks = messages.iter().rev().take_while(|message| {
+        message["role"] != "user"
+            || (prompt_of(message).is_none() && results_of(message).is_empty())
+    });
+    let own = blocks.filter(|message| message["role"] == "assistant");
+    own.map(|message| message["content"].as_array().map_or(1, Vec::len))
+        .sum()
 }
 
 fn results_of(message: &Value) -> Vec<String> {
@@ -143,5 +172,22 @@ mod tests {
         });
         assert!(Asked::read(&body).expect("has a prompt").side);
         assert!(Asked::read(&json!({"messages": []})).is_none());
+    }
+
+    #[test]
+    fn a_request_for_the_rest_keeps_the_prompt() {
+        let rest = format!("{REST} Resume directly");
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let kept = json!({"messages": [
+            {"role": "user", "content": [text("@say a")]},
+            {"role": "assistant", "content": [text("a")]},
+            {"role": "user", "content": [text(&rest)]},
+        ]});
+        let asked = Asked::read(&kept).expect("has a prompt");
+        assert_eq!((asked.prompt.as_str(), asked.survived), ("@say a", 1));
+        let lost =
+            json!({"messages": [{"role": "user", "content": [text("@say a"), text(&rest)]}]});
+        let asked = Asked::read(&lost).expect("has a prompt");
+        assert_eq!((asked.prompt.as_str(), asked.survived), ("@say a", 0));
     }
 }

@@ -1,0 +1,492 @@
+//! One life of the stand-in: flags, stdin, the turns, the end.
+
+use std::{
+    io::{BufRead, Write},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    flags::Flags,
+    lines::{self, Lines},
+    output::Output,
+    processes,
+    script::{self, Script, Step, Verdict},
+    session::{Refused, Session},
+    turn::Turn,
+};
+
+/// The CLI's code after SIGTERM.
+const TERMINATED: i32 = 143;
+/// A line that is longer than any pipe.
+const LONG_LINE: u64 = 1_000_000;
+
+/// Lives one life. `arguments` are those of the process, its name left out.
+#[must_use]
+pub fn main(arguments: &[String]) -> ExitCode {
+    match arguments.first().map(String::as_str) {
+        Some(processes::ROLE) => return processes::play(&arguments[1..]),
+        Some("--version" | "-v") => {
+            Output::default().line(super::VERSION);
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    let flags = match Flags::parse(arguments) {
+        Ok(flags) => flags,
+        Err(text) => return complain(&text),
+    };
+    if flags.get("model") == Some("never-read-stdin") {
+        std::thread::sleep(Duration::from_secs(300));
+        return ExitCode::SUCCESS;
+    }
+    let obeys_term = Arc::new(AtomicBool::new(true));
+    let term = signal_hook::consts::SIGTERM;
+    if let Err(error) =
+        signal_hook::flag::register_conditional_shutdown(term, TERMINATED, Arc::clone(&obeys_term))
+    {
+        return complain(&format!("stand-in: no handler for SIGTERM: {error}"));
+    }
+    let mut life = Life {
+        arguments,
+        flags: &flags,
+        obeys_term,
+        out: Output::default(),
+        results: 0,
+    };
+    match Session::open(&flags) {
+        Ok(session) => life.live(&session),
+        Err(Refused::InUse(id)) => complain(&format!("Error: Session ID {id} is already in use.")),
+        Err(Refused::Unknown(id)) => {
+            let lines = Lines {
+                session: id.clone(),
+                model: "stand-in".into(),
+            };
+            let errors = [format!("No conversation found with session ID: {id}")];
+            let ending =
+                json!({"subtype": "error_during_execution", "is_error": true, "errors": errors});
+            life.out.line(&lines.result(0, ending));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn complain(text: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{text}");
+    ExitCode::FAILURE
+}
+
+struct Life<'a> {
+    arguments: &'a [String],
+    flags: &'a Flags,
+    obeys_term: Arc<AtomicBool>,
+    out: Output,
+    results: u64,
+}
+
+impl Life<'_> {
+    fn live(&mut self, session: &Session) -> ExitCode {
+        let model = self.flags.get("model").unwrap_or("stand-in").to_owned();
+        let lines = Lines {
+            session: session.id.clone(),
+            model,
+        };
+        let mut code = 0;
+        if self.flags.get("input-format") != Some("stream-json") {
+            let mut text = self.flags.positional.join(" ");
+            if text.is_empty()
+                && std::io::read_to_string(std::io::stdin())
+                    .map(|read| text = read)
+                    .is_err()
+            {
+                return complain("Error: Input is not valid UTF-8");
+            }
+            return ExitCode::from(self.turn(session, &lines, &text, false));
+        }
+        for line in std::io::stdin().lock().split(b'\n') {
+            let Ok(line) = line else { break };
+            let Ok(message) = serde_json::from_slice::<Value>(&line) else {
+                if line.iter().all(u8::is_ascii_whitespace) {
+                    continue;
+                }
+                return complain("Error parsing streaming input line");
+            };
+            match message["type"].as_str() {
+                Some("user") => {
+                    let prompt = text_of(&message["message"]["content"]);
+                    code = self.turn(session, &lines, &prompt, message["client_composed"] == true);
+                }
+                Some("control_request") => {
+                    let id = message["request_id"].clone();
+                    let response = json!({"subtype": "success", "request_id": id, "response": {}});
+                    self.out.line(
+                        &json!({"type": "control_response", "response": response}).to_string(),
+                    );
+                    if message["request"]["subtype"] == "end_session" {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        ExitCode::from(code)
+    }
+
+    /// Answers one prompt; answers the code to exit with.
+    fn turn(&mut self, session: &Session, lines: &Lines, prompt: &str, verbatim: bool) -> u8 {
+        if prompt.trim().is_empty() {
+            complain("Error: Input must be provided either through stdin or as a prompt argument");
+            return 1;
+        }
+        let script = script::parse(prompt);
+        self.obeys_term.store(!script.ignore_term, Ordering::SeqCst);
+        self.out.split = script.split;
+        self.out.crlf = script.crlf;
+        self.out.no_final_newline = script.no_final_newline;
+        if let Some(file) = &script.spawn_log {
+            session.log_spawn_to(file);
+        }
+        let earlier = session.recall();
+        session.remember(prompt);
+        let cwd = std::env::current_dir()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        self.out
+            .line(&lines.init(&cwd, self.flags.get("permission-mode").unwrap_or("default")));
+        let context = Context {
+            prompt,
+            earlier,
+            cwd,
+            arguments: self.arguments,
+            session: &session.id,
+        };
+        let mut turn = Turn::new(&mut self.out, lines);
+        if prompt.starts_with('/') && !verbatim {
+            let command = prompt.split_whitespace().next().unwrap_or_default();
+            turn.whole(&format!("local command: {command}"));
+        } else if script.steps.is_empty() && script.verdict == Verdict::Success {
+            say(
+                &mut turn,
+                &format!("A stand-in's answer to a prompt of {} bytes.", prompt.len()),
+            );
+        }
+        for step in &script.steps {
+            perform(&mut turn, step, &context);
+        }
+        turn.end_message("end_turn");
+        let last = std::mem::take(&mut turn.last);
+        self.end(lines, &script, &last)
+    }
+
+    fn end(&mut self, lines: &Lines, script: &Script, last: &str) -> u8 {
+        let mut code = 0;
+        if let Some((ending, synthetic)) = ending(&script.verdict) {
+            if let Some((text, error, status)) = synthetic {
+                self.out.line(&lines.synthetic(text, error, status));
+            }
+            code = u8::from(ending["is_error"] == true);
+            for _ in 0..script.results {
+                // Not decoded: it may hold half an emoji, which no string can.
+                self.out.line(
+                    &lines
+                        .result(self.results, ending.clone())
+                        .replace(TEXT, last),
+                );
+                self.results += 1;
+            }
+        }
+        std::thread::sleep(script.linger);
+        if let Some(signal) = script
+            .signal
+            .and_then(rustix::process::Signal::from_named_raw)
+        {
+            // The handler of SIGTERM would turn the death into an exit.
+            let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        script.exit.unwrap_or(code)
+    }
+}
+
+/// What a step may need to know.
+struct Context<'a> {
+    prompt: &'a str,
+    earlier: (usize, String),
+    cwd: String,
+    arguments: &'a [String],
+    session: &'a str,
+}
+
+fn text_of(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(blocks) => blocks
+            .iter()
+            .filter_map(|block| block["text"].as_str())
+            .collect::<Vec<_>>()
+            .join("\n"),
+        _ => String::new(),
+    }
+}
+
+fn say(turn: &mut Turn<'_>, text: &str) {
+    text.split_inclusive(' ').for_each(|word| turn.text(word));
+}
+
+/// Stands for the last text, which is escaped already.
+const TEXT: &str = "@the-last-text@";
+
+type Synthetic = (&'static str, &'static str, Option<u16>);
+
+/// The result line's own fields, and the error text that comes before it.
+fn ending(verdict: &Verdict) -> Option<(Value, Option<Synthetic>)> {
+    let error = |text: &'static str, kind: &'static str, status: Option<u16>, reason: &str| {
+        let ending = json!({
+            "is_error": true, "result": text, "api_error_status": status, "terminal_reason": reason,
+            "stop_reason": "stop_sequence",
+        });
+        Some((ending, Some((text, kind, status))))
+    };
+    match verdict {
+        Verdict::None => None,
+        Verdict::Success => Some((json!({"result": TEXT}), None)),
+        Verdict::Error => error("API Error: something failed", "unknown", None, "api_error"),
+        Verdict::TooLong => error(
+            "Prompt is too long",
+            "invalid_request",
+            Some(400),
+            "prompt_too_long",
+        ),
+        Verdict::Status(401) => error(
+            "Invalid API key · Fix external API key",
+            "authentication_failed",
+            Some(401),
+            "api_error",
+        ),
+        Verdict::Status(429) => error(
+            "API Error: Request rejected (429)",
+            "rate_limit",
+            Some(429),
+            "api_error",
+        ),
+        Verdict::Status(status) => error(
+            "API Error: the upstream failed",
+            "unknown",
+            Some(*status),
+            "api_error",
+        ),
+        Verdict::MaxTurns => Some((
+            json!({"subtype": "error_max_turns", "is_error": true, "terminal_reason": "max_turns"}),
+            None,
+        )),
+        Verdict::ExecutionError => Some((
+            json!({"subtype": "error_during_execution", "is_error": true}),
+            None,
+        )),
+    }
+}
+
+fn perform(turn: &mut Turn<'_>, step: &Step, context: &Context<'_>) {
+    match step {
+        Step::Say(text) => say(turn, text),
+        Step::Tokens(count) => (1..=*count).for_each(|number| turn.text(&format!("word{number} "))),
+        Step::Volume { count, bytes } => turn.volume(*count, *bytes),
+        Step::Rate(rate) => turn.rate(*rate),
+        Step::Block(bytes) => turn.block_bytes = (*bytes).max(1),
+        Step::Echo => turn.text(context.prompt),
+        Step::EchoDigest => {
+            let digest = ring::digest::digest(&ring::digest::SHA256, context.prompt.as_bytes());
+            say(
+                turn,
+                &format!(
+                    "bytes={} sha256={}",
+                    context.prompt.len(),
+                    crate::hex(digest.as_ref())
+                ),
+            );
+        }
+        Step::Argv => turn.text(&json!(context.arguments).to_string()),
+        Step::Env => {
+            let environment: serde_json::Map<String, Value> = std::env::vars_os()
+                .map(|(name, value)| {
+                    (
+                        name.to_string_lossy().into_owned(),
+                        value.to_string_lossy().into(),
+                    )
+                })
+                .collect();
+            turn.text(&Value::Object(environment).to_string());
+        }
+        Step::Cwd => turn.text(&context.cwd),
+        Step::Recall => turn.text(&format!(
+            "turns={} first={}",
+            context.earlier.0, context.earlier.1
+        )),
+        Step::Surrogates => {
+            for escaped in ["one \\ud83d", "\\ude00 two ", "lone \\ud83d", " end"] {
+                turn.escaped(escaped);
+            }
+        }
+        Step::InvalidUtf8 => turn.invalid(),
+        Step::Think(time) => think(turn, *time),
+        Step::Silence(time) => std::thread::sleep(*time),
+        Step::Tool(time) => tool(turn, *time),
+        Step::Cpu(time) => burn(*time),
+        Step::Garbage(count) => garbage(turn, *count),
+        Step::Unknown(count) => (0..*count).for_each(|number| {
+            turn.out.line(
+                &json!({"number": number, "type": "nobody_knows", "text": "not the answer"})
+                    .to_string(),
+            );
+        }),
+        Step::Stderr(bytes) => stderr(*bytes),
+        Step::ApiRetry { count, status } => (1..=*count).for_each(|attempt| {
+            turn.out
+                .line(&turn.lines.api_retry(attempt, *count, Some(*status)));
+        }),
+        Step::Restart(kind) => restart(turn, kind),
+        Step::Subagent(text) => subagent(turn, text),
+        Step::Daemon(file) => processes::daemon(context.session, file.as_deref()),
+        Step::Tree { count, file } => processes::tree(context.session, *count, file.as_deref()),
+        Step::HoldStdout(time) => processes::hold_stdout(context.session, *time),
+        Step::Touch(file) => {
+            let opened = std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(file);
+            // A file that cannot be written is seen by whoever waits for it.
+            let _ = opened.and_then(|mut file| file.write_all(b"here\n"));
+        }
+    }
+}
+
+fn think(turn: &mut Turn<'_>, time: Duration) {
+    let whole = json!({"type": "thinking", "thinking": "hm hm ", "signature": "stand-in"});
+    turn.block(
+        json!({"type": "thinking", "thinking": "", "signature": ""}),
+        whole,
+        |delta| {
+            for _ in 0..2 {
+                delta(json!({"type": "thinking_delta", "thinking": "hm "}));
+                std::thread::sleep(time / 2);
+            }
+            delta(json!({"type": "signature_delta", "signature": "stand-in"}));
+        },
+    );
+}
+
+fn tool(turn: &mut Turn<'_>, time: Duration) {
+    let id = format!("toolu_{}", uuid::Uuid::new_v4().simple());
+    let input = json!({"command": format!("sleep {}", time.as_secs_f64()), "description": "Wait"});
+    let block =
+        |input: Value| json!({"type": "tool_use", "id": id, "name": "Bash", "input": input});
+    let text = input.to_string();
+    turn.block(block(json!({})), block(input), |delta| {
+        delta(json!({"type": "input_json_delta", "partial_json": text}));
+    });
+    turn.end_message("tool_use");
+    std::thread::sleep(time);
+    let content =
+        json!([{"tool_use_id": id, "type": "tool_result", "content": "", "is_error": false}]);
+    let more = json!({"tool_use_result": {"stdout": "", "stderr": "", "interrupted": false}});
+    turn.out.line(&turn.lines.user(content, more));
+}
+
+fn burn(time: Duration) {
+    let end = Instant::now() + time;
+    let mut number = 1_u64;
+    while Instant::now() < end {
+        number = std::hint::black_box(
+            number
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1),
+        );
+    }
+}
+
+fn garbage(turn: &mut Turn<'_>, count: u64) {
+    let kinds: [&[u8]; 6] = [
+        b"plain noise",
+        b"{\"type\":\"assistant\",",
+        b"",
+        b"\xff\xfe\xfd",
+        b"[1,2",
+        "\u{fffd} \u{1F600}".as_bytes(),
+    ];
+    for kind in kinds
+        .iter()
+        .cycle()
+        .take(usize::try_from(count).unwrap_or(usize::MAX))
+    {
+        turn.out.bytes_line(kind);
+    }
+}
+
+fn stderr(bytes: u64) {
+    let mut stderr = std::io::stderr().lock();
+    let mut left = bytes;
+    let mut write = |length: u64| {
+        let mut line = vec![b'e'; usize::try_from(length.saturating_sub(1)).unwrap_or(0)];
+        line.push(b'\n');
+        // Nobody reads: then nobody misses it.
+        let _ = stderr.write_all(&line);
+    };
+    if left > LONG_LINE {
+        write(LONG_LINE);
+        left -= LONG_LINE;
+    }
+    while left > 0 {
+        let length = left.min(100);
+        write(length);
+        left -= length;
+    }
+}
+
+fn restart(turn: &mut Turn<'_>, kind: &str) {
+    turn.end_message("end_turn");
+    if kind == "resume" {
+        say(turn, "kept block");
+        turn.end_block();
+        say(turn, "alpha beta ");
+        turn.abandon();
+        let text =
+            "Your response above was cut off mid-stream. Resume directly from where it stops.";
+        let content = json!([{"type": "text", "text": text}]);
+        turn.out
+            .line(&turn.lines.user(content, json!({"isSynthetic": true})));
+        return say(turn, "alpha beta gamma delta");
+    }
+    say(turn, "alpha beta ");
+    turn.abandon();
+    turn.out.line(&turn.lines.api_retry(1, 2, None));
+    match kind {
+        "late" => turn.whole("alpha beta gamma delta"),
+        "other" => say(turn, "quite other words"),
+        _ => say(turn, "alpha beta gamma delta"),
+    }
+}
+
+fn subagent(turn: &mut Turn<'_>, text: &str) {
+    turn.end_message("tool_use");
+    let parent = Some("toolu_parent");
+    let message = format!("msg_{}", lines::uuid());
+    let start = json!({"content_block": {"text": "", "type": "text"}, "index": 0, "type": "content_block_start"});
+    let delta = json!({"delta": {"text": text, "type": "text_delta"}, "index": 0, "type": "content_block_delta"});
+    let stop = json!({"index": 0, "type": "content_block_stop"});
+    turn.out.line(&turn.lines.message_start(&message, parent));
+    for event in [start, delta, stop, json!({"type": "message_stop"})] {
+        turn.out.line(&turn.lines.stream(&message, event, parent));
+    }
+    turn.out.line(
+        &turn
+            .lines
+            .assistant(&message, json!({"type": "text", "text": text}), parent),
+    );
+}

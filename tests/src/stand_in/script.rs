@@ -1,0 +1,277 @@
+//! The directives of a prompt, one a line. Steps are carried out in order; settings count wherever they
+//! stand. Seconds may be fractions. Lines that are no directive are ignored in a prompt that has some.
+//!
+//! Steps that answer
+//!
+//! | line | does |
+//! |---|---|
+//! | `@say TEXT` | TEXT, a delta per word; `\n` in it is a newline |
+//! | `@tokens N` | `word1 word2 ...`, a delta each |
+//! | `@volume N L` | N deltas of L bytes each: a number of 12 digits, filling, a newline (L at least 14) |
+//! | `@megabytes M [L]` | so many deltas of L (default 8192) bytes that M million bytes of text are had |
+//! | `@rate R` | what follows: at most R deltas a second (0: as fast as it goes, the default) |
+//! | `@block BYTES` | a text block ends after so many bytes (default 1 MiB); blocks are joined by a blank line |
+//! | `@echo` | the prompt |
+//! | `@echo-digest` | `bytes=N sha256=HEX` of the prompt |
+//! | `@argv` · `@env` · `@cwd` | its arguments as a JSON list, its environment as a JSON object, its directory |
+//! | `@recall` | `turns=N first=LINE`: what is known of this conversation's earlier turns |
+//! | `@surrogates` | an emoji whose halves come in two deltas, then a lone half |
+//! | `@invalid-utf8` | a delta with the bytes ff fe in its text |
+//!
+//! Steps that do something else
+//!
+//! | line | does |
+//! |---|---|
+//! | `@think SECONDS` | a thinking block of that length |
+//! | `@silence SECONDS` | nothing |
+//! | `@tool SECONDS` | uses Bash: the event, silence (the tool runs), the result |
+//! | `@cpu SECONDS` | burns a core, silent |
+//! | `@garbage N` | N lines that are no JSON, invalid UTF-8 and an empty one among them |
+//! | `@unknown N` | N JSON lines of a type that nobody knows |
+//! | `@stderr BYTES` | that much to stderr, a line of 1 MB first if there is room |
+//! | `@api-retry N [STATUS]` | N `api_retry` events (default status 529) |
+//! | `@restart KIND` | an answer that breaks after `alpha beta `, then `same`: `alpha beta gamma delta`; `other`: `quite other words`; `late`: the whole in `assistant` alone; `resume`: a whole block survives and the rest follows |
+//! | `@subagent TEXT` | a sub-agent's answer, which is not the answer |
+//! | `@daemon [FILE]` | leaves a daemon behind: session of its own, double fork, cleared environment; counts in FILE |
+//! | `@tree N [FILE]` | starts a tree of N processes, the first in a session of its own, that stay; one counts in FILE |
+//! | `@hold-stdout SECONDS` | a grandchild keeps stdout open for so long |
+//! | `@touch FILE` | appends a line to FILE: a mark that the run came this far |
+//!
+//! Settings
+//!
+//! | line | does |
+//! |---|---|
+//! | `@exit CODE` | ends with this code |
+//! | `@signal N` | kills itself with this signal at the end of the turn |
+//! | `@result KIND` | `none`, `error`, `max-turns`, `execution-error`, `too-long`, or an HTTP status (`401`, `429`, `529`) |
+//! | `@results N` | N result lines in place of one (background work), a second apart by `@linger` none |
+//! | `@linger SECONDS` | stays after the last result |
+//! | `@ignore-term` | SIGTERM has no effect |
+//! | `@split` | writes end inside of each character that has several bytes |
+//! | `@crlf` | lines end with CR LF |
+//! | `@no-final-newline` | the last line has no end |
+//! | `@spawn-log FILE` | the line of `spawns.log` also goes to FILE |
+
+use std::time::Duration;
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(
+    missing_docs,
+    reason = "the directives of the module's table, by the same names"
+)]
+pub enum Step {
+    Say(String),
+    Tokens(u64),
+    Volume { count: u64, bytes: usize },
+    Rate(f64),
+    Block(usize),
+    Echo,
+    EchoDigest,
+    Argv,
+    Env,
+    Cwd,
+    Recall,
+    Surrogates,
+    InvalidUtf8,
+    Think(Duration),
+    Silence(Duration),
+    Tool(Duration),
+    Cpu(Duration),
+    Garbage(u64),
+    Unknown(u64),
+    Stderr(u64),
+    ApiRetry { count: u64, status: u64 },
+    Restart(String),
+    Subagent(String),
+    Daemon(Option<String>),
+    Tree { count: u64, file: Option<String> },
+    HoldStdout(Duration),
+    Touch(String),
+}
+
+/// How the last result reads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(
+    missing_docs,
+    reason = "the kinds of the module's table, by the same names"
+)]
+pub enum Verdict {
+    #[default]
+    Success,
+    None,
+    Error,
+    MaxTurns,
+    ExecutionError,
+    TooLong,
+    Status(u16),
+}
+
+/// A prompt, understood.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[allow(
+    missing_docs,
+    reason = "the settings of the module's table, by the same names"
+)]
+pub struct Script {
+    pub steps: Vec<Step>,
+    pub exit: Option<u8>,
+    pub signal: Option<i32>,
+    pub verdict: Verdict,
+    pub results: u64,
+    pub linger: Duration,
+    pub ignore_term: bool,
+    pub split: bool,
+    pub crlf: bool,
+    pub no_final_newline: bool,
+    pub spawn_log: Option<String>,
+}
+
+/// Understands a prompt.
+#[must_use]
+pub fn parse(prompt: &str) -> Script {
+    let mut script = Script {
+        results: 1,
+        ..Script::default()
+    };
+    for line in prompt.lines() {
+        // What is no directive is ignored.
+        let _ = directive(line.trim_end(), &mut script);
+    }
+    script
+}
+
+fn directive(line: &str, script: &mut Script) -> Option<()> {
+    let line = line.strip_prefix('@')?;
+    let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let rest = rest.trim_start();
+    let mut words = rest.split_whitespace();
+    let first = words.next();
+    let second = words.next();
+    let number = |word: Option<&str>| word?.parse::<u64>().ok();
+    let seconds = |word: Option<&str>| Duration::try_from_secs_f64(word?.parse().ok()?).ok();
+    let file = |word: Option<&str>| word.map(str::to_owned);
+    let step = match name {
+        "say" => Step::Say(rest.replace("\\n", "\n")),
+        "tokens" => Step::Tokens(number(first)?),
+        "volume" => Step::Volume {
+            count: number(first)?,
+            bytes: usize::try_from(number(second)?).ok()?,
+        },
+        "megabytes" => {
+            let bytes = number(second).unwrap_or(8192).max(14);
+            Step::Volume {
+                count: (number(first)? * 1_000_000).div_ceil(bytes),
+                bytes: usize::try_from(bytes).ok()?,
+            }
+        }
+        "rate" => Step::Rate(first?.parse().ok()?),
+        "block" => Step::Block(usize::try_from(number(first)?).ok()?),
+        "echo" => Step::Echo,
+        "echo-digest" => Step::EchoDigest,
+        "argv" => Step::Argv,
+        "env" => Step::Env,
+        "cwd" => Step::Cwd,
+        "recall" => Step::Recall,
+        "surrogates" => Step::Surrogates,
+        "invalid-utf8" => Step::InvalidUtf8,
+        "think" => Step::Think(seconds(first)?),
+        "silence" => Step::Silence(seconds(first)?),
+        "tool" => Step::Tool(seconds(first)?),
+        "cpu" => Step::Cpu(seconds(first)?),
+        "garbage" => Step::Garbage(number(first).unwrap_or(1)),
+        "unknown" => Step::Unknown(number(first).unwrap_or(1)),
+        "stderr" => Step::Stderr(number(first)?),
+        "api-retry" => Step::ApiRetry {
+            count: number(first).unwrap_or(1),
+            status: number(second).unwrap_or(529),
+        },
+        "restart" => Step::Restart(first?.to_owned()),
+        "subagent" => Step::Subagent(rest.to_owned()),
+        "daemon" => Step::Daemon(file(first)),
+        "tree" => Step::Tree {
+            count: number(first)?,
+            file: file(second),
+        },
+        "hold-stdout" => Step::HoldStdout(seconds(first)?),
+        "touch" => Step::Touch(first?.to_owned()),
+        _ => return setting(name, first, script),
+    };
+    script.steps.push(step);
+    Some(())
+}
+
+fn setting(name: &str, first: Option<&str>, script: &mut Script) -> Option<()> {
+    match name {
+        "exit" => script.exit = Some(first?.parse().ok()?),
+        "signal" => script.signal = Some(first?.parse().ok()?),
+        "result" => script.verdict = verdict(first?)?,
+        "results" => script.results = first?.parse().ok()?,
+        "linger" => script.linger = Duration::try_from_secs_f64(first?.parse().ok()?).ok()?,
+        "ignore-term" => script.ignore_term = true,
+        "split" => script.split = true,
+        "crlf" => script.crlf = true,
+        "no-final-newline" => script.no_final_newline = true,
+        "spawn-log" => script.spawn_log = Some(first?.to_owned()),
+        _ => return None,
+    }
+    Some(())
+}
+
+fn verdict(kind: &str) -> Option<Verdict> {
+    Some(match kind {
+        "none" => Verdict::None,
+        "error" => Verdict::Error,
+        "max-turns" => Verdict::MaxTurns,
+        "execution-error" => Verdict::ExecutionError,
+        "too-long" => Verdict::TooLong,
+        status => Verdict::Status(status.parse().ok()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_in_order_and_settings_anywhere() {
+        let script = parse(
+            "hello\n@exit 3\n@say a b\n@volume 10 100\n@silence 0.5\n@result 429\n@nonsense\n@ say",
+        );
+        assert_eq!(
+            script.steps,
+            [
+                Step::Say("a b".into()),
+                Step::Volume {
+                    count: 10,
+                    bytes: 100
+                },
+                Step::Silence(Duration::from_millis(500)),
+            ]
+        );
+        assert_eq!(
+            (script.exit, script.verdict),
+            (Some(3), Verdict::Status(429))
+        );
+    }
+
+    #[test]
+    fn megabytes_are_rounded_up() {
+        assert_eq!(
+            parse("@megabytes 1 3000").steps,
+            [Step::Volume {
+                count: 334,
+                bytes: 3000
+            }]
+        );
+    }
+
+    #[test]
+    fn a_directive_that_lacks_its_number_is_none() {
+        assert!(
+            parse("@tokens\n@tokens x\n@silence -1\n@tree")
+                .steps
+                .is_empty()
+        );
+    }
+}

@@ -1,0 +1,126 @@
+//! What the stand-in keeps on disk: which sessions it knows, and each start.
+
+use std::{fs, io::Write, path::PathBuf};
+
+use super::flags::Flags;
+
+/// One session, known by `--session-id`, `--resume`, or neither.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    pub(super) id: String,
+    directory: Option<PathBuf>,
+}
+
+/// Why a session cannot be had.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// `--session-id` names one that exists.
+    InUse(String),
+    /// `--resume` names none that exists here.
+    Unknown(String),
+}
+
+fn configuration() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    set("CLAUDE_CONFIG_DIR")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(set("HOME")?).join(".claude")))
+}
+
+impl Session {
+    pub(super) fn open(flags: &Flags) -> Result<Self, Refused> {
+        let directory = configuration();
+        let resumed = flags.get("resume");
+        let id = resumed
+            .or(flags.get("session-id"))
+            .map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+        let session = Self { id, directory };
+        append(
+            session
+                .directory
+                .as_ref()
+                .map(|directory| directory.join("spawns.log")),
+            &session.spawn_line(),
+        );
+        let known = session.file().is_some_and(|file| file.exists());
+        if resumed.is_some() && !known {
+            return Err(Refused::Unknown(session.id));
+        }
+        if resumed.is_none() && known {
+            return Err(Refused::InUse(session.id));
+        }
+        Ok(session)
+    }
+
+    fn spawn_line(&self) -> String {
+        format!("{} {}\n", std::process::id(), self.id)
+    }
+
+    pub(super) fn log_spawn_to(&self, file: &str) {
+        append(Some(file.into()), &self.spawn_line());
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        // The directory is part of the name: the real CLI finds a session only where it began.
+        let cwd = std::env::current_dir()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .replace(['/', '.'], "-");
+        Some(
+            self.directory
+                .as_ref()?
+                .join("projects")
+                .join(cwd)
+                .join(format!("{}.jsonl", self.id)),
+        )
+    }
+
+    /// Notes a prompt.
+    pub(super) fn remember(&self, prompt: &str) {
+        let line =
+            serde_json::json!({"type": "user", "message": {"role": "user", "content": prompt}});
+        append(self.file(), &format!("{line}\n"));
+    }
+
+    /// How many prompts were noted, and the first line of the first.
+    pub(super) fn recall(&self) -> (usize, String) {
+        let text = self
+            .file()
+            .and_then(|file| fs::read_to_string(file).ok())
+            .unwrap_or_default();
+        let first = text
+            .lines()
+            .next()
+            .and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let prompt = first.and_then(|line| {
+            Some(
+                line["message"]["content"]
+                    .as_str()?
+                    .lines()
+                    .next()?
+                    .to_owned(),
+            )
+        });
+        (text.lines().count(), prompt.unwrap_or_default())
+    }
+}
+
+fn append(file: Option<PathBuf>, line: &str) {
+    let Some(file) = file else { return };
+    let write = || -> std::io::Result<()> {
+        fs::create_dir_all(file.parent().unwrap_or(&file))?;
+        // One write with O_APPEND: lines of several processes never mix.
+        fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&file)?
+            .write_all(line.as_bytes())
+    };
+    if let Err(error) = write() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "stand-in: cannot write {}: {error}",
+            file.display()
+        );
+    }
+}
