@@ -87,7 +87,7 @@ WORKDIR /workspace
 USER 10001:10001
 EXPOSE 8002
 VOLUME ["/spool", "/workspace", "/home/claude"]
-HEALTHCHECK --interval=3s --timeout=5s --start-period=60s --retries=3 CMD ["claude-api", "healthcheck"]
+HEALTHCHECK --interval=2s --timeout=5s --start-period=60s --retries=3 CMD ["claude-api", "healthcheck"]
 ENTRYPOINT ["claude-api"]
 CMD ["serve"]
 
@@ -100,7 +100,7 @@ ENV LANG=C.UTF-8 \
     BRIDGE_CLAUDE_API_URL=http://claude-api:8002
 USER 10001:10001
 EXPOSE 8003
-HEALTHCHECK --interval=3s --timeout=5s --start-period=30s --retries=3 CMD ["bridge", "healthcheck"]
+HEALTHCHECK --interval=2s --timeout=5s --start-period=30s --retries=3 CMD ["bridge", "healthcheck"]
 ENTRYPOINT ["bridge"]
 CMD ["serve"]
 
@@ -109,6 +109,6 @@ FROM ${DEBIAN_IMAGE} AS scripted-model
 COPY --from=binaries /out/scripted-model /usr/local/bin/
 USER 10001:10001
 EXPOSE 8004
-HEALTHCHECK --interval=3s --timeout=5s --start-period=30s --retries=3 CMD ["scripted-model", "healthcheck"]
+HEALTHCHECK --interval=2s --timeout=5s --start-period=30s --retries=3 CMD ["scripted-model", "healthcheck"]
 ENTRYPOINT ["scripted-model"]
 CMD ["--host", "0.0.0.0"]

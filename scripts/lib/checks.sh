@@ -23,21 +23,21 @@ check() {
 
 # cargo_tests SECONDS ARGS...: cargo test, each of its tests a line with the time since the one before it ended.
 cargo_tests() {
-  local limit=$1 code=0 suite='' line name before=$PASSED now then
+  local limit=$1 code=0 suite='' line name before=$PASSED now before_this
   shift
-  then=$EPOCHREALTIME
+  before_this=$EPOCHREALTIME
   while IFS= read -r line; do
     [ "${CCB_VERBOSE:-}" != 1 ] || printf '%s\n' "$line"
     case $line in
-      *Running\ *\(* | *Doc-tests\ *) suite=$(suite_name "$line") then=$EPOCHREALTIME ;;
+      *Running\ *\(* | *Doc-tests\ *) suite=$(suite_name "$line") before_this=$EPOCHREALTIME ;;
       ccb-code\ *) code=${line#ccb-code } ;;
       'test '*' ... '*)
         name=${line#test } name=${name% ... *} now=$EPOCHREALTIME
         case $line in
-          *' ... ok') passed "$suite: $name" "$(elapsed "$then" "$now")" ;;
-          *) failed "$suite: $name (${line##* ... })" "$(elapsed "$then" "$now")" ;;
+          *' ... ok') passed "$suite: $name" "$(elapsed "$before_this" "$now")" ;;
+          *) failed "$suite: $name (${line##* ... })" "$(elapsed "$before_this" "$now")" ;;
         esac
-        then=$now ;;
+        before_this=$now ;;
     esac
   done < <({ timeout --kill-after=10 "$limit" cargo test --locked --no-fail-fast "$@" </dev/null 2>&1 || echo "ccb-code $?"; } | tee "$REPORT/cargo")
   if [ "$code" -ne 0 ]; then
@@ -51,7 +51,7 @@ cargo_tests() {
 suite_name() {
   case $1 in
     *Doc-tests*) echo "${1##*Doc-tests } (doc)" ;;
-    *) sed 's|.*/deps/\([A-Za-z0-9_-]*\)-[0-9a-f]*).*|\1|' <<<"$1" ;;
+    *) local name=${1##*/deps/}; name=${name%%)*}; echo "${name%-*}" ;;
   esac
 }
 

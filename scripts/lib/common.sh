@@ -64,8 +64,9 @@ last_line() { tail -c 2000 "$1" 2>/dev/null | tr '\r' '\n' | grep -v '^[[:space:
 kill_tree() {
   local child children=()
   read -r -a children <"/proc/$1/task/$1/children" 2>/dev/null || true
-  for child in ${children[@]+"${children[@]}"}; do kill "$child" 2>/dev/null || true; done
+  # The shell first, or it would report its child's death.
   kill "$1" 2>/dev/null || true
+  for child in ${children[@]+"${children[@]}"}; do kill "$child" 2>/dev/null || true; done
   wait "$1" 2>/dev/null || true
 }
 
