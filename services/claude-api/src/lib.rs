@@ -1,1 +1,19 @@
-//! placeholder
+//! `claude-api`: runs the Claude CLI in its own process tree and streams plain text over HTTP.
+//!
+//! ```text
+//! http ──▶ service ──▶ admission (lanes) ──▶ execution (one owner task each) ──▶ runner ──▶ claude ──▶ tools
+//!                                                 │
+//!                                                 ▼
+//!                                   renderer ──▶ spool ──▶ readers (http)
+//! ```
+
+pub mod admission;
+pub mod cli;
+pub mod config;
+pub mod conversations;
+pub mod execution;
+pub mod health;
+pub mod http;
+pub mod readiness;
+pub mod server;
+pub mod service;

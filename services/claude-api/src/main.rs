@@ -1,1 +1,119 @@
-fn main() {}
+//! The `claude-api` binary: arguments, tracing, then [`claude_api::server::run`].
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Parser;
+use claude_api::cli::Environment;
+use claude_api::config::{Cli, Command, EXIT_USAGE, LogFormat, ServeArgs, Settings};
+use claude_api::health;
+use claude_api::server;
+use claude_api::service::Service;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    // Before anything else: a runner has no runtime, no configuration and no log of its own.
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == "runner") {
+        return runner::main();
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.command {
+        None => serve(cli.serve),
+        Some(Command::Serve(args)) => serve(*args),
+        Some(Command::Healthcheck(args)) => match health::ask(&args.url) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(message) => fail(&message, 1),
+        },
+        Some(Command::Runner) => fail("`runner` must be the first argument", EXIT_USAGE),
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "before there is a log, and for people at a terminal")]
+fn fail(message: &str, code: u8) -> ExitCode {
+    eprintln!("claude-api: {message}");
+    ExitCode::from(code)
+}
+
+fn serve(args: ServeArgs) -> ExitCode {
+    let settings = match Settings::check(args) {
+        Ok(settings) => settings,
+        Err(mistakes) => return fail(&format!("bad configuration:\n  {}", mistakes.join("\n  ")), EXIT_USAGE),
+    };
+    log(&settings.args);
+    // Spool writes are short but synchronous: a few more threads than cores keep controls quick while a disk is slow.
+    let threads = std::thread::available_parallelism().map_or(4, |n| n.get() + 2);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("no runtime: {error}"), 1),
+    };
+    match runtime.block_on(start(settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log(args: &ServeArgs) {
+    let filter = args.log_level.parse::<tracing_subscriber::EnvFilter>().unwrap_or_default();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match args.log_format {
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Pretty => builder.init(),
+    }
+}
+
+async fn start(settings: Settings) -> anyhow::Result<()> {
+    let address = (settings.args.host, settings.args.port);
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {}:{}; is another one running? choose another --port", address.0, address.1)
+    })?;
+    if let Err(problem) = runner::init_parent() {
+        tracing::warn!(%problem, "process protection is not complete");
+    }
+    let own = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+    let environment = Environment::new(own, &settings.args.pass_env);
+    let exe = std::env::current_exe().context("the path of this program")?;
+    let runners = runner::Runners::new(exe);
+    let opened = tokio::task::spawn_blocking(move || Service::open(settings, environment, runners)).await?;
+    let (service, warnings) = opened?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let recovering = Arc::clone(&service);
+    let handle = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || {
+        let _runtime = handle.enter();
+        recovering.recover()
+    })
+    .await??;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+    };
+    tracing::info!(
+        addr = %listener.local_addr()?,
+        version = env!("CARGO_PKG_VERSION"),
+        spool = %service.settings.args.spool_dir.display(),
+        workspaces = %service.settings.args.workspace_root.display(),
+        cli = %service.settings.args.claude_bin.display(),
+        "listening"
+    );
+    server::run(service, listener, shutdown).await?;
+    tracing::info!("stopped");
+    Ok(())
+}

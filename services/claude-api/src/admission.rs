@@ -1,0 +1,174 @@
+//! Lanes and admission: which execution may start now. One lane runs one execution at a time, in the order accepted; one
+//! conversation likewise; a limit on running ones, another on simultaneous starts.
+
+mod lanes;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use protocol::{ExecutionId, Limits};
+use tokio::sync::oneshot;
+
+pub use lanes::Full;
+use lanes::Lanes;
+
+/// Hands out places in the queue and permits to run. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    // Every change is short and synchronous, and permits are sent while it is held so that their order is the
+    // queue's: no await happens inside.
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    lanes: Lanes,
+    waiting: std::collections::HashMap<ExecutionId, oneshot::Sender<()>>,
+    closed: bool,
+}
+
+/// A place in the queue before the execution is on disk; dropped without [`Place::enter`] it is free again.
+#[derive(Debug)]
+pub struct Place {
+    admission: Admission,
+    lane: Option<String>,
+    used: bool,
+}
+
+/// One execution's membership in the queue; dropping it leaves the queue or frees the slot it ran in.
+#[derive(Debug)]
+pub struct Ticket {
+    admission: Admission,
+    id: ExecutionId,
+    permit: Option<oneshot::Receiver<()>>,
+}
+
+impl Admission {
+    /// An empty queue.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let inner = Inner {
+            lanes: Lanes::new(limits),
+            waiting: std::collections::HashMap::new(),
+            closed: false,
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
+        act(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reserves a place in the queue.
+    ///
+    /// # Errors
+    /// The queue, or the lane's part of it, is full.
+    pub fn reserve(&self, lane: Option<&str>) -> Result<Place, Full> {
+        self.with(|inner| inner.lanes.reserve(lane))?;
+        Ok(Place {
+            admission: self.clone(),
+            lane: lane.map(str::to_owned),
+            used: false,
+        })
+    }
+
+    /// Puts an execution of an earlier life of the service back into the queue, whatever the limits say now.
+    #[must_use]
+    pub fn restore(&self, id: ExecutionId, lane: Option<&str>, conversation: &str) -> Ticket {
+        self.with(|inner| inner.lanes.reserve_anyway(lane));
+        self.enter(id, lane, conversation)
+    }
+
+    fn enter(&self, id: ExecutionId, lane: Option<&str>, conversation: &str) -> Ticket {
+        let (sender, permit) = oneshot::channel();
+        self.with(|inner| {
+            inner.lanes.enter(id, lane, conversation);
+            inner.waiting.insert(id, sender);
+            inner.grant();
+        });
+        Ticket {
+            admission: self.clone(),
+            id,
+            permit: Some(permit),
+        }
+    }
+
+    /// No execution starts from here on; the queue stays.
+    pub fn close(&self) {
+        self.with(|inner| inner.closed = true);
+    }
+
+    /// How many wait before this one; `None` when it does not wait.
+    #[must_use]
+    pub fn position(&self, id: ExecutionId) -> Option<u64> {
+        self.with(|inner| inner.lanes.position(id))
+    }
+
+    /// How many wait and how many run.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        self.with(|inner| (inner.lanes.waiting(), inner.lanes.running()))
+    }
+}
+
+impl Inner {
+    fn grant(&mut self) {
+        if self.closed {
+            return;
+        }
+        for id in self.lanes.start() {
+            if let Some(sender) = self.waiting.remove(&id) {
+                // A receiver that is gone is a ticket about to be dropped: its Drop frees the slot.
+                let _ = sender.send(());
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Enters the queue with this execution.
+    #[must_use]
+    pub fn enter(mut self, id: ExecutionId, conversation: &str) -> Ticket {
+        self.used = true;
+        self.admission.enter(id, self.lane.as_deref(), conversation)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.used {
+            self.admission.with(|inner| inner.lanes.give_back(self.lane.as_deref()));
+        }
+    }
+}
+
+impl Ticket {
+    /// Waits until the execution may run. Cancel safe; pends for ever once the queue is closed.
+    pub async fn permit(&mut self) {
+        if let Some(permit) = &mut self.permit {
+            if permit.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            self.permit = None;
+        }
+    }
+
+    /// The start is over: another may begin to start.
+    pub fn started(&self) {
+        self.admission.with(|inner| {
+            inner.lanes.started(self.id);
+            inner.grant();
+        });
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.admission.with(|inner| {
+            inner.waiting.remove(&self.id);
+            inner.lanes.leave(self.id);
+            inner.grant();
+        });
+    }
+}

@@ -1,0 +1,157 @@
+//! How the Claude CLI is started: its arguments, its environment, its first message. Built here alone; nothing that a client
+//! sends reaches a shell, and a flag only as the value of one that we chose.
+
+mod environment;
+
+use std::path::Path;
+
+use protocol::{Body, InputMode, PromptMode};
+use serde_json::json;
+
+use crate::config::Permissions;
+pub use environment::{Credential, Environment};
+
+/// Whether the CLI begins a conversation or goes on in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conversation {
+    /// `--session-id`.
+    New,
+    /// `--resume`.
+    Continued,
+}
+
+/// The arguments for one execution. Each value of a client is one `--flag=value`, so that none can become a flag.
+#[must_use]
+pub fn arguments(body: &Body, permissions: &Permissions, conversation: &str, kind: Conversation) -> Vec<String> {
+    let mut args: Vec<String> = [
+        "-p",
+        "--input-format=stream-json",
+        "--output-format=stream-json",
+        "--include-partial-messages",
+        "--verbose",
+        "--setting-sources=user",
+        "--strict-mcp-config",
+        "--permission-prompts=none",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let mut flag = |name: &str, value: &str| args.push(format!("--{name}={value}"));
+    flag("permission-mode", &permissions.mode);
+    match kind {
+        Conversation::New => flag("session-id", conversation),
+        Conversation::Continued => flag("resume", conversation),
+    }
+    for (name, tools) in [
+        ("allowedTools", &permissions.allowed),
+        ("disallowedTools", &permissions.disallowed),
+    ] {
+        if !tools.is_empty() {
+            flag(name, &tools.join(","));
+        }
+    }
+    for (name, value) in [
+        ("model", &body.model),
+        ("system-prompt", &body.system_prompt),
+        ("append-system-prompt", &body.append_system_prompt),
+    ] {
+        if let Some(value) = value {
+            flag(name, value);
+        }
+    }
+    if let Some(turns) = body.max_turns {
+        flag("max-turns", &turns.to_string());
+    }
+    if let Some(budget) = body.max_budget_usd {
+        flag("max-budget-usd", &budget.to_string());
+    }
+    args
+}
+
+/// The prompt as one stream-json user message with its newline. `client_composed` makes the CLI take it verbatim.
+#[must_use]
+pub fn first_message(body: &Body, conversation: &str) -> Vec<u8> {
+    let mut message = json!({
+        "type": "user",
+        "message": { "role": "user", "content": body.prompt },
+        "parent_tool_use_id": null,
+        "session_id": conversation,
+    });
+    if body.prompt_mode == PromptMode::Verbatim {
+        message["client_composed"] = json!(true);
+    }
+    let mut line = message.to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+/// Whether stdin is closed behind the first message.
+#[must_use]
+pub fn closes_stdin(body: &Body) -> bool {
+    body.input == InputMode::None
+}
+
+/// The workspace's folder, made when missing.
+///
+/// # Errors
+/// It cannot be made, or it is a link out of the workspace root.
+pub fn workspace(root: &Path, name: &str) -> std::io::Result<std::path::PathBuf> {
+    let path = root.join(name);
+    match std::fs::create_dir(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    let real = path.canonicalize()?;
+    if !real.starts_with(root.canonicalize()?) {
+        return Err(std::io::Error::other(format!(
+            "workspace {name} is a link to {}, outside the workspace root",
+            real.display()
+        )));
+    }
+    Ok(real)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_never_becomes_a_flag() {
+        let nasty = "--dangerously-skip-permissions";
+        let body = Body {
+            model: Some(nasty.into()),
+            system_prompt: Some("-p\n; rm -rf / $(x)".into()),
+            append_system_prompt: Some(nasty.into()),
+            ..Body::new(nasty)
+        };
+        let args = arguments(&body, &Permissions::default(), "c", Conversation::New);
+        assert!(args.iter().all(|a| a != nasty));
+        assert!(args.contains(&format!("--model={nasty}")));
+        assert!(args.contains(&"--system-prompt=-p\n; rm -rf / $(x)".to_owned()));
+        assert!(args.iter().all(|a| !a.contains("prompt text")));
+    }
+
+    #[test]
+    fn the_prompt_is_one_line_and_verbatim() {
+        let body = Body::new("/cost\n@file \u{2028} \"x\" \u{1f600}");
+        let line = first_message(&body, "c");
+        assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
+        let back: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(back["message"]["content"], body.prompt);
+        assert_eq!(back["client_composed"], true);
+        let commands = Body {
+            prompt_mode: PromptMode::Commands,
+            ..body
+        };
+        let back: serde_json::Value = serde_json::from_slice(&first_message(&commands, "c")).unwrap();
+        assert!(back.get("client_composed").is_none());
+    }
+
+    #[test]
+    fn workspaces_stay_below_the_root() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(workspace(root.path(), "a").unwrap().ends_with("a"));
+        assert!(workspace(root.path(), "a").is_ok());
+        std::os::unix::fs::symlink("/", root.path().join("out")).unwrap();
+        assert!(workspace(root.path(), "out").is_err());
+    }
+}

@@ -1,0 +1,169 @@
+//! Configuration: every setting by flag and by environment, every mistake reported at once, before
+//! anything is bound. Nothing else reads the environment.
+
+mod limits;
+mod tools;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use limits::LimitArgs;
+pub use tools::{PermissionMode, Permissions, ToolPolicy};
+
+/// The exit code of a bad configuration (sysexits.h, `EX_USAGE`).
+pub const EXIT_USAGE: u8 = 64;
+
+/// Runs the Claude CLI in its own process tree and streams plain text over HTTP.
+///
+/// Every setting is a flag and an environment variable: `--spool-dir` is `CLAUDE_API_SPOOL_DIR`. What the CLI itself knows
+/// (ANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN, ANTHROPIC_BASE_URL, HTTPS_PROXY, ...) is passed on to it by name.
+#[derive(Debug, Parser)]
+#[command(name = "claude-api", version, max_term_width = 120)]
+pub struct Cli {
+    /// What to do; `serve` when left out.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The service's settings.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve HTTP (the default)
+    Serve(Box<ServeArgs>),
+    /// Ask a running service whether it has started; exit code 0 when it has
+    Healthcheck(HealthcheckArgs),
+    /// Run one CLI and its process tree (internal: started by the service itself)
+    #[command(hide = true)]
+    Runner,
+}
+
+/// Settings of `healthcheck`.
+#[derive(Debug, Args)]
+pub struct HealthcheckArgs {
+    /// What to ask
+    #[arg(long, default_value_t = default_health_url())]
+    pub url: String,
+}
+
+fn default_health_url() -> String {
+    let port = std::env::var("CLAUDE_API_PORT").unwrap_or_else(|_| "8002".to_owned());
+    format!("http://127.0.0.1:{port}/health/startup")
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line
+    Json,
+    /// For people
+    Pretty,
+}
+
+/// Settings of `serve`.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Service")]
+pub struct ServeArgs {
+    /// Address to listen on; 0.0.0.0 opens it to the network, without any authentication of its own
+    #[arg(long, env = "CLAUDE_API_HOST", default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// Port to listen on; 0 picks a free one and logs it
+    #[arg(long, env = "CLAUDE_API_PORT", default_value_t = 8002)]
+    pub port: u16,
+    /// Where executions are kept
+    #[arg(long, env = "CLAUDE_API_SPOOL_DIR", default_value = "data/spool")]
+    pub spool_dir: PathBuf,
+    /// The folder whose subfolders are the workspaces
+    #[arg(long, env = "CLAUDE_API_WORKSPACE_ROOT", default_value = "data/workspace")]
+    pub workspace_root: PathBuf,
+    /// The Claude CLI: a path, or a name looked up in PATH
+    #[arg(long, env = "CLAUDE_API_CLAUDE_BIN", default_value = "claude")]
+    pub claude_bin: PathBuf,
+    /// The version the CLI must have; `any` takes every one
+    #[arg(long, env = "CLAUDE_API_CLAUDE_VERSION", default_value = "2.1.329")]
+    pub claude_version: String,
+    /// More names that requests may use as Host, by comma (localhost, 127.0.0.1 and [::1] always work)
+    #[arg(long, env = "CLAUDE_API_ALLOWED_HOSTS", value_delimiter = ',')]
+    pub allowed_hosts: Vec<String>,
+    /// Origins whose pages may use this service, by comma, like https://app.example
+    #[arg(long, env = "CLAUDE_API_ALLOWED_ORIGINS", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
+    /// Names of environment variables that clients may set for an execution, by comma
+    #[arg(long, env = "CLAUDE_API_ALLOWED_ENV", value_delimiter = ',')]
+    pub allowed_env: Vec<String>,
+    /// More of the service's own environment that the CLI gets, by comma
+    #[arg(long, env = "CLAUDE_API_PASS_ENV", value_delimiter = ',')]
+    pub pass_env: Vec<String>,
+    /// error, warn, info, debug or trace, also per module (`info,claude_api=debug`)
+    #[arg(long, env = "CLAUDE_API_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// How log lines look
+    #[arg(long, env = "CLAUDE_API_LOG_FORMAT", value_enum, default_value = "json")]
+    pub log_format: LogFormat,
+    /// What the CLI's tools may do.
+    #[command(flatten)]
+    pub tools: tools::ToolArgs,
+    /// Limits of contract section 4.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// What `serve` runs with: checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The arguments as given.
+    pub args: ServeArgs,
+    /// What the CLI's tools may do.
+    pub tools: ToolPolicy,
+    /// The limits in force.
+    pub limits: protocol::Limits,
+}
+
+impl Settings {
+    /// Checks the arguments.
+    ///
+    /// # Errors
+    /// Every mistake, one text each.
+    pub fn check(args: ServeArgs) -> Result<Self, Vec<String>> {
+        let mut mistakes = Vec::new();
+        for (flag, path) in [
+            ("--spool-dir", &args.spool_dir),
+            ("--workspace-root", &args.workspace_root),
+            ("--claude-bin", &args.claude_bin),
+        ] {
+            if path.as_os_str().is_empty() {
+                mistakes.push(format!("{flag} is empty; give a path"));
+            }
+        }
+        for name in &args.allowed_env {
+            if protocol::body::env_name_is_forbidden(name) {
+                mistakes.push(format!("--allowed-env names {name}, which no client may set"));
+            }
+        }
+        if let Err(e) = args.log_level.parse::<tracing_subscriber::EnvFilter>() {
+            mistakes.push(format!("--log-level {:?}: {e}", args.log_level));
+        }
+        let tools = match ToolPolicy::check(&args.tools) {
+            Ok(tools) => tools,
+            Err(more) => {
+                mistakes.extend(more);
+                ToolPolicy::default()
+            }
+        };
+        let limits = args.limits.limits();
+        mistakes.extend(limits::check(&limits));
+        if mistakes.is_empty() {
+            Ok(Self {
+                args,
+                tools,
+                limits,
+            })
+        } else {
+            Err(mistakes)
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! What the CLI's tools may do: the operator's default and the ceiling that no client gets over.
+
+use clap::{Args, ValueEnum};
+use protocol::Body;
+
+/// The CLI's permission modes, from the least to the most that runs without a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, ValueEnum)]
+pub enum PermissionMode {
+    /// Reads and plans only
+    #[value(name = "plan")]
+    Plan,
+    /// What is not allowed is denied
+    #[default]
+    #[value(name = "dontAsk")]
+    DontAsk,
+    /// What would ask is denied, as nobody can answer
+    #[value(name = "default")]
+    Default,
+    /// Edits of files run without asking
+    #[value(name = "acceptEdits")]
+    AcceptEdits,
+    /// Everything runs
+    #[value(name = "bypassPermissions")]
+    BypassPermissions,
+}
+
+impl PermissionMode {
+    /// As the CLI's `--permission-mode` takes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::DontAsk => "dontAsk",
+            Self::Default => "default",
+            Self::AcceptEdits => "acceptEdits",
+            Self::BypassPermissions => "bypassPermissions",
+        }
+    }
+
+    /// Reads the CLI's name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        <Self as ValueEnum>::from_str(text, false).ok()
+    }
+}
+
+/// Flags about tools.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Tools")]
+pub struct ToolArgs {
+    /// Permission mode of executions that ask for none
+    #[arg(long, env = "CLAUDE_API_PERMISSION_MODE", value_enum, default_value = "dontAsk")]
+    pub permission_mode: PermissionMode,
+    /// The most that a client may ask for; the default mode when left out
+    #[arg(long, env = "CLAUDE_API_PERMISSION_CEILING", value_enum)]
+    pub permission_ceiling: Option<PermissionMode>,
+    /// Tools that run without asking, by comma, like `Bash(git status),Edit`; none when left out
+    #[arg(long, env = "CLAUDE_API_ALLOWED_TOOLS", default_value = "")]
+    pub allowed_tools: String,
+    /// Tools that clients may allow, by comma; `*` is every one; --allowed-tools when left out
+    #[arg(long, env = "CLAUDE_API_TOOLS_CEILING")]
+    pub tools_ceiling: Option<String>,
+    /// Tools that never run, by comma
+    #[arg(long, env = "CLAUDE_API_DISALLOWED_TOOLS", default_value = "")]
+    pub disallowed_tools: String,
+}
+
+/// The operator's settings, checked.
+#[derive(Debug, Clone, Default)]
+pub struct ToolPolicy {
+    mode: PermissionMode,
+    ceiling: PermissionMode,
+    allowed: Vec<String>,
+    tools_ceiling: Vec<String>,
+    disallowed: Vec<String>,
+}
+
+/// What one execution runs with; resolved once, at acceptance.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Permissions {
+    /// `--permission-mode`.
+    pub mode: String,
+    /// `--allowedTools`.
+    pub allowed: Vec<String>,
+    /// `--disallowedTools`.
+    pub disallowed: Vec<String>,
+}
+
+impl ToolPolicy {
+    pub(super) fn check(args: &ToolArgs) -> Result<Self, Vec<String>> {
+        let mut mistakes = Vec::new();
+        let mut list = |flag: &str, text: &str| -> Vec<String> {
+            let entries = split_entries(text);
+            for entry in entries.iter().filter(|e| *e != "*" && tool_name(e).is_none()) {
+                mistakes.push(format!("{flag} has {entry:?}, which is no tool; write Name or Name(rule)"));
+            }
+            entries
+        };
+        let allowed = list("--allowed-tools", &args.allowed_tools);
+        let disallowed = list("--disallowed-tools", &args.disallowed_tools);
+        let tools_ceiling = match &args.tools_ceiling {
+            Some(text) => list("--tools-ceiling", text),
+            None => allowed.clone(),
+        };
+        let ceiling = args.permission_ceiling.unwrap_or(args.permission_mode);
+        if ceiling < args.permission_mode {
+            mistakes.push(format!(
+                "--permission-ceiling {} is below --permission-mode {}",
+                ceiling.as_str(),
+                args.permission_mode.as_str()
+            ));
+        }
+        if mistakes.is_empty() {
+            Ok(Self {
+                mode: args.permission_mode,
+                ceiling,
+                allowed,
+                tools_ceiling,
+                disallowed,
+            })
+        } else {
+            Err(mistakes)
+        }
+    }
+
+    /// What an execution with this body runs with.
+    ///
+    /// # Errors
+    /// Says what is beyond the operator's ceiling, or is no tool.
+    pub fn resolve(&self, body: &Body) -> Result<Permissions, String> {
+        let mode = match body.permission_mode.as_deref() {
+            None => self.mode,
+            Some(name) => PermissionMode::parse(name)
+                .filter(|mode| *mode <= self.ceiling)
+                .ok_or_else(|| {
+                    format!(
+                        "permissionMode {name:?} is not allowed here; the most is {:?}",
+                        self.ceiling.as_str()
+                    )
+                })?,
+        };
+        let allowed = match &body.allowed_tools {
+            None => self.allowed.clone(),
+            Some(tools) => {
+                for tool in tools {
+                    self.check_tool(tool)?;
+                }
+                tools.clone()
+            }
+        };
+        let mut disallowed = self.disallowed.clone();
+        for tool in body.disallowed_tools.iter().flatten() {
+            if tool_name(tool).is_none() {
+                return Err(format!("disallowedTools has {tool:?}, which is no tool; write Name or Name(rule)"));
+            }
+            disallowed.push(tool.clone());
+        }
+        Ok(Permissions {
+            mode: mode.as_str().to_owned(),
+            allowed,
+            disallowed,
+        })
+    }
+
+    /// A client may narrow what the ceiling names (`Bash(git status)` under `Bash`), never widen it.
+    fn check_tool(&self, tool: &str) -> Result<(), String> {
+        let name = tool_name(tool)
+            .ok_or_else(|| format!("allowedTools has {tool:?}, which is no tool; write Name or Name(rule)"))?;
+        let within = |entry: &String| entry == "*" || entry == tool || entry == name;
+        if self.tools_ceiling.iter().any(within) {
+            Ok(())
+        } else {
+            Err(format!(
+                "allowedTools: {tool:?} is not allowed here; the operator allows: {}",
+                if self.tools_ceiling.is_empty() { "none".to_owned() } else { self.tools_ceiling.join(", ") }
+            ))
+        }
+    }
+}
+
+/// The tool's name, if the entry is exactly `Name` or `Name(rule)`: the CLI splits its list at commas and spaces outside
+/// parentheses, so that anything looser could smuggle a second tool behind an allowed one.
+fn tool_name(entry: &str) -> Option<&str> {
+    let (name, rule) = match entry.split_once('(') {
+        None => (entry, None),
+        Some((name, rest)) => (name, Some(rest.strip_suffix(')')?)),
+    };
+    let good_name = !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.*".contains(&b))
+        && !name.starts_with('-')
+        && name != "*";
+    let good_rule = rule.is_none_or(|r| !r.is_empty() && !r.chars().any(|c| "()\\".contains(c) || c.is_control()));
+    (good_name && good_rule).then_some(name)
+}
+
+/// Splits at commas outside parentheses.
+fn split_entries(text: &str) -> Vec<String> {
+    let mut depth = 0_i32;
+    text.split(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ',' && depth == 0
+    })
+    .map(|entry| entry.trim().to_owned())
+    .filter(|entry| !entry.is_empty())
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(mode: PermissionMode, allowed: &str, ceiling: Option<&str>) -> ToolPolicy {
+        ToolPolicy::check(&ToolArgs {
+            permission_mode: mode,
+            permission_ceiling: None,
+            allowed_tools: allowed.into(),
+            tools_ceiling: ceiling.map(Into::into),
+            disallowed_tools: "WebFetch".into(),
+        })
+        .unwrap()
+    }
+
+    fn body(tools: &[&str]) -> Body {
+        Body {
+            allowed_tools: Some(tools.iter().map(ToString::to_string).collect()),
+            ..Body::new("x")
+        }
+    }
+
+    #[test]
+    fn defaults_are_the_operators() {
+        let got = policy(PermissionMode::DontAsk, "Bash(git log, -1),Edit", None).resolve(&Body::new("x"));
+        assert_eq!(
+            got.unwrap(),
+            Permissions {
+                mode: "dontAsk".into(),
+                allowed: vec!["Bash(git log, -1)".into(), "Edit".into()],
+                disallowed: vec!["WebFetch".into()]
+            }
+        );
+    }
+
+    #[test]
+    fn a_client_may_narrow_but_not_widen() {
+        let policy = policy(PermissionMode::DontAsk, "Bash,Edit", None);
+        assert!(policy.resolve(&body(&["Bash(git status)", "Edit"])).is_ok());
+        assert!(policy.resolve(&body(&[])).is_ok());
+        for tools in [
+            &["Write"][..],
+            &["Bash,Write"],
+            &["Bash Write"],
+            &["Bash(x),Write"],
+            &["Bash(x) Write(y)"],
+            &["--dangerously-skip-permissions"],
+            &["*"],
+            &["Bash(x"],
+            &["Bash()"],
+            &[""],
+        ] {
+            assert!(policy.resolve(&body(tools)).is_err(), "{tools:?}");
+        }
+        let mut more = Body::new("x");
+        more.permission_mode = Some("bypassPermissions".into());
+        assert!(policy.resolve(&more).is_err());
+        more.permission_mode = Some("plan".into());
+        assert_eq!(policy.resolve(&more).unwrap().mode, "plan");
+        more.permission_mode = Some("plan --x".into());
+        assert!(policy.resolve(&more).is_err());
+    }
+
+    #[test]
+    fn a_rule_in_the_ceiling_allows_only_itself() {
+        let policy = policy(PermissionMode::DontAsk, "", Some("Bash(git status),mcp__a__b"));
+        assert!(policy.resolve(&body(&["Bash(git status)", "mcp__a__b"])).is_ok());
+        assert!(policy.resolve(&body(&["Bash(git push)"])).is_err());
+        assert!(policy.resolve(&body(&["Bash"])).is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! Which conversations exist, in which workspace, and whether the CLI has begun them: one small file each.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::Conversation;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    workspace: String,
+    begun: bool,
+}
+
+/// The folder of notes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Conversations {
+    dir: Arc<PathBuf>,
+}
+
+impl Conversations {
+    /// Opens the folder, made when missing.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn open(dir: PathBuf) -> std::io::Result<Self> {
+        std::fs::create_dir_all(&dir)?;
+        Ok(Self { dir: Arc::new(dir) })
+    }
+
+    /// The workspace of a conversation; `None` when it is unknown.
+    #[must_use]
+    pub fn workspace(&self, conversation: &str) -> Option<String> {
+        self.read(conversation).map(|note| note.workspace)
+    }
+
+    /// Notes a new conversation; an old one stays as it is.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn add(&self, conversation: &str, workspace: &str) -> std::io::Result<()> {
+        if self.read(conversation).is_some() {
+            return Ok(());
+        }
+        self.write(
+            conversation,
+            &Note {
+                workspace: workspace.to_owned(),
+                begun: false,
+            },
+        )
+    }
+
+    /// The CLI has begun it: from here on it is resumed. A note that cannot be written is no harm while the CLI's own
+    /// transcript is there.
+    pub fn mark_begun(&self, conversation: &str) {
+        if let Some(note) = self.read(conversation)
+            && !note.begun
+        {
+            let result = self.write(conversation, &Note { begun: true, ..note });
+            if let Err(error) = result {
+                tracing::warn!(%error, conversation, "the conversation's note was not written");
+            }
+        }
+    }
+
+    /// Whether the CLI begins it or goes on in it. Blocks on the disk.
+    #[must_use]
+    pub fn kind(&self, conversation: &str, config_dir: &Path) -> Conversation {
+        if self.read(conversation).is_some_and(|note| note.begun) || transcript(config_dir, conversation) {
+            Conversation::Continued
+        } else {
+            Conversation::New
+        }
+    }
+
+    fn read(&self, conversation: &str) -> Option<Note> {
+        let json = std::fs::read(self.dir.join(conversation)).ok()?;
+        serde_json::from_slice(&json).ok()
+    }
+
+    fn write(&self, conversation: &str, note: &Note) -> std::io::Result<()> {
+        let path = self.dir.join(conversation);
+        let staged = self.dir.join(format!("{conversation}.new"));
+        std::fs::write(&staged, serde_json::to_vec(note)?)?;
+        std::fs::rename(staged, path)
+    }
+}
+
+/// Whether the CLI holds a transcript of this name for any folder: it refuses to begin one twice.
+fn transcript(config_dir: &Path, conversation: &str) -> bool {
+    let name = format!("{conversation}.jsonl");
+    std::fs::read_dir(config_dir.join("projects"))
+        .is_ok_and(|dirs| dirs.flatten().any(|dir| dir.path().join(&name).exists()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn begins_once_then_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config");
+        let conversations = Conversations::open(dir.path().join("c")).unwrap();
+        assert_eq!(conversations.workspace("a"), None);
+        conversations.add("a", "one").unwrap();
+        conversations.add("a", "two").unwrap();
+        assert_eq!(conversations.workspace("a").as_deref(), Some("one"));
+        assert_eq!(conversations.kind("a", &config), Conversation::New);
+        conversations.mark_begun("a");
+        assert_eq!(conversations.kind("a", &config), Conversation::Continued);
+        assert_eq!(conversations.workspace("a").as_deref(), Some("one"));
+    }
+
+    #[test]
+    fn a_transcript_on_disk_is_enough() {
+        let dir = tempfile::tempdir().unwrap();
+        let conversations = Conversations::open(dir.path().join("c")).unwrap();
+        conversations.add("a", "one").unwrap();
+        let project = dir.path().join("projects/-w");
+        std::fs::create_dir_all(&project).unwrap();
+        std::fs::write(project.join("a.jsonl"), "").unwrap();
+        assert_eq!(conversations.kind("a", dir.path()), Conversation::Continued);
+    }
+}

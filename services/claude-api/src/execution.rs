@@ -1,0 +1,23 @@
+//! The life of one execution. Knows nothing of HTTP.
+//!
+//! ```text
+//!            permit, `running` on disk      stop walk
+//!  queued ───────────────────────▶ running ◀────────▶ paused
+//!     │                              │  ▲                │
+//!     │ cancel                       │  └── resume ──────┤ cancel, deadline of the service's stop
+//!     ▼                              ▼                   ▼
+//!  cancelled       the CLI is reaped, its tree swept, its output drained: verdict
+//! ```
+//!
+//! One task ([`task`]) owns an execution and is its only writer; everybody else holds a [`Live`] and sees a `watch`.
+
+pub mod accepted;
+mod ending;
+pub mod live;
+pub(crate) mod machine;
+pub(crate) mod task;
+pub(crate) mod timers;
+pub mod verdict;
+
+pub use accepted::Accepted;
+pub use live::{Control, Live};

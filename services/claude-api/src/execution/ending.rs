@@ -1,0 +1,184 @@
+//! The end of an execution: the verdict, the terminal status on disk, then in everybody's sight.
+
+use std::time::{Duration, Instant};
+
+use protocol::trailers::crc32_text;
+use protocol::{Reason, State, Status};
+use runner::Unkillable;
+use serde_json::json;
+use spool::Marks;
+
+use super::accepted::Record;
+use super::live::millis;
+use super::machine::Machine;
+use super::task::{Owner, blocking, now};
+use super::verdict::{EndedBy, Facts, verdict};
+
+/// Up to this length the SHA-256 is part of the terminal status; longer outputs get it later, off the data path.
+const DIGEST_AT_ONCE_BYTES: u64 = 1024 * 1024;
+/// How often writing a terminal status is tried: a disk that fails for a moment must not turn an end into a lie.
+const TRIES: u32 = 5;
+
+/// What the run left.
+pub(super) struct End {
+    pub(super) machine: Machine,
+    pub(super) marks: Marks,
+    pub(super) spawn_failed: Option<String>,
+    pub(super) exit: (Option<i32>, Option<i32>),
+    pub(super) unkillable: Vec<Unkillable>,
+    pub(super) spawned: bool,
+}
+
+/// It never had a process: cancelled in the queue.
+pub(super) async fn unstarted(owner: &mut Owner, mut status: Status, by: EndedBy) {
+    apply(&mut status, by, None, (None, None), None, None);
+    status.output_bytes = 0;
+    status.crc32 = Some(crc32_text(0));
+    close(owner, status, true).await;
+}
+
+/// No process came to be.
+pub(super) async fn failed_to_start(owner: &mut Owner, mut status: Status, why: &str) {
+    apply(&mut status, EndedBy::Itself, None, (None, None), Some(why), None);
+    status.crc32 = Some(crc32_text(0));
+    status.duration_ms = Some(0);
+    owner.service.readiness.spawn_failed();
+    close(owner, status, true).await;
+}
+
+/// The tree is gone and the output drained.
+pub(super) async fn ended(owner: &mut Owner, end: End) {
+    let End {
+        mut machine,
+        marks,
+        spawn_failed,
+        exit,
+        unkillable,
+        spawned,
+    } = end;
+    if !unkillable.is_empty() {
+        let list: Vec<_> = unkillable
+            .iter()
+            .map(|u| json!({ "pid": u.pid, "command": u.command, "state": u.state.to_string() }))
+            .collect();
+        machine.warn(
+            "process_left",
+            format!("{} processes did not die: the kernel holds them", list.len()),
+            json!({ "processes": list }),
+        );
+    }
+    let stderr = machine.stderr_tail();
+    let running = machine.timers.running(Instant::now());
+    let mut status = machine.status.clone();
+    let spawn_failed = if spawned { None } else { spawn_failed };
+    apply(&mut status, machine.by, machine.outcome(), exit, spawn_failed.as_deref(), Some(&stderr));
+    status.stderr_tail = stderr;
+    status.duration_ms = Some(millis(running));
+    status.output_bytes = marks.len;
+    status.kept_from = marks.kept_from;
+    status.crc32 = Some(crc32_text(marks.crc32));
+    if status.reason == Some(Reason::UsageLimit) && let Some(at) = machine.resets_at() {
+        let at = jiff::Timestamp::from_second(at).ok().map(|t| t.to_string());
+        status.warn(now(), "usage_limit", "the usage limit is reached".to_owned(), json!({ "resetsAt": at }));
+    }
+    let readiness = &owner.service.readiness;
+    match status.reason {
+        Some(Reason::AuthFailed) => readiness.credential_refused(),
+        Some(Reason::SpawnFailed) => readiness.spawn_failed(),
+        _ if status.state == State::Completed => readiness.credential_worked(),
+        _ => {}
+    }
+    let mut later = marks.kept_from == 0;
+    if later && marks.len <= DIGEST_AT_ONCE_BYTES {
+        status.sha256 = spool::sha256(&owner.entry).await.map(hex);
+        later = false;
+    }
+    close(owner, status, !later).await;
+}
+
+fn apply(
+    status: &mut Status,
+    by: EndedBy,
+    outcome: Option<&renderer::Outcome>,
+    exit: (Option<i32>, Option<i32>),
+    spawn_failed: Option<&str>,
+    stderr: Option<&str>,
+) {
+    let verdict = verdict(&Facts {
+        by,
+        code: exit.0,
+        signal: exit.1,
+        spawn_failed,
+        outcome,
+        stderr: stderr.unwrap_or_default(),
+    });
+    status.state = verdict.state;
+    status.reason = verdict.reason;
+    status.exit_code = verdict.exit_code;
+    status.error = verdict.error;
+    status.ended_at = Some(now());
+    status.activity = None;
+    status.stalled = false;
+    status.queue_position = None;
+}
+
+/// Writes the terminal status, shows it, takes the execution off the live ones.
+async fn close(owner: &mut Owner, status: Status, complete: bool) {
+    let json = Record::encode(&status, owner.cli.as_ref(), owner.service.status_bytes());
+    for attempt in 1..=TRIES {
+        let (entry, json) = (owner.entry.clone(), json.clone());
+        match blocking(move || entry.write_status(&json, true, true)).await {
+            Ok(()) => break,
+            Err(error) if attempt == TRIES => {
+                tracing::error!(execution = %status.execution_id, %error, "the spool did not take the terminal status");
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50 << attempt)).await,
+        }
+    }
+    owner.show(&status, Duration::ZERO, None);
+    log(&status, owner.accepted.body.prompt.len());
+    owner.service.retire(status.execution_id);
+    if !complete {
+        digest_later(owner, status);
+    }
+}
+
+/// The one wide event of an execution.
+fn log(status: &Status, prompt_bytes: usize) {
+    let reason = status.reason.and_then(|r| serde_json::to_value(r).ok());
+    tracing::info!(
+        execution = %status.execution_id,
+        state = status.state.as_str(),
+        reason = reason.as_ref().and_then(|r| r.as_str()),
+        exit_code = status.exit_code,
+        prompt_bytes,
+        output_bytes = status.output_bytes,
+        duration_ms = status.duration_ms,
+        queued_ms = status.started_at.map(|at| at.as_millisecond() - status.created_at.as_millisecond()),
+        cost_usd = status.cost_usd,
+        restarts = status.restarts,
+        warnings = status.warnings.len(),
+        lane = status.lane,
+        workspace = status.workspace,
+        "execution ended"
+    );
+}
+
+/// Reads the output once more, beside everything else, and adds its SHA-256 to the status.
+fn digest_later(owner: &Owner, mut status: Status) {
+    let service = owner.service.clone();
+    let entry = owner.entry.clone();
+    let cli = owner.cli.clone();
+    owner.service.background(async move {
+        let Some(digest) = spool::sha256(&entry).await else { return };
+        status.sha256 = Some(hex(digest));
+        let json = Record::encode(&status, cli.as_ref(), service.status_bytes());
+        if let Err(error) = blocking(move || entry.write_status(&json, false, true)).await {
+            tracing::warn!(%error, "the SHA-256 was not recorded");
+        }
+    });
+}
+
+fn hex(digest: [u8; 32]) -> String {
+    digest.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,278 @@
+//! What is known of a running execution and what follows from each event, without I/O.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use protocol::status::{DENIALS, STDERR_TAIL_BYTES};
+use protocol::{Limits, State, Status};
+use renderer::{Activity, Fact, Outcome};
+use serde_json::json;
+
+use super::timers::{Timers, Verdict};
+use super::verdict::EndedBy;
+
+/// What the owner has to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    Nothing,
+    /// End the tree: TERM, then KILL after the grace.
+    Terminate,
+}
+
+/// See the module. `changed` says that the status is worth publishing.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) status: Status,
+    pub(crate) timers: Timers,
+    pub(crate) changed: bool,
+    pub(crate) by: EndedBy,
+    outcome: Option<Outcome>,
+    stderr: Vec<u8>,
+    linger: Duration,
+    linger_at: Option<Instant>,
+    pub(crate) stdin_open: bool,
+    tools: u32,
+    paused: Option<Instant>,
+    tool_limit: Duration,
+    resets_at: Option<i64>,
+    pub(crate) first_output: bool,
+}
+
+impl Machine {
+    pub(crate) fn new(status: Status, timers: Timers, limits: &Limits, tool_limit: Duration, stdin_open: bool) -> Self {
+        Self {
+            status,
+            timers,
+            changed: true,
+            by: EndedBy::Itself,
+            outcome: None,
+            stderr: Vec::new(),
+            linger: Duration::from_millis(limits.linger_ms),
+            linger_at: None,
+            stdin_open,
+            tools: 0,
+            paused: None,
+            tool_limit,
+            resets_at: None,
+            first_output: false,
+        }
+    }
+
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
+    pub(crate) fn resets_at(&self) -> Option<i64> {
+        self.resets_at
+    }
+
+    /// The end of stderr as text.
+    pub(crate) fn stderr_tail(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+
+    pub(crate) fn warn(&mut self, code: &str, message: String, data: serde_json::Value) {
+        self.status.warn(Timestamp::now(), code, message, data);
+        self.changed = true;
+    }
+
+    /// Bytes came from stdout.
+    pub(crate) fn output(&mut self, now: Instant) {
+        self.timers.output(now);
+        self.first_output = true;
+    }
+
+    /// Bytes came from stderr; only the tail is kept.
+    pub(crate) fn stderr(&mut self, bytes: &[u8]) {
+        let bytes = &bytes[bytes.len().saturating_sub(STDERR_TAIL_BYTES)..];
+        self.stderr.extend_from_slice(bytes);
+        let excess = self.stderr.len().saturating_sub(STDERR_TAIL_BYTES);
+        self.stderr.drain(..excess);
+    }
+
+    /// The renderer saw something.
+    pub(crate) fn fact(&mut self, fact: Fact, now: Instant) {
+        match fact {
+            Fact::Init { model, .. } => {
+                self.linger_at = None;
+                if let Some(model) = model {
+                    self.changed |= self.status.model.as_ref() != Some(&model);
+                    self.status.model = Some(model);
+                }
+            }
+            Fact::Activity(activity) => {
+                self.linger_at = None;
+                self.activity(&activity);
+            }
+            Fact::ToolsRunning(count) => {
+                self.tools = count;
+                self.timers.tools(now, count > 0);
+            }
+            Fact::Retry { .. } => {}
+            Fact::Restart => self.status.restarts += 1,
+            Fact::Noise { lines } => self.status.noise_lines += lines,
+            Fact::ToolDenied { denial } => {
+                if self.status.permission_denials.len() < DENIALS && !self.status.permission_denials.contains(&denial) {
+                    self.status.permission_denials.push(denial);
+                    self.changed = true;
+                }
+            }
+            Fact::HookFailed { message } => self.warn("hook_failed", message, serde_json::Value::Null),
+            Fact::RateLimit { resets_at, .. } => self.resets_at = resets_at.or(self.resets_at),
+            Fact::Result(outcome) => self.result(*outcome, now),
+        }
+    }
+
+    fn activity(&mut self, activity: &Activity) {
+        let text = Some(activity.to_string());
+        self.changed |= self.status.activity != text;
+        self.status.activity = text;
+    }
+
+    fn result(&mut self, outcome: Outcome, now: Instant) {
+        if !outcome.permission_denials.is_empty() {
+            self.status.permission_denials = outcome.permission_denials.iter().take(DENIALS).cloned().collect();
+        }
+        self.status.usage = outcome.usage.clone().or(self.status.usage.take());
+        self.status.cost_usd = outcome.cost_usd.or(self.status.cost_usd);
+        self.outcome = Some(outcome);
+        self.changed = true;
+        self.linger_at = Some(now + self.linger);
+    }
+
+    /// The tree stands still.
+    pub(crate) fn paused(&mut self, now: Instant) {
+        if self.status.state == State::Running {
+            self.status.state = State::Paused;
+            self.timers.pause(now);
+            self.paused = Some(now);
+            self.changed = true;
+        }
+    }
+
+    /// The tree goes on.
+    pub(crate) fn resumed(&mut self, now: Instant) {
+        if self.status.state != State::Paused {
+            return;
+        }
+        self.status.state = State::Running;
+        self.timers.resume(now);
+        self.changed = true;
+        let Some(since) = self.paused.take() else { return };
+        let stood = now.saturating_duration_since(since);
+        self.linger_at = self.linger_at.map(|at| at + stood);
+        if self.tools > 0 && stood >= self.tool_limit {
+            self.warn(
+                "tool_time_limit_passed",
+                format!(
+                    "the pause of {} s outlasted the time limit of the tool that was running: the CLI will report it as timed out \
+                     though it may have finished",
+                    stood.as_secs()
+                ),
+                json!({ "pausedMs": super::live::millis(stood), "limitMs": super::live::millis(self.tool_limit) }),
+            );
+        }
+    }
+
+    /// Looks at the clock.
+    pub(crate) fn check(&mut self, now: Instant) -> Due {
+        if self.by != EndedBy::Itself {
+            return Due::Nothing;
+        }
+        let verdict = self.timers.verdict(now);
+        let stalled = verdict == Verdict::Stalled || verdict == Verdict::Idle;
+        if self.status.stalled != stalled {
+            self.status.stalled = stalled;
+            self.changed = true;
+        }
+        let lingers = !self.stdin_open && self.status.state == State::Running && self.linger_at.is_some_and(|at| now >= at);
+        self.by = match verdict {
+            // A result is in: what stands still behind it is a lingerer, not an idle run.
+            _ if lingers => EndedBy::Linger,
+            Verdict::Deadline => EndedBy::Deadline,
+            Verdict::Idle => EndedBy::Idle,
+            Verdict::Fine | Verdict::Stalled => return Due::Nothing,
+        };
+        Due::Terminate
+    }
+
+    /// When to look again.
+    pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
+        let timers = self.timers.next(now)?;
+        Some(self.linger_at.filter(|_| !self.stdin_open).map_or(timers, |at| timers.min(at.max(now))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(now: Instant) -> Machine {
+        let mut status = Status::queued(protocol::ExecutionId::random(), Timestamp::UNIX_EPOCH, "default".into());
+        status.state = State::Running;
+        let timers = Timers::new(now, Duration::from_secs(120), Duration::from_secs(900), None);
+        Machine::new(status, timers, &Limits::default(), Duration::from_secs(120), false)
+    }
+
+    fn result() -> Fact {
+        Fact::Result(Box::default())
+    }
+
+    #[test]
+    fn a_lingerer_is_ended_after_its_last_result_only() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut machine = machine(start);
+        machine.fact(result(), start);
+        assert_eq!(machine.check(start + 4 * second), Due::Nothing);
+        machine.fact(Fact::Init { session_id: None, model: None }, start + 4 * second);
+        assert_eq!(machine.check(start + 60 * second), Due::Nothing, "background work goes on");
+        machine.fact(result(), start + 60 * second);
+        assert_eq!(machine.next(start + 60 * second), Some(start + 65 * second));
+        assert_eq!(machine.check(start + 65 * second), Due::Terminate);
+        assert_eq!(machine.by, EndedBy::Linger);
+        assert_eq!(machine.check(start + 66 * second), Due::Nothing, "once");
+    }
+
+    #[test]
+    fn a_pause_stops_the_linger_grace_and_warns_of_a_tool() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut machine = machine(start);
+        machine.fact(Fact::ToolsRunning(1), start);
+        machine.fact(result(), start);
+        machine.paused(start + second);
+        machine.paused(start + 2 * second);
+        assert_eq!(machine.status.state, State::Paused);
+        assert_eq!(machine.next(start + 3 * second), None);
+        assert_eq!(machine.check(start + 1000 * second), Due::Nothing);
+        machine.resumed(start + 1001 * second);
+        assert_eq!(machine.status.state, State::Running);
+        assert_eq!(machine.status.warnings[0].code, "tool_time_limit_passed");
+        assert_eq!(machine.check(start + 1004 * second), Due::Nothing);
+        assert_eq!(machine.check(start + 1005 * second), Due::Terminate);
+    }
+
+    #[test]
+    fn stderr_keeps_its_tail() {
+        let mut machine = machine(Instant::now());
+        machine.stderr(&vec![b'a'; 1 << 20]);
+        machine.stderr(b"the end");
+        assert_eq!(machine.stderr_tail().len(), STDERR_TAIL_BYTES);
+        assert!(machine.stderr_tail().ends_with("the end"));
+    }
+
+    #[test]
+    fn stalled_comes_and_goes() {
+        let start = Instant::now();
+        let mut machine = machine(start);
+        machine.changed = false;
+        assert_eq!(machine.check(start + Duration::from_secs(121)), Due::Nothing);
+        assert!(machine.status.stalled && machine.changed);
+        machine.output(start + Duration::from_secs(122));
+        machine.check(start + Duration::from_secs(123));
+        assert!(!machine.status.stalled);
+        assert_eq!(machine.check(start + Duration::from_secs(122 + 900)), Due::Terminate);
+        assert_eq!(machine.by, EndedBy::Idle);
+    }
+}

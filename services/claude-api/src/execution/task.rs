@@ -1,0 +1,106 @@
+//! The owner of one execution: waits for its permit, starts the CLI, pumps its output into the spool, obeys controls and
+//! timers, and ends it with a verdict. Its only writer.
+
+mod output;
+mod run;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use protocol::{State, Status};
+use tokio::sync::{mpsc, watch};
+
+use super::accepted::{Accepted, CliProcess, Record};
+use super::ending;
+use super::live::{Control, Published, Request};
+use super::verdict::EndedBy;
+use crate::admission::Ticket;
+use crate::service::Service;
+
+/// How many controls may wait for a busy owner; more senders wait.
+pub(crate) const REQUESTS: usize = 16;
+
+/// Everything that belongs to the owner.
+pub(crate) struct Owner {
+    pub(crate) service: Arc<Service>,
+    pub(crate) accepted: Accepted,
+    pub(crate) entry: spool::Entry,
+    pub(crate) publish: watch::Sender<Published>,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) cli: Option<CliProcess>,
+}
+
+impl Owner {
+    /// Owns the execution from acceptance to its terminal state. Never cancelled: dropping it would lose the end.
+    pub(crate) async fn own(mut self, mut ticket: Ticket) {
+        let status = Status::clone(&self.publish.borrow().status);
+        if self.wait(&mut ticket).await {
+            run::run(&mut self, status, &ticket).await;
+        } else {
+            let by = EndedBy::Cancel;
+            ending::unstarted(&mut self, status, by).await;
+        }
+    }
+
+    /// Waits in the queue. False: cancelled there. A stop of the service leaves it queued for the next start.
+    async fn wait(&mut self, ticket: &mut Ticket) -> bool {
+        loop {
+            tokio::select! {
+                // A cancel that is there when the permit comes wins: no process then.
+                biased;
+                request = self.requests.recv() => match request {
+                    Some(Request { control: Control::Cancel, answer }) => {
+                        // A receiver that is gone no longer wants to know.
+                        let _ = answer.send(Ok(()));
+                        return false;
+                    }
+                    Some(Request { control: Control::Pause, answer }) => {
+                        let _ = answer.send(Err(State::Queued));
+                    }
+                    Some(Request { control: Control::Resume | Control::Stop, answer }) => {
+                        let _ = answer.send(Ok(()));
+                    }
+                    None => std::future::pending().await,
+                },
+                () = ticket.permit() => return true,
+            }
+        }
+    }
+
+    /// Writes the status to the spool. Not terminal: see [`ending`].
+    ///
+    /// # Errors
+    /// The disk's; the status before stands then.
+    pub(super) async fn record(&self, status: &Status, durable: bool) -> std::io::Result<()> {
+        let limit = self.service.status_bytes();
+        let json = Record::encode(status, self.cli.as_ref(), limit);
+        let entry = self.entry.clone();
+        blocking(move || entry.write_status(&json, durable, false)).await
+    }
+
+    /// Shows the status to everybody.
+    pub(super) fn show(&self, status: &Status, before: Duration, since: Option<Instant>) {
+        self.publish.send_replace(Published {
+            status: Arc::new(status.clone()),
+            before,
+            since,
+        });
+    }
+}
+
+/// Runs disk work on a thread that may block.
+///
+/// # Errors
+/// The work's, or that it panicked.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+}
+
+/// Now, as statuses write it: whole milliseconds.
+pub(crate) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}

@@ -1,0 +1,161 @@
+//! How an execution ended: one pure function from what is known to the state and the reason (contract, section 1).
+
+use protocol::{ErrorInfo, Reason, State};
+use renderer::Outcome;
+
+/// What ended the execution, as far as it was us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedBy {
+    /// Nobody: it ended by itself.
+    Itself,
+    /// A client's cancel.
+    Cancel,
+    /// The idle timeout.
+    Idle,
+    /// The client's deadline.
+    Deadline,
+    /// The linger grace after its last result.
+    Linger,
+    /// The service is stopping.
+    Stop,
+    /// Its runner died.
+    RunnerDeath,
+}
+
+/// What is known at the end.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// What ended it.
+    pub by: EndedBy,
+    /// The reaped exit code.
+    pub code: Option<i32>,
+    /// The signal that ended the CLI.
+    pub signal: Option<i32>,
+    /// Why the CLI could not be started.
+    pub spawn_failed: Option<&'a str>,
+    /// The last result.
+    pub outcome: Option<&'a Outcome>,
+    /// The end of stderr, for the error's text.
+    pub stderr: &'a str,
+}
+
+/// The verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// A terminal state.
+    pub state: State,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// The exit code to show; unknown is `None`, never 0.
+    pub exit_code: Option<i32>,
+    /// For a person.
+    pub error: Option<ErrorInfo>,
+}
+
+/// Gives the verdict.
+#[must_use]
+pub fn verdict(facts: &Facts<'_>) -> Verdict {
+    let ended = |state, reason, exit_code| Verdict {
+        state,
+        reason,
+        exit_code,
+        error: None,
+    };
+    let success = facts.outcome.is_some_and(|o| !o.is_error);
+    match facts.by {
+        EndedBy::Cancel => ended(State::Cancelled, None, facts.code),
+        EndedBy::Idle => ended(State::TimedOut, Some(Reason::IdleTimeout), facts.code),
+        EndedBy::Deadline => ended(State::TimedOut, Some(Reason::Deadline), facts.code),
+        EndedBy::Stop => ended(State::Interrupted, Some(Reason::ServiceStopped), None),
+        EndedBy::RunnerDeath => ended(State::Interrupted, Some(Reason::RunnerDied), None),
+        EndedBy::Linger if success => ended(State::Completed, Some(Reason::Lingered), None),
+        EndedBy::Itself if success && facts.code == Some(0) => ended(State::Completed, None, Some(0)),
+        EndedBy::Itself | EndedBy::Linger => {
+            let reason = failure(facts);
+            // Whom we ended has no code of its own to show.
+            let code = if facts.by == EndedBy::Linger { None } else { facts.code };
+            Verdict {
+                error: Some(explain(reason, facts)),
+                ..ended(State::Failed, Some(reason), code)
+            }
+        }
+    }
+}
+
+/// The first reason that applies, in the contract's order.
+fn failure(facts: &Facts<'_>) -> Reason {
+    if facts.spawn_failed.is_some() {
+        return Reason::SpawnFailed;
+    }
+    if let Some(outcome) = facts.outcome.filter(|o| o.is_error) {
+        if is_auth(outcome) {
+            return Reason::AuthFailed;
+        }
+        if outcome.api_error_status == Some(429) {
+            return Reason::UsageLimit;
+        }
+        if is_too_long(outcome) {
+            return Reason::PromptTooLong;
+        }
+    }
+    let killed = facts.signal.is_some() && facts.by != EndedBy::Linger;
+    match facts.outcome {
+        _ if killed => Reason::KilledBySignal,
+        Some(outcome) if outcome.is_error => Reason::CliError,
+        _ if facts.code.is_some_and(|code| code != 0) => Reason::NonzeroExit,
+        Some(_) => Reason::NonzeroExit,
+        None => Reason::NoResult,
+    }
+}
+
+fn is_auth(outcome: &Outcome) -> bool {
+    // Without a credential the CLI asks nobody, so there is no status: it says so in the result.
+    let said = |text: &&str| text.starts_with("Not logged in") || text.starts_with("Invalid API key");
+    matches!(outcome.api_error_status, Some(401 | 403))
+        || (outcome.api_error_status.is_none() && outcome.text.as_deref().as_ref().is_some_and(said))
+}
+
+fn is_too_long(outcome: &Outcome) -> bool {
+    let said = |text: &str| text.starts_with("Prompt is too long");
+    matches!(outcome.api_error_status, None | Some(400 | 413))
+        && (outcome.api_error_status == Some(413)
+            || outcome.text.as_deref().is_some_and(said)
+            || outcome.terminal_reason.as_deref() == Some("prompt_too_long"))
+}
+
+fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
+    let said = facts.outcome.and_then(|o| {
+        let errors = (!o.errors.is_empty()).then(|| o.errors.join("; "));
+        o.text.clone().filter(|_| o.is_error).or(errors)
+    });
+    let last_line = facts.stderr.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or_default();
+    let message = match reason {
+        Reason::SpawnFailed => format!(
+            "the CLI could not be started: {}; check --claude-bin and the workspace",
+            facts.spawn_failed.unwrap_or_default()
+        ),
+        Reason::AuthFailed => format!(
+            "the credential was refused: {}; give a valid ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or log in again",
+            said.unwrap_or_default()
+        ),
+        Reason::KilledBySignal => format!("signal {} ended the CLI", facts.signal.unwrap_or_default()),
+        Reason::NoResult => "the CLI ended with code 0 but without a result".to_owned(),
+        Reason::NonzeroExit => match (said, facts.code) {
+            (Some(said), _) => said,
+            (None, Some(code)) => format!("the CLI ended with code {code}: {last_line}"),
+            (None, None) => "the CLI had no exit code".to_owned(),
+        },
+        _ => said.unwrap_or_else(|| {
+            let subtype = facts.outcome.map_or("", |o| o.subtype.as_str());
+            format!("the CLI reported {subtype}")
+        }),
+    };
+    let code = serde_json::to_value(reason).ok().and_then(|v| v.as_str().map(str::to_owned));
+    ErrorInfo {
+        code: code.unwrap_or_default(),
+        message: message.chars().take(4000).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

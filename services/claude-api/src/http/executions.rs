@@ -1,0 +1,147 @@
+//! Accepting, asking, controlling, listing and deleting executions.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::StreamExt;
+use protocol::{ExecutionId, Problem, ProblemType, Status, trailers};
+
+use super::output::stream;
+use super::query::{self, Query};
+use super::reply::{json, json_response};
+use super::{App, Reply, body, follow};
+use crate::execution::Control;
+use crate::service::Service;
+
+/// The page size of a list, default and most.
+const LIST: (u64, u64) = (50, 1000);
+
+/// `PUT /v1/executions/{id}`.
+pub(crate) async fn accept(
+    State(service): App,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    request: axum::body::Body,
+) -> Result<Response, Reply> {
+    let id = query::id(&id)?;
+    submit(&service, id, &headers, request).await
+}
+
+/// `POST /v1/executions`: the server makes the id.
+pub(crate) async fn create(
+    State(service): App,
+    headers: HeaderMap,
+    request: axum::body::Body,
+) -> Result<Response, Reply> {
+    submit(&service, ExecutionId::random(), &headers, request).await
+}
+
+async fn submit(
+    service: &Arc<Service>,
+    id: ExecutionId,
+    headers: &HeaderMap,
+    request: axum::body::Body,
+) -> Result<Response, Reply> {
+    let body = body::read(request, &service.settings.limits).await?;
+    let acceptance = service.accept(id, body).await?;
+    let code = if acceptance.created { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = if wants_json(headers) {
+        let status = service.status(&acceptance.view).await?;
+        json_response(code, status.to_json(service.status_bytes()))
+    } else {
+        let mut response = stream(service, &acceptance.view, id, None).await?;
+        *response.status_mut() = code;
+        response
+    };
+    let text = id.to_string();
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/executions/{text}")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        response.headers_mut().insert(trailers::EXECUTION_ID, value);
+    }
+    Ok(response)
+}
+
+fn wants_json(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    accepts.flat_map(|v| v.split(',')).any(|part| {
+        part.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    })
+}
+
+/// `GET /v1/executions/{id}`.
+pub(crate) async fn status(
+    State(service): App,
+    Path(id): Path<String>,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Reply> {
+    let id = query::id(&id)?;
+    let follows = Query::parse(raw.as_deref(), ["follow"])?.flag("follow")?;
+    let view = service.find(id).await?;
+    if follows {
+        return Ok(follow::response(service, view).await?);
+    }
+    let status = service.status(&view).await?;
+    Ok(json_response(StatusCode::OK, status.to_json(service.status_bytes())))
+}
+
+async fn control(service: &Arc<Service>, id: &str, control: Control) -> Result<Response, Reply> {
+    let view = service.find(query::id(id)?).await?;
+    let status = service.control(&view, control).await?;
+    Ok(json_response(StatusCode::OK, status.to_json(service.status_bytes())))
+}
+
+/// `POST .../pause`.
+pub(crate) async fn pause(State(service): App, Path(id): Path<String>) -> Result<Response, Reply> {
+    control(&service, &id, Control::Pause).await
+}
+
+/// `POST .../resume`.
+pub(crate) async fn resume(State(service): App, Path(id): Path<String>) -> Result<Response, Reply> {
+    control(&service, &id, Control::Resume).await
+}
+
+/// `POST .../cancel`.
+pub(crate) async fn cancel(State(service): App, Path(id): Path<String>) -> Result<Response, Reply> {
+    control(&service, &id, Control::Cancel).await
+}
+
+/// `DELETE /v1/executions/{id}`.
+pub(crate) async fn delete(State(service): App, Path(id): Path<String>) -> Result<Response, Reply> {
+    service.delete(query::id(&id)?).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `GET /v1/executions`: streamed, so that a page of a thousand statuses takes the memory of one.
+pub(crate) async fn list(State(service): App, RawQuery(raw): RawQuery) -> Result<Response, Reply> {
+    let query = Query::parse(raw.as_deref(), ["limit", "before"])?;
+    let limit = query.number("limit")?.unwrap_or(LIST.0);
+    if limit == 0 || limit > LIST.1 {
+        return Err(Reply(Problem::new(ProblemType::InvalidQuery, format!("limit is 1 to {}", LIST.1))));
+    }
+    let page = service.page(query.id("before")?, usize::try_from(limit).unwrap_or(1000)).await?;
+    let tail = format!("],\"next\":{}}}", String::from_utf8_lossy(&json(&page.next)));
+    let statuses = futures::stream::iter(page.ids)
+        .then(move |id| {
+            let service = Arc::clone(&service);
+            // One that was deleted meanwhile is left out.
+            async move { found(&service, id).await.ok().map(|s| s.to_json(service.status_bytes())) }
+        })
+        .filter_map(std::future::ready)
+        .enumerate()
+        .map(|(n, status)| if n == 0 { status } else { [b",".as_slice(), &status].concat() });
+    let chunks = futures::stream::once(std::future::ready(b"{\"executions\":[".to_vec()))
+        .chain(statuses)
+        .chain(futures::stream::once(std::future::ready(tail.into_bytes())))
+        .map(|chunk| Ok::<_, std::convert::Infallible>(Bytes::from(chunk)));
+    Ok(([(header::CONTENT_TYPE, "application/json")], axum::body::Body::from_stream(chunks)).into_response())
+}
+
+async fn found(service: &Arc<Service>, id: ExecutionId) -> Result<Status, Problem> {
+    let view = service.find(id).await?;
+    service.status(&view).await
+}

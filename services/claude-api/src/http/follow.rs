@@ -1,0 +1,88 @@
+//! `?follow=true`: the status as NDJSON, one now, one per change, the same again each heartbeat, the terminal one last.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
+use protocol::{Problem, Status};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::execution::Live;
+use crate::execution::live::Published;
+use crate::service::{Service, View};
+
+/// At most 10 a second (contract, section 2).
+const INTERVAL: Duration = Duration::from_millis(100);
+
+struct Follow {
+    service: Arc<Service>,
+    live: Live,
+    status: watch::Receiver<Published>,
+    /// When the last line was sent; none before the first.
+    sent: Option<Instant>,
+    over: bool,
+}
+
+/// The response.
+pub(crate) async fn response(service: Arc<Service>, view: View) -> Result<Response, Problem> {
+    let content = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
+    let View::Live(live) = view else {
+        let status = service.status(&view).await?;
+        return Ok((content, line(&service, &status)).into_response());
+    };
+    let follow = Follow {
+        status: live.status.clone(),
+        service,
+        live,
+        sent: None,
+        over: false,
+    };
+    let lines = stream::unfold(follow, |mut follow| async move {
+        let item = follow.next().await?;
+        Some((item, follow))
+    });
+    Ok((content, Body::from_stream(lines)).into_response())
+}
+
+impl Follow {
+    async fn next(&mut self) -> Option<Result<Bytes, std::io::Error>> {
+        if self.over {
+            return None;
+        }
+        if let Some(sent) = self.sent {
+            let heartbeat = Duration::from_millis(self.service.settings.limits.heartbeat_ms);
+            tokio::select! {
+                changed = self.status.changed() => {
+                    if changed.is_err() && !self.status.borrow().status.state.is_terminal() {
+                        self.over = true;
+                        return Some(Err(std::io::Error::other("the execution's owner died")));
+                    }
+                    self.settle(sent).await;
+                }
+                () = tokio::time::sleep_until(sent + heartbeat) => {}
+            }
+        }
+        let published = self.status.borrow_and_update().clone();
+        let status = self.service.fill(&self.live, &published);
+        self.over = status.state.is_terminal();
+        self.sent = Some(Instant::now());
+        Some(Ok(line(&self.service, &status)))
+    }
+
+    /// Changes that follow each other quickly become one line; the end does not wait.
+    async fn settle(&mut self, sent: Instant) {
+        let end = self.status.wait_for(|p| p.status.state.is_terminal());
+        let _ = tokio::time::timeout_at(sent + INTERVAL, end).await;
+    }
+}
+
+fn line(service: &Service, status: &Status) -> Bytes {
+    let mut line = status.to_json(service.status_bytes());
+    line.push(b'\n');
+    line.into()
+}

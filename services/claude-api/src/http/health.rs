@@ -1,0 +1,44 @@
+//! Health: what is asked often is answered from memory.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use protocol::{Problem, ProblemType};
+
+use super::reply::{json, json_response};
+use super::{App, Reply};
+use crate::readiness::Obstacle;
+
+/// `GET /health/live`: the process answers.
+pub(crate) async fn live() -> Response {
+    json_response(StatusCode::OK, br#"{"status":"live"}"#.to_vec())
+}
+
+/// `GET /health/startup`: the CLI was started, is the expected version, and the folders are writable.
+pub(crate) async fn startup(State(service): App) -> Response {
+    answer(&service.readiness.startup())
+}
+
+/// `GET /health/ready`: an execution would start now.
+pub(crate) async fn ready(State(service): App) -> Response {
+    // The credential's file is looked at: a stat, which may block on a dead disk.
+    let readiness = service.readiness.clone();
+    match tokio::task::spawn_blocking(move || readiness.obstacles()).await {
+        Ok(obstacles) => answer(&obstacles),
+        Err(_) => Reply(Problem::new(ProblemType::Internal, "the check failed")).into_response(),
+    }
+}
+
+fn answer(obstacles: &[Obstacle]) -> Response {
+    if obstacles.is_empty() {
+        return json_response(StatusCode::OK, br#"{"status":"ready","reasons":[]}"#.to_vec());
+    }
+    let detail: Vec<_> = obstacles.iter().map(|o| format!("{}: {}", o.message, o.remedy)).collect();
+    let reasons = serde_json::to_value(obstacles).unwrap_or_default();
+    Reply(Problem::new(ProblemType::NotReady, detail.join("; ")).with("reasons", reasons)).into_response()
+}
+
+/// `GET /v1/limits`.
+pub(crate) async fn limits(State(service): App) -> Response {
+    json_response(StatusCode::OK, json(&service.settings.limits))
+}

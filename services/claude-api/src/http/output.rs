@@ -1,0 +1,161 @@
+//! Output and events as streams. A clean end means complete; a stream that fails ends in an aborted connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream::{self, Stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use protocol::{ExecutionId, Problem, ProblemType, Status, trailers};
+use spool::ReadError;
+
+use super::query::{self, Query};
+use super::{App, Reply};
+use crate::service::{Service, View};
+
+/// The most bytes of one read.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// An error directly behind unflushed data loses that data in hyper: it gets this long to leave.
+const FLUSH: Duration = Duration::from_millis(50);
+
+/// `GET .../output?offset=N`.
+pub(crate) async fn output(
+    State(service): App,
+    Path(id): Path<String>,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Reply> {
+    let id = query::id(&id)?;
+    let offset = Query::parse(raw.as_deref(), ["offset"])?.number("offset")?;
+    let view = service.find(id).await?;
+    Ok(stream(&service, &view, id, Some(offset.unwrap_or(0))).await?)
+}
+
+/// The output from `offset` on, or from the oldest kept byte.
+pub(crate) async fn stream(
+    service: &Arc<Service>,
+    view: &View,
+    id: ExecutionId,
+    offset: Option<u64>,
+) -> Result<Response, Problem> {
+    let entry = view.entry().clone();
+    let opened = tokio::task::spawn_blocking(move || entry.reader(offset.unwrap_or(0))).await;
+    let reader = match opened {
+        Ok(opened) => opened.map_err(|e| read_problem(id, &e))?,
+        Err(_) => return Err(Problem::new(ProblemType::Internal, "the output cannot be opened")),
+    };
+    let service = Arc::clone(service);
+    let view = view.clone();
+    let frames = stream::unfold(Step::Data(reader), move |step| {
+        let (service, view) = (Arc::clone(&service), view.clone());
+        async move { next(step, &service, &view).await }
+    });
+    Ok(respond("text/plain; charset=utf-8", frames, true))
+}
+
+enum Step {
+    Data(spool::Reader),
+    Over,
+}
+
+type Item = Result<Frame<Bytes>, std::io::Error>;
+
+async fn next(step: Step, service: &Arc<Service>, view: &View) -> Option<(Item, Step)> {
+    let Step::Data(mut reader) = step else { return None };
+    match reader.next(CHUNK_BYTES).await {
+        Ok(Some(bytes)) => Some((Ok(Frame::data(bytes)), Step::Data(reader))),
+        Ok(None) => match terminal(service, view).await {
+            Some(status) => Some((Ok(Frame::trailers(trailer(&status))), Step::Over)),
+            None => Some((abort("the execution's owner died").await, Step::Over)),
+        },
+        Err(error) => Some((abort(&error.to_string()).await, Step::Over)),
+    }
+}
+
+/// The terminal status: the output's end is published a moment before it.
+async fn terminal(service: &Arc<Service>, view: &View) -> Option<Status> {
+    match view {
+        View::Live(live) => live.ended().await.ok(),
+        View::Past(_) => service.status(view).await.ok().filter(|s| s.state.is_terminal()),
+    }
+}
+
+async fn abort(why: &str) -> Item {
+    tokio::time::sleep(FLUSH).await;
+    Err(std::io::Error::other(why.to_owned()))
+}
+
+fn trailer(status: &Status) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    let mut add = |name: &'static str, value: String| {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            map.insert(HeaderName::from_static(name), value);
+        }
+    };
+    add(trailers::EXECUTION_STATE, status.state.as_str().to_owned());
+    if let Some(code) = status.exit_code {
+        add(trailers::EXIT_CODE, code.to_string());
+    }
+    add(trailers::OUTPUT_LENGTH, status.output_bytes.to_string());
+    if let Some(crc32) = &status.crc32 {
+        add(trailers::OUTPUT_CRC32, crc32.clone());
+    }
+    map
+}
+
+/// `GET .../events`.
+pub(crate) async fn events(State(service): App, Path(id): Path<String>) -> Result<Response, Reply> {
+    let id = query::id(&id)?;
+    let entry = service.find(id).await?.entry().clone();
+    let opened = tokio::task::spawn_blocking(move || entry.events_reader()).await;
+    let reader = match opened {
+        Ok(opened) => opened.map_err(|e| read_problem(id, &e))?,
+        Err(_) => return Err(Reply(Problem::new(ProblemType::Internal, "the events cannot be opened"))),
+    };
+    let frames = stream::unfold(Some(reader), |reader| async move {
+        let mut reader = reader?;
+        match reader.next(CHUNK_BYTES).await {
+            Ok(Some(bytes)) => Some((Ok(Frame::data(bytes)), Some(reader))),
+            Ok(None) => None,
+            Err(error) => Some((abort(&error.to_string()).await, None)),
+        }
+    });
+    Ok(respond("application/x-ndjson", frames, false))
+}
+
+fn respond(kind: &'static str, frames: impl Stream<Item = Item> + Send + 'static, trailers: bool) -> Response {
+    let mut response = Body::new(StreamBody::new(frames)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    // A page must never take the output for something else.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if trailers {
+        headers.insert(header::TRAILER, HeaderValue::from_static(protocol::trailers::ALL));
+    }
+    response
+}
+
+fn read_problem(id: ExecutionId, error: &ReadError) -> Problem {
+    match error {
+        ReadError::NotKept { kept_from, len } => Problem::new(
+            ProblemType::OffsetNotKept,
+            format!("the bytes before {kept_from} of execution {id} are no longer kept; read from there"),
+        )
+        .with("keptFrom", *kept_from)
+        .with("length", *len),
+        ReadError::Beyond { len } => Problem::new(
+            ProblemType::OffsetBeyondEnd,
+            format!("the output of execution {id} has {len} bytes now"),
+        )
+        .with("length", *len),
+        other => {
+            tracing::error!(execution = %id, error = %other, "the output cannot be read");
+            Problem::new(ProblemType::Internal, "the output cannot be read; the log of claude-api says why")
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Paths and query strings, with our own errors.
+
+use protocol::{ExecutionId, Problem, ProblemType};
+
+/// The id in a path.
+///
+/// # Errors
+/// `invalid-id`.
+pub(crate) fn id(text: &str) -> Result<ExecutionId, Problem> {
+    text.parse().map_err(|e: protocol::id::BadId| Problem::new(ProblemType::InvalidId, e.to_string()))
+}
+
+/// The named parameters of a query string, each at most once; unknown ones are an error.
+#[derive(Debug)]
+pub(crate) struct Query<const N: usize> {
+    values: [Option<String>; N],
+    names: [&'static str; N],
+}
+
+impl<const N: usize> Query<N> {
+    pub(crate) fn parse(query: Option<&str>, names: [&'static str; N]) -> Result<Self, Problem> {
+        let mut values = [const { None }; N];
+        for pair in query.unwrap_or_default().split('&').filter(|p| !p.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let Some(at) = names.iter().position(|n| *n == name) else {
+                let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                return Err(wrong(format!("unknown parameter {name:?}; this path takes {known}")));
+            };
+            if values[at].replace(value.to_owned()).is_some() {
+                return Err(wrong(format!("{name} is there twice")));
+            }
+        }
+        Ok(Self { values, names })
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        let at = self.names.iter().position(|n| *n == name)?;
+        self.values[at].as_deref()
+    }
+
+    /// A whole number of at least 0.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Problem> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        match text.parse() {
+            Ok(number) if digits => Ok(Some(number)),
+            _ => Err(wrong(format!("{name}={text:?} is no whole number"))),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.get(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(text) => Err(wrong(format!("{name}={text:?} is neither true nor false"))),
+        }
+    }
+
+    /// An execution id.
+    pub(crate) fn id(&self, name: &str) -> Result<Option<ExecutionId>, Problem> {
+        self.get(name).map(id).transpose()
+    }
+}
+
+fn wrong(what: String) -> Problem {
+    Problem::new(ProblemType::InvalidQuery, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_flags_and_mistakes() {
+        let query = Query::parse(Some("offset=12&follow=true"), ["offset", "follow"]).unwrap();
+        assert_eq!(query.number("offset").unwrap(), Some(12));
+        assert!(query.flag("follow").unwrap());
+        assert_eq!(Query::parse(None, ["offset"]).unwrap().number("offset").unwrap(), None);
+        for bad in ["offset=-1", "offset=+1", "offset=", "offset=x", "offset=99999999999999999999999"] {
+            let query = Query::parse(Some(bad), ["offset"]).unwrap();
+            assert_eq!(query.number("offset").unwrap_err().kind, ProblemType::InvalidQuery, "{bad}");
+        }
+        assert!(Query::parse(Some("offset=1&offset=2"), ["offset"]).is_err());
+        assert!(Query::parse(Some("of=1"), ["offset"]).is_err());
+    }
+}

@@ -1,0 +1,196 @@
+//! Whether an execution would start now, from cached answers: no probe starts a process.
+
+mod check;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use crate::cli::{Credential, Environment};
+pub(crate) use check::keep_checking;
+
+/// One thing that stands in the way, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Obstacle {
+    /// Machine-readable, stable.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl Obstacle {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Cache {
+    cli: Result<(), Obstacle>,
+    folders: Vec<Obstacle>,
+    disk: Option<Obstacle>,
+    /// The fingerprint of the credential that was refused.
+    refused: Option<Credential>,
+    stopping: bool,
+}
+
+/// The cached answers. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Readiness {
+    // Short, synchronous reads and writes; no await happens inside.
+    cache: Arc<Mutex<Cache>>,
+    environment: Arc<Environment>,
+    recheck: Arc<Notify>,
+}
+
+impl Readiness {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(environment: Arc<Environment>) -> Self {
+        let cache = Cache {
+            cli: Err(Obstacle::new(
+                "cli-unchecked",
+                "the CLI is still being checked",
+                "wait a few seconds",
+            )),
+            folders: Vec::new(),
+            disk: None,
+            refused: None,
+            stopping: false,
+        };
+        Self {
+            cache: Arc::new(Mutex::new(cache)),
+            environment,
+            recheck: Arc::new(Notify::new()),
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Cache) -> T) -> T {
+        act(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What keeps the service from having started: the CLI and the folders.
+    #[must_use]
+    pub fn startup(&self) -> Vec<Obstacle> {
+        self.with(|cache| {
+            let cli = cache.cli.as_ref().err().cloned();
+            cli.into_iter().chain(cache.folders.iter().cloned()).collect()
+        })
+    }
+
+    /// What keeps an execution from starting now.
+    #[must_use]
+    pub fn obstacles(&self) -> Vec<Obstacle> {
+        let mut obstacles = self.startup();
+        let credential = self.environment.credential();
+        self.with(|cache| {
+            match &credential {
+                Credential::Missing => obstacles.push(Obstacle::new(
+                    "credential-missing",
+                    "the CLI has no credential",
+                    "set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN (from `claude setup-token`) in the environment of claude-api and \
+                     start it again, or log in with the CLI in its configuration folder",
+                )),
+                present if cache.refused.as_ref() == Some(present) => obstacles.push(Obstacle::new(
+                    "credential-refused",
+                    "the credential was refused when it was last used",
+                    "give a valid ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or log in again",
+                )),
+                Credential::Present(_) => {}
+            }
+            obstacles.extend(cache.disk.clone());
+            if cache.stopping {
+                obstacles.push(Obstacle::new("stopping", "the service is stopping", "try again in a moment"));
+            }
+        });
+        obstacles
+    }
+
+    /// An execution ended because its credential was refused.
+    pub fn credential_refused(&self) {
+        let credential = self.environment.credential();
+        self.with(|cache| cache.refused = Some(credential));
+    }
+
+    /// An execution succeeded.
+    pub fn credential_worked(&self) {
+        self.with(|cache| cache.refused = None);
+    }
+
+    /// An execution could not be started: the CLI is checked again soon.
+    pub fn spawn_failed(&self) {
+        self.recheck.notify_one();
+    }
+
+    /// A write met a full disk; the next look at the disk may find room again.
+    pub fn disk_full(&self) {
+        let obstacle = check::no_room("the spool's disk is full");
+        self.with(|cache| cache.disk = Some(obstacle));
+    }
+
+    /// The service is stopping.
+    pub fn stop(&self) {
+        self.with(|cache| cache.stopping = true);
+    }
+
+    fn set_cli(&self, cli: Result<(), Obstacle>) {
+        self.with(|cache| cache.cli = cli);
+    }
+
+    fn set_folders(&self, folders: Vec<Obstacle>) {
+        self.with(|cache| cache.folders = folders);
+    }
+
+    fn set_disk(&self, disk: Option<Obstacle>) {
+        self.with(|cache| cache.disk = disk);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readiness(vars: &[(&str, &str)]) -> Readiness {
+        let vars = vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        Readiness::new(Arc::new(Environment::new(vars, &[])))
+    }
+
+    fn codes(readiness: &Readiness) -> Vec<&'static str> {
+        readiness.obstacles().iter().map(|o| o.code).collect()
+    }
+
+    #[test]
+    fn every_obstacle_is_named() {
+        let readiness = readiness(&[("CLAUDE_CONFIG_DIR", "/nonexistent")]);
+        assert_eq!(codes(&readiness), ["cli-unchecked", "credential-missing"]);
+        readiness.set_cli(Ok(()));
+        readiness.disk_full();
+        readiness.stop();
+        assert_eq!(codes(&readiness), ["credential-missing", "no-room", "stopping"]);
+        assert!(readiness.obstacles()[0].remedy.contains("ANTHROPIC_API_KEY"));
+    }
+
+    #[test]
+    fn a_refused_credential_is_forgotten_by_success_or_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let login = dir.path().join(".credentials.json");
+        std::fs::write(&login, r#"{"a":1}"#).unwrap();
+        let readiness = readiness(&[("CLAUDE_CONFIG_DIR", dir.path().to_str().unwrap())]);
+        readiness.set_cli(Ok(()));
+        assert_eq!(codes(&readiness), [""; 0]);
+        readiness.credential_refused();
+        assert_eq!(codes(&readiness), ["credential-refused"]);
+        readiness.credential_worked();
+        assert_eq!(codes(&readiness), [""; 0]);
+        readiness.credential_refused();
+        std::fs::write(&login, r#"{"a":12}"#).unwrap();
+        assert_eq!(codes(&readiness), [""; 0]);
+    }
+}

@@ -1,0 +1,51 @@
+//! Serving: from a bound listener to the end of the drain.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+
+use crate::http;
+use crate::readiness;
+use crate::service::Service;
+
+/// How long open responses may go on after the stop, when every execution has ended.
+const LAST_RESPONSES: Duration = Duration::from_secs(2);
+
+/// Serves until `shutdown` resolves, then stops as the contract says.
+///
+/// # Errors
+/// The listener failed.
+pub async fn run(
+    service: Arc<Service>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    tokio::spawn(readiness::keep_checking(Arc::clone(&service), service.stop_token()));
+    tokio::spawn(Arc::clone(&service).keep_expiring());
+    let router = http::router(Arc::clone(&service));
+    let (stopped, all_stopped) = tokio::sync::oneshot::channel::<()>();
+    let stopping = Arc::clone(&service);
+    // The listener stays open while running executions drain: their readers may come back, and new ones are told to wait.
+    let graceful = async move {
+        shutdown.await;
+        stopping.stop().await;
+        let _ = stopped.send(());
+    };
+    let listener = listener.tap_io(|stream| {
+        // Small chunks leave at once. A socket that is closing already does not matter.
+        let _ = stream.set_nodelay(true);
+    });
+    let serve = axum::serve(listener, router).with_graceful_shutdown(graceful);
+    let limit = async move {
+        // A sender that is gone means that serving ended by itself.
+        let _ = all_stopped.await;
+        tokio::time::sleep(LAST_RESPONSES).await;
+    };
+    tokio::select! {
+        result = serve => result,
+        () = limit => Ok(()),
+    }
+}

@@ -1,0 +1,275 @@
+//! The service without its transport: accepts executions, finds them, passes controls on, recovers after a restart, stops.
+
+mod accept;
+mod past;
+mod recover;
+mod stop;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use protocol::{ExecutionId, Problem, ProblemType, State, Status};
+use runner::Runners;
+use spool::{Spool, SpoolError, SpoolLimits};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admission::{Admission, Ticket};
+use crate::cli::Environment;
+use crate::config::Settings;
+use crate::conversations::Conversations;
+use crate::execution::accepted::Record;
+use crate::execution::live::{Live, Published, Request};
+use crate::execution::task::{Owner, REQUESTS};
+use crate::execution::{Accepted, Control};
+use crate::readiness::Readiness;
+
+/// See the module.
+pub struct Service {
+    /// The configuration.
+    pub settings: Settings,
+    /// The environment that executions start from.
+    pub environment: Arc<Environment>,
+    /// Whether an execution would start now.
+    pub readiness: Readiness,
+    pub(crate) spool: Spool,
+    pub(crate) runners: Runners,
+    pub(crate) admission: Admission,
+    pub(crate) conversations: Conversations,
+    // Short, synchronous look-ups; no await happens inside.
+    live: RwLock<HashMap<ExecutionId, Live>>,
+    /// One acceptance of an id at a time: two equal PUTs at once must meet.
+    accepting: Vec<tokio::sync::Mutex<()>>,
+    background: TaskTracker,
+    stopping: CancellationToken,
+}
+
+/// An execution as a request finds it.
+#[derive(Clone)]
+pub enum View {
+    /// It has an owner.
+    Live(Live),
+    /// It ended, perhaps long ago.
+    Past(spool::Entry),
+}
+
+impl View {
+    /// Its files.
+    #[must_use]
+    pub fn entry(&self) -> &spool::Entry {
+        match self {
+            Self::Live(live) => &live.entry,
+            Self::Past(entry) => entry,
+        }
+    }
+}
+
+/// Turns a failure of the spool into what the client may read; the log gets the rest.
+pub(crate) fn spool_problem(error: &SpoolError) -> Problem {
+    match error {
+        SpoolError::Unwritable { .. } => Problem::new(
+            ProblemType::SpoolUnwritable,
+            "the execution cannot be recorded: the spool's disk takes no writes; free some space and try again",
+        ),
+        other => {
+            tracing::error!(error = %other, "the spool failed");
+            Problem::new(ProblemType::Internal, "the spool failed; the log of claude-api says why")
+        }
+    }
+}
+
+fn not_found(id: ExecutionId) -> Problem {
+    Problem::new(ProblemType::NotFound, format!("there is no execution {id}; it may have been removed by retention"))
+}
+
+pub(crate) fn deleted(id: ExecutionId) -> Problem {
+    Problem::new(ProblemType::Deleted, format!("execution {id} was deleted; its id cannot be used again"))
+}
+
+impl Service {
+    /// Opens everything that executions need. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The spool cannot be used; the text says why and what to do.
+    pub fn open(settings: Settings, environment: Environment, runners: Runners) -> anyhow::Result<(Arc<Self>, Vec<String>)> {
+        let limits = &settings.limits;
+        let spool_limits = SpoolLimits {
+            kept_bytes: limits.kept_bytes,
+            events_bytes: limits.events_bytes,
+            retention: Duration::from_millis(limits.retention_ms),
+            retention_bytes: limits.retention_bytes,
+        };
+        let (spool, warnings) = Spool::open(&settings.args.spool_dir, spool_limits)?;
+        let conversations = Conversations::open(settings.args.spool_dir.join("conversations"))?;
+        // Created before the first check, which starts the CLI in it; a failure is an obstacle to readiness, not to life.
+        let _ = std::fs::create_dir_all(&settings.args.workspace_root);
+        let environment = Arc::new(environment);
+        let service = Arc::new(Self {
+            readiness: Readiness::new(Arc::clone(&environment)),
+            environment,
+            spool,
+            runners,
+            admission: Admission::new(limits),
+            conversations,
+            live: RwLock::default(),
+            accepting: (0..64).map(|_| tokio::sync::Mutex::default()).collect(),
+            background: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            settings,
+        });
+        Ok((service, warnings))
+    }
+
+    pub(crate) fn status_bytes(&self) -> usize {
+        // The spool's slots hold no more.
+        usize::try_from(self.settings.limits.status_bytes).unwrap_or(usize::MAX).min(64 * 1024)
+    }
+
+    /// The time limit of the CLI's Bash tool.
+    pub(crate) fn tool_limit(&self) -> Duration {
+        let text = self.environment.get("BASH_DEFAULT_TIMEOUT_MS");
+        Duration::from_millis(text.and_then(|t| t.parse().ok()).unwrap_or(120_000))
+    }
+
+    pub(crate) fn background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.background.spawn(work);
+    }
+
+    fn live(&self, id: ExecutionId) -> Option<Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    fn all_live(&self) -> Vec<Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// It is terminal: from here on the spool answers for it.
+    pub(crate) fn retire(&self, id: ExecutionId) {
+        self.live.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// Finds an execution.
+    ///
+    /// # Errors
+    /// `not-found`, `deleted`, or the disk's.
+    pub async fn find(self: &Arc<Self>, id: ExecutionId) -> Result<View, Problem> {
+        if let Some(live) = self.live(id) {
+            return Ok(View::Live(live));
+        }
+        let service = Arc::clone(self);
+        let found = tokio::task::spawn_blocking(move || {
+            let entry = service.spool.get(id.uuid())?;
+            let gone = entry.is_none() && service.spool.tombstone(id.uuid()).is_some();
+            Ok::<_, SpoolError>((entry, gone))
+        });
+        match found.await {
+            Ok(Ok((Some(entry), _))) => Ok(self.view(id, entry)),
+            Ok(Ok((None, true))) => Err(deleted(id)),
+            Ok(Ok((None, false))) => Err(not_found(id)),
+            Ok(Err(error)) => Err(spool_problem(&error)),
+            Err(_) => Err(Problem::new(ProblemType::Internal, "looking the execution up failed")),
+        }
+    }
+
+    /// An entry may have got its owner, or lost it, while the disk was read.
+    fn view(&self, id: ExecutionId, entry: spool::Entry) -> View {
+        self.live(id).map_or(View::Past(entry), View::Live)
+    }
+
+    /// The status now.
+    ///
+    /// # Errors
+    /// The disk's, and `deleted` when it was just deleted.
+    pub async fn status(&self, view: &View) -> Result<Status, Problem> {
+        match view {
+            View::Live(live) => {
+                let published = live.status.borrow().clone();
+                Ok(self.fill(live, &published))
+            }
+            View::Past(entry) => {
+                let entry = entry.clone();
+                let id = ExecutionId::from(entry.id());
+                let read = tokio::task::spawn_blocking(move || entry.status()).await;
+                let json = match read {
+                    Ok(Ok(json)) => json,
+                    Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => return Err(deleted(id)),
+                    other => {
+                        tracing::error!(execution = %id, ?other, "a status cannot be read");
+                        return Err(Problem::new(ProblemType::Internal, "the status cannot be read; see the log"));
+                    }
+                };
+                let record = Record::decode(&json).map_err(|error| {
+                    tracing::error!(execution = %id, %error, "a status cannot be understood");
+                    Problem::new(ProblemType::Internal, "the status cannot be read; see the log")
+                })?;
+                Ok(record.status)
+            }
+        }
+    }
+
+    /// A published status with all counters of this moment.
+    pub(crate) fn fill(&self, live: &Live, published: &Published) -> Status {
+        let mut status = live.fill(published, std::time::Instant::now());
+        if status.state == State::Queued {
+            status.queue_position = self.admission.position(live.id);
+        }
+        status
+    }
+
+    /// Passes a control on and answers the status.
+    ///
+    /// # Errors
+    /// `wrong-state` for the pause of a queued execution; what [`Service::status`] may say.
+    pub async fn control(&self, view: &View, control: Control) -> Result<Status, Problem> {
+        if let View::Live(live) = view {
+            live.control(control).await.map_err(|state| {
+                Problem::new(
+                    ProblemType::WrongState,
+                    "a queued execution has no process to pause; cancel it, or wait until it runs",
+                )
+                .with("state", state.as_str())
+            })?;
+        }
+        self.status(view).await
+    }
+
+    /// Gives an accepted execution its owner.
+    fn adopt(self: &Arc<Self>, accepted: Accepted, entry: spool::Entry, status: Status, ticket: Ticket) -> Live {
+        let id = status.execution_id;
+        let (publish, watch) = watch::channel(Published {
+            status: Arc::new(status),
+            before: Duration::ZERO,
+            since: None,
+        });
+        let (requests, receiver) = mpsc::channel::<Request>(REQUESTS);
+        let live = Live {
+            id,
+            entry: entry.clone(),
+            status: watch,
+            requests,
+        };
+        self.live.write().unwrap_or_else(PoisonError::into_inner).insert(id, live.clone());
+        let owner = Owner {
+            service: Arc::clone(self),
+            accepted,
+            entry,
+            publish,
+            requests: receiver,
+            cli: None,
+        };
+        let owned = tokio::spawn(owner.own(ticket));
+        let service = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = owned.await
+                && error.is_panic()
+            {
+                tracing::error!(execution = %id, "the owner of the execution panicked");
+                service.orphaned(id).await;
+            }
+        });
+        live
+    }
+}

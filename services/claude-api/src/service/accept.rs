@@ -1,0 +1,161 @@
+//! Acceptance: durable before it is answered, and at most once for an id, whatever is repeated or cut.
+
+use std::sync::Arc;
+
+use protocol::{Body, ExecutionId, InputMode, OnInterrupt, OnUsageLimit, Problem, ProblemType, Status};
+use spool::SpoolError;
+
+use super::{Service, View, deleted, spool_problem};
+use crate::admission::Place;
+use crate::execution::Accepted;
+use crate::execution::accepted::Record;
+use crate::execution::live::Live;
+use crate::execution::task::now;
+
+/// How a repeated or a new execution was taken.
+#[derive(Clone)]
+pub struct Acceptance {
+    /// The execution.
+    pub view: View,
+    /// Whether this call made it.
+    pub created: bool,
+}
+
+impl Service {
+    /// Accepts an execution, or finds the one that was accepted under this id with an equal body. Goes on to its end even if
+    /// the caller goes away: a half-made acceptance would be neither there nor free to be made again.
+    ///
+    /// # Errors
+    /// Everything in contract section 2 that a `PUT` may be refused for.
+    pub async fn accept(self: &Arc<Self>, id: ExecutionId, body: Body) -> Result<Acceptance, Problem> {
+        let service = Arc::clone(self);
+        let work = tokio::spawn(async move {
+            let stripe = id.uuid().as_bytes()[0] as usize % service.accepting.len();
+            let _one = service.accepting[stripe].lock().await;
+            service.accept_alone(id, body).await
+        });
+        work.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "an acceptance failed");
+            Err(Problem::new(ProblemType::Internal, "the acceptance failed; the log of claude-api says why"))
+        })
+    }
+
+    async fn accept_alone(self: &Arc<Self>, id: ExecutionId, body: Body) -> Result<Acceptance, Problem> {
+        let digest = body.digest();
+        match self.find(id).await {
+            Ok(view) if view.entry().body_digest() == digest => return Ok(Acceptance { view, created: false }),
+            Ok(_) => return Err(in_use(id)),
+            Err(problem) if problem.kind == ProblemType::NotFound => {}
+            Err(problem) => return Err(problem),
+        }
+        let accepted = self.check(id, body)?;
+        if self.stopping.is_cancelled() {
+            return Err(Problem::new(ProblemType::Stopping, "the service is stopping; try again in a moment"));
+        }
+        let lane = accepted.body.lane.clone();
+        let place = self.admission.reserve(lane.as_deref()).map_err(|full| {
+            Problem::new(ProblemType::QueueFull, format!("{full}; try again when some have ended"))
+                .with("length", full.length())
+        })?;
+        self.create(id, digest, accepted, place).await.map(|live| Acceptance {
+            view: View::Live(live),
+            created: true,
+        })
+    }
+
+    async fn create(
+        self: &Arc<Self>,
+        id: ExecutionId,
+        digest: [u8; 32],
+        accepted: Accepted,
+        place: Place,
+    ) -> Result<Live, Problem> {
+        let mut status = Status::queued(id, now(), accepted.body.workspace.clone());
+        status.lane.clone_from(&accepted.body.lane);
+        status.conversation = Some(accepted.conversation.clone());
+        status.model.clone_from(&accepted.body.model);
+        status.metadata.clone_from(&accepted.body.metadata);
+        let record = Record::encode(&status, None, self.status_bytes());
+        let service = Arc::clone(self);
+        let stored = accepted.clone();
+        let created = tokio::task::spawn_blocking(move || {
+            let json = serde_json::to_vec(&stored).map_err(|e| SpoolError::Unwritable {
+                what: "the body",
+                source: e.into(),
+            })?;
+            service
+                .conversations
+                .add(&stored.conversation, &stored.body.workspace)
+                .map_err(|source| SpoolError::Unwritable {
+                    what: "the conversation",
+                    source,
+                })?;
+            service.spool.create(id.uuid(), &json, digest, &record)
+        });
+        let entry = match created.await {
+            Ok(Ok(entry)) => entry,
+            Ok(Err(SpoolError::Exists { .. })) => return Err(in_use(id)),
+            Ok(Err(SpoolError::Deleted { .. })) => return Err(deleted(id)),
+            Ok(Err(error)) => return Err(spool_problem(&error)),
+            Err(_) => return Err(Problem::new(ProblemType::Internal, "the acceptance failed")),
+        };
+        let ticket = place.enter(id, &accepted.conversation);
+        Ok(self.adopt(accepted, entry, status, ticket))
+    }
+
+    /// Checks the body against the limits and the operator's ceiling, and resolves the operator's defaults.
+    fn check(&self, id: ExecutionId, body: Body) -> Result<Accepted, Problem> {
+        let limits = &self.settings.limits;
+        body.check(limits).map_err(|e| Problem::new(e.kind(), e.to_string()))?;
+        if body.input != InputMode::None
+            || body.continues.is_some()
+            || body.on_interrupt != OnInterrupt::None
+            || body.on_usage_limit != OnUsageLimit::None
+        {
+            return Err(Problem::new(
+                ProblemType::NotImplemented,
+                "input, continues, onInterrupt and onUsageLimit are not in this version; leave them out",
+            ));
+        }
+        let refuse = |what: String| Problem::new(ProblemType::NotAllowed, what);
+        if let Some(name) = body.env.keys().find(|name| !self.settings.args.allowed_env.contains(name)) {
+            return Err(refuse(format!("env: {name} is not on the operator's list (--allowed-env)")));
+        }
+        let permissions = self.settings.tools.resolve(&body).map_err(refuse)?;
+        let conversation = match body.conversation {
+            None => id.to_string(),
+            Some(conversation) => {
+                let conversation = conversation.to_string();
+                match self.conversations.workspace(&conversation) {
+                    Some(workspace) if workspace == body.workspace => conversation,
+                    Some(workspace) => {
+                        return Err(Problem::new(
+                            ProblemType::OtherWorkspace,
+                            format!("conversation {conversation} belongs to workspace {workspace:?}; name that one"),
+                        ));
+                    }
+                    None => {
+                        return Err(Problem::new(
+                            ProblemType::UnknownConversation,
+                            format!("there is no conversation {conversation}; take `conversation` from an earlier status"),
+                        ));
+                    }
+                }
+            }
+        };
+        let idle = body.idle_timeout_seconds.map(|s| (s * 1000.0).ceil() as u64);
+        Ok(Accepted {
+            body,
+            permissions,
+            conversation,
+            idle_timeout_ms: idle.unwrap_or(limits.idle_timeout_ms),
+        })
+    }
+}
+
+fn in_use(id: ExecutionId) -> Problem {
+    Problem::new(
+        ProblemType::IdInUse,
+        format!("execution {id} exists with another body; choose a new id for a new prompt"),
+    )
+}

@@ -1,0 +1,86 @@
+//! What is kept of the past: listing, deletion, retention.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use protocol::{ExecutionId, Problem, ProblemType};
+use spool::SpoolError;
+
+use super::{Service, View, deleted, not_found, spool_problem};
+
+/// How often retention looks.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Ids of one page, newest first.
+#[derive(Debug, Clone)]
+pub struct Ids {
+    /// Newest first.
+    pub ids: Vec<ExecutionId>,
+    /// What to give as `before` for the next page.
+    pub next: Option<ExecutionId>,
+}
+
+impl Service {
+    /// One page of executions.
+    ///
+    /// # Errors
+    /// `not-found` for an unknown `before`, or the disk's.
+    pub async fn page(self: &Arc<Self>, before: Option<ExecutionId>, limit: usize) -> Result<Ids, Problem> {
+        let service = Arc::clone(self);
+        let page = tokio::task::spawn_blocking(move || service.spool.page(before.map(ExecutionId::uuid), limit)).await;
+        match (page, before) {
+            (Ok(Ok(page)), _) => Ok(Ids {
+                ids: page.ids.into_iter().map(Into::into).collect(),
+                next: page.next.map(Into::into),
+            }),
+            (Ok(Err(SpoolError::UnknownBefore(_))), Some(before)) => Err(not_found(before)),
+            (Ok(Err(error)), _) => Err(spool_problem(&error)),
+            (Err(_), _) => Err(Problem::new(ProblemType::Internal, "listing failed")),
+        }
+    }
+
+    /// Forgets a terminal execution; a tombstone stays for 30 days.
+    ///
+    /// # Errors
+    /// `wrong-state` while it lives, `not-found`, `deleted`, or the disk's.
+    pub async fn delete(self: &Arc<Self>, id: ExecutionId) -> Result<(), Problem> {
+        let view = self.find(id).await?;
+        let state = self.status(&view).await?.state;
+        let alive = || {
+            Problem::new(
+                ProblemType::WrongState,
+                "the execution has not ended; cancel it first, or wait for its end",
+            )
+            .with("state", state.as_str())
+        };
+        if matches!(view, View::Live(_)) && !state.is_terminal() {
+            return Err(alive());
+        }
+        let service = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || service.spool.delete(id.uuid())).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(SpoolError::Live)) => Err(alive()),
+            Ok(Err(SpoolError::Unknown(_))) => Err(deleted(id)),
+            Ok(Err(error)) => Err(spool_problem(&error)),
+            Err(_) => Err(Problem::new(ProblemType::Internal, "the deletion failed")),
+        }
+    }
+
+    /// Applies retention until the service stops.
+    pub(crate) async fn keep_expiring(self: Arc<Self>) {
+        loop {
+            let service = Arc::clone(&self);
+            match tokio::task::spawn_blocking(move || service.spool.expire(SystemTime::now())).await {
+                Ok(Ok(expired)) if !expired.is_empty() => {
+                    tracing::info!(executions = expired.len(), "removed by retention");
+                }
+                Ok(Err(error)) => tracing::warn!(%error, "retention failed"),
+                Ok(Ok(_)) | Err(_) => {}
+            }
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = tokio::time::sleep(EXPIRE_INTERVAL) => {}
+            }
+        }
+    }
+}
