@@ -78,7 +78,7 @@ impl Actor {
         loop {
             let why = match self.serve(&mut link).await {
                 End::Stop(Stop(done)) => {
-                    while let Some(text) = self.book.to_send() {
+                    while let Some(text) = self.book.next_request() {
                         link.send(text);
                     }
                     link.close().await;
@@ -105,7 +105,7 @@ impl Actor {
 
     async fn serve(&mut self, link: &mut Link) -> End {
         loop {
-            while let Some(text) = self.book.to_send() {
+            while let Some(text) = self.book.next_request() {
                 link.send(text);
             }
             let waiting = self.book.has_events();

@@ -110,7 +110,7 @@ impl Book {
     }
 
     /// The next request to send on the present connection.
-    pub(crate) fn to_send(&mut self) -> Option<String> {
+    pub(crate) fn next_request(&mut self) -> Option<String> {
         self.out.pop_front()
     }
 

@@ -14,7 +14,7 @@ fn opened(book: &mut Book) -> (Execute, mpsc::Receiver<Item>) {
 }
 
 fn sent(book: &mut Book) -> Vec<Value> {
-    std::iter::from_fn(|| book.to_send())
+    std::iter::from_fn(|| book.next_request())
         .map(|text| serde_json::from_str(&text).unwrap())
         .collect()
 }

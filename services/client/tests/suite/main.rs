@@ -1,5 +1,10 @@
 //! The client and `ccb` against a fake bridge with faults.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests; clippy.toml allows it only inside test functions"
+)]
+
 mod ccb;
 mod fake;
 mod library;

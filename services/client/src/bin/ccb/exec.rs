@@ -1,5 +1,6 @@
 //! `exec` and `attach`: a run streamed to stdout.
 
+mod asked;
 mod stream;
 
 use std::io::{IsTerminal, Read};

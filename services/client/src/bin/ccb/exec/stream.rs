@@ -3,27 +3,18 @@
 use std::io;
 use std::sync::Arc;
 
-use client::{Client, Control, Error, Event, Run, StatusUpdate, Verdict};
+use client::{Client, Error, Event, Run, StatusUpdate, Verdict};
 use protocol::rpc::code;
 use protocol::{ExecutionId, State, Status};
-use tokio::task::JoinHandle;
 
 use super::Task;
+use super::asked::{Asked, cancelled, interrupted};
 use crate::args::Common;
 use crate::exit::{self, Exit};
 use crate::progress::Progress;
 use crate::show;
 use crate::sink::{Sink, json_line};
 use crate::stop::Stop;
-
-/// What Ctrl-C did so far.
-enum Asked {
-    Nothing,
-    /// A cancel is under way.
-    Cancel(JoinHandle<Result<Status, Error>>),
-    /// It was answered; the terminal status follows.
-    Answered,
-}
 
 struct Stream {
     client: Arc<Client>,
@@ -39,10 +30,12 @@ struct Stream {
     accepted: bool,
 }
 
-/// Why streaming ends before the terminal status.
+/// Why streaming ends.
 enum Leave {
-    /// With this exit code, at once.
-    Now(Exit),
+    /// With this exit code.
+    With(Exit),
+    /// The person does not want to wait.
+    AtOnce,
     /// Nobody reads stdout.
     BrokenPipe,
 }
@@ -75,8 +68,8 @@ pub(super) async fn stream(
     drop(run);
     let exit = match result {
         // At once means at once: no goodbye to a bridge that may not answer.
-        Ok(Some(Leave::Now(exit))) if exit == exit::CANCELLED => return Ok(exit),
-        Ok(Some(Leave::Now(exit))) => Ok(exit),
+        Ok(Some(Leave::AtOnce)) => return Ok(exit::CANCELLED),
+        Ok(Some(Leave::With(exit))) => Ok(exit),
         Ok(Some(Leave::BrokenPipe)) => {
             stream.progress.note(&format!(
                 "nobody reads stdout any more; it goes on: ccb attach {id}"
@@ -110,10 +103,10 @@ impl Stream {
                 biased;
                 () = self.stop.next() => {
                     let Self { client, id, owns, progress, asked, .. } = self;
-                    match interrupted(client, *id, *owns, progress, asked) {
-                        Some(leave) => return Ok(Some(leave)),
-                        None => continue,
+                    if interrupted(client, *id, *owns, progress, asked) {
+                        return Ok(Some(Leave::AtOnce));
                     }
+                    continue;
                 }
                 answer = cancelled(&mut self.asked) => {
                     self.cancel_answered(answer);
@@ -166,7 +159,7 @@ impl Stream {
                 self.progress.doing("the bridge is back".to_owned(), None);
                 None
             }
-            Event::Terminal { update, verdict } => Some(Leave::Now(self.ended(&update, verdict))),
+            Event::Terminal { update, verdict } => Some(Leave::With(self.ended(&update, verdict))),
         }
     }
 
@@ -178,7 +171,7 @@ impl Stream {
             } else {
                 self.write(format!("{}\n", self.id).as_bytes()).await
             };
-            return Some(leave.unwrap_or(Leave::Now(exit::OK)));
+            return Some(leave.unwrap_or(Leave::With(exit::OK)));
         }
         if !status.state.is_terminal() {
             self.progress.doing(show::doing(status), None);
@@ -205,8 +198,8 @@ impl Stream {
                 tokio::select! {
                     biased;
                     () = stop.next() => {
-                        if let Some(leave) = interrupted(client, *id, *owns, progress, asked) {
-                            return Some(leave);
+                        if interrupted(client, *id, *owns, progress, asked) {
+                            return Some(Leave::AtOnce);
                         }
                     }
                     result = &mut write => break result,
@@ -220,7 +213,7 @@ impl Stream {
                 progress.say(&format!(
                     "stdout cannot be written: {e}; it goes on: ccb attach {id}"
                 ));
-                Some(Leave::Now(exit::INTERNAL))
+                Some(Leave::With(exit::INTERNAL))
             }
         }
     }
@@ -279,39 +272,5 @@ impl Stream {
             ));
         }
         Err(error)
-    }
-}
-
-/// Ctrl-C or SIGTERM: `exec` cancels once, then leaves; `attach` leaves.
-fn interrupted(
-    client: &Arc<Client>,
-    id: ExecutionId,
-    owns: bool,
-    progress: &mut Progress,
-    asked: &mut Asked,
-) -> Option<Leave> {
-    if !owns {
-        progress.note(&format!("left; it goes on (end it with: ccb cancel {id})"));
-        return Some(Leave::Now(exit::CANCELLED));
-    }
-    if !matches!(asked, Asked::Nothing) {
-        return Some(Leave::Now(exit::CANCELLED));
-    }
-    progress.note("cancelling; once more leaves at once");
-    *asked = Asked::Cancel(cancel(client, id));
-    None
-}
-
-/// Cancels beside the stream: the answer comes while output is still read.
-fn cancel(client: &Arc<Client>, id: ExecutionId) -> JoinHandle<Result<Status, Error>> {
-    let client = Arc::clone(client);
-    tokio::spawn(async move { client.control(id, Control::Cancel).await })
-}
-
-/// The answer of the cancel, if one is under way.
-async fn cancelled(asked: &mut Asked) -> Result<Status, Error> {
-    match asked {
-        Asked::Cancel(task) => task.await.unwrap_or(Err(Error::Closed)),
-        Asked::Nothing | Asked::Answered => std::future::pending().await,
     }
 }
