@@ -12,9 +12,11 @@
 //! A message is *complete* when its `message_delta` came or when an `assistant` event confirmed each of its
 //! blocks. `assistant` is authoritative: it shows what no delta brought and never shows anything twice.
 
-use crate::kept::Kept;
+mod message;
+
 use crate::repeat::{Repeat, Step};
-use crate::wtf8::{Decoder, decode};
+use crate::wtf8::decode;
+use message::{Block, Broken, Message};
 
 /// Between two blocks, and before text that continues nothing.
 const BLANK_LINE: &str = "\n\n";
@@ -28,39 +30,6 @@ pub(crate) struct Answer {
     shown: bool,
     open: Option<Message>,
     broken: Option<Broken>,
-}
-
-#[derive(Debug, Default)]
-struct Message {
-    id: Option<String>,
-    /// It has events of its own, not only `assistant`.
-    streamed: bool,
-    /// Its `message_delta` came.
-    complete: bool,
-    blocks: Vec<Block>,
-    /// Its text blocks, joined by blank lines.
-    text: Kept,
-    /// While it may be what was shown before, coming again.
-    repeat: Option<Repeat>,
-    decoder: Decoder,
-}
-
-#[derive(Debug)]
-struct Block {
-    index: u64,
-    is_text: bool,
-    /// Its `assistant` came.
-    confirmed: bool,
-    /// Where it is in the message's text; none while it is empty.
-    place: Option<(usize, usize)>,
-}
-
-/// What is left of a message that was broken off.
-#[derive(Debug)]
-struct Broken {
-    id: Option<String>,
-    shown: String,
-    starts: Vec<usize>,
 }
 
 /// A content block of an `assistant` event; without text when it is no text block.
@@ -319,59 +288,6 @@ impl Answer {
         out.push_str(&text);
         if let Some(open) = &mut self.open {
             open.repeat = None;
-        }
-    }
-}
-
-impl Message {
-    fn is_broken(&self) -> bool {
-        let confirmed = !self.blocks.is_empty() && self.blocks.iter().all(|block| block.confirmed);
-        self.streamed && !self.complete && !confirmed
-    }
-
-    /// What a new answer will be compared with.
-    fn break_off(self, from: Option<u64>) -> Broken {
-        let Self {
-            id,
-            blocks,
-            text,
-            repeat,
-            ..
-        } = self;
-        // Nothing of it was shown yet: what was shown before it still stands last.
-        if let Some((shown, starts)) = repeat.map(Repeat::into_parts) {
-            return Broken { id, shown, starts };
-        }
-        let abandoned = |block: &&Block| from.map_or(!block.confirmed, |from| block.index >= from);
-        let first = blocks
-            .iter()
-            .filter(abandoned)
-            .find_map(|block| block.place);
-        let mut starts = vec![0];
-        starts.extend(first.map(|(start, _)| start).filter(|start| *start > 0));
-        Broken {
-            id,
-            shown: text.into_text(),
-            starts,
-        }
-    }
-
-    /// What no delta brought of a block whose whole text is `text`.
-    fn missing(&self, at: usize, text: &str) -> String {
-        let (start, end) = self.blocks[at].place.unwrap_or_default();
-        let Some(streamed) = self.text.part(start, end) else {
-            return text.get(end - start..).unwrap_or_default().to_owned();
-        };
-        // The CLI may leave out blanks around a block; an answer that was cut has nothing to add.
-        let rest = text
-            .strip_prefix(streamed)
-            .or_else(|| text.strip_prefix(streamed.trim_start()));
-        match rest {
-            Some(rest) => rest.to_owned(),
-            None if streamed.starts_with(text) || streamed.trim().starts_with(text.trim()) => {
-                String::new()
-            }
-            None => [BLANK_LINE, text].concat(),
         }
     }
 }

@@ -1,27 +1,23 @@
 //! Lines in, text and facts out.
 
-use serde::Deserialize;
+mod state;
+
+use memchr::memmem;
 use serde::de::IgnoredAny;
 
-use crate::activity::Current;
-use crate::answer::Answer;
-use crate::denials;
-use crate::event::{self, Block, Head, StreamEvent, Turn, is, text};
-use crate::facts::{Activity, Fact, Outcome, Rendered};
+use crate::facts::{Fact, Rendered};
 use crate::lines::{Line, Lines};
-use crate::outcome::{self, ResultEvent, count, seconds};
 use crate::sanitise::sanitised;
-use crate::tools::Tools;
-use crate::wtf8::Raw;
+use state::State;
 
 /// How a token line of the pinned CLI begins: most lines do.
 const TOKEN_LINE: &[u8] = br#"{"type":"stream_event","event":{"type":"content_block_delta""#;
 
+/// How the other frequent, and often large, one begins.
+const USER_LINE: &[u8] = br#"{"type":"user","#;
+
 /// How much of a line is searched for the mark of a token line whose keys are in another order.
 const TOKEN_MARK_WITHIN_BYTES: usize = 256;
-
-/// A hook's message is cut to this (characters).
-const LONGEST_HOOK_MESSAGE: usize = 1000;
 
 /// The state machine of one execution's stdout.
 #[derive(Debug, Default)]
@@ -30,24 +26,6 @@ pub struct Renderer {
     state: State,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    want_text: bool,
-    answer: Answer,
-    activity: Current,
-    tools: Tools,
-    noise_lines: u64,
-    model: Option<String>,
-    /// What the last message said, if it was a synthetic one about an error.
-    error: Option<(Option<String>, Option<i64>)>,
-    highest_result: u64,
-    /// The last result's text, if that was a success and nothing else was shown so far.
-    instead: Option<String>,
-}
-
-/// The line could not be read. It may still be JSON.
-struct Unreadable;
-
 impl Renderer {
     /// `want_text` is false for format `events`: then only facts are made, and lines that hold none are passed
     /// over unparsed. What is counted as noise is then coarser: a line in braces is taken for JSON.
@@ -55,10 +33,7 @@ impl Renderer {
     pub fn new(want_text: bool) -> Self {
         Self {
             lines: Lines::default(),
-            state: State {
-                want_text,
-                ..State::default()
-            },
+            state: State::new(want_text),
         }
     }
 
@@ -97,7 +72,7 @@ impl State {
             return;
         };
         let line = line.trim_ascii();
-        if line.is_empty() || (!self.want_text && is_token_line(line)) {
+        if line.is_empty() || (!self.want_text && says_nothing(line)) {
             return;
         }
         if line.starts_with(b"{") {
@@ -114,253 +89,17 @@ impl State {
             self.noise_lines += 1;
         }
     }
-
-    fn event(&mut self, line: &[u8], out: &mut Rendered) -> Result<(), Unreadable> {
-        let head: Head<'_> = read(line)?;
-        let kind = head.kind.as_ref().map_or(&b""[..], Raw::bytes);
-        let parent = head.parent_tool_use_id.as_ref();
-        match kind {
-            b"stream_event" if parent.is_none() => self.stream_event(&head, out),
-            b"assistant" => self.assistant(&read(line)?, parent, out),
-            // A `content` that is a string makes it unreadable, and holds nothing of interest.
-            b"user" => self.user(read(line).ok(), out),
-            b"system" => self.system(head.subtype.as_ref(), line, out)?,
-            b"rate_limit_event" => {
-                let info = read::<event::RateLimitEvent<'_>>(line)?.rate_limit_info;
-                let resets_at = info.resets_at.map(seconds);
-                out.facts.push(Fact::RateLimit {
-                    resets_at,
-                    status: text(info.status.as_ref()),
-                });
-            }
-            b"result" => self.result(&read(line)?, out),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn stream_event(&mut self, head: &Head<'_>, out: &mut Rendered) {
-        let Some(event) = &head.event else { return };
-        let Rendered { text: shown, facts } = out;
-        let StreamEvent {
-            kind,
-            index,
-            delta,
-            content_block,
-            message,
-        } = event;
-        let restart = match kind.as_ref().map_or(&b""[..], Raw::bytes) {
-            b"content_block_delta" => match delta {
-                Some(delta) if self.want_text && is(delta.kind.as_ref(), "text_delta") => {
-                    let text = delta.text.as_ref().map_or(&b""[..], Raw::bytes);
-                    self.answer.text_delta(*index, text, shown)
-                }
-                _ => false,
-            },
-            b"content_block_start" => match content_block {
-                Some(block) => {
-                    self.tell_block(block, facts);
-                    let text = block_text(block, self.want_text).unwrap_or_default();
-                    self.answer
-                        .block_start(*index, block.is("text"), text, shown)
-                }
-                None => false,
-            },
-            b"message_start" => {
-                self.error = None;
-                self.activity.set(Activity::Thinking, facts);
-                let id = message
-                    .as_ref()
-                    .and_then(|message| text(message.id.as_ref()));
-                self.answer.message_start(id, shown)
-            }
-            b"message_delta" => {
-                self.answer.message_delta(shown);
-                false
-            }
-            b"message_stop" => {
-                let abandoned = head
-                    .abandoned_blocks
-                    .as_ref()
-                    .map(|blocks| blocks.from_block_index);
-                self.answer.message_stop(abandoned, shown);
-                false
-            }
-            _ => false,
-        };
-        if restart {
-            facts.push(Fact::Restart);
-        }
-    }
-
-    fn assistant(&mut self, turn: &Turn<'_>, parent: Option<&Raw<'_>>, out: &mut Rendered) {
-        let Rendered { text: shown, facts } = out;
-        let message = &turn.message;
-        self.tools.started(&message.content, text(parent).as_ref());
-        self.tell_tools(facts);
-        if parent.is_some() {
-            return;
-        }
-        let marked = [&turn.error, &turn.is_api_error_message]
-            .into_iter()
-            .flatten()
-            .any(|marker| marker.set);
-        if marked {
-            let word = turn
-                .error
-                .as_ref()
-                .and_then(|marker| marker.word.as_deref())
-                .map(str::to_owned);
-            let info = turn
-                .api_error_params
-                .as_ref()
-                .and_then(|params| params.rate_limit_info.as_ref());
-            self.error = Some((word, info.and_then(|info| info.resets_at).map(seconds)));
-        }
-        if marked || is(message.model.as_ref(), "<synthetic>") {
-            return;
-        }
-        self.error = None;
-        let want_text = self.want_text;
-        let blocks = message
-            .content
-            .iter()
-            .map(|block| block_text(block, want_text));
-        if self
-            .answer
-            .assistant(text(message.id.as_ref()), blocks, shown)
-        {
-            facts.push(Fact::Restart);
-        }
-        for block in message.content.iter().filter(|block| block.is("tool_use")) {
-            self.tell_block(block, facts);
-        }
-    }
-
-    fn user(&mut self, turn: Option<Turn<'_>>, out: &mut Rendered) {
-        if let Some(turn) = turn {
-            self.tools.ended(&turn.message.content);
-            self.tell_tools(&mut out.facts);
-        }
-    }
-
-    fn system(
-        &mut self,
-        subtype: Option<&Raw<'_>>,
-        line: &[u8],
-        out: &mut Rendered,
-    ) -> Result<(), Unreadable> {
-        let facts = &mut out.facts;
-        match subtype.map_or(&b""[..], Raw::bytes) {
-            b"init" => {
-                let init: event::Init<'_> = read(line)?;
-                self.model = text(init.model.as_ref());
-                facts.push(Fact::Init {
-                    session_id: text(init.session_id.as_ref()),
-                    model: self.model.clone(),
-                });
-                self.activity.set(Activity::Starting, facts);
-            }
-            b"status"
-                if is(
-                    read::<event::Status<'_>>(line)?.status.as_ref(),
-                    "requesting",
-                ) =>
-            {
-                self.activity.set(Activity::Thinking, facts);
-            }
-            b"api_retry" => {
-                let retry: event::Retry = read(line)?;
-                let number = |number: Option<f64>| number.map(count).unwrap_or_default();
-                let status = outcome::status(retry.error_status);
-                let (attempt, max_retries) = (number(retry.attempt), number(retry.max_retries));
-                facts.push(Fact::Retry {
-                    attempt,
-                    max_retries,
-                    delay_ms: number(retry.retry_delay_ms),
-                    status,
-                });
-                self.activity.set(Activity::Retrying(status), facts);
-            }
-            b"permission_denied" => {
-                facts.push(Fact::ToolDenied {
-                    denial: denials::from_event(&read(line)?),
-                });
-            }
-            b"hook_response" => {
-                let hook: event::Hook<'_> = read(line)?;
-                if is(hook.outcome.as_ref(), "error") {
-                    let name = text(hook.hook_name.as_ref()).unwrap_or_default();
-                    let output = text(hook.output.as_ref()).unwrap_or_default();
-                    let message = format!("{name}: {}", output.trim());
-                    facts.push(Fact::HookFailed {
-                        message: message.chars().take(LONGEST_HOOK_MESSAGE).collect(),
-                    });
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn result(&mut self, event: &ResultEvent<'_>, out: &mut Rendered) {
-        self.answer.result(&mut out.text);
-        self.tools.main_ended();
-        self.tell_tools(&mut out.facts);
-        let (outcome, whole) = outcome::read(event);
-        let index = outcome.result_index.unwrap_or(self.highest_result);
-        if index < self.highest_result {
-            return;
-        }
-        self.highest_result = index;
-        self.instead =
-            whole.filter(|_| self.want_text && !outcome.is_error && !self.answer.has_shown());
-        let (error_kind, resets_at) = self.error.take().unwrap_or_default();
-        let outcome = Outcome {
-            model: self.model.clone(),
-            error_kind,
-            resets_at,
-            ..outcome
-        };
-        out.facts.push(Fact::Result(Box::new(outcome)));
-    }
-
-    fn tell_tools(&mut self, facts: &mut Vec<Fact>) {
-        facts.extend(self.tools.news().map(Fact::ToolsRunning));
-    }
-
-    fn tell_block(&mut self, block: &Block<'_>, facts: &mut Vec<Fact>) {
-        let kind = block.kind.as_ref().map_or(&b""[..], Raw::bytes);
-        self.activity.block(
-            kind,
-            || text(block.name.as_ref()).unwrap_or_default(),
-            facts,
-        );
-    }
-}
-
-/// The text of a text block; nothing of any other.
-fn block_text<'b>(block: &'b Block<'_>, want_text: bool) -> Option<&'b [u8]> {
-    let text = block
-        .text
-        .as_ref()
-        .filter(|_| want_text)
-        .map_or(&b""[..], Raw::bytes);
-    block.is("text").then_some(text)
-}
-
-/// The line as what it is thought to be.
-fn read<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Unreadable> {
-    serde_json::from_slice(line).map_err(|_| Unreadable)
 }
 
 fn is_json(line: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(line).is_ok()
 }
 
-/// A line of which format `events` needs nothing: one more token.
-fn is_token_line(line: &[u8]) -> bool {
+/// A line of which format `events` needs nothing: one more token, or a message from the user.
+fn says_nothing(line: &[u8]) -> bool {
+    if line.starts_with(USER_LINE) {
+        return line.ends_with(b"}") && memmem::find(line, b"\"tool_result\"").is_none();
+    }
     let start = &line[..line.len().min(TOKEN_MARK_WITHIN_BYTES)];
-    line.starts_with(TOKEN_LINE)
-        || memchr::memmem::find(start, b"\"content_block_delta\"").is_some()
+    line.starts_with(TOKEN_LINE) || memmem::find(start, b"\"content_block_delta\"").is_some()
 }

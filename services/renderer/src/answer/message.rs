@@ -1,0 +1,92 @@
+//! One message of the main conversation, as far as it has come.
+
+use super::BLANK_LINE;
+use crate::kept::Kept;
+use crate::repeat::Repeat;
+use crate::wtf8::Decoder;
+
+#[derive(Debug, Default)]
+pub(super) struct Message {
+    pub(super) id: Option<String>,
+    /// It has events of its own, not only `assistant`.
+    pub(super) streamed: bool,
+    /// Its `message_delta` came.
+    pub(super) complete: bool,
+    pub(super) blocks: Vec<Block>,
+    /// Its text blocks, joined by blank lines.
+    pub(super) text: Kept,
+    /// While it may be what was shown before, coming again.
+    pub(super) repeat: Option<Repeat>,
+    pub(super) decoder: Decoder,
+}
+
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) index: u64,
+    pub(super) is_text: bool,
+    /// Its `assistant` came.
+    pub(super) confirmed: bool,
+    /// Where it is in the message's text; none while it is empty.
+    pub(super) place: Option<(usize, usize)>,
+}
+
+/// What is left of a message that was broken off.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) id: Option<String>,
+    pub(super) shown: String,
+    pub(super) starts: Vec<usize>,
+}
+
+impl Message {
+    pub(super) fn is_broken(&self) -> bool {
+        let confirmed = !self.blocks.is_empty() && self.blocks.iter().all(|block| block.confirmed);
+        self.streamed && !self.complete && !confirmed
+    }
+
+    /// What a new answer will be compared with.
+    pub(super) fn break_off(self, from: Option<u64>) -> Broken {
+        let Self {
+            id,
+            blocks,
+            text,
+            repeat,
+            ..
+        } = self;
+        // Nothing of it was shown yet: what was shown before it still stands last.
+        if let Some((shown, starts)) = repeat.map(Repeat::into_parts) {
+            return Broken { id, shown, starts };
+        }
+        let abandoned = |block: &&Block| from.map_or(!block.confirmed, |from| block.index >= from);
+        let first = blocks
+            .iter()
+            .filter(abandoned)
+            .find_map(|block| block.place);
+        let mut starts = vec![0];
+        starts.extend(first.map(|(start, _)| start).filter(|start| *start > 0));
+        Broken {
+            id,
+            shown: text.into_text(),
+            starts,
+        }
+    }
+
+    /// What no delta brought of a block whose whole text is `text`.
+    pub(super) fn missing(&self, at: usize, text: &str) -> String {
+        let (start, end) = self.blocks[at].place.unwrap_or_default();
+        let Some(streamed) = self.text.part(start, end) else {
+            return text.get(end - start..).unwrap_or_default().to_owned();
+        };
+        // The CLI may leave out blanks around a block; an answer that was cut has nothing to add.
+        let rest = text
+            .strip_prefix(streamed)
+            .or_else(|| text.strip_prefix(streamed.trim_start()));
+        match rest {
+            Some(rest) => rest.to_owned(),
+            None if streamed.starts_with(text) || streamed.trim().starts_with(text.trim()) => {
+                String::new()
+            }
+            None => [BLANK_LINE, text].concat(),
+        }
+    }
+}
