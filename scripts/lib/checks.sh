@@ -14,7 +14,11 @@ check() {
   shift 2
   timeout --kill-after=10 "$limit" "$@" >"$REPORT/check" 2>&1 </dev/null || code=$?
   [ "${CCB_VERBOSE:-}" != 1 ] || cat "$REPORT/check"
-  if [ "$code" -eq 0 ]; then passed "$name" $((SECONDS - began)); return 0; fi
+  if [ "$code" -eq 0 ]; then
+    passed "$name" $((SECONDS - began))
+    grep '^warning: ' "$REPORT/check" | sed 's/^/        /'
+    return 0
+  fi
   failed "$name" $((SECONDS - began))
   [ "$code" -ne 124 ] || echo "        it took longer than its limit of $limit s"
   tail -n 60 "$REPORT/check" | sed 's/^/        /'
