@@ -138,7 +138,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if !self.used {
-            self.admission.with(|inner| inner.lanes.give_back(self.lane.as_deref()));
+            self.admission
+                .with(|inner| inner.lanes.give_back(self.lane.as_deref()));
         }
     }
 }

@@ -22,7 +22,12 @@ pub enum Conversation {
 
 /// The arguments for one execution. Each value of a client is one `--flag=value`, so that none can become a flag.
 #[must_use]
-pub fn arguments(body: &Body, permissions: &Permissions, conversation: &str, kind: Conversation) -> Vec<String> {
+pub fn arguments(
+    body: &Body,
+    permissions: &Permissions,
+    conversation: &str,
+    kind: Conversation,
+) -> Vec<String> {
     let mut args: Vec<String> = [
         "-p",
         "--input-format=stream-json",
@@ -142,7 +147,8 @@ mod tests {
             prompt_mode: PromptMode::Commands,
             ..body
         };
-        let back: serde_json::Value = serde_json::from_slice(&first_message(&commands, "c")).unwrap();
+        let back: serde_json::Value =
+            serde_json::from_slice(&first_message(&commands, "c")).unwrap();
         assert!(back.get("client_composed").is_none());
     }
 

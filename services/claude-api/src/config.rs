@@ -78,7 +78,11 @@ pub struct ServeArgs {
     #[arg(long, env = "CLAUDE_API_SPOOL_DIR", default_value = "data/spool")]
     pub spool_dir: PathBuf,
     /// The folder whose subfolders are the workspaces
-    #[arg(long, env = "CLAUDE_API_WORKSPACE_ROOT", default_value = "data/workspace")]
+    #[arg(
+        long,
+        env = "CLAUDE_API_WORKSPACE_ROOT",
+        default_value = "data/workspace"
+    )]
     pub workspace_root: PathBuf,
     /// The Claude CLI: a path, or a name looked up in PATH
     #[arg(long, env = "CLAUDE_API_CLAUDE_BIN", default_value = "claude")]
@@ -102,7 +106,12 @@ pub struct ServeArgs {
     #[arg(long, env = "CLAUDE_API_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
     /// How log lines look
-    #[arg(long, env = "CLAUDE_API_LOG_FORMAT", value_enum, default_value = "json")]
+    #[arg(
+        long,
+        env = "CLAUDE_API_LOG_FORMAT",
+        value_enum,
+        default_value = "json"
+    )]
     pub log_format: LogFormat,
     /// What the CLI's tools may do.
     #[command(flatten)]
@@ -141,7 +150,9 @@ impl Settings {
         }
         for name in &args.allowed_env {
             if protocol::body::env_name_is_forbidden(name) {
-                mistakes.push(format!("--allowed-env names {name}, which no client may set"));
+                mistakes.push(format!(
+                    "--allowed-env names {name}, which no client may set"
+                ));
             }
         }
         if let Err(e) = args.log_level.parse::<tracing_subscriber::EnvFilter>() {

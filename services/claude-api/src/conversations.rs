@@ -58,7 +58,13 @@ impl Conversations {
         if let Some(note) = self.read(conversation)
             && !note.begun
         {
-            let result = self.write(conversation, &Note { begun: true, ..note });
+            let result = self.write(
+                conversation,
+                &Note {
+                    begun: true,
+                    ..note
+                },
+            );
             if let Err(error) = result {
                 tracing::warn!(%error, conversation, "the conversation's note was not written");
             }
@@ -68,7 +74,9 @@ impl Conversations {
     /// Whether the CLI begins it or goes on in it. Blocks on the disk.
     #[must_use]
     pub fn kind(&self, conversation: &str, config_dir: &Path) -> Conversation {
-        if self.read(conversation).is_some_and(|note| note.begun) || transcript(config_dir, conversation) {
+        if self.read(conversation).is_some_and(|note| note.begun)
+            || transcript(config_dir, conversation)
+        {
             Conversation::Continued
         } else {
             Conversation::New

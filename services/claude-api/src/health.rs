@@ -12,7 +12,9 @@ const LIMIT: Duration = Duration::from_secs(4);
 /// # Errors
 /// Says what was wrong, with the answer's beginning.
 pub fn ask(url: &str) -> Result<(), String> {
-    let rest = url.strip_prefix("http://").ok_or_else(|| format!("{url}: only http:// is known"))?;
+    let rest = url
+        .strip_prefix("http://")
+        .ok_or_else(|| format!("{url}: only http:// is known"))?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let address = authority
         .to_socket_addrs()
@@ -23,13 +25,20 @@ pub fn ask(url: &str) -> Result<(), String> {
     let mut stream = TcpStream::connect_timeout(&address, LIMIT).map_err(failed)?;
     stream.set_read_timeout(Some(LIMIT)).map_err(failed)?;
     stream.set_write_timeout(Some(LIMIT)).map_err(failed)?;
-    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n").map_err(failed)?;
+    write!(
+        stream,
+        "GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
+    )
+    .map_err(failed)?;
     let mut answer = String::new();
     // The answer is small; what cannot be read of it is not needed.
     let _ = stream.take(16 * 1024).read_to_string(&mut answer);
     if answer.starts_with("HTTP/1.1 200 ") {
         Ok(())
     } else {
-        Err(format!("{url}: {}", answer.lines().next().unwrap_or("no answer")))
+        Err(format!(
+            "{url}: {}",
+            answer.lines().next().unwrap_or("no answer")
+        ))
     }
 }

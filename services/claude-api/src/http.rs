@@ -28,10 +28,21 @@ pub(crate) type App = State<Arc<Service>>;
 pub fn router(service: Arc<Service>) -> Router {
     let args = &service.settings.args;
     let own = ["claude-api".to_owned()];
-    let guard = Guard::new(own.into_iter().chain(args.allowed_hosts.clone()), args.allowed_origins.clone());
+    let guard = Guard::new(
+        own.into_iter().chain(args.allowed_hosts.clone()),
+        args.allowed_origins.clone(),
+    );
     Router::new()
-        .route("/v1/executions", post(executions::create).get(executions::list))
-        .route("/v1/executions/{id}", put(executions::accept).get(executions::status).delete(executions::delete))
+        .route(
+            "/v1/executions",
+            post(executions::create).get(executions::list),
+        )
+        .route(
+            "/v1/executions/{id}",
+            put(executions::accept)
+                .get(executions::status)
+                .delete(executions::delete),
+        )
         .route("/v1/executions/{id}/output", get(output::output))
         .route("/v1/executions/{id}/events", get(output::events))
         .route("/v1/executions/{id}/pause", post(executions::pause))
@@ -43,7 +54,10 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/health/ready", get(health::ready))
         .route("/health", get(health::ready))
         .method_not_allowed_fallback(|| async {
-            Reply(Problem::new(ProblemType::MethodNotAllowed, "this path does not take this method"))
+            Reply(Problem::new(
+                ProblemType::MethodNotAllowed,
+                "this path does not take this method",
+            ))
         })
         .fallback(|| async {
             Reply(Problem::new(

@@ -15,14 +15,21 @@ use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     // Before anything else: a runner has no runtime, no configuration and no log of its own.
-    if std::env::args_os().nth(1).is_some_and(|arg| arg == "runner") {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|arg| arg == "runner")
+    {
         return runner::main();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                ExitCode::from(EXIT_USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     match cli.command {
@@ -36,7 +43,10 @@ fn main() -> ExitCode {
     }
 }
 
-#[allow(clippy::print_stderr, reason = "before there is a log, and for people at a terminal")]
+#[allow(
+    clippy::print_stderr,
+    reason = "before there is a log, and for people at a terminal"
+)]
 fn fail(message: &str, code: u8) -> ExitCode {
     eprintln!("claude-api: {message}");
     ExitCode::from(code)
@@ -45,12 +55,21 @@ fn fail(message: &str, code: u8) -> ExitCode {
 fn serve(args: ServeArgs) -> ExitCode {
     let settings = match Settings::check(args) {
         Ok(settings) => settings,
-        Err(mistakes) => return fail(&format!("bad configuration:\n  {}", mistakes.join("\n  ")), EXIT_USAGE),
+        Err(mistakes) => {
+            return fail(
+                &format!("bad configuration:\n  {}", mistakes.join("\n  ")),
+                EXIT_USAGE,
+            );
+        }
     };
     log(&settings.args);
     // Spool writes are short but synchronous: a few more threads than cores keep controls quick while a disk is slow.
     let threads = std::thread::available_parallelism().map_or(4, |n| n.get() + 2);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}"), 1),
     };
@@ -64,8 +83,13 @@ fn serve(args: ServeArgs) -> ExitCode {
 }
 
 fn log(args: &ServeArgs) {
-    let filter = args.log_level.parse::<tracing_subscriber::EnvFilter>().unwrap_or_default();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = args
+        .log_level
+        .parse::<tracing_subscriber::EnvFilter>()
+        .unwrap_or_default();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
         LogFormat::Pretty => builder.init(),
@@ -75,16 +99,21 @@ fn log(args: &ServeArgs) {
 async fn start(settings: Settings) -> anyhow::Result<()> {
     let address = (settings.args.host, settings.args.port);
     let listener = TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {}:{}; is another one running? choose another --port", address.0, address.1)
+        format!(
+            "cannot listen on {}:{}; is another one running? choose another --port",
+            address.0, address.1
+        )
     })?;
     if let Err(problem) = runner::init_parent() {
         tracing::warn!(%problem, "process protection is not complete");
     }
-    let own = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+    let own = std::env::vars_os()
+        .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
     let environment = Environment::new(own, &settings.args.pass_env);
     let exe = std::env::current_exe().context("the path of this program")?;
     let runners = runner::Runners::new(exe);
-    let opened = tokio::task::spawn_blocking(move || Service::open(settings, environment, runners)).await?;
+    let opened =
+        tokio::task::spawn_blocking(move || Service::open(settings, environment, runners)).await?;
     let (service, warnings) = opened?;
     for warning in warnings {
         tracing::warn!("{warning}");

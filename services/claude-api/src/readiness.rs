@@ -22,7 +22,11 @@ pub struct Obstacle {
 }
 
 impl Obstacle {
-    pub(crate) fn new(code: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        code: &'static str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
         Self {
             code,
             message: message.into(),
@@ -81,7 +85,9 @@ impl Readiness {
     pub fn startup(&self) -> Vec<Obstacle> {
         self.with(|cache| {
             let cli = cache.cli.as_ref().err().cloned();
-            cli.into_iter().chain(cache.folders.iter().cloned()).collect()
+            cli.into_iter()
+                .chain(cache.folders.iter().cloned())
+                .collect()
         })
     }
 
@@ -173,8 +179,15 @@ mod tests {
         readiness.set_cli(Ok(()));
         readiness.disk_full();
         readiness.stop();
-        assert_eq!(codes(&readiness), ["credential-missing", "no-room", "stopping"]);
-        assert!(readiness.obstacles()[0].remedy.contains("ANTHROPIC_API_KEY"));
+        assert_eq!(
+            codes(&readiness),
+            ["credential-missing", "no-room", "stopping"]
+        );
+        assert!(
+            readiness.obstacles()[0]
+                .remedy
+                .contains("ANTHROPIC_API_KEY")
+        );
     }
 
     #[test]

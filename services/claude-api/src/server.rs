@@ -23,7 +23,10 @@ pub async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    tokio::spawn(readiness::keep_checking(Arc::clone(&service), service.stop_token()));
+    tokio::spawn(readiness::keep_checking(
+        Arc::clone(&service),
+        service.stop_token(),
+    ));
     tokio::spawn(Arc::clone(&service).keep_expiring());
     let router = http::router(Arc::clone(&service));
     let (stopped, all_stopped) = tokio::sync::oneshot::channel::<()>();

@@ -76,17 +76,26 @@ pub(crate) fn spool_problem(error: &SpoolError) -> Problem {
         ),
         other => {
             tracing::error!(error = %other, "the spool failed");
-            Problem::new(ProblemType::Internal, "the spool failed; the log of claude-api says why")
+            Problem::new(
+                ProblemType::Internal,
+                "the spool failed; the log of claude-api says why",
+            )
         }
     }
 }
 
 fn not_found(id: ExecutionId) -> Problem {
-    Problem::new(ProblemType::NotFound, format!("there is no execution {id}; it may have been removed by retention"))
+    Problem::new(
+        ProblemType::NotFound,
+        format!("there is no execution {id}; it may have been removed by retention"),
+    )
 }
 
 pub(crate) fn deleted(id: ExecutionId) -> Problem {
-    Problem::new(ProblemType::Deleted, format!("execution {id} was deleted; its id cannot be used again"))
+    Problem::new(
+        ProblemType::Deleted,
+        format!("execution {id} was deleted; its id cannot be used again"),
+    )
 }
 
 impl Service {
@@ -94,7 +103,11 @@ impl Service {
     ///
     /// # Errors
     /// The spool cannot be used; the text says why and what to do.
-    pub fn open(settings: Settings, environment: Environment, runners: Runners) -> anyhow::Result<(Arc<Self>, Vec<String>)> {
+    pub fn open(
+        settings: Settings,
+        environment: Environment,
+        runners: Runners,
+    ) -> anyhow::Result<(Arc<Self>, Vec<String>)> {
         let limits = &settings.limits;
         let spool_limits = SpoolLimits {
             kept_bytes: limits.kept_bytes,
@@ -125,7 +138,9 @@ impl Service {
 
     pub(crate) fn status_bytes(&self) -> usize {
         // The spool's slots hold no more.
-        usize::try_from(self.settings.limits.status_bytes).unwrap_or(usize::MAX).min(64 * 1024)
+        usize::try_from(self.settings.limits.status_bytes)
+            .unwrap_or(usize::MAX)
+            .min(64 * 1024)
     }
 
     /// The time limit of the CLI's Bash tool.
@@ -139,16 +154,28 @@ impl Service {
     }
 
     fn live(&self, id: ExecutionId) -> Option<Live> {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.live
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .cloned()
     }
 
     fn all_live(&self) -> Vec<Live> {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.live
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// It is terminal: from here on the spool answers for it.
     pub(crate) fn retire(&self, id: ExecutionId) {
-        self.live.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.live
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
     }
 
     /// Finds an execution.
@@ -170,7 +197,10 @@ impl Service {
             Ok(Ok((None, true))) => Err(deleted(id)),
             Ok(Ok((None, false))) => Err(not_found(id)),
             Ok(Err(error)) => Err(spool_problem(&error)),
-            Err(_) => Err(Problem::new(ProblemType::Internal, "looking the execution up failed")),
+            Err(_) => Err(Problem::new(
+                ProblemType::Internal,
+                "looking the execution up failed",
+            )),
         }
     }
 
@@ -195,15 +225,23 @@ impl Service {
                 let read = tokio::task::spawn_blocking(move || entry.status()).await;
                 let json = match read {
                     Ok(Ok(json)) => json,
-                    Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => return Err(deleted(id)),
+                    Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                        return Err(deleted(id));
+                    }
                     other => {
                         tracing::error!(execution = %id, ?other, "a status cannot be read");
-                        return Err(Problem::new(ProblemType::Internal, "the status cannot be read; see the log"));
+                        return Err(Problem::new(
+                            ProblemType::Internal,
+                            "the status cannot be read; see the log",
+                        ));
                     }
                 };
                 let record = Record::decode(&json).map_err(|error| {
                     tracing::error!(execution = %id, %error, "a status cannot be understood");
-                    Problem::new(ProblemType::Internal, "the status cannot be read; see the log")
+                    Problem::new(
+                        ProblemType::Internal,
+                        "the status cannot be read; see the log",
+                    )
                 })?;
                 Ok(record.status)
             }
@@ -237,7 +275,13 @@ impl Service {
     }
 
     /// Gives an accepted execution its owner.
-    fn adopt(self: &Arc<Self>, accepted: Accepted, entry: spool::Entry, status: Status, ticket: Ticket) -> Live {
+    fn adopt(
+        self: &Arc<Self>,
+        accepted: Accepted,
+        entry: spool::Entry,
+        status: Status,
+        ticket: Ticket,
+    ) -> Live {
         let id = status.execution_id;
         let (publish, watch) = watch::channel(Published {
             status: Arc::new(status),
@@ -251,7 +295,10 @@ impl Service {
             status: watch,
             requests,
         };
-        self.live.write().unwrap_or_else(PoisonError::into_inner).insert(id, live.clone());
+        self.live
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, live.clone());
         let owner = Owner {
             service: Arc::clone(self),
             accepted,

@@ -127,7 +127,10 @@ impl Lanes {
                 break;
             }
             // Both are claimed even if one of them stands in the way: who comes later in either must not overtake.
-            let lane_free = waiting.lane.as_deref().is_none_or(|lane| lanes.insert(lane));
+            let lane_free = waiting
+                .lane
+                .as_deref()
+                .is_none_or(|lane| lanes.insert(lane));
             let conversation_free = conversations.insert(&waiting.conversation);
             if lane_free && conversation_free {
                 chosen.insert(waiting.id);
@@ -143,7 +146,8 @@ impl Lanes {
             started.push(waiting.id);
             lanes.push(waiting.lane.clone());
             let conversation = std::mem::take(&mut waiting.conversation);
-            self.running.insert(waiting.id, (waiting.lane.take(), conversation));
+            self.running
+                .insert(waiting.id, (waiting.lane.take(), conversation));
             self.starting.insert(waiting.id);
             false
         });
@@ -170,7 +174,10 @@ impl Lanes {
     }
 
     pub(super) fn position(&self, id: ExecutionId) -> Option<u64> {
-        self.waiting.iter().position(|w| w.id == id).map(|at| at as u64)
+        self.waiting
+            .iter()
+            .position(|w| w.id == id)
+            .map(|at| at as u64)
     }
 
     pub(super) fn waiting(&self) -> u64 {
@@ -242,7 +249,11 @@ mod tests {
         }
         assert_eq!(lanes.reserve(Some("a")), Err(Full::Lane { length: 4 }));
         assert_eq!(lanes.start(), [id(0)]);
-        assert_eq!(lanes.reserve(Some("a")), Ok(()), "a running one no longer waits");
+        assert_eq!(
+            lanes.reserve(Some("a")),
+            Ok(()),
+            "a running one no longer waits"
+        );
         lanes.give_back(Some("a"));
         for n in 10..13 {
             submit(&mut lanes, n, None, &n.to_string());

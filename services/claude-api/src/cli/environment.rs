@@ -5,7 +5,18 @@ use std::path::PathBuf;
 
 /// What the CLI and its tools need of the machine.
 const MACHINE: [&str; 12] = [
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM", "IS_SANDBOX",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "TERM",
+    "IS_SANDBOX",
 ];
 
 /// What the CLI itself knows: credentials, endpoints, proxies, certificates.
@@ -87,9 +98,14 @@ impl Environment {
                 || DEFAULTS.iter().any(|(default, _)| *default == name)
                 || extra.iter().any(|e| e == name)
         };
-        let mut vars: BTreeMap<String, String> =
-            DEFAULTS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        vars.extend(own.into_iter().filter(|(name, value)| wanted(name) && !value.is_empty()));
+        let mut vars: BTreeMap<String, String> = DEFAULTS
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        vars.extend(
+            own.into_iter()
+                .filter(|(name, value)| wanted(name) && !value.is_empty()),
+        );
         Self { vars }
     }
 
@@ -132,9 +148,12 @@ impl Environment {
         }
         let login = self.config_dir().join(".credentials.json");
         match std::fs::metadata(&login) {
-            Ok(meta) if meta.len() > 2 => {
-                Credential::Present(format!("{}:{:?}:{}", login.display(), meta.modified().ok(), meta.len()))
-            }
+            Ok(meta) if meta.len() > 2 => Credential::Present(format!(
+                "{}:{:?}:{}",
+                login.display(),
+                meta.modified().ok(),
+                meta.len()
+            )),
             _ => Credential::Missing,
         }
     }
@@ -145,7 +164,10 @@ mod tests {
     use super::*;
 
     fn environment(vars: &[(&str, &str)]) -> Environment {
-        Environment::new(vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())), &["EXTRA".to_owned()])
+        Environment::new(
+            vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())),
+            &["EXTRA".to_owned()],
+        )
     }
 
     #[test]

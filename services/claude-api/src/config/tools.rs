@@ -49,7 +49,12 @@ impl PermissionMode {
 #[command(next_help_heading = "Tools")]
 pub struct ToolArgs {
     /// Permission mode of executions that ask for none
-    #[arg(long, env = "CLAUDE_API_PERMISSION_MODE", value_enum, default_value = "dontAsk")]
+    #[arg(
+        long,
+        env = "CLAUDE_API_PERMISSION_MODE",
+        value_enum,
+        default_value = "dontAsk"
+    )]
     pub permission_mode: PermissionMode,
     /// The most that a client may ask for; the default mode when left out
     #[arg(long, env = "CLAUDE_API_PERMISSION_CEILING", value_enum)]
@@ -91,8 +96,13 @@ impl ToolPolicy {
         let mut mistakes = Vec::new();
         let mut list = |flag: &str, text: &str| -> Vec<String> {
             let entries = split_entries(text);
-            for entry in entries.iter().filter(|e| *e != "*" && tool_name(e).is_none()) {
-                mistakes.push(format!("{flag} has {entry:?}, which is no tool; write Name or Name(rule)"));
+            for entry in entries
+                .iter()
+                .filter(|e| *e != "*" && tool_name(e).is_none())
+            {
+                mistakes.push(format!(
+                    "{flag} has {entry:?}, which is no tool; write Name or Name(rule)"
+                ));
             }
             entries
         };
@@ -151,7 +161,9 @@ impl ToolPolicy {
         let mut disallowed = self.disallowed.clone();
         for tool in body.disallowed_tools.iter().flatten() {
             if tool_name(tool).is_none() {
-                return Err(format!("disallowedTools has {tool:?}, which is no tool; write Name or Name(rule)"));
+                return Err(format!(
+                    "disallowedTools has {tool:?}, which is no tool; write Name or Name(rule)"
+                ));
             }
             disallowed.push(tool.clone());
         }
@@ -164,15 +176,20 @@ impl ToolPolicy {
 
     /// A client may narrow what the ceiling names (`Bash(git status)` under `Bash`), never widen it.
     fn check_tool(&self, tool: &str) -> Result<(), String> {
-        let name = tool_name(tool)
-            .ok_or_else(|| format!("allowedTools has {tool:?}, which is no tool; write Name or Name(rule)"))?;
+        let name = tool_name(tool).ok_or_else(|| {
+            format!("allowedTools has {tool:?}, which is no tool; write Name or Name(rule)")
+        })?;
         let within = |entry: &String| entry == "*" || entry == tool || entry == name;
         if self.tools_ceiling.iter().any(within) {
             Ok(())
         } else {
             Err(format!(
                 "allowedTools: {tool:?} is not allowed here; the operator allows: {}",
-                if self.tools_ceiling.is_empty() { "none".to_owned() } else { self.tools_ceiling.join(", ") }
+                if self.tools_ceiling.is_empty() {
+                    "none".to_owned()
+                } else {
+                    self.tools_ceiling.join(", ")
+                }
             ))
         }
     }
@@ -186,10 +203,13 @@ fn tool_name(entry: &str) -> Option<&str> {
         Some((name, rest)) => (name, Some(rest.strip_suffix(')')?)),
     };
     let good_name = !name.is_empty()
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.*".contains(&b))
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_-.*".contains(&b))
         && !name.starts_with('-')
         && name != "*";
-    let good_rule = rule.is_none_or(|r| !r.is_empty() && !r.chars().any(|c| "()\\".contains(c) || c.is_control()));
+    let good_rule = rule
+        .is_none_or(|r| !r.is_empty() && !r.chars().any(|c| "()\\".contains(c) || c.is_control()));
     (good_name && good_rule).then_some(name)
 }
 
@@ -229,7 +249,8 @@ mod tests {
 
     #[test]
     fn defaults_are_the_operators() {
-        let got = policy(PermissionMode::DontAsk, "Bash(git log, -1),Edit", None).resolve(&Body::new("x"));
+        let got = policy(PermissionMode::DontAsk, "Bash(git log, -1),Edit", None)
+            .resolve(&Body::new("x"));
         assert_eq!(
             got.unwrap(),
             Permissions {
@@ -270,8 +291,16 @@ mod tests {
 
     #[test]
     fn a_rule_in_the_ceiling_allows_only_itself() {
-        let policy = policy(PermissionMode::DontAsk, "", Some("Bash(git status),mcp__a__b"));
-        assert!(policy.resolve(&body(&["Bash(git status)", "mcp__a__b"])).is_ok());
+        let policy = policy(
+            PermissionMode::DontAsk,
+            "",
+            Some("Bash(git status),mcp__a__b"),
+        );
+        assert!(
+            policy
+                .resolve(&body(&["Bash(git status)", "mcp__a__b"]))
+                .is_ok()
+        );
         assert!(policy.resolve(&body(&["Bash(git push)"])).is_err());
         assert!(policy.resolve(&body(&["Bash"])).is_err());
     }

@@ -80,7 +80,13 @@ mod tests {
         for cli in [None, Some(cli)] {
             let json = Record::encode(&status, cli.as_ref(), 65_536);
             let back = Record::decode(&json).unwrap();
-            assert_eq!(back, Record { status: status.clone(), cli });
+            assert_eq!(
+                back,
+                Record {
+                    status: status.clone(),
+                    cli
+                }
+            );
         }
     }
 }

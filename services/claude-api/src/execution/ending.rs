@@ -39,7 +39,14 @@ pub(super) async fn unstarted(owner: &mut Owner, mut status: Status, by: EndedBy
 
 /// No process came to be.
 pub(super) async fn failed_to_start(owner: &mut Owner, mut status: Status, why: &str) {
-    apply(&mut status, EndedBy::Itself, None, (None, None), Some(why), None);
+    apply(
+        &mut status,
+        EndedBy::Itself,
+        None,
+        (None, None),
+        Some(why),
+        None,
+    );
     status.crc32 = Some(crc32_text(0));
     status.duration_ms = Some(0);
     owner.service.readiness.spawn_failed();
@@ -63,7 +70,10 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
             .collect();
         machine.warn(
             "process_left",
-            format!("{} processes did not die: the kernel holds them", list.len()),
+            format!(
+                "{} processes did not die: the kernel holds them",
+                list.len()
+            ),
             json!({ "processes": list }),
         );
     }
@@ -71,15 +81,29 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
     let running = machine.timers.running(Instant::now());
     let mut status = machine.status.clone();
     let spawn_failed = if spawned { None } else { spawn_failed };
-    apply(&mut status, machine.by, machine.outcome(), exit, spawn_failed.as_deref(), Some(&stderr));
+    apply(
+        &mut status,
+        machine.by,
+        machine.outcome(),
+        exit,
+        spawn_failed.as_deref(),
+        Some(&stderr),
+    );
     status.stderr_tail = stderr;
     status.duration_ms = Some(millis(running));
     status.output_bytes = marks.len;
     status.kept_from = marks.kept_from;
     status.crc32 = Some(crc32_text(marks.crc32));
-    if status.reason == Some(Reason::UsageLimit) && let Some(at) = machine.resets_at() {
+    if status.reason == Some(Reason::UsageLimit)
+        && let Some(at) = machine.resets_at()
+    {
         let at = jiff::Timestamp::from_second(at).ok().map(|t| t.to_string());
-        status.warn(now(), "usage_limit", "the usage limit is reached".to_owned(), json!({ "resetsAt": at }));
+        status.warn(
+            now(),
+            "usage_limit",
+            "the usage limit is reached".to_owned(),
+            json!({ "resetsAt": at }),
+        );
     }
     let readiness = &owner.service.readiness;
     match status.reason {
@@ -170,7 +194,9 @@ fn digest_later(owner: &Owner, mut status: Status) {
     let entry = owner.entry.clone();
     let cli = owner.cli.clone();
     owner.service.background(async move {
-        let Some(digest) = spool::sha256(&entry).await else { return };
+        let Some(digest) = spool::sha256(&entry).await else {
+            return;
+        };
         status.sha256 = Some(hex(digest));
         let json = Record::encode(&status, cli.as_ref(), service.status_bytes());
         if let Err(error) = blocking(move || entry.write_status(&json, false, true)).await {

@@ -59,7 +59,12 @@ impl Live {
     /// The state that does not allow it (only a queued execution's pause).
     pub async fn control(&self, control: Control) -> Result<(), State> {
         let (answer, answered) = oneshot::channel();
-        if self.requests.send(Request { control, answer }).await.is_err() {
+        if self
+            .requests
+            .send(Request { control, answer })
+            .await
+            .is_err()
+        {
             // Its owner is gone: it is terminal, and any control of a terminal one is fine.
             return Ok(());
         }
@@ -81,18 +86,18 @@ impl Live {
     #[must_use]
     pub fn fill(&self, published: &Published, now: Instant) -> Status {
         let mut status = Status::clone(&published.status);
-        if !status.state.is_terminal() {
-            if status.started_at.is_some() {
-                // What cannot be read now keeps the value published last.
-                if let Ok(marks) = self.entry.marks() {
-                    let marks = *marks.borrow();
-                    status.output_bytes = marks.len;
-                    status.kept_from = marks.kept_from;
-                }
-                let running = published.before
-                    + published.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-                status.duration_ms = Some(millis(running));
+        if !status.state.is_terminal() && status.started_at.is_some() {
+            // What cannot be read now keeps the value published last.
+            if let Ok(marks) = self.entry.marks() {
+                let marks = *marks.borrow();
+                status.output_bytes = marks.len;
+                status.kept_from = marks.kept_from;
             }
+            let running = published.before
+                + published
+                    .since
+                    .map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+            status.duration_ms = Some(millis(running));
         }
         status
     }
@@ -103,7 +108,10 @@ impl Live {
     /// Its owner died without one.
     pub async fn ended(&self) -> Result<Status, watch::error::RecvError> {
         let mut receiver = self.status.clone();
-        let published = receiver.wait_for(|p| p.status.state.is_terminal()).await?.clone();
+        let published = receiver
+            .wait_for(|p| p.status.state.is_terminal())
+            .await?
+            .clone();
         Ok(Status::clone(&published.status))
     }
 }

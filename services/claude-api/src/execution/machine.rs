@@ -39,7 +39,13 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(status: Status, timers: Timers, limits: &Limits, tool_limit: Duration, stdin_open: bool) -> Self {
+    pub(crate) fn new(
+        status: Status,
+        timers: Timers,
+        limits: &Limits,
+        tool_limit: Duration,
+        stdin_open: bool,
+    ) -> Self {
         Self {
             status,
             timers,
@@ -112,12 +118,16 @@ impl Machine {
             Fact::Restart => self.status.restarts += 1,
             Fact::Noise { lines } => self.status.noise_lines += lines,
             Fact::ToolDenied { denial } => {
-                if self.status.permission_denials.len() < DENIALS && !self.status.permission_denials.contains(&denial) {
+                if self.status.permission_denials.len() < DENIALS
+                    && !self.status.permission_denials.contains(&denial)
+                {
                     self.status.permission_denials.push(denial);
                     self.changed = true;
                 }
             }
-            Fact::HookFailed { message } => self.warn("hook_failed", message, serde_json::Value::Null),
+            Fact::HookFailed { message } => {
+                self.warn("hook_failed", message, serde_json::Value::Null)
+            }
             Fact::RateLimit { resets_at, .. } => self.resets_at = resets_at.or(self.resets_at),
             Fact::Result(outcome) => self.result(*outcome, now),
         }
@@ -131,7 +141,12 @@ impl Machine {
 
     fn result(&mut self, outcome: Outcome, now: Instant) {
         if !outcome.permission_denials.is_empty() {
-            self.status.permission_denials = outcome.permission_denials.iter().take(DENIALS).cloned().collect();
+            self.status.permission_denials = outcome
+                .permission_denials
+                .iter()
+                .take(DENIALS)
+                .cloned()
+                .collect();
         }
         self.status.usage = outcome.usage.clone().or(self.status.usage.take());
         self.status.cost_usd = outcome.cost_usd.or(self.status.cost_usd);
@@ -158,7 +173,9 @@ impl Machine {
         self.status.state = State::Running;
         self.timers.resume(now);
         self.changed = true;
-        let Some(since) = self.paused.take() else { return };
+        let Some(since) = self.paused.take() else {
+            return;
+        };
         let stood = now.saturating_duration_since(since);
         self.linger_at = self.linger_at.map(|at| at + stood);
         if self.tools > 0 && stood >= self.tool_limit {
@@ -185,7 +202,9 @@ impl Machine {
             self.status.stalled = stalled;
             self.changed = true;
         }
-        let lingers = !self.stdin_open && self.status.state == State::Running && self.linger_at.is_some_and(|at| now >= at);
+        let lingers = !self.stdin_open
+            && self.status.state == State::Running
+            && self.linger_at.is_some_and(|at| now >= at);
         self.by = match verdict {
             // A result is in: what stands still behind it is a lingerer, not an idle run.
             _ if lingers => EndedBy::Linger,
@@ -199,7 +218,11 @@ impl Machine {
     /// When to look again.
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
         let timers = self.timers.next(now)?;
-        Some(self.linger_at.filter(|_| !self.stdin_open).map_or(timers, |at| timers.min(at.max(now))))
+        Some(
+            self.linger_at
+                .filter(|_| !self.stdin_open)
+                .map_or(timers, |at| timers.min(at.max(now))),
+        )
     }
 }
 
@@ -208,10 +231,25 @@ mod tests {
     use super::*;
 
     fn machine(now: Instant) -> Machine {
-        let mut status = Status::queued(protocol::ExecutionId::random(), Timestamp::UNIX_EPOCH, "default".into());
+        let mut status = Status::queued(
+            protocol::ExecutionId::random(),
+            Timestamp::UNIX_EPOCH,
+            "default".into(),
+        );
         status.state = State::Running;
-        let timers = Timers::new(now, Duration::from_secs(120), Duration::from_secs(900), None);
-        Machine::new(status, timers, &Limits::default(), Duration::from_secs(120), false)
+        let timers = Timers::new(
+            now,
+            Duration::from_secs(120),
+            Duration::from_secs(900),
+            None,
+        );
+        Machine::new(
+            status,
+            timers,
+            &Limits::default(),
+            Duration::from_secs(120),
+            false,
+        )
     }
 
     fn result() -> Fact {
@@ -225,8 +263,18 @@ mod tests {
         let mut machine = machine(start);
         machine.fact(result(), start);
         assert_eq!(machine.check(start + 4 * second), Due::Nothing);
-        machine.fact(Fact::Init { session_id: None, model: None }, start + 4 * second);
-        assert_eq!(machine.check(start + 60 * second), Due::Nothing, "background work goes on");
+        machine.fact(
+            Fact::Init {
+                session_id: None,
+                model: None,
+            },
+            start + 4 * second,
+        );
+        assert_eq!(
+            machine.check(start + 60 * second),
+            Due::Nothing,
+            "background work goes on"
+        );
         machine.fact(result(), start + 60 * second);
         assert_eq!(machine.next(start + 60 * second), Some(start + 65 * second));
         assert_eq!(machine.check(start + 65 * second), Due::Terminate);
@@ -267,12 +315,18 @@ mod tests {
         let start = Instant::now();
         let mut machine = machine(start);
         machine.changed = false;
-        assert_eq!(machine.check(start + Duration::from_secs(121)), Due::Nothing);
+        assert_eq!(
+            machine.check(start + Duration::from_secs(121)),
+            Due::Nothing
+        );
         assert!(machine.status.stalled && machine.changed);
         machine.output(start + Duration::from_secs(122));
         machine.check(start + Duration::from_secs(123));
         assert!(!machine.status.stalled);
-        assert_eq!(machine.check(start + Duration::from_secs(122 + 900)), Due::Terminate);
+        assert_eq!(
+            machine.check(start + Duration::from_secs(122 + 900)),
+            Due::Terminate
+        );
         assert_eq!(machine.by, EndedBy::Idle);
     }
 }

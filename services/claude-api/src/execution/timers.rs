@@ -37,7 +37,12 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    pub(crate) fn new(now: Instant, stalled: Duration, idle: Duration, deadline: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        now: Instant,
+        stalled: Duration,
+        idle: Duration,
+        deadline: Option<Duration>,
+    ) -> Self {
         Self {
             stalled: stalled.min(idle),
             idle,
@@ -52,7 +57,10 @@ impl Timers {
 
     /// Running time: pauses do not count.
     pub(crate) fn running(&self, now: Instant) -> Duration {
-        self.before + self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+        self.before
+            + self
+                .since
+                .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
     pub(crate) fn pause(&mut self, now: Instant) {
@@ -83,7 +91,8 @@ impl Timers {
 
     /// Whether CPU time is worth sampling now: only silent executions are asked for it.
     pub(crate) fn wants_cpu(&self, now: Instant) -> bool {
-        !self.tools && self.running(now).saturating_sub(self.progress) >= self.interval().min(CPU_WINDOW)
+        !self.tools
+            && self.running(now).saturating_sub(self.progress) >= self.interval().min(CPU_WINDOW)
     }
 
     /// The CPU time that the tree has used so far.
@@ -98,7 +107,9 @@ impl Timers {
             return;
         }
         self.cpu = Some((at, used));
-        if used.saturating_sub(before).as_secs_f64() * 60.0 > CPU_PER_MINUTE.as_secs_f64() * window.as_secs_f64() {
+        if used.saturating_sub(before).as_secs_f64() * 60.0
+            > CPU_PER_MINUTE.as_secs_f64() * window.as_secs_f64()
+        {
             self.progress = at;
         }
     }
@@ -162,7 +173,10 @@ mod tests {
         assert_eq!(timers.verdict(start + 120 * SECOND), Verdict::Stalled);
         timers.output(start + 130 * SECOND);
         assert_eq!(timers.verdict(start + 249 * SECOND), Verdict::Fine);
-        assert_eq!(timers.verdict(start + (130 + 899) * SECOND), Verdict::Stalled);
+        assert_eq!(
+            timers.verdict(start + (130 + 899) * SECOND),
+            Verdict::Stalled
+        );
         assert_eq!(timers.verdict(start + (130 + 900) * SECOND), Verdict::Idle);
     }
 
@@ -192,7 +206,11 @@ mod tests {
 
     #[test]
     fn cpu_counts_above_two_seconds_a_minute() {
-        for (share, expected) in [(0.03, Verdict::Stalled), (0.004, Verdict::Stalled), (0.04, Verdict::Fine)] {
+        for (share, expected) in [
+            (0.03, Verdict::Stalled),
+            (0.004, Verdict::Stalled),
+            (0.04, Verdict::Fine),
+        ] {
             let start = Instant::now();
             let mut timers = timers(start);
             for n in 0..=30 {
@@ -211,7 +229,9 @@ mod tests {
         let mut seen = Vec::new();
         for _ in 0..100 {
             let verdict = timers.verdict(now);
-            if seen.last() != Some(&(verdict, now - start)) && seen.last().map(|s: &(Verdict, Duration)| s.0) != Some(verdict) {
+            if seen.last() != Some(&(verdict, now - start))
+                && seen.last().map(|s: &(Verdict, Duration)| s.0) != Some(verdict)
+            {
                 seen.push((verdict, now - start));
             }
             now = timers.next(now).unwrap();

@@ -69,11 +69,17 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
         EndedBy::Stop => ended(State::Interrupted, Some(Reason::ServiceStopped), None),
         EndedBy::RunnerDeath => ended(State::Interrupted, Some(Reason::RunnerDied), None),
         EndedBy::Linger if success => ended(State::Completed, Some(Reason::Lingered), None),
-        EndedBy::Itself if success && facts.code == Some(0) => ended(State::Completed, None, Some(0)),
+        EndedBy::Itself if success && facts.code == Some(0) => {
+            ended(State::Completed, None, Some(0))
+        }
         EndedBy::Itself | EndedBy::Linger => {
             let reason = failure(facts);
             // Whom we ended has no code of its own to show.
-            let code = if facts.by == EndedBy::Linger { None } else { facts.code };
+            let code = if facts.by == EndedBy::Linger {
+                None
+            } else {
+                facts.code
+            };
             Verdict {
                 error: Some(explain(reason, facts)),
                 ..ended(State::Failed, Some(reason), code)
@@ -110,9 +116,11 @@ fn failure(facts: &Facts<'_>) -> Reason {
 
 fn is_auth(outcome: &Outcome) -> bool {
     // Without a credential the CLI asks nobody, so there is no status: it says so in the result.
-    let said = |text: &&str| text.starts_with("Not logged in") || text.starts_with("Invalid API key");
+    let said =
+        |text: &&str| text.starts_with("Not logged in") || text.starts_with("Invalid API key");
     matches!(outcome.api_error_status, Some(401 | 403))
-        || (outcome.api_error_status.is_none() && outcome.text.as_deref().as_ref().is_some_and(said))
+        || (outcome.api_error_status.is_none()
+            && outcome.text.as_deref().as_ref().is_some_and(said))
 }
 
 fn is_too_long(outcome: &Outcome) -> bool {
@@ -128,7 +136,12 @@ fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
         let errors = (!o.errors.is_empty()).then(|| o.errors.join("; "));
         o.text.clone().filter(|_| o.is_error).or(errors)
     });
-    let last_line = facts.stderr.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or_default();
+    let last_line = facts
+        .stderr
+        .lines()
+        .rev()
+        .find(|l| !l.trim().is_empty())
+        .unwrap_or_default();
     let message = match reason {
         Reason::SpawnFailed => format!(
             "the CLI could not be started: {}; check --claude-bin and the workspace",
@@ -138,7 +151,9 @@ fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
             "the credential was refused: {}; give a valid ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or log in again",
             said.unwrap_or_default()
         ),
-        Reason::KilledBySignal => format!("signal {} ended the CLI", facts.signal.unwrap_or_default()),
+        Reason::KilledBySignal => {
+            format!("signal {} ended the CLI", facts.signal.unwrap_or_default())
+        }
         Reason::NoResult => "the CLI ended with code 0 but without a result".to_owned(),
         Reason::NonzeroExit => match (said, facts.code) {
             (Some(said), _) => said,
@@ -150,7 +165,9 @@ fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
             format!("the CLI reported {subtype}")
         }),
     };
-    let code = serde_json::to_value(reason).ok().and_then(|v| v.as_str().map(str::to_owned));
+    let code = serde_json::to_value(reason)
+        .ok()
+        .and_then(|v| v.as_str().map(str::to_owned));
     ErrorInfo {
         code: code.unwrap_or_default(),
         message: message.chars().take(4000).collect(),

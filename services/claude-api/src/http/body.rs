@@ -14,18 +14,25 @@ const OTHER_FIELDS_BYTES: u64 = 1024 * 1024;
 /// # Errors
 /// `too-large`, or `invalid-body` with what is wrong.
 pub(crate) async fn read(body: HttpBody, limits: &Limits) -> Result<Body, Problem> {
-    let most = ESCAPED * (limits.prompt_bytes + 2 * limits.system_prompt_bytes) + OTHER_FIELDS_BYTES;
+    let most =
+        ESCAPED * (limits.prompt_bytes + 2 * limits.system_prompt_bytes) + OTHER_FIELDS_BYTES;
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let bytes = match Limited::new(body, most).collect().await {
         Ok(collected) => collected.to_bytes(),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
             return Err(Problem::new(
                 ProblemType::TooLarge,
-                format!("the body has more than {most} bytes; a prompt may have {}", limits.prompt_bytes),
+                format!(
+                    "the body has more than {most} bytes; a prompt may have {}",
+                    limits.prompt_bytes
+                ),
             ));
         }
         Err(error) => {
-            return Err(Problem::new(ProblemType::InvalidBody, format!("the body did not arrive whole: {error}")));
+            return Err(Problem::new(
+                ProblemType::InvalidBody,
+                format!("the body did not arrive whole: {error}"),
+            ));
         }
     };
     Body::from_json(&bytes).map_err(|e| Problem::new(e.kind(), e.to_string()))

@@ -47,7 +47,11 @@ async fn submit(
 ) -> Result<Response, Reply> {
     let body = body::read(request, &service.settings.limits).await?;
     let acceptance = service.accept(id, body).await?;
-    let code = if acceptance.created { StatusCode::CREATED } else { StatusCode::OK };
+    let code = if acceptance.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     let mut response = if wants_json(headers) {
         let status = service.status(&acceptance.view).await?;
         json_response(code, status.to_json(service.status_bytes()))
@@ -67,9 +71,14 @@ async fn submit(
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {
-    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    let accepts = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|v| v.to_str().ok());
     accepts.flat_map(|v| v.split(',')).any(|part| {
-        part.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+        part.split(';')
+            .next()
+            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
     })
 }
 
@@ -86,13 +95,19 @@ pub(crate) async fn status(
         return Ok(follow::response(service, view).await?);
     }
     let status = service.status(&view).await?;
-    Ok(json_response(StatusCode::OK, status.to_json(service.status_bytes())))
+    Ok(json_response(
+        StatusCode::OK,
+        status.to_json(service.status_bytes()),
+    ))
 }
 
 async fn control(service: &Arc<Service>, id: &str, control: Control) -> Result<Response, Reply> {
     let view = service.find(query::id(id)?).await?;
     let status = service.control(&view, control).await?;
-    Ok(json_response(StatusCode::OK, status.to_json(service.status_bytes())))
+    Ok(json_response(
+        StatusCode::OK,
+        status.to_json(service.status_bytes()),
+    ))
 }
 
 /// `POST .../pause`.
@@ -121,24 +136,47 @@ pub(crate) async fn list(State(service): App, RawQuery(raw): RawQuery) -> Result
     let query = Query::parse(raw.as_deref(), ["limit", "before"])?;
     let limit = query.number("limit")?.unwrap_or(LIST.0);
     if limit == 0 || limit > LIST.1 {
-        return Err(Reply(Problem::new(ProblemType::InvalidQuery, format!("limit is 1 to {}", LIST.1))));
+        return Err(Reply(Problem::new(
+            ProblemType::InvalidQuery,
+            format!("limit is 1 to {}", LIST.1),
+        )));
     }
-    let page = service.page(query.id("before")?, usize::try_from(limit).unwrap_or(1000)).await?;
-    let tail = format!("],\"next\":{}}}", String::from_utf8_lossy(&json(&page.next)));
+    let page = service
+        .page(query.id("before")?, usize::try_from(limit).unwrap_or(1000))
+        .await?;
+    let tail = format!(
+        "],\"next\":{}}}",
+        String::from_utf8_lossy(&json(&page.next))
+    );
     let statuses = futures::stream::iter(page.ids)
         .then(move |id| {
             let service = Arc::clone(&service);
             // One that was deleted meanwhile is left out.
-            async move { found(&service, id).await.ok().map(|s| s.to_json(service.status_bytes())) }
+            async move {
+                found(&service, id)
+                    .await
+                    .ok()
+                    .map(|s| s.to_json(service.status_bytes()))
+            }
         })
         .filter_map(std::future::ready)
         .enumerate()
-        .map(|(n, status)| if n == 0 { status } else { [b",".as_slice(), &status].concat() });
+        .map(|(n, status)| {
+            if n == 0 {
+                status
+            } else {
+                [b",".as_slice(), &status].concat()
+            }
+        });
     let chunks = futures::stream::once(std::future::ready(b"{\"executions\":[".to_vec()))
         .chain(statuses)
         .chain(futures::stream::once(std::future::ready(tail.into_bytes())))
         .map(|chunk| Ok::<_, std::convert::Infallible>(Bytes::from(chunk)));
-    Ok(([(header::CONTENT_TYPE, "application/json")], axum::body::Body::from_stream(chunks)).into_response())
+    Ok((
+        [(header::CONTENT_TYPE, "application/json")],
+        axum::body::Body::from_stream(chunks),
+    )
+        .into_response())
 }
 
 async fn found(service: &Arc<Service>, id: ExecutionId) -> Result<Status, Problem> {

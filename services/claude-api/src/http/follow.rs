@@ -30,7 +30,10 @@ struct Follow {
 
 /// The response.
 pub(crate) async fn response(service: Arc<Service>, view: View) -> Result<Response, Problem> {
-    let content = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
+    let content = [
+        (header::CONTENT_TYPE, "application/x-ndjson"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
     let View::Live(live) = view else {
         let status = service.status(&view).await?;
         return Ok((content, line(&service, &status)).into_response());

@@ -31,11 +31,18 @@ pub(crate) async fn ready(State(service): App) -> Response {
 
 fn answer(obstacles: &[Obstacle]) -> Response {
     if obstacles.is_empty() {
-        return json_response(StatusCode::OK, br#"{"status":"ready","reasons":[]}"#.to_vec());
+        return json_response(
+            StatusCode::OK,
+            br#"{"status":"ready","reasons":[]}"#.to_vec(),
+        );
     }
-    let detail: Vec<_> = obstacles.iter().map(|o| format!("{}: {}", o.message, o.remedy)).collect();
+    let detail: Vec<_> = obstacles
+        .iter()
+        .map(|o| format!("{}: {}", o.message, o.remedy))
+        .collect();
     let reasons = serde_json::to_value(obstacles).unwrap_or_default();
-    Reply(Problem::new(ProblemType::NotReady, detail.join("; ")).with("reasons", reasons)).into_response()
+    Reply(Problem::new(ProblemType::NotReady, detail.join("; ")).with("reasons", reasons))
+        .into_response()
 }
 
 /// `GET /v1/limits`.

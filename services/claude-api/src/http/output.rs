@@ -46,7 +46,12 @@ pub(crate) async fn stream(
     let opened = tokio::task::spawn_blocking(move || entry.reader(offset.unwrap_or(0))).await;
     let reader = match opened {
         Ok(opened) => opened.map_err(|e| read_problem(id, &e))?,
-        Err(_) => return Err(Problem::new(ProblemType::Internal, "the output cannot be opened")),
+        Err(_) => {
+            return Err(Problem::new(
+                ProblemType::Internal,
+                "the output cannot be opened",
+            ));
+        }
     };
     let service = Arc::clone(service);
     let view = view.clone();
@@ -65,7 +70,9 @@ enum Step {
 type Item = Result<Frame<Bytes>, std::io::Error>;
 
 async fn next(step: Step, service: &Arc<Service>, view: &View) -> Option<(Item, Step)> {
-    let Step::Data(mut reader) = step else { return None };
+    let Step::Data(mut reader) = step else {
+        return None;
+    };
     match reader.next(CHUNK_BYTES).await {
         Ok(Some(bytes)) => Some((Ok(Frame::data(bytes)), Step::Data(reader))),
         Ok(None) => match terminal(service, view).await {
@@ -80,7 +87,11 @@ async fn next(step: Step, service: &Arc<Service>, view: &View) -> Option<(Item, 
 async fn terminal(service: &Arc<Service>, view: &View) -> Option<Status> {
     match view {
         View::Live(live) => live.ended().await.ok(),
-        View::Past(_) => service.status(view).await.ok().filter(|s| s.state.is_terminal()),
+        View::Past(_) => service
+            .status(view)
+            .await
+            .ok()
+            .filter(|s| s.state.is_terminal()),
     }
 }
 
@@ -114,7 +125,12 @@ pub(crate) async fn events(State(service): App, Path(id): Path<String>) -> Resul
     let opened = tokio::task::spawn_blocking(move || entry.events_reader()).await;
     let reader = match opened {
         Ok(opened) => opened.map_err(|e| read_problem(id, &e))?,
-        Err(_) => return Err(Reply(Problem::new(ProblemType::Internal, "the events cannot be opened"))),
+        Err(_) => {
+            return Err(Reply(Problem::new(
+                ProblemType::Internal,
+                "the events cannot be opened",
+            )));
+        }
     };
     let frames = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
@@ -127,15 +143,25 @@ pub(crate) async fn events(State(service): App, Path(id): Path<String>) -> Resul
     Ok(respond("application/x-ndjson", frames, false))
 }
 
-fn respond(kind: &'static str, frames: impl Stream<Item = Item> + Send + 'static, trailers: bool) -> Response {
+fn respond(
+    kind: &'static str,
+    frames: impl Stream<Item = Item> + Send + 'static,
+    trailers: bool,
+) -> Response {
     let mut response = Body::new(StreamBody::new(frames)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     // A page must never take the output for something else.
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if trailers {
-        headers.insert(header::TRAILER, HeaderValue::from_static(protocol::trailers::ALL));
+        headers.insert(
+            header::TRAILER,
+            HeaderValue::from_static(protocol::trailers::ALL),
+        );
     }
     response
 }
@@ -144,7 +170,9 @@ fn read_problem(id: ExecutionId, error: &ReadError) -> Problem {
     match error {
         ReadError::NotKept { kept_from, len } => Problem::new(
             ProblemType::OffsetNotKept,
-            format!("the bytes before {kept_from} of execution {id} are no longer kept; read from there"),
+            format!(
+                "the bytes before {kept_from} of execution {id} are no longer kept; read from there"
+            ),
         )
         .with("keptFrom", *kept_from)
         .with("length", *len),
@@ -155,7 +183,10 @@ fn read_problem(id: ExecutionId, error: &ReadError) -> Problem {
         .with("length", *len),
         other => {
             tracing::error!(execution = %id, error = %other, "the output cannot be read");
-            Problem::new(ProblemType::Internal, "the output cannot be read; the log of claude-api says why")
+            Problem::new(
+                ProblemType::Internal,
+                "the output cannot be read; the log of claude-api says why",
+            )
         }
     }
 }

@@ -7,7 +7,8 @@ use protocol::{ExecutionId, Problem, ProblemType};
 /// # Errors
 /// `invalid-id`.
 pub(crate) fn id(text: &str) -> Result<ExecutionId, Problem> {
-    text.parse().map_err(|e: protocol::id::BadId| Problem::new(ProblemType::InvalidId, e.to_string()))
+    text.parse()
+        .map_err(|e: protocol::id::BadId| Problem::new(ProblemType::InvalidId, e.to_string()))
 }
 
 /// The named parameters of a query string, each at most once; unknown ones are an error.
@@ -20,11 +21,21 @@ pub(crate) struct Query<const N: usize> {
 impl<const N: usize> Query<N> {
     pub(crate) fn parse(query: Option<&str>, names: [&'static str; N]) -> Result<Self, Problem> {
         let mut values = [const { None }; N];
-        for pair in query.unwrap_or_default().split('&').filter(|p| !p.is_empty()) {
+        for pair in query
+            .unwrap_or_default()
+            .split('&')
+            .filter(|p| !p.is_empty())
+        {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let Some(at) = names.iter().position(|n| *n == name) else {
-                let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-                return Err(wrong(format!("unknown parameter {name:?}; this path takes {known}")));
+                let known = if names.is_empty() {
+                    "none".to_owned()
+                } else {
+                    names.join(", ")
+                };
+                return Err(wrong(format!(
+                    "unknown parameter {name:?}; this path takes {known}"
+                )));
             };
             if values[at].replace(value.to_owned()).is_some() {
                 return Err(wrong(format!("{name} is there twice")));
@@ -40,7 +51,9 @@ impl<const N: usize> Query<N> {
 
     /// A whole number of at least 0.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Problem> {
-        let Some(text) = self.get(name) else { return Ok(None) };
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         match text.parse() {
             Ok(number) if digits => Ok(Some(number)),
@@ -76,10 +89,26 @@ mod tests {
         let query = Query::parse(Some("offset=12&follow=true"), ["offset", "follow"]).unwrap();
         assert_eq!(query.number("offset").unwrap(), Some(12));
         assert!(query.flag("follow").unwrap());
-        assert_eq!(Query::parse(None, ["offset"]).unwrap().number("offset").unwrap(), None);
-        for bad in ["offset=-1", "offset=+1", "offset=", "offset=x", "offset=99999999999999999999999"] {
+        assert_eq!(
+            Query::parse(None, ["offset"])
+                .unwrap()
+                .number("offset")
+                .unwrap(),
+            None
+        );
+        for bad in [
+            "offset=-1",
+            "offset=+1",
+            "offset=",
+            "offset=x",
+            "offset=99999999999999999999999",
+        ] {
             let query = Query::parse(Some(bad), ["offset"]).unwrap();
-            assert_eq!(query.number("offset").unwrap_err().kind, ProblemType::InvalidQuery, "{bad}");
+            assert_eq!(
+                query.number("offset").unwrap_err().kind,
+                ProblemType::InvalidQuery,
+                "{bad}"
+            );
         }
         assert!(Query::parse(Some("offset=1&offset=2"), ["offset"]).is_err());
         assert!(Query::parse(Some("of=1"), ["offset"]).is_err());

@@ -19,7 +19,11 @@ const DISK_INTERVAL: Duration = Duration::from_secs(3);
 const ROOM_BYTES: u64 = 16 * 1024 * 1024;
 
 pub(super) fn no_room(what: &str) -> Obstacle {
-    Obstacle::new("no-room", what, "free some space, or lower --retention-bytes and --kept-bytes")
+    Obstacle::new(
+        "no-room",
+        what,
+        "free some space, or lower --retention-bytes and --kept-bytes",
+    )
 }
 
 /// Runs until `stop`.
@@ -48,19 +52,41 @@ pub(crate) async fn keep_checking(service: Arc<Service>, stop: CancellationToken
 async fn look_at_disk(service: &Arc<Service>) {
     let inner = Arc::clone(service);
     let looked = tokio::task::spawn_blocking(move || {
-        let disk = inner.spool.check_writable(ROOM_BYTES).err().map(|e| no_room(&e));
+        let disk = inner
+            .spool
+            .check_writable(ROOM_BYTES)
+            .err()
+            .map(|e| no_room(&e));
         let environment = &inner.environment;
         let mut folders = Vec::new();
-        let tmp = environment.get("CLAUDE_CODE_TMPDIR").or(environment.get("TMPDIR")).unwrap_or("/tmp");
+        let tmp = environment
+            .get("CLAUDE_CODE_TMPDIR")
+            .or(environment.get("TMPDIR"))
+            .unwrap_or("/tmp");
         for (what, path, remedy) in [
-            ("workspace root", inner.settings.args.workspace_root.as_path(), "set --workspace-root to a folder that the service may write"),
-            ("CLI's configuration", &environment.config_dir(), "set HOME or CLAUDE_CONFIG_DIR to a folder that the service may write"),
-            ("temporary", Path::new(tmp), "mount a writable /tmp, or set TMPDIR"),
+            (
+                "workspace root",
+                inner.settings.args.workspace_root.as_path(),
+                "set --workspace-root to a folder that the service may write",
+            ),
+            (
+                "CLI's configuration",
+                &environment.config_dir(),
+                "set HOME or CLAUDE_CONFIG_DIR to a folder that the service may write",
+            ),
+            (
+                "temporary",
+                Path::new(tmp),
+                "mount a writable /tmp, or set TMPDIR",
+            ),
         ] {
             if let Err(error) = writable(path) {
                 folders.push(Obstacle::new(
                     "folder-unwritable",
-                    format!("the {what} folder {} cannot be written: {error}", path.display()),
+                    format!(
+                        "the {what} folder {} cannot be written: {error}",
+                        path.display()
+                    ),
                     remedy,
                 ));
             }
@@ -75,14 +101,20 @@ async fn look_at_disk(service: &Arc<Service>) {
 
 fn writable(dir: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
-    rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?;
+    rustix::fs::access(
+        dir,
+        rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
+    )?;
     Ok(())
 }
 
 /// Starts `claude --version` through a runner, as everything is that the service starts.
 async fn check_cli(service: &Service) -> Result<(), Obstacle> {
     let args = &service.settings.args;
-    let remedy = format!("install the Claude CLI {} and name it with --claude-bin", args.claude_version);
+    let remedy = format!(
+        "install the Claude CLI {} and name it with --claude-bin",
+        args.claude_version
+    );
     let missing = |what: String| Obstacle::new("cli-missing", what, remedy.clone());
     let spec = runner::Spec {
         program: args.claude_bin.clone(),
@@ -91,7 +123,13 @@ async fn check_cli(service: &Service) -> Result<(), Obstacle> {
         cwd: args.workspace_root.clone(),
         stdout_pipe_bytes: 0,
     };
-    let runner::Handle { stdin, mut stdout, mut stderr, control, mut events } = service
+    let runner::Handle {
+        stdin,
+        mut stdout,
+        mut stderr,
+        control,
+        mut events,
+    } = service
         .runners
         .start(spec)
         .await
@@ -127,10 +165,17 @@ async fn check_cli(service: &Service) -> Result<(), Obstacle> {
     let bin = args.claude_bin.display();
     let (code, text) = match tokio::time::timeout(CLI_LIMIT, read).await {
         Ok(Ok(done)) => done,
-        Ok(Err(message)) => return Err(missing(format!("the CLI {bin} cannot be started: {message}"))),
+        Ok(Err(message)) => {
+            return Err(missing(format!(
+                "the CLI {bin} cannot be started: {message}"
+            )));
+        }
         Err(_) => {
             control.kill();
-            return Err(missing(format!("{bin} --version did not answer in {} s", CLI_LIMIT.as_secs())));
+            return Err(missing(format!(
+                "{bin} --version did not answer in {} s",
+                CLI_LIMIT.as_secs()
+            )));
         }
     };
     let text = String::from_utf8_lossy(&text);
@@ -141,8 +186,13 @@ async fn check_cli(service: &Service) -> Result<(), Obstacle> {
     if args.claude_version != "any" && version != args.claude_version {
         return Err(Obstacle::new(
             "cli-version",
-            format!("{bin} is version {version:?}, not {:?}", args.claude_version),
-            format!("{remedy}; or, if you know that this version works, set --claude-version {version}"),
+            format!(
+                "{bin} is version {version:?}, not {:?}",
+                args.claude_version
+            ),
+            format!(
+                "{remedy}; or, if you know that this version works, set --claude-version {version}"
+            ),
         ));
     }
     Ok(())

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use protocol::{Body, ExecutionId, InputMode, OnInterrupt, OnUsageLimit, Problem, ProblemType, Status};
+use protocol::{
+    Body, ExecutionId, InputMode, OnInterrupt, OnUsageLimit, Problem, ProblemType, Status,
+};
 use spool::SpoolError;
 
 use super::{Service, View, deleted, spool_problem};
@@ -27,7 +29,11 @@ impl Service {
     ///
     /// # Errors
     /// Everything in contract section 2 that a `PUT` may be refused for.
-    pub async fn accept(self: &Arc<Self>, id: ExecutionId, body: Body) -> Result<Acceptance, Problem> {
+    pub async fn accept(
+        self: &Arc<Self>,
+        id: ExecutionId,
+        body: Body,
+    ) -> Result<Acceptance, Problem> {
         let service = Arc::clone(self);
         let work = tokio::spawn(async move {
             let stripe = id.uuid().as_bytes()[0] as usize % service.accepting.len();
@@ -36,31 +42,51 @@ impl Service {
         });
         work.await.unwrap_or_else(|error| {
             tracing::error!(%error, "an acceptance failed");
-            Err(Problem::new(ProblemType::Internal, "the acceptance failed; the log of claude-api says why"))
+            Err(Problem::new(
+                ProblemType::Internal,
+                "the acceptance failed; the log of claude-api says why",
+            ))
         })
     }
 
-    async fn accept_alone(self: &Arc<Self>, id: ExecutionId, body: Body) -> Result<Acceptance, Problem> {
+    async fn accept_alone(
+        self: &Arc<Self>,
+        id: ExecutionId,
+        body: Body,
+    ) -> Result<Acceptance, Problem> {
         let digest = body.digest();
         match self.find(id).await {
-            Ok(view) if view.entry().body_digest() == digest => return Ok(Acceptance { view, created: false }),
+            Ok(view) if view.entry().body_digest() == digest => {
+                return Ok(Acceptance {
+                    view,
+                    created: false,
+                });
+            }
             Ok(_) => return Err(in_use(id)),
             Err(problem) if problem.kind == ProblemType::NotFound => {}
             Err(problem) => return Err(problem),
         }
         let accepted = self.check(id, body)?;
         if self.stopping.is_cancelled() {
-            return Err(Problem::new(ProblemType::Stopping, "the service is stopping; try again in a moment"));
+            return Err(Problem::new(
+                ProblemType::Stopping,
+                "the service is stopping; try again in a moment",
+            ));
         }
         let lane = accepted.body.lane.clone();
         let place = self.admission.reserve(lane.as_deref()).map_err(|full| {
-            Problem::new(ProblemType::QueueFull, format!("{full}; try again when some have ended"))
-                .with("length", full.length())
+            Problem::new(
+                ProblemType::QueueFull,
+                format!("{full}; try again when some have ended"),
+            )
+            .with("length", full.length())
         })?;
-        self.create(id, digest, accepted, place).await.map(|live| Acceptance {
-            view: View::Live(live),
-            created: true,
-        })
+        self.create(id, digest, accepted, place)
+            .await
+            .map(|live| Acceptance {
+                view: View::Live(live),
+                created: true,
+            })
     }
 
     async fn create(
@@ -106,7 +132,8 @@ impl Service {
     /// Checks the body against the limits and the operator's ceiling, and resolves the operator's defaults.
     fn check(&self, id: ExecutionId, body: Body) -> Result<Accepted, Problem> {
         let limits = &self.settings.limits;
-        body.check(limits).map_err(|e| Problem::new(e.kind(), e.to_string()))?;
+        body.check(limits)
+            .map_err(|e| Problem::new(e.kind(), e.to_string()))?;
         if body.input != InputMode::None
             || body.continues.is_some()
             || body.on_interrupt != OnInterrupt::None
@@ -118,8 +145,14 @@ impl Service {
             ));
         }
         let refuse = |what: String| Problem::new(ProblemType::NotAllowed, what);
-        if let Some(name) = body.env.keys().find(|name| !self.settings.args.allowed_env.contains(name)) {
-            return Err(refuse(format!("env: {name} is not on the operator's list (--allowed-env)")));
+        if let Some(name) = body
+            .env
+            .keys()
+            .find(|name| !self.settings.args.allowed_env.contains(name))
+        {
+            return Err(refuse(format!(
+                "env: {name} is not on the operator's list (--allowed-env)"
+            )));
         }
         let permissions = self.settings.tools.resolve(&body).map_err(refuse)?;
         let conversation = match body.conversation {
@@ -131,19 +164,25 @@ impl Service {
                     Some(workspace) => {
                         return Err(Problem::new(
                             ProblemType::OtherWorkspace,
-                            format!("conversation {conversation} belongs to workspace {workspace:?}; name that one"),
+                            format!(
+                                "conversation {conversation} belongs to workspace {workspace:?}; name that one"
+                            ),
                         ));
                     }
                     None => {
                         return Err(Problem::new(
                             ProblemType::UnknownConversation,
-                            format!("there is no conversation {conversation}; take `conversation` from an earlier status"),
+                            format!(
+                                "there is no conversation {conversation}; take `conversation` from an earlier status"
+                            ),
                         ));
                     }
                 }
             }
         };
-        let idle = body.idle_timeout_seconds.map(|s| (s * 1000.0).ceil() as u64);
+        let idle = body
+            .idle_timeout_seconds
+            .map(|s| (s * 1000.0).ceil() as u64);
         Ok(Accepted {
             body,
             permissions,

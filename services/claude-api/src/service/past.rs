@@ -25,9 +25,16 @@ impl Service {
     ///
     /// # Errors
     /// `not-found` for an unknown `before`, or the disk's.
-    pub async fn page(self: &Arc<Self>, before: Option<ExecutionId>, limit: usize) -> Result<Ids, Problem> {
+    pub async fn page(
+        self: &Arc<Self>,
+        before: Option<ExecutionId>,
+        limit: usize,
+    ) -> Result<Ids, Problem> {
         let service = Arc::clone(self);
-        let page = tokio::task::spawn_blocking(move || service.spool.page(before.map(ExecutionId::uuid), limit)).await;
+        let page = tokio::task::spawn_blocking(move || {
+            service.spool.page(before.map(ExecutionId::uuid), limit)
+        })
+        .await;
         match (page, before) {
             (Ok(Ok(page)), _) => Ok(Ids {
                 ids: page.ids.into_iter().map(Into::into).collect(),
@@ -70,7 +77,8 @@ impl Service {
     pub(crate) async fn keep_expiring(self: Arc<Self>) {
         loop {
             let service = Arc::clone(&self);
-            match tokio::task::spawn_blocking(move || service.spool.expire(SystemTime::now())).await {
+            match tokio::task::spawn_blocking(move || service.spool.expire(SystemTime::now())).await
+            {
                 Ok(Ok(expired)) if !expired.is_empty() => {
                     tracing::info!(executions = expired.len(), "removed by retention");
                 }

@@ -23,7 +23,9 @@ impl Service {
             match self.recover_one(id.into()) {
                 Ok(State::Queued) => queued += 1,
                 Ok(_) => interrupted += 1,
-                Err(error) => tracing::error!(execution = %id, error = format!("{error:#}"), "not recovered"),
+                Err(error) => {
+                    tracing::error!(execution = %id, error = format!("{error:#}"), "not recovered")
+                }
             }
         }
         if queued + interrupted > 0 {
@@ -40,14 +42,22 @@ impl Service {
             return Ok(State::Interrupted);
         }
         let accepted: Accepted = serde_json::from_slice(&entry.body()?).context("its body")?;
-        self.conversations.add(&accepted.conversation, &accepted.body.workspace)?;
-        let ticket = self.admission.restore(id, accepted.body.lane.as_deref(), &accepted.conversation);
+        self.conversations
+            .add(&accepted.conversation, &accepted.body.workspace)?;
+        let ticket =
+            self.admission
+                .restore(id, accepted.body.lane.as_deref(), &accepted.conversation);
         self.adopt(accepted, entry, record.status, ticket);
         Ok(State::Queued)
     }
 
     /// Kills what is left of it and records the end. What readers have seen is in the spool.
-    fn interrupt(&self, entry: &spool::Entry, record: Record, reason: Reason) -> anyhow::Result<()> {
+    fn interrupt(
+        &self,
+        entry: &spool::Entry,
+        record: Record,
+        reason: Reason,
+    ) -> anyhow::Result<()> {
         let Record { mut status, cli } = record;
         if let Some(cli) = &cli {
             let sweep = runner::sweep_stale(cli.pid, cli.start_ticks, &cli.boot_id);
@@ -80,7 +90,10 @@ impl Service {
         self.runners.sweep_orphans().await;
         let service = Arc::clone(self);
         let recorded = tokio::task::spawn_blocking(move || {
-            let entry = service.spool.get(id.uuid())?.context("its folder is gone")?;
+            let entry = service
+                .spool
+                .get(id.uuid())?
+                .context("its folder is gone")?;
             let record = Record::decode(&entry.status()?)?;
             if !record.status.state.is_terminal() {
                 service.interrupt(&entry, record, Reason::RunnerDied)?;

@@ -22,7 +22,8 @@ impl Service {
         self.admission.close();
         let limits = &self.settings.limits;
         let until = Instant::now() + Duration::from_millis(limits.shutdown_ms);
-        let drain_until = until - (Duration::from_millis(limits.kill_ms) + RECORD).min(until - Instant::now());
+        let drain_until =
+            until - (Duration::from_millis(limits.kill_ms) + RECORD).min(until - Instant::now());
         let running: Vec<_> = self
             .all_live()
             .into_iter()
@@ -33,7 +34,10 @@ impl Service {
         }
         let ends = join_all(running.iter().map(|live| live.ended()));
         if tokio::time::timeout_at(drain_until, ends).await.is_err() {
-            let left: Vec<_> = running.iter().filter(|l| !l.status.borrow().status.state.is_terminal()).collect();
+            let left: Vec<_> = running
+                .iter()
+                .filter(|l| !l.status.borrow().status.state.is_terminal())
+                .collect();
             tracing::info!(running = left.len(), "ending running executions");
             join_all(left.iter().map(|live| live.control(Control::Stop))).await;
             let ends = join_all(left.iter().map(|live| live.ended()));

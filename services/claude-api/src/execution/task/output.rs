@@ -86,6 +86,14 @@ impl Output {
 }
 
 fn patch(patch: renderer::Patch) -> Patch {
-    let renderer::Patch { offset, len, original } = patch;
-    Patch { offset, len, original }
+    let renderer::Patch {
+        offset,
+        len,
+        original,
+    } = patch;
+    Patch {
+        offset,
+        len,
+        original,
+    }
 }

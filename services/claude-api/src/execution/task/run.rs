@@ -36,20 +36,36 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     // On disk before a process exists: after a kill of the service it is interrupted, never run again.
     if let Err(error) = owner.record(&status, true).await {
         tracing::error!(execution = %status.execution_id, %error, "the spool did not take `running`");
-        return ending::failed_to_start(owner, status, &format!("the spool cannot be written: {error}")).await;
+        return ending::failed_to_start(
+            owner,
+            status,
+            &format!("the spool cannot be written: {error}"),
+        )
+        .await;
     }
     let started = Instant::now();
     owner.show(&status, Duration::ZERO, Some(started));
     let limits = &owner.service.settings.limits;
     let idle = Duration::from_millis(owner.accepted.idle_timeout_ms);
-    let deadline = owner.accepted.body.deadline_seconds.map(Duration::from_secs_f64);
-    let timers = Timers::new(started, Duration::from_millis(limits.stalled_ms), idle, deadline);
+    let deadline = owner
+        .accepted
+        .body
+        .deadline_seconds
+        .map(Duration::from_secs_f64);
+    let timers = Timers::new(
+        started,
+        Duration::from_millis(limits.stalled_ms),
+        idle,
+        deadline,
+    );
     let closes_stdin = cli::closes_stdin(&owner.accepted.body);
     let tool_limit = owner.service.tool_limit();
     let machine = Machine::new(status, timers, limits, tool_limit, !closes_stdin);
     let output = match Output::new(&owner.entry, owner.accepted.body.format) {
         Ok(output) => output,
-        Err(error) => return ending::failed_to_start(owner, machine.status, &error.to_string()).await,
+        Err(error) => {
+            return ending::failed_to_start(owner, machine.status, &error.to_string()).await;
+        }
     };
     let handle = match start(owner).await {
         Ok(handle) => handle,
@@ -58,7 +74,9 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
             return ending::failed_to_start(owner, machine.status, &error).await;
         }
     };
-    let end = Running::new(owner, machine, output, handle).drive(ticket).await;
+    let end = Running::new(owner, machine, output, handle)
+        .drive(ticket)
+        .await;
     ending::ended(owner, end).await;
 }
 
@@ -78,12 +96,21 @@ async fn start(owner: &Owner) -> Result<Handle, String> {
     .map_err(|e| format!("workspace {:?}: {e}", accepted.body.workspace))?;
     let spec = runner::Spec {
         program: service.settings.args.claude_bin.clone(),
-        args: cli::arguments(&accepted.body, &accepted.permissions, &accepted.conversation, kind),
+        args: cli::arguments(
+            &accepted.body,
+            &accepted.permissions,
+            &accepted.conversation,
+            kind,
+        ),
         env: service.environment.with(&accepted.body.env),
         cwd,
         stdout_pipe_bytes: PIPE_BYTES,
     };
-    service.runners.start(spec).await.map_err(|e| format!("its runner: {e}"))
+    service
+        .runners
+        .start(spec)
+        .await
+        .map_err(|e| format!("its runner: {e}"))
 }
 
 struct Running<'a> {
@@ -117,7 +144,13 @@ enum Step {
 impl<'a> Running<'a> {
     fn new(owner: &'a mut Owner, machine: Machine, output: Output, handle: Handle) -> Self {
         let message = cli::first_message(&owner.accepted.body, &owner.accepted.conversation);
-        let Handle { mut stdin, stdout, stderr, control, events } = handle;
+        let Handle {
+            mut stdin,
+            stdout,
+            stderr,
+            control,
+            events,
+        } = handle;
         let prompt = tokio::spawn(async move {
             // A CLI that ends without reading its prompt says so by its exit.
             let _ = stdin.write_all(&message).await;
@@ -224,9 +257,17 @@ impl<'a> Running<'a> {
     async fn event(&mut self, event: Option<Event>) -> bool {
         let now = Instant::now();
         match event {
-            Some(Event::Spawned { pid, start_ticks, boot_id }) => {
+            Some(Event::Spawned {
+                pid,
+                start_ticks,
+                boot_id,
+            }) => {
                 self.spawned = true;
-                self.owner.cli = Some(CliProcess { pid, start_ticks, boot_id });
+                self.owner.cli = Some(CliProcess {
+                    pid,
+                    start_ticks,
+                    boot_id,
+                });
                 if let Err(error) = self.owner.record(&self.machine.status, false).await {
                     tracing::warn!(%error, "the spool did not take the CLI's pid");
                 }
@@ -244,12 +285,19 @@ impl<'a> Running<'a> {
             Some(Event::Paused { .. }) => self.machine.paused(now),
             Some(Event::Resumed) => self.machine.resumed(now),
             Some(Event::Exited { code, signal }) => self.exit = (code, signal),
-            Some(Event::Done { code, signal, unkillable, .. }) => {
+            Some(Event::Done {
+                code,
+                signal,
+                unkillable,
+                ..
+            }) => {
                 self.exit = (code, signal);
                 self.unkillable = unkillable;
                 return true;
             }
-            Some(Event::Warning { code, message }) => self.machine.warn(&code, message, serde_json::Value::Null),
+            Some(Event::Warning { code, message }) => {
+                self.machine.warn(&code, message, serde_json::Value::Null)
+            }
             None => {
                 if self.machine.by == EndedBy::Itself {
                     self.machine.by = EndedBy::RunnerDeath;
@@ -277,7 +325,10 @@ impl<'a> Running<'a> {
     fn facts(&mut self, facts: Vec<renderer::Fact>, now: Instant) {
         for fact in facts {
             if let renderer::Fact::Init { .. } = &fact {
-                self.owner.service.conversations.mark_begun(&self.owner.accepted.conversation);
+                self.owner
+                    .service
+                    .conversations
+                    .mark_begun(&self.owner.accepted.conversation);
             }
             self.machine.fact(fact, now);
         }
@@ -285,7 +336,8 @@ impl<'a> Running<'a> {
             self.owner.service.readiness.disk_full();
             self.machine.warn(
                 "disk_full",
-                "the disk is full: the oldest output is freed, and what cannot be written is gone".to_owned(),
+                "the disk is full: the oldest output is freed, and what cannot be written is gone"
+                    .to_owned(),
                 json!({ "lostBytes": lost }),
             );
         }
@@ -315,7 +367,11 @@ impl<'a> Running<'a> {
             self.machine.changed = false;
             let paused = self.machine.status.state == State::Paused;
             let since = if paused { None } else { Some(now) };
-            self.owner.show(&self.machine.status, self.machine.timers.running(now), since);
+            self.owner.show(
+                &self.machine.status,
+                self.machine.timers.running(now),
+                since,
+            );
             if now.duration_since(self.last_shown) > Duration::from_secs(1) || paused {
                 self.last_shown = now;
                 // For the next start after a kill; the end is written durably.
@@ -353,7 +409,9 @@ impl<'a> Running<'a> {
         if out_open {
             // What a pipe can hold has an end even while somebody goes on writing.
             let mut rest = Vec::new();
-            let _ = self.stdout.drain_available(|bytes| rest.extend_from_slice(bytes));
+            let _ = self
+                .stdout
+                .drain_available(|bytes| rest.extend_from_slice(bytes));
             self.take(&rest);
         }
     }

@@ -11,7 +11,12 @@ fn outcome(is_error: bool, status: Option<u16>, text: &str) -> Outcome {
     }
 }
 
-fn judge(by: EndedBy, code: Option<i32>, signal: Option<i32>, outcome: Option<&Outcome>) -> Verdict {
+fn judge(
+    by: EndedBy,
+    code: Option<i32>,
+    signal: Option<i32>,
+    outcome: Option<&Outcome>,
+) -> Verdict {
     verdict(&Facts {
         by,
         code,
@@ -26,10 +31,19 @@ fn judge(by: EndedBy, code: Option<i32>, signal: Option<i32>, outcome: Option<&O
 fn exit_by_result() {
     let good = outcome(false, None, "done");
     let bad = outcome(true, Some(500), "API Error");
-    let exits = [(Some(0), None), (Some(7), None), (None, Some(9)), (None, None)];
+    let exits = [
+        (Some(0), None),
+        (Some(7), None),
+        (None, Some(9)),
+        (None, None),
+    ];
     let results = [Some(&good), Some(&bad), None];
     let expected = [
-        [(State::Completed, None), (State::Failed, Some(Reason::CliError)), (State::Failed, Some(Reason::NoResult))],
+        [
+            (State::Completed, None),
+            (State::Failed, Some(Reason::CliError)),
+            (State::Failed, Some(Reason::NoResult)),
+        ],
         [
             (State::Failed, Some(Reason::NonzeroExit)),
             (State::Failed, Some(Reason::CliError)),
@@ -45,7 +59,11 @@ fn exit_by_result() {
     for ((code, signal), row) in exits.into_iter().zip(expected) {
         for (result, (state, reason)) in results.into_iter().zip(row) {
             let got = judge(EndedBy::Itself, code, signal, result);
-            assert_eq!((got.state, got.reason), (state, reason), "{code:?} {signal:?} {result:?}");
+            assert_eq!(
+                (got.state, got.reason),
+                (state, reason),
+                "{code:?} {signal:?} {result:?}"
+            );
             assert_eq!(got.exit_code, code, "an unknown exit code is null");
             assert_eq!(got.error.is_some(), state == State::Failed);
         }
@@ -56,21 +74,47 @@ fn exit_by_result() {
 fn the_more_telling_reason_comes_first() {
     for (status, text, code, signal, reason) in [
         (Some(401), "x", Some(1), None, Reason::AuthFailed),
-        (None, "Not logged in · Please run /login", Some(1), None, Reason::AuthFailed),
+        (
+            None,
+            "Not logged in · Please run /login",
+            Some(1),
+            None,
+            Reason::AuthFailed,
+        ),
         (Some(429), "x", Some(1), None, Reason::UsageLimit),
-        (Some(400), "Prompt is too long", Some(1), None, Reason::PromptTooLong),
+        (
+            Some(400),
+            "Prompt is too long",
+            Some(1),
+            None,
+            Reason::PromptTooLong,
+        ),
         (Some(400), "other", Some(1), None, Reason::CliError),
         (Some(401), "x", None, Some(9), Reason::AuthFailed),
         (Some(500), "x", None, Some(9), Reason::KilledBySignal),
     ] {
-        let got = judge(EndedBy::Itself, code, signal, Some(&outcome(true, status, text)));
-        assert_eq!((got.state, got.reason), (State::Failed, Some(reason)), "{status:?} {text}");
+        let got = judge(
+            EndedBy::Itself,
+            code,
+            signal,
+            Some(&outcome(true, status, text)),
+        );
+        assert_eq!(
+            (got.state, got.reason),
+            (State::Failed, Some(reason)),
+            "{status:?} {text}"
+        );
     }
 }
 
 #[test]
 fn a_model_that_says_so_is_no_failure() {
-    let got = judge(EndedBy::Itself, Some(0), None, Some(&outcome(false, None, "Prompt is too long")));
+    let got = judge(
+        EndedBy::Itself,
+        Some(0),
+        None,
+        Some(&outcome(false, None, "Prompt is too long")),
+    );
     assert_eq!(got.state, State::Completed);
 }
 
@@ -79,18 +123,49 @@ fn whoever_ended_it_names_it() {
     let good = outcome(false, None, "done");
     for (by, state, reason, code) in [
         (EndedBy::Cancel, State::Cancelled, None, Some(143)),
-        (EndedBy::Idle, State::TimedOut, Some(Reason::IdleTimeout), Some(143)),
-        (EndedBy::Deadline, State::TimedOut, Some(Reason::Deadline), Some(143)),
-        (EndedBy::Stop, State::Interrupted, Some(Reason::ServiceStopped), None),
-        (EndedBy::RunnerDeath, State::Interrupted, Some(Reason::RunnerDied), None),
-        (EndedBy::Linger, State::Completed, Some(Reason::Lingered), None),
+        (
+            EndedBy::Idle,
+            State::TimedOut,
+            Some(Reason::IdleTimeout),
+            Some(143),
+        ),
+        (
+            EndedBy::Deadline,
+            State::TimedOut,
+            Some(Reason::Deadline),
+            Some(143),
+        ),
+        (
+            EndedBy::Stop,
+            State::Interrupted,
+            Some(Reason::ServiceStopped),
+            None,
+        ),
+        (
+            EndedBy::RunnerDeath,
+            State::Interrupted,
+            Some(Reason::RunnerDied),
+            None,
+        ),
+        (
+            EndedBy::Linger,
+            State::Completed,
+            Some(Reason::Lingered),
+            None,
+        ),
     ] {
         let got = judge(by, Some(143), None, Some(&good));
-        assert_eq!((got.state, got.reason, got.exit_code), (state, reason, code));
+        assert_eq!(
+            (got.state, got.reason, got.exit_code),
+            (state, reason, code)
+        );
     }
     let bad = outcome(true, None, "x");
     let got = judge(EndedBy::Linger, None, Some(15), Some(&bad));
-    assert_eq!((got.state, got.reason, got.exit_code), (State::Failed, Some(Reason::CliError), None));
+    assert_eq!(
+        (got.state, got.reason, got.exit_code),
+        (State::Failed, Some(Reason::CliError), None)
+    );
 }
 
 #[test]
@@ -103,7 +178,10 @@ fn spawn_failure() {
         outcome: None,
         stderr: "",
     });
-    assert_eq!((got.state, got.reason), (State::Failed, Some(Reason::SpawnFailed)));
+    assert_eq!(
+        (got.state, got.reason),
+        (State::Failed, Some(Reason::SpawnFailed))
+    );
     assert!(got.error.unwrap().message.contains("No such file"));
     let got = judge(EndedBy::Itself, Some(3), None, None);
     assert!(got.error.unwrap().message.ends_with("code 3: last words"));
