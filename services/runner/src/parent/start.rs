@@ -22,6 +22,7 @@ use tokio::{
     io::{AsyncWriteExt, Interest},
     net::UnixStream,
     process::Command,
+    sync::watch,
     time::timeout,
 };
 
@@ -64,7 +65,8 @@ impl Runners {
         )?;
         // The runner's end blocks: its file is another one than ours.
         rustix::io::ioctl_fionbio(&theirs, false)?;
-        let control = self.spawn(ours.try_clone()?, theirs, child_stdout, child_stderr)?;
+        let (control, reaped) =
+            self.spawn(ours.try_clone()?, theirs, child_stdout, child_stderr)?;
         let mut socket = UnixStream::from_std(ours.into())?;
         let handover = hand_over(&mut socket, &line, child_stdin);
         if let Err(error) = timeout(HANDOVER_LIMIT, handover)
@@ -75,7 +77,7 @@ impl Runners {
             control.kill_runner();
             return Err(error);
         }
-        let events = Events::new(socket, control.clone());
+        let events = Events::new(socket, control.clone(), reaped);
         Ok(Handle {
             stdin,
             stdout,
@@ -93,7 +95,7 @@ impl Runners {
         theirs: OwnedFd,
         stdout: OwnedFd,
         stderr: OwnedFd,
-    ) -> io::Result<Control> {
+    ) -> io::Result<(Control, watch::Receiver<()>)> {
         let mut command = std::process::Command::new(self.runner_exe.as_path());
         command
             .arg("runner")
@@ -123,14 +125,16 @@ impl Runners {
         let pinned = raw(pid)
             .ok_or_else(|| io::Error::other("the runner has no id"))
             .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
+        let (sender, reaped) = watch::channel(());
         tokio::spawn(async move {
             // Registered until it is reaped: an unreaped runner is a child, and must not be taken for an orphan.
             let _registration = registration;
+            let _reaped = sender;
             if let Err(error) = child.wait().await {
                 tracing::warn!(pid, %error, "a runner could not be waited for");
             }
         });
-        Ok(Control::new(ours, pinned?, pid))
+        Ok((Control::new(ours, pinned?, pid), reaped))
     }
 }
 

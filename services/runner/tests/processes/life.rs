@@ -71,49 +71,66 @@ async fn a_large_prompt_goes_in_while_output_comes_out() {
 
 async fn the_environment_is_the_given_one_and_nothing_leaks() {
     let dir = scratch();
-    let mut spec = spec(
-        "bash",
-        &[
-            "-c",
-            "env; pwd; ls -l /proc/$$/fd | wc -l; ps -o pgid= -p $$ | tr -d ' '; echo $$",
-        ],
-    );
-    spec.env.push(("ONLY".into(), "this".into()));
+    let program = r#"
+import os, sys
+fds = [f"{fd}:{os.readlink(f'/proc/self/fd/{fd}')}" for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
+print(sorted(dict(os.environb).items()), os.getcwd(), os.getpgrp() == os.getpid(), [fd.split(":")[0] for fd in sorted(fds, key=lambda fd: int(fd.split(":")[0]))], sep="\n", flush=True)
+sys.stdin.read()
+"#;
+    let mut spec = spec("python3", &["-c", program]);
+    spec.env = vec![
+        ("ONLY".into(), "this".into()),
+        ("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()),
+    ];
     spec.cwd = dir.path().into();
     let mut run = start(spec).await;
-    let pid = run.spawned().await;
-    let runner = run.control.runner_pid();
-    // Nothing of the task can be read from the runner. As root the files are readable, so they must be empty.
-    let environment = fs::read(format!("/proc/{runner}/environ")).unwrap_or_default();
+    run.spawned().await;
+    // As root the file is readable, so it must be empty: the task came by the socket.
+    let environment =
+        fs::read(format!("/proc/{}/environ", run.control.runner_pid())).unwrap_or_default();
     let end = run.end().await;
     let text = String::from_utf8_lossy(&end.stdout).into_owned();
-    let lines: Vec<_> = text
-        .lines()
-        .filter(|line| !line.starts_with("_=") && !line.starts_with("SHLVL="))
-        .collect();
-    let pid = pid.to_string();
-    let cwd = dir.path().to_str().expect("plain");
-    let (head, tail) = lines.split_at(lines.len() - 4);
-    let mut head = head.to_vec();
-    head.sort_unstable();
+    let lines: Vec<_> = text.lines().collect();
+    // Python itself sets LC_CTYPE where no locale is given.
+    let variables = lines[0].replace("(b'LC_CTYPE', b'C.UTF-8'), ", "");
     assert_eq!(
-        head,
-        [
-            "ONLY=this",
-            "PATH=/usr/local/bin:/usr/bin:/bin",
-            &format!("PWD={cwd}")
-        ]
+        variables,
+        "[(b'ONLY', b'this'), (b'PATH', b'/usr/local/bin:/usr/bin:/bin')]"
     );
-    // Line "total", descriptors 0 to 2, and bash's own 255 or the pipe it makes for wc: a leak would show as more.
-    let descriptors: u32 = tail[1].parse().expect("a number");
-    assert!(descriptors <= 5, "{descriptors} lines");
-    assert_eq!(tail[0], cwd);
+    assert_eq!(lines[1], dir.path().to_str().expect("plain"));
+    assert_eq!(lines[2], "True", "a process group of its own");
+    // What whoever started these tests left open for everybody is not ours to close.
+    let expected: Vec<_> = inherited()
+        .into_iter()
+        .map(|fd| format!("'{fd}'"))
+        .collect();
     assert_eq!(
-        tail[2..],
-        [pid.as_str(), pid.as_str()],
-        "a process group of its own"
+        lines[3],
+        format!("[{}]", expected.join(", ")),
+        "nothing of ours is open in the CLI"
     );
     assert!(environment.is_empty(), "{environment:?}");
+}
+
+/// The standard three, and what this process has open without close-on-exec.
+fn inherited() -> Vec<u32> {
+    const CLOSE_ON_EXEC: u32 = 0o2_000_000;
+    let kept = |fd: u32| {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        flags
+            .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
+            .is_some_and(|flags| flags & CLOSE_ON_EXEC == 0)
+    };
+    let open = fs::read_dir("/proc/self/fd")
+        .expect("it is there")
+        .flatten();
+    let mut found: Vec<u32> = open
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd <= 2 || kept(*fd))
+        .collect();
+    found.sort_unstable();
+    found
 }
 
 async fn a_spec_of_many_hundred_kilobytes_arrives() {

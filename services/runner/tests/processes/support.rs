@@ -238,14 +238,9 @@ pub(crate) fn counter(dir: &Path, name: &str) -> u64 {
 }
 
 /// No test leaves a child behind, dead or alive.
-pub(crate) fn leave_nothing() {
-    let begun = Instant::now();
-    loop {
-        let left = children(std::process::id());
-        if left.is_empty() {
-            return;
-        }
-        assert!(begun.elapsed() < LONG, "left behind: {left:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+pub(crate) async fn leave_nothing() {
+    until("no child is left behind", || {
+        children(std::process::id()).is_empty()
+    })
+    .await;
 }
