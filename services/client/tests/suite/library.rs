@@ -230,8 +230,12 @@ async fn a_dropped_run_detaches_and_a_second_view_replaces_the_first() {
     let mut first = client.attach(Attach::from_start(id));
     assert!(matches!(first.next().await, Ok(Some(Event::Answer(_)))));
     let second = client.attach(Attach::from_start(id));
-    assert!(matches!(read(&mut first).await.end, Err(Error::Closed)));
+    // Dropped without having read that it was replaced, which must not detach the second.
     drop(first);
+    let third = client.attach(Attach::from_start(ExecutionId::random()));
+    let mut other = client.attach(Attach::from_start(third.id()));
+    drop(std::mem::replace(&mut other, third)); // the replacing view goes, the replaced one is told
+    assert!(matches!(read(&mut other).await.end, Err(Error::Closed)));
     client.ping().await.unwrap();
     assert_eq!(
         fake.params("detach").len(),
