@@ -1,1 +1,117 @@
-fn main() {}
+//! The `bridge` binary: arguments, logs, signals.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bridge::config::{Cli, Command, Config, LogFormat, Settings};
+use clap::Parser;
+use clap::error::ErrorKind;
+use tracing_subscriber::EnvFilter;
+
+/// sysexits.h: EX_USAGE, the command was used wrongly.
+const USAGE: u8 = 64;
+/// A healthcheck that takes longer has failed.
+const HEALTHCHECK_TIME: Duration = Duration::from_secs(4);
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let fine = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
+            // Nothing is left to say when even stderr is gone.
+            let _ = error.print();
+            return if fine {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(USAGE)
+            };
+        }
+    };
+    match cli.command {
+        None => serve(&cli.serve),
+        Some(Command::Serve(config)) => serve(&config),
+        Some(Command::Healthcheck { url, port }) => {
+            let url = url.unwrap_or_else(|| format!("http://127.0.0.1:{port}/health/live"));
+            finish(healthcheck(&url))
+        }
+    }
+}
+
+fn finish(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bridge: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: &Config) -> ExitCode {
+    let settings = match config.check() {
+        Ok(settings) => settings,
+        Err(mistakes) => {
+            for mistake in mistakes {
+                eprintln!("bridge: {mistake}");
+            }
+            return ExitCode::from(USAGE);
+        }
+    };
+    let filter = EnvFilter::new(&config.log_level);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+        LogFormat::Pretty => logs.init(),
+    }
+    finish(run(config, settings))
+}
+
+#[tokio::main]
+async fn run(config: &Config, settings: Settings) -> anyhow::Result<()> {
+    raise_descriptor_limit();
+    let host = config
+        .host
+        .parse()
+        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let addr = SocketAddr::new(host, settings.port);
+    let listener = tokio::net::TcpListener::bind(addr).await.with_context(|| {
+        format!("cannot listen on {addr} (--host, --port); is another bridge running?")
+    })?;
+    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut int = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    };
+    bridge::run(listener, config, settings, shutdown).await
+}
+
+/// Each session has a descriptor, each view two more.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn healthcheck(url: &str) -> anyhow::Result<()> {
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(HEALTHCHECK_TIME)
+        .build()?;
+    let status = client.get(url).send().await?.status();
+    anyhow::ensure!(status == 200, "{url} answered {status}");
+    Ok(())
+}

@@ -1,0 +1,272 @@
+//! What the operator sets, by flag or environment. All mistakes are told at once, before anything is bound.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use protocol::Limits;
+
+use crate::upstream::Times;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bridge",
+    version,
+    about,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What to do; `serve` when nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Settings of `serve` when no subcommand is given.
+    #[command(flatten)]
+    pub serve: Config,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve WebSocket sessions (the default)
+    Serve(Box<Config>),
+    /// Ask a running bridge whether it lives; exit code 0 when it does
+    Healthcheck {
+        /// What to ask; default http://127.0.0.1:PORT/health/live
+        #[arg(long)]
+        url: Option<String>,
+        /// The port of the default address
+        #[arg(long, env = "BRIDGE_PORT", default_value_t = 8003, hide = true)]
+        port: u16,
+    },
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// All settings of `serve`.
+#[derive(Debug, Clone, Args)]
+#[allow(missing_docs, reason = "the help texts are the documentation")]
+pub struct Config {
+    /// Address to listen on
+    #[arg(long, env = "BRIDGE_HOST", default_value = "127.0.0.1")]
+    pub host: String,
+    /// Port to listen on; 0 takes any free one
+    #[arg(long, env = "BRIDGE_PORT", default_value = "8003")]
+    pub port: String,
+    /// Where claude-api is, http://HOST:PORT
+    #[arg(
+        long,
+        env = "BRIDGE_CLAUDE_API_URL",
+        default_value = "http://127.0.0.1:8002"
+    )]
+    pub claude_api_url: String,
+    /// Host names that clients may use, beside localhost, 127.0.0.1, [::1] and bridge (comma-separated)
+    #[arg(long, env = "BRIDGE_ALLOWED_HOSTS", value_delimiter = ',')]
+    pub allowed_hosts: Vec<String>,
+    /// Origins of pages that may use this service, like https://app.example (comma-separated)
+    #[arg(long, env = "BRIDGE_ALLOWED_ORIGINS", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
+    /// error, warn, info, debug, trace, or a filter of tracing
+    #[arg(long, env = "BRIDGE_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// How logs are written
+    #[arg(long, env = "BRIDGE_LOG_FORMAT", value_enum, default_value = "json")]
+    pub log_format: LogFormat,
+    /// Open sessions at once
+    #[arg(long, env = "BRIDGE_SESSIONS", default_value = "1000")]
+    pub sessions: String,
+    /// Largest message taken, in bytes
+    #[arg(long, env = "BRIDGE_MESSAGE_BYTES", default_value = "13631488")]
+    pub message_bytes: String,
+    /// Bytes of all executes that claude-api has not accepted yet
+    #[arg(long, env = "BRIDGE_INBOUND_BYTES", default_value = "268435456")]
+    pub inbound_bytes: String,
+    /// Requests in one batch
+    #[arg(long, env = "BRIDGE_BATCH", default_value = "50")]
+    pub batch: String,
+    /// Largest status object, in bytes
+    #[arg(long, env = "BRIDGE_STATUS_BYTES", default_value = "65536")]
+    pub status_bytes: String,
+    /// Status updates come at least this often; the same as claude-api's
+    #[arg(long, env = "BRIDGE_HEARTBEAT_MS", default_value = "15000")]
+    pub heartbeat_ms: String,
+    /// Pings to clients; two missed: dead
+    #[arg(long, env = "BRIDGE_PING_MS", default_value = "20000")]
+    pub ping_ms: String,
+    /// Unsent bytes before a viewer with onSlow skip drops
+    #[arg(long, env = "BRIDGE_SKIP_BYTES", default_value = "1048576")]
+    pub skip_bytes: String,
+    /// Unsent lines before a viewer with onSlow skip drops; 0: no limit
+    #[arg(long, env = "BRIDGE_SKIP_LINES", default_value = "0")]
+    pub skip_lines: String,
+    /// Time to close sessions when stopped
+    #[arg(long, env = "BRIDGE_SHUTDOWN_MS", default_value = "10000")]
+    pub shutdown_ms: String,
+    /// How long an execute is retried before claude-api has accepted it
+    #[arg(long, env = "BRIDGE_ACCEPT_MS", default_value = "60000")]
+    pub accept_ms: String,
+    /// How long control, status and list calls may take
+    #[arg(long, env = "BRIDGE_CALL_MS", default_value = "5000")]
+    pub call_ms: String,
+    /// Time after a disconnect before onDisconnect cancel cancels
+    #[arg(long, env = "BRIDGE_DISCONNECT_GRACE_MS", default_value = "10000")]
+    pub disconnect_grace_ms: String,
+}
+
+/// The settings, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Port to listen on.
+    pub port: u16,
+    /// The bridge's own limits; the others have their defaults.
+    pub limits: Limits,
+    /// Times of the upstream side.
+    pub times: Times,
+    /// Time after a disconnect before a cancel.
+    pub disconnect_grace: Duration,
+}
+
+impl Config {
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// All mistakes, one text each.
+    pub fn check(&self) -> Result<Settings, Vec<String>> {
+        let mut mistakes = Vec::new();
+        let mut number = |flag: &str, text: &str, least: u64, most: u64| match text.trim().parse() {
+            Ok(n) if (least..=most).contains(&n) => n,
+            _ => {
+                mistakes.push(format!(
+                    "--{flag} {text:?}: a whole number from {least} to {most} is needed"
+                ));
+                least
+            }
+        };
+        const BYTES: u64 = 1 << 40;
+        const DAY: u64 = 24 * 3600 * 1000;
+        let port = number("port", &self.port, 0, 65_535);
+        let limits = Limits {
+            sessions: number("sessions", &self.sessions, 1, 1_000_000),
+            message_bytes: number("message-bytes", &self.message_bytes, 1024, 1 << 30),
+            inbound_bytes: number("inbound-bytes", &self.inbound_bytes, 1024, BYTES),
+            batch: number("batch", &self.batch, 1, 10_000),
+            status_bytes: number("status-bytes", &self.status_bytes, 4096, 256 * 1024),
+            heartbeat_ms: number("heartbeat-ms", &self.heartbeat_ms, 10, DAY),
+            ping_ms: number("ping-ms", &self.ping_ms, 10, DAY),
+            skip_bytes: number("skip-bytes", &self.skip_bytes, 1, BYTES),
+            skip_lines: number("skip-lines", &self.skip_lines, 0, BYTES),
+            shutdown_ms: number("shutdown-ms", &self.shutdown_ms, 0, DAY),
+            ..Limits::default()
+        };
+        let accept = number("accept-ms", &self.accept_ms, 1, DAY);
+        let call = number("call-ms", &self.call_ms, 1, DAY);
+        let grace = number("disconnect-grace-ms", &self.disconnect_grace_ms, 0, DAY);
+        if self.host.parse::<std::net::IpAddr>().is_err() {
+            mistakes.push(format!(
+                "--host {:?}: an IP address is needed, like 127.0.0.1 or 0.0.0.0",
+                self.host
+            ));
+        }
+        match reqwest::Url::parse(&self.claude_api_url) {
+            Ok(url)
+                if url.scheme() == "http"
+                    && url.has_host()
+                    && url.path() == "/"
+                    && url.query().is_none() => {}
+            _ => mistakes.push(format!(
+                "--claude-api-url {:?}: http://HOST:PORT is needed, without a path",
+                self.claude_api_url
+            )),
+        }
+        for origin in self.allowed_origins.iter().filter(|o| !o.trim().is_empty()) {
+            let good = reqwest::Url::parse(origin).is_ok_and(|u| {
+                matches!(u.scheme(), "http" | "https") && u.has_host() && u.path() == "/"
+            });
+            if !good {
+                mistakes.push(format!(
+                    "--allowed-origins {origin:?}: SCHEME://HOST[:PORT] is needed, like https://app.example"
+                ));
+            }
+        }
+        for host in self.allowed_hosts.iter().filter(|h| !h.trim().is_empty()) {
+            if host.contains('/') || host.contains(char::is_whitespace) {
+                mistakes.push(format!(
+                    "--allowed-hosts {host:?}: a host name is needed, like bridge or bridge:8003"
+                ));
+            }
+        }
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log_level) {
+            mistakes.push(format!("--log-level {:?}: {error}", self.log_level));
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let ms = Duration::from_millis;
+        Ok(Settings {
+            port: u16::try_from(port).unwrap_or_default(),
+            times: Times {
+                call: ms(call),
+                accept: ms(accept),
+                // One attempt of a blackholed PUT must leave time for others.
+                attempt: ms((accept / 4).max(1)),
+                // Two heartbeats missed, and a little more.
+                silence: ms(limits.heartbeat_ms * 2 + limits.heartbeat_ms / 4),
+                stall: ms(limits.heartbeat_ms.clamp(100, 5_000)),
+                heartbeat: ms(limits.heartbeat_ms),
+            },
+            limits,
+            disconnect_grace: ms(grace),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Config {
+        let all = std::iter::once("bridge").chain(args.iter().copied());
+        Cli::try_parse_from(all).unwrap().serve
+    }
+
+    #[test]
+    fn defaults_are_the_contracts() {
+        let settings = parse(&[]).check().unwrap();
+        let limits = Limits::default();
+        assert_eq!(settings.limits, limits);
+        assert_eq!(settings.port, 8003);
+        assert_eq!(settings.disconnect_grace, Duration::from_secs(10));
+        assert_eq!(settings.times.accept, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn all_mistakes_at_once() {
+        let mistakes = parse(&[
+            "--port",
+            "70000",
+            "--host",
+            "nowhere",
+            "--claude-api-url",
+            "https://x/y",
+            "--ping-ms",
+            "soon",
+            "--sessions",
+            "0",
+            "--allowed-origins",
+            "app.example",
+            "--allowed-hosts",
+            "http://x",
+            "--log-level",
+            "a=b=c",
+        ])
+        .check()
+        .unwrap_err();
+        assert_eq!(mistakes.len(), 8, "{mistakes:#?}");
+    }
+}

@@ -1,0 +1,265 @@
+//! The listener: connections in, sessions and pages out, and an orderly stop.
+
+pub mod pages;
+pub mod upgrade;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use protocol::{Guard, Limits};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, Settings};
+use crate::metrics::Metrics;
+use crate::session::Shared;
+use crate::session::departures::Departures;
+use crate::upstream::Upstream;
+use crate::viewer;
+use crate::viewer::buffer::Skip;
+
+/// A request's head must be here in this time.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// What the kernel holds for a peer that does not read, in bytes (it doubles this).
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
+/// How often claude-api's limits are asked for, while unknown and then.
+const LIMITS_EVERY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+/// After an error of accept(2), as when descriptors are out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The service name in compose.yaml.
+const SERVICE_NAME: &str = "bridge";
+
+/// What all requests share.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// What sessions share.
+    pub shared: Arc<Shared>,
+    /// Open sessions.
+    pub open: Arc<AtomicU64>,
+    guard: Arc<Guard>,
+}
+
+/// A place among the sessions, until dropped.
+#[derive(Debug)]
+pub struct Place(App);
+
+impl App {
+    /// None when there are too many sessions.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        let most = self.shared.own.sessions;
+        let more = |n: u64| (n < most).then_some(n + 1);
+        self.open
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
+            .ok()?;
+        let metrics = &self.shared.viewer.metrics;
+        metrics.sessions.add(1);
+        metrics.sessions_opened.add(1);
+        Some(Place(self.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+        self.0.shared.viewer.metrics.sessions.take(1);
+    }
+}
+
+/// Serves until `shutdown`; then closes all sessions with 1012 and drains within `shutdownMs`.
+///
+/// # Errors
+/// When the HTTP client cannot be made, or the listener has no address.
+pub async fn run(
+    listener: TcpListener,
+    config: &Config,
+    settings: Settings,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let Settings {
+        port: _,
+        limits: own,
+        times,
+        disconnect_grace,
+    } = settings;
+    let upstream = Upstream::new(&config.claude_api_url, times)?;
+    let (known, limits) = watch::channel(None);
+    let stop = CancellationToken::new();
+    let tracker = TaskTracker::new();
+    let shutdown_time = Duration::from_millis(own.shutdown_ms);
+    let user_timeout = u32::try_from(own.ping_ms.saturating_mul(2)).unwrap_or(u32::MAX);
+    let shared = Arc::new(Shared {
+        viewer: viewer::Context {
+            upstream: upstream.clone(),
+            skip: Skip {
+                bytes: own.skip_bytes,
+                lines: own.skip_lines,
+            },
+            status_bytes: usize::try_from(own.status_bytes).unwrap_or(usize::MAX),
+            metrics: Arc::new(Metrics::default()),
+        },
+        limits,
+        own: own.clone(),
+        disconnect_grace,
+        departures: Departures::default(),
+        tracker: tracker.clone(),
+        shutdown: stop.clone(),
+    });
+    let hosts = std::iter::once(SERVICE_NAME.to_owned()).chain(trimmed(&config.allowed_hosts));
+    let guard = Guard::new(hosts, trimmed(&config.allowed_origins));
+    let app = App {
+        shared,
+        open: Arc::default(),
+        guard: Arc::new(guard),
+    };
+    tracing::info!(addr = %listener.local_addr()?, claude_api = %config.claude_api_url, "listening");
+    tracker.spawn(learn_limits(upstream, own, known, stop.clone()));
+    let router = router(app);
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    prepare(&stream, user_timeout);
+                    tracker.spawn(connection(stream, router.clone(), stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    tracing::info!("stopping");
+    stop.cancel();
+    tracker.close();
+    if tokio::time::timeout(shutdown_time, tracker.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            left = tracker.len(),
+            "not everything ended within shutdown-ms"
+        );
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn trimmed(list: &[String]) -> impl Iterator<Item = String> {
+    let list = list.iter().map(|item| item.trim().to_owned());
+    list.filter(|item| !item.is_empty())
+}
+
+fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(pages::front))
+        .route("/ws", get(upgrade::upgrade))
+        .route("/ws/mcp", get(upgrade::upgrade))
+        .route("/health/live", get(pages::live))
+        .route("/health/ready", get(pages::ready))
+        .route("/health", get(pages::ready))
+        .route("/metrics", get(pages::metrics))
+        .fallback(pages::unknown_path)
+        .method_not_allowed_fallback(pages::method_not_allowed)
+        // Around everything, the fallbacks too: before any upgrade.
+        .layer(axum::middleware::from_fn_with_state(app.clone(), guard))
+        .with_state(app)
+}
+
+async fn guard(
+    axum::extract::State(app): axum::extract::State<App>,
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> axum::response::Response {
+    match app.guard.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(foreign) => pages::foreign(&foreign),
+    }
+}
+
+/// None of these is vital, so a failure is only said.
+fn prepare(stream: &TcpStream, user_timeout_ms: u32) {
+    let set = || {
+        stream.set_nodelay(true)?;
+        rustix::net::sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER_BYTES)?;
+        rustix::net::sockopt::set_tcp_user_timeout(stream, user_timeout_ms)?;
+        std::io::Result::Ok(())
+    };
+    if let Err(error) = set() {
+        tracing::debug!(%error, "socket options");
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+    let service = TowerToHyperService::new(router);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended in an error");
+    }
+}
+
+/// Keeps `connected.limits` fresh; nobody waits for it.
+async fn learn_limits(
+    upstream: Upstream,
+    own: Limits,
+    known: watch::Sender<Option<Limits>>,
+    stop: CancellationToken,
+) {
+    let mut pause = LIMITS_EVERY[0];
+    let learn = async {
+        loop {
+            match upstream.limits().await {
+                Ok(theirs) => {
+                    known.send_replace(Some(merge(theirs, &own)));
+                    pause = LIMITS_EVERY[1];
+                }
+                Err(error) => tracing::debug!(%error, "claude-api's limits are not known"),
+            }
+            tokio::time::sleep(pause).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = learn => {}
+    }
+}
+
+/// claude-api's, but for what the bridge itself enforces.
+fn merge(theirs: Limits, own: &Limits) -> Limits {
+    Limits {
+        sessions: own.sessions,
+        message_bytes: own.message_bytes,
+        inbound_bytes: own.inbound_bytes,
+        batch: own.batch,
+        status_bytes: own.status_bytes.min(theirs.status_bytes),
+        ping_ms: own.ping_ms,
+        skip_bytes: own.skip_bytes,
+        skip_lines: own.skip_lines,
+        ..theirs
+    }
+}

@@ -1,0 +1,90 @@
+//! The pages beside the WebSocket: health, metrics, problems.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use protocol::guard::Foreign;
+use protocol::{Problem, ProblemType, problem};
+use serde_json::json;
+
+use super::App;
+
+const JSON: &str = "application/json";
+
+fn response(status: u16, kind: &'static str, body: impl Into<Body>) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store")];
+    (status, headers, body.into()).into_response()
+}
+
+fn problem_page(problem: &Problem) -> Response {
+    let body = serde_json::to_vec(problem).unwrap_or_default();
+    response(problem.status, problem::CONTENT_TYPE, body)
+}
+
+/// 403, for a foreign `Host` or `Origin`.
+#[must_use]
+pub fn foreign(foreign: &Foreign) -> Response {
+    let kind = match foreign {
+        Foreign::Host(_) => ProblemType::ForeignHost,
+        Foreign::Origin(_) => ProblemType::ForeignOrigin,
+    };
+    problem_page(&Problem::new(kind, foreign.to_string()))
+}
+
+/// 404.
+pub async fn unknown_path() -> Response {
+    let detail = "no such path; WebSocket sessions are on /ws, health on /health/ready";
+    problem_page(&Problem::new(ProblemType::UnknownPath, detail))
+}
+
+/// 405.
+pub async fn method_not_allowed() -> Response {
+    let detail = "this path takes GET only";
+    problem_page(&Problem::new(ProblemType::MethodNotAllowed, detail))
+}
+
+/// `/`
+pub async fn front() -> Response {
+    let text = "cc-bridge: JSON-RPC over WebSocket on /ws; /health/ready and /metrics beside it\n";
+    response(200, "text/plain; charset=utf-8", text)
+}
+
+/// `/health/live`: the process answers.
+pub async fn live() -> Response {
+    response(200, JSON, r#"{"status":"live"}"#)
+}
+
+/// `/health/ready`: claude-api is ready.
+pub async fn ready(State(app): State<App>) -> Response {
+    match app.shared.viewer.upstream.ready().await {
+        Ok((200, _)) => response(200, JSON, r#"{"status":"ready"}"#),
+        Ok((_, body)) => match serde_json::from_slice::<Problem>(&body) {
+            // Its reasons and remedies, as they are.
+            Ok(problem) => {
+                let body = serde_json::to_vec(&problem).unwrap_or_default();
+                response(503, problem::CONTENT_TYPE, body)
+            }
+            Err(_) => unreachable_page("claude-api answers, but not as it should"),
+        },
+        Err(error) => {
+            tracing::debug!(%error, "not ready");
+            unreachable_page("claude-api unreachable")
+        }
+    }
+}
+
+fn unreachable_page(detail: &str) -> Response {
+    let remedy = "start claude-api, or point --claude-api-url (BRIDGE_CLAUDE_API_URL) at it";
+    let reasons =
+        json!([{ "code": "claude_api_unreachable", "message": detail, "remedy": remedy }]);
+    problem_page(&Problem::new(ProblemType::NotReady, detail).with("reasons", reasons))
+}
+
+/// `/metrics`
+pub async fn metrics(State(app): State<App>) -> Response {
+    let page = app.shared.viewer.metrics.page();
+    response(200, "text/plain; version=0.0.4; charset=utf-8", page)
+}

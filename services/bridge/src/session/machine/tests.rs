@@ -1,0 +1,231 @@
+use super::*;
+use protocol::State;
+use serde_json::Value;
+
+fn machine() -> Machine {
+    Machine::new("s".into(), 50, 64 * 1024)
+}
+
+fn status(id: ExecutionId, state: State, second: i64) -> Status {
+    let created = Timestamp::from_second(second).unwrap();
+    let mut status = Status::queued(id, created, "w".into());
+    status.state = state;
+    status
+}
+
+fn ask(machine: &mut Machine, id: u64, name: &str, params: Value) -> Vec<Action> {
+    let request = json!({"jsonrpc": "2.0", "id": id, "method": name, "params": params});
+    machine.on_text(&request.to_string(), None)
+}
+
+fn job(actions: &[Action]) -> Job {
+    match actions {
+        [Action::Execute(job)] => job.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn sent(action: &Action) -> Value {
+    match action {
+        Action::Send(text) => serde_json::from_str(text).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Executes and is accepted.
+fn run(machine: &mut Machine, second: i64) -> ExecutionId {
+    let job = job(&ask(machine, 1, "execute", json!({"prompt": "x"})));
+    let accepted = status(job.id, State::Running, second);
+    let actions = machine.on_executed(job.token, Ok(accepted));
+    assert_eq!(sent(&actions[0])["result"]["state"], "running");
+    assert!(matches!(actions[1], Action::View(..)));
+    job.id
+}
+
+fn target(actions: &[Action]) -> Target {
+    match actions {
+        [Action::Call(_, Call::Status(target) | Call::Control(_, target))] => target.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_session_is_the_lane_unless_the_client_has_one() {
+    let mut machine = machine();
+    for (params, lane) in [
+        (json!({"prompt": "x"}), "s"),
+        (json!({"prompt": "x", "lane": "mine"}), "mine"),
+    ] {
+        let job = job(&ask(&mut machine, 1, "execute", params));
+        let body: Value = serde_json::from_slice(&job.body).unwrap();
+        assert_eq!(body["lane"], lane);
+        assert_eq!(body.get("executionId"), None);
+    }
+}
+
+#[test]
+fn the_default_id_is_the_oldest_by_creation_that_lives() {
+    let mut machine = machine();
+    let young = run(&mut machine, 20);
+    let old = run(&mut machine, 10);
+    let control = || json!({"type": "PAUSE"});
+    assert_eq!(
+        target(&ask(&mut machine, 3, "control", control())),
+        Target::One(old)
+    );
+    machine.on_view_ended(2);
+    assert_eq!(
+        target(&ask(&mut machine, 3, "control", control())),
+        Target::One(young)
+    );
+    // Detached: it may have ended meanwhile.
+    ask(&mut machine, 4, "detach", json!({"executionId": young}));
+    let third = run(&mut machine, 30);
+    assert_eq!(
+        target(&ask(&mut machine, 5, "status", json!({}))),
+        Target::FirstLive(vec![young, third])
+    );
+    let ended = status(young, State::Failed, 20);
+    machine.on_called(99, Ok(Outcome::Status(Box::new(ended))));
+    assert_eq!(
+        target(&ask(&mut machine, 6, "status", json!({}))),
+        Target::One(third)
+    );
+    machine.on_view_ended(3);
+    let actions = ask(&mut machine, 7, "status", json!({}));
+    assert_eq!(sent(&actions[0])["error"]["code"], -32003);
+}
+
+#[test]
+fn a_cancel_of_an_execute_not_answered_ends_its_retrying_and_waits() {
+    let mut machine = machine();
+    let job = job(&ask(&mut machine, 1, "execute", json!({"prompt": "x"})));
+    let actions = ask(&mut machine, 2, "control", json!({"type": "CANCEL"}));
+    assert!(matches!(actions[..], [Action::StopRetrying(token)] if token == job.token));
+    assert!(ask(&mut machine, 3, "status", json!({"executionId": job.id})).is_empty());
+    assert_eq!(sent(&ask(&mut machine, 4, "ping", json!({}))[0])["id"], 4);
+    let error = RpcError::new(-32005, "cancelled", "x").with("accepted", false);
+    let actions = machine.on_executed(job.token, Err(error));
+    let codes: Vec<_> = actions
+        .iter()
+        .map(|a| sent(a)["error"]["code"].clone())
+        .collect();
+    assert_eq!(codes, [-32005, -32003, -32003]);
+}
+
+#[test]
+fn what_waited_for_an_accepted_execute_is_called_behind_its_answer() {
+    let mut machine = machine();
+    let job = job(&ask(&mut machine, 1, "execute", json!({"prompt": "x"})));
+    ask(
+        &mut machine,
+        2,
+        "control",
+        json!({"type": "PAUSE", "executionId": job.id}),
+    );
+    let accepted = status(job.id, State::Queued, 1);
+    let actions = machine.on_executed(job.token, Ok(accepted));
+    assert_eq!(sent(&actions[0])["id"], 1);
+    assert!(matches!(
+        actions[1..],
+        [
+            Action::View(..),
+            Action::Call(_, Call::Control(Verb::Pause, _))
+        ]
+    ));
+}
+
+#[test]
+fn views_of_a_batch_begin_behind_the_array() {
+    let mut machine = machine();
+    let batch = json!([
+        {"jsonrpc": "2.0", "id": 1, "method": "execute", "params": {"prompt": "x"}},
+        {"jsonrpc": "2.0", "id": 2, "method": "execute", "params": {"prompt": "y"}},
+        7,
+    ]);
+    let actions = machine.on_text(&batch.to_string(), None);
+    let jobs: Vec<_> = actions
+        .into_iter()
+        .map(|a| match a {
+            Action::Execute(job) => job,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let first = status(jobs[0].id, State::Running, 1);
+    assert!(machine.on_executed(jobs[0].token, Ok(first)).is_empty());
+    let second = status(jobs[1].id, State::Queued, 1);
+    let actions = machine.on_executed(jobs[1].token, Ok(second));
+    assert_eq!(sent(&actions[0]).as_array().unwrap().len(), 3);
+    assert!(matches!(
+        actions[1..],
+        [Action::View(1, _), Action::View(2, _)]
+    ));
+}
+
+#[test]
+fn attaching_again_replaces_the_view() {
+    let mut machine = machine();
+    let id = run(&mut machine, 1);
+    let attach = Attach {
+        execution_id: id,
+        offset: Some(3),
+        on_slow: None,
+    };
+    let actions = ask(
+        &mut machine,
+        5,
+        "attach",
+        json!({"executionId": id, "offset": 3}),
+    );
+    let Action::Call(token, Call::Attach(_)) = actions[0] else {
+        panic!("{actions:?}")
+    };
+    let now = Box::new(status(id, State::Running, 1));
+    let actions = machine.on_called(token, Ok(Outcome::Attach(now, attach)));
+    assert!(matches!(
+        actions[..],
+        [Action::Send(_), Action::Unview(1), Action::View(2, _)]
+    ));
+    machine.on_view_ended(1);
+    assert!(
+        !machine.known.is_empty(),
+        "an end of the old view is none of the new"
+    );
+}
+
+#[test]
+fn a_refused_notification_is_told() {
+    let mut machine = machine();
+    let text = r#"{"jsonrpc":"2.0","method":"execute","params":{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef"}}"#;
+    let message = sent(&machine.on_text(text, None)[0]);
+    assert_eq!(message["method"], "statusUpdate");
+    assert_eq!(message["params"]["status"], "FAILED");
+    assert_eq!(message["params"]["reason"], "rejected");
+    assert_eq!(message["params"].get("executionId"), None);
+    assert_eq!(message["params"]["error"]["code"], -32602);
+    assert_eq!(
+        message["params"]["error"]["data"]["executionId"],
+        "018f4e2a-7b3c-7def-8123-456789abcdef"
+    );
+    let text = r#"{"jsonrpc":"2.0","method":"control","params":{"type":"CANCEL"}}"#;
+    assert_eq!(
+        sent(&machine.on_text(text, None)[0])["params"]["code"],
+        "rejected"
+    );
+}
+
+#[test]
+fn only_those_that_asked_for_it_depart() {
+    let mut machine = machine();
+    run(&mut machine, 1);
+    assert!(machine.departing().is_empty());
+    let params = json!({"prompt": "x", "onDisconnect": "cancel"});
+    let job = job(&ask(&mut machine, 1, "execute", params));
+    assert!(job.cancel_on_disconnect);
+    let accepted = status(job.id, State::Running, 1);
+    machine.on_executed(job.token, Ok(accepted));
+    assert_eq!(machine.departing(), [job.id]);
+    let ended = status(job.id, State::Completed, 1);
+    machine.on_called(98, Ok(Outcome::Status(Box::new(ended))));
+    assert!(machine.departing().is_empty());
+}

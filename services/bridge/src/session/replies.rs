@@ -1,0 +1,212 @@
+//! Who waits for which answer: single requests, the entries of a batch, notifications. Pure.
+
+use std::collections::HashMap;
+
+use protocol::Status;
+use protocol::rpc::{self, RpcError};
+use serde_json::Value;
+
+/// No server message is longer, in bytes; the frame around a batch's statuses is counted generously.
+const BATCH_BYTES: usize = protocol::SERVER_MESSAGE_BYTES - 64 * 1024;
+
+/// Names one request until it is answered.
+pub type Token = u64;
+
+/// A successful result.
+#[derive(Debug)]
+pub enum Answer {
+    /// A status object, cut to what a message holds.
+    Status(Box<Status>),
+    /// Anything else.
+    Value(Value),
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: Option<Value>,
+    batch: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Batch<T> {
+    size: usize,
+    open: usize,
+    answers: Vec<String>,
+    after: Vec<T>,
+}
+
+/// What follows from an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ready<T> {
+    /// The message to send, if any.
+    pub message: Option<String>,
+    /// What may begin behind it.
+    pub after: Vec<T>,
+}
+
+/// See the module. `T`: what begins after an answer.
+#[derive(Debug)]
+pub struct Replies<T> {
+    next: u64,
+    status_bytes: usize,
+    waiting: HashMap<Token, Waiting>,
+    batches: HashMap<u64, Batch<T>>,
+}
+
+impl<T> Replies<T> {
+    /// `status_bytes`: the most bytes of a status object.
+    #[must_use]
+    pub fn new(status_bytes: usize) -> Self {
+        Self {
+            next: 0,
+            status_bytes,
+            waiting: HashMap::new(),
+            batches: HashMap::new(),
+        }
+    }
+
+    /// Requests that are not answered yet.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// A batch of this many entries begins.
+    pub fn batch(&mut self, size: usize) -> u64 {
+        self.next += 1;
+        let batch = Batch {
+            size,
+            open: size,
+            answers: Vec::new(),
+            after: Vec::new(),
+        };
+        self.batches.insert(self.next, batch);
+        self.next
+    }
+
+    /// A request begins; without an id it is a notification.
+    pub fn request(&mut self, id: Option<Value>, batch: Option<u64>) -> Token {
+        self.next += 1;
+        self.waiting.insert(self.next, Waiting { id, batch });
+        self.next
+    }
+
+    /// Whether nobody waits for this one's answer.
+    #[must_use]
+    pub fn is_notification(&self, token: Token) -> bool {
+        self.waiting.get(&token).is_none_or(|w| w.id.is_none())
+    }
+
+    /// The answer is there. In a batch everything waits for the last one.
+    pub fn answer(
+        &mut self,
+        token: Token,
+        answer: Result<Answer, &RpcError>,
+        after: Vec<T>,
+    ) -> Ready<T> {
+        let nothing = || Ready {
+            message: None,
+            after: Vec::new(),
+        };
+        let Some(Waiting { id, batch }) = self.waiting.remove(&token) else {
+            return nothing();
+        };
+        let size = batch
+            .and_then(|b| self.batches.get(&b))
+            .map_or(1, |b| b.size);
+        let limit = self.status_bytes.min(BATCH_BYTES / size.max(1));
+        let text = id.map(|id| encode(&id, answer, limit));
+        let Some(number) = batch else {
+            return Ready {
+                message: text,
+                after,
+            };
+        };
+        let Some(batch) = self.batches.get_mut(&number) else {
+            return nothing();
+        };
+        batch.open -= 1;
+        batch.answers.extend(text);
+        batch.after.extend(after);
+        if batch.open > 0 {
+            return nothing();
+        }
+        match self.batches.remove(&number) {
+            Some(batch) => Ready {
+                // Only notifications: nothing at all is sent (JSON-RPC 2.0, section 6).
+                message: (!batch.answers.is_empty())
+                    .then(|| format!("[{}]", batch.answers.join(","))),
+                after: batch.after,
+            },
+            None => nothing(),
+        }
+    }
+}
+
+fn encode(id: &Value, answer: Result<Answer, &RpcError>, limit: usize) -> String {
+    match answer {
+        Ok(Answer::Value(value)) => rpc::result(id, value).to_string(),
+        Ok(Answer::Status(status)) => {
+            let json = status.to_json(limit);
+            let json = String::from_utf8_lossy(&json);
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{json}}}"#)
+        }
+        Err(error) => rpc::error(id, error).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use protocol::ExecutionId;
+
+    fn value(n: u64) -> Result<Answer, &'static RpcError> {
+        Ok(Answer::Value(n.into()))
+    }
+
+    #[test]
+    fn a_batch_is_sent_when_all_are_answered_and_what_begins_comes_after_it() {
+        let mut replies = Replies::new(64 * 1024);
+        let batch = Some(replies.batch(3));
+        let a = replies.request(Some("a".into()), batch);
+        let quiet = replies.request(None, batch);
+        let b = replies.request(Some(2.into()), batch);
+        assert!(replies.is_notification(quiet) && !replies.is_notification(a));
+        assert_eq!(replies.answer(b, value(1), vec!["view b"]).message, None);
+        assert_eq!(
+            replies.answer(quiet, value(0), vec!["view q"]).message,
+            None
+        );
+        let ready = replies.answer(a, value(2), vec![]);
+        let array: Value = serde_json::from_str(&ready.message.unwrap()).unwrap();
+        assert_eq!(array[0]["id"], 2);
+        assert_eq!(array[1]["id"], "a");
+        assert_eq!(ready.after, ["view b", "view q"]);
+        assert_eq!(replies.open(), 0);
+        assert!(replies.batches.is_empty());
+    }
+
+    #[test]
+    fn notifications_alone_give_no_message() {
+        let mut replies = Replies::<()>::new(64 * 1024);
+        let batch = Some(replies.batch(1));
+        let token = replies.request(None, batch);
+        assert_eq!(replies.answer(token, value(1), vec![]).message, None);
+    }
+
+    #[test]
+    fn fifty_big_statuses_fit_one_message() {
+        let mut replies = Replies::<()>::new(64 * 1024);
+        let batch = Some(replies.batch(50));
+        let mut status = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
+        status.stderr_tail = "\u{1}".repeat(16 * 1024);
+        let mut message = None;
+        for n in 0..50 {
+            let token = replies.request(Some(n.into()), batch);
+            let answer = Ok(Answer::Status(Box::new(status.clone())));
+            message = replies.answer(token, answer, vec![]).message;
+        }
+        assert!(message.unwrap().len() <= protocol::SERVER_MESSAGE_BYTES);
+    }
+}

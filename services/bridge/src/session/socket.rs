@@ -1,0 +1,236 @@
+//! The WebSocket of one session: one place that reads and writes it, so that reading never waits for a peer
+//! that does not read, and nothing is ever sent after a close.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::{Sink, Stream};
+use protocol::rpc::close;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::transport::Transport;
+
+/// An idle session costs little more than these two.
+const BUFFER_BYTES: usize = 4 * 1024;
+/// How long a close may take to get out; a peer that does not read blocks it for ever.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// After our close the peer has this long to answer; after 1009 so long is read on, so that it sees it.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+/// Answers that wait to be sent, in bytes, before no more requests are read.
+const UNSENT_BYTES: usize = 1024 * 1024;
+
+/// What came in.
+#[derive(Debug)]
+pub enum Inbound {
+    /// A text message.
+    Text(String),
+    /// A binary message.
+    Binary,
+    /// A ping, a pong: a sign of life.
+    Alive,
+    /// The peer closed, with this code.
+    Closed(Option<u16>),
+    /// The connection is unusable; close with this code if there is one.
+    Broken(Option<u16>),
+}
+
+/// How the last two ping intervals went.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Pulse {
+    /// Fine.
+    Alive,
+    /// Two pings without a sign of life.
+    Dead,
+    /// No byte was taken for two pings.
+    Stuck,
+}
+
+/// See the module.
+pub struct Socket<T> {
+    stream: WebSocketStream<Transport<T>>,
+    /// Answers; they never wait behind output.
+    urgent: VecDeque<String>,
+    urgent_bytes: usize,
+    unflushed: bool,
+    blocked: bool,
+    heard: bool,
+    missed: u32,
+    stuck: u32,
+    written: u64,
+    /// Messages and their bytes sent so far.
+    pub sent: (u64, u64),
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
+    /// Takes over an upgraded connection. `message_bytes`: the largest message taken.
+    pub async fn new(io: T, message_bytes: usize) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER_BYTES)
+            .write_buffer_size(BUFFER_BYTES)
+            // One message is handed over at a time, and the next only when it is out.
+            .max_write_buffer_size(usize::MAX)
+            .max_message_size(Some(message_bytes))
+            .max_frame_size(Some(message_bytes));
+        let stream =
+            WebSocketStream::from_raw_socket(Transport::new(io), Role::Server, Some(config)).await;
+        Self {
+            stream,
+            urgent: VecDeque::new(),
+            urgent_bytes: 0,
+            unflushed: false,
+            blocked: false,
+            heard: true,
+            missed: 0,
+            stuck: 0,
+            written: 0,
+            sent: (0, 0),
+        }
+    }
+
+    /// Queues an answer.
+    pub fn queue(&mut self, text: String) {
+        self.urgent_bytes += text.len();
+        self.urgent.push_back(text);
+    }
+
+    /// Whether another request may be read.
+    #[must_use]
+    pub fn may_read(&self) -> bool {
+        self.urgent_bytes < UNSENT_BYTES
+    }
+
+    /// The next message in.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Inbound> {
+        let item = ready!(std::pin::Pin::new(&mut self.stream).poll_next(cx));
+        self.heard = true;
+        // Reading may have queued a pong.
+        self.unflushed = true;
+        Poll::Ready(match item {
+            Some(Ok(Message::Text(text))) => Inbound::Text(text.as_str().to_owned()),
+            Some(Ok(Message::Binary(_))) => Inbound::Binary,
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Inbound::Alive,
+            Some(Ok(Message::Close(frame))) => Inbound::Closed(frame.map(|f| f.code.into())),
+            Some(Err(error)) => Inbound::Broken(close_code(&error)),
+            None => Inbound::Broken(None),
+        })
+    }
+
+    /// Sends what is queued; ready when there is room for a message that is not an answer.
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            let room = std::pin::Pin::new(&mut self.stream).poll_ready(cx);
+            self.blocked = room.is_pending();
+            ready!(room)?;
+            let Some(text) = self.urgent.pop_front() else {
+                return Poll::Ready(Ok(()));
+            };
+            self.urgent_bytes -= text.len();
+            self.send(text)?;
+        }
+    }
+
+    /// Hands over one message; there must be room.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn send(&mut self, text: String) -> Result<(), Error> {
+        self.sent.0 += 1;
+        self.sent.1 += text.len() as u64;
+        self.unflushed = true;
+        std::pin::Pin::new(&mut self.stream).start_send(Message::text(text))
+    }
+
+    /// Flushes; pending while there is something to flush and no room.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if !self.unflushed {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = std::pin::Pin::new(&mut self.stream).poll_flush(cx);
+        self.blocked = flushed.is_pending();
+        ready!(flushed)?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
+    }
+
+    /// A ping interval is over: pings, and tells how the peer is.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn pulse(&mut self) -> Result<Pulse, Error> {
+        let written = self.stream.get_ref().written();
+        let moved = written != self.written;
+        self.written = written;
+        let stuck = self.blocked && !moved;
+        self.stuck = if stuck { self.stuck + 1 } else { 0 };
+        // A pong waits behind what the peer has not read yet: taking bytes of a full pipe is a sign of life.
+        let alive = self.heard || (self.blocked && moved);
+        self.missed = if alive { 0 } else { self.missed + 1 };
+        self.heard = false;
+        if self.stuck >= 2 {
+            return Ok(Pulse::Stuck);
+        }
+        if self.missed >= 2 {
+            return Ok(Pulse::Dead);
+        }
+        if !self.blocked {
+            self.unflushed = true;
+            std::pin::Pin::new(&mut self.stream).start_send(Message::Ping(Default::default()))?;
+        }
+        Ok(Pulse::Alive)
+    }
+
+    /// Sends what is queued and closes with this code, all within a time limit; then waits a moment for the
+    /// peer's own close.
+    pub async fn close(mut self, code: u16, reason: &str) {
+        let end = Instant::now() + CLOSE_TIME;
+        let frame = CloseFrame {
+            code: CloseCode::from(code),
+            reason: reason.to_owned().into(),
+        };
+        let sent = async {
+            std::future::poll_fn(|cx| self.poll_room(cx)).await?;
+            self.stream.close(Some(frame)).await
+        };
+        if !matches!(timeout_at(end, sent).await, Ok(Ok(()))) {
+            return;
+        }
+        let linger = Instant::now() + LINGER_TIME;
+        if code == close::TOO_BIG {
+            // The rest of the message is read past tungstenite, which is done with this peer: closing with
+            // unread bytes would reset the connection, and the peer would not see the code.
+            let mut rest = vec![0; 16 * 1024];
+            let raw = self.stream.get_mut();
+            while let Ok(Ok(1..)) = timeout_at(linger, raw.read(&mut rest)).await {}
+            return;
+        }
+        let answer = std::future::poll_fn(|cx| std::pin::Pin::new(&mut self.stream).poll_next(cx));
+        let mut answer = answer;
+        while let Ok(Some(Ok(_))) = timeout_at(linger, &mut answer).await {}
+    }
+
+    /// Answers the peer's close; tungstenite has queued the frame.
+    pub async fn finish(mut self) {
+        let end = Instant::now() + LINGER_TIME;
+        let flush = std::future::poll_fn(|cx| std::pin::Pin::new(&mut self.stream).poll_flush(cx));
+        // Gone already is as good.
+        let _ = timeout_at(end, flush).await;
+    }
+}
+
+/// What a peer that broke the protocol is told (RFC 6455, section 7.4.1).
+fn close_code(error: &Error) -> Option<u16> {
+    use tokio_tungstenite::tungstenite::error::ProtocolError;
+    match error {
+        Error::Capacity(_) => Some(close::TOO_BIG),
+        Error::Utf8(_) => Some(1007),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some(1002),
+        _ => None,
+    }
+}

@@ -1,0 +1,83 @@
+//! claude-api as the rest of the bridge sees it: calls that end within their time, and the two streams of
+//! an execution (statuses, output) that hide retries and cuts. Nothing else here knows reqwest or backoff.
+
+pub mod accept;
+pub mod call;
+pub mod errors;
+pub mod follow;
+pub mod output;
+pub mod retry;
+
+use std::time::Duration;
+
+use protocol::ExecutionId;
+
+/// How long a TCP connection to claude-api may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The kernel asks a silent claude-api for a sign of life this often, so that a stream without traffic of
+/// its own (output) does not wait for ever for a host that is gone.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Idle connections are dropped before common proxies drop them.
+const POOL_IDLE: Duration = Duration::from_secs(20);
+
+/// Times of the upstream side.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// The whole of a control, status or list call, its retries included.
+    pub call: Duration,
+    /// How long an execute is retried before acceptance.
+    pub accept: Duration,
+    /// One attempt to hand over an execute.
+    pub attempt: Duration,
+    /// A follow stream that is silent for longer is dead.
+    pub silence: Duration,
+    /// The output stream is opened again when bytes are known to be there and none came for this long.
+    pub stall: Duration,
+    /// Heartbeats of an execution whose claude-api cannot be reached.
+    pub heartbeat: Duration,
+}
+
+/// The way to claude-api. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    client: reqwest::Client,
+    base: String,
+    /// Its times.
+    pub times: Times,
+}
+
+impl Upstream {
+    /// `base` is `http://host:port`, without a path.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be made.
+    pub fn new(base: &str, times: Times) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .http1_only()
+            // The operator's HTTP_PROXY is for the CLI, never for this hop.
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .tcp_keepalive(KEEPALIVE)
+            .tcp_keepalive_interval(KEEPALIVE)
+            .tcp_keepalive_retries(3)
+            .tcp_user_timeout(KEEPALIVE * 3)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(POOL_IDLE)
+            .build()?;
+        Ok(Self {
+            client,
+            base: base.trim_end_matches('/').to_owned(),
+            times,
+        })
+    }
+
+    /// The service that holds this execution. One address today; the place where several would be told apart.
+    fn home(&self, _id: ExecutionId) -> &str {
+        &self.base
+    }
+
+    fn execution_url(&self, id: ExecutionId, rest: &str) -> String {
+        format!("{}/v1/executions/{id}{rest}", self.home(id))
+    }
+}

@@ -1,0 +1,199 @@
+//! The short calls: control, status, list, limits, readiness. Each ends within its time.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::rpc::{RpcError, code};
+use protocol::{ExecutionId, Limits, Page, Status};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Upstream;
+use super::errors::{Failure, failure};
+use super::retry::Delays;
+
+/// The longest answer that is read, in bytes: a list of 1000 statuses of 64 KiB.
+const ANSWER_BYTES: usize = 72 * 1024 * 1024;
+/// A readiness page is asked for by probes that wait a few seconds themselves.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What is done to a process tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verb {
+    /// Stop all of it.
+    Pause,
+    /// Let it go on.
+    Resume,
+    /// End it.
+    Cancel,
+}
+
+impl Verb {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Pause => "/pause",
+            Self::Resume => "/resume",
+            Self::Cancel => "/cancel",
+        }
+    }
+}
+
+/// The whole body, unless it is longer than `limit`.
+pub(crate) async fn collect(
+    mut response: reqwest::Response,
+    limit: usize,
+) -> Result<Bytes, Failure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Err(Failure::Broken(format!(
+                "an answer of more than {limit} bytes"
+            )));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.into())
+}
+
+/// Reads a JSON answer.
+pub(crate) async fn json<T: serde::de::DeserializeOwned>(
+    response: reqwest::Response,
+) -> Result<T, Failure> {
+    if !response.status().is_success() {
+        return Err(failure(response).await);
+    }
+    let body = collect(response, ANSWER_BYTES).await?;
+    serde_json::from_slice(&body)
+        .map_err(|e| Failure::Broken(format!("an answer that is not as the contract says: {e}")))
+}
+
+impl Upstream {
+    /// The status now.
+    ///
+    /// # Errors
+    /// As the contract says: -32003, -32009 (deleted), -32005 after the call's time.
+    pub async fn status(&self, id: ExecutionId) -> Result<Status, RpcError> {
+        let url = self.execution_url(id, "");
+        self.call(|| self.client.get(&url)).await
+    }
+
+    /// Pause, resume or cancel; all may be repeated, so a broken attempt is tried again within the call's time.
+    ///
+    /// # Errors
+    /// As [`Self::status`], and -32008.
+    pub async fn control(&self, id: ExecutionId, verb: Verb) -> Result<Status, RpcError> {
+        let url = self.execution_url(id, verb.path());
+        self.call(|| self.client.post(&url)).await
+    }
+
+    /// Newest first.
+    ///
+    /// # Errors
+    /// -32003 for an unknown `before`, -32602 for a wrong limit, -32005 after the call's time.
+    pub async fn list(
+        &self,
+        limit: Option<u64>,
+        before: Option<ExecutionId>,
+    ) -> Result<Page, RpcError> {
+        let mut query = Vec::new();
+        query.extend(limit.map(|n| format!("limit={n}")));
+        query.extend(before.map(|id| format!("before={id}")));
+        let url = format!("{}/v1/executions?{}", self.base, query.join("&"));
+        self.call(|| self.client.get(&url)).await
+    }
+
+    /// Whether `offset` lies within the output: asks for the stream and drops it.
+    ///
+    /// # Errors
+    /// -32602 `offset_beyond_end`, -32007, or as [`Self::status`].
+    pub async fn probe_offset(&self, id: ExecutionId, offset: u64) -> Result<(), RpcError> {
+        let url = self.execution_url(id, &format!("/output?offset={offset}"));
+        self.attempts(|| {
+            let request = self.client.get(&url);
+            async move {
+                let response = request.send().await?;
+                if response.status().is_success() {
+                    Ok(())
+                } else {
+                    Err(failure(response).await)
+                }
+            }
+        })
+        .await
+    }
+
+    /// claude-api's limits; one attempt.
+    ///
+    /// # Errors
+    /// Whatever happened.
+    pub async fn limits(&self) -> Result<Limits, Failure> {
+        let url = format!("{}/v1/limits", self.base);
+        let get = async { json(self.client.get(&url).send().await?).await };
+        match tokio::time::timeout(self.times.call, get).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Broken("no answer in time".to_owned())),
+        }
+    }
+
+    /// claude-api's readiness page: its status code and body.
+    ///
+    /// # Errors
+    /// When it gives none within 2 s.
+    pub async fn ready(&self) -> Result<(u16, Bytes), Failure> {
+        let url = format!("{}/health/ready", self.base);
+        let get = async {
+            let response = self.client.get(&url).send().await?;
+            let status = response.status().as_u16();
+            Ok((status, collect(response, ANSWER_BYTES).await?))
+        };
+        match tokio::time::timeout(READY_TIMEOUT, get).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Broken("no answer in time".to_owned())),
+        }
+    }
+
+    async fn call<T: serde::de::DeserializeOwned>(
+        &self,
+        request: impl Fn() -> reqwest::RequestBuilder,
+    ) -> Result<T, RpcError> {
+        self.attempts(|| {
+            let request = request();
+            async move { json(request.send().await?).await }
+        })
+        .await
+    }
+
+    /// Tries until it goes well, is refused, or the call's time is over.
+    async fn attempts<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, RpcError> {
+        let start = Instant::now();
+        let end = start + self.times.call;
+        let mut delays = Delays::default();
+        loop {
+            let failure = match timeout_at(end, attempt()).await {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::Broken("no answer in time".to_owned()),
+            };
+            let delay = delays.after(failure.retry_after());
+            if !failure.is_transient() || Instant::now() + delay >= end {
+                tracing::info!(error = %failure, attempts = delays.attempts(), "a call to claude-api failed");
+                return Err(unavailable(&failure, delays.attempts(), start));
+            }
+            sleep(delay).await;
+        }
+    }
+}
+
+/// The error for the client; an unavailable claude-api is told with what was tried.
+pub(crate) fn unavailable(failure: &Failure, attempts: u32, start: Instant) -> RpcError {
+    let error = failure.to_rpc();
+    if error.code != code::UNAVAILABLE {
+        return error;
+    }
+    let seconds = (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+    error.with("attempts", attempts).with("seconds", seconds)
+}

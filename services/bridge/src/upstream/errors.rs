@@ -1,0 +1,215 @@
+//! From what claude-api answers, or does not, to what a client is told.
+
+use std::time::Duration;
+
+use protocol::problem::CONTENT_TYPE;
+use protocol::rpc::{RpcError, code};
+use protocol::{Problem, ProblemType};
+use serde_json::Value;
+
+use super::retry::retry_after;
+
+/// The longest error body that is read, in bytes.
+const PROBLEM_BYTES: usize = 256 * 1024;
+
+/// Why one attempt failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// claude-api said no, in its own words.
+    #[error("{}: {}", .0.kind.as_str(), .0.detail)]
+    Refused(Box<Problem>, Option<Duration>),
+    /// Somebody answered, but not as the contract says.
+    #[error("an answer with status {0} that is not claude-api's")]
+    Foreign(u16, Option<Duration>),
+    /// No connection came about: nothing was sent.
+    #[error("no connection to claude-api: {0}")]
+    Connect(String),
+    /// The connection broke, or nothing came in time.
+    #[error("the connection to claude-api failed: {0}")]
+    Broken(String),
+}
+
+impl Failure {
+    /// What the peer asked to wait.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(_, after) | Self::Foreign(_, after) => *after,
+            Self::Connect(_) | Self::Broken(_) => None,
+        }
+    }
+
+    /// Whether another attempt may go better.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused(problem, _) => {
+                matches!(problem.kind, ProblemType::Stopping | ProblemType::NotReady)
+            }
+            Self::Foreign(status, _) => matches!(status, 502..=504),
+            Self::Connect(_) | Self::Broken(_) => true,
+        }
+    }
+
+    /// Whether the request may have had its effect all the same.
+    #[must_use]
+    pub fn may_have_acted(&self) -> bool {
+        match self {
+            Self::Refused(problem, _) => problem.kind == ProblemType::Internal,
+            Self::Foreign(..) | Self::Broken(_) => true,
+            Self::Connect(_) => false,
+        }
+    }
+
+    /// Whether claude-api says that it does not know the execution (any more).
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Refused(p, _) if matches!(p.kind, ProblemType::NotFound | ProblemType::Deleted))
+    }
+
+    /// The problem, if claude-api named one of this type.
+    #[must_use]
+    pub fn problem(&self, kind: ProblemType) -> Option<&Problem> {
+        match self {
+            Self::Refused(problem, _) if problem.kind == kind => Some(problem),
+            _ => None,
+        }
+    }
+
+    /// For the client. Details of a broken connection are for the log alone.
+    #[must_use]
+    pub fn to_rpc(&self) -> RpcError {
+        match self {
+            Self::Refused(problem, after) => refusal(problem, *after),
+            Self::Foreign(..) | Self::Connect(_) | Self::Broken(_) => RpcError::new(
+                code::UNAVAILABLE,
+                "claude_api_unreachable",
+                "claude-api cannot be reached; try again later",
+            ),
+        }
+    }
+}
+
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        let text = chain(&error);
+        if error.is_connect() {
+            Self::Connect(text)
+        } else {
+            Self::Broken(text)
+        }
+    }
+}
+
+/// An error with its causes: reqwest's own text says little.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Reads the body of an answer that is no success.
+pub(crate) async fn failure(response: reqwest::Response) -> Failure {
+    let status = response.status().as_u16();
+    let after = retry_after(response.headers());
+    let is_problem = response
+        .headers()
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|v| v.starts_with(CONTENT_TYPE));
+    if is_problem
+        && let Ok(body) = super::call::collect(response, PROBLEM_BYTES).await
+        && let Ok(problem) = serde_json::from_slice::<Problem>(&body)
+    {
+        return Failure::Refused(Box::new(problem), after);
+    }
+    Failure::Foreign(status, after)
+}
+
+/// The stable word of a problem, as `data.reason`.
+fn reason(kind: ProblemType) -> String {
+    kind.as_str().replace('-', "_")
+}
+
+fn refusal(problem: &Problem, after: Option<Duration>) -> RpcError {
+    use ProblemType as P;
+    let code = match problem.kind {
+        P::InvalidId
+        | P::InvalidBody
+        | P::InvalidQuery
+        | P::TooLarge
+        | P::OtherWorkspace
+        | P::OffsetBeyondEnd => code::INVALID_PARAMS,
+        P::NotAllowed => code::NOT_ALLOWED,
+        P::NotFound | P::UnknownConversation => code::NO_SUCH_EXECUTION,
+        P::IdInUse | P::Deleted => code::ID_IN_USE,
+        P::WrongState => code::WRONG_STATE,
+        P::OffsetNotKept => code::OFFSET_NOT_KEPT,
+        P::QueueFull => code::QUEUE_FULL,
+        P::Stopping | P::NotReady | P::SpoolUnwritable => code::UNAVAILABLE,
+        // The bridge asked wrongly, or claude-api is broken: nothing the client could mend.
+        P::ForeignHost
+        | P::ForeignOrigin
+        | P::UnknownPath
+        | P::MethodNotAllowed
+        | P::Internal
+        | P::NotImplemented => code::INTERNAL_ERROR,
+    };
+    let mut error = RpcError::new(code, &reason(problem.kind), problem.detail.clone());
+    for (name, value) in &problem.extra {
+        if name != "reason" {
+            error.data[name.as_str()] = value.clone();
+        }
+    }
+    if let Some(after) = after {
+        error.data["retryAfterSeconds"] = Value::from(after.as_secs());
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(kind: ProblemType) -> Failure {
+        Failure::Refused(Box::new(Problem::new(kind, "x").with("keptFrom", 7)), None)
+    }
+
+    #[test]
+    fn codes_are_the_contracts() {
+        for (kind, code, reason) in [
+            (ProblemType::QueueFull, -32004, "queue_full"),
+            (ProblemType::SpoolUnwritable, -32005, "spool_unwritable"),
+            (ProblemType::OffsetNotKept, -32007, "offset_not_kept"),
+            (ProblemType::OffsetBeyondEnd, -32602, "offset_beyond_end"),
+            (ProblemType::WrongState, -32008, "wrong_state"),
+            (ProblemType::IdInUse, -32009, "id_in_use"),
+            (ProblemType::Deleted, -32009, "deleted"),
+            (ProblemType::NotFound, -32003, "not_found"),
+            (ProblemType::NotAllowed, -32002, "not_allowed"),
+            (ProblemType::InvalidBody, -32602, "invalid_body"),
+        ] {
+            let error = refused(kind).to_rpc();
+            assert_eq!(error.code, code);
+            assert_eq!(error.data["reason"], reason);
+            assert_eq!(error.data["keptFrom"], 7);
+        }
+    }
+
+    #[test]
+    fn what_is_retried() {
+        assert!(refused(ProblemType::Stopping).is_transient());
+        assert!(!refused(ProblemType::QueueFull).is_transient());
+        assert!(!refused(ProblemType::SpoolUnwritable).is_transient());
+        assert!(Failure::Foreign(502, None).is_transient());
+        assert!(!Failure::Foreign(507, None).is_transient());
+        assert!(!Failure::Foreign(500, None).is_transient());
+        assert!(Failure::Broken(String::new()).may_have_acted());
+        assert!(!Failure::Connect(String::new()).may_have_acted());
+        assert!(!refused(ProblemType::Stopping).may_have_acted());
+    }
+}

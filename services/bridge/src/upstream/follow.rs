@@ -1,0 +1,172 @@
+//! The statuses of an execution, for as long as somebody asks: `GET ?follow=true`, opened again whenever it
+//! breaks or falls silent.
+//!
+//! ```text
+//! idle -> connecting -> open -> (cut, silent) -> waiting -> connecting ...
+//!                        |
+//!                        +-> terminal line, or not known any more -> over
+//! ```
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::BytesMut;
+use protocol::{ExecutionId, Status};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::Upstream;
+use super::errors::{Failure, failure};
+use super::retry::Delays;
+
+/// The longest line that is read, in bytes: a status is at most 64 KiB.
+const LINE_BYTES: usize = 1024 * 1024;
+
+/// What is heard.
+#[derive(Debug)]
+pub enum Heard {
+    /// A status: one at once, then each change and each heartbeat.
+    Status(Box<Status>),
+    /// claude-api does not answer; told after the second failure in a row, and each one after.
+    Unreachable(String),
+    /// claude-api does not know this execution any more. Nothing follows.
+    Gone,
+}
+
+type Connecting = Pin<Box<dyn Future<Output = Result<reqwest::Response, Failure>> + Send>>;
+
+enum Phase {
+    Idle,
+    Connecting(Connecting),
+    Open(Box<reqwest::Response>),
+    Waiting(Instant),
+    Over,
+}
+
+/// One follow stream.
+pub struct Follow {
+    upstream: Upstream,
+    id: ExecutionId,
+    phase: Phase,
+    line: BytesMut,
+    delays: Delays,
+    /// When the stream counts as dead.
+    deadline: Instant,
+}
+
+impl Follow {
+    /// Nothing is sent before [`Self::next`].
+    #[must_use]
+    pub fn new(upstream: Upstream, id: ExecutionId) -> Self {
+        Self {
+            upstream,
+            id,
+            phase: Phase::Idle,
+            line: BytesMut::new(),
+            delays: Delays::default(),
+            deadline: Instant::now(),
+        }
+    }
+
+    /// The next thing heard. Cancel-safe; pending for ever once it is over.
+    pub async fn next(&mut self) -> Heard {
+        loop {
+            match &mut self.phase {
+                Phase::Over => std::future::pending().await,
+                Phase::Idle => self.connect(),
+                Phase::Waiting(until) => {
+                    sleep_until(*until).await;
+                    self.connect();
+                }
+                Phase::Connecting(connecting) => {
+                    let result = match timeout_at(self.deadline, connecting).await {
+                        Ok(result) => result,
+                        Err(_) => Err(Failure::Broken("no answer in time".to_owned())),
+                    };
+                    match result {
+                        Ok(response) => {
+                            self.line.clear();
+                            self.phase = Phase::Open(Box::new(response));
+                        }
+                        Err(failure) if failure.is_gone() => {
+                            self.phase = Phase::Over;
+                            return Heard::Gone;
+                        }
+                        Err(failure) => {
+                            if let Some(heard) = self.wait(&failure) {
+                                return heard;
+                            }
+                        }
+                    }
+                }
+                Phase::Open(response) => {
+                    // Several lines may have come in one chunk.
+                    if let Some(end) = self.line.iter().position(|b| *b == b'\n') {
+                        let line = self.line.split_to(end + 1);
+                        match serde_json::from_slice(&line) {
+                            Ok(status) => return self.heard(status),
+                            Err(error) => {
+                                let failure =
+                                    Failure::Broken(format!("a status line that is none: {error}"));
+                                if let Some(heard) = self.wait(&failure) {
+                                    return heard;
+                                }
+                                continue;
+                            }
+                        }
+                    }
+                    let chunk = match timeout_at(self.deadline, response.chunk()).await {
+                        Ok(Ok(Some(chunk))) => Ok(chunk),
+                        Ok(Ok(None)) => Err(Failure::Broken("it ended early".to_owned())),
+                        Ok(Err(error)) => Err(error.into()),
+                        Err(_) => Err(Failure::Broken("it fell silent".to_owned())),
+                    };
+                    let failure = match chunk {
+                        Ok(chunk) if self.line.len() + chunk.len() <= LINE_BYTES => {
+                            self.line.extend_from_slice(&chunk);
+                            continue;
+                        }
+                        Ok(_) => Failure::Broken("a status line without an end".to_owned()),
+                        Err(failure) => failure,
+                    };
+                    if let Some(heard) = self.wait(&failure) {
+                        return heard;
+                    }
+                }
+            }
+        }
+    }
+
+    fn heard(&mut self, status: Status) -> Heard {
+        self.delays.reset();
+        self.deadline = Instant::now() + self.upstream.times.silence;
+        if status.state.is_terminal() {
+            self.phase = Phase::Over;
+        }
+        Heard::Status(Box::new(status))
+    }
+
+    fn connect(&mut self) {
+        let request = self
+            .upstream
+            .client
+            .get(self.upstream.execution_url(self.id, "?follow=true"))
+            .send();
+        self.deadline = Instant::now() + self.upstream.times.silence;
+        self.phase = Phase::Connecting(Box::pin(async move {
+            let response = request.await?;
+            if response.status().is_success() {
+                Ok(response)
+            } else {
+                Err(failure(response).await)
+            }
+        }));
+    }
+
+    fn wait(&mut self, failure: &Failure) -> Option<Heard> {
+        tracing::debug!(execution = %self.id, error = %failure, "the follow stream broke");
+        let delay = self.delays.after(failure.retry_after());
+        self.phase = Phase::Waiting(Instant::now() + delay);
+        // One cut is no news; a second failure without a line between them is.
+        (self.delays.attempts() >= 2).then(|| Heard::Unreachable(failure.to_string()))
+    }
+}

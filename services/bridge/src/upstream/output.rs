@@ -1,0 +1,181 @@
+//! The output of an execution from an offset: opened when asked for, opened again from the byte reached
+//! whenever it breaks.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use protocol::{ExecutionId, ProblemType};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::Upstream;
+use super::errors::{Failure, failure};
+use super::retry::Delays;
+
+/// What is read.
+#[derive(Debug)]
+pub enum Read {
+    /// The next bytes, exactly where the last ones ended.
+    Bytes(Bytes),
+    /// The stream ended cleanly; whether the execution did, its status tells.
+    End,
+    /// The bytes up to this offset are gone.
+    Freed(u64),
+    /// claude-api does not know this execution any more.
+    Gone,
+}
+
+type Connecting = Pin<Box<dyn Future<Output = Result<reqwest::Response, Failure>> + Send>>;
+
+enum Phase {
+    Idle,
+    Connecting(Connecting, Instant),
+    Open(Box<reqwest::Response>),
+    Waiting(Instant),
+}
+
+/// One output stream.
+pub struct Output {
+    upstream: Upstream,
+    id: ExecutionId,
+    /// The offset of the next byte.
+    offset: u64,
+    phase: Phase,
+    delays: Delays,
+    /// When the last byte came, or the stream was opened.
+    moved: Instant,
+}
+
+impl Output {
+    /// Nothing is sent before [`Self::open`].
+    #[must_use]
+    pub fn new(upstream: Upstream, id: ExecutionId, offset: u64) -> Self {
+        Self {
+            upstream,
+            id,
+            offset,
+            phase: Phase::Idle,
+            delays: Delays::default(),
+            moved: Instant::now(),
+        }
+    }
+
+    /// Reads on from the byte reached; changes nothing if that is under way.
+    pub fn open(&mut self) {
+        if matches!(self.phase, Phase::Idle) {
+            self.connect();
+        }
+    }
+
+    /// As [`Self::open`], but after a delay: a stream that ended without cause is not asked again at once.
+    pub fn open_later(&mut self) {
+        if matches!(self.phase, Phase::Idle) {
+            self.phase = Phase::Waiting(Instant::now() + self.delays.after(None));
+        }
+    }
+
+    /// Goes on at `offset`.
+    pub fn jump(&mut self, offset: u64) {
+        self.offset = offset;
+        self.phase = Phase::Idle;
+    }
+
+    /// Cuts a stream of which no byte came for too long, though there are some; it is opened again.
+    pub fn cut_if_stalled(&mut self) {
+        let stalled = self.moved.elapsed() > self.upstream.times.stall;
+        if stalled && matches!(self.phase, Phase::Open(_)) {
+            tracing::info!(execution = %self.id, offset = self.offset, "the output stream stalled");
+            self.phase = Phase::Idle;
+            self.open_later();
+        }
+    }
+
+    /// Time in which nobody read does not count as a stall.
+    pub fn not_read(&mut self) {
+        self.moved = Instant::now();
+    }
+
+    /// The next thing read. Cancel-safe; pending until [`Self::open`].
+    pub async fn next(&mut self) -> Read {
+        loop {
+            match &mut self.phase {
+                Phase::Idle => std::future::pending().await,
+                Phase::Waiting(until) => {
+                    sleep_until(*until).await;
+                    self.connect();
+                }
+                Phase::Connecting(connecting, deadline) => {
+                    let result = match timeout_at(*deadline, connecting).await {
+                        Ok(result) => result,
+                        Err(_) => Err(Failure::Broken("no answer in time".to_owned())),
+                    };
+                    match result {
+                        Ok(response) => {
+                            self.moved = Instant::now();
+                            self.phase = Phase::Open(Box::new(response));
+                        }
+                        Err(failure) => {
+                            if let Some(read) = self.failed(&failure) {
+                                return read;
+                            }
+                        }
+                    }
+                }
+                Phase::Open(response) => match response.chunk().await {
+                    Ok(Some(chunk)) if chunk.is_empty() => {}
+                    Ok(Some(chunk)) => {
+                        self.offset += chunk.len() as u64;
+                        self.moved = Instant::now();
+                        self.delays.reset();
+                        return Read::Bytes(chunk);
+                    }
+                    Ok(None) => {
+                        self.phase = Phase::Idle;
+                        return Read::End;
+                    }
+                    Err(error) => {
+                        self.failed(&error.into());
+                    }
+                },
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        let url = self
+            .upstream
+            .execution_url(self.id, &format!("/output?offset={}", self.offset));
+        let request = self.upstream.client.get(url).send();
+        let connecting = Box::pin(async move {
+            let response = request.await?;
+            if response.status().is_success() {
+                Ok(response)
+            } else {
+                Err(failure(response).await)
+            }
+        });
+        let deadline = Instant::now() + self.upstream.times.silence;
+        self.phase = Phase::Connecting(connecting, deadline);
+    }
+
+    fn failed(&mut self, failure: &Failure) -> Option<Read> {
+        tracing::debug!(execution = %self.id, offset = self.offset, error = %failure, "the output stream broke");
+        if failure.is_gone() {
+            self.phase = Phase::Idle;
+            return Some(Read::Gone);
+        }
+        let kept = failure
+            .problem(ProblemType::OffsetNotKept)
+            .and_then(|p| p.extra.get("keptFrom"))
+            .and_then(serde_json::Value::as_u64);
+        if let Some(kept) = kept.filter(|kept| *kept > self.offset) {
+            self.phase = Phase::Idle;
+            return Some(Read::Freed(kept));
+        }
+        if failure.problem(ProblemType::OffsetBeyondEnd).is_some() {
+            tracing::error!(execution = %self.id, offset = self.offset, "claude-api no longer has bytes that it sent");
+        }
+        self.phase = Phase::Waiting(Instant::now() + self.delays.after(failure.retry_after()));
+        None
+    }
+}

@@ -1,0 +1,121 @@
+//! The retry policy: exponential backoff with jitter, as an iterator. The only place that knows the
+//! `backoff` crate (unmaintained: RUSTSEC-2025-0012).
+
+use std::time::{Duration, SystemTime};
+
+use backoff::ExponentialBackoff;
+use backoff::backoff::Backoff;
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
+
+/// The first delay, before jitter.
+const FIRST: Duration = Duration::from_millis(100);
+/// No delay is longer (contract, section 3).
+pub const LONGEST: Duration = Duration::from_secs(5);
+
+/// The delays between attempts; it never ends by itself.
+#[derive(Debug)]
+pub struct Delays {
+    policy: ExponentialBackoff,
+    attempts: u32,
+}
+
+impl Default for Delays {
+    fn default() -> Self {
+        let mut policy = ExponentialBackoff {
+            initial_interval: FIRST,
+            multiplier: 2.0,
+            randomization_factor: 0.5,
+            max_interval: LONGEST,
+            // Its default ends after 15 minutes, counted from construction.
+            max_elapsed_time: None,
+            ..ExponentialBackoff::default()
+        };
+        policy.reset();
+        Self {
+            policy,
+            attempts: 0,
+        }
+    }
+}
+
+impl Delays {
+    /// Progress was made: the next delay is the first again.
+    pub fn reset(&mut self) {
+        self.policy.reset();
+        self.attempts = 0;
+    }
+
+    /// Failures since the last progress.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// The next delay, at least what the peer asked for and at most [`LONGEST`].
+    pub fn after(&mut self, asked: Option<Duration>) -> Duration {
+        let own = self.next().unwrap_or(LONGEST);
+        asked.map_or(own, |asked| own.max(asked)).min(LONGEST)
+    }
+}
+
+impl Iterator for Delays {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.attempts = self.attempts.saturating_add(1);
+        // Jitter may exceed the longest interval; the cap is the contract's.
+        self.policy.next_backoff().map(|delay| delay.min(LONGEST))
+    }
+}
+
+/// `Retry-After` in either form (RFC 9110, section 10.2.3).
+#[must_use]
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?;
+    let at = SystemTime::from(date.timestamp());
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_the_cap_and_never_end() {
+        let delays: Vec<_> = Delays::default().take(200).collect();
+        assert_eq!(delays.len(), 200);
+        assert!(delays[0] >= FIRST / 2 && delays[0] <= FIRST * 3 / 2);
+        assert!(delays.iter().all(|d| *d <= LONGEST));
+        assert!(delays[50..].iter().all(|d| *d >= LONGEST / 2));
+    }
+
+    #[test]
+    fn progress_begins_again() {
+        let mut delays = Delays::default();
+        assert!(delays.by_ref().take(20).count() == 20);
+        delays.reset();
+        assert!(delays.after(None) <= FIRST * 3 / 2);
+        assert_eq!(delays.attempts(), 1);
+    }
+
+    #[test]
+    fn what_the_peer_asks_for_is_honoured() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(retry_after(&headers), None);
+        headers.insert(RETRY_AFTER, "2".parse().unwrap());
+        assert_eq!(retry_after(&headers), Some(Duration::from_secs(2)));
+        assert!(Delays::default().after(retry_after(&headers)) >= Duration::from_secs(2));
+        headers.insert(
+            RETRY_AFTER,
+            "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap(),
+        );
+        assert_eq!(retry_after(&headers), Some(Duration::ZERO));
+        headers.insert(RETRY_AFTER, "soon".parse().unwrap());
+        assert_eq!(retry_after(&headers), None);
+    }
+}

@@ -1,0 +1,152 @@
+//! One execution as one session sees it: a task that reads its statuses and its output from upstream and
+//! gives messages to the session, one at a time and only as the socket takes them.
+
+pub mod buffer;
+pub mod encode;
+pub mod notices;
+pub mod order;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use protocol::Status;
+use protocol::rpc::OnSlow;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval_at};
+
+use crate::metrics::Metrics;
+use crate::upstream::Upstream;
+use crate::upstream::follow::{Follow, Heard};
+use crate::upstream::output::{Output, Read};
+use buffer::Skip;
+use order::Order;
+
+/// What a viewer needs of its surroundings.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The way to claude-api.
+    pub upstream: Upstream,
+    /// When a skipping viewer drops.
+    pub skip: Skip,
+    /// The most bytes of a status object.
+    pub status_bytes: usize,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Where a view begins.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The status of the answer.
+    pub status: Status,
+    /// An explicit offset.
+    pub offset: Option<u64>,
+    /// What a slow viewer does.
+    pub on_slow: OnSlow,
+}
+
+/// One message of a view.
+#[derive(Debug)]
+pub struct Message {
+    /// Which view: an older one of the same execution may have messages under way.
+    pub view: u64,
+    /// The message.
+    pub text: String,
+    /// Nothing more comes of this view.
+    pub last: bool,
+}
+
+type Permit = Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Message>>> + Send>>;
+
+/// Runs until everything was said or the session is gone. Aborting it at any point is fine.
+pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Message>) {
+    let Context {
+        upstream,
+        skip,
+        status_bytes,
+        metrics,
+    } = context;
+    let id = start.status.execution_id;
+    let skip = (start.on_slow == OnSlow::Skip).then_some(skip);
+    let mut order = Order::new(start.status, start.offset, skip, status_bytes);
+    let mut follow = Follow::new(upstream.clone(), id);
+    let mut output = Output::new(upstream.clone(), id, order.read_from());
+    let heartbeat = upstream.times.heartbeat;
+    let mut beat = interval_at(tokio::time::Instant::now() + heartbeat, heartbeat);
+    let mut check = tokio::time::interval(upstream.times.stall);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Kept over the rounds: a place in the session's queue is not given up for a chunk that comes.
+    let mut permit: Option<Permit> = None;
+    let mut dropped = 0;
+    if order.has_more_upstream() {
+        output.open();
+    }
+    loop {
+        if permit.is_none() && order.has_message() {
+            let to = to.clone();
+            permit = Some(Box::pin(async move { to.reserve_owned().await.ok() }));
+        }
+        let wants = order.wants_bytes();
+        if !wants {
+            output.not_read();
+        }
+        tokio::select! {
+            // Messages first: what is here is bounded, what could be read is not.
+            biased;
+            place = async { match permit.as_mut() { Some(p) => p.await, None => std::future::pending().await } } => {
+                permit = None;
+                let Some(place) = place else { return };
+                if let Some(text) = order.next(Timestamp::now()) {
+                    let last = order.is_done();
+                    place.send(Message { view, text, last });
+                }
+                if order.is_done() {
+                    return;
+                }
+            }
+            heard = follow.next(), if !order.is_terminal() => match heard {
+                Heard::Status(status) => {
+                    order.on_status(*status);
+                    if order.has_more_upstream() {
+                        output.open();
+                    }
+                }
+                Heard::Unreachable(error) => {
+                    tracing::debug!(execution = %id, error, "claude-api cannot be reached");
+                    order.on_unreachable();
+                }
+                Heard::Gone => order.on_gone(Timestamp::now()),
+            },
+            read = output.next(), if wants => match read {
+                Read::Bytes(bytes) => {
+                    order.on_bytes(&bytes);
+                    if order.dropped() > dropped {
+                        metrics.skipped_bytes.add(order.dropped() - dropped);
+                        dropped = order.dropped();
+                    }
+                }
+                // Whether that was the end, the follow stream tells.
+                Read::End => if order.is_terminal() && order.has_more_upstream() {
+                    output.open_later();
+                },
+                Read::Freed(kept) => {
+                    order.on_freed(kept);
+                    output.jump(order.read_from());
+                    if order.has_more_upstream() {
+                        output.open();
+                    }
+                }
+                Read::Gone => order.on_gone(Timestamp::now()),
+            },
+            _ = beat.tick() => order.on_heartbeat(),
+            _ = check.tick(), if wants => {
+                if order.read_from() < order.seen().output_bytes {
+                    output.cut_if_stalled();
+                }
+            }
+        }
+    }
+}

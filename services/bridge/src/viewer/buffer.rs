@@ -1,0 +1,375 @@
+//! The bytes between upstream and one viewer's socket: bounded, cut into messages at character boundaries,
+//! with everything that is missing said as a gap.
+//!
+//! ```text
+//!   next                 read_end
+//!    |  data (unsent)       |
+//! ---+----------------------+--> jump: upstream freed what follows, go on there once data is out
+//!    ^ skipped: what was dropped before it, not announced yet
+//! ```
+
+use bytes::{Buf, Bytes, BytesMut};
+use crc32fast::Hasher;
+use protocol::OUTPUT_MESSAGE_BYTES;
+
+/// A viewer that waits reads no further while this much is unsent, in bytes.
+const UNSENT_BYTES: usize = 64 * 1024;
+
+/// When unsent output is dropped.
+#[derive(Debug, Clone, Copy)]
+pub struct Skip {
+    /// Unsent bytes that are kept.
+    pub bytes: u64,
+    /// Unsent lines that are kept; 0 is no limit.
+    pub lines: u64,
+}
+
+/// The next thing to send.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Output at this offset.
+    Text(u64, String),
+    /// The bytes from here to there will not come.
+    Gap(u64, u64),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Buffer {
+    /// The offset of the first byte of `data`.
+    next: u64,
+    data: BytesMut,
+    skipped: Option<u64>,
+    jump: Option<u64>,
+    skip: Option<Skip>,
+    /// Unsent line ends; counted only where they are limited.
+    lines: u64,
+    /// Begin at the first byte of the character that holds this offset.
+    align: Option<u64>,
+    /// Of all bytes from 0, while all were seen.
+    crc: Option<Hasher>,
+    dropped: u64,
+}
+
+impl Buffer {
+    /// Begins at `offset`. Anything but a character's first byte is found by reading from [`Self::read_from`].
+    #[must_use]
+    pub fn new(offset: u64, kept_from: u64, skip: Option<Skip>) -> Self {
+        // A character has at most 4 bytes (RFC 3629); what is kept begins at one.
+        let from = offset.saturating_sub(3).max(kept_from).min(offset);
+        Self {
+            next: from,
+            data: BytesMut::new(),
+            skipped: None,
+            jump: None,
+            skip,
+            lines: 0,
+            align: (from < offset).then_some(offset),
+            crc: (offset == 0).then(Hasher::new),
+            dropped: 0,
+        }
+    }
+
+    /// The offset of the next byte to read.
+    #[must_use]
+    pub fn read_from(&self) -> u64 {
+        self.jump.unwrap_or(self.next + self.data.len() as u64)
+    }
+
+    /// Whether there is room for more.
+    #[must_use]
+    pub fn wants_bytes(&self) -> bool {
+        self.jump.is_none() && (self.skip.is_some() || self.data.len() < UNSENT_BYTES)
+    }
+
+    /// Bytes dropped so far.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The crc32 of what was read, if that is everything from 0.
+    #[must_use]
+    pub fn crc32(&self) -> Option<u32> {
+        self.crc.clone().map(Hasher::finalize)
+    }
+
+    /// Appends what was read at [`Self::read_from`].
+    pub fn push(&mut self, bytes: &Bytes) {
+        if let Some(crc) = &mut self.crc {
+            crc.update(bytes);
+        }
+        self.data.extend_from_slice(bytes);
+        self.find_start();
+        let Some(skip) = self.skip else { return };
+        if skip.lines > 0 {
+            self.lines += line_ends(bytes);
+        }
+        self.drop_oldest(skip);
+    }
+
+    /// Upstream freed everything before `to`.
+    pub fn freed(&mut self, to: u64) {
+        if to <= self.read_from() {
+            return;
+        }
+        self.crc = None;
+        self.align = None;
+        // Half a character at the end will never be whole.
+        let whole = whole_characters(&self.data);
+        self.data.truncate(whole);
+        self.jump = Some(to);
+    }
+
+    /// The next piece, in order. `last`: nothing more will be pushed.
+    pub fn take(&mut self, last: bool) -> Option<Piece> {
+        if let Some(from) = self.skipped.take() {
+            return Some(Piece::Gap(from, self.next));
+        }
+        if last && let Some(at) = self.align.take() {
+            let hidden = (at.saturating_sub(self.next) as usize).min(self.data.len());
+            self.advance(hidden);
+        }
+        if self.align.is_none() && !self.data.is_empty() {
+            let end = cut(&self.data, OUTPUT_MESSAGE_BYTES);
+            let end = if end == 0 && last {
+                self.data.len()
+            } else {
+                end
+            };
+            if end > 0 {
+                // Upstream promises UTF-8; if it lies, the offsets stay true and the text says U+FFFD.
+                let text = String::from_utf8_lossy(&self.data[..end]).into_owned();
+                let offset = self.next;
+                self.advance(end);
+                return Some(Piece::Text(offset, text));
+            }
+        }
+        if self.data.is_empty()
+            && let Some(to) = self.jump.take()
+        {
+            let from = std::mem::replace(&mut self.next, to);
+            return Some(Piece::Gap(from, to));
+        }
+        None
+    }
+
+    /// Whether [`Self::take`] would give something.
+    #[must_use]
+    pub fn has_piece(&self, last: bool) -> bool {
+        self.skipped.is_some()
+            || (self.data.is_empty() && self.jump.is_some())
+            || (!self.data.is_empty()
+                && (last || (self.align.is_none() && cut(&self.data, OUTPUT_MESSAGE_BYTES) > 0)))
+    }
+
+    fn advance(&mut self, count: usize) {
+        if self.skip.is_some_and(|s| s.lines > 0) {
+            self.lines -= line_ends(&self.data[..count]);
+        }
+        self.data.advance(count);
+        self.next += count as u64;
+        if self.data.is_empty() {
+            // An idle viewer holds no buffer.
+            self.data = BytesMut::new();
+        }
+    }
+
+    /// Moves to the first byte of the character that holds `align`, once that byte's neighbours are here.
+    fn find_start(&mut self) {
+        let Some(at) = self.align else { return };
+        let Ok(mut index) = usize::try_from(at - self.next) else {
+            return;
+        };
+        if index >= self.data.len() {
+            return;
+        }
+        while index > 0 && is_continuation(self.data[index]) {
+            index -= 1;
+        }
+        self.align = None;
+        self.advance(index);
+    }
+
+    fn drop_oldest(&mut self, skip: Skip) {
+        let most = usize::try_from(skip.bytes).unwrap_or(usize::MAX);
+        let mut cut = self.data.len().saturating_sub(most);
+        if skip.lines > 0 && self.lines > skip.lines {
+            let surplus = (self.lines - skip.lines) as usize;
+            let end = memchr_nth(&self.data, surplus);
+            cut = cut.max(end);
+        }
+        if cut == 0 || self.align.is_some() {
+            return;
+        }
+        while cut < self.data.len() && is_continuation(self.data[cut]) {
+            cut += 1;
+        }
+        self.skipped.get_or_insert(self.next);
+        self.dropped += cut as u64;
+        self.advance(cut);
+    }
+}
+
+fn is_continuation(byte: u8) -> bool {
+    byte & 0xC0 == 0x80
+}
+
+fn line_ends(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|b| **b == b'\n').count() as u64
+}
+
+/// The index behind the n-th line end.
+fn memchr_nth(bytes: &[u8], n: usize) -> usize {
+    let ends = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n');
+    ends.map(|(i, _)| i + 1)
+        .nth(n.saturating_sub(1))
+        .unwrap_or(0)
+}
+
+/// The length without an unfinished character at the end.
+fn whole_characters(bytes: &[u8]) -> usize {
+    let tail = bytes.len().saturating_sub(4);
+    for start in (tail..bytes.len()).rev() {
+        let byte = bytes[start];
+        if is_continuation(byte) {
+            continue;
+        }
+        let length = match byte {
+            0xC2..=0xDF => 2,
+            0xE0..=0xEF => 3,
+            0xF0..=0xF4 => 4,
+            _ => 1,
+        };
+        return if start + length > bytes.len() {
+            start
+        } else {
+            bytes.len()
+        };
+    }
+    bytes.len()
+}
+
+/// The most bytes up to `most` that end at a character's end.
+fn cut(bytes: &[u8], most: usize) -> usize {
+    whole_characters(&bytes[..bytes.len().min(most)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn drain(buffer: &mut Buffer, last: bool) -> Vec<Piece> {
+        std::iter::from_fn(|| buffer.take(last)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_chunking_joins_exactly(text in "\\PC{0,400}", cuts in prop::collection::vec(1usize..9, 0..600)) {
+            let bytes = text.as_bytes();
+            let mut buffer = Buffer::new(0, 0, None);
+            let (mut at, mut got) = (0, String::new());
+            for cut in cuts.into_iter().chain(std::iter::repeat(7)) {
+                if at == bytes.len() { break; }
+                let end = (at + cut).min(bytes.len());
+                buffer.push(&Bytes::copy_from_slice(&bytes[at..end]));
+                at = end;
+                prop_assert_eq!(buffer.read_from(), at as u64);
+                for piece in drain(&mut buffer, false) {
+                    let Piece::Text(offset, text) = piece else { panic!("a gap") };
+                    prop_assert_eq!(offset, got.len() as u64);
+                    got.push_str(&text);
+                }
+            }
+            prop_assert_eq!(&got, &text);
+            prop_assert_eq!(buffer.crc32(), Some(crc32fast::hash(bytes)));
+        }
+
+        #[test]
+        fn any_offset_begins_at_its_character(text in "\\PC{1,60}", at in 0usize..200, chunk in 1usize..5) {
+            let bytes = text.as_bytes();
+            let at = at % (bytes.len() + 1);
+            let mut buffer = Buffer::new(at as u64, 0, None);
+            let from = buffer.read_from() as usize;
+            for chunk in bytes[from..].chunks(chunk) {
+                buffer.push(&Bytes::copy_from_slice(chunk));
+            }
+            let mut expected = at;
+            while !text.is_char_boundary(expected) { expected -= 1; }
+            let pieces = drain(&mut buffer, true);
+            if expected == bytes.len() {
+                prop_assert_eq!(pieces, vec![]);
+            } else {
+                prop_assert_eq!(pieces, vec![Piece::Text(expected as u64, text[expected..].to_owned())]);
+            }
+        }
+
+        #[test]
+        fn skipping_says_what_is_missing(text in "\\PC{0,300}", chunk in 1usize..40, take_every in 1usize..20, lines in 0u64..3) {
+            let bytes = text.as_bytes();
+            let mut buffer = Buffer::new(0, 0, Some(Skip { bytes: 50, lines }));
+            let (mut at, mut next) = (0, 0u64);
+            let mut check = |piece: Piece| match piece {
+                Piece::Gap(from, to) => { assert!(from == next && to > from); next = to; }
+                Piece::Text(offset, got) => {
+                    assert_eq!(offset, next);
+                    assert_eq!(got.as_bytes(), &bytes[next as usize..next as usize + got.len()]);
+                    next += got.len() as u64;
+                }
+            };
+            for (n, chunk) in bytes.chunks(chunk).enumerate() {
+                buffer.push(&Bytes::copy_from_slice(chunk));
+                at += chunk.len();
+                assert!(buffer.data.len() <= 50 && buffer.wants_bytes());
+                if n % take_every == 0 && let Some(piece) = buffer.take(false) { check(piece); }
+            }
+            for piece in drain(&mut buffer, true) { check(piece); }
+            prop_assert_eq!(next, at as u64);
+        }
+    }
+
+    #[test]
+    fn freed_bytes_are_a_gap_behind_what_is_here() {
+        let mut buffer = Buffer::new(0, 0, None);
+        buffer.push(&Bytes::from_static("aé".as_bytes()));
+        buffer.push(&Bytes::from_static(&"é".as_bytes()[..1]));
+        buffer.freed(100);
+        assert_eq!(buffer.read_from(), 100);
+        assert!(!buffer.wants_bytes(), "first the gap, then what follows");
+        assert_eq!(
+            drain(&mut buffer, false),
+            [Piece::Text(0, "aé".into()), Piece::Gap(3, 100)]
+        );
+        assert!(buffer.wants_bytes());
+        assert_eq!(buffer.crc32(), None);
+        buffer.push(&Bytes::from_static(b"z"));
+        assert_eq!(drain(&mut buffer, false), [Piece::Text(100, "z".into())]);
+    }
+
+    #[test]
+    fn messages_are_bounded_and_a_waiting_viewer_stops_reading() {
+        let mut buffer = Buffer::new(0, 0, None);
+        buffer.push(&Bytes::from("é".repeat(100_000)));
+        assert!(!buffer.wants_bytes());
+        for piece in drain(&mut buffer, false) {
+            let Piece::Text(_, text) = piece else {
+                panic!("a gap")
+            };
+            assert!(text.len() <= OUTPUT_MESSAGE_BYTES);
+        }
+        assert!(buffer.wants_bytes());
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_lose_nothing() {
+        let mut buffer = Buffer::new(0, 0, None);
+        buffer.push(&Bytes::from_static(b"a\xff\x80\x80\x80\x80b\xf0\x9f"));
+        let pieces = drain(&mut buffer, true);
+        assert!(
+            matches!(pieces.last(), Some(Piece::Text(7, _))),
+            "{pieces:?}"
+        );
+        assert_eq!(buffer.read_from(), 9);
+    }
+}

@@ -1,0 +1,97 @@
+//! What in a new status is worth a notice of its own.
+
+use protocol::Status;
+use serde_json::{Value, json};
+
+/// One notice, not encoded yet.
+#[derive(Debug, PartialEq)]
+pub struct Notice {
+    /// Stable.
+    pub code: String,
+    /// For a person.
+    pub message: String,
+    /// Details.
+    pub data: Value,
+}
+
+fn notice(code: &str, message: impl Into<String>, data: Value) -> Notice {
+    Notice {
+        code: code.to_owned(),
+        message: message.into(),
+        data,
+    }
+}
+
+/// The notices that the step from `old` to `new` gives.
+#[must_use]
+pub fn between(old: &Status, new: &Status) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let retrying = |s: &Status| s.activity.clone().filter(|a| a.starts_with("retrying"));
+    if let Some(activity) = retrying(new)
+        && retrying(old).as_ref() != Some(&activity)
+    {
+        let status = activity
+            .split_once(':')
+            .and_then(|(_, status)| status.trim().parse::<u16>().ok());
+        let data = json!({ "activity": activity, "errorStatus": status });
+        notices.push(notice(
+            "api_retry",
+            "the model's API failed; the CLI tries again",
+            data,
+        ));
+    }
+    if new.stalled && !old.stalled {
+        let data = json!({ "activity": new.activity });
+        notices.push(notice("stalled", "no progress for a while", data));
+    }
+    for denial in new
+        .permission_denials
+        .iter()
+        .skip(old.permission_denials.len())
+    {
+        notices.push(notice(
+            "tool_denied",
+            "a tool was not allowed to run",
+            denial.clone(),
+        ));
+    }
+    let seen = old.warnings.last().map_or(0, |w| w.seq);
+    for warning in new.warnings.iter().filter(|w| w.seq > seen) {
+        let mut data = json!({ "seq": warning.seq, "at": warning.at });
+        match &warning.data {
+            Value::Object(more) => {
+                for (name, value) in more {
+                    data[name.as_str()] = value.clone();
+                }
+            }
+            Value::Null => {}
+            other => data["data"] = other.clone(),
+        }
+        notices.push(notice(&warning.code, warning.message.clone(), data));
+    }
+    notices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use protocol::ExecutionId;
+
+    #[test]
+    fn each_news_once() {
+        let old = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
+        let mut new = old.clone();
+        new.activity = Some("retrying: 529".into());
+        new.stalled = true;
+        new.permission_denials = vec![json!({ "tool_name": "Bash" })];
+        new.warn(Timestamp::UNIX_EPOCH, "slow", "m".into(), json!({ "a": 1 }));
+        let codes: Vec<_> = between(&old, &new).into_iter().map(|n| n.code).collect();
+        assert_eq!(codes, ["api_retry", "stalled", "tool_denied", "slow"]);
+        assert_eq!(between(&old, &new)[0].data["errorStatus"], 529);
+        assert_eq!(between(&new, &new), vec![]);
+        let mut newer = new.clone();
+        newer.warn(Timestamp::UNIX_EPOCH, "other", "m".into(), Value::Null);
+        assert_eq!(between(&new, &newer).len(), 1);
+    }
+}

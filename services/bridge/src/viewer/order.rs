@@ -1,0 +1,301 @@
+//! The order in which one viewer hears of one execution, as a pure machine: statuses, notices and bytes in,
+//! messages out.
+//!
+//! ```text
+//! one status with the state of the answer (left out if terminal)
+//!   -> statuses, notices, output, gaps
+//!   -> (terminal known and every byte up to its outputBytes sent) -> terminal -> nothing more
+//! ```
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use protocol::trailers::crc32_text;
+use protocol::{Reason, State, Status};
+use serde_json::{Value, json};
+
+use super::buffer::{Buffer, Piece, Skip};
+use super::{encode, notices};
+
+/// Unsent statuses that differ in their state; of one state only the newest is kept.
+const STATUSES: usize = 4;
+/// Unsent notices; a status lists at most 64 warnings and 50 denials, so only a viewer that reads nothing
+/// for long comes near it.
+const NOTICES: usize = 128;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Order {
+    /// The newest status known.
+    seen: Status,
+    /// Its word: RESUMED once in place of RUNNING.
+    statuses: VecDeque<(&'static str, bool, Status)>,
+    notices: VecDeque<String>,
+    buffer: Buffer,
+    terminal: Option<Status>,
+    unreachable: bool,
+    checked: bool,
+    done: bool,
+    status_bytes: usize,
+}
+
+impl Order {
+    /// Begins with the status of the answer, at `offset`, or at 0 (with a gap if that is not kept).
+    #[must_use]
+    pub fn new(
+        status: Status,
+        offset: Option<u64>,
+        skip: Option<Skip>,
+        status_bytes: usize,
+    ) -> Self {
+        let mut buffer = Buffer::new(offset.unwrap_or(0), status.kept_from, skip);
+        if offset.is_none() {
+            buffer.freed(status.kept_from);
+        }
+        let mut order = Self {
+            seen: status.clone(),
+            statuses: VecDeque::new(),
+            notices: VecDeque::new(),
+            buffer,
+            terminal: None,
+            unreachable: false,
+            checked: false,
+            done: false,
+            status_bytes,
+        };
+        if status.state.is_terminal() {
+            order.terminal = Some(status);
+        } else {
+            let word = status.state.as_capitals();
+            order.statuses.push_back((word, false, status));
+        }
+        order
+    }
+
+    /// The newest status known.
+    #[must_use]
+    pub fn seen(&self) -> &Status {
+        &self.seen
+    }
+
+    /// Whether the end is known, though perhaps not told yet.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    /// Whether everything was said.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// The offset of the next byte to read.
+    #[must_use]
+    pub fn read_from(&self) -> u64 {
+        self.buffer.read_from()
+    }
+
+    /// Whether there is room for bytes.
+    #[must_use]
+    pub fn wants_bytes(&self) -> bool {
+        !self.done && self.buffer.wants_bytes()
+    }
+
+    /// Whether bytes are known, or likely, to be there to read.
+    #[must_use]
+    pub fn has_more_upstream(&self) -> bool {
+        match &self.terminal {
+            Some(end) => self.read_from() < end.output_bytes,
+            None => self.seen.state != State::Queued || self.read_from() < self.seen.output_bytes,
+        }
+    }
+
+    /// Bytes dropped so far.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.buffer.dropped()
+    }
+
+    /// claude-api's word on the execution.
+    pub fn on_status(&mut self, status: Status) {
+        if self.terminal.is_some() {
+            return;
+        }
+        self.unreachable = false;
+        for notice in notices::between(&self.seen, &status) {
+            self.notify(&notice.code, &notice.message, &notice.data);
+        }
+        let old = std::mem::replace(&mut self.seen, status);
+        if self.seen.state.is_terminal() {
+            self.terminal = Some(self.seen.clone());
+            return;
+        }
+        let word = if old.state == State::Paused && self.seen.state == State::Running {
+            "RESUMED"
+        } else {
+            self.seen.state.as_capitals()
+        };
+        self.queue_status(word);
+    }
+
+    fn queue_status(&mut self, word: &'static str) {
+        let status = self.seen.clone();
+        match self.statuses.back_mut() {
+            Some(last) if last.0 == word => *last = (word, self.unreachable, status),
+            // A heartbeat behind an unsent RESUMED says nothing new.
+            Some(last) if last.0 == "RESUMED" && word == "RUNNING" => {
+                *last = ("RESUMED", self.unreachable, status);
+            }
+            _ => {
+                if self.statuses.len() == STATUSES {
+                    // Never the front: the first of all has the state of the answer.
+                    self.statuses.remove(1);
+                }
+                self.statuses.push_back((word, self.unreachable, status));
+            }
+        }
+    }
+
+    fn notify(&mut self, code: &str, message: &str, data: &Value) {
+        if self.notices.len() < NOTICES {
+            let text = encode::notice(Some(self.seen.execution_id), code, message, data);
+            self.notices.push_back(text);
+        }
+    }
+
+    /// claude-api cannot be reached. Said once, then with each heartbeat.
+    pub fn on_unreachable(&mut self) {
+        if self.terminal.is_some() || self.unreachable {
+            return;
+        }
+        self.unreachable = true;
+        self.notify(
+            "upstream_unreachable",
+            "claude-api cannot be reached; the bridge keeps trying",
+            &Value::Null,
+        );
+        self.on_heartbeat();
+    }
+
+    /// A heartbeat is due; claude-api makes them itself while it can be reached.
+    pub fn on_heartbeat(&mut self) {
+        if self.unreachable && self.terminal.is_none() {
+            self.queue_status(self.seen.state.as_capitals());
+        }
+    }
+
+    /// claude-api does not know the accepted id any more. What it told last stays; of a terminal one only
+    /// the bytes are missing.
+    pub fn on_gone(&mut self, now: Timestamp) {
+        if let Some(end) = &self.terminal {
+            self.buffer.freed(end.output_bytes);
+            return;
+        }
+        let mut lost = self.seen.clone();
+        lost.state = State::Interrupted;
+        lost.reason = Some(Reason::Lost);
+        lost.exit_code = None;
+        lost.activity = None;
+        lost.ended_at.get_or_insert(now);
+        lost.output_bytes = self.buffer.read_from();
+        lost.crc32 = self.buffer.crc32().map(crc32_text);
+        lost.sha256 = None;
+        self.seen = lost.clone();
+        self.terminal = Some(lost);
+    }
+
+    /// Bytes read at [`Self::read_from`].
+    pub fn on_bytes(&mut self, bytes: &Bytes) {
+        self.buffer.push(bytes);
+    }
+
+    /// Everything before `kept` is gone.
+    pub fn on_freed(&mut self, kept: u64) {
+        self.buffer.freed(kept);
+    }
+
+    /// Whether all bytes of a terminal execution were read.
+    fn is_read(&self) -> bool {
+        self.terminal
+            .as_ref()
+            .is_some_and(|end| self.buffer.read_from() >= end.output_bytes)
+    }
+
+    /// Whether [`Self::next`] would give something.
+    #[must_use]
+    pub fn has_message(&self) -> bool {
+        !self.done
+            && (!self.notices.is_empty()
+                || !self.statuses.is_empty()
+                || self.buffer.has_piece(self.is_read())
+                || self.is_read())
+    }
+
+    /// The next message.
+    pub fn next(&mut self, now: Timestamp) -> Option<String> {
+        if self.done {
+            return None;
+        }
+        let limit = self.status_bytes;
+        if let Some((word, unreachable, status)) = self.statuses.pop_front() {
+            return Some(encode::status_update(
+                word,
+                &status,
+                unreachable,
+                now,
+                limit,
+            ));
+        }
+        if let Some(notice) = self.notices.pop_front() {
+            return Some(notice);
+        }
+        let id = self.seen.execution_id;
+        let last = self.is_read();
+        match self.buffer.take(last) {
+            Some(Piece::Text(offset, text)) => return Some(encode::output(id, offset, &text)),
+            Some(Piece::Gap(from, to)) => return Some(encode::gap(id, from, to)),
+            None => {}
+        }
+        if !last {
+            return None;
+        }
+        let end = self.terminal.clone()?;
+        if let Some(text) = self.mismatch(&end) {
+            return Some(text);
+        }
+        self.done = true;
+        let word = end.state.as_capitals();
+        Some(encode::status_update(word, &end, false, now, limit))
+    }
+
+    /// What was read is not what claude-api says it sent: an error here, and a notice, once.
+    fn mismatch(&mut self, end: &Status) -> Option<String> {
+        if std::mem::replace(&mut self.checked, true) {
+            return None;
+        }
+        let got = self.buffer.crc32().map(crc32_text)?;
+        let length = self.buffer.read_from();
+        let same_crc = end.crc32.as_ref().is_none_or(|crc| *crc == got);
+        if same_crc && length == end.output_bytes {
+            return None;
+        }
+        tracing::error!(
+            execution = %end.execution_id, expected = ?end.crc32, %got, length, output_bytes = end.output_bytes,
+            "the output read is not the output that claude-api describes"
+        );
+        let data = json!({
+            "expected": end.crc32, "got": got, "length": length, "outputBytes": end.output_bytes,
+        });
+        Some(encode::notice(
+            Some(end.execution_id),
+            "output_mismatch",
+            "the output sent is not what claude-api describes; attach again from 0",
+            &data,
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+use super::*;
+use proptest::prelude::*;
+use protocol::ExecutionId;
+
+fn status(state: State) -> Status {
+    let mut status = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
+    status.state = state;
+    status
+}
+
+fn order(state: State) -> Order {
+    Order::new(status(state), None, None, 64 * 1024)
+}
+
+fn with(order: &Order, change: impl FnOnce(&mut Status)) -> Status {
+    let mut status = order.seen().clone();
+    change(&mut status);
+    status
+}
+
+/// All messages there are, as `method` or the word of a status.
+fn words(order: &mut Order) -> Vec<String> {
+    let next = || order.next(Timestamp::UNIX_EPOCH);
+    std::iter::from_fn(next).map(|m| word(&m)).collect()
+}
+
+fn word(message: &str) -> String {
+    let message: Value = serde_json::from_str(message).unwrap();
+    let params = &message["params"];
+    let name = [&params["status"], &params["code"], &message["method"]]
+        .into_iter()
+        .find_map(Value::as_str);
+    name.unwrap().to_owned()
+}
+
+#[test]
+fn the_terminal_status_waits_for_the_last_byte_and_is_the_last() {
+    let mut order = order(State::Running);
+    order.on_bytes(&Bytes::from_static(b"ab"));
+    let end = with(&order, |s| {
+        s.state = State::Completed;
+        s.output_bytes = 4;
+        s.crc32 = Some(crc32_text(crc32fast::hash(b"abcd")));
+    });
+    order.on_status(end.clone());
+    assert_eq!(words(&mut order), ["RUNNING", "output"]);
+    assert!(!order.has_message() && order.has_more_upstream());
+    order.on_bytes(&Bytes::from_static(b"cd"));
+    order.on_status(end);
+    assert_eq!(words(&mut order), ["output", "COMPLETED"]);
+    assert!(order.is_done() && !order.has_message());
+    order.on_gone(Timestamp::UNIX_EPOCH);
+    order.on_unreachable();
+    assert_eq!(words(&mut order), Vec::<String>::new());
+}
+
+#[test]
+fn a_terminal_answer_has_no_first_status() {
+    assert_eq!(words(&mut order(State::Cancelled)), ["CANCELLED"]);
+}
+
+#[test]
+fn resumed_once_in_place_of_running() {
+    let mut order = order(State::Running);
+    for state in [State::Paused, State::Running, State::Running] {
+        let next = with(&order, |s| s.state = state);
+        order.on_status(next);
+    }
+    assert_eq!(words(&mut order), ["RUNNING", "PAUSED", "RESUMED"]);
+    let next = with(&order, |_| ());
+    order.on_status(next);
+    assert_eq!(words(&mut order), ["RUNNING"]);
+}
+
+#[test]
+fn unsent_heartbeats_do_not_pile_up() {
+    let mut order = order(State::Running);
+    for _ in 0..1000 {
+        let next = with(&order, |s| s.output_bytes += 1);
+        order.on_status(next);
+    }
+    assert_eq!(words(&mut order), ["RUNNING"]);
+}
+
+#[test]
+fn an_outage_is_said_once_and_then_in_each_heartbeat() {
+    let mut order = order(State::Running);
+    assert_eq!(words(&mut order), ["RUNNING"]);
+    order.on_unreachable();
+    order.on_unreachable();
+    let first = order.next(Timestamp::UNIX_EPOCH).unwrap();
+    assert!(first.contains(r#""upstream":"unreachable""#));
+    assert_eq!(words(&mut order), ["upstream_unreachable"]);
+    order.on_heartbeat();
+    assert_eq!(words(&mut order), ["RUNNING"]);
+    let next = with(&order, |_| ());
+    order.on_status(next);
+    assert!(
+        !order
+            .next(Timestamp::UNIX_EPOCH)
+            .unwrap()
+            .contains("unreachable")
+    );
+    order.on_heartbeat();
+    assert!(!order.has_message());
+}
+
+#[test]
+fn a_lost_one_is_interrupted_with_what_was_read() {
+    let mut order = order(State::Running);
+    order.on_bytes(&Bytes::from_static(b"abc"));
+    order.on_gone(Timestamp::UNIX_EPOCH);
+    let mut last = String::new();
+    while let Some(message) = order.next(Timestamp::UNIX_EPOCH) {
+        last = message;
+    }
+    let last: Value = serde_json::from_str(&last).unwrap();
+    assert_eq!(last["params"]["status"], "INTERRUPTED");
+    assert_eq!(last["params"]["reason"], "lost");
+    assert_eq!(last["params"]["outputBytes"], 3);
+    assert_eq!(last["params"]["exitCode"], Value::Null);
+}
+
+#[test]
+fn a_terminal_one_whose_bytes_are_gone_says_so() {
+    let mut end = status(State::Completed);
+    end.output_bytes = 10;
+    let mut order = Order::new(end, None, None, 64 * 1024);
+    assert!(!order.has_message());
+    order.on_gone(Timestamp::UNIX_EPOCH);
+    assert_eq!(words(&mut order), ["gap", "COMPLETED"]);
+}
+
+#[test]
+fn what_is_not_kept_is_a_gap_first() {
+    let mut first = status(State::Running);
+    first.kept_from = 7;
+    first.output_bytes = 9;
+    let mut order = Order::new(first, None, None, 64 * 1024);
+    assert_eq!(order.read_from(), 7);
+    assert_eq!(words(&mut order), ["RUNNING", "gap"]);
+    assert!(order.wants_bytes());
+}
+
+#[test]
+fn a_wrong_crc_is_told_before_the_end() {
+    let mut order = order(State::Running);
+    order.on_bytes(&Bytes::from_static(b"ab"));
+    let end = with(&order, |s| {
+        s.state = State::Completed;
+        s.output_bytes = 2;
+        s.crc32 = Some("00000000".into());
+    });
+    order.on_status(end);
+    assert_eq!(
+        words(&mut order),
+        ["RUNNING", "output", "output_mismatch", "COMPLETED"]
+    );
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_there_is_one_end_and_it_is_last(steps in prop::collection::vec(0u8..9, 0..60)) {
+        let mut order = order(State::Queued);
+        let mut got: Vec<String> = Vec::new();
+        for step in steps {
+            match step {
+                0..3 if !order.is_terminal() => order.on_bytes(&Bytes::from_static("é!".as_bytes())),
+                3 => { let s = with(&order, |s| s.state = State::Running); order.on_status(s); }
+                4 => { let s = with(&order, |s| s.state = State::Paused); order.on_status(s); }
+                5 => order.on_unreachable(),
+                6 => order.on_heartbeat(),
+                7 => got.extend(order.next(Timestamp::UNIX_EPOCH).map(|m| word(&m))),
+                8 if got.len() > 10 => order.on_gone(Timestamp::UNIX_EPOCH),
+                _ => {}
+            }
+        }
+        let read = order.read_from();
+        let end = with(&order, |s| { s.state = State::Failed; s.output_bytes = read; });
+        order.on_status(end);
+        got.extend(words(&mut order));
+        let ends = ["FAILED", "INTERRUPTED"];
+        prop_assert_eq!(got.iter().filter(|w| ends.contains(&w.as_str())).count(), 1);
+        prop_assert!(ends.contains(&got.last().unwrap().as_str()));
+        prop_assert_eq!(&got[0], "QUEUED");
+    }
+}

@@ -1,0 +1,340 @@
+//! A small claude-api in memory, with hooks for faults. It runs nothing: tests write the output and set the
+//! states themselves.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::body::{Body as HttpBody, Bytes};
+use axum::extract::{Path, Query, Request, State as Ctx};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use futures::stream;
+use jiff::Timestamp;
+use protocol::{Body, ExecutionId, Limits, Page, Problem, ProblemType, State, Status};
+use rand::Rng;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// What becomes of one PUT.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    Problem(ProblemType),
+    Foreign(u16),
+    /// The connection breaks; whether it was accepted before that.
+    Reset { accepted: bool },
+    /// No answer comes, for as long as the client waits.
+    Hang,
+}
+
+pub struct Execution {
+    pub status: Status,
+    pub output: Vec<u8>,
+    pub body: Body,
+}
+
+#[derive(Default)]
+pub struct World {
+    pub executions: HashMap<ExecutionId, Execution>,
+    pub order: Vec<ExecutionId>,
+    pub puts: Vec<(ExecutionId, Body)>,
+    pub faults: VecDeque<Fault>,
+    pub cancels: Vec<ExecutionId>,
+    /// All connections are answered with 502.
+    pub down: bool,
+    /// Output streams break after a random count of bytes up to this.
+    pub cut: Option<usize>,
+    pub cuts: usize,
+    pub deleted: Vec<ExecutionId>,
+    pub ready: bool,
+}
+
+#[derive(Clone)]
+pub struct Fake {
+    pub addr: SocketAddr,
+    world: Arc<Mutex<World>>,
+    changed: Arc<watch::Sender<u64>>,
+    pub served: Arc<AtomicU64>,
+    pub heartbeat: std::time::Duration,
+}
+
+impl Fake {
+    pub async fn start() -> Self {
+        Self::at(TcpListener::bind("127.0.0.1:0").await.unwrap()).await
+    }
+
+    pub async fn at(listener: TcpListener) -> Self {
+        let fake = Self {
+            addr: listener.local_addr().unwrap(),
+            world: Arc::default(),
+            changed: Arc::new(watch::channel(0).0),
+            served: Arc::default(),
+            heartbeat: std::time::Duration::from_millis(150),
+        };
+        fake.world().ready = true;
+        let app = Router::new()
+            .route("/v1/executions/{id}", put(accept).get(status))
+            .route("/v1/executions/{id}/output", get(output))
+            .route("/v1/executions/{id}/{verb}", post(control))
+            .route("/v1/executions", get(list))
+            .route("/v1/limits", get(|| async { Json(Limits::default()) }))
+            .route("/health/ready", get(ready))
+            .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
+            .layer(axum::middleware::from_fn_with_state(fake.clone(), gate))
+            .with_state(fake.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        fake
+    }
+
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    pub fn change<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
+        let result = change(&mut self.world());
+        self.changed.send_modify(|n| *n += 1);
+        result
+    }
+
+    pub fn set(&self, id: ExecutionId, change: impl FnOnce(&mut Execution)) {
+        self.change(|w| change(w.executions.get_mut(&id).unwrap()));
+    }
+
+    pub fn state(&self, id: ExecutionId, state: State) {
+        self.set(id, |e| e.status.state = state);
+    }
+
+    pub fn write(&self, id: ExecutionId, bytes: &[u8]) {
+        self.set(id, |e| {
+            e.output.extend_from_slice(bytes);
+            e.status.output_bytes = e.output.len() as u64;
+        });
+    }
+
+    pub fn end(&self, id: ExecutionId, state: State) {
+        self.set(id, |e| {
+            e.status.state = state;
+            e.status.exit_code = (state == State::Completed).then_some(0);
+            e.status.ended_at = Some(Timestamp::now());
+            let crc = crc32fast::hash(&e.output);
+            e.status.crc32 = Some(protocol::trailers::crc32_text(crc));
+        });
+    }
+
+    /// Accepts an execution as if a client had PUT it.
+    pub fn add(&self, state: State, output: &[u8]) -> ExecutionId {
+        let id = ExecutionId::random();
+        self.change(|w| insert(w, id, Body::new("x")));
+        self.write(id, output);
+        if state.is_terminal() {
+            self.end(id, state);
+        } else {
+            self.state(id, state);
+        }
+        id
+    }
+
+    /// Waits until the world is so.
+    pub async fn until(&self, mut good: impl FnMut(&World) -> bool) {
+        let mut changed = self.changed.subscribe();
+        let wait = async {
+            while !good(&self.world()) {
+                changed.changed().await.unwrap();
+            }
+        };
+        let time = std::time::Duration::from_secs(20);
+        tokio::time::timeout(time, wait).await.expect("it never came to be");
+    }
+}
+
+fn insert(world: &mut World, id: ExecutionId, body: Body) -> Status {
+    let mut status = Status::queued(id, Timestamp::now(), body.workspace.clone());
+    status.lane.clone_from(&body.lane);
+    world.order.push(id);
+    let execution = Execution { status: status.clone(), output: Vec::new(), body };
+    world.executions.insert(id, execution);
+    status
+}
+
+async fn gate(Ctx(fake): Ctx<Fake>, request: Request, next: axum::middleware::Next) -> Response {
+    fake.served.fetch_add(1, Ordering::Relaxed);
+    if fake.world().down {
+        return http::StatusCode::BAD_GATEWAY.into_response();
+    }
+    next.run(request).await
+}
+
+fn problem(problem: &Problem) -> Response {
+    let status = http::StatusCode::from_u16(problem.status).unwrap();
+    let kind = [(http::header::CONTENT_TYPE, protocol::problem::CONTENT_TYPE)];
+    (status, kind, serde_json::to_vec(problem).unwrap()).into_response()
+}
+
+fn missing(world: &World, id: ExecutionId) -> Response {
+    let kind = if world.deleted.contains(&id) {
+        ProblemType::Deleted
+    } else {
+        ProblemType::NotFound
+    };
+    problem(&Problem::new(kind, "no such execution"))
+}
+
+fn broken() -> Response {
+    let body = stream::once(async { Err::<Bytes, _>(io::Error::other("reset")) });
+    Response::new(HttpBody::from_stream(body))
+}
+
+async fn accept(Ctx(fake): Ctx<Fake>, Path(id): Path<ExecutionId>, bytes: Bytes) -> Response {
+    let body = Body::from_json(&bytes).unwrap();
+    let fault = fake.change(|w| {
+        w.puts.push((id, body.clone()));
+        w.faults.pop_front()
+    });
+    match fault {
+        Some(Fault::Problem(kind)) => return problem(&Problem::new(kind, "as the test wants")),
+        Some(Fault::Foreign(status)) => {
+            return http::StatusCode::from_u16(status).unwrap().into_response();
+        }
+        Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Reset { accepted: false }) => return broken(),
+        Some(Fault::Reset { accepted: true }) | None => {}
+    }
+    let answer = fake.change(|w| match w.executions.get(&id) {
+        Some(old) if old.body.digest() != body.digest() => {
+            problem(&Problem::new(ProblemType::IdInUse, "another body"))
+        }
+        Some(old) => Json(old.status.clone()).into_response(),
+        None => (http::StatusCode::CREATED, Json(insert(w, id, body))).into_response(),
+    });
+    if fault.is_some() { broken() } else { answer }
+}
+
+async fn status(
+    Ctx(fake): Ctx<Fake>,
+    Path(id): Path<ExecutionId>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    let get = move |fake: &Fake| fake.world().executions.get(&id).map(|e| e.status.clone());
+    let Some(first) = get(&fake) else {
+        return missing(&fake.world(), id);
+    };
+    if query.get("follow").is_none() {
+        return Json(first).into_response();
+    }
+    let changed = fake.changed.subscribe();
+    let lines = stream::unfold((fake, changed, None::<Status>), move |(fake, mut changed, old)| async move {
+        if old.as_ref().is_some_and(|s| s.state.is_terminal()) {
+            return None;
+        }
+        let new = loop {
+            changed.borrow_and_update();
+            if fake.world().down {
+                return Some((Err(io::Error::other("down")), (fake, changed, old)));
+            }
+            let Some(new) = get(&fake) else {
+                return Some((Err(io::Error::other("gone")), (fake, changed, old)));
+            };
+            let plain = |s: &Status| Status { output_bytes: 0, crc32: None, ..s.clone() };
+            if old.as_ref().is_none_or(|old| plain(old) != plain(&new)) {
+                break new;
+            }
+            let wait = tokio::time::timeout(fake.heartbeat, changed.changed());
+            if wait.await.is_err() {
+                break new;
+            }
+        };
+        let mut line = serde_json::to_vec(&new).unwrap();
+        line.push(b'\n');
+        Some((Ok(Bytes::from(line)), (fake, changed, Some(new))))
+    });
+    Response::new(HttpBody::from_stream(lines))
+}
+
+async fn output(
+    Ctx(fake): Ctx<Fake>,
+    Path(id): Path<ExecutionId>,
+    Query(query): Query<HashMap<String, u64>>,
+) -> Response {
+    let offset = query.get("offset").copied().unwrap_or(0);
+    let left = {
+        let mut world = fake.world();
+        let Some(execution) = world.executions.get(&id) else {
+            return missing(&world, id);
+        };
+        let (kept, end) = (execution.status.kept_from, execution.output.len() as u64);
+        if offset < kept {
+            return problem(&Problem::new(ProblemType::OffsetNotKept, "gone").with("keptFrom", kept));
+        }
+        if offset > end {
+            return problem(&Problem::new(ProblemType::OffsetBeyondEnd, "beyond").with("length", end));
+        }
+        let cut = world.cut;
+        world.cuts += usize::from(cut.is_some());
+        cut.map(|most| rand::rng().random_range(1..=most))
+    };
+    let changed = fake.changed.subscribe();
+    let chunks = stream::unfold((fake, changed, offset as usize, left), move |(fake, mut changed, at, left)| async move {
+        loop {
+            changed.borrow_and_update();
+            {
+                let world = fake.world();
+                let execution = world.executions.get(&id)?;
+                if left == Some(0) || world.down || (at as u64) < execution.status.kept_from {
+                    drop(world);
+                    return Some((Err(io::Error::other("cut")), (fake, changed, at, left)));
+                }
+                let most = left.unwrap_or(usize::MAX).min(64 * 1024);
+                let end = execution.output.len().min(at.saturating_add(most));
+                if end > at {
+                    let end = rand::rng().random_range(at + 1..=end);
+                    let chunk = Bytes::copy_from_slice(&execution.output[at..end]);
+                    drop(world);
+                    let left = left.map(|n| n - chunk.len());
+                    return Some((Ok(chunk), (fake, changed, end, left)));
+                }
+                if execution.status.state.is_terminal() {
+                    return None;
+                }
+            }
+            changed.changed().await.ok()?;
+        }
+    });
+    Response::new(HttpBody::from_stream(chunks))
+}
+
+async fn control(Ctx(fake): Ctx<Fake>, Path((id, verb)): Path<(ExecutionId, String)>) -> Response {
+    let known = fake.change(|w| {
+        if verb == "cancel" {
+            w.cancels.push(id);
+        }
+        w.executions.get(&id).map(|e| e.status.state)
+    });
+    match (known, verb.as_str()) {
+        (None, _) => return missing(&fake.world(), id),
+        (Some(State::Queued), "pause") => {
+            return problem(&Problem::new(ProblemType::WrongState, "queued").with("state", "queued"));
+        }
+        (Some(state), "cancel") if !state.is_terminal() => fake.end(id, State::Cancelled),
+        (Some(State::Running), "pause") => fake.state(id, State::Paused),
+        (Some(State::Paused), "resume") => fake.state(id, State::Running),
+        _ => {}
+    }
+    Json(fake.world().executions[&id].status.clone()).into_response()
+}
+
+async fn list(Ctx(fake): Ctx<Fake>) -> Response {
+    let world = fake.world();
+    let executions = world.order.iter().rev().map(|id| world.executions[id].status.clone());
+    Json(Page { executions: executions.collect(), next: None }).into_response()
+}
+
+async fn ready(Ctx(fake): Ctx<Fake>) -> Response {
+    if fake.world().ready {
+        return Json(serde_json::json!({"status": "ready"})).into_response();
+    }
+    let reasons = serde_json::json!([{"code": "no_credential", "remedy": "set ANTHROPIC_API_KEY"}]);
+    problem(&Problem::new(ProblemType::NotReady, "no credential").with("reasons", reasons))
+}

@@ -1,0 +1,220 @@
+//! A bridge on port 0, a fake claude-api, and a client that checks the order of every message.
+
+#![allow(dead_code, reason = "each suite uses its part")]
+
+pub mod fake;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bridge::config::Cli;
+use clap::Parser;
+use futures::{SinkExt, StreamExt};
+use protocol::ExecutionId;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+pub use fake::{Fake, Fault};
+
+/// Far beyond anything that these tests do.
+pub const SOON: Duration = Duration::from_secs(20);
+
+pub struct Bridge {
+    pub addr: SocketAddr,
+    pub stop: CancellationToken,
+    pub done: AbortOnDropHandle<anyhow::Result<()>>,
+}
+
+impl Bridge {
+    pub async fn start(upstream: SocketAddr, args: &[&str]) -> Self {
+        let url = format!("http://{upstream}");
+        let fixed = ["bridge", "--claude-api-url", &url, "--heartbeat-ms", "150", "--port", "0"];
+        let cli = Cli::try_parse_from(fixed.iter().copied().chain(args.iter().copied())).unwrap();
+        let settings = cli.serve.check().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let shutdown = stop.clone().cancelled_owned();
+        let task = async move { bridge::run(listener, &cli.serve, settings, shutdown).await };
+        Self { addr, stop, done: AbortOnDropHandle::new(tokio::spawn(task)) }
+    }
+
+    pub async fn connect(&self) -> Client {
+        let (stream, _) = tokio_tungstenite::connect_async(format!("ws://{}/ws", self.addr))
+            .await
+            .unwrap();
+        let mut client = Client { stream, next: 0, seen: HashMap::new(), backlog: Vec::new() };
+        let connected = client.recv().await;
+        assert_eq!(connected["method"], "connected");
+        client
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let response = client.get(format!("http://{}{path}", self.addr)).send().await.unwrap();
+        let status = response.status().as_u16();
+        let text = response.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+}
+
+/// What was heard of one execution.
+#[derive(Debug, Default)]
+pub struct Heard {
+    pub output: Vec<u8>,
+    pub next: u64,
+    pub gaps: Vec<(u64, u64)>,
+    pub words: Vec<String>,
+    pub end: Option<Value>,
+}
+
+pub struct Client {
+    pub stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    next: u64,
+    pub seen: HashMap<String, Heard>,
+    backlog: Vec<Value>,
+}
+
+impl Client {
+    pub async fn send(&mut self, value: &Value) {
+        self.stream.send(Message::text(value.to_string())).await.unwrap();
+    }
+
+    /// The next frame, whatever it is.
+    pub async fn frame(&mut self) -> Option<Message> {
+        match tokio::time::timeout(SOON, self.stream.next()).await.expect("nothing came") {
+            Some(Ok(message)) => Some(message),
+            Some(Err(_)) | None => None,
+        }
+    }
+
+    /// The next message, its order checked.
+    pub async fn recv(&mut self) -> Value {
+        loop {
+            match self.frame().await.expect("the connection ended") {
+                Message::Text(text) => {
+                    assert!(text.len() <= protocol::SERVER_MESSAGE_BYTES);
+                    let value: Value = serde_json::from_str(&text).unwrap();
+                    self.check(&value);
+                    return value;
+                }
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn check(&mut self, message: &Value) {
+        let params = &message["params"];
+        let Some(id) = params["executionId"].as_str() else { return };
+        let heard = self.seen.entry(id.to_owned()).or_default();
+        assert!(heard.end.is_none(), "a message after the end: {message}");
+        match message["method"].as_str().unwrap() {
+            "statusUpdate" => {
+                let word = params["status"].as_str().unwrap();
+                heard.words.push(word.to_owned());
+                if !["QUEUED", "RUNNING", "PAUSED", "RESUMED"].contains(&word) {
+                    heard.end = Some(params.clone());
+                }
+            }
+            "output" => {
+                assert!(!heard.words.is_empty() || heard.next == 0 || params["offset"].as_u64() == Some(heard.next));
+                if heard.output.is_empty() && heard.gaps.is_empty() {
+                    heard.next = params["offset"].as_u64().unwrap();
+                }
+                assert_eq!(params["offset"], heard.next, "the offset goes on exactly");
+                let content = params["content"].as_str().unwrap();
+                assert!(!content.is_empty() && content.len() <= protocol::OUTPUT_MESSAGE_BYTES);
+                heard.output.extend_from_slice(content.as_bytes());
+                heard.next += content.len() as u64;
+            }
+            "gap" => {
+                let (from, to) = (params["from"].as_u64().unwrap(), params["to"].as_u64().unwrap());
+                assert!(from == heard.next && to > from, "{message}");
+                heard.gaps.push((from, to));
+                heard.next = to;
+            }
+            "notice" => {}
+            other => panic!("{other}"),
+        }
+    }
+
+    pub async fn request(&mut self, method: &str, params: Value) -> u64 {
+        self.next += 1;
+        let id = self.next;
+        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await;
+        id
+    }
+
+    /// Waits for the answer with this id; other messages are kept for [`Self::until`].
+    pub async fn answer(&mut self, id: u64) -> Value {
+        if let Some(at) = self.backlog.iter().position(|m| m["id"] == id) {
+            return self.backlog.remove(at);
+        }
+        loop {
+            let message = self.recv().await;
+            if message["id"] == id {
+                return message;
+            }
+            self.backlog.push(message);
+        }
+    }
+
+    pub async fn call(&mut self, method: &str, params: Value) -> Value {
+        let id = self.request(method, params).await;
+        self.answer(id).await
+    }
+
+    pub async fn execute(&mut self, prompt: &str) -> ExecutionId {
+        let answer = self.call("execute", json!({"prompt": prompt})).await;
+        answer["result"]["executionId"].as_str().unwrap_or_else(|| panic!("{answer}")).parse().unwrap()
+    }
+
+    /// The first message that is so, those kept included.
+    pub async fn until(&mut self, good: impl Fn(&Value) -> bool) -> Value {
+        if let Some(at) = self.backlog.iter().position(&good) {
+            return self.backlog.remove(at);
+        }
+        loop {
+            let message = self.recv().await;
+            if good(&message) {
+                return message;
+            }
+            self.backlog.push(message);
+        }
+    }
+
+    pub async fn notice(&mut self, code: &str) -> Value {
+        self.until(|m| m["method"] == "notice" && m["params"]["code"] == code).await
+    }
+
+    pub async fn status(&mut self, word: &str) -> Value {
+        self.until(|m| m["method"] == "statusUpdate" && m["params"]["status"] == word).await
+    }
+
+    /// Everything of one execution, to its end.
+    pub async fn to_end(&mut self, id: ExecutionId) -> &Heard {
+        let name = id.to_string();
+        while self.seen.get(&name).is_none_or(|h| h.end.is_none()) {
+            let message = self.recv().await;
+            self.backlog.push(message);
+        }
+        &self.seen[&name]
+    }
+
+    /// The code of the close frame that comes.
+    pub async fn closed(&mut self) -> u16 {
+        loop {
+            match self.frame().await.expect("the connection ended without a close") {
+                Message::Close(frame) => return frame.unwrap().code.into(),
+                Message::Text(_) | Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
