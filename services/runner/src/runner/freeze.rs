@@ -65,19 +65,25 @@ impl<R: FnMut() -> usize> Table for LiveTable<R> {
     }
 }
 
-/// Whether a continued tree still has stopped members after this many passes does not matter: they stopped themselves.
-const CONTINUE_PASSES: usize = 3;
+/// After so many looks for stragglers, what is still stopped has stopped itself.
+const STRAGGLER_PASSES: usize = 3;
 
-/// SIGCONT to everything below `root` that is stopped, from the leaves, so that no parent sees a stopped child.
+/// SIGCONT to everything below `root`, from the leaves, so that no parent sees a stopped child.
 ///
-/// A process that had stopped itself before the pause goes on too: it cannot be told from ours afterwards.
+/// To everything, because a process that was sent SIGSTOP a moment ago may look active still and stop afterwards. One
+/// that had stopped itself before the pause goes on too: it cannot be told from ours.
 pub(super) fn continue_tree(root: u32) {
-    for _ in 0..CONTINUE_PASSES {
+    for process in descendants(root).iter().rev() {
+        let _ = signal(process, Signal::CONT);
+    }
+}
+
+/// SIGCONT to what [`continue_tree`] missed, because it changed its parent during the walk.
+pub(super) fn continue_stragglers(root: u32) {
+    for _ in 0..STRAGGLER_PASSES {
         let mut found = false;
         for process in descendants(root).iter().rev() {
-            if process.state == State::Stopped
-                || (process.state == State::Waiting && stop_is_pending(process.id.pid))
-            {
+            if process.state == State::Stopped || stop_is_pending(process.id.pid) {
                 found = true;
                 let _ = signal(process, Signal::CONT);
             }

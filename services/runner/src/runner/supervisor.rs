@@ -14,7 +14,7 @@ use rustix::{
 
 use super::{
     control::Control,
-    freeze::{LiveTable, continue_tree, signal_child, signal_tree},
+    freeze::{LiveTable, continue_stragglers, continue_tree, signal_child, signal_tree},
     reap::{Ending, Reaped, reap},
     sweep::Sweep,
     warning,
@@ -161,10 +161,14 @@ impl Supervisor {
 
     fn resume(&mut self) {
         let was = std::mem::replace(&mut self.motion, Motion::Running);
-        if !matches!(was, Motion::Running) {
+        let stopped = !matches!(was, Motion::Running);
+        if stopped {
             continue_tree(own_pid());
         }
         self.signalled(Action::Resume);
+        if stopped {
+            continue_stragglers(own_pid());
+        }
         self.control.send(&Event::Resumed);
     }
 
@@ -188,6 +192,7 @@ impl Supervisor {
         }
         if stopped {
             continue_tree(own_pid());
+            continue_stragglers(own_pid());
         }
     }
 

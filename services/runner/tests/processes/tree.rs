@@ -9,7 +9,7 @@ use runner::{Action, Event, tree_cpu};
 use tempfile::TempDir;
 
 use crate::{
-    support::{LONG, Run, alive, counter, pids, python, scratch, shell, state, until},
+    support::{LONG, Run, alive, counter, pids, python, scratch, state, until},
     tests,
 };
 
