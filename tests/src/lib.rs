@@ -4,8 +4,11 @@
 //! * [`stand_in`]: the stand-in for the Claude CLI (bin `stand-in-claude`).
 
 pub mod faults;
+pub mod harness;
+pub mod http;
 pub mod model;
 pub mod stand_in;
+pub mod ws;
 
 /// Lower-case hex digits.
 #[must_use]

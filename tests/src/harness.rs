@@ -1,0 +1,45 @@
+//! Starts the services as real processes on free ports, with directories of their own, and looks at what
+//! they leave behind.
+//!
+//! ```text
+//! let stack = Stack::start().await;                       // claude-api with the stand-in, and a bridge
+//! let mut client = stack.client().await;                  // the strict WebSocket client
+//! let (output, status) = client.run("@say hello").await;
+//! stack.assert_nothing_left(&id).await;
+//! stack.assert_quiet();                                   // no error-level log line
+//! ```
+//!
+//! A service is ready when it has logged `listening` with the field `addr`; nothing sleeps. Its log is shown
+//! when the test fails. Everything is killed, by its id, when it is dropped.
+
+mod binaries;
+mod options;
+pub mod processes;
+mod service;
+pub mod stack;
+
+pub use binaries::binary;
+pub use options::StackOptions;
+pub use service::{Service, ServiceOptions};
+pub use stack::Stack;
+
+use std::time::{Duration, Instant};
+
+/// Waits until `found` finds something, asking every few milliseconds.
+///
+/// # Panics
+/// If it does not within `patience`.
+pub async fn eventually<T>(
+    what: &str,
+    patience: Duration,
+    mut found: impl FnMut() -> Option<T>,
+) -> T {
+    let end = Instant::now() + patience;
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited {patience:?} for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

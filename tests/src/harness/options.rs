@@ -1,0 +1,51 @@
+//! What a test may want to be different.
+
+use std::path::PathBuf;
+
+/// How a [`super::Stack`] is made.
+#[derive(Debug, Clone, Default)]
+pub struct StackOptions {
+    /// More arguments of claude-api, e.g. `--kill-ms=500`.
+    pub claude_api: Vec<String>,
+    /// More arguments of the bridge.
+    pub bridge: Vec<String>,
+    /// More environment of claude-api.
+    pub environment: Vec<(String, String)>,
+    /// The CLI; the stand-in where it is `None`.
+    pub claude_bin: Option<PathBuf>,
+    /// Puts a fault proxy between the clients and the bridge.
+    pub proxy_clients: bool,
+    /// Puts a fault proxy between the bridge and claude-api.
+    pub proxy_upstream: bool,
+}
+
+impl StackOptions {
+    /// Adds an argument of claude-api.
+    #[must_use]
+    pub fn api(mut self, argument: impl Into<String>) -> Self {
+        self.claude_api.push(argument.into());
+        self
+    }
+
+    /// Adds an argument of the bridge.
+    #[must_use]
+    pub fn bridge(mut self, argument: impl Into<String>) -> Self {
+        self.bridge.push(argument.into());
+        self
+    }
+
+    /// Adds a variable to claude-api's environment.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// A fault proxy on both hops.
+    #[must_use]
+    pub fn proxies(mut self) -> Self {
+        self.proxy_clients = true;
+        self.proxy_upstream = true;
+        self
+    }
+}

@@ -1,0 +1,210 @@
+//! claude-api and a bridge, with fault proxies between where a test wants them.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use super::{Service, ServiceOptions, StackOptions, binary, processes};
+use crate::{faults::FaultProxy, http::Http, ws};
+
+/// What the contract allows after a cancel.
+const LEFT: Duration = Duration::from_secs(5);
+
+/// Both services, their directories, and the proxies.
+#[derive(Debug)]
+pub struct Stack {
+    /// The bridge. Before claude-api, so that it is dropped first.
+    pub bridge: Service,
+    /// claude-api.
+    pub api: Service,
+    /// Between the clients and the bridge.
+    pub front: Option<FaultProxy>,
+    /// Between the bridge and claude-api.
+    pub middle: Option<FaultProxy>,
+    folder: TempDir,
+}
+
+/// The options of a claude-api with all its directories under `folder`, as a [`Stack`] starts it.
+///
+/// # Panics
+/// If the directories cannot be made, or a binary is missing.
+#[must_use]
+pub fn api_options(folder: &Path, options: &StackOptions) -> ServiceOptions {
+    let make = |name: &str| {
+        let path = folder.join(name);
+        fs::create_dir_all(&path).expect("a folder can be made");
+        path.to_string_lossy().into_owned()
+    };
+    let claude = options
+        .claude_bin
+        .clone()
+        .unwrap_or_else(|| binary("stand-in-claude"));
+    let mut arguments = vec![
+        "serve".to_owned(),
+        "--port=0".to_owned(),
+        format!("--spool-dir={}", make("spool")),
+        format!("--workspace-root={}", make("workspaces")),
+        format!("--claude-bin={}", claude.display()),
+    ];
+    arguments.extend(options.claude_api.iter().cloned());
+    let mut environment = vec![
+        ("HOME".to_owned(), make("home")),
+        ("CLAUDE_CONFIG_DIR".to_owned(), make("home/.claude")),
+        ("TMPDIR".to_owned(), make("tmp")),
+        ("CLAUDE_CODE_TMPDIR".to_owned(), make("tmp")),
+        ("ANTHROPIC_API_KEY".to_owned(), "a-key-for-tests".to_owned()),
+    ];
+    environment.extend(options.environment.iter().cloned());
+    let log = folder.join("claude-api.log");
+    ServiceOptions {
+        name: "claude-api".into(),
+        program: binary("claude-api"),
+        arguments,
+        environment,
+        log,
+    }
+}
+
+/// The options of a bridge before `api`.
+///
+/// # Panics
+/// If the binary is missing.
+#[must_use]
+pub fn bridge_options(folder: &Path, api: SocketAddr, options: &StackOptions) -> ServiceOptions {
+    let mut arguments = vec![
+        "serve".to_owned(),
+        "--port=0".to_owned(),
+        format!("--claude-api-url=http://{api}"),
+    ];
+    arguments.extend(options.bridge.iter().cloned());
+    let environment = vec![("HOME".to_owned(), folder.to_string_lossy().into_owned())];
+    let log = folder.join("bridge.log");
+    ServiceOptions {
+        name: "bridge".into(),
+        program: binary("bridge"),
+        arguments,
+        environment,
+        log,
+    }
+}
+
+impl Stack {
+    /// Both services with the stand-in CLI, and no proxies.
+    ///
+    /// # Panics
+    /// If one does not start.
+    pub async fn start() -> Self {
+        Self::with(StackOptions::default()).await
+    }
+
+    /// The same, as the options say.
+    ///
+    /// # Panics
+    /// If one does not start.
+    pub async fn with(options: StackOptions) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("cc-test-")
+            .tempdir()
+            .expect("a temporary folder");
+        let api = Service::start(api_options(folder.path(), &options)).await;
+        let mut upstream = api.addr();
+        let mut middle = None;
+        if options.proxy_upstream {
+            let proxy = FaultProxy::start(upstream).await;
+            upstream = proxy.addr();
+            middle = Some(proxy);
+        }
+        let bridge = Service::start(bridge_options(folder.path(), upstream, &options)).await;
+        let front = if options.proxy_clients {
+            Some(FaultProxy::start(bridge.addr()).await)
+        } else {
+            None
+        };
+        Self {
+            bridge,
+            api,
+            front,
+            middle,
+            folder,
+        }
+    }
+
+    /// Where clients connect: the proxy, if there is one.
+    #[must_use]
+    pub fn ws_addr(&self) -> SocketAddr {
+        self.front
+            .as_ref()
+            .map_or_else(|| self.bridge.addr(), FaultProxy::addr)
+    }
+
+    /// A strict client with a session of its own.
+    ///
+    /// # Panics
+    /// If there is no session in time.
+    pub async fn client(&self) -> ws::Client {
+        ws::Client::connect(self.ws_addr()).await
+    }
+
+    /// A client of claude-api, past all proxies.
+    #[must_use]
+    pub fn http(&self) -> Http {
+        Http::new(self.api.addr())
+    }
+
+    /// A folder or file of the stack: `spool`, `workspaces`, `home`, `tmp`.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// How many processes of the stand-in were started for an execution: its conversation is its id.
+    #[must_use]
+    pub fn spawns(&self, execution: &str) -> usize {
+        let log = fs::read_to_string(self.path("home/.claude/spawns.log")).unwrap_or_default();
+        log.lines()
+            .filter(|line| line.split_whitespace().nth(1) == Some(execution))
+            .count()
+    }
+
+    /// kill -9 of claude-api, and a start with the same directories on the same port.
+    ///
+    /// # Panics
+    /// If it does not start again.
+    pub async fn crash_api(&mut self) {
+        self.api.kill();
+        self.api.start_again().await;
+    }
+
+    /// kill -9 of the bridge, and a start on the same port.
+    ///
+    /// # Panics
+    /// If it does not start again.
+    pub async fn crash_bridge(&mut self) {
+        self.bridge.kill();
+        self.bridge.start_again().await;
+    }
+
+    /// Asserts that within 5 s no process of an execution is left: none that carries its id.
+    ///
+    /// # Panics
+    /// If one is.
+    pub async fn assert_nothing_left(&self, execution: &str) {
+        processes::assert_none_marked(execution, LEFT).await;
+    }
+
+    /// Asserts that neither service logged an error or keeps a zombie.
+    ///
+    /// # Panics
+    /// If one does.
+    #[track_caller]
+    pub fn assert_quiet(&self) {
+        self.api.assert_quiet();
+        self.bridge.assert_quiet();
+        assert_eq!(self.api.zombies(), 0, "claude-api keeps zombies");
+    }
+}

@@ -1,0 +1,282 @@
+//! A client of claude-api that sees what most clients do not: trailers, aborted streams, each line as it comes.
+
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
+
+use anyhow::Context;
+use http_body_util::BodyExt;
+use reqwest::{Method, Response, StatusCode};
+use serde_json::Value;
+
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// A client of one claude-api.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: reqwest::Client,
+    base: String,
+}
+
+/// An output stream, read to its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Output {
+    /// What came.
+    pub bytes: Vec<u8>,
+    /// The trailers; empty if there were none.
+    pub trailers: HashMap<String, String>,
+    /// Whether the stream ended in order. A stream that fails ends in an aborted connection.
+    pub clean: bool,
+    /// Frames that came: how often it was flushed, roughly.
+    pub frames: usize,
+}
+
+impl Http {
+    /// Asks `addr`, never through a proxy.
+    ///
+    /// # Panics
+    /// If the client cannot be made.
+    #[must_use]
+    pub fn new(addr: SocketAddr) -> Self {
+        Self::at(&format!("http://{addr}"))
+    }
+
+    /// Asks a base URL without a path.
+    ///
+    /// # Panics
+    /// If the client cannot be made.
+    #[must_use]
+    pub fn at(base: &str) -> Self {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(CONNECT)
+            .build()
+            .expect("a client");
+        Self {
+            client,
+            base: base.trim_end_matches('/').to_owned(),
+        }
+    }
+
+    /// A request to be made different before it is sent.
+    #[must_use]
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    /// Sends a request with an optional JSON body; answers the status code and the JSON (null if there is none).
+    ///
+    /// # Errors
+    /// What the connection fails with.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<(StatusCode, Value)> {
+        let mut request = self
+            .request(method, path)
+            .header("accept", "application/json");
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request
+            .send()
+            .await
+            .with_context(|| format!("{} {path}", self.base))?;
+        let code = response.status();
+        let text = response.bytes().await?;
+        Ok((code, serde_json::from_slice(&text).unwrap_or(Value::Null)))
+    }
+
+    /// GET of JSON.
+    ///
+    /// # Errors
+    /// What the connection fails with.
+    pub async fn get(&self, path: &str) -> anyhow::Result<(StatusCode, Value)> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// PUT of an execution; answers its status.
+    ///
+    /// # Errors
+    /// What the connection fails with.
+    pub async fn put(&self, id: &str, body: &Value) -> anyhow::Result<(StatusCode, Value)> {
+        self.call(Method::PUT, &format!("/v1/executions/{id}"), Some(body))
+            .await
+    }
+
+    /// The status of an execution.
+    ///
+    /// # Errors
+    /// What the connection fails with, and any answer but 200.
+    pub async fn status(&self, id: &str) -> anyhow::Result<Value> {
+        let (code, status) = self.get(&format!("/v1/executions/{id}")).await?;
+        anyhow::ensure!(code == StatusCode::OK, "GET answered {code}: {status}");
+        Ok(status)
+    }
+
+    /// Reads the output of an execution from an offset to its end.
+    ///
+    /// # Errors
+    /// What the connection fails with before the body, and any answer but 200.
+    pub async fn output(&self, id: &str, offset: u64) -> anyhow::Result<Output> {
+        let response = self.open_output(id, offset).await?;
+        Ok(read_output(response).await)
+    }
+
+    /// Opens the output stream, for a test that reads it at its own pace.
+    ///
+    /// # Errors
+    /// What the connection fails with, and any answer but 200.
+    pub async fn open_output(&self, id: &str, offset: u64) -> anyhow::Result<Response> {
+        let path = format!("/v1/executions/{id}/output?offset={offset}");
+        let response = self
+            .request(Method::GET, &path)
+            .header("te", "trailers")
+            .send()
+            .await?;
+        anyhow::ensure!(
+            response.status() == StatusCode::OK,
+            "{path} answered {}",
+            response.status()
+        );
+        Ok(response)
+    }
+
+    /// Follows the status of an execution.
+    ///
+    /// # Errors
+    /// What the connection fails with, and any answer but 200.
+    pub async fn follow(&self, id: &str) -> anyhow::Result<Lines> {
+        let path = format!("/v1/executions/{id}?follow=true");
+        let response = self.request(Method::GET, &path).send().await?;
+        anyhow::ensure!(
+            response.status() == StatusCode::OK,
+            "{path} answered {}",
+            response.status()
+        );
+        Ok(Lines {
+            response,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Follows the status of an execution until it is terminal; answers all that came.
+    ///
+    /// # Errors
+    /// What the connection fails with; a stream that ends before a terminal status, or goes on behind it.
+    pub async fn follow_to_end(&self, id: &str) -> anyhow::Result<Vec<Value>> {
+        let mut lines = self.follow(id).await?;
+        let mut seen = Vec::new();
+        while let Some(line) = lines.next().await? {
+            crate::ws::status::check(&line).map_err(anyhow::Error::msg)?;
+            let before = seen.last().is_some_and(is_terminal);
+            anyhow::ensure!(!before, "a status after the terminal one: {line}");
+            seen.push(line);
+        }
+        anyhow::ensure!(
+            seen.last().is_some_and(is_terminal),
+            "the stream ended before the execution: {seen:?}"
+        );
+        Ok(seen)
+    }
+}
+
+fn is_terminal(status: &Value) -> bool {
+    status["state"]
+        .as_str()
+        .is_some_and(crate::ws::status::is_terminal)
+}
+
+/// Reads a response to its end, trailers included.
+pub async fn read_output(response: Response) -> Output {
+    let response: http::Response<reqwest::Body> = response.into();
+    let mut body = response.into_body();
+    let mut output = Output::default();
+    loop {
+        match body.frame().await {
+            None => {
+                output.clean = true;
+                return output;
+            }
+            Some(Err(_)) => return output,
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    output.frames += 1;
+                    output.bytes.extend_from_slice(&data);
+                }
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    let text = |value: &http::HeaderValue| {
+                        String::from_utf8_lossy(value.as_bytes()).into_owned()
+                    };
+                    output.trailers.extend(
+                        trailers
+                            .iter()
+                            .map(|(name, value)| (name.as_str().to_owned(), text(value))),
+                    );
+                }
+            },
+        }
+    }
+}
+
+impl Output {
+    /// Asserts that it is whole from offset 0: a clean end, and trailers that say the same.
+    ///
+    /// # Panics
+    /// If it is not.
+    #[track_caller]
+    pub fn assert_whole(&self, state: &str) {
+        assert!(
+            self.clean,
+            "the stream was aborted after {} bytes",
+            self.bytes.len()
+        );
+        let trailer = |name: &str| self.trailers.get(name).map(String::as_str);
+        assert_eq!(
+            trailer("execution-state"),
+            Some(state),
+            "{:?}",
+            self.trailers
+        );
+        assert_eq!(
+            trailer("output-length"),
+            Some(self.bytes.len().to_string().as_str())
+        );
+        assert_eq!(
+            trailer("output-crc32"),
+            Some(format!("{:08x}", crc32fast::hash(&self.bytes)).as_str())
+        );
+    }
+}
+
+/// A stream of JSON lines.
+#[derive(Debug)]
+pub struct Lines {
+    response: Response,
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line; `None` at a clean end.
+    ///
+    /// # Errors
+    /// A stream that is aborted, ends within a line, or has a line that is no JSON.
+    pub async fn next(&mut self) -> anyhow::Result<Option<Value>> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return Ok(Some(
+                    serde_json::from_slice(&line).context("a line that is no JSON")?,
+                ));
+            }
+            match self.response.chunk().await? {
+                Some(chunk) => self.buffer.extend_from_slice(&chunk),
+                None => {
+                    anyhow::ensure!(self.buffer.is_empty(), "the stream ends within a line");
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}

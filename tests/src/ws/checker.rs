@@ -1,0 +1,299 @@
+//! The contract's rules of one WebSocket session, as a pure type: it is told what was sent, is fed what is
+//! received, and says which rule is broken.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+
+use super::{status, viewer::Viewer};
+
+/// No server message is larger, lists that were asked for aside.
+const MESSAGE_BYTES: usize = 512 * 1024;
+const CODES: [i64; 14] = [
+    -32700, -32600, -32601, -32602, -32603, -32001, -32002, -32003, -32004, -32005, -32006, -32007,
+    -32008, -32009,
+];
+/// Errors that may come where the request's id is unknown.
+const WITHOUT_ID: [i64; 3] = [-32700, -32600, -32001];
+
+#[derive(Debug, Clone)]
+struct Pending {
+    method: String,
+    execution: Option<String>,
+    offset: Option<u64>,
+}
+
+/// Follows one session.
+#[derive(Default)]
+pub struct Checker {
+    connected: bool,
+    pending: HashMap<String, Pending>,
+    viewers: HashMap<String, Viewer>,
+    detached: HashSet<String>,
+    /// Executes without an id that were not heard of yet.
+    unanswered: usize,
+}
+
+impl Checker {
+    /// A session of which nothing is known yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes what the client sends: a request, a notification or a batch. Malformed messages are no concern.
+    pub fn sent(&mut self, message: &Value) {
+        if let Some(batch) = message.as_array() {
+            batch.iter().for_each(|one| self.sent(one));
+            return;
+        }
+        let Some(method) = message["method"].as_str() else {
+            return;
+        };
+        let params = &message["params"];
+        let execution = params["executionId"].as_str().map(str::to_lowercase);
+        let Some(id) = message.get("id") else {
+            self.unanswered += usize::from(method == "execute");
+            return;
+        };
+        let offset = params["offset"].as_u64().filter(|_| method == "attach");
+        self.pending.insert(
+            id.to_string(),
+            Pending {
+                method: method.to_owned(),
+                execution,
+                offset,
+            },
+        );
+    }
+
+    /// Checks a message that came, of so many bytes.
+    ///
+    /// # Errors
+    /// The rule that it breaks. The state is of no use then.
+    pub fn received(&mut self, message: &Value, bytes: usize) -> Result<(), String> {
+        let mut listed = false;
+        if let Some(batch) = message.as_array() {
+            if batch.is_empty() {
+                return Err("an empty batch".into());
+            }
+            for answer in batch {
+                listed |= self.answer(answer)?;
+            }
+        } else if message.get("method").is_some() {
+            self.notification(message)?;
+        } else {
+            listed = self.answer(message)?;
+        }
+        if bytes > MESSAGE_BYTES && !listed {
+            return Err(format!("a message of {bytes} bytes"));
+        }
+        Ok(())
+    }
+
+    /// Checks that nothing is owed: each request was answered, each view ended, each notification was heard of.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn finished(&self) -> Result<(), String> {
+        if let Some((id, pending)) = self.pending.iter().next() {
+            return Err(format!("no answer to {} with id {id}", pending.method));
+        }
+        if let Some((id, _)) = self.viewers.iter().find(|(_, viewer)| !viewer.is_done()) {
+            return Err(format!("no terminal statusUpdate of {id}"));
+        }
+        if self.unanswered > 0 {
+            return Err("nothing was heard of an execute without an id".into());
+        }
+        Ok(())
+    }
+
+    fn envelope(&mut self, message: &Value) -> Result<(), String> {
+        if message["jsonrpc"] != "2.0" {
+            return Err("no jsonrpc 2.0".into());
+        }
+        let first = message["method"] == "connected";
+        if first == self.connected {
+            // A session that is refused gets one error in place of `connected`.
+            let refused = message["error"]["code"] == -32001;
+            return if refused {
+                Ok(())
+            } else {
+                Err("connected comes first, and once".into())
+            };
+        }
+        self.connected = true;
+        Ok(())
+    }
+
+    /// Checks one answer; says whether it was a list.
+    fn answer(&mut self, message: &Value) -> Result<bool, String> {
+        self.envelope(message)?;
+        let Some(id) = message.get("id") else {
+            return Err("an answer without an id".into());
+        };
+        let (result, error) = (message.get("result"), message.get("error"));
+        if result.is_some() == error.is_some() {
+            return Err("an answer has either result or error".into());
+        }
+        if let Some(error) = error {
+            check_error(error)?;
+            if id.is_null() && WITHOUT_ID.iter().any(|code| error["code"] == *code) {
+                return Ok(false);
+            }
+        }
+        let Some(pending) = self.pending.remove(&id.to_string()) else {
+            return Err(format!("an answer to {id}, which was not asked"));
+        };
+        let Some(result) = result else {
+            return Ok(false);
+        };
+        match pending.method.as_str() {
+            "execute" | "attach" => {
+                status::check(result)?;
+                let execution = result["executionId"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
+                if pending.execution.is_some_and(|asked| asked != execution) {
+                    return Err(format!(
+                        "an answer about {execution}, which was not asked for"
+                    ));
+                }
+                self.detached.remove(&execution);
+                self.viewers
+                    .insert(execution, Viewer::answered(result, pending.offset));
+            }
+            "control" | "status" => status::check(result)?,
+            "detach" => {
+                if let Some(execution) = pending.execution {
+                    self.viewers.remove(&execution);
+                    self.detached.insert(execution);
+                }
+            }
+            "list" => {
+                let Some(executions) = result["executions"].as_array() else {
+                    return Err("a list without executions".into());
+                };
+                executions.iter().try_for_each(status::check)?;
+                if result.get("next").is_none() {
+                    return Err("a list without next".into());
+                }
+            }
+            "ping" if *result != serde_json::json!({}) => {
+                return Err(format!("ping answered {result}"));
+            }
+            _ => {}
+        }
+        Ok(pending.method == "list")
+    }
+
+    fn notification(&mut self, message: &Value) -> Result<(), String> {
+        self.envelope(message)?;
+        if message.get("id").is_some() {
+            return Err("a notification with an id".into());
+        }
+        let params = &message["params"];
+        match message["method"].as_str().unwrap_or_default() {
+            "connected" => check_connected(params),
+            "output" => self.viewer(params, "output")?.output(params),
+            "gap" => self.viewer(params, "gap")?.gap(params),
+            "statusUpdate" if params.get("executionId").is_none_or(Value::is_null) => {
+                self.rejected(params)
+            }
+            "statusUpdate" => self.status_update(params),
+            "notice" => self.notice(params),
+            other => Err(format!("unknown notification {other}")),
+        }
+    }
+
+    fn viewer(&mut self, params: &Value, what: &str) -> Result<&mut Viewer, String> {
+        let Some(id) = params["executionId"].as_str() else {
+            return Err(format!("{what} without executionId"));
+        };
+        let detached = self.detached.contains(id);
+        self.viewers.get_mut(id).ok_or_else(|| {
+            let why = if detached {
+                "which was detached"
+            } else {
+                "which this session does not view (no answer yet?)"
+            };
+            format!("{what} of {id}, {why}")
+        })
+    }
+
+    fn status_update(&mut self, params: &Value) -> Result<(), String> {
+        let id = params["executionId"].as_str().unwrap_or_default();
+        if !self.viewers.contains_key(id) && self.unanswered > 0 && !self.detached.contains(id) {
+            self.unanswered -= 1;
+            self.viewers.insert(id.to_owned(), Viewer::unanswered());
+        }
+        self.viewer(params, "statusUpdate")?.status_update(params)
+    }
+
+    /// An execute without an id that was refused.
+    fn rejected(&mut self, params: &Value) -> Result<(), String> {
+        if params["status"] != "FAILED" || params["reason"] != "rejected" {
+            return Err("a statusUpdate without executionId that is no rejection".into());
+        }
+        check_error(&params["error"])?;
+        self.unanswered = self
+            .unanswered
+            .checked_sub(1)
+            .ok_or("a rejection of nothing")?;
+        Ok(())
+    }
+
+    fn notice(&mut self, params: &Value) -> Result<(), String> {
+        if !(params["code"].is_string() && params["message"].is_string()) {
+            return Err("a notice needs code and message".into());
+        }
+        let Some(id) = params["executionId"].as_str() else {
+            return Ok(());
+        };
+        let awaited = self
+            .pending
+            .values()
+            .any(|pending| pending.method == "execute");
+        match self.viewers.get(id) {
+            Some(viewer) => viewer.notice(),
+            // Its acceptance is still being tried.
+            None if awaited || self.unanswered > 0 => Ok(()),
+            None => Err(format!(
+                "a notice of {id}, which this session does not view"
+            )),
+        }
+    }
+}
+
+fn check_connected(params: &Value) -> Result<(), String> {
+    for name in ["sessionId", "protocol", "version", "capabilities", "limits"] {
+        if params.get(name).is_none() {
+            return Err(format!("connected without {name}"));
+        }
+    }
+    if params["protocol"] != 1 || !params["sessionId"].is_string() {
+        return Err("connected needs protocol 1 and a sessionId".into());
+    }
+    Ok(())
+}
+
+fn check_error(error: &Value) -> Result<(), String> {
+    let known = CODES.iter().any(|code| error["code"] == *code);
+    if !known
+        || !error["message"]
+            .as_str()
+            .is_some_and(|text| !text.is_empty())
+    {
+        return Err(format!(
+            "an error needs a code of the contract and a message: {error}"
+        ));
+    }
+    if !error["data"]["reason"].is_string() {
+        return Err(format!("an error needs data.reason: {error}"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
