@@ -96,8 +96,19 @@ fn log(args: &ServeArgs) {
     }
 }
 
+/// A few descriptors per execution and per reader: the usual soft limit of 1024 is for programs that use select(2).
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays low");
+    }
+}
+
 async fn start(settings: Settings) -> anyhow::Result<()> {
     let address = (settings.args.host, settings.args.port);
+    raise_descriptor_limit();
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!(
             "cannot listen on {}:{}; is another one running? choose another --port",

@@ -47,9 +47,6 @@ pub struct LimitArgs {
     /// Output kept of one execution, bytes
     #[arg(long, env = "CLAUDE_API_KEPT_BYTES", value_name = "N")]
     pub kept_bytes: Option<u64>,
-    /// Output kept of one execution, lines; 0: no limit
-    #[arg(long, env = "CLAUDE_API_KEPT_LINES", value_name = "N")]
-    pub kept_lines: Option<u64>,
     /// Raw events kept of one execution, bytes
     #[arg(long, env = "CLAUDE_API_EVENTS_BYTES", value_name = "N")]
     pub events_bytes: Option<u64>,
@@ -82,7 +79,6 @@ impl LimitArgs {
             stalled_ms,
             idle_timeout_ms,
             kept_bytes,
-            kept_lines,
             events_bytes,
             retention_ms,
             retention_bytes,
@@ -103,7 +99,6 @@ impl LimitArgs {
             (stalled_ms, &mut limits.stalled_ms),
             (idle_timeout_ms, &mut limits.idle_timeout_ms),
             (kept_bytes, &mut limits.kept_bytes),
-            (kept_lines, &mut limits.kept_lines),
             (events_bytes, &mut limits.events_bytes),
             (retention_ms, &mut limits.retention_ms),
             (retention_bytes, &mut limits.retention_bytes),

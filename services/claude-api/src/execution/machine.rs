@@ -117,20 +117,29 @@ impl Machine {
             Fact::Retry { .. } => {}
             Fact::Restart => self.status.restarts += 1,
             Fact::Noise { lines } => self.status.noise_lines += lines,
-            Fact::ToolDenied { denial } => {
-                if self.status.permission_denials.len() < DENIALS
-                    && !self.status.permission_denials.contains(&denial)
-                {
-                    self.status.permission_denials.push(denial);
-                    self.changed = true;
-                }
-            }
+            Fact::ToolDenied { denial } => self.denied(denial),
             Fact::HookFailed { message } => {
                 self.warn("hook_failed", message, serde_json::Value::Null)
             }
+            // Also told of a login that works; it matters once the usage limit ends the execution.
             Fact::RateLimit { resets_at, .. } => self.resets_at = resets_at.or(self.resets_at),
             Fact::Result(outcome) => self.result(*outcome, now),
         }
+    }
+
+    /// The result lists again what its events told, with more detail: the later word on a tool use counts.
+    fn denied(&mut self, denial: serde_json::Value) {
+        let list = &mut self.status.permission_denials;
+        let id = denial.get("tool_use_id").filter(|id| id.is_string());
+        let known = list
+            .iter()
+            .position(|d| id.is_some() && d.get("tool_use_id") == id);
+        match known {
+            Some(at) => list[at] = denial,
+            None if list.len() < DENIALS => list.push(denial),
+            None => {}
+        }
+        self.changed = true;
     }
 
     fn activity(&mut self, activity: &Activity) {
@@ -140,16 +149,12 @@ impl Machine {
     }
 
     fn result(&mut self, outcome: Outcome, now: Instant) {
-        if !outcome.permission_denials.is_empty() {
-            self.status.permission_denials = outcome
-                .permission_denials
-                .iter()
-                .take(DENIALS)
-                .cloned()
-                .collect();
+        for denial in &outcome.permission_denials {
+            self.denied(denial.clone());
         }
         self.status.usage = outcome.usage.clone().or(self.status.usage.take());
         self.status.cost_usd = outcome.cost_usd.or(self.status.cost_usd);
+        self.resets_at = outcome.resets_at.or(self.resets_at);
         self.outcome = Some(outcome);
         self.changed = true;
         self.linger_at = Some(now + self.linger);
@@ -299,6 +304,24 @@ mod tests {
         assert_eq!(machine.status.warnings[0].code, "tool_time_limit_passed");
         assert_eq!(machine.check(start + 1004 * second), Due::Nothing);
         assert_eq!(machine.check(start + 1005 * second), Due::Terminate);
+    }
+
+    #[test]
+    fn a_denial_is_listed_once() {
+        let mut machine = machine(Instant::now());
+        let denial = json!({ "tool_name": "Bash", "tool_use_id": "t1", "message": "m" });
+        machine.fact(Fact::ToolDenied { denial }, Instant::now());
+        let more =
+            json!({ "tool_name": "Bash", "tool_use_id": "t1", "tool_input": { "command": "x" } });
+        let outcome = Outcome {
+            permission_denials: vec![more.clone(), json!({ "tool_use_id": "t2" })],
+            ..Outcome::default()
+        };
+        machine.fact(Fact::Result(Box::new(outcome)), Instant::now());
+        assert_eq!(
+            machine.status.permission_denials,
+            [more, json!({ "tool_use_id": "t2" })]
+        );
     }
 
     #[test]

@@ -114,21 +114,16 @@ fn failure(facts: &Facts<'_>) -> Reason {
     }
 }
 
+/// Without a credential the CLI asks nobody, so there is no status: only the kind of the error says it.
 fn is_auth(outcome: &Outcome) -> bool {
-    // Without a credential the CLI asks nobody, so there is no status: it says so in the result.
-    let said =
-        |text: &&str| text.starts_with("Not logged in") || text.starts_with("Invalid API key");
     matches!(outcome.api_error_status, Some(401 | 403))
-        || (outcome.api_error_status.is_none()
-            && outcome.text.as_deref().as_ref().is_some_and(said))
+        || outcome.error_kind.as_deref() == Some("authentication_failed")
 }
 
+/// The model's 400, or the 413 of whoever stands before it.
 fn is_too_long(outcome: &Outcome) -> bool {
-    let said = |text: &str| text.starts_with("Prompt is too long");
-    matches!(outcome.api_error_status, None | Some(400 | 413))
-        && (outcome.api_error_status == Some(413)
-            || outcome.text.as_deref().is_some_and(said)
-            || outcome.terminal_reason.as_deref() == Some("prompt_too_long"))
+    outcome.terminal_reason.as_deref() == Some("prompt_too_long")
+        || outcome.api_error_status == Some(413)
 }
 
 fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {

@@ -72,37 +72,72 @@ fn exit_by_result() {
 
 #[test]
 fn the_more_telling_reason_comes_first() {
-    for (status, text, code, signal, reason) in [
-        (Some(401), "x", Some(1), None, Reason::AuthFailed),
+    let told = |status, kind: &str, terminal: &str| Outcome {
+        error_kind: Some(kind.to_owned()),
+        terminal_reason: Some(terminal.to_owned()),
+        ..outcome(true, status, "x")
+    };
+    for (outcome, code, signal, reason) in [
         (
-            None,
-            "Not logged in · Please run /login",
+            told(Some(401), "authentication_failed", "api_error"),
             Some(1),
             None,
             Reason::AuthFailed,
         ),
-        (Some(429), "x", Some(1), None, Reason::UsageLimit),
         (
-            Some(400),
-            "Prompt is too long",
+            told(Some(403), "authentication_failed", "api_error"),
+            Some(1),
+            None,
+            Reason::AuthFailed,
+        ),
+        (
+            told(None, "authentication_failed", "api_error"),
+            Some(1),
+            None,
+            Reason::AuthFailed,
+        ),
+        (
+            told(Some(429), "rate_limit", "api_error"),
+            Some(1),
+            None,
+            Reason::UsageLimit,
+        ),
+        (
+            told(Some(400), "invalid_request", "prompt_too_long"),
             Some(1),
             None,
             Reason::PromptTooLong,
         ),
-        (Some(400), "other", Some(1), None, Reason::CliError),
-        (Some(401), "x", None, Some(9), Reason::AuthFailed),
-        (Some(500), "x", None, Some(9), Reason::KilledBySignal),
+        (
+            told(Some(413), "invalid_request", "image_error"),
+            Some(1),
+            None,
+            Reason::PromptTooLong,
+        ),
+        (
+            told(Some(400), "billing_error", "api_error"),
+            Some(1),
+            None,
+            Reason::CliError,
+        ),
+        (
+            told(Some(401), "authentication_failed", "api_error"),
+            None,
+            Some(9),
+            Reason::AuthFailed,
+        ),
+        (
+            told(Some(500), "server_error", "api_error"),
+            None,
+            Some(9),
+            Reason::KilledBySignal,
+        ),
     ] {
-        let got = judge(
-            EndedBy::Itself,
-            code,
-            signal,
-            Some(&outcome(true, status, text)),
-        );
+        let got = judge(EndedBy::Itself, code, signal, Some(&outcome));
         assert_eq!(
             (got.state, got.reason),
             (State::Failed, Some(reason)),
-            "{status:?} {text}"
+            "{outcome:?}"
         );
     }
 }
