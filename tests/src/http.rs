@@ -57,7 +57,6 @@ impl Http {
     }
 
     /// A request to be made different before it is sent.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))
     }

@@ -53,7 +53,6 @@ struct Model {
 }
 
 /// The routes.
-#[must_use]
 pub fn router(config: Config) -> Router {
     let model = Model {
         config: Arc::new(config),

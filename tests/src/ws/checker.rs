@@ -280,11 +280,8 @@ fn check_connected(params: &Value) -> Result<(), String> {
 
 fn check_error(error: &Value) -> Result<(), String> {
     let known = CODES.iter().any(|code| error["code"] == *code);
-    if !known
-        || !error["message"]
-            .as_str()
-            .is_some_and(|text| !text.is_empty())
-    {
+    let silent = error["message"].as_str().is_none_or(str::is_empty);
+    if !known || silent {
         return Err(format!(
             "an error needs a code of the contract and a message: {error}"
         ));

@@ -1,1 +1,6 @@
-//! placeholder
+//! Both services as real processes on free ports, with the stand-in CLI. A module per theme. Needs the
+//! binaries (`cargo build --workspace --bins`) and fails without them.
+
+mod basic;
+mod endings;
+mod reconnect;

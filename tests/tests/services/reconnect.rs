@@ -1,0 +1,134 @@
+//! Cuts on either hop, and late viewers.
+
+use cc_tests::{
+    faults::{Cut, Faults, Pipe},
+    harness::{Stack, StackOptions},
+};
+use rand::Rng;
+use serde_json::json;
+
+/// 5 MB in deltas of 2,000 bytes, slow enough that cuts fall into it.
+const FIVE_MEGABYTES: &str = "@rate 2500\n@volume 2500 2000";
+
+#[tokio::test]
+async fn f1_twenty_cuts_upstream_lose_nothing() {
+    let stack = Stack::with(StackOptions {
+        proxy_upstream: true,
+        ..StackOptions::default()
+    })
+    .await;
+    let middle = stack.middle.as_ref().expect("a proxy");
+    let mut client = stack.client().await;
+    let id = client.start(FIVE_MEGABYTES).await;
+    for cut in 1..=20_u64 {
+        client
+            .wait_output(&id, cut * 200_000 + rand::rng().random_range(0..40_000))
+            .await;
+        middle.cut_now(if cut % 2 == 0 { Cut::Reset } else { Cut::Close });
+    }
+    // The client has compared the offsets, the length, crc32 and sha256.
+    let (output, end) = client.wait_terminal(&id).await;
+    assert_eq!(
+        (&end["status"], &end["outputBytes"]),
+        (&json!("COMPLETED"), &json!(output.len()))
+    );
+    assert!(client.gaps(&id).is_empty());
+    assert_eq!(stack.spawns(&id), 1);
+    assert!(middle.connections() > 20);
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn f1_a_stream_that_is_cut_after_few_bytes_each_time_still_comes() {
+    let stack = Stack::with(StackOptions {
+        proxy_upstream: true,
+        ..StackOptions::default()
+    })
+    .await;
+    let middle = stack.middle.as_ref().expect("a proxy");
+    let mut client = stack.client().await;
+    let id = client.start("@rate 500\n@volume 300 1000").await;
+    middle.set(Faults {
+        down: Pipe::cut_after(60_000),
+        ..Faults::default()
+    });
+    let (_, end) = client.wait_terminal(&id).await;
+    assert_eq!(end["status"], "COMPLETED");
+    assert_eq!(stack.spawns(&id), 1);
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_that_was_cut_attaches_and_gets_the_rest() {
+    let stack = Stack::with(StackOptions::default().proxies()).await;
+    let mut client = stack.client().await;
+    let id = client.start("@rate 1000\n@volume 2000 500").await;
+    let seen = client.wait_output(&id, 100_000).await;
+    let first = client.output(&id);
+    client.vanish();
+    let mut again = stack.client().await;
+    let seen = seen.min(first.len() as u64);
+    again.attach(&id, Some(seen)).await.expect("attached");
+    let (rest, end) = again.wait_terminal(&id).await;
+    assert_eq!(end["outputBytes"], json!(seen + rest.len() as u64));
+    let mut late = stack.client().await;
+    late.attach(&id, None).await.expect("attached");
+    let (whole, _) = late.wait_terminal(&id).await;
+    assert_eq!(
+        whole,
+        [&first[..usize::try_from(seen).expect("fits")], &rest].concat()
+    );
+    again.finish().await;
+    late.finish().await;
+}
+
+#[tokio::test]
+async fn three_queued_survive_a_crash_of_the_bridge() {
+    let mut stack = Stack::start().await;
+    let mut client = stack.client().await;
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        ids.push(client.start(&format!("@silence 0.3\n@say {number}")).await);
+    }
+    client.vanish();
+    stack.crash_bridge().await;
+    let mut again = stack.client().await;
+    for id in &ids {
+        again.attach(id, None).await.expect("attached");
+    }
+    for (number, id) in ids.iter().enumerate() {
+        let (output, end) = again.wait_terminal(id).await;
+        assert_eq!(
+            (&end["status"], output),
+            (&json!("COMPLETED"), number.to_string().into_bytes())
+        );
+        assert_eq!(stack.spawns(id), 1);
+    }
+    again.finish().await;
+}
+
+#[tokio::test]
+async fn n2_the_same_id_twice_is_one_execution() {
+    let stack = Stack::start().await;
+    let mut client = stack.client().await;
+    let id = uuid::Uuid::new_v4().to_string();
+    client
+        .execute("@say once", json!({"executionId": id}))
+        .await;
+    client.wait_terminal(&id).await;
+    client
+        .execute("@say once", json!({"executionId": id.to_uppercase()}))
+        .await;
+    let (output, _) = client.wait_terminal(&id).await;
+    assert_eq!(output, b"once");
+    assert_eq!(stack.spawns(&id), 1);
+    let other = client
+        .call(
+            "execute",
+            json!({"prompt": "@say other", "executionId": id}),
+        )
+        .await;
+    assert_eq!(other.expect_err("another body")["code"], -32009);
+    client.finish().await;
+    stack.assert_quiet();
+}
