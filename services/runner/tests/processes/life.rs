@@ -20,6 +20,7 @@ tests![
     ten_megabytes_of_stderr_with_a_long_line,
     orphans_are_reaped_while_it_runs,
     the_final_drain_ends_while_a_grandchild_writes,
+    end_of_file_comes_when_the_cli_closes_its_output,
     the_cli_is_the_first_victim_when_memory_runs_out,
 ];
 
@@ -288,6 +289,37 @@ async fn the_final_drain_ends_while_a_grandchild_writes() {
     let last = handle.stdout.drain_available(|_| {}).expect("read");
     assert!(last.end_of_file, "{last:?}");
     assert_eq!(handle.stdout.read(&mut [0; 16]).await.expect("read"), 0);
+}
+
+async fn end_of_file_comes_when_the_cli_closes_its_output() {
+    let mut run = shell("echo last; exec >&- 2>&-; read line; exit 9").await;
+    run.spawned().await;
+    // It lives on, and so does the runner: none of the two may hold the write ends.
+    let stdout = timeout(LONG, &mut run.stdout)
+        .await
+        .expect("end of file comes")
+        .expect("read");
+    let stderr = timeout(LONG, &mut run.stderr)
+        .await
+        .expect("end of file comes")
+        .expect("read");
+    assert_eq!(
+        (stdout.as_slice(), stderr.as_slice()),
+        (b"last\n".as_slice(), b"".as_slice())
+    );
+    drop(run.stdin.take());
+    assert_eq!(
+        run.next().await,
+        Some(Event::Exited {
+            code: Some(9),
+            signal: None
+        })
+    );
+    assert!(matches!(
+        run.next().await,
+        Some(Event::Done { code: Some(9), .. })
+    ));
+    assert_eq!(run.next().await, None);
 }
 
 async fn the_cli_is_the_first_victim_when_memory_runs_out() {

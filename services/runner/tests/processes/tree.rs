@@ -254,8 +254,8 @@ async fn a_chain_of_successors_is_caught() {
         run.control.pause();
         run.signalled(Action::Pause).await;
         let (processes, _) = run.paused().await;
-        // Of each chain the last link, and the one before it if it was caught between fork and exit.
-        assert!((4..=7).contains(&processes), "{processes}");
+        // Of each chain the last link, and those before it that were caught between fork and exit.
+        assert!(processes >= 4, "{processes}");
         let stopped = chains();
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(chains(), stopped);
