@@ -83,7 +83,7 @@ link_mtu() {
 
 # What /health/ready says, as text; code 0 only when it is ready.
 ready_answer() {
-  compose exec -T claude-api curl -sS --max-time 5 --fail-with-body http://127.0.0.1:8002/health/ready 2>&1
+  compose exec -T claude-api curl -sS --max-time 5 --fail-with-body http://127.0.0.1:8002/health/ready 2>/dev/null
 }
 
 demo_banner() {
