@@ -121,8 +121,8 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     let own = std::env::vars_os()
         .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
     let environment = Environment::new(own, &settings.args.pass_env);
-    let exe = std::env::current_exe().context("the path of this program")?;
-    let runners = runner::Runners::new(exe);
+    // This very program, even when its file was replaced meanwhile (proc(5)).
+    let runners = runner::Runners::new("/proc/self/exe".into());
     let opened =
         tokio::task::spawn_blocking(move || Service::open(settings, environment, runners)).await?;
     let (service, warnings) = opened?;

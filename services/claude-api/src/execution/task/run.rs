@@ -204,7 +204,7 @@ impl<'a> Running<'a> {
                 Step::Stdout(_) => out_open = false,
                 Step::Stderr(Ok(n)) if n > 0 => self.machine.stderr(&err[..n]),
                 Step::Stderr(_) => err_open = false,
-                Step::Clock => self.clock(),
+                Step::Clock => self.clock().await,
             }
             if starting && (self.machine.first_output || !out_open) {
                 starting = false;
@@ -343,17 +343,19 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn clock(&mut self) {
+    async fn clock(&mut self) {
         let now = Instant::now();
         if self.give_up.is_some_and(|at| now >= at) {
             self.give_up = None;
             tracing::warn!(execution = %self.machine.status.execution_id, "the runner does not end; it is killed");
             self.control.kill_runner();
         }
-        if self.machine.timers.wants_cpu(now)
-            && let Some(cli) = &self.owner.cli
-        {
-            self.machine.timers.cpu(now, runner::tree_cpu(cli.pid));
+        if self.machine.timers.wants_cpu(now) {
+            // From the runner down: it inherits the times of whom it reaped.
+            let pid = self.control.runner_pid();
+            if let Ok(used) = tokio::task::spawn_blocking(move || runner::tree_cpu(pid)).await {
+                self.machine.timers.cpu(now, used);
+            }
         }
     }
 
