@@ -12,6 +12,20 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Ends what a test leaves behind, also when it fails.
+struct Sweep(String);
+
+impl Drop for Sweep {
+    fn drop(&mut self) {
+        for left in processes::marked(&self.0) {
+            if let Some(pid) = rustix::process::Pid::from_raw(left.pid) {
+                // One may end while the others are ended.
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
 fn start(folder: &Path, session: &str, more: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_stand-in-claude"))
         .args([
@@ -317,11 +331,7 @@ async fn what_it_leaves_behind_can_be_found_and_term_ends_it() {
         .expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it lives");
     assert_eq!(child.wait().expect("it ends").code(), Some(143));
-    for left in processes::marked(&session) {
-        let pid = rustix::process::Pid::from_raw(left.pid).expect("a pid");
-        // One may end while the others are ended.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-    }
+    drop(sweep);
     processes::assert_none_marked(&session, PATIENCE).await;
 }
 
