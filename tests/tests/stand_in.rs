@@ -301,6 +301,7 @@ async fn what_it_leaves_behind_can_be_found_and_term_ends_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let counter = folder.path().join("counter");
     let session = uuid::Uuid::new_v4().to_string();
+    let sweep = Sweep(session.clone());
     let mut child = start(folder.path(), &session, &[]);
     say(
         &mut child,
