@@ -25,7 +25,9 @@ pub enum Fault {
     Problem(ProblemType),
     Foreign(u16),
     /// The connection breaks; whether it was accepted before that.
-    Reset { accepted: bool },
+    Reset {
+        accepted: bool,
+    },
     /// No answer comes, for as long as the client waits.
     Hang,
 }
@@ -146,7 +148,9 @@ impl Fake {
             }
         };
         let time = std::time::Duration::from_secs(20);
-        tokio::time::timeout(time, wait).await.expect("it never came to be");
+        tokio::time::timeout(time, wait)
+            .await
+            .expect("it never came to be");
     }
 }
 
@@ -154,7 +158,11 @@ fn insert(world: &mut World, id: ExecutionId, body: Body) -> Status {
     let mut status = Status::queued(id, Timestamp::now(), body.workspace.clone());
     status.lane.clone_from(&body.lane);
     world.order.push(id);
-    let execution = Execution { status: status.clone(), output: Vec::new(), body };
+    let execution = Execution {
+        status: status.clone(),
+        output: Vec::new(),
+        body,
+    };
     world.executions.insert(id, execution);
     status
 }
@@ -225,31 +233,38 @@ async fn status(
         return Json(first).into_response();
     }
     let changed = fake.changed.subscribe();
-    let lines = stream::unfold((fake, changed, None::<Status>), move |(fake, mut changed, old)| async move {
-        if old.as_ref().is_some_and(|s| s.state.is_terminal()) {
-            return None;
-        }
-        let new = loop {
-            changed.borrow_and_update();
-            if fake.world().down {
-                return Some((Err(io::Error::other("down")), (fake, changed, old)));
+    let lines = stream::unfold(
+        (fake, changed, None::<Status>),
+        move |(fake, mut changed, old)| async move {
+            if old.as_ref().is_some_and(|s| s.state.is_terminal()) {
+                return None;
             }
-            let Some(new) = get(&fake) else {
-                return Some((Err(io::Error::other("gone")), (fake, changed, old)));
+            let new = loop {
+                changed.borrow_and_update();
+                if fake.world().down {
+                    return Some((Err(io::Error::other("down")), (fake, changed, old)));
+                }
+                let Some(new) = get(&fake) else {
+                    return Some((Err(io::Error::other("gone")), (fake, changed, old)));
+                };
+                let plain = |s: &Status| Status {
+                    output_bytes: 0,
+                    crc32: None,
+                    ..s.clone()
+                };
+                if old.as_ref().is_none_or(|old| plain(old) != plain(&new)) {
+                    break new;
+                }
+                let wait = tokio::time::timeout(fake.heartbeat, changed.changed());
+                if wait.await.is_err() {
+                    break new;
+                }
             };
-            let plain = |s: &Status| Status { output_bytes: 0, crc32: None, ..s.clone() };
-            if old.as_ref().is_none_or(|old| plain(old) != plain(&new)) {
-                break new;
-            }
-            let wait = tokio::time::timeout(fake.heartbeat, changed.changed());
-            if wait.await.is_err() {
-                break new;
-            }
-        };
-        let mut line = serde_json::to_vec(&new).unwrap();
-        line.push(b'\n');
-        Some((Ok(Bytes::from(line)), (fake, changed, Some(new))))
-    });
+            let mut line = serde_json::to_vec(&new).unwrap();
+            line.push(b'\n');
+            Some((Ok(Bytes::from(line)), (fake, changed, Some(new))))
+        },
+    );
     Response::new(HttpBody::from_stream(lines))
 }
 
@@ -266,42 +281,55 @@ async fn output(
         };
         let (kept, end) = (execution.status.kept_from, execution.output.len() as u64);
         if offset < kept {
-            return problem(&Problem::new(ProblemType::OffsetNotKept, "gone").with("keptFrom", kept));
+            return problem(
+                &Problem::new(ProblemType::OffsetNotKept, "gone").with("keptFrom", kept),
+            );
         }
         if offset > end {
-            return problem(&Problem::new(ProblemType::OffsetBeyondEnd, "beyond").with("length", end));
+            return problem(
+                &Problem::new(ProblemType::OffsetBeyondEnd, "beyond").with("length", end),
+            );
         }
         let cut = world.cut;
         world.cuts += usize::from(cut.is_some());
         cut.map(|most| rand::rng().random_range(1..=most))
     };
     let changed = fake.changed.subscribe();
-    let chunks = stream::unfold((fake, changed, offset as usize, left), move |(fake, mut changed, at, left)| async move {
-        loop {
-            changed.borrow_and_update();
-            {
-                let world = fake.world();
-                let execution = world.executions.get(&id)?;
-                if left == Some(0) || world.down || (at as u64) < execution.status.kept_from {
-                    drop(world);
+    let chunks = stream::unfold(
+        (fake, changed, offset as usize, left),
+        move |(fake, mut changed, at, left)| async move {
+            loop {
+                changed.borrow_and_update();
+                let broken = {
+                    let world = fake.world();
+                    let execution = world.executions.get(&id)?;
+                    left == Some(0) || world.down || (at as u64) < execution.status.kept_from
+                };
+                if broken {
+                    // hyper loses what is not flushed when an error follows at once.
+                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
                     return Some((Err(io::Error::other("cut")), (fake, changed, at, left)));
                 }
-                let most = left.unwrap_or(usize::MAX).min(64 * 1024);
-                let end = execution.output.len().min(at.saturating_add(most));
-                if end > at {
-                    let end = rand::rng().random_range(at + 1..=end);
-                    let chunk = Bytes::copy_from_slice(&execution.output[at..end]);
-                    drop(world);
-                    let left = left.map(|n| n - chunk.len());
-                    return Some((Ok(chunk), (fake, changed, end, left)));
+                {
+                    let world = fake.world();
+                    let execution = world.executions.get(&id)?;
+                    let most = left.unwrap_or(usize::MAX).min(64 * 1024);
+                    let end = execution.output.len().min(at.saturating_add(most));
+                    if end > at {
+                        let end = rand::rng().random_range(at + 1..=end);
+                        let chunk = Bytes::copy_from_slice(&execution.output[at..end]);
+                        drop(world);
+                        let left = left.map(|n| n - chunk.len());
+                        return Some((Ok(chunk), (fake, changed, end, left)));
+                    }
+                    if execution.status.state.is_terminal() {
+                        return None;
+                    }
                 }
-                if execution.status.state.is_terminal() {
-                    return None;
-                }
+                changed.changed().await.ok()?;
             }
-            changed.changed().await.ok()?;
-        }
-    });
+        },
+    );
     Response::new(HttpBody::from_stream(chunks))
 }
 
@@ -315,7 +343,9 @@ async fn control(Ctx(fake): Ctx<Fake>, Path((id, verb)): Path<(ExecutionId, Stri
     match (known, verb.as_str()) {
         (None, _) => return missing(&fake.world(), id),
         (Some(State::Queued), "pause") => {
-            return problem(&Problem::new(ProblemType::WrongState, "queued").with("state", "queued"));
+            return problem(
+                &Problem::new(ProblemType::WrongState, "queued").with("state", "queued"),
+            );
         }
         (Some(state), "cancel") if !state.is_terminal() => fake.end(id, State::Cancelled),
         (Some(State::Running), "pause") => fake.state(id, State::Paused),
@@ -327,8 +357,16 @@ async fn control(Ctx(fake): Ctx<Fake>, Path((id, verb)): Path<(ExecutionId, Stri
 
 async fn list(Ctx(fake): Ctx<Fake>) -> Response {
     let world = fake.world();
-    let executions = world.order.iter().rev().map(|id| world.executions[id].status.clone());
-    Json(Page { executions: executions.collect(), next: None }).into_response()
+    let executions = world
+        .order
+        .iter()
+        .rev()
+        .map(|id| world.executions[id].status.clone());
+    Json(Page {
+        executions: executions.collect(),
+        next: None,
+    })
+    .into_response()
 }
 
 async fn ready(Ctx(fake): Ctx<Fake>) -> Response {

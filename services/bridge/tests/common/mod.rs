@@ -1,6 +1,11 @@
 //! A bridge on port 0, a fake claude-api, and a client that checks the order of every message.
 
-#![allow(dead_code, reason = "each suite uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a test helper: each suite uses its part, and a panic is its failure"
+)]
 
 pub mod fake;
 
@@ -19,7 +24,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use fake::{Fake, Fault};
+pub use fake::Fake;
 
 /// Far beyond anything that these tests do.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -33,7 +38,15 @@ pub struct Bridge {
 impl Bridge {
     pub async fn start(upstream: SocketAddr, args: &[&str]) -> Self {
         let url = format!("http://{upstream}");
-        let fixed = ["bridge", "--claude-api-url", &url, "--heartbeat-ms", "150", "--port", "0"];
+        let fixed = [
+            "bridge",
+            "--claude-api-url",
+            &url,
+            "--heartbeat-ms",
+            "150",
+            "--port",
+            "0",
+        ];
         let cli = Cli::try_parse_from(fixed.iter().copied().chain(args.iter().copied())).unwrap();
         let settings = cli.serve.check().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -41,14 +54,23 @@ impl Bridge {
         let stop = CancellationToken::new();
         let shutdown = stop.clone().cancelled_owned();
         let task = async move { bridge::run(listener, &cli.serve, settings, shutdown).await };
-        Self { addr, stop, done: AbortOnDropHandle::new(tokio::spawn(task)) }
+        Self {
+            addr,
+            stop,
+            done: AbortOnDropHandle::new(tokio::spawn(task)),
+        }
     }
 
     pub async fn connect(&self) -> Client {
         let (stream, _) = tokio_tungstenite::connect_async(format!("ws://{}/ws", self.addr))
             .await
             .unwrap();
-        let mut client = Client { stream, next: 0, seen: HashMap::new(), backlog: Vec::new() };
+        let mut client = Client {
+            stream,
+            next: 0,
+            seen: HashMap::new(),
+            backlog: Vec::new(),
+        };
         let connected = client.recv().await;
         assert_eq!(connected["method"], "connected");
         client
@@ -56,10 +78,17 @@ impl Bridge {
 
     pub async fn get(&self, path: &str) -> (u16, Value) {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let response = client.get(format!("http://{}{path}", self.addr)).send().await.unwrap();
+        let response = client
+            .get(format!("http://{}{path}", self.addr))
+            .send()
+            .await
+            .unwrap();
         let status = response.status().as_u16();
         let text = response.text().await.unwrap();
-        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+        (
+            status,
+            serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        )
     }
 }
 
@@ -82,12 +111,24 @@ pub struct Client {
 
 impl Client {
     pub async fn send(&mut self, value: &Value) {
-        self.stream.send(Message::text(value.to_string())).await.unwrap();
+        self.stream
+            .send(Message::text(value.to_string()))
+            .await
+            .unwrap();
+    }
+
+    /// What was heard so far does not count.
+    pub fn forget(&mut self) {
+        self.seen.clear();
+        self.backlog.clear();
     }
 
     /// The next frame, whatever it is.
     pub async fn frame(&mut self) -> Option<Message> {
-        match tokio::time::timeout(SOON, self.stream.next()).await.expect("nothing came") {
+        match tokio::time::timeout(SOON, self.stream.next())
+            .await
+            .expect("nothing came")
+        {
             Some(Ok(message)) => Some(message),
             Some(Err(_)) | None => None,
         }
@@ -111,7 +152,9 @@ impl Client {
 
     fn check(&mut self, message: &Value) {
         let params = &message["params"];
-        let Some(id) = params["executionId"].as_str() else { return };
+        let Some(id) = params["executionId"].as_str() else {
+            return;
+        };
         let heard = self.seen.entry(id.to_owned()).or_default();
         assert!(heard.end.is_none(), "a message after the end: {message}");
         match message["method"].as_str().unwrap() {
@@ -123,7 +166,11 @@ impl Client {
                 }
             }
             "output" => {
-                assert!(!heard.words.is_empty() || heard.next == 0 || params["offset"].as_u64() == Some(heard.next));
+                assert!(
+                    !heard.words.is_empty()
+                        || heard.next == 0
+                        || params["offset"].as_u64() == Some(heard.next)
+                );
                 if heard.output.is_empty() && heard.gaps.is_empty() {
                     heard.next = params["offset"].as_u64().unwrap();
                 }
@@ -134,7 +181,10 @@ impl Client {
                 heard.next += content.len() as u64;
             }
             "gap" => {
-                let (from, to) = (params["from"].as_u64().unwrap(), params["to"].as_u64().unwrap());
+                let (from, to) = (
+                    params["from"].as_u64().unwrap(),
+                    params["to"].as_u64().unwrap(),
+                );
                 assert!(from == heard.next && to > from, "{message}");
                 heard.gaps.push((from, to));
                 heard.next = to;
@@ -147,7 +197,8 @@ impl Client {
     pub async fn request(&mut self, method: &str, params: Value) -> u64 {
         self.next += 1;
         let id = self.next;
-        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await;
+        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
+            .await;
         id
     }
 
@@ -172,7 +223,11 @@ impl Client {
 
     pub async fn execute(&mut self, prompt: &str) -> ExecutionId {
         let answer = self.call("execute", json!({"prompt": prompt})).await;
-        answer["result"]["executionId"].as_str().unwrap_or_else(|| panic!("{answer}")).parse().unwrap()
+        answer["result"]["executionId"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{answer}"))
+            .parse()
+            .unwrap()
     }
 
     /// The first message that is so, those kept included.
@@ -190,11 +245,13 @@ impl Client {
     }
 
     pub async fn notice(&mut self, code: &str) -> Value {
-        self.until(|m| m["method"] == "notice" && m["params"]["code"] == code).await
+        self.until(|m| m["method"] == "notice" && m["params"]["code"] == code)
+            .await
     }
 
     pub async fn status(&mut self, word: &str) -> Value {
-        self.until(|m| m["method"] == "statusUpdate" && m["params"]["status"] == word).await
+        self.until(|m| m["method"] == "statusUpdate" && m["params"]["status"] == word)
+            .await
     }
 
     /// Everything of one execution, to its end.
@@ -210,7 +267,11 @@ impl Client {
     /// The code of the close frame that comes.
     pub async fn closed(&mut self) -> u16 {
         loop {
-            match self.frame().await.expect("the connection ended without a close") {
+            match self
+                .frame()
+                .await
+                .expect("the connection ended without a close")
+            {
                 Message::Close(frame) => return frame.unwrap().code.into(),
                 Message::Text(_) | Message::Ping(_) | Message::Pong(_) => {}
                 other => panic!("{other:?}"),

@@ -1,0 +1,238 @@
+//! Faults between the bridge and claude-api.
+
+mod common;
+
+use common::fake::Fault;
+use common::{Bridge, Fake};
+use protocol::{ExecutionId, ProblemType, State};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+#[tokio::test]
+async fn the_same_put_until_accepted() {
+    let fake = Fake::start().await;
+    let bridge = Bridge::start(fake.addr, &[]).await;
+    let mut client = bridge.connect().await;
+    fake.change(|w| {
+        w.faults.extend([
+            Fault::Problem(ProblemType::Stopping),
+            Fault::Foreign(502),
+            Fault::Reset { accepted: false },
+            Fault::Reset { accepted: true },
+        ]);
+    });
+    let id = client.execute("once").await;
+    let world = fake.world();
+    assert_eq!(world.puts.len(), 5);
+    assert!(
+        world
+            .puts
+            .iter()
+            .all(|(put, body)| *put == id && body.prompt == "once")
+    );
+    assert_eq!(world.executions.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_told_at_once() {
+    let fake = Fake::start().await;
+    let bridge = Bridge::start(fake.addr, &[]).await;
+    let mut client = bridge.connect().await;
+    for (kind, code) in [
+        (ProblemType::QueueFull, -32004),
+        (ProblemType::SpoolUnwritable, -32005),
+        (ProblemType::NotAllowed, -32002),
+        (ProblemType::InvalidBody, -32602),
+        (ProblemType::Deleted, -32009),
+        (ProblemType::Internal, -32603),
+    ] {
+        fake.change(|w| w.faults.push_back(Fault::Problem(kind)));
+        let answer = client.call("execute", json!({"prompt": "x"})).await;
+        assert_eq!(answer["error"]["code"], code);
+        assert!(answer["error"]["data"]["executionId"].is_string());
+    }
+    assert_eq!(fake.world().puts.len(), 6, "none was repeated");
+}
+
+#[tokio::test]
+async fn nobody_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    drop(listener);
+    let bridge = Bridge::start(addr, &["--accept-ms", "600", "--call-ms", "200"]).await;
+    let mut client = bridge.connect().await;
+    let execute = client.request("execute", json!({"prompt": "x"})).await;
+    // Meanwhile the session answers.
+    assert_eq!(client.call("ping", json!({})).await["result"], json!({}));
+    let id = ExecutionId::random();
+    let status = client.call("status", json!({"executionId": id})).await;
+    assert_eq!(status["error"]["code"], -32005);
+    let error = client.answer(execute).await["error"].clone();
+    assert_eq!(error["code"], -32005);
+    assert_eq!(error["data"]["accepted"], false);
+    assert!(
+        error["data"]["attempts"].as_u64().unwrap() >= 2 && error["data"]["seconds"].is_number()
+    );
+    let (status, page) = bridge.get("/health/ready").await;
+    assert_eq!(status, 503);
+    assert_eq!(page["detail"], "claude-api unreachable");
+    assert_eq!(bridge.get("/health/live").await.0, 200);
+}
+
+#[tokio::test]
+async fn an_attempt_without_an_answer_leaves_it_unknown() {
+    let fake = Fake::start().await;
+    let bridge = Bridge::start(fake.addr, &["--accept-ms", "400"]).await;
+    let mut client = bridge.connect().await;
+    fake.change(|w| w.faults.extend(vec![Fault::Reset { accepted: true }; 20]));
+    let answer = client.call("execute", json!({"prompt": "x"})).await;
+    assert_eq!(answer["error"]["code"], -32005);
+    assert_eq!(answer["error"]["data"]["accepted"], "unknown");
+}
+
+#[tokio::test]
+async fn a_cancel_ends_the_retrying() {
+    let fake = Fake::start().await;
+    let bridge = Bridge::start(fake.addr, &[]).await;
+    let mut client = bridge.connect().await;
+    // Never accepted for certain: nothing follows.
+    fake.change(|w| {
+        w.faults
+            .extend(vec![Fault::Problem(ProblemType::Stopping); 1000])
+    });
+    let execute = client.request("execute", json!({"prompt": "x"})).await;
+    fake.until(|w| !w.puts.is_empty()).await;
+    let cancel = client.call("control", json!({"type": "CANCEL"})).await;
+    assert_eq!(cancel["error"]["code"], -32003);
+    let answer = client.answer(execute).await;
+    assert_eq!(answer["error"]["data"]["accepted"], false);
+    assert!(fake.world().cancels.is_empty());
+    // Accepted, but the answer never came: a cancel follows under the same id.
+    fake.change(|w| {
+        w.puts.clear();
+        w.faults.clear();
+        w.faults.push_back(Fault::Reset { accepted: true });
+        w.faults
+            .extend(vec![Fault::Problem(ProblemType::Stopping); 1000]);
+    });
+    let id = ExecutionId::random();
+    let execute = client
+        .request("execute", json!({"prompt": "x", "executionId": id}))
+        .await;
+    fake.until(|w| w.puts.len() > 1).await;
+    let cancel = client
+        .call("control", json!({"type": "CANCEL", "executionId": id}))
+        .await;
+    assert_eq!(cancel["result"]["state"], "cancelled");
+    assert_eq!(client.answer(execute).await["result"]["state"], "cancelled");
+    assert!(fake.world().cancels.contains(&id));
+    assert_eq!(client.to_end(id).await.words, ["CANCELLED"]);
+}
+
+#[tokio::test]
+async fn puts_go_one_at_a_time_in_order() {
+    let fake = Fake::start().await;
+    let bridge = Bridge::start(fake.addr, &[]).await;
+    let mut client = bridge.connect().await;
+    fake.change(|w| w.faults.extend([Fault::Foreign(503), Fault::Foreign(503)]));
+    let mut requests = Vec::new();
+    for n in 0..5 {
+        requests.push(
+            client
+                .request("execute", json!({"prompt": format!("{n}")}))
+                .await,
+        );
+    }
+    for request in requests {
+        client.answer(request).await;
+    }
+    let prompts: Vec<_> = fake
+        .world()
+        .puts
+        .iter()
+        .map(|(_, b)| b.prompt.clone())
+        .collect();
+    assert_eq!(prompts, ["0", "0", "0", "1", "2", "3", "4"]);
+}
+
+#[tokio::test]
+async fn cuts_at_random_bytes_join_exactly() {
+    let fake = Fake::start().await;
+    let bridge = Bridge::start(fake.addr, &[]).await;
+    let text: String = (0..200_000)
+        .map(|n| ['a', 'é', '😀', '\n', '\u{1}'][n * 7 % 5])
+        .collect();
+    fake.change(|w| w.cut = Some(60_000));
+    let mut client = bridge.connect().await;
+    let id = client.execute("x").await;
+    fake.state(id, State::Running);
+    // In pieces that split characters.
+    for piece in text.as_bytes().chunks(10_007) {
+        fake.write(id, piece);
+    }
+    fake.end(id, State::Completed);
+    let mut late = bridge.connect().await;
+    late.call("attach", json!({"executionId": id})).await;
+    for client in [&mut client, &mut late] {
+        let heard = client.to_end(id).await;
+        assert_eq!(heard.output.len(), text.len());
+        assert!(heard.output == text.as_bytes() && heard.gaps.is_empty());
+        let crc = format!("{:08x}", crc32fast::hash(&heard.output));
+        assert_eq!(heard.end.as_ref().unwrap()["crc32"], crc);
+    }
+    assert!(fake.world().cuts > 10);
+}
+
+#[tokio::test]
+async fn an_outage_in_mid_stream() {
+    let fake = Fake::start().await;
+    let bridge = Bridge::start(fake.addr, &[]).await;
+    let mut client = bridge.connect().await;
+    let id = client.execute("x").await;
+    fake.state(id, State::Running);
+    fake.write(id, b"before ");
+    client.until(|m| m["method"] == "output").await;
+    fake.change(|w| w.down = true);
+    client.notice("upstream_unreachable").await;
+    let unreachable = |m: &Value| m["params"]["upstream"] == "unreachable";
+    for _ in 0..3 {
+        let beat = client.until(unreachable).await;
+        assert_eq!(beat["params"]["status"], "RUNNING");
+    }
+    fake.write(id, b"after");
+    fake.end(id, State::Completed);
+    fake.change(|w| w.down = false);
+    let heard = client.to_end(id).await;
+    assert_eq!(heard.output, b"before after");
+    assert!(heard.end.as_ref().unwrap().get("upstream").is_none());
+}
+
+#[tokio::test]
+async fn an_accepted_one_that_is_no_longer_known() {
+    let fake = Fake::start().await;
+    let bridge = Bridge::start(fake.addr, &[]).await;
+    let mut client = bridge.connect().await;
+    let id = client.execute("x").await;
+    fake.state(id, State::Running);
+    fake.write(id, b"abc");
+    client.until(|m| m["method"] == "output").await;
+    fake.change(|w| w.executions.clear());
+    let end = client.to_end(id).await.end.clone().unwrap();
+    assert_eq!(end["status"], "INTERRUPTED");
+    assert_eq!(end["reason"], "lost");
+    assert_eq!(end["exitCode"], Value::Null);
+    assert_eq!(end["outputBytes"], 3);
+    let status = client.call("status", json!({"executionId": id})).await;
+    assert_eq!(status["error"]["code"], -32003);
+}
+
+#[tokio::test]
+async fn readiness_is_claude_apis() {
+    let fake = Fake::start().await;
+    let bridge = Bridge::start(fake.addr, &[]).await;
+    assert_eq!(bridge.get("/health/ready").await.0, 200);
+    fake.world().ready = false;
+    let (status, page) = bridge.get("/health").await;
+    assert_eq!(status, 503);
+    assert_eq!(page["reasons"][0]["code"], "no_credential");
+}

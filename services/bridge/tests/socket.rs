@@ -1,0 +1,318 @@
+//! The socket itself: bad frames, closes, slow and dead peers, the guard.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Bridge, Client, Fake, SOON};
+use futures::{SinkExt, StreamExt};
+use protocol::State;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+
+async fn start(args: &[&str]) -> (Fake, Bridge) {
+    let fake = Fake::start().await;
+    let bridge = Bridge::start(fake.addr, args).await;
+    (fake, bridge)
+}
+
+async fn refused(client: &mut Client, message: Message) -> Value {
+    client.stream.send(message).await.unwrap();
+    let error = client.recv().await;
+    assert_eq!(error["id"], Value::Null);
+    error["error"]["code"].clone()
+}
+
+#[tokio::test]
+async fn bad_frames_leave_the_session_alive() {
+    let (_fake, bridge) = start(&[]).await;
+    let mut client = bridge.connect().await;
+    for (message, code) in [
+        (Message::binary(vec![1, 2, 3]), -32600),
+        (Message::text("nonsense"), -32700),
+        (
+            Message::text(
+                r#"{"jsonrpc":"2.0","id":1,"method":"execute","params":{"prompt":"\ud83d"}}"#,
+            ),
+            -32700,
+        ),
+        (Message::text("[]"), -32600),
+        (Message::text("7"), -32600),
+    ] {
+        assert_eq!(refused(&mut client, message).await, code);
+    }
+    assert_eq!(client.call("ping", json!({})).await["result"], json!({}));
+    assert_eq!(
+        client.call("input", json!({})).await["error"]["code"],
+        -32601
+    );
+}
+
+#[tokio::test]
+async fn the_first_message_and_a_clean_close() {
+    let (_fake, bridge) = start(&[]).await;
+    bridge.connect().await;
+    // The limits are known a moment after the start.
+    let connected = loop {
+        let url = format!("ws://{}/ws/mcp", bridge.addr);
+        let (mut stream, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        let text = stream.next().await.unwrap().unwrap().into_text().unwrap();
+        let connected: Value = serde_json::from_str(&text).unwrap();
+        stream.close(None).await.unwrap();
+        if !connected["params"]["limits"].is_null() {
+            break connected["params"].clone();
+        }
+    };
+    assert_eq!(connected["protocol"], 1);
+    assert!(connected["sessionId"].is_string() && connected["capabilities"].is_object());
+    assert_eq!(connected["limits"]["messageBytes"], 13 << 20);
+}
+
+#[tokio::test]
+async fn too_big_is_1009_and_seen() {
+    let (_fake, bridge) = start(&["--message-bytes", "2000"]).await;
+    let mut client = bridge.connect().await;
+    let big = "x".repeat(5_000_000);
+    // The bridge reads on for a while, so the send may end or break.
+    let _ = client.stream.feed(Message::text(big)).await;
+    let (mut sink, mut stream) = client.stream.split();
+    let flush = tokio::spawn(async move { sink.flush().await });
+    let frame = tokio::time::timeout(SOON, stream.next()).await.unwrap();
+    match frame {
+        Some(Ok(Message::Close(Some(frame)))) => assert_eq!(u16::from(frame.code), 1009),
+        other => panic!("{other:?}"),
+    }
+    flush.abort();
+}
+
+#[tokio::test]
+async fn too_many_sessions() {
+    let (_fake, bridge) = start(&["--sessions", "1"]).await;
+    let first = bridge.connect().await;
+    let url = format!("ws://{}/ws", bridge.addr);
+    let (mut stream, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
+    let text = stream.next().await.unwrap().unwrap().into_text().unwrap();
+    let error: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(error["error"]["code"], -32001);
+    assert_eq!(error["id"], Value::Null);
+    match stream.next().await {
+        Some(Ok(Message::Close(Some(frame)))) => assert_eq!(u16::from(frame.code), 1013),
+        other => panic!("{other:?}"),
+    }
+    drop(first);
+    loop {
+        let (mut stream, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
+        if stream
+            .next()
+            .await
+            .unwrap()
+            .unwrap()
+            .to_string()
+            .contains("connected")
+        {
+            break;
+        }
+    }
+}
+
+/// The status line and body of a raw request.
+async fn raw(bridge: &Bridge, head: &str) -> String {
+    let mut stream = TcpStream::connect(bridge.addr).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(SOON, stream.read_to_end(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn foreign_hosts_and_origins_get_no_upgrade() {
+    let (_fake, bridge) = start(&[
+        "--allowed-hosts",
+        "my.example",
+        "--allowed-origins",
+        "https://app.example",
+    ])
+    .await;
+    let upgrade = "Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (path, headers, kind) in [
+        ("/ws", "Host: evil.example", "foreign-host"),
+        (
+            "/ws",
+            "Host: localhost\r\nOrigin: http://localhost:3000",
+            "foreign-origin",
+        ),
+        (
+            "/ws/mcp",
+            "Host: localhost\r\nOrigin: null",
+            "foreign-origin",
+        ),
+        ("/metrics", "Host: evil.example", "foreign-host"),
+        ("/nowhere", "Host: evil.example", "foreign-host"),
+    ] {
+        let answer = raw(
+            &bridge,
+            &format!("GET {path} HTTP/1.1\r\n{headers}\r\n{upgrade}\r\n"),
+        )
+        .await;
+        assert!(
+            answer.starts_with("HTTP/1.1 403") && answer.contains(kind),
+            "{answer}"
+        );
+    }
+    for headers in [
+        "Host: bridge:8003",
+        "Host: my.example\r\nOrigin: https://app.example",
+        "Host: localhost\r\nOrigin: http://localhost",
+    ] {
+        let mut stream = TcpStream::connect(bridge.addr).await.unwrap();
+        let head = format!("GET /ws HTTP/1.1\r\n{headers}\r\n{upgrade}\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 101");
+    }
+    let plain = raw(
+        &bridge,
+        "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(plain.starts_with("HTTP/1.1 426"), "{plain}");
+    assert_eq!(bridge.get("/nowhere").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_stop_closes_with_1012_and_cancels_nothing() {
+    let (fake, mut bridge) = start(&["--disconnect-grace-ms", "0"]).await;
+    let mut client = bridge.connect().await;
+    let answer = client
+        .call("execute", json!({"prompt": "x", "onDisconnect": "cancel"}))
+        .await;
+    let id = answer["result"]["executionId"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    fake.state(id, State::Running);
+    fake.write(id, &[b'x'; 100_000]);
+    bridge.stop.cancel();
+    assert_eq!(client.closed().await, 1012);
+    assert!(client.frame().await.is_none(), "nothing after a close");
+    tokio::time::timeout(SOON, &mut bridge.done)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(fake.world().cancels.is_empty());
+}
+
+#[tokio::test]
+async fn on_disconnect_cancel() {
+    let (fake, bridge) = start(&["--disconnect-grace-ms", "200"]).await;
+    let params = json!({"prompt": "x", "onDisconnect": "cancel"});
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let mut client = bridge.connect().await;
+        let answer = client.call("execute", params.clone()).await;
+        ids.push(answer["result"]["executionId"].as_str().unwrap().to_owned());
+    }
+    // Both sessions are gone; one execution is looked at within the grace.
+    let mut other = bridge.connect().await;
+    other.call("attach", json!({"executionId": ids[1]})).await;
+    let first = ids[0].parse().unwrap();
+    fake.until(|w| w.cancels.contains(&first)).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(fake.world().cancels, [first]);
+    // A plain disconnect is no cancel, and an execute sent just before it is handed over all the same.
+    let mut client = bridge.connect().await;
+    client
+        .request("execute", json!({"prompt": "fire and forget"}))
+        .await;
+    drop(client);
+    fake.until(|w| w.puts.iter().any(|(_, b)| b.prompt == "fire and forget"))
+        .await;
+}
+
+#[tokio::test]
+async fn a_dead_peer_and_a_stuck_one_are_dropped() {
+    let (fake, bridge) = start(&["--ping-ms", "100"]).await;
+    let sessions = async |n: u64| {
+        let gauge = format!("cc_bridge_sessions {n}");
+        while !bridge
+            .get("/metrics")
+            .await
+            .1
+            .as_str()
+            .unwrap()
+            .contains(&gauge)
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // It never reads, so it never answers a ping.
+    let _silent = bridge.connect().await;
+    sessions(1).await;
+    tokio::time::timeout(SOON, sessions(0))
+        .await
+        .expect("the dead peer stayed");
+    // It sends, but takes nothing.
+    let id = fake.add(State::Running, &vec![b'x'; 20 << 20]);
+    let mut stuck = bridge.connect().await;
+    stuck.request("attach", json!({"executionId": id})).await;
+    let gone = async {
+        loop {
+            let ping = json!({"jsonrpc": "2.0", "method": "ping"}).to_string();
+            if stuck.stream.send(Message::text(ping)).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, gone)
+        .await
+        .expect("the stuck peer stayed");
+}
+
+#[tokio::test]
+async fn a_slow_client_skips_or_waits_and_control_does_not() {
+    let (fake, bridge) = start(&["--skip-bytes", "100000"]).await;
+    let size = 30 << 20;
+    let id = fake.add(State::Running, b"");
+    let mut skipping = bridge.connect().await;
+    skipping
+        .call("attach", json!({"executionId": id, "onSlow": "skip"}))
+        .await;
+    let mut waiting = bridge.connect().await;
+    waiting.call("attach", json!({"executionId": id})).await;
+    fake.write(id, &vec![b'y'; size]);
+    // Skipping goes on though nobody reads; waiting reads no further than its buffers.
+    let skipped = async {
+        loop {
+            let (_, page) = bridge.get("/metrics").await;
+            let line = page
+                .as_str()
+                .unwrap()
+                .lines()
+                .find(|l| l.starts_with("cc_bridge_skipped_bytes_total"));
+            let count: usize = line.unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+            if count > size / 2 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, skipped)
+        .await
+        .expect("nothing was skipped");
+    fake.end(id, State::Completed);
+    let heard = skipping.to_end(id).await;
+    assert!(!heard.gaps.is_empty());
+    assert_eq!(heard.next as usize, size, "up to the last byte");
+    let heard = waiting.to_end(id).await;
+    assert!(heard.gaps.is_empty() && heard.output.len() == size);
+}
