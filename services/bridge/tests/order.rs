@@ -1,5 +1,7 @@
 //! The order of messages, views, offsets, batches and ids.
 
+#![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
+
 mod common;
 
 use common::{Bridge, Fake};
@@ -33,7 +35,7 @@ async fn an_execution_from_answer_to_end() {
     client.until(|m| m["method"] == "output").await;
     fake.write(execution, "wörld".as_bytes());
     fake.end(execution, State::Completed);
-    let heard = client.to_end(execution).await;
+    let heard = client.all_of(execution).await;
     assert_eq!(heard.output, "héllo wörld".as_bytes());
     let end = heard.end.as_ref().unwrap();
     assert_eq!(end["status"], "COMPLETED");
@@ -68,7 +70,7 @@ async fn states_as_words_and_heartbeats() {
     client.status("RESUMED").await;
     client.status("RUNNING").await;
     client.call("control", json!({"type": "CANCEL"})).await;
-    let heard = client.to_end(id).await;
+    let heard = client.all_of(id).await;
     assert_eq!(heard.words.iter().filter(|w| *w == "RESUMED").count(), 1);
     assert_eq!(heard.words.last().unwrap(), "CANCELLED");
     let none = client.call("control", json!({"type": "CANCEL"})).await;
@@ -96,7 +98,7 @@ async fn attaching_at_offsets() {
             .call("attach", json!({"executionId": id, "offset": offset}))
             .await;
         assert_eq!(answer["result"]["state"], "completed");
-        let heard = client.to_end(id).await;
+        let heard = client.all_of(id).await;
         assert_eq!(String::from_utf8_lossy(&heard.output), expected, "{offset}");
         assert_eq!(
             heard.words,
@@ -152,7 +154,7 @@ async fn what_is_not_kept_is_a_gap_or_an_error() {
         e.status.kept_from = e.status.output_bytes - 4;
     });
     fake.end(id, State::Completed);
-    let heard = client.to_end(id).await;
+    let heard = client.all_of(id).await;
     assert_eq!(heard.gaps, [(0, 4), (16, 21)]);
     assert!(heard.output.ends_with(b"KEPT"));
 }
@@ -179,7 +181,7 @@ async fn a_batch_is_one_array_and_its_views_begin_after_it() {
     assert_eq!(of(json!("b"))["result"]["state"], "queued");
     assert_eq!(of(json!("c"))["error"]["code"], -32601);
     assert_eq!(of(Value::Null)["error"]["code"], -32600);
-    client.to_end(done).await;
+    client.all_of(done).await;
     for (batch, reason) in [
         (json!([]), "empty_batch"),
         (Value::Array(vec![json!(1); 51]), "batch_too_long"),
@@ -251,7 +253,7 @@ async fn the_default_id_is_the_oldest_that_lives() {
         second.to_string()
     );
     client.call("control", json!({"type": "CANCEL"})).await;
-    client.to_end(second).await;
+    client.all_of(second).await;
     assert_eq!(
         client.call("status", json!({})).await["result"]["executionId"],
         third.to_string()
@@ -283,7 +285,7 @@ async fn an_id_is_an_idempotency_key_and_several_may_look() {
     fake.write(id, b"def");
     fake.end(id, State::Failed);
     for client in [&mut one, &mut two] {
-        assert_eq!(client.to_end(id).await.output, b"abcdef");
+        assert_eq!(client.all_of(id).await.output, b"abcdef");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Faults between the bridge and claude-api.
 
+#![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
+
 mod common;
 
 use common::fake::Fault;
@@ -126,7 +128,7 @@ async fn a_cancel_ends_the_retrying() {
     assert_eq!(cancel["result"]["state"], "cancelled");
     assert_eq!(client.answer(execute).await["result"]["state"], "cancelled");
     assert!(fake.world().cancels.contains(&id));
-    assert_eq!(client.to_end(id).await.words, ["CANCELLED"]);
+    assert_eq!(client.all_of(id).await.words, ["CANCELLED"]);
 }
 
 #[tokio::test]
@@ -174,7 +176,7 @@ async fn cuts_at_random_bytes_join_exactly() {
     let mut late = bridge.connect().await;
     late.call("attach", json!({"executionId": id})).await;
     for client in [&mut client, &mut late] {
-        let heard = client.to_end(id).await;
+        let heard = client.all_of(id).await;
         assert_eq!(heard.output.len(), text.len());
         assert!(heard.output == text.as_bytes() && heard.gaps.is_empty());
         let crc = format!("{:08x}", crc32fast::hash(&heard.output));
@@ -202,7 +204,7 @@ async fn an_outage_in_mid_stream() {
     fake.write(id, b"after");
     fake.end(id, State::Completed);
     fake.change(|w| w.down = false);
-    let heard = client.to_end(id).await;
+    let heard = client.all_of(id).await;
     assert_eq!(heard.output, b"before after");
     assert!(heard.end.as_ref().unwrap().get("upstream").is_none());
 }
@@ -217,7 +219,7 @@ async fn an_accepted_one_that_is_no_longer_known() {
     fake.write(id, b"abc");
     client.until(|m| m["method"] == "output").await;
     fake.change(|w| w.executions.clear());
-    let end = client.to_end(id).await.end.clone().unwrap();
+    let end = client.all_of(id).await.end.clone().unwrap();
     assert_eq!(end["status"], "INTERRUPTED");
     assert_eq!(end["reason"], "lost");
     assert_eq!(end["exitCode"], Value::Null);

@@ -1,5 +1,7 @@
 //! The socket itself: bad frames, closes, slow and dead peers, the guard.
 
+#![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
+
 mod common;
 
 use std::time::Duration;
@@ -310,9 +312,9 @@ async fn a_slow_client_skips_or_waits_and_control_does_not() {
         .await
         .expect("nothing was skipped");
     fake.end(id, State::Completed);
-    let heard = skipping.to_end(id).await;
+    let heard = skipping.all_of(id).await;
     assert!(!heard.gaps.is_empty());
     assert_eq!(heard.next as usize, size, "up to the last byte");
-    let heard = waiting.to_end(id).await;
+    let heard = waiting.all_of(id).await;
     assert!(heard.gaps.is_empty() && heard.output.len() == size);
 }

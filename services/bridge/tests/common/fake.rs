@@ -229,7 +229,7 @@ async fn status(
     let Some(first) = get(&fake) else {
         return missing(&fake.world(), id);
     };
-    if query.get("follow").is_none() {
+    if !query.contains_key("follow") {
         return Json(first).into_response();
     }
     let changed = fake.changed.subscribe();

@@ -255,7 +255,7 @@ impl Client {
     }
 
     /// Everything of one execution, to its end.
-    pub async fn to_end(&mut self, id: ExecutionId) -> &Heard {
+    pub async fn all_of(&mut self, id: ExecutionId) -> &Heard {
         let name = id.to_string();
         while self.seen.get(&name).is_none_or(|h| h.end.is_none()) {
             let message = self.recv().await;
