@@ -108,8 +108,12 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Mes
                 }
             }
             heard = follow.next(), if !order.is_terminal() => match heard {
-                Heard::Status(status) => {
-                    order.on_status(*status);
+                Heard::Status(status, first) => {
+                    if first {
+                        order.on_first_status(*status);
+                    } else {
+                        order.on_status(*status);
+                    }
                     if order.has_more_upstream() {
                         output.open();
                     }

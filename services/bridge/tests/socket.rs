@@ -53,6 +53,29 @@ async fn bad_frames_leave_the_session_alive() {
 }
 
 #[tokio::test]
+async fn requests_around_large_messages_are_all_answered() {
+    let (fake, bridge) = start(&[]).await;
+    let mut client = bridge.connect().await;
+    let mut requests = Vec::new();
+    for n in 0..6 {
+        let prompt = "é".repeat(n * 40_000) + "x";
+        requests.push(client.request("execute", json!({"prompt": prompt})).await);
+        requests.push(client.request("ping", json!({})).await);
+    }
+    for request in requests {
+        assert!(client.answer(request).await.get("result").is_some());
+    }
+    let lengths: Vec<_> = fake
+        .world()
+        .puts
+        .iter()
+        .map(|(_, b)| b.prompt.len())
+        .collect();
+    assert_eq!(lengths, [1, 80_001, 160_001, 240_001, 320_001, 400_001]);
+    assert_eq!(client.call("ping", json!({})).await["result"], json!({}));
+}
+
+#[tokio::test]
 async fn the_first_message_and_a_clean_close() {
     let (_fake, bridge) = start(&[]).await;
     bridge.connect().await;

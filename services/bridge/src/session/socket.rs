@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures::{Sink, Stream};
+use futures::{FutureExt, Sink, Stream};
 use protocol::rpc::close;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
@@ -18,6 +18,8 @@ use super::transport::Transport;
 
 /// An idle session costs little more than these two.
 const BUFFER_BYTES: usize = 4 * 1024;
+/// A message from which on tungstenite's buffers are given back after it.
+const LARGE_BYTES: usize = 64 * 1024;
 /// How long a close may take to get out; a peer that does not read blocks it for ever.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// After our close the peer has this long to answer; after 1009 so long is read on, so that it sees it.
@@ -54,6 +56,9 @@ pub enum Pulse {
 /// See the module.
 pub struct Socket<T> {
     stream: WebSocketStream<Transport<T>>,
+    config: WebSocketConfig,
+    /// A large message came: tungstenite's buffers are to be given back.
+    grown: bool,
     /// Answers; they never wait behind output.
     urgent: VecDeque<String>,
     urgent_bytes: usize,
@@ -81,6 +86,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             WebSocketStream::from_raw_socket(Transport::new(io), Role::Server, Some(config)).await;
         Self {
             stream,
+            config,
+            grown: false,
             urgent: VecDeque::new(),
             urgent_bytes: 0,
             unflushed: false,
@@ -112,8 +119,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         // Reading may have queued a pong.
         self.unflushed = true;
         Poll::Ready(match item {
-            Some(Ok(Message::Text(text))) => Inbound::Text(text.as_str().to_owned()),
-            Some(Ok(Message::Binary(_))) => Inbound::Binary,
+            Some(Ok(Message::Text(text))) => {
+                self.grown |= text.len() >= LARGE_BYTES;
+                Inbound::Text(text.as_str().to_owned())
+            }
+            Some(Ok(Message::Binary(bytes))) => {
+                self.grown |= bytes.len() >= LARGE_BYTES;
+                Inbound::Binary
+            }
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Inbound::Alive,
             Some(Ok(Message::Close(frame))) => Inbound::Closed(frame.map(|f| f.code.into())),
             Some(Err(error)) => Inbound::Broken(close_code(&error)),
@@ -155,7 +168,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.blocked = flushed.is_pending();
         ready!(flushed)?;
         self.unflushed = false;
+        if self.grown && self.stream.get_ref().is_boundary() {
+            self.grown = false;
+            self.rebuild();
+            // The new one knows no waker yet.
+            cx.waker().wake_by_ref();
+        }
         Poll::Ready(Ok(()))
+    }
+
+    /// A new tungstenite around the same connection; nothing is buffered in the old one. It would keep what a
+    /// large message needed until the session ends.
+    fn rebuild(&mut self) {
+        let io = std::mem::replace(self.stream.get_mut(), Transport::empty());
+        let new = WebSocketStream::from_raw_socket(io, Role::Server, Some(self.config));
+        // It awaits nothing: there is no handshake.
+        if let Some(stream) = new.now_or_never() {
+            self.stream = stream;
+        }
     }
 
     /// A ping interval is over: pings, and tells how the peer is.
@@ -205,8 +235,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             // The rest of the message is read past tungstenite, which is done with this peer: closing with
             // unread bytes would reset the connection, and the peer would not see the code.
             let mut rest = vec![0; 16 * 1024];
-            let raw = self.stream.get_mut();
-            while let Ok(Ok(1..)) = timeout_at(linger, raw.read(&mut rest)).await {}
+            if let Some(raw) = self.stream.get_mut().raw() {
+                while let Ok(Ok(1..)) = timeout_at(linger, raw.read(&mut rest)).await {}
+            }
             return;
         }
         let answer = std::future::poll_fn(|cx| std::pin::Pin::new(&mut self.stream).poll_next(cx));

@@ -24,8 +24,9 @@ const LINE_BYTES: usize = 1024 * 1024;
 /// What is heard.
 #[derive(Debug)]
 pub enum Heard {
-    /// A status: one at once, then each change and each heartbeat.
-    Status(Box<Status>),
+    /// A status: one at once, then each change and each heartbeat. The flag says that it is the first of its
+    /// stream, which tells the present state whether or not it is news.
+    Status(Box<Status>, bool),
     /// claude-api does not answer; told after the second failure in a row, and each one after.
     Unreachable(String),
     /// claude-api does not know this execution any more. Nothing follows.
@@ -48,6 +49,7 @@ pub struct Follow {
     id: ExecutionId,
     phase: Phase,
     line: BytesMut,
+    first: bool,
     delays: Delays,
     /// When the stream counts as dead.
     deadline: Instant,
@@ -62,6 +64,7 @@ impl Follow {
             id,
             phase: Phase::Idle,
             line: BytesMut::new(),
+            first: true,
             delays: Delays::default(),
             deadline: Instant::now(),
         }
@@ -85,6 +88,7 @@ impl Follow {
                     match result {
                         Ok(response) => {
                             self.line.clear();
+                            self.first = true;
                             self.phase = Phase::Open(Box::new(response));
                         }
                         Err(failure) if failure.is_gone() => {
@@ -142,7 +146,7 @@ impl Follow {
         if status.state.is_terminal() {
             self.phase = Phase::Over;
         }
-        Heard::Status(Box::new(status))
+        Heard::Status(Box::new(status), std::mem::take(&mut self.first))
     }
 
     fn connect(&mut self) {

@@ -118,6 +118,21 @@ impl Order {
         self.buffer.dropped()
     }
 
+    /// The first word of a stream: only told if it is news.
+    pub fn on_first_status(&mut self, status: Status) {
+        let known = Status {
+            output_bytes: self.seen.output_bytes,
+            queue_position: self.seen.queue_position,
+            duration_ms: self.seen.duration_ms,
+            ..status.clone()
+        };
+        if known == self.seen && !self.unreachable {
+            self.seen = status;
+        } else {
+            self.on_status(status);
+        }
+    }
+
     /// claude-api's word on the execution.
     pub fn on_status(&mut self, status: Status) {
         if self.terminal.is_some() {

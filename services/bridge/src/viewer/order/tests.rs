@@ -83,6 +83,18 @@ fn unsent_heartbeats_do_not_pile_up() {
 }
 
 #[test]
+fn the_first_word_of_a_stream_is_told_only_if_it_is_news() {
+    let mut order = order(State::Running);
+    let same = with(&order, |s| s.output_bytes = 5);
+    order.on_first_status(same);
+    assert_eq!(words(&mut order), ["RUNNING"]);
+    assert_eq!(order.seen().output_bytes, 5);
+    let news = with(&order, |s| s.state = State::Paused);
+    order.on_first_status(news);
+    assert_eq!(words(&mut order), ["PAUSED"]);
+}
+
+#[test]
 fn an_outage_is_said_once_and_then_in_each_heartbeat() {
     let mut order = order(State::Running);
     assert_eq!(words(&mut order), ["RUNNING"]);
