@@ -1,0 +1,290 @@
+//! Bad input over the WebSocket: each a clear error, and no other session notices.
+
+use cc_tests::{
+    harness::{Stack, StackOptions},
+    ws,
+};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::{exists, id};
+
+/// Sends a text that nobody can answer by an id; the error with id null.
+async fn loose(client: &mut ws::Client, text: &str) -> Value {
+    // Past the client's own book of requests: these are none.
+    client.send_frame(Message::text(text)).await;
+    let answer = client.wait_loose().await;
+    assert_eq!(answer["id"], Value::Null, "{answer}");
+    answer["error"].clone()
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_told_and_the_session_lives_on() {
+    let stack = Stack::start().await;
+    let mark = stack.path("tmp").join("running");
+    let mut other = stack.client().await;
+    let untouched = other
+        .start(&format!("@touch {}\n@tool 60", mark.display()))
+        .await;
+    exists(&mark).await;
+    let mut client = stack.client().await;
+    for text in [
+        "",
+        "{",
+        "nonsense",
+        "1 2",
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"",
+        r#"{"jsonrpc":"2.0","id":9,"method":"execute","params":{"prompt":"x \ud83d"}}"#,
+        r#"["\udc00"]"#,
+    ] {
+        assert_eq!(loose(&mut client, text).await["code"], -32700, "{text}");
+    }
+    for text in [
+        "7",
+        "null",
+        "\"ping\"",
+        "[]",
+        r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#,
+        r#"{"jsonrpc":"2.0","id":true,"method":"ping"}"#,
+    ] {
+        assert_eq!(loose(&mut client, text).await["code"], -32600, "{text}");
+    }
+    client.send_frame(Message::binary(b"{}".to_vec())).await;
+    let answer = client.wait_loose().await;
+    assert_eq!(
+        (&answer["error"]["code"], &answer["id"]),
+        (&json!(-32600), &Value::Null)
+    );
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let code = loose(&mut client, &deep).await["code"].clone();
+    assert!(code == -32700 || code == -32600, "{code}");
+    client.send_frame(Message::Ping(b"x".to_vec().into())).await;
+    let (output, _) = client.run("@say alive").await;
+    assert_eq!(output, b"alive");
+    client.finish().await;
+    assert_eq!(
+        other.call("status", json!({})).await.expect("a status")["state"],
+        "running"
+    );
+    other
+        .control("CANCEL", Some(&untouched))
+        .await
+        .expect("accepted");
+    other.wait_terminal(&untouched).await;
+    other.finish().await;
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn wrong_requests_are_answered_by_their_id() {
+    let stack = Stack::start().await;
+    let mut client = stack.client().await;
+    let unknown = id();
+    let ended = client.run("@say a\u{e9}b").await.1["executionId"].clone();
+    for (method, params, code) in [
+        ("run", json!({}), -32601),
+        ("", json!({}), -32601),
+        ("input", json!({"offset": 0, "data": ""}), -32601),
+        ("execute", json!({}), -32602),
+        ("execute", json!(["x"]), -32602),
+        ("execute", json!({"prompt": "a", "command": "b"}), -32602),
+        ("execute", json!({"prompt": 7}), -32602),
+        ("execute", json!({"prompt": ""}), -32602),
+        ("execute", json!({"prompt": " \n\u{3000}"}), -32602),
+        ("execute", json!({"prompt": "x", "colour": "red"}), -32602),
+        (
+            "execute",
+            json!({"prompt": "x", "executionId": "x"}),
+            -32602,
+        ),
+        ("execute", json!({"prompt": "x", "executionId": 7}), -32602),
+        ("execute", json!({"prompt": "x", "onSlow": "run"}), -32602),
+        (
+            "execute",
+            json!({"prompt": "x", "onDisconnect": "CANCEL"}),
+            -32602,
+        ),
+        (
+            "execute",
+            json!({"prompt": "x", "workspace": "../up"}),
+            -32602,
+        ),
+        (
+            "execute",
+            json!({"prompt": "x", "env": {"SECRET": "1"}}),
+            -32002,
+        ),
+        (
+            "execute",
+            json!({"prompt": "x", "permissionMode": "bypassPermissions"}),
+            -32002,
+        ),
+        (
+            "execute",
+            json!({"prompt": "x", "allowedTools": ["Bash"]}),
+            -32002,
+        ),
+        (
+            "execute",
+            json!({"prompt": "x", "conversation": unknown}),
+            -32003,
+        ),
+        (
+            "execute",
+            json!({"prompt": "x".repeat((4 << 20) + 1)}),
+            -32602,
+        ),
+        (
+            "execute",
+            json!({"prompt": "x", "systemPrompt": "x".repeat((64 << 10) + 1)}),
+            -32602,
+        ),
+        ("control", json!({}), -32602),
+        ("control", json!({"type": "KILL"}), -32602),
+        ("control", json!({"type": "cancel"}), -32602),
+        ("control", json!({"type": "CANCEL"}), -32003),
+        (
+            "control",
+            json!({"type": "CANCEL", "executionId": unknown}),
+            -32003,
+        ),
+        (
+            "control",
+            json!({"type": "CANCEL", "executionId": "x"}),
+            -32602,
+        ),
+        ("attach", json!({}), -32602),
+        ("attach", json!({"executionId": unknown}), -32003),
+        (
+            "attach",
+            json!({"executionId": ended, "offset": -1}),
+            -32602,
+        ),
+        ("attach", json!({"executionId": ended, "offset": 5}), -32602),
+        ("detach", json!({}), -32602),
+        ("status", json!({}), -32003),
+        ("status", json!({"executionId": unknown}), -32003),
+        ("list", json!({"limit": 0}), -32602),
+        ("list", json!({"limit": 1001}), -32602),
+        ("list", json!({"before": unknown}), -32003),
+        ("ping", json!({"a": 1}), -32602),
+    ] {
+        let error = client.call(method, params.clone()).await.expect_err(method);
+        let shown: String = params.to_string().chars().take(80).collect();
+        assert_eq!(error["code"], code, "{method} {shown}: {error}");
+        if method == "execute" && params.is_object() {
+            assert!(error["data"]["executionId"].is_string(), "{shown}: {error}");
+        }
+        if params["offset"] == 5 {
+            assert_eq!(error["data"]["reason"], "offset_beyond_end");
+        }
+    }
+    for request in [
+        json!({"jsonrpc": "1.0", "id": 901, "method": "ping"}),
+        json!({"id": 902, "method": "ping"}),
+        json!({"jsonrpc": "2.0", "id": 903, "method": "ping", "params": 7}),
+    ] {
+        client.send_text(&request.to_string()).await;
+        let id = request["id"].as_u64().expect("a number");
+        let error = client.answer(id).await.expect_err("no request");
+        assert_eq!(error["code"], -32600, "{request}");
+    }
+    // Inside a character: from its first byte.
+    let id = ended.as_str().expect("an id");
+    client.attach(id, Some(2)).await.expect("attached");
+    let (output, _) = client.wait_terminal(id).await;
+    assert_eq!(String::from_utf8_lossy(&output), "\u{e9}b");
+    let upper = client
+        .call("status", json!({"executionId": id.to_uppercase()}))
+        .await
+        .expect("a status");
+    assert_eq!(upper["executionId"], ended);
+    client.finish().await;
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn a_prompt_of_the_largest_size_passes_and_a_message_over_the_limit_is_1009() {
+    let stack = Stack::start().await;
+    let mut client = stack.client().await;
+    let head = "@echo-digest\n";
+    let (output, _) = client
+        .run(&format!("{head}{}", "x".repeat((4 << 20) - head.len())))
+        .await;
+    assert!(output.starts_with(b"bytes=4194304 "));
+    // 8 MiB are within messageBytes, whatever they hold.
+    assert_eq!(
+        loose(&mut client, &"x".repeat(8 << 20)).await["code"],
+        -32700
+    );
+    let mut huge = stack.client().await;
+    let running = huge.start("@say before\n@silence 0.3\n@say after").await;
+    huge.send_text(&"x".repeat((13 << 20) + 1)).await;
+    assert_eq!(huge.wait_closed().await, 1009);
+    let (_, end) = {
+        client.attach(&running, None).await.expect("attached");
+        client.wait_terminal(&running).await
+    };
+    assert_eq!(end["status"], "COMPLETED", "a disconnect is not a cancel");
+    assert_eq!(client.call("ping", json!({})).await, Ok(json!({})));
+    client.finish().await;
+    drop(huge);
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn batches_are_answered_as_one_and_before_their_views() {
+    let stack = Stack::with(StackOptions::default().bridge("--batch=4")).await;
+    let mut client = stack.client().await;
+    let ping = |id: u64| json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
+    let long: Vec<Value> = (0..5).map(ping).collect();
+    client
+        .send_frame(Message::text(Value::Array(long).to_string()))
+        .await;
+    let answer = client.wait_loose().await;
+    assert_eq!(
+        (&answer["id"], &answer["error"]["code"]),
+        (&Value::Null, &json!(-32600))
+    );
+    let (one, two) = (id(), id());
+    let execute = |number: u64, id: &str, text: &str| json!({"jsonrpc": "2.0", "id": number, "method": "execute", "params": {"prompt": format!("@say {text}"), "executionId": id}});
+    let batch = json!([
+        execute(101, &one, "first"),
+        7,
+        execute(102, &two, "second"),
+        ping(103)
+    ]);
+    // The strict client fails the test if an output or status comes before its answer.
+    client.send_text(&batch.to_string()).await;
+    // The answer without an id is in it, too.
+    assert_eq!(client.wait_loose().await["error"]["code"], -32600);
+    let answers = client.wait_loose().await;
+    let ids: Vec<Value> = answers
+        .as_array()
+        .expect("a batch")
+        .iter()
+        .map(|answer| answer["id"].clone())
+        .collect();
+    assert_eq!(ids.len(), 4, "{answers}");
+    for id in [json!(101), json!(102), json!(103), Value::Null] {
+        assert!(ids.contains(&id), "{answers}");
+    }
+    assert_eq!(client.wait_terminal(&one).await.0, b"first");
+    let (output, end) = client.wait_terminal(&two).await;
+    assert_eq!(output, b"second");
+    let first = client
+        .call("status", json!({"executionId": one}))
+        .await
+        .expect("a status");
+    assert!(
+        end["startedAt"].as_str() >= first["endedAt"].as_str(),
+        "one lane, in the order of the batch"
+    );
+    // Notifications alone are not answered.
+    let silent =
+        json!([{"jsonrpc": "2.0", "method": "ping"}, {"jsonrpc": "2.0", "method": "ping"}]);
+    client.send_text(&silent.to_string()).await;
+    assert_eq!(client.call("ping", json!({})).await, Ok(json!({})));
+    client.finish().await;
+    stack.assert_quiet();
+}
