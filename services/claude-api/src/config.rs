@@ -1,6 +1,7 @@
 //! Configuration: every setting by flag and by environment, every mistake reported at once, before
 //! anything is bound. Nothing else reads the environment.
 
+mod input;
 mod limits;
 mod tools;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use input::InputArgs;
 pub use limits::LimitArgs;
 pub use tools::{PermissionMode, Permissions, ToolPolicy};
 
@@ -116,6 +118,9 @@ pub struct ServeArgs {
     /// What the CLI's tools may do.
     #[command(flatten)]
     pub tools: tools::ToolArgs,
+    /// What may reach the CLI's stdin.
+    #[command(flatten)]
+    pub input: InputArgs,
     /// Limits of contract section 4.
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -128,6 +133,8 @@ pub struct Settings {
     pub args: ServeArgs,
     /// What the CLI's tools may do.
     pub tools: ToolPolicy,
+    /// The control requests that clients may send.
+    pub control_requests: Vec<crate::execution::input::Control>,
     /// The limits in force.
     pub limits: protocol::Limits,
 }
@@ -165,12 +172,20 @@ impl Settings {
                 ToolPolicy::default()
             }
         };
+        let control_requests = match args.input.check() {
+            Ok(allowed) => allowed,
+            Err(more) => {
+                mistakes.extend(more);
+                Vec::new()
+            }
+        };
         let limits = args.limits.limits();
         mistakes.extend(limits::check(&limits));
         if mistakes.is_empty() {
             Ok(Self {
                 args,
                 tools,
+                control_requests,
                 limits,
             })
         } else {

@@ -13,6 +13,7 @@
 
 pub mod accepted;
 mod ending;
+pub mod input;
 pub mod live;
 pub(crate) mod machine;
 pub(crate) mod task;

@@ -4,6 +4,7 @@ mod body;
 mod executions;
 mod follow;
 mod health;
+mod input;
 mod output;
 mod query;
 mod reply;
@@ -45,6 +46,7 @@ pub fn router(service: Arc<Service>) -> Router {
         )
         .route("/v1/executions/{id}/output", get(output::output))
         .route("/v1/executions/{id}/events", get(output::events))
+        .route("/v1/executions/{id}/input", post(input::input))
         .route("/v1/executions/{id}/pause", post(executions::pause))
         .route("/v1/executions/{id}/resume", post(executions::resume))
         .route("/v1/executions/{id}/cancel", post(executions::cancel))

@@ -1,6 +1,7 @@
 //! The service without its transport: accepts executions, finds them, passes controls on, recovers after a restart, stops.
 
 mod accept;
+mod input;
 mod past;
 mod recover;
 mod stop;
@@ -289,11 +290,13 @@ impl Service {
             since: None,
         });
         let (requests, receiver) = mpsc::channel::<Request>(REQUESTS);
+        let input = self.gate(&accepted);
         let live = Live {
             id,
             entry: entry.clone(),
             status: watch,
             requests,
+            input: input.clone(),
         };
         self.live
             .write()
@@ -306,6 +309,7 @@ impl Service {
             publish,
             requests: receiver,
             cli: None,
+            input,
         };
         let owned = tokio::spawn(owner.own(ticket));
         let service = Arc::clone(self);

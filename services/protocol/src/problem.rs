@@ -57,6 +57,8 @@ problem_types! {
     OtherWorkspace = "other-workspace", 409;
     /// The execution's state does not allow this.
     WrongState = "wrong-state", 409;
+    /// Input that begins behind what was accepted.
+    InputHole = "input-hole", 409;
     /// The execution was deleted.
     Deleted = "deleted", 410;
     /// The offset is older than what is kept.
@@ -71,6 +73,8 @@ problem_types! {
     NotImplemented = "not-implemented", 501;
     /// The queue is full; nothing was recorded.
     QueueFull = "queue-full", 503;
+    /// The CLI has not read enough of its input; nothing of the request was taken.
+    InputFull = "input-full", 503;
     /// The service is stopping.
     Stopping = "stopping", 503;
     /// Not ready; the reasons and remedies are listed.

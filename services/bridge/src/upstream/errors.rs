@@ -143,6 +143,7 @@ fn refusal(problem: &Problem, after: Option<Duration>) -> RpcError {
         | P::InvalidQuery
         | P::TooLarge
         | P::OtherWorkspace
+        | P::InputHole
         | P::OffsetBeyondEnd => code::INVALID_PARAMS,
         P::NotAllowed => code::NOT_ALLOWED,
         P::NotFound | P::UnknownConversation => code::NO_SUCH_EXECUTION,
@@ -150,7 +151,7 @@ fn refusal(problem: &Problem, after: Option<Duration>) -> RpcError {
         P::WrongState => code::WRONG_STATE,
         P::OffsetNotKept => code::OFFSET_NOT_KEPT,
         P::QueueFull => code::QUEUE_FULL,
-        P::Stopping | P::NotReady | P::SpoolUnwritable => code::UNAVAILABLE,
+        P::Stopping | P::NotReady | P::InputFull | P::SpoolUnwritable => code::UNAVAILABLE,
         // The bridge asked wrongly, or claude-api is broken: nothing the client could mend.
         P::ForeignHost
         | P::ForeignOrigin

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use protocol::{ExecutionId, State, Status};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::input::Gate;
+
 /// How long the answer to a control waits for the first signal: answers come within 100 ms (contract, section 2).
 const SIGNAL_WAIT: Duration = Duration::from_millis(80);
 
@@ -50,6 +52,8 @@ pub struct Live {
     /// Its status; closed without a terminal state only if its owner died.
     pub status: watch::Receiver<Published>,
     pub(crate) requests: mpsc::Sender<Request>,
+    /// The way to its stdin, if it was created for that.
+    pub(crate) input: Option<Arc<Gate>>,
 }
 
 impl Live {

@@ -160,6 +160,12 @@ impl Machine {
         self.linger_at = Some(now + self.linger);
     }
 
+    /// Nothing more comes on stdin. The grace begins now: what came last may not be answered yet.
+    pub(crate) fn stdin_closed(&mut self, now: Instant) {
+        self.stdin_open = false;
+        self.linger_at = self.linger_at.map(|_| now + self.linger);
+    }
+
     /// The tree stands still.
     pub(crate) fn paused(&mut self, now: Instant) {
         if self.status.state == State::Running {
@@ -304,6 +310,21 @@ mod tests {
         assert_eq!(machine.status.warnings[0].code, "tool_time_limit_passed");
         assert_eq!(machine.check(start + 1004 * second), Due::Nothing);
         assert_eq!(machine.check(start + 1005 * second), Due::Terminate);
+    }
+
+    #[test]
+    fn while_stdin_is_open_nobody_lingers() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut machine = machine(start);
+        machine.stdin_open = true;
+        machine.fact(result(), start);
+        assert_eq!(machine.check(start + 60 * second), Due::Nothing);
+        machine.stdin_closed(start + 60 * second);
+        assert_eq!(machine.check(start + 64 * second), Due::Nothing);
+        assert_eq!(machine.next(start + 64 * second), Some(start + 65 * second));
+        assert_eq!(machine.check(start + 65 * second), Due::Terminate);
+        assert_eq!(machine.by, EndedBy::Linger);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::accepted::{Accepted, CliProcess, Record};
 use super::ending;
+use super::input::Gate;
 use super::live::{Control, Published, Request};
 use super::verdict::EndedBy;
 use crate::admission::Ticket;
@@ -29,6 +30,7 @@ pub(crate) struct Owner {
     pub(crate) publish: watch::Sender<Published>,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) cli: Option<CliProcess>,
+    pub(crate) input: Option<Arc<Gate>>,
 }
 
 impl Owner {

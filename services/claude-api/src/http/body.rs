@@ -9,6 +9,27 @@ const ESCAPED: u64 = 6;
 /// Room for everything but the three texts, bytes.
 const OTHER_FIELDS_BYTES: u64 = 1024 * 1024;
 
+/// Reads bytes as they are, at most `most`.
+///
+/// # Errors
+/// `too-large`, or `invalid-body` when they did not arrive whole.
+pub(crate) async fn bytes(body: HttpBody, most: u64) -> Result<bytes::Bytes, Problem> {
+    let limit = usize::try_from(most).unwrap_or(usize::MAX);
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(Problem::new(
+            ProblemType::TooLarge,
+            format!(
+                "one request may bring {most} bytes; send the rest in another, at its own offset"
+            ),
+        )),
+        Err(error) => Err(Problem::new(
+            ProblemType::InvalidBody,
+            format!("the body did not arrive whole: {error}"),
+        )),
+    }
+}
+
 /// Reads an execution's body.
 ///
 /// # Errors

@@ -28,7 +28,10 @@ impl IntoResponse for Reply {
             header::CONTENT_TYPE,
             HeaderValue::from_static(problem::CONTENT_TYPE),
         );
-        if matches!(problem.kind, ProblemType::QueueFull | ProblemType::Stopping) {
+        if matches!(
+            problem.kind,
+            ProblemType::QueueFull | ProblemType::InputFull | ProblemType::Stopping
+        ) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         response

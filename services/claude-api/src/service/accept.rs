@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::{
-    Body, ExecutionId, InputMode, OnInterrupt, OnUsageLimit, Problem, ProblemType, Status,
-};
+use protocol::{Body, ExecutionId, OnInterrupt, OnUsageLimit, Problem, ProblemType, Status};
 use spool::SpoolError;
 
 use super::{Service, View, deleted, spool_problem};
@@ -134,14 +132,13 @@ impl Service {
         let limits = &self.settings.limits;
         body.check(limits)
             .map_err(|e| Problem::new(e.kind(), e.to_string()))?;
-        if body.input != InputMode::None
-            || body.continues.is_some()
+        if body.continues.is_some()
             || body.on_interrupt != OnInterrupt::None
             || body.on_usage_limit != OnUsageLimit::None
         {
             return Err(Problem::new(
                 ProblemType::NotImplemented,
-                "input, continues, onInterrupt and onUsageLimit are not in this version; leave them out",
+                "continues, onInterrupt and onUsageLimit are not in this version; leave them out",
             ));
         }
         let refuse = |what: String| Problem::new(ProblemType::NotAllowed, what);

@@ -7,7 +7,7 @@ use runner::{Action, Event, Events, Handle, Stderr, Stdout, Unkillable};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::output::Output;
 use super::{Owner, blocking, now};
@@ -121,7 +121,8 @@ struct Running<'a> {
     stderr: Stderr,
     control: runner::Control,
     events: Events,
-    prompt: JoinHandle<()>,
+    /// Ends when stdin is closed.
+    prompt: AbortOnDropHandle<()>,
     answers: Vec<oneshot::Sender<Result<(), State>>>,
     spawned: bool,
     spawn_failed: Option<String>,
@@ -138,6 +139,7 @@ enum Step {
     Runner(Option<Event>),
     Stdout(std::io::Result<usize>),
     Stderr(std::io::Result<usize>),
+    StdinClosed,
     Clock,
 }
 
@@ -151,10 +153,18 @@ impl<'a> Running<'a> {
             control,
             events,
         } = handle;
+        let gate = owner.input.clone();
+        if let Some(gate) = &gate {
+            gate.open();
+        }
         let prompt = tokio::spawn(async move {
             // A CLI that ends without reading its prompt says so by its exit.
             let _ = stdin.write_all(&message).await;
+            if let Some(gate) = gate {
+                gate.feed(&mut stdin).await;
+            }
         });
+        let prompt = AbortOnDropHandle::new(prompt);
         Self {
             owner,
             machine,
@@ -189,6 +199,7 @@ impl<'a> Running<'a> {
                 event = self.events.next() => Step::Runner(event),
                 n = self.stdout.read(&mut out), if out_open => Step::Stdout(n),
                 n = self.stderr.read(&mut err), if err_open => Step::Stderr(n),
+                _ = &mut self.prompt, if self.machine.stdin_open => Step::StdinClosed,
                 () = sleep_until(wake) => Step::Clock,
             };
             match step {
@@ -204,6 +215,7 @@ impl<'a> Running<'a> {
                 Step::Stdout(_) => out_open = false,
                 Step::Stderr(Ok(n)) if n > 0 => self.machine.stderr(&err[..n]),
                 Step::Stderr(_) => err_open = false,
+                Step::StdinClosed => self.machine.stdin_closed(Instant::now()),
                 Step::Clock => self.clock().await,
             }
             if starting && (self.machine.first_output || !out_open) {
@@ -420,6 +432,9 @@ impl<'a> Running<'a> {
 
     fn finish(mut self) -> End {
         self.prompt.abort();
+        if let Some(gate) = &self.owner.input {
+            gate.close();
+        }
         self.answer();
         let now = Instant::now();
         let facts = self.output.end();

@@ -1,0 +1,57 @@
+//! What clients may send to a running CLI beside messages.
+
+use clap::Args;
+
+use crate::execution::input::Control;
+
+/// Flags about input.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Input")]
+pub struct InputArgs {
+    /// Control requests that clients may send to the CLI of an execution with `"input": "stream"`, by comma; some, like
+    /// set_permission_mode, go past the other settings
+    #[arg(
+        long,
+        env = "CLAUDE_API_ALLOWED_CONTROL_REQUESTS",
+        default_value = "interrupt,end_session"
+    )]
+    pub allowed_control_requests: String,
+}
+
+impl InputArgs {
+    pub(super) fn check(&self) -> Result<Vec<Control>, Vec<String>> {
+        let names = self.allowed_control_requests.split(',').map(str::trim);
+        let mut mistakes = Vec::new();
+        let mut allowed = Vec::new();
+        for name in names.filter(|name| !name.is_empty()) {
+            match Control::parse(name) {
+                Ok(control) => allowed.push(control),
+                Err(error) => mistakes.push(format!("--allowed-control-requests: {error}")),
+            }
+        }
+        if mistakes.is_empty() {
+            Ok(allowed)
+        } else {
+            Err(mistakes)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<usize, Vec<String>> {
+        let args = InputArgs {
+            allowed_control_requests: text.to_owned(),
+        };
+        args.check().map(|allowed| allowed.len())
+    }
+
+    #[test]
+    fn lists_and_mistakes() {
+        assert_eq!(check("interrupt, end_session"), Ok(2));
+        assert_eq!(check(""), Ok(0));
+        assert_eq!(check("Interrupt,a b,stop_task").unwrap_err().len(), 2);
+    }
+}

@@ -1,0 +1,353 @@
+//! The accepted bytes as a plain value.
+
+use super::rules::{Fault, Rules};
+
+/// One request's bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer<'a> {
+    /// Where they begin, in bytes from the first that a client sent.
+    pub offset: u64,
+    /// The bytes; the last line may be cut anywhere.
+    pub data: &'a [u8],
+    /// Nothing comes behind them.
+    pub eof: bool,
+}
+
+/// Why nothing of an offer was taken. `accepted` is where the next one must begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// It begins behind what was accepted.
+    Hole {
+        /// The accepted total.
+        accepted: u64,
+    },
+    /// `eof` came before.
+    Ended {
+        /// The accepted total.
+        accepted: u64,
+    },
+    /// The CLI has not read enough of what it has.
+    Full {
+        /// The accepted total.
+        accepted: u64,
+    },
+    /// A line is longer than the limit, bytes.
+    TooLong {
+        /// The limit.
+        limit: usize,
+        /// The accepted total.
+        accepted: u64,
+    },
+    /// A line is not what may reach the CLI. What earlier offers brought of that line is forgotten too.
+    Line {
+        /// Which of the offer's lines, from 1.
+        number: usize,
+        /// What is wrong with it.
+        fault: Fault,
+        /// The accepted total.
+        accepted: u64,
+    },
+}
+
+/// What stdin gets next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Whole lines; [`Buffer::written`] ends their being written.
+    Lines(Vec<u8>),
+    /// Nothing now.
+    Wait,
+    /// Its end.
+    End,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    limit: usize,
+    accepted: u64,
+    /// The line that has begun.
+    held: Vec<u8>,
+    /// Lines as the CLI gets them.
+    ready: Vec<u8>,
+    writing: usize,
+    ended: bool,
+}
+
+impl Buffer {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            accepted: 0,
+            held: Vec::new(),
+            ready: Vec::new(),
+            writing: 0,
+            ended: false,
+        }
+    }
+
+    /// Frees what will not be written any more.
+    pub(super) fn clear(&mut self) {
+        self.ready = Vec::new();
+        self.held = Vec::new();
+    }
+
+    /// Whether an offer brings nothing new.
+    pub(super) fn has_all_of(&self, offer: &Offer<'_>) -> bool {
+        let end = offer.offset.saturating_add(offer.data.len() as u64);
+        end <= self.accepted && (self.ended || !offer.eof)
+    }
+
+    /// Takes what is new of an offer, all or nothing; answers the accepted total.
+    pub(super) fn offer(&mut self, offer: Offer<'_>, rules: &Rules) -> Result<u64, Refusal> {
+        let accepted = self.accepted;
+        let Some(overlap) = accepted.checked_sub(offer.offset) else {
+            return Err(Refusal::Hole { accepted });
+        };
+        let overlap = usize::try_from(overlap).unwrap_or(usize::MAX);
+        let new = offer.data.get(overlap..).unwrap_or_default();
+        if self.ended {
+            return if new.is_empty() {
+                Ok(accepted)
+            } else {
+                Err(Refusal::Ended { accepted })
+            };
+        }
+        let waiting = self.ready.len() + self.writing;
+        let full = |more: usize| waiting > 0 && waiting + more > self.limit;
+        // Before the lines are read: a full buffer is asked again and again.
+        if full(new.len()) {
+            return Err(Refusal::Full { accepted });
+        }
+        let (lines, held) = self.judge(new, offer.eof, rules)?;
+        if waiting > 0 && waiting + lines.len() > self.limit {
+            return Err(Refusal::Full { accepted });
+        }
+        self.ready.extend_from_slice(&lines);
+        self.held = held;
+        self.accepted += new.len() as u64;
+        self.ended = offer.eof;
+        Ok(self.accepted)
+    }
+
+    /// The whole lines in the form that the CLI gets, and what is left of the last.
+    fn judge(
+        &mut self,
+        new: &[u8],
+        eof: bool,
+        rules: &Rules,
+    ) -> Result<(Vec<u8>, Vec<u8>), Refusal> {
+        let accepted = self.accepted;
+        let limit = self.limit;
+        let mut out = Vec::new();
+        let mut parts = new.split(|byte| *byte == b'\n').peekable();
+        let mut number = 0;
+        let mut line = self.held.clone();
+        while let Some(part) = parts.next() {
+            number += 1;
+            line.extend_from_slice(part);
+            if line.len() > limit {
+                return Err(Refusal::TooLong { limit, accepted });
+            }
+            let whole = parts.peek().is_some() || eof;
+            if !whole {
+                break;
+            }
+            if !line.iter().all(u8::is_ascii_whitespace) {
+                match rules.judge(&line) {
+                    Ok(message) => out.extend_from_slice(&message),
+                    Err(fault) => {
+                        if number == 1 {
+                            // Nobody could mend a line whose beginning is bad.
+                            self.accepted -= self.held.len() as u64;
+                            self.held.clear();
+                        }
+                        return Err(Refusal::Line {
+                            number,
+                            fault,
+                            accepted: self.accepted,
+                        });
+                    }
+                }
+            }
+            line.clear();
+        }
+        Ok((out, line))
+    }
+
+    pub(super) fn next(&mut self) -> Next {
+        if !self.ready.is_empty() {
+            let lines = std::mem::take(&mut self.ready);
+            self.writing = lines.len();
+            return Next::Lines(lines);
+        }
+        if self.ended { Next::End } else { Next::Wait }
+    }
+
+    pub(super) fn written(&mut self) {
+        self.writing = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn line(text: &str) -> String {
+        format!("{{\"type\":\"user\",\"message\":{{\"role\":\"user\",\"content\":\"{text}\"}}}}\n")
+    }
+
+    fn offer(buffer: &mut Buffer, offset: u64, data: &str, eof: bool) -> Result<u64, Refusal> {
+        let data = data.as_bytes();
+        buffer.offer(Offer { offset, data, eof }, &Rules::for_tests())
+    }
+
+    fn texts(bytes: &[u8]) -> Vec<String> {
+        let lines = bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty());
+        lines
+            .map(|l| {
+                let value: serde_json::Value = serde_json::from_slice(l).unwrap();
+                value["message"]["content"].as_str().unwrap().to_owned()
+            })
+            .collect()
+    }
+
+    fn drained(buffer: &mut Buffer) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Next::Lines(lines) = buffer.next() {
+            all.extend(lines);
+            buffer.written();
+        }
+        all
+    }
+
+    #[test]
+    fn an_overlap_is_cut_and_a_hole_is_refused() {
+        let mut buffer = Buffer::new(10_000);
+        let (a, b) = (line("a"), line("b"));
+        let len = a.len() as u64;
+        assert_eq!(
+            offer(&mut buffer, 1, &a, false),
+            Err(Refusal::Hole { accepted: 0 })
+        );
+        assert_eq!(offer(&mut buffer, 0, &a, false), Ok(len));
+        assert_eq!(offer(&mut buffer, 0, &a, false), Ok(len));
+        assert_eq!(
+            offer(&mut buffer, 0, &format!("{a}{b}"), false),
+            Ok(2 * len)
+        );
+        assert_eq!(
+            offer(&mut buffer, 2 * len + 1, &a, false),
+            Err(Refusal::Hole { accepted: 2 * len })
+        );
+        assert_eq!(texts(&drained(&mut buffer)), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_bad_line_takes_its_whole_request_with_it() {
+        let mut buffer = Buffer::new(10_000);
+        let good = line("a");
+        let Err(Refusal::Line {
+            number: 2,
+            accepted: 0,
+            ..
+        }) = offer(&mut buffer, 0, &format!("{good}nonsense\n"), false)
+        else {
+            panic!("taken")
+        };
+        assert_eq!(buffer.next(), Next::Wait);
+        // Its beginning came before: that is forgotten, so that the client can go on.
+        let total = offer(&mut buffer, 0, &format!("{good}{{\"type\":"), false).unwrap();
+        assert_eq!(total, good.len() as u64 + 8);
+        let Err(Refusal::Line {
+            number: 1,
+            accepted,
+            ..
+        }) = offer(&mut buffer, total, "7}\n", false)
+        else {
+            panic!("taken")
+        };
+        assert_eq!(accepted, good.len() as u64);
+        assert!(offer(&mut buffer, accepted, &line("b"), false).is_ok());
+        assert_eq!(texts(&drained(&mut buffer)), ["a", "b"]);
+    }
+
+    #[test]
+    fn eof_ends_the_last_line_and_everything() {
+        let mut buffer = Buffer::new(10_000);
+        let text = line("a");
+        let cut = text.trim_end();
+        let end = cut.len() as u64;
+        assert_eq!(offer(&mut buffer, 0, cut, true), Ok(end));
+        assert_eq!(offer(&mut buffer, 0, cut, true), Ok(end));
+        assert_eq!(
+            offer(&mut buffer, end, "\n", false),
+            Err(Refusal::Ended { accepted: end })
+        );
+        assert_eq!(texts(&drained(&mut buffer)), ["a"]);
+        assert_eq!(buffer.next(), Next::End);
+        let mut silent = Buffer::new(10);
+        assert_eq!(offer(&mut silent, 0, " \r\n", true), Ok(3));
+        assert_eq!(silent.next(), Next::End);
+    }
+
+    #[test]
+    fn what_waits_has_a_bound() {
+        let mut buffer = Buffer::new(120);
+        let text = line("a");
+        let mut offset = offer(&mut buffer, 0, &text, false).unwrap();
+        assert_eq!(
+            offer(&mut buffer, offset, &text.repeat(2), false),
+            Err(Refusal::Full { accepted: offset })
+        );
+        drained(&mut buffer);
+        offset = offer(&mut buffer, offset, &text, false).unwrap();
+        drained(&mut buffer);
+        let long = "x".repeat(121);
+        assert_eq!(
+            offer(&mut buffer, offset, &long, false),
+            Err(Refusal::TooLong {
+                limit: 120,
+                accepted: offset
+            })
+        );
+        drained(&mut buffer);
+        // Also in pieces.
+        offset = offer(&mut buffer, offset, &long[..100], false).unwrap();
+        assert!(matches!(
+            offer(&mut buffer, offset, &long[..100], false),
+            Err(Refusal::TooLong { .. })
+        ));
+    }
+
+    proptest! {
+        /// However the bytes are cut into requests, and however often a request is repeated: each line arrives once, in order.
+        #[test]
+        fn any_cutting_gives_the_same_lines(
+            words in proptest::collection::vec("[a-z\u{e9}]{0,12}[a-z]", 1..12),
+            cuts in proptest::collection::vec((0_usize..400, 0_usize..60), 1..40),
+        ) {
+            let all: String = words.iter().map(|word| line(word)).collect();
+            let mut buffer = Buffer::new(100_000);
+            let mut got = Vec::new();
+            for (from, len) in cuts {
+                let from = from.min(all.len());
+                let piece = &all.as_bytes()[from..(from + len).min(all.len())];
+                let before = buffer.accepted;
+                let done = buffer.offer(Offer { offset: from as u64, data: piece, eof: false }, &Rules::for_tests());
+                if from as u64 > before {
+                    prop_assert_eq!(done, Err(Refusal::Hole { accepted: before }));
+                } else {
+                    prop_assert_eq!(done, Ok(before.max((from + piece.len()) as u64)));
+                }
+                got.extend(drained(&mut buffer));
+            }
+            let rest = &all.as_bytes()[usize::try_from(buffer.accepted).unwrap()..];
+            let offset = buffer.accepted;
+            buffer.offer(Offer { offset, data: rest, eof: true }, &Rules::for_tests()).unwrap();
+            got.extend(drained(&mut buffer));
+            prop_assert_eq!(texts(&got), words);
+            prop_assert_eq!(buffer.next(), Next::End);
+        }
+    }
+}

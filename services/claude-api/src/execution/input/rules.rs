@@ -1,0 +1,220 @@
+//! Which lines may reach the CLI, and how they look there: built here, nothing of a client's line passes that we do not know.
+
+use serde_json::{Value, json};
+
+/// The longest `request_id`, bytes.
+const REQUEST_ID_BYTES: usize = 256;
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Not a message that the CLI would understand.
+    #[error("{0}")]
+    Bad(String),
+    /// A control request that the operator does not allow.
+    #[error("{0}")]
+    NotAllowed(String),
+}
+
+/// A control request that may reach the CLI, by its subtype.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control(String);
+
+impl Control {
+    /// Reads a subtype.
+    ///
+    /// # Errors
+    /// It is none; says what one looks like.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let good = |b: u8| b.is_ascii_lowercase() || b == b'_';
+        if !text.is_empty() && text.len() <= 64 && text.bytes().all(good) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!(
+                "{text:?} is no control request; write its subtype, like interrupt"
+            ))
+        }
+    }
+}
+
+/// How the lines of one execution are judged.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// The control requests that the operator allows.
+    pub allowed: Vec<Control>,
+    /// Whether messages are taken verbatim, as the prompt was.
+    pub verbatim: bool,
+    /// The conversation.
+    pub conversation: String,
+}
+
+fn bad<T>(what: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault::Bad(what.into()))
+}
+
+impl Rules {
+    #[cfg(test)]
+    pub(super) fn for_tests() -> Self {
+        Self {
+            allowed: ["interrupt", "end_session"]
+                .map(|name| Control(name.to_owned()))
+                .into(),
+            verbatim: true,
+            conversation: "c".to_owned(),
+        }
+    }
+
+    /// The line as the CLI gets it, with its newline.
+    pub(super) fn judge(&self, line: &[u8]) -> Result<Vec<u8>, Fault> {
+        let value: Value = match serde_json::from_slice(line) {
+            Ok(value) => value,
+            Err(error) => return bad(format!("is no JSON: {error}")),
+        };
+        let message = match value.get("type").and_then(Value::as_str) {
+            Some("user") => self.user(value)?,
+            Some("control_request") => self.control(value)?,
+            _ => {
+                return bad(
+                    "is neither a `user` message nor a `control_request`; `type` says which",
+                );
+            }
+        };
+        let mut line = message.to_string().into_bytes();
+        line.push(b'\n');
+        Ok(line)
+    }
+
+    fn user(&self, mut value: Value) -> Result<Value, Fault> {
+        let message = value.get_mut("message").map(Value::take);
+        let Some(Value::Object(mut message)) = message else {
+            return bad("a `user` line needs `message`: {\"role\":\"user\",\"content\":...}");
+        };
+        if message.get("role").and_then(Value::as_str) != Some("user") {
+            return bad("`message.role` must be \"user\"");
+        }
+        let content = message.remove("content").unwrap_or_default();
+        let blank = |text: &str| text.chars().all(char::is_whitespace);
+        match &content {
+            Value::String(text) if blank(text) => return bad("`message.content` is blank"),
+            Value::String(_) => {}
+            Value::Array(blocks) => {
+                let typed = |b: &Value| b.get("type").is_some_and(Value::is_string);
+                if blocks.is_empty() || !blocks.iter().all(typed) {
+                    return bad("`message.content` must have blocks, each with a `type`");
+                }
+                let says_nothing =
+                    |b: &Value| b["type"] == "text" && b["text"].as_str().is_none_or(blank);
+                if blocks.iter().all(says_nothing) {
+                    return bad("`message.content` is blank");
+                }
+            }
+            _ => return bad("`message.content` must be a text or a list of blocks"),
+        }
+        let mut line = json!({
+            "type": "user",
+            "message": { "role": "user", "content": content },
+            "parent_tool_use_id": null,
+            "session_id": self.conversation,
+        });
+        if self.verbatim {
+            line["client_composed"] = json!(true);
+        }
+        Ok(line)
+    }
+
+    fn control(&self, mut value: Value) -> Result<Value, Fault> {
+        let id = value.get("request_id").and_then(Value::as_str);
+        let Some(id) = id.filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_BYTES) else {
+            return bad(format!(
+                "a `control_request` needs a `request_id` of 1 to {REQUEST_ID_BYTES} bytes"
+            ));
+        };
+        let id = id.to_owned();
+        let request = value
+            .get_mut("request")
+            .map(Value::take)
+            .unwrap_or_default();
+        let Some(subtype) = request.get("subtype").and_then(Value::as_str) else {
+            return bad("a `control_request` needs `request.subtype`");
+        };
+        if !self.allowed.iter().any(|Control(name)| name == subtype) {
+            let names: Vec<_> = self.allowed.iter().map(|c| c.0.as_str()).collect();
+            return Err(Fault::NotAllowed(format!(
+                "the control request {subtype:?} is not allowed here; the operator allows: {}",
+                if names.is_empty() {
+                    "none".to_owned()
+                } else {
+                    names.join(", ")
+                }
+            )));
+        }
+        Ok(json!({ "type": "control_request", "request_id": id, "request": request }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(line: &str) -> Result<Value, Fault> {
+        Rules::for_tests().judge(line.as_bytes()).map(|out| {
+            assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
+            serde_json::from_slice(&out).unwrap()
+        })
+    }
+
+    #[test]
+    fn messages_pass_and_lose_what_we_do_not_know() {
+        let message = judged(
+            r#"{"type":"user","message":{"role":"user","content":"/cost\n\u0041","x":1},"isSynthetic":true,"session_id":"other"}"#,
+        );
+        assert_eq!(
+            message.unwrap(),
+            json!({"type": "user", "message": {"role": "user", "content": "/cost\nA"}, "parent_tool_use_id": null,
+                   "session_id": "c", "client_composed": true})
+        );
+        let blocks =
+            r#"{"type":"user","message":{"role":"user","content":[{"type":"text","text":"x"}]}}"#;
+        assert_eq!(
+            judged(blocks).unwrap()["message"]["content"][0]["text"],
+            "x"
+        );
+    }
+
+    #[test]
+    fn only_allowed_control_requests_pass() {
+        let line = r#"{"type":"control_request","request_id":"r","request":{"subtype":"interrupt"},"more":1}"#;
+        assert_eq!(
+            judged(line).unwrap(),
+            json!({"type": "control_request", "request_id": "r", "request": {"subtype": "interrupt"}})
+        );
+        let line = r#"{"type":"control_request","request_id":"r","request":{"subtype":"set_permission_mode","mode":"bypassPermissions"}}"#;
+        assert!(matches!(judged(line), Err(Fault::NotAllowed(_))));
+    }
+
+    #[test]
+    fn all_else_is_bad() {
+        for line in [
+            "x",
+            "[]",
+            "7",
+            r#"{"type":"assistant","message":{"role":"assistant","content":"x"}}"#,
+            r#"{"type":"control_response"}"#,
+            r#"{"type":"user"}"#,
+            r#"{"type":"user","message":{"role":"assistant","content":"x"}}"#,
+            r#"{"type":"user","message":{"role":"user","content":" \u00a0"}}"#,
+            r#"{"type":"user","message":{"role":"user","content":[]}}"#,
+            r#"{"type":"user","message":{"role":"user","content":[{"type":"text","text":" "}]}}"#,
+            r#"{"type":"user","message":{"role":"user","content":["x"]}}"#,
+            r#"{"type":"user","message":{"role":"user","content":7}}"#,
+            r#"{"type":"control_request","request":{"subtype":"interrupt"}}"#,
+            r#"{"type":"control_request","request_id":"r"}"#,
+        ] {
+            assert!(matches!(judged(line), Err(Fault::Bad(_))), "{line}");
+        }
+        assert!(Control::parse("interrupt").is_ok());
+        for name in ["", "Interrupt", "a b", "x\n"] {
+            assert!(Control::parse(name).is_err(), "{name:?}");
+        }
+    }
+}
