@@ -1,8 +1,10 @@
 //! What the tests of cc-bridge stand on. See `README.md` beside this crate for how to use each part.
 //!
+//! * [`composed`]: the containers of the composed stack, and the cases that run on them.
 //! * [`model`]: the scripted model, a server that speaks the Messages API (bin `scripted-model`).
 //! * [`stand_in`]: the stand-in for the Claude CLI (bin `stand-in-claude`).
 
+pub mod composed;
 pub mod faults;
 pub mod harness;
 pub mod http;

@@ -3,6 +3,11 @@
 //! Run with `cargo test -p cc-tests --features composed --test composed`.
 
 mod basic;
+mod concurrent;
+mod control;
+mod hallucination;
+mod stress;
+mod support;
 
 use std::net::SocketAddr;
 

@@ -1,0 +1,52 @@
+//! The composed stack, seen from a test: containers of the images that `scripts/up` makes.
+//!
+//! ```text
+//! case("stress: short", Duration::from_secs(60), Use::Shared, async |case| {
+//!     let project = Project::shared();                     // the stack that CCB_WS and CCB_HTTP name
+//!     let mut client = project.client().await;
+//!     case.step("the prompt runs");
+//!     ...
+//! }).await;
+//! let own = Project::up("dns", &Plan::default()).await;     // containers of its own, removed when it is dropped
+//! ```
+//!
+//! A [`Project`] that is dropped by a failing test prints its containers' logs and the executions' statuses.
+
+mod case;
+pub mod docker;
+mod idle_proxy;
+pub mod liar;
+mod plan;
+mod project;
+mod report;
+mod tree;
+
+pub use case::{Case, Use, case};
+pub use idle_proxy::IdleProxy;
+pub use plan::Plan;
+pub use project::Project;
+pub use tree::Tree;
+
+use std::time::{Duration, Instant};
+
+/// Between two questions about a condition: a container answers in tens of milliseconds.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Waits until `found` finds something.
+///
+/// # Panics
+/// If it does not within `patience`.
+pub async fn until<T>(
+    what: &str,
+    patience: Duration,
+    mut found: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let end = Instant::now() + patience;
+    loop {
+        if let Some(found) = found().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited {patience:?} for {what}");
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}

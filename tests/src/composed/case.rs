@@ -1,0 +1,98 @@
+//! One case of a suite: a time limit, signs of life, its duration.
+
+use std::{
+    io::Write,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::RwLock;
+
+/// A sign of life at least this often.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
+/// Cases that count on the machine, or start containers of their own, run alone; the others side by side.
+static MACHINE: RwLock<()> = RwLock::const_new(());
+
+/// What a case uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// A few executions of the shared stack.
+    Shared,
+    /// The whole machine.
+    Alone,
+}
+
+/// Given to a case, to say how far it is.
+#[derive(Debug, Clone)]
+pub struct Case {
+    name: String,
+    began: Instant,
+    /// What it does now. No await happens inside the lock.
+    step: Arc<Mutex<String>>,
+}
+
+impl Case {
+    /// Says what comes now: printed at once, and again while it lasts.
+    pub fn step(&self, what: impl Into<String>) {
+        let what = what.into();
+        self.print(&what);
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    fn now(&self) -> String {
+        self.step
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Past the test harness, which keeps what a test prints until it fails.
+    fn print(&self, what: &str) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let line = format!("  … {}, {seconds:.1} s: {what}\n", self.name);
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+impl Drop for Signs {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Prints what the case does, again and again.
+struct Signs(tokio::task::JoinHandle<()>);
+
+/// Runs a case within its time limit, which begins when the machine is free for it.
+///
+/// # Panics
+/// If the case does, or if it is not done in time; it is dropped while the thread panics, so that what it
+/// holds can tell what it saw.
+pub async fn case(name: &str, limit: Duration, uses: Use, body: impl AsyncFnOnce(&Case)) {
+    let (_together, _alone) = match uses {
+        Use::Shared => (Some(MACHINE.read().await), None),
+        Use::Alone => (None, Some(MACHINE.write().await)),
+    };
+    let case = Case {
+        name: name.to_owned(),
+        began: Instant::now(),
+        step: Arc::default(),
+    };
+    case.step("begins");
+    let sign = case.clone();
+    let _signs = Signs(tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(SIGN_OF_LIFE).await;
+            sign.print(&sign.now());
+        }
+    }));
+    let mut running = pin!(body(&case));
+    assert!(
+        tokio::time::timeout(limit, running.as_mut()).await.is_ok(),
+        "{name} took longer than its limit of {limit:?}; it was at: {}",
+        case.now()
+    );
+    case.print("done");
+}

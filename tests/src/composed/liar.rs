@@ -1,0 +1,120 @@
+//! A bridge that lies: a WebSocket server that keeps every rule of the contract and makes its answers up. What it
+//! says must not pass for an execution.
+
+use std::net::SocketAddr;
+
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_tungstenite::{accept_async, tungstenite::Message};
+
+/// What it answers.
+#[derive(Debug, Clone)]
+pub struct Lie {
+    /// The text of each answer.
+    pub answer: String,
+    /// The conversation that it claims; the execution's id where it is `None`.
+    pub conversation: Option<String>,
+}
+
+/// The server; it ends when it is dropped.
+#[derive(Debug)]
+pub struct LyingBridge {
+    addr: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl LyingBridge {
+    /// Starts one on a free port.
+    ///
+    /// # Panics
+    /// If none is free.
+    pub async fn start(lie: Lie) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener
+            .local_addr()
+            .expect("a bound listener has an address");
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(session(stream, lie.clone()));
+            }
+        });
+        Self { addr, task }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl Drop for LyingBridge {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn session(stream: TcpStream, lie: Lie) {
+    let Ok(mut socket) = accept_async(stream).await else {
+        return;
+    };
+    let hello = json!({"sessionId": "liar", "protocol": 1, "version": "0", "capabilities": {}, "limits": null});
+    let hello = notification("connected", hello);
+    if socket.send(Message::text(hello.to_string())).await.is_err() {
+        return;
+    }
+    while let Some(Ok(Message::Text(text))) = socket.next().await {
+        let Ok(request) = serde_json::from_str::<Value>(&text) else {
+            return;
+        };
+        for message in answer(&request, &lie) {
+            if socket
+                .send(Message::text(message.to_string()))
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
+}
+
+fn notification(method: &str, params: Value) -> Value {
+    json!({"jsonrpc": "2.0", "method": method, "params": params})
+}
+
+fn answer(request: &Value, lie: &Lie) -> Vec<Value> {
+    let id = uuid::Uuid::new_v4().to_string();
+    let conversation = lie.conversation.as_ref().unwrap_or(&id);
+    let status = |state: &str, bytes: usize| {
+        let done = state == "completed";
+        let crc32 = done.then(|| format!("{:08x}", crc32fast::hash(lie.answer.as_bytes())));
+        json!({
+            "executionId": id, "state": state, "reason": null, "error": null,
+            "exitCode": if done { json!(0) } else { Value::Null }, "outputBytes": bytes, "keptFrom": 0,
+            "crc32": crc32, "sha256": null, "createdAt": "2026-01-01T00:00:00Z", "startedAt": "2026-01-01T00:00:00Z",
+            "endedAt": if done { json!("2026-01-01T00:00:01Z") } else { Value::Null }, "durationMs": 1000,
+            "queuePosition": null, "activity": null, "stalled": false, "workspace": "default", "lane": "liar",
+            "conversation": conversation, "continues": null, "continuedBy": null, "notBefore": null,
+            "model": "a-model", "usage": null, "costUsd": null, "permissionDenials": [], "restarts": 0,
+            "noiseLines": 0, "warnings": [], "stderrTail": "", "metadata": {},
+        })
+    };
+    let update = |state: &str, bytes| {
+        let mut params = status(state, bytes);
+        params["status"] = state.to_uppercase().into();
+        params["elapsedMs"] = 1000.into();
+        notification("statusUpdate", params)
+    };
+    let output = json!({"executionId": id, "type": "stdout", "offset": 0, "content": lie.answer});
+    vec![
+        json!({"jsonrpc": "2.0", "id": request["id"], "result": status("running", 0)}),
+        update("running", 0),
+        notification("output", output),
+        update("completed", lie.answer.len()),
+    ]
+}

@@ -1,0 +1,400 @@
+//! A Compose project: the one that runs already, or one of the test's own.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::{
+    Plan,
+    docker::{self, Ran, docker},
+    report, until,
+};
+use crate::{
+    http::Http,
+    ws::{Client, Options},
+};
+
+/// The real CLI on a busy machine takes its time.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// A container that was started is healthy within this.
+const HEALTHY: Duration = Duration::from_secs(60);
+/// What a shell may hold that would change the containers; the images' names and the user's ids stay.
+const KEPT: [&str; 5] = ["CCB_IMAGES", "CCB_TAG", "CCB_UID", "CCB_GID", "CCB_MTU"];
+
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+/// A project. One that the test started is removed, with its volumes, when it is dropped.
+#[derive(Debug)]
+pub struct Project {
+    name: String,
+    api: SocketAddr,
+    bridge: SocketAddr,
+    own: Option<Own>,
+    /// Logs before this do not matter here.
+    since: String,
+}
+
+#[derive(Debug)]
+struct Own {
+    _folder: TempDir,
+    files: Vec<PathBuf>,
+    environment: Vec<(String, String)>,
+}
+
+fn needed(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} must be set: scripts/test does it, or start a stack with scripts/up --demo")
+    })
+}
+
+/// The address in a URL; its path does not matter.
+fn address(name: &str, scheme: &str) -> SocketAddr {
+    let url = needed(name);
+    let rest = url
+        .strip_prefix(scheme)
+        .unwrap_or_else(|| panic!("{name} must begin with {scheme}, not {url}"));
+    let host = rest.split('/').next().unwrap_or(rest);
+    std::net::ToSocketAddrs::to_socket_addrs(host)
+        .ok()
+        .and_then(|mut found| found.next())
+        .unwrap_or_else(|| panic!("{name}={url} has no address"))
+}
+
+fn now() -> String {
+    let since_epoch = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("{:.3}", since_epoch.as_secs_f64())
+}
+
+fn free_ports() -> (u16, u16) {
+    let listen = || std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    // Both are held until both are known, or they could be the same.
+    let (one, two) = (listen(), listen());
+    let port = |listener: &std::net::TcpListener| listener.local_addr().expect("bound").port();
+    (port(&one), port(&two))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate lies in the repository")
+}
+
+impl Project {
+    /// The stack that `CCB_WS` and `CCB_HTTP` name, of project `CCB_PROJECT` (default `cc-bridge`).
+    ///
+    /// # Panics
+    /// If the variables are not set.
+    #[must_use]
+    pub fn shared() -> Self {
+        Self {
+            name: std::env::var("CCB_PROJECT").unwrap_or_else(|_| "cc-bridge".into()),
+            api: address("CCB_HTTP", "http://"),
+            bridge: address("CCB_WS", "ws://"),
+            own: None,
+            since: now(),
+        }
+    }
+
+    /// Starts a project of its own from the images that are there, and waits until it is healthy.
+    ///
+    /// # Panics
+    /// If it does not come up: with what Compose said and the containers' logs.
+    pub async fn up(name: &str, plan: &Plan) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut files = vec![
+            root().join("compose.yaml"),
+            root().join("compose.demo.yaml"),
+        ];
+        for (number, text) in plan.overlays.iter().enumerate() {
+            let path = folder.path().join(format!("overlay-{number}.yaml"));
+            std::fs::write(&path, text).expect("a file");
+            files.push(path);
+        }
+        let (api, bridge) = free_ports();
+        let mut environment = vec![
+            ("CCB_CLAUDE_API_PORT".to_owned(), api.to_string()),
+            ("CCB_BRIDGE_PORT".to_owned(), bridge.to_string()),
+        ];
+        environment.extend(plan.environment.iter().cloned());
+        let parent = std::env::var("CCB_PROJECT").unwrap_or_else(|_| "cc-bridge-test".into());
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let project = Self {
+            name: format!("{parent}-{}-{number}-{name}", std::process::id()),
+            api: local(api),
+            bridge: local(bridge),
+            own: Some(Own {
+                _folder: folder,
+                files,
+                environment,
+            }),
+            since: now(),
+        };
+        if !plan.nothing {
+            project.compose_up(&[]).await;
+        }
+        project
+    }
+
+    /// `docker compose ARGUMENTS` in this project, which must be the test's own.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub async fn compose(&self, arguments: &[&str]) -> Ran {
+        let Some(own) = &self.own else {
+            panic!("the shared project is not the test's to change");
+        };
+        let mut command: Command = docker::command(["compose", "--env-file", "/dev/null", "-p"]);
+        command
+            .arg(&self.name)
+            .arg("--project-directory")
+            .arg(root());
+        for file in &own.files {
+            command.arg("-f").arg(file);
+        }
+        command.args(arguments);
+        for (name, _) in std::env::vars() {
+            let foreign = ["ANTHROPIC_", "CLAUDE_", "BRIDGE_", "CCB_"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix));
+            if foreign && !KEPT.contains(&name.as_str()) {
+                command.env_remove(name);
+            }
+        }
+        command.envs(own.environment.iter().map(|(name, value)| (name, value)));
+        let ran = docker::ran(command, b"")
+            .await
+            .expect("docker compose runs");
+        assert_eq!(
+            ran.code,
+            Some(0),
+            "docker compose {}: {}{}",
+            arguments.join(" "),
+            ran.text(),
+            ran.stderr
+        );
+        ran
+    }
+
+    /// Starts services (all, where none is named) and waits until they are healthy.
+    ///
+    /// # Panics
+    /// If they do not become so.
+    pub async fn compose_up(&self, services: &[&str]) {
+        let words = [
+            "up",
+            "--detach",
+            "--no-build",
+            "--wait",
+            "--wait-timeout",
+            "100",
+        ];
+        self.compose(&[&words, services].concat()).await;
+    }
+
+    /// Sets a variable for the calls of [`Self::compose`] from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        if let Some(own) = &mut self.own {
+            own.environment.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
+    /// The project's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The bridge's address on this machine.
+    #[must_use]
+    pub fn bridge(&self) -> SocketAddr {
+        self.bridge
+    }
+
+    /// claude-api's address on this machine.
+    #[must_use]
+    pub fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// A client of claude-api.
+    #[must_use]
+    pub fn http(&self) -> Http {
+        Http::new(self.api)
+    }
+
+    /// A session with patience for the real CLI.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn client(&self) -> Client {
+        self.client_at(self.bridge).await
+    }
+
+    /// The same through another address, such as a proxy's.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn client_at(&self, address: SocketAddr) -> Client {
+        let patience = PATIENCE;
+        Client::connect_with(
+            address,
+            Options {
+                patience,
+                ..Options::default()
+            },
+        )
+        .await
+    }
+
+    /// A service's container.
+    #[must_use]
+    pub fn container(&self, service: &str) -> String {
+        format!("{}-{service}-1", self.name)
+    }
+
+    /// `docker VERB CONTAINER` of a service: `kill`, `start`, `pause`, `unpause`, `stop`.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub async fn act(&self, verb: &str, service: &str) {
+        docker(&[verb, &self.container(service)])
+            .await
+            .unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// Takes a service off a network of this project, or puts it back under these names.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub async fn network(&self, verb: &str, network: &str, service: &str, names: &[&str]) {
+        let network = format!("{}_{network}", self.name);
+        let container = self.container(service);
+        let mut words = vec!["network", verb];
+        for name in names {
+            words.extend(["--alias", name]);
+        }
+        words.extend([network.as_str(), container.as_str()]);
+        docker(&words)
+            .await
+            .unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// Runs a command in a service's container; answers its standard output.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub async fn exec(&self, service: &str, command: &[&str]) -> anyhow::Result<String> {
+        let container = self.container(service);
+        docker(&[&["exec", container.as_str()], command].concat()).await
+    }
+
+    /// Writes a file in a service's container.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub async fn write(&self, service: &str, path: &str, text: &str) {
+        let container = self.container(service);
+        // Under another name first: nobody reads half of it.
+        let script = "umask 077; mkdir -p \"$(dirname \"$1\")\" && cat >\"$1.part\" && mv \"$1.part\" \"$1\"";
+        let command = docker::command(["exec", "-i", &container, "sh", "-c", script, "sh", path]);
+        let ran = docker::ran(command, text.as_bytes())
+            .await
+            .expect("docker runs");
+        assert_eq!(ran.code, Some(0), "{path}: {}", ran.stderr);
+    }
+
+    /// What `docker inspect` says of a service with this template.
+    ///
+    /// # Panics
+    /// If there is no such container.
+    pub async fn inspect(&self, service: &str, template: &str) -> String {
+        docker(&["inspect", "-f", template, &self.container(service)])
+            .await
+            .unwrap_or_else(|error| panic!("{error:#}"))
+            .trim()
+            .to_owned()
+    }
+
+    /// Waits until a service is running and healthy.
+    ///
+    /// # Panics
+    /// If it is not in a minute.
+    pub async fn wait_healthy(&self, service: &str) {
+        until(&format!("{service} to be healthy"), HEALTHY, async || {
+            let state = "{{.State.Status}} {{.State.Health.Status}}";
+            (self.inspect(service, state).await == "running healthy").then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a service answers `GET path` with 200: sooner than Docker notices.
+    ///
+    /// # Panics
+    /// If it does not in a minute.
+    pub async fn wait_answers(&self, address: SocketAddr, path: &str) {
+        let http = Http::new(address);
+        until(&format!("{address}{path}"), HEALTHY, async || {
+            let answer = http.get(path).await.ok()?;
+            (answer.0 == 200).then_some(())
+        })
+        .await;
+    }
+
+    /// The command line client, in a container of its own on this project's network: it outlives the bridge.
+    #[must_use]
+    pub fn ccb(&self, arguments: &[&str]) -> Command {
+        let image = format!(
+            "{}/bridge:{}",
+            std::env::var("CCB_IMAGES").unwrap_or_else(|_| "cc-bridge".into()),
+            std::env::var("CCB_TAG").unwrap_or_else(|_| "local".into())
+        );
+        let network = format!("{}_inner", self.name);
+        let label = format!("com.docker.compose.project={}", self.name);
+        let words = [
+            "run",
+            "--rm",
+            "--interactive",
+            "--init",
+            "--log-driver=none",
+            "--label",
+            &label,
+            "--network",
+            &network,
+        ];
+        let url = [
+            "--entrypoint=ccb",
+            "-e",
+            "CCB_URL=ws://bridge:8003/ws",
+            &image,
+        ];
+        docker::command(words.iter().chain(url.iter()).chain(arguments.iter()))
+    }
+
+    /// The CLI's own record of a conversation, as it lies in the container. Empty if there is none.
+    pub async fn transcript(&self, conversation: &str) -> String {
+        let script = "cat \"$HOME\"/.claude/projects/*/\"$1\".jsonl";
+        self.exec("claude-api", &["sh", "-c", script, "sh", conversation])
+            .await
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            report::print(&self.name, self.api, &self.since);
+        }
+        if self.own.is_some() {
+            report::remove(&self.name);
+        }
+    }
+}
