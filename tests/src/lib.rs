@@ -2,6 +2,7 @@
 //!
 //! * [`composed`]: the containers of the composed stack, and the cases that run on them.
 //! * [`model`]: the scripted model, a server that speaks the Messages API (bin `scripted-model`).
+//! * [`soak`]: both services under fire (bin `soak`).
 //! * [`stand_in`]: the stand-in for the Claude CLI (bin `stand-in-claude`).
 
 pub mod composed;
@@ -9,6 +10,7 @@ pub mod faults;
 pub mod harness;
 pub mod http;
 pub mod model;
+pub mod soak;
 pub mod stand_in;
 pub mod ws;
 

@@ -1,0 +1,229 @@
+//! A client that does anything a client may do, and some things that it may not, over connections that break.
+
+mod actions;
+mod answers;
+mod link;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::Value;
+
+use super::{
+    execution::Execution,
+    plant,
+    view::View,
+    world::{Phase, World},
+};
+use link::Link;
+
+/// Between two actions.
+const PACE_MS: std::ops::Range<u64> = 5..150;
+/// A quiet moment in which nothing is done, while all settles.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// Lives until all that it has looked at is over.
+pub(super) async fn run(world: Arc<World>, number: usize, seed: u64) {
+    let mut actor = Actor {
+        name: format!("client {number}"),
+        world,
+        rng: StdRng::seed_from_u64(seed),
+        link: None,
+        views: HashMap::new(),
+    };
+    while actor.world.phase() < Phase::Over {
+        if actor.world.phase() == Phase::Settle && actor.is_done() {
+            return actor.leave().await;
+        }
+        actor.live().await;
+    }
+}
+
+/// One client.
+struct Actor {
+    name: String,
+    world: Arc<World>,
+    rng: StdRng,
+    link: Option<Link>,
+    views: HashMap<String, View>,
+}
+
+impl Actor {
+    /// One step: connect, or a message, or an action.
+    async fn live(&mut self) {
+        if self.link.is_none() {
+            return self.connect().await;
+        }
+        let pause = if self.world.under_fire() {
+            Duration::from_millis(self.rng.random_range(PACE_MS))
+        } else {
+            IDLE
+        };
+        let due = Instant::now() + pause;
+        loop {
+            let Some(link) = &mut self.link else { return };
+            match link.next(due).await {
+                Ok(Some(text)) => self.received(&text),
+                Ok(None) => break,
+                Err(rule) => return self.lost(rule),
+            }
+        }
+        if self.world.under_fire() {
+            self.act().await;
+        } else {
+            self.view_again().await;
+        }
+    }
+
+    async fn connect(&mut self) {
+        match Link::open(self.world.front).await {
+            Ok(link) => {
+                self.link = Some(link);
+                self.view_again().await;
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(30)).await,
+        }
+    }
+
+    /// The connection is gone, `rule`: and broke a rule in doing so.
+    fn lost(&mut self, rule: Option<String>) {
+        if let Some(rule) = rule {
+            self.violate(&rule);
+        }
+        self.link = None;
+        self.views.values_mut().for_each(|view| view.active = false);
+    }
+
+    fn violate(&self, rule: &str) {
+        let transcript = self.link.as_ref().map(Link::transcript).unwrap_or_default();
+        self.world
+            .violate(&self.name, &format!("{rule}\n{transcript}"));
+    }
+
+    fn is_done(&self) -> bool {
+        let owed = |view: &View| !view.ended && !view.execution.facts().deleted;
+        self.link
+            .as_ref()
+            .is_some_and(|link| link.pending.is_empty())
+            && !self.views.values().any(owed)
+    }
+
+    async fn leave(mut self) {
+        if let Some(link) = self.link.take() {
+            if let Err(missing) = link.finished() {
+                self.violate(&format!("I1: {missing}"));
+            }
+            link.close().await;
+        }
+    }
+
+    /// Goes on with each view that this connection does not have: from where it is, mostly.
+    async fn view_again(&mut self) {
+        let ids: Vec<String> = self
+            .views
+            .values()
+            .filter(|view| !view.active && !view.ended)
+            .map(|view| view.execution.id.clone())
+            .collect();
+        for id in ids {
+            let Some(view) = self.views.get(&id) else {
+                continue;
+            };
+            let (execution, reach, skip) = (Arc::clone(&view.execution), view.reach, view.skip);
+            let (accepted, deleted) = {
+                let facts = execution.facts();
+                (facts.accepted, facts.deleted)
+            };
+            if deleted {
+                self.views.remove(&id);
+            } else if !accepted {
+                self.execute_again(&execution).await;
+            } else {
+                let offset = match self.rng.random_range(0..10) {
+                    // An explicit 0 is refused where the beginning is gone.
+                    _ if reach == 0 => None,
+                    0 => None,
+                    1 => Some(self.rng.random_range(0..=reach)),
+                    _ => Some(reach),
+                };
+                self.attach(&execution, offset, skip).await;
+            }
+        }
+    }
+
+    /// Takes a message: the rules of order first, then what is in it.
+    fn received(&mut self, text: &str) {
+        self.world.messages.fetch_add(1, Ordering::Relaxed);
+        let mut message: Value = match serde_json::from_str(text) {
+            Ok(message) => message,
+            Err(error) => return self.lost(Some(format!("a message that is no JSON: {error}"))),
+        };
+        let resumed = message["params"]["executionId"]
+            .as_str()
+            .and_then(|id| self.views.get(id))
+            .is_some_and(|view| view.resumed);
+        for _ in 0..plant::spoil(self.world.plant(), &mut message, resumed) {
+            let Some(link) = &mut self.link else { return };
+            if let Err(rule) = link.check(&message, text.len()) {
+                return self.lost_with(&rule);
+            }
+            if let Err(rule) = self.take(&message) {
+                return self.lost_with(&rule);
+            }
+        }
+    }
+
+    /// After a broken rule the connection is of no use: what follows would only repeat it.
+    fn lost_with(&mut self, rule: &str) {
+        self.violate(rule);
+        self.lost(None);
+    }
+
+    fn take(&mut self, message: &Value) -> Result<(), String> {
+        if let Some(answers) = message.as_array() {
+            return answers.iter().try_for_each(|answer| self.answered(answer));
+        }
+        if message.get("method").is_none() {
+            return self.answered(message);
+        }
+        let params = &message["params"];
+        let Some(id) = params["executionId"].as_str() else {
+            return Ok(());
+        };
+        if message["method"] == "statusUpdate"
+            && let Some(execution) = self.world.find(id)
+        {
+            execution
+                .judge(params, false)
+                .map_err(|rule| format!("{id}: {rule}"))?;
+        }
+        // The order of what is not viewed is the checker's concern.
+        let Some(view) = self.views.get_mut(id) else {
+            return Ok(());
+        };
+        let done = match message["method"].as_str() {
+            Some("output") => view.output(params).map(|bytes| {
+                self.world.checked.fetch_add(bytes, Ordering::Relaxed);
+            }),
+            Some("gap") => {
+                view.gap(params);
+                Ok(())
+            }
+            Some("statusUpdate") if params["crc32"].is_string() || params["reason"] == "lost" => {
+                view.end(params)
+            }
+            _ => Ok(()),
+        };
+        done.map_err(|rule| format!("{id}: {rule}"))
+    }
+
+    fn view(&mut self, execution: &Arc<Execution>, skip: bool) -> &mut View {
+        self.views
+            .entry(execution.id.clone())
+            .or_insert_with(|| View::new(Arc::clone(execution), skip))
+    }
+}

@@ -1,0 +1,348 @@
+//! What a client does of its own accord.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rand::{Rng, seq::IndexedRandom};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{Actor, link::Asked};
+use crate::soak::{execution::Execution, plan::Plan, plant::Plant};
+
+/// No new executions while so many have not ended.
+const LIVE: usize = 24;
+/// One client looks at so many at once.
+const VIEWS: usize = 16;
+const MALFORMED: [&str; 10] = [
+    "{",
+    "",
+    "[]",
+    "null",
+    "7",
+    r#"{"jsonrpc":"1.0","method":"ping"}"#,
+    r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#,
+    r#"{"jsonrpc":"2.0","method":7}"#,
+    r#"{"jsonrpc":"2.0","id":"bad","method":"ping","params":{"x":"\ud83d"}}"#,
+    "[1,2,3]",
+];
+
+impl Actor {
+    /// Does one thing.
+    pub(super) async fn act(&mut self) {
+        let good = match self.rng.random_range(0..100) {
+            0..24 => self.execute_new().await,
+            24..32 => self.execute_known().await,
+            32..45 => self.attach_anywhere().await,
+            45..48 => self.detach().await,
+            48..56 => self.control().await,
+            56..60 => self.ask("status").await,
+            60..62 => self.ask("list").await,
+            62..66 => self.ask("ping").await,
+            66..70 if self.world.own_fault("malformed frame") => self.malformed().await,
+            74..77 => self.batch().await,
+            77..81 if self.world.own_fault("deaf client") => {
+                let time = Duration::from_millis(self.rng.random_range(50..3000));
+                if let Some(link) = &mut self.link {
+                    link.deaf_until = Some(Instant::now() + time);
+                }
+                true
+            }
+            84..88 if self.world.own_fault("vanished client") => false,
+            91..93 => {
+                if let Some(link) = self.link.take() {
+                    link.close().await;
+                }
+                false
+            }
+            94..97 => self.delete().await,
+            _ => true,
+        };
+        if !good {
+            self.lost(None);
+        }
+    }
+
+    async fn send(&mut self, method: &str, params: Value, asked: Asked) -> bool {
+        let Some(link) = &mut self.link else {
+            return true;
+        };
+        let id = link.id();
+        let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        link.send(&message, vec![(id.into(), asked)]).await
+    }
+
+    fn new_execution(&mut self) -> Arc<Execution> {
+        let mut id = [0_u8; 16];
+        self.rng.fill(&mut id);
+        let id = uuid::Builder::from_random_bytes(id).into_uuid().to_string();
+        let mut extra = json!({});
+        match self.rng.random_range(0..10) {
+            0 => extra["onDisconnect"] = "cancel".into(),
+            1 => extra["onSlow"] = "skip".into(),
+            2..5 => extra["lane"] = format!("lane {}", self.rng.random_range(0..6)).into(),
+            _ => {}
+        }
+        let execution = Arc::new(Execution::new(id, Plan::random(&mut self.rng), extra));
+        self.world.add(Arc::clone(&execution));
+        execution
+    }
+
+    async fn execute_new(&mut self) -> bool {
+        if self.world.census().1 >= LIVE
+            || self.views.values().filter(|view| !view.ended).count() >= VIEWS
+        {
+            return true;
+        }
+        let execution = self.new_execution();
+        self.execute_again(&execution).await
+    }
+
+    /// An execute of the same id with the same body: the same execution.
+    pub(super) async fn execute_again(&mut self, execution: &Arc<Execution>) -> bool {
+        let skip = execution.params["onSlow"] == "skip";
+        let over = execution.is_over();
+        let view = self.view(execution, skip);
+        view.active = true;
+        view.skip |= skip;
+        if self.world.plant() == Some(Plant::SecondSpawn) && over {
+            self.spawn_twice(execution);
+        }
+        let asked = Asked::Execute {
+            execution: Arc::clone(execution),
+            same: true,
+            over,
+        };
+        self.send("execute", execution.params.clone(), asked).await
+    }
+
+    /// The planted bug: as if the CLI had been started once more.
+    fn spawn_twice(&self, execution: &Execution) {
+        use std::io::Write;
+        let log = std::fs::OpenOptions::new()
+            .append(true)
+            .open(&self.world.spawns_log);
+        // Where there is no log yet, nothing was started.
+        let _ = log.and_then(|mut log| writeln!(log, "1 {}", execution.id));
+    }
+
+    async fn execute_known(&mut self) -> bool {
+        let Some(execution) = self.world.any(&mut self.rng) else {
+            return true;
+        };
+        if self.rng.random_bool(0.7) || !execution.facts().accepted {
+            return self.execute_again(&execution).await;
+        }
+        let mut params = execution.params.clone();
+        params["prompt"] = "@say another body".into();
+        let over = execution.is_over();
+        self.send(
+            "execute",
+            params,
+            Asked::Execute {
+                execution,
+                same: false,
+                over,
+            },
+        )
+        .await
+    }
+
+    async fn attach_anywhere(&mut self) -> bool {
+        let Some(execution) = self.world.any(&mut self.rng) else {
+            return true;
+        };
+        let length = execution.facts().length;
+        let offset = match self.rng.random_range(0..10) {
+            0..3 => None,
+            3 => Some(length),
+            4 => Some(length + self.rng.random_range(0..1000)),
+            _ => Some(self.rng.random_range(0..=length)),
+        };
+        // A view of its own, not what an earlier one has.
+        self.views.remove(&execution.id);
+        let skip = self.rng.random_bool(0.2);
+        self.attach(&execution, offset, skip).await
+    }
+
+    /// Attaches to it, from an offset or the beginning.
+    pub(super) async fn attach(
+        &mut self,
+        execution: &Arc<Execution>,
+        offset: Option<u64>,
+        skip: bool,
+    ) -> bool {
+        let (seen, over) = {
+            let facts = execution.facts();
+            (
+                offset.is_none_or(|offset| offset <= facts.length),
+                facts.terminal.is_some(),
+            )
+        };
+        let mut params = json!({"executionId": execution.id});
+        if let Some(offset) = offset {
+            params["offset"] = offset.into();
+        }
+        if skip {
+            params["onSlow"] = "skip".into();
+        }
+        let view = self.view(execution, skip);
+        view.active = true;
+        view.skip |= skip;
+        self.send(
+            "attach",
+            params,
+            Asked::Attach {
+                execution: Arc::clone(execution),
+                offset,
+                seen,
+                over,
+            },
+        )
+        .await
+    }
+
+    async fn detach(&mut self) -> bool {
+        let active: Vec<_> = self.sorted_views(|view| view.active);
+        let Some(execution) = active.choose(&mut self.rng).cloned() else {
+            return true;
+        };
+        self.send(
+            "detach",
+            json!({"executionId": execution.id}),
+            Asked::Detach(execution),
+        )
+        .await
+    }
+
+    /// In the order of birth: a map's own order would not come from the seed.
+    fn sorted_views(
+        &self,
+        which: impl Fn(&crate::soak::view::View) -> bool,
+    ) -> Vec<Arc<Execution>> {
+        let mut found: Vec<_> = self
+            .views
+            .values()
+            .filter(|view| which(view))
+            .map(|view| Arc::clone(&view.execution))
+            .collect();
+        found.sort_unstable_by_key(|execution| execution.born);
+        found
+    }
+
+    async fn control(&mut self) -> bool {
+        let Some(execution) = self.world.any(&mut self.rng) else {
+            return true;
+        };
+        let kind = *["PAUSE", "PAUSE", "RESUME", "CANCEL"]
+            .choose(&mut self.rng)
+            .unwrap_or(&"PAUSE");
+        let over = {
+            let mut facts = execution.facts();
+            match kind {
+                "PAUSE" => {
+                    facts.resume_at = Some(
+                        Instant::now() + Duration::from_millis(self.rng.random_range(100..2000)),
+                    )
+                }
+                "CANCEL" => facts.may_cancel = true,
+                _ => {}
+            }
+            facts.terminal.is_some()
+        };
+        self.send(
+            "control",
+            json!({"type": kind, "executionId": execution.id}),
+            Asked::Control { execution, over },
+        )
+        .await
+    }
+
+    async fn ask(&mut self, method: &str) -> bool {
+        match method {
+            "status" => {
+                let Some(execution) = self.world.any(&mut self.rng) else {
+                    return true;
+                };
+                let over = execution.is_over();
+                self.send(
+                    "status",
+                    json!({"executionId": execution.id}),
+                    Asked::Control { execution, over },
+                )
+                .await
+            }
+            "list" => {
+                let limit = self.rng.random_range(1..100);
+                self.send("list", json!({"limit": limit}), Asked::Other)
+                    .await
+            }
+            _ => self.send("ping", json!({}), Asked::Other).await,
+        }
+    }
+
+    /// Frames that are wrong in one way or another; the session lives on.
+    async fn malformed(&mut self) -> bool {
+        let kind = self.rng.random_range(0..14);
+        let Some(link) = &mut self.link else {
+            return true;
+        };
+        match kind {
+            0 => link.frame(Message::binary(vec![1, 2, 3])).await,
+            1 => self.send("nonsense", json!({}), Asked::Bad).await,
+            2 => {
+                self.send("execute", json!({"prompt": "x", "unknown": 1}), Asked::Bad)
+                    .await
+            }
+            3 => {
+                self.send("attach", json!({"executionId": "no uuid"}), Asked::Bad)
+                    .await
+            }
+            kind => {
+                let text = MALFORMED[kind - 4];
+                link.frame(Message::text(text)).await
+            }
+        }
+    }
+
+    async fn batch(&mut self) -> bool {
+        let Some(link) = &mut self.link else {
+            return true;
+        };
+        let (first, second) = (link.id(), link.id());
+        let batch = json!([
+            {"jsonrpc": "2.0", "id": first, "method": "ping", "params": {}},
+            {"jsonrpc": "2.0", "method": "ping", "params": {}},
+            {"jsonrpc": "2.0", "id": second, "method": "list", "params": {"limit": 3}},
+        ]);
+        link.send(
+            &batch,
+            vec![(first.into(), Asked::Other), (second.into(), Asked::Other)],
+        )
+        .await
+    }
+
+    /// Deletes one that is over, past the bridge. It must never run again.
+    async fn delete(&mut self) -> bool {
+        let Some(execution) = self.world.any(&mut self.rng) else {
+            return true;
+        };
+        if !execution.is_over() {
+            return true;
+        }
+        execution.facts().deleted = true;
+        // It may fail while claude-api is down: then it is still there, which is allowed as well.
+        let _ = self
+            .world
+            .http
+            .call(
+                reqwest::Method::DELETE,
+                &format!("/v1/executions/{}", execution.id),
+                None,
+            )
+            .await;
+        true
+    }
+}

@@ -1,0 +1,50 @@
+//! Bugs put in on purpose, between the socket and the checks, to see that the run finds them.
+
+use serde_json::Value;
+
+/// Which bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Plant {
+    /// The first character of the first output after an attach from an offset is lost.
+    ResumeDropsByte,
+    /// A terminal statusUpdate comes twice.
+    SecondTerminal,
+    /// A repeated execute starts the CLI again.
+    SecondSpawn,
+    /// The upstream offset is right, but two bytes of the output are swapped.
+    SwappedBytes,
+}
+
+/// Changes a message as the bug would have; answers how often it comes.
+pub(super) fn spoil(plant: Option<Plant>, message: &mut Value, resumed: bool) -> usize {
+    let Some(plant) = plant else { return 1 };
+    let terminal = message["params"]["crc32"].is_string();
+    match (plant, message["method"].as_str()) {
+        (Plant::SecondTerminal, Some("statusUpdate")) if terminal => 2,
+        (Plant::ResumeDropsByte, Some("output")) if resumed => {
+            edit(message, |content| content.chars().skip(1).collect());
+            1
+        }
+        (Plant::SwappedBytes, Some("output")) if resumed => {
+            edit(message, |content| {
+                let mut characters: Vec<char> = content.chars().collect();
+                // Two neighbours that differ: what is equal cannot be seen to be swapped.
+                if let Some(at) = characters
+                    .windows(2)
+                    .position(|pair| pair[0] != pair[1] && pair[0].len_utf8() == pair[1].len_utf8())
+                {
+                    characters.swap(at, at + 1);
+                }
+                characters.into_iter().collect()
+            });
+            1
+        }
+        _ => 1,
+    }
+}
+
+fn edit(message: &mut Value, change: impl FnOnce(&str) -> String) {
+    if let Some(content) = message["params"]["content"].as_str().map(change) {
+        message["params"]["content"] = content.into();
+    }
+}

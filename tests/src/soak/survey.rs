@@ -1,0 +1,163 @@
+//! Looks at the services from outside, again and again: memory, zombies, processes of what has ended; and sees to
+//! it that nothing waits for ever for a client that paused it and went away.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::{
+    execution::Execution,
+    world::{Phase, World},
+};
+use crate::harness::processes;
+
+const EVERY: Duration = Duration::from_millis(250);
+const REPORT: Duration = Duration::from_secs(5);
+/// A zombie that is older is kept, not just about to be reaped; a process that is there so long after the end was
+/// seen is left behind.
+const LEFT: Duration = Duration::from_secs(3);
+/// What lives longer is cancelled: the run must end.
+const OLDEST: Duration = Duration::from_secs(25);
+
+/// Looks until the run is over.
+pub(super) async fn run(world: Arc<World>) {
+    let mut reported = Instant::now();
+    let mut zombies: HashMap<i32, Instant> = HashMap::new();
+    let mut remains: HashMap<i32, Instant> = HashMap::new();
+    while world.phase() < Phase::Over {
+        tokio::time::sleep(EVERY).await;
+        let (api, bridge) = (
+            world.api_pid.load(Ordering::SeqCst),
+            world.bridge_pid.load(Ordering::SeqCst),
+        );
+        memory(&world, api, bridge);
+        let everybody = processes::all();
+        let dead: Vec<_> = everybody
+            .iter()
+            .filter(|one| one.state == 'Z' && api != 0 && one.parent == api)
+            .collect();
+        zombies.retain(|pid, _| dead.iter().any(|one| one.pid == *pid));
+        for one in dead {
+            if since(&mut zombies, one.pid) > LEFT {
+                world.violate("claude-api", &format!("I5: keeps a zombie: {one:?}"));
+                zombies.insert(one.pid, Instant::now());
+            }
+        }
+        let left: Vec<_> = everybody
+            .iter()
+            .filter(|one| one.state != 'Z' && is_remains(&world, &one.arguments))
+            .collect();
+        remains.retain(|pid, _| left.iter().any(|one| one.pid == *pid));
+        for one in left {
+            if since(&mut remains, one.pid) > LEFT {
+                world.violate(
+                    "claude-api",
+                    &format!("I5: a process of what has ended is there: {one:?}"),
+                );
+                remains.insert(one.pid, Instant::now());
+            }
+        }
+        if reported.elapsed() > REPORT {
+            reported = Instant::now();
+            report(&world, api, bridge);
+        }
+    }
+}
+
+fn since(times: &mut HashMap<i32, Instant>, pid: i32) -> Duration {
+    times.entry(pid).or_insert_with(Instant::now).elapsed()
+}
+
+/// Whether the arguments name an execution whose end was seen.
+fn is_remains(world: &World, arguments: &str) -> bool {
+    arguments
+        .split([' ', '='])
+        .filter(|word| word.len() == 36)
+        .filter_map(|word| world.find(word))
+        .any(|execution| execution.is_over())
+}
+
+fn memory(world: &World, api: i32, bridge: i32) {
+    let api = processes::resident_bytes(api).unwrap_or(0);
+    let bridge = processes::resident_bytes(bridge).unwrap_or(0);
+    for (most, now) in world.resident.iter().zip([api, bridge, api + bridge]) {
+        most.fetch_max(now, Ordering::Relaxed);
+    }
+}
+
+fn report(world: &World, api: i32, bridge: i32) {
+    let (made, live) = world.census();
+    let mib = |pid| processes::resident_bytes(pid).unwrap_or(0) >> 20;
+    world.say(&format!(
+        "{}/{} faults, {made} executions ({live} live), {} messages, {} MB compared, claude-api {} MiB, bridge {} MiB, {} violations",
+        world.fault_count.load(Ordering::Relaxed),
+        world.options.faults,
+        world.messages.load(Ordering::Relaxed),
+        world.checked.load(Ordering::Relaxed) / 1_000_000,
+        mib(api),
+        mib(bridge),
+        world.violation_count(),
+    ));
+}
+
+/// Resumes what was paused, cancels what takes too long, and is a witness of every end.
+pub(super) async fn janitor(world: Arc<World>) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        for execution in world.executions() {
+            if !execution.is_over() {
+                tend(&world, &execution).await;
+            }
+        }
+    }
+}
+
+async fn tend(world: &World, execution: &Execution) {
+    let due = execution
+        .facts()
+        .resume_at
+        .is_some_and(|at| at <= Instant::now());
+    let old = execution.born.elapsed() > OLDEST;
+    let path = format!("/v1/executions/{}", execution.id);
+    let call = if old {
+        execution.facts().may_cancel = true;
+        world
+            .http
+            .call(reqwest::Method::POST, &format!("{path}/cancel"), None)
+            .await
+    } else if due {
+        world
+            .http
+            .call(reqwest::Method::POST, &format!("{path}/resume"), None)
+            .await
+    } else {
+        world.http.get(&path).await
+    };
+    let Ok((code, status)) = call else { return };
+    if code == 200 {
+        if let Err(rule) = execution.judge(&status, false) {
+            world.violate(
+                "claude-api",
+                &format!("{}: {rule}\n{}", execution.id, brief(&status)),
+            );
+        }
+        if due && status["state"] == "running" {
+            // Another pause may have come meanwhile; it has set a time of its own.
+            let mut facts = execution.facts();
+            if facts.resume_at.is_some_and(|at| at <= Instant::now()) {
+                facts.resume_at = None;
+            }
+        }
+    }
+}
+
+/// A status for a message.
+pub(super) fn brief(status: &Value) -> String {
+    let mut status = status.clone();
+    status["stderrTail"] = Value::Null;
+    status.to_string()
+}

@@ -1,0 +1,118 @@
+//! What one client has of one execution, joined over all its connections.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::execution::Execution;
+
+/// One client's view of one execution. The order within a connection is the `Checker`'s concern; this is what a user
+/// has in hand after reconnects.
+pub(super) struct View {
+    pub(super) execution: Arc<Execution>,
+    /// The next byte that is missing.
+    pub(super) reach: u64,
+    /// Everything from 0 was received, without a gap.
+    whole: bool,
+    crc32: crc32fast::Hasher,
+    /// This connection views it, or has asked to.
+    pub(super) active: bool,
+    pub(super) ended: bool,
+    /// `onSlow: "skip"`: gaps may be made by the bridge too.
+    pub(super) skip: bool,
+    last_gap: u64,
+    /// The next output is the first after an attach from an offset.
+    pub(super) resumed: bool,
+}
+
+impl View {
+    pub(super) fn new(execution: Arc<Execution>, skip: bool) -> Self {
+        Self {
+            execution,
+            reach: 0,
+            whole: true,
+            crc32: crc32fast::Hasher::new(),
+            active: false,
+            ended: false,
+            skip,
+            last_gap: 0,
+            resumed: false,
+        }
+    }
+
+    /// An attach was answered: what comes begins at this offset, or a few bytes before it.
+    pub(super) fn attached(&mut self, offset: Option<u64>) {
+        let offset = offset.unwrap_or(0);
+        self.resumed = offset > 0;
+        self.ended = false;
+        if offset > self.reach {
+            self.reach = offset;
+            self.whole = false;
+        }
+    }
+
+    /// Output came.
+    pub(super) fn output(&mut self, params: &Value) -> Result<u64, String> {
+        let offset = params["offset"].as_u64().unwrap_or_default();
+        let content = params["content"].as_str().unwrap_or_default().as_bytes();
+        self.resumed = false;
+        self.execution.content(offset, content)?;
+        if offset > self.reach {
+            return Err(format!(
+                "joined over all connections, bytes {} to {offset} are missing",
+                self.reach
+            ));
+        }
+        let fresh = usize::try_from(self.reach - offset).unwrap_or(usize::MAX);
+        if let Some(fresh) = content.get(fresh..) {
+            self.crc32.update(fresh);
+            self.reach += fresh.len() as u64;
+        }
+        Ok(content.len() as u64)
+    }
+
+    /// A gap was announced.
+    pub(super) fn gap(&mut self, params: &Value) {
+        let to = params["to"].as_u64().unwrap_or_default();
+        if to > self.reach {
+            self.reach = to;
+            self.whole = false;
+        }
+        if !self.skip {
+            self.last_gap = self.last_gap.max(to);
+        }
+    }
+
+    /// The terminal statusUpdate came.
+    pub(super) fn end(&mut self, status: &Value) -> Result<(), String> {
+        self.ended = true;
+        self.active = false;
+        if status["reason"] == "lost" {
+            return Ok(());
+        }
+        let length = status["outputBytes"].as_u64().unwrap_or_default();
+        if self.reach != length {
+            return Err(format!(
+                "I2: {} bytes were received or announced as a gap, the end says {length}",
+                self.reach
+            ));
+        }
+        if status["keptFrom"]
+            .as_u64()
+            .is_some_and(|kept| self.last_gap > kept)
+        {
+            return Err(format!(
+                "a gap up to {} where {} is the oldest kept",
+                self.last_gap, status["keptFrom"]
+            ));
+        }
+        let crc32 = format!("{:08x}", self.crc32.clone().finalize());
+        if self.whole && status["crc32"] != crc32.as_str() {
+            return Err(format!(
+                "I3: crc32 {} where the joined output has {crc32}",
+                status["crc32"]
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! What all parts of a run share.
+
+use std::{
+    collections::HashMap,
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rand::{Rng, rngs::StdRng};
+use tokio::sync::watch;
+
+use super::{Options, Outcome, Plant, execution::Execution};
+use crate::{harness::Stack, http::Http};
+
+/// More are counted, not kept.
+const VIOLATIONS: usize = 50;
+
+/// Where the run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(super) enum Phase {
+    /// Faults are made.
+    Fire,
+    /// No more faults, no new executions; all comes to its end.
+    Settle,
+    /// Nobody does anything any more.
+    Over,
+}
+
+/// Shared by all tasks.
+pub(super) struct World {
+    pub(super) options: Options,
+    pub(super) began: Instant,
+    pub(super) front: SocketAddr,
+    pub(super) http: Http,
+    pub(super) spawns_log: PathBuf,
+    phase: watch::Sender<Phase>,
+    /// No await happens inside the locks.
+    executions: Mutex<Vec<Arc<Execution>>>,
+    by_id: Mutex<HashMap<String, Arc<Execution>>>,
+    violations: Mutex<Vec<String>>,
+    faults: Mutex<HashMap<&'static str, u64>>,
+    pub(super) fault_count: AtomicU64,
+    own_faults: AtomicU64,
+    /// Bytes of output that were compared.
+    pub(super) checked: AtomicU64,
+    pub(super) messages: AtomicU64,
+    pub(super) unavailable: AtomicU64,
+    /// The services' process ids, 0 while one is down.
+    pub(super) api_pid: AtomicI32,
+    pub(super) bridge_pid: AtomicI32,
+    /// The most that was resident: claude-api, bridge, both together.
+    pub(super) resident: [AtomicU64; 3],
+    progress: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl World {
+    pub(super) fn new(
+        stack: &Stack,
+        options: &Options,
+        progress: Box<dyn Fn(&str) + Send + Sync>,
+    ) -> Self {
+        Self {
+            options: options.clone(),
+            began: Instant::now(),
+            front: stack.ws_addr(),
+            http: stack.http(),
+            spawns_log: stack.path("home/.claude/spawns.log"),
+            phase: watch::Sender::new(Phase::Fire),
+            executions: Mutex::default(),
+            by_id: Mutex::default(),
+            violations: Mutex::default(),
+            faults: Mutex::default(),
+            fault_count: AtomicU64::new(0),
+            own_faults: AtomicU64::new(0),
+            checked: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
+            unavailable: AtomicU64::new(0),
+            api_pid: AtomicI32::new(stack.api.pid()),
+            bridge_pid: AtomicI32::new(stack.bridge.pid()),
+            resident: Default::default(),
+            progress,
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    pub(super) fn set_phase(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+    }
+
+    /// Whether faults are still to be made.
+    pub(super) fn under_fire(&self) -> bool {
+        self.phase() == Phase::Fire
+            && self.fault_count.load(Ordering::Relaxed) < self.options.faults
+            && self.began.elapsed() < Duration::from_secs(self.options.seconds)
+    }
+
+    pub(super) fn fault(&self, kind: &'static str) {
+        *lock(&self.faults).entry(kind).or_default() += 1;
+        self.fault_count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A client wants to make a fault of its own: at most 40 % of all are theirs. Counts it where it may.
+    pub(super) fn own_fault(&self, kind: &'static str) -> bool {
+        let all = self.fault_count.load(Ordering::Relaxed);
+        let own = self.own_faults.load(Ordering::Relaxed);
+        let may = own * 5 <= all * 2;
+        if may {
+            self.own_faults.fetch_add(1, Ordering::Relaxed);
+            self.fault(kind);
+        }
+        may
+    }
+
+    pub(super) fn say(&self, line: &str) {
+        (self.progress)(&format!("{:>4} s  {line}", self.began.elapsed().as_secs()));
+    }
+
+    pub(super) fn violate(&self, who: &str, what: &str) {
+        let text = format!("{who}: {what}");
+        let mut violations = lock(&self.violations);
+        if violations.len() < VIOLATIONS {
+            self.say(&format!(
+                "VIOLATION {}",
+                text.lines().next().unwrap_or_default()
+            ));
+        }
+        violations.push(text);
+    }
+
+    pub(super) fn violation_count(&self) -> usize {
+        lock(&self.violations).len()
+    }
+
+    pub(super) fn add(&self, execution: Arc<Execution>) {
+        lock(&self.by_id).insert(execution.id.clone(), Arc::clone(&execution));
+        lock(&self.executions).push(execution);
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<Arc<Execution>> {
+        lock(&self.by_id).get(id).cloned()
+    }
+
+    pub(super) fn executions(&self) -> Vec<Arc<Execution>> {
+        lock(&self.executions).clone()
+    }
+
+    /// How many were made, and how many of them have not ended yet.
+    pub(super) fn census(&self) -> (usize, usize) {
+        let executions = lock(&self.executions);
+        (
+            executions.len(),
+            executions.iter().filter(|one| !one.is_over()).count(),
+        )
+    }
+
+    /// Any execution, recent ones rather.
+    pub(super) fn any(&self, rng: &mut StdRng) -> Option<Arc<Execution>> {
+        let executions = lock(&self.executions);
+        let recent = if rng.random_bool(0.8) {
+            30
+        } else {
+            executions.len()
+        };
+        let from = executions.len().saturating_sub(recent);
+        (from < executions.len())
+            .then(|| Arc::clone(&executions[rng.random_range(from..executions.len())]))
+    }
+
+    /// Marks all that may be running: the service under them is ended.
+    pub(super) fn each_live(&self, mark: impl Fn(&Execution)) {
+        lock(&self.executions)
+            .iter()
+            .filter(|one| !one.is_over())
+            .for_each(|one| mark(one));
+    }
+
+    pub(super) fn plant(&self) -> Option<Plant> {
+        self.options.plant
+    }
+
+    /// Adds up; keeps the logs when something was violated.
+    pub(super) fn finish(&self, stack: &Stack) -> Outcome {
+        let mut violations = lock(&self.violations).clone();
+        let mut notes = self.notes();
+        if !violations.is_empty() {
+            let keep = &self.options.keep;
+            let saved = fs::create_dir_all(keep)
+                .and_then(|()| fs::copy(stack.api.log_path(), keep.join("claude-api.log")))
+                .and_then(|_| fs::copy(stack.bridge.log_path(), keep.join("bridge.log")))
+                .and_then(|_| fs::copy(&self.spawns_log, keep.join("spawns.log")))
+                .and_then(|_| fs::write(keep.join("violations.txt"), violations.join("\n\n")));
+            notes.push_str(&match saved {
+                Ok(()) => format!("\nlogs and violations: {}", keep.display()),
+                Err(error) => format!("\nthe logs could not be kept: {error}"),
+            });
+        }
+        if violations.len() > VIOLATIONS {
+            violations.truncate(VIOLATIONS);
+        }
+        Outcome {
+            faults: self.fault_count.load(Ordering::Relaxed),
+            violations,
+            notes,
+        }
+    }
+
+    fn notes(&self) -> String {
+        let mut kinds: Vec<_> = lock(&self.faults)
+            .iter()
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
+        kinds.sort_unstable_by(|a, b| a.split(' ').nth(1).cmp(&b.split(' ').nth(1)));
+        let mut ends: HashMap<String, u64> = HashMap::new();
+        for execution in self.executions() {
+            let state = execution
+                .facts()
+                .terminal
+                .as_ref()
+                .map_or("not accepted", |(status, _)| {
+                    status["state"].as_str().unwrap_or_default()
+                })
+                .to_owned();
+            *ends.entry(state).or_default() += 1;
+        }
+        let mut ends: Vec<_> = ends
+            .into_iter()
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect();
+        ends.sort_unstable();
+        let mib = |at: usize| self.resident[at].load(Ordering::Relaxed) >> 20;
+        format!(
+            "faults: {}\nexecutions: {}\n{} messages, {} MB of output compared; -32005 {} times; at most resident: claude-api {} MiB, bridge {} MiB, both {} MiB",
+            kinds.join(", "),
+            ends.join(", "),
+            self.messages.load(Ordering::Relaxed),
+            self.checked.load(Ordering::Relaxed) / 1_000_000,
+            self.unavailable.load(Ordering::Relaxed),
+            mib(0),
+            mib(1),
+            mib(2)
+        )
+    }
+}
