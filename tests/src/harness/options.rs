@@ -13,6 +13,8 @@ pub struct StackOptions {
     pub environment: Vec<(String, String)>,
     /// The CLI; the stand-in where it is `None`.
     pub claude_bin: Option<PathBuf>,
+    /// How many descriptors claude-api may have open, so that one that is leaked is met soon.
+    pub open_files: Option<u64>,
     /// Puts a fault proxy between the clients and the bridge.
     pub proxy_clients: bool,
     /// Puts a fault proxy between the bridge and claude-api.

@@ -61,9 +61,17 @@ pub fn api_options(folder: &Path, options: &StackOptions) -> ServiceOptions {
     ];
     environment.extend(options.environment.iter().cloned());
     let log = folder.join("claude-api.log");
+    let mut program = binary("claude-api");
+    if let Some(limit) = options.open_files {
+        // The shell becomes the service: its process id stays.
+        let limited = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+        let inner = program.to_string_lossy().into_owned();
+        arguments.splice(0..0, ["-c".to_owned(), limited, inner]);
+        program = "/bin/sh".into();
+    }
     ServiceOptions {
         name: "claude-api".into(),
-        program: binary("claude-api"),
+        program,
         arguments,
         environment,
         log,

@@ -1,0 +1,207 @@
+//! N2, I4: one id is one execution, whatever comes at once or again; and conversations.
+
+use cc_tests::harness::Stack;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{accept, assert_problem, ended, id, path, run, send};
+
+#[tokio::test]
+async fn n2_twenty_equal_puts_at_once_are_one_execution() {
+    let stack = Stack::start().await;
+    let http = stack.http();
+    for round in 0..5 {
+        let id = id();
+        let body = json!({"prompt": format!("@say round {round}")});
+        let answers = futures::future::join_all((0..20).map(|_| http.put(&id, &body))).await;
+        let codes: Vec<u16> = answers
+            .into_iter()
+            .map(|answer| answer.expect("an answer").0.as_u16())
+            .collect();
+        assert_eq!(
+            codes.iter().filter(|code| **code == 201).count(),
+            1,
+            "{codes:?}"
+        );
+        assert_eq!(
+            codes.iter().filter(|code| **code == 200).count(),
+            19,
+            "{codes:?}"
+        );
+        assert_eq!(ended(&http, &id).await["state"], "completed");
+        assert_eq!(stack.spawns(&id), 1);
+    }
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn n2_different_bodies_at_once_one_wins() {
+    let stack = Stack::start().await;
+    let (http, id) = (stack.http(), id());
+    let bodies: Vec<Value> = (0..20)
+        .map(|number| json!({"prompt": format!("@say {number}")}))
+        .collect();
+    let answers = futures::future::join_all(bodies.iter().map(|body| http.put(&id, body))).await;
+    let won: Vec<usize> = (0..20)
+        .filter(|at| {
+            answers[*at]
+                .as_ref()
+                .is_ok_and(|(code, _)| code.as_u16() == 201)
+        })
+        .collect();
+    assert_eq!(won.len(), 1, "{answers:?}");
+    for (at, answer) in answers.iter().enumerate() {
+        let (code, problem) = answer.as_ref().expect("an answer");
+        if at != won[0] {
+            assert_eq!(
+                (code.as_u16(), &problem["type"]),
+                (409, &json!("id-in-use")),
+                "{problem}"
+            );
+        }
+    }
+    let output = http.output(&id, 0).await.expect("an output");
+    assert_eq!(output.bytes, won[0].to_string().into_bytes());
+    assert_eq!(stack.spawns(&id), 1);
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn n2_equal_means_the_clients_fields_with_their_defaults_lane_aside() {
+    let mut stack = Stack::start().await;
+    let (http, id) = (stack.http(), id());
+    accept(&http, &id, "@say x", json!({})).await;
+    ended(&http, &id).await;
+    let body = |extra: Value| {
+        let mut body = json!({"prompt": "@say x"});
+        body.as_object_mut()
+            .expect("an object")
+            .extend(extra.as_object().expect("an object").clone());
+        body.to_string()
+    };
+    for restarted in [false, true] {
+        if restarted {
+            stack.crash_api().await;
+        }
+        let http = stack.http();
+        for same in [
+            json!({}),
+            json!({"lane": "another"}),
+            json!({"model": null, "lane": null, "conversation": null, "allowedTools": null}),
+            json!({"format": "text", "promptMode": "verbatim", "workspace": "default"}),
+            json!({"env": {}, "metadata": {}}),
+        ] {
+            let answer = send(
+                &http,
+                Method::PUT,
+                &path(&id.to_uppercase(), ""),
+                body(same.clone()),
+            )
+            .await;
+            assert_eq!(
+                (answer.0, &answer.2["state"]),
+                (200, &json!("completed")),
+                "{same}: {}",
+                answer.2
+            );
+        }
+        for other in [
+            json!({"prompt": "@say x "}),
+            json!({"format": "events"}),
+            json!({"workspace": "other"}),
+            json!({"model": "m"}),
+            json!({"metadata": {"a": "b"}}),
+            json!({"maxTurns": 1}),
+        ] {
+            let answer = send(&http, Method::PUT, &path(&id, ""), body(other.clone())).await;
+            assert_problem(&answer, 409, "id-in-use", &other.to_string());
+        }
+    }
+    assert_eq!(stack.spawns(&id), 1);
+}
+
+#[tokio::test]
+async fn a_conversation_goes_on_where_it_was() {
+    let mut stack = Stack::start().await;
+    let (text, first) = run(&stack, "remember me\n@recall", json!({"workspace": "w"})).await;
+    assert_eq!(text, "turns=0 first=");
+    assert_eq!(
+        first["conversation"], first["executionId"],
+        "a new one's is its executionId"
+    );
+    let conversation = first["conversation"].clone();
+    let (text, second) = run(
+        &stack,
+        "@recall",
+        json!({"workspace": "w", "conversation": conversation}),
+    )
+    .await;
+    assert_eq!(text, "turns=1 first=remember me");
+    assert_eq!(second["conversation"], conversation);
+    stack.crash_api().await;
+    let (text, _) = run(
+        &stack,
+        "@recall",
+        json!({"workspace": "w", "conversation": second["conversation"]}),
+    )
+    .await;
+    assert_eq!(text, "turns=2 first=remember me");
+    let http = stack.http();
+    for extra in [json!({}), json!({"workspace": "other"})] {
+        let mut body = extra.clone();
+        body["prompt"] = "@recall".into();
+        body["conversation"] = conversation.clone();
+        let answer = send(&http, Method::PUT, &path(&id(), ""), body.to_string()).await;
+        assert_problem(&answer, 409, "other-workspace", &extra.to_string());
+    }
+    let body = json!({"prompt": "@recall", "conversation": id()});
+    let answer = send(&http, Method::PUT, &path(&id(), ""), body.to_string()).await;
+    assert_problem(&answer, 404, "unknown-conversation", "an unknown one");
+    // It still goes on when the execution that began it was deleted.
+    let begun = first["executionId"].as_str().expect("an id");
+    assert_eq!(
+        send(&http, Method::DELETE, &path(begun, ""), "").await.0,
+        204
+    );
+    let (text, _) = run(
+        &stack,
+        "@recall",
+        json!({"workspace": "w", "conversation": conversation}),
+    )
+    .await;
+    assert_eq!(text, "turns=3 first=remember me");
+}
+
+#[tokio::test]
+async fn a_conversation_never_has_two_at_once() {
+    let stack = Stack::start().await;
+    let http = stack.http();
+    let (_, first) = run(&stack, "one", json!({})).await;
+    let mut ids = Vec::new();
+    for number in 0..4 {
+        let id = id();
+        let extra =
+            json!({"conversation": first["conversation"], "lane": format!("lane {number}")});
+        accept(&http, &id, "@recall\n@silence 0.2", extra).await;
+        ids.push(id);
+    }
+    let mut ended_before = String::new();
+    for (number, id) in ids.iter().enumerate() {
+        let end = ended(&http, id).await;
+        let output = http.output(id, 0).await.expect("an output");
+        assert_eq!(
+            String::from_utf8_lossy(&output.bytes),
+            format!("turns={} first=one", number + 1)
+        );
+        let time = |name: &str| {
+            end[name]
+                .as_str()
+                .expect("a time")
+                .trim_end_matches('Z')
+                .to_owned()
+        };
+        assert!(time("startedAt") >= ended_before, "{end}");
+        ended_before = time("endedAt");
+    }
+    stack.assert_quiet();
+}

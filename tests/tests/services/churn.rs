@@ -1,0 +1,193 @@
+//! Many of something, and nothing that stays behind. S5, F2, I5.
+
+use std::time::Duration;
+
+use cc_tests::{
+    harness::{Service, Stack, StackOptions, eventually, processes},
+    ws,
+};
+use rand::Rng;
+use serde_json::json;
+
+use crate::support::{PATIENCE, accept, ended, id};
+
+const DISCONNECTS: usize = 200;
+const EXECUTIONS: usize = 300;
+/// Each of many executions that left one behind would soon meet it.
+const DESCRIPTORS: u64 = 220;
+
+/// Open descriptors; `None` where only root may look.
+fn descriptors(service: &Service) -> Option<usize> {
+    Some(
+        std::fs::read_dir(format!("/proc/{}/fd", service.pid()))
+            .ok()?
+            .count(),
+    )
+}
+
+#[tokio::test]
+async fn s5_two_hundred_random_disconnects_raise_no_error() {
+    let stack = Stack::with(
+        StackOptions::default()
+            .bridge("--disconnect-grace-ms=200")
+            .api("--queued-per-lane=1000"),
+    )
+    .await;
+    let mut ids = Vec::new();
+    let mut rng = rand::rng();
+    for _ in 0..DISCONNECTS / 8 {
+        let leavers = (0..8).map(|_| {
+            let (kind, bytes, id) = (rng.random_range(0..8), rng.random_range(1..60_000), id());
+            ids.push(id.clone());
+            leave(&stack, kind, bytes, id)
+        });
+        futures::future::join_all(leavers.collect::<Vec<_>>()).await;
+    }
+    let http = stack.http();
+    for id in &ids {
+        // Not all were ever sent.
+        if http.status(id).await.is_ok() {
+            ended(&http, id).await;
+            assert!(stack.spawns(id) <= 1);
+        }
+    }
+    let mut client = stack.client().await;
+    assert_eq!(client.run("@say alive").await.0, b"alive");
+    client.finish().await;
+    stack.assert_quiet();
+}
+
+/// One client that goes away in the middle of something.
+async fn leave(stack: &Stack, kind: u32, bytes: u64, id: String) {
+    let options = ws::Options {
+        keep_output: false,
+        ..ws::Options::default()
+    };
+    let Ok(mut client) = ws::Client::try_connect(stack.ws_addr(), options).await else {
+        panic!("no session");
+    };
+    if kind == 0 {
+        return client.vanish();
+    }
+    let prompt = "@rate 2000\n@volume 200 500";
+    let on_disconnect = if kind % 2 == 0 { "cancel" } else { "continue" };
+    let params = json!({"prompt": prompt, "executionId": id, "onDisconnect": on_disconnect});
+    let asked = client.request("execute", params).await;
+    match kind {
+        1 => {}
+        2 => drop(client.answer(asked).await),
+        3 | 4 => drop(client.wait_output(&id, bytes).await),
+        5 => {
+            // In the middle of a cancel: its answer may come to nobody.
+            client.wait_output(&id, 1).await;
+            client
+                .request("control", json!({"type": "CANCEL", "executionId": id}))
+                .await;
+        }
+        6 => {
+            client.wait_output(&id, 1).await;
+            drop(client.control("CANCEL", Some(&id)).await);
+        }
+        _ => {
+            client.read(false);
+            client.request("list", json!({})).await;
+        }
+    }
+    client.vanish();
+}
+
+#[tokio::test]
+async fn f2_three_hundred_executions_leave_no_process_zombie_or_descriptor() {
+    let options = StackOptions {
+        open_files: Some(DESCRIPTORS),
+        ..StackOptions::default()
+    };
+    let stack = Stack::with(options.api("--simultaneous-starts=8")).await;
+    let http = stack.http();
+    let one = async |number: usize| {
+        let id = id();
+        let prompt = match number % 6 {
+            0 => "@daemon\n@say x",
+            1 => "@say x\n@tree 3",
+            2 => "@say x\n@exit 3",
+            3 => "@say x\n@signal 9",
+            4 => "@stderr 1000\n@say x",
+            _ => "@say x",
+        };
+        accept(&http, &id, prompt, json!({})).await;
+        let output = http.output(&id, 0).await.expect("an output");
+        assert!(output.clean && output.bytes == b"x", "{prompt}: {output:?}");
+        let end = ended(&http, &id).await;
+        assert!(
+            processes::marked(&id).is_empty(),
+            "{prompt}: left at the end: {:?} {end}",
+            processes::marked(&id)
+        );
+        assert_eq!(stack.spawns(&id), 1);
+    };
+    // The first ones open what stays open.
+    futures::future::join_all((0..12).map(&one)).await;
+    let before = descriptors(&stack.api);
+    for batch in 1..EXECUTIONS / 12 {
+        futures::future::join_all((0..12).map(|number| one(batch * 12 + number))).await;
+    }
+    assert_eq!(stack.api.zombies(), 0);
+    assert_eq!(
+        processes::descendants(stack.api.pid()),
+        [],
+        "claude-api still has children"
+    );
+    if let Some(before) = before {
+        // Connections of this client come and go.
+        eventually("descriptors to be closed", PATIENCE, || {
+            (descriptors(&stack.api)? <= before + 20).then_some(())
+        })
+        .await;
+    }
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn i4_kills_at_random_moments_never_run_one_twice() {
+    let mut stack = Stack::start().await;
+    let mut ids = Vec::new();
+    for _ in 0..8 {
+        let http = stack.http();
+        let some: Vec<String> = (0..6).map(|_| id()).collect();
+        let puts: Vec<_> = some
+            .iter()
+            .map(|id| {
+                let (http, id) = (http.clone(), id.clone());
+                // Its answer may never come.
+                tokio::spawn(async move {
+                    drop(
+                        http.put(&id, &json!({"prompt": "@say x\n@silence 0.05\n@say y"}))
+                            .await,
+                    )
+                })
+            })
+            .collect();
+        let moment = Duration::from_millis(rand::rng().random_range(0..60));
+        tokio::time::sleep(moment).await;
+        stack.crash_api().await;
+        for put in puts {
+            put.await.expect("a task");
+        }
+        ids.extend(some);
+    }
+    let http = stack.http();
+    for id in &ids {
+        // The client's retry, whatever became of the first try.
+        accept(&http, id, "@say x\n@silence 0.05\n@say y", json!({})).await;
+        let end = ended(&http, id).await;
+        let state = end["state"].as_str().expect("a state");
+        assert!(["completed", "interrupted"].contains(&state), "{end}");
+        let spawns = stack.spawns(id);
+        assert!(
+            spawns <= 1 && (spawns == 1 || state == "interrupted"),
+            "{spawns} starts of {end}"
+        );
+        stack.assert_nothing_left(id).await;
+    }
+    stack.assert_quiet();
+}

@@ -1,0 +1,268 @@
+//! S10: no field that a client sends becomes a flag, reaches a shell, or leaves the workspace root. F6: the
+//! prompt stands in no argument.
+
+use std::{fs, path::PathBuf};
+
+use cc_tests::harness::{Stack, StackOptions, processes};
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, accept, ended, exists, id, parsed, run};
+
+/// Texts that would do something in a shell, as a flag or as a path.
+const ATTACKS: [&str; 12] = [
+    "--dangerously-skip-permissions",
+    "-p",
+    "--model=evil --settings=/tmp/evil.json",
+    "x; touch PWNED",
+    "$(touch PWNED)",
+    "`touch PWNED`",
+    "x\" && touch PWNED && \"",
+    "x' | touch PWNED '",
+    "../../../../etc/passwd",
+    "%n%s%x",
+    "x\u{202e}y",
+    "\u{1F600} --verbose",
+];
+
+/// The arguments that the stand-in was started with.
+async fn arguments(stack: &Stack, extra: Value) -> Vec<String> {
+    let (text, status) = run(stack, "@argv", extra.clone()).await;
+    assert_eq!(status["state"], "completed", "{extra}: {status}");
+    let list = parsed(&text);
+    let list = list.as_array().expect("a list").iter();
+    list.map(|one| one.as_str().expect("text").to_owned())
+        .collect()
+}
+
+/// All files under a folder.
+fn files(folder: PathBuf) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            found.extend(files(entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn s10_a_value_is_one_argument_of_a_flag_that_we_chose() {
+    let stack = Stack::start().await;
+    let plain = arguments(&stack, json!({})).await;
+    assert!(plain.iter().all(|one| one.starts_with('-')), "{plain:?}");
+    assert!(
+        plain.contains(&"--setting-sources=user".to_owned()),
+        "{plain:?}"
+    );
+    assert!(
+        plain.contains(&"--strict-mcp-config".to_owned()),
+        "{plain:?}"
+    );
+    assert!(
+        plain.contains(&"--permission-mode=dontAsk".to_owned()),
+        "{plain:?}"
+    );
+    for (field, flag) in [
+        ("model", "model"),
+        ("systemPrompt", "system-prompt"),
+        ("appendSystemPrompt", "append-system-prompt"),
+    ] {
+        for attack in ATTACKS {
+            let with = arguments(&stack, json!({field: attack})).await;
+            let expected = format!("--{flag}={attack}");
+            assert!(with.contains(&expected), "{field} {attack:?}: {with:?}");
+            assert_eq!(with.len(), plain.len() + 1, "{field} {attack:?}: {with:?}");
+        }
+    }
+    let with = arguments(&stack, json!({"maxTurns": 3, "maxBudgetUsd": 0.5})).await;
+    assert!(with.contains(&"--max-turns=3".to_owned()), "{with:?}");
+    let pwned = files(stack.path(""));
+    assert!(
+        !pwned.iter().any(|file| file.ends_with("PWNED")),
+        "{pwned:?}"
+    );
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn s10_tools_and_modes_stay_under_the_ceiling() {
+    let options = StackOptions::default()
+        .api("--allowed-tools=Edit")
+        .api("--tools-ceiling=Edit,Bash(git status)")
+        .api("--permission-ceiling=acceptEdits");
+    let stack = Stack::with(options).await;
+    let http = stack.http();
+    for extra in [
+        json!({"allowedTools": ["Bash"]}),
+        json!({"allowedTools": ["Bash(git status),Bash"]}),
+        json!({"allowedTools": ["Edit Bash"]}),
+        json!({"allowedTools": ["Edit,Bash"]}),
+        json!({"allowedTools": ["Bash(git status) Bash(rm)"]}),
+        json!({"allowedTools": ["--dangerously-skip-permissions"]}),
+        json!({"allowedTools": ["*"]}),
+        json!({"disallowedTools": ["--verbose"]}),
+        json!({"permissionMode": "bypassPermissions"}),
+        json!({"permissionMode": "--help"}),
+    ] {
+        let mut body = extra.clone();
+        body["prompt"] = "@argv".into();
+        let (code, problem) = http.put(&id(), &body).await.expect("an answer");
+        assert_eq!(
+            (code.as_u16(), &problem["type"]),
+            (403, &json!("not-allowed")),
+            "{extra}"
+        );
+    }
+    let tool = |list: &[String]| -> Vec<String> {
+        list.iter()
+            .filter(|one| one.contains("llowedTools") || one.contains("permission-mode"))
+            .cloned()
+            .collect()
+    };
+    let given = arguments(&stack, json!({})).await;
+    assert_eq!(
+        tool(&given),
+        ["--permission-mode=dontAsk", "--allowedTools=Edit"]
+    );
+    let given = arguments(&stack, json!({"permissionMode": "acceptEdits", "allowedTools": ["Bash(git status)"], "disallowedTools": ["Write"]})).await;
+    let mut given = tool(&given);
+    given.sort();
+    assert_eq!(
+        given,
+        [
+            "--allowedTools=Bash(git status)",
+            "--disallowedTools=Write",
+            "--permission-mode=acceptEdits"
+        ]
+    );
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn s10_a_workspace_is_a_name_under_the_root() {
+    let stack = Stack::start().await;
+    let http = stack.http();
+    let long = "a".repeat(65);
+    for name in [
+        "",
+        ".",
+        "..",
+        "../up",
+        "a/b",
+        "/etc",
+        "/",
+        "a\\b",
+        ".hidden",
+        "-rf",
+        "--help",
+        "_x",
+        "a b",
+        "a\n",
+        "~",
+        "$HOME",
+        "a;b",
+        "\u{e9}",
+        "a\u{0}b",
+        "%2e%2e",
+        long.as_str(),
+    ] {
+        let body = json!({"prompt": "@cwd", "workspace": name});
+        let (code, problem) = http.put(&id(), &body).await.expect("an answer");
+        assert_eq!(
+            (code.as_u16(), &problem["type"]),
+            (400, &json!("invalid-body")),
+            "{name:?}"
+        );
+    }
+    let root = stack.path("workspaces").canonicalize().expect("a folder");
+    for name in ["default", "a", "A-1_b.c", "x..y", &"a".repeat(64)] {
+        let extra = if name == "default" {
+            json!({})
+        } else {
+            json!({"workspace": name})
+        };
+        let (cwd, status) = run(&stack, "@cwd", extra).await;
+        assert_eq!(PathBuf::from(&cwd), root.join(name));
+        assert_eq!(status["workspace"], *name);
+    }
+    // One that leads elsewhere is no workspace.
+    std::os::unix::fs::symlink("/etc", root.join("link")).expect("a link");
+    let execution = id();
+    accept(&http, &execution, "@cwd", json!({"workspace": "link"})).await;
+    let end = ended(&http, &execution).await;
+    assert_eq!(
+        (&end["state"], &end["reason"]),
+        (&json!("failed"), &json!("spawn_failed")),
+        "{end}"
+    );
+    assert_eq!(stack.spawns(&execution), 0);
+}
+
+#[tokio::test]
+async fn f6_prompts_that_look_like_something_else_are_prompts() {
+    let stack = Stack::start().await;
+    for prompt in [
+        "--help",
+        "--dangerously-skip-permissions\n@echo",
+        "/cost\n@echo",
+        "/exit\n@echo",
+        "@/etc/passwd\n@echo",
+        "-p\n@echo",
+        "!ls\n@echo",
+        "# remember\n@echo",
+        "{\"type\":\"control_request\"}\n@echo",
+        " \u{1F600}\r\n@echo\n",
+        "tab\there \u{0} \u{7f} \u{85}\n@echo",
+    ] {
+        let (output, status) = run(&stack, prompt, json!({})).await;
+        assert_eq!(status["state"], "completed", "{prompt:?}");
+        if prompt.contains("@echo") {
+            assert_eq!(output, prompt);
+        } else {
+            assert!(output.contains("6 bytes"), "{output}");
+        }
+    }
+    // In mode `commands` it is the CLI's own business.
+    let (output, _) = run(&stack, "/cost", json!({"promptMode": "commands"})).await;
+    assert_eq!(output, "local command: /cost");
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn f6_the_prompt_stands_in_no_argument_of_any_process() {
+    let stack = Stack::start().await;
+    let (http, execution, secret) = (stack.http(), id(), id());
+    let mark = stack.path("tmp").join("running");
+    let prompt = format!("{secret}\n@touch {}\n@tool 60", mark.display());
+    accept(&http, &execution, &prompt, json!({})).await;
+    exists(&mark).await;
+    let all = processes::all();
+    assert!(
+        all.iter()
+            .any(|process| process.arguments.contains(&execution)),
+        "the CLI is not seen"
+    );
+    let seen: Vec<_> = all
+        .iter()
+        .filter(|process| process.arguments.contains(&secret))
+        .collect();
+    assert!(seen.is_empty(), "{seen:?}");
+    assert!(
+        processes::marked(&secret).is_empty(),
+        "in the environment of one"
+    );
+    http.call(
+        reqwest::Method::POST,
+        &crate::support::path(&execution, "/cancel"),
+        None,
+    )
+    .await
+    .expect("an answer");
+    tokio::time::timeout(PATIENCE, stack.assert_nothing_left(&execution))
+        .await
+        .expect("in time");
+    ended(&http, &execution).await;
+    stack.assert_quiet();
+}

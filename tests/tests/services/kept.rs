@@ -1,0 +1,310 @@
+//! What is kept and how it is fetched: output, events, status, lists, tombstones. S16, N3.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use cc_tests::{
+    harness::{Stack, StackOptions, binary},
+    http::read_output,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{accept, assert_problem, ended, id, path, run, send, until};
+
+/// The stand-in, with a copy of all that it wrote to stdout in `home/.claude/stdout-ID`.
+async fn copied() -> (Stack, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bin = folder.path().join("claude");
+    let text = format!(
+        "#!/bin/sh\nid=none\nfor one in \"$@\"; do case $one in --session-id=*) id=${{one#*=}};; esac; done\n\
+         '{}' \"$@\" | tee \"$CLAUDE_CONFIG_DIR/stdout-$id\"\n",
+        binary("stand-in-claude").display()
+    );
+    fs::write(&bin, text).expect("written");
+    fs::set_permissions(&bin, fs::Permissions::from_mode(0o755)).expect("executable");
+    let options = StackOptions {
+        claude_bin: Some(bin),
+        ..StackOptions::default()
+    };
+    (Stack::with(options).await, folder)
+}
+
+#[tokio::test]
+async fn events_are_the_clis_stdout_byte_for_byte_and_output_is_utf8() {
+    let (mut stack, _folder) = copied().await;
+    let http = stack.http();
+    let mut seen = Vec::new();
+    for prompt in [
+        "@say a \u{e9}\u{1F600}",
+        "@garbage 12\n@say x",
+        "@invalid-utf8\n@say x",
+        "@crlf\n@say a b",
+        "@no-final-newline\n@say a b",
+        "@split\n@say \u{1F600} \u{e9}",
+        "@surrogates",
+        "@garbage 3\n@invalid-utf8\n@crlf\n@no-final-newline\n@say \u{e9}",
+        "@unknown 5\n@volume 2000 500",
+    ] {
+        for format in ["text", "events"] {
+            let id = id();
+            accept(&http, &id, prompt, json!({"format": format})).await;
+            let output = http.output(&id, 0).await.expect("an output");
+            output.assert_whole("completed");
+            let text = String::from_utf8(output.bytes).expect("valid UTF-8");
+            let wrote = fs::read(stack.path(&format!("home/.claude/stdout-{id}"))).expect("a copy");
+            assert!(!wrote.is_empty());
+            if format == "events" {
+                let mut expected = String::from_utf8_lossy(&wrote).into_owned();
+                if !expected.ends_with('\n') {
+                    expected.push('\n');
+                }
+                assert!(text == expected, "{prompt}: {text:?} is not {expected:?}");
+            }
+            seen.push((id, prompt, format, wrote));
+        }
+    }
+    for restarted in [false, true] {
+        if restarted {
+            stack.api.stop().await;
+            stack.api.start_again().await;
+        }
+        let http = stack.http();
+        for (id, prompt, format, wrote) in &seen {
+            let response = http
+                .request(Method::GET, &path(id, "/events"))
+                .send()
+                .await
+                .expect("an answer");
+            let events = read_output(response).await;
+            assert!(
+                events.clean && events.bytes == *wrote,
+                "{prompt} in {format}, restarted: {restarted}"
+            );
+        }
+    }
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn s16_everything_is_there_after_a_restart() {
+    let mut stack = Stack::start().await;
+    let metadata = json!({"ticket": "7", "\u{e9}": "\u{1F600}"});
+    let (text, mut before) = run(
+        &stack,
+        "@say kept\n@stderr 100\n@exit 4",
+        json!({"metadata": metadata, "model": "m-1"}),
+    )
+    .await;
+    let id = before["executionId"].as_str().expect("an id").to_owned();
+    assert_eq!(
+        (&before["metadata"], &before["exitCode"], &before["model"]),
+        (&metadata, &json!(4), &json!("m-1"))
+    );
+    before = until(&stack.http(), &id, "digested", |status| {
+        status["sha256"].is_string()
+    })
+    .await;
+    stack.crash_api().await;
+    let http = stack.http();
+    assert_eq!(http.status(&id).await.expect("a status"), before);
+    let output = http.output(&id, 0).await.expect("an output");
+    output.assert_whole("failed");
+    assert_eq!(
+        (output.bytes, output.trailers["exit-code"].as_str()),
+        (text.into_bytes(), "4")
+    );
+    let (_, list) = http.get("/v1/executions").await.expect("a list");
+    assert_eq!(list["executions"][0], before);
+    let lines = http.follow_to_end(&id).await.expect("a stream");
+    assert_eq!(lines, [before]);
+}
+
+#[tokio::test]
+async fn n3_length_and_digests_are_those_of_the_output() {
+    let stack = Stack::start().await;
+    for prompt in [
+        "@say \u{e9} x",
+        "@volume 3000 700",
+        "@result none",
+        "@say a\n@signal 9",
+    ] {
+        let (text, status) = run(&stack, prompt, json!({})).await;
+        let id = status["executionId"].as_str().expect("an id");
+        let status = until(&stack.http(), id, "digested", |status| {
+            status["sha256"].is_string()
+        })
+        .await;
+        let sha256 = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        assert_eq!(status["outputBytes"], text.len());
+        assert_eq!(
+            status["crc32"],
+            format!("{:08x}", crc32fast::hash(text.as_bytes()))
+        );
+        assert_eq!(status["sha256"], cc_tests::hex(sha256.as_ref()));
+        let output = stack.http().output(id, 0).await.expect("an output");
+        output.assert_whole(status["state"].as_str().expect("a state"));
+        assert_eq!(
+            output.trailers.contains_key("exit-code"),
+            !prompt.contains("signal")
+        );
+    }
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn a_put_streams_and_a_post_names_what_it_made() {
+    let stack = Stack::start().await;
+    let http = stack.http();
+    let body = json!({"prompt": "@say streamed \u{e9}"}).to_string();
+    let id = id();
+    for (method, to) in [
+        (Method::PUT, path(&id, "")),
+        (Method::POST, "/v1/executions".into()),
+    ] {
+        let response = http
+            .request(method, &to)
+            .header("te", "trailers")
+            .body(body.clone())
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(response.status().as_u16(), 201);
+        let header = |name: &str| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+                .to_owned()
+        };
+        assert_eq!(header("content-type"), "text/plain; charset=utf-8");
+        let (named, location) = (header("execution-id"), header("location"));
+        assert_eq!(location, path(&named, ""));
+        assert_eq!(to.starts_with("/v1/executions/"), named == id);
+        let output = read_output(response).await;
+        output.assert_whole("completed");
+        assert_eq!(output.bytes, "streamed \u{e9}".as_bytes());
+        assert_eq!(
+            http.status(&named).await.expect("a status")["state"],
+            "completed"
+        );
+    }
+    // Who does not ask for trailers gets none, and a clean end.
+    let response = http
+        .request(Method::GET, &path(&id, "/output"))
+        .send()
+        .await
+        .expect("an answer");
+    let output = read_output(response).await;
+    assert!(output.clean && output.trailers.is_empty());
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn a_list_is_newest_first_and_paged() {
+    let stack = Stack::start().await;
+    let http = stack.http();
+    let mut made = Vec::new();
+    for number in 0..7 {
+        let (_, status) = run(
+            &stack,
+            &format!("@say {number}"),
+            json!({"metadata": {"n": number.to_string()}}),
+        )
+        .await;
+        made.insert(0, status["executionId"].clone());
+    }
+    let (mut before, mut pages) = (String::new(), Vec::new());
+    loop {
+        let (code, page) = http
+            .get(&format!("/v1/executions?limit=3{before}"))
+            .await
+            .expect("a list");
+        assert_eq!(code.as_u16(), 200);
+        let listed: Vec<Value> = page["executions"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| one["executionId"].clone())
+            .collect();
+        pages.push(listed.len());
+        assert!(made.starts_with(&listed), "{listed:?} of {made:?}");
+        made.drain(..listed.len());
+        match page["next"].as_str() {
+            Some(next) => before = format!("&before={next}"),
+            None => break,
+        }
+    }
+    assert!(
+        made.is_empty() && pages.iter().all(|length| *length <= 3),
+        "{pages:?}"
+    );
+    let mut client = stack.client().await;
+    let page = client
+        .call("list", json!({"limit": 2}))
+        .await
+        .expect("a list");
+    assert_eq!(page["executions"][0]["metadata"]["n"], "6");
+    let rest = client
+        .call("list", json!({"before": page["next"]}))
+        .await
+        .expect("a list");
+    assert_eq!(
+        (rest["executions"].as_array().map(Vec::len), &rest["next"]),
+        (Some(5), &Value::Null)
+    );
+    client.finish().await;
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn i4_a_deleted_one_leaves_a_tombstone_and_never_runs_again() {
+    let mut stack = Stack::start().await;
+    let (id, unknown) = (id(), id());
+    let http = stack.http();
+    accept(&http, &id, "@say once", json!({})).await;
+    ended(&http, &id).await;
+    let answer = send(&http, Method::DELETE, &path(&unknown, ""), "").await;
+    assert_problem(&answer, 404, "not-found", "an unknown one");
+    assert_eq!(send(&http, Method::DELETE, &path(&id, ""), "").await.0, 204);
+    for restarted in [false, true] {
+        if restarted {
+            stack.crash_api().await;
+        }
+        let http = stack.http();
+        for (method, rest) in [
+            (Method::GET, ""),
+            (Method::GET, "?follow=true"),
+            (Method::GET, "/output"),
+            (Method::GET, "/events"),
+            (Method::POST, "/cancel"),
+        ] {
+            let answer = send(&http, method, &path(&id, rest), "").await;
+            assert_problem(&answer, 410, "deleted", rest);
+        }
+        for prompt in ["@say once", "@say another"] {
+            let answer = send(
+                &http,
+                Method::PUT,
+                &path(&id, ""),
+                json!({"prompt": prompt}).to_string(),
+            )
+            .await;
+            assert_problem(&answer, 410, "deleted", prompt);
+        }
+        let mut client = stack.client().await;
+        let error = client
+            .call("execute", json!({"prompt": "@say once", "executionId": id}))
+            .await
+            .expect_err("deleted");
+        assert_eq!(
+            (&error["code"], &error["data"]["reason"]),
+            (&json!(-32009), &json!("deleted")),
+            "{error}"
+        );
+        let (_, list) = http.get("/v1/executions").await.expect("a list");
+        assert_eq!(list["executions"], json!([]));
+        client.finish().await;
+    }
+    assert_eq!(stack.spawns(&id), 1);
+}

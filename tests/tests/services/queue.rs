@@ -1,0 +1,269 @@
+//! The queue: lanes, its limits, and what can be done to what waits. S11, A5.
+
+use cc_tests::harness::{Stack, StackOptions};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{accept, assert_problem, ended, exists, id, path, send, until};
+
+async fn cancel(stack: &Stack, id: &str) -> Value {
+    let (code, _, status) = send(&stack.http(), Method::POST, &path(id, "/cancel"), "").await;
+    assert_eq!(code, 200, "{status}");
+    status
+}
+
+#[tokio::test]
+async fn what_waits_is_cancelled_without_a_process_and_cannot_be_paused() {
+    let stack = Stack::start().await;
+    let mut client = stack.client().await;
+    let mark = stack.path("tmp").join("running");
+    let first = client
+        .start(&format!("@touch {}\n@tool 60", mark.display()))
+        .await;
+    exists(&mark).await;
+    let second = client.start("@say second").await;
+    let third = client.start("@say third").await;
+    let mut places = Vec::new();
+    for id in [&second, &third] {
+        let status = client
+            .call("status", json!({"executionId": id}))
+            .await
+            .expect("a status");
+        assert_eq!(status["state"], "queued", "{status}");
+        places.push(status["queuePosition"].as_u64().expect("a place"));
+    }
+    assert_eq!(places[1], places[0] + 1, "{places:?}");
+    let error = client
+        .control("PAUSE", Some(&second))
+        .await
+        .expect_err("wrong state");
+    assert_eq!(
+        (&error["code"], &error["data"]["state"]),
+        (&json!(-32008), &json!("queued")),
+        "{error}"
+    );
+    let answer = send(&stack.http(), Method::POST, &path(&second, "/pause"), "").await;
+    assert_problem(&answer, 409, "wrong-state", "pause of a queued one");
+    let answer = send(&stack.http(), Method::DELETE, &path(&second, ""), "").await;
+    assert_problem(&answer, 409, "wrong-state", "delete of a queued one");
+    client
+        .control("CANCEL", Some(&second))
+        .await
+        .expect("accepted");
+    let (output, end) = client.wait_terminal(&second).await;
+    assert_eq!(
+        (&end["status"], &end["exitCode"], &end["startedAt"]),
+        (&json!("CANCELLED"), &Value::Null, &Value::Null),
+        "{end}"
+    );
+    assert!(output.is_empty());
+    // Without an id: the oldest that is not terminal.
+    let status = client.control("CANCEL", None).await.expect("accepted");
+    assert_eq!(status["executionId"], *first);
+    assert_eq!(client.wait_terminal(&third).await.0, b"third");
+    client.wait_terminal(&first).await;
+    assert_eq!(
+        (
+            stack.spawns(&first),
+            stack.spawns(&second),
+            stack.spawns(&third)
+        ),
+        (1, 0, 1)
+    );
+    client.finish().await;
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn a5_a_full_queue_says_so_and_records_nothing() {
+    let stack = Stack::with(
+        StackOptions::default()
+            .api("--running-executions=1")
+            .api("--queued=2"),
+    )
+    .await;
+    let http = stack.http();
+    let mark = stack.path("tmp").join("running");
+    let ids = [id(), id(), id()];
+    accept(
+        &http,
+        &ids[0],
+        &format!("@touch {}\n@tool 60", mark.display()),
+        json!({}),
+    )
+    .await;
+    exists(&mark).await;
+    accept(&http, &ids[1], "@say 1", json!({"lane": "a"})).await;
+    accept(&http, &ids[2], "@say 2", json!({"lane": "b"})).await;
+    let refused = id();
+    let body = json!({"prompt": "@say x"}).to_string();
+    let answer = send(&http, Method::PUT, &path(&refused, ""), body.clone()).await;
+    assert_problem(&answer, 503, "queue-full", "the third that waits");
+    assert_eq!(answer.2["length"], 2);
+    let after = answer
+        .1
+        .get("retry-after")
+        .and_then(|value| value.to_str().ok())
+        .expect("Retry-After");
+    assert!(after.parse::<u64>().is_ok(), "{after}");
+    let answer = send(&http, Method::GET, &path(&refused, ""), "").await;
+    assert_problem(&answer, 404, "not-found", "nothing is recorded");
+    // A retry of what was accepted is no new one.
+    accept(&http, &ids[2], "@say 2", json!({"lane": "b"})).await;
+    let mut client = stack.client().await;
+    let error = client
+        .call(
+            "execute",
+            json!({"prompt": "@say x", "executionId": refused}),
+        )
+        .await
+        .expect_err("full");
+    assert_eq!(
+        (&error["code"], &error["data"]["length"]),
+        (&json!(-32004), &json!(2)),
+        "{error}"
+    );
+    assert_eq!(error["data"]["executionId"], *refused);
+    assert_eq!(
+        http.get("/health/ready")
+            .await
+            .expect("an answer")
+            .0
+            .as_u16(),
+        200,
+        "being full is not unready"
+    );
+    cancel(&stack, &ids[0]).await;
+    for id in &ids {
+        ended(&http, id).await;
+    }
+    assert_eq!(
+        client
+            .execute("@say x", json!({"executionId": refused}))
+            .await["executionId"],
+        *refused
+    );
+    assert_eq!(client.wait_terminal(&refused).await.0, b"x");
+    client.finish().await;
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn a5_one_lane_cannot_fill_the_queue() {
+    let stack = Stack::with(StackOptions::default().api("--queued-per-lane=2")).await;
+    let mut greedy = stack.client().await;
+    let mark = stack.path("tmp").join("running");
+    let first = greedy
+        .start(&format!("@touch {}\n@tool 60", mark.display()))
+        .await;
+    exists(&mark).await;
+    let waiting = [greedy.start("@say 1").await, greedy.start("@say 2").await];
+    let error = greedy
+        .call("execute", json!({"prompt": "@say 3"}))
+        .await
+        .expect_err("full");
+    assert_eq!(error["code"], -32004, "{error}");
+    let mut other = stack.client().await;
+    assert_eq!(other.run("@say untouched").await.0, b"untouched");
+    // A lane of the client's own wins over the session's: it waits for nobody there.
+    let status = other.execute("@say mine", json!({"lane": "another"})).await;
+    assert_eq!(status["lane"], "another");
+    other
+        .wait_terminal(status["executionId"].as_str().expect("an id"))
+        .await;
+    other.finish().await;
+    greedy
+        .control("CANCEL", Some(&first))
+        .await
+        .expect("accepted");
+    for id in waiting.iter().chain([&first]) {
+        greedy.wait_terminal(id).await;
+    }
+    greedy.finish().await;
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn s11_sessions_run_side_by_side_up_to_the_limit_and_a_paused_one_keeps_its_place() {
+    let stack = Stack::with(
+        StackOptions::default()
+            .api("--running-executions=2")
+            .api("--heartbeat-ms=150"),
+    )
+    .await;
+    let http = stack.http();
+    let (one, two, three) = (id(), id(), id());
+    for id in [&one, &two] {
+        accept(&http, id, "@say a\n@tool 60", json!({"lane": id})).await;
+        until(&http, id, "running", |status| status["outputBytes"] == 1).await;
+    }
+    accept(&http, &three, "@say third", json!({"lane": "three"})).await;
+    send(&http, Method::POST, &path(&one, "/pause"), "").await;
+    until(&http, &one, "paused", |status| status["state"] == "paused").await;
+    // Two heartbeats later it still waits: a place that were free would have been taken.
+    let mut lines = http.follow(&three).await.expect("a stream");
+    for _ in 0..3 {
+        let status = lines.next().await.expect("a line").expect("no end");
+        assert_eq!(status["state"], "queued", "{status}");
+        assert!(status["queuePosition"].is_u64(), "{status}");
+    }
+    drop(lines);
+    cancel(&stack, &two).await;
+    assert_eq!(ended(&http, &three).await["state"], "completed");
+    assert_eq!(
+        http.status(&one).await.expect("a status")["state"],
+        "paused"
+    );
+    cancel(&stack, &one).await;
+    assert_eq!(ended(&http, &one).await["state"], "cancelled");
+    assert_eq!(stack.spawns(&three), 1);
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn s11_twenty_sessions_with_a_lane_each_overlap_but_never_within_one() {
+    let stack = Stack::with(
+        StackOptions::default()
+            .api("--running-executions=8")
+            .api("--simultaneous-starts=8"),
+    )
+    .await;
+    let http = stack.http();
+    let mut ids = Vec::new();
+    for number in 0..24 {
+        let id = id();
+        accept(
+            &http,
+            &id,
+            "@silence 0.15\n@say x",
+            json!({"lane": format!("lane {}", number % 6)}),
+        )
+        .await;
+        ids.push((number % 6, id));
+    }
+    let mut spans = Vec::new();
+    for (lane, id) in &ids {
+        let end = ended(&http, id).await;
+        assert_eq!(end["state"], "completed");
+        let text = |name: &str| {
+            end[name]
+                .as_str()
+                .expect("a time")
+                .trim_end_matches('Z')
+                .to_owned()
+        };
+        spans.push((*lane, text("startedAt"), text("endedAt")));
+    }
+    let mut overlaps = 0;
+    for (index, (lane, _, end)) in spans.iter().enumerate() {
+        for (other, start, _) in &spans[index + 1..] {
+            if lane == other {
+                assert!(start >= end, "two of lane {lane} at once: {spans:?}");
+            } else if start < end {
+                overlaps += 1;
+            }
+        }
+    }
+    assert!(overlaps > 0, "nothing ran side by side");
+    stack.assert_quiet();
+}

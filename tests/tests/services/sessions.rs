@@ -1,0 +1,341 @@
+//! What a session means to its executions: a disconnect, a notification, an id left out.
+
+use std::time::{Duration, Instant};
+
+use cc_tests::{
+    harness::{Stack, StackOptions},
+    ws,
+};
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, ended, id};
+
+fn text(status: &Value) -> String {
+    status["executionId"].as_str().expect("an id").to_owned()
+}
+
+/// An execution of a session of its own that says `x`, runs on, and is cancelled when its session is gone.
+async fn left_alone(stack: &Stack) -> (ws::Client, String) {
+    let mut client = stack.client().await;
+    let extra = json!({"onDisconnect": "cancel"});
+    let id = text(&client.execute("@say x\n@tree 3\n@tool 60", extra).await);
+    client.wait_output(&id, 1).await;
+    (client, id)
+}
+
+#[tokio::test]
+async fn on_disconnect_cancel_waits_ten_seconds() {
+    let stack = Stack::start().await;
+    let (client, id) = left_alone(&stack).await;
+    let gone = Instant::now();
+    client.vanish();
+    let end = ended(&stack.http(), &id).await;
+    let after = gone.elapsed();
+    assert_eq!(end["state"], "cancelled", "{end}");
+    assert!(
+        (Duration::from_secs(9)..Duration::from_secs(18)).contains(&after),
+        "{after:?}"
+    );
+    stack.assert_nothing_left(&id).await;
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn whoever_attaches_in_time_keeps_it_and_a_crash_of_the_bridge_never_counts() {
+    let options = StackOptions::default().bridge("--disconnect-grace-ms=1500");
+    let mut stack = Stack::with(options).await;
+    let http = stack.http();
+    // One that nobody attaches to tells when the grace is over.
+    let (kept, kept_id) = left_alone(&stack).await;
+    let (lost, lost_id) = left_alone(&stack).await;
+    kept.vanish();
+    let mut other = stack.client().await;
+    other.attach(&kept_id, None).await.expect("attached");
+    lost.vanish();
+    assert_eq!(ended(&http, &lost_id).await["state"], "cancelled");
+    assert_eq!(
+        http.status(&kept_id).await.expect("a status")["state"],
+        "running"
+    );
+    other
+        .control("CANCEL", Some(&kept_id))
+        .await
+        .expect("accepted");
+    other.wait_terminal(&kept_id).await;
+    other.finish().await;
+    // A stop or crash of the bridge: its clients did not leave.
+    for crash in [true, false] {
+        let (client, id) = left_alone(&stack).await;
+        if crash {
+            stack.crash_bridge().await;
+        } else {
+            assert!(stack.bridge.stop().await.success());
+            stack.bridge.start_again().await;
+        }
+        client.wait_closed().await;
+        let (lost, lost_id) = left_alone(&stack).await;
+        lost.vanish();
+        assert_eq!(ended(&http, &lost_id).await["state"], "cancelled");
+        assert_eq!(
+            http.status(&id).await.expect("a status")["state"],
+            "running",
+            "crash: {crash}"
+        );
+        let mut again = stack.client().await;
+        again.control("CANCEL", Some(&id)).await.expect("accepted");
+        assert_eq!(ended(&http, &id).await["state"], "cancelled");
+        again.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_disconnect_is_not_a_cancel() {
+    let stack = Stack::start().await;
+    let mut client = stack.client().await;
+    let first = client.start("@silence 0.5\n@say a").await;
+    let second = client.start("@say b").await;
+    client.vanish();
+    for id in [&first, &second] {
+        assert_eq!(ended(&stack.http(), id).await["state"], "completed");
+        assert_eq!(stack.spawns(id), 1);
+    }
+    // One whose answer nobody waited for.
+    let mut client = stack.client().await;
+    let unheard = id();
+    client
+        .request(
+            "execute",
+            json!({"prompt": "@say c", "executionId": unheard}),
+        )
+        .await;
+    client
+        .call("ping", json!({}))
+        .await
+        .expect("the request was read before");
+    client.vanish();
+    let http = stack.http();
+    let end = Instant::now() + PATIENCE;
+    while http.status(&unheard).await.is_err() {
+        assert!(Instant::now() < end, "it was forgotten");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(ended(&http, &unheard).await["state"], "completed");
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn an_execute_without_an_id_runs_and_a_refused_one_is_told() {
+    let stack = Stack::start().await;
+    let mut client = stack.client().await;
+    let id = id();
+    client
+        .notify(
+            "execute",
+            json!({"prompt": "@say heard", "executionId": id}),
+        )
+        .await;
+    let (output, end) = client.wait_terminal(&id).await;
+    assert_eq!(
+        (&output[..], &end["status"]),
+        (&b"heard"[..], &json!("COMPLETED"))
+    );
+    for (params, code) in [
+        (json!({"prompt": " "}), -32602),
+        (json!({"prompt": "@say x", "colour": "red"}), -32602),
+        (json!({"prompt": "@say x", "env": {"A": "b"}}), -32002),
+        (json!({"prompt": "@say another", "executionId": id}), -32009),
+    ] {
+        client.notify("execute", params.clone()).await;
+        let told = client.wait_rejection().await;
+        assert_eq!(
+            (&told["status"], &told["reason"]),
+            (&json!("FAILED"), &json!("rejected")),
+            "{told}"
+        );
+        assert_eq!(told["error"]["code"], code, "{params}: {told}");
+        assert!(told.get("executionId").is_none_or(Value::is_null), "{told}");
+        if let Some(asked) = params.get("executionId") {
+            assert_eq!(&told["error"]["data"]["executionId"], asked, "{told}");
+        }
+    }
+    client.finish().await;
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn an_id_left_out_means_the_oldest_that_is_not_terminal() {
+    let stack = Stack::start().await;
+    let mut client = stack.client().await;
+    let mut foreign = stack.client().await;
+    let none = client
+        .control("CANCEL", None)
+        .await
+        .expect_err("nothing there");
+    assert_eq!(none["code"], -32003, "{none}");
+    let others = foreign.start("@say x\n@tool 60").await;
+    // Another session's is not meant.
+    assert_eq!(
+        client
+            .call("status", json!({}))
+            .await
+            .expect_err("nothing there")["code"],
+        -32003
+    );
+    let first = text(
+        &client
+            .execute("@say x\n@tool 60", json!({"lane": "one"}))
+            .await,
+    );
+    let second = text(
+        &client
+            .execute("@say x\n@tool 60", json!({"lane": "two"}))
+            .await,
+    );
+    assert_eq!(
+        text(&client.call("status", json!({})).await.expect("a status")),
+        first
+    );
+    // Attached to counts, by its own createdAt.
+    client.attach(&others, None).await.expect("attached");
+    assert_eq!(
+        text(&client.call("status", json!({})).await.expect("a status")),
+        others
+    );
+    for id in [&others, &first, &second] {
+        let status = client.control("CANCEL", None).await.expect("accepted");
+        assert_eq!(text(&status), *id);
+        client.wait_terminal(id).await;
+    }
+    assert_eq!(
+        client
+            .control("PAUSE", None)
+            .await
+            .expect_err("nothing there")["code"],
+        -32003
+    );
+    foreign.wait_terminal(&others).await;
+    foreign.finish().await;
+    client.finish().await;
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn views_are_replaced_detached_and_shared() {
+    let stack = Stack::start().await;
+    let mut one = stack.client().await;
+    let mut two = stack.client().await;
+    let id = one.start("@say abc\n@tool 60").await;
+    one.wait_output(&id, 3).await;
+    two.attach(&id, Some(1)).await.expect("attached");
+    two.wait_output(&id, 2).await;
+    // The same again begins at 0; the client takes what it had for forgotten.
+    two.attach(&id, None).await.expect("attached");
+    two.wait_output(&id, 3).await;
+    assert_eq!(two.output(&id), b"abc");
+    // After the answer to detach the strict client takes nothing about it.
+    assert_eq!(
+        one.call("detach", json!({"executionId": id})).await,
+        Ok(json!({}))
+    );
+    assert_eq!(
+        one.call("detach", json!({"executionId": id})).await,
+        Ok(json!({}))
+    );
+    one.control("CANCEL", Some(&id)).await.expect("accepted");
+    assert_eq!(two.wait_terminal(&id).await.1["status"], "CANCELLED");
+    one.call("ping", json!({})).await.expect("answered");
+    assert!(
+        one.updates(&id)
+            .iter()
+            .all(|update| update["endedAt"].is_null())
+    );
+    // Long after the end it is the same.
+    one.attach(&id, Some(3)).await.expect("attached");
+    assert_eq!(one.wait_terminal(&id).await.0, b"");
+    one.finish().await;
+    two.finish().await;
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn one_session_too_many_is_told_and_closed() {
+    let stack = Stack::with(StackOptions::default().bridge("--sessions=2")).await;
+    let first = stack.client().await;
+    let mut second = stack.client().await;
+    let options = ws::Options::default();
+    let third = ws::Client::try_connect(stack.ws_addr(), options)
+        .await
+        .expect("upgraded");
+    let error = third.wait_loose().await;
+    assert_eq!(
+        (&error["id"], &error["error"]["code"]),
+        (&Value::Null, &json!(-32001)),
+        "{error}"
+    );
+    assert_eq!(third.wait_closed().await, 1013);
+    assert_eq!(second.run("@say untouched").await.0, b"untouched");
+    first.finish().await;
+    // A place that is given back can be had.
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let client = ws::Client::try_connect(stack.ws_addr(), ws::Options::default())
+            .await
+            .expect("upgraded");
+        let greeted = cc_tests::harness::eventually("an answer", PATIENCE, || {
+            let said = client.transcript();
+            said.contains("\"connected\"")
+                .then_some(true)
+                .or_else(|| said.contains("-32001").then_some(false))
+        })
+        .await;
+        if greeted {
+            client.finish().await;
+            break;
+        }
+        drop(client);
+        assert!(Instant::now() < end, "the place is never free");
+    }
+    second.finish().await;
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn a_cancel_of_an_execute_that_is_not_answered_yet_ends_it() {
+    let stack = Stack::start().await;
+    let mut client = stack.client().await;
+    for _ in 0..10 {
+        let id = id();
+        let asked = client
+            .request(
+                "execute",
+                json!({"prompt": "@say x\n@tool 60", "executionId": id}),
+            )
+            .await;
+        let cancel = client
+            .request("control", json!({"type": "CANCEL", "executionId": id}))
+            .await;
+        // Accepted and cancelled, or never accepted: which of them the answers say, and it is true.
+        match (client.answer(asked).await, client.answer(cancel).await) {
+            (Ok(_), Ok(_)) => {
+                assert_eq!(client.wait_terminal(&id).await.1["status"], "CANCELLED");
+            }
+            (Err(error), Err(cancel)) => {
+                assert_eq!(
+                    (&error["code"], &error["data"]["accepted"]),
+                    (&json!(-32005), &json!(false)),
+                    "{error}"
+                );
+                assert_eq!(cancel["code"], -32003, "{cancel}");
+                assert!(
+                    stack.http().status(&id).await.is_err(),
+                    "it was accepted: {error}"
+                );
+                assert_eq!(stack.spawns(&id), 0);
+            }
+            other => panic!("{other:?}"),
+        }
+        stack.assert_nothing_left(&id).await;
+    }
+    client.finish().await;
+    stack.assert_quiet();
+}

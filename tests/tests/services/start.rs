@@ -1,0 +1,316 @@
+//! A start that goes wrong: every mistake told at once, and up but not ready where it can be mended.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use cc_tests::{
+    harness::{
+        Service, ServiceOptions, Stack, StackOptions,
+        stack::{api_options, bridge_options},
+    },
+    http::Http,
+};
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, accept, ended, id, run};
+
+/// Waits until a health page answers so; the page.
+pub(crate) async fn health(http: &Http, path: &str, wanted: u16) -> Value {
+    let end = std::time::Instant::now() + PATIENCE;
+    loop {
+        let answer = http.get(path).await;
+        match &answer {
+            Ok((code, page)) if code.as_u16() == wanted => return page.clone(),
+            _ => assert!(
+                std::time::Instant::now() < end,
+                "{path} is never {wanted}: {answer:?}"
+            ),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until claude-api is ready.
+pub(crate) async fn ready(stack: &Stack) {
+    health(&stack.http(), "/health/ready", 200).await;
+}
+
+/// The reason with this code, which has a message and a remedy.
+#[track_caller]
+pub(crate) fn reason(page: &Value, code: &str) -> Value {
+    let reasons = page["reasons"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no reasons: {page}"));
+    let found = reasons.iter().find(|reason| reason["code"] == code);
+    let found = found.unwrap_or_else(|| panic!("no {code}: {page}")).clone();
+    assert!(
+        found["message"].is_string() && found["remedy"].is_string(),
+        "{found}"
+    );
+    found
+}
+
+fn script(folder: &Path, text: &str) -> PathBuf {
+    let path = folder.join("claude");
+    fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+    path
+}
+
+/// Starts a service that must refuse with 64 and name each of `flags`.
+async fn assert_all_told(service: ServiceOptions, flags: &[&str]) {
+    let (status, log) = Service::run_to_end(service, PATIENCE).await;
+    assert_eq!(status.code(), Some(64), "{log}");
+    let missing: Vec<_> = flags.iter().filter(|flag| !log.contains(**flag)).collect();
+    assert!(missing.is_empty(), "it does not tell {missing:?}:\n{log}");
+}
+
+#[tokio::test]
+async fn claude_api_tells_all_mistakes_of_its_configuration_at_once_with_64() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = StackOptions::default()
+        .api("--port=70000")
+        .api("--host=nowhere")
+        .api("--running-executions=0")
+        .api("--heartbeat-ms=soon")
+        .api("--log-format=xml")
+        .api("--log-level=a=b=c")
+        .api("--permission-mode=everything")
+        .api("--allowed-tools=(")
+        .api("--allowed-env=LD_PRELOAD")
+        .env("CLAUDE_API_DRAIN_MS", "-1")
+        .env("CLAUDE_API_QUEUED", "many");
+    let mut service = api_options(folder.path(), &options);
+    service.arguments.retain(|argument| argument != "--port=0");
+    let flags = [
+        "--port",
+        "--host",
+        "--running-executions",
+        "--heartbeat-ms",
+        "--log-format",
+        "--log-level",
+        "--permission-mode",
+        "--allowed-tools",
+        "--allowed-env",
+        "--drain-ms",
+        "--queued",
+    ];
+    assert_all_told(service, &flags).await;
+}
+
+#[tokio::test]
+async fn the_bridge_tells_all_mistakes_of_its_configuration_at_once_with_64() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = StackOptions::default()
+        .bridge("--host=nowhere")
+        .bridge("--sessions=0")
+        .bridge("--ping-ms=soon")
+        .bridge("--log-format=xml")
+        .bridge("--log-level=a=b=c")
+        .bridge("--allowed-origins=app.example")
+        .bridge("--batch=-1");
+    let addr = "127.0.0.1:1".parse().expect("an address");
+    let mut service = bridge_options(folder.path(), addr, &options);
+    service
+        .arguments
+        .retain(|argument| argument != "--port=0" && !argument.starts_with("--claude-api-url"));
+    for (name, value) in [
+        ("BRIDGE_PORT", "70000"),
+        ("BRIDGE_CLAUDE_API_URL", "ftp://x"),
+    ] {
+        service.environment.push((name.into(), value.into()));
+    }
+    let flags = [
+        "--port",
+        "--host",
+        "--claude-api-url",
+        "--sessions",
+        "--ping-ms",
+        "--log-format",
+        "--log-level",
+        "--allowed-origins",
+        "--batch",
+    ];
+    assert_all_told(service, &flags).await;
+}
+
+#[tokio::test]
+async fn unknown_flags_are_64_and_a_port_in_use_says_so() {
+    let stack = Stack::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = StackOptions::default();
+    for (service, addr) in [
+        (api_options(folder.path(), &options), stack.api.addr()),
+        (
+            bridge_options(folder.path(), stack.api.addr(), &options),
+            stack.bridge.addr(),
+        ),
+    ] {
+        let mut unknown = service.clone();
+        unknown.arguments.push("--no-such-flag".into());
+        let (status, log) = Service::run_to_end(unknown, PATIENCE).await;
+        assert_eq!(status.code(), Some(64), "{log}");
+        assert!(log.contains("--no-such-flag"), "{log}");
+        let mut taken = service.clone();
+        taken.log = folder.path().join("taken.log");
+        for argument in &mut taken.arguments {
+            if argument == "--port=0" {
+                *argument = format!("--port={}", addr.port());
+            }
+        }
+        let name = taken.name.clone();
+        let (status, log) = Service::run_to_end(taken, PATIENCE).await;
+        assert!(
+            !status.success() && status.code() != Some(64),
+            "{name}: {status}"
+        );
+        let port = addr.port().to_string();
+        assert!(
+            log.contains(&port) && log.contains("--port") && !log.contains("panicked"),
+            "{name}: {log}"
+        );
+    }
+    assert_eq!(run(&stack, "@say alive", json!({})).await.0, "alive");
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    fs::write(&file, "no folder").expect("written");
+    for flag in ["--spool-dir", "--workspace-root"] {
+        let options = StackOptions::default().api(format!("{flag}={}/below", file.display()));
+        let mut service = api_options(folder.path(), &options);
+        service
+            .arguments
+            .retain(|argument| !argument.starts_with(flag) || argument.contains("/below"));
+        service.log = folder.path().join(format!("log{flag}"));
+        if flag == "--spool-dir" {
+            let (status, log) = Service::run_to_end(service, PATIENCE).await;
+            assert!(!status.success(), "{status}");
+            assert!(log.contains("/below") && !log.contains("panicked"), "{log}");
+        } else {
+            let service = Service::start(service).await;
+            let page = health(&Http::new(service.addr()), "/health/startup", 503).await;
+            let reason = reason(&page, "folder-unwritable");
+            assert!(
+                reason["message"]
+                    .as_str()
+                    .is_some_and(|text| text.contains("/below")),
+                "{reason}"
+            );
+        }
+    }
+}
+
+/// Up, live, not started, and an execution is accepted and fails to spawn.
+async fn assert_up_but_not_ready(stack: &Stack, code: &str, words: &[&str]) {
+    let http = stack.http();
+    assert_eq!(
+        http.get("/health/live")
+            .await
+            .expect("an answer")
+            .0
+            .as_u16(),
+        200
+    );
+    let end = std::time::Instant::now() + PATIENCE;
+    loop {
+        let (status, page) = http.get("/health/startup").await.expect("an answer");
+        assert_eq!(status.as_u16(), 503, "{page}");
+        if page.to_string().contains(code) {
+            let text = reason(&page, code).to_string();
+            assert!(
+                words.iter().all(|word| text.contains(word)),
+                "{words:?} in {text}"
+            );
+            break;
+        }
+        assert!(std::time::Instant::now() < end, "never {code}: {page}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let page = health(&http, "/health/ready", 503).await;
+    reason(&page, code);
+    let bridge = Http::new(stack.bridge.addr());
+    reason(&health(&bridge, "/health/ready", 503).await, code);
+    assert_eq!(
+        bridge
+            .get("/health/live")
+            .await
+            .expect("an answer")
+            .0
+            .as_u16(),
+        200
+    );
+}
+
+#[tokio::test]
+async fn a10_a_missing_cli_is_up_but_not_ready_and_mended_while_it_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bin = folder.path().join("claude");
+    let options = StackOptions {
+        claude_bin: Some(bin.clone()),
+        ..StackOptions::default()
+    };
+    let stack = Stack::with(options).await;
+    assert_up_but_not_ready(&stack, "cli-missing", &["--claude-bin", "2.1.329"]).await;
+    let mut client = stack.client().await;
+    let (output, end) = client.run("@say x").await;
+    assert_eq!(
+        (&end["status"], &end["reason"], &end["exitCode"]),
+        (&json!("FAILED"), &json!("spawn_failed"), &Value::Null)
+    );
+    assert!(
+        output.is_empty() && end["error"]["message"].is_string(),
+        "{end}"
+    );
+    std::os::unix::fs::symlink(cc_tests::harness::binary("stand-in-claude"), &bin).expect("a link");
+    // The next start works whatever the last check said, and a failed spawn asks for a check.
+    assert_eq!(client.run("@say mended").await.0, b"mended");
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn a10_a_cli_of_another_version_or_a_broken_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (text, code, words) in [
+        (
+            "echo '1.0.17 (Claude Code)'",
+            "cli-version",
+            vec!["1.0.17", "2.1.329"],
+        ),
+        ("echo no >&2; exit 3", "cli-missing", vec!["--claude-bin"]),
+    ] {
+        let options = StackOptions {
+            claude_bin: Some(script(folder.path(), text)),
+            ..StackOptions::default()
+        };
+        let stack = Stack::with(options).await;
+        assert_up_but_not_ready(&stack, code, &words).await;
+        let (http, id) = (stack.http(), id());
+        accept(&http, &id, "@say x", json!({})).await;
+        assert_eq!(ended(&http, &id).await["state"], "failed");
+    }
+}
+
+#[tokio::test]
+async fn s1_the_bridge_is_ready_when_claude_api_is() {
+    let mut stack = Stack::start().await;
+    let bridge = Http::new(stack.bridge.addr());
+    health(&bridge, "/health/ready", 200).await;
+    health(&bridge, "/health", 200).await;
+    stack.api.kill();
+    let page = health(&bridge, "/health/ready", 503).await;
+    reason(&page, "claude_api_unreachable");
+    health(&bridge, "/health/live", 200).await;
+    stack.api.start_again().await;
+    health(&bridge, "/health/ready", 200).await;
+    let mut client = stack.client().await;
+    assert_eq!(client.run("@say back").await.0, b"back");
+    client.finish().await;
+}

@@ -1,0 +1,224 @@
+//! F3 and F4: silence ends an execution, work of any kind does not, and a pause stops the clock.
+
+use std::time::{Duration, Instant};
+
+use cc_tests::harness::{Stack, StackOptions, eventually};
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, accept, ended, id, path, until};
+
+/// T1 and T2, scaled.
+fn scaled() -> StackOptions {
+    StackOptions::default()
+        .api("--stalled-ms=1000")
+        .api("--idle-timeout-ms=2000")
+        .api("--kill-ms=500")
+}
+
+/// All that a follower sees of an execution until its end.
+async fn followed(stack: &Stack, prompt: &str, extra: Value) -> Vec<Value> {
+    let (http, id) = (stack.http(), id());
+    accept(&http, &id, prompt, extra).await;
+    let seen = http.follow_to_end(&id).await.expect("a stream of statuses");
+    stack.assert_nothing_left(&id).await;
+    seen
+}
+
+fn milliseconds(status: &Value) -> u64 {
+    status["durationMs"].as_u64().expect("a duration")
+}
+
+#[tokio::test]
+async fn f3_silence_is_stalled_then_ended() {
+    let stack = Stack::with(scaled()).await;
+    let mut client = stack.client().await;
+    let id = client.start("@say so far\n@silence 60").await;
+    let notice = client.wait_notice("stalled").await;
+    assert_eq!(notice["executionId"], *id);
+    let (output, end) = client.wait_terminal(&id).await;
+    assert_eq!(
+        (&end["status"], &end["reason"]),
+        (&json!("TIMED_OUT"), &json!("idle_timeout")),
+        "{end}"
+    );
+    assert_eq!(output, b"so far");
+    let took = milliseconds(&end);
+    assert!((2000..6000).contains(&took), "{took} ms");
+    stack.assert_nothing_left(&id).await;
+    client.finish().await;
+    let seen = followed(&stack, "@silence 60", json!({})).await;
+    let running = seen.iter().filter(|status| status["state"] == "running");
+    let stalled: Vec<_> = running.map(|status| status["stalled"].clone()).collect();
+    assert!(
+        stalled.contains(&json!(true)) && stalled.first() == Some(&json!(false)),
+        "{stalled:?}"
+    );
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn f3_a_client_may_ask_for_another_idle_timeout() {
+    let stack = Stack::start().await;
+    let seen = followed(&stack, "@silence 60", json!({"idleTimeoutSeconds": 0.5})).await;
+    let end = seen.last().expect("an end");
+    assert_eq!(
+        (&end["state"], &end["reason"]),
+        (&json!("timed_out"), &json!("idle_timeout"))
+    );
+    assert!((500..5000).contains(&milliseconds(end)), "{end}");
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn f3_f4_work_of_any_kind_is_progress() {
+    let stack = Stack::with(scaled()).await;
+    // Each takes longer than T2 in all: a word every 0.7 s, silences below T1, a tool, a busy core.
+    let silences = "@say a\n@silence 0.7\n".repeat(5);
+    let prompts = [
+        "@rate 1.43\n@tokens 5",
+        silences.as_str(),
+        "@tool 3.2\n@say x",
+        "@cpu 3.2\n@say x",
+    ];
+    for seen in
+        futures::future::join_all(prompts.map(|prompt| followed(&stack, prompt, json!({})))).await
+    {
+        let end = seen.last().expect("an end");
+        assert_eq!(end["state"], "completed", "{end}");
+        assert!(milliseconds(end) > 2000, "{end}");
+        assert!(
+            seen.iter().all(|status| status["stalled"] == false),
+            "{seen:#?}"
+        );
+    }
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn stalled_is_taken_back_by_progress() {
+    let stack = Stack::with(
+        StackOptions::default()
+            .api("--stalled-ms=300")
+            .api("--idle-timeout-ms=20000"),
+    )
+    .await;
+    let seen = followed(&stack, "@say a\n@silence 1\n@say b", json!({})).await;
+    assert!(
+        seen.iter().any(|status| status["stalled"] == true),
+        "{seen:#?}"
+    );
+    let end = seen.last().expect("an end");
+    assert_eq!(
+        (&end["state"], &end["stalled"]),
+        (&json!("completed"), &json!(false))
+    );
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn a_deadline_ends_even_a_busy_one() {
+    let stack = Stack::with(scaled()).await;
+    let seen = followed(
+        &stack,
+        "@rate 20\n@tokens 100000",
+        json!({"deadlineSeconds": 0.8}),
+    )
+    .await;
+    let end = seen.last().expect("an end");
+    assert_eq!(
+        (&end["state"], &end["reason"]),
+        (&json!("timed_out"), &json!("deadline")),
+        "{end}"
+    );
+    assert!((800..4000).contains(&milliseconds(end)), "{end}");
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn n1_a_pause_stops_the_clock_and_is_seen_by_those_who_come_late() {
+    let mut stack = Stack::with(scaled()).await;
+    let mut client = stack.client().await;
+    let status = client
+        .execute("@say a\n@silence 60", json!({"deadlineSeconds": 1.9}))
+        .await;
+    let id = status["executionId"].as_str().expect("an id").to_owned();
+    client.wait_output(&id, 1).await;
+    client.control("PAUSE", Some(&id)).await.expect("accepted");
+    client.wait_status(&id, "PAUSED").await;
+    client.vanish();
+    stack.crash_bridge().await;
+    let http = stack.http();
+    let paused = http.status(&id).await.expect("a status");
+    // Longer than the deadline and both limits of silence.
+    let begun = Instant::now();
+    eventually("time to pass", PATIENCE, || {
+        (begun.elapsed() > Duration::from_millis(2300)).then_some(())
+    })
+    .await;
+    let mut late = stack.client().await;
+    let seen = late.attach(&id, None).await.expect("attached");
+    assert_eq!(
+        (&seen["state"], &seen["stalled"]),
+        (&json!("paused"), &json!(false)),
+        "{seen}"
+    );
+    assert!(
+        milliseconds(&seen) < milliseconds(&paused) + 500,
+        "{paused} {seen}"
+    );
+    late.wait_status(&id, "PAUSED").await;
+    late.control("RESUME", Some(&id)).await.expect("accepted");
+    late.wait_status(&id, "RESUMED").await;
+    let (_, end) = late.wait_terminal(&id).await;
+    assert_eq!(
+        (&end["status"], &end["reason"]),
+        (&json!("TIMED_OUT"), &json!("deadline")),
+        "{end}"
+    );
+    assert!((1900..4500).contains(&milliseconds(&end)), "{end}");
+    late.finish().await;
+}
+
+#[tokio::test]
+async fn controls_may_be_repeated_and_come_late() {
+    let stack = Stack::start().await;
+    let (http, id) = (stack.http(), id());
+    accept(&http, &id, "@say a\n@tree 3\n@tool 60", json!({})).await;
+    until(&http, &id, "running", |status| status["outputBytes"] == 1).await;
+    let control = async |what: &str| {
+        let asked = Instant::now();
+        let (code, status) = http
+            .call(reqwest::Method::POST, &path(&id, what), None)
+            .await
+            .expect("an answer");
+        assert_eq!(code.as_u16(), 200, "{what}: {status}");
+        // 100 ms are promised; a debug build on a busy machine gets more.
+        assert!(
+            asked.elapsed() < Duration::from_secs(2),
+            "{what} took {:?}",
+            asked.elapsed()
+        );
+        status["state"].as_str().expect("a state").to_owned()
+    };
+    assert_eq!(control("/resume").await, "running");
+    control("/pause").await;
+    until(&http, &id, "paused", |status| status["state"] == "paused").await;
+    assert_eq!(control("/pause").await, "paused");
+    control("/resume").await;
+    until(&http, &id, "running", |status| status["state"] == "running").await;
+    control("/pause").await;
+    // A paused one ends as well.
+    control("/cancel").await;
+    control("/cancel").await;
+    let end = ended(&http, &id).await;
+    assert_eq!(end["state"], "cancelled", "{end}");
+    for what in ["/pause", "/resume", "/cancel"] {
+        assert_eq!(control(what).await, "cancelled");
+    }
+    assert_eq!(
+        http.status(&id).await.expect("a status")["endedAt"],
+        end["endedAt"]
+    );
+    stack.assert_nothing_left(&id).await;
+    stack.assert_quiet();
+}
