@@ -2,6 +2,7 @@
 //! conversation likewise; a limit on running ones, another on simultaneous starts.
 
 mod lanes;
+mod parked;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -77,13 +78,20 @@ impl Admission {
     #[must_use]
     pub fn restore(&self, id: ExecutionId, lane: Option<&str>, conversation: &str) -> Ticket {
         self.with(|inner| inner.lanes.reserve_anyway(lane));
-        self.enter(id, lane, conversation)
+        self.enter(id, lane, conversation, false)
     }
 
-    fn enter(&self, id: ExecutionId, lane: Option<&str>, conversation: &str) -> Ticket {
+    fn enter(
+        &self,
+        id: ExecutionId,
+        lane: Option<&str>,
+        conversation: &str,
+        parked: bool,
+    ) -> Ticket {
         let (sender, permit) = oneshot::channel();
         self.with(|inner| {
             inner.lanes.enter(id, lane, conversation);
+            inner.lanes.park(id, parked);
             inner.waiting.insert(id, sender);
             inner.grant();
         });
@@ -131,7 +139,8 @@ impl Place {
     #[must_use]
     pub fn enter(mut self, id: ExecutionId, conversation: &str) -> Ticket {
         self.used = true;
-        self.admission.enter(id, self.lane.as_deref(), conversation)
+        self.admission
+            .enter(id, self.lane.as_deref(), conversation, false)
     }
 }
 

@@ -16,6 +16,7 @@ mod ending;
 pub mod input;
 pub mod live;
 pub(crate) mod machine;
+pub mod policy;
 pub(crate) mod task;
 pub(crate) mod timers;
 pub mod verdict;

@@ -120,14 +120,36 @@ impl Readiness {
     }
 
     /// An execution ended because its credential was refused.
-    pub fn credential_refused(&self) {
-        let credential = self.environment.credential();
-        self.with(|cache| cache.refused = Some(credential));
+    ///
+    /// `credential` is the one that it was started with: a newer one was not tried.
+    pub fn credential_refused(&self, credential: Option<Credential>) {
+        self.with(|cache| cache.refused = credential);
     }
 
     /// An execution succeeded.
     pub fn credential_worked(&self) {
         self.with(|cache| cache.refused = None);
+    }
+
+    /// What the CLI would use now. Looks at a file.
+    #[must_use]
+    pub fn credential(&self) -> Credential {
+        self.environment.credential()
+    }
+
+    /// A CLI was started: whatever the last check met has passed.
+    pub fn spawned(&self) {
+        self.with(|cache| {
+            if cache.cli.as_ref().is_err_and(|o| o.code == check::MISSING) {
+                cache.cli = Ok(());
+            }
+        });
+    }
+
+    /// The spool did not take an acceptance; the next look at the disk may find that it does again.
+    pub fn unwritable(&self, what: &str) {
+        let obstacle = check::unwritable(what);
+        self.with(|cache| cache.disk = Some(obstacle));
     }
 
     /// An execution could not be started: the CLI is checked again soon.
@@ -198,11 +220,11 @@ mod tests {
         let readiness = readiness(&[("CLAUDE_CONFIG_DIR", dir.path().to_str().unwrap())]);
         readiness.set_cli(Ok(()));
         assert_eq!(codes(&readiness), [""; 0]);
-        readiness.credential_refused();
+        readiness.credential_refused(Some(readiness.credential()));
         assert_eq!(codes(&readiness), ["credential-refused"]);
         readiness.credential_worked();
         assert_eq!(codes(&readiness), [""; 0]);
-        readiness.credential_refused();
+        readiness.credential_refused(Some(readiness.credential()));
         std::fs::write(&login, r#"{"a":12}"#).unwrap();
         assert_eq!(codes(&readiness), [""; 0]);
     }

@@ -1,6 +1,7 @@
 //! The service without its transport: accepts executions, finds them, passes controls on, recovers after a restart, stops.
 
 mod accept;
+mod continuation;
 mod input;
 mod past;
 mod recover;
@@ -44,6 +45,10 @@ pub struct Service {
     live: RwLock<HashMap<ExecutionId, Live>>,
     /// One acceptance of an id at a time: two equal PUTs at once must meet.
     accepting: Vec<tokio::sync::Mutex<()>>,
+    /// One continuation by request at a time: nothing is continued twice.
+    continuing: Arc<tokio::sync::Mutex<()>>,
+    /// One change of a terminal status at a time. Held over its write; no await happens inside.
+    amending: std::sync::Mutex<()>,
     background: TaskTracker,
     stopping: CancellationToken,
 }
@@ -130,6 +135,8 @@ impl Service {
             conversations,
             live: RwLock::default(),
             accepting: (0..64).map(|_| tokio::sync::Mutex::default()).collect(),
+            continuing: Arc::default(),
+            amending: std::sync::Mutex::default(),
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
             settings,
@@ -179,11 +186,29 @@ impl Service {
             .remove(&id);
     }
 
-    /// Finds an execution.
+    /// Finds an execution. One that is being accepted at this moment is waited for.
     ///
     /// # Errors
     /// `not-found`, `deleted`, or the disk's.
     pub async fn find(self: &Arc<Self>, id: ExecutionId) -> Result<View, Problem> {
+        let view = self.look_up(id).await?;
+        match &view {
+            View::Past(entry) if !entry.is_terminal() => {
+                // On disk, but its owner is still to come: the acceptance holds this until then.
+                drop(self.one_at_a_time(id).await);
+                self.look_up(id).await
+            }
+            _ => Ok(view),
+        }
+    }
+
+    /// Held over the acceptance of an id.
+    async fn one_at_a_time(&self, id: ExecutionId) -> tokio::sync::MutexGuard<'_, ()> {
+        let stripe = id.uuid().as_bytes()[0] as usize % self.accepting.len();
+        self.accepting[stripe].lock().await
+    }
+
+    async fn look_up(self: &Arc<Self>, id: ExecutionId) -> Result<View, Problem> {
         if let Some(live) = self.live(id) {
             return Ok(View::Live(live));
         }
@@ -263,6 +288,14 @@ impl Service {
     /// # Errors
     /// `wrong-state` for the pause of a queued execution; what [`Service::status`] may say.
     pub async fn control(&self, view: &View, control: Control) -> Result<Status, Problem> {
+        if let View::Past(entry) = view
+            && !entry.is_terminal()
+        {
+            return Err(Problem::new(
+                ProblemType::Internal,
+                "the execution was not recovered; the log of claude-api says why",
+            ));
+        }
         if let View::Live(live) = view {
             live.control(control).await.map_err(|state| {
                 Problem::new(
@@ -278,7 +311,7 @@ impl Service {
     /// Gives an accepted execution its owner.
     fn adopt(
         self: &Arc<Self>,
-        accepted: Accepted,
+        mut accepted: Accepted,
         entry: spool::Entry,
         status: Status,
         ticket: Ticket,
@@ -302,6 +335,7 @@ impl Service {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(id, live.clone());
+        let prompt_bytes = std::mem::take(&mut accepted.body.prompt).len();
         let owner = Owner {
             service: Arc::clone(self),
             accepted,
@@ -309,6 +343,8 @@ impl Service {
             publish,
             requests: receiver,
             cli: None,
+            prompt_bytes,
+            credential: None,
             input,
         };
         let owned = tokio::spawn(owner.own(ticket));

@@ -32,10 +32,12 @@ impl Full {
 }
 
 #[derive(Debug)]
-struct Waiting {
-    id: ExecutionId,
+pub(super) struct Waiting {
+    pub(super) id: ExecutionId,
     lane: Option<String>,
     conversation: String,
+    /// It may not start yet: see [`super::parked`].
+    pub(super) parked: bool,
 }
 
 /// Who waits and who runs. An execution without a lane waits for its conversation only.
@@ -45,7 +47,7 @@ pub(super) struct Lanes {
     /// Reserved or waiting, per lane and in all.
     places: HashMap<Option<String>, u64>,
     taken: u64,
-    waiting: Vec<Waiting>,
+    pub(super) waiting: Vec<Waiting>,
     running: HashMap<ExecutionId, (Option<String>, String)>,
     starting: HashSet<ExecutionId>,
 }
@@ -107,6 +109,7 @@ impl Lanes {
             id,
             lane: lane.map(str::to_owned),
             conversation: conversation.to_owned(),
+            parked: false,
         });
     }
 
@@ -125,6 +128,10 @@ impl Lanes {
         for waiting in &self.waiting {
             if free == 0 {
                 break;
+            }
+            if waiting.parked {
+                conversations.insert(&waiting.conversation);
+                continue;
             }
             // Both are claimed even if one of them stands in the way: who comes later in either must not overtake.
             let lane_free = waiting
@@ -176,6 +183,7 @@ impl Lanes {
     pub(super) fn position(&self, id: ExecutionId) -> Option<u64> {
         self.waiting
             .iter()
+            .filter(|w| !w.parked)
             .position(|w| w.id == id)
             .map(|at| at as u64)
     }

@@ -1,4 +1,4 @@
-//! What clients may send to a running CLI beside messages.
+//! What clients may send to a running CLI beside messages, and how long a continuation waits.
 
 use clap::Args;
 
@@ -6,7 +6,7 @@ use crate::execution::input::Control;
 
 /// Flags about input.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Input")]
+#[command(next_help_heading = "Input and continuation")]
 pub struct InputArgs {
     /// Control requests that clients may send to the CLI of an execution with `"input": "stream"`, by comma; some, like
     /// set_permission_mode, go past the other settings
@@ -16,6 +16,14 @@ pub struct InputArgs {
         default_value = "interrupt,end_session"
     )]
     pub allowed_control_requests: String,
+    /// With `"onUsageLimit": "wait"` and no known time of reset: the first wait, ms; then 2, 4 and 12 times as long
+    #[arg(
+        long,
+        env = "CLAUDE_API_USAGE_LIMIT_WAIT_MS",
+        default_value_t = 300_000,
+        value_parser = clap::value_parser!(u64).range(1..=86_400_000)
+    )]
+    pub usage_limit_wait_ms: u64,
 }
 
 impl InputArgs {
@@ -44,6 +52,7 @@ mod tests {
     fn check(text: &str) -> Result<usize, Vec<String>> {
         let args = InputArgs {
             allowed_control_requests: text.to_owned(),
+            usage_limit_wait_ms: 1,
         };
         args.check().map(|allowed| allowed.len())
     }

@@ -3,6 +3,7 @@
 use protocol::{Body, Status};
 use serde::{Deserialize, Serialize};
 
+use super::policy::Chain;
 use crate::config::Permissions;
 
 /// What was accepted, with the operator's defaults of that moment: later changes of the settings change no accepted execution.
@@ -17,6 +18,9 @@ pub struct Accepted {
     pub conversation: String,
     /// Milliseconds without progress after which it is ended.
     pub idle_timeout_ms: u64,
+    /// What it inherits, where a policy made it.
+    #[serde(default)]
+    pub chain: Chain,
 }
 
 /// The CLI's process, for the next start's sweep after a kill of the service.

@@ -1,5 +1,6 @@
 //! The end of an execution: the verdict, the terminal status on disk, then in everybody's sight.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::trailers::crc32_text;
@@ -17,7 +18,9 @@ use super::verdict::{EndedBy, Facts, verdict};
 /// Up to this length the SHA-256 is part of the terminal status; longer outputs get it later, off the data path.
 const DIGEST_AT_ONCE_BYTES: u64 = 1024 * 1024;
 /// How often writing a terminal status is tried: a disk that fails for a moment must not turn an end into a lie.
-const TRIES: u32 = 5;
+const TRIES: u32 = 4;
+/// How long until a disk that takes nothing is tried again.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// What the run left.
 pub(super) struct End {
@@ -76,8 +79,10 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
             ),
             json!({ "processes": list }),
         );
+        sweep_on(owner);
     }
     let stderr = machine.stderr_tail();
+    let resets_at = machine.resets_at();
     let running = machine.timers.running(Instant::now());
     let mut status = machine.status.clone();
     let spawn_failed = if spawned { None } else { spawn_failed };
@@ -105,9 +110,13 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
             json!({ "resetsAt": at }),
         );
     }
+    owner
+        .service
+        .follow_end(&owner.accepted.body, &owner.entry, &mut status, resets_at)
+        .await;
     let readiness = &owner.service.readiness;
     match status.reason {
-        Some(Reason::AuthFailed) => readiness.credential_refused(),
+        Some(Reason::AuthFailed) => readiness.credential_refused(owner.credential.clone()),
         Some(Reason::SpawnFailed) => readiness.spawn_failed(),
         _ if status.state == State::Completed => readiness.credential_worked(),
         _ => {}
@@ -118,6 +127,16 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
         later = false;
     }
     close(owner, status, !later).await;
+}
+
+/// What the kernel would not let die comes to this process when its runner ends: it is reaped whenever it does die.
+fn sweep_on(owner: &Owner) {
+    let service = Arc::clone(&owner.service);
+    tokio::spawn(async move {
+        while !service.runners.sweep_orphans().await.is_empty() {
+            tokio::time::sleep(RETRY).await;
+        }
+    });
 }
 
 fn apply(
@@ -147,24 +166,42 @@ fn apply(
 }
 
 /// Writes the terminal status, shows it, takes the execution off the live ones.
+///
+/// What the disk does not take is shown all the same, but stays live until the disk has it: whoever asks hears one end.
 async fn close(owner: &mut Owner, status: Status, complete: bool) {
-    let json = Record::encode(&status, owner.cli.as_ref(), owner.service.status_bytes());
-    for attempt in 1..=TRIES {
-        let (entry, json) = (owner.entry.clone(), json.clone());
-        match blocking(move || entry.write_status(&json, true, true)).await {
-            Ok(()) => break,
-            Err(error) if attempt == TRIES => {
-                tracing::error!(execution = %status.execution_id, %error, "the spool did not take the terminal status");
+    let service = Arc::clone(&owner.service);
+    let recorded = record_end(owner, &status).await;
+    owner.show(&status, Duration::ZERO, None);
+    log(&status, owner.prompt_bytes);
+    if !recorded {
+        tracing::error!(execution = %status.execution_id, "the spool does not take the terminal status; trying on");
+        while !record_end(owner, &status).await {
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                () = service.stopping() => return,
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(50 << attempt)).await,
         }
     }
-    owner.show(&status, Duration::ZERO, None);
-    log(&status, owner.accepted.body.prompt.len());
-    owner.service.retire(status.execution_id);
+    service.retire(status.execution_id);
     if !complete {
         digest_later(owner, status);
     }
+}
+
+/// Whether the disk has it.
+async fn record_end(owner: &Owner, status: &Status) -> bool {
+    let json = Record::encode(status, owner.cli.as_ref(), owner.service.status_bytes());
+    for attempt in 1..=TRIES {
+        let (entry, json) = (owner.entry.clone(), json.clone());
+        match blocking(move || entry.write_status(&json, true, true)).await {
+            Ok(()) => return true,
+            Err(error) if attempt == TRIES => {
+                tracing::warn!(execution = %status.execution_id, %error, "the terminal status was not written");
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(10 << attempt)).await,
+        }
+    }
+    false
 }
 
 /// The one wide event of an execution.
@@ -189,18 +226,19 @@ fn log(status: &Status, prompt_bytes: usize) {
 }
 
 /// Reads the output once more, beside everything else, and adds its SHA-256 to the status.
-fn digest_later(owner: &Owner, mut status: Status) {
+fn digest_later(owner: &Owner, status: Status) {
     let service = owner.service.clone();
     let entry = owner.entry.clone();
-    let cli = owner.cli.clone();
     owner.service.background(async move {
         let Some(digest) = spool::sha256(&entry).await else {
             return;
         };
-        status.sha256 = Some(hex(digest));
-        let json = Record::encode(&status, cli.as_ref(), service.status_bytes());
-        if let Err(error) = blocking(move || entry.write_status(&json, false, true)).await {
-            tracing::warn!(%error, "the SHA-256 was not recorded");
+        let amending = Arc::clone(&service);
+        let amended = blocking(move || {
+            amending.amend(&entry, |status| status.sha256 = Some(hex(digest)))
+        });
+        if let Err(error) = amended.await {
+            tracing::warn!(execution = %status.execution_id, %error, "the SHA-256 was not recorded");
         }
     });
 }

@@ -63,20 +63,18 @@ impl Live {
     /// The state that does not allow it (only a queued execution's pause).
     pub async fn control(&self, control: Control) -> Result<(), State> {
         let (answer, answered) = oneshot::channel();
-        if self
-            .requests
-            .send(Request { control, answer })
+        let request = Request { control, answer };
+        let sent = async {
+            if self.requests.send(request).await.is_err() {
+                // Its owner is gone: it is terminal, and any control of a terminal one is fine.
+                return Ok(());
+            }
+            // No answer: it ended meanwhile.
+            answered.await.unwrap_or(Ok(()))
+        };
+        tokio::time::timeout(SIGNAL_WAIT, sent)
             .await
-            .is_err()
-        {
-            // Its owner is gone: it is terminal, and any control of a terminal one is fine.
-            return Ok(());
-        }
-        match tokio::time::timeout(SIGNAL_WAIT, answered).await {
-            Ok(Ok(result)) => result,
-            // No answer yet, or it ended meanwhile.
-            Err(_) | Ok(Err(_)) => Ok(()),
-        }
+            .unwrap_or(Ok(()))
     }
 
     /// The status now, counters included; the queue's position is the caller's to add.

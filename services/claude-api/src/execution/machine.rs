@@ -11,6 +11,9 @@ use serde_json::json;
 use super::timers::{Timers, Verdict};
 use super::verdict::EndedBy;
 
+/// The longest name of the CLI's that a status shows, characters.
+const NAME_CHARS: usize = 128;
+
 /// What the owner has to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
@@ -101,13 +104,16 @@ impl Machine {
         match fact {
             Fact::Init { model, .. } => {
                 self.linger_at = None;
-                if let Some(model) = model {
+                if let Some(model) = model.map(|m| short(&m)) {
                     self.changed |= self.status.model.as_ref() != Some(&model);
                     self.status.model = Some(model);
                 }
             }
             Fact::Activity(activity) => {
-                self.linger_at = None;
+                // A retry says nothing of more to come; the rest begins another result.
+                if !matches!(activity, Activity::Retrying(_) | Activity::Starting) {
+                    self.linger_at = None;
+                }
                 self.activity(&activity);
             }
             Fact::ToolsRunning(count) => {
@@ -143,7 +149,7 @@ impl Machine {
     }
 
     fn activity(&mut self, activity: &Activity) {
-        let text = Some(activity.to_string());
+        let text = Some(short(&activity.to_string()));
         self.changed |= self.status.activity != text;
         self.status.activity = text;
     }
@@ -235,6 +241,11 @@ impl Machine {
                 .map_or(timers, |at| timers.min(at.max(now))),
         )
     }
+}
+
+/// What the CLI calls a model or a tool, as long as a status can carry.
+fn short(name: &str) -> String {
+    name.chars().take(NAME_CHARS).collect()
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ use crate::service::Service;
 /// How many controls may wait for a busy owner; more senders wait.
 pub(crate) const REQUESTS: usize = 16;
 
+/// How often one that waits for a time looks at the clock.
+const CLOCK_LOOK: Duration = Duration::from_secs(30);
+
 /// Everything that belongs to the owner.
 pub(crate) struct Owner {
     pub(crate) service: Arc<Service>,
@@ -30,14 +33,20 @@ pub(crate) struct Owner {
     pub(crate) publish: watch::Sender<Published>,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) cli: Option<CliProcess>,
+    /// The prompt itself is on disk: a thousand queued ones must not fill the memory.
+    pub(crate) prompt_bytes: usize,
+    /// What the CLI was started with.
+    pub(crate) credential: Option<crate::cli::Credential>,
     pub(crate) input: Option<Arc<Gate>>,
 }
 
 impl Owner {
     /// Owns the execution from acceptance to its terminal state. Never cancelled: dropping it would lose the end.
     pub(crate) async fn own(mut self, mut ticket: Ticket) {
-        let status = Status::clone(&self.publish.borrow().status);
-        if self.wait(&mut ticket).await {
+        let permitted = self.wait(&mut ticket).await;
+        let mut status = Status::clone(&self.publish.borrow().status);
+        status.not_before = None;
+        if permitted {
             run::run(&mut self, status, &ticket).await;
         } else {
             let by = EndedBy::Cancel;
@@ -47,6 +56,7 @@ impl Owner {
 
     /// Waits in the queue. False: cancelled there. A stop of the service leaves it queued for the next start.
     async fn wait(&mut self, ticket: &mut Ticket) -> bool {
+        let mut not_before = self.publish.borrow().status.not_before;
         loop {
             tokio::select! {
                 // A cancel that is there when the permit comes wins: no process then.
@@ -65,6 +75,13 @@ impl Owner {
                     }
                     None => std::future::pending().await,
                 },
+                () = until(not_before) => {
+                    not_before = None;
+                    self.publish.send_modify(|published| {
+                        Arc::make_mut(&mut published.status).not_before = None;
+                    });
+                    ticket.unpark();
+                }
                 () = ticket.permit() => return true,
             }
         }
@@ -88,6 +105,24 @@ impl Owner {
             before,
             since,
         });
+    }
+}
+
+/// Until the wall clock shows this time; for ever without one. Cancel safe.
+async fn until(time: Option<Timestamp>) {
+    let Some(time) = time else {
+        return std::future::pending().await;
+    };
+    loop {
+        let left = time.duration_since(Timestamp::now());
+        let Ok(left) = Duration::try_from(left) else {
+            return;
+        };
+        if left.is_zero() {
+            return;
+        }
+        // The wall clock may be set, and stands for the runtime while the machine sleeps.
+        tokio::time::sleep(left.min(CLOCK_LOOK)).await;
     }
 }
 

@@ -18,6 +18,25 @@ const DISK_INTERVAL: Duration = Duration::from_secs(3);
 /// Room that an execution needs to be recorded, bytes.
 const ROOM_BYTES: u64 = 16 * 1024 * 1024;
 
+/// The code of a CLI that cannot be started.
+pub(super) const MISSING: &str = "cli-missing";
+
+pub(super) fn unwritable(what: &str) -> Obstacle {
+    Obstacle::new(
+        "spool-unwritable",
+        format!("the spool cannot be written: {what}"),
+        "see that --spool-dir is mounted, writable for this user and not full",
+    )
+}
+
+fn unwritable_or_full(what: &str) -> Obstacle {
+    if what.contains("cannot be written") && !what.contains("No space left") {
+        unwritable(what)
+    } else {
+        no_room(what)
+    }
+}
+
 pub(super) fn no_room(what: &str) -> Obstacle {
     Obstacle::new(
         "no-room",
@@ -30,20 +49,32 @@ pub(super) fn no_room(what: &str) -> Obstacle {
 pub(crate) async fn keep_checking(service: Arc<Service>, stop: CancellationToken) {
     look_at_disk(&service).await;
     let mut cli_due = tokio::time::Instant::now();
+    // Whether a failed spawn asked for this check.
+    let mut asked = false;
     loop {
         if tokio::time::Instant::now() >= cli_due {
             let result = check_cli(&service).await;
             if let Err(obstacle) = &result {
                 tracing::warn!(code = obstacle.code, "{}", obstacle.message);
             }
-            service.readiness.set_cli(result);
-            // What was refused may have been set right at the other end.
-            service.readiness.credential_worked();
+            // A machine short of descriptors says nothing of the CLI.
+            let tells = result.as_ref().err().is_none_or(|o| o.code != "no-runner");
+            if tells || !service.readiness.startup().is_empty() {
+                service.readiness.set_cli(result);
+            }
             cli_due = tokio::time::Instant::now() + CLI_INTERVAL;
+            if !asked {
+                // What was refused may have been set right at the other end.
+                service.readiness.credential_worked();
+            }
+            asked = false;
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = service.readiness.recheck.notified() => cli_due = tokio::time::Instant::now(),
+            () = service.readiness.recheck.notified() => {
+                cli_due = tokio::time::Instant::now();
+                asked = true;
+            }
             () = tokio::time::sleep(DISK_INTERVAL) => look_at_disk(&service).await,
         }
     }
@@ -56,7 +87,7 @@ async fn look_at_disk(service: &Arc<Service>) {
             .spool
             .check_writable(ROOM_BYTES)
             .err()
-            .map(|e| no_room(&e));
+            .map(|e| unwritable_or_full(&e));
         let environment = &inner.environment;
         let mut folders = Vec::new();
         let tmp = environment
@@ -115,7 +146,7 @@ async fn check_cli(service: &Service) -> Result<(), Obstacle> {
         "install the Claude CLI {} and name it with --claude-bin",
         args.claude_version
     );
-    let missing = |what: String| Obstacle::new("cli-missing", what, remedy.clone());
+    let missing = |what: String| Obstacle::new(MISSING, what, remedy.clone());
     let spec = runner::Spec {
         program: args.claude_bin.clone(),
         args: vec!["--version".to_owned()],
@@ -129,11 +160,13 @@ async fn check_cli(service: &Service) -> Result<(), Obstacle> {
         mut stderr,
         control,
         mut events,
-    } = service
-        .runners
-        .start(spec)
-        .await
-        .map_err(|e| missing(format!("no runner could be started: {e}")))?;
+    } = service.runners.start(spec).await.map_err(|e| {
+        Obstacle::new(
+            "no-runner",
+            format!("no runner could be started: {e}"),
+            "raise the limits of open files and processes",
+        )
+    })?;
     drop(stdin);
     let read = async {
         let mut text = Vec::new();

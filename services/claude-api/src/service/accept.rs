@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use protocol::{Body, ExecutionId, OnInterrupt, OnUsageLimit, Problem, ProblemType, Status};
+use protocol::{Body, ExecutionId, Problem, ProblemType};
 use spool::SpoolError;
 
+use super::continuation::{Continued, first_status};
 use super::{Service, View, deleted, spool_problem};
 use crate::admission::Place;
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::live::Live;
-use crate::execution::task::now;
+use crate::execution::policy::Chain;
 
 /// How a repeated or a new execution was taken.
 #[derive(Clone)]
@@ -34,8 +35,7 @@ impl Service {
     ) -> Result<Acceptance, Problem> {
         let service = Arc::clone(self);
         let work = tokio::spawn(async move {
-            let stripe = id.uuid().as_bytes()[0] as usize % service.accepting.len();
-            let _one = service.accepting[stripe].lock().await;
+            let _one = service.one_at_a_time(id).await;
             service.accept_alone(id, body).await
         });
         work.await.unwrap_or_else(|error| {
@@ -53,7 +53,7 @@ impl Service {
         body: Body,
     ) -> Result<Acceptance, Problem> {
         let digest = body.digest();
-        match self.find(id).await {
+        match self.look_up(id).await {
             Ok(view) if view.entry().body_digest() == digest => {
                 return Ok(Acceptance {
                     view,
@@ -64,7 +64,10 @@ impl Service {
             Err(problem) if problem.kind == ProblemType::NotFound => {}
             Err(problem) => return Err(problem),
         }
-        let accepted = self.check(id, body)?;
+        body.check(&self.settings.limits)
+            .map_err(|e| Problem::new(e.kind(), e.to_string()))?;
+        let continued = self.continued(&body).await?;
+        let accepted = self.check(id, body, continued.as_ref())?;
         if self.stopping.is_cancelled() {
             return Err(Problem::new(
                 ProblemType::Stopping,
@@ -79,12 +82,14 @@ impl Service {
             )
             .with("length", full.length())
         })?;
-        self.create(id, digest, accepted, place)
-            .await
-            .map(|live| Acceptance {
-                view: View::Live(live),
-                created: true,
-            })
+        let live = self.create(id, digest, accepted, place).await?;
+        if let Some(old) = continued {
+            self.note_continued(old, id).await;
+        }
+        Ok(Acceptance {
+            view: View::Live(live),
+            created: true,
+        })
     }
 
     async fn create(
@@ -94,11 +99,7 @@ impl Service {
         accepted: Accepted,
         place: Place,
     ) -> Result<Live, Problem> {
-        let mut status = Status::queued(id, now(), accepted.body.workspace.clone());
-        status.lane.clone_from(&accepted.body.lane);
-        status.conversation = Some(accepted.conversation.clone());
-        status.model.clone_from(&accepted.body.model);
-        status.metadata.clone_from(&accepted.body.metadata);
+        let status = first_status(id, &accepted);
         let record = Record::encode(&status, None, self.status_bytes());
         let service = Arc::clone(self);
         let stored = accepted.clone();
@@ -120,7 +121,12 @@ impl Service {
             Ok(Ok(entry)) => entry,
             Ok(Err(SpoolError::Exists { .. })) => return Err(in_use(id)),
             Ok(Err(SpoolError::Deleted { .. })) => return Err(deleted(id)),
-            Ok(Err(error)) => return Err(spool_problem(&error)),
+            Ok(Err(error)) => {
+                if let SpoolError::Unwritable { what, source } = &error {
+                    self.readiness.unwritable(&format!("{what}: {source}"));
+                }
+                return Err(spool_problem(&error));
+            }
             Err(_) => return Err(Problem::new(ProblemType::Internal, "the acceptance failed")),
         };
         let ticket = place.enter(id, &accepted.conversation);
@@ -128,19 +134,16 @@ impl Service {
     }
 
     /// Checks the body against the limits and the operator's ceiling, and resolves the operator's defaults.
-    fn check(&self, id: ExecutionId, body: Body) -> Result<Accepted, Problem> {
-        let limits = &self.settings.limits;
-        body.check(limits)
-            .map_err(|e| Problem::new(e.kind(), e.to_string()))?;
-        if body.continues.is_some()
-            || body.on_interrupt != OnInterrupt::None
-            || body.on_usage_limit != OnUsageLimit::None
-        {
-            return Err(Problem::new(
-                ProblemType::NotImplemented,
-                "continues, onInterrupt and onUsageLimit are not in this version; leave them out",
-            ));
+    fn check(
+        &self,
+        id: ExecutionId,
+        mut body: Body,
+        continued: Option<&Continued>,
+    ) -> Result<Accepted, Problem> {
+        if let Some(old) = continued {
+            body.workspace.clone_from(&old.workspace);
         }
+        let limits = &self.settings.limits;
         let refuse = |what: String| Problem::new(ProblemType::NotAllowed, what);
         if let Some(name) = body
             .env
@@ -153,7 +156,7 @@ impl Service {
         }
         let permissions = self.settings.tools.resolve(&body).map_err(refuse)?;
         let conversation = match body.conversation {
-            None => id.to_string(),
+            None => continued.map_or_else(|| id.to_string(), |old| old.conversation.clone()),
             Some(conversation) => {
                 let conversation = conversation.to_string();
                 match self.conversations.workspace(&conversation) {
@@ -185,6 +188,7 @@ impl Service {
             permissions,
             conversation,
             idle_timeout_ms: idle.unwrap_or(limits.idle_timeout_ms),
+            chain: Chain::default(),
         })
     }
 }

@@ -42,8 +42,13 @@ impl Service {
             return Ok(State::Interrupted);
         }
         let accepted: Accepted = serde_json::from_slice(&entry.body()?).context("its body")?;
-        self.conversations
-            .add(&accepted.conversation, &accepted.body.workspace)?;
+        if let Err(error) = self
+            .conversations
+            .add(&accepted.conversation, &accepted.body.workspace)
+        {
+            // Only who wants to go on in it later is told that it is unknown.
+            tracing::warn!(execution = %id, %error, "the conversation's note was not written");
+        }
         let ticket =
             self.admission
                 .restore(id, accepted.body.lane.as_deref(), &accepted.conversation);

@@ -27,7 +27,11 @@ impl Service {
         let running: Vec<_> = self
             .all_live()
             .into_iter()
-            .filter(|live| live.status.borrow().status.state != State::Queued)
+            .filter(|live| {
+                // One that has its permit is about to run, whatever its status says.
+                live.status.borrow().status.state != State::Queued
+                    || self.admission.position(live.id).is_none()
+            })
             .collect();
         if !running.is_empty() {
             tracing::info!(running = running.len(), "waiting for running executions");
@@ -39,7 +43,8 @@ impl Service {
                 .filter(|l| !l.status.borrow().status.state.is_terminal())
                 .collect();
             tracing::info!(running = left.len(), "ending running executions");
-            join_all(left.iter().map(|live| live.control(Control::Stop))).await;
+            let stops = join_all(left.iter().map(|live| live.control(Control::Stop)));
+            let _ = tokio::time::timeout_at(until + RECORD, stops).await;
             let ends = join_all(left.iter().map(|live| live.ended()));
             if tokio::time::timeout_at(until + RECORD, ends).await.is_err() {
                 tracing::warn!("some executions did not end in time; the next start records them");

@@ -13,7 +13,7 @@ use super::output::Output;
 use super::{Owner, blocking, now};
 use crate::admission::Ticket;
 use crate::cli;
-use crate::execution::accepted::CliProcess;
+use crate::execution::accepted::{Accepted, CliProcess};
 use crate::execution::ending::{self, End};
 use crate::execution::live::{Control, Request};
 use crate::execution::machine::{Due, Machine};
@@ -24,8 +24,14 @@ use crate::execution::verdict::EndedBy;
 const CHUNK_BYTES: usize = 64 * 1024;
 /// The capacity wished for the stdout pipe, bytes: the CLI cuts its output at a full pipe when it ends.
 const PIPE_BYTES: usize = 256 * 1024;
-/// How long after the kill grace a runner that says nothing is killed itself.
+/// How long after the kill grace the runner may take for its sweep before it is killed itself.
 const RUNNER_GRACE: Duration = Duration::from_secs(4);
+/// A runner answers every command at once; one that was stopped does not, and is killed after this.
+const RUNNER_ANSWER: Duration = Duration::from_millis(500);
+/// The longest that a start holds its slot: a silent CLI must not keep others from starting.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// How often, and how long, a start is tried again when the machine is short of descriptors or processes.
+const START_RETRY: (Duration, u32) = (Duration::from_millis(250), 120);
 
 /// Runs the execution to its end.
 pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) {
@@ -67,20 +73,32 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
             return ending::failed_to_start(owner, machine.status, &error.to_string()).await;
         }
     };
-    let handle = match start(owner).await {
-        Ok(handle) => handle,
+    let (handle, message) = match start(owner).await {
+        Ok(started) => started,
         Err(error) => {
             output.finish();
             return ending::failed_to_start(owner, machine.status, &error).await;
         }
     };
-    let end = Running::new(owner, machine, output, handle)
+    let end = Running::new(owner, machine, output, handle, message)
         .drive(ticket)
         .await;
     ending::ended(owner, end).await;
 }
 
-async fn start(owner: &Owner) -> Result<Handle, String> {
+/// Starts the CLI; also gives the first message for its stdin.
+async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), String> {
+    let entry = owner.entry.clone();
+    let readiness = owner.service.readiness.clone();
+    let (message, credential) = blocking(move || {
+        // The prompt was on disk only since the acceptance.
+        let accepted: Accepted = serde_json::from_slice(&entry.body()?)?;
+        let message = cli::first_message(&accepted.body, &accepted.conversation);
+        Ok((message, readiness.credential()))
+    })
+    .await
+    .map_err(|e| format!("its body: {e}"))?;
+    owner.credential = Some(credential);
     let service = &owner.service;
     let accepted = &owner.accepted;
     let root = service.settings.args.workspace_root.clone();
@@ -106,11 +124,24 @@ async fn start(owner: &Owner) -> Result<Handle, String> {
         cwd,
         stdout_pipe_bytes: PIPE_BYTES,
     };
-    service
-        .runners
-        .start(spec)
-        .await
-        .map_err(|e| format!("its runner: {e}"))
+    let mut tries = 0;
+    loop {
+        match service.runners.start(spec.clone()).await {
+            Ok(handle) => return Ok((handle, message)),
+            // Short of descriptors or processes for a moment: no reason to fail an accepted execution.
+            Err(error) if is_shortage(&error) && tries < START_RETRY.1 => {
+                tries += 1;
+                tokio::time::sleep(START_RETRY.0).await;
+            }
+            Err(error) => return Err(format!("its runner: {error}")),
+        }
+    }
+}
+
+fn is_shortage(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM]
+        .contains(&Errno::from_io_error(error).unwrap_or(Errno::INVAL))
 }
 
 struct Running<'a> {
@@ -144,8 +175,13 @@ enum Step {
 }
 
 impl<'a> Running<'a> {
-    fn new(owner: &'a mut Owner, machine: Machine, output: Output, handle: Handle) -> Self {
-        let message = cli::first_message(&owner.accepted.body, &owner.accepted.conversation);
+    fn new(
+        owner: &'a mut Owner,
+        machine: Machine,
+        output: Output,
+        handle: Handle,
+        message: Vec<u8>,
+    ) -> Self {
         let Handle {
             mut stdin,
             stdout,
@@ -160,6 +196,7 @@ impl<'a> Running<'a> {
         let prompt = tokio::spawn(async move {
             // A CLI that ends without reading its prompt says so by its exit.
             let _ = stdin.write_all(&message).await;
+            drop(message);
             if let Some(gate) = gate {
                 gate.feed(&mut stdin).await;
             }
@@ -218,7 +255,9 @@ impl<'a> Running<'a> {
                 Step::StdinClosed => self.machine.stdin_closed(Instant::now()),
                 Step::Clock => self.clock().await,
             }
-            if starting && (self.machine.first_output || !out_open) {
+            let paused = self.machine.status.state == State::Paused;
+            let late = self.machine.timers.running(Instant::now()) >= START_LIMIT;
+            if starting && (self.machine.first_output || !out_open || paused || late) {
                 starting = false;
                 ticket.started();
             }
@@ -262,7 +301,7 @@ impl<'a> Running<'a> {
     fn terminate(&mut self) {
         let grace = Duration::from_millis(self.owner.service.settings.limits.kill_ms);
         self.control.terminate(grace);
-        self.give_up = Some(Instant::now() + grace + RUNNER_GRACE);
+        self.give_up = Some(Instant::now() + RUNNER_ANSWER);
     }
 
     /// True when nothing of the execution is left.
@@ -275,6 +314,7 @@ impl<'a> Running<'a> {
                 boot_id,
             }) => {
                 self.spawned = true;
+                self.owner.service.readiness.spawned();
                 self.owner.cli = Some(CliProcess {
                     pid,
                     start_ticks,
@@ -289,14 +329,19 @@ impl<'a> Running<'a> {
                 return true;
             }
             Some(Event::Signalled { action }) => {
-                if action == Action::Resume && self.machine.status.state != State::Paused {
-                    self.machine.changed = true;
+                if action == Action::Terminate && self.give_up.is_some() {
+                    let grace = Duration::from_millis(self.owner.service.settings.limits.kill_ms);
+                    self.give_up = Some(now + grace + RUNNER_GRACE);
                 }
                 self.answer();
             }
             Some(Event::Paused { .. }) => self.machine.paused(now),
             Some(Event::Resumed) => self.machine.resumed(now),
-            Some(Event::Exited { code, signal }) => self.exit = (code, signal),
+            Some(Event::Exited { code, signal }) => {
+                self.exit = (code, signal);
+                // From here on it only sweeps, and answers no more.
+                self.give_up = self.give_up.map(|_| now + 2 * RUNNER_GRACE);
+            }
             Some(Event::Done {
                 code,
                 signal,
@@ -432,6 +477,10 @@ impl<'a> Running<'a> {
 
     fn finish(mut self) -> End {
         self.prompt.abort();
+        // A cancel that came while the pipes were drained still came before the end.
+        while let Ok(request) = self.owner.requests.try_recv() {
+            self.request(request);
+        }
         if let Some(gate) = &self.owner.input {
             gate.close();
         }

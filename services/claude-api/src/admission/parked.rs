@@ -1,0 +1,87 @@
+//! Executions that may not start before a time. One keeps its conversation, so that nothing overtakes it there, and its place
+//! in the queue's order, but does not hold up its lane: a usage limit lasts for hours, and who waits behind it asks for
+//! something else. When its time has come it is the next of its lane, before all that were accepted later.
+
+use protocol::ExecutionId;
+
+use super::lanes::Lanes;
+use super::{Admission, Ticket};
+
+impl Lanes {
+    pub(super) fn park(&mut self, id: ExecutionId, parked: bool) {
+        if let Some(waiting) = self.waiting.iter_mut().find(|w| w.id == id) {
+            waiting.parked = parked;
+        }
+    }
+}
+
+impl Admission {
+    /// Puts an execution into the queue, whatever the limits say, that does not start before [`Ticket::unpark`].
+    #[must_use]
+    pub fn restore_parked(
+        &self,
+        id: ExecutionId,
+        lane: Option<&str>,
+        conversation: &str,
+    ) -> Ticket {
+        self.with(|inner| inner.lanes.reserve_anyway(lane));
+        self.enter(id, lane, conversation, true)
+    }
+}
+
+impl Ticket {
+    /// Its time has come.
+    pub fn unpark(&self) {
+        self.admission.with(|inner| {
+            inner.lanes.park(self.id, false);
+            inner.grant();
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use protocol::Limits;
+
+    fn id(n: u128) -> ExecutionId {
+        uuid::Uuid::from_u128(n).into()
+    }
+
+    fn may_run(ticket: &mut Ticket) -> bool {
+        ticket.permit().now_or_never().is_some()
+    }
+
+    #[test]
+    fn it_keeps_its_conversation_and_not_its_lane() {
+        let admission = Admission::new(&Limits::default());
+        let mut parked = admission.restore_parked(id(1), Some("a"), "c");
+        let mut lane = admission.restore(id(2), Some("a"), "d");
+        let mut later = admission.restore(id(3), Some("a"), "e");
+        let mut conversation = admission.restore(id(4), Some("b"), "c");
+        assert!(!may_run(&mut parked) && !may_run(&mut conversation));
+        assert!(may_run(&mut lane), "the lane goes on");
+        assert_eq!(admission.position(id(1)), None);
+        assert_eq!(admission.position(id(3)), Some(0));
+        assert_eq!(admission.counts(), (3, 1));
+        parked.unpark();
+        assert!(!may_run(&mut parked), "one of its lane runs");
+        drop(lane);
+        assert!(may_run(&mut parked) && !may_run(&mut later));
+        drop(parked);
+        assert!(may_run(&mut later) && may_run(&mut conversation));
+    }
+
+    #[test]
+    fn one_that_leaves_frees_its_conversation() {
+        let admission = Admission::new(&Limits::default());
+        let parked = admission.restore_parked(id(1), None, "c");
+        let mut next = admission.restore(id(2), None, "c");
+        assert!(!may_run(&mut next));
+        drop(parked);
+        assert!(may_run(&mut next));
+        drop(next);
+        assert_eq!(admission.counts(), (0, 0));
+    }
+}

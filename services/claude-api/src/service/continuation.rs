@@ -1,0 +1,301 @@
+//! Continuations: a new execution that goes on in the conversation of one that was interrupted, or that a usage limit ended.
+//! By request (`continues`), or by the policies of [`crate::execution::policy`]. An id is never used again.
+//!
+//! A policy's is on disk before the end that it follows, so that no crash loses it: whoever finds it beside an end that was
+//! never written, or that does not name it, adds the name ([`Service::recover`]). It stands last in its lane.
+
+use std::sync::{Arc, PoisonError};
+
+use jiff::Timestamp;
+use protocol::body::DEFAULT_WORKSPACE;
+use protocol::{
+    Body, ExecutionId, OnInterrupt, OnUsageLimit, Problem, ProblemType, PromptMode, Status,
+};
+use serde_json::json;
+use tokio::sync::OwnedMutexGuard;
+
+use super::{Service, not_found};
+use crate::cli::Conversation;
+use crate::execution::Accepted;
+use crate::execution::accepted::Record;
+use crate::execution::policy::{Follow, follow, is_continuable};
+use crate::execution::task::now;
+
+/// What the CLI is told when a policy continues its conversation.
+const PROMPT: &str = "Continue where you left off.";
+
+/// An execution that a request may continue. While it is held nobody else continues any.
+pub(super) struct Continued {
+    entry: spool::Entry,
+    pub(super) conversation: String,
+    pub(super) workspace: String,
+    _alone: OwnedMutexGuard<()>,
+}
+
+/// An execution that a policy made: on disk, not in the queue yet.
+pub(crate) struct Born {
+    accepted: Accepted,
+    entry: spool::Entry,
+    status: Status,
+}
+
+impl Service {
+    /// Finds the execution that a body `continues`.
+    ///
+    /// # Errors
+    /// `not-found`, `other-workspace`, or `wrong-state` with `state` and why.
+    pub(super) async fn continued(
+        self: &Arc<Self>,
+        body: &Body,
+    ) -> Result<Option<Continued>, Problem> {
+        let Some(id) = body.continues else {
+            return Ok(None);
+        };
+        let alone = Arc::clone(&self.continuing).lock_owned().await;
+        let view = match self.find(id).await {
+            Err(problem) if problem.kind == ProblemType::Deleted => return Err(not_found(id)),
+            other => other?,
+        };
+        let live = self.status(&view).await?;
+        let refuse = |why: String| {
+            Problem::new(ProblemType::WrongState, why).with("state", live.state.as_str())
+        };
+        if !live.state.is_terminal() {
+            return Err(refuse(format!(
+                "execution {id} has not ended; wait for its end"
+            )));
+        }
+        // On disk is what was added behind the end.
+        let entry = view.entry().clone();
+        let read = entry.clone();
+        let record = crate::execution::task::blocking(move || {
+            Record::decode(&read.status()?).map_err(std::io::Error::other)
+        });
+        let status = record.await.map_or(live.clone(), |record| record.status);
+        if let Some(by) = status.continued_by {
+            return Err(refuse(format!("execution {id} is continued by {by}"))
+                .with("continuedBy", by.to_string()));
+        }
+        let conversation = match status.conversation {
+            Some(conversation) if is_continuable(&live) => conversation,
+            _ => {
+                return Err(refuse(format!(
+                    "execution {id} was neither interrupted nor ended by a usage limit; name its `conversation` to go on in it"
+                )));
+            }
+        };
+        if body.workspace != DEFAULT_WORKSPACE && body.workspace != status.workspace {
+            return Err(Problem::new(
+                ProblemType::OtherWorkspace,
+                format!(
+                    "execution {id} ran in workspace {:?}; name that one, or none",
+                    status.workspace
+                ),
+            ));
+        }
+        Ok(Some(Continued {
+            entry,
+            conversation,
+            workspace: status.workspace,
+            _alone: alone,
+        }))
+    }
+
+    /// Notes in the old execution that a new one continues it.
+    pub(super) async fn note_continued(self: &Arc<Self>, old: Continued, by: ExecutionId) {
+        let service = Arc::clone(self);
+        let entry = old.entry.clone();
+        let noted = crate::execution::task::blocking(move || {
+            service.amend(&entry, |status| status.continued_by = Some(by))
+        });
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, "`continuedBy` was not recorded; the next start does it");
+        }
+    }
+
+    /// Changes a terminal status on disk. Blocks on it.
+    ///
+    /// # Errors
+    /// The disk's, `NotFound` once deleted, or a status that cannot be understood.
+    pub(crate) fn amend(
+        &self,
+        entry: &spool::Entry,
+        change: impl FnOnce(&mut Status),
+    ) -> std::io::Result<()> {
+        let _alone = self.amending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut record = Record::decode(&entry.status()?).map_err(std::io::Error::other)?;
+        change(&mut record.status);
+        let json = Record::encode(&record.status, record.cli.as_ref(), self.status_bytes());
+        entry.write_status(&json, true, true)
+    }
+
+    /// Does what the policies say about this end, before it is recorded: makes the new execution and names it in `status`.
+    /// Blocks on the disk.
+    pub(crate) fn follow_up(
+        &self,
+        entry: &spool::Entry,
+        status: &mut Status,
+        resets_at: Option<i64>,
+    ) -> Option<Born> {
+        // From the disk: its owner need not hold the prompt.
+        let accepted: Accepted = match entry.body().map(|json| serde_json::from_slice(&json)) {
+            Ok(Ok(accepted)) => accepted,
+            other => {
+                tracing::error!(execution = %status.execution_id, ?other, "its body cannot be read");
+                return None;
+            }
+        };
+        let wait = std::time::Duration::from_millis(self.settings.args.input.usage_limit_wait_ms);
+        let next = follow(
+            status,
+            &accepted.body,
+            accepted.chain,
+            resets_at,
+            Timestamp::now(),
+            wait,
+        );
+        let refused = match next {
+            Follow::Nothing => return None,
+            Follow::GivenUp => "it was interrupted too often in a row".to_owned(),
+            Follow::New { not_before, chain } => {
+                let body = self.next_body(&accepted, status);
+                let next = Accepted {
+                    body,
+                    chain,
+                    ..accepted
+                };
+                match self.give_birth(next, not_before) {
+                    Ok(born) => {
+                        status.continued_by = Some(born.status.execution_id);
+                        tracing::info!(
+                            execution = %status.execution_id,
+                            by = %born.status.execution_id,
+                            not_before = not_before.map(|at| at.to_string()),
+                            "continues"
+                        );
+                        return Some(born);
+                    }
+                    Err(error) => error.to_string(),
+                }
+            }
+        };
+        let text = format!("it is not continued: {refused}");
+        status.warn(now(), "not_continued", text, serde_json::Value::Null);
+        None
+    }
+
+    /// The same again, with another prompt. If the CLI never got as far as its transcript there is nothing to go on from:
+    /// then the prompt is the first one's.
+    fn next_body(&self, accepted: &Accepted, status: &Status) -> Body {
+        let mut body = Body {
+            conversation: None,
+            continues: Some(status.execution_id),
+            ..accepted.body.clone()
+        };
+        let config_dir = self.environment.config_dir();
+        let kind = self.conversations.kind(&accepted.conversation, &config_dir);
+        if kind == Conversation::Continued {
+            body.prompt = PROMPT.to_owned();
+            body.prompt_mode = PromptMode::Verbatim;
+        }
+        body
+    }
+
+    fn give_birth(
+        &self,
+        accepted: Accepted,
+        not_before: Option<Timestamp>,
+    ) -> Result<Born, spool::SpoolError> {
+        let id = ExecutionId::random();
+        let mut status = first_status(id, &accepted);
+        // As statuses write times: whole milliseconds.
+        status.not_before =
+            not_before.map(|at| Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at));
+        let record = Record::encode(&status, None, self.status_bytes());
+        let stored = serde_json::to_vec(&accepted).map_err(|e| spool::SpoolError::Unwritable {
+            what: "the body",
+            source: e.into(),
+        })?;
+        let digest = accepted.body.digest();
+        let entry = self.spool.create(id.uuid(), &stored, digest, &record)?;
+        Ok(Born {
+            accepted,
+            entry,
+            status,
+        })
+    }
+
+    /// [`Service::follow_up`] from a task; the new one enters the queue. It starts once the old one has left it.
+    pub(crate) async fn follow_end(
+        self: &Arc<Self>,
+        body: &Body,
+        entry: &spool::Entry,
+        status: &mut Status,
+        resets_at: Option<i64>,
+    ) {
+        if body.on_interrupt == OnInterrupt::None && body.on_usage_limit == OnUsageLimit::None {
+            return;
+        }
+        let service = Arc::clone(self);
+        let (entry, mut ended) = (entry.clone(), status.clone());
+        let followed = tokio::task::spawn_blocking(move || {
+            let born = service.follow_up(&entry, &mut ended, resets_at);
+            (born, ended)
+        });
+        match followed.await {
+            Ok((born, ended)) => {
+                *status = ended;
+                if let Some(born) = born {
+                    self.raise(born);
+                }
+            }
+            Err(error) => {
+                let data = json!({ "error": error.to_string() });
+                let text = "it is not continued: see the log".to_owned();
+                status.warn(now(), "not_continued", text, data);
+            }
+        }
+    }
+
+    /// Puts one that a policy made into the queue.
+    pub(super) fn raise(self: &Arc<Self>, born: Born) {
+        let Born {
+            accepted,
+            entry,
+            status,
+        } = born;
+        self.restore(accepted, entry, status);
+    }
+
+    /// Puts one that is on disk into the queue, whatever the limits say now.
+    pub(super) fn restore(
+        self: &Arc<Self>,
+        accepted: Accepted,
+        entry: spool::Entry,
+        status: Status,
+    ) {
+        let id = status.execution_id;
+        let lane = accepted.body.lane.as_deref();
+        let ticket = if status.not_before.is_some() {
+            self.admission
+                .restore_parked(id, lane, &accepted.conversation)
+        } else {
+            self.admission.restore(id, lane, &accepted.conversation)
+        };
+        self.adopt(accepted, entry, status, ticket);
+    }
+}
+
+/// The status of what was just accepted.
+pub(super) fn first_status(id: ExecutionId, accepted: &Accepted) -> Status {
+    let Accepted {
+        body, conversation, ..
+    } = accepted;
+    let mut status = Status::queued(id, now(), body.workspace.clone());
+    status.lane.clone_from(&body.lane);
+    status.conversation = Some(conversation.clone());
+    status.continues = body.continues;
+    status.model.clone_from(&body.model);
+    status.metadata.clone_from(&body.metadata);
+    status
+}
