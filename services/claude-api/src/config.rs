@@ -1,6 +1,7 @@
 //! Configuration: every setting by flag and by environment, every mistake reported at once, before
 //! anything is bound. Nothing else reads the environment.
 
+pub mod every;
 mod input;
 mod limits;
 mod tools;
@@ -140,12 +141,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Checks the arguments.
+    /// Checks the arguments; `mistakes` are those found before.
     ///
     /// # Errors
     /// Every mistake, one text each.
-    pub fn check(args: ServeArgs) -> Result<Self, Vec<String>> {
-        let mut mistakes = Vec::new();
+    pub fn check(args: ServeArgs, mut mistakes: Vec<String>) -> Result<Self, Vec<String>> {
         for (flag, path) in [
             ("--spool-dir", &args.spool_dir),
             ("--workspace-root", &args.workspace_root),

@@ -1,7 +1,9 @@
 //! Which conversations exist, in which workspace, and whether the CLI has begun them: one small file each.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +43,9 @@ impl Conversations {
     /// The disk's.
     pub fn add(&self, conversation: &str, workspace: &str) -> std::io::Result<()> {
         if self.read(conversation).is_some() {
-            return Ok(());
+            // It is in use: its time begins anew.
+            return std::fs::File::open(self.dir.join(conversation))?
+                .set_modified(SystemTime::now());
         }
         self.write(
             conversation,
@@ -50,6 +54,24 @@ impl Conversations {
                 begun: false,
             },
         )
+    }
+
+    /// Removes the notes that nobody has asked for in `age`. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn expire(&self, age: Duration) -> std::io::Result<u64> {
+        let mut removed = 0;
+        for note in std::fs::read_dir(&*self.dir)?.flatten() {
+            let old = note
+                .metadata()
+                .and_then(|m| m.modified())
+                .is_ok_and(|at| at.elapsed().is_ok_and(|e| e > age));
+            if old && std::fs::remove_file(note.path()).is_ok() {
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     /// The CLI has begun it: from here on it is resumed. A note that cannot be written is no harm while the CLI's own
@@ -91,7 +113,9 @@ impl Conversations {
     fn write(&self, conversation: &str, note: &Note) -> std::io::Result<()> {
         let path = self.dir.join(conversation);
         let staged = self.dir.join(format!("{conversation}.new"));
-        std::fs::write(&staged, serde_json::to_vec(note)?)?;
+        let mut file = std::fs::File::create(&staged)?;
+        file.write_all(&serde_json::to_vec(note)?)?;
+        file.sync_data()?;
         std::fs::rename(staged, path)
     }
 }
@@ -120,6 +144,22 @@ mod tests {
         conversations.mark_begun("a");
         assert_eq!(conversations.kind("a", &config), Conversation::Continued);
         assert_eq!(conversations.workspace("a").as_deref(), Some("one"));
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let conversations = Conversations::open(dir.path().to_owned()).unwrap();
+        let hour = Duration::from_secs(3600);
+        for name in ["old", "used"] {
+            conversations.add(name, "w").unwrap();
+            let file = std::fs::File::open(dir.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - 2 * hour).unwrap();
+        }
+        conversations.add("used", "w").unwrap();
+        assert_eq!(conversations.expire(hour).unwrap(), 1);
+        assert_eq!(conversations.workspace("old"), None);
+        assert!(conversations.workspace("used").is_some());
     }
 
     #[test]

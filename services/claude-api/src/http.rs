@@ -1,6 +1,6 @@
 //! The HTTP side of contract section 2: an adapter, all decisions are the service's.
 
-mod body;
+pub(crate) mod body;
 mod executions;
 mod follow;
 mod health;

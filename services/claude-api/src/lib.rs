@@ -14,6 +14,7 @@ pub mod conversations;
 pub mod execution;
 pub mod health;
 pub mod http;
+mod net;
 pub mod readiness;
 pub mod server;
 pub mod service;

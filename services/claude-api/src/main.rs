@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::Parser;
 use claude_api::cli::Environment;
+use claude_api::config::every::{Parsed, parse};
 use claude_api::config::{Cli, Command, EXIT_USAGE, LogFormat, ServeArgs, Settings};
 use claude_api::health;
 use claude_api::server;
@@ -21,9 +21,9 @@ fn main() -> ExitCode {
     {
         return runner::main();
     }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
+    let (cli, mistakes) = match parse::<Cli>(std::env::args_os()) {
+        Parsed::Values(cli, mistakes) => (cli, mistakes),
+        Parsed::Other(error) => {
             let _ = error.print();
             return if error.use_stderr() {
                 ExitCode::from(EXIT_USAGE)
@@ -33,8 +33,8 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
-        None => serve(cli.serve),
-        Some(Command::Serve(args)) => serve(*args),
+        None => serve(cli.serve, mistakes),
+        Some(Command::Serve(args)) => serve(*args, mistakes),
         Some(Command::Healthcheck(args)) => match health::ask(&args.url) {
             Ok(()) => ExitCode::SUCCESS,
             Err(message) => fail(&message, 1),
@@ -52,8 +52,8 @@ fn fail(message: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn serve(args: ServeArgs) -> ExitCode {
-    let settings = match Settings::check(args) {
+fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
+    let settings = match Settings::check(args, mistakes) {
         Ok(settings) => settings,
         Err(mistakes) => {
             return fail(

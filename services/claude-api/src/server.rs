@@ -4,10 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
 use crate::http;
+use crate::net::Connections;
 use crate::readiness;
 use crate::service::Service;
 
@@ -37,10 +37,7 @@ pub async fn run(
         stopping.stop().await;
         let _ = stopped.send(());
     };
-    let listener = listener.tap_io(|stream| {
-        // Small chunks leave at once. A socket that is closing already does not matter.
-        let _ = stream.set_nodelay(true);
-    });
+    let listener = Connections::new(listener);
     let serve = axum::serve(listener, router).with_graceful_shutdown(graceful);
     let limit = async move {
         // A sender that is gone means that serving ended by itself.

@@ -27,6 +27,7 @@ use crate::execution::accepted::Record;
 use crate::execution::live::{Live, Published, Request};
 use crate::execution::task::{Owner, REQUESTS};
 use crate::execution::{Accepted, Control};
+use crate::http::body::Inbound;
 use crate::readiness::Readiness;
 
 /// See the module.
@@ -41,6 +42,7 @@ pub struct Service {
     pub(crate) runners: Runners,
     pub(crate) admission: Admission,
     pub(crate) conversations: Conversations,
+    pub(crate) inbound: Inbound,
     // Short, synchronous look-ups; no await happens inside.
     live: RwLock<HashMap<ExecutionId, Live>>,
     /// One acceptance of an id at a time: two equal PUTs at once must meet.
@@ -133,6 +135,7 @@ impl Service {
             runners,
             admission: Admission::new(limits),
             conversations,
+            inbound: Inbound::new(limits.inbound_bytes),
             live: RwLock::default(),
             accepting: (0..64).map(|_| tokio::sync::Mutex::default()).collect(),
             continuing: Arc::default(),

@@ -5,7 +5,9 @@ mod check;
 
 use std::collections::BTreeMap;
 
+use ring::digest;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use crate::ExecutionId;
 pub use check::{BodyError, env_name_is_forbidden};
@@ -179,16 +181,24 @@ impl Body {
         serde_json::from_slice(json).map_err(|e| BodyError::Malformed(e.to_string()))
     }
 
-    /// SHA-256 of what makes two bodies equal: every field but `lane`, defaults filled in.
+    /// SHA-256 of what makes two bodies equal: every field but `lane` that differs from the default, by name. A field that a
+    /// later version adds changes no digest of an earlier one.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let same = Self {
             lane: None,
             ..self.clone()
         };
-        let json = serde_json::to_vec(&same).unwrap_or_default();
+        let fields = |body: &Self| match serde_json::to_value(body) {
+            Ok(Value::Object(fields)) => fields,
+            _ => Map::new(),
+        };
+        let defaults = fields(&Self::new(""));
+        let mut given = fields(&same);
+        given.retain(|name, value| name == "prompt" || defaults.get(name) != Some(value));
+        let json = Value::Object(given).to_string();
         let mut digest = [0; 32];
-        digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, &json).as_ref());
+        digest.copy_from_slice(digest::digest(&digest::SHA256, json.as_bytes()).as_ref());
         digest
     }
 }
@@ -236,6 +246,20 @@ mod tests {
         assert_eq!(
             body(r#"{"prompt":"x","deadlineSeconds":5}"#).digest(),
             body(r#"{"prompt":"x","deadlineSeconds":5.0}"#).digest()
+        );
+    }
+
+    #[test]
+    fn the_digest_is_of_what_is_given_alone() {
+        let expected = |json: &str| {
+            digest::digest(&digest::SHA256, json.as_bytes())
+                .as_ref()
+                .to_vec()
+        };
+        let given = body(r#"{"workspace":"w","prompt":"x","lane":"l","format":"text"}"#);
+        assert_eq!(
+            given.digest().to_vec(),
+            expected(r#"{"prompt":"x","workspace":"w"}"#)
         );
     }
 

@@ -178,6 +178,13 @@ impl Status {
             }
             error.message.truncate(end);
         }
+        for name in [&mut self.model, &mut self.activity, &mut self.lane] {
+            if let Some(name) = name
+                && name.len() > share.max(256)
+            {
+                *name = name.chars().take(64).collect();
+            }
+        }
         if self
             .usage
             .as_ref()

@@ -26,6 +26,9 @@ pub struct LimitArgs {
     /// Longest system prompt, bytes
     #[arg(long, env = "CLAUDE_API_SYSTEM_PROMPT_BYTES", value_name = "N")]
     pub system_prompt_bytes: Option<u64>,
+    /// Memory for request bodies on their way in, all together, bytes
+    #[arg(long, env = "CLAUDE_API_INBOUND_BYTES", value_name = "N")]
+    pub inbound_bytes: Option<u64>,
     /// How often a follower hears of a silent execution, ms
     #[arg(long, env = "CLAUDE_API_HEARTBEAT_MS", value_name = "N")]
     pub heartbeat_ms: Option<u64>,
@@ -72,6 +75,7 @@ impl LimitArgs {
             queued_per_lane,
             prompt_bytes,
             system_prompt_bytes,
+            inbound_bytes,
             heartbeat_ms,
             drain_ms,
             linger_ms,
@@ -92,6 +96,7 @@ impl LimitArgs {
             (queued_per_lane, &mut limits.queued_per_lane),
             (prompt_bytes, &mut limits.prompt_bytes),
             (system_prompt_bytes, &mut limits.system_prompt_bytes),
+            (inbound_bytes, &mut limits.inbound_bytes),
             (heartbeat_ms, &mut limits.heartbeat_ms),
             (drain_ms, &mut limits.drain_ms),
             (linger_ms, &mut limits.linger_ms),
@@ -136,6 +141,12 @@ pub(super) fn check(limits: &Limits) -> Vec<String> {
         mistakes.push(format!(
             "--stalled-ms {} is above --idle-timeout-ms {}; an execution is called stalled before it is ended",
             limits.stalled_ms, limits.idle_timeout_ms
+        ));
+    }
+    if limits.kill_ms >= limits.shutdown_ms {
+        mistakes.push(format!(
+            "--kill-ms {} leaves no time within --shutdown-ms {}",
+            limits.kill_ms, limits.shutdown_ms
         ));
     }
     mistakes

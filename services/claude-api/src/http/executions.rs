@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -10,9 +10,9 @@ use futures::StreamExt;
 use protocol::{ExecutionId, Problem, ProblemType, Status, trailers};
 
 use super::output::stream;
-use super::query::{self, Query};
+use super::query::{Id, Query};
 use super::reply::{json, json_response};
-use super::{App, Reply, body, follow};
+use super::{App, Reply, follow};
 use crate::execution::Control;
 use crate::service::Service;
 
@@ -22,11 +22,10 @@ const LIST: (u64, u64) = (50, 1000);
 /// `PUT /v1/executions/{id}`.
 pub(crate) async fn accept(
     State(service): App,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
-    let id = query::id(&id)?;
     submit(&service, id, &headers, request).await
 }
 
@@ -45,7 +44,10 @@ async fn submit(
     headers: &HeaderMap,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
-    let body = body::read(request, &service.settings.limits).await?;
+    let body = service
+        .inbound
+        .execution(request, &service.settings.limits)
+        .await?;
     let acceptance = service.accept(id, body).await?;
     let code = if acceptance.created {
         StatusCode::CREATED
@@ -85,10 +87,9 @@ fn wants_json(headers: &HeaderMap) -> bool {
 /// `GET /v1/executions/{id}`.
 pub(crate) async fn status(
     State(service): App,
-    Path(id): Path<String>,
+    Id(id): Id,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Reply> {
-    let id = query::id(&id)?;
     let follows = Query::parse(raw.as_deref(), ["follow"])?.flag("follow")?;
     let view = service.find(id).await?;
     if follows {
@@ -101,8 +102,12 @@ pub(crate) async fn status(
     ))
 }
 
-async fn control(service: &Arc<Service>, id: &str, control: Control) -> Result<Response, Reply> {
-    let view = service.find(query::id(id)?).await?;
+async fn control(
+    service: &Arc<Service>,
+    id: ExecutionId,
+    control: Control,
+) -> Result<Response, Reply> {
+    let view = service.find(id).await?;
     let status = service.control(&view, control).await?;
     Ok(json_response(
         StatusCode::OK,
@@ -111,23 +116,23 @@ async fn control(service: &Arc<Service>, id: &str, control: Control) -> Result<R
 }
 
 /// `POST .../pause`.
-pub(crate) async fn pause(State(service): App, Path(id): Path<String>) -> Result<Response, Reply> {
-    control(&service, &id, Control::Pause).await
+pub(crate) async fn pause(State(service): App, Id(id): Id) -> Result<Response, Reply> {
+    control(&service, id, Control::Pause).await
 }
 
 /// `POST .../resume`.
-pub(crate) async fn resume(State(service): App, Path(id): Path<String>) -> Result<Response, Reply> {
-    control(&service, &id, Control::Resume).await
+pub(crate) async fn resume(State(service): App, Id(id): Id) -> Result<Response, Reply> {
+    control(&service, id, Control::Resume).await
 }
 
 /// `POST .../cancel`.
-pub(crate) async fn cancel(State(service): App, Path(id): Path<String>) -> Result<Response, Reply> {
-    control(&service, &id, Control::Cancel).await
+pub(crate) async fn cancel(State(service): App, Id(id): Id) -> Result<Response, Reply> {
+    control(&service, id, Control::Cancel).await
 }
 
 /// `DELETE /v1/executions/{id}`.
-pub(crate) async fn delete(State(service): App, Path(id): Path<String>) -> Result<Response, Reply> {
-    service.delete(query::id(&id)?).await?;
+pub(crate) async fn delete(State(service): App, Id(id): Id) -> Result<Response, Reply> {
+    service.delete(id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -1,23 +1,22 @@
 //! `POST .../input?offset=N[&eof=true]`.
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use protocol::{Problem, ProblemType};
 
-use super::query::{self, Query};
+use super::query::{Id, Query};
 use super::reply::{json, json_response};
-use super::{App, Reply, body};
+use super::{App, Reply};
 use crate::execution::input::Offer;
 
 /// Takes lines for the CLI's stdin; answers `{accepted}`.
 pub(crate) async fn input(
     State(service): App,
-    Path(id): Path<String>,
+    Id(id): Id,
     RawQuery(raw): RawQuery,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
-    let id = query::id(&id)?;
     let query = Query::parse(raw.as_deref(), ["offset", "eof"])?;
     let offset = query.number("offset")?.ok_or_else(|| {
         Problem::new(
@@ -28,7 +27,14 @@ pub(crate) async fn input(
     let eof = query.flag("eof")?;
     // Before the body: who may send none need not send it all.
     let view = service.find(id).await?;
-    let data = body::bytes(request, service.settings.limits.prompt_bytes).await?;
+    let data = service
+        .inbound
+        .read(
+            request,
+            service.settings.limits.prompt_bytes,
+            "send the rest in another request, at its own offset",
+        )
+        .await?;
     let offer = Offer {
         offset,
         data: &data,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use http_body_util::StreamBody;
 use protocol::{ExecutionId, Problem, ProblemType, Status, trailers};
 use spool::ReadError;
 
-use super::query::{self, Query};
+use super::query::{Id, Query};
 use super::{App, Reply};
 use crate::service::{Service, View};
 
@@ -26,10 +26,9 @@ const FLUSH: Duration = Duration::from_millis(50);
 /// `GET .../output?offset=N`.
 pub(crate) async fn output(
     State(service): App,
-    Path(id): Path<String>,
+    Id(id): Id,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Reply> {
-    let id = query::id(&id)?;
     let offset = Query::parse(raw.as_deref(), ["offset"])?.number("offset")?;
     let view = service.find(id).await?;
     Ok(stream(&service, &view, id, Some(offset.unwrap_or(0))).await?)
@@ -119,8 +118,7 @@ fn trailer(status: &Status) -> HeaderMap {
 }
 
 /// `GET .../events`.
-pub(crate) async fn events(State(service): App, Path(id): Path<String>) -> Result<Response, Reply> {
-    let id = query::id(&id)?;
+pub(crate) async fn events(State(service): App, Id(id): Id) -> Result<Response, Reply> {
     let entry = service.find(id).await?.entry().clone();
     let opened = tokio::task::spawn_blocking(move || entry.events_reader()).await;
     let reader = match opened {

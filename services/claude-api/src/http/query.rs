@@ -1,14 +1,32 @@
 //! Paths and query strings, with our own errors.
 
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use protocol::{ExecutionId, Problem, ProblemType};
+
+use super::Reply;
 
 /// The id in a path.
 ///
 /// # Errors
 /// `invalid-id`.
-pub(crate) fn id(text: &str) -> Result<ExecutionId, Problem> {
+fn id(text: &str) -> Result<ExecutionId, Problem> {
     text.parse()
         .map_err(|e: protocol::id::BadId| Problem::new(ProblemType::InvalidId, e.to_string()))
+}
+
+/// The id in the path, with our own error whatever stands there.
+pub(crate) struct Id(pub(crate) ExecutionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Reply;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Reply> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        // Not even text: shown as such.
+        let text = text.map_or_else(|_| "(not UTF-8)".to_owned(), |Path(text)| text);
+        Ok(Self(id(&text)?))
+    }
 }
 
 /// The named parameters of a query string, each at most once; unknown ones are an error.

@@ -8,6 +8,8 @@ use spool::SpoolError;
 
 use super::{Service, View, deleted, not_found, spool_problem};
 
+/// How long a conversation that nobody goes on in is known.
+const CONVERSATIONS: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How often retention looks.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -84,6 +86,12 @@ impl Service {
                 }
                 Ok(Err(error)) => tracing::warn!(%error, "retention failed"),
                 Ok(Ok(_)) | Err(_) => {}
+            }
+            let notes = self.conversations.clone();
+            // As long as a tombstone, and never shorter than what is kept of its executions.
+            let age = CONVERSATIONS.max(Duration::from_millis(self.settings.limits.retention_ms));
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || notes.expire(age)).await {
+                tracing::warn!(%error, "notes of old conversations stay");
             }
             tokio::select! {
                 () = self.stopping.cancelled() => return,

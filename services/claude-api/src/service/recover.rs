@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use protocol::body::DEFAULT_WORKSPACE;
 use protocol::trailers::crc32_text;
-use protocol::{ExecutionId, Reason, State};
+use protocol::{ExecutionId, Reason, State, Status};
 
 use super::Service;
 use crate::execution::Accepted;
@@ -24,7 +25,10 @@ impl Service {
                 Ok(State::Queued) => queued += 1,
                 Ok(_) => interrupted += 1,
                 Err(error) => {
-                    tracing::error!(execution = %id, error = format!("{error:#}"), "not recovered")
+                    tracing::error!(execution = %id, error = format!("{error:#}"), "not recovered");
+                    if let Err(error) = self.give_up(id.into()) {
+                        tracing::error!(execution = %id, error = format!("{error:#}"), "its end was not recorded");
+                    }
                 }
             }
         }
@@ -54,6 +58,20 @@ impl Service {
                 .restore(id, accepted.body.lane.as_deref(), &accepted.conversation);
         self.adopt(accepted, entry, record.status, ticket);
         Ok(State::Queued)
+    }
+
+    /// What cannot be understood can still be ended: nobody waits for it for ever.
+    fn give_up(&self, id: ExecutionId) -> anyhow::Result<()> {
+        let entry = self.spool.get(id.uuid())?.context("its folder is gone")?;
+        let record = entry
+            .status()
+            .ok()
+            .and_then(|json| Record::decode(&json).ok());
+        let record = record.unwrap_or_else(|| Record {
+            status: Status::queued(id, now(), DEFAULT_WORKSPACE.to_owned()),
+            cli: None,
+        });
+        self.interrupt(&entry, record, Reason::ServiceStopped)
     }
 
     /// Kills what is left of it and records the end. What readers have seen is in the spool.

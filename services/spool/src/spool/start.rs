@@ -78,6 +78,12 @@ impl Spool {
         probe
             .write_all_at(&[1; BLOCK as usize], 0)
             .map_err(cannot)?;
+        // An acceptance makes a folder there.
+        rustix::fs::access(
+            self.shared.dir.join("staging"),
+            rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
+        )
+        .map_err(|error| cannot(error.into()))?;
         let room = fstatvfs(probe).map_err(|error| cannot(error.into()))?;
         let free = room.f_bavail.saturating_mul(room.f_frsize);
         if free < need_bytes {
