@@ -1,5 +1,6 @@
 //! After a start: the folder is the truth. Queued executions run now, the others were interrupted.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -8,9 +9,23 @@ use protocol::trailers::crc32_text;
 use protocol::{ExecutionId, Reason, State, Status};
 
 use super::Service;
+use super::continuation::Born;
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::task::now;
+
+/// Whether an interruption is followed by what its policy says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Policy {
+    Followed,
+    Ignored,
+}
+
+/// One that had not ended, as it was found.
+struct Found {
+    entry: spool::Entry,
+    record: Record,
+}
 
 impl Service {
     /// Sweeps what an earlier life left and puts the queue back. Blocks on the disk; call it before serving.
@@ -18,49 +33,93 @@ impl Service {
     /// # Errors
     /// The spool cannot be listed.
     pub fn recover(self: &Arc<Self>) -> anyhow::Result<()> {
-        let unfinished = self.spool.unfinished()?;
-        let (mut queued, mut interrupted) = (0, 0);
-        for id in unfinished {
-            match self.recover_one(id.into()) {
-                Ok(State::Queued) => queued += 1,
-                Ok(_) => interrupted += 1,
-                Err(error) => {
-                    tracing::error!(execution = %id, error = format!("{error:#}"), "not recovered");
-                    if let Err(error) = self.give_up(id.into()) {
-                        tracing::error!(execution = %id, error = format!("{error:#}"), "its end was not recorded");
-                    }
-                }
+        let mut found = Vec::new();
+        for id in self.spool.unfinished()? {
+            match self.found(id.into()) {
+                Ok(one) => found.push(one),
+                Err(error) => self.not_recovered(id.into(), &error),
             }
         }
-        if queued + interrupted > 0 {
-            tracing::info!(queued, interrupted, "recovered");
+        // A continuation is on disk before the end that it follows.
+        let continued: HashMap<_, _> = found
+            .iter()
+            .filter_map(|one| {
+                let status = &one.record.status;
+                Some((status.continues?, status.execution_id))
+            })
+            .collect();
+        for (old, by) in &continued {
+            self.name_continuation(*old, *by);
         }
+        let (queued, ran): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|one| one.record.status.state == State::Queued);
+        if !(queued.is_empty() && ran.is_empty()) {
+            tracing::info!(queued = queued.len(), interrupted = ran.len(), "recovered");
+        }
+        // First whoever ran: nothing of a conversation may be left when another of it starts.
+        let mut born = Vec::new();
+        for Found { entry, mut record } in ran {
+            let id = record.status.execution_id;
+            record.status.continued_by = continued.get(&id).copied();
+            match self.interrupt(&entry, record, Reason::ServiceStopped, Policy::Followed) {
+                Ok(next) => born.extend(next),
+                Err(error) => self.not_recovered(id, &error),
+            }
+        }
+        for Found { entry, record } in queued {
+            let id = record.status.execution_id;
+            if let Err(error) = self.requeue(entry, record) {
+                self.not_recovered(id, &error);
+            }
+        }
+        born.into_iter().for_each(|next| self.raise(next));
         Ok(())
     }
 
-    fn recover_one(self: &Arc<Self>, id: ExecutionId) -> anyhow::Result<State> {
+    fn found(&self, id: ExecutionId) -> anyhow::Result<Found> {
         let entry = self.spool.get(id.uuid())?.context("its folder is gone")?;
         let record = Record::decode(&entry.status()?).context("its status")?;
-        if record.status.state != State::Queued {
-            self.interrupt(&entry, record, Reason::ServiceStopped)?;
-            return Ok(State::Interrupted);
-        }
+        Ok(Found { entry, record })
+    }
+
+    fn requeue(self: &Arc<Self>, entry: spool::Entry, record: Record) -> anyhow::Result<()> {
         let accepted: Accepted = serde_json::from_slice(&entry.body()?).context("its body")?;
         if let Err(error) = self
             .conversations
             .add(&accepted.conversation, &accepted.body.workspace)
         {
             // Only who wants to go on in it later is told that it is unknown.
-            tracing::warn!(execution = %id, %error, "the conversation's note was not written");
+            tracing::warn!(execution = %record.status.execution_id, %error, "the conversation's note was not written");
         }
-        let ticket =
-            self.admission
-                .restore(id, accepted.body.lane.as_deref(), &accepted.conversation);
-        self.adopt(accepted, entry, record.status, ticket);
-        Ok(State::Queued)
+        self.restore(accepted, entry, record.status);
+        Ok(())
+    }
+
+    /// Adds `continuedBy` to an end that was recorded without it.
+    fn name_continuation(&self, old: ExecutionId, by: ExecutionId) {
+        let Ok(Some(entry)) = self.spool.get(old.uuid()) else {
+            return;
+        };
+        let named = entry.status().map(|json| {
+            Record::decode(&json).is_ok_and(|record| record.status.continued_by.is_some())
+        });
+        if entry.is_terminal()
+            && !named.unwrap_or(true)
+            && let Err(error) = self.amend(&entry, |status| status.continued_by = Some(by))
+        {
+            tracing::warn!(execution = %old, %error, "`continuedBy` was not recorded");
+        }
     }
 
     /// What cannot be understood can still be ended: nobody waits for it for ever.
+    fn not_recovered(&self, id: ExecutionId, error: &anyhow::Error) {
+        tracing::error!(execution = %id, error = format!("{error:#}"), "not recovered");
+        if let Err(error) = self.give_up(id) {
+            tracing::error!(execution = %id, error = format!("{error:#}"), "its end was not recorded");
+        }
+    }
+
     fn give_up(&self, id: ExecutionId) -> anyhow::Result<()> {
         let entry = self.spool.get(id.uuid())?.context("its folder is gone")?;
         let record = entry
@@ -71,16 +130,18 @@ impl Service {
             status: Status::queued(id, now(), DEFAULT_WORKSPACE.to_owned()),
             cli: None,
         });
-        self.interrupt(&entry, record, Reason::ServiceStopped)
+        self.interrupt(&entry, record, Reason::ServiceStopped, Policy::Ignored)?;
+        Ok(())
     }
 
-    /// Kills what is left of it and records the end. What readers have seen is in the spool.
+    /// Kills what is left of it and records the end. What readers have seen is in the spool. A policy may have it continued.
     fn interrupt(
         &self,
         entry: &spool::Entry,
         record: Record,
         reason: Reason,
-    ) -> anyhow::Result<()> {
+        policy: Policy,
+    ) -> anyhow::Result<Option<Born>> {
         let Record { mut status, cli } = record;
         if let Some(cli) = &cli {
             let sweep = runner::sweep_stale(cli.pid, cli.start_ticks, &cli.boot_id);
@@ -97,6 +158,10 @@ impl Service {
         status.output_bytes = marks.len;
         status.kept_from = marks.kept_from;
         status.crc32 = Some(crc32_text(marks.crc32));
+        let born = match (policy, status.continued_by) {
+            (Policy::Followed, None) => self.follow_up(entry, &mut status, None),
+            (Policy::Followed | Policy::Ignored, _) => None,
+        };
         let json = Record::encode(&status, cli.as_ref(), self.status_bytes());
         entry.write_status(&json, true, true)?;
         tracing::info!(
@@ -105,7 +170,7 @@ impl Service {
             output_bytes = status.output_bytes,
             "execution ended"
         );
-        Ok(())
+        Ok(born)
     }
 
     /// Its owner panicked: the runner sees its control socket close and sweeps; the end is recorded here.
@@ -118,13 +183,17 @@ impl Service {
                 .get(id.uuid())?
                 .context("its folder is gone")?;
             let record = Record::decode(&entry.status()?)?;
-            if !record.status.state.is_terminal() {
-                service.interrupt(&entry, record, Reason::RunnerDied)?;
+            if record.status.state.is_terminal() {
+                return anyhow::Ok(None);
             }
-            anyhow::Ok(())
+            service.interrupt(&entry, record, Reason::RunnerDied, Policy::Followed)
         });
-        if let Ok(Err(error)) = recorded.await {
-            tracing::error!(execution = %id, %error, "the end was not recorded");
+        match recorded.await {
+            Ok(Ok(born)) => born.into_iter().for_each(|next| self.raise(next)),
+            Ok(Err(error)) => {
+                tracing::error!(execution = %id, %error, "the end was not recorded");
+            }
+            Err(_) => {}
         }
         self.retire(id);
     }
