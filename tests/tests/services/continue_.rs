@@ -1,0 +1,338 @@
+//! Continuations: by request, after an interruption, after a usage limit. N5, N8.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use cc_tests::{
+    harness::{Stack, StackOptions, binary, processes},
+    http::Http,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{accept, assert_problem, ended, exists, id, path, send, until};
+
+/// What the CLI is told when a policy continues its conversation, answered by the stand-in.
+const CONTINUED: &str = "A stand-in's answer to a prompt of 28 bytes.";
+
+/// A CLI that runs this shell code before it becomes the stand-in; `$1` is not `--version` then.
+fn wrapped(folder: &tempfile::TempDir, code: &str) -> PathBuf {
+    let path = folder.path().join("claude");
+    let stand_in = binary("stand-in-claude");
+    let text = format!(
+        "#!/bin/sh\nif [ \"$1\" != --version ]; then\n{code}\nfi\nexec {} \"$@\"\n",
+        stand_in.display()
+    );
+    fs::write(&path, text).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+    path
+}
+
+async fn put(http: &Http, id: &str, body: Value) -> (u16, reqwest::header::HeaderMap, Value) {
+    send(http, Method::PUT, &path(id, ""), body.to_string()).await
+}
+
+async fn text(http: &Http, id: &str) -> String {
+    let output = http.output(id, 0).await.expect("an output");
+    assert!(output.clean);
+    String::from_utf8(output.bytes).expect("UTF-8")
+}
+
+/// Milliseconds of the day of a time in a status.
+fn day_ms(time: &str) -> u64 {
+    let clock = time.split_once('T').map_or(time, |(_, clock)| clock);
+    let parts: Vec<f64> = clock
+        .trim_end_matches('Z')
+        .split(':')
+        .map(|part| part.parse().expect("a number"))
+        .collect();
+    Duration::from_secs_f64(parts[0] * 3600.0 + parts[1] * 60.0 + parts[2])
+        .as_millis()
+        .try_into()
+        .expect("a day")
+}
+
+#[track_caller]
+fn name<'a>(status: &'a Value, field: &str) -> &'a str {
+    status[field]
+        .as_str()
+        .unwrap_or_else(|| panic!("no {field}: {status}"))
+}
+
+/// An execution that stands in a tool, having said `so far`.
+async fn busy(http: &Http, id: &str, extra: Value) {
+    accept(http, id, "@say so far\n@tool 60", extra).await;
+    until(http, id, "far enough", |s| s["outputBytes"] == 6).await;
+}
+
+#[tokio::test]
+async fn n8_an_interrupted_one_is_continued_by_request_once() {
+    let mut stack = Stack::start().await;
+    let http = stack.http();
+    let (old, new) = (id(), id());
+    busy(&http, &old, json!({"workspace": "w"})).await;
+    let body = json!({"prompt": "@recall", "continues": old});
+    let answer = put(&http, &new, body.clone()).await;
+    assert_problem(&answer, 409, "wrong-state", "it runs");
+    stack.crash_api().await;
+    let http = stack.http();
+    let answer = put(
+        &http,
+        &new,
+        json!({"prompt": "x", "continues": old, "workspace": "other"}),
+    )
+    .await;
+    assert_problem(&answer, 409, "other-workspace", "another workspace");
+    let answer = put(&http, &new, json!({"prompt": "x", "continues": id()})).await;
+    assert_problem(&answer, 404, "not-found", "unknown");
+    let (code, _, status) = put(&http, &new, body.clone()).await;
+    assert_eq!(code, 201, "{status}");
+    assert_eq!(text(&http, &new).await, "turns=1 first=@say so far");
+    let (before, after) = (
+        http.status(&old).await.expect("a status"),
+        http.status(&new).await.expect("a status"),
+    );
+    assert_eq!(before["state"], "interrupted");
+    assert_eq!(name(&before, "continuedBy"), new);
+    assert_eq!(name(&after, "continues"), old);
+    assert_eq!(
+        (name(&after, "workspace"), name(&after, "conversation")),
+        ("w", name(&before, "conversation"))
+    );
+    // The same again is the same; another one is too late.
+    assert_eq!(put(&http, &new, body.clone()).await.0, 200);
+    let answer = put(&http, &id(), body).await;
+    assert_problem(&answer, 409, "wrong-state", "continued before");
+    assert_eq!(answer.2["continuedBy"], new);
+    let answer = put(&http, &id(), json!({"prompt": "x", "continues": new})).await;
+    assert_problem(&answer, 409, "wrong-state", "completed");
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn two_requests_at_once_continue_it_once() {
+    let mut stack = Stack::start().await;
+    let old = id();
+    busy(&stack.http(), &old, json!({})).await;
+    stack.crash_api().await;
+    let http = stack.http();
+    let body = json!({"prompt": "@say again", "continues": old});
+    let ids = [id(), id(), id()];
+    let (a, b, c) = tokio::join!(
+        put(&http, &ids[0], body.clone()),
+        put(&http, &ids[1], body.clone()),
+        put(&http, &ids[2], body.clone())
+    );
+    let mut codes = [a.0, b.0, c.0];
+    codes.sort_unstable();
+    assert_eq!(codes, [201, 409, 409]);
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn n8_a_crash_is_followed_by_the_policy() {
+    let mut stack = Stack::start().await;
+    let mut client = stack.client().await;
+    let body = json!({"prompt": "@say so far\n@tool 60", "onInterrupt": "continue", "metadata": {"k": "v"}});
+    let status = client.call("execute", body).await.expect("accepted");
+    let old = name(&status, "executionId").to_owned();
+    client.wait_output(&old, 6).await;
+    stack.crash_api().await;
+    let (_, end) = client.wait_terminal(&old).await;
+    assert_eq!(end["status"], "INTERRUPTED", "{end}");
+    let new = name(&end, "continuedBy").to_owned();
+    let http = stack.http();
+    let status = ended(&http, &new).await;
+    assert_eq!(status["state"], "completed", "{status}");
+    assert_eq!(name(&status, "continues"), old);
+    assert_eq!(status["metadata"], json!({"k": "v"}));
+    assert_eq!(status["conversation"], end["conversation"]);
+    assert_eq!(text(&http, &new).await, CONTINUED);
+    assert_eq!(stack.spawns(&old), 2, "one each, in one conversation");
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn n8_a_stop_is_followed_by_the_policy_at_the_next_start() {
+    let options = StackOptions::default()
+        .api("--shutdown-ms=2500")
+        .api("--kill-ms=500");
+    let mut stack = Stack::with(options).await;
+    let old = id();
+    busy(&stack.http(), &old, json!({"onInterrupt": "continue"})).await;
+    stack.api.stop().await;
+    assert_eq!(stack.spawns(&old), 1, "nothing starts while it stops");
+    stack.api.start_again().await;
+    let http = stack.http();
+    let before = http.status(&old).await.expect("a status");
+    assert_eq!(
+        (&before["state"], &before["reason"]),
+        (&json!("interrupted"), &json!("service_stopped"))
+    );
+    let new = name(&before, "continuedBy").to_owned();
+    assert_eq!(ended(&http, &new).await["state"], "completed");
+    assert_eq!(stack.spawns(&old), 2);
+    stack.api.assert_quiet();
+}
+
+#[tokio::test]
+async fn n8_the_death_of_the_runner_is_followed_by_the_policy() {
+    let stack = Stack::start().await;
+    let (http, old) = (stack.http(), id());
+    busy(&http, &old, json!({"onInterrupt": "continue"})).await;
+    let runner = processes::all()
+        .into_iter()
+        .find(|process| process.parent == stack.api.pid() && process.arguments.contains("runner"));
+    let pid = rustix::process::Pid::from_raw(runner.expect("a runner").pid).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+    let before = ended(&http, &old).await;
+    assert_eq!(before["reason"], "runner_died", "{before}");
+    let new = name(&before, "continuedBy").to_owned();
+    let after = ended(&http, &new).await;
+    assert_eq!(after["state"], "completed");
+    assert!(
+        name(&after, "startedAt") >= name(&before, "endedAt"),
+        "one conversation never runs twice at once"
+    );
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn one_that_never_began_is_asked_its_own_prompt_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mark = folder.path().join("mark");
+    let code = format!(
+        "if [ ! -e {0} ]; then touch {0}; exec sleep 60; fi",
+        mark.display()
+    );
+    let options = StackOptions {
+        claude_bin: Some(wrapped(&folder, &code)),
+        ..StackOptions::default()
+    };
+    let mut stack = Stack::with(options).await;
+    let old = id();
+    let extra = json!({"onInterrupt": "continue"});
+    accept(&stack.http(), &old, "@say hello", extra).await;
+    exists(&mark).await;
+    stack.crash_api().await;
+    let http = stack.http();
+    let before = ended(&http, &old).await;
+    let new = name(&before, "continuedBy").to_owned();
+    assert_eq!(ended(&http, &new).await["state"], "completed");
+    assert_eq!(text(&http, &new).await, "hello");
+}
+
+#[tokio::test]
+async fn n5_a_usage_limit_is_waited_for_and_the_wait_can_be_cancelled() {
+    let options = StackOptions::default().api("--usage-limit-wait-ms=600000");
+    let mut stack = Stack::with(options).await;
+    let (http, old) = (stack.http(), id());
+    let extra = json!({"onUsageLimit": "wait", "lane": "l"});
+    accept(&http, &old, "@say x\n@result 429", extra).await;
+    let before = ended(&http, &old).await;
+    assert_eq!(before["reason"], "usage_limit", "{before}");
+    let new = name(&before, "continuedBy").to_owned();
+    let waiting = http.status(&new).await.expect("a status");
+    assert_eq!(
+        (&waiting["state"], &waiting["continues"]),
+        (&json!("queued"), &json!(old))
+    );
+    let not_before = name(&waiting, "notBefore").to_owned();
+    assert!(not_before.as_str() > name(&before, "endedAt"));
+    // Its lane goes on without it; its conversation does not.
+    let (other, same) = (id(), id());
+    accept(&http, &other, "@say y", json!({"lane": "l"})).await;
+    assert_eq!(ended(&http, &other).await["state"], "completed");
+    accept(&http, &same, "@recall", json!({"conversation": old})).await;
+    stack.crash_api().await;
+    let http = stack.http();
+    let after = http.status(&new).await.expect("a status");
+    assert_eq!(
+        (&after["state"], name(&after, "notBefore")),
+        (&json!("queued"), not_before.as_str())
+    );
+    let same_status = http.status(&same).await.expect("a status");
+    assert_eq!(same_status["state"], "queued", "{same_status}");
+    let (_, _, status) = send(&http, Method::POST, &path(&new, "/cancel"), "").await;
+    assert!(["queued", "cancelled"].contains(&name(&status, "state")));
+    let end = ended(&http, &new).await;
+    assert_eq!(
+        (&end["state"], &end["startedAt"], &end["notBefore"]),
+        (&json!("cancelled"), &Value::Null, &Value::Null)
+    );
+    assert_eq!(ended(&http, &same).await["state"], "completed");
+    assert_eq!(stack.spawns(&old), 2);
+    stack.api.assert_quiet();
+}
+
+#[tokio::test]
+async fn n5_a_known_reset_is_kept() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let reset = now.expect("after 1970").as_secs() + 3;
+    let folder = tempfile::tempdir().expect("a folder");
+    let event = json!({"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": reset}});
+    let code = format!("echo '{event}'");
+    let options = StackOptions {
+        claude_bin: Some(wrapped(&folder, &code)),
+        ..StackOptions::default()
+    };
+    let stack = Stack::with(options).await;
+    let (http, old) = (stack.http(), id());
+    let extra = json!({"onUsageLimit": "wait"});
+    accept(&http, &old, "@say x\n@result 429", extra).await;
+    let before = ended(&http, &old).await;
+    let new = name(&before, "continuedBy").to_owned();
+    let waiting = http.status(&new).await.expect("a status");
+    let not_before = name(&waiting, "notBefore").to_owned();
+    assert_eq!(day_ms(&not_before), reset % 86_400 * 1000);
+    let end = ended(&http, &new).await;
+    assert_eq!(
+        (&end["state"], &end["notBefore"]),
+        (&json!("completed"), &Value::Null)
+    );
+    let started = name(&end, "startedAt");
+    assert!(
+        day_ms(started) >= day_ms(&not_before),
+        "{started} is before {not_before}"
+    );
+    assert_eq!(text(&http, &new).await, CONTINUED);
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn n5_the_waits_grow_with_limits_in_a_row() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let result = json!({"type": "result", "subtype": "success", "is_error": true, "api_error_status": 429,
+        "result": "limit", "session_id": "x", "uuid": "y", "num_turns": 1});
+    let code = format!("echo '{result}'; exit 1");
+    let options = StackOptions {
+        claude_bin: Some(wrapped(&folder, &code)),
+        ..StackOptions::default()
+    };
+    let stack = Stack::with(options.api("--usage-limit-wait-ms=100")).await;
+    let http = stack.http();
+    let mut current = id();
+    accept(&http, &current, "x", json!({"onUsageLimit": "wait"})).await;
+    for expected in [100, 200, 400, 1200, 1200] {
+        let end = ended(&http, &current).await;
+        assert_eq!(end["reason"], "usage_limit", "{end}");
+        let next = name(&end, "continuedBy").to_owned();
+        // It may run already: what it waited is between the two times.
+        let started = ended(&http, &next).await;
+        let waited = day_ms(name(&started, "startedAt")) - day_ms(name(&end, "endedAt"));
+        assert!(
+            (expected - 50..expected + 700).contains(&waited),
+            "{waited} ms for {expected}"
+        );
+        current = next;
+    }
+    // The chain has no end of its own.
+    let end = ended(&http, &current).await;
+    let next = name(&end, "continuedBy");
+    send(&http, Method::POST, &path(next, "/cancel"), "").await;
+    stack.assert_quiet();
+}

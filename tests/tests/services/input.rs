@@ -1,0 +1,256 @@
+//! `input`: several turns, offsets, bad lines, back-pressure, control requests, the end of stdin.
+
+use std::time::Duration;
+
+use cc_tests::{
+    harness::{Stack, StackOptions},
+    http::Http,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{accept, assert_problem, ended, id, path, send, until};
+
+type Answer = (u16, reqwest::header::HeaderMap, Value);
+
+/// A line that brings a prompt.
+fn message(prompt: &str) -> String {
+    let line = json!({"type": "user", "message": {"role": "user", "content": prompt}});
+    format!("{line}\n")
+}
+
+fn control(subtype: &str) -> String {
+    let request = json!({"subtype": subtype});
+    let line = json!({"type": "control_request", "request_id": "r1", "request": request});
+    format!("{line}\n")
+}
+
+async fn post(http: &Http, id: &str, query: &str, lines: &str) -> Answer {
+    let path = path(id, &format!("/input?{query}"));
+    send(http, Method::POST, &path, lines.to_owned()).await
+}
+
+#[track_caller]
+fn taken(answer: &Answer) -> u64 {
+    assert_eq!(answer.0, 200, "{answer:?}");
+    answer.2["accepted"].as_u64().expect("a total")
+}
+
+async fn start(http: &Http, prompt: &str, more: Value) -> String {
+    let id = id();
+    let mut extra = json!({"input": "stream"});
+    if let (Value::Object(extra), Value::Object(more)) = (&mut extra, more) {
+        extra.extend(more);
+    }
+    accept(http, &id, prompt, extra).await;
+    id
+}
+
+/// Waits for so many bytes of output.
+async fn shown(http: &Http, id: &str, bytes: u64) {
+    until(http, id, "so far", |status| {
+        status["outputBytes"]
+            .as_u64()
+            .is_some_and(|now| now >= bytes)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn several_turns_in_one_execution_and_the_last_result_counts() {
+    let stack = Stack::start().await;
+    let http = stack.http();
+    let id = start(&http, "@say one", json!({})).await;
+    let second = message("@say two\n@result error");
+    let total = taken(&post(&http, &id, "offset=0", &second).await);
+    assert_eq!(total, second.len() as u64);
+    // Again, and again with what follows: each byte counts once.
+    assert_eq!(taken(&post(&http, &id, "offset=0", &second).await), total);
+    let third = message("@recall");
+    let both = format!("{second}{third}");
+    let total = taken(&post(&http, &id, "offset=0", &both).await);
+    assert_eq!(total, both.len() as u64);
+    let hole = post(&http, &id, &format!("offset={}", total + 1), &third).await;
+    assert_problem(&hole, 409, "input-hole", "a hole");
+    assert_eq!(hole.2["accepted"], total);
+    let end = format!("offset={total}&eof=true");
+    assert_eq!(taken(&post(&http, &id, &end, "").await), total);
+    let status = ended(&http, &id).await;
+    assert_eq!(
+        (&status["state"], &status["reason"], &status["exitCode"]),
+        (&json!("completed"), &json!(null), &json!(0)),
+        "{status}"
+    );
+    let output = http.output(&id, 0).await.expect("an output");
+    output.assert_whole("completed");
+    let text = String::from_utf8_lossy(&output.bytes).into_owned();
+    assert_eq!(text, "one\n\ntwo\n\nturns=2 first=@say one");
+    assert_eq!(stack.spawns(&id), 1);
+    let late = post(&http, &id, &format!("offset={total}"), &third).await;
+    assert_problem(&late, 409, "wrong-state", "a terminal one");
+    assert_eq!(late.2["state"], "completed");
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn lines_may_be_cut_anywhere_and_later_messages_are_verbatim() {
+    let stack = Stack::start().await;
+    let http = stack.http();
+    let id = start(&http, "@say one", json!({})).await;
+    let line = message("/cost");
+    let (head, tail) = line.split_at(17);
+    let at = taken(&post(&http, &id, "offset=0", head).await);
+    assert_eq!(at, 17);
+    // The last line needs no newline when nothing follows.
+    let query = format!("offset={at}&eof=true");
+    taken(&post(&http, &id, &query, tail.trim_end()).await);
+    assert_eq!(ended(&http, &id).await["state"], "completed");
+    let output = http.output(&id, 0).await.expect("an output").bytes;
+    let text = String::from_utf8_lossy(&output);
+    assert_eq!(text, "one\n\nA stand-in's answer to a prompt of 5 bytes.");
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn what_may_not_reach_the_cli_is_refused_whole() {
+    let stack = Stack::with(StackOptions::default().api("--prompt-bytes=2000")).await;
+    let http = stack.http();
+    let id = start(&http, "@say one", json!({})).await;
+    let good = message("@say never");
+    for bad in [
+        "no json\n",
+        "{\"type\":\"assistant\"}\n",
+        "{\"type\":\"user\",\"message\":{\"role\":\"user\",\"content\":\" \"}}\n",
+    ] {
+        let answer = post(&http, &id, "offset=0", &format!("{good}{bad}")).await;
+        assert_problem(&answer, 400, "invalid-body", bad);
+        assert_eq!(answer.2["accepted"], 0, "{bad}");
+    }
+    let answer = post(&http, &id, "offset=0", &control("set_permission_mode")).await;
+    assert_problem(&answer, 403, "not-allowed", "a control request");
+    let answer = post(&http, &id, "offset=0", &"x".repeat(2001)).await;
+    assert_problem(&answer, 413, "too-large", "a large one");
+    for query in ["", "eof=true", "offset=x", "offset=0&eof=1", "offset=0&x=1"] {
+        let answer = post(&http, &id, query, &good).await;
+        assert_problem(&answer, 400, "invalid-query", query);
+    }
+    let unknown = post(&http, &crate::support::id(), "offset=0", &good).await;
+    assert_problem(&unknown, 404, "not-found", "an unknown one");
+    taken(&post(&http, &id, "offset=0&eof=true", "").await);
+    let after = post(&http, &id, "offset=0", &good).await;
+    assert_eq!(after.0, 409, "{after:?}");
+    assert_eq!(ended(&http, &id).await["state"], "completed");
+    let output = http.output(&id, 0).await.expect("an output").bytes;
+    assert_eq!(output, b"one", "nothing of a refused request came through");
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn only_a_running_execution_that_was_made_for_it_takes_input() {
+    let stack = Stack::start().await;
+    let http = stack.http();
+    let plain = id();
+    accept(&http, &plain, "@tool 60", json!({"lane": "l"})).await;
+    let answer = post(&http, &plain, "offset=0", &message("x")).await;
+    assert_problem(&answer, 409, "wrong-state", "not made for it");
+    let queued = start(&http, "@say one", json!({"lane": "l"})).await;
+    let answer = post(&http, &queued, "offset=0", &message("x")).await;
+    assert_problem(&answer, 409, "wrong-state", "queued");
+    assert_eq!(answer.2["state"], "queued");
+    // One that waits for its turn, but not for long, is waited for.
+    let (cancelled, answer) = tokio::join!(
+        async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            send(&http, Method::POST, &path(&plain, "/cancel"), "").await
+        },
+        post(&http, &queued, "offset=0&eof=true", "")
+    );
+    assert_eq!((cancelled.0, taken(&answer)), (200, 0));
+    assert_eq!(ended(&http, &queued).await["state"], "completed");
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn a_cli_that_does_not_read_makes_the_sender_wait() {
+    let stack = Stack::with(StackOptions::default().api("--prompt-bytes=20000")).await;
+    let http = stack.http();
+    let id = start(&http, "@say one\n@tool 60", json!({})).await;
+    shown(&http, &id, 3).await;
+    let lines = message(&"x".repeat(18_000));
+    let mut total = 0;
+    let full = loop {
+        let answer = post(&http, &id, &format!("offset={total}"), &lines).await;
+        if answer.0 != 200 {
+            break answer;
+        }
+        total = taken(&answer);
+        assert!(total < 1 << 20, "it takes without end");
+    };
+    assert_problem(&full, 503, "input-full", "a full buffer");
+    assert_eq!(full.2["accepted"], total);
+    assert!(full.1.contains_key("retry-after"));
+    send(&http, Method::POST, &path(&id, "/cancel"), "").await;
+    assert_eq!(ended(&http, &id).await["state"], "cancelled");
+    stack.assert_nothing_left(&id).await;
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn a_paused_one_takes_what_it_reads_later() {
+    let stack = Stack::start().await;
+    let http = stack.http();
+    let id = start(&http, "@say one", json!({})).await;
+    shown(&http, &id, 3).await;
+    send(&http, Method::POST, &path(&id, "/pause"), "").await;
+    until(&http, &id, "paused", |s| s["state"] == "paused").await;
+    let line = message("@say two");
+    taken(&post(&http, &id, "offset=0&eof=true", &line).await);
+    let status = http.status(&id).await.expect("a status");
+    assert_eq!(
+        (&status["state"], &status["outputBytes"]),
+        (&json!("paused"), &json!(3))
+    );
+    send(&http, Method::POST, &path(&id, "/resume"), "").await;
+    assert_eq!(ended(&http, &id).await["state"], "completed");
+    let output = http.output(&id, 0).await.expect("an output").bytes;
+    assert_eq!(String::from_utf8_lossy(&output), "one\n\ntwo");
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn nobody_lingers_while_stdin_is_open() {
+    let stack = Stack::with(StackOptions::default().api("--linger-ms=300")).await;
+    let http = stack.http();
+    let id = start(&http, "@say one", json!({})).await;
+    shown(&http, &id, 3).await;
+    // Three times the grace.
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    let line = message("@say two\n@linger 60");
+    taken(&post(&http, &id, "offset=0&eof=true", &line).await);
+    let status = ended(&http, &id).await;
+    assert_eq!(
+        (&status["state"], &status["reason"], &status["outputBytes"]),
+        (&json!("completed"), &json!("lingered"), &json!(8)),
+        "{status}"
+    );
+    stack.assert_nothing_left(&id).await;
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn control_requests_reach_the_cli_and_are_answered_in_its_events() {
+    let stack = Stack::start().await;
+    let http = stack.http();
+    let id = start(&http, "@say one", json!({"format": "events"})).await;
+    let lines = format!("{}{}", control("interrupt"), control("end_session"));
+    taken(&post(&http, &id, "offset=0", &lines).await);
+    // Its end closes stdin, nobody had to.
+    assert_eq!(ended(&http, &id).await["state"], "completed");
+    let output = http.output(&id, 0).await.expect("an output").bytes;
+    let answers = String::from_utf8_lossy(&output)
+        .lines()
+        .filter(|line| line.contains("control_response"))
+        .count();
+    assert_eq!(answers, 2);
+    stack.assert_quiet();
+}
