@@ -49,8 +49,8 @@ pub(super) async fn run(world: Arc<World>, mut stack: Stack, seed: u64) -> Stack
 
 /// The time between two faults of one of the three streams.
 fn pause(world: &World, rng: &mut StdRng) -> Duration {
-    let each = Duration::from_secs(world.options.seconds)
-        .mul_f64(0.8 * 3.0 * OWN_SHARE / world.options.faults.max(1) as f64);
+    let faults = f64::from(u32::try_from(world.options.faults.max(1)).unwrap_or(u32::MAX));
+    let each = Duration::from_secs(world.options.seconds).mul_f64(TIME * STREAMS / SHARE / faults);
     each.min(Duration::from_secs(1))
         .mul_f64(rng.random_range(0.3..1.7))
 }

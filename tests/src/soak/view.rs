@@ -97,9 +97,12 @@ impl View {
                 self.reach
             ));
         }
-        if status["keptFrom"]
-            .as_u64()
-            .is_some_and(|kept| self.last_gap > kept)
+        // What is deleted under a viewer is a gap to its end.
+        let deleted = self.execution.facts().deleted;
+        if !deleted
+            && status["keptFrom"]
+                .as_u64()
+                .is_some_and(|kept| self.last_gap > kept)
         {
             return Err(format!(
                 "a gap up to {} where {} is the oldest kept",

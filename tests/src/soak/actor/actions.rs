@@ -9,7 +9,10 @@ use rand::{Rng, seq::IndexedRandom};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Actor, link::Asked};
+use super::{
+    Actor,
+    link::{Asked, What},
+};
 use crate::soak::{execution::Execution, plan::Plan, plant::Plant};
 
 /// No new executions while so many have not ended.
@@ -42,22 +45,22 @@ impl Actor {
             60..62 => self.ask("list").await,
             62..66 => self.ask("ping").await,
             66..70 if self.world.own_fault("malformed frame") => self.malformed().await,
-            74..77 => self.batch().await,
-            77..81 if self.world.own_fault("deaf client") => {
+            70..74 => self.batch().await,
+            74..79 if self.world.own_fault("deaf client") => {
                 let time = Duration::from_millis(self.rng.random_range(50..3000));
                 if let Some(link) = &mut self.link {
                     link.deaf_until = Some(Instant::now() + time);
                 }
                 true
             }
-            84..88 if self.world.own_fault("vanished client") => false,
-            91..93 => {
+            79..84 if self.world.own_fault("vanished client") => false,
+            88..91 => {
                 if let Some(link) = self.link.take() {
                     link.close().await;
                 }
                 false
             }
-            94..97 => self.delete().await,
+            91..94 => self.delete().await,
             _ => true,
         };
         if !good {
@@ -110,11 +113,7 @@ impl Actor {
         if self.world.plant() == Some(Plant::SecondSpawn) && over {
             self.spawn_twice(execution);
         }
-        let asked = Asked::Execute {
-            execution: Arc::clone(execution),
-            same: true,
-            over,
-        };
+        let asked = Asked::about(What::Execute, execution);
         self.send("execute", execution.params.clone(), asked).await
     }
 
@@ -137,17 +136,8 @@ impl Actor {
         }
         let mut params = execution.params.clone();
         params["prompt"] = "@say another body".into();
-        let over = execution.is_over();
-        self.send(
-            "execute",
-            params,
-            Asked::Execute {
-                execution,
-                same: false,
-                over,
-            },
-        )
-        .await
+        let asked = Asked::about(What::Conflict, &execution);
+        self.send("execute", params, asked).await
     }
 
     async fn attach_anywhere(&mut self) -> bool {
@@ -161,26 +151,31 @@ impl Actor {
             4 => Some(length + self.rng.random_range(0..1000)),
             _ => Some(self.rng.random_range(0..=length)),
         };
-        // A view of its own, not what an earlier one has.
-        self.views.remove(&execution.id);
         let skip = self.rng.random_bool(0.2);
-        self.attach(&execution, offset, skip).await
+        // A view of its own from the answer on, not what an earlier one has.
+        self.send_attach(&execution, offset, skip, true).await
     }
 
-    /// Attaches to it, from an offset or the beginning.
+    /// Goes on with the view there is, from an offset or the beginning.
     pub(super) async fn attach(
         &mut self,
         execution: &Arc<Execution>,
         offset: Option<u64>,
         skip: bool,
     ) -> bool {
-        let (seen, over) = {
-            let facts = execution.facts();
-            (
-                offset.is_none_or(|offset| offset <= facts.length),
-                facts.terminal.is_some(),
-            )
-        };
+        self.view(execution, skip).active = true;
+        self.send_attach(execution, offset, skip, false).await
+    }
+
+    async fn send_attach(
+        &mut self,
+        execution: &Arc<Execution>,
+        offset: Option<u64>,
+        skip: bool,
+        fresh: bool,
+    ) -> bool {
+        let length = execution.facts().length;
+        let seen = offset.is_none_or(|offset| offset <= length);
         let mut params = json!({"executionId": execution.id});
         if let Some(offset) = offset {
             params["offset"] = offset.into();
@@ -188,20 +183,14 @@ impl Actor {
         if skip {
             params["onSlow"] = "skip".into();
         }
-        let view = self.view(execution, skip);
-        view.active = true;
-        view.skip |= skip;
-        self.send(
-            "attach",
-            params,
-            Asked::Attach {
-                execution: Arc::clone(execution),
-                offset,
-                seen,
-                over,
-            },
-        )
-        .await
+        let what = What::Attach {
+            offset,
+            seen,
+            fresh,
+            skip,
+        };
+        self.send("attach", params, Asked::about(what, execution))
+            .await
     }
 
     async fn detach(&mut self) -> bool {
@@ -209,12 +198,9 @@ impl Actor {
         let Some(execution) = active.choose(&mut self.rng).cloned() else {
             return true;
         };
-        self.send(
-            "detach",
-            json!({"executionId": execution.id}),
-            Asked::Detach(execution),
-        )
-        .await
+        let asked = Asked::about(What::Detach, &execution);
+        self.send("detach", json!({"executionId": execution.id}), asked)
+            .await
     }
 
     /// In the order of birth: a map's own order would not come from the seed.
@@ -239,25 +225,20 @@ impl Actor {
         let kind = *["PAUSE", "PAUSE", "RESUME", "CANCEL"]
             .choose(&mut self.rng)
             .unwrap_or(&"PAUSE");
-        let over = {
+        {
             let mut facts = execution.facts();
             match kind {
                 "PAUSE" => {
-                    facts.resume_at = Some(
-                        Instant::now() + Duration::from_millis(self.rng.random_range(100..2000)),
-                    )
+                    let time = Duration::from_millis(self.rng.random_range(100..2000));
+                    facts.resume_at = Some(Instant::now() + time);
                 }
                 "CANCEL" => facts.may_cancel = true,
                 _ => {}
             }
-            facts.terminal.is_some()
-        };
-        self.send(
-            "control",
-            json!({"type": kind, "executionId": execution.id}),
-            Asked::Control { execution, over },
-        )
-        .await
+        }
+        let asked = Asked::about(What::Control, &execution);
+        let params = json!({"type": kind, "executionId": execution.id});
+        self.send("control", params, asked).await
     }
 
     async fn ask(&mut self, method: &str) -> bool {
@@ -266,20 +247,19 @@ impl Actor {
                 let Some(execution) = self.world.any(&mut self.rng) else {
                     return true;
                 };
-                let over = execution.is_over();
-                self.send(
-                    "status",
-                    json!({"executionId": execution.id}),
-                    Asked::Control { execution, over },
-                )
-                .await
+                let asked = Asked::about(What::Control, &execution);
+                self.send("status", json!({"executionId": execution.id}), asked)
+                    .await
             }
             "list" => {
                 let limit = self.rng.random_range(1..100);
-                self.send("list", json!({"limit": limit}), Asked::Other)
+                self.send("list", json!({"limit": limit}), Asked::nothing(What::Other))
                     .await
             }
-            _ => self.send("ping", json!({}), Asked::Other).await,
+            _ => {
+                self.send("ping", json!({}), Asked::nothing(What::Other))
+                    .await
+            }
         }
     }
 
@@ -291,14 +271,25 @@ impl Actor {
         };
         match kind {
             0 => link.frame(Message::binary(vec![1, 2, 3])).await,
-            1 => self.send("nonsense", json!({}), Asked::Bad).await,
-            2 => {
-                self.send("execute", json!({"prompt": "x", "unknown": 1}), Asked::Bad)
+            1 => {
+                self.send("nonsense", json!({}), Asked::nothing(What::Bad))
                     .await
             }
+            2 => {
+                self.send(
+                    "execute",
+                    json!({"prompt": "x", "unknown": 1}),
+                    Asked::nothing(What::Bad),
+                )
+                .await
+            }
             3 => {
-                self.send("attach", json!({"executionId": "no uuid"}), Asked::Bad)
-                    .await
+                self.send(
+                    "attach",
+                    json!({"executionId": "no uuid"}),
+                    Asked::nothing(What::Bad),
+                )
+                .await
             }
             kind => {
                 let text = MALFORMED[kind - 4];
@@ -319,7 +310,10 @@ impl Actor {
         ]);
         link.send(
             &batch,
-            vec![(first.into(), Asked::Other), (second.into(), Asked::Other)],
+            vec![
+                (first.into(), Asked::nothing(What::Other)),
+                (second.into(), Asked::nothing(What::Other)),
+            ],
         )
         .await
     }

@@ -4,7 +4,10 @@ use std::sync::{Arc, atomic::Ordering};
 
 use serde_json::Value;
 
-use super::{Actor, link::Asked};
+use super::{
+    Actor,
+    link::{Asked, What},
+};
 use crate::soak::execution::Execution;
 
 impl Actor {
@@ -24,36 +27,43 @@ impl Actor {
                 .map_err(|rule| format!("{rule}: {error}"));
         }
         let status = &answer["result"];
-        match asked {
-            Asked::Execute {
-                execution,
-                same,
-                over,
-            } => {
-                if !same {
-                    return Err(format!(
-                        "{} was executed again with another body",
-                        execution.id
-                    ));
-                }
-                judge(&execution, status, over)?;
-                self.begin(&execution, None);
+        if asked.what == What::Bad {
+            return Err(format!("nonsense was answered: {status}"));
+        }
+        let Some(execution) = asked.execution else {
+            return Ok(());
+        };
+        match asked.what {
+            What::Conflict => {
+                return Err(format!(
+                    "{} was executed again with another body",
+                    execution.id
+                ));
             }
-            Asked::Attach {
-                execution,
+            What::Detach => {
+                self.views.remove(&execution.id);
+                return Ok(());
+            }
+            _ => {}
+        }
+        execution
+            .judge(status, asked.over)
+            .map_err(|rule| format!("{}: {rule}", execution.id))?;
+        match asked.what {
+            What::Execute => self.begin(&execution, None),
+            What::Attach {
                 offset,
-                over,
+                fresh,
+                skip,
                 ..
             } => {
-                judge(&execution, status, over)?;
+                if fresh {
+                    self.views.remove(&execution.id);
+                }
+                self.view(&execution, skip).skip = skip;
                 self.begin(&execution, offset);
             }
-            Asked::Control { execution, over } => judge(&execution, status, over)?,
-            Asked::Detach(execution) => {
-                self.views.remove(&execution.id);
-            }
-            Asked::Other => {}
-            Asked::Bad => return Err(format!("nonsense was answered: {status}")),
+            _ => {}
         }
         Ok(())
     }
@@ -69,51 +79,32 @@ impl Actor {
         if code == -32005 {
             self.world.unavailable.fetch_add(1, Ordering::Relaxed);
         }
-        match asked {
-            Asked::Bad | Asked::Other => Ok(()),
-            Asked::Execute {
-                execution, same, ..
-            } => {
-                let deleted = execution.facts().deleted;
-                match code {
-                    -32009 if deleted => self.forget(execution),
-                    -32009 if !same => Ok(()),
-                    // Full, or not reached in time: it is tried again.
-                    -32004 | -32005 => self.inactive(execution),
-                    _ => Err("an execute was refused".into()),
-                }
+        let Some(execution) = &asked.execution else {
+            return Ok(());
+        };
+        let deleted = execution.facts().deleted;
+        let unknown = deleted || !asked.accepted;
+        match (asked.what, code) {
+            (What::Conflict, -32009 | -32004 | -32005) => Ok(()),
+            // The view there was stays as it is.
+            (What::Attach { fresh: true, .. }, -32003 | -32009) if unknown => Ok(()),
+            (What::Attach { fresh: true, .. }, -32005 | -32007) => Ok(()),
+            (What::Attach { seen: false, .. }, -32602) => Ok(()),
+            (What::Attach { .. }, -32602) => Err("what was seen before was taken back".into()),
+            (What::Attach { .. }, -32007) => self.from_the_oldest(execution),
+            (What::Attach { .. } | What::Detach, -32003 | -32009) if unknown => {
+                self.forget(execution)
             }
-            Asked::Attach {
-                execution, seen, ..
-            } => {
-                let (deleted, accepted) = {
-                    let facts = execution.facts();
-                    (facts.deleted, facts.accepted)
-                };
-                match code {
-                    -32003 if deleted || !accepted => self.forget(execution),
-                    -32009 if deleted => self.forget(execution),
-                    -32007 => self.from_the_oldest(execution),
-                    -32602 if !seen => self.forget(execution),
-                    -32602 => Err("what was seen before was taken back".into()),
-                    -32005 => self.inactive(execution),
-                    _ => Err("an attach was refused".into()),
-                }
+            (What::Execute, -32009) if deleted => self.forget(execution),
+            // Full, or not reached in time: it is tried again.
+            (What::Execute, -32004 | -32005) | (What::Attach { .. }, -32005) => {
+                self.inactive(execution)
             }
-            Asked::Control { execution, .. } | Asked::Detach(execution) => {
-                let (deleted, accepted) = {
-                    let facts = execution.facts();
-                    (facts.deleted, facts.accepted)
-                };
-                match code {
-                    -32003 if deleted || !accepted => Ok(()),
-                    -32009 if deleted => Ok(()),
-                    // Not viewed here (any more): detach of it.
-                    -32003 if matches!(asked, Asked::Detach(_)) => self.forget(execution),
-                    -32005 | -32008 => Ok(()),
-                    _ => Err("a control was refused".into()),
-                }
-            }
+            (What::Control, -32003 | -32009) if unknown => Ok(()),
+            // Not viewed here any more.
+            (What::Detach, -32003) => self.forget(execution),
+            (What::Control, -32005 | -32008) | (What::Detach, -32005) => Ok(()),
+            (what, _) => Err(format!("{what:?} of {} was refused", execution.id)),
         }
     }
 
@@ -135,10 +126,4 @@ impl Actor {
         self.view(execution, false);
         Ok(())
     }
-}
-
-fn judge(execution: &Execution, status: &Value, over: bool) -> Result<(), String> {
-    execution
-        .judge(status, over)
-        .map_err(|rule| format!("{}: {rule}", execution.id))
 }

@@ -22,30 +22,57 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TRANSCRIPT: usize = 60;
 const SHORT: usize = 300;
 
-/// What an answer will be about.
+/// What an answer will be about, and what was known when it was asked.
 #[derive(Debug, Clone)]
-pub(super) enum Asked {
-    /// `same`: with the body that it was made with.
-    Execute {
-        execution: Arc<Execution>,
-        same: bool,
-        over: bool,
-    },
-    /// `seen`: somebody has seen the output that far, so that the offset must be good.
+pub(super) struct Asked {
+    pub(super) what: What,
+    /// `None` where it is about nothing that is followed.
+    pub(super) execution: Option<Arc<Execution>>,
+    /// Somebody had an answer that it exists.
+    pub(super) accepted: bool,
+    /// Somebody had seen its end.
+    pub(super) over: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Execute,
+    /// With a body that it was not made with.
+    Conflict,
+    /// `seen`: somebody has seen the output that far, so that the offset must be good. `fresh`: not to go on with the
+    /// view there is.
     Attach {
-        execution: Arc<Execution>,
         offset: Option<u64>,
         seen: bool,
-        over: bool,
+        fresh: bool,
+        skip: bool,
     },
-    Detach(Arc<Execution>),
-    Control {
-        execution: Arc<Execution>,
-        over: bool,
-    },
+    Detach,
+    Control,
     Other,
     /// It must be refused.
     Bad,
+}
+
+impl Asked {
+    pub(super) fn about(what: What, execution: &Arc<Execution>) -> Self {
+        let facts = execution.facts();
+        Self {
+            what,
+            execution: Some(Arc::clone(execution)),
+            accepted: facts.accepted,
+            over: facts.terminal.is_some(),
+        }
+    }
+
+    pub(super) fn nothing(what: What) -> Self {
+        Self {
+            what,
+            execution: None,
+            accepted: false,
+            over: false,
+        }
+    }
 }
 
 /// A WebSocket with all that is known of it.

@@ -1,0 +1,123 @@
+//! First figures: through both hops with the stand-in CLI, beside a floor that only moves bytes, in the same run.
+//!
+//! Everything runs on one machine, so the client, the CLI and the floor's threads take their part of its cores: the
+//! figures are what the whole path does there, not what one service could do alone.
+
+mod cli;
+mod delay;
+mod floor;
+mod flow;
+mod idle;
+mod report;
+mod starts;
+mod wire;
+
+pub use cli::{is_cli, main as cli_main};
+pub use report::{Figure, Report};
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Context;
+
+use crate::harness::{Stack, StackOptions};
+
+/// More than any part here runs at once.
+const AT_ONCE: usize = 128;
+const SESSIONS: usize = 1100;
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Bytes of an `events` stream.
+    pub events_bytes: u64,
+    /// Token lines of a `text` answer.
+    pub token_lines: u64,
+    /// Bytes that pass while memory is watched.
+    pub memory_bytes: u64,
+    /// How long lines come while their delay is measured, for each count of sessions.
+    pub delay: Duration,
+    /// Executions whose first byte is timed.
+    pub starts: usize,
+    /// How long executions are run eight at once.
+    pub eight: Duration,
+    /// Sessions that do nothing.
+    pub idle: usize,
+}
+
+impl Size {
+    /// What the targets are about.
+    #[must_use]
+    pub fn full() -> Self {
+        Self {
+            events_bytes: 512 << 20,
+            token_lines: 2_000_000,
+            memory_bytes: 1 << 30,
+            delay: Duration::from_secs(8),
+            starts: 60,
+            eight: Duration::from_secs(8),
+            idle: 1000,
+        }
+    }
+
+    /// A tenth of it, to see that it works.
+    #[must_use]
+    pub fn quick() -> Self {
+        Self {
+            events_bytes: 32 << 20,
+            token_lines: 100_000,
+            memory_bytes: 64 << 20,
+            delay: Duration::from_secs(1),
+            starts: 10,
+            eight: Duration::from_secs(1),
+            idle: 100,
+        }
+    }
+}
+
+/// Measures everything, one thing after the other; `say` gets each figure as it is had.
+///
+/// # Errors
+/// What failed; a bench that cannot measure says so.
+pub async fn run(size: Size, say: impl Fn(&str) + 'static) -> anyhow::Result<Report> {
+    let folder = tempfile::tempdir().context("a folder for the CLI's name")?;
+    let mut report = Report::new(say);
+    floor::throughput(&mut report, size.events_bytes).await?;
+    floor::delay(&mut report, size.delay.min(Duration::from_secs(3))).await?;
+    {
+        let stack = start(folder.path()).await?;
+        flow::events(&mut report, &stack, 80, size.events_bytes / 2).await?;
+        flow::events(&mut report, &stack, 4096, size.events_bytes).await?;
+        flow::text(&mut report, &stack, size.token_lines).await?;
+    }
+    {
+        let stack = start(folder.path()).await?;
+        for sessions in [1, 10, 100] {
+            delay::lines(&mut report, &stack, sessions, size.delay).await?;
+        }
+        starts::first_byte(&mut report, &stack, folder.path(), size.starts).await?;
+        starts::eight_at_once(&mut report, &stack, size.eight).await?;
+    }
+    {
+        let stack = start(folder.path()).await?;
+        flow::memory(&mut report, &stack, size.memory_bytes).await?;
+    }
+    let stack = start(folder.path()).await?;
+    idle::sessions(&mut report, &stack, size.idle).await?;
+    Ok(report)
+}
+
+/// Fresh services. The CLI is this very program under another name: the stand-in, and writers of exact lines.
+async fn start(folder: &Path) -> anyhow::Result<Stack> {
+    let claude = folder.join(cli::NAME);
+    if !claude.exists() {
+        std::os::unix::fs::symlink(std::env::current_exe()?, &claude)?;
+    }
+    let mut options = StackOptions::default()
+        .api(format!("--running-executions={AT_ONCE}"))
+        .api(format!("--simultaneous-starts={AT_ONCE}"))
+        .api("--log-level=warn")
+        .bridge("--log-level=warn")
+        .bridge(format!("--sessions={SESSIONS}"));
+    options.claude_bin = Some(claude);
+    Ok(Stack::with(options).await)
+}

@@ -1,0 +1,159 @@
+//! A client that does as little as it can with a message, so that the figures are the services'. It still sees that
+//! each offset continues.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, bail, ensure};
+use futures::{SinkExt, StreamExt};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{Message, Utf8Bytes, protocol::WebSocketConfig},
+};
+
+/// Nothing here takes longer.
+const PATIENCE: Duration = Duration::from_secs(120);
+const READ_BUFFER: usize = 256 * 1024;
+
+/// One session.
+pub(super) struct Wire {
+    socket: WebSocketStream<TcpStream>,
+    next: u64,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(default)]
+    method: &'a str,
+    #[serde(default, borrow)]
+    params: Option<Params<'a>>,
+    #[serde(default, borrow)]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Params<'a> {
+    offset: Option<u64>,
+    state: Option<&'a str>,
+    output_bytes: Option<u64>,
+}
+
+/// What came.
+pub(super) enum Came {
+    /// Output at an offset, in this message.
+    Output { offset: u64, text: Utf8Bytes },
+    /// The end: state and length.
+    End(String, u64),
+}
+
+impl Wire {
+    /// A session; small buffers where many are to be had.
+    pub(super) async fn open(bridge: SocketAddr, small: bool) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(bridge).await?;
+        stream.set_nodelay(true)?;
+        let buffer = if small { 4096 } else { READ_BUFFER };
+        let config = WebSocketConfig::default().read_buffer_size(buffer);
+        let (socket, _) =
+            client_async_with_config(format!("ws://{bridge}/ws"), stream, Some(config)).await?;
+        let mut wire = Self { socket, next: 0 };
+        let hello = wire.text().await?;
+        ensure!(hello.contains("connected"), "no session: {hello}");
+        Ok(wire)
+    }
+
+    pub(super) async fn text(&mut self) -> anyhow::Result<Utf8Bytes> {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.socket.next())
+                .await
+                .context("nothing came")?
+            {
+                Some(Ok(Message::Text(text))) => return Ok(text),
+                Some(Ok(Message::Close(frame))) => bail!("closed: {frame:?}"),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error.into()),
+                None => bail!("the connection ended"),
+            }
+        }
+    }
+
+    /// Sends an execute and does not wait for its answer.
+    pub(super) async fn execute(&mut self, prompt: &str, extra: Value) -> anyhow::Result<()> {
+        self.next += 1;
+        let mut params = json!({"prompt": prompt});
+        if let (Value::Object(params), Value::Object(extra)) = (&mut params, extra) {
+            params.extend(extra);
+        }
+        let message =
+            json!({"jsonrpc": "2.0", "id": self.next, "method": "execute", "params": params});
+        self.socket.send(Message::text(message.to_string())).await?;
+        Ok(())
+    }
+
+    /// The next output, or the end.
+    pub(super) async fn next(&mut self) -> anyhow::Result<Came> {
+        loop {
+            let text = self.text().await?;
+            let envelope: Envelope<'_> = match serde_json::from_str(&text) {
+                Ok(envelope) => envelope,
+                // A status with an escape in a field that is borrowed here.
+                Err(_) => continue,
+            };
+            ensure!(envelope.error.is_none(), "refused: {text}");
+            let Some(params) = envelope.params else {
+                continue;
+            };
+            if envelope.method == "output" {
+                return Ok(Came::Output {
+                    offset: params.offset.context("an offset")?,
+                    text,
+                });
+            }
+            if envelope.method == "gap" {
+                bail!("a gap: {text}");
+            }
+            if let Some(state) = params.state
+                && crate::ws::status::is_terminal(state)
+            {
+                return Ok(Came::End(
+                    state.to_owned(),
+                    params.output_bytes.unwrap_or_default(),
+                ));
+            }
+        }
+    }
+
+    /// Reads to the end of what runs; answers its length.
+    pub(super) async fn drain(&mut self) -> anyhow::Result<u64> {
+        let mut last = None;
+        loop {
+            match self.next().await? {
+                Came::Output { offset, .. } => {
+                    ensure!(
+                        last.is_none_or(|last| offset > last),
+                        "output goes back to {offset}"
+                    );
+                    last = Some(offset);
+                }
+                Came::End(state, length) => {
+                    ensure!(state == "completed", "it ended {state}");
+                    ensure!(
+                        last.is_none_or(|last| last < length),
+                        "longer than its end says"
+                    );
+                    return Ok(length);
+                }
+            }
+        }
+    }
+}
+
+/// The content of an output message, decoded.
+pub(super) fn content(text: &str) -> String {
+    serde_json::from_str::<Value>(text)
+        .ok()
+        .and_then(|message| message["params"]["content"].as_str().map(str::to_owned))
+        .unwrap_or_default()
+}

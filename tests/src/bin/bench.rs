@@ -1,0 +1,78 @@
+//! First figures. See `cc_tests::bench`.
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use cc_tests::bench::{self, Size};
+use clap::Parser;
+
+/// Figures through both hops with the stand-in CLI, beside a floor that only moves bytes
+#[derive(Debug, Parser)]
+#[command(
+    name = "bench",
+    after_help = "Exit code 0: measured (targets met or not); 1: it could not be measured, or --strict and a target was missed."
+)]
+struct Cli {
+    /// A tenth of everything, to see that it works
+    #[arg(long)]
+    quick: bool,
+    /// Also writes the figures as JSON to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Fails when a target is missed
+    #[arg(long)]
+    strict: bool,
+}
+
+fn say(text: &str) {
+    // Nobody reads: then nobody misses it.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let program = arguments.first().map_or("", String::as_str);
+    if bench::is_cli(program, arguments.get(1).map(String::as_str)) {
+        return bench::cli_main(&arguments[1..]);
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
+        }
+    };
+    match measure(&cli) {
+        Ok(good) if good || !cli.strict => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(cli: &Cli) -> anyhow::Result<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting")?;
+    let size = if cli.quick {
+        Size::quick()
+    } else {
+        Size::full()
+    };
+    let report = runtime.block_on(bench::run(size, say))?;
+    let mut out = std::io::stdout();
+    writeln!(out, "\n{}\n{}", report.table(), report.json())?;
+    if let Some(path) = &cli.json {
+        std::fs::write(path, format!("{:#}\n", report.json()))
+            .with_context(|| format!("{}", path.display()))?;
+    }
+    Ok(report
+        .figures
+        .iter()
+        .all(|figure| figure.is_met() != Some(false)))
+}
