@@ -12,6 +12,7 @@ use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use anyhow::Context;
 use protocol::{ExecutionId, Problem, ProblemType, State, Status};
 use runner::Runners;
 use spool::{Spool, SpoolError, SpoolLimits};
@@ -123,8 +124,16 @@ impl Service {
             retention: Duration::from_millis(limits.retention_ms),
             retention_bytes: limits.retention_bytes,
         };
-        let (spool, warnings) = Spool::open(&settings.args.spool_dir, spool_limits)?;
-        let conversations = Conversations::open(settings.args.spool_dir.join("conversations"))?;
+        let dir = &settings.args.spool_dir;
+        let unusable = || {
+            format!(
+                "--spool-dir {} cannot be used; give a folder on a disk that this user may write",
+                dir.display()
+            )
+        };
+        let (spool, warnings) = Spool::open(dir, spool_limits).with_context(unusable)?;
+        let conversations =
+            Conversations::open(dir.join("conversations")).with_context(unusable)?;
         // Created before the first check, which starts the CLI in it; a failure is an obstacle to readiness, not to life.
         let _ = std::fs::create_dir_all(&settings.args.workspace_root);
         let environment = Arc::new(environment);
