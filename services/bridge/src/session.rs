@@ -3,6 +3,7 @@
 pub mod connection;
 pub mod departures;
 pub mod executor;
+mod inputs;
 pub mod machine;
 pub mod replies;
 pub mod request;
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::viewer;
 use departures::Departures;
+use executor::Charge;
 use machine::{Call, Outcome, Target, no_live_execution};
 use replies::Token;
 
@@ -85,8 +87,28 @@ async fn call(shared: Arc<Shared>, call: Call) -> Result<Outcome, RpcError> {
             }
             Ok(Outcome::Attach(Box::new(status), attach))
         }
+        Call::Input(target, data, offset, eof) => {
+            let id = match target {
+                Target::One(id) => id,
+                Target::FirstLive(ids) => first_live(&shared, ids).await?.execution_id,
+            };
+            let budget = shared.own.inbound_bytes;
+            let charge = Charge::take(&shared.viewer.metrics, data.len() as u64, budget);
+            let _charge = charge.ok_or_else(|| inbound_full(budget))?;
+            let accepted = upstream.input(id, data, offset, eof).await?;
+            Ok(Outcome::Input(accepted))
+        }
         Call::Detach(_) => Err(no_live_execution()),
     }
+}
+
+fn inbound_full(budget: u64) -> RpcError {
+    RpcError::new(
+        protocol::rpc::code::QUEUE_FULL,
+        "inbound_bytes",
+        "too many bytes wait for claude-api; try again later",
+    )
+    .with("limit", budget)
 }
 
 fn offset_not_kept(kept_from: u64) -> RpcError {

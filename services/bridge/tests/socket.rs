@@ -48,7 +48,7 @@ async fn bad_frames_leave_the_session_alive() {
     assert_eq!(client.call("ping", json!({})).await["result"], json!({}));
     assert_eq!(
         client.call("input", json!({})).await["error"]["code"],
-        -32601
+        -32602
     );
 }
 

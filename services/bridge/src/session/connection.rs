@@ -351,14 +351,14 @@ fn connected(session: &str, limits: Option<&Limits>) -> String {
         "capabilities": {
             "methods": [
                 method::EXECUTE, method::CONTROL, method::ATTACH, method::DETACH, method::STATUS,
-                method::LIST, method::PING,
+                method::LIST, method::INPUT, method::PING,
             ],
             "control": ["PAUSE", "RESUME", "CANCEL"],
             "formats": ["text", "events"],
             "onSlow": ["wait", "skip"],
             "onDisconnect": ["continue", "cancel"],
             "batch": true,
-            "input": false,
+            "input": true,
         },
         "limits": limits,
     });

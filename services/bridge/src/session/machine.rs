@@ -14,8 +14,9 @@ use protocol::rpc::{OnDisconnect, OnSlow, RpcError, code, method, notification};
 use protocol::{ExecutionId, Limits, Page, Status};
 use serde_json::json;
 
+use super::inputs::{self, Inputs};
 use super::replies::{Answer, Replies, Token};
-use super::request::{Ask, Attach, Entry, Execute, Frame, Refusal, parse};
+use super::request::{Ask, Attach, Entry, Execute, Frame, Input, Refusal, parse};
 use crate::upstream::call::Verb;
 use crate::viewer::{Start, encode};
 
@@ -46,6 +47,8 @@ pub enum Call {
     Attach(Attach),
     /// Nothing is asked; it only waited for an execute's answer.
     Detach(ExecutionId),
+    /// Lines for a CLI's stdin: the bytes, where they begin, whether they are the last.
+    Input(Target, Bytes, u64, bool),
 }
 
 /// What came of a call.
@@ -57,6 +60,8 @@ pub enum Outcome {
     Page(Box<Page>),
     /// A view can begin.
     Attach(Box<Status>, Attach),
+    /// Input was taken: the accepted total.
+    Input(u64),
 }
 
 /// An execute for the executor.
@@ -118,6 +123,7 @@ pub struct Machine {
     batch: u64,
     replies: Replies<After>,
     pending: Vec<Pending>,
+    inputs: Inputs,
     known: HashMap<ExecutionId, Known>,
     views: HashMap<ExecutionId, u64>,
     next_view: u64,
@@ -133,6 +139,7 @@ impl Machine {
             batch,
             replies: Replies::new(status_bytes),
             pending: Vec::new(),
+            inputs: Inputs::default(),
             known: HashMap::new(),
             views: HashMap::new(),
             next_view: 0,
@@ -192,6 +199,10 @@ impl Machine {
             Ok(Ask::List(limit, before)) => Call::List(limit, before),
             Ok(Ask::Attach(attach)) => Call::Attach(attach),
             Ok(Ask::Detach(id)) => Call::Detach(id),
+            Ok(Ask::Input(input)) => match self.input(token, input) {
+                Some(call) => call,
+                None => return,
+            },
             Ok(Ask::Status(id)) => match self.target(id) {
                 Some(target) => Call::Status(target),
                 None => return self.nothing_live(token, method::STATUS),
@@ -202,10 +213,12 @@ impl Machine {
             },
         };
         let named = match &call {
-            Call::Status(Target::One(id)) | Call::Control(_, Target::One(id)) => Some(*id),
+            Call::Status(Target::One(id))
+            | Call::Control(_, Target::One(id))
+            | Call::Input(Target::One(id), ..) => Some(*id),
             Call::Attach(attach) => Some(attach.execution_id),
             Call::Detach(id) => Some(*id),
-            Call::List(..) | Call::Status(_) | Call::Control(..) => None,
+            Call::List(..) | Call::Status(_) | Call::Control(..) | Call::Input(..) => None,
         };
         let pending = self.pending.iter_mut().rfind(|p| Some(p.id) == named);
         let Some(pending) = pending else {
@@ -242,12 +255,51 @@ impl Machine {
         self.refuse(token, Some(name), &error);
     }
 
+    /// The call for an input; nothing when it is refused.
+    fn input(&mut self, token: Token, input: Input) -> Option<Call> {
+        let Input {
+            execution_id,
+            offset,
+            data,
+            eof,
+        } = input;
+        let Some(target) = self.target(execution_id) else {
+            self.nothing_live(token, method::INPUT);
+            return None;
+        };
+        if !self.inputs.admit(token, data.len()) {
+            let error = RpcError::new(
+                code::QUEUE_FULL,
+                "too_many_unanswered",
+                "too many bytes of input of this session are not answered yet",
+            );
+            let error = error.with("limit", inputs::UNANSWERED_BYTES);
+            self.refuse(token, Some(method::INPUT), &error);
+            return None;
+        }
+        Some(Call::Input(
+            target,
+            data.into(),
+            offset,
+            eof.unwrap_or(false),
+        ))
+    }
+
     fn call(&mut self, token: Token, call: Call) {
         if let Call::Detach(id) = call {
             let after = vec![After::Unview(id)];
             return self.answer(token, Answer::Value(json!({})), after);
         }
-        self.actions.push(Action::Call(token, call));
+        let call = match call {
+            input @ Call::Input(..) => self.inputs.ask(token, input),
+            other => Some((token, other)),
+        };
+        self.push_call(call);
+    }
+
+    fn push_call(&mut self, call: Option<(Token, Call)>) {
+        let call = call.map(|(token, call)| Action::Call(token, call));
+        self.actions.extend(call);
     }
 
     fn on_execute(&mut self, token: Token, execute: Execute) {
@@ -345,6 +397,10 @@ impl Machine {
                     self.refuse(token, None, &error);
                 }
             },
+            Ok(Outcome::Input(accepted)) => {
+                let answer = json!({ "accepted": accepted });
+                self.answer(token, Answer::Value(answer), Vec::new());
+            }
             Ok(Outcome::Status(status)) => {
                 if status.state.is_terminal() {
                     self.known.remove(&status.execution_id);
@@ -397,6 +453,8 @@ impl Machine {
         let ready = self.replies.answer(token, Ok(answer), after);
         self.actions.extend(ready.message.map(Action::Send));
         self.begin(ready.after);
+        let next = self.inputs.answered(token);
+        self.push_call(next);
     }
 
     fn refuse(&mut self, token: Token, name: Option<&str>, error: &RpcError) {
@@ -406,6 +464,8 @@ impl Machine {
         let ready = self.replies.answer(token, Err(error), Vec::new());
         self.actions.extend(ready.message.map(Action::Send));
         self.begin(ready.after);
+        let next = self.inputs.answered(token);
+        self.push_call(next);
     }
 
     /// A notification has no answer; nobody waits for nothing all the same.

@@ -54,6 +54,8 @@ pub enum Ask {
     Status(Option<ExecutionId>),
     /// A page of statuses.
     List(Option<u64>, Option<ExecutionId>),
+    /// Lines for a CLI's stdin.
+    Input(Input),
     /// A sign of life.
     Ping,
 }
@@ -81,6 +83,20 @@ pub struct Attach {
     pub offset: Option<u64>,
     #[serde(default)]
     pub on_slow: Option<OnSlow>,
+}
+
+/// Lines for a CLI's stdin.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[allow(missing_docs, reason = "the names are the contract's, section 3")]
+pub struct Input {
+    #[serde(default)]
+    pub execution_id: Option<ExecutionId>,
+    /// In bytes of UTF-8.
+    pub offset: u64,
+    pub data: String,
+    #[serde(default)]
+    pub eof: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -230,6 +246,7 @@ fn ask(name: &str, params: Map<String, Value>, limits: Option<&Limits>) -> Resul
             }
             Ok(Ask::List(limit, before))
         }
+        method::INPUT => typed(params).map(Ask::Input),
         method::PING => typed(params).map(|Nothing {}| Ask::Ping),
         other => {
             let short: String = other.chars().take(64).collect();
@@ -434,7 +451,9 @@ mod tests {
             ("list", r#"{"limit":0}"#, -32602),
             ("list", r#"{"limit":1001}"#, -32602),
             ("ping", r#"{"a":1}"#, -32602),
-            ("input", r#"{"offset":0,"data":""}"#, -32601),
+            ("input", r#"{"offset":0}"#, -32602),
+            ("input", r#"{"offset":-1,"data":""}"#, -32602),
+            ("input", r#"{"offset":0,"data":"","eof":1}"#, -32602),
             ("run", "{}", -32601),
         ] {
             let (got, data) = refused(method, params);

@@ -87,6 +87,29 @@ impl Upstream {
         self.call(|| self.client.post(&url)).await
     }
 
+    /// Lines for a CLI's stdin: idempotent by offset, so a broken attempt is tried again within the call's time. The accepted
+    /// total.
+    ///
+    /// # Errors
+    /// As [`Self::status`], -32008, -32002, and -32602 for a hole or a line that may not reach the CLI.
+    pub async fn input(
+        &self,
+        id: ExecutionId,
+        data: Bytes,
+        offset: u64,
+        eof: bool,
+    ) -> Result<u64, RpcError> {
+        #[derive(serde::Deserialize)]
+        struct Accepted {
+            accepted: u64,
+        }
+        let url = self.execution_url(id, &format!("/input?offset={offset}&eof={eof}"));
+        let taken: Accepted = self
+            .call(|| self.client.post(&url).body(data.clone()))
+            .await?;
+        Ok(taken.accepted)
+    }
+
     /// Newest first.
     ///
     /// # Errors

@@ -229,3 +229,76 @@ fn only_those_that_asked_for_it_depart() {
     machine.on_called(98, Ok(Outcome::Status(Box::new(ended))));
     assert!(machine.departing().is_empty());
 }
+
+/// The tokens and offsets of the inputs among these actions.
+fn inputs(actions: &[Action]) -> Vec<(Token, u64)> {
+    let input = |action: &Action| match action {
+        Action::Call(token, Call::Input(_, _, offset, _)) => Some((*token, *offset)),
+        _ => None,
+    };
+    actions.iter().filter_map(input).collect()
+}
+
+#[test]
+fn inputs_go_one_at_a_time_in_order_and_others_do_not_wait() {
+    let mut machine = machine();
+    let actions = ask(&mut machine, 9, "input", json!({"offset": 0, "data": ""}));
+    assert_eq!(sent(&actions[0])["error"]["code"], -32003, "there is none");
+    let id = run(&mut machine, 1);
+    let first = ask(&mut machine, 2, "input", json!({"offset": 0, "data": "ab"}));
+    let [(one, 0)] = inputs(&first)[..] else {
+        panic!("{first:?}")
+    };
+    let named = json!({"executionId": id.to_string(), "offset": 2, "data": "c"});
+    assert!(ask(&mut machine, 3, "input", named).is_empty());
+    let last = json!({"offset": 3, "data": "", "eof": true});
+    assert!(ask(&mut machine, 4, "input", last).is_empty());
+    assert_eq!(
+        target(&ask(&mut machine, 5, "status", json!({}))),
+        Target::One(id)
+    );
+    let then = machine.on_called(one, Ok(Outcome::Input(2)));
+    assert_eq!(sent(&then[0])["result"], json!({"accepted": 2}));
+    let [(two, 2)] = inputs(&then)[..] else {
+        panic!("{then:?}")
+    };
+    // One that fails does not hold up the next.
+    let then = machine.on_called(two, Err(no_live_execution()));
+    assert_eq!(sent(&then[0])["id"], 3);
+    let [(three, 3)] = inputs(&then)[..] else {
+        panic!("{then:?}")
+    };
+    let then = machine.on_called(three, Ok(Outcome::Input(3)));
+    assert_eq!(then.len(), 1);
+    let next = ask(&mut machine, 6, "input", json!({"offset": 3, "data": ""}));
+    assert_eq!(inputs(&next).len(), 1);
+}
+
+#[test]
+fn an_input_waits_for_its_execute() {
+    let mut machine = machine();
+    let job = job(&ask(&mut machine, 1, "execute", json!({"prompt": "x"})));
+    let actions = ask(&mut machine, 2, "input", json!({"offset": 0, "data": "a"}));
+    assert!(actions.is_empty());
+    let accepted = status(job.id, State::Queued, 1);
+    let then = machine.on_executed(job.token, Ok(accepted));
+    assert_eq!(inputs(&then).len(), 1);
+}
+
+#[test]
+fn unanswered_input_is_bounded() {
+    let mut machine = machine();
+    run(&mut machine, 1);
+    let large = "x".repeat(super::inputs::UNANSWERED_BYTES);
+    let one = ask(
+        &mut machine,
+        2,
+        "input",
+        json!({"offset": 0, "data": large}),
+    );
+    let more = ask(&mut machine, 3, "input", json!({"offset": 1, "data": "y"}));
+    assert_eq!(sent(&more[0])["error"]["code"], -32004);
+    machine.on_called(inputs(&one)[0].0, Ok(Outcome::Input(1)));
+    let more = ask(&mut machine, 4, "input", json!({"offset": 1, "data": "y"}));
+    assert_eq!(inputs(&more).len(), 1);
+}

@@ -1,0 +1,50 @@
+//! The inputs of one session: handed to claude-api one at a time, in the order received, as each begins where the one before
+//! it ended. Their bytes are bounded. Pure.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::machine::Call;
+use super::replies::Token;
+
+/// Bytes of inputs that are not answered yet.
+pub(super) const UNANSWERED_BYTES: usize = 16 * 1024 * 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    open: Option<Token>,
+    queue: VecDeque<(Token, Call)>,
+    held: HashMap<Token, usize>,
+}
+
+impl Inputs {
+    /// Whether there is room for one more. One alone always has.
+    pub(super) fn admit(&mut self, token: Token, bytes: usize) -> bool {
+        let all: usize = self.held.values().sum();
+        let room = self.held.is_empty() || all.saturating_add(bytes) <= UNANSWERED_BYTES;
+        if room {
+            self.held.insert(token, bytes);
+        }
+        room
+    }
+
+    /// The call to make now, if it is this one's turn.
+    pub(super) fn ask(&mut self, token: Token, call: Call) -> Option<(Token, Call)> {
+        if self.open.is_some() {
+            self.queue.push_back((token, call));
+            return None;
+        }
+        self.open = Some(token);
+        Some((token, call))
+    }
+
+    /// This one is answered; the call whose turn it is then.
+    pub(super) fn answered(&mut self, token: Token) -> Option<(Token, Call)> {
+        self.held.remove(&token)?;
+        if self.open != Some(token) {
+            return None;
+        }
+        let next = self.queue.pop_front();
+        self.open = next.as_ref().map(|(token, _)| *token);
+        next
+    }
+}
