@@ -115,8 +115,6 @@ async fn start(folder: &Path) -> anyhow::Result<Stack> {
     let mut options = StackOptions::default()
         .api(format!("--running-executions={AT_ONCE}"))
         .api(format!("--simultaneous-starts={AT_ONCE}"))
-        .api("--log-level=warn")
-        .bridge("--log-level=warn")
         .bridge(format!("--sessions={SESSIONS}"));
     options.claude_bin = Some(claude);
     Ok(Stack::with(options).await)
