@@ -4,7 +4,7 @@ use cc_tests::harness::Stack;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{accept, assert_problem, ended, id, path, run, send};
+use crate::support::{accept, assert_problem, ended, id, path, run, send, time};
 
 #[tokio::test]
 async fn n2_twenty_equal_puts_at_once_are_one_execution() {
@@ -193,15 +193,8 @@ async fn a_conversation_never_has_two_at_once() {
             String::from_utf8_lossy(&output.bytes),
             format!("turns={} first=one", number + 1)
         );
-        let time = |name: &str| {
-            end[name]
-                .as_str()
-                .expect("a time")
-                .trim_end_matches('Z')
-                .to_owned()
-        };
-        assert!(time("startedAt") >= ended_before, "{end}");
-        ended_before = time("endedAt");
+        assert!(time(&end, "startedAt") >= ended_before, "{end}");
+        ended_before = time(&end, "endedAt");
     }
     stack.assert_quiet();
 }

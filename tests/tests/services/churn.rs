@@ -70,7 +70,11 @@ async fn leave(stack: &Stack, kind: u32, bytes: u64, id: String) {
         return client.vanish();
     }
     let prompt = "@rate 2000\n@volume 200 500";
-    let on_disconnect = if kind % 2 == 0 { "cancel" } else { "continue" };
+    let on_disconnect = if kind.is_multiple_of(2) {
+        "cancel"
+    } else {
+        "continue"
+    };
     let params = json!({"prompt": prompt, "executionId": id, "onDisconnect": on_disconnect});
     let asked = client.request("execute", params).await;
     match kind {

@@ -141,3 +141,11 @@ pub(crate) async fn run(stack: &Stack, prompt: &str, extra: Value) -> (String, V
 pub(crate) fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
+
+/// A time of a status, so that texts compare as times do: fractions have as many digits as they need.
+#[track_caller]
+pub(crate) fn time(status: &Value, name: &str) -> String {
+    let text = status[name].as_str();
+    let text = text.unwrap_or_else(|| panic!("no {name}: {status}"));
+    text.trim_end_matches('Z').to_owned()
+}

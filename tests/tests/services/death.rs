@@ -1,0 +1,143 @@
+//! Deaths: kill -9 of a runner, and of claude-api.
+
+use std::time::{Duration, Instant};
+
+use cc_tests::harness::{Stack, StackOptions, eventually, processes};
+use reqwest::Method;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, accept, ended, exists, id, path, send, until};
+
+/// The runner of an execution: the child of claude-api that has the CLI below it.
+async fn runner(stack: &Stack, execution: &str) -> i32 {
+    let api = stack.api.pid();
+    eventually("the runner", PATIENCE, || {
+        let runners = processes::all()
+            .into_iter()
+            .filter(|process| process.parent == api);
+        runners.map(|runner| runner.pid).find(|pid| {
+            let below = processes::descendants(*pid);
+            below
+                .iter()
+                .any(|process| process.arguments.contains(execution))
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn f2_a_killed_runner_is_an_interruption_and_nothing_is_left() {
+    let stack = Stack::start().await;
+    let mut client = stack.client().await;
+    for paused in [false, true] {
+        let mark = stack.path("tmp").join(format!("go-{paused}"));
+        let id = client
+            .start(&format!(
+                "@say so far\n@tree 5\n@daemon\n@hold-stdout 60\n@ignore-term\n@touch {}\n@tool 60",
+                mark.display()
+            ))
+            .await;
+        exists(&mark).await;
+        client.wait_output(&id, 6).await;
+        let pid = Pid::from_raw(runner(&stack, &id).await).expect("a pid");
+        if paused {
+            client.control("PAUSE", Some(&id)).await.expect("accepted");
+            client.wait_status(&id, "PAUSED").await;
+        }
+        let killed = Instant::now();
+        kill_process(pid, Signal::KILL).expect("a runner can be killed");
+        let (output, end) = client.wait_terminal(&id).await;
+        assert!(
+            killed.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            killed.elapsed()
+        );
+        assert_eq!(
+            (
+                &end["status"],
+                &end["reason"],
+                &end["exitCode"],
+                &output[..]
+            ),
+            (
+                &json!("INTERRUPTED"),
+                &json!("runner_died"),
+                &Value::Null,
+                &b"so far"[..]
+            ),
+            "{end}"
+        );
+        stack.assert_nothing_left(&id).await;
+        assert_eq!(stack.spawns(&id), 1);
+    }
+    assert_eq!(client.run("@say alive").await.0, b"alive");
+    client.finish().await;
+    assert_eq!(stack.api.zombies(), 0);
+}
+
+#[tokio::test]
+async fn f15_after_a_kill_states_are_true_within_5_s_and_the_queue_runs() {
+    let mut stack = Stack::with(StackOptions::default().api("--running-executions=2")).await;
+    for round in 0..3_u64 {
+        let http = stack.http();
+        let mark = stack.path("tmp").join(format!("go-{round}"));
+        let (running, paused, done) = (id(), id(), id());
+        accept(&http, &done, "@say done", json!({})).await;
+        ended(&http, &done).await;
+        accept(
+            &http,
+            &running,
+            &format!("@say x\n@daemon\n@touch {}\n@tool 60", mark.display()),
+            json!({}),
+        )
+        .await;
+        accept(&http, &paused, "@say y\n@tree 3\n@tool 60", json!({})).await;
+        exists(&mark).await;
+        until(&http, &paused, "running", |status| {
+            status["outputBytes"] == 1
+        })
+        .await;
+        send(&http, Method::POST, &path(&paused, "/pause"), "").await;
+        until(&http, &paused, "paused", |status| {
+            status["state"] == "paused"
+        })
+        .await;
+        let mut queued = Vec::new();
+        for _ in 0..3 {
+            let id = id();
+            accept(&http, &id, "@say z", json!({"lane": "q"})).await;
+            queued.push(id);
+        }
+        stack.crash_api().await;
+        let (http, started) = (stack.http(), Instant::now());
+        for id in [&running, &paused] {
+            let end = ended(&http, id).await;
+            assert_eq!(
+                (&end["state"], &end["exitCode"]),
+                (&json!("interrupted"), &Value::Null),
+                "{end}"
+            );
+            let output = http.output(id, 0).await.expect("an output");
+            output.assert_whole("interrupted");
+            assert_eq!(output.bytes.len(), 1);
+            stack.assert_nothing_left(id).await;
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(6),
+            "{:?}",
+            started.elapsed()
+        );
+        assert_eq!(
+            http.status(&done).await.expect("a status")["state"],
+            "completed"
+        );
+        for id in &queued {
+            assert_eq!(ended(&http, id).await["state"], "completed");
+        }
+        for id in queued.iter().chain([&running, &paused, &done]) {
+            assert_eq!(stack.spawns(id), 1, "I4");
+        }
+    }
+    stack.assert_quiet();
+}
