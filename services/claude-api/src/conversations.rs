@@ -105,6 +105,21 @@ impl Conversations {
         }
     }
 
+    /// Whether the CLI can go on in it, from its transcript alone: what was killed at its start has begun and left nothing.
+    /// Then it begins anew. Blocks on the disk.
+    pub fn settle(&self, conversation: &str, config_dir: &Path) -> Conversation {
+        if transcript(config_dir, conversation) {
+            return Conversation::Continued;
+        }
+        if let Some(note) = self.read(conversation).filter(|note| note.begun) {
+            let begun = false;
+            if let Err(error) = self.write(conversation, &Note { begun, ..note }) {
+                tracing::warn!(%error, conversation, "the conversation's note was not written");
+            }
+        }
+        Conversation::New
+    }
+
     fn read(&self, conversation: &str) -> Option<Note> {
         let json = std::fs::read(self.dir.join(conversation)).ok()?;
         serde_json::from_slice(&json).ok()
@@ -160,6 +175,25 @@ mod tests {
         assert_eq!(conversations.expire(hour).unwrap(), 1);
         assert_eq!(conversations.workspace("old"), None);
         assert!(conversations.workspace("used").is_some());
+    }
+
+    #[test]
+    fn what_left_no_transcript_begins_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let conversations = Conversations::open(dir.path().join("c")).unwrap();
+        conversations.add("a", "one").unwrap();
+        conversations.mark_begun("a");
+        assert_eq!(conversations.settle("a", dir.path()), Conversation::New);
+        assert_eq!(conversations.kind("a", dir.path()), Conversation::New);
+        let project = dir.path().join("projects/-w");
+        std::fs::create_dir_all(&project).unwrap();
+        std::fs::write(project.join("a.jsonl"), "").unwrap();
+        conversations.mark_begun("a");
+        assert_eq!(
+            conversations.settle("a", dir.path()),
+            Conversation::Continued
+        );
+        assert_eq!(conversations.workspace("a").as_deref(), Some("one"));
     }
 
     #[test]

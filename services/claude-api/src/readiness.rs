@@ -104,6 +104,11 @@ impl Readiness {
                     "set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN (from `claude setup-token`) in the environment of claude-api and \
                      start it again, or log in with the CLI in its configuration folder",
                 )),
+                Credential::Unreadable(why) => obstacles.push(Obstacle::new(
+                    "credential-unreadable",
+                    format!("the credential's file cannot be read: {why}"),
+                    "make it readable for the user that claude-api runs as (scripts/up runs it as the caller; otherwise CCB_UID and CCB_GID)",
+                )),
                 present if cache.refused.as_ref() == Some(present) => obstacles.push(Obstacle::new(
                     "credential-refused",
                     "the credential was refused when it was last used",

@@ -13,6 +13,11 @@ impl Current {
         }
     }
 
+    /// It does nothing; whatever comes next is news.
+    pub(crate) fn over(&mut self) {
+        self.0 = None;
+    }
+
     /// A block of this kind begins.
     pub(crate) fn block(
         &mut self,

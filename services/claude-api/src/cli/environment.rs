@@ -1,7 +1,9 @@
 //! The CLI's environment: named variables of the service's own, fixed ones, and what the operator lets clients set.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 /// What the CLI and its tools need of the machine.
 const MACHINE: [&str; 12] = [
@@ -72,10 +74,21 @@ const DEFAULTS: [(&str, &str); 11] = [
     ("BASH_MAX_TIMEOUT_MS", "600000"),
 ];
 
+/// Credentials that may be given as a file, by `NAME_FILE`, in the CLI's own order of precedence.
+const SECRETS: [&str; 3] = [
+    "ANTHROPIC_API_KEY",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "ANTHROPIC_AUTH_TOKEN",
+];
+/// A credential is a line; a file beyond this is something else, bytes.
+const SECRET_BYTES: u64 = 64 * 1024;
+
 /// The environment that every execution starts from.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     vars: BTreeMap<String, String>,
+    /// Read again whenever they are needed, so that a rotated credential is used by the next execution.
+    files: Vec<(&'static str, PathBuf)>,
 }
 
 /// What is known of the credential, without trying it.
@@ -85,12 +98,15 @@ pub enum Credential {
     Present(String),
     /// There is none.
     Missing,
+    /// There is a file for one that cannot be used; says why, without anything of it.
+    Unreadable(String),
 }
 
 impl Environment {
     /// Picks what the CLI gets out of the service's own environment; `extra` are more names to pass.
     ///
-    /// A variable that is set but empty counts as not set: `ANTHROPIC_API_KEY=""` means the CLI's own login.
+    /// A variable that is set but empty counts as not set: `ANTHROPIC_API_KEY=""` means the CLI's own login. A
+    /// credential that is not set may be a file, named by `ANTHROPIC_API_KEY_FILE` and so on; an empty file is none.
     pub fn new(own: impl IntoIterator<Item = (String, String)>, extra: &[String]) -> Self {
         let wanted = |name: &str| {
             MACHINE.contains(&name)
@@ -102,11 +118,20 @@ impl Environment {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        vars.extend(
-            own.into_iter()
-                .filter(|(name, value)| wanted(name) && !value.is_empty()),
-        );
-        Self { vars }
+        let mut named: BTreeMap<String, PathBuf> = BTreeMap::new();
+        for (name, value) in own.into_iter().filter(|(_, value)| !value.is_empty()) {
+            if wanted(&name) {
+                vars.insert(name, value);
+            } else {
+                named.insert(name, value.into());
+            }
+        }
+        let files = SECRETS
+            .into_iter()
+            .filter(|name| !vars.contains_key(*name))
+            .filter_map(|name| Some((name, named.remove(&format!("{name}_FILE"))?)))
+            .collect();
+        Self { vars, files }
     }
 
     /// One variable.
@@ -115,10 +140,16 @@ impl Environment {
         self.vars.get(name).map(String::as_str)
     }
 
-    /// The whole environment of an execution: this one and what the client set.
+    /// The whole environment of an execution: this one, credentials from files, and what the client set. Reads files.
     #[must_use]
     pub fn with(&self, client: &BTreeMap<String, String>) -> Vec<(String, String)> {
         let mut vars = self.vars.clone();
+        for (name, path) in &self.files {
+            // What cannot be read is told by `credential`; the CLI then says that it is not logged in.
+            if let Ok(Some(secret)) = read_secret(path) {
+                vars.insert((*name).to_owned(), secret);
+            }
+        }
         vars.extend(client.clone());
         vars.into_iter().collect()
     }
@@ -132,7 +163,7 @@ impl Environment {
         }
     }
 
-    /// Looks for a credential; reads no secret but to tell whether it changed.
+    /// Looks for a credential; reads files, and of a secret tells only whether it changed.
     #[must_use]
     pub fn credential(&self) -> Credential {
         for name in [
@@ -146,6 +177,20 @@ impl Environment {
                 return Credential::Present(name.to_owned());
             }
         }
+        let mut unreadable = None;
+        for (name, path) in &self.files {
+            match read_secret(path) {
+                Ok(None) => {}
+                Ok(Some(secret)) => {
+                    let mut hasher = DefaultHasher::new();
+                    secret.hash(&mut hasher);
+                    return Credential::Present(format!("{name}_FILE:{:x}", hasher.finish()));
+                }
+                Err(error) => {
+                    unreadable.get_or_insert(format!("{name}_FILE, {}: {error}", path.display()));
+                }
+            }
+        }
         let login = self.config_dir().join(".credentials.json");
         match std::fs::metadata(&login) {
             Ok(meta) if meta.len() > 2 => Credential::Present(format!(
@@ -154,9 +199,22 @@ impl Environment {
                 meta.modified().ok(),
                 meta.len()
             )),
-            _ => Credential::Missing,
+            _ => unreadable.map_or(Credential::Missing, Credential::Unreadable),
         }
     }
+}
+
+/// The first line of a file, without white space around it; none when that is empty.
+fn read_secret(path: &Path) -> std::io::Result<Option<String>> {
+    let mut text = String::new();
+    std::fs::File::open(path)?
+        .take(SECRET_BYTES)
+        .read_to_string(&mut text)?;
+    let line = text.lines().next().unwrap_or_default().trim();
+    if line.contains('\0') {
+        return Err(std::io::Error::other("it is not text"));
+    }
+    Ok((!line.is_empty()).then(|| line.to_owned()))
 }
 
 #[cfg(test)]
@@ -206,5 +264,44 @@ mod tests {
             environment(&[("ANTHROPIC_API_KEY", "k")]).credential(),
             Credential::Present("ANTHROPIC_API_KEY".into())
         );
+    }
+
+    #[test]
+    fn a_credential_in_a_file_is_read_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, config) = (dir.path().join("key"), dir.path().to_str().unwrap());
+        let file = key.to_str().unwrap();
+        let env = environment(&[
+            ("ANTHROPIC_API_KEY", ""),
+            ("ANTHROPIC_API_KEY_FILE", file),
+            ("CLAUDE_CONFIG_DIR", config),
+        ]);
+        let spawned = || {
+            let vars = env.with(&BTreeMap::new());
+            assert!(!vars.iter().any(|(name, _)| name.ends_with("_FILE")));
+            vars.into_iter()
+                .find(|(name, _)| name == "ANTHROPIC_API_KEY")
+                .map(|(_, v)| v)
+        };
+        let Credential::Unreadable(why) = env.credential() else {
+            panic!("{:?}", env.credential())
+        };
+        assert!(why.contains(file), "{why}");
+        assert_eq!(spawned(), None);
+
+        std::fs::write(&key, "\n").unwrap();
+        assert_eq!(env.credential(), Credential::Missing);
+        std::fs::write(&key, " first \n").unwrap();
+        let first = env.credential();
+        assert!(matches!(&first, Credential::Present(text) if !text.contains("first")));
+        assert_eq!(spawned().as_deref(), Some("first"));
+        std::fs::write(&key, "other\n").unwrap();
+        assert_eq!(spawned().as_deref(), Some("other"));
+        assert_ne!(env.credential(), first);
+
+        // The variable itself wins over its file.
+        let both = environment(&[("ANTHROPIC_API_KEY", "k"), ("ANTHROPIC_API_KEY_FILE", file)]);
+        let vars = both.with(&BTreeMap::new());
+        assert!(vars.contains(&("ANTHROPIC_API_KEY".to_owned(), "k".to_owned())));
     }
 }

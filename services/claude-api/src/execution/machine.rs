@@ -162,6 +162,10 @@ impl Machine {
         self.status.cost_usd = outcome.cost_usd.or(self.status.cost_usd);
         self.resets_at = outcome.resets_at.or(self.resets_at);
         self.outcome = Some(outcome);
+        if self.stdin_open {
+            // It waits for a client.
+            self.status.activity = None;
+        }
         self.changed = true;
         self.linger_at = Some(now + self.linger);
     }
@@ -329,7 +333,9 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut machine = machine(start);
         machine.stdin_open = true;
+        machine.fact(Fact::Activity(Activity::Writing), start);
         machine.fact(result(), start);
+        assert_eq!(machine.status.activity, None);
         assert_eq!(machine.check(start + 60 * second), Due::Nothing);
         machine.stdin_closed(start + 60 * second);
         assert_eq!(machine.check(start + 64 * second), Due::Nothing);

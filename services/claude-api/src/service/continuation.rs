@@ -68,8 +68,15 @@ impl Service {
         // On disk is what was added behind the end.
         let entry = view.entry().clone();
         let read = entry.clone();
+        let service = Arc::clone(self);
         let record = crate::execution::task::blocking(move || {
-            Record::decode(&read.status()?).map_err(std::io::Error::other)
+            let record = Record::decode(&read.status()?).map_err(std::io::Error::other)?;
+            if let Some(conversation) = &record.status.conversation {
+                service
+                    .conversations
+                    .settle(conversation, &service.environment.config_dir());
+            }
+            Ok(record)
         });
         let status = record.await.map_or(live.clone(), |record| record.status);
         if let Some(by) = status.continued_by {
@@ -193,7 +200,9 @@ impl Service {
             ..accepted.body.clone()
         };
         let config_dir = self.environment.config_dir();
-        let kind = self.conversations.kind(&accepted.conversation, &config_dir);
+        let kind = self
+            .conversations
+            .settle(&accepted.conversation, &config_dir);
         if kind == Conversation::Continued {
             body.prompt = PROMPT.to_owned();
             body.prompt_mode = PromptMode::Verbatim;

@@ -233,6 +233,7 @@ impl State {
 
     fn result(&mut self, event: &ResultEvent<'_>, out: &mut Rendered) {
         self.answer.result(&mut out.text);
+        self.activity.over();
         self.tools.main_ended();
         self.tell_tools(&mut out.facts);
         let (outcome, whole) = outcome::read(event);
