@@ -8,6 +8,11 @@ ARG DEBIAN_IMAGE=debian:bookworm-slim
 # built: compile in a stage of this file. prebuilt: take the binaries from target/container, which scripts/up fills
 # with this machine's own cargo where it fits; a stage that is not chosen is not run.
 ARG BINARIES=built
+# The Claude CLI; scripts/upgrade-cli changes this and the wheel below.
+ARG CLAUDE_VERSION=2.1.329
+# For releases: what the images' labels say. Empty in ordinary builds, so that equal sources give equal images.
+ARG REVISION=
+ARG VERSION=
 
 FROM ${RUST_IMAGE} AS built
 # release, or dev for a quick look.
@@ -37,7 +42,7 @@ FROM ${BINARIES} AS binaries
 
 # The Claude CLI, pinned: a wheel on PyPI carries the binary; nothing of Python is needed to run it.
 FROM ${DEBIAN_IMAGE} AS cli
-ARG CLAUDE_VERSION=2.1.329
+ARG CLAUDE_VERSION
 ARG CLAUDE_WHEEL=claude-agent-sdk==0.2.186
 ARG CLAUDE_WHEEL_SHA256_AMD64=3aedbd01e5727283339362a544506f05cc19863a3b4c26bb9e1656d3e3940c3d
 ARG CLAUDE_WHEEL_SHA256_ARM64=2cffab71ff508634e2a6841edbcaf0d6ac3cd698e2378967ff4ffceba1d2f1bd
@@ -70,7 +75,7 @@ RUN --mount=type=cache,id=ccb-apt-lists,target=/var/lib/apt/lists,sharing=locked
 # Any user may be chosen at run time, and a named volume takes its first permissions from here: writable for all, and
 # sticky as /tmp is. Only one user ever lives in the container. The name in passwd is for tools that ask for one.
 RUN printf 'claude:x:10001:10001::/home/claude:/bin/bash\n' >>/etc/passwd && printf 'claude:x:10001:\n' >>/etc/group \
-    && mkdir -p /home/claude /spool /workspace && chmod 1777 /home/claude /spool /workspace
+    && mkdir -p /home/claude /spool /workspace/default && chmod 1777 /home/claude /spool /workspace /workspace/default
 COPY --from=cli /usr/local/bin/claude /usr/local/bin/claude
 COPY --from=binaries /out/claude-api /usr/local/bin/claude-api
 # The box is the wall here, so the CLI may use its tools; what is not listed is denied without asking anybody.
@@ -87,6 +92,14 @@ WORKDIR /workspace
 USER 10001:10001
 EXPOSE 8002
 VOLUME ["/spool", "/workspace", "/home/claude"]
+ARG REVISION VERSION CLAUDE_VERSION
+LABEL io.cc-bridge.image="claude-api" \
+      org.opencontainers.image.title="cc-bridge claude-api" \
+      org.opencontainers.image.description="Runs the Claude CLI and streams plain text over HTTP" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      io.cc-bridge.cli.version="$CLAUDE_VERSION"
 HEALTHCHECK --interval=2s --timeout=5s --start-period=60s --retries=3 CMD ["claude-api", "healthcheck"]
 ENTRYPOINT ["claude-api"]
 CMD ["serve"]
@@ -100,6 +113,13 @@ ENV LANG=C.UTF-8 \
     BRIDGE_CLAUDE_API_URL=http://claude-api:8002
 USER 10001:10001
 EXPOSE 8003
+ARG REVISION VERSION
+LABEL io.cc-bridge.image="bridge" \
+      org.opencontainers.image.title="cc-bridge bridge" \
+      org.opencontainers.image.description="WebSocket sessions in front of claude-api" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
 HEALTHCHECK --interval=2s --timeout=5s --start-period=30s --retries=3 CMD ["bridge", "healthcheck"]
 ENTRYPOINT ["bridge"]
 CMD ["serve"]
@@ -109,6 +129,13 @@ FROM ${DEBIAN_IMAGE} AS scripted-model
 COPY --from=binaries /out/scripted-model /usr/local/bin/
 USER 10001:10001
 EXPOSE 8004
+ARG REVISION VERSION
+LABEL io.cc-bridge.image="scripted-model" \
+      org.opencontainers.image.title="cc-bridge scripted-model" \
+      org.opencontainers.image.description="A model that answers from a script, for demos and tests" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
 HEALTHCHECK --interval=2s --timeout=5s --start-period=30s --retries=3 CMD ["scripted-model", "healthcheck"]
 ENTRYPOINT ["scripted-model"]
 CMD ["--host", "0.0.0.0"]

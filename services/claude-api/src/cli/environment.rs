@@ -166,19 +166,15 @@ impl Environment {
     /// Looks for a credential; reads files, and of a secret tells only whether it changed.
     #[must_use]
     pub fn credential(&self) -> Credential {
-        for name in [
-            "ANTHROPIC_API_KEY",
-            "CLAUDE_CODE_OAUTH_TOKEN",
-            "ANTHROPIC_AUTH_TOKEN",
-            "CLAUDE_CODE_USE_BEDROCK",
-            "CLAUDE_CODE_USE_VERTEX",
-        ] {
-            if self.get(name).is_some() {
-                return Credential::Present(name.to_owned());
-            }
-        }
+        let set = |name: &str| self.get(name).map(|_| Credential::Present(name.to_owned()));
         let mut unreadable = None;
-        for (name, path) in &self.files {
+        for name in SECRETS {
+            if let Some(present) = set(name) {
+                return present;
+            }
+            let Some((_, path)) = self.files.iter().find(|(of, _)| *of == name) else {
+                continue;
+            };
             match read_secret(path) {
                 Ok(None) => {}
                 Ok(Some(secret)) => {
@@ -190,6 +186,10 @@ impl Environment {
                     unreadable.get_or_insert(format!("{name}_FILE, {}: {error}", path.display()));
                 }
             }
+        }
+        let cloud = ["CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX"];
+        if let Some(present) = cloud.into_iter().find_map(set) {
+            return present;
         }
         let login = self.config_dir().join(".credentials.json");
         match std::fs::metadata(&login) {
