@@ -5,7 +5,9 @@
 mod basic;
 mod concurrent;
 mod control;
+mod credentials;
 mod hallucination;
+mod resilience;
 mod stress;
 mod support;
 

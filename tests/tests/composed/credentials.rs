@@ -1,0 +1,221 @@
+//! F10: what a deployment does without a credential, with an empty one, one that is refused, one that is changed,
+//! and at the usage limit. The model accepts only the keys it is told; each test has containers of its own.
+
+use std::time::Duration;
+
+use cc_tests::composed::{Plan, Project, Use, case, until};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{at, ended, ran};
+
+const LIMIT: Duration = Duration::from_secs(180);
+const GOOD: &str = "a-good-key";
+/// Where the CLI keeps its login.
+const LOGIN: &str = "/home/claude/.claude/.credentials.json";
+
+/// A login as the CLI writes it.
+fn login(token: &str) -> String {
+    json!({"claudeAiOauth": {
+        "accessToken": token, "refreshToken": "none", "expiresAt": 4_102_444_800_000_u64,
+        "scopes": ["user:inference", "user:profile"], "subscriptionType": "max",
+    }})
+    .to_string()
+}
+
+/// Waits until `/health/ready` gives this code as its only reason; `None`: until it is ready.
+async fn readiness(project: &Project, reason: Option<&str>) -> Value {
+    let what = reason.unwrap_or("ready");
+    until(what, Duration::from_secs(30), async || {
+        let (code, body) = project.http().get("/health/ready").await.ok()?;
+        let reasons: Vec<_> = body["reasons"]
+            .as_array()?
+            .iter()
+            .map(|one| one["code"].as_str())
+            .collect();
+        let wanted = match reason {
+            None => code == StatusCode::OK && reasons.is_empty(),
+            Some(_) => code == StatusCode::SERVICE_UNAVAILABLE && reasons == [reason],
+        };
+        wanted.then_some(body)
+    })
+    .await
+}
+
+/// The containers are up, stay up, and say what is missing and what to do; an execution ends honestly.
+async fn without(project: &Project) {
+    let body = readiness(project, Some("credential-missing")).await;
+    let remedy = body["reasons"][0]["remedy"].as_str().unwrap_or_default();
+    for word in ["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "log in"] {
+        assert!(remedy.contains(word), "{remedy}");
+    }
+    let mut client = project.client().await;
+    let (_, end) = client.run("@say no").await;
+    ended(&end, "FAILED", Some("auth_failed"));
+    client.finish().await;
+    for service in ["claude-api", "bridge"] {
+        project.wait_healthy(service).await;
+        assert_eq!(
+            project.inspect(service, "{{.RestartCount}}").await,
+            "0",
+            "{service}"
+        );
+    }
+}
+
+/// How many requests the model refused.
+async fn refused(project: &Project) -> u64 {
+    let stats = ["curl", "-sS", "http://scripted-model:8004/stats"];
+    let text = project
+        .exec("claude-api", &stats)
+        .await
+        .expect("the model answers");
+    let stats: Value = serde_json::from_str(&text).expect("JSON");
+    stats["refused"].as_u64().expect("a number")
+}
+
+#[tokio::test]
+async fn none() {
+    case("credentials: none", LIMIT, Use::Alone, async |_| {
+        let project = Project::up("none", &Plan::default().credential(None, GOOD)).await;
+        let set = project
+            .exec(
+                "claude-api",
+                &["sh", "-c", "env | grep -c ^ANTHROPIC_API_KEY || true"],
+            )
+            .await;
+        assert_eq!(set.expect("a count").trim(), "0");
+        without(&project).await;
+    })
+    .await;
+}
+
+/// Set but empty means the CLI's own login, which may come later.
+#[tokio::test]
+async fn empty() {
+    case("credentials: empty", LIMIT, Use::Alone, async |case| {
+        let project = Project::up("empty", &Plan::default().credential(Some(""), GOOD)).await;
+        without(&project).await;
+        case.step("a login");
+        project.write("claude-api", LOGIN, &login(GOOD)).await;
+        readiness(&project, None).await;
+        let mut client = project.client().await;
+        assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+        client.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn refused_and_rotated_by_environment() {
+    case(
+        "credentials: refused, a new key",
+        LIMIT,
+        Use::Alone,
+        async |case| {
+            let plan = Plan::default()
+                .credential(Some("${A_KEY}"), GOOD)
+                .env("A_KEY", "a-bad-key");
+            let mut project = Project::up("refused", &plan).await;
+            // Nobody knows yet that it is bad.
+            readiness(&project, None).await;
+            let mut client = project.client().await;
+            let (_, end) = client.run("@say no").await;
+            ended(&end, "FAILED", Some("auth_failed"));
+            let message = end["error"]["message"].as_str().unwrap_or_default();
+            assert!(message.contains("ANTHROPIC_API_KEY"), "{message}");
+            // The CLI's own few tries, and none of ours.
+            let tries = refused(&project).await;
+            assert!((1..=4).contains(&tries), "{tries} tries");
+            assert!(
+                end["durationMs"].as_u64().is_some_and(|ms| ms < 60_000),
+                "{end}"
+            );
+            readiness(&project, Some("credential-refused")).await;
+            assert_eq!(refused(&project).await, tries, "it was tried again");
+            case.step("a good key, as the operator sets it");
+            project.set("A_KEY", GOOD);
+            project.compose_up(&[]).await;
+            readiness(&project, None).await;
+            // Compose stops what depends on a service that it makes anew: the client is told, and comes back.
+            assert_eq!(client.wait_closed().await, 1012);
+            let mut client = project.client().await;
+            assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+            client.finish().await;
+        },
+    )
+    .await;
+}
+
+/// Two logins, one after the other, and nothing is started again.
+#[tokio::test]
+async fn rotated_under_way() {
+    case("credentials: rotated", LIMIT, Use::Alone, async |case| {
+        let plan = Plan::default().credential(Some(""), "first,second");
+        let project = Project::up("rotated", &plan).await;
+        let mut client = project.client().await;
+        for (token, good) in [("first", true), ("old", false), ("second", true)] {
+            case.step(token);
+            project.write("claude-api", LOGIN, &login(token)).await;
+            // A changed one is not known to be refused.
+            readiness(&project, None).await;
+            if good {
+                assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+            } else {
+                let (_, end) = client.run("@say no").await;
+                ended(&end, "FAILED", Some("auth_failed"));
+                readiness(&project, Some("credential-refused")).await;
+            }
+        }
+        for service in ["claude-api", "bridge"] {
+            assert_eq!(
+                project.inspect(service, "{{.RestartCount}}").await,
+                "0",
+                "{service}"
+            );
+        }
+        client.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn usage_limit() {
+    case(
+        "credentials: the usage limit",
+        LIMIT,
+        Use::Alone,
+        async |case| {
+            let plan = Plan::default().credential(Some(""), GOOD);
+            let project = Project::up("limit", &plan).await;
+            project.write("claude-api", LOGIN, &login(GOOD)).await;
+            readiness(&project, None).await;
+            let mut client = project.client().await;
+            case.step("the limit ends in an hour");
+            let (_, end) = client.run("@usage-limit 3600").await;
+            ended(&end, "FAILED", Some("usage_limit"));
+            let warnings = end["warnings"].as_array().expect("a list");
+            let told = warnings.iter().find(|one| one["code"] == "usage_limit");
+            let told = told.unwrap_or_else(|| panic!("the reset time is not told: {end}"));
+            let ahead = clock(&at(&told["data"], "resetsAt")) - clock(&at(&end, "endedAt"));
+            let ahead = ahead.rem_euclid(86_400.0);
+            assert!(
+                (3500.0..=3600.0).contains(&ahead),
+                "{ahead} s ahead: {told}"
+            );
+            // It is no fault of the credential, and the next one may well run.
+            readiness(&project, None).await;
+            assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+            client.finish().await;
+        },
+    )
+    .await;
+}
+
+/// The time of day in seconds.
+fn clock(time: &str) -> f64 {
+    let clock = time.split_once('T').map_or("", |(_, clock)| clock);
+    clock.split(':').fold(0.0, |sum, part| {
+        sum * 60.0 + part.parse::<f64>().unwrap_or(f64::NAN)
+    })
+}
