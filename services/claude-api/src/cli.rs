@@ -11,6 +11,9 @@ use serde_json::json;
 use crate::config::Permissions;
 pub use environment::{Credential, Environment};
 
+/// The workspace of executions that name none (contract, section 2).
+const DEFAULT_WORKSPACE: &str = "default";
+
 /// Whether the CLI begins a conversation or goes on in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conversation {
@@ -95,11 +98,18 @@ pub fn closes_stdin(body: &Body) -> bool {
     body.input == InputMode::None
 }
 
-/// The workspace's folder, made when missing.
+/// The workspace's folder, made when missing. `own` is the operator's folder for the workspace `default`, if there is one.
 ///
 /// # Errors
-/// It cannot be made, or it is a link out of the workspace root.
-pub fn workspace(root: &Path, name: &str) -> std::io::Result<std::path::PathBuf> {
+/// It cannot be made, or it is a link out of the workspace root; the operator's own folder is not there.
+pub fn workspace(
+    root: &Path,
+    own: Option<&Path>,
+    name: &str,
+) -> std::io::Result<std::path::PathBuf> {
+    if let (Some(own), DEFAULT_WORKSPACE) = (own, name) {
+        return own.canonicalize();
+    }
     let path = root.join(name);
     match std::fs::create_dir(&path) {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),
@@ -155,9 +165,16 @@ mod tests {
     #[test]
     fn workspaces_stay_below_the_root() {
         let root = tempfile::tempdir().unwrap();
-        assert!(workspace(root.path(), "a").unwrap().ends_with("a"));
-        assert!(workspace(root.path(), "a").is_ok());
+        assert!(workspace(root.path(), None, "a").unwrap().ends_with("a"));
+        assert!(workspace(root.path(), None, "a").is_ok());
         std::os::unix::fs::symlink("/", root.path().join("out")).unwrap();
-        assert!(workspace(root.path(), "out").is_err());
+        assert!(workspace(root.path(), None, "out").is_err());
+        // The operator's own folder for `default` may be anywhere, and changes no other.
+        let own = tempfile::tempdir().unwrap();
+        let at = |name: &str| workspace(root.path(), Some(own.path()), name).unwrap();
+        assert_eq!(at("default"), own.path().canonicalize().unwrap());
+        assert!(at("a").starts_with(root.path().canonicalize().unwrap()));
+        let gone = Some(Path::new("/nonexistent"));
+        assert!(workspace(root.path(), gone, "default").is_err());
     }
 }

@@ -87,6 +87,9 @@ pub struct ServeArgs {
         default_value = "data/workspace"
     )]
     pub workspace_root: PathBuf,
+    /// A folder of its own for the workspace `default`, in place of the one below the root
+    #[arg(long, env = "CLAUDE_API_DEFAULT_WORKSPACE")]
+    pub default_workspace: Option<PathBuf>,
     /// The Claude CLI: a path, or a name looked up in PATH
     #[arg(long, env = "CLAUDE_API_CLAUDE_BIN", default_value = "claude")]
     pub claude_bin: PathBuf,

@@ -202,11 +202,12 @@ async fn n8_the_death_of_the_runner_is_followed_by_the_policy() {
 }
 
 #[tokio::test]
-async fn one_that_never_began_is_asked_its_own_prompt_again() {
+async fn a_prompt_that_never_reached_the_cli_is_asked_again() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mark = folder.path().join("mark");
+    let (hold, mark) = (folder.path().join("hold"), folder.path().join("mark"));
     let code = format!(
-        "if [ ! -e {0} ]; then touch {0}; exec sleep 60; fi",
+        "if [ -e {0} ]; then mv {0} {1}; exec sleep 60; fi",
+        hold.display(),
         mark.display()
     );
     let options = StackOptions {
@@ -214,16 +215,34 @@ async fn one_that_never_began_is_asked_its_own_prompt_again() {
         ..StackOptions::default()
     };
     let mut stack = Stack::with(options).await;
-    let old = id();
-    let extra = json!({"onInterrupt": "continue"});
-    accept(&stack.http(), &old, "@say hello", extra).await;
-    exists(&mark).await;
-    stack.crash_api().await;
-    let http = stack.http();
-    let before = ended(&http, &old).await;
-    let new = name(&before, "continuedBy").to_owned();
-    assert_eq!(ended(&http, &new).await["state"], "completed");
-    assert_eq!(text(&http, &new).await, "hello");
+    // A new conversation, then one that has a turn.
+    let first = id();
+    for (extra, prompt, expected) in [
+        (json!({"onInterrupt": "continue"}), "@say hello", "hello"),
+        (
+            json!({"onInterrupt": "continue", "conversation": first}),
+            "@recall",
+            "turns=1 first=@say hello",
+        ),
+    ] {
+        let http = stack.http();
+        let old = if prompt == "@recall" {
+            id()
+        } else {
+            first.clone()
+        };
+        fs::write(&hold, "").expect("written");
+        accept(&http, &old, prompt, extra).await;
+        exists(&mark).await;
+        fs::remove_file(&mark).expect("removed");
+        stack.crash_api().await;
+        let http = stack.http();
+        let before = ended(&http, &old).await;
+        let new = name(&before, "continuedBy").to_owned();
+        assert_eq!(ended(&http, &new).await["state"], "completed");
+        assert_eq!(text(&http, &new).await, expected);
+    }
+    stack.api.assert_quiet();
 }
 
 #[tokio::test]

@@ -254,3 +254,52 @@ async fn control_requests_reach_the_cli_and_are_answered_in_its_events() {
     assert_eq!(answers, 2);
     stack.assert_quiet();
 }
+
+#[tokio::test]
+async fn input_over_the_websocket_is_taken_in_order() {
+    let stack = Stack::with(StackOptions::default().proxies()).await;
+    let mut client = stack.client().await;
+    let body = json!({"prompt": "@say one", "input": "stream"});
+    let status = client.call("execute", body).await.expect("accepted");
+    let id = status["executionId"].as_str().expect("an id").to_owned();
+    let lines = [message("@say two \u{e9}"), message("@say three")];
+    let total = lines[0].len() as u64;
+    let first = json!({"offset": 0, "data": lines[0]});
+    let taken = client.call("input", first.clone()).await.expect("taken");
+    assert_eq!(taken, json!({"accepted": total}));
+    let again = client.call("input", first).await.expect("taken before");
+    assert_eq!(again, json!({"accepted": total}));
+    let hole = json!({"executionId": id, "offset": total + 1, "data": lines[1]});
+    let error = client.call("input", hole).await.expect_err("a hole");
+    assert_eq!(
+        (&error["code"], &error["data"]["accepted"]),
+        (&json!(-32602), &json!(total)),
+        "{error}"
+    );
+    let bad = json!({"offset": total, "data": "nonsense\n"});
+    let error = client.call("input", bad).await.expect_err("a bad line");
+    assert_eq!(error["code"], -32602, "{error}");
+    // A connection that breaks under it: it is sent again, and counts once.
+    stack
+        .middle
+        .as_ref()
+        .expect("a proxy between the services")
+        .cut_now(cc_tests::faults::Cut::Reset);
+    let last = json!({"executionId": id, "offset": total, "data": lines[1], "eof": true});
+    client.call("input", last).await.expect("taken");
+    let (output, end) = client.wait_terminal(&id).await;
+    assert_eq!(end["status"], "COMPLETED", "{end}");
+    assert_eq!(
+        String::from_utf8_lossy(&output),
+        "one\n\ntwo \u{e9}\n\nthree"
+    );
+    let late = json!({"executionId": id, "offset": 0, "data": lines[0]});
+    let error = client.call("input", late).await.expect_err("it has ended");
+    assert_eq!(
+        (&error["code"], &error["data"]["state"]),
+        (&json!(-32008), &json!("completed")),
+        "{error}"
+    );
+    client.finish().await;
+    stack.assert_quiet();
+}

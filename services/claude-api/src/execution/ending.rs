@@ -12,6 +12,7 @@ use spool::Marks;
 use super::accepted::Record;
 use super::live::millis;
 use super::machine::Machine;
+use super::policy::{Before, was_asked};
 use super::task::{Owner, blocking, now};
 use super::verdict::{EndedBy, Facts, verdict};
 
@@ -85,6 +86,7 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
     let resets_at = machine.resets_at();
     let running = machine.timers.running(Instant::now());
     let mut status = machine.status.clone();
+    let asked = was_asked(&status);
     let spawn_failed = if spawned { None } else { spawn_failed };
     apply(
         &mut status,
@@ -112,7 +114,12 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
     }
     owner
         .service
-        .follow_end(&owner.accepted.body, &owner.entry, &mut status, resets_at)
+        .follow_end(
+            &owner.accepted.body,
+            &owner.entry,
+            &mut status,
+            Before { asked, resets_at },
+        )
         .await;
     let readiness = &owner.service.readiness;
     match status.reason {

@@ -25,6 +25,15 @@ pub struct Chain {
     pub limits: u32,
 }
 
+/// What was known just before the end.
+#[derive(Debug, Clone, Copy)]
+pub struct Before {
+    /// [`was_asked`].
+    pub asked: bool,
+    /// When the limit that ended it is reset, in Unix seconds.
+    pub resets_at: Option<i64>,
+}
+
 /// What follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Follow {
@@ -94,6 +103,14 @@ fn reset(at: Option<i64>, now: Timestamp) -> Option<Timestamp> {
     let at = Timestamp::from_second(at?).ok()?;
     let ahead = at.duration_since(now);
     (ahead > SignedDuration::ZERO && ahead <= FARTHEST_RESET).then_some(at)
+}
+
+/// Whether the model was asked in an execution that still runs: then the CLI has its prompt. Its activity says so, from the
+/// first (`starting`) on.
+#[must_use]
+pub fn was_asked(status: &Status) -> bool {
+    let starting = renderer::Activity::Starting.to_string();
+    status.started_at.is_some() && status.activity.as_deref() != Some(&starting)
 }
 
 /// Whether an execution that ended so may be continued by request.
@@ -195,6 +212,22 @@ mod tests {
         for odd in [0, 2000, -5, i64::MAX, 2000 + 40 * 86_400] {
             assert_eq!(wait(limited(0, Some(odd))), 300, "{odd}");
         }
+    }
+
+    #[test]
+    fn the_activity_tells_whether_the_model_was_asked() {
+        let mut status = status(State::Running, None);
+        for (activity, asked) in [
+            (Some("starting"), false),
+            (Some("thinking"), true),
+            (Some("retrying: 529"), true),
+            (None, true),
+        ] {
+            status.activity = activity.map(str::to_owned);
+            assert_eq!(was_asked(&status), asked, "{activity:?}");
+        }
+        status.started_at = None;
+        assert!(!was_asked(&status));
     }
 
     #[test]

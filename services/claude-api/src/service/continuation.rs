@@ -18,7 +18,7 @@ use super::{Service, not_found};
 use crate::cli::Conversation;
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
-use crate::execution::policy::{Follow, follow, is_continuable};
+use crate::execution::policy::{Before, Follow, follow, is_continuable};
 use crate::execution::task::now;
 
 /// What the CLI is told when a policy continues its conversation.
@@ -142,7 +142,7 @@ impl Service {
         &self,
         entry: &spool::Entry,
         status: &mut Status,
-        resets_at: Option<i64>,
+        before: Before,
     ) -> Option<Born> {
         // From the disk: its owner need not hold the prompt.
         let accepted: Accepted = match entry.body().map(|json| serde_json::from_slice(&json)) {
@@ -157,7 +157,7 @@ impl Service {
             status,
             &accepted.body,
             accepted.chain,
-            resets_at,
+            before.resets_at,
             Timestamp::now(),
             wait,
         );
@@ -165,7 +165,7 @@ impl Service {
             Follow::Nothing => return None,
             Follow::GivenUp => "it was interrupted too often in a row".to_owned(),
             Follow::New { not_before, chain } => {
-                let body = self.next_body(&accepted, status);
+                let body = self.next_body(&accepted, status, before.asked);
                 let next = Accepted {
                     body,
                     chain,
@@ -191,9 +191,9 @@ impl Service {
         None
     }
 
-    /// The same again, with another prompt. If the CLI never got as far as its transcript there is nothing to go on from:
-    /// then the prompt is the first one's.
-    fn next_body(&self, accepted: &Accepted, status: &Status) -> Body {
+    /// The same again, with another prompt. If the CLI never asked the model, or left no transcript, then the prompt is the
+    /// old one's: nobody else has it.
+    fn next_body(&self, accepted: &Accepted, status: &Status, asked: bool) -> Body {
         let mut body = Body {
             conversation: None,
             continues: Some(status.execution_id),
@@ -203,7 +203,7 @@ impl Service {
         let kind = self
             .conversations
             .settle(&accepted.conversation, &config_dir);
-        if kind == Conversation::Continued {
+        if asked && kind == Conversation::Continued {
             body.prompt = PROMPT.to_owned();
             body.prompt_mode = PromptMode::Verbatim;
         }
@@ -240,7 +240,7 @@ impl Service {
         body: &Body,
         entry: &spool::Entry,
         status: &mut Status,
-        resets_at: Option<i64>,
+        before: Before,
     ) {
         if body.on_interrupt == OnInterrupt::None && body.on_usage_limit == OnUsageLimit::None {
             return;
@@ -248,7 +248,7 @@ impl Service {
         let service = Arc::clone(self);
         let (entry, mut ended) = (entry.clone(), status.clone());
         let followed = tokio::task::spawn_blocking(move || {
-            let born = service.follow_up(&entry, &mut ended, resets_at);
+            let born = service.follow_up(&entry, &mut ended, before);
             (born, ended)
         });
         match followed.await {

@@ -12,6 +12,7 @@ use super::Service;
 use super::continuation::Born;
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
+use crate::execution::policy::{Before, was_asked};
 use crate::execution::task::now;
 
 /// Whether an interruption is followed by what its policy says.
@@ -147,6 +148,10 @@ impl Service {
             let sweep = runner::sweep_stale(cli.pid, cli.start_ticks, &cli.boot_id);
             tracing::info!(execution = %status.execution_id, ?sweep, "swept");
         }
+        let before = Before {
+            asked: was_asked(&status),
+            resets_at: None,
+        };
         let marks = *entry.marks()?.borrow();
         status.state = State::Interrupted;
         status.reason = Some(reason);
@@ -159,7 +164,7 @@ impl Service {
         status.kept_from = marks.kept_from;
         status.crc32 = Some(crc32_text(marks.crc32));
         let born = match (policy, status.continued_by) {
-            (Policy::Followed, None) => self.follow_up(entry, &mut status, None),
+            (Policy::Followed, None) => self.follow_up(entry, &mut status, before),
             (Policy::Followed | Policy::Ignored, _) => None,
         };
         let json = Record::encode(&status, cli.as_ref(), self.status_bytes());

@@ -17,6 +17,7 @@ use crate::execution::accepted::{Accepted, CliProcess};
 use crate::execution::ending::{self, End};
 use crate::execution::live::{Control, Request};
 use crate::execution::machine::{Due, Machine};
+use crate::execution::policy::was_asked;
 use crate::execution::timers::Timers;
 use crate::execution::verdict::EndedBy;
 
@@ -102,12 +103,13 @@ async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), String> {
     let service = &owner.service;
     let accepted = &owner.accepted;
     let root = service.settings.args.workspace_root.clone();
+    let own = service.settings.args.default_workspace.clone();
     let name = accepted.body.workspace.clone();
     let conversations = service.conversations.clone();
     let conversation = accepted.conversation.clone();
     let config_dir = service.environment.config_dir();
     let (cwd, kind) = blocking(move || {
-        let cwd = cli::workspace(&root, &name)?;
+        let cwd = cli::workspace(&root, own.as_deref(), &name)?;
         Ok((cwd, conversations.kind(&conversation, &config_dir)))
     })
     .await
@@ -162,6 +164,8 @@ struct Running<'a> {
     /// When a runner that should have ended is given up.
     give_up: Option<Instant>,
     last_shown: Instant,
+    /// It is recorded that the model was asked: whoever continues it must know.
+    asked: bool,
 }
 
 /// What the loop woke up for.
@@ -218,6 +222,7 @@ impl<'a> Running<'a> {
             unkillable: Vec::new(),
             give_up: None,
             last_shown: Instant::now(),
+            asked: false,
         }
     }
 
@@ -431,7 +436,9 @@ impl<'a> Running<'a> {
                 self.machine.timers.running(now),
                 since,
             );
-            if now.duration_since(self.last_shown) > Duration::from_secs(1) || paused {
+            let asked = !self.asked && was_asked(&self.machine.status);
+            if now.duration_since(self.last_shown) > Duration::from_secs(1) || paused || asked {
+                self.asked |= asked;
                 self.last_shown = now;
                 // For the next start after a kill; the end is written durably.
                 let _ = self.owner.record(&self.machine.status, false).await;
