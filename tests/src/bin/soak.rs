@@ -35,6 +35,9 @@ struct Cli {
     keep: Option<PathBuf>,
 }
 
+/// The others are in the folder of the logs.
+const SHOWN: usize = 10;
+
 fn say(text: &str) {
     // Nobody reads: then nobody misses it.
     let _ = writeln!(std::io::stdout(), "{text}");
@@ -71,7 +74,7 @@ fn main() -> ExitCode {
         }
     };
     let outcome = runtime.block_on(soak::run(&options, say));
-    for violation in &outcome.violations {
+    for violation in outcome.violations.iter().take(SHOWN) {
         say(&format!("\n--- {violation}"));
     }
     say(&outcome.notes);

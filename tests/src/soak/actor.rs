@@ -3,6 +3,7 @@
 mod actions;
 mod answers;
 mod link;
+mod nuisances;
 
 use std::{
     collections::HashMap,

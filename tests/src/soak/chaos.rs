@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use rustix::process::{Pid, Signal};
 
@@ -200,7 +201,7 @@ async fn interrupting(world: &Arc<World>, api: &mut Service, rng: &mut StdRng, h
     }
     world.each_live(mark);
     // Who runs from now on was started later.
-    let ended = jiff_now();
+    let ended = Timestamp::now();
     again(world, rng, api).await;
     let pid = api.pid();
     world.api_pid.store(pid, Ordering::SeqCst);
@@ -208,7 +209,7 @@ async fn interrupting(world: &Arc<World>, api: &mut Service, rng: &mut StdRng, h
 }
 
 /// What ran under the service that was killed has ended in time, unless it was killed again meanwhile.
-async fn truth(world: Arc<World>, pid: i32, ended: String) {
+async fn truth(world: Arc<World>, pid: i32, ended: Timestamp) {
     tokio::time::sleep(TRUTH).await;
     let Ok((code, list)) = world.http.get("/v1/executions?limit=200").await else {
         return;
@@ -218,28 +219,16 @@ async fn truth(world: Arc<World>, pid: i32, ended: String) {
     }
     for status in list["executions"].as_array().into_iter().flatten() {
         let live = matches!(status["state"].as_str(), Some("running" | "paused"));
-        if live
-            && status["startedAt"]
-                .as_str()
-                .is_some_and(|started| started < ended.as_str())
-        {
+        let started = status["startedAt"]
+            .as_str()
+            .and_then(|at| at.parse::<Timestamp>().ok());
+        if live && started.is_some_and(|started| started < ended) {
             world.violate(
                 "claude-api",
                 &format!("{TRUTH:?} after its start this still runs, from before: {status}"),
             );
         }
     }
-}
-
-/// The present time as the services write it, cut to what compares well as text.
-fn jiff_now() -> String {
-    let output = std::process::Command::new("date")
-        .args(["-u", "+%Y-%m-%dT%H:%M:%S"])
-        .output();
-    output.map_or_else(
-        |_| String::new(),
-        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-    )
 }
 
 /// Kills one descendant of claude-api whose arguments say what it is.

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::{Options, Outcome, Plant, execution::Execution};
 use crate::{harness::Stack, http::Http};
 
-/// More are counted, not kept.
+/// More are not shown as they come.
 const VIOLATIONS: usize = 50;
 
 /// Where the run is.
@@ -193,7 +193,7 @@ impl World {
 
     /// Adds up; keeps the logs when something was violated.
     pub(super) fn finish(&self, stack: &Stack) -> Outcome {
-        let mut violations = lock(&self.violations).clone();
+        let violations = lock(&self.violations).clone();
         let mut notes = self.notes();
         if !violations.is_empty() {
             let keep = &self.options.keep;
@@ -206,9 +206,6 @@ impl World {
                 Ok(()) => format!("\nlogs and violations: {}", keep.display()),
                 Err(error) => format!("\nthe logs could not be kept: {error}"),
             });
-        }
-        if violations.len() > VIOLATIONS {
-            violations.truncate(VIOLATIONS);
         }
         Outcome {
             faults: self.fault_count.load(Ordering::Relaxed),

@@ -7,7 +7,6 @@ use std::{
 
 use rand::{Rng, seq::IndexedRandom};
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     Actor,
@@ -19,18 +18,6 @@ use crate::soak::{execution::Execution, plan::Plan, plant::Plant};
 const LIVE: usize = 24;
 /// One client looks at so many at once.
 const VIEWS: usize = 16;
-const MALFORMED: [&str; 10] = [
-    "{",
-    "",
-    "[]",
-    "null",
-    "7",
-    r#"{"jsonrpc":"1.0","method":"ping"}"#,
-    r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#,
-    r#"{"jsonrpc":"2.0","method":7}"#,
-    r#"{"jsonrpc":"2.0","id":"bad","method":"ping","params":{"x":"\ud83d"}}"#,
-    "[1,2,3]",
-];
 
 impl Actor {
     /// Does one thing.
@@ -68,7 +55,7 @@ impl Actor {
         }
     }
 
-    async fn send(&mut self, method: &str, params: Value, asked: Asked) -> bool {
+    pub(super) async fn send(&mut self, method: &str, params: Value, asked: Asked) -> bool {
         let Some(link) = &mut self.link else {
             return true;
         };
@@ -261,82 +248,5 @@ impl Actor {
                     .await
             }
         }
-    }
-
-    /// Frames that are wrong in one way or another; the session lives on.
-    async fn malformed(&mut self) -> bool {
-        let kind = self.rng.random_range(0..14);
-        let Some(link) = &mut self.link else {
-            return true;
-        };
-        match kind {
-            0 => link.frame(Message::binary(vec![1, 2, 3])).await,
-            1 => {
-                self.send("nonsense", json!({}), Asked::nothing(What::Bad))
-                    .await
-            }
-            2 => {
-                self.send(
-                    "execute",
-                    json!({"prompt": "x", "unknown": 1}),
-                    Asked::nothing(What::Bad),
-                )
-                .await
-            }
-            3 => {
-                self.send(
-                    "attach",
-                    json!({"executionId": "no uuid"}),
-                    Asked::nothing(What::Bad),
-                )
-                .await
-            }
-            kind => {
-                let text = MALFORMED[kind - 4];
-                link.frame(Message::text(text)).await
-            }
-        }
-    }
-
-    async fn batch(&mut self) -> bool {
-        let Some(link) = &mut self.link else {
-            return true;
-        };
-        let (first, second) = (link.id(), link.id());
-        let batch = json!([
-            {"jsonrpc": "2.0", "id": first, "method": "ping", "params": {}},
-            {"jsonrpc": "2.0", "method": "ping", "params": {}},
-            {"jsonrpc": "2.0", "id": second, "method": "list", "params": {"limit": 3}},
-        ]);
-        link.send(
-            &batch,
-            vec![
-                (first.into(), Asked::nothing(What::Other)),
-                (second.into(), Asked::nothing(What::Other)),
-            ],
-        )
-        .await
-    }
-
-    /// Deletes one that is over, past the bridge. It must never run again.
-    async fn delete(&mut self) -> bool {
-        let Some(execution) = self.world.any(&mut self.rng) else {
-            return true;
-        };
-        if !execution.is_over() {
-            return true;
-        }
-        execution.facts().deleted = true;
-        // It may fail while claude-api is down: then it is still there, which is allowed as well.
-        let _ = self
-            .world
-            .http
-            .call(
-                reqwest::Method::DELETE,
-                &format!("/v1/executions/{}", execution.id),
-                None,
-            )
-            .await;
-        true
     }
 }

@@ -91,7 +91,7 @@ impl Actor {
             (What::Attach { fresh: true, .. }, -32005 | -32007) => Ok(()),
             (What::Attach { seen: false, .. }, -32602) => Ok(()),
             (What::Attach { .. }, -32602) => Err("what was seen before was taken back".into()),
-            (What::Attach { .. }, -32007) => self.from_the_oldest(execution),
+            (What::Attach { .. }, -32007) => self.begin_at_the_oldest(execution),
             (What::Attach { .. } | What::Detach, -32003 | -32009) if unknown => {
                 self.forget(execution)
             }
@@ -121,7 +121,7 @@ impl Actor {
     }
 
     /// What was freed meanwhile is gone: the view begins anew, with a gap.
-    fn from_the_oldest(&mut self, execution: &Arc<Execution>) -> Result<(), String> {
+    fn begin_at_the_oldest(&mut self, execution: &Arc<Execution>) -> Result<(), String> {
         self.views.remove(&execution.id);
         self.view(execution, false);
         Ok(())
