@@ -4,6 +4,19 @@ set -Eeuo pipefail
 trap 'printf "error: %s:%d: this command failed: %s\n" "${BASH_SOURCE[0]##*/}" "$LINENO" "$BASH_COMMAND" >&2' ERR
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+
+# What .env says, as Compose reads it; the shell wins. Not for the tests, which know nothing of this machine's account.
+env_file() {
+  local line name
+  while IFS= read -r line; do
+    line=${line#export } name=${line%%=*}
+    case $name in ANTHROPIC_* | CLAUDE_* | BRIDGE_* | CCB_* | HTTP_PROXY | HTTPS_PROXY | NO_PROXY | RUST_IMAGE | DEBIAN_IMAGE) ;; *) continue ;; esac
+    line=${line#*=} line=${line%\"} line=${line#\"} line=${line%\'} line=${line#\'}
+    if [ -z "${!name+set}" ]; then export "$name=$line"; fi
+  done < <(grep -sE '^(export )?[A-Za-z_]+=' "$ROOT/.env" || true)
+}
+[ "${CCB_ENV_FILE:-}" = none ] || env_file
+
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/cc-bridge
 # The Compose project, so that two stacks (yours and a test's) live side by side.
 PROJECT=${CCB_PROJECT:-cc-bridge}

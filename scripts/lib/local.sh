@@ -78,7 +78,6 @@ local_up() {
   local cli release=$ROOT/target/release began=$SECONDS name env=()
   cargo_fits || fail "--local compiles the services and needs Rust $RUST_VERSION here" \
     "install it (rustup.rs), then: rustup toolchain install $RUST_VERSION" "or install Docker and use scripts/up"
-  env_file
   say "LOCAL: no containers. THE CLI'S TOOLS RUN WITHOUT A BOX: what the model runs, it runs as $(id -un) on this machine."
   [ -n "$DEMO" ] || credential_set || [ -s "${CLAUDE_CONFIG_DIR:-$HOME/.claude}/.credentials.json" ] || DEMO=1
   [ -z "$DEMO" ] || demo_banner
@@ -102,7 +101,7 @@ local_up() {
     CLAUDE_API_PERMISSION_MODE="${CLAUDE_API_PERMISSION_MODE:-dontAsk}" \
     CLAUDE_API_ALLOWED_TOOLS="${CLAUDE_API_ALLOWED_TOOLS-Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,TodoWrite,WebFetch,WebSearch,Write}" \
     "$release/claude-api" serve --port "$HTTP_PORT" --spool-dir "$RUN/spool" \
-    --workspace-root "${CCB_WORKSPACE:-$RUN/workspace}" --claude-bin "$cli"
+    --workspace-root "$RUN/workspace" ${CCB_WORKSPACE:+--default-workspace "$CCB_WORKSPACE"} --claude-bin "$cli"
   local_wait claude-api 60 "$release/claude-api" healthcheck --url "http://127.0.0.1:$HTTP_PORT/health/startup"
   local_running bridge || local_start bridge "$release/bridge" serve --port "$WS_PORT" --claude-api-url "http://127.0.0.1:$HTTP_PORT"
   local_wait bridge 30 "$release/bridge" healthcheck --url "http://127.0.0.1:$WS_PORT/health/live"
@@ -116,8 +115,6 @@ local_up() {
   fi
   say "logs: $RUN/*.log"
 }
-
-tcp_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 ready_words() {
   say "ready after $1 s: ws://127.0.0.1:$WS_PORT/ws (WebSocket) and http://127.0.0.1:$HTTP_PORT (HTTP)"

@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # The composed stack: is Docker there, is a credential there, compose with our files. Sourced, never run.
 
+IMAGE=${CCB_IMAGES:-cc-bridge}/claude-api:${CCB_TAG:-local}
+
 # docker_state: there, silent (installed, but no engine answers) or none.
 docker_state() {
   if ! have docker; then echo none
@@ -8,54 +10,112 @@ docker_state() {
   else echo silent; fi
 }
 
-# compose ARGS...: with the project's name and, in a demo, the scripted model.
-compose() {
-  local files=(-f "$ROOT/compose.yaml")
-  [ "${DEMO:-}" != 1 ] || files+=(-f "$ROOT/compose.demo.yaml")
-  docker compose --project-directory "$ROOT" -p "$PROJECT" "${files[@]}" "$@"
-}
-
-# The same for `step`, which needs words it can run.
+# The files: ours, in a demo the scripted model, and what is particular to this machine.
 compose_words() {
+  local override=${CCB_OVERRIDE-$ROOT/compose.override.yaml}
   COMPOSE=(docker compose --project-directory "$ROOT" -p "$PROJECT" -f "$ROOT/compose.yaml")
+  # The tests know nothing of this machine's account.
+  [ "${CCB_ENV_FILE:-}" != none ] || COMPOSE+=(--env-file /dev/null)
+  if [ -n "$override" ] && [ -f "$override" ]; then COMPOSE+=(-f "$override"); fi
   [ "${DEMO:-}" != 1 ] || COMPOSE+=(-f "$ROOT/compose.demo.yaml")
 }
 
-# Set in the shell or in .env; set but empty counts: it means the CLI's own login.
+# compose ARGS...: with the project's name and files. `step` needs words it can run: there it is "${COMPOSE[@]}".
+compose() {
+  compose_words
+  "${COMPOSE[@]}" "$@"
+}
+
+# Set in the shell or in .env, or a file of one; set but empty counts: it means the CLI's own login.
 credential_set() {
-  local name
+  local name file
   for name in ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN CLAUDE_CODE_OAUTH_TOKEN; do
-    if [ -n "${!name+set}" ]; then return 0; fi
-    if grep -qsE "^[[:space:]]*(export[[:space:]]+)?$name=" "$ROOT/.env"; then return 0; fi
+    file=${name}_FILE
+    if [ -n "${!name+set}" ] || [ -n "${!file:-}" ]; then return 0; fi
   done
   return 1
+}
+
+# Files and folders that settings name are there; their names are absolute from here on, or Compose would take
+# a plain name for a volume, and the engine would make a missing folder, as root.
+check_paths() {
+  local name path
+  for name in CCB_WORKSPACE CCB_CLI_HOME; do
+    path=${!name:-}
+    [ -n "$path" ] || continue
+    [ -d "$path" ] || fail "$name is no folder: $path" "make it first, or leave $name out"
+    export "$name=$(cd "$path" && pwd)"
+  done
+  for name in ANTHROPIC_API_KEY_FILE ANTHROPIC_AUTH_TOKEN_FILE CLAUDE_CODE_OAUTH_TOKEN_FILE; do
+    path=${!name:-}
+    [ -n "$path" ] || continue
+    [ -r "$path" ] && [ -f "$path" ] || fail "$name is no file that you can read: $path"
+    export "$name=$(cd "$(dirname "$path")" && pwd)/$(basename "$path")"
+  done
+}
+
+# port_taken PORT SERVICE: who has it, other than this project's own container; code 1 when it is free.
+port_taken() {
+  local other
+  other=$(docker ps --filter "publish=$1" --format '{{.Names}} {{.Label "com.docker.compose.project"}}/{{.Label "com.docker.compose.service"}}' | head -n 1)
+  if [ -n "$other" ]; then
+    [ "${other#* }" != "$PROJECT/$2" ] || return 1
+    echo "the container ${other%% *}"
+  elif tcp_answers "$1"; then
+    other=$(ss -Hltnp "sport = :$1" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/process \2 (\1)/p' | head -n 1)
+    echo "${other:-another program on this machine}"
+  else return 1; fi
+}
+
+# A free port, and a setting to put it in, in place of an error of the engine later on.
+check_ports() {
+  local setting service port who
+  for setting in CCB_CLAUDE_API_PORT:claude-api:$HTTP_PORT CCB_BRIDGE_PORT:bridge:$WS_PORT; do
+    IFS=: read -r setting service port <<<"$setting"
+    if who=$(port_taken "$port" "$service"); then
+      fail "port $port, which $service wants on 127.0.0.1, is in use by $who" \
+        "stop that, or take another port: $setting=$(free_port $((port + 1000))) scripts/up"
+    fi
+  done
+}
+
+# free_port FROM: the first from there on that nobody listens on.
+free_port() {
+  local port=$1
+  while [ "$port" -lt 65000 ] && tcp_answers "$port"; do port=$((port + 1)); done
+  echo "$port"
+}
+
+tcp_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# Each build leaves the image it replaces without a name, 0.6 GB at a time. Only ours, by their label; what a container
+# still uses stays.
+remove_old_images() {
+  local image
+  for image in $(docker images -q --filter dangling=true --filter label=io.cc-bridge.image); do
+    docker image rm "$image" >/dev/null 2>&1 || true
+  done
 }
 
 # A login of the CLI: in a folder that will be mounted as its home, or kept in the project's volume from before.
 login_mounted() {
   local volume=${PROJECT}_cli-home
   if [ -n "${CCB_CLI_HOME:-}" ]; then [ -s "$CCB_CLI_HOME/.claude/.credentials.json" ]; return; fi
-  docker volume inspect "$volume" >/dev/null 2>&1 && docker image inspect cc-bridge/claude-api:local >/dev/null 2>&1 || return 1
-  timeout 30 docker run --rm --network none --entrypoint test -v "$volume:/home/claude:ro" cc-bridge/claude-api:local \
+  docker volume inspect "$volume" >/dev/null 2>&1 && docker image inspect "$IMAGE" >/dev/null 2>&1 || return 1
+  timeout 30 docker run --rm --network none --entrypoint test -v "$volume:/home/claude:ro" "$IMAGE" \
     -s /home/claude/.claude/.credentials.json
 }
 
-# What .env says, for processes that Compose does not start; the shell wins.
-env_file() {
-  local line name
-  while IFS= read -r line; do
-    name=${line%%=*} name=${name#export }
-    case $name in ANTHROPIC_* | CLAUDE_* | BRIDGE_* | CCB_* | HTTP_PROXY | HTTPS_PROXY | NO_PROXY) ;; *) continue ;; esac
-    line=${line#*=} line=${line%\"} line=${line#\"} line=${line%\'} line=${line#\'}
-    if [ -z "${!name+set}" ]; then export "$name=$line"; fi
-  done < <(grep -sE '^(export )?[A-Z_]+=' "$ROOT/.env" || true)
-}
-
-# The ids that the containers run with: the caller's, so that files belong to the caller; never root's.
+# The ids that the containers run with: the caller's, so that files belong to the caller; never root's: for root, those
+# of the folder to work on.
 caller_ids() {
   local uid gid
   uid=$(id -u) gid=$(id -g)
-  if [ "$uid" = 0 ]; then uid=10001 gid=10001; fi
+  if [ "$uid" = 0 ] && [ -n "${CCB_WORKSPACE:-}" ]; then read -r uid gid < <(stat -c '%u %g' "$CCB_WORKSPACE"); fi
+  if [ "$uid" = 0 ]; then
+    uid=10001 gid=10001
+    [ -z "${CCB_WORKSPACE:-}" ] || warn "$CCB_WORKSPACE belongs to root, and the services run as $uid: they can read it where all may, and not write it"
+  fi
   export CCB_UID=${CCB_UID:-$uid} CCB_GID=${CCB_GID:-$gid}
 }
 
@@ -67,7 +127,7 @@ hand_over_volumes() {
   if [ -n "$names" ] && [ "$before" != "$CCB_UID:$CCB_GID" ]; then
     for volume in $names; do mounts+=(-v "$volume:/v/$volume"); done
     step 120 "hand the volumes over to $CCB_UID:$CCB_GID" docker run --rm --network none -u 0 --entrypoint sh "${mounts[@]}" \
-      cc-bridge/claude-api:local -c "find /v -mindepth 2 -exec chown -h $CCB_UID:$CCB_GID {} +" ||
+      "$IMAGE" -c "find /v -mindepth 2 -exec chown -h $CCB_UID:$CCB_GID {} +" ||
       fail "the volumes could not be given to $CCB_UID:$CCB_GID" "scripts/down removes them, with all that is in them"
   fi
   mkdir -p "$STATE" && echo "$CCB_UID:$CCB_GID" >"$STATE/ids"
