@@ -195,7 +195,7 @@ async fn n8_the_death_of_the_runner_is_followed_by_the_policy() {
     let after = ended(&http, &new).await;
     assert_eq!(after["state"], "completed");
     assert!(
-        name(&after, "startedAt") >= name(&before, "endedAt"),
+        day_ms(name(&after, "startedAt")) >= day_ms(name(&before, "endedAt")),
         "one conversation never runs twice at once"
     );
     stack.assert_quiet();
@@ -261,7 +261,7 @@ async fn n5_a_usage_limit_is_waited_for_and_the_wait_can_be_cancelled() {
         (&json!("queued"), &json!(old))
     );
     let not_before = name(&waiting, "notBefore").to_owned();
-    assert!(not_before.as_str() > name(&before, "endedAt"));
+    assert!(day_ms(&not_before) > day_ms(name(&before, "endedAt")));
     // Its lane goes on without it; its conversation does not.
     let (other, same) = (id(), id());
     accept(&http, &other, "@say y", json!({"lane": "l"})).await;
