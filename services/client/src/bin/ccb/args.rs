@@ -18,6 +18,7 @@ Examples:
   ccb attach ID                                   all of its output so far, then what comes
   ccb status                                      the newest execution
   ccb cancel ID                                   ends it with everything it started
+  ccb doctor                                      would a prompt run, and if not, what is to do
 
 A lost connection is no end: ccb connects again by itself and goes on at the byte it reached.
 Ctrl-C in `exec` cancels the execution and waits for its end; a second one leaves at once.
@@ -92,6 +93,8 @@ pub(crate) enum Command {
         /// The execution
         id: ExecutionId,
     },
+    /// Check that a prompt would run now, and say what to do when not; exit code 0 only when it would
+    Doctor(DoctorArgs),
 }
 
 #[derive(Debug, Args)]
@@ -161,6 +164,22 @@ pub(crate) struct ExecArgs {
     /// What happens when stdout is read too slowly: wait for it, or skip the oldest and say so
     #[arg(long, value_enum, default_value_t = OnSlow::Wait)]
     pub(crate) on_slow: OnSlow,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Address of claude-api, when it can be reached from here; http://127.0.0.1:8002 is tried
+    #[arg(long, env = "CCB_CLAUDE_API_URL", value_name = "URL")]
+    pub(crate) claude_api: Option<String>,
+    /// What scripts/ccb found out about the engine and the containers, which cannot be seen from inside one
+    #[arg(
+        long,
+        env = "CCB_DOCTOR_FACTS",
+        hide = true,
+        hide_env_values = true,
+        default_value = ""
+    )]
+    pub(crate) facts: String,
 }
 
 #[derive(Debug, Args)]

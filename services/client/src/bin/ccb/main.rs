@@ -1,6 +1,7 @@
 //! `ccb`: the command line client of the bridge.
 
 mod args;
+mod doctor;
 mod exec;
 mod exit;
 mod progress;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
             }
         },
         Command::Attach(args) => Work::Run(exec::Task::attach(&args)),
+        Command::Doctor(args) => Work::Doctor(args),
         other => Work::Query(other),
     };
     // One thread: a command line client has one stream to wait for.
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
     let code = runtime.block_on(async {
         match task {
             Work::Run(task) => Box::pin(exec::run(task, &cli.common)).await,
+            Work::Doctor(args) => Box::pin(doctor::run(args, &cli.common)).await,
             Work::Query(command) => Box::pin(query::run(command, &cli.common)).await,
         }
     });
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
 
 enum Work {
     Run(exec::Task),
+    Doctor(args::DoctorArgs),
     Query(Command),
 }
 

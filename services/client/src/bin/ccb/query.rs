@@ -48,7 +48,9 @@ async fn ask(command: Command, common: &Common) -> Result<(String, Exit), Error>
         Command::Pause { id } => control(&client, id, Control::Pause, common).await,
         Command::Resume { id } => control(&client, id, Control::Resume, common).await,
         Command::Cancel { id } => control(&client, id, Control::Cancel, common).await,
-        Command::Exec(_) | Command::Attach(_) => Ok((String::new(), exit::INTERNAL)), // main runs these itself
+        Command::Exec(_) | Command::Attach(_) | Command::Doctor(_) => {
+            Ok((String::new(), exit::INTERNAL))
+        } // main runs these itself
     };
     client.close().await;
     answer

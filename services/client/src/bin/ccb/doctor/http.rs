@@ -1,0 +1,60 @@
+//! One HTTP GET, for the health pages: they are small, and answered with a length.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// More than any health page, bytes.
+const ANSWER_BYTES: u64 = 256 * 1024;
+
+/// Status code and body of `http://authority/path`, within `limit` in all.
+///
+/// # Errors
+/// Says why there is no answer.
+pub(super) async fn get(
+    authority: &str,
+    path: &str,
+    limit: Duration,
+) -> Result<(u16, Vec<u8>), String> {
+    match timeout(limit, ask(authority, path)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
+    }
+}
+
+async fn ask(authority: &str, path: &str) -> Result<(u16, Vec<u8>), String> {
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| {
+        !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    let address = if has_port {
+        authority.to_owned()
+    } else {
+        format!("{authority}:80")
+    };
+    let failed = |e: std::io::Error| e.to_string();
+    let mut stream = TcpStream::connect(&address).await.map_err(failed)?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(failed)?;
+    let mut answer = Vec::new();
+    stream
+        .take(ANSWER_BYTES)
+        .read_to_end(&mut answer)
+        .await
+        .map_err(failed)?;
+    split(&answer).ok_or_else(|| "what answers there does not speak HTTP".to_owned())
+}
+
+/// The status code and the body.
+pub(super) fn split(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(answer.get(..end)?).ok()?;
+    let code = head
+        .strip_prefix("HTTP/1.")?
+        .split(' ')
+        .nth(1)?
+        .parse()
+        .ok()?;
+    Some((code, answer.get(end + 4..)?.to_vec()))
+}

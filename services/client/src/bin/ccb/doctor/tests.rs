@@ -1,0 +1,83 @@
+use super::http::split;
+use super::report::{Check, Level, Report};
+use super::*;
+
+fn found(report: &Report) -> Vec<(Level, &str)> {
+    let checks = report.checks.iter();
+    checks.map(|c| (c.level, c.name.as_str())).collect()
+}
+
+#[test]
+fn facts_of_the_script_count() {
+    let line = "fail\tengine\tno Docker engine answers\tstart Docker";
+    let check = Check::parse(line).unwrap();
+    assert_eq!(check.remedy.as_deref(), Some("start Docker"));
+    let fine = Check::parse("ok\tengine\t20.10\t").unwrap();
+    assert_eq!((fine.level, fine.remedy.clone()), (Level::Ok, None));
+    for wrong in ["", "maybe\tx\ty", "ok\tx"] {
+        assert_eq!(Check::parse(wrong), None);
+    }
+    let mut report = Report::default();
+    report.checks.push(fine);
+    assert!(report.well());
+    report.checks.push(check);
+    assert!(!report.well());
+    assert!(report.text(true).contains("start Docker") && !report.text(true).contains("20.10"));
+}
+
+#[test]
+fn each_reason_is_told_with_its_remedy() {
+    let mut report = Report::default();
+    let body = br#"{"type":"not-ready","reasons":[{"code":"no-room","message":"m1","remedy":"r1"},
+        {"code":"credential-missing","message":"m2","remedy":"r2"}]}"#;
+    not_ready(&mut report, 503, body);
+    let names = [
+        (Level::Fail, "no-room"),
+        (Level::Fail, "credential-missing"),
+    ];
+    assert_eq!(found(&report), names);
+    let text = report.text(false);
+    assert!(
+        text.contains("to do: r1") && text.contains("2 things to do"),
+        "{text}"
+    );
+    let mut silent = Report::default();
+    not_ready(&mut silent, 502, b"<html>");
+    assert_eq!(found(&silent), [(Level::Fail, "ready")]);
+}
+
+#[test]
+fn limits_that_end_healthy_runs_are_told() {
+    let mut report = Report::default();
+    shown_limits(&mut report, &json!({ "idleTimeoutMs": 60_000 }));
+    let names = [(Level::Ok, "limits"), (Level::Warn, "idle timeout")];
+    assert_eq!(found(&report), names);
+    let mut unknown = Report::default();
+    shown_limits(&mut unknown, &Value::Null);
+    assert_eq!(found(&unknown), [(Level::Warn, "limits")]);
+    assert!(unknown.well());
+}
+
+#[test]
+fn answers_are_taken_apart() {
+    let answer = b"HTTP/1.1 503 Service Unavailable\r\nx: y\r\n\r\n{}";
+    assert_eq!(split(answer), Some((503, b"{}".to_vec())));
+    for wrong in [&b""[..], b"SSH-2.0\r\n\r\n", b"HTTP/1.1 200 OK\r\n"] {
+        assert_eq!(split(wrong), None);
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_a_failure_with_a_remedy() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = listener.local_addr().unwrap();
+    drop(listener);
+    let mut report = Report::default();
+    claude_api(&mut report, Some(&format!("http://{free}")), true).await;
+    assert_eq!(found(&report), [(Level::Fail, "claude-api")]);
+    let error = Error::Unreachable {
+        url: "u".into(),
+        why: "w".into(),
+    };
+    assert!(unreached(&error).contains("scripts/up"));
+}
