@@ -19,7 +19,10 @@ fn scaled() -> StackOptions {
 async fn followed(stack: &Stack, prompt: &str, extra: Value) -> Vec<Value> {
     let (http, id) = (stack.http(), id());
     accept(&http, &id, prompt, extra).await;
-    let seen = http.follow_to_end(&id).await.expect("a stream of statuses");
+    let seen = tokio::time::timeout(PATIENCE, http.follow_to_end(&id)).await;
+    let seen = seen
+        .expect("it ends in time")
+        .expect("a stream of statuses");
     stack.assert_nothing_left(&id).await;
     seen
 }
