@@ -19,7 +19,7 @@ use crate::{
 const STREAMS: f64 = 3.0;
 const SHARE: f64 = 0.6;
 /// The part of the time that is meant to be enough: faults that last take longer than the pauses.
-const TIME: f64 = 0.5;
+const TIME: f64 = 0.35;
 /// After a start of claude-api the ends of what ran before are told within this (the contract's 5 s, and the way).
 const TRUTH: Duration = Duration::from_secs(6);
 
