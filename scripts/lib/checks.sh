@@ -5,8 +5,10 @@ PASSED=0 FAILED=0 FAILURES=()
 REPORT=$(mktemp -d "${TMPDIR:-/tmp}/ccb-test.XXXXXX")
 trap 'rm -rf "$REPORT"' EXIT
 
-passed() { PASSED=$((PASSED + 1)); printf 'ok      %s%s\n' "$1" "${2:+ ($2 s)}"; }
-failed() { FAILED=$((FAILED + 1)); FAILURES+=("$1"); printf 'FAILED  %s%s\n' "$1" "${2:+ ($2 s)}"; }
+passed() { PASSED=$((PASSED + 1)); ran "$1" 1 "${2:-0}"; printf 'ok      %s%s\n' "$1" "${2:+ ($2 s)}"; }
+failed() { FAILED=$((FAILED + 1)); FAILURES+=("$1"); ran "$1" 0 "${2:-0}"; printf 'FAILED  %s%s\n' "$1" "${2:+ ($2 s)}"; }
+# For the table of repeated runs.
+ran() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$REPORT/runs"; }
 
 # check SECONDS NAME COMMAND...: one test; its output is shown when it fails. Code 0 when it passed.
 check() {
@@ -27,7 +29,8 @@ check() {
 
 # cargo_tests SECONDS ARGS...: cargo test, each of its tests a line with the time since the one before it ended.
 cargo_tests() {
-  local limit=$1 code=0 suite='' line name before=$PASSED now before_this
+  local limit=$1 code=0 suite='' line name before=$PASSED now before_this said
+  local -A took=()
   shift
   before_this=$EPOCHREALTIME
   while IFS= read -r line; do
@@ -35,11 +38,15 @@ cargo_tests() {
     case $line in
       *Running\ *\(* | *Doc-tests\ *) suite=$(suite_name "$line") before_this=$EPOCHREALTIME ;;
       ccb-code\ *) code=${line#ccb-code } ;;
+      # What a case of the composed stack says while it runs, and at its end how long it took by itself.
+      '  … '*)
+        printf '%s\n' "$line"
+        case $line in *' s: done') said=${line#  … } said=${said% s: done} took[${said%, *}]=${said##*, } ;; esac ;;
       'test '*' ... '*)
         name=${line#test } name=${name% ... *} now=$EPOCHREALTIME
         case $line in
-          *' ... ok') passed "$suite: $name" "$(elapsed "$before_this" "$now")" ;;
-          *) failed "$suite: $name (${line##* ... })" "$(elapsed "$before_this" "$now")" ;;
+          *' ... ok') passed "$suite: $name" "${took[$name]:-$(elapsed "$before_this" "$now")}" ;;
+          *) failed "$suite: $name" "$(elapsed "$before_this" "$now")" ;;
         esac
         before_this=$now ;;
     esac
@@ -60,6 +67,16 @@ suite_name() {
 }
 
 elapsed() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", b - a }'; }
+
+# The runs of each test, in the order of the first: passes, failures, seconds of the fastest, the middle, the slowest.
+table() {
+  printf '%6s %6s %8s %8s %8s  %s\n' passed failed min median max test
+  awk -F '\t' '{ if (!($1 in runs)) order[++n] = $1; runs[$1]++; good[$1] += $2; took[$1, runs[$1]] = $3 }
+    END { for (i = 1; i <= n; i++) { t = order[i]; c = runs[t]
+      for (a = 1; a <= c; a++) v[a] = took[t, a] + 0
+      for (a = 2; a <= c; a++) for (b = a; b > 1 && v[b] < v[b - 1]; b--) { x = v[b]; v[b] = v[b - 1]; v[b - 1] = x }
+      printf "%6d %6d %8.1f %8.1f %8.1f  %s\n", good[t], c - good[t], v[1], v[int((c + 1) / 2)], v[c], t } }' "$REPORT/runs"
+}
 
 summary() {
   local name

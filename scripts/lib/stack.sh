@@ -155,3 +155,21 @@ demo_banner() {
   say "==============================================================================="
   [ -z "${ANTHROPIC_BASE_URL:-}" ] || warn "ANTHROPIC_BASE_URL is set and not used in the demo"
 }
+
+# container_of SERVICE: the id of this project's running container.
+container_of() {
+  docker ps -q --filter "label=com.docker.compose.project=$PROJECT" --filter "label=com.docker.compose.service=$1" | head -n 1
+}
+
+# ccb_inside CONTAINER ARGS...: becomes ccb, in the bridge's image. `docker run`, not `docker compose exec`: only run passes
+# signals on to what runs inside. It shares the bridge's network, so the default address is right, and is a container of
+# its own, so that nothing is left after it.
+ccb_inside() {
+  local bridge=$1 words
+  shift
+  words=(run --rm --interactive --init --network "container:$bridge" --user "$(docker inspect -f '{{.Config.User}}' "$bridge")"
+    --read-only --cap-drop ALL --security-opt no-new-privileges --log-driver none --entrypoint ccb
+    -e "CCB_URL=${CCB_URL:-ws://127.0.0.1:8003/ws}" -e CCB_CLAUDE_API_URL -e CCB_DOCTOR_FACTS -e NO_COLOR -e TERM -e RUST_LOG)
+  if [ -t 0 ] && [ -t 1 ]; then words+=(--tty); fi
+  exec docker "${words[@]}" "$(docker inspect -f '{{.Image}}' "$bridge")" "$@"
+}
