@@ -21,11 +21,17 @@ CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/cc-bridge
 # The Compose project, so that two stacks (yours and a test's) live side by side.
 PROJECT=${CCB_PROJECT:-cc-bridge}
 STATE=${XDG_STATE_HOME:-$HOME/.local/state}/cc-bridge/$PROJECT
-# The pinned versions; Dockerfile, claude-api's default and the README name the same.
+# The pinned versions; scripts/upgrade-cli changes those of the CLI, here and wherever else they stand.
 CLI_VERSION=2.1.329
+CLI_WHEEL=claude-agent-sdk==0.2.186
+CLI_WHEEL_SHA256_AMD64=3aedbd01e5727283339362a544506f05cc19863a3b4c26bb9e1656d3e3940c3d
+CLI_WHEEL_SHA256_ARM64=2cffab71ff508634e2a6841edbcaf0d6ac3cd698e2378967ff4ffceba1d2f1bd
+# Of the binary itself, on x86-64.
+CLI_SHA256_AMD64=30e2724e2aecb1bf5dc9f3130901afb71c5fa229051c190a6d7ad9aff6378d6d
 RUST_VERSION=1.95
 HTTP_PORT=${CCB_CLAUDE_API_PORT:-8002}
 WS_PORT=${CCB_BRIDGE_PORT:-8003}
+export CLI_WHEEL CLI_WHEEL_SHA256_AMD64 CLI_WHEEL_SHA256_ARM64 CLI_SHA256_AMD64
 export ROOT CACHE PROJECT STATE CLI_VERSION RUST_VERSION HTTP_PORT WS_PORT
 
 say() { printf '%s\n' "$*" >&2; }

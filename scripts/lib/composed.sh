@@ -1,0 +1,59 @@
+# shellcheck shell=bash
+# The composed stack of the tests, under a project and ports of its own, so that a stack that is up stays as it is:
+# started by the first part that needs it, removed behind the last. Sourced by scripts/test.
+
+COMPOSED=''
+
+# composed_up: it stands; started when it does not yet.
+composed_up() {
+  if [ -n "$COMPOSED" ]; then
+    [ "$COMPOSED" = up ] || failed "the composed stack did not start"
+    [ "$COMPOSED" = up ]
+    return
+  fi
+  COMPOSED=failed
+  CCB_PROJECT=cc-bridge-test-$$
+  read -r CCB_CLAUDE_API_PORT CCB_BRIDGE_PORT < <(python3 -c 'import socket
+a, b = socket.socket(), socket.socket()
+a.bind(("127.0.0.1", 0)); b.bind(("127.0.0.1", 0))
+print(a.getsockname()[1], b.getsockname()[1])')
+  export CCB_PROJECT CCB_CLAUDE_API_PORT CCB_BRIDGE_PORT
+  export CCB_WS=ws://127.0.0.1:$CCB_BRIDGE_PORT/ws CCB_HTTP=http://127.0.0.1:$CCB_CLAUDE_API_PORT
+  unset CCB_WORKSPACE CCB_CLI_HOME
+  trap 'composed_gone >/dev/null 2>&1; rm -rf "$REPORT"' EXIT
+  trap 'exit 130' INT TERM
+  need_command curl curl
+  check 4800 "up --demo" scripts/up --demo || return
+  COMPOSED=up
+}
+
+# composed_down: what was started is removed, and so much is checked.
+composed_down() {
+  [ -n "$COMPOSED" ] || return 0
+  COMPOSED=''
+  check 180 "down" scripts/down
+  check 60 "nothing of the tests is left: no container, network or volume" scripts/lib/basic-check nothing_is_left
+}
+
+# However the tests ended: their project, and those that single tests made (cc-bridge-test-PID-...).
+composed_gone() {
+  scripts/down
+  remove_left "ps -a" Names "rm -fv"
+  remove_left "network ls" Name "network rm"
+  remove_left "volume ls" Name "volume rm -f"
+}
+
+# remove_left LIST FIELD REMOVE
+remove_left() {
+  local name project
+  # shellcheck disable=SC2086 # the words of a command
+  docker $1 --filter label=com.docker.compose.project --format "{{.$2}} {{.Label \"com.docker.compose.project\"}}" |
+    while read -r name project; do
+      case $project in "$CCB_PROJECT"-*) docker $3 "$name" ;; esac
+    done
+}
+
+# suite NAME SECONDS: one module of the Rust tests, on that stack or with containers of its own.
+suite() {
+  composed_up && cargo_tests "$2" --package cc-tests --features composed --test composed -- "$1::"
+}
