@@ -42,18 +42,21 @@ async fn text(http: &Http, id: &str) -> String {
     String::from_utf8(output.bytes).expect("UTF-8")
 }
 
-/// Milliseconds of the day of a time in a status.
-fn day_ms(time: &str) -> u64 {
-    let clock = time.split_once('T').map_or(time, |(_, clock)| clock);
-    let parts: Vec<f64> = clock
+/// Milliseconds, from some beginning, of a time in a status; whole days apart where months differ.
+fn ms(time: &str) -> u64 {
+    let (date, clock) = time.split_once('T').expect("RFC 3339");
+    let number = |text: &str| text.parse::<f64>().expect("a number");
+    let days = date
+        .split('-')
+        .fold(0.0, |sum, part| sum * 31.0 + number(part));
+    let seconds = clock
         .trim_end_matches('Z')
         .split(':')
-        .map(|part| part.parse().expect("a number"))
-        .collect();
-    Duration::from_secs_f64(parts[0] * 3600.0 + parts[1] * 60.0 + parts[2])
+        .fold(0.0, |sum, part| sum * 60.0 + number(part));
+    Duration::from_secs_f64(days * 86_400.0 + seconds)
         .as_millis()
         .try_into()
-        .expect("a day")
+        .expect("a time")
 }
 
 #[track_caller]
@@ -195,7 +198,7 @@ async fn n8_the_death_of_the_runner_is_followed_by_the_policy() {
     let after = ended(&http, &new).await;
     assert_eq!(after["state"], "completed");
     assert!(
-        day_ms(name(&after, "startedAt")) >= day_ms(name(&before, "endedAt")),
+        ms(name(&after, "startedAt")) >= ms(name(&before, "endedAt")),
         "one conversation never runs twice at once"
     );
     stack.assert_quiet();
@@ -261,7 +264,7 @@ async fn n5_a_usage_limit_is_waited_for_and_the_wait_can_be_cancelled() {
         (&json!("queued"), &json!(old))
     );
     let not_before = name(&waiting, "notBefore").to_owned();
-    assert!(day_ms(&not_before) > day_ms(name(&before, "endedAt")));
+    assert!(ms(&not_before) > ms(name(&before, "endedAt")));
     // Its lane goes on without it; its conversation does not.
     let (other, same) = (id(), id());
     accept(&http, &other, "@say y", json!({"lane": "l"})).await;
@@ -307,7 +310,7 @@ async fn n5_a_known_reset_is_kept() {
     let new = name(&before, "continuedBy").to_owned();
     let waiting = http.status(&new).await.expect("a status");
     let not_before = name(&waiting, "notBefore").to_owned();
-    assert_eq!(day_ms(&not_before), reset % 86_400 * 1000);
+    assert_eq!(ms(&not_before) % 86_400_000, reset % 86_400 * 1000);
     let end = ended(&http, &new).await;
     assert_eq!(
         (&end["state"], &end["notBefore"]),
@@ -315,7 +318,7 @@ async fn n5_a_known_reset_is_kept() {
     );
     let started = name(&end, "startedAt");
     assert!(
-        day_ms(started) >= day_ms(&not_before),
+        ms(started) >= ms(&not_before),
         "{started} is before {not_before}"
     );
     assert_eq!(text(&http, &new).await, CONTINUED);
@@ -342,7 +345,7 @@ async fn n5_the_waits_grow_with_limits_in_a_row() {
         let next = name(&end, "continuedBy").to_owned();
         // It may run already: what it waited is between the two times.
         let started = ended(&http, &next).await;
-        let waited = day_ms(name(&started, "startedAt")) - day_ms(name(&end, "endedAt"));
+        let waited = ms(name(&started, "startedAt")) - ms(name(&end, "endedAt"));
         assert!(
             (expected - 50..expected + 700).contains(&waited),
             "{waited} ms for {expected}"

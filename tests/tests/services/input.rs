@@ -245,7 +245,12 @@ async fn control_requests_reach_the_cli_and_are_answered_in_its_events() {
     let lines = format!("{}{}", control("interrupt"), control("end_session"));
     taken(&post(&http, &id, "offset=0", &lines).await);
     // Its end closes stdin, nobody had to.
-    assert_eq!(ended(&http, &id).await["state"], "completed");
+    let status = ended(&http, &id).await;
+    assert_eq!(
+        (&status["state"], &status["exitCode"]),
+        (&json!("completed"), &json!(0)),
+        "{status}"
+    );
     let output = http.output(&id, 0).await.expect("an output").bytes;
     let answers = String::from_utf8_lossy(&output)
         .lines()
