@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::FutureExt;
 use serde_json::Value;
 
 use super::{execution::Execution, survey::brief, world::World};
@@ -70,7 +71,7 @@ pub(super) async fn run(world: &Arc<World>, stack: &Stack) {
         let deleted = execution.facts().deleted;
         if execution.is_over()
             && !deleted
-            && let Err(rule) = late_viewer(stack, execution).await
+            && let Err(rule) = seen_late(stack, execution).await
         {
             world.violate("a late viewer", &rule);
         }
@@ -214,6 +215,17 @@ fn deltas(execution: &Execution, output: &[u8], status: &Value) -> Result<(), St
             due.len()
         ))
     }
+}
+
+/// As [`late_viewer`]; what makes its client panic is a violation as well.
+async fn seen_late(stack: &Stack, execution: &Execution) -> Result<(), String> {
+    let viewer = std::panic::AssertUnwindSafe(late_viewer(stack, execution));
+    viewer.catch_unwind().await.unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .map_or("it panicked", String::as_str);
+        Err(format!("{}: {text}", execution.id))
+    })
 }
 
 /// A new client that attaches long after the end sees the whole, or a gap and the rest.
