@@ -81,7 +81,7 @@ async fn wrong_requests_are_answered_by_their_id() {
     for (method, params, code) in [
         ("run", json!({}), -32601),
         ("", json!({}), -32601),
-        ("input", json!({"offset": 0, "data": ""}), -32601),
+        ("input", json!({"offset": 0, "data": ""}), -32003),
         ("execute", json!({}), -32602),
         ("execute", json!(["x"]), -32602),
         ("execute", json!({"prompt": "a", "command": "b"}), -32602),

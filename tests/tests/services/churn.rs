@@ -122,6 +122,9 @@ async fn f2_three_hundred_executions_leave_no_process_zombie_or_descriptor() {
         let output = http.output(&id, 0).await.expect("an output");
         assert!(output.clean && output.bytes == b"x", "{prompt}: {output:?}");
         let end = ended(&http, &id).await;
+        let fails = matches!(number % 6, 2 | 3);
+        let state = if fails { "failed" } else { "completed" };
+        assert_eq!(end["state"], state, "{prompt}: {end}");
         assert!(
             processes::marked(&id).is_empty(),
             "{prompt}: left at the end: {:?} {end}",
