@@ -1,7 +1,7 @@
 //! The composed stack, seen from a test: containers of the images that `scripts/up` makes.
 //!
 //! ```text
-//! case("stress: short", Duration::from_secs(60), Use::Shared, async |case| {
+//! case(Duration::from_secs(60), Use::Shared, async |case| {
 //!     let project = Project::shared();                     // the stack that CCB_WS and CCB_HTTP name
 //!     let mut client = project.client().await;
 //!     case.step("the prompt runs");

@@ -70,13 +70,14 @@ struct Signs(tokio::task::JoinHandle<()>);
 /// # Panics
 /// If the case does, or if it is not done in time; it is dropped while the thread panics, so that what it
 /// holds can tell what it saw.
-pub async fn case(name: &str, limit: Duration, uses: Use, body: impl AsyncFnOnce(&Case)) {
+pub async fn case(limit: Duration, uses: Use, body: impl AsyncFnOnce(&Case)) {
     let (_together, _alone) = match uses {
         Use::Shared => (Some(MACHINE.read().await), None),
         Use::Alone => (None, Some(MACHINE.write().await)),
     };
     let case = Case {
-        name: name.to_owned(),
+        // The test harness names a test's thread after the test.
+        name: std::thread::current().name().unwrap_or("a case").to_owned(),
         began: Instant::now(),
         step: Arc::default(),
     };
@@ -91,7 +92,8 @@ pub async fn case(name: &str, limit: Duration, uses: Use, body: impl AsyncFnOnce
     let mut running = pin!(body(&case));
     assert!(
         tokio::time::timeout(limit, running.as_mut()).await.is_ok(),
-        "{name} took longer than its limit of {limit:?}; it was at: {}",
+        "{} took longer than its limit of {limit:?}; it was at: {}",
+        case.name,
         case.now()
     );
     case.print("done");

@@ -1,5 +1,6 @@
 //! The process tree that pause and cancel are tried on: the real CLI, its Bash tool, and below that a grandchild
-//! in a session of its own, twice forked, with a cleared environment, that counts into a file.
+//! in a session of its own, twice forked, with a cleared environment. Both count, each into a file of its own: the
+//! grandchild has become a child of the runner, the tool lies deep below the CLI, and either may be missed alone.
 
 use std::time::Duration;
 
@@ -18,7 +19,10 @@ if os.fork()==0:
     count="n=0; while :; do n=$((n+1)); echo $n >$0; sleep 0.05; done"
     os.execve("/bin/sh",["sh","-c",count,path,mark],{"PATH":"/usr/bin:/bin"})
 print("started",flush=True)
-time.sleep(300)
+for n in range(6000):
+    with open(path+".tool","w") as file:
+        file.write(str(n))
+    time.sleep(0.05)
 "#;
 /// In which one that runs counts a few times, and a stopped one shows that it does not.
 const LOOK: Duration = Duration::from_millis(600);
@@ -49,37 +53,49 @@ impl Tree {
         format!("@say begun\n@bash python3 /workspace/{mark}.py /workspace/{mark}.count {mark}")
     }
 
-    async fn count(&self, project: &Project) -> Option<u64> {
-        let path = format!("/workspace/{}.count", self.mark);
-        let text = project.exec("claude-api", &["cat", &path]).await.ok()?;
-        text.trim().parse().ok()
+    /// How far the grandchild and the tool have counted; a file that is being written has no number.
+    async fn counts(&self, project: &Project) -> [Option<u64>; 2] {
+        let script = format!(
+            "cd /workspace; for f in {0}.count {0}.count.tool; do echo \"$(cat $f)\"; done",
+            self.mark
+        );
+        let text = project.exec("claude-api", &["sh", "-c", &script]).await;
+        let text = text.expect("the container answers");
+        let mut lines = text.lines().map(|line| line.trim().parse().ok());
+        [lines.next().flatten(), lines.next().flatten()]
     }
 
-    /// Waits until it counts on.
+    /// Waits until both count on.
     ///
     /// # Panics
-    /// If it does not.
+    /// If one does not.
     pub async fn wait_counting(&self, project: &Project) {
-        let mut before = None;
-        until("the grandchild to count", PATIENCE, async || {
-            let now = self.count(project).await?;
-            let earlier = *before.get_or_insert(now);
-            (now > earlier).then_some(())
-        })
+        let mut before = [None; 2];
+        until(
+            "the tool and its grandchild to count",
+            PATIENCE,
+            async || {
+                let now = self.counts(project).await;
+                for (before, now) in before.iter_mut().zip(now) {
+                    *before = before.or(now);
+                }
+                (now[0] > before[0] && now[1] > before[1]).then_some(())
+            },
+        )
         .await;
     }
 
-    /// Looks for a while whether it stands still.
+    /// Looks for a while whether both stand still.
     ///
     /// # Panics
-    /// If it counts.
+    /// If one counts.
     pub async fn assert_still(&self, project: &Project) {
-        let before = self.count(project).await;
+        let before = self.counts(project).await;
         tokio::time::sleep(LOOK).await;
         assert_eq!(
-            self.count(project).await,
+            self.counts(project).await,
             before,
-            "the grandchild counts on"
+            "the grandchild or the tool counts on"
         );
     }
 

@@ -60,80 +60,75 @@ async fn act(
 }
 
 async fn tree_by(door: Door) {
-    case(
-        &format!("control: a tree by {door:?}"),
-        LIMIT,
-        Use::Shared,
-        async |case| {
-            let project = Project::shared();
-            let tree = Tree::prepare(&project).await;
-            let mut client = project.client().await;
-            let id = client.start(&tree.prompt()).await;
-            case.step("until the grandchild counts");
-            tree.wait_counting(&project).await;
-            assert!(
-                tree.processes(&project).await.len() >= 2,
-                "{:?}",
-                tree.processes(&project).await
-            );
-            // Late and early viewers see the same.
-            let mut others = vec![project.client().await, project.client().await];
-            for other in &mut others {
-                other.attach(&id, None).await.expect("attached");
-            }
-            for round in 1..=2 {
-                case.step(format!("pause {round}"));
-                act(door, &project, &mut client, "pause", &id)
-                    .await
-                    .expect("paused");
-                client.wait_status(&id, "PAUSED").await;
-                tree.assert_still(&project).await;
-                let again = act(door, &project, &mut client, "pause", &id)
-                    .await
-                    .expect("a repeated pause");
-                assert_eq!(again["state"], "paused");
-                case.step(format!("resume {round}"));
-                act(door, &project, &mut client, "resume", &id)
-                    .await
-                    .expect("resumed");
-                tree.wait_counting(&project).await;
-                let again = act(door, &project, &mut client, "resume", &id)
-                    .await
-                    .expect("a repeated resume");
-                assert_eq!(again["state"], "running");
-            }
-            case.step("cancel");
-            act(door, &project, &mut client, "cancel", &id)
+    case(LIMIT, Use::Shared, async |case| {
+        let project = Project::shared();
+        let tree = Tree::prepare(&project).await;
+        let mut client = project.client().await;
+        let id = client.start(&tree.prompt()).await;
+        case.step("until the grandchild counts");
+        tree.wait_counting(&project).await;
+        assert!(
+            tree.processes(&project).await.len() >= 2,
+            "{:?}",
+            tree.processes(&project).await
+        );
+        // Late and early viewers see the same.
+        let mut others = vec![project.client().await, project.client().await];
+        for other in &mut others {
+            other.attach(&id, None).await.expect("attached");
+        }
+        for round in 1..=2 {
+            case.step(format!("pause {round}"));
+            act(door, &project, &mut client, "pause", &id)
                 .await
-                .expect("cancelled");
-            tree.assert_gone(&project).await;
-            for viewer in others.iter().chain([&client]) {
-                let (output, end) = viewer.wait_terminal(&id).await;
-                ended(&end, "CANCELLED", None);
-                assert_eq!(output, b"begun");
-            }
-            for viewer in others.iter().chain([&client]) {
-                let seen: Vec<_> = viewer
-                    .updates(&id)
-                    .iter()
-                    .map(|update| update["status"].clone())
-                    .collect();
-                let count = |status: &str| seen.iter().filter(|seen| *seen == status).count();
-                assert_eq!((count("RESUMED"), count("CANCELLED")), (2, 1), "{seen:?}");
-            }
-            case.step("control of one that has ended changes nothing");
-            for verb in ["pause", "resume", "cancel"] {
-                let status = act(door, &project, &mut client, verb, &id)
-                    .await
-                    .expect("fine");
-                assert_eq!(status["state"], "cancelled", "{verb}");
-            }
-            for other in others {
-                other.finish().await;
-            }
-            client.finish().await;
-        },
-    )
+                .expect("paused");
+            client.wait_status(&id, "PAUSED").await;
+            tree.assert_still(&project).await;
+            let again = act(door, &project, &mut client, "pause", &id)
+                .await
+                .expect("a repeated pause");
+            assert_eq!(again["state"], "paused");
+            case.step(format!("resume {round}"));
+            act(door, &project, &mut client, "resume", &id)
+                .await
+                .expect("resumed");
+            tree.wait_counting(&project).await;
+            let again = act(door, &project, &mut client, "resume", &id)
+                .await
+                .expect("a repeated resume");
+            assert_eq!(again["state"], "running");
+        }
+        case.step("cancel");
+        act(door, &project, &mut client, "cancel", &id)
+            .await
+            .expect("cancelled");
+        tree.assert_gone(&project).await;
+        for viewer in others.iter().chain([&client]) {
+            let (output, end) = viewer.wait_terminal(&id).await;
+            ended(&end, "CANCELLED", None);
+            assert_eq!(output, b"begun");
+        }
+        for viewer in others.iter().chain([&client]) {
+            let seen: Vec<_> = viewer
+                .updates(&id)
+                .iter()
+                .map(|update| update["status"].clone())
+                .collect();
+            let count = |status: &str| seen.iter().filter(|seen| *seen == status).count();
+            assert_eq!((count("RESUMED"), count("CANCELLED")), (2, 1), "{seen:?}");
+        }
+        case.step("control of one that has ended changes nothing");
+        for verb in ["pause", "resume", "cancel"] {
+            let status = act(door, &project, &mut client, verb, &id)
+                .await
+                .expect("fine");
+            assert_eq!(status["state"], "cancelled", "{verb}");
+        }
+        for other in others {
+            other.finish().await;
+        }
+        client.finish().await;
+    })
     .await;
 }
 
@@ -155,7 +150,7 @@ async fn a_tree_by_ccb() {
 /// A queued one cannot be paused, and is cancelled without a process.
 #[tokio::test]
 async fn queued() {
-    case("control: queued", LIMIT, Use::Shared, async |case| {
+    case(LIMIT, Use::Shared, async |case| {
         let project = Project::shared();
         for door in DOORS {
             case.step(format!("{door:?}"));
@@ -218,102 +213,92 @@ const PHASES: [(&str, &str); 4] = [
 
 #[tokio::test]
 async fn paused_in_each_phase_it_goes_on_and_loses_nothing() {
-    case(
-        "control: pause in each phase",
-        LIMIT,
-        Use::Shared,
-        async |case| {
-            let project = Project::shared();
-            let mut client = project.client().await;
-            for ((prompt, activity), door) in PHASES.into_iter().zip(DOORS.into_iter().cycle()) {
-                case.step(format!("{activity}, by {door:?}"));
-                let id = client.start(prompt).await;
-                doing(&project, &id, activity).await;
-                act(door, &project, &mut client, "pause", &id)
-                    .await
-                    .expect("paused");
-                client.wait_status(&id, "PAUSED").await;
-                // One who comes late sees it paused.
-                let mut late = project.client().await;
-                assert_eq!(
-                    late.attach(&id, None).await.expect("attached")["state"],
-                    "paused"
-                );
-                late.wait_status(&id, "PAUSED").await;
-                let before = client.received(&id);
-                tokio::time::sleep(Duration::from_millis(1500)).await;
-                assert_eq!(
-                    client.received(&id),
-                    before,
-                    "{activity}: it wrote while it was paused"
-                );
-                act(door, &project, &mut client, "resume", &id)
-                    .await
-                    .expect("resumed");
-                let (output, end) = client.wait_terminal(&id).await;
-                completed(&end);
-                let text = String::from_utf8(output).expect("checked");
-                assert!(text.ends_with("end"), "{text}");
-                if prompt.contains("@tokens") {
-                    let words: String = (1..=200).map(|n| format!("word{n} ")).collect();
-                    assert!(text.starts_with(&words), "{text}");
-                }
-                assert_eq!(late.wait_terminal(&id).await.0, text.as_bytes());
-                late.finish().await;
+    case(LIMIT, Use::Shared, async |case| {
+        let project = Project::shared();
+        let mut client = project.client().await;
+        for ((prompt, activity), door) in PHASES.into_iter().zip(DOORS.into_iter().cycle()) {
+            case.step(format!("{activity}, by {door:?}"));
+            let id = client.start(prompt).await;
+            doing(&project, &id, activity).await;
+            act(door, &project, &mut client, "pause", &id)
+                .await
+                .expect("paused");
+            client.wait_status(&id, "PAUSED").await;
+            // One who comes late sees it paused.
+            let mut late = project.client().await;
+            assert_eq!(
+                late.attach(&id, None).await.expect("attached")["state"],
+                "paused"
+            );
+            late.wait_status(&id, "PAUSED").await;
+            let before = client.received(&id);
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            assert_eq!(
+                client.received(&id),
+                before,
+                "{activity}: it wrote while it was paused"
+            );
+            act(door, &project, &mut client, "resume", &id)
+                .await
+                .expect("resumed");
+            let (output, end) = client.wait_terminal(&id).await;
+            completed(&end);
+            let text = String::from_utf8(output).expect("checked");
+            assert!(text.ends_with("end"), "{text}");
+            if prompt.contains("@tokens") {
+                let words: String = (1..=200).map(|n| format!("word{n} ")).collect();
+                assert!(text.starts_with(&words), "{text}");
             }
-            client.finish().await;
-        },
-    )
+            assert_eq!(late.wait_terminal(&id).await.0, text.as_bytes());
+            late.finish().await;
+        }
+        client.finish().await;
+    })
     .await;
 }
 
 #[tokio::test]
 async fn cancelled_in_each_phase_nothing_is_left() {
-    case(
-        "control: cancel in each phase",
-        LIMIT,
-        Use::Shared,
-        async |case| {
-            let project = Project::shared();
-            let mut client = project.client().await;
-            for (phase, (prompt, activity)) in PHASES.into_iter().enumerate() {
-                for paused in [false, true] {
-                    let door = DOORS[(phase + usize::from(paused)) % 3];
-                    case.step(format!(
-                        "{activity}{}, by {door:?}",
-                        if paused { ", paused" } else { "" }
-                    ));
-                    let id = client.start(prompt).await;
-                    doing(&project, &id, activity).await;
-                    if paused {
-                        act(door, &project, &mut client, "pause", &id)
-                            .await
-                            .expect("paused");
-                        client.wait_status(&id, "PAUSED").await;
-                    }
-                    act(door, &project, &mut client, "cancel", &id)
+    case(LIMIT, Use::Shared, async |case| {
+        let project = Project::shared();
+        let mut client = project.client().await;
+        for (phase, (prompt, activity)) in PHASES.into_iter().enumerate() {
+            for paused in [false, true] {
+                let door = DOORS[(phase + usize::from(paused)) % 3];
+                case.step(format!(
+                    "{activity}{}, by {door:?}",
+                    if paused { ", paused" } else { "" }
+                ));
+                let id = client.start(prompt).await;
+                doing(&project, &id, activity).await;
+                if paused {
+                    act(door, &project, &mut client, "pause", &id)
                         .await
-                        .expect("cancelled");
-                    ended(&client.wait_terminal(&id).await.1, "CANCELLED", None);
-                    let left = project
-                        .exec("claude-api", &["ps", "-eo", "args"])
-                        .await
-                        .expect("ps");
-                    assert!(!left.contains(&id), "{left}");
+                        .expect("paused");
+                    client.wait_status(&id, "PAUSED").await;
                 }
+                act(door, &project, &mut client, "cancel", &id)
+                    .await
+                    .expect("cancelled");
+                ended(&client.wait_terminal(&id).await.1, "CANCELLED", None);
+                let left = project
+                    .exec("claude-api", &["ps", "-eo", "args"])
+                    .await
+                    .expect("ps");
+                assert!(!left.contains(&id), "{left}");
             }
-            case.step("the session is as good as new");
-            assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
-            client.finish().await;
-        },
-    )
+        }
+        case.step("the session is as good as new");
+        assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+        client.finish().await;
+    })
     .await;
 }
 
 /// Without an id it is the oldest that lives; what nobody knows is an error at each door.
 #[tokio::test]
 async fn without_an_id_and_with_an_unknown_one() {
-    case("control: ids", LIMIT, Use::Shared, async |_| {
+    case(LIMIT, Use::Shared, async |_| {
         let project = Project::shared();
         let mut client = project.client().await;
         let status = client.execute("@bash sleep 60", json!({})).await;

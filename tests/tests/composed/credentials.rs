@@ -76,7 +76,7 @@ async fn refused(project: &Project) -> u64 {
 
 #[tokio::test]
 async fn none() {
-    case("credentials: none", LIMIT, Use::Alone, async |_| {
+    case(LIMIT, Use::Alone, async |_| {
         let project = Project::up("none", &Plan::default().credential(None, GOOD)).await;
         let set = project
             .exec(
@@ -93,7 +93,7 @@ async fn none() {
 /// Set but empty means the CLI's own login, which may come later.
 #[tokio::test]
 async fn empty() {
-    case("credentials: empty", LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Alone, async |case| {
         let project = Project::up("empty", &Plan::default().credential(Some(""), GOOD)).await;
         without(&project).await;
         case.step("a login");
@@ -108,49 +108,44 @@ async fn empty() {
 
 #[tokio::test]
 async fn refused_and_rotated_by_environment() {
-    case(
-        "credentials: refused, a new key",
-        LIMIT,
-        Use::Alone,
-        async |case| {
-            let plan = Plan::default()
-                .credential(Some("${A_KEY}"), GOOD)
-                .env("A_KEY", "a-bad-key");
-            let mut project = Project::up("refused", &plan).await;
-            // Nobody knows yet that it is bad.
-            readiness(&project, None).await;
-            let mut client = project.client().await;
-            let (_, end) = client.run("@say no").await;
-            ended(&end, "FAILED", Some("auth_failed"));
-            let message = end["error"]["message"].as_str().unwrap_or_default();
-            assert!(message.contains("ANTHROPIC_API_KEY"), "{message}");
-            // The CLI's own few tries, and none of ours.
-            let tries = refused(&project).await;
-            assert!((1..=4).contains(&tries), "{tries} tries");
-            assert!(
-                end["durationMs"].as_u64().is_some_and(|ms| ms < 60_000),
-                "{end}"
-            );
-            readiness(&project, Some("credential-refused")).await;
-            assert_eq!(refused(&project).await, tries, "it was tried again");
-            case.step("a good key, as the operator sets it");
-            project.set("A_KEY", GOOD);
-            project.compose_up(&[]).await;
-            readiness(&project, None).await;
-            // Compose stops what depends on a service that it makes anew: the client is told, and comes back.
-            assert_eq!(client.wait_closed().await, 1012);
-            let mut client = project.client().await;
-            assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
-            client.finish().await;
-        },
-    )
+    case(LIMIT, Use::Alone, async |case| {
+        let plan = Plan::default()
+            .credential(Some("${A_KEY}"), GOOD)
+            .env("A_KEY", "a-bad-key");
+        let mut project = Project::up("refused", &plan).await;
+        // Nobody knows yet that it is bad.
+        readiness(&project, None).await;
+        let mut client = project.client().await;
+        let (_, end) = client.run("@say no").await;
+        ended(&end, "FAILED", Some("auth_failed"));
+        let message = end["error"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains("ANTHROPIC_API_KEY"), "{message}");
+        // The CLI's own few tries, and none of ours.
+        let tries = refused(&project).await;
+        assert!((1..=4).contains(&tries), "{tries} tries");
+        assert!(
+            end["durationMs"].as_u64().is_some_and(|ms| ms < 60_000),
+            "{end}"
+        );
+        readiness(&project, Some("credential-refused")).await;
+        assert_eq!(refused(&project).await, tries, "it was tried again");
+        case.step("a good key, as the operator sets it");
+        project.set("A_KEY", GOOD);
+        project.compose_up(&[]).await;
+        readiness(&project, None).await;
+        // Compose stops what depends on a service that it makes anew: the client is told, and comes back.
+        assert_eq!(client.wait_closed().await, 1012);
+        let mut client = project.client().await;
+        assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+        client.finish().await;
+    })
     .await;
 }
 
 /// Two logins, one after the other, and nothing is started again.
 #[tokio::test]
 async fn rotated_under_way() {
-    case("credentials: rotated", LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Alone, async |case| {
         let plan = Plan::default().credential(Some(""), "first,second");
         let project = Project::up("rotated", &plan).await;
         let mut client = project.client().await;
@@ -181,34 +176,29 @@ async fn rotated_under_way() {
 
 #[tokio::test]
 async fn usage_limit() {
-    case(
-        "credentials: the usage limit",
-        LIMIT,
-        Use::Alone,
-        async |case| {
-            let plan = Plan::default().credential(Some(""), GOOD);
-            let project = Project::up("limit", &plan).await;
-            project.write("claude-api", LOGIN, &login(GOOD)).await;
-            readiness(&project, None).await;
-            let mut client = project.client().await;
-            case.step("the limit ends in an hour");
-            let (_, end) = client.run("@usage-limit 3600").await;
-            ended(&end, "FAILED", Some("usage_limit"));
-            let warnings = end["warnings"].as_array().expect("a list");
-            let told = warnings.iter().find(|one| one["code"] == "usage_limit");
-            let told = told.unwrap_or_else(|| panic!("the reset time is not told: {end}"));
-            let ahead = clock(&at(&told["data"], "resetsAt")) - clock(&at(&end, "endedAt"));
-            let ahead = ahead.rem_euclid(86_400.0);
-            assert!(
-                (3500.0..=3600.0).contains(&ahead),
-                "{ahead} s ahead: {told}"
-            );
-            // It is no fault of the credential, and the next one may well run.
-            readiness(&project, None).await;
-            assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
-            client.finish().await;
-        },
-    )
+    case(LIMIT, Use::Alone, async |case| {
+        let plan = Plan::default().credential(Some(""), GOOD);
+        let project = Project::up("limit", &plan).await;
+        project.write("claude-api", LOGIN, &login(GOOD)).await;
+        readiness(&project, None).await;
+        let mut client = project.client().await;
+        case.step("the limit ends in an hour");
+        let (_, end) = client.run("@usage-limit 3600").await;
+        ended(&end, "FAILED", Some("usage_limit"));
+        let warnings = end["warnings"].as_array().expect("a list");
+        let told = warnings.iter().find(|one| one["code"] == "usage_limit");
+        let told = told.unwrap_or_else(|| panic!("the reset time is not told: {end}"));
+        let ahead = clock(&at(&told["data"], "resetsAt")) - clock(&at(&end, "endedAt"));
+        let ahead = ahead.rem_euclid(86_400.0);
+        assert!(
+            (3500.0..=3600.0).contains(&ahead),
+            "{ahead} s ahead: {told}"
+        );
+        // It is no fault of the credential, and the next one may well run.
+        readiness(&project, None).await;
+        assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+        client.finish().await;
+    })
     .await;
 }
 

@@ -108,72 +108,62 @@ fn found(transcript: &str, question: &Question) -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_real_run_is_seen_in_the_transcript() {
-    case(
-        "hallucination: a real run",
-        LIMIT,
-        Use::Shared,
-        async |case| {
-            let project = Project::shared();
-            for round in 1..=3 {
-                case.step(format!("question {round}"));
-                let question = Question::new(&project).await;
-                let checked = check(&project, project.bridge(), &question).await;
-                checked.unwrap_or_else(|error| panic!("{error:#}"));
-            }
-        },
-    )
+    case(LIMIT, Use::Shared, async |case| {
+        let project = Project::shared();
+        for round in 1..=3 {
+            case.step(format!("question {round}"));
+            let question = Question::new(&project).await;
+            let checked = check(&project, project.bridge(), &question).await;
+            checked.unwrap_or_else(|error| panic!("{error:#}"));
+        }
+    })
     .await;
 }
 
 #[tokio::test]
 async fn a_lying_bridge_is_found_out() {
-    case(
-        "hallucination: a lying bridge",
-        LIMIT,
-        Use::Shared,
-        async |case| {
-            let project = Project::shared();
-            case.step("a true execution, whose transcript a liar may point to");
-            let earlier = Question::new(&project).await;
-            let true_one = check(&project, project.bridge(), &earlier).await;
-            let true_one = true_one.unwrap_or_else(|error| panic!("{error:#}"));
-            let conversation = true_one["conversation"].as_str().map(str::to_owned);
-            let question = Question::new(&project).await;
-            let invented = format!("{} {}", question.marker, "0f".repeat(32));
-            for (lie, why, conversation, answer) in [
-                (
-                    "an answer of the right form",
-                    "the answer is",
-                    None,
-                    &invented,
-                ),
-                (
-                    "the right answer, nothing behind it",
-                    "has no transcript",
-                    None,
-                    &question.expected,
-                ),
-                (
-                    "the right answer, another's transcript",
-                    "no call of Bash",
-                    conversation,
-                    &question.expected,
-                ),
-            ] {
-                case.step(lie);
-                let answer = answer.clone();
-                let liar = LyingBridge::start(Lie {
-                    answer,
-                    conversation,
-                })
-                .await;
-                let error = check(&project, liar.addr(), &question)
-                    .await
-                    .expect_err(lie);
-                assert!(error.to_string().contains(why), "{lie}: {error:#}");
-            }
-        },
-    )
+    case(LIMIT, Use::Shared, async |case| {
+        let project = Project::shared();
+        case.step("a true execution, whose transcript a liar may point to");
+        let earlier = Question::new(&project).await;
+        let true_one = check(&project, project.bridge(), &earlier).await;
+        let true_one = true_one.unwrap_or_else(|error| panic!("{error:#}"));
+        let conversation = true_one["conversation"].as_str().map(str::to_owned);
+        let question = Question::new(&project).await;
+        let invented = format!("{} {}", question.marker, "0f".repeat(32));
+        for (lie, why, conversation, answer) in [
+            (
+                "an answer of the right form",
+                "the answer is",
+                None,
+                &invented,
+            ),
+            (
+                "the right answer, nothing behind it",
+                "has no transcript",
+                None,
+                &question.expected,
+            ),
+            (
+                "the right answer, another's transcript",
+                "no call of Bash",
+                conversation,
+                &question.expected,
+            ),
+        ] {
+            case.step(lie);
+            let answer = answer.clone();
+            let liar = LyingBridge::start(Lie {
+                answer,
+                conversation,
+            })
+            .await;
+            let error = check(&project, liar.addr(), &question)
+                .await
+                .expect_err(lie);
+            assert!(error.to_string().contains(why), "{lie}: {error:#}");
+        }
+    })
     .await;
 }
 

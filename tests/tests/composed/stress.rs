@@ -9,110 +9,90 @@ use crate::support::{completed, ran};
 
 #[tokio::test]
 async fn short() {
-    case(
-        "stress: short",
-        Duration::from_secs(90),
-        Use::Shared,
-        async |_| {
-            let project = Project::shared();
-            let number = rand::random_range(1000..9999_u32);
-            let mut client = project.client().await;
-            let output = ran(&mut client, &format!("print({number} * 7)")).await;
-            assert_eq!(output, (number * 7).to_string());
-            client.finish().await;
-        },
-    )
+    case(Duration::from_secs(90), Use::Shared, async |_| {
+        let project = Project::shared();
+        let number = rand::random_range(1000..9999_u32);
+        let mut client = project.client().await;
+        let output = ran(&mut client, &format!("print({number} * 7)")).await;
+        assert_eq!(output, (number * 7).to_string());
+        client.finish().await;
+    })
     .await;
 }
 
 #[tokio::test]
 async fn long() {
-    case(
-        "stress: long",
-        Duration::from_secs(180),
-        Use::Shared,
-        async |case| {
-            let project = Project::shared();
-            let mut client = project.client().await;
-            case.step("400 words at 50 ms, then 5 s of thought, then a tool for 5 s");
-            let id = client
-                .start("@tokens 400 50\n@think 5000\n@bash sleep 5; echo slept\n@say the end")
-                .await;
-            client.wait_output(&id, 1).await;
-            let early = client.received(&id);
-            assert!(early < 1000, "the first output came with {early} bytes");
-            let (output, end) = client.wait_terminal(&id).await;
-            completed(&end);
-            let words: String = (1..=400).map(|n| format!("word{n} ")).collect();
-            // Text blocks are joined by a blank line; the tool's output is a block of its own.
-            assert_eq!(
-                String::from_utf8_lossy(&output),
-                format!("{words}\n\nslept\n\nthe end")
-            );
-            // A heartbeat came in between, and no limit on the whole ended it.
-            assert!(
-                end["durationMs"].as_u64().is_some_and(|ms| ms >= 30_000),
-                "{end}"
-            );
-            assert!(client.updates(&id).len() > 3, "{:?}", client.updates(&id));
-            client.finish().await;
-        },
-    )
+    case(Duration::from_secs(180), Use::Shared, async |case| {
+        let project = Project::shared();
+        let mut client = project.client().await;
+        case.step("400 words at 50 ms, then 5 s of thought, then a tool for 5 s");
+        let id = client
+            .start("@tokens 400 50\n@think 5000\n@bash sleep 5; echo slept\n@say the end")
+            .await;
+        client.wait_output(&id, 1).await;
+        let early = client.received(&id);
+        assert!(early < 1000, "the first output came with {early} bytes");
+        let (output, end) = client.wait_terminal(&id).await;
+        completed(&end);
+        let words: String = (1..=400).map(|n| format!("word{n} ")).collect();
+        // Text blocks are joined by a blank line; the tool's output is a block of its own.
+        assert_eq!(
+            String::from_utf8_lossy(&output),
+            format!("{words}\n\nslept\n\nthe end")
+        );
+        // A heartbeat came in between, and no limit on the whole ended it.
+        assert!(
+            end["durationMs"].as_u64().is_some_and(|ms| ms >= 30_000),
+            "{end}"
+        );
+        assert!(client.updates(&id).len() > 3, "{:?}", client.updates(&id));
+        client.finish().await;
+    })
     .await;
 }
 
 #[tokio::test]
 async fn many_lines() {
-    case(
-        "stress: many lines",
-        Duration::from_secs(90),
-        Use::Shared,
-        async |_| {
-            let project = Project::shared();
-            let mut client = project.client().await;
-            // Below the 30,000 characters of a tool's output that the CLI passes on.
-            let output = ran(&mut client, "for i in range(5000):\n    print(i)").await;
-            let expected: Vec<String> = (0..5000).map(|n| n.to_string()).collect();
-            assert_eq!(output, expected.join("\n"));
-            client.finish().await;
-        },
-    )
+    case(Duration::from_secs(90), Use::Shared, async |_| {
+        let project = Project::shared();
+        let mut client = project.client().await;
+        // Below the 30,000 characters of a tool's output that the CLI passes on.
+        let output = ran(&mut client, "for i in range(5000):\n    print(i)").await;
+        let expected: Vec<String> = (0..5000).map(|n| n.to_string()).collect();
+        assert_eq!(output, expected.join("\n"));
+        client.finish().await;
+    })
     .await;
 }
 
 #[tokio::test]
 async fn large_output() {
-    case(
-        "stress: large output",
-        Duration::from_secs(240),
-        Use::Shared,
-        async |case| {
-            let project = Project::shared();
-            let mut client = project.client().await;
-            case.step("10,000 deltas");
-            let output = ran(&mut client, "@tokens 10000").await;
-            let expected: String = (1..=10_000).map(|n| format!("word{n} ")).collect();
-            assert!(
-                output == expected,
-                "{} of {} bytes",
-                output.len(),
-                expected.len()
-            );
-            case.step("half a MiB in large deltas");
-            let line: String = (0..1_u32 << 16)
-                .map(|n| format!("{n:07x}{}", if n % 8000 == 0 { ' ' } else { '-' }))
-                .collect();
-            let output = ran(&mut client, &format!("@say {line}")).await;
-            assert!(output == line, "{} of {} bytes", output.len(), line.len());
-            client.finish().await;
-        },
-    )
+    case(Duration::from_secs(240), Use::Shared, async |case| {
+        let project = Project::shared();
+        let mut client = project.client().await;
+        case.step("10,000 deltas");
+        let output = ran(&mut client, "@tokens 10000").await;
+        let expected: String = (1..=10_000).map(|n| format!("word{n} ")).collect();
+        assert!(
+            output == expected,
+            "{} of {} bytes",
+            output.len(),
+            expected.len()
+        );
+        case.step("half a MiB in large deltas");
+        let line: String = (0..1_u32 << 16)
+            .map(|n| format!("{n:07x}{}", if n % 8000 == 0 { ' ' } else { '-' }))
+            .collect();
+        let output = ran(&mut client, &format!("@say {line}")).await;
+        assert!(output == line, "{} of {} bytes", output.len(), line.len());
+        client.finish().await;
+    })
     .await;
 }
 
 #[tokio::test]
 async fn unicode() {
-    case("stress: unicode", Duration::from_secs(120), Use::Shared, async |case| {
+    case(Duration::from_secs(120), Use::Shared, async |case| {
         let project = Project::shared();
         let mut client = project.client().await;
         let text = "Grüße 你好 שלום नमस्ते e\u{301} \u{1F468}\u{200d}\u{1F469}\u{200d}\u{1F467} \u{1F1E9}\u{1F1EA} \
@@ -132,111 +112,96 @@ async fn unicode() {
 
 #[tokio::test]
 async fn slow_trickle() {
-    case(
-        "stress: slow trickle",
-        Duration::from_secs(120),
-        Use::Shared,
-        async |case| {
-            let project = Project::shared();
-            let mut client = project.client().await;
-            let id = client.start("@tokens 20 500\n@stall 5\n@say done").await;
-            let mut seen = 0;
-            // Each word is seen before the next one is made: none is held back for company.
-            for word in 1..=20_u32 {
-                let bytes: usize = (1..=word).map(|n| format!("word{n} ").len()).sum();
-                client.wait_output(&id, bytes as u64).await;
-                let now = client.received(&id);
-                assert!(
-                    now <= bytes as u64 + 2 * "wordNN ".len() as u64,
-                    "{now} bytes at word {word}"
-                );
-                seen = now;
-            }
-            case.step(format!("{seen} bytes came one by one; now a silence"));
-            let (output, end) = client.wait_terminal(&id).await;
-            completed(&end);
+    case(Duration::from_secs(120), Use::Shared, async |case| {
+        let project = Project::shared();
+        let mut client = project.client().await;
+        let id = client.start("@tokens 20 500\n@stall 5\n@say done").await;
+        let mut seen = 0;
+        // Each word is seen before the next one is made: none is held back for company.
+        for word in 1..=20_u32 {
+            let bytes: usize = (1..=word).map(|n| format!("word{n} ").len()).sum();
+            client.wait_output(&id, bytes as u64).await;
+            let now = client.received(&id);
             assert!(
-                output.ends_with(b"word20 done"),
-                "{}",
-                String::from_utf8_lossy(&output)
+                now <= bytes as u64 + 2 * "wordNN ".len() as u64,
+                "{now} bytes at word {word}"
             );
-            client.finish().await;
-        },
-    )
+            seen = now;
+        }
+        case.step(format!("{seen} bytes came one by one; now a silence"));
+        let (output, end) = client.wait_terminal(&id).await;
+        completed(&end);
+        assert!(
+            output.ends_with(b"word20 done"),
+            "{}",
+            String::from_utf8_lossy(&output)
+        );
+        client.finish().await;
+    })
     .await;
 }
 
 #[tokio::test]
 async fn error() {
-    case(
-        "stress: error",
-        Duration::from_secs(180),
-        Use::Shared,
-        async |case| {
-            let project = Project::shared();
-            let mut client = project.client().await;
-            for (prompt, reason) in [
-                ("@fail 400", "cli_error"),
-                ("@too-long", "prompt_too_long"),
-                ("@refuse", "auth_failed"),
-            ] {
-                case.step(prompt);
-                let (_, end) = client.run(prompt).await;
-                assert_eq!(
-                    (&end["status"], &end["reason"]),
-                    (&json!("FAILED"), &json!(reason)),
-                    "{end}"
-                );
-                assert_eq!(end["exitCode"], 1, "{end}");
-                assert!(
-                    end["error"]["message"]
-                        .as_str()
-                        .is_some_and(|text| !text.is_empty()),
-                    "{end}"
-                );
-            }
-            case.step("a prompt that the CLI itself finds too long for any model");
-            let (_, end) = client.run(&"word ".repeat(3 << 18)).await;
+    case(Duration::from_secs(180), Use::Shared, async |case| {
+        let project = Project::shared();
+        let mut client = project.client().await;
+        for (prompt, reason) in [
+            ("@fail 400", "cli_error"),
+            ("@too-long", "prompt_too_long"),
+            ("@refuse", "auth_failed"),
+        ] {
+            case.step(prompt);
+            let (_, end) = client.run(prompt).await;
             assert_eq!(
                 (&end["status"], &end["reason"]),
-                (&json!("FAILED"), &json!("prompt_too_long")),
+                (&json!("FAILED"), &json!(reason)),
                 "{end}"
             );
-            case.step("a tool that fails is the model's business");
-            let output = ran(
-                &mut client,
-                "python3 -c \"raise ValueError('of the tool')\"",
-            )
-            .await;
-            assert!(output.contains("ValueError: of the tool"), "{output}");
-            case.step("an overload that passes");
-            assert_eq!(
-                ran(&mut client, "@fail 529 times 1\n@say good").await,
-                "good"
+            assert_eq!(end["exitCode"], 1, "{end}");
+            assert!(
+                end["error"]["message"]
+                    .as_str()
+                    .is_some_and(|text| !text.is_empty()),
+                "{end}"
             );
-            client.finish().await;
-        },
-    )
+        }
+        case.step("a prompt that the CLI itself finds too long for any model");
+        let (_, end) = client.run(&"word ".repeat(3 << 18)).await;
+        assert_eq!(
+            (&end["status"], &end["reason"]),
+            (&json!("FAILED"), &json!("prompt_too_long")),
+            "{end}"
+        );
+        case.step("a tool that fails is the model's business");
+        let output = ran(
+            &mut client,
+            "python3 -c \"raise ValueError('of the tool')\"",
+        )
+        .await;
+        assert!(output.contains("ValueError: of the tool"), "{output}");
+        case.step("an overload that passes");
+        assert_eq!(
+            ran(&mut client, "@fail 529 times 1\n@say good").await,
+            "good"
+        );
+        client.finish().await;
+    })
     .await;
 }
 
 #[tokio::test]
 async fn several_in_a_row() {
-    case(
-        "stress: several in a row",
-        Duration::from_secs(180),
-        Use::Shared,
-        async |case| {
-            let project = Project::shared();
-            let mut client = project.client().await;
-            for round in 1..=5 {
-                case.step(format!("round {round}"));
-                let number = rand::random_range(1000..9999_u32);
-                let output = ran(&mut client, &format!("print({number} * {round})")).await;
-                assert_eq!(output, (number * round).to_string());
-            }
-            client.finish().await;
-        },
-    )
+    case(Duration::from_secs(180), Use::Shared, async |case| {
+        let project = Project::shared();
+        let mut client = project.client().await;
+        for round in 1..=5 {
+            case.step(format!("round {round}"));
+            let number = rand::random_range(1000..9999_u32);
+            let output = ran(&mut client, &format!("print({number} * {round})")).await;
+            assert_eq!(output, (number * round).to_string());
+        }
+        client.finish().await;
+    })
     .await;
 }

@@ -14,83 +14,78 @@ const SMALL: &str = "volumes:\n  spool:\n    driver_opts:\n      type: tmpfs\n  
 
 #[tokio::test]
 async fn the_spool_is_full() {
-    case(
-        "resilience: a full spool",
-        LIMIT,
-        Use::Alone,
-        async |case| {
-            let project = Project::up("disk", &Plan::default().overlay(SMALL)).await;
-            let mut client = project.client().await;
-            assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
-            let (prompt, text) = words(300, 40);
-            let id = client.start(&prompt).await;
-            client.wait_output(&id, 200).await;
+    case(LIMIT, Use::Alone, async |case| {
+        let project = Project::up("disk", &Plan::default().overlay(SMALL)).await;
+        let mut client = project.client().await;
+        assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+        let (prompt, text) = words(300, 40);
+        let id = client.start(&prompt).await;
+        client.wait_output(&id, 200).await;
 
-            case.step("full");
-            // Until nothing more fits: its failure is what is wanted.
-            let fill = "cat /dev/zero >/spool/ballast 2>/dev/null; df /spool | tail -n 1";
-            let full = project
-                .exec("claude-api", &["sh", "-c", fill])
-                .await
-                .expect("df");
-            assert!(full.contains("100%"), "{full}");
-            let new = json!({"prompt": "print(1)"});
-            let refused = client
-                .call("execute", new.clone())
-                .await
-                .expect_err("no room for it");
-            assert_eq!(
-                (&refused["code"], &refused["data"]["reason"]),
-                (&json!(-32005), &json!("spool_unwritable")),
-                "{refused}"
-            );
-            let (code, problem) = project
-                .http()
-                .put(&uuid::Uuid::new_v4().to_string(), &new)
-                .await
-                .expect("an answer");
-            assert_eq!(code, StatusCode::INSUFFICIENT_STORAGE, "{problem}");
-            let (code, ready) = until("not ready", Duration::from_secs(60), async || {
-                let answer = project.http().get("/health/ready").await.ok()?;
-                (answer.0 != StatusCode::OK).then_some(answer)
-            })
-            .await;
-            assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
-            assert!(
-                ready["reasons"].to_string().contains("room")
-                    || ready["reasons"].to_string().contains("spool"),
-                "{ready}"
-            );
+        case.step("full");
+        // Until nothing more fits: its failure is what is wanted.
+        let fill = "cat /dev/zero >/spool/ballast 2>/dev/null; df /spool | tail -n 1";
+        let full = project
+            .exec("claude-api", &["sh", "-c", fill])
+            .await
+            .expect("df");
+        assert!(full.contains("100%"), "{full}");
+        let new = json!({"prompt": "print(1)"});
+        let refused = client
+            .call("execute", new.clone())
+            .await
+            .expect_err("no room for it");
+        assert_eq!(
+            (&refused["code"], &refused["data"]["reason"]),
+            (&json!(-32005), &json!("spool_unwritable")),
+            "{refused}"
+        );
+        let (code, problem) = project
+            .http()
+            .put(&uuid::Uuid::new_v4().to_string(), &new)
+            .await
+            .expect("an answer");
+        assert_eq!(code, StatusCode::INSUFFICIENT_STORAGE, "{problem}");
+        let (code, ready) = until("not ready", Duration::from_secs(60), async || {
+            let answer = project.http().get("/health/ready").await.ok()?;
+            (answer.0 != StatusCode::OK).then_some(answer)
+        })
+        .await;
+        assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(
+            ready["reasons"].to_string().contains("room")
+                || ready["reasons"].to_string().contains("spool"),
+            "{ready}"
+        );
 
-            case.step("the one that runs has its end, and says what is missing");
-            let (output, end) = client.wait_terminal(&id).await;
-            completed(&end);
-            assert_eq!(end["outputBytes"], text.len());
-            assert_eq!(
-                end["crc32"],
-                format!("{:08x}", crc32fast::hash(text.as_bytes()))
-            );
-            let missing: u64 = client.gaps(&id).iter().map(|(from, to)| to - from).sum();
-            assert_eq!(
-                output.len() as u64 + missing,
-                text.len() as u64,
-                "{:?}",
-                client.gaps(&id)
-            );
+        case.step("the one that runs has its end, and says what is missing");
+        let (output, end) = client.wait_terminal(&id).await;
+        completed(&end);
+        assert_eq!(end["outputBytes"], text.len());
+        assert_eq!(
+            end["crc32"],
+            format!("{:08x}", crc32fast::hash(text.as_bytes()))
+        );
+        let missing: u64 = client.gaps(&id).iter().map(|(from, to)| to - from).sum();
+        assert_eq!(
+            output.len() as u64 + missing,
+            text.len() as u64,
+            "{:?}",
+            client.gaps(&id)
+        );
 
-            case.step("room again");
-            project
-                .exec("claude-api", &["rm", "/spool/ballast"])
-                .await
-                .expect("removed");
-            project.wait_answers(project.api(), "/health/ready").await;
-            assert_eq!(ran(&mut client, "print(7 * 7)").await, "49");
-            assert_eq!(
-                project.inspect("claude-api", "{{.RestartCount}}").await,
-                "0"
-            );
-            client.finish().await;
-        },
-    )
+        case.step("room again");
+        project
+            .exec("claude-api", &["rm", "/spool/ballast"])
+            .await
+            .expect("removed");
+        project.wait_answers(project.api(), "/health/ready").await;
+        assert_eq!(ran(&mut client, "print(7 * 7)").await, "49");
+        assert_eq!(
+            project.inspect("claude-api", "{{.RestartCount}}").await,
+            "0"
+        );
+        client.finish().await;
+    })
     .await;
 }

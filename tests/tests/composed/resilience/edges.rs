@@ -13,30 +13,25 @@ const PINGS: &str = "services:\n  bridge:\n    environment:\n      - BRIDGE_PING
 
 #[tokio::test]
 async fn f14_a_proxy_drops_what_is_idle() {
-    case(
-        "resilience: an idle limit in front",
-        LIMIT,
-        Use::Alone,
-        async |case| {
-            let project = Project::up("idle", &Plan::default().overlay(PINGS)).await;
-            let proxy = IdleProxy::start(project.bridge(), IDLE).await;
-            let mut client = project.client_at(proxy.addr()).await;
-            case.step("a silence of five times the limit");
-            let id = client.start("@say one\n@stall 15\n@say two").await;
-            let (output, end) = client.wait_terminal(&id).await;
-            completed(&end);
-            assert_eq!(String::from_utf8_lossy(&output), "onetwo");
-            client.finish().await;
-            assert_eq!(proxy.cut(), 0, "the pings did not keep it open");
-            case.step("the proxy does drop what is silent");
-            let _silent = tokio::net::TcpStream::connect(proxy.addr())
-                .await
-                .expect("connected");
-            until("the cut", 4 * IDLE, async || {
-                (proxy.cut() == 1).then_some(())
-            })
-            .await;
-        },
-    )
+    case(LIMIT, Use::Alone, async |case| {
+        let project = Project::up("idle", &Plan::default().overlay(PINGS)).await;
+        let proxy = IdleProxy::start(project.bridge(), IDLE).await;
+        let mut client = project.client_at(proxy.addr()).await;
+        case.step("a silence of five times the limit");
+        let id = client.start("@say one\n@stall 15\n@say two").await;
+        let (output, end) = client.wait_terminal(&id).await;
+        completed(&end);
+        assert_eq!(String::from_utf8_lossy(&output), "onetwo");
+        client.finish().await;
+        assert_eq!(proxy.cut(), 0, "the pings did not keep it open");
+        case.step("the proxy does drop what is silent");
+        let _silent = tokio::net::TcpStream::connect(proxy.addr())
+            .await
+            .expect("connected");
+        until("the cut", 4 * IDLE, async || {
+            (proxy.cut() == 1).then_some(())
+        })
+        .await;
+    })
     .await;
 }

@@ -17,214 +17,194 @@ const RECORDED: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn the_bridge_is_killed() {
-    case(
-        "resilience: the bridge is killed",
-        LIMIT,
-        Use::Alone,
-        async |case| {
-            let project = Project::up("bridge", &Plan::default()).await;
-            let (prompt, text) = words(250, 40);
-            let mut client = project.client().await;
-            let id = client.start(&prompt).await;
-            let queued = [
-                client.start("print(6 * 7)").await,
-                client.start("print(7 * 7)").await,
-            ];
-            case.step("ccb beside it");
-            let mut ccb = project.ccb(&["exec", &prompt]);
-            let mut ccb = ccb
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .expect("ccb");
-            let mut pipe = ccb.stdout.take().expect("piped");
-            let mut printed = vec![0; 200];
-            pipe.read_exact(&mut printed)
-                .await
-                .expect("ccb prints as it comes");
-            client.wait_output(&id, 200).await;
+    case(LIMIT, Use::Alone, async |case| {
+        let project = Project::up("bridge", &Plan::default()).await;
+        let (prompt, text) = words(250, 40);
+        let mut client = project.client().await;
+        let id = client.start(&prompt).await;
+        let queued = [
+            client.start("print(6 * 7)").await,
+            client.start("print(7 * 7)").await,
+        ];
+        case.step("ccb beside it");
+        let mut ccb = project.ccb(&["exec", &prompt]);
+        let mut ccb = ccb
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("ccb");
+        let mut pipe = ccb.stdout.take().expect("piped");
+        let mut printed = vec![0; 200];
+        pipe.read_exact(&mut printed)
+            .await
+            .expect("ccb prints as it comes");
+        client.wait_output(&id, 200).await;
 
-            case.step("kill -9");
-            project.act("kill", "bridge").await;
-            assert_eq!(client.wait_closed().await, 1006);
-            let first = client.output(&id);
-            assert!(first.len() < text.len(), "the kill came too late");
-            project.act("start", "bridge").await;
-            project.wait_answers(project.bridge(), "/health/live").await;
+        case.step("kill -9");
+        project.act("kill", "bridge").await;
+        assert_eq!(client.wait_closed().await, 1006);
+        let first = client.output(&id);
+        assert!(first.len() < text.len(), "the kill came too late");
+        project.act("start", "bridge").await;
+        project.wait_answers(project.bridge(), "/health/live").await;
 
-            case.step("attached again, at the byte that was reached");
-            let mut again = project.client().await;
-            again
-                .attach(&id, Some(first.len() as u64))
-                .await
-                .expect("attached");
-            for id in &queued {
-                again.attach(id, None).await.expect("attached");
-            }
-            let (rest, end) = again.wait_terminal(&id).await;
+        case.step("attached again, at the byte that was reached");
+        let mut again = project.client().await;
+        again
+            .attach(&id, Some(first.len() as u64))
+            .await
+            .expect("attached");
+        for id in &queued {
+            again.attach(id, None).await.expect("attached");
+        }
+        let (rest, end) = again.wait_terminal(&id).await;
+        completed(&end);
+        assert_eq!(String::from_utf8_lossy(&[first, rest].concat()), text);
+        for (id, answer) in queued.iter().zip(["42", "49"]) {
+            let (output, end) = again.wait_terminal(id).await;
             completed(&end);
-            assert_eq!(String::from_utf8_lossy(&[first, rest].concat()), text);
-            for (id, answer) in queued.iter().zip(["42", "49"]) {
-                let (output, end) = again.wait_terminal(id).await;
-                completed(&end);
-                assert_eq!(String::from_utf8_lossy(&output), answer);
-            }
-            again.finish().await;
+            assert_eq!(String::from_utf8_lossy(&output), answer);
+        }
+        again.finish().await;
 
-            case.step("ccb came back by itself");
-            pipe.read_to_end(&mut printed).await.expect("to its end");
-            let code = ccb.wait().await.expect("it ends").code();
-            let mut stderr = String::new();
-            ccb.stderr
-                .take()
-                .expect("piped")
-                .read_to_string(&mut stderr)
-                .await
-                .expect("text");
-            assert_eq!(code, Some(0), "{stderr}");
-            assert_eq!(
-                String::from_utf8_lossy(&printed).trim_end(),
-                text.trim_end()
-            );
-        },
-    )
+        case.step("ccb came back by itself");
+        pipe.read_to_end(&mut printed).await.expect("to its end");
+        let code = ccb.wait().await.expect("it ends").code();
+        let mut stderr = String::new();
+        ccb.stderr
+            .take()
+            .expect("piped")
+            .read_to_string(&mut stderr)
+            .await
+            .expect("text");
+        assert_eq!(code, Some(0), "{stderr}");
+        assert_eq!(
+            String::from_utf8_lossy(&printed).trim_end(),
+            text.trim_end()
+        );
+    })
     .await;
 }
 
 #[tokio::test]
 async fn claude_api_is_killed() {
-    case(
-        "resilience: claude-api is killed",
-        LIMIT,
-        Use::Alone,
-        async |case| {
-            let project = Project::up("api", &Plan::default()).await;
-            let (prompt, text) = words(2000, 40);
-            let mut client = project.client().await;
-            let id = client.start(&prompt).await;
-            let next = client.start("print(6 * 7)").await;
-            client.wait_output(&id, 200).await;
+    case(LIMIT, Use::Alone, async |case| {
+        let project = Project::up("api", &Plan::default()).await;
+        let (prompt, text) = words(2000, 40);
+        let mut client = project.client().await;
+        let id = client.start(&prompt).await;
+        let next = client.start("print(6 * 7)").await;
+        client.wait_output(&id, 200).await;
 
-            case.step("kill -9");
-            project.act("kill", "claude-api").await;
-            project.act("start", "claude-api").await;
-            project.wait_answers(project.api(), "/health/live").await;
-            let back = Instant::now();
-            let status = until("it to be recorded", RECORDED, async || {
-                let status = project.http().status(&id).await.ok()?;
-                (!status["endedAt"].is_null()).then_some(status)
-            })
-            .await;
-            case.step(format!("recorded {:?} after the return", back.elapsed()));
-            assert_eq!(
-                (&status["state"], &status["exitCode"]),
-                (&"interrupted".into(), &Value::Null)
-            );
+        case.step("kill -9");
+        project.act("kill", "claude-api").await;
+        project.act("start", "claude-api").await;
+        project.wait_answers(project.api(), "/health/live").await;
+        let back = Instant::now();
+        let status = until("it to be recorded", RECORDED, async || {
+            let status = project.http().status(&id).await.ok()?;
+            (!status["endedAt"].is_null()).then_some(status)
+        })
+        .await;
+        case.step(format!("recorded {:?} after the return", back.elapsed()));
+        assert_eq!(
+            (&status["state"], &status["exitCode"]),
+            (&"interrupted".into(), &Value::Null)
+        );
 
-            let (output, end) = client.wait_terminal(&id).await;
-            assert_eq!(
-                (&end["status"], &end["exitCode"]),
-                (&"INTERRUPTED".into(), &Value::Null),
-                "{end}"
-            );
-            assert!(
-                output.len() >= 200 && text.as_bytes().starts_with(&output),
-                "{} bytes",
-                output.len()
-            );
-            let kept = project.http().output(&id, 0).await.expect("still readable");
-            kept.assert_whole("interrupted");
-            assert_eq!(kept.bytes, output);
+        let (output, end) = client.wait_terminal(&id).await;
+        assert_eq!(
+            (&end["status"], &end["exitCode"]),
+            (&"INTERRUPTED".into(), &Value::Null),
+            "{end}"
+        );
+        assert!(
+            output.len() >= 200 && text.as_bytes().starts_with(&output),
+            "{} bytes",
+            output.len()
+        );
+        let kept = project.http().output(&id, 0).await.expect("still readable");
+        kept.assert_whole("interrupted");
+        assert_eq!(kept.bytes, output);
 
-            case.step("the queued one runs");
-            let (output, end) = client.wait_terminal(&next).await;
-            completed(&end);
-            assert_eq!(output, b"42");
-            let left = project
-                .exec("claude-api", &["ps", "-eo", "args"])
-                .await
-                .expect("ps");
-            assert!(!left.contains(&id) && !left.contains(&next), "{left}");
-            assert_eq!(ran(&mut client, "print(8 * 7)").await, "56");
-            project.wait_healthy("claude-api").await;
-            client.finish().await;
-        },
-    )
+        case.step("the queued one runs");
+        let (output, end) = client.wait_terminal(&next).await;
+        completed(&end);
+        assert_eq!(output, b"42");
+        let left = project
+            .exec("claude-api", &["ps", "-eo", "args"])
+            .await
+            .expect("ps");
+        assert!(!left.contains(&id) && !left.contains(&next), "{left}");
+        assert_eq!(ran(&mut client, "print(8 * 7)").await, "56");
+        project.wait_healthy("claude-api").await;
+        client.finish().await;
+    })
     .await;
 }
 
 /// What the real CLI makes of a model that is cut off: it asks again, and nothing is shown twice.
 #[tokio::test]
 async fn the_model_is_killed() {
-    case(
-        "resilience: the model is killed",
-        LIMIT,
-        Use::Alone,
-        async |case| {
-            let project = Project::up("model", &Plan::default()).await;
-            let (prompt, text) = words(150, 40);
-            let mut client = project.client().await;
-            let id = client.start(&prompt).await;
-            client.wait_output(&id, 200).await;
-            case.step("kill -9");
-            project.act("kill", "scripted-model").await;
-            project.act("start", "scripted-model").await;
-            let (output, end) = client.wait_terminal(&id).await;
-            completed(&end);
-            assert_eq!(String::from_utf8_lossy(&output), text);
-            client.finish().await;
-        },
-    )
+    case(LIMIT, Use::Alone, async |case| {
+        let project = Project::up("model", &Plan::default()).await;
+        let (prompt, text) = words(150, 40);
+        let mut client = project.client().await;
+        let id = client.start(&prompt).await;
+        client.wait_output(&id, 200).await;
+        case.step("kill -9");
+        project.act("kill", "scripted-model").await;
+        project.act("start", "scripted-model").await;
+        let (output, end) = client.wait_terminal(&id).await;
+        completed(&end);
+        assert_eq!(String::from_utf8_lossy(&output), text);
+        client.finish().await;
+    })
     .await;
 }
 
 /// F17: a tool that kills everything it may. Only Docker can bring the container back.
 #[tokio::test]
 async fn f17_the_model_kills_everything() {
-    case(
-        "resilience: the model kills everything",
-        LIMIT,
-        Use::Alone,
-        async |case| {
-            let project = Project::up("f17", &Plan::default()).await;
-            let mut client = project.client().await;
-            // By name it hits the service as well as the CLI, whose own shell only guards the bare word `pkill`.
-            for (round, command) in ["kill -9 -1", "/usr/bin/pkill -9 claude"]
-                .into_iter()
-                .enumerate()
-            {
-                case.step(command);
-                let id = client.start(&format!("@say before\n@bash {command}")).await;
-                until(
-                    "Docker to start it again",
-                    Duration::from_secs(60),
-                    async || {
-                        let template = "{{.RestartCount}} {{.State.Running}}";
-                        let now = project.inspect("claude-api", template).await;
-                        (now == format!("{} true", round + 1)).then_some(())
-                    },
-                )
-                .await;
-                project.wait_answers(project.api(), "/health/live").await;
-                until("it to be recorded", RECORDED, async || {
-                    let status = project.http().status(&id).await.ok()?;
-                    (status["state"] == "interrupted").then_some(())
-                })
-                .await;
-                let (output, end) = client.wait_terminal(&id).await;
-                ended(&end, "INTERRUPTED", end["reason"].as_str());
-                assert_eq!(
-                    (&end["exitCode"], output),
-                    (&Value::Null, b"before".to_vec()),
-                    "{end}"
-                );
-                case.step("the bridge lives on, in the same session a new one works");
-                assert_eq!(project.inspect("bridge", "{{.RestartCount}}").await, "0");
-                assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
-            }
-            client.finish().await;
-        },
-    )
+    case(LIMIT, Use::Alone, async |case| {
+        let project = Project::up("f17", &Plan::default()).await;
+        let mut client = project.client().await;
+        // By name it hits the service as well as the CLI, whose own shell only guards the bare word `pkill`.
+        for (round, command) in ["kill -9 -1", "/usr/bin/pkill -9 claude"]
+            .into_iter()
+            .enumerate()
+        {
+            case.step(command);
+            let id = client.start(&format!("@say before\n@bash {command}")).await;
+            until(
+                "Docker to start it again",
+                Duration::from_secs(60),
+                async || {
+                    let template = "{{.RestartCount}} {{.State.Running}}";
+                    let now = project.inspect("claude-api", template).await;
+                    (now == format!("{} true", round + 1)).then_some(())
+                },
+            )
+            .await;
+            project.wait_answers(project.api(), "/health/live").await;
+            until("it to be recorded", RECORDED, async || {
+                let status = project.http().status(&id).await.ok()?;
+                (status["state"] == "interrupted").then_some(())
+            })
+            .await;
+            let (output, end) = client.wait_terminal(&id).await;
+            ended(&end, "INTERRUPTED", end["reason"].as_str());
+            assert_eq!(
+                (&end["exitCode"], output),
+                (&Value::Null, b"before".to_vec()),
+                "{end}"
+            );
+            case.step("the bridge lives on, in the same session a new one works");
+            assert_eq!(project.inspect("bridge", "{{.RestartCount}}").await, "0");
+            assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+        }
+        client.finish().await;
+    })
     .await;
 }

@@ -20,7 +20,7 @@ fn apart() -> Plan {
 
 #[tokio::test]
 async fn the_network_between_them_is_gone_and_back() {
-    case("resilience: the network", LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Alone, async |case| {
         let project = Project::up("network", &apart()).await;
         let (prompt, text) = words(300, 40);
         let mut client = project.client().await;
@@ -52,7 +52,7 @@ async fn the_network_between_them_is_gone_and_back() {
 
 #[tokio::test]
 async fn the_name_is_gone() {
-    case("resilience: DNS", LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Alone, async |case| {
         let project = Project::up("dns", &apart()).await;
         let (prompt, text) = words(200, 40);
         let mut client = project.client().await;
@@ -95,76 +95,66 @@ async fn the_name_is_gone() {
 
 #[tokio::test]
 async fn a_container_is_paused() {
-    case(
-        "resilience: a paused container",
-        LIMIT,
-        Use::Alone,
-        async |case| {
-            let project = Project::up("paused", &Plan::default().overlay(QUICK)).await;
-            let (prompt, text) = words(200, 40);
-            let mut client = project.client().await;
-            case.step("claude-api stands still");
-            let id = client.start(&prompt).await;
-            client.wait_output(&id, 200).await;
-            project.act("pause", "claude-api").await;
-            unreachable(&client, &id).await;
-            // Others are answered meanwhile.
-            client.call("ping", json!({})).await.expect("answered");
-            project.act("unpause", "claude-api").await;
-            let (output, end) = client.wait_terminal(&id).await;
-            completed(&end);
-            assert_eq!(String::from_utf8_lossy(&output), text);
+    case(LIMIT, Use::Alone, async |case| {
+        let project = Project::up("paused", &Plan::default().overlay(QUICK)).await;
+        let (prompt, text) = words(200, 40);
+        let mut client = project.client().await;
+        case.step("claude-api stands still");
+        let id = client.start(&prompt).await;
+        client.wait_output(&id, 200).await;
+        project.act("pause", "claude-api").await;
+        unreachable(&client, &id).await;
+        // Others are answered meanwhile.
+        client.call("ping", json!({})).await.expect("answered");
+        project.act("unpause", "claude-api").await;
+        let (output, end) = client.wait_terminal(&id).await;
+        completed(&end);
+        assert_eq!(String::from_utf8_lossy(&output), text);
 
-            case.step("the bridge stands still until the execution has ended");
-            let id = client.start(&prompt).await;
-            client.wait_output(&id, 200).await;
-            project.act("pause", "bridge").await;
-            until("the end", Duration::from_secs(60), async || {
-                let status = project.http().status(&id).await.ok()?;
-                (status["state"] == "completed").then_some(())
-            })
-            .await;
-            let seen = client.received(&id);
-            assert!(seen < text.len() as u64, "the pause came too late");
-            project.act("unpause", "bridge").await;
-            let (output, end) = client.wait_terminal(&id).await;
-            completed(&end);
-            assert_eq!(String::from_utf8_lossy(&output), text);
-            client.finish().await;
-        },
-    )
+        case.step("the bridge stands still until the execution has ended");
+        let id = client.start(&prompt).await;
+        client.wait_output(&id, 200).await;
+        project.act("pause", "bridge").await;
+        until("the end", Duration::from_secs(60), async || {
+            let status = project.http().status(&id).await.ok()?;
+            (status["state"] == "completed").then_some(())
+        })
+        .await;
+        let seen = client.received(&id);
+        assert!(seen < text.len() as u64, "the pause came too late");
+        project.act("unpause", "bridge").await;
+        let (output, end) = client.wait_terminal(&id).await;
+        completed(&end);
+        assert_eq!(String::from_utf8_lossy(&output), text);
+        client.finish().await;
+    })
     .await;
 }
 
 #[tokio::test]
 async fn the_bridge_is_started_first() {
-    case(
-        "resilience: the wrong order",
-        LIMIT,
-        Use::Alone,
-        async |case| {
-            let project = Project::up("order", &Plan::default().not_started()).await;
-            project
-                .compose(&["up", "--detach", "--no-build", "--no-deps", "bridge"])
-                .await;
-            project.wait_answers(project.bridge(), "/health/live").await;
-            case.step("a session, and no claude-api");
-            let mut client = project.client().await;
-            assert!(client.connected()["limits"].is_null());
-            let request = client
-                .request("execute", json!({"prompt": "print(6 * 7)"}))
-                .await;
-            client.call("ping", json!({})).await.expect("answered");
-            case.step("claude-api comes");
-            project.compose_up(&["claude-api"]).await;
-            let answer = client.answer(request).await.expect("accepted at last");
-            let (output, end) = client.wait_terminal(&id(&answer)).await;
-            completed(&end);
-            assert_eq!(output, b"42");
-            assert_eq!(ran(&mut client, "print(7 * 7)").await, "49");
-            assert_eq!(project.inspect("bridge", "{{.RestartCount}}").await, "0");
-            client.finish().await;
-        },
-    )
+    case(LIMIT, Use::Alone, async |case| {
+        let project = Project::up("order", &Plan::default().not_started()).await;
+        project
+            .compose(&["up", "--detach", "--no-build", "--no-deps", "bridge"])
+            .await;
+        project.wait_answers(project.bridge(), "/health/live").await;
+        case.step("a session, and no claude-api");
+        let mut client = project.client().await;
+        assert!(client.connected()["limits"].is_null());
+        let request = client
+            .request("execute", json!({"prompt": "print(6 * 7)"}))
+            .await;
+        client.call("ping", json!({})).await.expect("answered");
+        case.step("claude-api comes");
+        project.compose_up(&["claude-api"]).await;
+        let answer = client.answer(request).await.expect("accepted at last");
+        let (output, end) = client.wait_terminal(&id(&answer)).await;
+        completed(&end);
+        assert_eq!(output, b"42");
+        assert_eq!(ran(&mut client, "print(7 * 7)").await, "49");
+        assert_eq!(project.inspect("bridge", "{{.RestartCount}}").await, "0");
+        client.finish().await;
+    })
     .await;
 }
