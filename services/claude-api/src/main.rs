@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     {
         return runner::main();
     }
-    let (cli, mistakes) = match parse::<Cli>(std::env::args_os()) {
+    let (cli, mistakes) = match parse::<Cli>(arguments()) {
         Parsed::Values(cli, mistakes) => (cli, mistakes),
         Parsed::Other(error) => {
             let _ = error.print();
@@ -41,6 +41,16 @@ fn main() -> ExitCode {
         },
         Some(Command::Runner) => fail("`runner` must be the first argument", EXIT_USAGE),
     }
+}
+
+/// The command line; `serve` is the default and goes without saying, so that its flags and their environment are looked at in
+/// one place.
+fn arguments() -> Vec<std::ffi::OsString> {
+    let mut args: Vec<_> = std::env::args_os().collect();
+    if args.get(1).is_some_and(|arg| arg == "serve") {
+        args.remove(1);
+    }
+    args
 }
 
 #[allow(

@@ -1,0 +1,138 @@
+//! What follows from each event.
+
+use super::*;
+
+fn machine(now: Instant) -> Machine {
+    let mut status = Status::queued(
+        protocol::ExecutionId::random(),
+        Timestamp::UNIX_EPOCH,
+        "default".into(),
+    );
+    status.state = State::Running;
+    let timers = Timers::new(
+        now,
+        Duration::from_secs(120),
+        Duration::from_secs(900),
+        None,
+    );
+    Machine::new(
+        status,
+        timers,
+        &Limits::default(),
+        Duration::from_secs(120),
+        false,
+    )
+}
+
+fn result() -> Fact {
+    Fact::Result(Box::default())
+}
+
+#[test]
+fn a_lingerer_is_ended_after_its_last_result_only() {
+    let start = Instant::now();
+    let second = Duration::from_secs(1);
+    let mut machine = machine(start);
+    machine.fact(result(), start);
+    assert_eq!(machine.check(start + 4 * second), Due::Nothing);
+    machine.fact(
+        Fact::Init {
+            session_id: None,
+            model: None,
+        },
+        start + 4 * second,
+    );
+    assert_eq!(
+        machine.check(start + 60 * second),
+        Due::Nothing,
+        "background work goes on"
+    );
+    machine.fact(result(), start + 60 * second);
+    assert_eq!(machine.next(start + 60 * second), Some(start + 65 * second));
+    assert_eq!(machine.check(start + 65 * second), Due::Terminate);
+    assert_eq!(machine.by, EndedBy::Linger);
+    assert_eq!(machine.check(start + 66 * second), Due::Nothing, "once");
+}
+
+#[test]
+fn a_pause_stops_the_linger_grace_and_warns_of_a_tool() {
+    let start = Instant::now();
+    let second = Duration::from_secs(1);
+    let mut machine = machine(start);
+    machine.fact(Fact::ToolsRunning(1), start);
+    machine.fact(result(), start);
+    machine.paused(start + second);
+    machine.paused(start + 2 * second);
+    assert_eq!(machine.status.state, State::Paused);
+    assert_eq!(machine.next(start + 3 * second), None);
+    assert_eq!(machine.check(start + 1000 * second), Due::Nothing);
+    machine.resumed(start + 1001 * second);
+    assert_eq!(machine.status.state, State::Running);
+    assert_eq!(machine.status.warnings[0].code, "tool_time_limit_passed");
+    assert_eq!(machine.check(start + 1004 * second), Due::Nothing);
+    assert_eq!(machine.check(start + 1005 * second), Due::Terminate);
+}
+
+#[test]
+fn while_stdin_is_open_nobody_lingers() {
+    let start = Instant::now();
+    let second = Duration::from_secs(1);
+    let mut machine = machine(start);
+    machine.stdin_open = true;
+    machine.fact(Fact::Activity(Activity::Writing), start);
+    machine.fact(result(), start);
+    assert_eq!(machine.status.activity, None);
+    assert_eq!(machine.check(start + 60 * second), Due::Nothing);
+    machine.stdin_closed(start + 60 * second);
+    assert_eq!(machine.check(start + 64 * second), Due::Nothing);
+    assert_eq!(machine.next(start + 64 * second), Some(start + 65 * second));
+    assert_eq!(machine.check(start + 65 * second), Due::Terminate);
+    assert_eq!(machine.by, EndedBy::Linger);
+}
+
+#[test]
+fn a_denial_is_listed_once() {
+    let mut machine = machine(Instant::now());
+    let denial = json!({ "tool_name": "Bash", "tool_use_id": "t1", "message": "m" });
+    machine.fact(Fact::ToolDenied { denial }, Instant::now());
+    let more =
+        json!({ "tool_name": "Bash", "tool_use_id": "t1", "tool_input": { "command": "x" } });
+    let outcome = Outcome {
+        permission_denials: vec![more.clone(), json!({ "tool_use_id": "t2" })],
+        ..Outcome::default()
+    };
+    machine.fact(Fact::Result(Box::new(outcome)), Instant::now());
+    assert_eq!(
+        machine.status.permission_denials,
+        [more, json!({ "tool_use_id": "t2" })]
+    );
+}
+
+#[test]
+fn stderr_keeps_its_tail() {
+    let mut machine = machine(Instant::now());
+    machine.stderr(&vec![b'a'; 1 << 20]);
+    machine.stderr(b"the end");
+    assert_eq!(machine.stderr_tail().len(), STDERR_TAIL_BYTES);
+    assert!(machine.stderr_tail().ends_with("the end"));
+}
+
+#[test]
+fn stalled_comes_and_goes() {
+    let start = Instant::now();
+    let mut machine = machine(start);
+    machine.changed = false;
+    assert_eq!(
+        machine.check(start + Duration::from_secs(121)),
+        Due::Nothing
+    );
+    assert!(machine.status.stalled && machine.changed);
+    machine.output(start + Duration::from_secs(122));
+    machine.check(start + Duration::from_secs(123));
+    assert!(!machine.status.stalled);
+    assert_eq!(
+        machine.check(start + Duration::from_secs(122 + 900)),
+        Due::Terminate
+    );
+    assert_eq!(machine.by, EndedBy::Idle);
+}

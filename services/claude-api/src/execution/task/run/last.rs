@@ -1,0 +1,68 @@
+//! The end of a run: what is still in the pipes, and what is known by then.
+
+use std::time::{Duration, Instant};
+
+use super::Running;
+use crate::execution::ending::End;
+
+impl Running<'_> {
+    /// The tree is gone; what it wrote is still in the pipes. Whoever else holds them open delays the end by at most the
+    /// drain grace.
+    pub(super) async fn drain(&mut self, mut out_open: bool, mut err_open: bool, out: &mut [u8]) {
+        let grace = Duration::from_millis(self.owner.service.settings.limits.drain_ms);
+        let until = tokio::time::Instant::now() + grace;
+        let mut err = vec![0; 8 * 1024];
+        while out_open || err_open {
+            tokio::select! {
+                n = self.stdout.read(out), if out_open => match n {
+                    Ok(n) if n > 0 => self.take(&out[..n]),
+                    _ => out_open = false,
+                },
+                n = self.stderr.read(&mut err), if err_open => match n {
+                    Ok(n) if n > 0 => self.machine.stderr(&err[..n]),
+                    _ => err_open = false,
+                },
+                () = tokio::time::sleep_until(until) => {
+                    self.machine.warn(
+                        "pipe_held",
+                        "a process outside the execution holds its stdout or stderr open".to_owned(),
+                        serde_json::Value::Null,
+                    );
+                    break;
+                }
+            }
+        }
+        if out_open {
+            // What a pipe can hold has an end even while somebody goes on writing.
+            let mut rest = Vec::new();
+            let _ = self
+                .stdout
+                .drain_available(|bytes| rest.extend_from_slice(bytes));
+            self.take(&rest);
+        }
+    }
+
+    pub(super) fn finish(mut self) -> End {
+        self.prompt.abort();
+        // A cancel that came while the pipes were drained still came before the end.
+        while let Ok(request) = self.owner.requests.try_recv() {
+            self.request(request);
+        }
+        if let Some(gate) = &self.owner.input {
+            gate.close();
+        }
+        self.answer();
+        let now = Instant::now();
+        let facts = self.output.end();
+        self.facts(facts, now);
+        let marks = self.output.finish();
+        End {
+            machine: self.machine,
+            marks,
+            spawn_failed: self.spawn_failed,
+            exit: self.exit,
+            unkillable: self.unkillable,
+            spawned: self.spawned,
+        }
+    }
+}
