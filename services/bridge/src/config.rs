@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use protocol::Limits;
 
 use crate::upstream::Times;
+
+/// claude-api answers a stream's head at once; nothing there is slower than this.
+const HEAD: Duration = Duration::from_secs(5);
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -41,7 +44,7 @@ pub enum Command {
 }
 
 /// How logs are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object per line.
     Json,
@@ -75,18 +78,22 @@ pub struct Config {
     /// error, warn, info, debug, trace, or a filter of tracing
     #[arg(long, env = "BRIDGE_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
-    /// How logs are written
-    #[arg(long, env = "BRIDGE_LOG_FORMAT", value_enum, default_value = "json")]
-    pub log_format: LogFormat,
+    /// How logs are written: json (one object per line) or pretty (for people)
+    #[arg(long, env = "BRIDGE_LOG_FORMAT", default_value = "json")]
+    pub log_format: String,
     /// Open sessions at once
     #[arg(long, env = "BRIDGE_SESSIONS", default_value = "1000")]
     pub sessions: String,
     /// Largest message taken, in bytes
     #[arg(long, env = "BRIDGE_MESSAGE_BYTES", default_value = "13631488")]
     pub message_bytes: String,
-    /// Bytes of all executes that claude-api has not accepted yet
+    /// Bytes of large messages (over 64 KiB) in the making and of executes not accepted yet, in all sessions;
+    /// beyond that, large messages wait, and after two pings their session is closed with 1013
     #[arg(long, env = "BRIDGE_INBOUND_BYTES", default_value = "268435456")]
     pub inbound_bytes: String,
+    /// Executions that one session may view at once; one more attach or execute is an error
+    #[arg(long, env = "BRIDGE_VIEWS", default_value = "64")]
+    pub views: String,
     /// Requests in one batch
     #[arg(long, env = "BRIDGE_BATCH", default_value = "50")]
     pub batch: String,
@@ -124,8 +131,12 @@ pub struct Config {
 pub struct Settings {
     /// Port to listen on.
     pub port: u16,
+    /// How logs are written.
+    pub log_format: LogFormat,
     /// The bridge's own limits; the others have their defaults.
     pub limits: Limits,
+    /// Views of one session.
+    pub views: usize,
     /// Times of the upstream side.
     pub times: Times,
     /// Time after a disconnect before a cancel.
@@ -166,6 +177,7 @@ impl Config {
         };
         let accept = number("accept-ms", &self.accept_ms, 1, DAY);
         let call = number("call-ms", &self.call_ms, 1, DAY);
+        let views = number("views", &self.views, 1, 1_000_000);
         let grace = number("disconnect-grace-ms", &self.disconnect_grace_ms, 0, DAY);
         if self.host.parse::<std::net::IpAddr>().is_err() {
             mistakes.push(format!(
@@ -173,16 +185,8 @@ impl Config {
                 self.host
             ));
         }
-        match reqwest::Url::parse(&self.claude_api_url) {
-            Ok(url)
-                if url.scheme() == "http"
-                    && url.has_host()
-                    && url.path() == "/"
-                    && url.query().is_none() => {}
-            _ => mistakes.push(format!(
-                "--claude-api-url {:?}: http://HOST:PORT is needed, without a path",
-                self.claude_api_url
-            )),
+        if let Err(mistake) = check_upstream(&self.claude_api_url) {
+            mistakes.push(mistake);
         }
         for origin in self.allowed_origins.iter().filter(|o| !o.trim().is_empty()) {
             let good = reqwest::Url::parse(origin).is_ok_and(|u| {
@@ -204,26 +208,58 @@ impl Config {
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log_level) {
             mistakes.push(format!("--log-level {:?}: {error}", self.log_level));
         }
+        let log_format = match self.log_format.trim() {
+            "json" => LogFormat::Json,
+            "pretty" => LogFormat::Pretty,
+            other => {
+                mistakes.push(format!("--log-format {other:?}: json or pretty is needed"));
+                LogFormat::Json
+            }
+        };
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
         let ms = Duration::from_millis;
         Ok(Settings {
             port: u16::try_from(port).unwrap_or_default(),
+            log_format,
             times: Times {
                 call: ms(call),
                 accept: ms(accept),
                 // One attempt of a blackholed PUT must leave time for others.
                 attempt: ms((accept / 4).max(1)),
+                head: HEAD.min(ms(limits.heartbeat_ms * 2)).max(HEAD / 5),
                 // Two heartbeats missed, and a little more.
                 silence: ms(limits.heartbeat_ms * 2 + limits.heartbeat_ms / 4),
                 stall: ms(limits.heartbeat_ms.clamp(100, 5_000)),
                 heartbeat: ms(limits.heartbeat_ms),
             },
             limits,
+            views: usize::try_from(views).unwrap_or(usize::MAX),
             disconnect_grace: ms(grace),
         })
     }
+}
+
+fn check_upstream(text: &str) -> Result<(), String> {
+    let url = reqwest::Url::parse(text).ok();
+    // Of a secret not even a mistake is told, for mistakes are logged.
+    if text.contains('@') {
+        return Err(
+            "--claude-api-url: a user or password in it is not taken; http://HOST:PORT is needed"
+                .to_owned(),
+        );
+    }
+    let good = url.is_some_and(|url| {
+        let bare = url.query().is_none() && url.fragment().is_none();
+        url.scheme() == "http" && url.has_host() && url.path() == "/" && bare
+    });
+    if good {
+        return Ok(());
+    }
+    Err(format!(
+        "--claude-api-url {text:?}: http://HOST:PORT is needed, without a path"
+    ))
 }
 
 #[cfg(test)]
@@ -264,9 +300,26 @@ mod tests {
             "http://x",
             "--log-level",
             "a=b=c",
+            "--log-format",
+            "xml",
+            "--views",
+            "0",
         ])
         .check()
         .unwrap_err();
-        assert_eq!(mistakes.len(), 8, "{mistakes:#?}");
+        assert_eq!(mistakes.len(), 10, "{mistakes:#?}");
+    }
+
+    #[test]
+    fn a_password_is_neither_taken_nor_told() {
+        for url in [
+            "http://me:secret@claude-api:8002",
+            "http://secret@claude-api",
+            "https://me:secret@",
+        ] {
+            let mistakes = parse(&["--claude-api-url", url]).check().unwrap_err();
+            assert_eq!(mistakes.len(), 1);
+            assert!(!mistakes[0].contains("secret"), "{mistakes:?}");
+        }
     }
 }

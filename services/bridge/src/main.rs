@@ -66,7 +66,7 @@ fn serve(config: &Config) -> ExitCode {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
-    match config.log_format {
+    match settings.log_format {
         LogFormat::Json => logs.json().flatten_event(true).init(),
         LogFormat::Pretty => logs.init(),
     }

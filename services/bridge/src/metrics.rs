@@ -18,6 +18,11 @@ impl Number {
         self.0.fetch_sub(count, Ordering::Relaxed);
     }
 
+    /// Sets (gauges that are counted elsewhere).
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     /// The value now.
     #[must_use]
     pub fn get(&self) -> u64 {
@@ -53,7 +58,7 @@ impl Metrics {
             (
                 "inbound_bytes",
                 "gauge",
-                "bytes of executes that claude-api has not accepted yet",
+                "bytes of large messages and of executes that claude-api has not accepted yet",
                 &self.inbound_bytes,
             ),
             (

@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use protocol::{Guard, Limits};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -87,14 +87,19 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let Settings {
         port: _,
+        log_format: _,
         limits: own,
         times,
         disconnect_grace,
+        views,
     } = settings;
     let upstream = Upstream::new(&config.claude_api_url, times)?;
     let (known, limits) = watch::channel(None);
     let stop = CancellationToken::new();
     let tracker = TaskTracker::new();
+    let inbound = usize::try_from(own.inbound_bytes)
+        .unwrap_or(usize::MAX)
+        .min(Semaphore::MAX_PERMITS);
     let shutdown_time = Duration::from_millis(own.shutdown_ms);
     let user_timeout = u32::try_from(own.ping_ms.saturating_mul(2)).unwrap_or(u32::MAX);
     let shared = Arc::new(Shared {
@@ -109,6 +114,8 @@ pub async fn run(
         },
         limits,
         own: own.clone(),
+        views,
+        inbound: Arc::new(Semaphore::new(inbound)),
         disconnect_grace,
         departures: Departures::default(),
         tracker: tracker.clone(),

@@ -1,28 +1,33 @@
 //! One WebSocket session: a task that owns the socket and asks the pure [`machine::Machine`] what to do.
 
+pub mod action;
 pub mod connection;
 pub mod departures;
 pub mod executor;
 mod inputs;
+pub mod known;
 pub mod machine;
+pub mod pending;
 pub mod replies;
 pub mod request;
+mod shallow;
 pub mod socket;
 pub mod transport;
+pub mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::rpc::RpcError;
-use protocol::{Limits, Status};
-use tokio::sync::watch;
+use protocol::rpc::{RpcError, code};
+use protocol::{ExecutionId, Limits, Status};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::viewer;
+use action::{Call, Outcome, Target};
 use departures::Departures;
-use executor::Charge;
-use machine::{Call, Outcome, Target, no_live_execution};
+use machine::no_live_execution;
 use replies::Token;
 
 /// What all sessions share.
@@ -34,6 +39,10 @@ pub struct Shared {
     pub limits: watch::Receiver<Option<Limits>>,
     /// The bridge's own limits.
     pub own: Limits,
+    /// Views of one session.
+    pub views: usize,
+    /// `inboundBytes`: what large messages and executes that are not accepted yet may hold in memory.
+    pub inbound: Arc<Semaphore>,
     /// How long nobody must attach before a departed session's executions are cancelled.
     pub disconnect_grace: Duration,
     /// Who views what.
@@ -49,24 +58,57 @@ pub struct Shared {
 pub enum Event {
     /// An execute was accepted, or not.
     Executed(Token, Box<Result<Status, RpcError>>),
-    /// A call came back.
-    Called(Token, Result<Outcome, RpcError>),
+    /// A call came back, and these were found to have ended, or to be unknown.
+    Called(Token, Result<Outcome, RpcError>, Vec<ExecutionId>),
 }
 
-/// Makes one call. It ends within the call's time; a session that leaves does not end it.
-async fn call(shared: Arc<Shared>, call: Call) -> Result<Outcome, RpcError> {
+impl Shared {
+    /// A part of the inbound budget; None when it is not there. One message alone always has room.
+    #[must_use]
+    pub fn charge(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = transport::permits(bytes as u64, self.own.inbound_bytes);
+        self.inbound.clone().try_acquire_many_owned(bytes).ok()
+    }
+}
+
+/// Makes one call. It ends within the call's time; a session that leaves does not end it. With it come those
+/// of its candidates that have ended.
+async fn call(shared: Arc<Shared>, call: Call) -> (Result<Outcome, RpcError>, Vec<ExecutionId>) {
+    let (Call::Status(target) | Call::Control(_, target) | Call::Input(target, ..)) = &call else {
+        return (about_one(&shared, call).await, Vec::new());
+    };
+    let Target::FirstLive(candidates) = target else {
+        return (about_one(&shared, call).await, Vec::new());
+    };
+    let mut ended = Vec::new();
+    for id in candidates.clone() {
+        match shared.viewer.upstream.status(id).await {
+            Ok(status) if !status.state.is_terminal() => {
+                let result = match call {
+                    Call::Status(_) => Ok(Outcome::Status(Box::new(status))),
+                    call => about_one(&shared, call.about(Target::One(id))).await,
+                };
+                return (result, ended);
+            }
+            Ok(_) => ended.push(id),
+            Err(error) if matches!(error.code, code::NO_SUCH_EXECUTION | code::ID_IN_USE) => {
+                ended.push(id);
+            }
+            // Whether this one lives is not known, so the next one cannot stand for it.
+            Err(error) => return (Err(error), ended),
+        }
+    }
+    (Ok(Outcome::NothingLive(call)), ended)
+}
+
+async fn about_one(shared: &Shared, call: Call) -> Result<Outcome, RpcError> {
     let upstream = &shared.viewer.upstream;
     match call {
-        Call::Status(target) => match target {
-            Target::One(id) => upstream.status(id).await,
-            Target::FirstLive(ids) => first_live(&shared, ids).await,
+        Call::Status(Target::One(id)) => {
+            let status = upstream.status(id).await?;
+            Ok(Outcome::Status(Box::new(status)))
         }
-        .map(|s| Outcome::Status(Box::new(s))),
-        Call::Control(verb, target) => {
-            let id = match target {
-                Target::One(id) => id,
-                Target::FirstLive(ids) => first_live(&shared, ids).await?.execution_id,
-            };
+        Call::Control(verb, Target::One(id)) => {
             let status = upstream.control(id, verb).await?;
             Ok(Outcome::Status(Box::new(status)))
         }
@@ -87,24 +129,22 @@ async fn call(shared: Arc<Shared>, call: Call) -> Result<Outcome, RpcError> {
             }
             Ok(Outcome::Attach(Box::new(status), attach))
         }
-        Call::Input(target, data, offset, eof) => {
-            let id = match target {
-                Target::One(id) => id,
-                Target::FirstLive(ids) => first_live(&shared, ids).await?.execution_id,
-            };
-            let budget = shared.own.inbound_bytes;
-            let charge = Charge::take(&shared.viewer.metrics, data.len() as u64, budget);
-            let _charge = charge.ok_or_else(|| inbound_full(budget))?;
+        Call::Input(Target::One(id), data, offset, eof) => {
+            let charge = shared.charge(data.len());
+            let _charge = charge.ok_or_else(|| inbound_full(shared.own.inbound_bytes))?;
             let accepted = upstream.input(id, data, offset, eof).await?;
             Ok(Outcome::Input(accepted))
         }
-        Call::Detach(_) => Err(no_live_execution()),
+        Call::Detach(_) | Call::Status(_) | Call::Control(..) | Call::Input(..) => {
+            Err(no_live_execution())
+        }
     }
 }
 
+/// -32004: the inbound budget is spent.
 fn inbound_full(budget: u64) -> RpcError {
     RpcError::new(
-        protocol::rpc::code::QUEUE_FULL,
+        code::QUEUE_FULL,
         "inbound_bytes",
         "too many bytes wait for claude-api; try again later",
     )
@@ -113,23 +153,9 @@ fn inbound_full(budget: u64) -> RpcError {
 
 fn offset_not_kept(kept_from: u64) -> RpcError {
     RpcError::new(
-        protocol::rpc::code::OFFSET_NOT_KEPT,
+        code::OFFSET_NOT_KEPT,
         "offset_not_kept",
         format!("the output before {kept_from} is gone; attach from there, or without an offset"),
     )
     .with("keptFrom", kept_from)
-}
-
-/// The status of the first that is not terminal.
-async fn first_live(shared: &Shared, ids: Vec<protocol::ExecutionId>) -> Result<Status, RpcError> {
-    for id in ids {
-        match shared.viewer.upstream.status(id).await {
-            Ok(status) if !status.state.is_terminal() => return Ok(status),
-            Ok(_) => {}
-            Err(error) if error.code == protocol::rpc::code::UNAVAILABLE => return Err(error),
-            // Deleted or lost: not this one.
-            Err(_) => {}
-        }
-    }
-    Err(no_live_execution())
 }

@@ -29,6 +29,8 @@ pub struct Times {
     pub accept: Duration,
     /// One attempt to hand over an execute.
     pub attempt: Duration,
+    /// A stream whose head is not there by then is dead.
+    pub head: Duration,
     /// A follow stream that is silent for longer is dead.
     pub silence: Duration,
     /// The output stream is opened again when bytes are known to be there and none came for this long.

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use protocol::Status;
 use protocol::rpc::OnSlow;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, sleep};
 
 use crate::metrics::Metrics;
 use crate::upstream::Upstream;
@@ -74,9 +74,8 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Mes
     let mut follow = Follow::new(upstream.clone(), id);
     let mut output = Output::new(upstream.clone(), id, order.read_from());
     let heartbeat = upstream.times.heartbeat;
-    let mut beat = interval_at(tokio::time::Instant::now() + heartbeat, heartbeat);
+    let mut beat = std::pin::pin!(sleep(heartbeat));
     let mut check = tokio::time::interval(upstream.times.stall);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Kept over the rounds: a place in the session's queue is not given up for a chunk that comes.
     let mut permit: Option<Permit> = None;
@@ -99,6 +98,11 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Mes
             place = async { match permit.as_mut() { Some(p) => p.await, None => std::future::pending().await } } => {
                 permit = None;
                 let Some(place) = place else { return };
+                if order.is_status_next() {
+                    // claude-api's own come each heartbeat; ours only when none of them does.
+                    let late = if order.is_unreachable() { heartbeat } else { heartbeat * 6 / 5 };
+                    beat.as_mut().reset(Instant::now() + late);
+                }
                 if let Some(text) = order.next(Timestamp::now()) {
                     let last = order.is_done();
                     place.send(Message { view, text, last });
@@ -143,9 +147,16 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Mes
                         output.open();
                     }
                 }
+                // While statuses come, they tell how claude-api is.
+                Read::Unreachable => if order.is_terminal() {
+                    order.on_unreachable();
+                },
                 Read::Gone => order.on_gone(Timestamp::now()),
             },
-            _ = beat.tick() => order.on_heartbeat(),
+            () = beat.as_mut() => {
+                order.on_heartbeat();
+                beat.as_mut().reset(Instant::now() + heartbeat);
+            }
             _ = check.tick(), if wants => {
                 if order.read_from() < order.seen().output_bytes {
                     output.cut_if_stalled();

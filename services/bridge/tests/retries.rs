@@ -238,3 +238,43 @@ async fn readiness_is_claude_apis() {
     assert_eq!(status, 503);
     assert_eq!(page["reasons"][0]["code"], "no_credential");
 }
+
+#[tokio::test]
+async fn heartbeats_go_on_before_anybody_knows_of_an_outage() {
+    let fake = Fake::start().await;
+    let bridge = Bridge::start(fake.addr, &[]).await;
+    let mut client = bridge.connect().await;
+    let id = client.execute("x").await;
+    client.status("QUEUED").await;
+    fake.change(|w| {
+        w.no_beats = true;
+        let status = &mut w.executions.get_mut(&id).unwrap().status;
+        status.state = State::Running;
+    });
+    // The first is claude-api's, the second the bridge's own.
+    for _ in 0..2 {
+        let beat = client.status("RUNNING").await;
+        assert_eq!(beat["params"].get("upstream"), None, "{beat}");
+    }
+    client.notice("upstream_unreachable").await;
+}
+
+#[tokio::test]
+async fn an_outage_before_the_last_bytes_is_told() {
+    let fake = Fake::start().await;
+    let bridge = Bridge::start(fake.addr, &[]).await;
+    let mut client = bridge.connect().await;
+    fake.change(|w| w.no_output = true);
+    let id = client.execute("x").await;
+    fake.state(id, State::Running);
+    client.status("RUNNING").await;
+    fake.write(id, b"the end");
+    fake.end(id, State::Completed);
+    client.notice("upstream_unreachable").await;
+    let beat = client
+        .until(|m| m["params"]["upstream"] == "unreachable")
+        .await;
+    assert_eq!(beat["params"]["status"], "RUNNING");
+    fake.change(|w| w.no_output = false);
+    assert_eq!(client.all_of(id).await.output, b"the end");
+}

@@ -341,3 +341,109 @@ async fn a_slow_client_skips_or_waits_and_control_does_not() {
     let heard = waiting.all_of(id).await;
     assert!(heard.gaps.is_empty() && heard.output.len() == size);
 }
+
+/// A raw connection that was upgraded.
+async fn upgraded(bridge: &Bridge) -> TcpStream {
+    let mut stream = TcpStream::connect(bridge.addr).await.unwrap();
+    let head = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+/// The head of a masked frame of this length; the mask is zero.
+fn head(first: u8, length: u64) -> Vec<u8> {
+    let mut head = vec![first, 0x80 | 127];
+    head.extend(length.to_be_bytes());
+    head.extend([0; 4]);
+    head
+}
+
+#[tokio::test]
+async fn what_is_no_websocket_or_no_text_is_told_before_the_connection_ends() {
+    let (_fake, bridge) = start(&[]).await;
+    let mut reserved = head(0xF1, 5);
+    reserved.extend(vec![b'x'; 4 << 20]);
+    let mut no_text = head(0x81, 2);
+    no_text.extend([0xFF; 2]);
+    no_text.extend(vec![b'x'; 4 << 20]);
+    for (bytes, code) in [(reserved, 1002u16), (no_text, 1007)] {
+        for _ in 0..10 {
+            let stream = upgraded(&bridge).await;
+            let (mut read, mut write) = stream.into_split();
+            let bytes = bytes.clone();
+            let writing = tokio::spawn(async move {
+                // The bridge need not take all of it.
+                let _ = write.write_all(&bytes).await;
+                write
+            });
+            let mut got = Vec::new();
+            let reading = read.read_to_end(&mut got);
+            let end = tokio::time::timeout(SOON, reading).await.unwrap();
+            assert!(end.is_ok(), "{code}: {end:?}");
+            let code = code.to_be_bytes();
+            assert!(
+                got.windows(2).any(|w| w == code),
+                "the close frame is there"
+            );
+            writing.abort();
+        }
+    }
+}
+
+#[tokio::test]
+async fn large_messages_wait_for_room_and_others_do_not() {
+    let (_fake, bridge) = start(&["--inbound-bytes", "300000"]).await;
+    let mut holder = upgraded(&bridge).await;
+    holder.write_all(&head(0x81, 200_000)).await.unwrap();
+    holder.write_all(&[b'x'; 1000]).await.unwrap();
+    let mut large = bridge.connect().await;
+    let mut small = bridge.connect().await;
+    let gauge = async {
+        while !bridge
+            .get("/metrics")
+            .await
+            .1
+            .to_string()
+            .contains("inbound_bytes 2")
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, gauge)
+        .await
+        .expect("it is never charged");
+    let executed = large
+        .request("execute", json!({"prompt": "x".repeat(200_000)}))
+        .await;
+    assert_eq!(small.call("ping", json!({})).await["result"], json!({}));
+    let quiet = tokio::time::timeout(Duration::from_millis(200), large.stream.next()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    drop(holder);
+    assert!(large.answer(executed).await["result"].is_object());
+}
+
+#[tokio::test]
+async fn a_large_message_that_finds_no_room_is_told_so() {
+    let (_fake, bridge) = start(&["--inbound-bytes", "300000", "--ping-ms", "500"]).await;
+    let mut holder = upgraded(&bridge).await;
+    holder.write_all(&head(0x01, 10)).await.unwrap();
+    holder.write_all(&[b'x'; 10]).await.unwrap();
+    // A message whose rest never comes; pings between its fragments are signs of life.
+    let feeding = tokio::spawn(async move {
+        loop {
+            let ping = head(0x89, 0);
+            if holder.write_all(&ping).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut large = bridge.connect().await;
+    large
+        .request("execute", json!({"prompt": "x".repeat(200_000)}))
+        .await;
+    assert_eq!(large.closed().await, 1013);
+    feeding.abort();
+}

@@ -85,6 +85,12 @@ fn unreachable_page(detail: &str) -> Response {
 
 /// `/metrics`
 pub async fn metrics(State(app): State<App>) -> Response {
-    let page = app.shared.viewer.metrics.page();
+    let shared = &app.shared;
+    let free = shared.inbound.available_permits() as u64;
+    let metrics = &shared.viewer.metrics;
+    metrics
+        .inbound_bytes
+        .set(shared.own.inbound_bytes.saturating_sub(free));
+    let page = metrics.page();
     response(200, "text/plain; version=0.0.4; charset=utf-8", page)
 }

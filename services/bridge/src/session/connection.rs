@@ -7,21 +7,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use protocol::PROTOCOL;
 use protocol::rpc::{RpcError, close, code, method, notification};
-use protocol::{Limits, PROTOCOL};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::WaitForCancellationFuture;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::action::{Action, Call};
 use super::departures::Viewing;
-use super::executor::{Charge, Executor, depart};
-use super::machine::{Action, Machine};
+use super::executor::{Executor, depart};
+use super::machine::{Bounds, Machine};
+use super::replies::Token;
 use super::request::binary;
 use super::socket::{Inbound, Pulse, Socket};
-use super::{Event, Shared, call};
+use super::transport;
+use super::{Event, Shared, call, inbound_full};
 use crate::viewer;
 
 /// Messages of views that wait for the socket. Each view may have one more in the making.
@@ -61,6 +64,8 @@ struct Session<T> {
     message_sender: mpsc::Sender<viewer::Message>,
     views: HashMap<u64, (AbortOnDropHandle<()>, Viewing)>,
     ping: Interval,
+    /// What the message in hand has taken of the inbound budget.
+    charge: Option<OwnedSemaphorePermit>,
     read_first: bool,
     messages_in: u64,
     bytes_in: u64,
@@ -69,7 +74,7 @@ struct Session<T> {
 
 /// Tells a client that there are too many sessions, and closes.
 pub async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(io: T, sessions: u64) {
-    let mut socket = Socket::new(io, 64 * 1024).await;
+    let mut socket = Socket::new(io, 64 * 1024, None).await;
     let error = RpcError::new(
         code::TOO_MANY_SESSIONS,
         "too_many_sessions",
@@ -88,8 +93,10 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
     let start = Instant::now();
     let own = &shared.own;
     let message_bytes = usize::try_from(own.message_bytes).unwrap_or(usize::MAX);
-    let mut socket = Socket::new(io, message_bytes).await;
-    socket.queue(connected(&id, shared.limits.borrow().as_ref()));
+    let inbound =
+        transport::Inbound::new(shared.inbound.clone(), own.inbound_bytes, own.message_bytes);
+    let mut socket = Socket::new(io, message_bytes, Some(inbound)).await;
+    socket.queue(connected(&id, &shared));
     let status_bytes = shared.viewer.status_bytes;
     let (event_sender, events) = mpsc::unbounded_channel();
     let (message_sender, messages) = mpsc::channel(VIEW_MESSAGES);
@@ -97,7 +104,14 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut session = Session {
-        machine: Machine::new(id.clone(), own.batch, status_bytes),
+        machine: Machine::new(
+            id.clone(),
+            Bounds {
+                batch: own.batch,
+                status_bytes,
+                views: shared.views,
+            },
+        ),
         shared: shared.clone(),
         socket,
         executor: Executor::default(),
@@ -107,6 +121,7 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         message_sender,
         views: HashMap::new(),
         ping,
+        charge: None,
         read_first: true,
         messages_in: 0,
         bytes_in: 0,
@@ -128,6 +143,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 Happened::Tick => match self.socket.pulse() {
                     Ok(Pulse::Alive) => continue,
                     Ok(Pulse::Dead | Pulse::Stuck) => return End::Dropped,
+                    Ok(Pulse::Starved) => {
+                        return End::Ours(close::TRY_AGAIN_LATER, "no room for this message");
+                    }
                     Err(_) => return End::Peer(None),
                 },
                 Happened::Inbound(inbound) => {
@@ -136,10 +154,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                         Inbound::Text(text) => {
                             self.count(text.len());
                             let limits = self.shared.limits.borrow().clone();
-                            self.machine.on_text(&text, limits.as_ref())
+                            let actions = self.machine.on_text(&text, limits.as_ref());
+                            drop(text);
+                            self.charge = self.socket.take_charge();
+                            actions
                         }
                         Inbound::Binary => {
                             self.count(0);
+                            self.charge = self.socket.take_charge();
                             self.machine.on_bad(&binary())
                         }
                         Inbound::Alive => continue,
@@ -153,8 +175,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     self.executes += u64::from(result.is_ok());
                     self.machine.on_executed(token, *result)
                 }
-                Happened::Event(Event::Called(token, result)) => {
-                    self.machine.on_called(token, result)
+                Happened::Event(Event::Called(token, result, ended)) => {
+                    self.machine.on_called(token, result, &ended)
                 }
                 Happened::View(message) => {
                     self.read_first = true;
@@ -174,6 +196,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 }
             };
             self.act(actions);
+            self.charge = None;
         }
     }
 
@@ -224,6 +247,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             self.socket.poll_read(cx).map(Happened::Inbound)
         } else {
             // What ends the wait (an answer sent, a call back) wakes the task itself.
+            self.socket.read_later();
             Poll::Pending
         }
     }
@@ -242,35 +266,26 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 Action::Send(text) => self.socket.queue(text),
                 Action::StopRetrying(token) => self.executor.stop(token),
                 Action::Execute(job) => {
-                    let bytes = job.body.len() as u64;
-                    let budget = self.shared.own.inbound_bytes;
-                    match Charge::take(&self.shared.viewer.metrics, bytes, budget) {
-                        Some(charge) => {
-                            let (shared, events) = (&self.shared, &self.event_sender);
-                            self.executor.execute(job, charge, shared, events);
-                        }
-                        None => {
-                            let error = RpcError::new(
-                                code::QUEUE_FULL,
-                                "inbound_bytes",
-                                "too many bytes of executes wait for claude-api; try again later",
-                            );
-                            let error = error
-                                .with("limit", budget)
-                                .with("executionId", job.id.to_string());
+                    let (shared, events) = (&self.shared, &self.event_sender);
+                    let bytes = job.execute.body.len();
+                    let charge = match &mut self.charge {
+                        // Its message was large, and has its place already.
+                        Some(message) => Ok(message.split(bytes.min(message.num_permits()))),
+                        None => shared.charge(bytes).map(Some).ok_or(()),
+                    };
+                    match charge {
+                        Ok(charge) => self.executor.execute(job, charge, shared, events),
+                        Err(()) => {
+                            let error = inbound_full(shared.own.inbound_bytes)
+                                .with("executionId", job.execute.id.to_string());
                             let result = Box::new(Err(error));
                             // Our own receiver is there.
-                            let _ = self.event_sender.send(Event::Executed(job.token, result));
+                            let _ = events.send(Event::Executed(job.token, result));
                         }
                     }
                 }
                 Action::Call(token, what) => {
-                    let (shared, events) = (self.shared.clone(), self.event_sender.clone());
-                    self.shared.tracker.spawn(async move {
-                        let result = call(shared, what).await;
-                        // The session may be gone; the call was made all the same.
-                        let _ = events.send(Event::Called(token, result));
-                    });
+                    make_call(&self.shared, &self.event_sender, token, what);
                 }
                 Action::View(view, start) => {
                     let id = start.status.execution_id;
@@ -297,6 +312,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             socket,
             mut machine,
             mut events,
+            event_sender,
             views,
             messages_in,
             bytes_in,
@@ -314,7 +330,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         events.close();
         while let Ok(event) = events.try_recv() {
             if let Event::Executed(token, result) = event {
-                machine.on_executed(token, *result);
+                // What waited for it is not answered any more, but a signal is sent all the same.
+                for action in machine.on_executed(token, *result) {
+                    if let Action::Call(token, what @ Call::Control(..)) = action {
+                        make_call(&shared, &event_sender, token, what);
+                    }
+                }
             }
         }
         if !shared.shutdown.is_cancelled() {
@@ -342,8 +363,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 }
 
+fn make_call(
+    shared: &Arc<Shared>,
+    events: &mpsc::UnboundedSender<Event>,
+    token: Token,
+    what: Call,
+) {
+    let (tracker, shared, events) = (&shared.tracker, shared.clone(), events.clone());
+    tracker.spawn(async move {
+        let (result, ended) = call(shared, what).await;
+        // The session may be gone; the call was made all the same.
+        let _ = events.send(Event::Called(token, result, ended));
+    });
+}
+
 /// The first message of a session.
-fn connected(session: &str, limits: Option<&Limits>) -> String {
+fn connected(session: &str, shared: &Shared) -> String {
+    let limits = shared.limits.borrow().as_ref().map(|limits| {
+        let mut limits = json!(limits);
+        limits["views"] = shared.views.into();
+        limits
+    });
     let params = json!({
         "sessionId": session,
         "protocol": PROTOCOL,

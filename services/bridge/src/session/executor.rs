@@ -1,80 +1,75 @@
-//! The executes of one session, handed to claude-api one at a time in the order received. It outlives the
+//! The executes of one session, handed to claude-api one at a time in the order received. They outlive the
 //! session: a disconnect is not a cancel, not even of what was not accepted yet.
+//!
+//! Each is a task of its own that waits for the one before; so one that is cancelled while claude-api fails
+//! need not wait for its turn.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::Status;
-use protocol::rpc::RpcError;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::machine::Job;
+use super::action::Job;
 use super::replies::Token;
 use super::{Event, Shared};
-use crate::metrics::Metrics;
-use crate::upstream::call::Verb;
 
 /// How long a PUT under way may go on when the bridge stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// Bytes of the inbound budget, until dropped.
-#[derive(Debug)]
-pub struct Charge(Arc<Metrics>, u64);
-
-impl Charge {
-    /// Takes `bytes` of `budget`; None when they are not there.
-    #[must_use]
-    pub fn take(metrics: &Arc<Metrics>, bytes: u64, budget: u64) -> Option<Self> {
-        metrics.inbound_bytes.add(bytes);
-        let charge = Self(metrics.clone(), bytes);
-        // Over the budget, the charge is given back by its drop. One message alone always passes.
-        (metrics.inbound_bytes.get() <= budget.max(bytes)).then_some(charge)
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.0.inbound_bytes.take(self.1);
-    }
-}
-
-/// A job with what ends its retrying.
-#[derive(Debug)]
-struct Order {
-    job: Job,
-    stop: CancellationToken,
-    charge: Charge,
-}
-
 /// The session's end of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Executor {
-    jobs: Option<mpsc::UnboundedSender<Order>>,
+    /// Of the last one: it is dropped when that one had its turn.
+    last: Option<oneshot::Receiver<()>>,
     stops: HashMap<Token, CancellationToken>,
+    failing: Arc<watch::Sender<bool>>,
+}
+
+impl Default for Executor {
+    fn default() -> Self {
+        Self {
+            last: None,
+            stops: HashMap::new(),
+            failing: Arc::new(watch::channel(false).0),
+        }
+    }
 }
 
 impl Executor {
-    /// Hands over a job; its result comes as an event. Begins the task with the first.
+    /// Hands over a job; its result comes as an event. `charge`: its part of the inbound budget.
     pub fn execute(
         &mut self,
         job: Job,
-        charge: Charge,
+        charge: Option<OwnedSemaphorePermit>,
         shared: &Arc<Shared>,
         events: &mpsc::UnboundedSender<Event>,
     ) {
         let stop = CancellationToken::new();
         self.stops.insert(job.token, stop.clone());
-        let order = Order { job, stop, charge };
-        let jobs = self.jobs.get_or_insert_with(|| {
-            let (jobs, queue) = mpsc::unbounded_channel();
-            let task = work(queue, shared.clone(), events.clone());
-            shared.tracker.spawn(task);
-            jobs
+        let (had, next) = oneshot::channel();
+        let task = Task {
+            job,
+            stop,
+            turn: self.last.replace(next),
+            failing: self.failing.clone(),
+            shared: shared.clone(),
+            events: events.clone(),
+        };
+        let late = shared.clone();
+        shared.tracker.spawn(async move {
+            let late = async {
+                late.shutdown.cancelled().await;
+                tokio::time::sleep(STOP_GRACE).await;
+            };
+            tokio::select! {
+                () = task.run(charge) => {}
+                () = late => {}
+            }
+            drop(had);
         });
-        // The task ends only with the bridge; the session is closed then anyway.
-        let _ = jobs.send(order);
     }
 
     /// Ends the retrying of one.
@@ -90,58 +85,100 @@ impl Executor {
     }
 }
 
-async fn work(
-    mut queue: mpsc::UnboundedReceiver<Order>,
+struct Task {
+    job: Job,
+    stop: CancellationToken,
+    turn: Option<oneshot::Receiver<()>>,
+    failing: Arc<watch::Sender<bool>>,
     shared: Arc<Shared>,
     events: mpsc::UnboundedSender<Event>,
-) {
-    while let Some(Order { job, stop, charge }) = queue.recv().await {
-        let late = async {
-            shared.shutdown.cancelled().await;
-            tokio::time::sleep(STOP_GRACE).await;
+}
+
+impl Task {
+    async fn run(self, charge: Option<OwnedSemaphorePermit>) {
+        let Self {
+            job,
+            stop,
+            mut turn,
+            failing,
+            shared,
+            events,
+        } = self;
+        let upstream = &shared.viewer.upstream;
+        let end = Instant::now() + upstream.times.accept;
+        let given_up = async {
+            stop.cancelled().await;
+            // It cannot end: the other side of the channel is held here.
+            let _ = failing.subscribe().wait_for(|failing| *failing).await;
         };
-        let accept = shared
-            .viewer
-            .upstream
-            .accept(job.id, job.body.clone(), &stop);
-        let result: Result<Status, RpcError> = tokio::select! {
-            result = accept => result,
-            () = late => return,
+        let its_turn = async {
+            if let Some(turn) = &mut turn {
+                // Dropped, when the one before is done.
+                let _ = turn.await;
+            }
+        };
+        let has_turn = tokio::select! {
+            biased;
+            () = its_turn => true,
+            () = given_up => false,
+        };
+        let result = if has_turn {
+            upstream.accept(&job.execute, &stop, &failing).await
+        } else {
+            upstream.give_up(&job.execute, false, end).await
         };
         drop(charge);
         let metrics = &shared.viewer.metrics;
-        let accepted = match &result {
+        let may_live = match &result {
             Ok(status) => {
                 metrics.executes.add(1);
                 !status.state.is_terminal()
             }
-            Err(_) => {
+            Err(error) => {
                 metrics.executes_refused.add(1);
-                false
+                error.data["accepted"] == "unknown"
             }
         };
+        let id = job.execute.id;
         let told = events.send(Event::Executed(job.token, Box::new(result)));
-        if told.is_err() && accepted && job.cancel_on_disconnect {
-            depart(&shared, job.id);
+        if told.is_err() && may_live {
+            if stop.is_cancelled() {
+                // The session asked for a cancel and left: nobody else makes it.
+                cancel(&shared, id);
+            } else if job.cancel_on_disconnect {
+                depart(&shared, id);
+            }
+        }
+        if !has_turn && let Some(turn) = turn {
+            // The next one still goes behind those before this one.
+            let _ = turn.await;
         }
     }
+}
+
+fn cancel(shared: &Arc<Shared>, id: protocol::ExecutionId) {
+    let (tracker, shared) = (shared.tracker.clone(), shared.clone());
+    tracker.spawn(async move {
+        let cancelled = shared.viewer.upstream.cancel_surely(id);
+        tokio::select! {
+            () = shared.shutdown.cancelled() => {}
+            result = cancelled => tracing::info!(execution = %id, ok = result.is_ok(), "cancelled, its session is gone"),
+        }
+    });
 }
 
 /// Cancels when nobody attaches within the grace. A stop of the bridge never counts.
 pub fn depart(shared: &Arc<Shared>, id: protocol::ExecutionId) {
     let departing = shared.departures.depart(id);
-    let tracker = shared.tracker.clone();
-    let shared = shared.clone();
+    let (tracker, shared) = (shared.tracker.clone(), shared.clone());
     tracker.spawn(async move {
         tokio::select! {
             biased;
             () = shared.shutdown.cancelled() => return,
             () = tokio::time::sleep(shared.disconnect_grace) => {}
         }
-        if !departing.is_deserted() {
-            return;
+        if departing.is_deserted() {
+            cancel(&shared, id);
         }
-        let result = shared.viewer.upstream.control(id, Verb::Cancel).await;
-        tracing::info!(execution = %id, ok = result.is_ok(), "cancelled, its session is gone");
     });
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::machine::Call;
+use super::action::Call;
 use super::replies::Token;
 
 /// Bytes of inputs that are not answered yet.
@@ -29,7 +29,7 @@ impl Inputs {
 
     /// The call to make now, if it is this one's turn.
     pub(super) fn ask(&mut self, token: Token, call: Call) -> Option<(Token, Call)> {
-        if self.open.is_some() {
+        if self.open.is_some_and(|open| open != token) {
             self.queue.push_back((token, call));
             return None;
         }

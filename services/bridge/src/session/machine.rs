@@ -3,169 +3,112 @@
 //!
 //! ```text
 //! execute: asked -> handed to the executor (one at a time, in order) -> answered -> viewed
-//! others:  asked -> (named execute not answered: waits for it) -> called -> answered
+//! others:  asked -> (named execute not answered: waits for it) -> called -> (earlier ones about the same view
+//!          not answered: waits for them) -> answered
 //! ```
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-use jiff::Timestamp;
-use protocol::rpc::{OnDisconnect, OnSlow, RpcError, code, method, notification};
-use protocol::{ExecutionId, Limits, Page, Status};
+use protocol::rpc::{OnDisconnect, RpcError, code, method, notification};
+use protocol::{ExecutionId, Limits, Status};
 use serde_json::json;
 
+use super::action::{Action, Call, Job, Outcome, Target};
 use super::inputs::{self, Inputs};
+use super::known::Known;
+use super::pending::{self, Pending};
 use super::replies::{Answer, Replies, Token};
-use super::request::{Ask, Attach, Entry, Execute, Frame, Input, Refusal, parse};
-use crate::upstream::call::Verb;
+use super::request::{Ask, Entry, Execute, Frame, Input, Refusal, parse};
+use super::turns::Turns;
+use crate::upstream::accept::Handover;
 use crate::viewer::{Start, encode};
-
-/// Executes of one session that are not answered yet; claude-api's own queue is far shorter.
-const UNANSWERED: usize = 1024;
-/// Executions remembered for the default id; the oldest is forgotten first.
-const KNOWN: usize = 4096;
-
-/// Which execution a call is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// This one.
-    One(ExecutionId),
-    /// The first of these, oldest first, that is not terminal.
-    FirstLive(Vec<ExecutionId>),
-}
-
-/// A call to claude-api.
-#[derive(Debug, Clone)]
-pub enum Call {
-    /// The status object.
-    Status(Target),
-    /// Signals.
-    Control(Verb, Target),
-    /// A page.
-    List(Option<u64>, Option<ExecutionId>),
-    /// The status object, for a view that begins with it.
-    Attach(Attach),
-    /// Nothing is asked; it only waited for an execute's answer.
-    Detach(ExecutionId),
-    /// Lines for a CLI's stdin: the bytes, where they begin, whether they are the last.
-    Input(Target, Bytes, u64, bool),
-}
-
-/// What came of a call.
-#[derive(Debug)]
-pub enum Outcome {
-    /// A status object.
-    Status(Box<Status>),
-    /// A page.
-    Page(Box<Page>),
-    /// A view can begin.
-    Attach(Box<Status>, Attach),
-    /// Input was taken: the accepted total.
-    Input(u64),
-}
-
-/// An execute for the executor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    /// Its request.
-    pub token: Token,
-    /// Its id.
-    pub id: ExecutionId,
-    /// The body, encoded.
-    pub body: Bytes,
-    /// Whether it is cancelled when the session is gone.
-    pub cancel_on_disconnect: bool,
-}
-
-/// What to do.
-#[derive(Debug)]
-pub enum Action {
-    /// Send this message.
-    Send(String),
-    /// Hand this over, behind earlier ones.
-    Execute(Job),
-    /// End the retrying of an execute.
-    StopRetrying(Token),
-    /// Call claude-api, at once.
-    Call(Token, Call),
-    /// Begin a view.
-    View(u64, Box<Start>),
-    /// End a view; its messages under way are dropped.
-    Unview(u64),
-}
 
 /// What begins behind an answer.
 #[derive(Debug)]
 enum After {
-    View(Box<Start>),
-    Unview(ExecutionId),
+    View(Token, Box<Start>),
+    Unview(Token, ExecutionId),
 }
 
+/// What came for a request.
 #[derive(Debug)]
-struct Pending {
-    token: Token,
-    id: ExecutionId,
-    on_slow: OnSlow,
-    cancel_on_disconnect: bool,
-    waiters: Vec<(Token, Call)>,
+enum Came {
+    Executed(Box<Result<Status, RpcError>>),
+    Called(Result<Outcome, RpcError>),
+    Detached(ExecutionId),
 }
 
-#[derive(Debug)]
-struct Known {
-    created: Timestamp,
-    cancel_on_disconnect: bool,
+/// The machine's own limits.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// The longest batch.
+    pub batch: u64,
+    /// The largest status object, in bytes.
+    pub status_bytes: usize,
+    /// Views at once, those asked for included.
+    pub views: usize,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Machine {
     session: String,
-    batch: u64,
+    bounds: Bounds,
     replies: Replies<After>,
-    pending: Vec<Pending>,
+    pending: Pending,
     inputs: Inputs,
-    known: HashMap<ExecutionId, Known>,
+    turns: Turns<Came>,
+    known: Known,
     views: HashMap<ExecutionId, u64>,
     next_view: u64,
+    /// Calls under way.
+    calls: usize,
+    /// Views that begin when their batch is answered.
+    held: usize,
+    /// The last request that had its say about a view, while a batch may hold an earlier one.
+    latest: HashMap<ExecutionId, Token>,
     actions: Vec<Action>,
 }
 
 impl Machine {
-    /// `batch`: the longest batch. `status_bytes`: the largest status object.
+    /// `session`: its id.
     #[must_use]
-    pub fn new(session: String, batch: u64, status_bytes: usize) -> Self {
+    pub fn new(session: String, bounds: Bounds) -> Self {
         Self {
             session,
-            batch,
-            replies: Replies::new(status_bytes),
-            pending: Vec::new(),
+            replies: Replies::new(bounds.status_bytes),
+            bounds,
+            pending: Pending::default(),
             inputs: Inputs::default(),
-            known: HashMap::new(),
+            turns: Turns::default(),
+            known: Known::default(),
             views: HashMap::new(),
             next_view: 0,
+            calls: 0,
+            held: 0,
+            latest: HashMap::new(),
             actions: Vec::new(),
         }
     }
 
-    /// Requests that are not answered, executes aside.
+    /// Calls to claude-api that have not come back.
     #[must_use]
     pub fn open_calls(&self) -> usize {
-        self.replies.open() - self.pending.len().min(self.replies.open())
+        self.calls
     }
 
-    /// What is to be cancelled when nobody attaches: the session is gone.
+    /// What is to be cancelled when nobody attaches: the session is gone, and nothing more will come.
     #[must_use]
-    pub fn departing(&self) -> Vec<ExecutionId> {
-        let known = self.known.iter();
-        known
-            .filter(|(_, k)| k.cancel_on_disconnect)
-            .map(|(id, _)| *id)
-            .collect()
+    pub fn departing(&mut self) -> Vec<ExecutionId> {
+        for (token, came) in self.turns.close() {
+            self.apply(token, came);
+        }
+        self.known.departing()
     }
 
     /// A text frame.
     pub fn on_text(&mut self, text: &str, limits: Option<&Limits>) -> Vec<Action> {
-        match parse(text, self.batch, limits) {
+        match parse(text, self.bounds.batch, limits) {
             Frame::Bad(error) => self.on_bad(&error),
             Frame::Single(entry) => {
                 self.on_entry(entry, None);
@@ -190,105 +133,68 @@ impl Machine {
 
     fn on_entry(&mut self, Entry { id, what }: Entry, batch: Option<u64>) {
         let token = self.replies.request(id, batch);
-        let call = match what {
-            Err(Refusal { error, method }) => {
-                return self.refuse(token, method.as_deref(), &error);
+        match what {
+            Err(Refusal { error, method }) => self.refuse(token, method.as_deref(), &error),
+            Ok(Ask::Execute(execute)) => self.on_execute(token, *execute),
+            Ok(Ask::Ping) => self.answer(token, Answer::Value(json!({})), Vec::new()),
+            Ok(Ask::List(limit, before)) => self.ask(token, Call::List(limit, before)),
+            Ok(Ask::Attach(attach)) => self.ask(token, Call::Attach(attach)),
+            Ok(Ask::Detach(id)) => self.ask(token, Call::Detach(id)),
+            Ok(Ask::Input(input)) => self.on_input(token, input),
+            Ok(Ask::Status(id)) => self.ask_about(token, id, Call::Status),
+            Ok(Ask::Control(verb, id)) => {
+                self.ask_about(token, id, |target| Call::Control(verb, target));
             }
-            Ok(Ask::Execute(execute)) => return self.on_execute(token, *execute),
-            Ok(Ask::Ping) => return self.answer(token, Answer::Value(json!({})), Vec::new()),
-            Ok(Ask::List(limit, before)) => Call::List(limit, before),
-            Ok(Ask::Attach(attach)) => Call::Attach(attach),
-            Ok(Ask::Detach(id)) => Call::Detach(id),
-            Ok(Ask::Input(input)) => match self.input(token, input) {
-                Some(call) => call,
-                None => return,
-            },
-            Ok(Ask::Status(id)) => match self.target(id) {
-                Some(target) => Call::Status(target),
-                None => return self.nothing_live(token, method::STATUS),
-            },
-            Ok(Ask::Control(verb, id)) => match self.target(id) {
-                Some(target) => Call::Control(verb, target),
-                None => return self.nothing_live(token, method::CONTROL),
-            },
+        }
+    }
+
+    /// A call about the one named, or else the oldest that lives: claude-api knows which of those do. An
+    /// execute that is not answered yet is younger than all of them.
+    fn ask_about(
+        &mut self,
+        token: Token,
+        id: Option<ExecutionId>,
+        call: impl FnOnce(Target) -> Call,
+    ) {
+        let known = self.known.oldest_first();
+        let target = match id.or_else(|| self.pending.first().filter(|_| known.is_empty())) {
+            Some(id) => Target::One(id),
+            None if known.is_empty() => return self.refuse(token, None, &no_live_execution()),
+            None => Target::FirstLive(known),
         };
-        let named = match &call {
-            Call::Status(Target::One(id))
-            | Call::Control(_, Target::One(id))
-            | Call::Input(Target::One(id), ..) => Some(*id),
-            Call::Attach(attach) => Some(attach.execution_id),
-            Call::Detach(id) => Some(*id),
-            Call::List(..) | Call::Status(_) | Call::Control(..) | Call::Input(..) => None,
-        };
-        let pending = self.pending.iter_mut().rfind(|p| Some(p.id) == named);
-        let Some(pending) = pending else {
+        self.ask(token, call(target));
+    }
+
+    fn ask(&mut self, token: Token, call: Call) {
+        if let Call::Attach(attach) = &call
+            && let Err(error) = self.room_for(attach.execution_id)
+        {
+            return self.refuse(token, None, &error);
+        }
+        if let Some(id) = call.viewed() {
+            self.turns.join(id, token);
+        }
+        let named = call.named().filter(|id| self.pending.of(*id).any(|_| true));
+        let Some(id) = named else {
             return self.call(token, call);
         };
-        if matches!(call, Call::Control(Verb::Cancel, _)) {
-            self.actions.push(Action::StopRetrying(pending.token));
+        if call.is_cancel() {
+            let stopped = self.pending.of(id).map(Action::StopRetrying);
+            self.actions.extend(stopped);
         }
-        pending.waiters.push((token, call));
-    }
-
-    /// The oldest that this session knows and that is not terminal, or an execute still to be answered.
-    fn target(&self, id: Option<ExecutionId>) -> Option<Target> {
-        if let Some(id) = id {
-            return Some(Target::One(id));
-        }
-        let mut live: Vec<_> = self.known.iter().map(|(id, k)| (k.created, *id)).collect();
-        live.sort_unstable();
-        // What is viewed is known not to be terminal; of the others only claude-api knows.
-        let end = live
-            .iter()
-            .position(|(_, id)| self.views.contains_key(id))
-            .map_or(live.len(), |at| at + 1);
-        let mut live: Vec<_> = live.into_iter().take(end).map(|(_, id)| id).collect();
-        match live.len() {
-            0 => self.pending.first().map(|p| Target::One(p.id)),
-            1 => live.pop().map(Target::One),
-            _ => Some(Target::FirstLive(live)),
-        }
-    }
-
-    fn nothing_live(&mut self, token: Token, name: &str) {
-        let error = no_live_execution();
-        self.refuse(token, Some(name), &error);
-    }
-
-    /// The call for an input; nothing when it is refused.
-    fn input(&mut self, token: Token, input: Input) -> Option<Call> {
-        let Input {
-            execution_id,
-            offset,
-            data,
-            eof,
-        } = input;
-        let Some(target) = self.target(execution_id) else {
-            self.nothing_live(token, method::INPUT);
-            return None;
-        };
-        if !self.inputs.admit(token, data.len()) {
-            let error = RpcError::new(
-                code::QUEUE_FULL,
-                "too_many_unanswered",
-                "too many bytes of input of this session are not answered yet",
+        if let Err(limit) = self.pending.wait(id, token, call) {
+            let error = full(
+                "too_many_waiting",
+                limit,
+                "requests wait for executes to be answered",
             );
-            let error = error.with("limit", inputs::UNANSWERED_BYTES);
-            self.refuse(token, Some(method::INPUT), &error);
-            return None;
+            self.arrived(token, Came::Called(Err(error)));
         }
-        Some(Call::Input(
-            target,
-            data.into(),
-            offset,
-            eof.unwrap_or(false),
-        ))
     }
 
     fn call(&mut self, token: Token, call: Call) {
         if let Call::Detach(id) = call {
-            let after = vec![After::Unview(id)];
-            return self.answer(token, Answer::Value(json!({})), after);
+            return self.arrived(token, Came::Detached(id));
         }
         let call = match call {
             input @ Call::Input(..) => self.inputs.ask(token, input),
@@ -298,76 +204,152 @@ impl Machine {
     }
 
     fn push_call(&mut self, call: Option<(Token, Call)>) {
+        self.calls += usize::from(call.is_some());
         let call = call.map(|(token, call)| Action::Call(token, call));
         self.actions.extend(call);
+    }
+
+    fn on_input(&mut self, token: Token, input: Input) {
+        let Input {
+            execution_id,
+            offset,
+            data,
+            eof,
+        } = input;
+        if !self.inputs.admit(token, data.len()) {
+            let limit = inputs::UNANSWERED_BYTES;
+            let error = full(
+                "too_many_unanswered",
+                limit,
+                "bytes of input are not answered yet",
+            );
+            return self.refuse(token, None, &error);
+        }
+        let eof = eof.unwrap_or(false);
+        self.ask_about(token, execution_id, |target| {
+            Call::Input(target, data.into(), offset, eof)
+        });
+    }
+
+    /// Whether one more view may begin.
+    fn room_for(&self, id: ExecutionId) -> Result<(), RpcError> {
+        let most = self.bounds.views;
+        if self.views.contains_key(&id) || self.views.len() + self.turns.len() + self.held < most {
+            return Ok(());
+        }
+        let error = full("too_many_views", most, "executions are viewed; detach one");
+        Err(error.with("executionId", id.to_string()))
     }
 
     fn on_execute(&mut self, token: Token, execute: Execute) {
         let Execute {
             id,
+            fresh,
             mut body,
             on_disconnect,
             on_slow,
         } = execute;
-        let cancel_on_disconnect = on_disconnect == OnDisconnect::Cancel;
-        if self.pending.len() >= UNANSWERED {
-            let error = RpcError::new(
-                code::QUEUE_FULL,
-                "too_many_unanswered",
-                format!("{UNANSWERED} executes of this session are not answered yet"),
-            );
-            let error = error.with("executionId", id.to_string());
+        let room = match self.pending.is_full() {
+            Some(limit) => {
+                let error = full(
+                    "too_many_unanswered",
+                    limit,
+                    "executes are not answered yet",
+                );
+                Err(error.with("executionId", id.to_string()))
+            }
+            None => self.room_for(id),
+        };
+        if let Err(error) = room {
             return self.refuse(token, Some(method::EXECUTE), &error);
         }
         body.lane.get_or_insert_with(|| self.session.clone());
         let body = match serde_json::to_vec(&body) {
             Ok(body) => body.into(),
-            Err(error) => {
-                let error = RpcError::new(code::INTERNAL_ERROR, "internal", error.to_string());
-                return self.refuse(token, Some(method::EXECUTE), &error);
-            }
+            Err(error) => return self.refuse(token, Some(method::EXECUTE), &internal(&error)),
         };
-        self.pending.push(Pending {
+        self.turns.join(id, token);
+        self.pending.add(pending::Execute {
             token,
             id,
+            fresh,
             on_slow,
-            cancel_on_disconnect,
-            waiters: Vec::new(),
+            cancel_on_disconnect: on_disconnect == OnDisconnect::Cancel,
         });
-        self.actions.push(Action::Execute(Job {
-            token,
-            id,
-            body,
-            cancel_on_disconnect,
-        }));
+        let execute = Handover { id, fresh, body };
+        let job = Job::new(token, execute, on_disconnect);
+        self.actions.push(Action::Execute(job));
     }
 
     /// claude-api has accepted an execute, or not.
     pub fn on_executed(&mut self, token: Token, result: Result<Status, RpcError>) -> Vec<Action> {
-        let Some(at) = self.pending.iter().position(|p| p.token == token) else {
-            return Vec::new();
+        self.arrived(token, Came::Executed(Box::new(result)));
+        self.take()
+    }
+
+    /// A call came back; `ended` were found to be terminal, or not known to claude-api.
+    pub fn on_called(
+        &mut self,
+        token: Token,
+        result: Result<Outcome, RpcError>,
+        ended: &[ExecutionId],
+    ) -> Vec<Action> {
+        self.calls = self.calls.saturating_sub(1);
+        for id in ended {
+            self.known.forget(*id);
+        }
+        self.arrived(token, Came::Called(result));
+        self.take()
+    }
+
+    /// A view's terminal message was sent.
+    pub fn on_view_ended(&mut self, view: u64) {
+        let ended = self.views.iter().find(|(_, v)| **v == view);
+        if let Some(id) = ended.map(|(id, _)| *id) {
+            self.views.remove(&id);
+            self.known.forget(id);
+        }
+    }
+
+    fn arrived(&mut self, token: Token, came: Came) {
+        for (token, came) in self.turns.came(token, came) {
+            self.apply(token, came);
+        }
+    }
+
+    fn apply(&mut self, token: Token, came: Came) {
+        match came {
+            Came::Executed(result) => self.executed(token, *result),
+            Came::Called(result) => self.called(token, result),
+            Came::Detached(id) => {
+                let after = vec![After::Unview(token, id)];
+                self.answer(token, Answer::Value(json!({})), after);
+            }
+        }
+    }
+
+    fn executed(&mut self, token: Token, result: Result<Status, RpcError>) {
+        let Some((execute, waiters)) = self.pending.answered(token) else {
+            return;
         };
-        let Pending {
-            token,
-            id,
-            on_slow,
-            cancel_on_disconnect,
-            waiters,
-        } = self.pending.remove(at);
         let mut never_accepted = false;
         match result {
             Ok(status) => {
-                self.remember(&status, cancel_on_disconnect);
+                self.known.remember(&status, execute.cancel_on_disconnect);
                 let start = Start {
                     status: status.clone(),
                     offset: None,
-                    on_slow,
+                    on_slow: execute.on_slow,
                 };
-                let after = vec![After::View(Box::new(start))];
+                let after = vec![After::View(token, Box::new(start))];
+                self.held += 1;
                 self.answer(token, Answer::Status(Box::new(status)), after);
             }
             Err(error) => {
-                never_accepted = error.data["accepted"] == false;
+                never_accepted = execute.fresh && error.data["accepted"] == false;
+                if execute.cancel_on_disconnect && error.data["accepted"] == "unknown" {
+                    self.known.doubt(execute.id);
+                }
                 self.refuse(token, Some(method::EXECUTE), &error);
             }
         }
@@ -378,75 +360,46 @@ impl Machine {
                     "not_accepted",
                     "its execute was not accepted",
                 );
-                self.refuse(token, None, &error.with("executionId", id.to_string()));
+                let error = error.with("executionId", execute.id.to_string());
+                self.arrived(token, Came::Called(Err(error)));
             } else {
                 self.call(token, call);
             }
         }
-        self.take()
     }
 
-    /// A call came back.
-    pub fn on_called(&mut self, token: Token, result: Result<Outcome, RpcError>) -> Vec<Action> {
+    fn called(&mut self, token: Token, result: Result<Outcome, RpcError>) {
         match result {
             Err(error) => self.refuse(token, None, &error),
-            Ok(Outcome::Page(page)) => match serde_json::to_value(&*page) {
-                Ok(page) => self.answer(token, Answer::Value(page), Vec::new()),
-                Err(error) => {
-                    let error = RpcError::new(code::INTERNAL_ERROR, "internal", error.to_string());
-                    self.refuse(token, None, &error);
-                }
-            },
+            Ok(Outcome::NothingLive(call)) => {
+                self.ask_about(token, None, |target| call.about(target));
+            }
             Ok(Outcome::Input(accepted)) => {
                 let answer = json!({ "accepted": accepted });
                 self.answer(token, Answer::Value(answer), Vec::new());
             }
+            Ok(Outcome::Page(page)) => match serde_json::to_value(&*page) {
+                Ok(page) => self.answer(token, Answer::Value(page), Vec::new()),
+                Err(error) => self.refuse(token, None, &internal(&error)),
+            },
             Ok(Outcome::Status(status)) => {
                 if status.state.is_terminal() {
-                    self.known.remove(&status.execution_id);
+                    self.known.forget(status.execution_id);
                 }
                 self.answer(token, Answer::Status(status), Vec::new());
             }
             Ok(Outcome::Attach(status, attach)) => {
-                self.remember(&status, false);
+                self.known.remember(&status, false);
                 let start = Start {
                     status: (*status).clone(),
                     offset: attach.offset,
                     on_slow: attach.on_slow.unwrap_or_default(),
                 };
-                let after = vec![After::View(Box::new(start))];
+                let after = vec![After::View(token, Box::new(start))];
+                self.held += 1;
                 self.answer(token, Answer::Status(status), after);
             }
         }
-        self.take()
-    }
-
-    /// A view's terminal message was sent.
-    pub fn on_view_ended(&mut self, view: u64) {
-        let ended = self.views.iter().find(|(_, v)| **v == view);
-        if let Some(id) = ended.map(|(id, _)| *id) {
-            self.views.remove(&id);
-            self.known.remove(&id);
-        }
-    }
-
-    fn remember(&mut self, status: &Status, cancel: bool) {
-        let id = status.execution_id;
-        if status.state.is_terminal() {
-            self.known.remove(&id);
-            return;
-        }
-        if self.known.len() >= KNOWN
-            && let Some(oldest) = self.known.iter().min_by_key(|(_, k)| k.created)
-        {
-            let oldest = *oldest.0;
-            self.known.remove(&oldest);
-        }
-        let known = self.known.entry(id).or_insert(Known {
-            created: status.created_at,
-            cancel_on_disconnect: false,
-        });
-        known.cancel_on_disconnect |= cancel;
     }
 
     fn answer(&mut self, token: Token, answer: Answer, after: Vec<After>) {
@@ -481,25 +434,42 @@ impl Machine {
 
     fn begin(&mut self, after: Vec<After>) {
         for after in after {
-            match after {
-                After::Unview(id) => {
-                    let view = self.views.remove(&id);
-                    self.actions.extend(view.map(Action::Unview));
-                }
-                After::View(start) => {
-                    self.next_view += 1;
-                    let id = start.status.execution_id;
-                    let old = self.views.insert(id, self.next_view);
-                    self.actions.extend(old.map(Action::Unview));
-                    self.actions.push(Action::View(self.next_view, start));
-                }
+            let (token, id) = match &after {
+                After::Unview(token, id) => (*token, *id),
+                After::View(token, start) => (*token, start.status.execution_id),
+            };
+            self.held -= usize::from(matches!(after, After::View(..)));
+            let latest = self.latest.entry(id).or_insert(token);
+            if *latest > token {
+                // It was held by a batch, and a later request has had its say.
+                continue;
             }
+            *latest = token;
+            let old = self.views.remove(&id);
+            self.actions.extend(old.map(Action::Unview));
+            if let After::View(_, start) = after {
+                self.next_view += 1;
+                self.views.insert(id, self.next_view);
+                self.actions.push(Action::View(self.next_view, start));
+            }
+        }
+        if !self.replies.has_batches() {
+            self.latest.clear();
         }
     }
 
     fn take(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
     }
+}
+
+fn full(reason: &str, limit: usize, what: &str) -> RpcError {
+    let message = format!("{limit} {what}; that many one session may have");
+    RpcError::new(code::QUEUE_FULL, reason, message).with("limit", limit)
+}
+
+fn internal(error: &serde_json::Error) -> RpcError {
+    RpcError::new(code::INTERNAL_ERROR, "internal", error.to_string())
 }
 
 /// -32003: no id was given, and there is none to take.

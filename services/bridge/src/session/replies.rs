@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use protocol::Status;
-use protocol::rpc::{self, RpcError};
-use serde_json::Value;
+use protocol::rpc::RpcError;
+use serde_json::{Value, json};
 
 /// No server message is longer, in bytes; the frame around a batch's statuses is counted generously.
 const BATCH_BYTES: usize = protocol::SERVER_MESSAGE_BYTES - 64 * 1024;
@@ -23,7 +23,8 @@ pub enum Answer {
 
 #[derive(Debug)]
 struct Waiting {
-    id: Option<Value>,
+    /// As JSON.
+    id: Option<String>,
     batch: Option<u64>,
 }
 
@@ -71,6 +72,12 @@ impl<T> Replies<T> {
         self.waiting.len()
     }
 
+    /// Whether a batch waits for its last answer.
+    #[must_use]
+    pub fn has_batches(&self) -> bool {
+        !self.batches.is_empty()
+    }
+
     /// A batch of this many entries begins.
     pub fn batch(&mut self, size: usize) -> u64 {
         self.next += 1;
@@ -85,7 +92,7 @@ impl<T> Replies<T> {
     }
 
     /// A request begins; without an id it is a notification.
-    pub fn request(&mut self, id: Option<Value>, batch: Option<u64>) -> Token {
+    pub fn request(&mut self, id: Option<String>, batch: Option<u64>) -> Token {
         self.next += 1;
         self.waiting.insert(self.next, Waiting { id, batch });
         self.next
@@ -143,15 +150,18 @@ impl<T> Replies<T> {
     }
 }
 
-fn encode(id: &Value, answer: Result<Answer, &RpcError>, limit: usize) -> String {
+fn encode(id: &str, answer: Result<Answer, &RpcError>, limit: usize) -> String {
     match answer {
-        Ok(Answer::Value(value)) => rpc::result(id, value).to_string(),
+        Ok(Answer::Value(value)) => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{value}}}"#),
         Ok(Answer::Status(status)) => {
             let json = status.to_json(limit);
             let json = String::from_utf8_lossy(&json);
             format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{json}}}"#)
         }
-        Err(error) => rpc::error(id, error).to_string(),
+        Err(error) => {
+            let error = json!(error);
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
+        }
     }
 }
 
@@ -169,9 +179,9 @@ mod tests {
     fn a_batch_is_sent_when_all_are_answered_and_what_begins_comes_after_it() {
         let mut replies = Replies::new(64 * 1024);
         let batch = Some(replies.batch(3));
-        let a = replies.request(Some("a".into()), batch);
+        let a = replies.request(Some(r#""a""#.into()), batch);
         let quiet = replies.request(None, batch);
-        let b = replies.request(Some(2.into()), batch);
+        let b = replies.request(Some("2".into()), batch);
         assert!(replies.is_notification(quiet) && !replies.is_notification(a));
         assert_eq!(replies.answer(b, value(1), vec!["view b"]).message, None);
         assert_eq!(
@@ -203,7 +213,7 @@ mod tests {
         status.stderr_tail = "\u{1}".repeat(16 * 1024);
         let mut message = None;
         for n in 0..50 {
-            let token = replies.request(Some(n.into()), batch);
+            let token = replies.request(Some(n.to_string()), batch);
             let answer = Ok(Answer::Status(Box::new(status.clone())));
             message = replies.answer(token, answer, vec![]).message;
         }

@@ -3,8 +3,10 @@
 use protocol::rpc::{OnDisconnect, OnSlow, RpcError, code, method};
 use protocol::{Body, BodyError, ExecutionId, Limits, ProblemType};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::shallow::{self, Items, Members, Unfit};
 use crate::upstream::call::Verb;
 
 /// The longest id of a request that is echoed, in bytes of JSON: an answer has its own limit.
@@ -24,8 +26,8 @@ pub enum Frame {
 /// One request, or what is wrong with it.
 #[derive(Debug)]
 pub struct Entry {
-    /// None for a notification.
-    pub id: Option<Value>,
+    /// As JSON; None for a notification.
+    pub id: Option<String>,
     /// What is asked.
     pub what: Result<Ask, Refusal>,
 }
@@ -65,6 +67,8 @@ pub enum Ask {
 pub struct Execute {
     /// The client's, or a fresh one.
     pub id: ExecutionId,
+    /// Whether it is a fresh one.
+    pub fresh: bool,
     /// For claude-api.
     pub body: Body,
     /// When the session is gone.
@@ -147,85 +151,128 @@ pub fn binary() -> RpcError {
 /// Reads one text frame. `limits` are claude-api's, as far as known.
 #[must_use]
 pub fn parse(text: &str, batch: u64, limits: Option<&Limits>) -> Frame {
-    let value: Value = match serde_json::from_str(text) {
-        Ok(value) => value,
-        // A lone surrogate, too: its text is no Unicode.
-        Err(error) => {
-            return Frame::Bad(RpcError::new(
-                code::PARSE_ERROR,
-                "parse_error",
-                format!("not JSON: {error}"),
-            ));
-        }
+    let frame = if text.trim_start().starts_with('[') {
+        several(text, batch, limits)
+    } else {
+        serde_json::from_str(text)
+            .and_then(|request| entry(request, limits))
+            .map(Frame::Single)
     };
-    match value {
-        Value::Array(items) if items.is_empty() => Frame::Bad(RpcError::new(
+    // A lone surrogate, too: its text is no Unicode.
+    frame.unwrap_or_else(|error| {
+        Frame::Bad(RpcError::new(
+            code::PARSE_ERROR,
+            "parse_error",
+            format!("not JSON: {error}"),
+        ))
+    })
+}
+
+fn several(text: &str, batch: u64, limits: Option<&Limits>) -> serde_json::Result<Frame> {
+    let Items { items, count } = shallow::items(text, batch)?;
+    if count == 0 {
+        return Ok(Frame::Bad(RpcError::new(
             code::INVALID_REQUEST,
             "empty_batch",
             "a batch has at least one request",
-        )),
-        Value::Array(items) if items.len() as u64 > batch => Frame::Bad(
-            RpcError::new(
-                code::INVALID_REQUEST,
-                "batch_too_long",
-                format!("a batch has at most {batch} requests"),
-            )
-            .with("limit", batch),
-        ),
-        Value::Array(items) => {
-            Frame::Batch(items.into_iter().map(|item| entry(item, limits)).collect())
-        }
-        other => Frame::Single(entry(other, limits)),
+        )));
     }
-}
-
-fn invalid(message: &str) -> Refusal {
-    Refusal {
-        error: RpcError::new(code::INVALID_REQUEST, "invalid_request", message),
-        method: None,
-    }
-}
-
-fn entry(value: Value, limits: Option<&Limits>) -> Entry {
-    let bad = |id, message| Entry {
-        id: Some(id),
-        what: Err(invalid(message)),
-    };
-    let Value::Object(mut request) = value else {
-        return bad(Value::Null, "a request is an object");
-    };
-    let id = request.remove("id");
-    let good_id = match &id {
-        None | Some(Value::Null) => true,
-        Some(id @ (Value::String(_) | Value::Number(_))) => id.to_string().len() <= ID_BYTES,
-        Some(_) => false,
-    };
-    if !good_id {
-        return bad(
-            Value::Null,
-            "id must be a string, a number or null, of at most 1024 bytes",
+    if count > batch {
+        let error = RpcError::new(
+            code::INVALID_REQUEST,
+            "batch_too_long",
+            format!("a batch has at most {batch} requests"),
         );
+        return Ok(Frame::Bad(error.with("limit", batch)));
     }
-    let echo = id.clone().unwrap_or(Value::Null);
-    if request.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
-        return bad(echo, r#"jsonrpc must be "2.0""#);
+    let entries = items.into_iter().map(|item| entry(item, limits));
+    entries.collect::<Result<_, _>>().map(Frame::Batch)
+}
+
+fn invalid(id: Option<String>, message: &str) -> Entry {
+    Entry {
+        id,
+        what: Err(Refusal {
+            error: RpcError::new(code::INVALID_REQUEST, "invalid_request", message),
+            method: None,
+        }),
     }
-    let Some(Value::String(name)) = request.remove("method") else {
-        return bad(echo, "method must be a string");
+}
+
+/// One request. An error is one of JSON.
+fn entry(request: &RawValue, limits: Option<&Limits>) -> serde_json::Result<Entry> {
+    let null = || Some("null".to_owned());
+    if !request.get().starts_with('{') {
+        if request.get().len() <= ID_BYTES || request.get().starts_with('"') {
+            serde_json::from_str::<Value>(request.get())?;
+        }
+        return Ok(invalid(null(), "a request is an object"));
+    }
+    let mut members: Members<'_> = serde_json::from_str(request.get())?;
+    let (id, params) = (members.take("id"), members.take("params"));
+    let mut members = match members.values() {
+        Ok(members) => members,
+        Err(Unfit::Syntax(error)) => return Err(error),
+        Err(Unfit::TooLarge(what)) => return Ok(invalid(null(), what)),
     };
-    let params = match request.remove("params") {
-        None | Some(Value::Null) => Ok(Map::new()),
-        Some(Value::Object(params)) => Ok(params),
-        Some(Value::Array(_)) => Err(params_error("params are given by name, as an object")),
-        Some(_) => return bad(echo, "params must be an object"),
+    let id = match id.map(echo).transpose()? {
+        Some(None) => {
+            let message = "id must be a string, a number or null, of at most 1024 bytes";
+            return Ok(invalid(null(), message));
+        }
+        id => id.flatten(),
     };
-    let what = params
-        .and_then(|params| ask(&name, params, limits))
-        .map_err(|error| Refusal {
-            error,
-            method: Some(name),
-        });
-    Entry { id, what }
+    let echo = || id.clone().or_else(null);
+    if members.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+        return Ok(invalid(echo(), r#"jsonrpc must be "2.0""#));
+    }
+    let Some(Value::String(name)) = members.remove("method") else {
+        return Ok(invalid(echo(), "method must be a string"));
+    };
+    let what = by_name(params)?.and_then(|params| ask(&name, params, limits));
+    let what = what.map_err(|error| Refusal {
+        error,
+        method: Some(name),
+    });
+    Ok(Entry { id, what })
+}
+
+/// The text of an id as it is answered, number for number as it was sent; None when it is none.
+fn echo(id: &RawValue) -> serde_json::Result<Option<String>> {
+    let text = id.get();
+    if text.len() > ID_BYTES {
+        if text.starts_with('"') {
+            serde_json::from_str::<Value>(text)?;
+        }
+        return Ok(None);
+    }
+    Ok(match serde_json::from_str(text)? {
+        Value::Null | Value::Number(_) | Value::String(_) => Some(text.to_owned()),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    })
+}
+
+/// The parameters; an outer error is one of JSON.
+fn by_name(params: Option<&RawValue>) -> serde_json::Result<Result<Map<String, Value>, RpcError>> {
+    let Some(params) = params.filter(|p| p.get() != "null") else {
+        return Ok(Ok(Map::new()));
+    };
+    if !params.get().starts_with('{') {
+        if params.get().starts_with('[') {
+            return Ok(Err(params_error("params are given by name, as an object")));
+        }
+        serde_json::from_str::<Value>(params.get())?;
+        return Ok(Err(RpcError::new(
+            code::INVALID_REQUEST,
+            "invalid_request",
+            "params must be an object",
+        )));
+    }
+    match serde_json::from_str::<Members<'_>>(params.get())?.values() {
+        Ok(params) => Ok(Ok(params)),
+        Err(Unfit::Syntax(error)) => Err(error),
+        Err(Unfit::TooLarge(what)) => Ok(Err(params_error(what))),
+    }
 }
 
 fn params_error(message: impl Into<String>) -> RpcError {
@@ -295,11 +342,13 @@ fn execute(mut params: Map<String, Value>, limits: Option<&Limits>) -> Result<Ex
                 .with("executionId", short)
         })?,
     };
-    checked(id, params, limits).map_err(|e| e.with("executionId", id.to_string()))
+    let fresh = asked.is_none();
+    checked(id, fresh, params, limits).map_err(|e| e.with("executionId", id.to_string()))
 }
 
 fn checked(
     id: ExecutionId,
+    fresh: bool,
     mut params: Map<String, Value>,
     limits: Option<&Limits>,
 ) -> Result<Execute, RpcError> {
@@ -326,6 +375,7 @@ fn checked(
         .map_err(|e| body_error(&e))?;
     Ok(Execute {
         id,
+        fresh,
         body,
         on_disconnect,
         on_slow,
@@ -346,155 +396,4 @@ fn body_error(error: &BodyError) -> RpcError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn single(text: &str) -> Entry {
-        match parse(text, 50, None) {
-            Frame::Single(entry) => entry,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn refused(method: &str, params: &str) -> (i64, Value) {
-        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
-        let entry = single(&text);
-        assert_eq!(entry.id, Some(Value::from(1)));
-        match entry.what {
-            Err(refusal) => (refusal.error.code, refusal.error.data),
-            Ok(ask) => panic!("{ask:?}"),
-        }
-    }
-
-    #[test]
-    fn what_is_no_json() {
-        for text in [
-            "",
-            "{",
-            "nonsense",
-            r#"{"a":"\ud83d"}"#,
-            r#"["\udc00"]"#,
-            "1 2",
-        ] {
-            match parse(text, 50, None) {
-                Frame::Bad(error) => assert_eq!(error.code, -32700, "{text}"),
-                other => panic!("{text}: {other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_no_request() {
-        for text in [
-            "1",
-            "\"x\"",
-            "null",
-            "{}",
-            r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#,
-            r#"{"jsonrpc":"2.0","id":1}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":7}"#,
-            r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":7}"#,
-        ] {
-            let entry = single(text);
-            assert!(entry.id.is_some(), "{text}: it is answered");
-            assert_eq!(entry.what.unwrap_err().error.code, -32600, "{text}");
-        }
-    }
-
-    #[test]
-    fn batches() {
-        for (text, reason) in [("[]", "empty_batch"), ("[1,2,3]", "batch_too_long")] {
-            match parse(text, 2, None) {
-                Frame::Bad(error) => {
-                    assert_eq!(error.code, -32600);
-                    assert_eq!(error.data["reason"], reason);
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        assert!(matches!(parse("[1,2]", 2, None), Frame::Batch(entries) if entries.len() == 2));
-    }
-
-    #[test]
-    fn wrong_parameters() {
-        for (method, params, code) in [
-            ("execute", "{}", -32602),
-            ("execute", r#"["x"]"#, -32602),
-            ("execute", r#"{"prompt":"a","command":"b"}"#, -32602),
-            ("execute", r#"{"prompt":7}"#, -32602),
-            ("execute", r#"{"prompt":" \n"}"#, -32602),
-            ("execute", r#"{"prompt":"a","color":"red"}"#, -32602),
-            ("execute", r#"{"prompt":"a","executionId":"x"}"#, -32602),
-            ("execute", r#"{"prompt":"a","onSlow":"run"}"#, -32602),
-            (
-                "execute",
-                r#"{"prompt":"a","onDisconnect":"Cancel"}"#,
-                -32602,
-            ),
-            ("execute", r#"{"prompt":"a","workspace":"../x"}"#, -32602),
-            (
-                "execute",
-                r#"{"prompt":"a","env":{"LD_PRELOAD":"x"}}"#,
-                -32002,
-            ),
-            ("control", "{}", -32602),
-            ("control", r#"{"type":"KILL"}"#, -32602),
-            ("control", r#"{"type":"CANCEL","signal":9}"#, -32602),
-            ("attach", "{}", -32602),
-            (
-                "attach",
-                r#"{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef","offset":-1}"#,
-                -32602,
-            ),
-            ("detach", "{}", -32602),
-            ("list", r#"{"limit":0}"#, -32602),
-            ("list", r#"{"limit":1001}"#, -32602),
-            ("ping", r#"{"a":1}"#, -32602),
-            ("input", r#"{"offset":0}"#, -32602),
-            ("input", r#"{"offset":-1,"data":""}"#, -32602),
-            ("input", r#"{"offset":0,"data":"","eof":1}"#, -32602),
-            ("run", "{}", -32601),
-        ] {
-            let (got, data) = refused(method, params);
-            assert_eq!(got, code, "{method} {params}");
-            assert!(data["reason"].is_string());
-            assert_eq!(
-                data.get("executionId").is_some(),
-                method == "execute" && params != r#"["x"]"#
-            );
-        }
-    }
-
-    #[test]
-    fn an_execute() {
-        let id = "018F4E2A-7B3C-7DEF-8123-456789ABCDEF";
-        let text = format!(
-            r#"{{"jsonrpc":"2.0","method":"execute","params":{{"command":"--x","executionId":"{id}",
-                "onDisconnect":"cancel","onSlow":"skip","format":"events","prompt":null}}}}"#
-        );
-        let entry = single(&text);
-        assert_eq!(entry.id, None);
-        let Ok(Ask::Execute(execute)) = entry.what else {
-            panic!("refused")
-        };
-        assert_eq!(execute.id.to_string(), id.to_lowercase());
-        assert_eq!(execute.body.prompt, "--x");
-        assert_eq!(execute.on_disconnect, OnDisconnect::Cancel);
-        assert_eq!(execute.on_slow, OnSlow::Skip);
-    }
-
-    #[test]
-    fn limits_that_are_known_are_used() {
-        let limits = Limits {
-            prompt_bytes: 3,
-            ..Limits::default()
-        };
-        let text = r#"{"jsonrpc":"2.0","id":1,"method":"execute","params":{"prompt":"abcd"}}"#;
-        let Frame::Single(entry) = parse(text, 50, Some(&limits)) else {
-            panic!("no single")
-        };
-        assert_eq!(entry.what.unwrap_err().error.data["limit"], 3);
-        assert!(single(text).what.is_ok());
-    }
-}
+mod tests;

@@ -8,13 +8,14 @@ use std::time::Duration;
 use futures::{FutureExt, Sink, Stream};
 use protocol::rpc::close;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use super::transport::Transport;
+use super::transport::{Inbound as Budget, Transport};
 
 /// An idle session costs little more than these two.
 const BUFFER_BYTES: usize = 4 * 1024;
@@ -27,11 +28,15 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 /// Answers that wait to be sent, in bytes, before no more requests are read.
 const UNSENT_BYTES: usize = 1024 * 1024;
 
+/// Closes after which nothing that still comes can be told apart: what is no WebSocket, what is no UTF-8, what
+/// is too big or found no room.
+const UNREADABLE: [u16; 4] = [1002, 1007, close::TOO_BIG, close::TRY_AGAIN_LATER];
+
 /// What came in.
 #[derive(Debug)]
 pub enum Inbound {
     /// A text message.
-    Text(String),
+    Text(Utf8Bytes),
     /// A binary message.
     Binary,
     /// A ping, a pong: a sign of life.
@@ -51,6 +56,8 @@ pub enum Pulse {
     Dead,
     /// No byte was taken for two pings.
     Stuck,
+    /// A large message found no room in the inbound budget for two pings.
+    Starved,
 }
 
 /// See the module.
@@ -65,16 +72,21 @@ pub struct Socket<T> {
     unflushed: bool,
     blocked: bool,
     heard: bool,
+    /// We chose not to read: the peer's signs of life may be there unseen.
+    deaf: bool,
     missed: u32,
     stuck: u32,
+    /// Ping intervals in which a message waited for room in the inbound budget.
+    starved: u32,
     written: u64,
     /// Messages and their bytes sent so far.
     pub sent: (u64, u64),
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
-    /// Takes over an upgraded connection. `message_bytes`: the largest message taken.
-    pub async fn new(io: T, message_bytes: usize) -> Self {
+    /// Takes over an upgraded connection. `message_bytes`: the largest message taken. `budget`: what large ones
+    /// may hold.
+    pub async fn new(io: T, message_bytes: usize, budget: Option<Budget>) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(BUFFER_BYTES)
             .write_buffer_size(BUFFER_BYTES)
@@ -82,8 +94,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             .max_write_buffer_size(usize::MAX)
             .max_message_size(Some(message_bytes))
             .max_frame_size(Some(message_bytes));
-        let stream =
-            WebSocketStream::from_raw_socket(Transport::new(io), Role::Server, Some(config)).await;
+        let io = Transport::new(io, budget);
+        let stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         Self {
             stream,
             config,
@@ -93,6 +105,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             unflushed: false,
             blocked: false,
             heard: true,
+            deaf: false,
+            starved: 0,
             missed: 0,
             stuck: 0,
             written: 0,
@@ -112,6 +126,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.urgent_bytes < UNSENT_BYTES
     }
 
+    /// Requests are not read for now, though there may be some.
+    pub fn read_later(&mut self) {
+        self.deaf = true;
+    }
+
+    /// What the message just read has taken of the inbound budget.
+    pub fn take_charge(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.stream.get_mut().take_charge()
+    }
+
     /// The next message in.
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Inbound> {
         let item = ready!(std::pin::Pin::new(&mut self.stream).poll_next(cx));
@@ -121,7 +145,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         Poll::Ready(match item {
             Some(Ok(Message::Text(text))) => {
                 self.grown |= text.len() >= LARGE_BYTES;
-                Inbound::Text(text.as_str().to_owned())
+                Inbound::Text(text)
             }
             Some(Ok(Message::Binary(bytes))) => {
                 self.grown |= bytes.len() >= LARGE_BYTES;
@@ -199,11 +223,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         let stuck = self.blocked && !moved;
         self.stuck = if stuck { self.stuck + 1 } else { 0 };
         // A pong waits behind what the peer has not read yet: taking bytes of a full pipe is a sign of life.
-        let alive = self.heard || (self.blocked && moved);
+        let starves = self.stream.get_ref().waits_for_room();
+        let deaf = std::mem::take(&mut self.deaf) || starves;
+        let alive = self.heard || deaf || (self.blocked && moved);
         self.missed = if alive { 0 } else { self.missed + 1 };
+        self.starved = if starves { self.starved + 1 } else { 0 };
         self.heard = false;
         if self.stuck >= 2 {
             return Ok(Pulse::Stuck);
+        }
+        if self.starved >= 2 {
+            return Ok(Pulse::Starved);
         }
         if self.missed >= 2 {
             return Ok(Pulse::Dead);
@@ -231,9 +261,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             return;
         }
         let linger = Instant::now() + LINGER_TIME;
-        if code == close::TOO_BIG {
-            // The rest of the message is read past tungstenite, which is done with this peer: closing with
-            // unread bytes would reset the connection, and the peer would not see the code.
+        if UNREADABLE.contains(&code) {
+            // The rest is read past tungstenite, which is done with this peer: closing with unread bytes would
+            // reset the connection, and the peer would not see the code.
             let mut rest = vec![0; 16 * 1024];
             if let Some(raw) = self.stream.get_mut().raw() {
                 while let Ok(Ok(1..)) = timeout_at(linger, raw.read(&mut rest)).await {}
@@ -290,7 +320,7 @@ mod tests {
     #[tokio::test]
     async fn buffers_are_given_back_between_frames_only() {
         let (mut peer, io) = tokio::io::duplex(1 << 20);
-        let mut socket = Socket::new(io, 1 << 20).await;
+        let mut socket = Socket::new(io, 1 << 20, None).await;
         peer.write_all(&frame(65_535)).await.unwrap();
         peer.write_all(&frame(65_535)).await.unwrap();
         socket.grown = true;

@@ -1,15 +1,70 @@
 //! The byte stream under a WebSocket. It counts what the peer took, and it never hands over bytes of two
 //! frames in one read: so after a message tungstenite's buffer is known to be empty, and one that grew for a
-//! large message can be given back (DESIGN.md, "bridge").
+//! large message can be given back (DESIGN.md, "bridge"). Of a large message nothing is read before the inbound
+//! budget has room for all of it.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::PollSemaphore;
 
 /// What is read ahead, in bytes: enough for several small requests at once.
 const AHEAD_BYTES: usize = 1024;
+
+/// Messages up to this many bytes are always read: a sign of life, a cancel, a common prompt.
+const FREE_BYTES: u64 = 64 * 1024;
+
+/// `bytes` as permits of the budget; what is larger than all of it takes all of it.
+#[must_use]
+pub fn permits(bytes: u64, budget: u64) -> u32 {
+    u32::try_from(bytes.min(budget)).unwrap_or(u32::MAX)
+}
+
+/// What large messages in the making may hold in memory, in all sessions.
+#[derive(Debug)]
+pub struct Inbound {
+    semaphore: PollSemaphore,
+    budget: u64,
+    /// The most that one message may come to.
+    message: u64,
+    held: Option<OwnedSemaphorePermit>,
+    waits: bool,
+}
+
+impl Inbound {
+    /// `budget`: all permits of the semaphore. `message`: the largest message taken, in bytes.
+    #[must_use]
+    pub fn new(semaphore: Arc<Semaphore>, budget: u64, message: u64) -> Self {
+        Self {
+            semaphore: PollSemaphore::new(semaphore),
+            budget,
+            message,
+            held: None,
+            waits: false,
+        }
+    }
+
+    /// Ready when this payload may be read.
+    fn poll_room(&mut self, frames: &Frames, cx: &mut Context<'_>) -> Poll<()> {
+        // A message in fragments may come to any length, so it takes the most at once: one that had to ask
+        // again might wait for others that wait for it.
+        let whole = frames.ends && !frames.goes_on;
+        let bytes = if whole { frames.payload } else { self.message };
+        let free = whole && bytes <= FREE_BYTES;
+        if self.held.is_some() || frames.is_control || free || frames.payload == 0 {
+            return Poll::Ready(());
+        }
+        let permits = permits(bytes.min(self.message), self.budget);
+        let permit = self.semaphore.poll_acquire_many(cx, permits);
+        self.waits = permit.is_pending();
+        self.held = ready!(permit);
+        Poll::Ready(())
+    }
+}
 
 /// Where in a frame the reader is (RFC 6455, section 5.2).
 #[derive(Debug, Default)]
@@ -19,6 +74,11 @@ struct Frames {
     have: usize,
     /// Bytes of the payload still to come.
     payload: u64,
+    is_control: bool,
+    /// The frame is the last of its message.
+    ends: bool,
+    /// The frame is not the first of its message.
+    goes_on: bool,
 }
 
 impl Frames {
@@ -66,6 +126,10 @@ impl Frames {
             127 => number(&self.head[2..10]),
             short => u64::from(short),
         };
+        let opcode = self.head[0] & 0x0F;
+        self.is_control = opcode >= 8;
+        self.ends = self.head[0] & 0x80 != 0;
+        self.goes_on = opcode == 0;
         self.have = 0;
     }
 }
@@ -75,6 +139,7 @@ impl Frames {
 pub struct Transport<T> {
     /// None in what [`Self::empty`] leaves behind.
     inner: Option<T>,
+    inbound: Option<Inbound>,
     written: u64,
     frames: Frames,
     ahead: Box<[u8]>,
@@ -83,10 +148,11 @@ pub struct Transport<T> {
 }
 
 impl<T> Transport<T> {
-    /// Nothing was written yet.
-    pub fn new(inner: T) -> Self {
+    /// Nothing was written yet. Without `inbound` there is no budget.
+    pub fn new(inner: T, inbound: Option<Inbound>) -> Self {
         Self {
             inner: Some(inner),
+            inbound,
             written: 0,
             frames: Frames::default(),
             ahead: vec![0; AHEAD_BYTES].into(),
@@ -99,6 +165,7 @@ impl<T> Transport<T> {
     pub fn empty() -> Self {
         Self {
             inner: None,
+            inbound: None,
             written: 0,
             frames: Frames::default(),
             ahead: Box::default(),
@@ -118,6 +185,19 @@ impl<T> Transport<T> {
         self.frames.is_boundary()
     }
 
+    /// What the message that was read has taken of the budget.
+    pub fn take_charge(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.inbound
+            .as_mut()
+            .and_then(|inbound| inbound.held.take())
+    }
+
+    /// Whether a large message waits for room in the budget.
+    #[must_use]
+    pub fn waits_for_room(&self) -> bool {
+        self.inbound.as_ref().is_some_and(|inbound| inbound.waits)
+    }
+
     /// The stream below, past the frames.
     pub fn raw(&mut self) -> Option<&mut T> {
         self.inner.as_mut()
@@ -132,6 +212,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let inner = this.inner.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        if let Some(inbound) = &mut this.inbound {
+            ready!(inbound.poll_room(&this.frames, cx));
+        }
         let most = this.frames.most().min(buf.remaining());
         if this.range.0 == this.range.1 {
             if most >= AHEAD_BYTES {
@@ -214,7 +297,7 @@ mod tests {
             bytes.extend(vec![7; if masked { 4 } else { 0 } + length]);
             ends.push(bytes.len());
         }
-        let mut transport = Transport::new(&bytes[..]);
+        let mut transport = Transport::new(&bytes[..], None);
         let (mut got, mut boundaries) = (Vec::new(), Vec::new());
         let mut buf = [0; 4096];
         loop {
@@ -229,5 +312,64 @@ mod tests {
         }
         assert!(got == bytes);
         assert_eq!(boundaries, ends);
+    }
+    /// A head of a masked text frame; `first` is its first byte.
+    fn head(first: u8, length: u64) -> Vec<u8> {
+        let mut head = vec![first, 0x80 | 127];
+        head.extend(length.to_be_bytes());
+        head.extend([0; 4]);
+        head
+    }
+
+    async fn reads(transport: &mut Transport<tokio::io::DuplexStream>, bytes: &[u8]) -> bool {
+        let mut buf = vec![0; bytes.len()];
+        std::future::poll_fn(|cx| {
+            let mut buf = ReadBuf::new(&mut buf);
+            Poll::Ready(Pin::new(&mut *transport).poll_read(cx, &mut buf).is_ready())
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_large_message_waits_for_room_and_a_small_one_does_not() {
+        use tokio::io::AsyncWriteExt;
+        let budget = Arc::new(Semaphore::new(300_000));
+        let mut ends = Vec::new();
+        let mut open = |first: u8, length: u64| {
+            let (peer, io) = tokio::io::duplex(1 << 20);
+            ends.push((peer, head(first, length)));
+            let inbound = Inbound::new(budget.clone(), 300_000, 250_000);
+            Transport::new(io, Some(inbound))
+        };
+        let mut large = open(0x81, 200_000);
+        let mut second = open(0x81, 200_000);
+        let mut fragment = open(0x01, 1);
+        let mut small = open(0x81, 60_000);
+        let mut ping = open(0x89, 10);
+        for (peer, head) in &mut ends {
+            peer.write_all(head).await.unwrap();
+            peer.write_all(b"payload").await.unwrap();
+        }
+        let all = [
+            &mut large,
+            &mut second,
+            &mut fragment,
+            &mut small,
+            &mut ping,
+        ];
+        let mut got = Vec::new();
+        for transport in all {
+            let mut head = [0; 14];
+            transport.read_exact(&mut head).await.unwrap();
+            got.push(reads(transport, b"payload").await);
+        }
+        assert_eq!(got, [true, false, false, true, true]);
+        assert!(second.waits_for_room() && !large.waits_for_room());
+        drop(large.take_charge());
+        assert!(reads(&mut second, b"payload").await && !second.waits_for_room());
+        // The whole message that a fragment may become is more than what is left.
+        assert!(!reads(&mut fragment, b"payload").await);
+        drop(second);
+        assert!(reads(&mut fragment, b"payload").await);
     }
 }

@@ -1,13 +1,16 @@
 //! Handing an execute over: the same PUT again and again, under one id, until claude-api has durably
-//! accepted it, says no, or the time is over.
+//! accepted it, says no, or the time is over. And its end before that: a cancel that reaches claude-api unless
+//! the id is certainly unknown there.
 
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::rpc::{RpcError, code};
 use protocol::{ExecutionId, ProblemType, Status};
-use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Upstream;
@@ -15,112 +18,196 @@ use super::call::{Verb, json, unavailable};
 use super::errors::Failure;
 use super::retry::Delays;
 
-/// How long an attempt under way may go on after a cancel.
-const STOP_GRACE: Duration = Duration::from_secs(1);
+/// An attempt without an answer for so long counts as a failure of claude-api, though it goes on.
+const SLOW: Duration = Duration::from_secs(1);
+/// claude-api may read an attempt from its socket this much later than a cancel that came on another
+/// connection: so long "no such execution" is no certainty.
+const SETTLE: Duration = Duration::from_secs(3);
+/// Between two cancels of what is not known yet.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// An execute on its way to claude-api.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handover {
+    /// Its id.
+    pub id: ExecutionId,
+    /// Whether the bridge made the id just now. One of the client's may have been accepted earlier, in another
+    /// session or by another bridge.
+    pub fresh: bool,
+    /// The body, encoded.
+    pub body: Bytes,
+}
+
+type Attempt<'a> = Pin<&'a mut (dyn Future<Output = Result<Status, Failure>> + Send)>;
 
 impl Upstream {
-    /// PUTs until accepted. `stop` ends the retrying; if one of the attempts may have been accepted a cancel
-    /// follows under the same id.
+    /// PUTs until accepted, once at least. `stop` ends the retrying; unless the id is certainly unknown to
+    /// claude-api, a cancel follows under it. `failing` says whether claude-api failed since it last answered.
     ///
     /// # Errors
     /// With `executionId` in `data`; where claude-api was not available, `accepted` is false or `"unknown"`.
     pub async fn accept(
         &self,
-        id: ExecutionId,
-        body: Bytes,
+        execute: &Handover,
         stop: &CancellationToken,
+        failing: &watch::Sender<bool>,
     ) -> Result<Status, RpcError> {
+        let id = execute.id;
         let start = Instant::now();
         let end = start + self.times.accept;
         let mut delays = Delays::default();
-        let mut unknown = false;
-        if stop.is_cancelled() {
-            return Err(stopped(id));
-        }
+        let mut acted = false;
         loop {
-            let late = async {
+            let mut put = pin!(self.put(execute, end));
+            let stopped_while_slow = async {
+                sleep(SLOW).await;
+                failing.send_replace(true);
                 stop.cancelled().await;
-                sleep(STOP_GRACE).await;
             };
             let failure = tokio::select! {
-                answer = self.put(id, body.clone()) => match answer {
-                    Ok(status) => return Ok(status),
+                answer = &mut put => match answer {
+                    Ok(status) => {
+                        failing.send_replace(false);
+                        return Ok(status);
+                    }
                     Err(failure) => failure,
                 },
-                () = late => Failure::Broken("no answer when it was cancelled".to_owned()),
+                () = stopped_while_slow => {
+                    return self.cancel_unsure(id, Some(put), true, end).await;
+                }
             };
-            unknown |= failure.may_have_acted();
-            let wait = delays
-                .after(failure.retry_after())
-                .max(failure.retry_after().unwrap_or_default());
+            failing.send_replace(failure.is_transient());
+            acted |= failure.may_have_acted();
+            let asked = failure.retry_after();
+            let wait = delays.after(asked).max(asked.unwrap_or_default());
             tracing::info!(execution = %id, error = %failure, attempts = delays.attempts(), "execute not accepted");
             if !failure.is_transient() || Instant::now() + wait >= end {
-                return Err(refused(id, &failure, delays.attempts(), start, unknown));
+                // An answer of claude-api's own comes after a look for the id.
+                let unknown = acted || (!execute.fresh && failure.is_transient());
+                let error = unavailable(&failure, delays.attempts(), start);
+                return Err(refused(id, &failure, error, unknown));
             }
             tokio::select! {
                 () = stop.cancelled() => {
-                    return if unknown { self.cancel_unknown(id).await } else { Err(stopped(id)) };
+                    return self.give_up(execute, acted, end).await;
                 }
                 () = sleep(wait) => {}
             }
         }
     }
 
-    async fn put(&self, id: ExecutionId, body: Bytes) -> Result<Status, Failure> {
+    /// Ends an execute that no attempt is under way for. `acted`: an earlier one may have come through.
+    ///
+    /// # Errors
+    /// As [`Self::accept`]; Ok only when it had been accepted after all.
+    pub async fn give_up(
+        &self,
+        execute: &Handover,
+        acted: bool,
+        end: Instant,
+    ) -> Result<Status, RpcError> {
+        if execute.fresh && !acted {
+            return Err(stopped(execute.id, false.into()));
+        }
+        self.cancel_unsure(execute.id, None, acted, end).await
+    }
+
+    /// Cancels what may have been accepted, and goes on trying as long as an execute is tried.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub async fn cancel_surely(&self, id: ExecutionId) -> Result<Status, RpcError> {
+        let end = Instant::now() + self.times.accept;
+        self.cancel_unsure(id, None, true, end).await
+    }
+
+    async fn put(&self, execute: &Handover, end: Instant) -> Result<Status, Failure> {
         let attempt = async {
             let response = self
                 .client
-                .put(self.execution_url(id, ""))
+                .put(self.execution_url(execute.id, ""))
                 .header(http::header::ACCEPT, "application/json")
                 .header(http::header::CONTENT_TYPE, "application/json")
-                .body(body)
+                .body(execute.body.clone())
                 .send()
                 .await?;
             json(response).await
         };
-        match timeout(self.times.attempt, attempt).await {
+        let end = end.min(Instant::now() + self.times.attempt);
+        match timeout_at(end, attempt).await {
             Ok(result) => result,
             Err(_) => Err(Failure::Broken("no answer in time".to_owned())),
         }
     }
 
-    /// Cancels what may have been accepted. If it was, its status is the execute's answer.
-    async fn cancel_unknown(&self, id: ExecutionId) -> Result<Status, RpcError> {
-        let end = Instant::now() + self.times.accept;
+    /// If it was accepted, its status is the execute's answer. `put`: an attempt under way; it is not dropped,
+    /// for what is sent cannot be called back. `acted`: one may have come through, or still come.
+    async fn cancel_unsure(
+        &self,
+        id: ExecutionId,
+        mut put: Option<Attempt<'_>>,
+        acted: bool,
+        end: Instant,
+    ) -> Result<Status, RpcError> {
+        let mut settled = Instant::now() + SETTLE;
+        let mut wait = Duration::ZERO;
         loop {
-            match self.control(id, Verb::Cancel).await {
-                Ok(status) => return Ok(status),
-                Err(error) if error.code == code::UNAVAILABLE && Instant::now() < end => {}
-                Err(error) if error.code == code::UNAVAILABLE => {
+            let cancel = async {
+                sleep(wait).await;
+                self.control(id, Verb::Cancel).await
+            };
+            let under_way = async {
+                match put.as_mut() {
+                    Some(put) => put.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let error = tokio::select! {
+                answer = cancel => match answer {
+                    Ok(status) => return Ok(status),
+                    Err(error) => error,
+                },
+                answer = under_way => {
+                    if let Ok(status) = answer {
+                        // Who waits for the execute's answer cancels now.
+                        return Ok(status);
+                    }
+                    put = None;
+                    settled = Instant::now() + SETTLE;
+                    continue;
+                }
+            };
+            wait = AGAIN;
+            let now = Instant::now();
+            match error.code {
+                code::UNAVAILABLE if now < end => {}
+                code::NO_SUCH_EXECUTION if put.is_some() || (acted && now < settled) => {}
+                code::NO_SUCH_EXECUTION if acted => return Err(stopped(id, "unknown".into())),
+                // Not known there, or deleted.
+                code::NO_SUCH_EXECUTION | code::ID_IN_USE => return Err(stopped(id, false.into())),
+                _ => {
                     return Err(error
                         .with("executionId", id.to_string())
                         .with("accepted", "unknown"));
                 }
-                Err(_) => return Err(stopped(id)),
             }
         }
     }
 }
 
-/// The execute was cancelled before claude-api had it.
-fn stopped(id: ExecutionId) -> RpcError {
+/// The execute was cancelled before claude-api is known to have it.
+fn stopped(id: ExecutionId, accepted: serde_json::Value) -> RpcError {
     RpcError::new(
         code::UNAVAILABLE,
         "cancelled",
         "cancelled before claude-api accepted it",
     )
     .with("executionId", id.to_string())
-    .with("accepted", false)
+    .with("accepted", accepted)
 }
 
-fn refused(
-    id: ExecutionId,
-    failure: &Failure,
-    attempts: u32,
-    start: Instant,
-    unknown: bool,
-) -> RpcError {
-    let error = unavailable(failure, attempts, start).with("executionId", id.to_string());
+fn refused(id: ExecutionId, failure: &Failure, error: RpcError, unknown: bool) -> RpcError {
+    let error = error.with("executionId", id.to_string());
     // A clear refusal of the id or of a full queue says what earlier attempts came to: an accepted one would
     // have been answered with its status.
     let certain = [
@@ -130,13 +217,9 @@ fn refused(
     ]
     .iter()
     .any(|kind| failure.problem(*kind).is_some());
-    if certain {
-        return error;
+    match (certain, unknown) {
+        (true, _) => error,
+        (false, true) => error.with("accepted", "unknown"),
+        (false, false) => error.with("accepted", false),
     }
-    let accepted = if unknown {
-        Value::from("unknown")
-    } else {
-        Value::from(false)
-    };
-    error.with("accepted", accepted)
 }

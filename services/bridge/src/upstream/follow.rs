@@ -27,7 +27,8 @@ pub enum Heard {
     /// A status: one at once, then each change and each heartbeat. The flag says that it is the first of its
     /// stream, which tells the present state whether or not it is news.
     Status(Box<Status>, bool),
-    /// claude-api does not answer; told after the second failure in a row, and each one after.
+    /// claude-api does not answer; told when the stream falls silent, after the second failure in a row, and
+    /// each one after.
     Unreachable(String),
     /// claude-api does not know this execution any more. Nothing follows.
     Gone,
@@ -89,6 +90,8 @@ impl Follow {
                         Ok(response) => {
                             self.line.clear();
                             self.first = true;
+                            // The first line comes with the head.
+                            self.deadline = Instant::now() + self.upstream.times.head;
                             self.phase = Phase::Open(Box::new(response));
                         }
                         Err(failure) if failure.is_gone() => {
@@ -122,7 +125,12 @@ impl Follow {
                         Ok(Ok(Some(chunk))) => Ok(chunk),
                         Ok(Ok(None)) => Err(Failure::Broken("it ended early".to_owned())),
                         Ok(Err(error)) => Err(error.into()),
-                        Err(_) => Err(Failure::Broken("it fell silent".to_owned())),
+                        Err(_) => {
+                            let failure = Failure::Broken("it fell silent".to_owned());
+                            self.wait(&failure);
+                            // Heartbeats were missed: that is news at once.
+                            return Heard::Unreachable(failure.to_string());
+                        }
                     };
                     let failure = match chunk {
                         Ok(chunk) if self.line.len() + chunk.len() <= LINE_BYTES => {
@@ -155,7 +163,7 @@ impl Follow {
             .client
             .get(self.upstream.execution_url(self.id, "?follow=true"))
             .send();
-        self.deadline = Instant::now() + self.upstream.times.silence;
+        self.deadline = Instant::now() + self.upstream.times.head;
         self.phase = Phase::Connecting(Box::pin(async move {
             let response = request.await?;
             if response.status().is_success() {

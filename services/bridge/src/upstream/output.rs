@@ -21,6 +21,8 @@ pub enum Read {
     End,
     /// The bytes up to this offset are gone.
     Freed(u64),
+    /// claude-api does not answer; told after the second failure in a row, and each one after.
+    Unreachable,
     /// claude-api does not know this execution any more.
     Gone,
 }
@@ -134,7 +136,9 @@ impl Output {
                         return Read::End;
                     }
                     Err(error) => {
-                        self.failed(&error.into());
+                        if let Some(read) = self.failed(&error.into()) {
+                            return read;
+                        }
                     }
                 },
             }
@@ -154,7 +158,7 @@ impl Output {
                 Err(failure(response).await)
             }
         });
-        let deadline = Instant::now() + self.upstream.times.silence;
+        let deadline = Instant::now() + self.upstream.times.head;
         self.phase = Phase::Connecting(connecting, deadline);
     }
 
@@ -176,6 +180,7 @@ impl Output {
             tracing::error!(execution = %self.id, offset = self.offset, "claude-api no longer has bytes that it sent");
         }
         self.phase = Phase::Waiting(Instant::now() + self.delays.after(failure.retry_after()));
-        None
+        // One cut is no news.
+        (self.delays.attempts() >= 2).then_some(Read::Unreachable)
     }
 }

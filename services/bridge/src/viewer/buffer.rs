@@ -114,7 +114,15 @@ impl Buffer {
             return;
         }
         self.crc = None;
-        self.align = None;
+        if let Some(at) = self.align.take() {
+            // What is here was read only to find the first character.
+            self.data = BytesMut::new();
+            self.lines = 0;
+            self.next = at.min(to);
+            self.align = (to < at).then_some(at);
+            self.jump = (to > at).then_some(to);
+            return;
+        }
         // Half a character at the end will never be whole.
         let whole = whole_characters(&self.data);
         self.data.truncate(whole);
@@ -345,6 +353,29 @@ mod tests {
         assert_eq!(buffer.crc32(), None);
         buffer.push(&Bytes::from_static(b"z"));
         assert_eq!(drain(&mut buffer, false), [Piece::Text(100, "z".into())]);
+    }
+
+    #[test]
+    fn what_was_read_to_find_the_first_character_is_never_told() {
+        let begun = || {
+            let mut buffer = Buffer::new(10, 0, None);
+            assert_eq!(buffer.read_from(), 7);
+            buffer.push(&Bytes::from_static(b"ab"));
+            buffer
+        };
+        let mut buffer = begun();
+        buffer.freed(20);
+        assert_eq!(drain(&mut buffer, false), [Piece::Gap(10, 20)]);
+        let mut buffer = begun();
+        buffer.freed(10);
+        assert_eq!(buffer.read_from(), 10);
+        buffer.push(&Bytes::from_static(b"cd"));
+        assert_eq!(drain(&mut buffer, false), [Piece::Text(10, "cd".into())]);
+        let mut buffer = Buffer::new(10, 0, None);
+        buffer.freed(9);
+        assert_eq!(buffer.read_from(), 9);
+        buffer.push(&Bytes::from_static("éz".as_bytes()));
+        assert_eq!(drain(&mut buffer, true), [Piece::Text(9, "éz".into())]);
     }
 
     #[test]

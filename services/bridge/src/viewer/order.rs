@@ -29,6 +29,8 @@ const NOTICES: usize = 128;
 pub struct Order {
     /// The newest status known.
     seen: Status,
+    /// The newest one that is not terminal.
+    live: Option<Status>,
     /// Its word: RESUMED once in place of RUNNING.
     statuses: VecDeque<(&'static str, bool, Status)>,
     notices: VecDeque<String>,
@@ -55,6 +57,7 @@ impl Order {
         }
         let mut order = Self {
             seen: status.clone(),
+            live: None,
             statuses: VecDeque::new(),
             notices: VecDeque::new(),
             buffer,
@@ -68,6 +71,7 @@ impl Order {
             order.terminal = Some(status);
         } else {
             let word = status.state.as_capitals();
+            order.live = Some(status.clone());
             order.statuses.push_back((word, false, status));
         }
         order
@@ -127,6 +131,7 @@ impl Order {
             ..status.clone()
         };
         if known == self.seen && !self.unreachable {
+            self.live = Some(status.clone());
             self.seen = status;
         } else {
             self.on_status(status);
@@ -152,11 +157,14 @@ impl Order {
         } else {
             self.seen.state.as_capitals()
         };
+        self.live = Some(self.seen.clone());
         self.queue_status(word);
     }
 
     fn queue_status(&mut self, word: &'static str) {
-        let status = self.seen.clone();
+        let Some(status) = self.live.clone() else {
+            return;
+        };
         match self.statuses.back_mut() {
             Some(last) if last.0 == word => *last = (word, self.unreachable, status),
             // A heartbeat behind an unsent RESUMED says nothing new.
@@ -180,9 +188,10 @@ impl Order {
         }
     }
 
-    /// claude-api cannot be reached. Said once, then with each heartbeat.
+    /// claude-api cannot be reached. Said once, then with each heartbeat. When the end is known it matters only
+    /// while bytes are missing.
     pub fn on_unreachable(&mut self) {
-        if self.terminal.is_some() || self.unreachable {
+        if self.done || self.unreachable || self.is_read() {
             return;
         }
         self.unreachable = true;
@@ -194,10 +203,20 @@ impl Order {
         self.on_heartbeat();
     }
 
-    /// A heartbeat is due; claude-api makes them itself while it can be reached.
+    /// Whether claude-api could not be reached when it was last tried.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        self.unreachable
+    }
+
+    /// No status went out for more than a heartbeat: the last one again. claude-api makes them itself while it
+    /// can be reached. While the last bytes of an ended one are missing it is the last that was not the end.
     pub fn on_heartbeat(&mut self) {
-        if self.unreachable && self.terminal.is_none() {
-            self.queue_status(self.seen.state.as_capitals());
+        if self.done || (self.terminal.is_some() && (!self.unreachable || self.is_read())) {
+            return;
+        }
+        if let Some(live) = &self.live {
+            self.queue_status(live.state.as_capitals());
         }
     }
 
@@ -224,6 +243,10 @@ impl Order {
     /// Bytes read at [`Self::read_from`].
     pub fn on_bytes(&mut self, bytes: &Bytes) {
         self.buffer.push(bytes);
+        if self.terminal.is_some() {
+            // Before that, only a status tells.
+            self.unreachable = false;
+        }
     }
 
     /// Everything before `kept` is gone.
@@ -236,6 +259,12 @@ impl Order {
         self.terminal
             .as_ref()
             .is_some_and(|end| self.buffer.read_from() >= end.output_bytes)
+    }
+
+    /// Whether the next message is a status.
+    #[must_use]
+    pub fn is_status_next(&self) -> bool {
+        !self.statuses.is_empty()
     }
 
     /// Whether [`Self::next`] would give something.

@@ -30,6 +30,8 @@ pub enum Fault {
     },
     /// No answer comes, for as long as the client waits.
     Hang,
+    /// It is read only when the test says [`World::late`], whatever becomes of its connection.
+    Late,
 }
 
 pub struct Execution {
@@ -52,6 +54,11 @@ pub struct World {
     pub cuts: usize,
     pub deleted: Vec<ExecutionId>,
     pub ready: bool,
+    pub late: bool,
+    /// Follow streams tell changes, but no heartbeats.
+    pub no_beats: bool,
+    /// Output is answered with 502.
+    pub no_output: bool,
 }
 
 #[derive(Clone)]
@@ -208,6 +215,16 @@ async fn accept(Ctx(fake): Ctx<Fake>, Path(id): Path<ExecutionId>, bytes: Bytes)
         }
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Reset { accepted: false }) => return broken(),
+        Some(Fault::Late) => {
+            let late = tokio::spawn(async move {
+                fake.until(|w| w.late).await;
+                fake.change(|w| {
+                    let known = w.executions.get(&id).map(|e| e.status.clone());
+                    known.unwrap_or_else(|| insert(w, id, body))
+                })
+            });
+            return Json(late.await.unwrap()).into_response();
+        }
         Some(Fault::Reset { accepted: true }) | None => {}
     }
     let answer = fake.change(|w| match w.executions.get(&id) {
@@ -256,7 +273,7 @@ async fn status(
                     break new;
                 }
                 let wait = tokio::time::timeout(fake.heartbeat, changed.changed());
-                if wait.await.is_err() {
+                if wait.await.is_err() && !fake.world().no_beats {
                     break new;
                 }
             };
@@ -276,6 +293,9 @@ async fn output(
     let offset = query.get("offset").copied().unwrap_or(0);
     let left = {
         let mut world = fake.world();
+        if world.no_output {
+            return http::StatusCode::BAD_GATEWAY.into_response();
+        }
         let Some(execution) = world.executions.get(&id) else {
             return missing(&world, id);
         };

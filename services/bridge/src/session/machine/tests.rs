@@ -1,9 +1,19 @@
+use super::super::request::Attach;
 use super::*;
+use crate::upstream::call::Verb;
+use jiff::Timestamp;
 use protocol::State;
 use serde_json::Value;
 
 fn machine() -> Machine {
-    Machine::new("s".into(), 50, 64 * 1024)
+    Machine::new(
+        "s".into(),
+        Bounds {
+            batch: 50,
+            status_bytes: 64 * 1024,
+            views: 5,
+        },
+    )
 }
 
 fn status(id: ExecutionId, state: State, second: i64) -> Status {
@@ -35,11 +45,11 @@ fn sent(action: &Action) -> Value {
 /// Executes and is accepted.
 fn run(machine: &mut Machine, second: i64) -> ExecutionId {
     let job = job(&ask(machine, 1, "execute", json!({"prompt": "x"})));
-    let accepted = status(job.id, State::Running, second);
+    let accepted = status(job.execute.id, State::Running, second);
     let actions = machine.on_executed(job.token, Ok(accepted));
     assert_eq!(sent(&actions[0])["result"]["state"], "running");
     assert!(matches!(actions[1], Action::View(..)));
-    job.id
+    job.execute.id
 }
 
 fn target(actions: &[Action]) -> Target {
@@ -57,7 +67,7 @@ fn the_session_is_the_lane_unless_the_client_has_one() {
         (json!({"prompt": "x", "lane": "mine"}), "mine"),
     ] {
         let job = job(&ask(&mut machine, 1, "execute", params));
-        let body: Value = serde_json::from_slice(&job.body).unwrap();
+        let body: Value = serde_json::from_slice(&job.execute.body).unwrap();
         assert_eq!(body["lane"], lane);
         assert_eq!(body.get("executionId"), None);
     }
@@ -71,12 +81,12 @@ fn the_default_id_is_the_oldest_by_creation_that_lives() {
     let control = || json!({"type": "PAUSE"});
     assert_eq!(
         target(&ask(&mut machine, 3, "control", control())),
-        Target::One(old)
+        Target::FirstLive(vec![old, young])
     );
     machine.on_view_ended(2);
     assert_eq!(
         target(&ask(&mut machine, 3, "control", control())),
-        Target::One(young)
+        Target::FirstLive(vec![young])
     );
     // Detached: it may have ended meanwhile.
     ask(&mut machine, 4, "detach", json!({"executionId": young}));
@@ -86,10 +96,10 @@ fn the_default_id_is_the_oldest_by_creation_that_lives() {
         Target::FirstLive(vec![young, third])
     );
     let ended = status(young, State::Failed, 20);
-    machine.on_called(99, Ok(Outcome::Status(Box::new(ended))));
+    machine.on_called(99, Ok(Outcome::Status(Box::new(ended))), &[]);
     assert_eq!(
         target(&ask(&mut machine, 6, "status", json!({}))),
-        Target::One(third)
+        Target::FirstLive(vec![third])
     );
     machine.on_view_ended(3);
     let actions = ask(&mut machine, 7, "status", json!({}));
@@ -102,7 +112,15 @@ fn a_cancel_of_an_execute_not_answered_ends_its_retrying_and_waits() {
     let job = job(&ask(&mut machine, 1, "execute", json!({"prompt": "x"})));
     let actions = ask(&mut machine, 2, "control", json!({"type": "CANCEL"}));
     assert!(matches!(actions[..], [Action::StopRetrying(token)] if token == job.token));
-    assert!(ask(&mut machine, 3, "status", json!({"executionId": job.id})).is_empty());
+    assert!(
+        ask(
+            &mut machine,
+            3,
+            "status",
+            json!({"executionId": job.execute.id})
+        )
+        .is_empty()
+    );
     assert_eq!(sent(&ask(&mut machine, 4, "ping", json!({}))[0])["id"], 4);
     let error = RpcError::new(-32005, "cancelled", "x").with("accepted", false);
     let actions = machine.on_executed(job.token, Err(error));
@@ -121,9 +139,9 @@ fn what_waited_for_an_accepted_execute_is_called_behind_its_answer() {
         &mut machine,
         2,
         "control",
-        json!({"type": "PAUSE", "executionId": job.id}),
+        json!({"type": "PAUSE", "executionId": job.execute.id}),
     );
-    let accepted = status(job.id, State::Queued, 1);
+    let accepted = status(job.execute.id, State::Queued, 1);
     let actions = machine.on_executed(job.token, Ok(accepted));
     assert_eq!(sent(&actions[0])["id"], 1);
     assert!(matches!(
@@ -151,9 +169,9 @@ fn views_of_a_batch_begin_behind_the_array() {
             other => panic!("{other:?}"),
         })
         .collect();
-    let first = status(jobs[0].id, State::Running, 1);
+    let first = status(jobs[0].execute.id, State::Running, 1);
     assert!(machine.on_executed(jobs[0].token, Ok(first)).is_empty());
-    let second = status(jobs[1].id, State::Queued, 1);
+    let second = status(jobs[1].execute.id, State::Queued, 1);
     let actions = machine.on_executed(jobs[1].token, Ok(second));
     assert_eq!(sent(&actions[0]).as_array().unwrap().len(), 3);
     assert!(matches!(
@@ -181,14 +199,14 @@ fn attaching_again_replaces_the_view() {
         panic!("{actions:?}")
     };
     let now = Box::new(status(id, State::Running, 1));
-    let actions = machine.on_called(token, Ok(Outcome::Attach(now, attach)));
+    let actions = machine.on_called(token, Ok(Outcome::Attach(now, attach)), &[]);
     assert!(matches!(
         actions[..],
         [Action::Send(_), Action::Unview(1), Action::View(2, _)]
     ));
     machine.on_view_ended(1);
     assert!(
-        !machine.known.is_empty(),
+        !machine.known.oldest_first().is_empty(),
         "an end of the old view is none of the new"
     );
 }
@@ -207,6 +225,10 @@ fn a_refused_notification_is_told() {
         message["params"]["error"]["data"]["executionId"],
         "018f4e2a-7b3c-7def-8123-456789abcdef"
     );
+    let text = r#"{"jsonrpc":"2.0","method":"execute","params":7}"#;
+    let message = sent(&machine.on_text(text, None)[0]);
+    assert_eq!(message["params"]["reason"], "rejected");
+    assert_eq!(message["params"]["error"]["code"], -32600);
     let text = r#"{"jsonrpc":"2.0","method":"control","params":{"type":"CANCEL"}}"#;
     assert_eq!(
         sent(&machine.on_text(text, None)[0])["params"]["code"],
@@ -222,11 +244,11 @@ fn only_those_that_asked_for_it_depart() {
     let params = json!({"prompt": "x", "onDisconnect": "cancel"});
     let job = job(&ask(&mut machine, 1, "execute", params));
     assert!(job.cancel_on_disconnect);
-    let accepted = status(job.id, State::Running, 1);
+    let accepted = status(job.execute.id, State::Running, 1);
     machine.on_executed(job.token, Ok(accepted));
-    assert_eq!(machine.departing(), [job.id]);
-    let ended = status(job.id, State::Completed, 1);
-    machine.on_called(98, Ok(Outcome::Status(Box::new(ended))));
+    assert_eq!(machine.departing(), [job.execute.id]);
+    let ended = status(job.execute.id, State::Completed, 1);
+    machine.on_called(98, Ok(Outcome::Status(Box::new(ended))), &[]);
     assert!(machine.departing().is_empty());
 }
 
@@ -255,20 +277,20 @@ fn inputs_go_one_at_a_time_in_order_and_others_do_not_wait() {
     assert!(ask(&mut machine, 4, "input", last).is_empty());
     assert_eq!(
         target(&ask(&mut machine, 5, "status", json!({}))),
-        Target::One(id)
+        Target::FirstLive(vec![id])
     );
-    let then = machine.on_called(one, Ok(Outcome::Input(2)));
+    let then = machine.on_called(one, Ok(Outcome::Input(2)), &[]);
     assert_eq!(sent(&then[0])["result"], json!({"accepted": 2}));
     let [(two, 2)] = inputs(&then)[..] else {
         panic!("{then:?}")
     };
     // One that fails does not hold up the next.
-    let then = machine.on_called(two, Err(no_live_execution()));
+    let then = machine.on_called(two, Err(no_live_execution()), &[]);
     assert_eq!(sent(&then[0])["id"], 3);
     let [(three, 3)] = inputs(&then)[..] else {
         panic!("{then:?}")
     };
-    let then = machine.on_called(three, Ok(Outcome::Input(3)));
+    let then = machine.on_called(three, Ok(Outcome::Input(3)), &[]);
     assert_eq!(then.len(), 1);
     let next = ask(&mut machine, 6, "input", json!({"offset": 3, "data": ""}));
     assert_eq!(inputs(&next).len(), 1);
@@ -280,7 +302,7 @@ fn an_input_waits_for_its_execute() {
     let job = job(&ask(&mut machine, 1, "execute", json!({"prompt": "x"})));
     let actions = ask(&mut machine, 2, "input", json!({"offset": 0, "data": "a"}));
     assert!(actions.is_empty());
-    let accepted = status(job.id, State::Queued, 1);
+    let accepted = status(job.execute.id, State::Queued, 1);
     let then = machine.on_executed(job.token, Ok(accepted));
     assert_eq!(inputs(&then).len(), 1);
 }
@@ -298,7 +320,217 @@ fn unanswered_input_is_bounded() {
     );
     let more = ask(&mut machine, 3, "input", json!({"offset": 1, "data": "y"}));
     assert_eq!(sent(&more[0])["error"]["code"], -32004);
-    machine.on_called(inputs(&one)[0].0, Ok(Outcome::Input(1)));
+    machine.on_called(inputs(&one)[0].0, Ok(Outcome::Input(1)), &[]);
     let more = ask(&mut machine, 4, "input", json!({"offset": 1, "data": "y"}));
     assert_eq!(inputs(&more).len(), 1);
+}
+
+fn stops(actions: &[Action]) -> Vec<Token> {
+    let stop = |action: &Action| match action {
+        Action::StopRetrying(token) => Some(*token),
+        _ => None,
+    };
+    actions.iter().filter_map(stop).collect()
+}
+
+fn execute_as(machine: &mut Machine, id: u64, execution: ExecutionId) -> Job {
+    let params = json!({"prompt": "x", "executionId": execution});
+    job(&ask(machine, id, "execute", params))
+}
+
+fn cancel_of(machine: &mut Machine, id: u64, execution: ExecutionId) -> Vec<Action> {
+    let params = json!({"type": "CANCEL", "executionId": execution});
+    ask(machine, id, "control", params)
+}
+
+#[test]
+fn a_cancel_stops_every_execute_of_its_id_and_waits_for_the_last() {
+    let mut machine = machine();
+    let id = ExecutionId::random();
+    let jobs = [
+        execute_as(&mut machine, 1, id),
+        execute_as(&mut machine, 2, id),
+    ];
+    let actions = cancel_of(&mut machine, 3, id);
+    assert_eq!(stops(&actions), [jobs[0].token, jobs[1].token]);
+    let refused = || RpcError::new(-32005, "cancelled", "x").with("accepted", false);
+    assert_eq!(machine.on_executed(jobs[0].token, Err(refused())).len(), 1);
+    let actions = machine.on_executed(jobs[1].token, Err(refused()));
+    // The id is the client's: what it came to before, only claude-api knows.
+    assert!(matches!(
+        actions[..],
+        [
+            Action::Send(_),
+            Action::Call(_, Call::Control(Verb::Cancel, Target::One(_)))
+        ]
+    ));
+}
+
+#[test]
+fn when_none_lives_the_execute_that_is_not_answered_is_meant() {
+    let mut machine = machine();
+    let ended = run(&mut machine, 1);
+    let pending = job(&ask(&mut machine, 2, "execute", json!({"prompt": "y"})));
+    let actions = ask(&mut machine, 3, "control", json!({"type": "CANCEL"}));
+    let [Action::Call(token, call)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    let nothing = Outcome::NothingLive(call.clone());
+    let actions = machine.on_called(*token, Ok(nothing), &[ended]);
+    assert_eq!(stops(&actions), [pending.token]);
+    let accepted = status(pending.execute.id, State::Queued, 2);
+    let actions = machine.on_executed(pending.token, Ok(accepted));
+    assert_eq!(target(&actions[2..]), Target::One(pending.execute.id));
+    let actions = ask(&mut machine, 4, "status", json!({}));
+    let [Action::Call(token, call)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    let nothing = Outcome::NothingLive(call.clone());
+    let actions = machine.on_called(*token, Ok(nothing), &[pending.execute.id]);
+    assert_eq!(sent(&actions[0])["error"]["code"], -32003);
+}
+
+fn attach_to(machine: &mut Machine, request: u64, id: ExecutionId, offset: u64) -> (Token, Attach) {
+    let params = json!({"executionId": id, "offset": offset});
+    match ask(machine, request, "attach", params)[..] {
+        [Action::Call(token, Call::Attach(attach))] => (token, attach),
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn requests_about_one_view_take_effect_in_their_order() {
+    let mut machine = machine();
+    let id = ExecutionId::random();
+    let attached = |(token, attach)| {
+        let now = Box::new(status(id, State::Running, 1));
+        (token, Ok(Outcome::Attach(now, attach)))
+    };
+    // The second answer is here first.
+    let first = attach_to(&mut machine, 1, id, 0);
+    let second = attach_to(&mut machine, 2, id, 4);
+    let (token, result) = attached(second);
+    assert!(machine.on_called(token, result, &[]).is_empty());
+    let (token, result) = attached(first);
+    let actions = machine.on_called(token, result, &[]);
+    let [
+        Action::Send(_),
+        Action::View(1, _),
+        Action::Send(_),
+        Action::Unview(1),
+        Action::View(2, start),
+    ] = &actions[..]
+    else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(start.offset, Some(4));
+    // A detach behind an attach.
+    let third = attach_to(&mut machine, 3, id, 0);
+    assert!(ask(&mut machine, 4, "detach", json!({"executionId": id})).is_empty());
+    let (token, result) = attached(third);
+    let actions = machine.on_called(token, result, &[]);
+    assert!(matches!(actions.last(), Some(Action::Unview(3))));
+    assert_eq!(sent(&actions[3])["id"], 4);
+}
+
+#[test]
+fn a_view_that_a_batch_held_back_does_not_undo_a_later_detach() {
+    let mut machine = machine();
+    let id = ExecutionId::random();
+    let batch = json!([
+        {"jsonrpc": "2.0", "id": 1, "method": "attach", "params": {"executionId": id}},
+        {"jsonrpc": "2.0", "id": 2, "method": "status", "params": {"executionId": id}},
+    ]);
+    let actions = machine.on_text(&batch.to_string(), None);
+    let [
+        Action::Call(one, Call::Attach(attach)),
+        Action::Call(two, _),
+    ] = actions[..]
+    else {
+        panic!("{actions:?}")
+    };
+    let now = || Box::new(status(id, State::Running, 1));
+    let attached = Outcome::Attach(now(), attach);
+    assert!(machine.on_called(one, Ok(attached), &[]).is_empty());
+    let detached = ask(&mut machine, 3, "detach", json!({"executionId": id}));
+    assert_eq!(sent(&detached[0])["result"], json!({}));
+    let actions = machine.on_called(two, Ok(Outcome::Status(now())), &[]);
+    assert!(matches!(actions[..], [Action::Send(_)]), "{actions:?}");
+    let (token, attach) = attach_to(&mut machine, 4, id, 0);
+    let actions = machine.on_called(token, Ok(Outcome::Attach(now(), attach)), &[]);
+    assert!(matches!(actions[1], Action::View(..)));
+}
+
+#[test]
+fn views_are_bounded() {
+    let mut machine = machine();
+    let ids: Vec<_> = (0..5).map(|n| run(&mut machine, n)).collect();
+    for (name, params) in [
+        ("execute", json!({"prompt": "x"})),
+        ("attach", json!({"executionId": ExecutionId::random()})),
+    ] {
+        let error = sent(&ask(&mut machine, 1, name, params)[0])["error"].clone();
+        assert_eq!(error["code"], -32004);
+        assert_eq!(error["data"]["reason"], "too_many_views");
+        assert_eq!(error["data"]["limit"], 5);
+    }
+    // What is viewed already has its place.
+    let (token, attach) = attach_to(&mut machine, 2, ids[0], 0);
+    let now = Box::new(status(ids[0], State::Running, 0));
+    machine.on_called(token, Ok(Outcome::Attach(now, attach)), &[]);
+    ask(&mut machine, 3, "detach", json!({"executionId": ids[0]}));
+    let job = job(&ask(&mut machine, 4, "execute", json!({"prompt": "x"})));
+    let next = ask(&mut machine, 5, "execute", json!({"prompt": "x"}));
+    assert_eq!(
+        sent(&next[0])["error"]["code"],
+        -32004,
+        "one asked for counts"
+    );
+    let error = RpcError::new(-32004, "queue_full", "x");
+    machine.on_executed(job.token, Err(error));
+    assert!(matches!(
+        ask(&mut machine, 6, "execute", json!({"prompt": "x"}))[..],
+        [Action::Execute(_)]
+    ));
+}
+
+#[test]
+fn requests_that_wait_for_an_execute_are_no_open_calls_but_bounded() {
+    let mut machine = machine();
+    let job = job(&ask(&mut machine, 1, "execute", json!({"prompt": "x"})));
+    let status_of = json!({"executionId": job.execute.id});
+    for n in 0..1024 {
+        assert!(ask(&mut machine, n, "status", status_of.clone()).is_empty());
+    }
+    assert_eq!(machine.open_calls(), 0);
+    let more = ask(&mut machine, 2000, "status", status_of);
+    assert_eq!(
+        sent(&more[0])["error"]["data"]["reason"],
+        "too_many_waiting"
+    );
+    let accepted = status(job.execute.id, State::Queued, 1);
+    machine.on_executed(job.token, Ok(accepted));
+    assert_eq!(machine.open_calls(), 1024);
+}
+
+#[test]
+fn one_that_may_have_been_accepted_departs_too() {
+    let mut machine = machine();
+    let params = json!({"prompt": "x", "onDisconnect": "cancel"});
+    let job = job(&ask(&mut machine, 1, "execute", params));
+    let error = RpcError::new(-32005, "x", "x").with("accepted", "unknown");
+    machine.on_executed(job.token, Err(error));
+    assert_eq!(machine.departing(), [job.execute.id]);
+}
+
+#[test]
+fn a_result_that_waits_for_its_turn_departs_too() {
+    let mut machine = machine();
+    let id = ExecutionId::random();
+    attach_to(&mut machine, 1, id, 0);
+    let params = json!({"prompt": "x", "executionId": id, "onDisconnect": "cancel"});
+    let job = job(&ask(&mut machine, 2, "execute", params));
+    let accepted = status(id, State::Running, 1);
+    assert!(machine.on_executed(job.token, Ok(accepted)).is_empty());
+    assert_eq!(machine.departing(), [id]);
 }

@@ -113,8 +113,40 @@ fn an_outage_is_said_once_and_then_in_each_heartbeat() {
             .unwrap()
             .contains("unreachable")
     );
+    // None came for a while, though nothing failed: the last one again.
     order.on_heartbeat();
-    assert!(!order.has_message());
+    let again = order.next(Timestamp::UNIX_EPOCH).unwrap();
+    assert!(again.contains("RUNNING") && !again.contains("unreachable"));
+}
+
+#[test]
+fn an_outage_before_the_last_bytes_is_said_too() {
+    let mut order = order(State::Running);
+    let end = with(&order, |s| {
+        s.state = State::Completed;
+        s.output_bytes = 2;
+    });
+    order.on_status(end);
+    assert_eq!(words(&mut order), ["RUNNING"]);
+    order.on_heartbeat();
+    assert!(!order.has_message(), "the bytes come");
+    order.on_unreachable();
+    let beat = order.next(Timestamp::UNIX_EPOCH).unwrap();
+    assert!(beat.contains(r#""upstream":"unreachable""#) && beat.contains("RUNNING"));
+    assert_eq!(words(&mut order), ["upstream_unreachable"]);
+    order.on_heartbeat();
+    assert_eq!(words(&mut order), ["RUNNING"]);
+    order.on_bytes(&Bytes::from_static(b"ab"));
+    order.on_unreachable();
+    order.on_heartbeat();
+    assert_eq!(words(&mut order), ["output", "COMPLETED"]);
+    // One that had ended when it was attached to has no status but the end.
+    let mut ended = status(State::Failed);
+    ended.output_bytes = 1;
+    let mut order = Order::new(ended, None, None, 64 * 1024);
+    order.on_unreachable();
+    order.on_heartbeat();
+    assert_eq!(words(&mut order), ["upstream_unreachable"]);
 }
 
 #[test]

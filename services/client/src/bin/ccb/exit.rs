@@ -1,6 +1,6 @@
 //! Exit codes.
 
-use client::Error;
+use client::{Error, Verdict};
 use protocol::rpc::code;
 use protocol::{State, Status};
 use std::process::ExitCode;
@@ -49,6 +49,14 @@ pub(crate) fn of_status(status: &Status) -> Exit {
     }
 }
 
+/// As [`of_status`], but what did not arrive whole is no success.
+pub(crate) fn of_end(status: &Status, verdict: Verdict) -> Exit {
+    match (of_status(status), verdict) {
+        (OK, Verdict::Partial { .. }) => PROTOCOL,
+        (exit, _) => exit,
+    }
+}
+
 /// What went wrong, as an exit code.
 pub(crate) fn of_error(error: &Error) -> Exit {
     match error {
@@ -81,6 +89,22 @@ mod tests {
         status.state = state;
         status.exit_code = code;
         of_status(&status).0
+    }
+
+    #[test]
+    fn what_did_not_arrive_whole_is_no_success() {
+        let mut status = Status::queued(
+            protocol::ExecutionId::random(),
+            jiff::Timestamp::UNIX_EPOCH,
+            "w".into(),
+        );
+        status.state = State::Completed;
+        let partial = Verdict::Partial { missing: 1 };
+        assert_eq!(of_end(&status, partial), PROTOCOL);
+        assert_eq!(of_end(&status, Verdict::Verified), OK);
+        assert_eq!(of_end(&status, Verdict::Unknown), OK);
+        status.state = State::Cancelled;
+        assert_eq!(of_end(&status, partial), CANCELLED);
     }
 
     #[test]

@@ -74,7 +74,8 @@ impl Progress {
         } else {
             ""
         };
-        self.at_line_start = true;
+        // A message that goes elsewhere ends no line on stdout.
+        self.at_line_start |= self.terminal;
         put(&format!("{fresh}ccb: {}\n", show::plain(text)));
     }
 
@@ -82,7 +83,19 @@ impl Progress {
     pub(crate) fn before_output(&mut self, bytes: &[u8]) {
         if self.shared {
             self.clear();
-            self.at_line_start = bytes.last().is_none_or(|b| *b == b'\n');
+            if let Some(last) = bytes.last() {
+                self.at_line_start = *last == b'\n';
+            }
+        }
+    }
+
+    /// Nothing more comes. On a terminal the shell's prompt begins a line of its own; a pipe gets the output alone.
+    pub(crate) fn finish(mut self) {
+        self.clear();
+        if self.shared && !self.at_line_start {
+            // A terminal that is gone needs no new line.
+            let _ = std::io::stdout().write_all(b"\n");
+            let _ = std::io::stdout().flush();
         }
     }
 

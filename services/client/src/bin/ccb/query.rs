@@ -1,6 +1,6 @@
 //! The commands with one answer.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use client::{Client, Control, Error};
 use protocol::Status;
@@ -11,16 +11,27 @@ use crate::{complain, exec, show};
 
 pub(crate) async fn run(command: Command, common: &Common) -> Exit {
     match ask(command, common).await {
-        Ok((text, exit)) => {
+        Ok((text, exit)) => match write(text.as_bytes()) {
+            Ok(()) => exit,
             // A reader that left early has what it wanted.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            exit
-        }
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => exit,
+            Err(e) => {
+                complain(&format!("stdout cannot be written: {e}"));
+                exit::INTERNAL
+            }
+        },
         Err(error) => {
             complain(&exec::explain(&error));
             exit::of_error(&error)
         }
     }
+}
+
+fn write(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    stdout.write_all(bytes)?;
+    // Errors of a buffered write come with it.
+    stdout.flush()
 }
 
 async fn ask(command: Command, common: &Common) -> Result<(String, Exit), Error> {

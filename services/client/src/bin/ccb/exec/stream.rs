@@ -82,7 +82,7 @@ pub(super) async fn stream(
     let Stream {
         client, progress, ..
     } = stream;
-    drop(progress);
+    progress.finish();
     if let Ok(client) = Arc::try_unwrap(client) {
         client.close().await;
     }
@@ -247,7 +247,7 @@ impl Stream {
             Verdict::Unknown => String::new(),
         };
         self.progress.note(&show::summary(status, &verified));
-        exit::of_status(status)
+        exit::of_end(status, verdict)
     }
 
     /// The run ended in an error.

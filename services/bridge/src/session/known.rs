@@ -1,0 +1,76 @@
+//! The executions that a session executed or attached to, as far as they are not known to have ended. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+use protocol::{ExecutionId, Status};
+
+/// Executions remembered for the default id; the oldest is forgotten first.
+const MOST: usize = 4096;
+
+#[derive(Debug)]
+struct Entry {
+    created: Timestamp,
+    cancel_on_disconnect: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Known {
+    entries: HashMap<ExecutionId, Entry>,
+    /// To be cancelled on disconnect, though nobody knows whether they were accepted.
+    doubtful: HashSet<ExecutionId>,
+}
+
+impl Known {
+    /// A status was answered.
+    pub fn remember(&mut self, status: &Status, cancel_on_disconnect: bool) {
+        let id = status.execution_id;
+        if status.state.is_terminal() {
+            self.forget(id);
+            return;
+        }
+        if self.entries.len() >= MOST
+            && !self.entries.contains_key(&id)
+            && let Some(oldest) = self.oldest_first().first()
+        {
+            self.entries.remove(oldest);
+        }
+        let entry = self.entries.entry(id).or_insert(Entry {
+            created: status.created_at,
+            cancel_on_disconnect: false,
+        });
+        entry.cancel_on_disconnect |= cancel_on_disconnect;
+    }
+
+    /// One with `onDisconnect: "cancel"` of which nobody knows whether it was accepted.
+    pub fn doubt(&mut self, id: ExecutionId) {
+        if self.doubtful.len() < MOST {
+            self.doubtful.insert(id);
+        }
+    }
+
+    /// It has ended, or is not known to claude-api.
+    pub fn forget(&mut self, id: ExecutionId) {
+        self.entries.remove(&id);
+        self.doubtful.remove(&id);
+    }
+
+    /// By creation.
+    #[must_use]
+    pub fn oldest_first(&self) -> Vec<ExecutionId> {
+        let entries = self.entries.iter();
+        let mut all: Vec<_> = entries.map(|(id, e)| (e.created, *id)).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// What is to be cancelled when nobody attaches: the session is gone.
+    #[must_use]
+    pub fn departing(&self) -> Vec<ExecutionId> {
+        let entries = self.entries.iter();
+        let known = entries.filter(|(_, e)| e.cancel_on_disconnect);
+        let known = known.map(|(id, _)| *id);
+        known.chain(self.doubtful.iter().copied()).collect()
+    }
+}

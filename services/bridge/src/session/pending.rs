@@ -1,0 +1,88 @@
+//! The executes of a session that are not answered yet, and the calls that wait for their answers. Pure.
+
+use std::collections::HashMap;
+
+use protocol::ExecutionId;
+use protocol::rpc::OnSlow;
+
+use super::action::Call;
+use super::replies::Token;
+
+/// Executes of one session that are not answered yet; claude-api's own queue is far shorter.
+const EXECUTES: usize = 1024;
+/// Calls of one session that wait for an execute's answer.
+const WAITERS: usize = 1024;
+
+/// One execute.
+#[derive(Debug, Clone)]
+pub struct Execute {
+    /// Its request.
+    pub token: Token,
+    /// Its id.
+    pub id: ExecutionId,
+    /// Whether the bridge made the id, so that nobody else can have used it.
+    pub fresh: bool,
+    /// What its view does when it is slow.
+    pub on_slow: OnSlow,
+    /// Whether it is cancelled when the session is gone.
+    pub cancel_on_disconnect: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Pending {
+    executes: Vec<Execute>,
+    waiters: HashMap<ExecutionId, Vec<(Token, Call)>>,
+    waiting: usize,
+}
+
+impl Pending {
+    /// Whether no more executes are taken; the limit.
+    #[must_use]
+    pub fn is_full(&self) -> Option<usize> {
+        (self.executes.len() >= EXECUTES).then_some(EXECUTES)
+    }
+
+    /// An execute was handed over.
+    pub fn add(&mut self, execute: Execute) {
+        self.executes.push(execute);
+    }
+
+    /// The oldest one.
+    #[must_use]
+    pub fn first(&self) -> Option<ExecutionId> {
+        self.executes.first().map(|e| e.id)
+    }
+
+    /// All of this id: one id may be executed several times.
+    pub fn of(&self, id: ExecutionId) -> impl Iterator<Item = Token> + '_ {
+        let of = self.executes.iter().filter(move |e| e.id == id);
+        of.map(|e| e.token)
+    }
+
+    /// A call waits until no execute of this id is left.
+    ///
+    /// # Errors
+    /// The limit, when too many wait.
+    pub fn wait(&mut self, id: ExecutionId, token: Token, call: Call) -> Result<(), usize> {
+        if self.waiting >= WAITERS {
+            return Err(WAITERS);
+        }
+        self.waiting += 1;
+        self.waiters.entry(id).or_default().push((token, call));
+        Ok(())
+    }
+
+    /// An execute was answered. With the last of its id come those that waited.
+    pub fn answered(&mut self, token: Token) -> Option<(Execute, Vec<(Token, Call)>)> {
+        let at = self.executes.iter().position(|e| e.token == token)?;
+        let execute = self.executes.remove(at);
+        let waiters = if self.of(execute.id).next().is_some() {
+            Vec::new()
+        } else {
+            self.waiters.remove(&execute.id).unwrap_or_default()
+        };
+        self.waiting -= waiters.len();
+        Some((execute, waiters))
+    }
+}

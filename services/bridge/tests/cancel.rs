@@ -1,0 +1,219 @@
+//! A cancel, whatever has become of its execute so far.
+
+#![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
+
+mod common;
+
+use common::fake::Fault;
+use common::{Bridge, Client, Fake};
+use protocol::{ExecutionId, ProblemType, State};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+async fn start(args: &[&str]) -> (Fake, Bridge) {
+    let fake = Fake::start().await;
+    let bridge = Bridge::start(fake.addr, args).await;
+    (fake, bridge)
+}
+
+async fn execute(client: &mut Client, id: ExecutionId) -> u64 {
+    let params = json!({"prompt": "x", "executionId": id});
+    client.request("execute", params).await
+}
+
+async fn cancel(client: &mut Client, id: ExecutionId) -> u64 {
+    let params = json!({"type": "CANCEL", "executionId": id});
+    client.request("control", params).await
+}
+
+fn stopping(fake: &Fake) {
+    let stopping = Fault::Problem(ProblemType::Stopping);
+    fake.change(|w| w.faults.extend(vec![stopping; 1000]));
+}
+
+#[tokio::test]
+async fn an_id_executed_twice_is_cancelled_whole() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    drop(listener);
+    let bridge = Bridge::start(addr, &[]).await;
+    let mut client = bridge.connect().await;
+    let id = ExecutionId::random();
+    let executes = [
+        execute(&mut client, id).await,
+        execute(&mut client, id).await,
+    ];
+    let cancelled = cancel(&mut client, id).await;
+    // All three were read.
+    client.call("ping", json!({})).await;
+    let fake = Fake::at(TcpListener::bind(addr).await.unwrap()).await;
+    for request in executes {
+        client.answer(request).await;
+    }
+    client.answer(cancelled).await;
+    let world = fake.world();
+    let live = world.executions.get(&id).map(|e| e.status.state);
+    assert!(live.is_none_or(State::is_terminal), "{live:?}");
+    assert!(world.cancels.contains(&id));
+}
+
+#[tokio::test]
+async fn one_that_another_session_had_accepted_is_cancelled() {
+    let (fake, bridge) = start(&[]).await;
+    let id = fake.add(State::Running, b"");
+    stopping(&fake);
+    let mut client = bridge.connect().await;
+    let executed = execute(&mut client, id).await;
+    fake.until(|w| !w.puts.is_empty()).await;
+    let cancelled = cancel(&mut client, id).await;
+    assert_eq!(
+        client.answer(executed).await["result"]["state"],
+        "cancelled"
+    );
+    assert_eq!(
+        client.answer(cancelled).await["result"]["state"],
+        "cancelled"
+    );
+}
+
+#[tokio::test]
+async fn an_id_of_the_clients_is_never_said_to_be_unknown_without_asking() {
+    let (fake, bridge) = start(&["--accept-ms", "300"]).await;
+    stopping(&fake);
+    let mut client = bridge.connect().await;
+    let executed = execute(&mut client, ExecutionId::random()).await;
+    let error = client.answer(executed).await["error"].clone();
+    assert_eq!(error["data"]["accepted"], "unknown", "{error}");
+    let own = client.call("execute", json!({"prompt": "x"})).await;
+    assert_eq!(own["error"]["data"]["accepted"], false);
+}
+
+#[tokio::test]
+async fn a_cancel_does_not_overtake_its_execute() {
+    let (fake, bridge) = start(&[]).await;
+    fake.change(|w| w.faults.push_back(Fault::Late));
+    let mut client = bridge.connect().await;
+    let id = ExecutionId::random();
+    let executed = execute(&mut client, id).await;
+    let cancelled = cancel(&mut client, id).await;
+    // It came, was told that there is no such execution, and only then is the execute read.
+    fake.until(|w| w.cancels.len() > 1).await;
+    fake.change(|w| w.late = true);
+    let answer = client.answer(executed).await;
+    assert!(answer["result"].is_object(), "{answer}");
+    assert_eq!(
+        client.answer(cancelled).await["result"]["state"],
+        "cancelled"
+    );
+    assert_eq!(
+        client.all_of(id).await.end.as_ref().unwrap()["status"],
+        "CANCELLED"
+    );
+}
+
+#[tokio::test]
+async fn one_that_had_no_turn_yet_is_answered_at_once() {
+    let (fake, bridge) = start(&[]).await;
+    stopping(&fake);
+    let mut client = bridge.connect().await;
+    let [first, second] = [ExecutionId::random(), ExecutionId::random()];
+    let waits = execute(&mut client, first).await;
+    let executed = execute(&mut client, second).await;
+    let cancelled = cancel(&mut client, second).await;
+    let error = client.answer(executed).await["error"].clone();
+    assert_eq!(error["data"]["accepted"], false, "{error}");
+    assert_eq!(client.answer(cancelled).await["error"]["code"], -32003);
+    assert!(fake.world().cancels.contains(&second));
+    // The order stays: the third goes behind the first.
+    let third = client.request("execute", json!({"prompt": "third"})).await;
+    fake.change(|w| w.faults.clear());
+    assert!(client.answer(waits).await["result"].is_object());
+    assert!(client.answer(third).await["result"].is_object());
+    assert_eq!(fake.world().order[0], first);
+    assert!(!fake.world().executions.contains_key(&second));
+}
+
+#[tokio::test]
+async fn a_healthy_execute_is_accepted_first() {
+    let (_fake, bridge) = start(&[]).await;
+    let mut client = bridge.connect().await;
+    for _ in 0..30 {
+        let executed = client.request("execute", json!({"prompt": "x"})).await;
+        let cancelled = client.request("control", json!({"type": "CANCEL"})).await;
+        let answer = client.answer(executed).await;
+        let id = answer["result"]["executionId"].clone();
+        assert!(id.is_string(), "{answer}");
+        let cancelled = client.answer(cancelled).await;
+        assert_eq!(cancelled["result"]["executionId"], id, "{cancelled}");
+        client.all_of(id.as_str().unwrap().parse().unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn without_an_id_the_one_that_lives_is_meant() {
+    let (fake, bridge) = start(&[]).await;
+    let mut client = bridge.connect().await;
+    let detached = client.execute("one").await;
+    client
+        .call("detach", json!({"executionId": detached}))
+        .await;
+    fake.end(detached, State::Completed);
+    let none = client.call("control", json!({"type": "CANCEL"})).await;
+    assert_eq!(none["error"]["code"], -32003, "{none}");
+    let unread = client.execute("two").await;
+    let live = client.execute("three").await;
+    fake.state(unread, State::Running);
+    fake.write(unread, &[b'x'; 10 << 20]);
+    fake.end(unread, State::Completed);
+    let cancelled = client.call("control", json!({"type": "CANCEL"})).await;
+    assert_eq!(
+        cancelled["result"]["executionId"],
+        json!(live),
+        "{cancelled}"
+    );
+    assert_eq!(fake.world().cancels, [live]);
+}
+
+#[tokio::test]
+async fn a_session_that_left_before_anybody_knew_is_no_reason_to_run_on() {
+    let (fake, bridge) = start(&["--accept-ms", "400", "--disconnect-grace-ms", "50"]).await;
+    fake.change(|w| w.faults.extend(vec![Fault::Reset { accepted: true }; 20]));
+    let mut client = bridge.connect().await;
+    let params = json!({"prompt": "x", "onDisconnect": "cancel"});
+    client.request("execute", params).await;
+    fake.until(|w| !w.puts.is_empty()).await;
+    drop(client);
+    fake.until(|w| w.cancels.len() == 1).await;
+    // And a cancel asked for by one that leaves at once is made.
+    fake.change(|w| w.faults.clear());
+    fake.change(|w| w.faults.push_back(Fault::Late));
+    let mut client = bridge.connect().await;
+    let id = ExecutionId::random();
+    execute(&mut client, id).await;
+    cancel(&mut client, id).await;
+    fake.until(|w| w.puts.iter().any(|(put, _)| *put == id))
+        .await;
+    drop(client);
+    fake.change(|w| w.late = true);
+    let cancelled =
+        |e: Option<&common::fake::Execution>| e.is_some_and(|e| e.status.state == State::Cancelled);
+    fake.until(|w| cancelled(w.executions.get(&id))).await;
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_an_execute_do_not_stop_the_session() {
+    let (fake, bridge) = start(&["--ping-ms", "100"]).await;
+    fake.change(|w| w.faults.push_back(Fault::Late));
+    let mut client = bridge.connect().await;
+    let id = ExecutionId::random();
+    let executed = execute(&mut client, id).await;
+    let mut waiting = Vec::new();
+    for _ in 0..300 {
+        waiting.push(client.request("status", json!({"executionId": id})).await);
+    }
+    assert_eq!(client.call("ping", json!({})).await["result"], json!({}));
+    fake.change(|w| w.late = true);
+    for request in std::iter::once(executed).chain(waiting) {
+        assert_ne!(client.answer(request).await["result"], Value::Null);
+    }
+}
