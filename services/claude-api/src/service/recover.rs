@@ -148,11 +148,12 @@ impl Service {
             let sweep = runner::sweep_stale(cli.pid, cli.start_ticks, &cli.boot_id);
             tracing::info!(execution = %status.execution_id, ?sweep, "swept");
         }
+        let marks = *entry.marks()?.borrow();
         let before = Before {
-            asked: was_asked(&status),
+            // A reader may have seen output before the activity was recorded.
+            asked: was_asked(&status) || marks.len > 0,
             resets_at: None,
         };
-        let marks = *entry.marks()?.borrow();
         status.state = State::Interrupted;
         status.reason = Some(reason);
         status.exit_code = None;
