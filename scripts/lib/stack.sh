@@ -119,18 +119,21 @@ caller_ids() {
   export CCB_UID=${CCB_UID:-$uid} CCB_GID=${CCB_GID:-$gid}
 }
 
-# Volumes of an earlier stack may belong to another user: hand them over once, when the ids have changed.
+# Volumes of an earlier stack may belong to another user: hand them over. The volumes themselves tell (not a note in
+# somebody's home). What still runs as the other user is stopped first, or its last words would be in nobody's hands.
 hand_over_volumes() {
-  local before names volume mounts=()
-  before=$(cat "$STATE/ids" 2>/dev/null || true)
+  local names volume mounts=() words foreign
   names=$(docker volume ls -q --filter "label=com.docker.compose.project=$PROJECT")
-  if [ -n "$names" ] && [ "$before" != "$CCB_UID:$CCB_GID" ]; then
-    for volume in $names; do mounts+=(-v "$volume:/v/$volume"); done
-    step 120 "hand the volumes over to $CCB_UID:$CCB_GID" docker run --rm --network none -u 0 --entrypoint sh "${mounts[@]}" \
-      "$IMAGE" -c "find /v -mindepth 2 -exec chown -h $CCB_UID:$CCB_GID {} +" ||
-      fail "the volumes could not be given to $CCB_UID:$CCB_GID" "scripts/down removes them, with all that is in them"
-  fi
-  mkdir -p "$STATE" && echo "$CCB_UID:$CCB_GID" >"$STATE/ids"
+  [ -n "$names" ] || return 0
+  for volume in $names; do mounts+=(-v "$volume:/v/$volume"); done
+  words=(docker run --rm --network none -u 0 --entrypoint find "${mounts[@]}" "$IMAGE" /v -mindepth 2)
+  # workspace/default is where another volume or folder is mounted, and root's.
+  foreign=$(timeout 60 "${words[@]}" -maxdepth 2 ! -path '*_workspace/default' '(' ! -uid "$CCB_UID" -o ! -gid "$CCB_GID" ')' -print -quit) ||
+    fail "the volumes of project $PROJECT cannot be looked at" "scripts/down removes them, with all that is in them"
+  [ -n "$foreign" ] || return 0
+  step 60 "stop what runs as another user" "${COMPOSE[@]}" --progress plain stop || true
+  step 600 "hand the volumes over to $CCB_UID:$CCB_GID" "${words[@]}" -exec chown -h "$CCB_UID:$CCB_GID" '{}' + ||
+    fail "the volumes could not be given to $CCB_UID:$CCB_GID" "scripts/down removes them, with all that is in them"
 }
 
 # What the machine's link carries, if that is less than Docker's default of 1500.
