@@ -54,9 +54,13 @@ show_help() { sed -n '2,/^[^#]/{/^#/!d;/^# shellcheck/d;s/^# \{0,1\}//;p}' "$1";
 # step SECONDS TITLE COMMAND...: runs it with a time limit and its output in a log; prints the title, a sign of life
 # every 10 s, and on failure the end of the log. Returns the command's code (124 when the time was up).
 step() {
-  local limit=$1 title=$2 began=$SECONDS log code=0 ticker
+  local limit=$1 title=$2 began=$SECONDS log code=0 ticker file
   shift 2
+  # Without a name from the start, so that nothing is left of it when Ctrl-C ends this script.
   log=$(mktemp "${TMPDIR:-/tmp}/ccb-step.XXXXXX")
+  exec {file}<>"$log"
+  rm -f "$log"
+  log=/proc/$BASHPID/fd/$file
   printf '· %s\n' "$title" >&2
   ( while sleep 10; do printf '  … %s, %d s: %s\n' "$title" $((SECONDS - began)) "$(last_line "$log")" >&2; done ) &
   ticker=$!
@@ -73,7 +77,7 @@ step() {
   local verdict="FAILED ($code)"
   if [ "$code" -eq 0 ]; then verdict="done"; fi
   printf '  %s: %s, %d s\n' "$title" "$verdict" $((SECONDS - began)) >&2
-  rm -f "$log"
+  exec {file}>&-
   return "$code"
 }
 
