@@ -1,6 +1,7 @@
 //! The `bridge` binary: arguments, logs, signals.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 

@@ -234,7 +234,9 @@ impl Machine {
     /// Whether one more view may begin.
     fn room_for(&self, id: ExecutionId) -> Result<(), RpcError> {
         let most = self.bounds.views;
-        if self.views.contains_key(&id) || self.views.len() + self.turns.len() + self.held < most {
+        if self.views.contains_key(&id)
+            || self.views.len() + self.turns.waiting() + self.held < most
+        {
             return Ok(());
         }
         let error = full("too_many_views", most, "executions are viewed; detach one");

@@ -26,7 +26,7 @@ impl<T> Default for Turns<T> {
 impl<T> Turns<T> {
     /// Requests in line.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.ids.len()
     }
 
@@ -98,7 +98,7 @@ mod tests {
                 prop_assert!(tokens.is_sorted());
             }
             prop_assert_eq!(got.values().map(Vec::len).sum::<usize>(), 12);
-            prop_assert!(turns.len() == 0 && turns.lines.is_empty());
+            prop_assert!(turns.waiting() == 0 && turns.lines.is_empty());
         }
     }
 
@@ -111,6 +111,6 @@ mod tests {
         assert_eq!(turns.came(7, "x"), [(7, "x")]);
         assert_eq!(turns.came(2, "second"), []);
         assert_eq!(turns.close(), [(2, "second")]);
-        assert_eq!(turns.len(), 0);
+        assert_eq!(turns.waiting(), 0);
     }
 }

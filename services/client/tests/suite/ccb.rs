@@ -437,3 +437,25 @@ async fn queries_answer_for_people_and_programs() {
         assert_eq!(fake.params("control").last().unwrap()["type"], kind);
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_written_is_an_error() {
+    let fake = Fake::start(plan()).await;
+    let list = async |stdout: Stdio| {
+        let mut command = ccb(&fake.url(), &["list", "--json"]);
+        let child = command.stdout(stdout).stderr(Stdio::piped()).spawn();
+        let output = child.unwrap().wait_with_output();
+        let output = timeout(Duration::from_secs(20), output).await;
+        let output = output.expect("ccb hangs").unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), err)
+    };
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let (exit, err) = list(full.unwrap().into()).await;
+    assert_eq!(exit, Some(70), "{err}");
+    assert!(err.contains("stdout cannot be written"), "{err}");
+    // A reader that left early has what it wanted.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(list(writer.into()).await, (Some(0), String::new()));
+}

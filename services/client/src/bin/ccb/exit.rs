@@ -1,6 +1,6 @@
 //! Exit codes.
 
-use client::{Error, Verdict};
+use client::Error;
 use protocol::rpc::code;
 use protocol::{State, Status};
 use std::process::ExitCode;
@@ -49,11 +49,11 @@ pub(crate) fn of_status(status: &Status) -> Exit {
     }
 }
 
-/// As [`of_status`], but what did not arrive whole is no success.
-pub(crate) fn of_end(status: &Status, verdict: Verdict) -> Exit {
-    match (of_status(status), verdict) {
-        (OK, Verdict::Partial { .. }) => PROTOCOL,
-        (exit, _) => exit,
+/// As [`of_status`]; `whole`: nothing that was asked for is missing.
+pub(crate) fn of_end(status: &Status, whole: bool) -> Exit {
+    match of_status(status) {
+        OK if !whole => PROTOCOL,
+        exit => exit,
     }
 }
 
@@ -99,12 +99,10 @@ mod tests {
             "w".into(),
         );
         status.state = State::Completed;
-        let partial = Verdict::Partial { missing: 1 };
-        assert_eq!(of_end(&status, partial), PROTOCOL);
-        assert_eq!(of_end(&status, Verdict::Verified), OK);
-        assert_eq!(of_end(&status, Verdict::Unknown), OK);
+        assert_eq!(of_end(&status, false), PROTOCOL);
+        assert_eq!(of_end(&status, true), OK);
         status.state = State::Cancelled;
-        assert_eq!(of_end(&status, partial), CANCELLED);
+        assert_eq!(of_end(&status, false), CANCELLED);
     }
 
     #[test]

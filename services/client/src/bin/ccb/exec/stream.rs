@@ -28,6 +28,8 @@ struct Stream {
     progress: Progress,
     asked: Asked,
     accepted: bool,
+    /// No gap so far.
+    whole: bool,
 }
 
 /// Why streaming ends.
@@ -63,6 +65,7 @@ pub(super) async fn stream(
         progress: Progress::new(common.quiet),
         asked: Asked::Nothing,
         accepted: false,
+        whole: true,
     };
     let result = stream.drive(&mut run).await;
     drop(run);
@@ -132,6 +135,7 @@ impl Stream {
             Event::Output { bytes, .. } if !self.json => self.write(&bytes).await,
             Event::Output { .. } => None,
             Event::Gap(gone) => {
+                self.whole = false;
                 let bytes = gone.end - gone.start;
                 self.progress.say(&format!(
                     "{} of output are gone (bytes {} to {})",
@@ -247,7 +251,7 @@ impl Stream {
             Verdict::Unknown => String::new(),
         };
         self.progress.note(&show::summary(status, &verified));
-        exit::of_end(status, verdict)
+        exit::of_end(status, self.whole)
     }
 
     /// The run ended in an error.
