@@ -1,7 +1,7 @@
 //! The `bridge` binary: arguments, logs, signals.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::io::IsTerminal;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -69,7 +69,9 @@ fn serve(config: &Config) -> ExitCode {
         .with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Json => logs.json().flatten_event(true).init(),
-        LogFormat::Pretty => logs.init(),
+        // Colours are for a terminal, not for a file or a pipe.
+        LogFormat::Pretty if std::io::stderr().is_terminal() => logs.init(),
+        LogFormat::Pretty => logs.with_ansi(false).init(),
     }
     finish(run(config, settings))
 }

@@ -1,5 +1,6 @@
 //! The `claude-api` binary: arguments, tracing, then [`claude_api::server::run`].
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -102,7 +103,9 @@ fn log(args: &ServeArgs) {
         .with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
-        LogFormat::Pretty => builder.init(),
+        // Colours are for a terminal, not for a file or a pipe.
+        LogFormat::Pretty if std::io::stderr().is_terminal() => builder.init(),
+        LogFormat::Pretty => builder.with_ansi(false).init(),
     }
 }
 
