@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use protocol::rpc::{OnDisconnect, RpcError, code, method, notification};
+use protocol::rpc::{OnDisconnect, RpcError, code, method};
 use protocol::{ExecutionId, Limits, Status};
 use serde_json::json;
 
@@ -21,7 +21,7 @@ use super::replies::{Answer, Replies, Token};
 use super::request::{Ask, Entry, Execute, Frame, Input, Refusal, parse};
 use super::turns::Turns;
 use crate::upstream::accept::Handover;
-use crate::viewer::{Start, encode};
+use crate::viewer::Start;
 
 /// What begins behind an answer.
 #[derive(Debug)]
@@ -330,136 +330,6 @@ impl Machine {
         }
     }
 
-    fn executed(&mut self, token: Token, result: Result<Status, RpcError>) {
-        let Some((execute, waiters)) = self.pending.answered(token) else {
-            return;
-        };
-        let mut never_accepted = false;
-        match result {
-            Ok(status) => {
-                self.known.remember(&status, execute.cancel_on_disconnect);
-                let start = Start {
-                    status: status.clone(),
-                    offset: None,
-                    on_slow: execute.on_slow,
-                };
-                let after = vec![After::View(token, Box::new(start))];
-                self.held += 1;
-                self.answer(token, Answer::Status(Box::new(status)), after);
-            }
-            Err(error) => {
-                never_accepted = execute.fresh && error.data["accepted"] == false;
-                if execute.cancel_on_disconnect && error.data["accepted"] == "unknown" {
-                    self.known.doubt(execute.id);
-                }
-                self.refuse(token, Some(method::EXECUTE), &error);
-            }
-        }
-        for (token, call) in waiters {
-            if never_accepted && !matches!(call, Call::Detach(_)) {
-                let error = RpcError::new(
-                    code::NO_SUCH_EXECUTION,
-                    "not_accepted",
-                    "its execute was not accepted",
-                );
-                let error = error.with("executionId", execute.id.to_string());
-                self.arrived(token, Came::Called(Err(error)));
-            } else {
-                self.call(token, call);
-            }
-        }
-    }
-
-    fn called(&mut self, token: Token, result: Result<Outcome, RpcError>) {
-        match result {
-            Err(error) => self.refuse(token, None, &error),
-            Ok(Outcome::NothingLive(call)) => {
-                self.ask_about(token, None, |target| call.about(target));
-            }
-            Ok(Outcome::Input(accepted)) => {
-                let answer = json!({ "accepted": accepted });
-                self.answer(token, Answer::Value(answer), Vec::new());
-            }
-            Ok(Outcome::Page(page)) => match serde_json::to_value(&*page) {
-                Ok(page) => self.answer(token, Answer::Value(page), Vec::new()),
-                Err(error) => self.refuse(token, None, &internal(&error)),
-            },
-            Ok(Outcome::Status(status)) => {
-                if status.state.is_terminal() {
-                    self.known.forget(status.execution_id);
-                }
-                self.answer(token, Answer::Status(status), Vec::new());
-            }
-            Ok(Outcome::Attach(status, attach)) => {
-                self.known.remember(&status, false);
-                let start = Start {
-                    status: (*status).clone(),
-                    offset: attach.offset,
-                    on_slow: attach.on_slow.unwrap_or_default(),
-                };
-                let after = vec![After::View(token, Box::new(start))];
-                self.held += 1;
-                self.answer(token, Answer::Status(status), after);
-            }
-        }
-    }
-
-    fn answer(&mut self, token: Token, answer: Answer, after: Vec<After>) {
-        let ready = self.replies.answer(token, Ok(answer), after);
-        self.actions.extend(ready.message.map(Action::Send));
-        self.begin(ready.after);
-        let next = self.inputs.answered(token);
-        self.push_call(next);
-    }
-
-    fn refuse(&mut self, token: Token, name: Option<&str>, error: &RpcError) {
-        if self.replies.is_notification(token) {
-            self.refuse_notification(name, error);
-        }
-        let ready = self.replies.answer(token, Err(error), Vec::new());
-        self.actions.extend(ready.message.map(Action::Send));
-        self.begin(ready.after);
-        let next = self.inputs.answered(token);
-        self.push_call(next);
-    }
-
-    /// A notification has no answer; nobody waits for nothing all the same.
-    fn refuse_notification(&mut self, name: Option<&str>, error: &RpcError) {
-        let text = if name == Some(method::EXECUTE) {
-            let params = json!({ "status": "FAILED", "reason": "rejected", "error": error });
-            notification(method::STATUS_UPDATE, &params).to_string()
-        } else {
-            encode::notice(None, "rejected", &error.message, &json!({ "error": error }))
-        };
-        self.actions.push(Action::Send(text));
-    }
-
-    fn begin(&mut self, after: Vec<After>) {
-        for after in after {
-            let (token, id) = match &after {
-                After::Unview(token, id) => (*token, *id),
-                After::View(token, start) => (*token, start.status.execution_id),
-            };
-            self.held -= usize::from(matches!(after, After::View(..)));
-            let latest = self.latest.entry(id).or_insert(token);
-            if *latest > token {
-                // It was held by a batch, and a later request has had its say.
-                continue;
-            }
-            *latest = token;
-            let old = self.views.remove(&id);
-            self.actions.extend(old.map(Action::Unview));
-            if let After::View(_, start) = after {
-                self.next_view += 1;
-                self.views.insert(id, self.next_view);
-                self.actions.push(Action::View(self.next_view, start));
-            }
-        }
-        if !self.replies.has_batches() {
-            self.latest.clear();
-        }
-    }
-
     fn take(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
     }
@@ -484,5 +354,6 @@ pub fn no_live_execution() -> RpcError {
     )
 }
 
+mod answers;
 #[cfg(test)]
 mod tests;
