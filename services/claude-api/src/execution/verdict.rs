@@ -120,9 +120,10 @@ fn is_auth(outcome: &Outcome) -> bool {
         || outcome.error_kind.as_deref() == Some("authentication_failed")
 }
 
-/// The model's 400, or the 413 of whoever stands before it.
+/// The model's 400, what the CLI itself finds too long without asking, or the 413 of whoever stands before the model.
 fn is_too_long(outcome: &Outcome) -> bool {
-    outcome.terminal_reason.as_deref() == Some("prompt_too_long")
+    let reason = outcome.terminal_reason.as_deref();
+    matches!(reason, Some("prompt_too_long" | "blocking_limit"))
         || outcome.api_error_status == Some(413)
 }
 

@@ -109,6 +109,12 @@ fn the_more_telling_reason_comes_first() {
             Reason::PromptTooLong,
         ),
         (
+            told(None, "invalid_request", "blocking_limit"),
+            Some(1),
+            None,
+            Reason::PromptTooLong,
+        ),
+        (
             told(Some(413), "invalid_request", "image_error"),
             Some(1),
             None,
