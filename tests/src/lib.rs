@@ -1,7 +1,7 @@
 //! What the tests of cc-bridge stand on. See `README.md` beside this crate for how to use each part.
 //!
 //! * [`composed`]: the containers of the composed stack, and the cases that run on them.
-//! * [`bench`]: figures through both hops (bin `bench`).
+//! * [`mod@bench`]: figures through both hops (bin `bench`).
 //! * [`model`]: the scripted model, a server that speaks the Messages API (bin `scripted-model`).
 //! * [`soak`]: both services under fire (bin `soak`).
 //! * [`stand_in`]: the stand-in for the Claude CLI (bin `stand-in-claude`).

@@ -69,10 +69,10 @@ pub struct Config {
         default_value = "http://127.0.0.1:8002"
     )]
     pub claude_api_url: String,
-    /// Host names that clients may use, beside localhost, 127.0.0.1, [::1] and bridge (comma-separated)
+    /// Host names that clients may use, beside localhost, 127.0.0.1, ::1 and bridge (comma-separated)
     #[arg(long, env = "BRIDGE_ALLOWED_HOSTS", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,
-    /// Origins of pages that may use this service, like https://app.example (comma-separated)
+    /// Origins of pages that may use this service, like `https://app.example` (comma-separated)
     #[arg(long, env = "BRIDGE_ALLOWED_ORIGINS", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
     /// error, warn, info, debug, trace, or a filter of tracing

@@ -96,10 +96,10 @@ pub struct ServeArgs {
     /// The version the CLI must have; `any` takes every one
     #[arg(long, env = "CLAUDE_API_CLAUDE_VERSION", default_value = "2.1.329")]
     pub claude_version: String,
-    /// More names that requests may use as Host, by comma (localhost, 127.0.0.1 and [::1] always work)
+    /// More names that requests may use as Host, by comma (localhost, 127.0.0.1 and ::1 always work)
     #[arg(long, env = "CLAUDE_API_ALLOWED_HOSTS", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,
-    /// Origins whose pages may use this service, by comma, like https://app.example
+    /// Origins whose pages may use this service, by comma, like `https://app.example`
     #[arg(long, env = "CLAUDE_API_ALLOWED_ORIGINS", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
     /// Names of environment variables that clients may set for an execution, by comma

@@ -9,7 +9,7 @@
 //!  cancelled       the CLI is reaped, its tree swept, its output drained: verdict
 //! ```
 //!
-//! One task ([`task`]) owns an execution and is its only writer; everybody else holds a [`Live`] and sees a `watch`.
+//! One task (in `task`) owns an execution and is its only writer; everybody else holds a [`Live`] and sees a `watch`.
 
 pub mod accepted;
 mod ending;
