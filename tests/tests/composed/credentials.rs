@@ -81,7 +81,7 @@ async fn none() {
         let set = project
             .exec(
                 "claude-api",
-                &["sh", "-c", "env | grep -c ^ANTHROPIC_API_KEY || true"],
+                &["sh", "-c", "env | grep -c ^ANTHROPIC_API_KEY= || true"],
             )
             .await;
         assert_eq!(set.expect("a count").trim(), "0");
