@@ -27,9 +27,21 @@ check() {
   return 1
 }
 
+# test_result LINE: counts one line of libtest's. It shares cargo_tests's variables.
+test_result() {
+  name=${1#test } name=${name% ... *} now=$EPOCHREALTIME
+  case $1 in
+    # The inner half of another test, which starts it by name; anything else that is ignored has failed.
+    *' ... ignored, runs inside '*) ;;
+    *' ... ok') passed "$suite: $name" "${took[$name]:-$(elapsed "$before_this" "$now")}" ;;
+    *) failed "$suite: $name" "$(elapsed "$before_this" "$now")" ;;
+  esac
+  before_this=$now
+}
+
 # cargo_tests SECONDS ARGS...: cargo test, each of its tests a line with the time since the one before it ended.
 cargo_tests() {
-  local limit=$1 code=0 suite='' line name before=$PASSED now before_this said
+  local limit=$1 code=0 suite='' line name before=$PASSED now before_this said pending=''
   local -A took=()
   shift
   before_this=$EPOCHREALTIME
@@ -42,15 +54,10 @@ cargo_tests() {
       '  … '*)
         printf '%s\n' "$line"
         case $line in *' s: done') said=${line#  … } said=${said% s: done} took[${said%, *}]=${said##*, } ;; esac ;;
-      'test '*' ... '*)
-        name=${line#test } name=${name% ... *} now=$EPOCHREALTIME
-        case $line in
-          # The inner half of another test, which starts it by name; anything else that is ignored has failed.
-          *' ... ignored, runs inside '*) ;;
-          *' ... ok') passed "$suite: $name" "${took[$name]:-$(elapsed "$before_this" "$now")}" ;;
-          *) failed "$suite: $name" "$(elapsed "$before_this" "$now")" ;;
-        esac
-        before_this=$now ;;
+      # libtest writes a line in pieces: what a case says of itself may stand in its middle, and the result on a line alone.
+      'test '*' ...   … '*) pending=${line#test } pending=${pending%% ... *}; printf '%s\n' "${line#* ... }" ;;
+      ok | FAILED) [ -z "$pending" ] || test_result "test $pending ... $line"; pending='' ;;
+      'test '*' ... '*) test_result "$line" ;;
     esac
   done < <({ timeout --kill-after=10 "$limit" cargo test --locked --no-fail-fast "$@" </dev/null 2>&1 || echo "ccb-code $?"; } | tee "$REPORT/cargo")
   if [ "$code" -ne 0 ]; then
