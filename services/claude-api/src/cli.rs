@@ -5,14 +5,12 @@ mod environment;
 
 use std::path::Path;
 
+use protocol::body::DEFAULT_WORKSPACE;
 use protocol::{Body, InputMode, PromptMode};
 use serde_json::json;
 
 use crate::config::Permissions;
 pub use environment::{Credential, Environment};
-
-/// The workspace of executions that name none (contract, section 2).
-const DEFAULT_WORKSPACE: &str = "default";
 
 /// Whether the CLI begins a conversation or goes on in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
