@@ -53,7 +53,8 @@ remove_left() {
     done
 }
 
-# suite NAME SECONDS: one module of the Rust tests, on that stack or with containers of its own.
+# suite NAME SECONDS: one module of the Rust tests, on that stack or with containers of its own. Its cases mostly wait, so
+# more run side by side than there are cores; those that need the machine for themselves take it.
 suite() {
-  composed_up && cargo_tests "$2" --package cc-tests --features composed --test composed -- "$1::"
+  composed_up && cargo_tests "$2" --package cc-tests --features composed --test composed -- --test-threads=4 "$1::"
 }

@@ -7,19 +7,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
 
 /// A sign of life at least this often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
-/// Cases that count on the machine, or start containers of their own, run alone; the others side by side.
+/// Cases that count on the machine run alone, the others side by side.
 static MACHINE: RwLock<()> = RwLock::const_new(());
+/// Three containers each, and most of their time they wait.
+static OWN: Semaphore = Semaphore::const_new(3);
 
 /// What a case uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
     /// A few executions of the shared stack.
     Shared,
+    /// Containers of its own.
+    Own,
     /// The whole machine.
     Alone,
 }
@@ -71,8 +75,12 @@ struct Signs(tokio::task::JoinHandle<()>);
 /// If the case does, or if it is not done in time; it is dropped while the thread panics, so that what it
 /// holds can tell what it saw.
 pub async fn case(limit: Duration, uses: Use, body: impl AsyncFnOnce(&Case)) {
+    let _own = match uses {
+        Use::Own => Some(OWN.acquire().await.expect("never closed")),
+        Use::Shared | Use::Alone => None,
+    };
     let (_together, _alone) = match uses {
-        Use::Shared => (Some(MACHINE.read().await), None),
+        Use::Shared | Use::Own => (Some(MACHINE.read().await), None),
         Use::Alone => (None, Some(MACHINE.write().await)),
     };
     let case = Case {

@@ -76,7 +76,7 @@ async fn refused(project: &Project) -> u64 {
 
 #[tokio::test]
 async fn none() {
-    case(LIMIT, Use::Alone, async |_| {
+    case(LIMIT, Use::Own, async |_| {
         let project = Project::up("none", &Plan::default().credential(None, GOOD)).await;
         let set = project
             .exec(
@@ -93,7 +93,7 @@ async fn none() {
 /// Set but empty means the CLI's own login, which may come later.
 #[tokio::test]
 async fn empty() {
-    case(LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Own, async |case| {
         let project = Project::up("empty", &Plan::default().credential(Some(""), GOOD)).await;
         without(&project).await;
         case.step("a login");
@@ -108,7 +108,7 @@ async fn empty() {
 
 #[tokio::test]
 async fn refused_and_rotated_by_environment() {
-    case(LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Own, async |case| {
         let plan = Plan::default()
             .credential(Some("${A_KEY}"), GOOD)
             .env("A_KEY", "a-bad-key");
@@ -145,7 +145,7 @@ async fn refused_and_rotated_by_environment() {
 /// Two logins, one after the other, and nothing is started again.
 #[tokio::test]
 async fn rotated_under_way() {
-    case(LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Own, async |case| {
         let plan = Plan::default().credential(Some(""), "first,second");
         let project = Project::up("rotated", &plan).await;
         let mut client = project.client().await;
@@ -176,7 +176,7 @@ async fn rotated_under_way() {
 
 #[tokio::test]
 async fn usage_limit() {
-    case(LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Own, async |case| {
         let plan = Plan::default().credential(Some(""), GOOD);
         let project = Project::up("limit", &plan).await;
         project.write("claude-api", LOGIN, &login(GOOD)).await;

@@ -14,7 +14,7 @@ const SMALL: &str = "volumes:\n  spool:\n    driver_opts:\n      type: tmpfs\n  
 
 #[tokio::test]
 async fn the_spool_is_full() {
-    case(LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Own, async |case| {
         let project = Project::up("disk", &Plan::default().overlay(SMALL)).await;
         let mut client = project.client().await;
         assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");

@@ -13,7 +13,7 @@ const PINGS: &str = "services:\n  bridge:\n    environment:\n      - BRIDGE_PING
 
 #[tokio::test]
 async fn f14_a_proxy_drops_what_is_idle() {
-    case(LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Own, async |case| {
         let project = Project::up("idle", &Plan::default().overlay(PINGS)).await;
         let proxy = IdleProxy::start(project.bridge(), IDLE).await;
         let mut client = project.client_at(proxy.addr()).await;

@@ -17,7 +17,7 @@ const RECORDED: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn the_bridge_is_killed() {
-    case(LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Own, async |case| {
         let project = Project::up("bridge", &Plan::default()).await;
         let (prompt, text) = words(250, 40);
         let mut client = project.client().await;
@@ -89,7 +89,7 @@ async fn the_bridge_is_killed() {
 
 #[tokio::test]
 async fn claude_api_is_killed() {
-    case(LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Own, async |case| {
         let project = Project::up("api", &Plan::default()).await;
         let (prompt, text) = words(2000, 40);
         let mut client = project.client().await;
@@ -147,7 +147,7 @@ async fn claude_api_is_killed() {
 /// What the real CLI makes of a model that is cut off: it asks again, and nothing is shown twice.
 #[tokio::test]
 async fn the_model_is_killed() {
-    case(LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Own, async |case| {
         let project = Project::up("model", &Plan::default()).await;
         let (prompt, text) = words(150, 40);
         let mut client = project.client().await;
@@ -167,7 +167,7 @@ async fn the_model_is_killed() {
 /// F17: a tool that kills everything it may. Only Docker can bring the container back.
 #[tokio::test]
 async fn f17_the_model_kills_everything() {
-    case(LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Own, async |case| {
         let project = Project::up("f17", &Plan::default()).await;
         let mut client = project.client().await;
         // By name it hits the service as well as the CLI, whose own shell only guards the bare word `pkill`.

@@ -20,7 +20,7 @@ fn apart() -> Plan {
 
 #[tokio::test]
 async fn the_network_between_them_is_gone_and_back() {
-    case(LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Own, async |case| {
         let project = Project::up("network", &apart()).await;
         let (prompt, text) = words(300, 40);
         let mut client = project.client().await;
@@ -52,7 +52,7 @@ async fn the_network_between_them_is_gone_and_back() {
 
 #[tokio::test]
 async fn the_name_is_gone() {
-    case(LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Own, async |case| {
         let project = Project::up("dns", &apart()).await;
         let (prompt, text) = words(200, 40);
         let mut client = project.client().await;
@@ -95,7 +95,7 @@ async fn the_name_is_gone() {
 
 #[tokio::test]
 async fn a_container_is_paused() {
-    case(LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Own, async |case| {
         let project = Project::up("paused", &Plan::default().overlay(QUICK)).await;
         let (prompt, text) = words(200, 40);
         let mut client = project.client().await;
@@ -133,7 +133,7 @@ async fn a_container_is_paused() {
 
 #[tokio::test]
 async fn the_bridge_is_started_first() {
-    case(LIMIT, Use::Alone, async |case| {
+    case(LIMIT, Use::Own, async |case| {
         let project = Project::up("order", &Plan::default().not_started()).await;
         project
             .compose(&["up", "--detach", "--no-build", "--no-deps", "bridge"])
