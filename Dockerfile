@@ -31,9 +31,9 @@ RUN --mount=type=cache,id=ccb-cargo,target=/cargo,sharing=locked \
     --mount=type=cache,id=ccb-target,target=/src/target,sharing=locked \
     find services tests -name '*.rs' -exec touch {} + \
     && timeout 3600 cargo build --locked --offline --profile "$CARGO_PROFILE" \
-       --bin claude-api --bin bridge --bin ccb --bin scripted-model \
+       --bin claude-api --bin bridge --bin ccb --bin scripted-model --bin stand-in-claude \
     && folder=target/$([ "$CARGO_PROFILE" = dev ] && echo debug || echo "$CARGO_PROFILE") \
-    && mkdir -p /out && cd "$folder" && cp claude-api bridge ccb scripted-model /out/
+    && mkdir -p /out && cd "$folder" && cp claude-api bridge ccb scripted-model stand-in-claude /out/
 
 FROM scratch AS prebuilt
 COPY target/container/ /out/
@@ -126,7 +126,8 @@ CMD ["serve"]
 
 # Answers as the Messages API does, from a script: no account, no network. Never part of a real deployment.
 FROM ${DEBIAN_IMAGE} AS scripted-model
-COPY --from=binaries /out/scripted-model /usr/local/bin/
+# The stand-in CLI is not run here: tests mount it into claude-api, where more is wanted than the real CLI can write.
+COPY --from=binaries /out/scripted-model /out/stand-in-claude /usr/local/bin/
 USER 10001:10001
 EXPOSE 8004
 ARG REVISION VERSION

@@ -312,6 +312,18 @@ impl Project {
         assert_eq!(ran.code, Some(0), "{path}: {}", ran.stderr);
     }
 
+    /// Copies a file out of a service's container, with its permissions.
+    ///
+    /// # Panics
+    /// If it cannot be copied.
+    pub async fn copy_out(&self, service: &str, path: &str, to: &Path) {
+        let from = format!("{}:{path}", self.container(service));
+        let to = to.to_string_lossy();
+        docker(&["cp", "--quiet", &from, &to])
+            .await
+            .unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
     /// What `docker inspect` says of a service with this template.
     ///
     /// # Panics

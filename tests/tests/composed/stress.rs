@@ -1,8 +1,11 @@
-//! S3: eight kinds of load, each with an answer that is known byte for byte.
+//! S3: eight kinds of load, each with an answer that is known byte for byte; S18: volume.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cc_tests::composed::{Project, Use, case};
+use cc_tests::{
+    composed::{Plan, Project, Use, case},
+    ws::Client,
+};
 use serde_json::json;
 
 use crate::support::{completed, ran};
@@ -202,6 +205,50 @@ async fn several_in_a_row() {
             assert_eq!(output, (number * round).to_string());
         }
         client.finish().await;
+    })
+    .await;
+}
+
+/// S18: more than the real CLI can write, by the stand-in in its place, through containers and their network.
+#[tokio::test]
+async fn s18_fifty_sessions_and_ten_megabytes_a_second() {
+    const SESSIONS: usize = 50;
+    const MEGABYTES: usize = 6;
+    case(Duration::from_secs(240), Use::Alone, async |case| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("stand-in-claude");
+        let inside = "/usr/local/bin/stand-in-claude";
+        Project::shared()
+            .copy_out("scripted-model", inside, &path)
+            .await;
+        let overlay = format!(
+            "services:\n  claude-api:\n    volumes: [\"{}:{inside}:ro\"]\n    environment:\n      - \
+             CLAUDE_API_CLAUDE_BIN={inside}\n      - CLAUDE_API_RUNNING_EXECUTIONS={SESSIONS}\n",
+            path.display()
+        );
+        let project = Project::up("volume", &Plan::default().overlay(overlay)).await;
+        let connect = (0..SESSIONS).map(|_| project.client());
+        let mut clients: Vec<Client> = futures::future::join_all(connect).await;
+        case.step("all are connected; each executes");
+        let prompt = format!("@megabytes {MEGABYTES}");
+        let began = Instant::now();
+        let ends = clients.iter_mut().map(|client| client.run(&prompt));
+        let ends = futures::future::join_all(ends).await;
+        let took = began.elapsed().as_secs_f64();
+        let mut total = 0;
+        for (output, end) in &ends {
+            completed(end);
+            // Length and checksum are the client's to check; every run writes the same.
+            assert!(output.len() >= MEGABYTES * 1_000_000, "{end}");
+            assert!(*output == ends[0].0, "{end}");
+            total += output.len();
+        }
+        let rate = total as f64 / 1e6 / took;
+        case.step(format!("{rate:.0} MB/s to {SESSIONS} sessions"));
+        assert!(rate >= 10.0, "{total} bytes in {took:.1} s");
+        for client in clients {
+            client.finish().await;
+        }
     })
     .await;
 }
