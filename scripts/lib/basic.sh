@@ -3,6 +3,7 @@
 
 basic() {
   local see=scripts/lib/basic-check
+  check 300 "Docker Compose and buildx" scripts/compose-tools || return
   check 60 "compose files are valid" $see compose_files
   composed_up || return
   check 60 "second up --demo" scripts/up --demo

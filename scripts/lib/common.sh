@@ -93,7 +93,7 @@ kill_tree() {
   wait "$1" 2>/dev/null || true
 }
 
-# root COMMAND...: as root, through sudo when we are not. Installing packages is the only use.
+# root COMMAND...: as root, through sudo when we are not.
 root() {
   if [ "$(id -u)" = 0 ]; then "$@"
   elif have sudo; then sudo -n "$@"
@@ -104,7 +104,10 @@ root() {
 need_command() {
   have "$1" && return 0
   have apt-get || fail "$1 is missing" "install $1 with this system's package manager and run this again"
-  step 300 "apt-get install $2" root env DEBIAN_FRONTEND=noninteractive sh -c \
+  # A step is a program of its own, which knows no shell function.
+  local as=(sudo -n)
+  [ "$(id -u)" != 0 ] || as=()
+  step 300 "apt-get install $2" "${as[@]}" env DEBIAN_FRONTEND=noninteractive sh -c \
     "apt-get -q update && apt-get -qy install --no-install-recommends $2" ||
-    fail "$1 could not be installed" "install the package $2 by hand and run this again"
+    fail "$1 could not be installed" "it needs root (or sudo without a password); install the package $2 by hand and run this again"
 }
