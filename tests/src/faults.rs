@@ -44,6 +44,9 @@ pub enum Cut {
 pub struct Pipe {
     /// After so many bytes of a connection it is cut.
     pub cut_after: Option<u64>,
+    /// After so many bytes more from now on it is cut: those that pass while this holds are counted, on a new connection from its
+    /// beginning.
+    pub cut_in: Option<u64>,
     /// How it is cut.
     pub cut: Cut,
     /// At most so many bytes a second.
@@ -133,6 +136,7 @@ impl Faults {
 pub struct Counts {
     connections: AtomicU64,
     open: AtomicU64,
+    cut: AtomicU64,
     up: AtomicU64,
     down: AtomicU64,
 }
@@ -225,6 +229,12 @@ impl FaultProxy {
     #[must_use]
     pub fn open(&self) -> u64 {
         self.counts.open.load(Ordering::SeqCst)
+    }
+
+    /// Connections that it cut so far, by a limit of bytes or by [`Self::cut_now`].
+    #[must_use]
+    pub fn cuts(&self) -> u64 {
+        self.counts.cut.load(Ordering::SeqCst)
     }
 
     /// Bytes that passed from clients to the target, and back.

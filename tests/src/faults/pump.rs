@@ -103,14 +103,20 @@ impl Pump {
         let (mut up_done, mut down_done) = (false, false);
         loop {
             let end = tokio::select! {
-                cut = self.cuts.recv() => return Some(cut.unwrap_or(Cut::Close)),
+                cut = self.cuts.recv() => {
+                    self.counts.cut.fetch_add(1, Ordering::SeqCst);
+                    return Some(cut.unwrap_or(Cut::Close));
+                }
                 end = &mut up, if !up_done => { up_done = true; end }
                 end = &mut down, if !down_done => { down_done = true; end }
             };
             match end {
                 End::Finished if up_done && down_done => return None,
                 End::Finished => {}
-                End::Cut(cut) => return Some(cut),
+                End::Cut(cut) => {
+                    self.counts.cut.fetch_add(1, Ordering::SeqCst);
+                    return Some(cut);
+                }
                 End::Broken => return Some(Cut::Reset),
             }
         }
@@ -131,9 +137,15 @@ async fn direction(
 ) -> End {
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut passed = 0_u64;
+    // The pipe as it was last, and what has passed since it is so.
+    let (mut last, mut since) = (of(&faults.borrow()), 0_u64);
     loop {
         if faults.wait_for(|faults| !of(faults).stall).await.is_err() {
             return End::Broken;
+        }
+        let pipe = of(&faults.borrow());
+        if pipe != last {
+            (last, since) = (pipe, 0);
         }
         let read_now = tokio::select! {
             biased;
@@ -150,9 +162,13 @@ async fn direction(
             Ok(count) => &buffer[..count],
             Err(_) => return End::Broken,
         };
-        let allowed = pipe
+        let after = pipe
             .cut_after
             .map_or(u64::MAX, |limit| limit.saturating_sub(passed));
+        let more = pipe
+            .cut_in
+            .map_or(u64::MAX, |limit| limit.saturating_sub(since));
+        let allowed = after.min(more);
         let keep = usize::try_from(allowed)
             .unwrap_or(usize::MAX)
             .min(bytes.len());
@@ -163,8 +179,9 @@ async fn direction(
             return End::Broken;
         }
         passed += keep as u64;
+        since += keep as u64;
         counted.fetch_add(keep as u64, Ordering::SeqCst);
-        if pipe.cut_after.is_some_and(|limit| passed >= limit) {
+        if keep as u64 == allowed {
             if pipe.cut == Cut::Reset {
                 // A reset drops what is still in the socket: give the bytes before it time to leave.
                 tokio::time::sleep(STEP).await;
@@ -266,6 +283,29 @@ mod tests {
         assert_eq!(through(&proxy, 99).await, (99, None));
         proxy.heal();
         assert_eq!(through(&proxy, 5_000).await, (5_000, None));
+    }
+
+    #[tokio::test]
+    async fn a_cut_comes_so_many_bytes_from_now() {
+        let proxy = FaultProxy::start(echo().await).await;
+        let mut stream = TcpStream::connect(proxy.addr()).await.expect("connects");
+        stream.write_all(&[7; 1000]).await.expect("writes");
+        let mut buffer = [0; 1000];
+        stream.read_exact(&mut buffer).await.expect("passes");
+        proxy.set(Faults {
+            down: Pipe {
+                cut_in: Some(600),
+                ..Pipe::default()
+            },
+            ..Faults::default()
+        });
+        stream.write_all(&[7; 1000]).await.expect("writes");
+        let mut rest = Vec::new();
+        let end = stream.read_to_end(&mut rest).await;
+        assert_eq!((rest.len(), proxy.cuts()), (600, 1), "{end:?}");
+        proxy.heal();
+        assert_eq!(through(&proxy, 5_000).await, (5_000, None));
+        assert_eq!(proxy.cuts(), 1);
     }
 
     #[tokio::test]

@@ -297,7 +297,7 @@ fn perform(turn: &mut Turn<'_>, step: &Step, context: &Context<'_>) {
     match step {
         Step::Say(text) => say(turn, text),
         Step::Tokens(count) => (1..=*count).for_each(|number| turn.text(&format!("word{number} "))),
-        Step::Volume { count, bytes } => turn.volume(*count, *bytes),
+        Step::Volume { count, bytes, word } => turn.volume(*count, *bytes, word),
         Step::Rate(rate) => turn.rate(*rate),
         Step::Block(bytes) => turn.block_bytes = (*bytes).max(1),
         Step::Echo => turn.text(context.prompt),
@@ -337,6 +337,11 @@ fn perform(turn: &mut Turn<'_>, step: &Step, context: &Context<'_>) {
         Step::InvalidUtf8 => turn.invalid(),
         Step::Think(time) => think(turn, *time),
         Step::Silence(time) => std::thread::sleep(*time),
+        Step::Wait(file) => {
+            while !std::path::Path::new(file).exists() {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
         Step::Tool(time) => tool(turn, *time),
         Step::Cpu(time) => burn(*time),
         Step::Garbage(count) => garbage(turn, *count),

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `@say TEXT` | TEXT, a delta per word; `\n` in it is a newline |
 //! | `@tokens N` | `word1 word2 ...`, a delta each |
-//! | `@volume N L` | N deltas of L bytes each: a number of 12 digits, filling, a newline (L at least 14) |
+//! | `@volume N L [WORD]` | N deltas of L bytes each: a number of 12 digits, filling, a newline (L at least 14). The filling is WORD again and again, then `x` (default `x` alone) |
 //! | `@megabytes M [L]` | so many deltas of L (default 8192) bytes that M million bytes of text are had |
 //! | `@rate R` | what follows: at most R deltas a second (0: as fast as it goes, the default) |
 //! | `@block BYTES` | a text block ends after so many bytes (default 1 MiB); blocks are joined by a blank line |
@@ -24,6 +24,7 @@
 //! |---|---|
 //! | `@think SECONDS` | a thinking block of that length |
 //! | `@silence SECONDS` | nothing |
+//! | `@wait FILE` | nothing, until FILE is there |
 //! | `@tool SECONDS` | uses Bash: the event, silence (the tool runs), the result |
 //! | `@cpu SECONDS` | burns a core, silent |
 //! | `@garbage N` | N lines that are no JSON, invalid UTF-8 and an empty one among them |
@@ -63,7 +64,11 @@ use std::time::Duration;
 pub enum Step {
     Say(String),
     Tokens(u64),
-    Volume { count: u64, bytes: usize },
+    Volume {
+        count: u64,
+        bytes: usize,
+        word: String,
+    },
     Rate(f64),
     Block(usize),
     Echo,
@@ -76,16 +81,23 @@ pub enum Step {
     InvalidUtf8,
     Think(Duration),
     Silence(Duration),
+    Wait(String),
     Tool(Duration),
     Cpu(Duration),
     Garbage(u64),
     Unknown(u64),
     Stderr(u64),
-    ApiRetry { count: u64, status: u64 },
+    ApiRetry {
+        count: u64,
+        status: u64,
+    },
     Restart(String),
     Subagent(String),
     Daemon(Option<String>),
-    Tree { count: u64, file: Option<String> },
+    Tree {
+        count: u64,
+        file: Option<String>,
+    },
     HoldStdout(Duration),
     Touch(String),
 }
@@ -157,12 +169,14 @@ fn directive(line: &str, script: &mut Script) -> Option<()> {
         "volume" => Step::Volume {
             count: number(first)?,
             bytes: usize::try_from(number(second)?).ok()?,
+            word: words.next().unwrap_or_default().to_owned(),
         },
         "megabytes" => {
             let bytes = number(second).unwrap_or(8192).max(14);
             Step::Volume {
                 count: (number(first)? * 1_000_000).div_ceil(bytes),
                 bytes: usize::try_from(bytes).ok()?,
+                word: String::new(),
             }
         }
         "rate" => Step::Rate(first?.parse().ok()?),
@@ -177,6 +191,7 @@ fn directive(line: &str, script: &mut Script) -> Option<()> {
         "invalid-utf8" => Step::InvalidUtf8,
         "think" => Step::Think(seconds(first)?),
         "silence" => Step::Silence(seconds(first)?),
+        "wait" => Step::Wait(first?.to_owned()),
         "tool" => Step::Tool(seconds(first)?),
         "cpu" => Step::Cpu(seconds(first)?),
         "garbage" => Step::Garbage(number(first).unwrap_or(1)),
@@ -244,7 +259,8 @@ mod tests {
                 Step::Say("a b".into()),
                 Step::Volume {
                     count: 10,
-                    bytes: 100
+                    bytes: 100,
+                    word: String::new()
                 },
                 Step::Silence(Duration::from_millis(500)),
             ]
@@ -261,7 +277,8 @@ mod tests {
             parse("@megabytes 1 3000").steps,
             [Step::Volume {
                 count: 334,
-                bytes: 3000
+                bytes: 3000,
+                word: String::new()
             }]
         );
     }

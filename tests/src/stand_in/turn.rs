@@ -122,8 +122,8 @@ impl<'a> Turn<'a> {
     }
 
     /// Many deltas of one size, each with a number; fast, where no pace and no special writing is asked.
-    pub(super) fn volume(&mut self, count: u64, bytes: usize) {
-        let filling = "x".repeat(bytes.saturating_sub(14));
+    pub(super) fn volume(&mut self, count: u64, bytes: usize, word: &str) {
+        let filling = lines::escaped(&filling(bytes.saturating_sub(14), word));
         let plain =
             self.pace.is_zero() && !(self.out.split || self.out.crlf || self.out.no_final_newline);
         if !plain {
@@ -254,6 +254,13 @@ impl<'a> Turn<'a> {
             .line(&self.lines.assistant_text(&message, &escaped));
         self.last = escaped;
     }
+}
+
+/// So many bytes: a word again and again as often as it fits, then `x`.
+fn filling(bytes: usize, word: &str) -> String {
+    let mut text = word.repeat(bytes.checked_div(word.len()).unwrap_or(0));
+    text.push_str(&"x".repeat(bytes - text.len()));
+    text
 }
 
 fn digits(place: &mut [u8], mut number: u64) {

@@ -328,6 +328,35 @@ impl Client {
         .await
     }
 
+    /// Waits for the terminal statusUpdate of the present view or the end of the session, whichever comes first: the output since the
+    /// view's beginning, and the status if it came.
+    ///
+    /// # Panics
+    /// If neither comes in time.
+    pub async fn wait_terminal_or_closed(&self, execution: &str) -> (Vec<u8>, Option<Value>) {
+        self.until(
+            &format!("the end of {execution} or of the session"),
+            |inner| {
+                let last = inner
+                    .updates
+                    .get(execution)
+                    .and_then(|updates| updates.last());
+                let end = last.filter(|last| {
+                    last["state"]
+                        .as_str()
+                        .is_some_and(super::status::is_terminal)
+                });
+                (end.is_some() || inner.closed.is_some()).then(|| {
+                    (
+                        inner.outputs.get(execution).cloned().unwrap_or_default(),
+                        end.cloned(),
+                    )
+                })
+            },
+        )
+        .await
+    }
+
     /// Waits for a statusUpdate with this status (in capitals), after the present view began.
     ///
     /// # Panics

@@ -9,6 +9,7 @@ mod churn;
 mod configuration;
 mod continue_;
 mod credential;
+mod cuts;
 mod death;
 mod disconnect;
 mod disk;
