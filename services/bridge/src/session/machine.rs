@@ -174,15 +174,16 @@ impl Machine {
         if let Some(id) = call.viewed() {
             self.turns.join(id, token);
         }
-        let named = call.named().filter(|id| self.pending.of(*id).any(|_| true));
-        let Some(id) = named else {
+        let executes = |id| self.pending.of(id);
+        // They are answered in order: the last one asked so far is the last one answered.
+        let Some(last) = call.named().and_then(|id| executes(id).last()) else {
             return self.call(token, call);
         };
         if call.is_cancel() {
-            let stopped = self.pending.of(id).map(Action::StopRetrying);
-            self.actions.extend(stopped);
+            let stopped = call.named().into_iter().flat_map(executes);
+            self.actions.extend(stopped.map(Action::StopRetrying));
         }
-        if let Err(limit) = self.pending.wait(id, token, call) {
+        if let Err(limit) = self.pending.wait(last, token, call) {
             let error = full(
                 "too_many_waiting",
                 limit,

@@ -32,7 +32,8 @@ pub struct Execute {
 #[derive(Debug, Default)]
 pub struct Pending {
     executes: Vec<Execute>,
-    waiters: HashMap<ExecutionId, Vec<(Token, Call)>>,
+    /// By the execute that they wait for.
+    waiters: HashMap<Token, Vec<(Token, Call)>>,
     waiting: usize,
 }
 
@@ -60,28 +61,25 @@ impl Pending {
         of.map(|e| e.token)
     }
 
-    /// A call waits until no execute of this id is left.
+    /// A call waits for an execute. It names one that was asked before it: a later one of the same id may itself
+    /// wait for the call's turn.
     ///
     /// # Errors
     /// The limit, when too many wait.
-    pub fn wait(&mut self, id: ExecutionId, token: Token, call: Call) -> Result<(), usize> {
+    pub fn wait(&mut self, execute: Token, token: Token, call: Call) -> Result<(), usize> {
         if self.waiting >= WAITERS {
             return Err(WAITERS);
         }
         self.waiting += 1;
-        self.waiters.entry(id).or_default().push((token, call));
+        self.waiters.entry(execute).or_default().push((token, call));
         Ok(())
     }
 
-    /// An execute was answered. With the last of its id come those that waited.
+    /// An execute was answered. With it come those that waited for it.
     pub fn answered(&mut self, token: Token) -> Option<(Execute, Vec<(Token, Call)>)> {
         let at = self.executes.iter().position(|e| e.token == token)?;
         let execute = self.executes.remove(at);
-        let waiters = if self.of(execute.id).next().is_some() {
-            Vec::new()
-        } else {
-            self.waiters.remove(&execute.id).unwrap_or_default()
-        };
+        let waiters = self.waiters.remove(&token).unwrap_or_default();
         self.waiting -= waiters.len();
         Some((execute, waiters))
     }

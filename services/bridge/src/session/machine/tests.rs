@@ -1,3 +1,5 @@
+mod random;
+
 use super::super::request::Attach;
 use super::*;
 use crate::upstream::call::Verb;
@@ -533,4 +535,33 @@ fn a_result_that_waits_for_its_turn_departs_too() {
     let accepted = status(id, State::Running, 1);
     assert!(machine.on_executed(job.token, Ok(accepted)).is_empty());
     assert_eq!(machine.departing(), [id]);
+}
+
+#[test]
+fn an_attach_between_two_executes_of_one_id_waits_for_the_first_only() {
+    let mut machine = machine();
+    let id = ExecutionId::random();
+    let params = json!({"prompt": "x", "executionId": id});
+    let first = job(&ask(&mut machine, 1, "execute", params.clone()));
+    assert!(ask(&mut machine, 2, "attach", json!({"executionId": id})).is_empty());
+    let second = job(&ask(&mut machine, 3, "execute", params));
+    let accepted = || status(id, State::Running, 1);
+    let actions = machine.on_executed(first.token, Ok(accepted()));
+    let [
+        _,
+        Action::View(..),
+        Action::Call(token, Call::Attach(attach)),
+    ] = &actions[..]
+    else {
+        panic!("{actions:?}");
+    };
+    assert!(machine.on_executed(second.token, Ok(accepted())).is_empty());
+    let outcome = Outcome::Attach(Box::new(accepted()), attach.clone());
+    let answered: Vec<_> = machine
+        .on_called(*token, Ok(outcome), &[])
+        .iter()
+        .filter(|action| matches!(action, Action::Send(_)))
+        .map(|action| sent(action)["id"].clone())
+        .collect();
+    assert_eq!(answered, [2, 3]);
 }
