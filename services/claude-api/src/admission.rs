@@ -154,6 +154,18 @@ impl Drop for Place {
 }
 
 impl Ticket {
+    /// Whether it may run now; then [`Ticket::permit`] waits no more.
+    pub fn may_run(&mut self) -> bool {
+        if self
+            .permit
+            .as_mut()
+            .is_some_and(|permit| permit.try_recv().is_ok())
+        {
+            self.permit = None;
+        }
+        self.permit.is_none()
+    }
+
     /// Waits until the execution may run. Cancel safe; pends for ever once the queue is closed.
     pub async fn permit(&mut self) {
         if let Some(permit) = &mut self.permit {

@@ -1,6 +1,11 @@
 //! Which conversations exist, in which workspace, and whether the CLI has begun them: one small file each.
+//!
+//! An acceptance and a start do not wait for the disk here: what a power cut takes is had again from elsewhere. A note itself
+//! comes back from the records of the executions that were accepted last ([`crate::service::Service::recover`]); that the
+//! CLI has begun it, from its transcript.
 
-use std::io::Write;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -44,16 +49,15 @@ impl Conversations {
     pub fn add(&self, conversation: &str, workspace: &str) -> std::io::Result<()> {
         if self.read(conversation).is_some() {
             // It is in use: its time begins anew.
-            return std::fs::File::open(self.dir.join(conversation))?
-                .set_modified(SystemTime::now());
+            return File::open(self.dir.join(conversation))?.set_modified(SystemTime::now());
         }
-        self.write(
-            conversation,
-            &Note {
-                workspace: workspace.to_owned(),
-                begun: false,
-            },
-        )
+        let note = Note {
+            workspace: workspace.to_owned(),
+            begun: false,
+        };
+        let staged = self.dir.join(format!("{conversation}.new"));
+        std::fs::write(&staged, serde_json::to_vec(&note)?)?;
+        std::fs::rename(staged, self.dir.join(conversation))
     }
 
     /// Removes the notes that nobody has asked for in `age`. Blocks on the disk.
@@ -80,16 +84,9 @@ impl Conversations {
         if let Some(note) = self.read(conversation)
             && !note.begun
         {
-            let result = self.write(
-                conversation,
-                &Note {
-                    begun: true,
-                    ..note
-                },
-            );
-            if let Err(error) = result {
-                tracing::warn!(%error, conversation, "the conversation's note was not written");
-            }
+            let begun = true;
+            let written = self.change(conversation, &Note { begun, ..note });
+            warn(conversation, written.map(drop));
         }
     }
 
@@ -113,9 +110,9 @@ impl Conversations {
         }
         if let Some(note) = self.read(conversation).filter(|note| note.begun) {
             let begun = false;
-            if let Err(error) = self.write(conversation, &Note { begun, ..note }) {
-                tracing::warn!(%error, conversation, "the conversation's note was not written");
-            }
+            // No transcript could tell this one.
+            let written = self.change(conversation, &Note { begun, ..note });
+            warn(conversation, written.and_then(|file| file.sync_data()));
         }
         Conversation::New
     }
@@ -125,13 +122,21 @@ impl Conversations {
         serde_json::from_slice(&json).ok()
     }
 
-    fn write(&self, conversation: &str, note: &Note) -> std::io::Result<()> {
+    /// In place and of the same length: a power cut leaves the old one or the new one, and never none.
+    fn change(&self, conversation: &str, note: &Note) -> std::io::Result<File> {
         let path = self.dir.join(conversation);
-        let staged = self.dir.join(format!("{conversation}.new"));
-        let mut file = std::fs::File::create(&staged)?;
-        file.write_all(&serde_json::to_vec(note)?)?;
-        file.sync_data()?;
-        std::fs::rename(staged, path)
+        let file = File::options().write(true).open(path)?;
+        let mut json = serde_json::to_vec(note)?;
+        let len = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+        json.resize(json.len().max(len), b' ');
+        file.write_all_at(&json, 0)?;
+        Ok(file)
+    }
+}
+
+fn warn(conversation: &str, written: std::io::Result<()>) {
+    if let Err(error) = written {
+        tracing::warn!(%error, conversation, "the conversation's note was not written");
     }
 }
 
@@ -168,7 +173,7 @@ mod tests {
         let hour = Duration::from_secs(3600);
         for name in ["old", "used"] {
             conversations.add(name, "w").unwrap();
-            let file = std::fs::File::open(dir.path().join(name)).unwrap();
+            let file = File::open(dir.path().join(name)).unwrap();
             file.set_modified(SystemTime::now() - 2 * hour).unwrap();
         }
         conversations.add("used", "w").unwrap();

@@ -3,11 +3,14 @@
 //! ```text
 //!            permit, `running` on disk      stop walk
 //!  queued ───────────────────────▶ running ◀────────▶ paused
-//!     │                              │  ▲                │
+//!     │                 acceptance, ▲│  ▲                │
+//!     │            one with a permit││  │                │
 //!     │ cancel                       │  └── resume ──────┤ cancel, deadline of the service's stop
 //!     ▼                              ▼                   ▼
 //!  cancelled       the CLI is reaped, its tree swept, its output drained: verdict
 //! ```
+//!
+//! One that has its permit when it is accepted is recorded as running at once: one wait for the disk, not two.
 //!
 //! One task (in `task`) owns an execution and is its only writer; everybody else holds a [`Live`] and sees a `watch`.
 

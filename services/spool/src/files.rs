@@ -1,6 +1,6 @@
 //! Files: the few system calls the spool needs, behind a trait so that tests can fill a disk without one.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path, thread};
 
 use rustix::{
     buffer::spare_capacity,
@@ -90,6 +90,26 @@ pub(crate) fn write_all(store: &dyn Store, mut bytes: &[u8], mut at: u64) -> io:
 /// Makes the names in a folder durable (fsync(2): syncing a file does not sync its entry in the folder).
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+/// Waits until all of these are on disk: at the same time, so that they share the flush of the disk that each needs.
+pub(crate) fn sync_together(first: &File, others: &[File]) -> io::Result<()> {
+    thread::scope(|scope| {
+        let begin = |file| thread::Builder::new().spawn_scoped(scope, move || File::sync_all(file));
+        let begun: Vec<_> = others.iter().map(|file| (file, begin(file))).collect();
+        let mut synced = first.sync_all();
+        for (file, thread) in begun {
+            let other = match thread {
+                Ok(thread) => thread
+                    .join()
+                    .unwrap_or_else(|_| Err(io::Error::other("a sync panicked"))),
+                // No thread is to be had: one after the other then.
+                Err(_) => file.sync_all(),
+            };
+            synced = synced.and(other);
+        }
+        synced
+    })
 }
 
 /// Whether freeing bytes could help: the disk or a quota is full.

@@ -101,13 +101,8 @@ impl Index {
             .write_all_at(&[0; ROW_BYTES as usize], sequence * ROW_BYTES)
     }
 
-    pub(crate) fn clear_all(&self) -> io::Result<()> {
-        self.file.set_len(0)
-    }
-
-    /// The file once more, to sync it without holding up others.
-    pub(crate) fn handle(&self) -> io::Result<File> {
-        self.file.try_clone()
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
     }
 
     fn read_rows(&self, from: u64, to: u64) -> io::Result<Vec<Slot>> {

@@ -5,7 +5,7 @@
 //! ```text
 //! lock                   flock: one process only
 //! probe                  a written block, rewritten to learn whether the disk takes writes
-//! index                  64 bytes per acceptance, in order; rebuilt from the folders when it does not match them
+//! index                  64 bytes per acceptance, in order; mended from the folders when it does not match them
 //! staging/{id}           an entry in the making, or being removed; emptied at start
 //! executions/{id}/record header, marks, three status slots, the body (see `record`)
 //! executions/{id}/output the output, addressed by offset; its oldest bytes may be a hole
@@ -13,8 +13,8 @@
 //! tombstones/{id}        the header of a deleted entry's record
 //! ```
 //!
-//! An entry exists when its folder is in `executions`; it gets there by one rename, after everything in it is on disk.
-//! It ceases by one rename too, of its record to `tombstones`, so that a full disk can still forget.
+//! An entry exists when its folder is in `executions`; it gets there by one rename, after everything in it is written, and
+//! is promised when that is on disk (see `spool`). It ceases by one rename too, of its record to `tombstones`, so that a full disk can still forget.
 //!
 //! Calls that are not `async` block on the disk (acceptance and durable statuses wait for fsync): call them from a thread
 //! that may block. Nothing here grows with the number of past executions or with the size of their output.

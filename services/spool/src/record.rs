@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     files::{array_at, u32_at, u64_at},
-    slots::{SLOT_BYTES, SLOTS},
+    slots::{SLOT_BYTES, SLOTS, Slots},
 };
 
 const MAGIC: [u8; 8] = *b"ccspool1";
@@ -23,7 +23,7 @@ const HEADER_BYTES: usize = 512;
 pub(crate) const MARK_BYTES: u64 = 512;
 /// Where the status slots begin; what a tombstone keeps of the file.
 pub(crate) const SLOTS_AT: u64 = 4096;
-const BODY_AT: u64 = SLOTS_AT + (SLOTS * SLOT_BYTES) as u64;
+pub(crate) const BODY_AT: u64 = SLOTS_AT + (SLOTS * SLOT_BYTES) as u64;
 
 /// The fixed facts of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,14 +87,14 @@ impl Header {
     }
 }
 
-/// Writes a whole record and waits until it is on disk. Zeros are written, not only allocated: turning an unwritten
-/// extent into a written one can need a block that a full disk does not have.
+/// Writes a whole record; the caller syncs it. Zeros are written, not only allocated: turning an unwritten extent into a
+/// written one can need a block that a full disk does not have.
 pub(crate) fn write_new(
     path: &Path,
     header: &Header,
     first_slot: &[u8],
     body: &[u8],
-) -> io::Result<()> {
+) -> io::Result<File> {
     let file = File::create_new(path)?;
     let mut front = vec![0; BODY_AT as usize];
     let encoded = header.encode();
@@ -103,7 +103,43 @@ pub(crate) fn write_new(
     front[slots_at..slots_at + first_slot.len()].copy_from_slice(first_slot);
     file.write_all_at(&front, 0)?;
     file.write_all_at(body, BODY_AT)?;
-    file.sync_all()
+    Ok(file)
+}
+
+/// Whether the entry in `folder` is all that an acceptance writes, or was promised once: see [`crate::spool`]. Only the
+/// owner of a promised one writes a second status, so that one is never taken for what a power cut left of another.
+pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
+    let file = match File::open(folder.join("record")) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let slots = match told(Slots::load(&file))? {
+        Some(slots) if slots.newest_number() > 1 => return Ok(true),
+        found => found,
+    };
+    let body = match told(Header::read(&file))? {
+        Some(header) => told(read_body(&file, &header))?,
+        None => None,
+    };
+    let names = folder.join("output").exists() && folder.join("events").exists();
+    Ok(slots.is_some() && body.is_some() && names)
+}
+
+/// None where what is there is damaged or cut off.
+fn told<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads the body and checks it.

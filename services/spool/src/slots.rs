@@ -104,6 +104,11 @@ impl Slots {
         self.terminal
     }
 
+    /// How many versions were written.
+    pub(crate) fn newest_number(&self) -> u64 {
+        self.numbers[self.newest()]
+    }
+
     fn newest(&self) -> usize {
         (0..SLOTS)
             .max_by_key(|slot| self.numbers[*slot])

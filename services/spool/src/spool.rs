@@ -1,4 +1,15 @@
 //! All executions on disk: acceptance, lookup, lists, deletion. Opening is in `start`, expiry in `retention`.
+//!
+//! # Why one wait is enough
+//!
+//! An acceptance writes the folder in `staging`, renames it to `executions`, and then waits once, for three things at the
+//! same time: the record's bytes, the names in its folder, its folder's name. Only then it is promised, to the client and to
+//! whoever starts a process. A kill takes nothing back, so it finds the folder in `staging` (no acceptance) or whole in
+//! `executions`. A power cut before the promise may leave any part of what was written, in any order: at the start an entry
+//! that is not whole (header, status, body by their checksums, all three names) was never promised and is removed. A power
+//! cut after the promise finds everything.
+//!
+//! The index is not waited for. The folders are the truth, and the start adds the rows that are missing.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,12 +28,13 @@ use uuid::Uuid;
 use crate::{
     entry::{Entry, Inner},
     error::SpoolError,
-    files::sync_dir,
+    files::{sync_dir, sync_together},
     index::{Ended, Index, Row, Slot},
     record::{self, Header, SLOTS_AT},
     slots::{STATUS_BYTES_MAX, Version},
 };
 
+mod fit;
 mod retention;
 mod shared;
 mod start;
@@ -243,7 +255,7 @@ fn name(id: Uuid) -> String {
 }
 
 /// The ids that the names in a folder are.
-fn ids_in(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<Uuid>>> {
+fn ids_in(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<Uuid>> + use<>> {
     Ok(fs::read_dir(dir)?.filter_map(|found| match found {
         Ok(found) => found
             .file_name()

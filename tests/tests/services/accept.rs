@@ -4,7 +4,7 @@ use cc_tests::harness::Stack;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{accept, assert_problem, ended, id, path, run, send, time};
+use crate::support::{accept, assert_problem, ended, id, path, run, send, time, until};
 
 #[tokio::test]
 async fn n2_twenty_equal_puts_at_once_are_one_execution() {
@@ -196,5 +196,25 @@ async fn a_conversation_never_has_two_at_once() {
         assert!(time(&end, "startedAt") >= ended_before, "{end}");
         ended_before = time(&end, "endedAt");
     }
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn one_that_may_start_is_accepted_as_running_and_the_next_of_its_lane_as_queued() {
+    let stack = Stack::start().await;
+    let (http, first, second) = (stack.http(), id(), id());
+    let accepted = accept(&http, &first, "@say x\n@tool 60", json!({"lane": "one"})).await;
+    assert_eq!(accepted["state"], "running", "{accepted}");
+    assert!(
+        accepted["startedAt"].is_string() && accepted["queuePosition"].is_null(),
+        "{accepted}"
+    );
+    let waits = accept(&http, &second, "@say y", json!({"lane": "one"})).await;
+    assert_eq!(waits["state"], "queued", "{waits}");
+    until(&http, &first, "so far", |status| status["outputBytes"] == 1).await;
+    send(&http, Method::POST, &path(&first, "/cancel"), "").await;
+    assert_eq!(ended(&http, &first).await["state"], "cancelled");
+    assert_eq!(ended(&http, &second).await["state"], "completed");
+    assert_eq!((stack.spawns(&first), stack.spawns(&second)), (1, 1));
     stack.assert_quiet();
 }

@@ -7,7 +7,7 @@ use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, accept, ended, exists, id, path, send, until};
+use crate::support::{PATIENCE, accept, ended, exists, id, path, run, send, until};
 
 /// The runner of an execution: the child of claude-api that has the CLI below it.
 async fn runner(stack: &Stack, execution: &str) -> i32 {
@@ -138,6 +138,29 @@ async fn f15_after_a_kill_states_are_true_within_5_s_and_the_queue_runs() {
         for id in queued.iter().chain([&running, &paused, &done]) {
             assert_eq!(stack.spawns(id), 1, "I4");
         }
+    }
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn a_conversation_whose_note_a_power_cut_took_is_known() {
+    let mut stack = Stack::start().await;
+    let (_, gone) = run(&stack, "@say one", json!({"workspace": "w"})).await;
+    let (_, empty) = run(&stack, "@say two", json!({"workspace": "w"})).await;
+    let note = |status: &Value| {
+        let name = status["conversation"].as_str().expect("a conversation");
+        stack.path("spool/conversations").join(name)
+    };
+    let (no_file, no_bytes) = (note(&gone), note(&empty));
+    stack.api.kill();
+    std::fs::remove_file(no_file).expect("there was a note");
+    std::fs::write(no_bytes, "").expect("a note can be written");
+    stack.api.start_again().await;
+    for before in [&gone, &empty] {
+        let body = json!({"workspace": "w", "conversation": before["conversation"]});
+        let (text, after) = run(&stack, "@recall", body).await;
+        assert!(text.starts_with("turns=1 "), "{text}");
+        assert_eq!(after["conversation"], before["conversation"]);
     }
     stack.assert_quiet();
 }

@@ -43,7 +43,9 @@ pub(crate) struct Owner {
 impl Owner {
     /// Owns the execution from acceptance to its terminal state. Never cancelled: dropping it would lose the end.
     pub(crate) async fn own(mut self, mut ticket: Ticket) {
-        let permitted = self.wait(&mut ticket).await;
+        // One that may run at its acceptance was accepted as running.
+        let running = self.publish.borrow().status.state == State::Running;
+        let permitted = running || self.wait(&mut ticket).await;
         let mut status = Status::clone(&self.publish.borrow().status);
         status.not_before = None;
         if permitted {
@@ -106,6 +108,14 @@ impl Owner {
             since,
         });
     }
+}
+
+/// Makes it a running one.
+pub(crate) fn begin(status: &mut Status) {
+    status.state = State::Running;
+    status.started_at = Some(now());
+    status.activity = Some(renderer::Activity::Starting.to_string());
+    status.queue_position = None;
 }
 
 /// Until the wall clock shows this time; for ever without one. Cancel safe.

@@ -12,6 +12,7 @@ use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::live::Live;
 use crate::execution::policy::Chain;
+use crate::execution::task::begin;
 
 /// How a repeated or a new execution was taken.
 #[derive(Clone)]
@@ -99,7 +100,12 @@ impl Service {
         accepted: Accepted,
         place: Place,
     ) -> Result<Live, Problem> {
-        let status = first_status(id, &accepted);
+        let mut status = first_status(id, &accepted);
+        // Dropped with its ticket, a place or a permit is free again.
+        let mut ticket = place.enter(id, &accepted.conversation);
+        if ticket.may_run() {
+            begin(&mut status);
+        }
         let record = Record::encode(&status, None, self.status_bytes());
         let service = Arc::clone(self);
         let stored = accepted.clone();
@@ -129,7 +135,6 @@ impl Service {
             }
             Err(_) => return Err(Problem::new(ProblemType::Internal, "the acceptance failed")),
         };
-        let ticket = place.enter(id, &accepted.conversation);
         Ok(self.adopt(accepted, entry, status, ticket))
     }
 

@@ -8,6 +8,8 @@ use protocol::body::DEFAULT_WORKSPACE;
 use protocol::trailers::crc32_text;
 use protocol::{ExecutionId, Reason, State, Status};
 
+mod notes;
+
 use super::Service;
 use super::continuation::Born;
 use crate::execution::Accepted;
@@ -75,6 +77,7 @@ impl Service {
             }
         }
         born.into_iter().for_each(|next| self.raise(next));
+        self.mend_notes();
         Ok(())
     }
 

@@ -24,6 +24,10 @@ impl Service {
         let until = Instant::now() + Duration::from_millis(limits.shutdown_ms);
         let drain_until =
             until - (Duration::from_millis(limits.kill_ms) + RECORD).min(until - Instant::now());
+        // Whoever is being accepted has an owner then; nobody comes after them.
+        for accepting in &self.accepting {
+            let _ = tokio::time::timeout_at(drain_until, accepting.lock()).await;
+        }
         let running: Vec<_> = self
             .all_live()
             .into_iter()

@@ -18,31 +18,30 @@ impl Shared {
             json: status.to_vec(),
         };
         fs::create_dir(&staging).map_err(SpoolError::unwritable("the execution's folder"))?;
-        record::write_new(&staging.join("record"), header, &first.encode(), body)
+        let record = record::write_new(&staging.join("record"), header, &first.encode(), body)
             .map_err(SpoolError::unwritable("the body"))?;
         // Their names are made now: a full disk may have no room for names later.
         File::create_new(staging.join("output"))
             .and_then(|_| File::create_new(staging.join("events")))
-            .and_then(|_| sync_dir(&staging))
             .map_err(SpoolError::unwritable("the execution's folder"))?;
-        let index = self.index();
-        index
+        self.index()
             .put(header.sequence, &Row { id, ended: None })
-            .map_err(SpoolError::unwritable("the index"))?;
-        let synced = index
-            .handle()
-            .map_err(SpoolError::unwritable("the index"))?;
-        drop(index);
-        // Without the lock, so that acceptances share one flush of the disk.
-        synced
-            .sync_data()
             .map_err(SpoolError::unwritable("the index"))?;
         let folder = self.folder(id);
         fs::rename(&staging, &folder).map_err(SpoolError::unwritable("the execution's folder"))?;
-        sync_dir(&self.dir.join("executions")).map_err(|error| {
+        self.promise(&record, &folder).map_err(|error| {
             let _ = fs::rename(&folder, &staging);
             SpoolError::unwritable("the execution's folder")(error)
         })
+    }
+
+    /// The one wait of an acceptance, for everything that it wrote but the index.
+    fn promise(&self, record: &File, folder: &Path) -> io::Result<()> {
+        let names = [
+            File::open(folder)?,
+            File::open(self.dir.join("executions"))?,
+        ];
+        sync_together(record, &names)
     }
 
     /// Removes what a deletion leaves behind its tombstone. Cutting the tombstone to its header is the last step: an

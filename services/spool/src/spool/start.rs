@@ -6,18 +6,12 @@ use std::{
     os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
-    time::UNIX_EPOCH,
 };
 
 use rustix::fs::{FlockOperation, flock, fstatfs, fstatvfs};
 
 use super::*;
-use crate::{
-    entry::disk_bytes,
-    files::{BLOCK, Store, is_full},
-    index::IdSum,
-    slots::Slots,
-};
+use crate::files::{BLOCK, Store, is_full};
 
 /// statfs(2).
 const OVERLAYFS_MAGIC: i64 = 0x794c_7630;
@@ -116,74 +110,6 @@ impl Shared {
         }
         Ok(())
     }
-
-    /// Makes the index hold exactly the folders. Where it does, this reads it and the folder's names, no more.
-    fn fit_index(&self) -> io::Result<()> {
-        let index = self.index();
-        let mut damaged = false;
-        let mut indexed = IdSum::default();
-        let mut unpromised = Vec::new();
-        index.scan(|sequence, slot| {
-            match slot {
-                Slot::Free => {}
-                Slot::Damaged => damaged = true,
-                // An acceptance that was cut off: the row comes before the folder.
-                Slot::Row(Row { id, ended: None }) if !self.folder(id).join("record").exists() => {
-                    unpromised.push(sequence);
-                }
-                Slot::Row(row) => indexed.add(row.id),
-            }
-            true
-        })?;
-        for sequence in unpromised {
-            index.clear(sequence)?;
-        }
-        let mut there = IdSum::default();
-        for id in ids_in(&self.dir.join("executions"))? {
-            there.add(id?);
-        }
-        if !damaged && indexed == there {
-            return Ok(());
-        }
-        tracing::warn!("the spool's index does not fit its folders and is made again");
-        index.clear_all()?;
-        for id in ids_in(&self.dir.join("executions"))? {
-            let folder = self.folder(id?);
-            if let Err(error) = index_folder(&index, &folder) {
-                tracing::error!(%error, folder = %folder.display(), "an execution in the spool is damaged");
-            }
-        }
-        index.handle()?.sync_data()
-    }
-}
-
-fn index_folder(index: &Index, folder: &Path) -> io::Result<()> {
-    let path = folder.join("record");
-    let Some(header) = Header::read_path(&path)? else {
-        // No record, no entry.
-        return fs::remove_dir_all(folder);
-    };
-    let record = File::open(&path)?;
-    let ended = Slots::load(&record)?.terminal().then(|| {
-        let at_ms = record
-            .metadata()
-            .and_then(|found| found.modified())
-            .map_or(0, |at| {
-                at.duration_since(UNIX_EPOCH)
-                    .map_or(0, |age| age.as_millis() as u64)
-            });
-        Ended {
-            at_ms,
-            bytes: disk_bytes(folder),
-        }
-    });
-    index.put(
-        header.sequence,
-        &Row {
-            id: header.id,
-            ended,
-        },
-    )
 }
 
 fn open_file(path: &Path) -> io::Result<File> {

@@ -10,6 +10,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::writer::EventsKept;
 
+mod power_cut;
+
 const LIMITS: SpoolLimits = SpoolLimits {
     kept_bytes: 1 << 20,
     events_bytes: 1 << 20,
@@ -199,7 +201,7 @@ fn pages_walk_the_whole_list_newest_first() {
 }
 
 #[test]
-fn a_damaged_index_is_made_again() {
+fn a_damaged_index_is_mended() {
     let damage: [fn(&Path); 4] = [
         |index| fs::remove_file(index).unwrap(),
         |index| {

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::output::Output;
-use super::{Owner, now};
+use super::{Owner, begin};
 use crate::admission::Ticket;
 use crate::cli;
 use crate::execution::ending::{self, End};
@@ -31,19 +31,14 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs the execution to its end.
 pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) {
-    status.state = State::Running;
-    status.started_at = Some(now());
-    status.activity = Some(renderer::Activity::Starting.to_string());
-    status.queue_position = None;
     // On disk before a process exists: after a kill of the service it is interrupted, never run again.
-    if let Err(error) = owner.record(&status, true).await {
-        tracing::error!(execution = %status.execution_id, %error, "the spool did not take `running`");
-        return ending::failed_to_start(
-            owner,
-            status,
-            &format!("the spool cannot be written: {error}"),
-        )
-        .await;
+    if status.state == State::Queued {
+        begin(&mut status);
+        if let Err(error) = owner.record(&status, true).await {
+            tracing::error!(execution = %status.execution_id, %error, "the spool did not take `running`");
+            let why = format!("the spool cannot be written: {error}");
+            return ending::failed_to_start(owner, status, &why).await;
+        }
     }
     let started = Instant::now();
     owner.show(&status, Duration::ZERO, Some(started));
