@@ -556,7 +556,7 @@ fn an_attach_between_two_executes_of_one_id_waits_for_the_first_only() {
         panic!("{actions:?}");
     };
     assert!(machine.on_executed(second.token, Ok(accepted())).is_empty());
-    let outcome = Outcome::Attach(Box::new(accepted()), attach.clone());
+    let outcome = Outcome::Attach(Box::new(accepted()), *attach);
     let answered: Vec<_> = machine
         .on_called(*token, Ok(outcome), &[])
         .iter()
