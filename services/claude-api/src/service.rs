@@ -120,6 +120,7 @@ impl Service {
         let limits = &settings.limits;
         let spool_limits = SpoolLimits {
             kept_bytes: limits.kept_bytes,
+            kept_lines: limits.kept_lines,
             events_bytes: limits.events_bytes,
             retention: Duration::from_millis(limits.retention_ms),
             retention_bytes: limits.retention_bytes,

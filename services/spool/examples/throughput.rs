@@ -12,6 +12,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = tempfile::tempdir_in(std::env::args().nth(1).unwrap_or_else(|| ".".to_owned()))?;
     let limits = SpoolLimits {
         kept_bytes: 1 << 30,
+        kept_lines: 0,
         events_bytes: 1 << 30,
         retention: Duration::from_secs(3600),
         retention_bytes: 1 << 40,

@@ -1,9 +1,10 @@
-//! The writing side of a track: append, and free the oldest bytes at the cap or on a full disk.
+//! The writing side of a track: append, and free the oldest bytes at a cap or on a full disk.
 
 use std::sync::Arc;
 
 use crate::{
     files::{BLOCK, is_full, read_up_to, write_all},
+    lines::Lines,
     marks::{Mark, MarkSlots, Marks},
     track::{Appended, Shape, Track, is_continuation},
 };
@@ -12,8 +13,19 @@ use crate::{
 const STEP_BYTES_MAX: u64 = 32 << 20;
 /// On a full disk at least this much is freed at once, so that a small append does not punch a hole every time.
 const ROOM_BYTES: u64 = 64 << 10;
+/// Read at once while lines are counted again: 1 MiB.
+const COUNT_BYTES: u64 = 1 << 20;
 /// A mark is written this often, so that a start after a crash reads at most this much of each output.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
+
+/// The most that is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cap {
+    /// In bytes.
+    pub(crate) bytes: u64,
+    /// In lines; 0 is no cap.
+    pub(crate) lines: u64,
+}
 
 /// The one writer of a track.
 pub(crate) struct Appender {
@@ -22,6 +34,8 @@ pub(crate) struct Appender {
     shape: Shape,
     /// The most that is kept, in bytes.
     cap: u64,
+    /// Where lines are capped.
+    lines: Option<Lines>,
     kind: u8,
     now: Marks,
     /// Whole blocks before this are holes already.
@@ -38,7 +52,7 @@ impl Appender {
         track: Arc<Track>,
         slots: MarkSlots,
         shape: Shape,
-        cap: u64,
+        cap: Cap,
         kind: u8,
     ) -> Self {
         let now = Marks {
@@ -50,7 +64,8 @@ impl Appender {
             track,
             slots,
             shape,
-            cap,
+            cap: cap.bytes,
+            lines: Lines::new(cap.lines),
             kind,
             now,
             punched: 0,
@@ -58,9 +73,29 @@ impl Appender {
             can_punch: true,
         };
         // A kill between the mark and the punching leaves blocks that nobody may read any more.
-        appender.give_back();
+        appender.give_back(false);
+        appender.count_again();
         appender.publish();
         appender
+    }
+
+    /// The lines of what is kept already: they are on disk only as what they are.
+    fn count_again(&mut self) {
+        let Some(lines) = &mut self.lines else { return };
+        let mut at = self.now.kept_from;
+        while at < self.now.len {
+            let want = (self.now.len - at).min(COUNT_BYTES) as usize;
+            match read_up_to(&*self.track.store, at, want) {
+                Ok(bytes) if !bytes.is_empty() => {
+                    lines.count(&bytes, at);
+                    at += bytes.len() as u64;
+                }
+                other => {
+                    tracing::warn!(?other, "lines are not counted: more of them may be kept");
+                    return;
+                }
+            }
+        }
     }
 
     pub(crate) fn now(&self) -> Marks {
@@ -100,9 +135,8 @@ impl Appender {
         if failed {
             done.lost = room;
             self.drop_all();
-        } else if self.now.len - self.now.kept_from > self.cap {
-            let step = (self.cap / 32).min(STEP_BYTES_MAX);
-            self.free_to(self.now.len - self.cap + step);
+        } else if let Some(target) = self.over(bytes, start) {
+            self.free_to(target, false);
         } else {
             if self.now.len - self.marked >= CHECKPOINT_BYTES {
                 self.mark();
@@ -113,6 +147,20 @@ impl Appender {
         done
     }
 
+    /// From where on it has to be kept, when what was just appended at `start` is over a cap.
+    fn over(&mut self, bytes: &[u8], start: u64) -> Option<u64> {
+        let floor = self
+            .lines
+            .as_mut()
+            .map_or(0, |lines| lines.count(bytes, start));
+        let mut target = floor;
+        if self.now.len - self.now.kept_from > self.cap {
+            let step = (self.cap / 32).min(STEP_BYTES_MAX);
+            target = target.max(self.now.len - self.cap + step);
+        }
+        (target > self.now.kept_from).then_some(target)
+    }
+
     /// Frees the oldest bytes so that about `room` more can be written; false when nothing is left to free.
     pub(crate) fn free_for(&mut self, room: u64) -> bool {
         let kept = self.now.len - self.now.kept_from;
@@ -120,25 +168,33 @@ impl Appender {
             return false;
         }
         let step = (kept / 8).max(room + ROOM_BYTES);
-        self.free_to(self.now.kept_from.saturating_add(step));
+        self.free_to(self.now.kept_from.saturating_add(step), true);
         true
     }
 
     /// Keeps nothing from `target` down, to the next character. Mark, then readers, then the blocks: in this order nobody
-    /// takes a hole for output, not even after a crash.
-    fn free_to(&mut self, target: u64) {
+    /// takes a hole for output, not even after a crash. `full`: the disk needs the room.
+    fn free_to(&mut self, target: u64, full: bool) {
         self.now.kept_from = self.character_at(target.min(self.now.len));
+        self.forget_lines();
         if self.mark() {
             self.publish();
-            self.give_back();
+            self.give_back(full);
         } else {
             self.publish();
+        }
+    }
+
+    fn forget_lines(&mut self) {
+        if let Some(lines) = &mut self.lines {
+            lines.forget(self.now.kept_from, self.now.len);
         }
     }
 
     /// Nothing before the present end is kept; the file's length says where the end is.
     fn drop_all(&mut self) {
         self.now.kept_from = self.now.len;
+        self.forget_lines();
         self.mark();
         self.publish();
         let store = &self.track.store;
@@ -148,7 +204,7 @@ impl Appender {
         self.punched = self.now.len - self.now.len % BLOCK;
     }
 
-    fn give_back(&mut self) {
+    fn give_back(&mut self, full: bool) {
         let end = self.now.kept_from - self.now.kept_from % BLOCK;
         if end <= self.punched {
             return;
@@ -165,8 +221,11 @@ impl Appender {
                 }
             }
         }
-        // One suffix must stay one suffix, and this file system cannot free a beginning: free everything.
-        self.drop_all();
+        // One suffix must stay one suffix, and this file system cannot free a beginning: free everything. What went for lines
+        // alone takes its room until then.
+        if full || self.now.len - self.punched > self.cap {
+            self.drop_all();
+        }
     }
 
     /// The first offset from `target` on that begins a character.

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
-    appender::Appender,
+    appender::{Appender, Cap},
     error::ReadError,
     events::EventsReader,
     index::Ended,
@@ -170,7 +170,10 @@ impl Entry {
             Arc::clone(&tracks.output),
             slots,
             Shape::Text,
-            limits.kept_bytes,
+            Cap {
+                bytes: limits.kept_bytes,
+                lines: limits.kept_lines,
+            },
             0,
         );
         let events = self.events_side(&tracks, kept, output.now().len)?;

@@ -26,6 +26,7 @@ mod error;
 mod events;
 mod files;
 mod index;
+mod lines;
 mod marks;
 mod patches;
 mod reader;

@@ -67,6 +67,7 @@ fn on_a_full_disk() {
     let disk = PathBuf::from(std::env::var_os(DISK).expect("started by a_full_disk_is_survived"));
     let limits = SpoolLimits {
         kept_bytes: 1 << 30,
+        kept_lines: 0,
         events_bytes: 1 << 30,
         retention: Duration::from_secs(3600),
         retention_bytes: 1 << 40,

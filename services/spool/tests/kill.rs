@@ -21,6 +21,7 @@ const ID: Uuid = Uuid::from_u128(1);
 fn open(dir: &std::path::Path) -> Spool {
     let limits = SpoolLimits {
         kept_bytes: 256 << 10,
+        kept_lines: 0,
         events_bytes: 256 << 10,
         retention: Duration::from_secs(3600),
         retention_bytes: 1 << 40,

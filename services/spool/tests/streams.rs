@@ -14,6 +14,7 @@ use uuid::Uuid;
 fn open(dir: &TempDir, kept_bytes: u64) -> Spool {
     let limits = SpoolLimits {
         kept_bytes,
+        kept_lines: 0,
         events_bytes: 1 << 20,
         retention: Duration::from_secs(3600),
         retention_bytes: 1 << 40,
@@ -327,6 +328,7 @@ async fn too_many_patches_move_the_beginning_of_the_events() {
     let dir = tempfile::tempdir().unwrap();
     let limits = SpoolLimits {
         kept_bytes: 1 << 20,
+        kept_lines: 0,
         events_bytes: 100,
         retention: Duration::MAX,
         retention_bytes: 1 << 40,

@@ -1,5 +1,7 @@
 //! What is kept and how it is fetched: output, events, status, lists, tombstones. S16, N3.
 
+mod lines;
+
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use cc_tests::{

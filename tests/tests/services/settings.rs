@@ -18,6 +18,7 @@ async fn s17_the_environment_sets_what_no_flag_does() {
     let options = StackOptions::default()
         .env("CLAUDE_API_RUNNING_EXECUTIONS", "3")
         .env("CLAUDE_API_KEPT_BYTES", "12345678")
+        .env("CLAUDE_API_KEPT_LINES", "4321")
         .env("CLAUDE_API_DRAIN_MS", "777")
         .env("CLAUDE_API_HEARTBEAT_MS", "1")
         .api("--heartbeat-ms=4000");
@@ -27,6 +28,7 @@ async fn s17_the_environment_sets_what_no_flag_does() {
     for (name, value) in [
         ("runningExecutions", 3),
         ("keptBytes", 12_345_678),
+        ("keptLines", 4321),
         ("drainMs", 777),
         ("heartbeatMs", 4000),
         ("promptBytes", 4 << 20),

@@ -50,6 +50,9 @@ pub struct LimitArgs {
     /// Output kept of one execution, bytes
     #[arg(long, env = "CLAUDE_API_KEPT_BYTES", value_name = "N")]
     pub kept_bytes: Option<u64>,
+    /// Output kept of one execution, lines, and at most a 32nd more (default: no limit)
+    #[arg(long, env = "CLAUDE_API_KEPT_LINES", value_name = "N")]
+    pub kept_lines: Option<u64>,
     /// Raw events kept of one execution, bytes
     #[arg(long, env = "CLAUDE_API_EVENTS_BYTES", value_name = "N")]
     pub events_bytes: Option<u64>,
@@ -83,6 +86,7 @@ impl LimitArgs {
             stalled_ms,
             idle_timeout_ms,
             kept_bytes,
+            kept_lines,
             events_bytes,
             retention_ms,
             retention_bytes,
@@ -104,6 +108,7 @@ impl LimitArgs {
             (stalled_ms, &mut limits.stalled_ms),
             (idle_timeout_ms, &mut limits.idle_timeout_ms),
             (kept_bytes, &mut limits.kept_bytes),
+            (kept_lines, &mut limits.kept_lines),
             (events_bytes, &mut limits.events_bytes),
             (retention_ms, &mut limits.retention_ms),
             (retention_bytes, &mut limits.retention_bytes),

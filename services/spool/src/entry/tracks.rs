@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::Entry;
 use crate::{
-    appender::Appender,
+    appender::{Appender, Cap},
     events::EventsState,
     files::Store,
     marks::{Mark, MarkSlots, Marks, Which},
@@ -53,7 +53,10 @@ impl Entry {
                 track,
                 slots,
                 Shape::Bytes,
-                cap,
+                Cap {
+                    bytes: cap,
+                    lines: 0,
+                },
                 kept.kind(),
             ))),
             EventsState::InOutput(log) => Ok(EventsSide::InOutput { log, slots, cap }),

@@ -14,6 +14,7 @@ mod power_cut;
 
 const LIMITS: SpoolLimits = SpoolLimits {
     kept_bytes: 1 << 20,
+    kept_lines: 0,
     events_bytes: 1 << 20,
     retention: Duration::from_secs(3600),
     retention_bytes: u64::MAX,

@@ -9,11 +9,14 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
+
 use crate::{
-    appender::Appender,
+    appender::{Appender, Cap},
     files::BLOCK,
     marks::{MarkSlots, Which},
 };
+
+mod lines;
 
 /// A disk of `room` blocks that several files share.
 #[derive(Default)]
@@ -130,7 +133,17 @@ fn appender(
     record: &Arc<File>,
     which: Which,
     shape: Shape,
-    cap: u64,
+    bytes: u64,
+) -> (Arc<Track>, Appender) {
+    capped(file, record, which, shape, Cap { bytes, lines: 0 })
+}
+
+fn capped(
+    file: &Fake,
+    record: &Arc<File>,
+    which: Which,
+    shape: Shape,
+    cap: Cap,
 ) -> (Arc<Track>, Appender) {
     let (slots, mark) = MarkSlots::load(Arc::clone(record), which).unwrap();
     let track = Arc::new(Track::load(Box::new(file.clone()), mark, shape, false).unwrap());
