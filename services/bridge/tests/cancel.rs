@@ -112,6 +112,48 @@ async fn a_cancel_does_not_overtake_its_execute() {
 }
 
 #[tokio::test]
+async fn it_waits_for_a_call_and_not_for_an_execute_where_claude_api_cannot_be_reached() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    drop(listener);
+    // An execute is tried for 60 s, and nobody here waits for so long.
+    let bridge = Bridge::start(addr, &["--call-ms", "300"]).await;
+    let mut client = bridge.connect().await;
+    let id = ExecutionId::random();
+    let executed = execute(&mut client, id).await;
+    let cancelled = cancel(&mut client, id).await;
+    for request in [executed, cancelled] {
+        let error = client.answer(request).await["error"].clone();
+        assert_eq!(error["code"], -32005, "{error}");
+        if request == executed {
+            // It was not accepted now; earlier, by another session, it may have been.
+            assert_eq!(error["data"]["accepted"], "unknown", "{error}");
+            assert_eq!(error["data"]["executionId"], json!(id), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_what_may_have_been_accepted_it_follows_when_claude_api_is_back() {
+    let (fake, bridge) = start(&["--call-ms", "300"]).await;
+    fake.change(|w| w.faults.push_back(Fault::Reset { accepted: true }));
+    stopping(&fake);
+    let mut client = bridge.connect().await;
+    let id = ExecutionId::random();
+    let executed = execute(&mut client, id).await;
+    fake.until(|w| w.executions.contains_key(&id)).await;
+    fake.change(|w| w.down = true);
+    let cancelled = cancel(&mut client, id).await;
+    let error = client.answer(executed).await["error"].clone();
+    assert_eq!(error["data"]["accepted"], "unknown", "{error}");
+    assert_eq!(client.answer(cancelled).await["error"]["code"], -32005);
+    assert_eq!(fake.world().cancels, []);
+    fake.change(|w| w.down = false);
+    fake.until(|w| w.executions[&id].status.state == State::Cancelled)
+        .await;
+}
+
+#[tokio::test]
 async fn one_that_had_no_turn_yet_is_answered_at_once() {
     let (fake, bridge) = start(&[]).await;
     stopping(&fake);

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::action::Job;
 use super::replies::Token;
 use super::{Event, Shared};
+use crate::upstream::accept::owes_cancel;
 
 /// How long a PUT under way may go on when the bridge stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -105,7 +105,6 @@ impl Task {
             events,
         } = self;
         let upstream = &shared.viewer.upstream;
-        let end = Instant::now() + upstream.times.accept;
         let given_up = async {
             stop.cancelled().await;
             // It cannot end: the other side of the channel is held here.
@@ -125,7 +124,7 @@ impl Task {
         let result = if has_turn {
             upstream.accept(&job.execute, &stop, &failing).await
         } else {
-            upstream.give_up(&job.execute, false, end).await
+            upstream.give_up(&job.execute, false).await
         };
         drop(charge);
         let metrics = &shared.viewer.metrics;
@@ -140,14 +139,13 @@ impl Task {
             }
         };
         let id = job.execute.id;
+        let owes_cancel = result.as_ref().is_err_and(owes_cancel);
         let told = events.send(Event::Executed(job.token, Box::new(result)));
-        if told.is_err() && may_live {
-            if stop.is_cancelled() {
-                // The session asked for a cancel and left: nobody else makes it.
-                cancel(&shared, id);
-            } else if job.cancel_on_disconnect {
-                depart(&shared, id);
-            }
+        if stop.is_cancelled() && may_live && (owes_cancel || told.is_err()) {
+            // claude-api could not be told, or the session asked for a cancel and left: nobody else makes it.
+            cancel(&shared, id);
+        } else if told.is_err() && may_live && job.cancel_on_disconnect {
+            depart(&shared, id);
         }
         if !has_turn && let Some(turn) = turn {
             // The next one still goes behind those before this one.
@@ -162,7 +160,7 @@ fn cancel(shared: &Arc<Shared>, id: protocol::ExecutionId) {
         let cancelled = shared.viewer.upstream.cancel_surely(id);
         tokio::select! {
             () = shared.shutdown.cancelled() => {}
-            result = cancelled => tracing::info!(execution = %id, ok = result.is_ok(), "cancelled, its session is gone"),
+            result = cancelled => tracing::info!(execution = %id, ok = result.is_ok(), "cancelled, as was asked for or its session is gone"),
         }
     });
 }

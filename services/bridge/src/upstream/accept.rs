@@ -1,6 +1,7 @@
 //! Handing an execute over: the same PUT again and again, under one id, until claude-api has durably
-//! accepted it, says no, or the time is over. And its end before that: a cancel that reaches claude-api unless
-//! the id is certainly unknown there.
+//! accepted it, says no, or the time is over. And its end before that: a cancel under the same id, unless that is
+//! certainly unknown to claude-api. Who waits for the answer waits for one call at most: where claude-api cannot be
+//! reached, the cancel is the caller's to repeat ([`Upstream::cancel_surely`]).
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -42,10 +43,11 @@ type Attempt<'a> = Pin<&'a mut (dyn Future<Output = Result<Status, Failure>> + S
 
 impl Upstream {
     /// PUTs until accepted, once at least. `stop` ends the retrying; unless the id is certainly unknown to
-    /// claude-api, a cancel follows under it. `failing` says whether claude-api failed since it last answered.
+    /// claude-api, one cancel follows under it. `failing` says whether claude-api failed since it last answered.
     ///
     /// # Errors
-    /// With `executionId` in `data`; where claude-api was not available, `accepted` is false or `"unknown"`.
+    /// With `executionId` in `data`; where claude-api was not available, `accepted` is false or `"unknown"`. See also
+    /// [`owes_cancel`].
     pub async fn accept(
         &self,
         execute: &Handover,
@@ -73,7 +75,7 @@ impl Upstream {
                     Err(failure) => failure,
                 },
                 () = stopped_while_slow => {
-                    return self.cancel_unsure(id, Some(put), true, end).await;
+                    return self.cancel_unsure(id, Some(put), true, Instant::now()).await;
                 }
             };
             failing.send_replace(failure.is_transient());
@@ -89,7 +91,7 @@ impl Upstream {
             }
             tokio::select! {
                 () = stop.cancelled() => {
-                    return self.give_up(execute, acted, end).await;
+                    return self.give_up(execute, acted).await;
                 }
                 () = sleep(wait) => {}
             }
@@ -100,16 +102,12 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`Self::accept`]; Ok only when it had been accepted after all.
-    pub async fn give_up(
-        &self,
-        execute: &Handover,
-        acted: bool,
-        end: Instant,
-    ) -> Result<Status, RpcError> {
+    pub async fn give_up(&self, execute: &Handover, acted: bool) -> Result<Status, RpcError> {
         if execute.fresh && !acted {
             return Err(stopped(execute.id, false.into()));
         }
-        self.cancel_unsure(execute.id, None, acted, end).await
+        self.cancel_unsure(execute.id, None, acted, Instant::now())
+            .await
     }
 
     /// Cancels what may have been accepted, and goes on trying as long as an execute is tried.
@@ -141,7 +139,8 @@ impl Upstream {
     }
 
     /// If it was accepted, its status is the execute's answer. `put`: an attempt under way; it is not dropped,
-    /// for what is sent cannot be called back. `acted`: one may have come through, or still come.
+    /// for what is sent cannot be called back. `acted`: one may have come through, or still come. `end`: after that no
+    /// call is repeated because claude-api could not be reached.
     async fn cancel_unsure(
         &self,
         id: ExecutionId,
@@ -181,6 +180,8 @@ impl Upstream {
             let now = Instant::now();
             match error.code {
                 code::UNAVAILABLE if now < end => {}
+                // No attempt of this execute came through. An earlier one of another session may have.
+                code::UNAVAILABLE if !acted => return Err(stopped(id, "unknown".into())),
                 code::NO_SUCH_EXECUTION if put.is_some() || (acted && now < settled) => {}
                 code::NO_SUCH_EXECUTION if acted => return Err(stopped(id, "unknown".into())),
                 // Not known there, or deleted.
@@ -195,11 +196,20 @@ impl Upstream {
     }
 }
 
+/// Why there is no status, where a cancel was asked for and nothing of it is left to do.
+const CANCELLED: &str = "cancelled";
+
+/// Whether an execute that was stopped may have been accepted, and claude-api could not be told of the cancel.
+#[must_use]
+pub fn owes_cancel(error: &RpcError) -> bool {
+    error.data["accepted"] == "unknown" && error.data["reason"] != CANCELLED
+}
+
 /// The execute was cancelled before claude-api is known to have it.
 fn stopped(id: ExecutionId, accepted: serde_json::Value) -> RpcError {
     RpcError::new(
         code::UNAVAILABLE,
-        "cancelled",
+        CANCELLED,
         "cancelled before claude-api accepted it",
     )
     .with("executionId", id.to_string())
