@@ -2,6 +2,7 @@
 
 mod accept;
 mod continuation;
+mod control;
 mod input;
 mod past;
 mod recover;
@@ -24,10 +25,10 @@ use crate::admission::{Admission, Ticket};
 use crate::cli::Environment;
 use crate::config::Settings;
 use crate::conversations::Conversations;
+use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::live::{Live, Published, Request};
 use crate::execution::task::{Owner, REQUESTS};
-use crate::execution::{Accepted, Control};
 use crate::http::body::Inbound;
 use crate::readiness::Readiness;
 
@@ -294,31 +295,6 @@ impl Service {
             status.queue_position = self.admission.position(live.id);
         }
         status
-    }
-
-    /// Passes a control on and answers the status.
-    ///
-    /// # Errors
-    /// `wrong-state` for the pause of a queued execution; what [`Service::status`] may say.
-    pub async fn control(&self, view: &View, control: Control) -> Result<Status, Problem> {
-        if let View::Past(entry) = view
-            && !entry.is_terminal()
-        {
-            return Err(Problem::new(
-                ProblemType::Internal,
-                "the execution was not recovered; the log of claude-api says why",
-            ));
-        }
-        if let View::Live(live) = view {
-            live.control(control).await.map_err(|state| {
-                Problem::new(
-                    ProblemType::WrongState,
-                    "a queued execution has no process to pause; cancel it, or wait until it runs",
-                )
-                .with("state", state.as_str())
-            })?;
-        }
-        self.status(view).await
     }
 
     /// Gives an accepted execution its owner.

@@ -29,6 +29,7 @@ use crate::{
     writer::{EventsKept, Writer},
 };
 
+mod cancel;
 mod tracks;
 
 use tracks::Tracks;

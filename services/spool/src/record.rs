@@ -4,6 +4,7 @@
 //! 0       header: magic, id, sequence, digest, length and crc of the body
 //! 512     marks of the output, two slots of a sector, written in turn
 //! 1536    marks of the events, the same
+//! 2560    that a client's cancel was accepted, or zeros
 //! 4096    three status slots of 72 KiB
 //! 225280  the body
 //! ```
@@ -21,6 +22,8 @@ const MAGIC: [u8; 8] = *b"ccspool1";
 const HEADER_BYTES: usize = 512;
 /// Marks sit in sectors of their own: a sector is written whole or not at all.
 pub(crate) const MARK_BYTES: u64 = 512;
+/// A sector of its own too, behind the marks.
+pub(crate) const CANCEL_AT: u64 = 5 * MARK_BYTES;
 /// Where the status slots begin; what a tombstone keeps of the file.
 pub(crate) const SLOTS_AT: u64 = 4096;
 pub(crate) const BODY_AT: u64 = SLOTS_AT + (SLOTS * SLOT_BYTES) as u64;

@@ -164,3 +164,45 @@ async fn a_conversation_whose_note_a_power_cut_took_is_known() {
     }
     stack.assert_quiet();
 }
+
+/// What an answered cancel has to leave behind, whatever `onInterrupt` says.
+async fn assert_cancelled(stack: &Stack, execution: &str) {
+    let http = stack.http();
+    let end = ended(&http, execution).await;
+    assert_eq!(
+        (&end["state"], &end["reason"], &end["exitCode"]),
+        (&json!("cancelled"), &Value::Null, &Value::Null),
+        "{end}"
+    );
+    assert_eq!(end["continuedBy"], Value::Null, "{end}");
+    let (_, list) = http.get("/v1/executions").await.expect("a list");
+    let list = list["executions"].as_array().expect("a list").clone();
+    let next = list.iter().find(|one| one["continues"] == execution);
+    assert!(next.is_none(), "continued: {next:?}");
+    stack.assert_nothing_left(execution).await;
+    assert_eq!(stack.spawns(execution), 1);
+}
+
+#[tokio::test]
+async fn f15_an_answered_cancel_outlives_a_kill() {
+    let mut stack = Stack::start().await;
+    let continues = json!({"onInterrupt": "continue"});
+    for paused in [false, true] {
+        let (http, id) = (stack.http(), id());
+        let mark = stack.path("tmp").join(format!("cancelled-{paused}"));
+        // It takes the whole kill grace to end, and the kill comes before.
+        let prompt = format!("@say x\n@ignore-term\n@touch {}\n@tool 60", mark.display());
+        accept(&http, &id, &prompt, continues.clone()).await;
+        exists(&mark).await;
+        if paused {
+            send(&http, Method::POST, &path(&id, "/pause"), "").await;
+            until(&http, &id, "paused", |status| status["state"] == "paused").await;
+        }
+        let (code, _, status) = send(&http, Method::POST, &path(&id, "/cancel"), "").await;
+        assert_eq!(code, 200);
+        assert!(status["endedAt"].is_null(), "it has ended: {status}");
+        stack.crash_api().await;
+        assert_cancelled(&stack, &id).await;
+    }
+    stack.assert_quiet();
+}

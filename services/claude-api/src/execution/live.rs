@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::input::Gate;
 
 /// How long the answer to a control waits for the first signal: answers come within 100 ms (contract, section 2).
-const SIGNAL_WAIT: Duration = Duration::from_millis(80);
+pub(crate) const SIGNAL_WAIT: Duration = Duration::from_millis(80);
 
 /// What a client, or the service's stop, wants of an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

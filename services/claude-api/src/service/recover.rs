@@ -1,4 +1,5 @@
-//! After a start: the folder is the truth. Queued executions run now, the others were interrupted.
+//! After a start: the folder is the truth. Queued executions run now; the others were interrupted, or cancelled where a
+//! client's cancel was accepted before the kill.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ enum Policy {
 struct Found {
     entry: spool::Entry,
     record: Record,
+    cancelled: bool,
 }
 
 impl Service {
@@ -56,13 +58,16 @@ impl Service {
         }
         let (queued, ran): (Vec<_>, Vec<_>) = found
             .into_iter()
-            .partition(|one| one.record.status.state == State::Queued);
+            .partition(|one| one.record.status.state == State::Queued && !one.cancelled);
         if !(queued.is_empty() && ran.is_empty()) {
-            tracing::info!(queued = queued.len(), interrupted = ran.len(), "recovered");
+            tracing::info!(queued = queued.len(), ended = ran.len(), "recovered");
         }
         // First whoever ran: nothing of a conversation may be left when another of it starts.
         let mut born = Vec::new();
-        for Found { entry, mut record } in ran {
+        for Found {
+            entry, mut record, ..
+        } in ran
+        {
             let id = record.status.execution_id;
             record.status.continued_by = continued.get(&id).copied();
             match self.interrupt(&entry, record, Reason::ServiceStopped, Policy::Followed) {
@@ -70,7 +75,7 @@ impl Service {
                 Err(error) => self.not_recovered(id, &error),
             }
         }
-        for Found { entry, record } in queued {
+        for Found { entry, record, .. } in queued {
             let id = record.status.execution_id;
             if let Err(error) = self.requeue(entry, record) {
                 self.not_recovered(id, &error);
@@ -84,7 +89,12 @@ impl Service {
     fn found(&self, id: ExecutionId) -> anyhow::Result<Found> {
         let entry = self.spool.get(id.uuid())?.context("its folder is gone")?;
         let record = Record::decode(&entry.status()?).context("its status")?;
-        Ok(Found { entry, record })
+        let cancelled = entry.cancel_noted()?;
+        Ok(Found {
+            entry,
+            record,
+            cancelled,
+        })
     }
 
     fn requeue(self: &Arc<Self>, entry: spool::Entry, record: Record) -> anyhow::Result<()> {
@@ -138,7 +148,8 @@ impl Service {
         Ok(())
     }
 
-    /// Kills what is left of it and records the end. What readers have seen is in the spool. A policy may have it continued.
+    /// Kills what is left of it and records the end: `cancelled` if that was accepted, `interrupted` for `reason` if not. What
+    /// readers have seen is in the spool. A policy may have an interrupted one continued.
     fn interrupt(
         &self,
         entry: &spool::Entry,
@@ -157,8 +168,13 @@ impl Service {
             asked: was_asked(&status) || marks.len > 0,
             resets_at: None,
         };
-        status.state = State::Interrupted;
-        status.reason = Some(reason);
+        let cancelled = entry.cancel_noted()?;
+        status.state = if cancelled {
+            State::Cancelled
+        } else {
+            State::Interrupted
+        };
+        status.reason = (!cancelled).then_some(reason);
         status.exit_code = None;
         status.ended_at = Some(now());
         status.activity = None;
@@ -207,3 +223,6 @@ impl Service {
         self.retire(id);
     }
 }
+
+#[cfg(test)]
+mod tests;

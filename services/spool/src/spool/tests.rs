@@ -379,6 +379,46 @@ fn everybody_holds_the_same_entry_and_none_is_held_for_nothing() {
 }
 
 #[test]
+fn a_cancel_is_noted_beside_the_statuses_and_a_torn_note_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    let (entry, other) = (create(&spool, 1), create(&spool, 2));
+    assert!(!entry.cancel_noted().unwrap());
+    entry.note_cancel().unwrap();
+    entry.note_cancel().unwrap();
+    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    writer.append(b"text");
+    writer.finish();
+    for n in 0..4 {
+        let running = format!("{{\"state\":\"running\",\"n\":{n}}}");
+        entry
+            .write_status(running.as_bytes(), n % 2 == 0, false)
+            .unwrap();
+    }
+    drop((entry, other, spool));
+    let spool = open(&dir);
+    let entry = spool.get(id(1)).unwrap().unwrap();
+    assert!(entry.cancel_noted().unwrap());
+    assert_eq!(entry.status().unwrap(), b"{\"state\":\"running\",\"n\":3}");
+    assert_eq!(entry.body().unwrap(), b"body 1");
+    let marks = *entry.marks().unwrap().borrow();
+    assert_eq!((marks.len, marks.crc32), (4, crc32fast::hash(b"text")));
+    assert!(!spool.get(id(2)).unwrap().unwrap().cancel_noted().unwrap());
+    // A power cut wrote a part of it.
+    let record = File::options()
+        .write(true)
+        .open(spool.shared.folder(id(1)).join("record"))
+        .unwrap();
+    record
+        .write_all_at(&[0; 8], crate::record::CANCEL_AT + 16)
+        .unwrap();
+    assert!(!entry.cancel_noted().unwrap());
+    entry.write_status(b"{}", true, true).unwrap();
+    spool.delete(id(1)).unwrap();
+    assert!(entry.note_cancel().is_err() && entry.cancel_noted().is_err());
+}
+
+#[test]
 fn readiness_knows_a_lack_of_room() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);

@@ -1,0 +1,58 @@
+//! Pause, resume and cancel, as clients ask for them.
+
+use protocol::{Problem, ProblemType, Status};
+
+use super::{Service, View};
+use crate::execution::Control;
+use crate::execution::live::{Live, SIGNAL_WAIT};
+use crate::execution::task::blocking;
+
+impl Service {
+    /// Passes a control on and answers the status.
+    ///
+    /// # Errors
+    /// `wrong-state` for the pause of a queued execution; what [`Service::status`] may say.
+    pub async fn control(&self, view: &View, control: Control) -> Result<Status, Problem> {
+        if let View::Past(entry) = view
+            && !entry.is_terminal()
+        {
+            return Err(Problem::new(
+                ProblemType::Internal,
+                "the execution was not recovered; the log of claude-api says why",
+            ));
+        }
+        if let View::Live(live) = view {
+            // Both at once: neither the signal nor the disk waits for the other.
+            let (passed, ()) = tokio::join!(live.control(control), note_cancel(live, control));
+            passed.map_err(|state| {
+                Problem::new(
+                    ProblemType::WrongState,
+                    "a queued execution has no process to pause; cancel it, or wait until it runs",
+                )
+                .with("state", state.as_str())
+            })?;
+        }
+        self.status(view).await
+    }
+}
+
+/// Has a cancel on disk before it is answered: after a kill behind the answer the execution must neither run again nor go on.
+/// Where the disk takes longer than an answer may, it is not waited for.
+async fn note_cancel(live: &Live, control: Control) {
+    if control != Control::Cancel || live.status.borrow().status.state.is_terminal() {
+        return;
+    }
+    let entry = live.entry.clone();
+    let noted = blocking(move || entry.note_cancel());
+    match tokio::time::timeout(SIGNAL_WAIT, noted).await {
+        Ok(Ok(())) => {}
+        // It ended and was deleted meanwhile.
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Ok(Err(error)) => {
+            tracing::warn!(execution = %live.id, %error, "a kill before the end would lose this cancel");
+        }
+        Err(_) => {
+            tracing::warn!(execution = %live.id, "the disk is slow: a cancel was answered before it was on disk");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! A client's cancel, on disk before the end that it brings about.
+//!
+//! It has a sector of its own in the record: statuses have one writer, the execution's owner, and who accepts a cancel must
+//! not have to wait for it. The sector was written at acceptance, so that a full disk takes the note.
+
+use std::{io, os::unix::fs::FileExt};
+
+use uuid::Uuid;
+
+use super::Entry;
+use crate::record::CANCEL_AT;
+
+const MAGIC: [u8; 8] = *b"cccancel";
+const NOTE_BYTES: usize = 24;
+
+/// Nothing else is ever there but zeros: one that a power cut tore is none.
+fn note(id: Uuid) -> [u8; NOTE_BYTES] {
+    let mut bytes = [0; NOTE_BYTES];
+    bytes[..8].copy_from_slice(&MAGIC);
+    bytes[8..].copy_from_slice(id.as_bytes());
+    bytes
+}
+
+impl Entry {
+    /// Notes that a client's cancel was accepted; it is on disk when this returns. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` once deleted, or the disk's.
+    pub fn note_cancel(&self) -> io::Result<()> {
+        self.here()?;
+        let record = &self.inner.record;
+        record.write_all_at(&note(self.id()), CANCEL_AT)?;
+        record.sync_data()
+    }
+
+    /// Whether a client's cancel was accepted.
+    ///
+    /// # Errors
+    /// As [`Entry::note_cancel`].
+    pub fn cancel_noted(&self) -> io::Result<bool> {
+        self.here()?;
+        let mut found = [0; NOTE_BYTES];
+        self.inner.record.read_exact_at(&mut found, CANCEL_AT)?;
+        Ok(found == note(self.id()))
+    }
+}
