@@ -1,29 +1,19 @@
 //! Many of something, and nothing that stays behind. S5, F2, I5.
 
+mod thousand;
+
 use std::time::Duration;
 
 use cc_tests::{
-    harness::{Service, Stack, StackOptions, eventually, processes},
+    harness::{Stack, StackOptions},
     ws,
 };
 use rand::Rng;
 use serde_json::json;
 
-use crate::support::{PATIENCE, accept, ended, id};
+use crate::support::{accept, ended, id};
 
 const DISCONNECTS: usize = 200;
-const EXECUTIONS: usize = 300;
-/// Each of many executions that left one behind would soon meet it.
-const DESCRIPTORS: u64 = 220;
-
-/// Open descriptors; `None` where only root may look.
-fn descriptors(service: &Service) -> Option<usize> {
-    Some(
-        std::fs::read_dir(format!("/proc/{}/fd", service.pid()))
-            .ok()?
-            .count(),
-    )
-}
 
 #[tokio::test]
 async fn s5_two_hundred_random_disconnects_raise_no_error() {
@@ -98,60 +88,6 @@ async fn leave(stack: &Stack, kind: u32, bytes: u64, id: String) {
         }
     }
     client.vanish();
-}
-
-#[tokio::test]
-async fn f2_three_hundred_executions_leave_no_process_zombie_or_descriptor() {
-    let options = StackOptions {
-        open_files: Some(DESCRIPTORS),
-        ..StackOptions::default()
-    };
-    let stack = Stack::with(options.api("--simultaneous-starts=8")).await;
-    let http = stack.http();
-    let one = async |number: usize| {
-        let id = id();
-        let prompt = match number % 6 {
-            0 => "@daemon\n@say x",
-            1 => "@say x\n@tree 3",
-            2 => "@say x\n@exit 3",
-            3 => "@say x\n@signal 9",
-            4 => "@stderr 1000\n@say x",
-            _ => "@say x",
-        };
-        accept(&http, &id, prompt, json!({})).await;
-        let output = http.output(&id, 0).await.expect("an output");
-        assert!(output.clean && output.bytes == b"x", "{prompt}: {output:?}");
-        let end = ended(&http, &id).await;
-        let fails = matches!(number % 6, 2 | 3);
-        let state = if fails { "failed" } else { "completed" };
-        assert_eq!(end["state"], state, "{prompt}: {end}");
-        assert!(
-            processes::marked(&id).is_empty(),
-            "{prompt}: left at the end: {:?} {end}",
-            processes::marked(&id)
-        );
-        assert_eq!(stack.spawns(&id), 1);
-    };
-    // The first ones open what stays open.
-    futures::future::join_all((0..12).map(&one)).await;
-    let before = descriptors(&stack.api);
-    for batch in 1..EXECUTIONS / 12 {
-        futures::future::join_all((0..12).map(|number| one(batch * 12 + number))).await;
-    }
-    assert_eq!(stack.api.zombies(), 0);
-    assert_eq!(
-        processes::descendants(stack.api.pid()),
-        [],
-        "claude-api still has children"
-    );
-    if let Some(before) = before {
-        // Connections of this client come and go.
-        eventually("descriptors to be closed", PATIENCE, || {
-            (descriptors(&stack.api)? <= before + 20).then_some(())
-        })
-        .await;
-    }
-    stack.assert_quiet();
 }
 
 #[tokio::test]
