@@ -8,7 +8,7 @@ use cc_tests::http::Http;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, accept, ended, id, path};
+use crate::support::{PATIENCE, accept, ended, id, parsed, path, until};
 
 /// Calls until the execution is known.
 async fn once_known(http: &Http, method: Method, path: &str) -> Value {
@@ -53,16 +53,21 @@ async fn who_follows_during_the_acceptance_sees_the_end() {
     for _ in 0..12 {
         let pairs = (0..6).map(|_| async {
             let id = id();
+            let rest = path(&id, "?follow=true");
             let follow = async {
                 loop {
-                    if let Ok(lines) = http.follow_to_end(&id).await {
-                        return lines;
+                    let asked = http.request(Method::GET, &rest).send().await;
+                    let response = asked.expect("an answer");
+                    // Only that it is not known yet is a reason to ask again.
+                    if response.status() != StatusCode::NOT_FOUND {
+                        return response.text().await.expect("a clean end");
                     }
                 }
             };
             let body = json!({"prompt": "@say hi"});
-            let (_, lines) = tokio::join!(http.put(&id, &body), follow);
-            lines.last().expect("a line")["state"].clone()
+            let (put, lines) = tokio::join!(http.put(&id, &body), follow);
+            assert!(put.expect("an answer").0.is_success());
+            parsed(lines.lines().last().expect("a line"))["state"].clone()
         });
         let states = futures::future::join_all(pairs).await;
         assert_eq!(states, vec![json!("completed"); 6]);
@@ -72,14 +77,20 @@ async fn who_follows_during_the_acceptance_sees_the_end() {
 #[tokio::test]
 async fn a_stop_right_behind_an_acceptance_drains_it() {
     let mut stack = Stack::start().await;
-    let http = stack.http();
-    let id = id();
-    accept(&http, &id, "@say hi", json!({})).await;
-    stack.api.stop().await;
-    stack.api.start_again().await;
-    let status = ended(&stack.http(), &id).await;
-    assert_eq!(status["state"], "completed", "{status}");
-    assert_eq!(stack.spawns(&id), 1);
+    // The moment between the permit and `running` is short: one of these meets it.
+    for _ in 0..10 {
+        let (http, ids) = (stack.http(), [id(), id(), id(), id()]);
+        let accepted = ids.iter().map(|id| accept(&http, id, "@say hi", json!({})));
+        futures::future::join_all(accepted).await;
+        stack.api.stop().await;
+        stack.api.start_again().await;
+        let http = stack.http();
+        for id in &ids {
+            let status = ended(&http, id).await;
+            assert_eq!(status["state"], "completed", "{status}");
+            assert_eq!(stack.spawns(id), 1);
+        }
+    }
 }
 
 #[tokio::test]
@@ -114,27 +125,55 @@ async fn a_stopped_runner_does_not_delay_a_cancel() {
     stack.assert_nothing_left(&id).await;
 }
 
-#[tokio::test]
-async fn silent_and_paused_ones_do_not_keep_others_from_starting() {
+/// Two slots to start in; the CLI of the executions that take them reads and writes nothing.
+async fn with_both_slots_taken() -> (Stack, [String; 2]) {
     let stack = Stack::with(StackOptions::default().api("--simultaneous-starts=2")).await;
     let http = stack.http();
     let silent = [id(), id()];
     for one in &silent {
-        accept(&http, one, "@silence 60", json!({})).await;
-        while http.status(one).await.expect("a status")["state"] == "queued" {
-            tokio::task::yield_now().await;
-        }
-        http.call(Method::POST, &path(one, "/pause"), None)
-            .await
-            .expect("an answer");
+        accept(&http, one, "x", json!({"model": "never-read-stdin"})).await;
+        until(&http, one, "running", |status| status["state"] == "running").await;
     }
-    let third = id();
+    (stack, silent)
+}
+
+/// Runs a third one; how long it took.
+async fn third(stack: &Stack, silent: &[String]) -> Duration {
+    let (http, third) = (stack.http(), id());
+    let began = Instant::now();
     accept(&http, &third, "@say hi", json!({})).await;
     assert_eq!(ended(&http, &third).await["state"], "completed");
-    for one in &silent {
+    let took = began.elapsed();
+    for one in silent {
         http.call(Method::POST, &path(one, "/cancel"), None)
             .await
             .expect("an answer");
         assert_eq!(ended(&http, one).await["state"], "cancelled");
     }
+    took
+}
+
+#[tokio::test]
+async fn silent_ones_keep_others_from_starting_for_ten_seconds_only() {
+    let (stack, silent) = with_both_slots_taken().await;
+    // They begin to start within a moment of each other, and `third` waits for 20 s.
+    let took = third(&stack, &silent).await;
+    assert!(
+        took > Duration::from_secs(5),
+        "{took:?}: the slots were free"
+    );
+}
+
+#[tokio::test]
+async fn paused_ones_do_not_keep_others_from_starting() {
+    let (stack, silent) = with_both_slots_taken().await;
+    let http = stack.http();
+    for one in &silent {
+        http.call(Method::POST, &path(one, "/pause"), None)
+            .await
+            .expect("an answer");
+        until(&http, one, "paused", |status| status["state"] == "paused").await;
+    }
+    let took = third(&stack, &silent).await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
