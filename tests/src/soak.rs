@@ -5,8 +5,12 @@
 //!   actors ──▶ front proxy ──▶ bridge ──▶ middle proxy ──▶ claude-api ──▶ stand-in CLI
 //!     │ each message            ▲ cuts, stalls, kills by `chaos`  ▲           │
 //!     ▼                                                                       ▼
-//!   Checker, View (joined over reconnects), Execution::judge      Plan (what it will write)
+//!   Checker, View (joined over reconnects), World::judge          Plan (what it will write)
 //! ```
+//!
+//! Some executions take input, sent by any client in any pieces; some go on in the conversation of another, by request or by
+//! policy. What they write is known beforehand as well, and that no two of one conversation run at once is looked at.
+//! A full disk is no part of it.
 //!
 //! Every choice comes from the seed; what the machine makes of it (which byte a cut hits) does not, so a failure is
 //! repeated by running the seed again, a few times where it is rare.
@@ -15,6 +19,8 @@ mod actor;
 mod audit;
 mod chaos;
 mod execution;
+mod family;
+mod input;
 mod known;
 mod plan;
 mod plant;

@@ -2,6 +2,8 @@
 
 mod actions;
 mod answers;
+mod births;
+mod feed;
 mod link;
 mod nuisances;
 
@@ -198,8 +200,8 @@ impl Actor {
         if message["method"] == "statusUpdate"
             && let Some(execution) = self.world.find(id)
         {
-            execution
-                .judge(params, false)
+            self.world
+                .judge(&execution, params, false)
                 .map_err(|rule| format!("{id}: {rule}"))?;
         }
         // The order of what is not viewed is the checker's concern.

@@ -1,7 +1,6 @@
 //! The last look: everything has ended, is to be had again from both services, was started once, and left nothing.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -9,7 +8,7 @@ use std::{
 use futures::FutureExt;
 use serde_json::Value;
 
-use super::{execution::Execution, survey::brief, world::World};
+use super::{execution::Execution, family, survey::brief, world::World};
 use crate::{
     harness::{Stack, processes},
     http::read_output,
@@ -61,7 +60,6 @@ pub(super) async fn run(world: &Arc<World>, stack: &Stack) {
         "reads all {} executions once more",
         executions.len()
     ));
-    spawns(world, &executions);
     for execution in &executions {
         if let Err(rule) = once_more(world, execution).await {
             world.violate("the last look", &format!("{}: {rule}", execution.id));
@@ -71,11 +69,12 @@ pub(super) async fn run(world: &Arc<World>, stack: &Stack) {
         let deleted = execution.facts().deleted;
         if execution.is_over()
             && !deleted
-            && let Err(rule) = seen_late(stack, execution).await
+            && let Err(rule) = seen_late(world, stack, execution).await
         {
             world.violate("a late viewer", &rule);
         }
     }
+    family::audit(world, &executions);
     leftovers(world, &executions).await;
     for (name, service) in [("claude-api", &stack.api), ("bridge", &stack.bridge)] {
         for line in service
@@ -103,37 +102,6 @@ pub(super) async fn run(world: &Arc<World>, stack: &Stack) {
     }
 }
 
-fn spawns(world: &World, executions: &[Arc<Execution>]) {
-    let log = std::fs::read_to_string(&world.spawns_log).unwrap_or_default();
-    let mut counts: HashMap<&str, usize> = HashMap::new();
-    for id in log
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(1))
-    {
-        *counts.entry(id).or_default() += 1;
-    }
-    for execution in executions {
-        let count = counts.get(execution.id.as_str()).copied().unwrap_or(0);
-        if count > 1 {
-            world.violate(
-                "claude-api",
-                &format!("I4: {} was started {count} times", execution.id),
-            );
-        }
-        let facts = execution.facts();
-        let completed = facts
-            .terminal
-            .as_ref()
-            .is_some_and(|(status, _)| status["state"] == "completed");
-        if completed && count == 0 {
-            world.violate(
-                "claude-api",
-                &format!("{} completed without a process", execution.id),
-            );
-        }
-    }
-}
-
 /// The status and the kept output, straight from claude-api.
 async fn once_more(world: &World, execution: &Execution) -> Result<(), String> {
     let (deleted, accepted) = {
@@ -152,7 +120,7 @@ async fn once_more(world: &World, execution: &Execution) -> Result<(), String> {
     if code != 200 {
         return Err(format!("its status is answered with {code}: {status}"));
     }
-    execution.judge(&status, !deleted)?;
+    world.judge(execution, &status, !deleted)?;
     let kept = status["keptFrom"].as_u64().unwrap_or_default();
     let response = world
         .http
@@ -179,7 +147,7 @@ async fn once_more(world: &World, execution: &Execution) -> Result<(), String> {
                 status["crc32"]
             ));
         }
-        if execution.plan.events {
+        if execution.events() {
             return deltas(execution, &output.bytes, &status);
         }
     }
@@ -204,22 +172,25 @@ fn deltas(execution: &Execution, output: &[u8], status: &Value) -> Result<(), St
             );
         }
     }
-    let due = &execution.plan.deltas;
     let whole = status["state"] == "completed";
-    if due.starts_with(&text) && (!whole || due.len() == text.len()) {
-        Ok(())
-    } else {
-        Err(format!(
-            "the events say {} bytes of text, the CLI {}; or others",
-            text.len(),
-            due.len()
-        ))
+    let good = |due: &[u8]| due.starts_with(&text) && (!whole || due.len() == text.len());
+    if execution.plans.iter().any(|plan| good(&plan.deltas)) {
+        return Ok(());
     }
+    let due: Vec<_> = execution
+        .plans
+        .iter()
+        .map(|plan| plan.deltas.len())
+        .collect();
+    Err(format!(
+        "the events say {} bytes of text, the CLI {due:?}; or others",
+        text.len()
+    ))
 }
 
 /// As [`late_viewer`]; what makes its client panic is a violation as well.
-async fn seen_late(stack: &Stack, execution: &Execution) -> Result<(), String> {
-    let viewer = std::panic::AssertUnwindSafe(late_viewer(stack, execution));
+async fn seen_late(world: &World, stack: &Stack, execution: &Execution) -> Result<(), String> {
+    let viewer = std::panic::AssertUnwindSafe(late_viewer(world, stack, execution));
     viewer.catch_unwind().await.unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
@@ -229,7 +200,7 @@ async fn seen_late(stack: &Stack, execution: &Execution) -> Result<(), String> {
 }
 
 /// A new client that attaches long after the end sees the whole, or a gap and the rest.
-async fn late_viewer(stack: &Stack, execution: &Execution) -> Result<(), String> {
+async fn late_viewer(world: &World, stack: &Stack, execution: &Execution) -> Result<(), String> {
     let mut client = stack.client().await;
     client
         .attach(&execution.id, None)
@@ -238,7 +209,7 @@ async fn late_viewer(stack: &Stack, execution: &Execution) -> Result<(), String>
     let (output, end) = client.wait_terminal(&execution.id).await;
     let from = client.gaps(&execution.id).last().map_or(0, |gap| gap.1);
     execution.content(from, &output)?;
-    execution.judge(&end, true)?;
+    world.judge(execution, &end, true)?;
     client.finish().await;
     Ok(())
 }

@@ -158,7 +158,7 @@ async fn kills(world: &Arc<World>, api: &mut Service, bridge: &mut Service, seed
             62..85 => {
                 world.each_live(|one| one.facts().may_die = true);
                 if kill_one(&mut rng, api.pid(), |arguments| {
-                    arguments.contains("--session-id")
+                    arguments.contains("--session-id") || arguments.contains("--resume")
                 }) {
                     world.fault("kill CLI");
                 }

@@ -1,5 +1,7 @@
 //! One execution as the run knows it: what was asked, what may come of it, what was seen of it by anybody.
 
+mod verdict;
+
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
@@ -7,18 +9,14 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{
-    known::Known,
-    plan::{Ending, Plan},
-};
-use crate::ws::status::is_terminal;
-
+use super::{input::Input, known::Known, plan::Plan};
 /// What was done to it, and seen of it.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     /// Somebody had an answer that it exists.
     pub(super) accepted: bool,
-    /// Refused for good (queue full): it must never run.
+    /// Refused for good (what it continues is continued by another): it must never run.
+    pub(super) refused: bool,
     pub(super) may_cancel: bool,
     /// claude-api or its runner was ended while it may have run.
     pub(super) may_interrupt: bool,
@@ -32,6 +30,12 @@ pub(super) struct Facts {
     pub(super) terminal: Option<(Value, Instant)>,
     /// The end of the last byte that anybody has received.
     pub(super) length: u64,
+    /// What it is continued by, once anybody has seen that.
+    pub(super) continued_by: Option<String>,
+    /// What its clients send, where it takes input.
+    pub(super) input: Option<Input>,
+    /// Which of the plans what was seen does not agree with.
+    ruled_out: Vec<bool>,
     known: Known,
 }
 
@@ -39,16 +43,19 @@ pub(super) struct Facts {
 #[derive(Debug)]
 pub(super) struct Execution {
     pub(super) id: String,
-    /// The parameters of `execute`.
+    /// The parameters of `execute`; of one that a policy made only what is known of its body.
     pub(super) params: Value,
-    pub(super) plan: Plan,
+    /// What it may be doing: one plan, but for what a policy made.
+    pub(super) plans: Vec<Plan>,
+    pub(super) conversation: String,
     pub(super) born: Instant,
     /// No await happens inside the lock.
     facts: Mutex<Facts>,
 }
 
 impl Execution {
-    pub(super) fn new(id: String, plan: Plan, extra: Value) -> Self {
+    /// One that a client asks for, with more parameters; in a conversation of its own where none is named.
+    pub(super) fn new(id: String, plan: Plan, extra: Value, conversation: Option<String>) -> Self {
         let mut params = json!({"executionId": id, "prompt": plan.prompt});
         if plan.events {
             params["format"] = "events".into();
@@ -56,20 +63,67 @@ impl Execution {
         if let Some(deadline) = plan.deadline {
             params["deadlineSeconds"] = deadline.into();
         }
+        if plan.input.is_some() {
+            params["input"] = "stream".into();
+        }
         let facts = Facts {
             may_cancel: extra["onDisconnect"] == "cancel",
+            input: plan.input.clone().map(Input::new),
+            ruled_out: vec![false],
             ..Facts::default()
         };
         if let (Value::Object(params), Value::Object(extra)) = (&mut params, extra) {
             params.extend(extra);
         }
         Self {
+            conversation: conversation.unwrap_or_else(|| id.clone()),
             id,
             params,
-            plan,
+            plans: vec![plan],
             born: Instant::now(),
             facts: Mutex::new(facts),
         }
+    }
+
+    /// The one that the policy of `parent` has made. Nobody has heard of it before: whatever was done to the services
+    /// meanwhile may have been done to it.
+    pub(super) fn child(id: String, parent: &Self) -> Self {
+        let before = parent.facts();
+        let mut plans: Vec<Plan> = vec![parent.plans[0].continued()];
+        // What has shown output was asked. Nobody asks that again.
+        if before.length == 0 {
+            plans.extend(parent.plans.clone());
+        }
+        let facts = Facts {
+            accepted: true,
+            may_interrupt: true,
+            may_die: true,
+            ruled_out: vec![false; plans.len()],
+            ..Facts::default()
+        };
+        let policy = &parent.params["onInterrupt"];
+        Self {
+            id,
+            params: json!({"continues": parent.id, "onInterrupt": policy}),
+            plans,
+            conversation: parent.conversation.clone(),
+            born: Instant::now(),
+            facts: Mutex::new(facts),
+        }
+    }
+
+    /// Whether a policy made it: no client knows its body.
+    pub(super) fn is_child(&self) -> bool {
+        self.params["executionId"].is_null()
+    }
+
+    /// How much of its input was taken; `None` where it takes none.
+    pub(super) fn taken(&self) -> Option<u64> {
+        self.facts().input.as_ref().map(Input::taken)
+    }
+
+    pub(super) fn continues(&self) -> Option<&str> {
+        self.params["continues"].as_str()
     }
 
     pub(super) fn facts(&self) -> MutexGuard<'_, Facts> {
@@ -80,134 +134,13 @@ impl Execution {
         self.facts().terminal.is_some()
     }
 
-    /// Output at an offset was received by somebody.
-    pub(super) fn content(&self, offset: u64, content: &[u8]) -> Result<(), String> {
-        let mut facts = self.facts();
-        let end = offset + content.len() as u64;
-        facts.length = facts.length.max(end);
-        if let Some((status, _)) = &facts.terminal
-            && status["reason"] != "lost"
-            && status["outputBytes"]
-                .as_u64()
-                .is_some_and(|length| end > length)
-        {
-            return Err(format!(
-                "output up to {end}, but it ended with {}",
-                status["outputBytes"]
-            ));
-        }
-        if self.plan.events {
-            return facts
-                .known
-                .take(offset, content)
-                .map_err(|at| format!("two viewers saw byte {at} differently"));
-        }
-        let from = usize::try_from(offset).unwrap_or(usize::MAX);
-        match self
-            .plan
-            .text
-            .get(from..)
-            .and_then(|rest| rest.get(..content.len()))
-        {
-            Some(due) if due == content => Ok(()),
-            Some(due) => {
-                let at = due
-                    .iter()
-                    .zip(content)
-                    .position(|(a, b)| a != b)
-                    .unwrap_or(0);
-                let show = |bytes: &[u8]| {
-                    String::from_utf8_lossy(&bytes[at.saturating_sub(20)..bytes.len().min(at + 20)])
-                        .into_owned()
-                };
-                Err(format!(
-                    "byte {} of the output is wrong: {:?} where the CLI wrote {:?}",
-                    from + at,
-                    show(content),
-                    show(due)
-                ))
-            }
-            None => Err(format!(
-                "output {offset}..{end}, but the CLI writes {} bytes",
-                self.plan.text.len()
-            )),
-        }
+    /// Whether nothing more can come of it: it is over, or was refused for good.
+    pub(super) fn is_done(&self) -> bool {
+        let facts = self.facts();
+        facts.terminal.is_some() || facts.refused
     }
 
-    /// A status was seen: checks what can be said of it alone and against what was seen before. `asked_over`: it was asked
-    /// for after somebody had seen the end.
-    pub(super) fn judge(&self, status: &Value, asked_over: bool) -> Result<(), String> {
-        let state = status["state"].as_str().unwrap_or_default();
-        let mut facts = self.facts();
-        facts.accepted = true;
-        if facts.deleted && status["reason"] == "lost" {
-            return Ok(());
-        }
-        if !is_terminal(state) {
-            if asked_over && !facts.deleted {
-                return Err(format!("{state} after its end was seen"));
-            }
-            return Ok(());
-        }
-        if let Some((first, _)) = &facts.terminal {
-            for name in [
-                "state",
-                "reason",
-                "exitCode",
-                "outputBytes",
-                "crc32",
-                "endedAt",
-            ] {
-                if first[name] != status[name] {
-                    return Err(format!(
-                        "the terminal status was set twice: {name} {} then {}",
-                        first[name], status[name]
-                    ));
-                }
-            }
-            return Ok(());
-        }
-        facts.terminal = Some((status.clone(), Instant::now()));
-        self.allowed(state, status, &facts)
-    }
-
-    fn allowed(&self, state: &str, status: &Value, facts: &Facts) -> Result<(), String> {
-        let reason = status["reason"].as_str();
-        let length = status["outputBytes"].as_u64().unwrap_or_default();
-        if length < facts.length {
-            return Err(format!(
-                "I2: it ended with {length} bytes, but byte {} was seen",
-                facts.length
-            ));
-        }
-        let good = match (state, self.plan.ending) {
-            ("completed", Ending::Completed) => true,
-            ("failed", _) if facts.may_die && reason == Some("killed_by_signal") => true,
-            ("failed", Ending::Failed(due)) => reason == Some(due),
-            ("timed_out", Ending::Deadline) => reason == Some("deadline"),
-            ("cancelled", _) => facts.may_cancel,
-            // What waited must wait on.
-            ("interrupted", _) => facts.may_interrupt && !status["startedAt"].is_null(),
-            _ => false,
-        };
-        if !good {
-            return Err(format!(
-                "it ended {state} ({reason:?}, startedAt {}), where {:?} was due (cancel {}, interrupt {}, killed {})",
-                status["startedAt"],
-                self.plan.ending,
-                facts.may_cancel,
-                facts.may_interrupt,
-                facts.may_die
-            ));
-        }
-        let by_itself =
-            state == "completed" || state == "failed" && reason != Some("killed_by_signal");
-        if by_itself && !self.plan.events && length != self.plan.text.len() as u64 {
-            return Err(format!(
-                "I2: it ended {state} with {length} bytes, the CLI wrote {}",
-                self.plan.text.len()
-            ));
-        }
-        Ok(())
+    pub(super) fn events(&self) -> bool {
+        self.plans.iter().any(|plan| plan.events)
     }
 }

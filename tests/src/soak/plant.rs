@@ -13,6 +13,27 @@ pub enum Plant {
     SecondSpawn,
     /// The upstream offset is right, but two bytes of the output are swapped.
     SwappedBytes,
+    /// A line of input reaches the CLI a second time.
+    InputTwice,
+    /// What continues another has started before that one has ended.
+    TwoAtOnce,
+    /// Who continues an execution is forgotten.
+    LostLink,
+}
+
+/// Changes a status as the bug would have, wherever it was seen.
+pub(super) fn spoil_status(plant: Option<Plant>, status: &Value) -> Value {
+    let mut status = status.clone();
+    match plant {
+        Some(Plant::TwoAtOnce)
+            if status["startedAt"].is_string() && status["continues"].is_string() =>
+        {
+            status["startedAt"] = "2000-01-01T00:00:00Z".into();
+        }
+        Some(Plant::LostLink) => status["continuedBy"] = Value::Null,
+        _ => {}
+    }
+    status
 }
 
 /// Changes a message as the bug would have; answers how often it comes.

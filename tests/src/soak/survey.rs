@@ -2,7 +2,7 @@
 //! it that nothing waits for ever for a client that paused it and went away.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     execution::Execution,
+    family,
     world::{Phase, World},
 };
 use crate::harness::processes;
@@ -20,6 +21,8 @@ const REPORT: Duration = Duration::from_secs(5);
 /// A zombie that is older is kept, not just about to be reaped; a process that is there so long after the end was
 /// seen is left behind.
 const LEFT: Duration = Duration::from_secs(3);
+/// Input that clients have not ended by then is ended: the run must go on.
+const UNFED: Duration = Duration::from_secs(4);
 /// What lives longer is cancelled: the run must end.
 const OLDEST: Duration = Duration::from_secs(25);
 
@@ -28,6 +31,7 @@ pub(super) async fn run(world: Arc<World>) {
     let mut reported = Instant::now();
     let mut zombies: HashMap<i32, Instant> = HashMap::new();
     let mut remains: HashMap<i32, Instant> = HashMap::new();
+    let mut told = HashSet::new();
     while world.phase() < Phase::Over {
         tokio::time::sleep(EVERY).await;
         let (api, bridge) = (
@@ -36,6 +40,7 @@ pub(super) async fn run(world: Arc<World>) {
         );
         memory(&world, api, bridge);
         let everybody = processes::all();
+        family::two_at_once(&world, &everybody, &mut told);
         let dead: Vec<_> = everybody
             .iter()
             .filter(|one| one.state == 'Z' && api != 0 && one.parent == api)
@@ -72,13 +77,12 @@ fn since(times: &mut HashMap<i32, Instant>, pid: i32) -> Duration {
     times.entry(pid).or_insert_with(Instant::now).elapsed()
 }
 
-/// Whether the arguments name an execution whose end was seen.
+/// Whether the arguments name a conversation (an execution's, mostly) whose end was seen.
 fn is_remains(world: &World, arguments: &str) -> bool {
     arguments
         .split([' ', '='])
         .filter(|word| word.len() == 36)
-        .filter_map(|word| world.find(word))
-        .any(|execution| execution.is_over())
+        .any(|conversation| world.is_silent(conversation))
 }
 
 fn memory(world: &World, api: i32, bridge: i32) {
@@ -109,7 +113,7 @@ pub(super) async fn janitor(world: Arc<World>) {
     loop {
         tokio::time::sleep(EVERY).await;
         for execution in world.executions() {
-            if !execution.is_over() {
+            if !execution.is_done() {
                 tend(&world, &execution).await;
             }
         }
@@ -139,11 +143,14 @@ async fn tend(world: &World, execution: &Execution) {
     };
     let Ok((code, status)) = call else { return };
     if code == 200 {
-        if let Err(rule) = execution.judge(&status, false) {
+        if let Err(rule) = world.judge(execution, &status, false) {
             world.violate(
                 "claude-api",
                 &format!("{}: {rule}\n{}", execution.id, brief(&status)),
             );
+        }
+        if status["state"] == "running" && execution.born.elapsed() > UNFED {
+            feed(world, execution).await;
         }
         if due && status["state"] == "running" {
             // Another pause may have come meanwhile; it has set a time of its own.
@@ -152,6 +159,34 @@ async fn tend(world: &World, execution: &Execution) {
                 facts.resume_at = None;
             }
         }
+    }
+}
+
+/// Sends all input once more, and its end.
+async fn feed(world: &World, execution: &Execution) {
+    let offered = execution.facts().input.as_mut().map(|input| input.all());
+    let Some((offer, data)) = offered else { return };
+    let path = format!("/v1/executions/{}/input?offset=0&eof=true", execution.id);
+    let request = world.http.request(reqwest::Method::POST, &path).body(data);
+    let Ok(response) = request.send().await else {
+        return;
+    };
+    let code = response.status();
+    let answer = response.bytes().await.unwrap_or_default();
+    let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+    let judged = match (code.as_u16(), answer["accepted"].as_u64()) {
+        (200, Some(total)) => {
+            let mut facts = execution.facts();
+            let input = facts.input.as_mut();
+            input.map_or(Ok(()), |input| input.accepted(offer, total))
+        }
+        // It has ended meanwhile, or was deleted, or the service ends.
+        (409, _) if answer["state"].is_string() => Ok(()),
+        (404 | 410 | 503, _) => Ok(()),
+        _ => Err(format!("input from 0 on is answered with {code}: {answer}")),
+    };
+    if let Err(rule) = judged {
+        world.violate("claude-api", &format!("{}: {rule}", execution.id));
     }
 }
 

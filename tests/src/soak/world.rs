@@ -1,8 +1,9 @@
 //! What all parts of a run share.
 
+mod summary;
+
 use std::{
     collections::HashMap,
-    fs,
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -15,7 +16,7 @@ use std::{
 use rand::{Rng, rngs::StdRng};
 use tokio::sync::watch;
 
-use super::{Options, Outcome, Plant, execution::Execution};
+use super::{Options, Plant, execution::Execution};
 use crate::{harness::Stack, http::Http};
 
 /// More are not shown as they come.
@@ -39,10 +40,13 @@ pub(super) struct World {
     pub(super) front: SocketAddr,
     pub(super) http: Http,
     pub(super) spawns_log: PathBuf,
+    /// A file for each prompt, with a line for each time that a CLI has read it.
+    pub(super) starts: PathBuf,
     phase: watch::Sender<Phase>,
     /// No await happens inside the locks.
     executions: Mutex<Vec<Arc<Execution>>>,
     by_id: Mutex<HashMap<String, Arc<Execution>>>,
+    conversations: Mutex<HashMap<String, Vec<Arc<Execution>>>>,
     violations: Mutex<Vec<String>>,
     faults: Mutex<HashMap<&'static str, u64>>,
     pub(super) fault_count: AtomicU64,
@@ -75,9 +79,11 @@ impl World {
             front: stack.ws_addr(),
             http: stack.http(),
             spawns_log: stack.path("home/.claude/spawns.log"),
+            starts: stack.path("starts"),
             phase: watch::Sender::new(Phase::Fire),
             executions: Mutex::default(),
             by_id: Mutex::default(),
+            conversations: Mutex::default(),
             violations: Mutex::default(),
             faults: Mutex::default(),
             fault_count: AtomicU64::new(0),
@@ -145,8 +151,31 @@ impl World {
     }
 
     pub(super) fn add(&self, execution: Arc<Execution>) {
-        lock(&self.by_id).insert(execution.id.clone(), Arc::clone(&execution));
+        self.enlist(&mut lock(&self.by_id), execution);
+    }
+
+    /// Adds one that was made by a policy, where nobody has seen it before.
+    pub(super) fn add_unless_known(&self, id: &str, make: impl FnOnce() -> Execution) {
+        let mut known = lock(&self.by_id);
+        if !known.contains_key(id) {
+            self.enlist(&mut known, Arc::new(make()));
+        }
+    }
+
+    fn enlist(&self, known: &mut HashMap<String, Arc<Execution>>, execution: Arc<Execution>) {
+        lock(&self.conversations)
+            .entry(execution.conversation.clone())
+            .or_default()
+            .push(Arc::clone(&execution));
+        known.insert(execution.id.clone(), Arc::clone(&execution));
         lock(&self.executions).push(execution);
+    }
+
+    /// Whether this is a conversation of which nothing runs any more: somebody has seen the end of all of it.
+    pub(super) fn is_silent(&self, conversation: &str) -> bool {
+        lock(&self.conversations)
+            .get(conversation)
+            .is_some_and(|members| members.iter().all(|one| one.is_done()))
     }
 
     pub(super) fn find(&self, id: &str) -> Option<Arc<Execution>> {
@@ -162,13 +191,23 @@ impl World {
         let executions = lock(&self.executions);
         (
             executions.len(),
-            executions.iter().filter(|one| !one.is_over()).count(),
+            executions.iter().filter(|one| !one.is_done()).count(),
         )
     }
 
     /// Any execution, recent ones rather.
     pub(super) fn any(&self, rng: &mut StdRng) -> Option<Arc<Execution>> {
+        self.any_that(rng, |_| true)
+    }
+
+    /// The same, of those that are like this.
+    pub(super) fn any_that(
+        &self,
+        rng: &mut StdRng,
+        which: impl Fn(&Execution) -> bool,
+    ) -> Option<Arc<Execution>> {
         let executions = lock(&self.executions);
+        let executions: Vec<_> = executions.iter().filter(|one| which(one)).collect();
         let recent = if rng.random_bool(0.8) {
             30
         } else {
@@ -176,78 +215,18 @@ impl World {
         };
         let from = executions.len().saturating_sub(recent);
         (from < executions.len())
-            .then(|| Arc::clone(&executions[rng.random_range(from..executions.len())]))
+            .then(|| Arc::clone(executions[rng.random_range(from..executions.len())]))
     }
 
     /// Marks all that may be running: the service under them is ended.
     pub(super) fn each_live(&self, mark: impl Fn(&Execution)) {
         lock(&self.executions)
             .iter()
-            .filter(|one| !one.is_over())
+            .filter(|one| !one.is_done())
             .for_each(|one| mark(one));
     }
 
     pub(super) fn plant(&self) -> Option<Plant> {
         self.options.plant
-    }
-
-    /// Adds up; keeps the logs when something was violated.
-    pub(super) fn finish(&self, stack: &Stack) -> Outcome {
-        let violations = lock(&self.violations).clone();
-        let mut notes = self.notes();
-        if !violations.is_empty() {
-            let keep = &self.options.keep;
-            let saved = fs::create_dir_all(keep)
-                .and_then(|()| fs::copy(stack.api.log_path(), keep.join("claude-api.log")))
-                .and_then(|_| fs::copy(stack.bridge.log_path(), keep.join("bridge.log")))
-                .and_then(|_| fs::copy(&self.spawns_log, keep.join("spawns.log")))
-                .and_then(|_| fs::write(keep.join("violations.txt"), violations.join("\n\n")));
-            notes.push_str(&match saved {
-                Ok(()) => format!("\nlogs and violations: {}", keep.display()),
-                Err(error) => format!("\nthe logs could not be kept: {error}"),
-            });
-        }
-        Outcome {
-            faults: self.fault_count.load(Ordering::Relaxed),
-            violations,
-            notes,
-        }
-    }
-
-    fn notes(&self) -> String {
-        let mut kinds: Vec<_> = lock(&self.faults)
-            .iter()
-            .map(|(kind, count)| format!("{count} {kind}"))
-            .collect();
-        kinds.sort_unstable_by(|a, b| a.split(' ').nth(1).cmp(&b.split(' ').nth(1)));
-        let mut ends: HashMap<String, u64> = HashMap::new();
-        for execution in self.executions() {
-            let state = execution
-                .facts()
-                .terminal
-                .as_ref()
-                .map_or("not accepted", |(status, _)| {
-                    status["state"].as_str().unwrap_or_default()
-                })
-                .to_owned();
-            *ends.entry(state).or_default() += 1;
-        }
-        let mut ends: Vec<_> = ends
-            .into_iter()
-            .map(|(state, count)| format!("{count} {state}"))
-            .collect();
-        ends.sort_unstable();
-        let mib = |at: usize| self.resident[at].load(Ordering::Relaxed) >> 20;
-        format!(
-            "faults: {}\nexecutions: {}\n{} messages, {} MB of output compared; -32005 {} times; at most resident: claude-api {} MiB, bridge {} MiB, both {} MiB",
-            kinds.join(", "),
-            ends.join(", "),
-            self.messages.load(Ordering::Relaxed),
-            self.checked.load(Ordering::Relaxed) / 1_000_000,
-            self.unavailable.load(Ordering::Relaxed),
-            mib(0),
-            mib(1),
-            mib(2)
-        )
     }
 }

@@ -12,18 +12,14 @@ use super::{
     Actor,
     link::{Asked, What},
 };
-use crate::soak::{execution::Execution, plan::Plan, plant::Plant};
-
-/// No new executions while so many have not ended.
-const LIVE: usize = 24;
-/// One client looks at so many at once.
-const VIEWS: usize = 16;
+use crate::soak::execution::Execution;
 
 impl Actor {
     /// Does one thing.
     pub(super) async fn act(&mut self) {
         let good = match self.rng.random_range(0..100) {
-            0..24 => self.execute_new().await,
+            0..21 => self.execute_new().await,
+            21..24 => self.execute_further().await,
             24..32 => self.execute_known().await,
             32..45 => self.attach_anywhere().await,
             45..48 => self.detach().await,
@@ -41,6 +37,7 @@ impl Actor {
                 true
             }
             79..84 if self.world.own_fault("vanished client") => false,
+            84..88 => self.feed().await,
             88..91 => {
                 if let Some(link) = self.link.take() {
                     link.close().await;
@@ -62,69 +59,6 @@ impl Actor {
         let id = link.id();
         let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         link.send(&message, vec![(id.into(), asked)]).await
-    }
-
-    fn new_execution(&mut self) -> Arc<Execution> {
-        let mut id = [0_u8; 16];
-        self.rng.fill(&mut id);
-        let id = uuid::Builder::from_random_bytes(id).into_uuid().to_string();
-        let mut extra = json!({});
-        match self.rng.random_range(0..10) {
-            0 => extra["onDisconnect"] = "cancel".into(),
-            1 => extra["onSlow"] = "skip".into(),
-            2..5 => extra["lane"] = format!("lane {}", self.rng.random_range(0..6)).into(),
-            _ => {}
-        }
-        let execution = Arc::new(Execution::new(id, Plan::random(&mut self.rng), extra));
-        self.world.add(Arc::clone(&execution));
-        execution
-    }
-
-    async fn execute_new(&mut self) -> bool {
-        if self.world.census().1 >= LIVE
-            || self.views.values().filter(|view| !view.ended).count() >= VIEWS
-        {
-            return true;
-        }
-        let execution = self.new_execution();
-        self.execute_again(&execution).await
-    }
-
-    /// An execute of the same id with the same body: the same execution.
-    pub(super) async fn execute_again(&mut self, execution: &Arc<Execution>) -> bool {
-        let skip = execution.params["onSlow"] == "skip";
-        let over = execution.is_over();
-        let view = self.view(execution, skip);
-        view.active = true;
-        view.skip |= skip;
-        if self.world.plant() == Some(Plant::SecondSpawn) && over {
-            self.spawn_twice(execution);
-        }
-        let asked = Asked::about(What::Execute, execution);
-        self.send("execute", execution.params.clone(), asked).await
-    }
-
-    /// The planted bug: as if the CLI had been started once more.
-    fn spawn_twice(&self, execution: &Execution) {
-        use std::io::Write;
-        let log = std::fs::OpenOptions::new()
-            .append(true)
-            .open(&self.world.spawns_log);
-        // Where there is no log yet, nothing was started.
-        let _ = log.and_then(|mut log| writeln!(log, "1 {}", execution.id));
-    }
-
-    async fn execute_known(&mut self) -> bool {
-        let Some(execution) = self.world.any(&mut self.rng) else {
-            return true;
-        };
-        if self.rng.random_bool(0.7) || !execution.facts().accepted {
-            return self.execute_again(&execution).await;
-        }
-        let mut params = execution.params.clone();
-        params["prompt"] = "@say another body".into();
-        let asked = Asked::about(What::Conflict, &execution);
-        self.send("execute", params, asked).await
     }
 
     async fn attach_anywhere(&mut self) -> bool {

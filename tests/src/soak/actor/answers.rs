@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     Actor,
+    feed::{fed, unfed},
     link::{Asked, What},
 };
 use crate::soak::execution::Execution;
@@ -23,7 +24,7 @@ impl Actor {
         if let Some(error) = answer.get("error") {
             let code = error["code"].as_i64().unwrap_or_default();
             return self
-                .refused(&asked, code)
+                .refused(&asked, code, error)
                 .map_err(|rule| format!("{rule}: {error}"));
         }
         let status = &answer["result"];
@@ -44,10 +45,11 @@ impl Actor {
                 self.views.remove(&execution.id);
                 return Ok(());
             }
+            What::Input(offer) => return fed(&execution, offer, status),
             _ => {}
         }
-        execution
-            .judge(status, asked.over)
+        self.world
+            .judge(&execution, status, asked.over)
             .map_err(|rule| format!("{}: {rule}", execution.id))?;
         match asked.what {
             What::Execute => self.begin(&execution, None),
@@ -75,7 +77,7 @@ impl Actor {
     }
 
     /// Which errors may come, and what follows from them.
-    fn refused(&mut self, asked: &Asked, code: i64) -> Result<(), String> {
+    fn refused(&mut self, asked: &Asked, code: i64, error: &Value) -> Result<(), String> {
         if code == -32005 {
             self.world.unavailable.fetch_add(1, Ordering::Relaxed);
         }
@@ -86,6 +88,7 @@ impl Actor {
         let unknown = deleted || !asked.accepted;
         match (asked.what, code) {
             (What::Conflict, -32009 | -32004 | -32005) => Ok(()),
+            (What::Input(offer), _) => unfed(asked, execution, offer, error),
             // The view there was stays as it is.
             (What::Attach { fresh: true, .. }, -32003 | -32009) if unknown => Ok(()),
             (What::Attach { fresh: true, .. }, -32005 | -32007) => Ok(()),
@@ -96,6 +99,10 @@ impl Actor {
                 self.forget(execution)
             }
             (What::Execute, -32009) if deleted => self.forget(execution),
+            (What::Execute, -32003 | -32008) if execution.continues().is_some() => {
+                self.too_late(execution, asked, error)?;
+                self.forget(execution)
+            }
             // Full, or not reached in time: it is tried again.
             (What::Execute, -32004 | -32005) | (What::Attach { .. }, -32005) => {
                 self.inactive(execution)
@@ -105,6 +112,23 @@ impl Actor {
             (What::Detach, -32003) => self.forget(execution),
             (What::Control, -32005 | -32008) | (What::Detach, -32005) => Ok(()),
             (what, _) => Err(format!("{what:?} of {} was refused", execution.id)),
+        }
+    }
+
+    /// What it was to continue is continued by another, or deleted.
+    fn too_late(&self, execution: &Execution, asked: &Asked, error: &Value) -> Result<(), String> {
+        let known = execution.continues().and_then(|old| self.world.find(old));
+        let Some(old) = known.filter(|_| !asked.accepted) else {
+            return Err(format!("{} was refused", execution.id));
+        };
+        execution.facts().refused = true;
+        match error["data"]["continuedBy"].as_str() {
+            Some(by) if by != execution.id => self.world.continued(&old, by),
+            None if old.facts().deleted => Ok(()),
+            _ => Err(format!(
+                "{} was refused, to continue {}",
+                execution.id, old.id
+            )),
         }
     }
 

@@ -15,7 +15,10 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::WebSocketConfig},
 };
 
-use crate::{soak::execution::Execution, ws::Checker};
+use crate::{
+    soak::{execution::Execution, input::Offer},
+    ws::Checker,
+};
 
 /// To connect, to send one frame, to close.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,6 +52,7 @@ pub(super) enum What {
     },
     Detach,
     Control,
+    Input(Offer),
     Other,
     /// It must be refused.
     Bad,

@@ -1,0 +1,119 @@
+//! How executions come to be: new ones, some of them in a conversation that there is, and known ones once more.
+
+use std::sync::Arc;
+
+use rand::Rng;
+use serde_json::{Value, json};
+
+use super::{
+    Actor,
+    link::{Asked, What},
+};
+use crate::soak::{execution::Execution, plan::Plan, plant::Plant};
+
+/// No new executions while so many have not ended.
+const LIVE: usize = 24;
+/// One client looks at so many at once.
+const VIEWS: usize = 16;
+
+impl Actor {
+    fn new_execution(&mut self, mut extra: Value, conversation: Option<String>) -> Arc<Execution> {
+        let mut id = [0_u8; 16];
+        self.rng.fill(&mut id);
+        let id = uuid::Builder::from_random_bytes(id).into_uuid().to_string();
+        match self.rng.random_range(0..10) {
+            0 => extra["onDisconnect"] = "cancel".into(),
+            1 => extra["onSlow"] = "skip".into(),
+            2..5 => extra["lane"] = format!("lane {}", self.rng.random_range(0..6)).into(),
+            _ => {}
+        }
+        let mut plan = Plan::random(&mut self.rng);
+        // What its clients said would have to be said again.
+        if plan.input.is_none() && self.rng.random_bool(0.2) {
+            extra["onInterrupt"] = "continue".into();
+        }
+        let starts = self.world.starts.join(&id);
+        plan.prompt
+            .push_str(&format!("@spawn-log {}\n", starts.display()));
+        let execution = Arc::new(Execution::new(id, plan, extra, conversation));
+        self.world.add(Arc::clone(&execution));
+        execution
+    }
+
+    fn has_room(&self) -> bool {
+        self.world.census().1 < LIVE
+            && self.views.values().filter(|view| !view.ended).count() < VIEWS
+    }
+
+    pub(super) async fn execute_new(&mut self) -> bool {
+        if !self.has_room() {
+            return true;
+        }
+        let execution = self.new_execution(json!({}), None);
+        self.execute_again(&execution).await
+    }
+
+    /// Goes on in a conversation: by `continues` after what may be continued, else by its name.
+    pub(super) async fn execute_further(&mut self) -> bool {
+        if !self.has_room() {
+            return true;
+        }
+        let by_request = self.rng.random_bool(0.7);
+        // Now and then what somebody continues already, which must be refused.
+        let late = self.rng.random_bool(0.2);
+        let old = self.world.any_that(&mut self.rng, |one| {
+            let facts = one.facts();
+            let continuable = facts.terminal.as_ref().is_some_and(|(status, _)| {
+                status["state"] == "interrupted" || status["reason"] == "usage_limit"
+            });
+            let free = facts.continued_by.is_none() || late;
+            facts.accepted && !facts.deleted && (!by_request || continuable && free)
+        });
+        let Some(old) = old else { return true };
+        let extra = if by_request {
+            json!({"continues": old.id})
+        } else {
+            json!({"conversation": old.conversation})
+        };
+        let execution = self.new_execution(extra, Some(old.conversation.clone()));
+        self.execute_again(&execution).await
+    }
+
+    /// An execute of the same id with the same body: the same execution.
+    pub(super) async fn execute_again(&mut self, execution: &Arc<Execution>) -> bool {
+        let skip = execution.params["onSlow"] == "skip";
+        let over = execution.is_over();
+        let view = self.view(execution, skip);
+        view.active = true;
+        view.skip |= skip;
+        if self.world.plant() == Some(Plant::SecondSpawn) && over {
+            self.spawn_twice(execution);
+        }
+        let asked = Asked::about(What::Execute, execution);
+        self.send("execute", execution.params.clone(), asked).await
+    }
+
+    /// The planted bug: as if the CLI had been started once more.
+    fn spawn_twice(&self, execution: &Execution) {
+        use std::io::Write;
+        let log = std::fs::OpenOptions::new()
+            .append(true)
+            .open(&self.world.spawns_log);
+        // Where there is no log yet, nothing was started.
+        let _ = log.and_then(|mut log| writeln!(log, "1 {}", execution.conversation));
+    }
+
+    pub(super) async fn execute_known(&mut self) -> bool {
+        let known = |one: &Execution| !one.facts().refused;
+        let Some(execution) = self.world.any_that(&mut self.rng, known) else {
+            return true;
+        };
+        let same = self.rng.random_bool(0.7) || !execution.facts().accepted;
+        if same && !execution.is_child() {
+            return self.execute_again(&execution).await;
+        }
+        let params = json!({"executionId": execution.id, "prompt": "@say another body"});
+        let asked = Asked::about(What::Conflict, &execution);
+        self.send("execute", params, asked).await
+    }
+}

@@ -1,0 +1,81 @@
+//! Input: what a client sends to a CLI that runs.
+
+use rand::Rng;
+use serde_json::{Value, json};
+
+use super::{
+    Actor,
+    link::{Asked, What},
+};
+use crate::soak::{execution::Execution, input::Offer, plant::Plant};
+
+impl Actor {
+    /// Sends some part of the input of any execution that takes some.
+    pub(super) async fn feed(&mut self) -> bool {
+        // Now and then to one that has ended, or is not there yet.
+        let any = self.rng.random_bool(0.1);
+        let hungry = |one: &Execution| {
+            let facts = one.facts();
+            let live = facts.accepted && facts.terminal.is_none();
+            facts.input.is_some() && !facts.refused && (any || live)
+        };
+        let Some(execution) = self.world.any_that(&mut self.rng, hungry) else {
+            return true;
+        };
+        let planted = self.world.plant() == Some(Plant::InputTwice);
+        let next = {
+            let mut facts = execution.facts();
+            let Some(input) = facts.input.as_mut() else {
+                return true;
+            };
+            let twice = if planted {
+                input.first_line_again()
+            } else {
+                None
+            };
+            match twice {
+                Some((offer, data)) => (offer, data, false),
+                None => input.next(&mut self.rng),
+            }
+        };
+        let (offer, data, eof) = next;
+        let mut params = json!({"executionId": execution.id, "offset": offer.offset, "data": data});
+        if eof {
+            params["eof"] = true.into();
+        }
+        let asked = Asked::about(What::Input(offer), &execution);
+        self.send("input", params, asked).await
+    }
+}
+
+/// Input was taken.
+pub(super) fn fed(execution: &Execution, offer: Offer, answer: &Value) -> Result<(), String> {
+    let Some(total) = answer["accepted"].as_u64() else {
+        return Err(format!("input is answered with {answer}"));
+    };
+    let mut facts = execution.facts();
+    let input = facts.input.as_mut();
+    input.map_or(Ok(()), |input| input.accepted(offer, total))
+}
+
+/// Input was refused.
+pub(super) fn unfed(
+    asked: &Asked,
+    execution: &Execution,
+    offer: Offer,
+    error: &Value,
+) -> Result<(), String> {
+    let facts = execution.facts();
+    let unknown = facts.deleted || !asked.accepted;
+    match error["code"].as_i64().unwrap_or_default() {
+        -32602 if error["data"]["reason"] == "input_hole" => {
+            let total = error["data"]["accepted"].as_u64();
+            let input = facts.input.as_ref();
+            input.map_or(Ok(()), |input| input.hole(offer, total))
+        }
+        -32003 | -32009 if unknown => Ok(()),
+        // It waits, or its CLI takes no more.
+        -32008 | -32005 => Ok(()),
+        _ => Err(format!("input of {} was refused", execution.id)),
+    }
+}

@@ -1,0 +1,235 @@
+//! Executions of one conversation: who continues whom, that no two of them ever run at once, and that each was started
+//! once.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{execution::Execution, plant::spoil_status, world::World};
+use crate::harness::processes::{self, Process};
+
+impl World {
+    /// A status of an execution was seen, by whomever. What a policy has made is known from then on.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub(super) fn judge(
+        &self,
+        execution: &Execution,
+        status: &Value,
+        asked_over: bool,
+    ) -> Result<(), String> {
+        let status = &spoil_status(self.plant(), status);
+        execution.judge(status, asked_over)?;
+        // The bridge knows nothing of what is lost.
+        if status["reason"] == "lost" {
+            return Ok(());
+        }
+        for (name, due) in [
+            ("conversation", Some(execution.conversation.as_str())),
+            ("continues", execution.continues()),
+        ] {
+            if status[name].as_str() != due {
+                return Err(format!("{name} is {}, not {due:?}", status[name]));
+            }
+        }
+        match status["continuedBy"].as_str() {
+            Some(by) => self.continued(execution, by),
+            None => is_followed(execution, status),
+        }
+    }
+
+    /// It was seen that `by` continues an execution.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(super) fn continued(&self, execution: &Execution, by: &str) -> Result<(), String> {
+        let first = {
+            let mut facts = execution.facts();
+            facts
+                .continued_by
+                .get_or_insert_with(|| by.to_owned())
+                .clone()
+        };
+        if first != by {
+            return Err(format!("it is continued by {first}, and by {by}"));
+        }
+        if execution.params["onInterrupt"] == "continue" {
+            self.add_unless_known(by, || Execution::child(by.to_owned(), execution));
+        }
+        let known = self.find(by);
+        let claims = known.as_ref().and_then(|by| by.continues());
+        if claims == Some(execution.id.as_str()) {
+            return Ok(());
+        }
+        Err(format!("it is continued by {by}, which says {claims:?}"))
+    }
+}
+
+/// What its policy should have followed was followed, or says why not.
+fn is_followed(execution: &Execution, status: &Value) -> Result<(), String> {
+    let due = execution.params["onInterrupt"] == "continue" && status["state"] == "interrupted";
+    let excused = || {
+        let warnings = status["warnings"].as_array();
+        warnings.is_some_and(|all| all.iter().any(|one| one["code"] == "not_continued"))
+    };
+    if due && !excused() {
+        return Err("it was interrupted, and its policy was not followed".into());
+    }
+    Ok(())
+}
+
+/// The conversation of a CLI, by its arguments.
+fn conversation(arguments: &str) -> Option<&str> {
+    let mut words = arguments.split(' ');
+    words.find_map(|word| {
+        word.strip_prefix("--session-id=")
+            .or_else(|| word.strip_prefix("--resume="))
+    })
+}
+
+/// Looks for two CLIs of one conversation; `told` are those that were found before.
+pub(super) fn two_at_once(world: &World, everybody: &[Process], told: &mut HashSet<String>) {
+    let mut seen: HashMap<&str, &Process> = HashMap::new();
+    for one in everybody.iter().filter(|one| one.state != 'Z') {
+        let Some(name) = conversation(&one.arguments) else {
+            continue;
+        };
+        let Some(other) = seen.insert(name, one) else {
+            continue;
+        };
+        // What has been forked only just has its parent's arguments; and each was looked at in its own moment.
+        let related = one.parent == other.pid || other.parent == one.pid;
+        if !related
+            && world.find(name).is_some()
+            && processes::is_alive(one.pid)
+            && processes::is_alive(other.pid)
+            && told.insert(name.to_owned())
+        {
+            let text = format!("one conversation runs twice at once: {one:?} and {other:?}");
+            world.violate("claude-api", &text);
+        }
+    }
+}
+
+/// The last look at all conversations.
+pub(super) fn audit(world: &World, executions: &[Arc<Execution>]) {
+    let mut continued: HashMap<&str, &Execution> = HashMap::new();
+    for execution in executions {
+        let (accepted, deleted) = {
+            let facts = execution.facts();
+            (facts.accepted, facts.deleted)
+        };
+        let Some(old) = execution.continues().filter(|_| accepted) else {
+            continue;
+        };
+        if let Some(other) = continued.insert(old, execution) {
+            let text = format!("{old} is continued by {} and {}", other.id, execution.id);
+            world.violate("claude-api", &text);
+        }
+        let Some(old) = world.find(old) else { continue };
+        let facts = old.facts();
+        let named = facts.continued_by.as_deref();
+        if named != Some(execution.id.as_str()) && !facts.deleted && !deleted {
+            let text = format!(
+                "{} continues {}, which says {named:?}",
+                execution.id, old.id
+            );
+            world.violate("claude-api", &text);
+        }
+    }
+    let mut conversations: HashMap<&str, Vec<&Execution>> = HashMap::new();
+    for execution in executions {
+        let name = execution.conversation.as_str();
+        conversations.entry(name).or_default().push(execution);
+    }
+    let starts = counts(world);
+    for (name, members) in &conversations {
+        one_at_a_time(world, members);
+        spawns(world, members, starts.get(*name).copied().unwrap_or(0));
+    }
+}
+
+/// When it ran, as its terminal status says; `None` if it did not.
+fn ran(execution: &Execution) -> Option<(Timestamp, Timestamp)> {
+    let facts = execution.facts();
+    let (status, _) = facts.terminal.as_ref()?;
+    let at = |name: &str| status[name].as_str()?.parse().ok();
+    Some((at("startedAt")?, at("endedAt")?))
+}
+
+fn one_at_a_time(world: &World, members: &[&Execution]) {
+    let mut runs: Vec<_> = members
+        .iter()
+        .filter_map(|one| Some((ran(one)?, &one.id)))
+        .collect();
+    runs.sort_unstable();
+    for pair in runs.windows(2) {
+        let ((_, ended), first) = &pair[0];
+        let ((started, _), second) = &pair[1];
+        if started < ended {
+            let text = format!(
+                "one conversation ran twice at once: {first} until {ended}, {second} from {started}"
+            );
+            world.violate("claude-api", &text);
+        }
+    }
+}
+
+/// How often each conversation's CLI was started.
+fn counts(world: &World) -> HashMap<String, usize> {
+    let log = fs::read_to_string(&world.spawns_log).unwrap_or_default();
+    let mut counts = HashMap::new();
+    let sessions = log
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1));
+    for session in sessions {
+        *counts.entry(session.to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+/// I4: each member was started at most once, by the log of all starts of the conversation, and by its own prompt's.
+fn spawns(world: &World, members: &[&Execution], starts: usize) {
+    let state = |one: &Execution, name: &str| {
+        let facts = one.facts();
+        let status = facts.terminal.as_ref().map(|(status, _)| status);
+        status.is_some_and(|status| status["state"] == name)
+    };
+    let may = members
+        .iter()
+        .filter(|one| one.is_over() && ran(one).is_some());
+    // What was deleted before anybody saw its end may have run.
+    let unseen = members
+        .iter()
+        .filter(|one| !one.is_over() && one.facts().accepted);
+    let most = may.count() + unseen.count();
+    let least = members.iter().filter(|one| state(one, "completed")).count();
+    let ids: Vec<_> = members.iter().map(|one| one.id.as_str()).collect();
+    if starts > most || starts < least {
+        let text = format!(
+            "I4: {ids:?} were started {starts} times, {most} of them ran, {least} completed"
+        );
+        world.violate("claude-api", &text);
+    }
+    // A policy's may bring the prompt once more.
+    let children = members.iter().filter(|one| one.is_child()).count();
+    for one in members.iter().filter(|one| !one.is_child()) {
+        let own = fs::read_to_string(world.starts.join(&one.id)).unwrap_or_default();
+        let times = own.lines().count();
+        let most = if one.params["onInterrupt"] == "continue" {
+            1 + children
+        } else {
+            1
+        };
+        if times > most {
+            let text = format!("I4: the prompt of {} was run {times} times", one.id);
+            world.violate("claude-api", &text);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Writes the prompts of one run, and the text that the stand-in will make of them.
+
+use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
+use serde_json::json;
+
+/// The stand-in ends a text block after so many bytes, where the prompt says nothing else.
+const BLOCK_BYTES: usize = 1 << 20;
+const WORDS: [&str; 8] = [
+    "plain",
+    "words",
+    "\u{e9}t\u{e9}",
+    "\u{1F600}",
+    "\u{6f22}\u{5b57}",
+    "a",
+    "na\u{ef}ve",
+    "\u{1F468}\u{200d}\u{1F469}",
+];
+
+/// Follows the text as the prompts are made.
+pub(super) struct Writer {
+    /// The prompt of each turn, the last one unfinished.
+    prompts: Vec<String>,
+    pub(super) text: Vec<u8>,
+    pub(super) deltas: Vec<u8>,
+    block_limit: usize,
+    block: usize,
+    open: bool,
+    /// Where the text of this turn begins.
+    began: usize,
+}
+
+impl Writer {
+    pub(super) fn new() -> Self {
+        Self {
+            prompts: vec![String::new()],
+            text: Vec::new(),
+            deltas: Vec::new(),
+            block_limit: BLOCK_BYTES,
+            block: 0,
+            open: false,
+            began: 0,
+        }
+    }
+
+    /// What follows is another prompt of the same run. Settings count for their own turn.
+    pub(super) fn next_turn(&mut self) {
+        self.prompts.push(String::new());
+        self.block_limit = BLOCK_BYTES;
+        self.open = false;
+        self.began = self.text.len();
+    }
+
+    /// How much this turn says, in bytes.
+    pub(super) fn said(&self) -> usize {
+        self.text.len() - self.began
+    }
+
+    /// The first prompt, and the lines that bring the others.
+    pub(super) fn prompts(&self) -> (String, String) {
+        let line = |prompt: &String| {
+            let message = json!({"role": "user", "content": prompt});
+            format!("{}\n", json!({"type": "user", "message": message}))
+        };
+        let (first, others) = self.prompts.split_at(1);
+        (first.concat(), others.iter().map(line).collect())
+    }
+
+    pub(super) fn line(&mut self, line: &str) {
+        if let Some(prompt) = self.prompts.last_mut() {
+            prompt.push_str(line);
+            prompt.push('\n');
+        }
+    }
+
+    pub(super) fn blocks(&mut self, bytes: usize) {
+        self.block_limit = bytes;
+        self.line(&format!("@block {bytes}"));
+    }
+
+    /// `escaped`: its length inside of a JSON string, which is what blocks are measured by.
+    fn delta(&mut self, text: &str, escaped: usize) {
+        if !self.open {
+            if !self.text.is_empty() {
+                self.text.extend_from_slice(b"\n\n");
+            }
+            self.open = true;
+            self.block = 0;
+        }
+        self.text.extend_from_slice(text.as_bytes());
+        self.deltas.extend_from_slice(text.as_bytes());
+        self.block += escaped;
+        self.open = self.block < self.block_limit;
+    }
+
+    pub(super) fn say(&mut self, rng: &mut StdRng) {
+        let words: Vec<&str> = (0..rng.random_range(1..60))
+            .filter_map(|_| WORDS.choose(rng).copied())
+            .collect();
+        let text = words.join(" ");
+        self.line(&format!("@say {text}"));
+        for word in text.split_inclusive(' ') {
+            self.delta(word, word.len());
+        }
+    }
+
+    pub(super) fn volume(&mut self, count: usize, bytes: usize) {
+        self.line(&format!("@volume {count} {bytes}"));
+        let filling = "x".repeat(bytes - 14);
+        for number in 1..=count {
+            // The newline takes two bytes in JSON.
+            self.delta(&format!("{number:012} {filling}\n"), bytes + 1);
+        }
+    }
+
+    fn random_volume(&mut self, rng: &mut StdRng, events: bool) {
+        let (count, bytes) = match rng.random_range(0..10) {
+            0..5 => (rng.random_range(1..200), rng.random_range(14..200)),
+            5..9 => (rng.random_range(100..1500), rng.random_range(100..1000)),
+            _ if events => (rng.random_range(500..2000), 1000),
+            _ => (rng.random_range(500..1500), 4000),
+        };
+        // Most take their time, so that faults fall into them.
+        if rng.random_bool(0.7) {
+            let seconds = rng.random_range(0.2..3.0);
+            let rate = (f64::from(u32::try_from(count).unwrap_or(1)) / seconds).ceil();
+            self.line(&format!("@rate {rate:.0}"));
+        } else {
+            self.line("@rate 0");
+        }
+        self.volume(count, bytes);
+    }
+
+    pub(super) fn step(&mut self, rng: &mut StdRng, events: bool) {
+        match rng.random_range(0..100) {
+            0..35 => self.random_volume(rng, events),
+            35..60 => self.say(rng),
+            60..66 => self.line(&format!("@silence {:.2}", rng.random_range(0.0..0.8))),
+            66..71 => {
+                self.line(&format!("@think {:.2}", rng.random_range(0.0..0.4)));
+                self.open = false;
+            }
+            71..77 => {
+                self.line(&format!("@tool {:.2}", rng.random_range(0.0..0.6)));
+                self.open = false;
+            }
+            77..80 => {
+                self.line("@subagent not the answer");
+                self.open = false;
+            }
+            80..84 => self.line(&format!("@garbage {}", rng.random_range(1..8))),
+            84..88 => self.line(&format!("@unknown {}", rng.random_range(1..8))),
+            88..92 => self.line(&format!("@stderr {}", rng.random_range(1..100_000))),
+            92..96 => self.line("@daemon"),
+            _ => self.line(&format!("@tree {}", rng.random_range(1..8))),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What a run comes to.
+
+use std::{collections::HashMap, fs, sync::atomic::Ordering};
+
+use super::{World, lock};
+use crate::{
+    harness::Stack,
+    soak::{Outcome, execution::Execution},
+};
+
+impl World {
+    /// Adds up; keeps the logs when something was violated.
+    pub(in crate::soak) fn finish(&self, stack: &Stack) -> Outcome {
+        let violations = lock(&self.violations).clone();
+        let mut notes = self.notes();
+        if !violations.is_empty() {
+            let keep = &self.options.keep;
+            let saved = fs::create_dir_all(keep)
+                .and_then(|()| fs::copy(stack.api.log_path(), keep.join("claude-api.log")))
+                .and_then(|_| fs::copy(stack.bridge.log_path(), keep.join("bridge.log")))
+                .and_then(|_| fs::copy(&self.spawns_log, keep.join("spawns.log")))
+                .and_then(|_| fs::write(keep.join("violations.txt"), violations.join("\n\n")));
+            notes.push_str(&match saved {
+                Ok(()) => format!("\nlogs and violations: {}", keep.display()),
+                Err(error) => format!("\nthe logs could not be kept: {error}"),
+            });
+        }
+        Outcome {
+            faults: self.fault_count.load(Ordering::Relaxed),
+            violations,
+            notes,
+        }
+    }
+
+    fn notes(&self) -> String {
+        let mut kinds: Vec<_> = lock(&self.faults)
+            .iter()
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
+        kinds.sort_unstable_by(|a, b| a.split(' ').nth(1).cmp(&b.split(' ').nth(1)));
+        let mut ends: HashMap<String, u64> = HashMap::new();
+        for execution in self.executions() {
+            let state = execution
+                .facts()
+                .terminal
+                .as_ref()
+                .map_or("not accepted", |(status, _)| {
+                    status["state"].as_str().unwrap_or_default()
+                })
+                .to_owned();
+            *ends.entry(state).or_default() += 1;
+        }
+        let mut ends: Vec<_> = ends
+            .into_iter()
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect();
+        ends.sort_unstable();
+        let mib = |at: usize| self.resident[at].load(Ordering::Relaxed) >> 20;
+        let all = self.executions();
+        let count = |which: fn(&Execution) -> bool| all.iter().filter(|one| which(one)).count();
+        let taken: u64 = all.iter().filter_map(|one| one.taken()).sum();
+        format!(
+            "faults: {}\nexecutions: {}\ncontinued: {} by request, {} by policy, {} more in a conversation; input: {} executions, {} KB; a full disk is no part of this (the service tests have one)\n{} messages, {} MB of output compared; -32005 {} times; at most resident: claude-api {} MiB, bridge {} MiB, both {} MiB",
+            kinds.join(", "),
+            ends.join(", "),
+            count(|one| !one.is_child() && one.continues().is_some()),
+            count(Execution::is_child),
+            count(|one| !one.params["conversation"].is_null()),
+            count(|one| one.taken().is_some()),
+            taken / 1000,
+            self.messages.load(Ordering::Relaxed),
+            self.checked.load(Ordering::Relaxed) / 1_000_000,
+            self.unavailable.load(Ordering::Relaxed),
+            mib(0),
+            mib(1),
+            mib(2)
+        )
+    }
+}
