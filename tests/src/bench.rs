@@ -8,12 +8,15 @@ mod delay;
 mod floor;
 mod flow;
 mod idle;
+mod memory;
 mod report;
+mod slow;
 mod starts;
 mod wire;
 
 pub use cli::{is_cli, main as cli_main};
 pub use report::{Figure, Report};
+pub use slow::Slow;
 
 use std::{path::Path, time::Duration};
 
@@ -24,6 +27,8 @@ use crate::harness::{Stack, StackOptions};
 /// More than any part here runs at once.
 const AT_ONCE: usize = 128;
 const SESSIONS: usize = 1100;
+/// Clients that take nothing stay for longer than they do by default, where a closed one would cost less.
+const PING_MS: usize = 300_000;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +45,8 @@ pub struct Size {
     pub starts: usize,
     /// How long executions are run eight at once.
     pub eight: Duration,
+    /// Clients that stop reading.
+    pub slow: Slow,
     /// Sessions that do nothing.
     pub idle: usize,
 }
@@ -55,6 +62,11 @@ impl Size {
             delay: Duration::from_secs(8),
             starts: 60,
             eight: Duration::from_secs(8),
+            slow: Slow {
+                readers: 10,
+                laggards: 100,
+                bytes: 1_000_000_000,
+            },
             idle: 1000,
         }
     }
@@ -69,27 +81,56 @@ impl Size {
             delay: Duration::from_secs(1),
             starts: 10,
             eight: Duration::from_secs(1),
+            slow: Slow {
+                readers: 10,
+                laggards: 20,
+                bytes: 60_000_000,
+            },
             idle: 100,
         }
     }
 }
 
-/// Measures everything, one thing after the other; `say` gets each figure as it is had.
+/// What can be had alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Bytes and token lines a second through both hops.
+    Flow,
+    /// Delays of lines, first bytes, executions a second.
+    Delay,
+    /// Memory while much passes.
+    Memory,
+    /// Clients that stop reading.
+    Slow,
+    /// Clients that do nothing.
+    Idle,
+}
+
+/// Measures one thing after the other, all of them where `only` is empty; `say` gets each figure as it is had.
 ///
 /// # Errors
 /// What failed; a bench that cannot measure says so.
-pub async fn run(size: Size, say: impl Fn(&str) + 'static) -> anyhow::Result<Report> {
+pub async fn run(
+    size: Size,
+    only: &[Part],
+    say: impl Fn(&str) + 'static,
+) -> anyhow::Result<Report> {
     let folder = tempfile::tempdir().context("a folder for the CLI's name")?;
+    let wanted = |part| only.is_empty() || only.contains(&part);
     let mut report = Report::new(say);
-    floor::throughput(&mut report, size.events_bytes).await?;
-    floor::delay(&mut report, size.delay.min(Duration::from_secs(3))).await?;
-    {
+    if wanted(Part::Flow) {
+        floor::throughput(&mut report, size.events_bytes).await?;
+    }
+    if wanted(Part::Delay) {
+        floor::delay(&mut report, size.delay.min(Duration::from_secs(3))).await?;
+    }
+    if wanted(Part::Flow) {
         let stack = start(folder.path()).await?;
         flow::events(&mut report, &stack, 80, size.events_bytes / 2).await?;
         flow::events(&mut report, &stack, 4096, size.events_bytes).await?;
         flow::text(&mut report, &stack, size.token_lines).await?;
     }
-    {
+    if wanted(Part::Delay) {
         let stack = start(folder.path()).await?;
         for sessions in [1, 10, 100] {
             delay::lines(&mut report, &stack, sessions, size.delay).await?;
@@ -97,12 +138,21 @@ pub async fn run(size: Size, say: impl Fn(&str) + 'static) -> anyhow::Result<Rep
         starts::first_byte(&mut report, &stack, folder.path(), size.starts).await?;
         starts::eight_at_once(&mut report, &stack, size.eight).await?;
     }
-    {
+    if wanted(Part::Memory) {
         let stack = start(folder.path()).await?;
         flow::memory(&mut report, &stack, size.memory_bytes).await?;
     }
-    let stack = start(folder.path()).await?;
-    idle::sessions(&mut report, &stack, size.idle).await?;
+    if wanted(Part::Slow) {
+        let stack = start(folder.path()).await?;
+        let alone = slow::alone(&mut report, &stack, size.slow).await?;
+        drop(stack);
+        let stack = start(folder.path()).await?;
+        slow::beside(&mut report, &stack, size.slow, alone).await?;
+    }
+    if wanted(Part::Idle) {
+        let stack = start(folder.path()).await?;
+        idle::sessions(&mut report, &stack, size.idle).await?;
+    }
     Ok(report)
 }
 
@@ -115,7 +165,8 @@ async fn start(folder: &Path) -> anyhow::Result<Stack> {
     let mut options = StackOptions::default()
         .api(format!("--running-executions={AT_ONCE}"))
         .api(format!("--simultaneous-starts={AT_ONCE}"))
-        .bridge(format!("--sessions={SESSIONS}"));
+        .bridge(format!("--sessions={SESSIONS}"))
+        .bridge(format!("--ping-ms={PING_MS}"));
     options.claude_bin = Some(claude);
     Ok(Stack::with(options).await)
 }

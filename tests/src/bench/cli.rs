@@ -1,10 +1,11 @@
-//! The CLI of the bench: the stand-in, and two writers whose lines are of an exact size or carry the time at which they
-//! were written. Chosen by the model's name, as nothing else reaches a process before its prompt.
+//! The CLI of the bench: the stand-in, and writers whose lines are of an exact size or carry the time at which they were
+//! written. Chosen by the model's name, as nothing else reaches a process before its prompt.
 //!
 //! | model | prompt | writes |
 //! |---|---|---|
 //! | `bench-lines` | `BYTES TOTAL` | event lines of BYTES bytes each, TOTAL bytes of them, as fast as they are taken |
 //! | `bench-stamps` | `RATE SECONDS` | RATE token lines a second, each text the monotonic time in nanoseconds |
+//! | `bench-paced` | `BYTES RATE TOTAL` | event lines of BYTES bytes each, RATE bytes of them a second, TOTAL bytes; each ends with the time |
 
 use std::{
     io::{BufRead, Write},
@@ -37,6 +38,8 @@ pub fn main(arguments: &[String]) -> ExitCode {
         lines()
     } else if model("bench-stamps") {
         stamps()
+    } else if model("bench-paced") {
+        paced()
     } else {
         return crate::stand_in::main(arguments);
     };
@@ -46,8 +49,8 @@ pub fn main(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// The two numbers of the prompt.
-fn numbers() -> std::io::Result<(u64, u64)> {
+/// The numbers of the prompt.
+fn numbers<const N: usize>() -> std::io::Result<[u64; N]> {
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
     let message: Value = serde_json::from_str(&line)?;
@@ -56,11 +59,10 @@ fn numbers() -> std::io::Result<(u64, u64)> {
         .as_str()
         .or_else(|| content[0]["text"].as_str())
         .unwrap_or_default();
-    let mut words = text.split_whitespace().filter_map(|word| word.parse().ok());
-    match (words.next(), words.next()) {
-        (Some(first), Some(second)) => Ok((first, second)),
-        _ => Err(std::io::Error::other("two numbers are needed")),
-    }
+    let words = text.split_whitespace().filter_map(|word| word.parse().ok());
+    let numbers: Vec<u64> = words.take(N).collect();
+    let lacks = |_| std::io::Error::other(format!("{N} numbers are needed"));
+    numbers.try_into().map_err(lacks)
 }
 
 fn put(out: &mut impl Write, line: &Value) -> std::io::Result<()> {
@@ -79,7 +81,7 @@ fn init() -> Value {
 }
 
 fn lines() -> std::io::Result<()> {
-    let (bytes, total) = numbers()?;
+    let [bytes, total] = numbers()?;
     let bytes = usize::try_from(bytes).unwrap_or(80).max(40);
     let mut out = std::io::stdout().lock();
     put(&mut out, &init())?;
@@ -105,7 +107,7 @@ pub(super) fn now() -> u64 {
 }
 
 fn stamps() -> std::io::Result<()> {
-    let (rate, seconds) = numbers()?;
+    let [rate, seconds] = numbers()?;
     let mut out = std::io::stdout().lock();
     put(&mut out, &init())?;
     let event = |event: Value| json!({"type": "stream_event", "event": event, "session_id": "bench", "parent_tool_use_id": null});
@@ -128,4 +130,53 @@ fn stamps() -> std::io::Result<()> {
     )?;
     put(&mut out, &event(json!({"type": "message_stop"})))?;
     put(&mut out, &result())
+}
+
+/// What stands before the time in an event line inside of a message, where quotes are escaped.
+const AT: &str = r#"\"at\":\""#;
+/// The time always has as many digits, so that every line has as many bytes.
+const AT_DIGITS: usize = 20;
+
+fn paced() -> std::io::Result<()> {
+    let [bytes, rate, total] = numbers()?;
+    let mut out = std::io::stdout().lock();
+    put(&mut out, &init())?;
+    let end = format!(r#"","at":"{:0AT_DIGITS$}"}}"#, 0).len();
+    let begin = r#"{"type":"bench","text":""#;
+    let filling = usize::try_from(bytes).unwrap_or(0);
+    let filling = "x".repeat(filling.saturating_sub(begin.len() + end + 1));
+    let lines = total.div_ceil(bytes.max(1));
+    let pace = Duration::from_secs_f64(seconds(bytes, rate));
+    let mut due = Instant::now();
+    for _ in 0..lines {
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        due += pace;
+        let line = format!("{begin}{filling}\",\"at\":\"{:0AT_DIGITS$}\"}}\n", now());
+        out.write_all(line.as_bytes())?;
+    }
+    put(&mut out, &result())
+}
+
+#[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn seconds(bytes: u64, rate: u64) -> f64 {
+    bytes as f64 / rate.max(1) as f64
+}
+
+/// The times at which the lines that end in this message were written.
+pub(super) fn written_at(message: &str) -> impl Iterator<Item = u64> + '_ {
+    let found = message.match_indices(AT);
+    found.filter_map(|(at, _)| message.get(at + AT.len()..)?.get(..AT_DIGITS)?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_times_in_a_message_are_found_unless_cut() {
+        let line = format!(r#"{{"type":"bench","text":"xx","at":"{:020}"}}"#, 77);
+        let message = Value::from(format!("{line}\n{line}\n{}", &line[..line.len() - 5]));
+        let found: Vec<u64> = written_at(&message.to_string()).collect();
+        assert_eq!(found, [77, 77]);
+    }
 }

@@ -43,8 +43,8 @@ pub(super) async fn lines(
                             .filter_map(|word| word.parse::<u64>().ok());
                         delays.extend(stamps.map(|stamp| milliseconds(at.saturating_sub(stamp))));
                     }
-                    Came::End(state, _) => {
-                        anyhow::ensure!(state == "completed", "it ended {state}");
+                    Came::End(end) => {
+                        anyhow::ensure!(end.state == "completed", "it ended {}", end.state);
                         return Ok(
                             delays.split_off(delays.len().min(usize::try_from(WARM).unwrap_or(0)))
                         );

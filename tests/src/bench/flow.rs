@@ -1,19 +1,12 @@
 //! Much output: how fast it passes both hops, and what the services need for it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
 use serde_json::json;
 
-use super::{floor, report::Report, wire::Wire};
-use crate::harness::{Stack, processes};
+use super::{floor, memory::Watch, report::Report, wire::Wire};
+use crate::harness::Stack;
 
-const SAMPLE: Duration = Duration::from_millis(10);
 /// User ticks a second (sysconf(_SC_CLK_TCK) is 100 on every Linux that this runs on).
 const TICKS: f64 = 100.0;
 
@@ -117,36 +110,15 @@ pub(super) async fn text(report: &mut Report, stack: &Stack, lines: u64) -> anyh
 
 /// Memory of both services, the most at once, while much passes.
 pub(super) async fn memory(report: &mut Report, stack: &Stack, total: u64) -> anyhow::Result<()> {
-    let most: Arc<[AtomicU64; 3]> = Arc::default();
-    let over = Arc::new(AtomicBool::new(false));
-    let (api, bridge) = (stack.api.pid(), stack.bridge.pid());
-    let (seen, stop) = (Arc::clone(&most), Arc::clone(&over));
-    let watch = std::thread::spawn(move || {
-        while !stop.load(Ordering::SeqCst) {
-            let api = processes::resident_bytes(api).unwrap_or(0);
-            let bridge = processes::resident_bytes(bridge).unwrap_or(0);
-            for (most, now) in seen.iter().zip([api, bridge, api + bridge]) {
-                most.fetch_max(now, Ordering::SeqCst);
-            }
-            std::thread::sleep(SAMPLE);
-        }
-    });
+    let watch = Watch::start(stack);
     let mut wire = Wire::open(stack.ws_addr(), false).await?;
     wire.execute(
         &format!("4096 {total}"),
         json!({"format": "events", "model": "bench-lines"}),
     )
     .await?;
-    let drained = wire.drain().await;
-    over.store(true, Ordering::SeqCst);
-    // It only sleeps and reads.
-    let _ = watch.join();
-    drained?;
-    let mib =
-        |at: usize| floor::megabytes(most[at].load(Ordering::SeqCst)) * 1e6 / f64::from(1 << 20);
+    wire.drain().await?;
     let name = format!("memory of both while {} MiB pass", total >> 20);
-    report.cost(&name, mib(2), "MiB", Some(64.0), None);
-    report.cost("  claude-api", mib(0), "MiB", None, None);
-    report.cost("  bridge", mib(1), "MiB", None, None);
+    watch.stop().tell(report, &name, Some(64.0));
     Ok(())
 }

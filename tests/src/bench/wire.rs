@@ -39,14 +39,24 @@ struct Params<'a> {
     offset: Option<u64>,
     state: Option<&'a str>,
     output_bytes: Option<u64>,
+    crc32: Option<&'a str>,
+}
+
+/// How it ended.
+pub(super) struct End {
+    pub(super) state: String,
+    /// Of the whole output, in bytes.
+    pub(super) length: u64,
+    /// Of the whole output, as the status says it.
+    pub(super) crc32: Option<String>,
 }
 
 /// What came.
 pub(super) enum Came {
     /// Output at an offset, in this message.
     Output { offset: u64, text: Utf8Bytes },
-    /// The end: state and length.
-    End(String, u64),
+    /// The end.
+    End(End),
 }
 
 impl Wire {
@@ -81,14 +91,26 @@ impl Wire {
 
     /// Sends an execute and does not wait for its answer.
     pub(super) async fn execute(&mut self, prompt: &str, extra: Value) -> anyhow::Result<()> {
-        self.next += 1;
         let mut params = json!({"prompt": prompt});
         if let (Value::Object(params), Value::Object(extra)) = (&mut params, extra) {
             params.extend(extra);
         }
+        self.request("execute", &params).await
+    }
+
+    async fn request(&mut self, method: &str, params: &Value) -> anyhow::Result<()> {
+        self.next += 1;
         let message =
-            json!({"jsonrpc": "2.0", "id": self.next, "method": "execute", "params": params});
+            json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params});
         self.socket.send(Message::text(message.to_string())).await?;
+        Ok(())
+    }
+
+    /// Attaches to an execution from its first byte, and reads no further than the answer.
+    pub(super) async fn attach(&mut self, id: &str) -> anyhow::Result<()> {
+        self.request("attach", &json!({"executionId": id})).await?;
+        let answer = self.text().await?;
+        ensure!(answer.contains(r#""result""#), "refused: {answer}");
         Ok(())
     }
 
@@ -117,10 +139,11 @@ impl Wire {
             if let Some(state) = params.state
                 && crate::ws::status::is_terminal(state)
             {
-                return Ok(Came::End(
-                    state.to_owned(),
-                    params.output_bytes.unwrap_or_default(),
-                ));
+                return Ok(Came::End(End {
+                    state: state.to_owned(),
+                    length: params.output_bytes.unwrap_or_default(),
+                    crc32: params.crc32.map(str::to_owned),
+                }));
             }
         }
     }
@@ -137,7 +160,7 @@ impl Wire {
                     );
                     last = Some(offset);
                 }
-                Came::End(state, length) => {
+                Came::End(End { state, length, .. }) => {
                     ensure!(state == "completed", "it ended {state}");
                     ensure!(
                         last.is_none_or(|last| last < length),
@@ -152,8 +175,13 @@ impl Wire {
 
 /// The content of an output message, decoded.
 pub(super) fn content(text: &str) -> String {
-    serde_json::from_str::<Value>(text)
-        .ok()
-        .and_then(|message| message["params"]["content"].as_str().map(str::to_owned))
-        .unwrap_or_default()
+    #[derive(Deserialize)]
+    struct Output {
+        params: Content,
+    }
+    #[derive(Deserialize)]
+    struct Content {
+        content: String,
+    }
+    serde_json::from_str(text).map_or_else(|_| String::new(), |Output { params }| params.content)
 }

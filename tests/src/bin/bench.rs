@@ -3,7 +3,7 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
-use cc_tests::bench::{self, Size};
+use cc_tests::bench::{self, Part, Size};
 use clap::Parser;
 
 /// Figures through both hops with the stand-in CLI, beside a floor that only moves bytes
@@ -16,6 +16,9 @@ struct Cli {
     /// A tenth of everything, to see that it works
     #[arg(long)]
     quick: bool,
+    /// Only these parts (comma-separated)
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
     /// Also writes the figures as JSON to this file
     #[arg(long)]
     json: Option<PathBuf>,
@@ -64,7 +67,7 @@ fn measure(cli: &Cli) -> anyhow::Result<bool> {
     } else {
         Size::full()
     };
-    let report = runtime.block_on(bench::run(size, say))?;
+    let report = runtime.block_on(bench::run(size, &cli.only, say))?;
     let mut out = std::io::stdout();
     writeln!(out, "\n{}\n{}", report.table(), report.json())?;
     if let Some(path) = &cli.json {
