@@ -53,13 +53,23 @@ pub struct Shared {
     pub shutdown: CancellationToken,
 }
 
-/// What comes back to a session.
+/// What comes back to a session. Small, because a channel has room for 32 of them from its first moment, and an idle
+/// session pays for that.
 #[derive(Debug)]
 pub enum Event {
     /// An execute was accepted, or not.
     Executed(Token, Box<Result<Status, RpcError>>),
-    /// A call came back, and these were found to have ended, or to be unknown.
-    Called(Token, Result<Outcome, RpcError>, Vec<ExecutionId>),
+    /// A call came back.
+    Called(Token, Box<Called>),
+}
+
+/// What a call came to.
+#[derive(Debug)]
+pub struct Called {
+    /// Its result.
+    pub result: Result<Outcome, RpcError>,
+    /// Those of its candidates that were found to have ended, or to be unknown.
+    pub ended: Vec<ExecutionId>,
 }
 
 impl Shared {
@@ -71,16 +81,17 @@ impl Shared {
     }
 }
 
-/// Makes one call. It ends within the call's time; a session that leaves does not end it. With it come those
-/// of its candidates that have ended.
-async fn call(shared: Arc<Shared>, call: Call) -> (Result<Outcome, RpcError>, Vec<ExecutionId>) {
+/// Makes one call. It ends within the call's time; a session that leaves does not end it.
+async fn call(shared: Arc<Shared>, call: Call) -> Called {
+    let mut ended = Vec::new();
     let (Call::Status(target) | Call::Control(_, target) | Call::Input(target, ..)) = &call else {
-        return (about_one(&shared, call).await, Vec::new());
+        let result = about_one(&shared, call).await;
+        return Called { result, ended };
     };
     let Target::FirstLive(candidates) = target else {
-        return (about_one(&shared, call).await, Vec::new());
+        let result = about_one(&shared, call).await;
+        return Called { result, ended };
     };
-    let mut ended = Vec::new();
     for id in candidates.clone() {
         match shared.viewer.upstream.status(id).await {
             Ok(status) if !status.state.is_terminal() => {
@@ -88,17 +99,21 @@ async fn call(shared: Arc<Shared>, call: Call) -> (Result<Outcome, RpcError>, Ve
                     Call::Status(_) => Ok(Outcome::Status(Box::new(status))),
                     call => about_one(&shared, call.about(Target::One(id))).await,
                 };
-                return (result, ended);
+                return Called { result, ended };
             }
             Ok(_) => ended.push(id),
             Err(error) if matches!(error.code, code::NO_SUCH_EXECUTION | code::ID_IN_USE) => {
                 ended.push(id);
             }
             // Whether this one lives is not known, so the next one cannot stand for it.
-            Err(error) => return (Err(error), ended),
+            Err(error) => {
+                let result = Err(error);
+                return Called { result, ended };
+            }
         }
     }
-    (Ok(Outcome::NothingLive(call)), ended)
+    let result = Ok(Outcome::NothingLive(call));
+    Called { result, ended }
 }
 
 async fn about_one(shared: &Shared, call: Call) -> Result<Outcome, RpcError> {

@@ -47,7 +47,7 @@ pub struct Start {
     pub on_slow: OnSlow,
 }
 
-/// One message of a view.
+/// One message of a view. It travels boxed: the channel of an idle session has room for 32 of what is sent through it.
 #[derive(Debug)]
 pub struct Message {
     /// Which view: an older one of the same execution may have messages under way.
@@ -58,10 +58,10 @@ pub struct Message {
     pub last: bool,
 }
 
-type Permit = Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Message>>> + Send>>;
+type Permit = Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Box<Message>>>> + Send>>;
 
 /// Runs until everything was said or the session is gone. Aborting it at any point is fine.
-pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Message>) {
+pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box<Message>>) {
     let Context {
         upstream,
         skip,
@@ -105,7 +105,7 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Mes
                 }
                 if let Some(text) = order.next(Timestamp::now()) {
                     let last = order.is_done();
-                    place.send(Message { view, text, last });
+                    place.send(Box::new(Message { view, text, last }));
                 }
                 if order.is_done() {
                     return;

@@ -37,10 +37,11 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
             Ok(upgraded) => {
                 let io = TokioIo::new(upgraded);
                 if let Some(_place) = &place {
-                    connection::run(io, app.shared.clone()).await;
+                    // What the handshake needed is no part of the session's task.
+                    Box::pin(connection::run(io, app.shared.clone())).await;
                 } else {
                     app.shared.viewer.metrics.sessions_refused.add(1);
-                    connection::refuse(io, app.shared.own.sessions).await;
+                    Box::pin(connection::refuse(io, app.shared.own.sessions)).await;
                 }
             }
             // The client left during the handshake.

@@ -24,7 +24,7 @@ use super::replies::Token;
 use super::request::binary;
 use super::socket::{Inbound, Pulse, Socket};
 use super::transport;
-use super::{Event, Shared, call, inbound_full};
+use super::{Called, Event, Shared, call, inbound_full};
 use crate::viewer;
 
 /// Messages of views that wait for the socket. Each view may have one more in the making.
@@ -36,7 +36,7 @@ const CALLS: usize = 128;
 enum Happened {
     Inbound(Inbound),
     Event(Event),
-    View(viewer::Message),
+    View(Box<viewer::Message>),
     Tick,
     Stop,
     Broken,
@@ -60,8 +60,8 @@ struct Session<T> {
     executor: Executor,
     events: mpsc::UnboundedReceiver<Event>,
     event_sender: mpsc::UnboundedSender<Event>,
-    messages: mpsc::Receiver<viewer::Message>,
-    message_sender: mpsc::Sender<viewer::Message>,
+    messages: mpsc::Receiver<Box<viewer::Message>>,
+    message_sender: mpsc::Sender<Box<viewer::Message>>,
     views: HashMap<u64, (AbortOnDropHandle<()>, Viewing)>,
     ping: Interval,
     /// What the message in hand has taken of the inbound budget.
@@ -95,7 +95,8 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
     let message_bytes = usize::try_from(own.message_bytes).unwrap_or(usize::MAX);
     let inbound =
         transport::Inbound::new(shared.inbound.clone(), own.inbound_bytes, own.message_bytes);
-    let mut socket = Socket::new(io, message_bytes, Some(inbound)).await;
+    // Boxed, here and at the end: what is needed for a moment is no part of a task that lives for hours.
+    let mut socket = Box::pin(Socket::new(io, message_bytes, Some(inbound))).await;
     socket.queue(connected(&id, &shared));
     let status_bytes = shared.viewer.status_bytes;
     let (event_sender, events) = mpsc::unbounded_channel();
@@ -128,7 +129,7 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         executes: 0,
     };
     let end = session.run().await;
-    session.end(end, &id, start).await;
+    Box::pin(session.end(end, &id, start)).await;
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
@@ -175,12 +176,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     self.executes += u64::from(result.is_ok());
                     self.machine.on_executed(token, *result)
                 }
-                Happened::Event(Event::Called(token, result, ended)) => {
+                Happened::Event(Event::Called(token, called)) => {
+                    let Called { result, ended } = *called;
                     self.machine.on_called(token, result, &ended)
                 }
                 Happened::View(message) => {
                     self.read_first = true;
-                    let viewer::Message { view, text, last } = message;
+                    let viewer::Message { view, text, last } = *message;
                     if !self.views.contains_key(&view) {
                         continue;
                     }
@@ -371,9 +373,9 @@ fn make_call(
 ) {
     let (tracker, shared, events) = (&shared.tracker, shared.clone(), events.clone());
     tracker.spawn(async move {
-        let (result, ended) = call(shared, what).await;
+        let called = Box::new(call(shared, what).await);
         // The session may be gone; the call was made all the same.
-        let _ = events.send(Event::Called(token, result, ended));
+        let _ = events.send(Event::Called(token, called));
     });
 }
 
@@ -403,4 +405,21 @@ fn connected(session: &str, shared: &Shared) -> String {
         "limits": limits,
     });
     notification(method::CONNECTED, &params).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a session's task and its channels hold from their first moment, for as long as it lives.
+    #[test]
+    fn an_idle_session_is_small() {
+        type Io = hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>;
+        fn size<T, F>(_: impl Fn(T, Arc<Shared>) -> F) -> usize {
+            size_of::<F>()
+        }
+        let task = size(run::<Io>);
+        assert!(task <= 3 * 1024, "{task} bytes");
+        assert!(size_of::<Event>() <= 24 && size_of::<Box<viewer::Message>>() <= 8);
+    }
 }

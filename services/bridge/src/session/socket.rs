@@ -17,8 +17,11 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::transport::{Inbound as Budget, Transport};
 
-/// An idle session costs little more than these two.
-const BUFFER_BYTES: usize = 4 * 1024;
+/// What tungstenite reads at once, in bytes; each session has this much from its first moment. A message has a buffer of its own
+/// size.
+const READ_BYTES: usize = 1024;
+/// What is collected before it is written, in bytes.
+const WRITE_BYTES: usize = 4 * 1024;
 /// A message from which on tungstenite's buffers are given back after it.
 const LARGE_BYTES: usize = 64 * 1024;
 /// How long a close may take to get out; a peer that does not read blocks it for ever.
@@ -88,8 +91,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// may hold.
     pub async fn new(io: T, message_bytes: usize, budget: Option<Budget>) -> Self {
         let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER_BYTES)
-            .write_buffer_size(BUFFER_BYTES)
+            .read_buffer_size(READ_BYTES)
+            .write_buffer_size(WRITE_BYTES)
             // One message is handed over at a time, and the next only when it is out.
             .max_write_buffer_size(usize::MAX)
             .max_message_size(Some(message_bytes))

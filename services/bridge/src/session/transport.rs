@@ -4,6 +4,7 @@
 //! budget has room for all of it.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -79,11 +80,13 @@ struct Frames {
     ends: bool,
     /// The frame is not the first of its message.
     goes_on: bool,
+    /// More frames of a message are to come.
+    in_message: bool,
 }
 
 impl Frames {
     fn is_boundary(&self) -> bool {
-        self.have == 0 && self.payload == 0
+        self.have == 0 && self.payload == 0 && !self.in_message
     }
 
     /// The head's length, as far as its bytes tell.
@@ -130,6 +133,9 @@ impl Frames {
         self.is_control = opcode >= 8;
         self.ends = self.head[0] & 0x80 != 0;
         self.goes_on = opcode == 0;
+        if !self.is_control {
+            self.in_message = !self.ends;
+        }
         self.have = 0;
     }
 }
@@ -142,9 +148,9 @@ pub struct Transport<T> {
     inbound: Option<Inbound>,
     written: u64,
     frames: Frames,
-    ahead: Box<[u8]>,
-    /// What of `ahead` is filled and not handed over.
-    range: (usize, usize),
+    /// What was read and not handed over, from `start` on; an idle session holds no buffer.
+    ahead: Vec<u8>,
+    start: usize,
 }
 
 impl<T> Transport<T> {
@@ -155,8 +161,8 @@ impl<T> Transport<T> {
             inbound,
             written: 0,
             frames: Frames::default(),
-            ahead: vec![0; AHEAD_BYTES].into(),
-            range: (0, 0),
+            ahead: Vec::new(),
+            start: 0,
         }
     }
 
@@ -168,8 +174,8 @@ impl<T> Transport<T> {
             inbound: None,
             written: 0,
             frames: Frames::default(),
-            ahead: Box::default(),
-            range: (0, 0),
+            ahead: Vec::new(),
+            start: 0,
         }
     }
 
@@ -179,7 +185,7 @@ impl<T> Transport<T> {
         self.written
     }
 
-    /// Whether all that was handed over are whole frames.
+    /// Whether all that was handed over are whole messages: whoever reads holds no part of one.
     #[must_use]
     pub fn is_boundary(&self) -> bool {
         self.frames.is_boundary()
@@ -216,25 +222,33 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
             ready!(inbound.poll_room(&this.frames, cx));
         }
         let most = this.frames.most().min(buf.remaining());
-        if this.range.0 == this.range.1 {
-            if most >= AHEAD_BYTES {
-                // A large payload goes straight to where it belongs.
-                let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
-                ready!(Pin::new(&mut *inner).poll_read(cx, &mut part))?;
-                this.frames.pass(part.filled());
-                let count = part.filled().len();
-                buf.advance(count);
-                return Poll::Ready(Ok(()));
+        if this.start < this.ahead.len() {
+            let end = this.ahead.len().min(this.start + most);
+            let bytes = &this.ahead[this.start..end];
+            buf.put_slice(bytes);
+            this.frames.pass(bytes);
+            this.start = end;
+            if this.start == this.ahead.len() {
+                (this.ahead, this.start) = (Vec::new(), 0);
             }
-            let mut ahead = ReadBuf::new(&mut this.ahead);
-            ready!(Pin::new(&mut *inner).poll_read(cx, &mut ahead))?;
-            this.range = (0, ahead.filled().len());
+            return Poll::Ready(Ok(()));
         }
-        let (start, end) = this.range;
-        let bytes = &this.ahead[start..end.min(start + most)];
-        buf.put_slice(bytes);
-        this.frames.pass(bytes);
-        this.range.0 += bytes.len();
+        if most >= AHEAD_BYTES {
+            // A large payload goes straight to where it belongs.
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+            ready!(Pin::new(&mut *inner).poll_read(cx, &mut part))?;
+            this.frames.pass(part.filled());
+            let count = part.filled().len();
+            buf.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        let mut space = [MaybeUninit::uninit(); AHEAD_BYTES];
+        let mut read = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *inner).poll_read(cx, &mut read))?;
+        let (now, later) = read.filled().split_at(read.filled().len().min(most));
+        buf.put_slice(now);
+        this.frames.pass(now);
+        this.ahead.extend_from_slice(later);
         Poll::Ready(Ok(()))
     }
 }

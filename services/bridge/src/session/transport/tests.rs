@@ -45,6 +45,23 @@ async fn no_read_crosses_a_frame() {
     assert!(got == bytes);
     assert_eq!(boundaries, ends);
 }
+
+#[tokio::test]
+async fn between_the_fragments_of_a_message_is_no_boundary() {
+    // Two fragments with a ping between them, the second one the last; then a message of one frame.
+    let frames: [&[u8]; 4] = [&[0x01, 1, 7], &[0x89, 0], &[0x80, 1, 7], &[0x81, 0]];
+    let bytes = frames.concat();
+    let mut transport = Transport::new(&bytes[..], None);
+    let mut boundaries = Vec::new();
+    for frame in frames {
+        let mut buf = vec![0; frame.len()];
+        transport.read_exact(&mut buf).await.unwrap();
+        assert_eq!(buf, frame);
+        boundaries.push(transport.is_boundary());
+    }
+    assert_eq!(boundaries, [false, false, true, true]);
+}
+
 /// A head of a masked text frame; `first` is its first byte.
 fn head(first: u8, length: u64) -> Vec<u8> {
     let mut head = vec![first, 0x80 | 127];
