@@ -105,6 +105,35 @@ pub(crate) struct Message<'a> {
     pub(crate) content: Vec<Block<'a>>,
 }
 
+/// An `assistant` line again, where it uses tools: only the time limits that they are given. A line whose inputs are not understood
+/// has none, and is read as any other for the rest.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ToolTimes<'a> {
+    #[serde(borrow)]
+    pub(crate) message: ToolTimesMessage<'a>,
+}
+
+/// Its message.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ToolTimesMessage<'a> {
+    #[serde(borrow)]
+    pub(crate) content: Vec<ToolTime<'a>>,
+}
+
+/// One content block.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ToolTime<'a> {
+    #[serde(borrow)]
+    pub(crate) id: Option<Raw<'a>>,
+    pub(crate) input: Option<ToolInput>,
+}
+
+/// A tool's input.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ToolInput {
+    pub(crate) timeout: Option<f64>,
+}
+
 /// What a synthetic error message says about its cause.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ErrorParams {

@@ -25,8 +25,8 @@ pub enum Fact {
     },
     /// What it does now; only when that changed.
     Activity(Activity),
-    /// How many tool uses, sub-agents' included, have no result yet; only when that changed.
-    ToolsRunning(u32),
+    /// The tool uses, sub-agents' included, that have no result yet; only when these are others.
+    ToolsRunning(Vec<RunningTool>),
     /// The upstream request failed and is tried again (`system/api_retry`).
     Retry {
         /// Which retry this is, from 1.
@@ -65,6 +65,17 @@ pub enum Fact {
     },
     /// A `result` event, unless one with a higher `result_index` came before. The last one counts.
     Result(Box<Outcome>),
+}
+
+/// A tool use that has no result yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningTool {
+    /// The tool use's id.
+    pub id: String,
+    /// The tool's name.
+    pub name: String,
+    /// The `timeout` of its input, if there is one: the time limit that a call of Bash asks for, milliseconds.
+    pub timeout_ms: Option<u64>,
 }
 
 /// What the CLI does now. `Display` gives the words of the status object.

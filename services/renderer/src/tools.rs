@@ -1,29 +1,53 @@
 //! Which tool uses have no result yet, in the whole run.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use crate::event::Block;
+use crate::event::{Block, ToolTimes};
+use crate::facts::RunningTool;
+use crate::wtf8::Raw;
 
 /// More tools at once than any run has; past it they are not counted, so that memory stays bounded.
 const MOST_TOOLS: usize = 4096;
 
+/// A longer name is cut, characters.
+const NAME_CHARS: usize = 128;
+
 #[derive(Debug, Default)]
 pub(crate) struct Tools {
-    /// The tool use's id, and the id of the agent's tool use in which it runs.
-    running: HashMap<String, Option<String>>,
-    told: u32,
+    /// By the tool use's id.
+    running: BTreeMap<String, Running>,
+    changed: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    name: String,
+    timeout_ms: Option<u64>,
+    /// The id of the agent's tool use in which it runs.
+    parent: Option<String>,
 }
 
 impl Tools {
     /// An `assistant` event: its tools run from now on.
-    pub(crate) fn started(&mut self, blocks: &[Block<'_>], parent: Option<&String>) {
-        for id in blocks
+    pub(crate) fn started(&mut self, blocks: &[Block<'_>], parent: Option<&String>, line: &[u8]) {
+        let uses: Vec<_> = blocks
             .iter()
             .filter(|block| block.is("tool_use"))
-            .filter_map(|block| block.id.as_ref())
-        {
+            .filter_map(|block| Some((block.id.as_ref()?, block.name.as_ref())))
+            .collect();
+        if uses.is_empty() {
+            return;
+        }
+        let times: Option<ToolTimes<'_>> = serde_json::from_slice(line).ok();
+        for (id, name) in uses {
             if self.running.len() < MOST_TOOLS {
-                self.running.insert(id.text(), parent.cloned());
+                let name = name.map(Raw::text).unwrap_or_default();
+                let running = Running {
+                    name: name.chars().take(NAME_CHARS).collect(),
+                    timeout_ms: times.as_ref().and_then(|times| timeout_ms(times, id)),
+                    parent: parent.cloned(),
+                };
+                self.changed |= self.running.insert(id.text(), running).is_none();
             }
         }
     }
@@ -36,20 +60,38 @@ impl Tools {
             .filter_map(|block| block.tool_use_id.as_ref())
         {
             let id = id.text();
-            self.running.remove(&id);
-            self.running
-                .retain(|_, parent| parent.as_ref() != Some(&id));
+            self.keep(|other, tool| *other != id && tool.parent.as_ref() != Some(&id));
         }
+    }
+
+    fn keep(&mut self, wanted: impl Fn(&String, &Running) -> bool) {
+        let before = self.running.len();
+        self.running.retain(|id, tool| wanted(id, tool));
+        self.changed |= self.running.len() < before;
     }
 
     /// A `result`: the main conversation has no tool that runs. Agents in the background may.
     pub(crate) fn main_ended(&mut self) {
-        self.running.retain(|_, parent| parent.is_some());
+        self.keep(|_, tool| tool.parent.is_some());
     }
 
-    /// How many run, if that is news.
-    pub(crate) fn news(&mut self) -> Option<u32> {
-        let now = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
-        (std::mem::replace(&mut self.told, now) != now).then_some(now)
+    /// Which run, if that is news.
+    pub(crate) fn news(&mut self) -> Option<Vec<RunningTool>> {
+        let tool = |(id, running): (&String, &Running)| RunningTool {
+            id: id.clone(),
+            name: running.name.clone(),
+            timeout_ms: running.timeout_ms,
+        };
+        std::mem::take(&mut self.changed).then(|| self.running.iter().map(tool).collect())
     }
+}
+
+/// What the call asks for; nonsense is none.
+fn timeout_ms(times: &ToolTimes<'_>, id: &Raw<'_>) -> Option<u64> {
+    let same = |other: &Raw<'_>| other.bytes() == id.bytes();
+    let mut blocks = times.message.content.iter();
+    let block = blocks.find(|block| block.id.as_ref().is_some_and(same))?;
+    let timeout = block.input.as_ref()?.timeout.filter(|ms| *ms >= 1.0)?;
+    // `as` saturates.
+    Some(timeout as u64)
 }

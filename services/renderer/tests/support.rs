@@ -66,10 +66,10 @@ pub(crate) fn activities(facts: &[Fact]) -> Vec<String> {
     facts.iter().filter_map(activity).collect()
 }
 
-pub(crate) fn tools_running(facts: &[Fact]) -> Vec<u32> {
+pub(crate) fn tools_running(facts: &[Fact]) -> Vec<usize> {
     let tools = |fact: &Fact| {
         if let Fact::ToolsRunning(tools) = fact {
-            Some(*tools)
+            Some(tools.len())
         } else {
             None
         }

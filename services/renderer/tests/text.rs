@@ -2,7 +2,7 @@
 
 mod support;
 
-use renderer::{Fact, LONGEST_LINE_BYTES};
+use renderer::{Fact, LONGEST_LINE_BYTES, RunningTool};
 use support::*;
 
 #[test]
@@ -197,6 +197,34 @@ fn an_interrupted_tool_runs_no_more_after_the_result() {
         .line(r#"{"type":"assistant","message":{"content":[{"type":"tool_use","id":"t","name":"Bash"}]}}"#)
         .line(r#"{"type":"result","subtype":"error_during_execution","is_error":true}"#);
     assert_eq!(tools_running(&script.render().facts), [1, 0]);
+}
+
+#[test]
+fn a_tool_is_told_with_its_name_and_the_time_limit_that_it_was_given() {
+    let uses = |input: &str| {
+        let line = format!(
+            r#"{{"type":"assistant","message":{{"content":[{{"type":"tool_use","id":"t","name":"Bash","input":{input}}}]}}}}"#
+        );
+        Script::default().line(&line).render().facts
+    };
+    for (input, timeout_ms) in [
+        (r#"{"command":"x \ud83d","timeout":6000}"#, Some(6000)),
+        (r#"{"command":"x"}"#, None),
+        (r#"{"timeout":"soon"}"#, None),
+        (r#"{"timeout":-1}"#, None),
+        (r#""timeout""#, None),
+    ] {
+        let tool = RunningTool {
+            id: "t".to_owned(),
+            name: "Bash".to_owned(),
+            timeout_ms,
+        };
+        assert!(
+            uses(input).contains(&Fact::ToolsRunning(vec![tool])),
+            "{input}: {:?}",
+            uses(input)
+        );
+    }
 }
 
 #[test]

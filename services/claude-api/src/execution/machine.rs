@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use protocol::status::{DENIALS, STDERR_TAIL_BYTES};
 use protocol::{Limits, State, Status};
-use renderer::{Activity, Fact, Outcome};
+use renderer::{Activity, Fact, Outcome, RunningTool};
 use serde_json::json;
 
+use super::live::millis;
 use super::timers::{Timers, Verdict};
 use super::verdict::EndedBy;
 
@@ -34,8 +35,10 @@ pub(crate) struct Machine {
     linger: Duration,
     linger_at: Option<Instant>,
     pub(crate) stdin_open: bool,
-    tools: u32,
+    /// With the time since when each runs.
+    tools: Vec<(RunningTool, Instant)>,
     paused: Option<Instant>,
+    /// Of a call of Bash that asks for none.
     tool_limit: Duration,
     resets_at: Option<i64>,
     pub(crate) first_output: bool,
@@ -59,7 +62,7 @@ impl Machine {
             linger: Duration::from_millis(limits.linger_ms),
             linger_at: None,
             stdin_open,
-            tools: 0,
+            tools: Vec::new(),
             paused: None,
             tool_limit,
             resets_at: None,
@@ -116,9 +119,20 @@ impl Machine {
                 }
                 self.activity(&activity);
             }
-            Fact::ToolsRunning(count) => {
-                self.tools = count;
-                self.timers.tools(now, count > 0);
+            Fact::ToolsRunning(tools) => {
+                self.timers.tools(now, !tools.is_empty());
+                let before = std::mem::take(&mut self.tools);
+                let since = |tool: &RunningTool| {
+                    let known = before.iter().find(|(other, _)| other.id == tool.id);
+                    known.map_or(now, |(_, since)| *since)
+                };
+                self.tools = tools
+                    .into_iter()
+                    .map(|tool| {
+                        let since = since(&tool);
+                        (tool, since)
+                    })
+                    .collect();
             }
             Fact::Retry { .. } => {}
             Fact::Restart => self.status.restarts += 1,
@@ -199,17 +213,32 @@ impl Machine {
         };
         let stood = now.saturating_duration_since(since);
         self.linger_at = self.linger_at.map(|at| at + stood);
-        if self.tools > 0 && stood >= self.tool_limit {
+        for (tool, limit) in self.passed(since, now) {
             self.warn(
                 "tool_time_limit_passed",
                 format!(
-                    "the pause of {} s outlasted the time limit of the tool that was running: the CLI will report it as timed out \
-                     though it may have finished",
+                    "the time limit of {tool}, {} s, passed in the pause of {} s: the CLI will report it as timed out though it may \
+                     have finished",
+                    limit.as_secs(),
                     stood.as_secs()
                 ),
-                json!({ "pausedMs": super::live::millis(stood), "limitMs": super::live::millis(self.tool_limit) }),
+                json!({ "tool": tool, "pausedMs": millis(stood), "limitMs": millis(limit) }),
             );
         }
+    }
+
+    /// The tools whose time limit passed between two moments, and the limit: the CLI's clock for them goes on while it stands. Of its
+    /// own tools only Bash has one.
+    fn passed(&self, from: Instant, to: Instant) -> Vec<(String, Duration)> {
+        let passed = |(tool, since): &(RunningTool, Instant)| {
+            let limit = tool
+                .timeout_ms
+                .map_or(self.tool_limit, Duration::from_millis);
+            let ran = |at: Instant| at.saturating_duration_since(*since);
+            let bash = tool.name == "Bash";
+            (bash && ran(from) < limit && ran(to) >= limit).then(|| (tool.name.clone(), limit))
+        };
+        self.tools.iter().filter_map(passed).collect()
     }
 
     /// Looks at the clock.

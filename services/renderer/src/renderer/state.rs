@@ -47,7 +47,7 @@ impl State {
         let parent = head.parent_tool_use_id.as_ref();
         match kind {
             b"stream_event" if parent.is_none() => self.stream_event(&head, out),
-            b"assistant" => self.assistant(&read(line)?, parent, out),
+            b"assistant" => self.assistant(&read(line)?, parent, line, out),
             // A `content` that is a string makes it unreadable, and holds nothing of interest.
             b"user" if memmem::find(line, b"\"tool_result\"").is_some() => {
                 self.user(read(line).ok(), out)
@@ -121,10 +121,17 @@ impl State {
         }
     }
 
-    fn assistant(&mut self, turn: &Turn<'_>, parent: Option<&Raw<'_>>, out: &mut Rendered) {
+    fn assistant(
+        &mut self,
+        turn: &Turn<'_>,
+        parent: Option<&Raw<'_>>,
+        line: &[u8],
+        out: &mut Rendered,
+    ) {
         let Rendered { text: shown, facts } = out;
         let message = &turn.message;
-        self.tools.started(&message.content, text(parent).as_ref());
+        self.tools
+            .started(&message.content, text(parent).as_ref(), line);
         self.tell_tools(facts);
         if parent.is_some() {
             return;

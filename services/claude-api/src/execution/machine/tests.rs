@@ -24,6 +24,14 @@ fn machine(now: Instant) -> Machine {
     )
 }
 
+fn bash(id: &str, timeout_ms: Option<u64>) -> RunningTool {
+    RunningTool {
+        id: id.to_owned(),
+        name: "Bash".to_owned(),
+        timeout_ms,
+    }
+}
+
 fn result() -> Fact {
     Fact::Result(Box::default())
 }
@@ -59,7 +67,7 @@ fn a_pause_stops_the_linger_grace_and_warns_of_a_tool() {
     let start = Instant::now();
     let second = Duration::from_secs(1);
     let mut machine = machine(start);
-    machine.fact(Fact::ToolsRunning(1), start);
+    machine.fact(Fact::ToolsRunning(vec![bash("t", None)]), start);
     machine.fact(result(), start);
     machine.paused(start + second);
     machine.paused(start + 2 * second);
@@ -71,6 +79,40 @@ fn a_pause_stops_the_linger_grace_and_warns_of_a_tool() {
     assert_eq!(machine.status.warnings[0].code, "tool_time_limit_passed");
     assert_eq!(machine.check(start + 1004 * second), Due::Nothing);
     assert_eq!(machine.check(start + 1005 * second), Due::Terminate);
+}
+
+#[test]
+fn a_tool_is_named_whose_limit_passed_while_all_stood() {
+    let start = Instant::now();
+    let at = |second| start + Duration::from_secs(second);
+    let mut machine = machine(start);
+    let agent = RunningTool {
+        name: "Task".to_owned(),
+        ..bash("agent", None)
+    };
+    // The default is 120 s. One limit was over before, one is not reached, an agent has none.
+    let tools = vec![
+        bash("over", Some(5_000)),
+        bash("default", None),
+        bash("longer", Some(200_000)),
+        agent,
+    ];
+    machine.fact(Fact::ToolsRunning(tools.clone()), at(0));
+    // Told again when one more began: these run since they began.
+    machine.fact(
+        Fact::ToolsRunning(tools.into_iter().rev().collect()),
+        at(50),
+    );
+    machine.paused(at(100));
+    machine.resumed(at(130));
+    let warnings = std::mem::take(&mut machine.status.warnings);
+    let said: Vec<_> = warnings.iter().map(|w| w.data.clone()).collect();
+    let default = json!({ "tool": "Bash", "pausedMs": 30_000, "limitMs": 120_000 });
+    assert_eq!(said, [default]);
+    // Not told again.
+    machine.paused(at(140));
+    machine.resumed(at(150));
+    assert!(machine.status.warnings.is_empty());
 }
 
 #[test]
