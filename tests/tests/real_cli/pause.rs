@@ -1,0 +1,212 @@
+//! Both services with the real CLI, paused for longer than its own clocks allow.
+//!
+//! Its stream watchdog cannot be shortened (`CLAUDE_STREAM_IDLE_TIMEOUT_MS` below 300 s counts as 300 s), so one of these tests takes
+//! five minutes, in which nothing is done.
+
+use std::time::{Duration, Instant};
+
+use cc_tests::{
+    harness::{Stack, StackOptions, eventually},
+    http::Http,
+    model, ws,
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::{PATIENCE, claude};
+
+const WATCHDOG: &str = "CLAUDE_STREAM_IDLE_TIMEOUT_MS";
+/// The CLI's own limit, and a little.
+const BEYOND_WATCHDOG: Duration = Duration::from_secs(310);
+/// 10 s of answer, 50 ms a word.
+const WORDS: u64 = 200;
+/// A process's signals, statuses and last words take their time on a busy machine, milliseconds.
+const SLACK_MS: u64 = 3000;
+
+/// Both services with the real CLI, and its model.
+struct World {
+    stack: Stack,
+    model: Http,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl World {
+    async fn new(environment: &[(&str, &str)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let base = format!("http://{}", listener.local_addr().expect("bound"));
+        let config = model::Config::default();
+        let serving = tokio::spawn(model::serve(listener, config, std::future::pending()));
+        let mut options = StackOptions {
+            claude_bin: Some(claude()),
+            ..StackOptions::default()
+        }
+        .api("--allowed-tools=Bash")
+        .env("LANG", "C.UTF-8")
+        .env("ANTHROPIC_BASE_URL", &base);
+        for (name, value) in environment {
+            options = options.env(*name, *value);
+        }
+        Self {
+            stack: Stack::with(options).await,
+            model: Http::at(&base),
+            serving,
+        }
+    }
+
+    async fn client(&self) -> ws::Client {
+        let options = ws::Options {
+            patience: PATIENCE,
+            ..ws::Options::default()
+        };
+        ws::Client::connect_with(self.stack.ws_addr(), options).await
+    }
+
+    /// How often the model was asked for an answer.
+    async fn requests(&self) -> u64 {
+        let (_, stats) = self.model.get("/stats").await.expect("an answer");
+        stats["requests"].as_u64().expect("a count")
+    }
+
+    fn end(self) {
+        self.stack.assert_quiet();
+        self.serving.abort();
+    }
+}
+
+/// Pauses an execution for so long, sees that it stands still, and lets it go on; milliseconds of the pause.
+async fn pause(client: &mut ws::Client, id: &str, length: Duration) -> u64 {
+    client.control("PAUSE", Some(id)).await.expect("accepted");
+    client.wait_status(id, "PAUSED").await;
+    let began = Instant::now();
+    let before = client.received(id);
+    tokio::time::sleep(length).await;
+    // What was in the pipes still came.
+    let after = client.received(id);
+    assert!(after - before < 1000, "{before} {after}: it went on");
+    let stood = began.elapsed();
+    client.control("RESUME", Some(id)).await.expect("accepted");
+    milliseconds(stood)
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).expect("it fits")
+}
+
+/// What came of an answer that was paused in its middle.
+struct Paused {
+    text: String,
+    end: Value,
+    /// How often the model was asked.
+    requests: u64,
+    /// Milliseconds of the whole, and of the pause.
+    took: u64,
+    stood: u64,
+}
+
+async fn paused_in_mid_answer(world: &World) -> Paused {
+    let mut client = world.client().await;
+    let began = Instant::now();
+    let id = client.start(&format!("@tokens {WORDS} 50")).await;
+    client.wait_output(&id, 300).await;
+    let stood = pause(&mut client, &id, BEYOND_WATCHDOG).await;
+    let (output, end) = client.wait_terminal(&id).await;
+    let took = milliseconds(began.elapsed());
+    client.finish().await;
+    let requests = world.requests().await;
+    println!(
+        "paused for {stood} of {took} ms, durationMs {}, {} bytes, restarts {}, the model was asked {requests} times",
+        end["durationMs"],
+        output.len(),
+        end["restarts"],
+    );
+    Paused {
+        text: String::from_utf8(output).expect("output is UTF-8"),
+        end,
+        requests,
+        took,
+        stood,
+    }
+}
+
+#[tokio::test]
+async fn n1_a_pause_longer_than_the_clis_stream_watchdog_repeats_nothing() {
+    // The control has the CLI's own limit: there the same pause makes it ask again for what it had.
+    let (control, ours) = (World::new(&[(WATCHDOG, "1")]), World::new(&[]));
+    let (control, ours) = tokio::join!(control, ours);
+    let (asked_twice, paused) =
+        tokio::join!(paused_in_mid_answer(&control), paused_in_mid_answer(&ours));
+    assert_eq!(
+        (asked_twice.requests, &asked_twice.end["restarts"]),
+        (2, &json!(1)),
+        "{}",
+        asked_twice.end
+    );
+
+    let Paused {
+        text,
+        end,
+        requests,
+        took,
+        stood,
+    } = paused;
+    let words: String = (1..=WORDS).map(|number| format!("word{number} ")).collect();
+    assert_eq!(text, words, "each word once");
+    assert_eq!(
+        (&end["status"], &end["exitCode"], &end["restarts"]),
+        (&json!("COMPLETED"), &json!(0), &json!(0)),
+        "{end}"
+    );
+    assert_eq!((requests, &end["warnings"]), (1, &json!([])), "{end}");
+    let duration = end["durationMs"].as_u64().expect("a duration");
+    assert!(
+        (took - stood).abs_diff(duration) < SLACK_MS,
+        "durationMs {duration} of {took} ms, {stood} of them paused"
+    );
+    for world in [control, ours] {
+        world.end();
+    }
+}
+
+/// Runs a tool that is done after 3 s and is paused for 8 s meanwhile; `input` is more of the tool's input.
+async fn tool_paused(environment: &[(&str, &str)], input: Value) -> (String, Value) {
+    let world = World::new(environment).await;
+    let mut client = world.client().await;
+    let begun = world.stack.path("tmp").join("begun");
+    let command = format!("touch {}; sleep 3; echo finished", begun.display());
+    let mut tool = json!({"command": command, "description": "Sleep"});
+    if let (Value::Object(tool), Value::Object(input)) = (&mut tool, input) {
+        tool.extend(input);
+    }
+    let id = client.start(&format!("@tool Bash {tool}")).await;
+    eventually("the tool to run", PATIENCE, || begun.exists().then_some(())).await;
+    pause(&mut client, &id, Duration::from_secs(8)).await;
+    let (output, end) = client.wait_terminal(&id).await;
+    client.finish().await;
+    world.end();
+    (String::from_utf8(output).expect("output is UTF-8"), end)
+}
+
+#[tokio::test]
+async fn a_tool_whose_time_limit_passed_in_a_pause_is_named() {
+    let default = [("BASH_DEFAULT_TIMEOUT_MS", "6000")];
+    let ((by_default, one), (by_own, two), (in_time, three)) = tokio::join!(
+        tool_paused(&default, json!({})),
+        tool_paused(&[], json!({"timeout": 6000})),
+        tool_paused(&default, json!({"timeout": 60_000})),
+    );
+    for (text, end) in [(by_default, one), (by_own, two)] {
+        println!("{text} {}", end["warnings"]);
+        assert!(text.contains("timed out"), "{text}");
+        let warning = &end["warnings"][0];
+        assert_eq!(warning["code"], "tool_time_limit_passed", "{end}");
+        assert_eq!(
+            (&warning["data"]["tool"], &warning["data"]["limitMs"]),
+            (&json!("Bash"), &json!(6000))
+        );
+    }
+    println!("{in_time} {}", three["warnings"]);
+    assert_eq!(
+        (in_time.trim(), &three["warnings"]),
+        ("finished", &json!([]))
+    );
+}
