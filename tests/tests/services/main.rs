@@ -23,6 +23,8 @@ mod injection;
 mod input;
 mod kept;
 mod lanes;
+mod long;
+mod paused;
 mod prompt;
 mod queue;
 mod races;
