@@ -78,13 +78,69 @@ impl<'de> Visitor<'de> for MembersVisitor {
         let mut too_many = false;
         while let Some(name) = map.next_key::<String>()? {
             if members.len() < MEMBERS || members.contains_key(&name) {
-                members.insert(name, map.next_value()?);
+                let value: &RawValue = map.next_value()?;
+                // What counts for nothing must still be JSON.
+                if let Some(replaced) = members.insert(name, value) {
+                    serde_json::from_str::<Checked>(replaced.get())
+                        .map_err(serde::de::Error::custom)?;
+                }
             } else {
                 too_many = true;
                 map.next_value::<IgnoredAny>()?;
             }
         }
         Ok(Members { members, too_many })
+    }
+}
+
+/// A value that is read to its end, its strings too, and not kept.
+struct Checked;
+
+impl<'de> Deserialize<'de> for Checked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Checked {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+        while seq.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        while map.next_entry::<String, Self>()?.is_some() {}
+        Ok(self)
     }
 }
 

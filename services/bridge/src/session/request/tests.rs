@@ -191,6 +191,8 @@ fn a_lone_surrogate_anywhere_is_no_json() {
         r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":"\ud83d"}"#,
         r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":["\ud83d"]}}"#,
         r#"{"jsonrpc":"2.0","id":1,"method":"ping","x":{"\ud83d":1}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","x":"\ud83d","x":1}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":["\ud83d"],"x":1}}"#,
         r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"\ud83d":1}]"#,
     ] {
         assert!(
