@@ -1,20 +1,25 @@
 # shellcheck shell=bash
 # The composed stack with the real CLI and the scripted model, seen through every door. Sourced by scripts/test.
 
+# seen SECONDS NAME CHECK: a check of the stack that is up; where it fails, with the last lines of the containers' logs.
+seen() {
+  check "$1" "$2" scripts/lib/basic-check "$3" || check 60 "$2: the logs" scripts/lib/basic-check logs
+}
+
 basic() {
-  local see=scripts/lib/basic-check
   check 300 "Docker Compose and buildx" scripts/compose-tools || return
-  check 60 "compose files are valid" $see compose_files
+  seen 60 "compose files are valid" compose_files
   composed_up || return
   check 60 "second up --demo" scripts/up --demo
-  check 60 "every setting of the services is in compose.yaml and in the documentation" $see settings_are_all_there
-  check 60 "ccb doctor is content" $see doctor_is_content
-  check 60 "containers: not root, read-only, no capabilities, init, health, loopback ports" $see containers_are_closed
-  check 90 "scripts/ccb exec: RESULT:::168, exit code 0" $see ccb_says_168
-  check 60 "the CLI's own transcript shows the tool call" $see transcript_shows_the_tool
-  check 90 "scripts/ccb exec: the prompt from stdin" $see ccb_reads_stdin
-  check 90 "scripts/ccb exec: an interrupt cancels, exit code 130" $see ccb_interrupt_cancels
-  check 180 "Python websockets on /ws and /ws/mcp" $see python_websockets
-  check 90 "curl -N on claude-api" $see curl_streams
+  seen 60 "every setting of the services is in compose.yaml and in the documentation" settings_are_all_there
+  seen 60 "ccb doctor is content" doctor_is_content
+  seen 60 "containers: not root, read-only, no capabilities, init, health, loopback ports" containers_are_closed
+  seen 90 "scripts/ccb exec: RESULT:::168, exit code 0" ccb_says_168
+  seen 60 "the CLI's own transcript shows the tool call" transcript_shows_the_tool
+  seen 90 "scripts/ccb exec: the prompt from stdin" ccb_reads_stdin
+  seen 90 "scripts/ccb exec: an interrupt cancels, exit code 130" ccb_interrupt_cancels
+  seen 180 "Python websockets on /ws and /ws/mcp" python_websockets
+  seen 90 "curl -N on claude-api" curl_streams
+  seen 180 "ccb doctor names a service that is paused, or has ended" doctor_sees_what_is_wrong
   suite basic 600
 }

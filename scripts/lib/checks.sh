@@ -10,12 +10,32 @@ failed() { FAILED=$((FAILED + 1)); FAILURES+=("$1"); ran "$1" 0 "${2:-0}"; print
 # For the table of repeated runs.
 ran() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$REPORT/runs"; }
 
-# check SECONDS NAME COMMAND...: one test; its output is shown when it fails. Code 0 when it passed.
+# limited SECONDS COMMAND...: runs it with a time limit, in a process group of its own that `stop_limited` ends; its exit
+# code goes to $REPORT/code. In the background, or Ctrl-C would wait for it.
+limited() {
+  timeout --kill-after=10 "$@" </dev/null 2>&1 &
+  echo $! >"$REPORT/pid"
+  wait $!
+  echo $? >"$REPORT/code"
+}
+stop_limited() {
+  local pid
+  pid=$(cat "$REPORT/pid" 2>/dev/null) || return 0
+  # timeout passes it on to its group.
+  kill -TERM "$pid" 2>/dev/null || true
+  for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+}
+trap 'stop_limited; exit 130' INT TERM
+
+# check SECONDS NAME COMMAND...: one test; the progress of long work is shown as it comes, the rest when it fails. Code 0
+# when it passed.
 check() {
-  local limit=$1 name=$2 began=$SECONDS code=0
+  local limit=$1 name=$2 began=$SECONDS code shown='^ *[·…] '
   shift 2
-  timeout --kill-after=10 "$limit" "$@" >"$REPORT/check" 2>&1 </dev/null || code=$?
-  [ "${CCB_VERBOSE:-}" != 1 ] || cat "$REPORT/check"
+  [ "${CCB_VERBOSE:-}" != 1 ] || shown=''
+  limited "$limit" "$@" | tee "$REPORT/check" | grep --line-buffered -e "$shown" | sed -u 's/^/        /' &
+  wait $!
+  code=$(cat "$REPORT/code")
   if [ "$code" -eq 0 ]; then
     passed "$name" $((SECONDS - began))
     grep '^warning: ' "$REPORT/check" | sed 's/^/        /'
@@ -59,7 +79,7 @@ cargo_tests() {
       ok | FAILED) [ -z "$pending" ] || test_result "test $pending ... $line"; pending='' ;;
       'test '*' ... '*) test_result "$line" ;;
     esac
-  done < <({ timeout --kill-after=10 "$limit" cargo test --locked --no-fail-fast "$@" </dev/null 2>&1 || echo "ccb-code $?"; } | tee "$REPORT/cargo")
+  done < <({ limited "$limit" cargo test --locked --no-fail-fast "$@"; echo "ccb-code $(cat "$REPORT/code")"; } | tee "$REPORT/cargo")
   if [ "$code" -ne 0 ]; then
     if [ "$code" -eq 124 ]; then failed "cargo test $*: longer than its limit of $limit s"
     elif ! grep -q '^test .* FAILED$' "$REPORT/cargo"; then failed "cargo test $*: exit code $code"; fi

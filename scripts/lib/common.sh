@@ -7,11 +7,22 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 # What .env says, as Compose reads it; the shell wins. Not for the tests, which know nothing of this machine's account.
 env_file() {
-  local line name
+  local line name tail ref
   while IFS= read -r line; do
     line=${line#export } name=${line%%=*}
     case $name in ANTHROPIC_* | CLAUDE_* | BRIDGE_* | CCB_* | HTTP_PROXY | HTTPS_PROXY | NO_PROXY | RUST_IMAGE | DEBIAN_IMAGE) ;; *) continue ;; esac
-    line=${line#*=} line=${line%\"} line=${line#\"} line=${line%\'} line=${line#\'}
+    line=${line#*=} tail=''
+    case $line in
+      \'*) line=${line#\'} tail=${line%%\'*} line='' ;;
+      \"*) line=${line#\"} line=${line%%\"*} ;;
+      # A comment, and what stands before it.
+      *) line=${line%%[[:space:]]#*} line=${line%"${line##*[![:space:]]}"} ;;
+    esac
+    # ${NAME} from behind: a value is not looked into again.
+    while [[ $line =~ ^(.*)\$\{([A-Za-z_][A-Za-z0-9_]*)\}(.*)$ ]]; do
+      ref=${BASH_REMATCH[2]} tail=${BASH_REMATCH[3]}$tail line=${BASH_REMATCH[1]} tail=${!ref-}$tail
+    done
+    line=$line$tail
     if [ -z "${!name+set}" ]; then export "$name=$line"; fi
   done < <(grep -sE '^(export )?[A-Za-z_]+=' "$ROOT/.env" || true)
 }

@@ -19,9 +19,8 @@ a.bind(("127.0.0.1", 0)); b.bind(("127.0.0.1", 0))
 print(a.getsockname()[1], b.getsockname()[1])')
   export CCB_PROJECT CCB_CLAUDE_API_PORT CCB_BRIDGE_PORT
   export CCB_WS=ws://127.0.0.1:$CCB_BRIDGE_PORT/ws CCB_HTTP=http://127.0.0.1:$CCB_CLAUDE_API_PORT
-  unset CCB_WORKSPACE CCB_CLI_HOME
+  unset CCB_WORKSPACE CCB_CLI_HOME "${!CLAUDE_API_@}" "${!BRIDGE_@}"
   trap 'composed_gone >/dev/null 2>&1; rm -rf "$REPORT"' EXIT
-  trap 'exit 130' INT TERM
   need_command curl curl
   check 4800 "up --demo" scripts/up --demo || return
   COMPOSED=up
@@ -56,5 +55,11 @@ remove_left() {
 # suite NAME SECONDS: one module of the Rust tests, on that stack or with containers of its own. Its cases mostly wait, so
 # more run side by side than there are cores; those that need the machine for themselves take it.
 suite() {
-  composed_up && cargo_tests "$2" --package cc-tests --features composed --test composed -- --test-threads=4 "$1::"
+  composed_up || return
+  # A time limit of tests is none of the compiler's.
+  if [ -z "${SUITES_BUILT:-}" ]; then
+    check 1800 "build of the suites" cargo test --locked --no-run --package cc-tests --features composed --test composed || return
+    SUITES_BUILT=1
+  fi
+  cargo_tests "$2" --package cc-tests --features composed --test composed -- --test-threads=4 "$1::"
 }

@@ -105,7 +105,8 @@ disk_facts() {
   local api free
   api=$(container_of claude-api)
   [ -n "$api" ] || return 0
-  free=$(timeout 10 docker exec "$api" df -Pk /spool 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }')
+  # It may be about to end: then there is nothing to be said of it.
+  free=$(timeout 10 docker exec "$api" df -Pk /spool 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }') || free=''
   [ -n "$free" ] || return 0
   if [ "$free" -lt 2048 ]; then fact warn disk "$free MB left for executions and workspaces" "free some, or lower CLAUDE_API_RETENTION_BYTES"
   else fact ok disk "$((free / 1024)) GB left for executions and workspaces"; fi

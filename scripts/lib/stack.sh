@@ -159,9 +159,9 @@ demo_banner() {
   [ -z "${ANTHROPIC_BASE_URL:-}" ] || warn "ANTHROPIC_BASE_URL is set and not used in the demo"
 }
 
-# container_of SERVICE: the id of this project's running container.
+# container_of SERVICE: the id of this project's running container; not of one that is paused or starts again and again.
 container_of() {
-  docker ps -q --filter "label=com.docker.compose.project=$PROJECT" --filter "label=com.docker.compose.service=$1" | head -n 1
+  docker ps -q --filter status=running --filter "label=com.docker.compose.project=$PROJECT" --filter "label=com.docker.compose.service=$1" | head -n 1
 }
 
 # ccb_inside CONTAINER ARGS...: becomes ccb, in the bridge's image. `docker run`, not `docker compose exec`: only run passes

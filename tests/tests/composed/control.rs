@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cc_tests::{
-    composed::{Project, Tree, Use, case, docker},
+    composed::{Project, Tree, Use, case, docker, until},
     ws::Client,
 };
 use reqwest::{Method, StatusCode};
@@ -82,7 +82,13 @@ async fn tree_by(door: Door) {
             act(door, &project, &mut client, "pause", &id)
                 .await
                 .expect("paused");
-            client.wait_status(&id, "PAUSED").await;
+            // Not that of an earlier round.
+            let paused = async || {
+                let updates = client.updates(&id);
+                let paused = updates.iter().filter(|one| one["status"] == "PAUSED");
+                (paused.count() >= round).then_some(())
+            };
+            until("to be told", Duration::from_secs(30), paused).await;
             tree.assert_still(&project).await;
             let again = act(door, &project, &mut client, "pause", &id)
                 .await
@@ -191,7 +197,7 @@ async fn queued() {
 
 /// Waits until a viewer is told of this activity.
 async fn doing(project: &Project, id: &str, activity: &str) {
-    cc_tests::composed::until(activity, Duration::from_secs(60), async || {
+    until(activity, Duration::from_secs(60), async || {
         let status = project.http().status(id).await.expect("a status");
         assert!(
             status["endedAt"].is_null(),
@@ -203,12 +209,12 @@ async fn doing(project: &Project, id: &str, activity: &str) {
     .await;
 }
 
-/// The prompt that is long in a phase, and the activity that tells it.
+/// The prompt that is long in a phase, and the activity that tells it. A slow machine takes seconds to start `ccb`.
 const PHASES: [(&str, &str); 4] = [
-    ("@tokens 200 20\n@bash sleep 1\n@say end", "starting"),
-    ("@think 4000\n@say end", "thinking"),
-    ("@tokens 200 20\n@say end", "writing"),
-    ("@bash sleep 3; echo slept\n@say end", "tool: Bash"),
+    ("@tokens 500 20\n@bash sleep 1\n@say end", "starting"),
+    ("@think 12000\n@say end", "thinking"),
+    ("@tokens 500 20\n@say end", "writing"),
+    ("@bash sleep 10; echo slept\n@say end", "tool: Bash"),
 ];
 
 #[tokio::test]
@@ -246,7 +252,7 @@ async fn paused_in_each_phase_it_goes_on_and_loses_nothing() {
             let text = String::from_utf8(output).expect("checked");
             assert!(text.ends_with("end"), "{text}");
             if prompt.contains("@tokens") {
-                let words: String = (1..=200).map(|n| format!("word{n} ")).collect();
+                let words: String = (1..=500).map(|n| format!("word{n} ")).collect();
                 assert!(text.starts_with(&words), "{text}");
             }
             assert_eq!(late.wait_terminal(&id).await.0, text.as_bytes());

@@ -1,7 +1,7 @@
 //! F10: what a deployment does without a credential, with an empty one, one that is refused, one that is changed,
-//! and at the usage limit. The model accepts only the keys it is told; each test has containers of its own.
+//! and at the usage limit; by the environment, a file, and what is mounted. The model accepts only the keys it is told; each test has containers of its own.
 
-use std::time::Duration;
+use std::{os::unix::fs::MetadataExt, time::Duration};
 
 use cc_tests::composed::{Plan, Project, Use, case, until};
 use reqwest::StatusCode;
@@ -172,6 +172,81 @@ async fn rotated_under_way() {
         client.finish().await;
     })
     .await;
+}
+
+/// A secret file of this machine, which a rotation writes anew: nothing is started again.
+#[tokio::test]
+async fn rotated_in_a_file() {
+    case(LIMIT, Use::Own, async |case| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = folder.path().join("key");
+        std::fs::write(&key, "a-bad-key\n").expect("a key");
+        let file = "services:\n  claude-api:\n    environment:\n      - ANTHROPIC_API_KEY_FILE=/run/secrets/anthropic_api_key\n";
+        let plan = Plan::default()
+            .credential(None, GOOD)
+            .overlay(file)
+            .env("ANTHROPIC_API_KEY_FILE", key.display());
+        let project = Project::up("file", &plan).await;
+        readiness(&project, None).await;
+        let mut client = project.client().await;
+        let (_, end) = client.run("@say no").await;
+        ended(&end, "FAILED", Some("auth_failed"));
+        readiness(&project, Some("credential-refused")).await;
+        case.step("a good key in the same file");
+        std::fs::write(&key, format!("{GOOD}\n")).expect("a key");
+        readiness(&project, None).await;
+        assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+        assert_eq!(project.inspect("claude-api", "{{.RestartCount}}").await, "0");
+        client.finish().await;
+    })
+    .await;
+}
+
+/// F18: a folder to work on and a folder with the CLI's login, both of this machine: what is written there is the caller's.
+#[tokio::test]
+async fn f18_what_is_mounted_stays_the_callers() {
+    case(LIMIT, Use::Own, async |case| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (code, home) = (folder.path().join("code"), folder.path().join("home"));
+        std::fs::create_dir_all(home.join(".claude")).expect("a home");
+        std::fs::create_dir(&code).expect("a workspace");
+        std::fs::write(code.join("given.txt"), "six times seven").expect("a file");
+        std::fs::write(home.join(".claude/.credentials.json"), login(GOOD)).expect("a login");
+        let (uid, gid) = caller(&[&code, &home, &home.join(".claude"), &home.join(".claude/.credentials.json")]);
+        let plan = Plan::default()
+            .credential(Some(""), GOOD)
+            .env("CCB_WORKSPACE", code.display())
+            .env("CCB_CLI_HOME", home.display())
+            .env("CCB_UID", uid)
+            .env("CCB_GID", gid);
+        let project = Project::up("mounts", &plan).await;
+        readiness(&project, None).await;
+        let mut client = project.client().await;
+        case.step("the tool reads what is there, and writes beside it");
+        let code_of_tool = "text = open('given.txt').read()\nopen('made.txt', 'w').write(text + ' is 42')\nprint(len(text))";
+        assert_eq!(ran(&mut client, code_of_tool).await, "15");
+        let made = code.join("made.txt");
+        assert_eq!(std::fs::read_to_string(&made).expect("made"), "six times seven is 42");
+        let transcripts = home.join(".claude/projects");
+        for path in [made, transcripts] {
+            let owner = std::fs::metadata(&path).expect("it is there").uid();
+            assert_eq!(owner, uid, "{}", path.display());
+        }
+        client.finish().await;
+    })
+    .await;
+}
+
+/// Who the containers run as: this user, or, for root, somebody else to whom the paths are given.
+fn caller(paths: &[&std::path::Path]) -> (u32, u32) {
+    let found = std::fs::metadata(paths[0]).expect("a path");
+    if found.uid() != 0 {
+        return (found.uid(), found.gid());
+    }
+    for path in paths {
+        std::os::unix::fs::chown(path, Some(12_345), Some(12_346)).expect("root may");
+    }
+    (12_345, 12_346)
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use cc_tests::{http::Http, ws};
+use cc_tests::ws;
 
 fn needed(name: &str) -> String {
     std::env::var(name)
@@ -47,8 +47,4 @@ async fn client(path: &str) -> ws::Client {
         },
     )
     .await
-}
-
-fn http() -> Http {
-    Http::at(&needed("CCB_HTTP"))
 }

@@ -95,6 +95,23 @@ impl Project {
             .to_owned()
     }
 
+    /// Asserts that neither service has logged an error or panicked.
+    ///
+    /// # Panics
+    /// If one has.
+    pub async fn assert_quiet(&self) {
+        for service in ["claude-api", "bridge"] {
+            let logs = docker::command(["logs", &self.container(service)]);
+            let ran = docker::ran(logs, b"").await.expect("docker logs");
+            let loud: Vec<_> = (ran.text() + &ran.stderr)
+                .lines()
+                .filter(|line| line.contains(r#""level":"ERROR""#) || line.contains("panicked"))
+                .map(str::to_owned)
+                .collect();
+            assert!(loud.is_empty(), "{service} was not quiet: {loud:#?}");
+        }
+    }
+
     /// Waits until a service is running and healthy.
     ///
     /// # Panics

@@ -30,6 +30,11 @@ async fn the_spool_is_full() {
             .await
             .expect("df");
         assert!(full.contains("100%"), "{full}");
+        let status = project.http().status(&id).await.expect("a status");
+        assert!(
+            status["endedAt"].is_null(),
+            "it was full too late: {status}"
+        );
         let new = json!({"prompt": "print(1)"});
         let refused = client
             .call("execute", new.clone())

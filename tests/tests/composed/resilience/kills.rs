@@ -19,14 +19,9 @@ const RECORDED: Duration = Duration::from_secs(5);
 async fn the_bridge_is_killed() {
     case(LIMIT, Use::Own, async |case| {
         let project = Project::up("bridge", &Plan::default()).await;
-        let (prompt, text) = words(250, 40);
+        let (prompt, text) = words(500, 40);
         let mut client = project.client().await;
-        let id = client.start(&prompt).await;
-        let queued = [
-            client.start("print(6 * 7)").await,
-            client.start("print(7 * 7)").await,
-        ];
-        case.step("ccb beside it");
+        case.step("ccb, which takes the longest to start");
         let mut ccb = project.ccb(&["exec", &prompt]);
         let mut ccb = ccb
             .stdin(Stdio::null())
@@ -39,6 +34,12 @@ async fn the_bridge_is_killed() {
         pipe.read_exact(&mut printed)
             .await
             .expect("ccb prints as it comes");
+        case.step("a session beside it");
+        let id = client.start(&prompt).await;
+        let queued = [
+            client.start("print(6 * 7)").await,
+            client.start("print(7 * 7)").await,
+        ];
         client.wait_output(&id, 200).await;
 
         case.step("kill -9");
@@ -83,6 +84,7 @@ async fn the_bridge_is_killed() {
             String::from_utf8_lossy(&printed).trim_end(),
             text.trim_end()
         );
+        project.assert_quiet().await;
     })
     .await;
 }
@@ -140,6 +142,7 @@ async fn claude_api_is_killed() {
         assert_eq!(ran(&mut client, "print(8 * 7)").await, "56");
         project.wait_healthy("claude-api").await;
         client.finish().await;
+        project.assert_quiet().await;
     })
     .await;
 }
@@ -160,6 +163,7 @@ async fn the_model_is_killed() {
         completed(&end);
         assert_eq!(String::from_utf8_lossy(&output), text);
         client.finish().await;
+        project.assert_quiet().await;
     })
     .await;
 }
@@ -205,6 +209,7 @@ async fn f17_the_model_kills_everything() {
             assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
         }
         client.finish().await;
+        project.assert_quiet().await;
     })
     .await;
 }

@@ -46,6 +46,7 @@ async fn the_network_between_them_is_gone_and_back() {
             assert!(client.gaps(&id).is_empty());
         }
         client.finish().await;
+        project.assert_quiet().await;
     })
     .await;
 }
@@ -58,6 +59,11 @@ async fn the_name_is_gone() {
         let mut client = project.client().await;
         let id = client.start(&prompt).await;
         client.wait_output(&id, 200).await;
+        let lookup = ["getent", "hosts", "claude-api"];
+        project
+            .exec("bridge", &lookup)
+            .await
+            .expect("it has a name");
         case.step("on the network, but without its name");
         project
             .network("disconnect", "inner", "claude-api", &[])
@@ -67,7 +73,6 @@ async fn the_name_is_gone() {
         project
             .network("connect", "inner", "claude-api", &["somebody-else"])
             .await;
-        let lookup = ["getent", "hosts", "claude-api"];
         let error = project.exec("bridge", &lookup).await;
         error.expect_err("the name is gone");
         let request = client
@@ -89,6 +94,7 @@ async fn the_name_is_gone() {
         completed(&end);
         assert_eq!(output, b"42");
         client.finish().await;
+        project.assert_quiet().await;
     })
     .await;
 }
@@ -127,6 +133,7 @@ async fn a_container_is_paused() {
         completed(&end);
         assert_eq!(String::from_utf8_lossy(&output), text);
         client.finish().await;
+        project.assert_quiet().await;
     })
     .await;
 }
@@ -155,6 +162,7 @@ async fn the_bridge_is_started_first() {
         assert_eq!(ran(&mut client, "print(7 * 7)").await, "49");
         assert_eq!(project.inspect("bridge", "{{.RestartCount}}").await, "0");
         client.finish().await;
+        project.assert_quiet().await;
     })
     .await;
 }
