@@ -1,0 +1,195 @@
+//! A text frame of a client, as the bridge takes it: no panic, an answer to each request with an id, errors of the
+//! contract's list alone; and what is taken is what `serde_json` reads, which is the reference.
+
+use bridge::session::request::{Ask, Entry, Execute, Frame, parse};
+use protocol::Limits;
+use protocol::rpc::RpcError;
+use serde_json::{Value, value::RawValue};
+
+/// The contract's.
+const BATCH: u64 = 50;
+const ID_BYTES: usize = 1024;
+/// What a parser alone may answer: of the contract's list those that need nobody else.
+const CODES: [i64; 5] = [-32700, -32600, -32601, -32602, -32002];
+/// An error quotes what was sent; it stays short.
+const ERROR_BYTES: usize = 16 * 1024;
+
+/// Checks one frame; bytes that are no UTF-8 never get so far.
+///
+/// # Panics
+/// If a property does not hold.
+pub fn check(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    for limits in [None, Some(&Limits::default())] {
+        frame(text, &parse(text, BATCH, limits));
+    }
+}
+
+fn frame(text: &str, frame: &Frame) {
+    let value: Option<Value> = serde_json::from_str(text).ok();
+    match (frame, value) {
+        (Frame::Bad(error), value) => {
+            well_formed(error);
+            let length = value.as_ref().and_then(Value::as_array).map(Vec::len);
+            let batch = length.is_some_and(|length| length == 0 || length as u64 > BATCH);
+            match error.code {
+                -32700 => assert!(value.is_none() || batch, "this is JSON: {text:?}"),
+                -32600 => assert!(value.is_none() || batch, "this is a frame: {text:?}"),
+                code => panic!("{code} for a whole frame"),
+            }
+        }
+        (Frame::Single(_), Some(Value::Array(_))) => panic!("a batch taken for a request"),
+        (Frame::Single(one), Some(value)) => {
+            let raw = serde_json::from_str(text).expect("it is JSON");
+            entry(one, raw, &value);
+        }
+        (Frame::Batch(entries), Some(Value::Array(values))) => {
+            assert_eq!(entries.len(), values.len(), "answers to a batch");
+            let raws: Vec<&RawValue> = serde_json::from_str(text).expect("it is JSON");
+            for ((one, raw), value) in entries.iter().zip(raws).zip(&values) {
+                entry(one, raw, value);
+            }
+        }
+        (Frame::Batch(_), Some(_)) => panic!("a request taken for a batch"),
+        (Frame::Single(one), None) => broken(text, std::slice::from_ref(one)),
+        (Frame::Batch(entries), None) => broken(text, entries),
+    }
+}
+
+/// What is no JSON is never taken as a whole.
+fn broken(text: &str, entries: &[Entry]) {
+    let refused = entries.iter().any(|one| one.what.is_err());
+    assert!(refused, "taken, but no JSON: {text:?}");
+}
+
+/// One request, as it was sent.
+fn entry(entry: &Entry, raw: &RawValue, value: &Value) {
+    let Some(request) = value.as_object() else {
+        assert_eq!(entry.id.as_deref(), Some("null"), "it is answered");
+        return refused(entry, value);
+    };
+    match request.get("id") {
+        Some(id) if entry.id.is_none() => panic!("no answer to {id}"),
+        Some(id) => echo(entry, id, raw),
+        None => {
+            let invalid = entry.what.as_ref().is_err_and(|r| r.error.code == -32600);
+            let null = entry.id.as_deref() == Some("null");
+            assert!(entry.id.is_none() || null && invalid, "an answer to nobody");
+        }
+    }
+    match &entry.what {
+        Ok(ask) => {
+            assert_eq!(value["jsonrpc"], "2.0");
+            taken(ask, value["method"].as_str(), &value["params"]);
+        }
+        Err(_) => refused(entry, value),
+    }
+}
+
+/// The id is answered as it was sent, or the request is refused with null.
+fn echo(entry: &Entry, id: &Value, raw: &RawValue) {
+    let text = entry.id.as_deref().unwrap_or_default();
+    let invalid = entry.what.as_ref().is_err_and(|r| r.error.code == -32600);
+    if text == "null" && invalid {
+        return;
+    }
+    assert!(text.len() <= ID_BYTES, "an id of {} bytes", text.len());
+    assert!(raw.get().contains(text), "{text} was not sent");
+    let echoed: Value = serde_json::from_str(text).expect("an id is JSON");
+    assert_eq!(&echoed, id);
+    assert!(
+        id.is_null() || id.is_number() || id.is_string(),
+        "{id} is no id"
+    );
+}
+
+fn refused(entry: &Entry, value: &Value) {
+    let Err(refusal) = &entry.what else {
+        panic!("taken: {value}");
+    };
+    well_formed(&refusal.error);
+    let named = value["method"].as_str();
+    assert!(refusal.method.is_none() || refusal.method.as_deref() == named);
+    if refusal.method.as_deref() != Some("execute") {
+        return;
+    }
+    // By its id a client knows which one was refused. What is no object at all, or too large, has none that was read.
+    let read = value["params"].is_object() && refusal.error.message != "only texts may be long";
+    if read && refusal.error.message != "it has too many members" {
+        let data = &refusal.error.data["executionId"];
+        assert!(data.is_string(), "without executionId: {value}");
+    }
+}
+
+fn well_formed(error: &RpcError) {
+    assert!(CODES.contains(&error.code), "{error:?}");
+    assert!(!error.message.is_empty(), "{error:?}");
+    assert!(error.data["reason"].is_string(), "{error:?}");
+    let text = serde_json::to_string(error).expect("an error is JSON");
+    assert!(text.len() <= ERROR_BYTES, "an error of {}", text.len());
+}
+
+/// What is asked is what was sent.
+fn taken(ask: &Ask, method: Option<&str>, params: &Value) {
+    let id = |name: &str| params[name].as_str().map(str::to_lowercase);
+    let method = method.expect("a method");
+    match ask {
+        Ask::Execute(asked) => {
+            assert_eq!(method, "execute");
+            execute(asked, params);
+        }
+        Ask::Control(verb, of) => {
+            assert_eq!(method, "control");
+            let word = format!("{verb:?}").to_uppercase();
+            assert_eq!(params["type"].as_str(), Some(word.as_str()));
+            assert_eq!(of.map(|id| id.to_string()), id("executionId"));
+        }
+        Ask::Attach(attach) => {
+            assert_eq!(method, "attach");
+            assert_eq!(Some(attach.execution_id.to_string()), id("executionId"));
+            assert_eq!(attach.offset, params["offset"].as_u64());
+        }
+        Ask::Detach(of) => {
+            assert_eq!(method, "detach");
+            assert_eq!(Some(of.to_string()), id("executionId"));
+        }
+        Ask::Status(of) => {
+            assert_eq!(method, "status");
+            assert_eq!(of.map(|id| id.to_string()), id("executionId"));
+        }
+        Ask::List(limit, before) => {
+            assert_eq!(method, "list");
+            assert_eq!(*limit, params["limit"].as_u64());
+            assert!(limit.is_none_or(|limit| (1..=1000).contains(&limit)));
+            assert_eq!(before.map(|id| id.to_string()), id("before"));
+        }
+        Ask::Input(input) => {
+            assert_eq!(method, "input");
+            assert_eq!(Some(input.offset), params["offset"].as_u64());
+            assert_eq!(Some(input.data.as_str()), params["data"].as_str());
+            assert_eq!(input.eof, params["eof"].as_bool());
+        }
+        Ask::Ping => assert_eq!(method, "ping"),
+    }
+}
+
+fn execute(execute: &Execute, params: &Value) {
+    let Execute {
+        id, fresh, body, ..
+    } = execute;
+    let asked = params["executionId"].as_str().map(str::to_lowercase);
+    assert_eq!(*fresh, asked.is_none());
+    if let Some(asked) = asked {
+        assert_eq!(id.to_string(), asked);
+    }
+    let prompt = params["prompt"].as_str().or(params["command"].as_str());
+    assert_eq!(Some(body.prompt.as_str()), prompt);
+    assert!(!prompt.is_some_and(|prompt| prompt.trim().is_empty()));
+    // For claude-api, which reads it again.
+    let sent = serde_json::to_string(body).expect("a body is JSON");
+    let read: protocol::Body = serde_json::from_str(&sent).expect("a body that can be read");
+    assert_eq!(&read, body);
+    assert_eq!(read.digest(), body.digest());
+}
