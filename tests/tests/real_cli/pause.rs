@@ -1,7 +1,8 @@
 //! Both services with the real CLI, paused for longer than its own clocks allow.
 //!
-//! Its stream watchdog cannot be shortened (`CLAUDE_STREAM_IDLE_TIMEOUT_MS` below 300 s counts as 300 s), so one of these tests takes
-//! five minutes, in which nothing is done.
+//! It has two watchdogs of an answer's stream. The one for events cannot be shortened (`CLAUDE_STREAM_IDLE_TIMEOUT_MS` below 300 s
+//! counts as 300 s), so one of these tests takes five minutes, in which nothing is done. The one for bytes takes the same limit, but
+//! never more than 30 minutes; a variable of its own, which nobody else sets, shortens it to 10 s.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,10 @@ use super::{PATIENCE, claude};
 const WATCHDOG: &str = "CLAUDE_STREAM_IDLE_TIMEOUT_MS";
 /// The CLI's own limit, and a little.
 const BEYOND_WATCHDOG: Duration = Duration::from_secs(310);
-/// 10 s of answer, 50 ms a word.
+const BYTE_WATCHDOG: &str = "CLAUDE_ENABLE_BYTE_WATCHDOG";
+const BYTE_LIMIT: (&str, &str) = ("CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS", "10000");
+const BEYOND_BYTE_LIMIT: Duration = Duration::from_secs(20);
+/// 10 s of answer, 50 ms a word. In its middle the model stands still for longer than the pause, so that no byte waits when it ends.
 const WORDS: u64 = 200;
 /// A process's signals, statuses and last words take their time on a busy machine, milliseconds.
 const SLACK_MS: u64 = 3000;
@@ -41,6 +45,7 @@ impl World {
             ..StackOptions::default()
         }
         .api("--allowed-tools=Bash")
+        .api(format!("--pass-env={}", BYTE_LIMIT.0))
         .env("LANG", "C.UTF-8")
         .env("ANTHROPIC_BASE_URL", &base);
         for (name, value) in environment {
@@ -103,22 +108,37 @@ struct Paused {
     stood: u64,
 }
 
-async fn paused_in_mid_answer(world: &World) -> Paused {
+impl std::fmt::Display for Paused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            text,
+            end,
+            requests,
+            took,
+            stood,
+        } = self;
+        write!(
+            f,
+            "paused for {stood} of {took} ms, durationMs {}, {} bytes, restarts {}, the model was asked {requests} times",
+            end["durationMs"],
+            text.len(),
+            end["restarts"],
+        )
+    }
+}
+
+async fn paused_in_mid_answer(world: &World, length: Duration) -> Paused {
     let mut client = world.client().await;
     let began = Instant::now();
-    let id = client.start(&format!("@tokens {WORDS} 50")).await;
+    let (half, stall) = (WORDS / 2, length.as_secs() + 5);
+    let prompt = format!("@tokens {half} 50\n@stall {stall}\n@tokens {half} 50");
+    let id = client.start(&prompt).await;
     client.wait_output(&id, 300).await;
-    let stood = pause(&mut client, &id, BEYOND_WATCHDOG).await;
+    let stood = pause(&mut client, &id, length).await;
     let (output, end) = client.wait_terminal(&id).await;
     let took = milliseconds(began.elapsed());
     client.finish().await;
     let requests = world.requests().await;
-    println!(
-        "paused for {stood} of {took} ms, durationMs {}, {} bytes, restarts {}, the model was asked {requests} times",
-        end["durationMs"],
-        output.len(),
-        end["restarts"],
-    );
     Paused {
         text: String::from_utf8(output).expect("output is UTF-8"),
         end,
@@ -128,43 +148,52 @@ async fn paused_in_mid_answer(world: &World) -> Paused {
     }
 }
 
-#[tokio::test]
-async fn n1_a_pause_longer_than_the_clis_stream_watchdog_repeats_nothing() {
-    // The control has the CLI's own limit: there the same pause makes it ask again for what it had.
-    let (control, ours) = (World::new(&[(WATCHDOG, "1")]), World::new(&[]));
-    let (control, ours) = tokio::join!(control, ours);
-    let (asked_twice, paused) =
-        tokio::join!(paused_in_mid_answer(&control), paused_in_mid_answer(&ours));
-    assert_eq!(
-        (asked_twice.requests, &asked_twice.end["restarts"]),
-        (2, &json!(1)),
-        "{}",
-        asked_twice.end
+/// Two runs with the same pause. In the control, whose environment has one more variable, the CLI asks again for what it had; as we
+/// start it, it does not.
+async fn controlled(length: Duration, both: &[(&str, &str)], control: (&str, &str)) {
+    let more = [both, &[control]].concat();
+    let (control, ours) = tokio::join!(World::new(&more), World::new(both));
+    let (asked_twice, paused) = tokio::join!(
+        paused_in_mid_answer(&control, length),
+        paused_in_mid_answer(&ours, length)
     );
-
     let Paused {
         text,
         end,
         requests,
         took,
         stood,
-    } = paused;
-    let words: String = (1..=WORDS).map(|number| format!("word{number} ")).collect();
-    assert_eq!(text, words, "each word once");
+    } = &paused;
+    let half: String = (1..=WORDS / 2)
+        .map(|number| format!("word{number} "))
+        .collect();
+    assert_eq!(*text, half.repeat(2), "each word once: {paused}");
     assert_eq!(
         (&end["status"], &end["exitCode"], &end["restarts"]),
         (&json!("COMPLETED"), &json!(0), &json!(0)),
         "{end}"
     );
-    assert_eq!((requests, &end["warnings"]), (1, &json!([])), "{end}");
+    assert_eq!((*requests, &end["warnings"]), (1, &json!([])), "{end}");
     let duration = end["durationMs"].as_u64().expect("a duration");
-    assert!(
-        (took - stood).abs_diff(duration) < SLACK_MS,
-        "durationMs {duration} of {took} ms, {stood} of them paused"
+    assert!((took - stood).abs_diff(duration) < SLACK_MS, "{paused}");
+    assert_eq!(
+        (asked_twice.requests, &asked_twice.end["restarts"]),
+        (2, &json!(1)),
+        "the control: {asked_twice}"
     );
     for world in [control, ours] {
         world.end();
     }
+}
+
+#[tokio::test]
+async fn n1_a_pause_longer_than_the_clis_event_watchdog_repeats_nothing() {
+    controlled(BEYOND_WATCHDOG, &[], (WATCHDOG, "1")).await;
+}
+
+#[tokio::test]
+async fn n1_a_pause_longer_than_the_clis_byte_watchdog_repeats_nothing() {
+    controlled(BEYOND_BYTE_LIMIT, &[BYTE_LIMIT], (BYTE_WATCHDOG, "1")).await;
 }
 
 /// Runs a tool that is done after 3 s and is paused for 8 s meanwhile; `input` is more of the tool's input.

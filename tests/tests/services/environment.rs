@@ -64,6 +64,7 @@ async fn s12_the_operators_settings_pass_by_name_and_nothing_else() {
             "DISABLE_",
             "CLAUDE_CODE_",
             "CLAUDE_STREAM_",
+            "CLAUDE_ENABLE_BYTE_WATCHDOG",
             "MCP_",
             "API_TIMEOUT",
             "BASH_",

@@ -57,7 +57,7 @@ const KNOWN: [&str; 31] = [
 ];
 
 /// What is set unless the operator's environment sets it otherwise. CLI.md gives the measurements.
-const DEFAULTS: [(&str, &str); 11] = [
+const DEFAULTS: [(&str, &str); 12] = [
     ("DISABLE_TELEMETRY", "1"),
     ("DISABLE_AUTOUPDATER", "1"),
     ("DISABLE_ERROR_REPORTING", "1"),
@@ -66,6 +66,8 @@ const DEFAULTS: [(&str, &str); 11] = [
     ("CLAUDE_CODE_DISABLE_BACKGROUND_TASKS", "1"),
     // Its stream watchdog would throw away an answer that was paused for 300 s; the idle timeout is ours.
     ("CLAUDE_STREAM_IDLE_TIMEOUT_MS", "7200000"),
+    // A second one, for bytes, takes that limit too, but never more than 30 minutes of it.
+    ("CLAUDE_ENABLE_BYTE_WATCHDOG", "0"),
     // A refused credential is retried for 175 s otherwise.
     ("CLAUDE_CODE_MAX_RETRIES", "3"),
     ("API_TIMEOUT_MS", "600000"),
