@@ -13,13 +13,16 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use protocol::{ExecutionId, Problem, ProblemType, Status, trailers};
 use spool::ReadError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::query::{Id, Query};
 use super::{App, Reply};
-use crate::service::{Service, View};
+use crate::service::{Service, View, deleted};
 
 /// The most bytes of one read.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// Chunks on their way into one connection. hyper alone would collect up to 400 KiB for each reader that takes nothing.
+const UNDER_WAY: usize = 1;
 /// An error directly behind unflushed data loses that data in hyper: it gets this long to leave.
 const FLUSH: Duration = Duration::from_millis(50);
 
@@ -54,9 +57,14 @@ pub(crate) async fn stream(
     };
     let service = Arc::clone(service);
     let view = view.clone();
+    let places = Places::default();
     let frames = stream::unfold(Step::Data(reader), move |step| {
         let (service, view) = (Arc::clone(&service), view.clone());
-        async move { next(step, &service, &view).await }
+        let places = places.clone();
+        async move {
+            let place = places.next().await;
+            next(step, place, &service, &view).await
+        }
     });
     Ok(respond("text/plain; charset=utf-8", frames, true))
 }
@@ -68,12 +76,63 @@ enum Step {
 
 type Item = Result<Frame<Bytes>, std::io::Error>;
 
-async fn next(step: Step, service: &Arc<Service>, view: &View) -> Option<(Item, Step)> {
+/// Who gives out chunks, and waits until hyper has written one before the next.
+#[derive(Clone)]
+struct Places(Arc<Semaphore>);
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(UNDER_WAY)))
+    }
+}
+
+impl Places {
+    async fn next(&self) -> Place {
+        // Never closed.
+        let permit = Arc::clone(&self.0).acquire_owned().await;
+        Place {
+            _permit: permit.ok(),
+        }
+    }
+}
+
+/// A chunk's place, until hyper has written and dropped the chunk.
+struct Place {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+struct Placed {
+    bytes: Bytes,
+    _place: Place,
+}
+
+impl AsRef<[u8]> for Placed {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Place {
+    fn holds(self, bytes: Bytes) -> Frame<Bytes> {
+        let placed = Placed {
+            bytes,
+            _place: self,
+        };
+        Frame::data(Bytes::from_owner(placed))
+    }
+}
+
+async fn next(
+    step: Step,
+    place: Place,
+    service: &Arc<Service>,
+    view: &View,
+) -> Option<(Item, Step)> {
     let Step::Data(mut reader) = step else {
         return None;
     };
     match reader.next(CHUNK_BYTES).await {
-        Ok(Some(bytes)) => Some((Ok(Frame::data(bytes)), Step::Data(reader))),
+        Ok(Some(bytes)) => Some((Ok(place.holds(bytes)), Step::Data(reader))),
         Ok(None) => match terminal(service, view).await {
             Some(status) => Some((Ok(Frame::trailers(trailer(&status))), Step::Over)),
             None => Some((abort("the execution's owner died").await, Step::Over)),
@@ -130,12 +189,17 @@ pub(crate) async fn events(State(service): App, Id(id): Id) -> Result<Response, 
             )));
         }
     };
-    let frames = stream::unfold(Some(reader), |reader| async move {
-        let mut reader = reader?;
-        match reader.next(CHUNK_BYTES).await {
-            Ok(Some(bytes)) => Some((Ok(Frame::data(bytes)), Some(reader))),
-            Ok(None) => None,
-            Err(error) => Some((abort(&error.to_string()).await, None)),
+    let places = Places::default();
+    let frames = stream::unfold(Some(reader), move |reader| {
+        let places = places.clone();
+        async move {
+            let mut reader = reader?;
+            let place = places.next().await;
+            match reader.next(CHUNK_BYTES).await {
+                Ok(Some(bytes)) => Some((Ok(place.holds(bytes)), Some(reader))),
+                Ok(None) => None,
+                Err(error) => Some((abort(&error.to_string()).await, None)),
+            }
         }
     });
     Ok(respond("application/x-ndjson", frames, false))
@@ -179,6 +243,8 @@ fn read_problem(id: ExecutionId, error: &ReadError) -> Problem {
             format!("the output of execution {id} has {len} bytes now"),
         )
         .with("length", *len),
+        // A DELETE came while it was opened.
+        ReadError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => deleted(id),
         other => {
             tracing::error!(execution = %id, error = %other, "the output cannot be read");
             Problem::new(
