@@ -7,6 +7,7 @@ pub mod errors;
 pub mod follow;
 pub mod output;
 pub mod retry;
+mod stream;
 
 use std::time::Duration;
 
@@ -80,6 +81,10 @@ impl Upstream {
     }
 
     fn execution_url(&self, id: ExecutionId, rest: &str) -> String {
-        format!("{}/v1/executions/{id}{rest}", self.home(id))
+        format!("{}{}", self.home(id), path(id, rest))
     }
+}
+
+fn path(id: ExecutionId, rest: &str) -> String {
+    format!("/v1/executions/{id}{rest}")
 }

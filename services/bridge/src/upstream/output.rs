@@ -9,8 +9,9 @@ use protocol::{ExecutionId, ProblemType};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Upstream;
-use super::errors::{Failure, failure};
+use super::errors::Failure;
 use super::retry::Delays;
+use super::stream::Stream;
 
 /// What is read.
 #[derive(Debug)]
@@ -27,12 +28,12 @@ pub enum Read {
     Gone,
 }
 
-type Connecting = Pin<Box<dyn Future<Output = Result<reqwest::Response, Failure>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Stream, Failure>> + Send>>;
 
 enum Phase {
     Idle,
     Connecting(Connecting, Instant),
-    Open(Box<reqwest::Response>),
+    Open(Box<Stream>),
     Waiting(Instant),
 }
 
@@ -112,9 +113,9 @@ impl Output {
                         Err(_) => Err(Failure::Broken("no answer in time".to_owned())),
                     };
                     match result {
-                        Ok(response) => {
+                        Ok(stream) => {
                             self.moved = Instant::now();
-                            self.phase = Phase::Open(Box::new(response));
+                            self.phase = Phase::Open(Box::new(stream));
                         }
                         Err(failure) => {
                             if let Some(read) = self.failed(&failure) {
@@ -123,7 +124,7 @@ impl Output {
                         }
                     }
                 }
-                Phase::Open(response) => match response.chunk().await {
+                Phase::Open(stream) => match stream.chunk().await {
                     Ok(Some(chunk)) if chunk.is_empty() => {}
                     Ok(Some(chunk)) => {
                         self.offset += chunk.len() as u64;
@@ -136,7 +137,7 @@ impl Output {
                         return Read::End;
                     }
                     Err(error) => {
-                        if let Some(read) = self.failed(&error.into()) {
+                        if let Some(read) = self.failed(&error) {
                             return read;
                         }
                     }
@@ -146,18 +147,10 @@ impl Output {
     }
 
     fn connect(&mut self) {
-        let url = self
-            .upstream
-            .execution_url(self.id, &format!("/output?offset={}", self.offset));
-        let request = self.upstream.client.get(url).send();
-        let connecting = Box::pin(async move {
-            let response = request.await?;
-            if response.status().is_success() {
-                Ok(response)
-            } else {
-                Err(failure(response).await)
-            }
-        });
+        let upstream = self.upstream.clone();
+        let path = super::path(self.id, &format!("/output?offset={}", self.offset));
+        let id = self.id;
+        let connecting = Box::pin(async move { Stream::open(upstream.home(id), &path).await });
         let deadline = Instant::now() + self.upstream.times.head;
         self.phase = Phase::Connecting(connecting, deadline);
     }

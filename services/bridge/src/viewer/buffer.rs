@@ -13,7 +13,9 @@ use crc32fast::Hasher;
 use protocol::OUTPUT_MESSAGE_BYTES;
 
 /// A viewer that waits reads no further while this much is unsent, in bytes.
-const UNSENT_BYTES: usize = 64 * 1024;
+const UNSENT_BYTES: usize = 32 * 1024;
+/// Output of one message, in bytes. Less than the contract allows: a client that takes nothing holds two of them.
+const PIECE_BYTES: usize = OUTPUT_MESSAGE_BYTES / 2;
 
 /// When unsent output is dropped.
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +141,7 @@ impl Buffer {
             self.advance(hidden);
         }
         if self.align.is_none() && !self.data.is_empty() {
-            let end = cut(&self.data, OUTPUT_MESSAGE_BYTES);
+            let end = cut(&self.data, PIECE_BYTES);
             let end = if end == 0 && last {
                 self.data.len()
             } else {
@@ -168,7 +170,7 @@ impl Buffer {
         self.skipped.is_some()
             || (self.data.is_empty() && self.jump.is_some())
             || (!self.data.is_empty()
-                && (last || (self.align.is_none() && cut(&self.data, OUTPUT_MESSAGE_BYTES) > 0)))
+                && (last || (self.align.is_none() && cut(&self.data, PIECE_BYTES) > 0)))
     }
 
     fn advance(&mut self, count: usize) {

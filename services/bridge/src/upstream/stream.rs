@@ -1,0 +1,96 @@
+//! A GET whose answer is read slowly, on a connection of its own. It reads little ahead: reqwest's own connections keep up to
+//! 400 KiB for a viewer that takes nothing, and there is no setting for that.
+
+use bytes::Bytes;
+use http::header::HOST;
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustix::net::sockopt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::errors::{Failure, failure};
+use super::{CONNECT_TIMEOUT, KEEPALIVE};
+
+/// What is read at once, in bytes.
+const READ_BYTES: usize = 32 * 1024;
+
+/// An open answer; dropping it closes the connection.
+pub(super) struct Stream {
+    response: reqwest::Response,
+    _connection: AbortOnDropHandle<()>,
+}
+
+impl Stream {
+    /// `base` is `http://host:port`, `path` what follows.
+    ///
+    /// # Errors
+    /// There was no answer, or it is no success.
+    pub(super) async fn open(base: &str, path: &str) -> Result<Self, Failure> {
+        let (authority, stream) = connect(base).await?;
+        let handshake = http1::Builder::new()
+            .max_buf_size(READ_BYTES)
+            .handshake(TokioIo::new(stream));
+        let (mut sender, connection) = handshake.await.map_err(broken)?;
+        let connection = AbortOnDropHandle::new(tokio::spawn(async move {
+            // What it fails with, the answer fails with too.
+            let _ = connection.await;
+        }));
+        let request = http::Request::get(path)
+            .header(HOST, authority)
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| Failure::Broken(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let response = reqwest::Response::from(response.map(reqwest::Body::wrap));
+        if !response.status().is_success() {
+            return Err(failure(response).await);
+        }
+        Ok(Self {
+            response,
+            _connection: connection,
+        })
+    }
+
+    /// The next bytes; None at the end.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        Ok(self.response.chunk().await?)
+    }
+}
+
+/// The value of `Host`, and a connection.
+async fn connect(base: &str) -> Result<(String, TcpStream), Failure> {
+    let url = reqwest::Url::parse(base).map_err(|error| Failure::Connect(error.to_string()))?;
+    let host = url.host_str().unwrap_or_default();
+    let authority = url
+        .port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let to = (
+        host.trim_matches(['[', ']']),
+        url.port_or_known_default().unwrap_or(80),
+    );
+    let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect(to)).await {
+        Ok(connected) => connected.map_err(|error| Failure::Connect(error.to_string()))?,
+        Err(_) => return Err(Failure::Connect("no connection in time".to_owned())),
+    };
+    prepare(&stream).map_err(|error| Failure::Connect(error.to_string()))?;
+    Ok((authority, stream))
+}
+
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE)?;
+    sockopt::set_tcp_keepcnt(stream, 3)?;
+    let user_timeout = u32::try_from((KEEPALIVE * 3).as_millis()).unwrap_or(u32::MAX);
+    Ok(sockopt::set_tcp_user_timeout(stream, user_timeout)?)
+}
+
+fn broken(error: hyper::Error) -> Failure {
+    Failure::Broken(error.to_string())
+}
