@@ -98,10 +98,18 @@ pub fn descendants(root: i32) -> Vec<Process> {
 /// Resident memory of a process in bytes; `None` when it is gone.
 #[must_use]
 pub fn resident_bytes(pid: i32) -> Option<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// The most resident memory that a process ever had, in bytes; `None` when it is gone.
+#[must_use]
+pub fn peak_bytes(pid: i32) -> Option<u64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: i32, name: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
@@ -145,7 +153,8 @@ mod tests {
             .expect("cat starts");
         assert_eq!(marked(&marker).len(), 2);
         let pid = i32::try_from(by_argument.id()).expect("a pid");
-        assert!(is_alive(pid) && resident_bytes(pid).is_some());
+        assert!(is_alive(pid) && resident_bytes(pid) <= peak_bytes(pid));
+        assert!(resident_bytes(pid).is_some());
         let own = i32::try_from(std::process::id()).expect("a pid");
         assert!(descendants(own).iter().any(|process| process.pid == pid));
         by_argument.kill().expect("kills");

@@ -146,6 +146,16 @@ impl Service {
             .unwrap_or_else(|| panic!("{} is gone\n{}", self.options.name, self.log()))
     }
 
+    /// The most resident memory that it ever had since its start, in bytes, its children aside.
+    ///
+    /// # Panics
+    /// If it is gone.
+    #[must_use]
+    pub fn peak_bytes(&self) -> u64 {
+        processes::peak_bytes(self.pid())
+            .unwrap_or_else(|| panic!("{} is gone\n{}", self.options.name, self.log()))
+    }
+
     /// The zombies it keeps.
     #[must_use]
     pub fn zombies(&self) -> usize {

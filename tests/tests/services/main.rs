@@ -31,6 +31,7 @@ mod races;
 mod reconnect;
 mod sessions;
 mod settings;
+mod slow_readers;
 mod start;
 mod stop;
 mod support;

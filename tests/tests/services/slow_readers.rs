@@ -1,0 +1,106 @@
+//! Clients that do not read cost little memory and hold nobody up, and miss nothing later. F9, I6.
+
+use std::{collections::HashMap, time::Duration};
+
+use cc_tests::{
+    harness::{Stack, StackOptions},
+    ws,
+};
+use serde_json::{Value, json};
+
+const EXECUTIONS: usize = 3;
+const LAGGARDS: usize = 20;
+/// Of each execution, in millions of bytes: 60 MB in all.
+const MEGABYTES: u64 = 20;
+/// Deltas a second, of 8 KiB: how fast a CLI writes is not what is looked at.
+const RATE: u64 = 800;
+/// Of both services together. A debug build needs more than the 64 MiB that the bench wants of a release build.
+const MEMORY_BYTES: u64 = 96 << 20;
+/// What a client that does not read may cost the bridge: a few chunks and messages on their way.
+const LAGGARD_BYTES: u64 = 400 << 10;
+/// A client that hangs has a small window, so that what it does not read stays with the services soon.
+const WINDOW_BYTES: usize = 16 * 1024;
+
+async fn client(stack: &Stack, receive_buffer: Option<usize>) -> ws::Client {
+    let options = ws::Options {
+        keep_output: false,
+        receive_buffer,
+        patience: Duration::from_secs(120),
+        ..ws::Options::default()
+    };
+    ws::Client::connect_with(stack.ws_addr(), options).await
+}
+
+/// Clients that read, each with an execution that is paused.
+async fn readers(stack: &Stack) -> Vec<(ws::Client, String)> {
+    let mut readers = Vec::new();
+    for _ in 0..EXECUTIONS {
+        let mut reader = client(stack, None).await;
+        let prompt = format!("@rate {RATE}\n@megabytes {MEGABYTES}");
+        let id = reader.start(&prompt).await;
+        reader.control("PAUSE", Some(&id)).await.expect("a pause");
+        reader.wait_status(&id, "PAUSED").await;
+        readers.push((reader, id));
+    }
+    readers
+}
+
+/// Lets the executions go on, and reads them to their ends: these, by id.
+async fn read(mut readers: Vec<(ws::Client, String)>) -> HashMap<String, Value> {
+    for (reader, id) in &mut readers {
+        reader.control("RESUME", Some(id)).await.expect("a resume");
+    }
+    let mut ends = HashMap::new();
+    for (reader, id) in readers {
+        let (_, end) = reader.wait_terminal(&id).await;
+        assert_eq!(end["status"], "COMPLETED", "{end}");
+        let received = reader.received(&id);
+        assert!(received >= MEGABYTES * 1_000_000 && end["outputBytes"] == received);
+        ends.insert(id, end);
+        reader.finish().await;
+    }
+    ends
+}
+
+#[tokio::test]
+async fn f9_clients_that_do_not_read_cost_little_hold_nobody_up_and_get_all_later() {
+    // On a busy machine this takes longer than two pings, after which a client that takes nothing is closed.
+    let stack = Stack::with(StackOptions::default().bridge("--ping-ms=120000")).await;
+    read(readers(&stack).await).await;
+    let alone = stack.bridge.peak_bytes();
+    // The executions stand still until the laggards are there, so that there is much for them to miss.
+    let readers = readers(&stack).await;
+    let mut laggards = Vec::new();
+    for number in 0..LAGGARDS {
+        let mut laggard = client(&stack, Some(WINDOW_BYTES)).await;
+        let id = readers[number % EXECUTIONS].1.clone();
+        laggard.attach(&id, None).await.expect("attached");
+        laggard.read(false);
+        laggards.push((laggard, id));
+    }
+    let ends = read(readers).await;
+    // The readers are done, and the laggards still stand: nobody waited for them.
+    for (laggard, id) in &laggards {
+        let received = laggard.received(id);
+        assert!(received < MEGABYTES * 500_000, "{received} bytes were read");
+    }
+    let (api, bridge) = (stack.api.peak_bytes(), stack.bridge.peak_bytes());
+    let cost = bridge.saturating_sub(alone) / LAGGARDS as u64;
+    assert!(
+        api + bridge <= MEMORY_BYTES && cost <= LAGGARD_BYTES,
+        "claude-api had {api} bytes, the bridge {bridge}: {cost} for each that does not read"
+    );
+    for (laggard, _) in &laggards {
+        laggard.read(true);
+    }
+    for (mut laggard, id) in laggards {
+        let (_, end) = laggard.wait_terminal(&id).await;
+        // The strict client has compared offsets, length and crc32 of what it got with the end that it was told.
+        assert_eq!(end["crc32"], ends[&id]["crc32"]);
+        assert_eq!(ends[&id]["outputBytes"], laggard.received(&id));
+        assert_eq!(laggard.gaps(&id), []);
+        assert_eq!(laggard.call("ping", json!({})).await, Ok(json!({})));
+        laggard.finish().await;
+    }
+    stack.assert_quiet();
+}
