@@ -5,17 +5,23 @@ use protocol::rpc::{method, notification};
 use protocol::{ExecutionId, Status};
 use serde_json::{Value, json};
 
-/// A `statusUpdate` with this word as `status`. `limit`: bytes of the status object.
+/// Milliseconds since it was created, until it ended.
+#[must_use]
+pub fn elapsed_ms(status: &Status, now: Timestamp) -> u64 {
+    let until = status.ended_at.unwrap_or(now);
+    let elapsed = until.duration_since(status.created_at).as_millis();
+    u64::try_from(elapsed).unwrap_or(0)
+}
+
+/// A `statusUpdate` with this word as `status`. `elapsed`: in milliseconds; `limit`: bytes of the status object.
 #[must_use]
 pub fn status_update(
     word: &str,
     status: &Status,
     unreachable: bool,
-    now: Timestamp,
+    elapsed: u64,
     limit: usize,
 ) -> String {
-    let until = status.ended_at.unwrap_or(now);
-    let elapsed = until.duration_since(status.created_at).as_millis().max(0);
     let upstream = if unreachable {
         r#""upstream":"unreachable","#
     } else {
@@ -66,7 +72,8 @@ mod tests {
         let now: Timestamp = "2026-01-01T00:00:01.5Z".parse().unwrap();
         let status = Status::queued(ExecutionId::random(), created, "default".into());
         for unreachable in [false, true] {
-            let text = status_update("QUEUED", &status, unreachable, now, 64 * 1024);
+            let elapsed = elapsed_ms(&status, now);
+            let text = status_update("QUEUED", &status, unreachable, elapsed, 64 * 1024);
             let message: Value = serde_json::from_str(&text).unwrap();
             let mut params = message["params"].clone();
             assert_eq!(params["status"], "QUEUED");

@@ -40,6 +40,8 @@ pub struct Order {
     checked: bool,
     done: bool,
     status_bytes: usize,
+    /// The last elapsed time told, in milliseconds.
+    elapsed: u64,
 }
 
 impl Order {
@@ -66,6 +68,7 @@ impl Order {
             checked: false,
             done: false,
             status_bytes,
+            elapsed: 0,
         };
         if status.state.is_terminal() {
             order.terminal = Some(status);
@@ -284,11 +287,12 @@ impl Order {
         }
         let limit = self.status_bytes;
         if let Some((word, unreachable, status)) = self.statuses.pop_front() {
+            let elapsed = self.elapsed(&status, now);
             return Some(encode::status_update(
                 word,
                 &status,
                 unreachable,
-                now,
+                elapsed,
                 limit,
             ));
         }
@@ -311,7 +315,14 @@ impl Order {
         }
         self.done = true;
         let word = end.state.as_capitals();
-        Some(encode::status_update(word, &end, false, now, limit))
+        let elapsed = self.elapsed(&end, now);
+        Some(encode::status_update(word, &end, false, elapsed, limit))
+    }
+
+    /// Never less than was told before: a heartbeat may come between an end and the news of it, and clocks are set.
+    fn elapsed(&mut self, status: &Status, now: Timestamp) -> u64 {
+        self.elapsed = self.elapsed.max(encode::elapsed_ms(status, now));
+        self.elapsed
     }
 
     /// What was read is not what claude-api says it sent: an error here, and a notice, once.

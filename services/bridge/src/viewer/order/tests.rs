@@ -229,3 +229,22 @@ proptest! {
         prop_assert_eq!(&got[0], "QUEUED");
     }
 }
+
+#[test]
+fn the_elapsed_time_never_goes_back() {
+    let mut order = order(State::Running);
+    let told = |order: &mut Order, second| {
+        let now = Timestamp::from_second(second).unwrap();
+        let message: Value = serde_json::from_str(&order.next(now).unwrap()).unwrap();
+        message["params"]["elapsedMs"].as_u64().unwrap()
+    };
+    assert_eq!(told(&mut order, 10), 10_000);
+    // It had ended before that, and the news of it comes later.
+    let end = with(&order, |s| {
+        s.state = State::Completed;
+        s.ended_at = Some(Timestamp::from_second(9).unwrap());
+        s.crc32 = Some(crc32_text(crc32fast::hash(b"")));
+    });
+    order.on_status(end);
+    assert_eq!(told(&mut order, 11), 10_000);
+}
