@@ -3,12 +3,14 @@
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{error::ReadError, files::read_up_to, marks::Marks, track::Track};
 
 /// Within this distance of the end bytes were just written and are in the page cache; reading them does not block.
 const NEAR_BYTES: u64 = 1 << 20;
+/// Reads from further back that go on at once, on threads that may wait for the disk: each thread has memory of its own.
+static FAR_READS: Semaphore = Semaphore::const_new(8);
 
 /// Reads an output. It holds no bytes between calls, so that any number of slow readers costs nothing.
 pub struct Reader {
@@ -102,7 +104,12 @@ impl Reader {
         let far = self.marks.borrow().len - at > NEAR_BYTES;
         let read = if far {
             let track = Arc::clone(&self.track);
-            tokio::task::spawn_blocking(move || read_up_to(&*track.store, at, n))
+            let place = FAR_READS.acquire().await.map_err(io::Error::other)?;
+            let read = move || {
+                let _place = place;
+                read_up_to(&*track.store, at, n)
+            };
+            tokio::task::spawn_blocking(read)
                 .await
                 .map_err(io::Error::other)?
         } else {
