@@ -73,7 +73,7 @@ async fn f2_a_killed_runner_is_an_interruption_and_nothing_is_left() {
     }
     assert_eq!(client.run("@say alive").await.0, b"alive");
     client.finish().await;
-    assert_eq!(stack.api.zombies(), 0);
+    stack.assert_no_zombies();
 }
 
 #[tokio::test]
