@@ -90,8 +90,9 @@ impl Execution {
     pub(super) fn child(id: String, parent: &Self) -> Self {
         let before = parent.facts();
         let mut plans: Vec<Plan> = vec![parent.plans[0].continued()];
-        // What has shown output was asked. Nobody asks that again.
-        if before.length == 0 {
+        // What has shown text was asked. Nobody asks that again. The first event line comes before the CLI has read its
+        // prompt: it may be killed in between.
+        if before.length == 0 || parent.events() {
             plans.extend(parent.plans.clone());
         }
         let facts = Facts {
