@@ -66,14 +66,42 @@ async fn one_that_another_session_had_accepted_is_cancelled() {
     let executed = execute(&mut client, id).await;
     fake.until(|w| !w.puts.is_empty()).await;
     let cancelled = cancel(&mut client, id).await;
+    // Whether it was accepted with this body only a PUT can tell, and none is taken.
+    let error = client.answer(executed).await["error"]["data"].clone();
     assert_eq!(
-        client.answer(executed).await["result"]["state"],
-        "cancelled"
+        (&error["reason"], &error["accepted"]),
+        (&json!("cancelled"), &json!("unknown"))
     );
     assert_eq!(
         client.answer(cancelled).await["result"]["state"],
         "cancelled"
     );
+}
+
+#[tokio::test]
+async fn one_with_another_body_is_no_answer_to_an_execute() {
+    for (prompt, right) in [("x", true), ("another", false)] {
+        let (fake, bridge) = start(&[]).await;
+        let id = fake.add(State::Running, b"");
+        stopping(&fake);
+        let mut client = bridge.connect().await;
+        let params = json!({"prompt": prompt, "executionId": id});
+        let executed = client.request("execute", params).await;
+        fake.until(|w| !w.puts.is_empty()).await;
+        // From here on claude-api takes PUTs again; the retrying waits for its delay, or for the cancel.
+        fake.change(|w| w.faults.clear());
+        let cancelled = cancel(&mut client, id).await;
+        let answer = client.answer(executed).await;
+        if right {
+            assert!(answer["result"]["state"].is_string(), "{answer}");
+        } else {
+            assert_eq!(answer["error"]["code"], -32009, "{answer}");
+        }
+        assert_eq!(
+            client.answer(cancelled).await["result"]["state"],
+            "cancelled"
+        );
+    }
 }
 
 #[tokio::test]

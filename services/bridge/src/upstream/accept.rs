@@ -75,7 +75,8 @@ impl Upstream {
                     Err(failure) => failure,
                 },
                 () = stopped_while_slow => {
-                    return self.cancel_unsure(id, Some(put), true, Instant::now()).await;
+                    let cancelled = self.cancel_unsure(id, Some(put), true, Instant::now()).await?;
+                    return self.confirm(execute, cancelled).await;
                 }
             };
             failing.send_replace(failure.is_transient());
@@ -106,8 +107,26 @@ impl Upstream {
         if execute.fresh && !acted {
             return Err(stopped(execute.id, false.into()));
         }
-        self.cancel_unsure(execute.id, None, acted, Instant::now())
-            .await
+        let cancelled = self
+            .cancel_unsure(execute.id, None, acted, Instant::now())
+            .await?;
+        self.confirm(execute, cancelled).await
+    }
+
+    /// What was cancelled under an id of the client's may have been accepted with another body: only the PUT tells.
+    async fn confirm(&self, execute: &Handover, cancelled: Status) -> Result<Status, RpcError> {
+        if execute.fresh {
+            return Ok(cancelled);
+        }
+        let start = Instant::now();
+        match self.put(execute, start + self.times.call).await {
+            Ok(status) => Ok(status),
+            Err(failure) if failure.is_transient() => Err(stopped(execute.id, "unknown".into())),
+            Err(failure) => {
+                let error = unavailable(&failure, 1, start);
+                Err(refused(execute.id, &failure, error, false))
+            }
+        }
     }
 
     /// Cancels what may have been accepted, and goes on trying as long as an execute is tried.
