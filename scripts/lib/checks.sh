@@ -74,8 +74,8 @@ cargo_tests() {
       '  … '*)
         printf '%s\n' "$line"
         case $line in *' s: done') said=${line#  … } said=${said% s: done} took[${said%, *}]=${said##*, } ;; esac ;;
-      # libtest writes a line in pieces: what a case says of itself may stand in its middle, and the result on a line alone.
-      'test '*' ...   … '*) pending=${line#test } pending=${pending%% ... *}; printf '%s\n' "${line#* ... }" ;;
+      # libtest writes a line in pieces: what a case says of itself may come in between, and the result on a line alone.
+      'test '*' ... ') pending=${line#test } pending=${pending% ... } ;;
       ok | FAILED) [ -z "$pending" ] || test_result "test $pending ... $line"; pending='' ;;
       'test '*' ... '*) test_result "$line" ;;
     esac

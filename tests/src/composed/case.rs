@@ -55,7 +55,8 @@ impl Case {
     /// Past the test harness, which keeps what a test prints until it fails.
     fn print(&self, what: &str) {
         let seconds = self.began.elapsed().as_secs_f64();
-        let line = format!("  … {}, {seconds:.1} s: {what}\n", self.name);
+        // The harness may have begun a line of its own, and ends it later.
+        let line = format!("\n  … {}, {seconds:.1} s: {what}\n", self.name);
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
 }
