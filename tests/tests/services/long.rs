@@ -1,5 +1,6 @@
 //! F4: a healthy run that is silent again and again is left alone on both hops. Timers are scaled 1:60, so that half a minute stands for
-//! half an hour; heartbeats and pings are not below a second, or a busy machine would miss them.
+//! half an hour; heartbeats, pings and graces are longer, or a busy
+//! machine would miss them.
 
 use std::time::Duration;
 
@@ -15,9 +16,9 @@ const SCALED: [&str; 6] = [
     "--stalled-ms=2000",
     "--idle-timeout-ms=15000",
     "--heartbeat-ms=1000",
-    "--drain-ms=33",
-    "--linger-ms=83",
-    "--kill-ms=50",
+    "--drain-ms=500",
+    "--linger-ms=2000",
+    "--kill-ms=500",
 ];
 
 #[tokio::test]

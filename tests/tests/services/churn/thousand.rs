@@ -31,8 +31,8 @@ const SAMPLE: Duration = Duration::from_millis(200);
 const GROWTH: [u64; 2] = [3 << 20, 3 << 19];
 /// Where nobody may look: executions that each left one behind in claude-api would soon meet this.
 const DESCRIPTORS: u64 = 220;
-/// Idle connections between the services are closed by then.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// An idle connection to claude-api is dropped at the first or second look of its pool, one every 20 s.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How different prompts end; two of them leave something behind.
 const KINDS: usize = 6;
