@@ -16,6 +16,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a silent peer is waited for before it is asked, and between the questions.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+/// What the kernel holds for a peer that does not read, in bytes (it doubles this; by itself it would go up to several MiB for each
+/// reader of an output).
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// Connections never take more than this part of the descriptors: executions need the rest.
 const SHARE: u64 = 2;
 
@@ -66,6 +69,7 @@ impl Listener for Connections {
 fn prepare(stream: &TcpStream) {
     // Small chunks leave at once.
     let _ = stream.set_nodelay(true);
+    let _ = sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER_BYTES);
     let _ = sockopt::set_socket_keepalive(stream, true);
     let _ = sockopt::set_tcp_keepidle(stream, KEEPALIVE.0);
     let _ = sockopt::set_tcp_keepintvl(stream, KEEPALIVE.1);

@@ -1,10 +1,17 @@
 //! Files: the few system calls the spool needs, behind a trait so that tests can fill a disk without one.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path, thread};
+use std::{
+    fs::File,
+    io::{self, IoSliceMut},
+    os::unix::fs::FileExt,
+    path::Path,
+    thread,
+};
 
 use rustix::{
     buffer::spare_capacity,
     fs::{FallocateFlags, fallocate},
+    io::ReadWriteFlags,
 };
 
 /// The block that hole punching frees in. Larger blocks of a file system only make the freeing coarser.
@@ -16,6 +23,9 @@ pub(crate) trait Store: Send + Sync {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize>;
     /// Appends to `into`, at most its spare capacity, from `at`, as pread(2).
     fn read_at(&self, into: &mut Vec<u8>, at: u64) -> io::Result<usize>;
+    /// As [`Store::read_at`] into `into` itself, but only what is in memory already: an error of kind `WouldBlock` where the
+    /// disk would have to be waited for, any other where this cannot be told (preadv2(2), RWF_NOWAIT).
+    fn read_cached(&self, into: &mut [u8], at: u64) -> io::Result<usize>;
     /// Gives the blocks of `[from, to)` back; they read as zeros and the length stays.
     fn punch(&self, from: u64, to: u64) -> io::Result<()>;
     /// Cuts, or extends by a hole.
@@ -31,6 +41,16 @@ impl Store for File {
 
     fn read_at(&self, into: &mut Vec<u8>, at: u64) -> io::Result<usize> {
         Ok(rustix::io::pread(self, spare_capacity(into), at)?)
+    }
+
+    fn read_cached(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
+        let mut parts = [IoSliceMut::new(into)];
+        Ok(rustix::io::preadv2(
+            self,
+            &mut parts,
+            at,
+            ReadWriteFlags::NOWAIT,
+        )?)
     }
 
     fn punch(&self, from: u64, to: u64) -> io::Result<()> {
@@ -69,6 +89,16 @@ pub(crate) fn read_up_to(store: &dyn Store, at: u64, n: usize) -> io::Result<Vec
     // The allocator may have given more room than asked for, and pread fills what there is.
     bytes.truncate(n);
     Ok(bytes)
+}
+
+/// The `n` bytes at `at`, if all of them are in memory already; None where the disk might have to be waited for.
+pub(crate) fn read_cached(store: &dyn Store, at: u64, n: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; n];
+    match store.read_cached(&mut bytes, at) {
+        Ok(count) if count == n => Some(bytes),
+        // A part of it, or none, or no such call on this file system: the usual way will tell.
+        Ok(_) | Err(_) => None,
+    }
 }
 
 /// Writes all of `bytes` at `at`.
@@ -136,4 +166,19 @@ pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(&bytes[at..at + N]);
     array
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_just_written_is_read_without_the_disk_and_a_part_is_not_taken_for_all() {
+        let file = tempfile::tempfile().unwrap();
+        write_all(&file, &[b'x'; 3 * BLOCK as usize], 0).unwrap();
+        // A file system may not know the call; a wrong answer is none of those it may give.
+        let cached = read_cached(&file, BLOCK, 2 * BLOCK as usize);
+        assert!(cached.is_none_or(|bytes| bytes == [b'x'; 2 * BLOCK as usize]));
+        assert_eq!(read_cached(&file, 2 * BLOCK, 2 * BLOCK as usize), None);
+    }
 }

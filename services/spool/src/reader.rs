@@ -5,11 +5,16 @@ use std::{io, sync::Arc};
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
-use crate::{error::ReadError, files::read_up_to, marks::Marks, track::Track};
+use crate::{
+    error::ReadError,
+    files::{read_cached, read_up_to},
+    marks::Marks,
+    track::Track,
+};
 
 /// Within this distance of the end bytes were just written and are in the page cache; reading them does not block.
 const NEAR_BYTES: u64 = 1 << 20;
-/// Reads from further back that go on at once, on threads that may wait for the disk: each thread has memory of its own.
+/// Reads of what is not in memory that go on at once, on threads that may wait for the disk: each thread has memory of its own.
 static FAR_READS: Semaphore = Semaphore::const_new(8);
 
 /// Reads an output. It holds no bytes between calls, so that any number of slow readers costs nothing.
@@ -62,7 +67,7 @@ impl Reader {
     /// Safe: a dropped call has read nothing.
     ///
     /// # Panics
-    /// When the bytes are far behind the end and there is no Tokio runtime: they are then read on its blocking threads.
+    /// When the bytes are only on disk and there is no Tokio runtime: they are then read on its blocking threads.
     pub async fn next(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
         match self.wait().await? {
             Some(available) => self.take(available.min(max as u64)).await.map(Some),
@@ -102,7 +107,11 @@ impl Reader {
         let at = self.offset;
         let n = usize::try_from(n).map_err(io::Error::other)?;
         let far = self.marks.borrow().len - at > NEAR_BYTES;
-        let read = if far {
+        let read = if !far {
+            read_up_to(&*self.track.store, at, n)
+        } else if let Some(bytes) = read_cached(&*self.track.store, at, n) {
+            Ok(bytes)
+        } else {
             let track = Arc::clone(&self.track);
             let place = FAR_READS.acquire().await.map_err(io::Error::other)?;
             let read = move || {
@@ -112,9 +121,17 @@ impl Reader {
             tokio::task::spawn_blocking(read)
                 .await
                 .map_err(io::Error::other)?
-        } else {
-            read_up_to(&*self.track.store, at, n)
         };
+        self.took(at, n, read)
+    }
+
+    /// As [`Reader::take`], but waits for the disk on this thread.
+    pub(crate) fn take_blocking(&mut self, n: usize) -> Result<Bytes, ReadError> {
+        let read = read_up_to(&*self.track.store, self.offset, n);
+        self.took(self.offset, n, read)
+    }
+
+    fn took(&mut self, at: u64, n: usize, read: io::Result<Vec<u8>>) -> Result<Bytes, ReadError> {
         // The writer publishes before it frees: if this is still kept now, what was read was no hole.
         let Marks { len, kept_from, .. } = *self.marks.borrow();
         if at < kept_from {

@@ -17,6 +17,9 @@ use super::{CONNECT_TIMEOUT, KEEPALIVE};
 /// What is read at once, in bytes.
 const READ_BYTES: usize = 32 * 1024;
 
+/// What the kernel takes in for a viewer that takes nothing, in bytes (it doubles this; by itself it would go up to many MiB).
+const RECEIVE_BUFFER_BYTES: usize = 128 * 1024;
+
 /// An open answer; dropping it closes the connection.
 pub(super) struct Stream {
     response: reqwest::Response,
@@ -83,6 +86,7 @@ async fn connect(base: &str) -> Result<(String, TcpStream), Failure> {
 
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
+    sockopt::set_socket_recv_buffer_size(stream, RECEIVE_BUFFER_BYTES)?;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;
     sockopt::set_tcp_keepintvl(stream, KEEPALIVE)?;

@@ -92,6 +92,14 @@ impl Store for Fake {
         Ok(n)
     }
 
+    fn read_cached(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
+        let contents = self.contents.lock().unwrap();
+        let from = contents.bytes.len().min(at as usize);
+        let n = into.len().min(contents.bytes.len() - from);
+        into[..n].copy_from_slice(&contents.bytes[from..from + n]);
+        Ok(n)
+    }
+
     fn punch(&self, from: u64, to: u64) -> io::Result<()> {
         if !self.punches {
             return Err(io::ErrorKind::Unsupported.into());
