@@ -17,10 +17,18 @@ use crate::execution::task::begin;
 
 /// A service whose queue stands still.
 pub(crate) fn open(dir: &std::path::Path) -> Arc<Service> {
-    let flags = [
+    open_with(dir, &[])
+}
+
+/// One with these flags.
+pub(crate) fn open_with(dir: &std::path::Path, flags: &[&str]) -> Arc<Service> {
+    let folders = [
         format!("--spool-dir={}", dir.join("spool").display()),
         format!("--workspace-root={}", dir.join("workspaces").display()),
     ];
+    let flags = folders
+        .into_iter()
+        .chain(flags.iter().map(|&f| f.to_owned()));
     let name = "claude-api".to_owned();
     let cli = Cli::parse_from(std::iter::once(name).chain(flags));
     let settings = Settings::check(cli.serve, Vec::new()).unwrap();
