@@ -107,7 +107,13 @@ impl Admission {
         self.with(|inner| inner.closed = true);
     }
 
-    /// How many wait before this one; `None` when it does not wait.
+    /// Whether it has no permit yet, also while it may not start before a time.
+    #[must_use]
+    pub fn waits(&self, id: ExecutionId) -> bool {
+        self.with(|inner| inner.lanes.waits(id))
+    }
+
+    /// How many wait before this one; `None` when it does not wait, or not yet for its turn: see [`parked`].
     #[must_use]
     pub fn position(&self, id: ExecutionId) -> Option<u64> {
         self.with(|inner| inner.lanes.position(id))

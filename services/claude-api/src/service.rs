@@ -349,3 +349,6 @@ impl Service {
         live
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Which tool uses have no result yet, in the whole run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{Block, ToolTimes};
 use crate::facts::RunningTool;
@@ -70,9 +70,15 @@ impl Tools {
         self.changed |= self.running.len() < before;
     }
 
-    /// A `result`: the main conversation has no tool that runs. Agents in the background may.
+    /// A `result`, or the model is asked again: the main conversation has no tool that runs, not even one whose result never came
+    /// because its message broke. What agents in the background run goes on: their own use has its result since their start.
     pub(crate) fn main_ended(&mut self) {
-        self.keep(|_, tool| tool.parent.is_some());
+        let is_main = |tool: &Running| tool.parent.is_none();
+        let main = self.running.iter().filter(|(_, tool)| is_main(tool));
+        let ended: BTreeSet<String> = main.map(|(id, _)| id.clone()).collect();
+        if !ended.is_empty() {
+            self.keep(|_, tool| tool.parent.as_ref().is_some_and(|id| !ended.contains(id)));
+        }
     }
 
     /// Which run, if that is news.

@@ -199,6 +199,43 @@ fn an_interrupted_tool_runs_no_more_after_the_result() {
     assert_eq!(tools_running(&script.render().facts), [1, 0]);
 }
 
+/// A main tool and an agent's that is in it, both without a result.
+fn pending() -> Script {
+    Script::default()
+        .start("m")
+        .line(r#"{"type":"assistant","message":{"id":"m","content":[{"type":"tool_use","id":"t","name":"Task"}]},"parent_tool_use_id":null}"#)
+        .line(r#"{"type":"assistant","message":{"id":"s","content":[{"type":"tool_use","id":"u","name":"Bash"}]},"parent_tool_use_id":"t"}"#)
+}
+
+#[test]
+fn a_tool_of_a_broken_message_runs_no_more_when_the_model_is_asked_again() {
+    let script = pending()
+        .line(r#"{"type":"stream_event","event":{"type":"message_stop"},"parent_tool_use_id":null,"abandoned_blocks":{"from_block_index":0}}"#)
+        .line(r#"{"type":"system","subtype":"api_retry","attempt":1,"error_status":null}"#)
+        .start("n");
+    assert_eq!(tools_running(&script.render().facts), [1, 2, 0]);
+}
+
+#[test]
+fn what_an_agent_in_the_background_runs_outlives_messages_and_results() {
+    // The use of one that works in the background has its result at once.
+    let script = Script::default()
+        .start("m")
+        .line(r#"{"type":"assistant","message":{"id":"m","content":[{"type":"tool_use","id":"t","name":"Task"}]}}"#)
+        .line(r#"{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t"}]}}"#)
+        .line(r#"{"type":"assistant","message":{"id":"s","content":[{"type":"tool_use","id":"u","name":"Bash"}]},"parent_tool_use_id":"t"}"#)
+        .message("n", "x")
+        .line(r#"{"type":"result","subtype":"success","is_error":false}"#);
+    assert_eq!(tools_running(&script.render().facts), [1, 0, 1]);
+}
+
+#[test]
+fn what_runs_in_an_interrupted_tool_ends_with_the_result_too() {
+    let script =
+        pending().line(r#"{"type":"result","subtype":"error_during_execution","is_error":true}"#);
+    assert_eq!(tools_running(&script.render().facts), [1, 2, 0]);
+}
+
 #[test]
 fn a_tool_is_told_with_its_name_and_the_time_limit_that_it_was_given() {
     let uses = |input: &str| {

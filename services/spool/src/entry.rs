@@ -76,7 +76,18 @@ impl Entry {
         };
         let header = Header::read(&record)?;
         let slots = Slots::load(&record)?;
-        Ok(Some(Self {
+        Ok(Some(Self::new(spool, folder, header, record, slots)))
+    }
+
+    /// The entry in `folder`, whose record is open for reading and writing.
+    pub(crate) fn new(
+        spool: Arc<Shared>,
+        folder: PathBuf,
+        header: Header,
+        record: File,
+        slots: Slots,
+    ) -> Self {
+        Self {
             inner: Arc::new(Inner {
                 header,
                 spool,
@@ -87,7 +98,7 @@ impl Entry {
                 writing: AtomicBool::new(false),
                 deleted: AtomicBool::new(false),
             }),
-        }))
+        }
     }
 
     /// The execution's id.

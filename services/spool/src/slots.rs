@@ -65,7 +65,7 @@ impl Version {
 }
 
 /// What stands in which slot. Numbers only: the statuses stay on disk.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Slots {
     numbers: [u64; SLOTS],
     durable: Option<usize>,
@@ -73,6 +73,15 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
+    /// Of a record as an acceptance writes it: one version, durable, not terminal.
+    pub(crate) fn first() -> Self {
+        Self {
+            numbers: [1, 0, 0],
+            durable: Some(0),
+            terminal: false,
+        }
+    }
+
     pub(crate) fn load(file: &File) -> io::Result<Self> {
         let mut slots = Self::default();
         let mut newest = 0;

@@ -31,7 +31,7 @@ use crate::{
     files::{sync_dir, sync_together},
     index::{Ended, Index, Row, Slot},
     record::{self, Header, SLOTS_AT},
-    slots::{STATUS_BYTES_MAX, Version},
+    slots::{STATUS_BYTES_MAX, Slots, Version},
 };
 
 mod fit;
@@ -124,13 +124,20 @@ impl Spool {
             body_len: body.len() as u64,
             body_crc: crc32fast::hash(body),
         };
-        if let Err(error) = shared.accept(&header, body, status) {
-            // Nothing of it was promised; what cannot be removed now is at the next start.
-            let _ = fs::remove_dir_all(shared.staging(id));
-            let _ = shared.index().clear(sequence);
-            return Err(error);
+        match shared.accept(&header, body, status) {
+            // Of what is held already: it is promised, and nothing may fail any more.
+            Ok(record) => {
+                let folder = shared.folder(id);
+                let entry = Entry::new(Arc::clone(shared), folder, header, record, Slots::first());
+                Ok(self.shared_by_all(entry))
+            }
+            Err(error) => {
+                // Nothing of it was promised; what cannot be removed now is at the next start.
+                let _ = fs::remove_dir_all(shared.staging(id));
+                let _ = shared.index().clear(sequence);
+                Err(error)
+            }
         }
-        self.get(id)?.ok_or(SpoolError::Unknown(id))
     }
 
     /// The entry with this id; None where there is none, or no more.
@@ -144,6 +151,12 @@ impl Spool {
         let Some(entry) = Entry::open(Arc::clone(&self.shared), self.shared.folder(id))? else {
             return Ok(None);
         };
+        Ok(Some(self.shared_by_all(entry)))
+    }
+
+    /// The entry that everybody holds: this one, if it is the first.
+    fn shared_by_all(&self, entry: Entry) -> Entry {
+        let id = entry.id();
         let mut open = self.shared.open_entries();
         let inner = match open.get(&id).and_then(Weak::upgrade) {
             Some(first) => first,
@@ -154,7 +167,7 @@ impl Spool {
         };
         // Before `entry`, whose drop may need the lock.
         drop(open);
-        Ok(Some(Entry { inner }))
+        Entry { inner }
     }
 
     /// The digest of a deleted execution's body; None where none was deleted within 30 days.

@@ -180,6 +180,10 @@ impl Lanes {
         }
     }
 
+    pub(super) fn waits(&self, id: ExecutionId) -> bool {
+        self.waiting.iter().any(|w| w.id == id)
+    }
+
     pub(super) fn position(&self, id: ExecutionId) -> Option<u64> {
         self.waiting
             .iter()

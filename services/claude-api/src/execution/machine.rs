@@ -9,11 +9,15 @@ use renderer::{Activity, Fact, Outcome, RunningTool};
 use serde_json::json;
 
 use super::live::millis;
+use super::task::Lost;
 use super::timers::{Timers, Verdict};
 use super::verdict::EndedBy;
 
 /// The longest name of the CLI's that a status shows, characters.
 const NAME_CHARS: usize = 128;
+
+/// The warning of a full disk.
+const DISK_FULL: &str = "disk_full";
 
 /// What the owner has to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +90,22 @@ impl Machine {
     pub(crate) fn warn(&mut self, code: &str, message: String, data: serde_json::Value) {
         self.status.warn(Timestamp::now(), code, message, data);
         self.changed = true;
+    }
+
+    /// The disk is full. Said once, with what was lost so far: every chunk may meet it, and the list is short.
+    pub(crate) fn disk_full(&mut self, lost: Lost) {
+        let Lost { output, events } = lost;
+        let data = json!({ "lostBytes": output, "lostEventsBytes": events });
+        let mut warnings = self.status.warnings.iter_mut();
+        if let Some(told) = warnings.find(|warning| warning.code == DISK_FULL) {
+            told.data = data;
+            return;
+        }
+        self.warn(
+            DISK_FULL,
+            "the disk is full: the oldest output and the events are freed, and what cannot be written is gone".to_owned(),
+            data,
+        );
     }
 
     /// Bytes came from stdout.

@@ -4,6 +4,8 @@
 mod output;
 mod run;
 
+pub(crate) use output::Lost;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

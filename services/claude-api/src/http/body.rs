@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use protocol::{Body, Limits, Problem, ProblemType};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What JSON may add to a text: `\u0000` for a byte.
 const ESCAPED: u64 = 6;
@@ -20,6 +20,12 @@ const LIMIT: Duration = Duration::from_secs(120);
 const READ_ON: (Duration, u64) = (Duration::from_secs(1), 64 * 1024 * 1024);
 /// The unit in which memory is shared out, bytes.
 const UNIT_BYTES: u64 = 64 * 1024;
+
+/// What one body counts for; to be held as long as the body is in memory.
+#[derive(Debug)]
+pub(crate) struct Share {
+    _units: Option<OwnedSemaphorePermit>,
+}
 
 /// The memory that all bodies on their way in may take (`inboundBytes`). Cheap to clone.
 #[derive(Debug, Clone)]
@@ -48,15 +54,16 @@ impl Inbound {
         body: HttpBody,
         most: u64,
         advice: &str,
-    ) -> Result<Bytes, Problem> {
+    ) -> Result<(Bytes, Share), Problem> {
         let expected = body.size_hint().upper().unwrap_or(most).min(most);
         let share = u32::try_from(expected / UNIT_BYTES + 1)
             .unwrap_or(u32::MAX)
             .min(self.all);
         let read = async {
             // Never closed.
-            let _share = self.units.acquire_many(share).await;
-            collect(body, most, advice).await
+            let units = Arc::clone(&self.units).acquire_many_owned(share).await.ok();
+            let bytes = collect(body, most, advice).await?;
+            Ok((bytes, Share { _units: units }))
         };
         tokio::time::timeout(LIMIT, read).await.unwrap_or_else(|_| {
             Err(Problem::new(
@@ -70,12 +77,17 @@ impl Inbound {
     ///
     /// # Errors
     /// As [`Inbound::read`], or what is wrong with it.
-    pub(crate) async fn execution(&self, body: HttpBody, limits: &Limits) -> Result<Body, Problem> {
+    pub(crate) async fn execution(
+        &self,
+        body: HttpBody,
+        limits: &Limits,
+    ) -> Result<(Body, Share), Problem> {
         let most =
             ESCAPED * (limits.prompt_bytes + 2 * limits.system_prompt_bytes) + OTHER_FIELDS_BYTES;
         let advice = format!("a prompt may have {} bytes", limits.prompt_bytes);
-        let bytes = self.read(body, most, &advice).await?;
-        Body::from_json(&bytes).map_err(|e| Problem::new(e.kind(), e.to_string()))
+        let (bytes, share) = self.read(body, most, &advice).await?;
+        let body = Body::from_json(&bytes).map_err(|e| Problem::new(e.kind(), e.to_string()))?;
+        Ok((body, share))
     }
 }
 
@@ -126,7 +138,7 @@ mod tests {
     async fn sizes() {
         let inbound = Inbound::new(1 << 20);
         let read = |n: usize| inbound.read(HttpBody::from(vec![b'x'; n]), 1000, "send less");
-        assert_eq!(read(1000).await.unwrap().len(), 1000);
+        assert_eq!(read(1000).await.unwrap().0.len(), 1000);
         let problem = read(1001).await.unwrap_err();
         assert_eq!(problem.kind, ProblemType::TooLarge);
         assert!(problem.detail.contains("send less"));
@@ -142,7 +154,7 @@ mod tests {
         let (stuck, other) = tokio::join!(tokio::time::timeout(moment, stuck), other);
         assert!(stuck.is_err(), "it is still on its way");
         assert_eq!(
-            other.unwrap(),
+            other.unwrap().0,
             "y",
             "and gave its share back when it was dropped"
         );

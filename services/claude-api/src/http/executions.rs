@@ -44,11 +44,11 @@ async fn submit(
     headers: &HeaderMap,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
-    let body = service
+    let (body, share) = service
         .inbound
         .execution(request, &service.settings.limits)
         .await?;
-    let acceptance = service.accept(id, body).await?;
+    let acceptance = service.accept(id, body, share).await?;
     let code = if acceptance.created {
         StatusCode::CREATED
     } else {

@@ -27,7 +27,8 @@ pub(crate) async fn input(
     let eof = query.flag("eof")?;
     // Before the body: who may send none need not send it all.
     let view = service.find(id).await?;
-    let data = service
+    // Held as long as the data.
+    let (data, _share) = service
         .inbound
         .read(
             request,

@@ -25,7 +25,8 @@ pub struct Acceptance {
 
 impl Service {
     /// Accepts an execution, or finds the one that was accepted under this id with an equal body. Goes on to its end even if
-    /// the caller goes away: a half-made acceptance would be neither there nor free to be made again.
+    /// the caller goes away: a half-made acceptance would be neither there nor free to be made again. `share`, what the body
+    /// counts for in memory, is dropped when nothing of the body is left there.
     ///
     /// # Errors
     /// Everything in contract section 2 that a `PUT` may be refused for.
@@ -33,9 +34,11 @@ impl Service {
         self: &Arc<Self>,
         id: ExecutionId,
         body: Body,
+        share: impl Send + 'static,
     ) -> Result<Acceptance, Problem> {
         let service = Arc::clone(self);
         let work = tokio::spawn(async move {
+            let _share = share;
             let _one = service.one_at_a_time(id).await;
             service.accept_alone(id, body).await
         });
@@ -203,4 +206,39 @@ fn in_use(id: ExecutionId) -> Problem {
         ProblemType::IdInUse,
         format!("execution {id} exists with another body; choose a new id for a new prompt"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body as HttpBody;
+    use futures::FutureExt;
+    use http::Request;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::service::tests::open_with;
+
+    #[tokio::test]
+    async fn a_body_counts_as_inbound_until_it_is_accepted_though_its_client_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = open_with(dir.path(), &["--inbound-bytes=65536"]);
+        let id = ExecutionId::random();
+        let busy = service.one_at_a_time(id).await;
+        let request = Request::put(format!("/v1/executions/{id}"))
+            .header("host", "localhost")
+            .body(HttpBody::from(r#"{"prompt":"x"}"#))
+            .unwrap();
+        let mut put = Box::pin(crate::http::router(Arc::clone(&service)).oneshot(request));
+        assert!(futures::poll!(&mut put).is_pending(), "it waits for its id");
+        let other = || service.inbound.read(HttpBody::from("y"), 1000, "");
+        assert!(other().now_or_never().is_none(), "the body is in memory");
+        drop(put);
+        assert!(
+            other().now_or_never().is_none(),
+            "it is accepted all the same"
+        );
+        drop(busy);
+        assert!(other().await.is_ok());
+        assert!(service.live(id).is_some());
+    }
 }

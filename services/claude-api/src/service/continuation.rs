@@ -52,7 +52,8 @@ impl Service {
             return Ok(None);
         };
         let alone = Arc::clone(&self.continuing).lock_owned().await;
-        let view = match self.find(id).await {
+        // Not `find`, which may wait for the acceptance of an id: the caller is one. What has no end is refused anyway.
+        let view = match self.look_up(id).await {
             Err(problem) if problem.kind == ProblemType::Deleted => return Err(not_found(id)),
             other => other?,
         };
@@ -65,8 +66,13 @@ impl Service {
                 "execution {id} has not ended; wait for its end"
             )));
         }
-        // On disk is what was added behind the end.
         let entry = view.entry().clone();
+        if !entry.is_terminal() {
+            return Err(refuse(format!(
+                "the end of execution {id} is not on disk yet; try again in a moment"
+            )));
+        }
+        // On disk is what was added behind the end.
         let read = entry.clone();
         let service = Arc::clone(self);
         let record = crate::execution::task::blocking(move || {
@@ -123,13 +129,18 @@ impl Service {
     /// Changes a terminal status on disk. Blocks on it.
     ///
     /// # Errors
-    /// The disk's, `NotFound` once deleted, or a status that cannot be understood.
+    /// The disk's, `NotFound` once deleted, `InvalidInput` while it is not terminal on disk, or a status that cannot be
+    /// understood.
     pub(crate) fn amend(
         &self,
         entry: &spool::Entry,
         change: impl FnOnce(&mut Status),
     ) -> std::io::Result<()> {
         let _alone = self.amending.lock().unwrap_or_else(PoisonError::into_inner);
+        if !entry.is_terminal() {
+            let early = "the status is not terminal yet";
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, early));
+        }
         let mut record = Record::decode(&entry.status()?).map_err(std::io::Error::other)?;
         change(&mut record.status);
         let json = Record::encode(&record.status, record.cli.as_ref(), self.status_bytes());
@@ -308,3 +319,6 @@ pub(super) fn first_status(id: ExecutionId, accepted: &Accepted) -> Status {
     status.metadata.clone_from(&body.metadata);
     status
 }
+
+#[cfg(test)]
+mod tests;

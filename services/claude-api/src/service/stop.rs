@@ -33,8 +33,7 @@ impl Service {
             .into_iter()
             .filter(|live| {
                 // One that has its permit is about to run, whatever its status says.
-                live.status.borrow().status.state != State::Queued
-                    || self.admission.position(live.id).is_none()
+                live.status.borrow().status.state != State::Queued || !self.admission.waits(live.id)
             })
             .collect();
         if !running.is_empty() {
@@ -65,5 +64,32 @@ impl Service {
 
     pub(crate) fn stop_token(&self) -> tokio_util::sync::CancellationToken {
         self.stopping.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+    use protocol::ExecutionId;
+
+    use super::*;
+    use crate::service::tests::{accepted, open, status};
+
+    #[tokio::test]
+    async fn one_that_waits_for_a_time_holds_no_stop_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = open(dir.path());
+        let later = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
+        let later = later + SignedDuration::from_hours(1);
+        let id = accepted(&service, ExecutionId::random(), State::Queued, Some(later));
+        service.recover().unwrap();
+        assert!(service.live(id).is_some());
+        assert_eq!(service.admission.counts(), (1, 0));
+        let limit = Duration::from_millis(service.settings.limits.kill_ms);
+        tokio::time::timeout(limit, service.stop())
+            .await
+            .expect("nothing runs that it could wait for");
+        let left = status(&service, id);
+        assert_eq!((left.state, left.not_before), (State::Queued, Some(later)));
     }
 }

@@ -96,6 +96,8 @@ impl State {
             },
             b"message_start" => {
                 self.error = None;
+                self.tools.main_ended();
+                self.tell_tools(facts);
                 self.activity.set(Activity::Thinking, facts);
                 let id = message
                     .as_ref()

@@ -96,3 +96,17 @@ fn terminal_stays_terminal_and_too_large_is_refused() {
         .unwrap();
     assert_eq!(slots.read(&file).unwrap().len(), STATUS_BYTES_MAX);
 }
+
+#[test]
+fn the_first_ones_are_as_an_acceptance_writes_them() {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(crate::record::BODY_AT).unwrap();
+    let first = Version {
+        number: 1,
+        terminal: false,
+        durable: true,
+        json: b"{}".to_vec(),
+    };
+    file.write_all_at(&first.encode(), SLOTS_AT).unwrap();
+    assert_eq!(Slots::load(&file).unwrap(), Slots::first());
+}

@@ -3,12 +3,13 @@
 use super::*;
 
 impl Shared {
+    /// Gives the record, open for reading and writing.
     pub(super) fn accept(
         &self,
         header: &Header,
         body: &[u8],
         status: &[u8],
-    ) -> Result<(), SpoolError> {
+    ) -> Result<File, SpoolError> {
         let id = header.id;
         let staging = self.staging(id);
         let first = Version {
@@ -17,6 +18,12 @@ impl Shared {
             durable: true,
             json: status.to_vec(),
         };
+        match fs::remove_dir_all(&staging) {
+            // What one that failed could not remove.
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(SpoolError::unwritable("the execution's folder")(error)),
+        }
         fs::create_dir(&staging).map_err(SpoolError::unwritable("the execution's folder"))?;
         let record = record::write_new(&staging.join("record"), header, &first.encode(), body)
             .map_err(SpoolError::unwritable("the body"))?;
@@ -32,7 +39,8 @@ impl Shared {
         self.promise(&record, &folder).map_err(|error| {
             let _ = fs::rename(&folder, &staging);
             SpoolError::unwritable("the execution's folder")(error)
-        })
+        })?;
+        Ok(record)
     }
 
     /// The one wait of an acceptance, for everything that it wrote but the index.

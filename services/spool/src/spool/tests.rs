@@ -85,6 +85,15 @@ fn what_was_accepted_is_there_after_a_start() {
 }
 
 #[test]
+fn what_a_failed_acceptance_could_not_remove_hinders_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    fs::create_dir(spool.shared.staging(id(1))).unwrap();
+    fs::write(spool.shared.staging(id(1)).join("record"), b"cut").unwrap();
+    assert_eq!(create(&spool, 1).body().unwrap(), b"body 1");
+}
+
+#[test]
 fn one_process_only() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);

@@ -178,3 +178,23 @@ fn stalled_comes_and_goes() {
     );
     assert_eq!(machine.by, EndedBy::Idle);
 }
+
+#[test]
+fn a_full_disk_is_told_once_and_leaves_room_for_other_warnings() {
+    let mut machine = machine(Instant::now());
+    let lost = |output| Lost { output, events: 7 };
+    machine.disk_full(lost(0));
+    machine.changed = false;
+    for output in 1..=1000 {
+        machine.disk_full(lost(output));
+    }
+    assert!(!machine.changed, "nobody is told the same again");
+    machine.warn("process_left", String::new(), serde_json::Value::Null);
+    let warnings = &machine.status.warnings;
+    let codes: Vec<_> = warnings.iter().map(|w| (w.seq, w.code.as_str())).collect();
+    assert_eq!(codes, [(1, "disk_full"), (2, "process_left")]);
+    assert_eq!(
+        warnings[0].data,
+        json!({ "lostBytes": 1000, "lostEventsBytes": 7 })
+    );
+}

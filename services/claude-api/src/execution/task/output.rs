@@ -12,7 +12,18 @@ pub(super) struct Output {
     bytes: Vec<u8>,
     patches: Vec<renderer::Patch>,
     writer: Writer,
-    lost: Appended,
+    /// Since the last look.
+    disk_full: bool,
+    lost: Lost,
+}
+
+/// Bytes that the disk did not take so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Lost {
+    /// Of the output.
+    pub(crate) output: u64,
+    /// Of what only `/events` shows.
+    pub(crate) events: u64,
 }
 
 impl Output {
@@ -30,13 +41,15 @@ impl Output {
             bytes: Vec::new(),
             patches: Vec::new(),
             writer: entry.writer(kept)?,
-            lost: Appended::default(),
+            disk_full: false,
+            lost: Lost::default(),
         })
     }
 
     /// Takes a chunk of stdout and gives the facts that it held.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Vec<Fact> {
-        self.writer.append_events(chunk);
+        let kept = self.writer.append_events(chunk);
+        self.note_events(kept);
         self.renderer.push(chunk, &mut self.rendered);
         if let Some(events) = &mut self.events {
             events.push(chunk, &mut self.bytes, &mut self.patches);
@@ -57,7 +70,8 @@ impl Output {
         let appended = if self.events.is_some() {
             // Patches first: a reader of `/events` must never see output whose patch is still to come.
             let patches: Vec<_> = self.patches.drain(..).map(patch).collect();
-            self.writer.append_patches(&patches);
+            let kept = self.writer.append_patches(&patches);
+            self.note_events(kept);
             self.writer.append(&self.bytes)
         } else if self.rendered.text.is_empty() {
             Appended::default()
@@ -66,15 +80,22 @@ impl Output {
         };
         self.bytes.clear();
         self.rendered.text.clear();
-        self.lost.freed += appended.freed;
-        self.lost.lost += appended.lost;
-        self.lost.disk_full |= appended.disk_full;
+        self.lost.output += appended.lost;
+        self.disk_full |= appended.disk_full;
         std::mem::take(&mut self.rendered.facts)
     }
 
+    fn note_events(&mut self, appended: Appended) {
+        // What is over their cap is lost too, which is no news of the disk.
+        if appended.disk_full {
+            self.lost.events += appended.lost;
+            self.disk_full = true;
+        }
+    }
+
     /// Whether the disk was full since the last call, and how much could not be written so far.
-    pub(super) fn take_disk_full(&mut self) -> Option<u64> {
-        std::mem::take(&mut self.lost.disk_full).then_some(self.lost.lost)
+    pub(super) fn take_disk_full(&mut self) -> Option<Lost> {
+        std::mem::take(&mut self.disk_full).then_some(self.lost)
     }
 
     /// Publishes the end of the output and tells its marks.
@@ -95,5 +116,48 @@ fn patch(patch: renderer::Patch) -> Patch {
         offset,
         len,
         original,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use spool::{Spool, SpoolLimits};
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// An output of which the disk takes the text, and of its events nothing.
+    fn without_events(dir: &std::path::Path) -> Output {
+        let limits = SpoolLimits {
+            kept_bytes: 1 << 20,
+            kept_lines: 0,
+            events_bytes: 1 << 20,
+            retention: Duration::from_secs(3600),
+            retention_bytes: 1 << 40,
+        };
+        let (spool, _) = Spool::open(dir, limits).unwrap();
+        let id = Uuid::from_u128(1);
+        let entry = spool.create(id, b"body", [1; 32], b"{}").unwrap();
+        let events = dir.join("executions").join(id.to_string()).join("events");
+        std::fs::remove_file(&events).unwrap();
+        // full(4): every write fails with ENOSPC.
+        std::os::unix::fs::symlink("/dev/full", &events).unwrap();
+        Output::new(&entry, Format::Text).unwrap()
+    }
+
+    #[test]
+    fn events_that_found_no_room_are_told_though_all_of_the_text_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut output = without_events(dir.path());
+        assert_eq!(output.take_disk_full(), None);
+        output.push(b"not JSON\n");
+        let lost = Lost {
+            output: 0,
+            events: 9,
+        };
+        assert_eq!(output.take_disk_full(), Some(lost));
+        assert_eq!(output.take_disk_full(), None, "it is told once");
     }
 }

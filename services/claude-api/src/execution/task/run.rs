@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use protocol::{State, Status};
 use runner::{Events, Handle, Stderr, Stdout, Unkillable};
-use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
@@ -229,12 +228,7 @@ impl<'a> Running<'a> {
         }
         if let Some(lost) = self.output.take_disk_full() {
             self.owner.service.readiness.disk_full();
-            self.machine.warn(
-                "disk_full",
-                "the disk is full: the oldest output is freed, and what cannot be written is gone"
-                    .to_owned(),
-                json!({ "lostBytes": lost }),
-            );
+            self.machine.disk_full(lost);
         }
     }
 

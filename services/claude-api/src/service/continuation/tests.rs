@@ -1,0 +1,50 @@
+//! What a request may not continue.
+
+use std::time::Duration;
+
+use protocol::State;
+use uuid::Uuid;
+
+use super::*;
+use crate::service::tests::{accepted, open, status};
+
+fn continues(id: ExecutionId) -> Body {
+    Body {
+        continues: Some(id),
+        ..Body::new("y")
+    }
+}
+
+#[tokio::test]
+async fn one_without_an_end_is_refused_whatever_id_the_new_one_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = open(dir.path());
+    // Of one stripe: see `Service::one_at_a_time`.
+    let [old, new] = [1, 2].map(|n| ExecutionId::from(Uuid::from_u128(n)));
+    accepted(&service, old, State::Running, None);
+    let answer = service.accept(new, continues(old), ());
+    let answer = tokio::time::timeout(Duration::from_secs(10), answer).await;
+    let problem = answer.expect("an answer").err().expect("a refusal");
+    assert_eq!(problem.kind, ProblemType::WrongState);
+}
+
+#[tokio::test]
+async fn an_end_that_the_disk_has_not_taken_is_not_continued_nor_amended() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = open(dir.path());
+    let id = accepted(&service, ExecutionId::random(), State::Running, None);
+    let entry = service.spool.get(id.uuid()).unwrap().unwrap();
+    let body: Accepted = serde_json::from_slice(&entry.body().unwrap()).unwrap();
+    let mut shown = status(&service, id);
+    shown.state = State::Interrupted;
+    let ticket = service.admission.restore(id, None, &body.conversation);
+    service.adopt(body, entry.clone(), shown, ticket);
+    let answer = service
+        .accept(ExecutionId::random(), continues(id), ())
+        .await;
+    let problem = answer.err().expect("a refusal");
+    assert_eq!(problem.kind, ProblemType::WrongState);
+    assert!(service.amend(&entry, |_| {}).is_err());
+    assert!(!entry.is_terminal());
+    assert_eq!(status(&service, id).state, State::Running);
+}

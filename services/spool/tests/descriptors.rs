@@ -1,0 +1,82 @@
+//! A process that runs out of descriptors.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use spool::{Spool, SpoolLimits};
+use uuid::Uuid;
+
+const DIR: &str = "SPOOL_TEST_DESCRIPTORS_DIR";
+
+#[test]
+fn an_acceptance_short_of_descriptors_is_whole_or_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -n 64 && exec \"$0\" --ignored --exact short_of_descriptors --nocapture",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .env(DIR, dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    let why = String::from_utf8_lossy(&out.stderr);
+    assert!(
+        out.status.success() && said.contains("1 passed"),
+        "{said}{why}"
+    );
+}
+
+#[test]
+#[ignore = "runs inside an_acceptance_short_of_descriptors_is_whole_or_not_there"]
+fn short_of_descriptors() {
+    let dir = PathBuf::from(std::env::var_os(DIR).unwrap());
+    let limits = SpoolLimits {
+        kept_bytes: 1 << 20,
+        kept_lines: 0,
+        events_bytes: 1 << 20,
+        retention: Duration::from_secs(3600),
+        retention_bytes: 1 << 40,
+    };
+    let (spool, _) = Spool::open(&dir, limits).unwrap();
+    for id in (1..=100).map(Uuid::from_u128) {
+        let folder = dir.join("executions").join(id.to_string());
+        let done = AtomicBool::new(false);
+        let created = thread::scope(|scope| {
+            // Takes every descriptor that is free, as soon as the execution's folder is in its place.
+            scope.spawn(|| {
+                let mut taken = Vec::new();
+                while !done.load(Ordering::SeqCst) {
+                    if taken.is_empty() && !folder.exists() {
+                        thread::yield_now();
+                    } else if let Ok(file) = File::open("/dev/null") {
+                        taken.push(file);
+                    }
+                }
+            });
+            let created = spool.create(id, b"body", [1; 32], b"{}");
+            done.store(true, Ordering::SeqCst);
+            created
+        });
+        if let Err(error) = created {
+            assert!(
+                spool.get(id).unwrap().is_none(),
+                "it is there, after: {error}"
+            );
+            spool.create(id, b"body", [1; 32], b"{}").unwrap();
+        }
+        assert_eq!(spool.get(id).unwrap().unwrap().body().unwrap(), b"body");
+    }
+}
