@@ -116,6 +116,7 @@ pub async fn run(
         own: own.clone(),
         views,
         inbound: Arc::new(Semaphore::new(inbound)),
+        pages: Arc::new(Semaphore::new(crate::session::pages::BUDGET_BYTES)),
         disconnect_grace,
         departures: Departures::default(),
         tracker: tracker.clone(),

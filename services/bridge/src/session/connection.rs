@@ -11,7 +11,7 @@ use protocol::PROTOCOL;
 use protocol::rpc::{RpcError, close, code, method, notification};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::WaitForCancellationFuture;
 use tokio_util::task::AbortOnDropHandle;
@@ -20,6 +20,7 @@ use super::action::{Action, Call};
 use super::departures::Viewing;
 use super::executor::{Executor, depart};
 use super::machine::{Bounds, Machine};
+use super::pages::Pages;
 use super::replies::Token;
 use super::request::binary;
 use super::socket::{Inbound, Pulse, Socket};
@@ -29,8 +30,6 @@ use crate::viewer;
 
 /// Messages of views that wait for the socket. Each view may have one more in the making.
 const VIEW_MESSAGES: usize = 1;
-/// Calls under way, before no more requests are read.
-const CALLS: usize = 128;
 
 /// What happened.
 enum Happened {
@@ -63,6 +62,7 @@ struct Session<T> {
     messages: mpsc::Receiver<Box<viewer::Message>>,
     message_sender: mpsc::Sender<Box<viewer::Message>>,
     views: HashMap<u64, (AbortOnDropHandle<()>, Viewing)>,
+    pages: Pages,
     ping: Interval,
     /// What the message in hand has taken of the inbound budget.
     charge: Option<OwnedSemaphorePermit>,
@@ -121,6 +121,7 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         messages,
         message_sender,
         views: HashMap::new(),
+        pages: Pages::default(),
         ping,
         charge: None,
         read_first: true,
@@ -177,8 +178,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     self.machine.on_executed(token, *result)
                 }
                 Happened::Event(Event::Called(token, called)) => {
-                    let Called { result, ended } = *called;
-                    self.machine.on_called(token, result, &ended)
+                    let Called {
+                        result,
+                        ended,
+                        page,
+                    } = *called;
+                    let held = self.machine.held_bytes();
+                    let actions = self.machine.on_called(token, result, &ended);
+                    if let Some(page) = page {
+                        let held = self.machine.held_bytes().saturating_sub(held);
+                        self.pages.keep(page, &actions, held);
+                    }
+                    actions
                 }
                 Happened::View(message) => {
                     self.read_first = true;
@@ -226,6 +237,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         match self.socket.poll_room(cx) {
             Poll::Ready(Err(_)) => return Poll::Ready(Happened::Broken),
             Poll::Ready(Ok(())) => {
+                self.pages.sent(self.machine.held_bytes() == 0);
                 if let Poll::Ready(Some(message)) = self.messages.poll_recv(cx) {
                     return Poll::Ready(Happened::View(message));
                 }
@@ -245,7 +257,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
-        if self.socket.may_read() && self.machine.open_calls() < CALLS {
+        if self.socket.may_read() && !self.machine.is_full() {
             self.socket.poll_read(cx).map(Happened::Inbound)
         } else {
             // What ends the wait (an answer sent, a call back) wakes the task itself.
@@ -287,7 +299,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     }
                 }
                 Action::Call(token, what) => {
-                    make_call(&self.shared, &self.event_sender, token, what);
+                    let lists = self.pages.turns();
+                    make_call(&self.shared, &self.event_sender, token, what, lists);
                 }
                 Action::View(view, start) => {
                     let id = start.status.execution_id;
@@ -316,6 +329,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             mut events,
             event_sender,
             views,
+            pages,
             messages_in,
             bytes_in,
             executes,
@@ -335,7 +349,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 // What waited for it is not answered any more, but a signal is sent all the same.
                 for action in machine.on_executed(token, *result) {
                     if let Action::Call(token, what @ Call::Control(..)) = action {
-                        make_call(&shared, &event_sender, token, what);
+                        make_call(&shared, &event_sender, token, what, pages.turns());
                     }
                 }
             }
@@ -370,10 +384,11 @@ fn make_call(
     events: &mpsc::UnboundedSender<Event>,
     token: Token,
     what: Call,
+    lists: Arc<Semaphore>,
 ) {
     let (tracker, shared, events) = (&shared.tracker, shared.clone(), events.clone());
     tracker.spawn(async move {
-        let called = Box::new(call(shared, what).await);
+        let called = Box::new(call(shared, what, lists).await);
         // The session may be gone; the call was made all the same.
         let _ = events.send(Event::Called(token, called));
     });
