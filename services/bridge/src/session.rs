@@ -44,8 +44,12 @@ pub struct Shared {
     pub own: Limits,
     /// Views of one session.
     pub views: usize,
-    /// `inboundBytes`: what large messages and executes that are not accepted yet may hold in memory.
+    /// Most of `inboundBytes`: what large messages, and the executes and inputs of them that are not answered yet, may hold in
+    /// memory.
     pub inbound: Arc<Semaphore>,
+    /// The rest of it: executes and inputs of small messages. Of their own, because a large message that waits for room takes
+    /// all that becomes free.
+    pub small: Arc<Semaphore>,
     /// What pages of lists may hold in memory.
     pub pages: Arc<Semaphore>,
     /// How long nobody must attach before a departed session's executions are cancelled.
@@ -90,11 +94,12 @@ impl Called {
 }
 
 impl Shared {
-    /// A part of the inbound budget; None when it is not there. One message alone always has room.
+    /// A part of the budget for small messages; None when it is not there. One alone always has room.
     #[must_use]
     pub fn charge(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let bytes = transport::permits(bytes as u64, self.own.inbound_bytes);
-        self.inbound.clone().try_acquire_many_owned(bytes).ok()
+        let (_, small) = transport::budgets(self.own.inbound_bytes);
+        let bytes = transport::permits(bytes as u64, small);
+        self.small.clone().try_acquire_many_owned(bytes).ok()
     }
 }
 
@@ -185,8 +190,6 @@ async fn about_one(shared: &Shared, call: Call) -> Result<Outcome, RpcError> {
             Ok(Outcome::Attach(Box::new(status), attach))
         }
         Call::Input(Target::One(id), data, offset, eof) => {
-            let charge = shared.charge(data.len());
-            let _charge = charge.ok_or_else(|| inbound_full(shared.own.inbound_bytes))?;
             let accepted = upstream.input(id, data, offset, eof).await?;
             Ok(Outcome::Input(accepted))
         }

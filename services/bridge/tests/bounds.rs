@@ -4,8 +4,11 @@
 
 mod common;
 
+use std::time::Duration;
+
+use common::fake::Fault;
 use common::{Bridge, Fake, SOON};
-use protocol::State;
+use protocol::{ExecutionId, ProblemType, State};
 use serde_json::json;
 
 async fn start(args: &[&str]) -> (Fake, Bridge) {
@@ -61,4 +64,39 @@ async fn statuses_that_are_not_answered_hold_up_nothing_else() {
         let answer = client.answer(status).await;
         assert_eq!(answer["result"]["state"], "cancelled", "{answer}");
     }
+}
+
+/// The bytes of the inbound budget that are in use.
+async fn inbound(bridge: &Bridge) -> u64 {
+    let page = bridge.get("/metrics").await.1;
+    let line = page.as_str().unwrap().lines();
+    let mut line = line.filter_map(|line| line.strip_prefix("cc_bridge_inbound_bytes "));
+    line.next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_large_input_keeps_its_part_of_the_inbound_budget_until_it_is_answered() {
+    let args = ["--inbound-bytes", "2000000", "--call-ms", "300"];
+    let (fake, bridge) = start(&args).await;
+    let stopping = Fault::Problem(ProblemType::Stopping);
+    fake.change(|w| w.faults.extend(vec![stopping; 1000]));
+    let mut client = bridge.connect().await;
+    let id = ExecutionId::random();
+    let params = json!({"prompt": "x", "executionId": id});
+    let executed = client.request("execute", params).await;
+    let params = json!({"executionId": id, "offset": 0, "data": "x".repeat(800_000)});
+    let input = client.request("input", params).await;
+    // Both were read, and the input waits for the execute.
+    client.call("ping", json!({})).await;
+    let held = inbound(&bridge).await;
+    assert!(held >= 800_000, "{held}");
+    fake.change(|w| w.faults.clear());
+    assert!(client.answer(executed).await["result"].is_object());
+    client.answer(input).await;
+    let free = async {
+        while inbound(&bridge).await > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, free).await.expect("it is kept");
 }

@@ -63,6 +63,8 @@ struct Session<T> {
     message_sender: mpsc::Sender<Box<viewer::Message>>,
     views: HashMap<u64, (AbortOnDropHandle<()>, Viewing)>,
     pages: Pages,
+    /// What inputs that are not answered yet have taken of the inbound budget.
+    inputs: HashMap<Token, Arc<OwnedSemaphorePermit>>,
     ping: Interval,
     /// What the message in hand has taken of the inbound budget.
     charge: Option<OwnedSemaphorePermit>,
@@ -93,8 +95,8 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
     let start = Instant::now();
     let own = &shared.own;
     let message_bytes = usize::try_from(own.message_bytes).unwrap_or(usize::MAX);
-    let inbound =
-        transport::Inbound::new(shared.inbound.clone(), own.inbound_bytes, own.message_bytes);
+    let (large, _) = transport::budgets(own.inbound_bytes);
+    let inbound = transport::Inbound::new(shared.inbound.clone(), large, own.message_bytes);
     // Boxed, here and at the end: what is needed for a moment is no part of a task that lives for hours.
     let mut socket = Box::pin(Socket::new(io, message_bytes, Some(inbound))).await;
     socket.queue(connected(&id, &shared));
@@ -122,6 +124,7 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         message_sender,
         views: HashMap::new(),
         pages: Pages::default(),
+        inputs: HashMap::new(),
         ping,
         charge: None,
         read_first: true,
@@ -208,6 +211,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     continue;
                 }
             };
+            self.charge_inputs();
             self.act(actions);
             self.charge = None;
         }
@@ -274,6 +278,41 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         metrics.bytes_in.add(bytes as u64);
     }
 
+    /// Those of a large message keep its place until they are answered; those of a small one are charged when they are called.
+    fn charge_inputs(&mut self) {
+        let held = self.machine.inputs();
+        self.inputs.retain(|token, _| held.contains_key(token));
+        let Some(message) = &mut self.charge else {
+            return;
+        };
+        for (token, bytes) in held {
+            if !self.inputs.contains_key(token) {
+                let charge = message.split(*bytes.min(&message.num_permits()));
+                self.inputs
+                    .extend(charge.map(|charge| (*token, Arc::new(charge))));
+            }
+        }
+    }
+
+    /// What a call has of the inbound budget; only an input has some.
+    fn charge_call(
+        &mut self,
+        token: Token,
+        call: &Call,
+    ) -> Result<Option<Arc<OwnedSemaphorePermit>>, RpcError> {
+        let Call::Input(_, data, ..) = call else {
+            return Ok(None);
+        };
+        if let Some(charge) = self.inputs.get(&token) {
+            return Ok(Some(charge.clone()));
+        }
+        let charge = self.shared.charge(data.len());
+        let charge = charge.ok_or_else(|| inbound_full(self.shared.own.inbound_bytes))?;
+        Ok(Some(
+            self.inputs.entry(token).or_insert(Arc::new(charge)).clone(),
+        ))
+    }
+
     fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
@@ -300,7 +339,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 }
                 Action::Call(token, what) => {
                     let lists = self.pages.turns();
-                    make_call(&self.shared, &self.event_sender, token, what, lists);
+                    match self.charge_call(token, &what) {
+                        Ok(charge) => {
+                            let (shared, events) = (&self.shared, &self.event_sender);
+                            make_call(shared, events, token, what, lists, charge);
+                        }
+                        Err(error) => {
+                            let called = Box::new(Called::new(Err(error), Vec::new()));
+                            // Our own receiver is there.
+                            let _ = self.event_sender.send(Event::Called(token, called));
+                        }
+                    }
                 }
                 Action::View(view, start) => {
                     let id = start.status.execution_id;
@@ -349,7 +398,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 // What waited for it is not answered any more, but a signal is sent all the same.
                 for action in machine.on_executed(token, *result) {
                     if let Action::Call(token, what @ Call::Control(..)) = action {
-                        make_call(&shared, &event_sender, token, what, pages.turns());
+                        make_call(&shared, &event_sender, token, what, pages.turns(), None);
                     }
                 }
             }
@@ -385,10 +434,12 @@ fn make_call(
     token: Token,
     what: Call,
     lists: Arc<Semaphore>,
+    charge: Option<Arc<OwnedSemaphorePermit>>,
 ) {
     let (tracker, shared, events) = (&shared.tracker, shared.clone(), events.clone());
     tracker.spawn(async move {
         let called = Box::new(call(shared, what, lists).await);
+        drop(charge);
         // The session may be gone; the call was made all the same.
         let _ = events.send(Event::Called(token, called));
     });

@@ -112,6 +112,12 @@ impl Machine {
         self.replies.held_bytes()
     }
 
+    /// Inputs that are not answered yet, and their bytes.
+    #[must_use]
+    pub fn inputs(&self) -> &HashMap<Token, usize> {
+        self.inputs.held()
+    }
+
     /// What is to be cancelled when nobody attaches: the session is gone, and nothing more will come.
     #[must_use]
     pub fn departing(&mut self) -> Vec<ExecutionId> {
