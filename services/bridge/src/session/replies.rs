@@ -233,6 +233,14 @@ mod tests {
         let batch = Some(replies.batch(50));
         let mut status = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
         status.stderr_tail = "\u{1}".repeat(16 * 1024);
+        let metadata = (0..4).map(|n| (n.to_string(), "\u{1}".repeat(1000)));
+        status.metadata = metadata.collect();
+        status.model = Some("\u{1}".repeat(256));
+        status.activity = Some("\u{1}".repeat(256));
+        status.error = Some(protocol::status::ErrorInfo {
+            code: "x".into(),
+            message: "\u{1}".repeat(1000),
+        });
         let mut message = None;
         for n in 0..50 {
             let token = replies.request(Some(n.to_string()), batch);
