@@ -23,6 +23,7 @@ use crate::config::{Config, Settings};
 use crate::metrics::Metrics;
 use crate::session::Shared;
 use crate::session::departures::Departures;
+use crate::session::executor::OWED;
 use crate::session::transport;
 use crate::upstream::Upstream;
 use crate::viewer;
@@ -122,6 +123,7 @@ pub async fn run(
         small: budget(small),
         pages: Arc::new(Semaphore::new(crate::session::pages::BUDGET_BYTES)),
         disconnect_grace,
+        owed: Semaphore::new(OWED),
         departures: Departures::default(),
         tracker: tracker.clone(),
         shutdown: stop.clone(),

@@ -26,12 +26,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::upstream::Upstream;
 use crate::viewer;
 use action::{Call, Outcome, Target};
 use departures::Departures;
 use machine::no_live_execution;
 use pages::Taken;
 use replies::Token;
+use request::Attach;
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub struct Shared {
     pub pages: Arc<Semaphore>,
     /// How long nobody must attach before a departed session's executions are cancelled.
     pub disconnect_grace: Duration,
+    /// Places for cancels that are owed.
+    pub owed: Semaphore,
     /// Who views what.
     pub departures: Departures,
     /// All tasks that a stop waits for.
@@ -177,17 +181,14 @@ async fn about_one(shared: &Shared, call: Call) -> Result<Outcome, RpcError> {
             Ok(Outcome::Status(Box::new(status)))
         }
         Call::Attach(attach) => {
-            let status = upstream.status(attach.execution_id).await?;
-            if let Some(offset) = attach.offset {
-                if offset < status.kept_from {
-                    return Err(offset_not_kept(status.kept_from));
-                }
-                // The status may be a moment older than bytes that the client has.
-                if offset > status.output_bytes {
-                    upstream.probe_offset(attach.execution_id, offset).await?;
-                }
+            let asking = shared.departures.ask(attach.execution_id);
+            let result = attach_to(upstream, attach).await;
+            match &result {
+                Ok(_) => asking.granted(),
+                Err(error) if error.code == code::UNAVAILABLE => asking.failed(),
+                Err(_) => {}
             }
-            Ok(Outcome::Attach(Box::new(status), attach))
+            result
         }
         Call::Input(Target::One(id), data, offset, eof) => {
             let accepted = upstream.input(id, data, offset, eof).await?;
@@ -199,6 +200,20 @@ async fn about_one(shared: &Shared, call: Call) -> Result<Outcome, RpcError> {
         | Call::Control(..)
         | Call::Input(..) => Err(no_live_execution()),
     }
+}
+
+async fn attach_to(upstream: &Upstream, attach: Attach) -> Result<Outcome, RpcError> {
+    let status = upstream.status(attach.execution_id).await?;
+    if let Some(offset) = attach.offset {
+        if offset < status.kept_from {
+            return Err(offset_not_kept(status.kept_from));
+        }
+        // The status may be a moment older than bytes that the client has.
+        if offset > status.output_bytes {
+            upstream.probe_offset(attach.execution_id, offset).await?;
+        }
+    }
+    Ok(Outcome::Attach(Box::new(status), attach))
 }
 
 /// -32004: the inbound budget is spent.
