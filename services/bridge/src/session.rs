@@ -74,6 +74,8 @@ pub enum Event {
     Executed(Token, Box<Result<Status, RpcError>>),
     /// A call came back.
     Called(Token, Box<Called>),
+    /// A view's task panicked: its client is to attach again.
+    ViewFailed,
 }
 
 /// What a call came to.

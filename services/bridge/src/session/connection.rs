@@ -194,6 +194,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     }
                     actions
                 }
+                Happened::Event(Event::ViewFailed) => {
+                    return End::Ours(close::INTERNAL_ERROR, "a view failed; attach again");
+                }
                 Happened::View(message) => {
                     self.read_first = true;
                     let viewer::Message { view, text, last } = *message;
@@ -355,7 +358,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     let id = start.status.execution_id;
                     let context = self.shared.viewer.clone();
                     let to = self.message_sender.clone();
-                    let task = tokio::spawn(viewer::run(context, *start, view, to));
+                    let task = tokio::spawn(watched(
+                        viewer::run(context, *start, view, to),
+                        self.event_sender.clone(),
+                    ));
                     let guard = self.shared.departures.view(id);
                     self.shared.viewer.metrics.viewers.add(1);
                     self.views
@@ -428,6 +434,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 }
 
+/// Runs a view, and tells when it panics: nobody would miss its messages otherwise.
+async fn watched(view: impl Future<Output = ()>, events: mpsc::UnboundedSender<Event>) {
+    struct Watch(mpsc::UnboundedSender<Event>);
+    impl Drop for Watch {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                // The session may be gone.
+                let _ = self.0.send(Event::ViewFailed);
+            }
+        }
+    }
+    let _watch = Watch(events);
+    view.await;
+}
+
 fn make_call(
     shared: &Arc<Shared>,
     events: &mpsc::UnboundedSender<Event>,
@@ -476,6 +497,21 @@ fn connected(session: &str, shared: &Shared) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_view_that_panics_is_told_and_one_that_ends_is_not() {
+        let (sender, mut events) = mpsc::unbounded_channel();
+        tokio::spawn(watched(async {}, sender.clone()))
+            .await
+            .unwrap();
+        let pending = tokio::spawn(watched(std::future::pending(), sender.clone()));
+        pending.abort();
+        assert!(pending.await.unwrap_err().is_cancelled());
+        assert!(events.try_recv().is_err());
+        let panics = tokio::spawn(watched(async { panic!("as the test wants") }, sender));
+        assert!(panics.await.unwrap_err().is_panic());
+        assert!(matches!(events.try_recv(), Ok(Event::ViewFailed)));
+    }
 
     /// What a session's task and its channels hold from their first moment, for as long as it lives.
     #[test]
