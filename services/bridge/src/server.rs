@@ -23,6 +23,8 @@ use crate::config::{Config, Settings};
 use crate::metrics::Metrics;
 use crate::session::Shared;
 use crate::session::departures::Departures;
+use crate::session::executor::OWED;
+use crate::session::transport;
 use crate::upstream::Upstream;
 use crate::viewer;
 use crate::viewer::buffer::Skip;
@@ -97,9 +99,11 @@ pub async fn run(
     let (known, limits) = watch::channel(None);
     let stop = CancellationToken::new();
     let tracker = TaskTracker::new();
-    let inbound = usize::try_from(own.inbound_bytes)
-        .unwrap_or(usize::MAX)
-        .min(Semaphore::MAX_PERMITS);
+    let budget = |bytes: u64| {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)))
+    };
+    let (large, small) = transport::budgets(own.inbound_bytes);
     let shutdown_time = Duration::from_millis(own.shutdown_ms);
     let user_timeout = u32::try_from(own.ping_ms.saturating_mul(2)).unwrap_or(u32::MAX);
     let shared = Arc::new(Shared {
@@ -115,8 +119,11 @@ pub async fn run(
         limits,
         own: own.clone(),
         views,
-        inbound: Arc::new(Semaphore::new(inbound)),
+        inbound: budget(large),
+        small: budget(small),
+        pages: Arc::new(Semaphore::new(crate::session::pages::BUDGET_BYTES)),
         disconnect_grace,
+        owed: Semaphore::new(OWED),
         departures: Departures::default(),
         tracker: tracker.clone(),
         shutdown: stop.clone(),

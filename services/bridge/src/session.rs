@@ -1,12 +1,14 @@
 //! One WebSocket session: a task that owns the socket and asks the pure [`machine::Machine`] what to do.
 
 pub mod action;
+mod calls;
 pub mod connection;
 pub mod departures;
 pub mod executor;
 mod inputs;
 pub mod known;
 pub mod machine;
+pub mod pages;
 pub mod pending;
 pub mod replies;
 pub mod request;
@@ -24,11 +26,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::upstream::Upstream;
 use crate::viewer;
 use action::{Call, Outcome, Target};
 use departures::Departures;
 use machine::no_live_execution;
+use pages::Taken;
 use replies::Token;
+use request::Attach;
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -41,10 +46,18 @@ pub struct Shared {
     pub own: Limits,
     /// Views of one session.
     pub views: usize,
-    /// `inboundBytes`: what large messages and executes that are not accepted yet may hold in memory.
+    /// Most of `inboundBytes`: what large messages, and the executes and inputs of them that are not answered yet, may hold in
+    /// memory.
     pub inbound: Arc<Semaphore>,
+    /// The rest of it: executes and inputs of small messages. Of their own, because a large message that waits for room takes
+    /// all that becomes free.
+    pub small: Arc<Semaphore>,
+    /// What pages of lists may hold in memory.
+    pub pages: Arc<Semaphore>,
     /// How long nobody must attach before a departed session's executions are cancelled.
     pub disconnect_grace: Duration,
+    /// Places for cancels that are owed.
+    pub owed: Semaphore,
     /// Who views what.
     pub departures: Departures,
     /// All tasks that a stop waits for.
@@ -61,6 +74,8 @@ pub enum Event {
     Executed(Token, Box<Result<Status, RpcError>>),
     /// A call came back.
     Called(Token, Box<Called>),
+    /// A view's task panicked: its client is to attach again.
+    ViewFailed,
 }
 
 /// What a call came to.
@@ -70,27 +85,41 @@ pub struct Called {
     pub result: Result<Outcome, RpcError>,
     /// Those of its candidates that were found to have ended, or to be unknown.
     pub ended: Vec<ExecutionId>,
+    /// What a page has taken.
+    pub page: Option<Taken>,
+}
+
+impl Called {
+    fn new(result: Result<Outcome, RpcError>, ended: Vec<ExecutionId>) -> Self {
+        Self {
+            result,
+            ended,
+            page: None,
+        }
+    }
 }
 
 impl Shared {
-    /// A part of the inbound budget; None when it is not there. One message alone always has room.
+    /// A part of the budget for small messages; None when it is not there. One alone always has room.
     #[must_use]
     pub fn charge(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let bytes = transport::permits(bytes as u64, self.own.inbound_bytes);
-        self.inbound.clone().try_acquire_many_owned(bytes).ok()
+        let (_, small) = transport::budgets(self.own.inbound_bytes);
+        let bytes = transport::permits(bytes as u64, small);
+        self.small.clone().try_acquire_many_owned(bytes).ok()
     }
 }
 
 /// Makes one call. It ends within the call's time; a session that leaves does not end it.
-async fn call(shared: Arc<Shared>, call: Call) -> Called {
+async fn call(shared: Arc<Shared>, call: Call, lists: Arc<Semaphore>) -> Called {
     let mut ended = Vec::new();
+    if let Call::List(limit, before) = call {
+        return list(&shared, lists, limit, before).await;
+    }
     let (Call::Status(target) | Call::Control(_, target) | Call::Input(target, ..)) = &call else {
-        let result = about_one(&shared, call).await;
-        return Called { result, ended };
+        return Called::new(about_one(&shared, call).await, ended);
     };
     let Target::FirstLive(candidates) = target else {
-        let result = about_one(&shared, call).await;
-        return Called { result, ended };
+        return Called::new(about_one(&shared, call).await, ended);
     };
     for id in candidates.clone() {
         match shared.viewer.upstream.status(id).await {
@@ -99,21 +128,47 @@ async fn call(shared: Arc<Shared>, call: Call) -> Called {
                     Call::Status(_) => Ok(Outcome::Status(Box::new(status))),
                     call => about_one(&shared, call.about(Target::One(id))).await,
                 };
-                return Called { result, ended };
+                return Called::new(result, ended);
             }
             Ok(_) => ended.push(id),
             Err(error) if matches!(error.code, code::NO_SUCH_EXECUTION | code::ID_IN_USE) => {
                 ended.push(id);
             }
             // Whether this one lives is not known, so the next one cannot stand for it.
-            Err(error) => {
-                let result = Err(error);
-                return Called { result, ended };
-            }
+            Err(error) => return Called::new(Err(error), ended),
         }
     }
-    let result = Ok(Outcome::NothingLive(call));
-    Called { result, ended }
+    Called::new(Ok(Outcome::NothingLive(call)), ended)
+}
+
+/// One list of a session at a time; it waits for the client to take the one before.
+async fn list(
+    shared: &Shared,
+    turns: Arc<Semaphore>,
+    limit: Option<u64>,
+    before: Option<ExecutionId>,
+) -> Called {
+    let upstream = &shared.viewer.upstream;
+    let full = || {
+        RpcError::new(
+            code::QUEUE_FULL,
+            "too_many_lists",
+            "the lists that others have not read yet leave no room for this one; try again later",
+        )
+    };
+    let Ok(turn) = turns.acquire_owned().await else {
+        // The session is gone.
+        return Called::new(Err(full()), Vec::new());
+    };
+    let room = shared.pages.clone().acquire_many_owned(pages::most(limit));
+    let Ok(Ok(charge)) = tokio::time::timeout(upstream.times.call, room).await else {
+        return Called::new(Err(full()), Vec::new());
+    };
+    let page = upstream.list(limit, before).await;
+    Called {
+        page: Some(Taken { turn, charge }),
+        ..Called::new(page.map(|page| Outcome::Page(Box::new(page))), Vec::new())
+    }
 }
 
 async fn about_one(shared: &Shared, call: Call) -> Result<Outcome, RpcError> {
@@ -127,33 +182,40 @@ async fn about_one(shared: &Shared, call: Call) -> Result<Outcome, RpcError> {
             let status = upstream.control(id, verb).await?;
             Ok(Outcome::Status(Box::new(status)))
         }
-        Call::List(limit, before) => {
-            let page = upstream.list(limit, before).await?;
-            Ok(Outcome::Page(Box::new(page)))
-        }
         Call::Attach(attach) => {
-            let status = upstream.status(attach.execution_id).await?;
-            if let Some(offset) = attach.offset {
-                if offset < status.kept_from {
-                    return Err(offset_not_kept(status.kept_from));
-                }
-                // The status may be a moment older than bytes that the client has.
-                if offset > status.output_bytes {
-                    upstream.probe_offset(attach.execution_id, offset).await?;
-                }
+            let asking = shared.departures.ask(attach.execution_id);
+            let result = attach_to(upstream, attach).await;
+            match &result {
+                Ok(_) => asking.granted(),
+                Err(error) if error.code == code::UNAVAILABLE => asking.failed(),
+                Err(_) => {}
             }
-            Ok(Outcome::Attach(Box::new(status), attach))
+            result
         }
         Call::Input(Target::One(id), data, offset, eof) => {
-            let charge = shared.charge(data.len());
-            let _charge = charge.ok_or_else(|| inbound_full(shared.own.inbound_bytes))?;
             let accepted = upstream.input(id, data, offset, eof).await?;
             Ok(Outcome::Input(accepted))
         }
-        Call::Detach(_) | Call::Status(_) | Call::Control(..) | Call::Input(..) => {
-            Err(no_live_execution())
+        Call::List(..)
+        | Call::Detach(_)
+        | Call::Status(_)
+        | Call::Control(..)
+        | Call::Input(..) => Err(no_live_execution()),
+    }
+}
+
+async fn attach_to(upstream: &Upstream, attach: Attach) -> Result<Outcome, RpcError> {
+    let status = upstream.status(attach.execution_id).await?;
+    if let Some(offset) = attach.offset {
+        if offset < status.kept_from {
+            return Err(offset_not_kept(status.kept_from));
+        }
+        // The status may be a moment older than bytes that the client has.
+        if offset > status.output_bytes {
+            upstream.probe_offset(attach.execution_id, offset).await?;
         }
     }
+    Ok(Outcome::Attach(Box::new(status), attach))
 }
 
 /// -32004: the inbound budget is spent.

@@ -287,3 +287,78 @@ async fn requests_that_wait_for_an_execute_do_not_stop_the_session() {
         assert_ne!(client.answer(request).await["result"], Value::Null);
     }
 }
+
+/// Longer than a cancel of what is not known is repeated by itself.
+const LONG: std::time::Duration = std::time::Duration::from_millis(3500);
+
+#[tokio::test]
+async fn a_cancel_is_made_again_when_its_execute_is_read_after_it() {
+    let (fake, bridge) = start(&["--call-ms", "300"]).await;
+    fake.change(|w| w.faults.push_back(Fault::Late));
+    let mut client = bridge.connect().await;
+    let id = ExecutionId::random();
+    let executed = execute(&mut client, id).await;
+    fake.until(|w| !w.puts.is_empty()).await;
+    fake.change(|w| w.down = true);
+    let cancelled = cancel(&mut client, id).await;
+    for request in [executed, cancelled] {
+        assert_eq!(client.answer(request).await["error"]["code"], -32005);
+    }
+    tokio::time::sleep(LONG).await;
+    // It comes back, and reads the cancel before the execute.
+    fake.change(|w| w.down = false);
+    fake.until(|w| w.cancels.contains(&id)).await;
+    fake.change(|w| w.late = true);
+    let state = |w: &common::fake::World| w.executions.get(&id).map(|e| e.status.state);
+    fake.until(|w| state(w) == Some(State::Cancelled)).await;
+}
+
+#[tokio::test]
+async fn a_cancel_that_is_owed_is_made_however_late() {
+    let (fake, bridge) = start(&["--call-ms", "300", "--accept-ms", "1000"]).await;
+    let mut client = bridge.connect().await;
+    fake.change(|w| w.faults.push_back(Fault::Reset { accepted: true }));
+    stopping(&fake);
+    let id = ExecutionId::random();
+    let executed = execute(&mut client, id).await;
+    fake.until(|w| w.executions.contains_key(&id)).await;
+    fake.change(|w| w.down = true);
+    let cancelled = cancel(&mut client, id).await;
+    for request in [executed, cancelled] {
+        assert_eq!(client.answer(request).await["error"]["code"], -32005);
+    }
+    tokio::time::sleep(LONG).await;
+    fake.change(|w| w.down = false);
+    let state = |w: &common::fake::World| w.executions[&id].status.state;
+    fake.until(|w| state(w) == State::Cancelled).await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_back_and_cannot_attach_yet_is_no_desertion() {
+    let args = ["--disconnect-grace-ms", "300", "--call-ms", "100"];
+    let (fake, bridge) = start(&args).await;
+    let mut client = bridge.connect().await;
+    let params = json!({"prompt": "x", "onDisconnect": "cancel"});
+    let answer = client.call("execute", params).await;
+    let id: ExecutionId = answer["result"]["executionId"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    fake.state(id, State::Running);
+    fake.change(|w| w.down = true);
+    drop(client);
+    let mut client = bridge.connect().await;
+    // Several graces long.
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(2);
+    while tokio::time::Instant::now() < until {
+        let answer = client.call("attach", json!({"executionId": id})).await;
+        assert_eq!(answer["error"]["code"], -32005, "{answer}");
+    }
+    fake.change(|w| w.down = false);
+    let answer = client.call("attach", json!({"executionId": id})).await;
+    assert!(answer["result"].is_object(), "{answer}");
+    // Nor does one follow.
+    tokio::time::sleep(std::time::Duration::from_millis(900)).await;
+    assert_eq!(fake.world().cancels, []);
+}

@@ -397,20 +397,7 @@ async fn large_messages_wait_for_room_and_others_do_not() {
     holder.write_all(&[b'x'; 1000]).await.unwrap();
     let mut large = bridge.connect().await;
     let mut small = bridge.connect().await;
-    let gauge = async {
-        while !bridge
-            .get("/metrics")
-            .await
-            .1
-            .to_string()
-            .contains("inbound_bytes 2")
-        {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(SOON, gauge)
-        .await
-        .expect("it is never charged");
+    charged(&bridge).await;
     let executed = large
         .request("execute", json!({"prompt": "x".repeat(200_000)}))
         .await;
@@ -421,27 +408,110 @@ async fn large_messages_wait_for_room_and_others_do_not() {
     assert!(large.answer(executed).await["result"].is_object());
 }
 
+/// In the middle of a frame no pong can be sent (RFC 6455, section 5.4), so its bytes count.
 #[tokio::test]
-async fn a_large_message_that_finds_no_room_is_told_so() {
+async fn a_slow_upload_is_a_sign_of_life() {
+    let (_fake, bridge) = start(&["--ping-ms", "200"]).await;
+    let mut stream = upgraded(&bridge).await;
+    let ping = json!({"jsonrpc": "2.0", "id": "late", "method": "ping", "params": {}}).to_string();
+    let mut message = ping.into_bytes();
+    message.resize(200_000, b' ');
+    stream.write_all(&head(0x81, 200_000)).await.unwrap();
+    for part in message.chunks(4096) {
+        stream.write_all(part).await.expect("it was cut");
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+    let answered = async {
+        let (mut got, mut part) = (Vec::new(), [0; 4096]);
+        while !got.windows(6).any(|w| w == br#""late""#) {
+            let count = stream.read(&mut part).await.expect("it was cut");
+            assert!(count > 0, "it was closed");
+            got.extend_from_slice(&part[..count]);
+        }
+    };
+    tokio::time::timeout(SOON, answered).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_large_message_that_finds_no_room_is_told_so_and_small_ones_find_some() {
     let (_fake, bridge) = start(&["--inbound-bytes", "300000", "--ping-ms", "500"]).await;
     let mut holder = upgraded(&bridge).await;
     holder.write_all(&head(0x01, 10)).await.unwrap();
     holder.write_all(&[b'x'; 10]).await.unwrap();
-    // A message whose rest never comes; pings between its fragments are signs of life.
+    charged(&bridge).await;
+    // A message that goes on, slowly.
     let feeding = tokio::spawn(async move {
-        loop {
-            let ping = head(0x89, 0);
-            if holder.write_all(&ping).await.is_err() {
-                break;
-            }
+        let mut more = head(0x00, 1);
+        more.push(b'x');
+        while holder.write_all(&more).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
-    tokio::time::sleep(Duration::from_millis(100)).await;
     let mut large = bridge.connect().await;
     large
         .request("execute", json!({"prompt": "x".repeat(200_000)}))
         .await;
-    assert_eq!(large.closed().await, 1013);
+    // While that one waits, others have what is theirs.
+    let mut small = bridge.connect().await;
+    loop {
+        let answer = small.call("execute", json!({"prompt": "x"})).await;
+        assert!(answer["result"].is_object(), "{answer}");
+        match tokio::time::timeout(Duration::from_millis(50), large.frame()).await {
+            Err(_) | Ok(Some(Message::Ping(_))) => {}
+            Ok(Some(Message::Close(close))) => {
+                assert_eq!(u16::from(close.unwrap().code), 1013);
+                break;
+            }
+            Ok(other) => panic!("{other:?}"),
+        }
+    }
     feeding.abort();
+}
+
+/// Pings between the fragments of a message are signs of life, but they bring it no further.
+#[tokio::test]
+async fn a_message_whose_rest_never_comes_holds_its_room_for_two_pings_only() {
+    let (_fake, bridge) = start(&["--inbound-bytes", "300000", "--ping-ms", "200"]).await;
+    let (mut read, mut holder) = upgraded(&bridge).await.into_split();
+    holder.write_all(&head(0x01, 10)).await.unwrap();
+    holder.write_all(&[b'x'; 10]).await.unwrap();
+    charged(&bridge).await;
+    let pings = async {
+        while holder.write_all(&head(0x89, 0)).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut got = Vec::new();
+    let closed = tokio::time::timeout(SOON, read.read_to_end(&mut got));
+    tokio::select! {
+        end = closed => assert!(end.is_ok(), "it holds its room for ever"),
+        () = pings => {}
+    }
+    let code = 1013u16.to_be_bytes();
+    assert!(got.windows(2).any(|w| w == code), "no close frame");
+    // Its room is there again.
+    let mut large = bridge.connect().await;
+    let prompt = json!({"prompt": "x".repeat(200_000)});
+    assert!(large.call("execute", prompt).await["result"].is_object());
+}
+
+/// Waits until a large message has taken its part of the inbound budget.
+async fn charged(bridge: &Bridge) {
+    let gauge = async {
+        let free = "cc_bridge_inbound_bytes 0\n";
+        while bridge
+            .get("/metrics")
+            .await
+            .1
+            .as_str()
+            .unwrap()
+            .contains(free)
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, gauge)
+        .await
+        .expect("it is never charged");
 }

@@ -35,6 +35,13 @@ enum Request {
     Call(Reply),
 }
 
+impl Request {
+    /// Whether nobody waits for the answer any more: then it must not have its effect later.
+    fn is_abandoned(&self) -> bool {
+        matches!(self, Self::Call(reply) if reply.is_closed())
+    }
+}
+
 /// What the actor must know of a message.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Heard {
@@ -52,7 +59,8 @@ pub(crate) struct Book {
     /// Unanswered requests with their text, in the order asked; sent again on a new connection.
     requests: BTreeMap<u64, (String, Request)>,
     last_id: u64,
-    out: VecDeque<String>,
+    /// To be sent, with its id.
+    out: VecDeque<(u64, String)>,
     events: VecDeque<(mpsc::Sender<Item>, Item)>,
     raw: bool,
 }
@@ -73,7 +81,7 @@ impl Book {
     fn ask(&mut self, method: &str, params: &serde_json::Value, request: Request) {
         let id = self.id();
         let text = request::encode(id, method, params);
-        self.out.push_back(text.clone());
+        self.out.push_back((id, text.clone()));
         self.requests.insert(id, (text, request));
     }
 
@@ -99,7 +107,7 @@ impl Book {
         if self.views.get(&id).is_some_and(|view| view.token == token) {
             self.drop_view(id);
             let request = self.id();
-            self.out.push_back(request::detach(request, id));
+            self.out.push_back((request, request::detach(request, id)));
         }
     }
 
@@ -111,12 +119,20 @@ impl Book {
 
     /// The next request to send on the present connection.
     pub(crate) fn next_request(&mut self) -> Option<String> {
-        self.out.pop_front()
+        while let Some((id, text)) = self.out.pop_front() {
+            let request = self.requests.get(&id);
+            if request.is_none_or(|(_, request)| !request.is_abandoned()) {
+                return Some(text);
+            }
+            self.requests.remove(&id);
+        }
+        None
     }
 
     /// Whether a connection is of no use at present.
     pub(crate) fn is_idle(&self) -> bool {
-        self.views.is_empty() && self.requests.is_empty()
+        let mut requests = self.requests.values();
+        self.views.is_empty() && requests.all(|(_, request)| request.is_abandoned())
     }
 
     /// Whether events wait for their run to read.
@@ -162,13 +178,13 @@ impl Book {
         }
         // An attach made for the lost connection may be behind by now.
         let views = &self.views;
-        self.requests.retain(|_, (_, request)| {
-            !matches!(request, Request::Open(id) if views.get(id).is_some_and(|v| v.accepted))
+        self.requests.retain(|_, (_, request)| match request {
+            Request::Open(id) => views.get(id).is_none_or(|v| !v.accepted),
+            Request::Call(_) => !request.is_abandoned(),
         });
-        self.out = self
-            .requests
-            .values()
-            .map(|(text, _)| text.clone())
+        let requests = self.requests.iter();
+        self.out = requests
+            .map(|(id, (text, _))| (*id, text.clone()))
             .collect();
         let accepted: Vec<_> = self
             .views
@@ -232,12 +248,21 @@ impl Book {
         Ok(Heard::Progress)
     }
 
+    /// Whether the bridge has not answered the request that opens this view: what comes is of an older one.
+    fn is_opening(&self, id: ExecutionId) -> bool {
+        let mut requests = self.requests.values();
+        requests.any(|(_, request)| matches!(request, Request::Open(of) if *of == id))
+    }
+
     /// Lets a view judge; what it says goes to its run, and an end or an error ends the view.
     fn take(
         &mut self,
         id: ExecutionId,
         judge: impl FnOnce(&mut View) -> Result<Option<Event>, Error>,
     ) {
+        if self.is_opening(id) {
+            return;
+        }
         let Some(view) = self.views.get_mut(&id) else {
             return; // of a view that was dropped a moment ago
         };

@@ -47,6 +47,7 @@ pub mod close {
     pub const GOING_AWAY: u16 = 1001;
     pub const POLICY: u16 = 1008;
     pub const TOO_BIG: u16 = 1009;
+    pub const INTERNAL_ERROR: u16 = 1011;
     pub const RESTARTING: u16 = 1012;
     pub const TRY_AGAIN_LATER: u16 = 1013;
 }

@@ -15,6 +15,9 @@ pub const WARNINGS: usize = 64;
 /// The most bytes of stderr that a status keeps.
 pub const STDERR_TAIL_BYTES: usize = 16 * 1024;
 
+/// The bytes of JSON that the metadata of a status always has.
+const METADATA_BYTES: usize = 4 * 1024;
+
 /// What went wrong, for a person and for a program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorInfo {
@@ -180,26 +183,32 @@ impl Status {
         }
         for name in [&mut self.model, &mut self.activity, &mut self.lane] {
             if let Some(name) = name
-                && name.len() > share.max(256)
+                && json_bytes(name) > share.max(256)
             {
                 *name = name.chars().take(64).collect();
             }
         }
-        if self
-            .usage
-            .as_ref()
-            .is_some_and(|u| u.to_string().len() > share)
-        {
+        if self.usage.as_ref().is_some_and(|u| json_bytes(u) > share) {
             self.usage = None;
         }
+        // Its 4 KiB may be six times as many in JSON.
+        let mut used = 0;
+        self.metadata.retain(|name, value| {
+            used += json_bytes(name) + json_bytes(value) + 2;
+            used <= share.max(METADATA_BYTES)
+        });
     }
+}
+
+fn json_bytes(value: &impl Serialize) -> usize {
+    serde_json::to_string(value).map_or(usize::MAX / 4, |s| s.len())
 }
 
 /// Keeps the first items whose JSON fits into `share` bytes.
 fn keep_within<T: Serialize>(items: &mut Vec<T>, share: usize) {
     let mut used = 0;
     let fits = |item: &T| {
-        used += serde_json::to_string(item).map_or(usize::MAX / 2, |s| s.len() + 1);
+        used += json_bytes(item) + 1;
         used <= share
     };
     let keep = items.iter().map(fits).take_while(|fit| *fit).count();

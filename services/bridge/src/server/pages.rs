@@ -86,7 +86,7 @@ fn unreachable_page(detail: &str) -> Response {
 /// `/metrics`
 pub async fn metrics(State(app): State<App>) -> Response {
     let shared = &app.shared;
-    let free = shared.inbound.available_permits() as u64;
+    let free = (shared.inbound.available_permits() + shared.small.available_permits()) as u64;
     let metrics = &shared.viewer.metrics;
     metrics
         .inbound_bytes

@@ -71,6 +71,12 @@ impl Call {
         }
     }
 
+    /// Whether it only looks at how things are.
+    #[must_use]
+    pub fn is_look(&self) -> bool {
+        matches!(self, Self::Status(_) | Self::List(..))
+    }
+
     /// Whether it ends an execution.
     #[must_use]
     pub fn is_cancel(&self) -> bool {

@@ -11,7 +11,7 @@ use protocol::PROTOCOL;
 use protocol::rpc::{RpcError, close, code, method, notification};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::WaitForCancellationFuture;
 use tokio_util::task::AbortOnDropHandle;
@@ -20,6 +20,7 @@ use super::action::{Action, Call};
 use super::departures::Viewing;
 use super::executor::{Executor, depart};
 use super::machine::{Bounds, Machine};
+use super::pages::Pages;
 use super::replies::Token;
 use super::request::binary;
 use super::socket::{Inbound, Pulse, Socket};
@@ -29,8 +30,6 @@ use crate::viewer;
 
 /// Messages of views that wait for the socket. Each view may have one more in the making.
 const VIEW_MESSAGES: usize = 1;
-/// Calls under way, before no more requests are read.
-const CALLS: usize = 128;
 
 /// What happened.
 enum Happened {
@@ -63,6 +62,9 @@ struct Session<T> {
     messages: mpsc::Receiver<Box<viewer::Message>>,
     message_sender: mpsc::Sender<Box<viewer::Message>>,
     views: HashMap<u64, (AbortOnDropHandle<()>, Viewing)>,
+    pages: Pages,
+    /// What inputs that are not answered yet have taken of the inbound budget.
+    inputs: HashMap<Token, Arc<OwnedSemaphorePermit>>,
     ping: Interval,
     /// What the message in hand has taken of the inbound budget.
     charge: Option<OwnedSemaphorePermit>,
@@ -93,8 +95,8 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
     let start = Instant::now();
     let own = &shared.own;
     let message_bytes = usize::try_from(own.message_bytes).unwrap_or(usize::MAX);
-    let inbound =
-        transport::Inbound::new(shared.inbound.clone(), own.inbound_bytes, own.message_bytes);
+    let (large, _) = transport::budgets(own.inbound_bytes);
+    let inbound = transport::Inbound::new(shared.inbound.clone(), large, own.message_bytes);
     // Boxed, here and at the end: what is needed for a moment is no part of a task that lives for hours.
     let mut socket = Box::pin(Socket::new(io, message_bytes, Some(inbound))).await;
     socket.queue(connected(&id, &shared));
@@ -121,6 +123,8 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         messages,
         message_sender,
         views: HashMap::new(),
+        pages: Pages::default(),
+        inputs: HashMap::new(),
         ping,
         charge: None,
         read_first: true,
@@ -177,8 +181,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     self.machine.on_executed(token, *result)
                 }
                 Happened::Event(Event::Called(token, called)) => {
-                    let Called { result, ended } = *called;
-                    self.machine.on_called(token, result, &ended)
+                    let Called {
+                        result,
+                        ended,
+                        page,
+                    } = *called;
+                    let held = self.machine.held_bytes();
+                    let actions = self.machine.on_called(token, result, &ended);
+                    if let Some(page) = page {
+                        let held = self.machine.held_bytes().saturating_sub(held);
+                        self.pages.keep(page, &actions, held);
+                    }
+                    actions
+                }
+                Happened::Event(Event::ViewFailed) => {
+                    return End::Ours(close::INTERNAL_ERROR, "a view failed; attach again");
                 }
                 Happened::View(message) => {
                     self.read_first = true;
@@ -197,6 +214,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     continue;
                 }
             };
+            self.charge_inputs();
             self.act(actions);
             self.charge = None;
         }
@@ -226,6 +244,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         match self.socket.poll_room(cx) {
             Poll::Ready(Err(_)) => return Poll::Ready(Happened::Broken),
             Poll::Ready(Ok(())) => {
+                self.pages.sent(self.machine.held_bytes() == 0);
                 if let Poll::Ready(Some(message)) = self.messages.poll_recv(cx) {
                     return Poll::Ready(Happened::View(message));
                 }
@@ -245,7 +264,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
-        if self.socket.may_read() && self.machine.open_calls() < CALLS {
+        if self.socket.may_read() && !self.machine.is_full() {
             self.socket.poll_read(cx).map(Happened::Inbound)
         } else {
             // What ends the wait (an answer sent, a call back) wakes the task itself.
@@ -260,6 +279,41 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         let metrics = &self.shared.viewer.metrics;
         metrics.messages_in.add(1);
         metrics.bytes_in.add(bytes as u64);
+    }
+
+    /// Those of a large message keep its place until they are answered; those of a small one are charged when they are called.
+    fn charge_inputs(&mut self) {
+        let held = self.machine.inputs();
+        self.inputs.retain(|token, _| held.contains_key(token));
+        let Some(message) = &mut self.charge else {
+            return;
+        };
+        for (token, bytes) in held {
+            if !self.inputs.contains_key(token) {
+                let charge = message.split(*bytes.min(&message.num_permits()));
+                self.inputs
+                    .extend(charge.map(|charge| (*token, Arc::new(charge))));
+            }
+        }
+    }
+
+    /// What a call has of the inbound budget; only an input has some.
+    fn charge_call(
+        &mut self,
+        token: Token,
+        call: &Call,
+    ) -> Result<Option<Arc<OwnedSemaphorePermit>>, RpcError> {
+        let Call::Input(_, data, ..) = call else {
+            return Ok(None);
+        };
+        if let Some(charge) = self.inputs.get(&token) {
+            return Ok(Some(charge.clone()));
+        }
+        let charge = self.shared.charge(data.len());
+        let charge = charge.ok_or_else(|| inbound_full(self.shared.own.inbound_bytes))?;
+        Ok(Some(
+            self.inputs.entry(token).or_insert(Arc::new(charge)).clone(),
+        ))
     }
 
     fn act(&mut self, actions: Vec<Action>) {
@@ -287,13 +341,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     }
                 }
                 Action::Call(token, what) => {
-                    make_call(&self.shared, &self.event_sender, token, what);
+                    let lists = self.pages.turns();
+                    match self.charge_call(token, &what) {
+                        Ok(charge) => {
+                            let (shared, events) = (&self.shared, &self.event_sender);
+                            make_call(shared, events, token, what, lists, charge);
+                        }
+                        Err(error) => {
+                            let called = Box::new(Called::new(Err(error), Vec::new()));
+                            // Our own receiver is there.
+                            let _ = self.event_sender.send(Event::Called(token, called));
+                        }
+                    }
                 }
                 Action::View(view, start) => {
                     let id = start.status.execution_id;
                     let context = self.shared.viewer.clone();
                     let to = self.message_sender.clone();
-                    let task = tokio::spawn(viewer::run(context, *start, view, to));
+                    let task = tokio::spawn(watched(
+                        viewer::run(context, *start, view, to),
+                        self.event_sender.clone(),
+                    ));
                     let guard = self.shared.departures.view(id);
                     self.shared.viewer.metrics.viewers.add(1);
                     self.views
@@ -316,6 +384,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             mut events,
             event_sender,
             views,
+            pages,
             messages_in,
             bytes_in,
             executes,
@@ -335,7 +404,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 // What waited for it is not answered any more, but a signal is sent all the same.
                 for action in machine.on_executed(token, *result) {
                     if let Action::Call(token, what @ Call::Control(..)) = action {
-                        make_call(&shared, &event_sender, token, what);
+                        make_call(&shared, &event_sender, token, what, pages.turns(), None);
                     }
                 }
             }
@@ -365,15 +434,33 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 }
 
+/// Runs a view, and tells when it panics: nobody would miss its messages otherwise.
+async fn watched(view: impl Future<Output = ()>, events: mpsc::UnboundedSender<Event>) {
+    struct Watch(mpsc::UnboundedSender<Event>);
+    impl Drop for Watch {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                // The session may be gone.
+                let _ = self.0.send(Event::ViewFailed);
+            }
+        }
+    }
+    let _watch = Watch(events);
+    view.await;
+}
+
 fn make_call(
     shared: &Arc<Shared>,
     events: &mpsc::UnboundedSender<Event>,
     token: Token,
     what: Call,
+    lists: Arc<Semaphore>,
+    charge: Option<Arc<OwnedSemaphorePermit>>,
 ) {
     let (tracker, shared, events) = (&shared.tracker, shared.clone(), events.clone());
     tracker.spawn(async move {
-        let called = Box::new(call(shared, what).await);
+        let called = Box::new(call(shared, what, lists).await);
+        drop(charge);
         // The session may be gone; the call was made all the same.
         let _ = events.send(Event::Called(token, called));
     });
@@ -410,6 +497,21 @@ fn connected(session: &str, shared: &Shared) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_view_that_panics_is_told_and_one_that_ends_is_not() {
+        let (sender, mut events) = mpsc::unbounded_channel();
+        tokio::spawn(watched(async {}, sender.clone()))
+            .await
+            .unwrap();
+        let pending = tokio::spawn(watched(std::future::pending(), sender.clone()));
+        pending.abort();
+        assert!(pending.await.unwrap_err().is_cancelled());
+        assert!(events.try_recv().is_err());
+        let panics = tokio::spawn(watched(async { panic!("as the test wants") }, sender));
+        assert!(panics.await.unwrap_err().is_panic());
+        assert!(matches!(events.try_recv(), Ok(Event::ViewFailed)));
+    }
 
     /// What a session's task and its channels hold from their first moment, for as long as it lives.
     #[test]

@@ -5,17 +5,24 @@
 //! need not wait for its turn.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::ExecutionId;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::action::Job;
+use super::departures::Found;
 use super::replies::Token;
 use super::{Event, Shared};
 use crate::upstream::accept::owes_cancel;
 
+/// Cancels that are owed and retried for as long as it takes, in all sessions.
+pub const OWED: usize = 1024;
+/// A grace that begins again is at least so long.
+const NEXT_GRACE: Duration = Duration::from_millis(100);
 /// How long a PUT under way may go on when the bridge stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
@@ -154,29 +161,59 @@ impl Task {
     }
 }
 
-fn cancel(shared: &Arc<Shared>, id: protocol::ExecutionId) {
-    let (tracker, shared) = (shared.tracker.clone(), shared.clone());
-    tracker.spawn(async move {
-        let cancelled = shared.viewer.upstream.cancel_surely(id);
-        tokio::select! {
-            () = shared.shutdown.cancelled() => {}
-            result = cancelled => tracing::info!(execution = %id, ok = result.is_ok(), "cancelled, as was asked for or its session is gone"),
+fn cancel(shared: &Arc<Shared>, id: ExecutionId) {
+    let upstream = shared.viewer.upstream.clone();
+    owe(shared, id, Duration::ZERO, async move {
+        upstream.cancel_surely(id, || true).await;
+    });
+}
+
+/// Cancels when nobody attaches within the grace; who tries to, while claude-api is away, has another one. A stop of the
+/// bridge never counts.
+pub fn depart(shared: &Arc<Shared>, id: ExecutionId) {
+    let mut departing = shared.departures.depart(id);
+    let grace = shared.disconnect_grace;
+    let upstream = shared.viewer.upstream.clone();
+    owe(shared, id, grace, async move {
+        let mut wait = grace;
+        loop {
+            tokio::time::sleep(wait).await;
+            wait = grace.max(NEXT_GRACE);
+            match departing.look() {
+                Found::Viewer => return,
+                Found::Asking => {}
+                Found::Nobody => {
+                    let cancelled = upstream.cancel_surely(id, || departing.is_deserted());
+                    if cancelled.await.is_some() {
+                        return;
+                    }
+                }
+            }
         }
     });
 }
 
-/// Cancels when nobody attaches within the grace. A stop of the bridge never counts.
-pub fn depart(shared: &Arc<Shared>, id: protocol::ExecutionId) {
-    let departing = shared.departures.depart(id);
-    let (tracker, shared) = (shared.tracker.clone(), shared.clone());
-    tracker.spawn(async move {
+/// Runs what is owed until it is done or the bridge stops; where too much is owed already, for as long as an execute is tried.
+fn owe(
+    shared: &Arc<Shared>,
+    id: ExecutionId,
+    grace: Duration,
+    what: impl Future<Output = ()> + Send + 'static,
+) {
+    let shared = shared.clone();
+    shared.tracker.clone().spawn(async move {
+        let place = shared.owed.try_acquire();
+        let over = async {
+            match &place {
+                Ok(_) => std::future::pending().await,
+                Err(_) => tokio::time::sleep(grace + shared.viewer.upstream.times.accept).await,
+            }
+        };
         tokio::select! {
             biased;
-            () = shared.shutdown.cancelled() => return,
-            () = tokio::time::sleep(shared.disconnect_grace) => {}
-        }
-        if departing.is_deserted() {
-            cancel(&shared, id);
+            () = shared.shutdown.cancelled() => {}
+            () = what => tracing::info!(execution = %id, "a cancel that was owed is settled"),
+            () = over => tracing::warn!(execution = %id, "too many cancels are owed; this one was given up"),
         }
     });
 }

@@ -27,6 +27,11 @@ impl Inputs {
         room
     }
 
+    /// Those that are not answered yet, and their bytes.
+    pub(super) fn held(&self) -> &HashMap<Token, usize> {
+        &self.held
+    }
+
     /// The call to make now, if it is this one's turn.
     pub(super) fn ask(&mut self, token: Token, call: Call) -> Option<(Token, Call)> {
         if self.open.is_some_and(|open| open != token) {

@@ -14,6 +14,7 @@ use protocol::{ExecutionId, Limits, Status};
 use serde_json::json;
 
 use super::action::{Action, Call, Job, Outcome, Target};
+use super::calls::Calls;
 use super::inputs::{self, Inputs};
 use super::known::Known;
 use super::pending::{self, Pending};
@@ -22,6 +23,9 @@ use super::request::{Ask, Entry, Execute, Frame, Input, Refusal, parse};
 use super::turns::Turns;
 use crate::upstream::accept::Handover;
 use crate::viewer::Start;
+
+/// Answers of unfinished batches, in bytes, before what only looks is refused.
+const HELD_BYTES: usize = 1024 * 1024;
 
 /// What begins behind an answer.
 #[derive(Debug)]
@@ -61,8 +65,7 @@ pub struct Machine {
     known: Known,
     views: HashMap<ExecutionId, u64>,
     next_view: u64,
-    /// Calls under way.
-    calls: usize,
+    calls: Calls,
     /// Views that begin when their batch is answered.
     held: usize,
     /// The last request that had its say about a view, while a batch may hold an earlier one.
@@ -84,7 +87,7 @@ impl Machine {
             known: Known::default(),
             views: HashMap::new(),
             next_view: 0,
-            calls: 0,
+            calls: Calls::default(),
             held: 0,
             latest: HashMap::new(),
             actions: Vec::new(),
@@ -94,7 +97,25 @@ impl Machine {
     /// Calls to claude-api that have not come back.
     #[must_use]
     pub fn open_calls(&self) -> usize {
-        self.calls
+        self.calls.open()
+    }
+
+    /// Whether no more requests are to be read for now.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.calls.is_full()
+    }
+
+    /// Bytes of answers that wait for the others of their batch.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.replies.held_bytes()
+    }
+
+    /// Inputs that are not answered yet, and their bytes.
+    #[must_use]
+    pub fn inputs(&self) -> &HashMap<Token, usize> {
+        self.inputs.held()
     }
 
     /// What is to be cancelled when nobody attaches: the session is gone, and nothing more will come.
@@ -166,6 +187,9 @@ impl Machine {
     }
 
     fn ask(&mut self, token: Token, call: Call) {
+        if call.is_look() && self.replies.held_bytes() >= HELD_BYTES {
+            return self.refuse(token, None, &held());
+        }
         if let Call::Attach(attach) = &call
             && let Err(error) = self.room_for(attach.execution_id)
         {
@@ -205,7 +229,17 @@ impl Machine {
     }
 
     fn push_call(&mut self, call: Option<(Token, Call)>) {
-        self.calls += usize::from(call.is_some());
+        let Some((token, call)) = call else { return };
+        match self.calls.begin(token, call) {
+            Ok(now) => self.make_call(now),
+            Err(limit) => {
+                let error = full("too_many_waiting", limit, "requests wait for claude-api");
+                self.arrived(token, Came::Called(Err(error)));
+            }
+        }
+    }
+
+    fn make_call(&mut self, call: Option<(Token, Call)>) {
         let call = call.map(|(token, call)| Action::Call(token, call));
         self.actions.extend(call);
     }
@@ -297,7 +331,8 @@ impl Machine {
         result: Result<Outcome, RpcError>,
         ended: &[ExecutionId],
     ) -> Vec<Action> {
-        self.calls = self.calls.saturating_sub(1);
+        let next = self.calls.ended();
+        self.make_call(next);
         for id in ended {
             self.known.forget(*id);
         }
@@ -339,6 +374,12 @@ impl Machine {
 fn full(reason: &str, limit: usize, what: &str) -> RpcError {
     let message = format!("{limit} {what}; that many one session may have");
     RpcError::new(code::QUEUE_FULL, reason, message).with("limit", limit)
+}
+
+/// -32004: the answers of unfinished batches are all that one session may hold.
+fn held() -> RpcError {
+    let what = "bytes of answers wait for the others of their batch";
+    full("too_many_unanswered", HELD_BYTES, what)
 }
 
 fn internal(error: &serde_json::Error) -> RpcError {

@@ -17,6 +17,8 @@ pub type Token = u64;
 pub enum Answer {
     /// A status object, cut to what a message holds.
     Status(Box<Status>),
+    /// JSON as it is sent.
+    Text(String),
     /// Anything else.
     Value(Value),
 }
@@ -52,6 +54,8 @@ pub struct Replies<T> {
     status_bytes: usize,
     waiting: HashMap<Token, Waiting>,
     batches: HashMap<u64, Batch<T>>,
+    /// Bytes of answers that wait for the others of their batch.
+    held: usize,
 }
 
 impl<T> Replies<T> {
@@ -63,7 +67,20 @@ impl<T> Replies<T> {
             status_bytes,
             waiting: HashMap::new(),
             batches: HashMap::new(),
+            held: 0,
         }
+    }
+
+    /// Bytes of answers that wait for the others of their batch.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held
+    }
+
+    /// Whether this one's answer is part of a batch.
+    #[must_use]
+    pub fn is_in_batch(&self, token: Token) -> bool {
+        self.waiting.get(&token).is_some_and(|w| w.batch.is_some())
     }
 
     /// Requests that are not answered yet.
@@ -133,18 +150,22 @@ impl<T> Replies<T> {
             return nothing();
         };
         batch.open -= 1;
+        self.held += text.as_ref().map_or(0, String::len);
         batch.answers.extend(text);
         batch.after.extend(after);
         if batch.open > 0 {
             return nothing();
         }
         match self.batches.remove(&number) {
-            Some(batch) => Ready {
-                // Only notifications: nothing at all is sent (JSON-RPC 2.0, section 6).
-                message: (!batch.answers.is_empty())
-                    .then(|| format!("[{}]", batch.answers.join(","))),
-                after: batch.after,
-            },
+            Some(batch) => {
+                self.held -= batch.answers.iter().map(String::len).sum::<usize>();
+                Ready {
+                    // Only notifications: nothing at all is sent (JSON-RPC 2.0, section 6).
+                    message: (!batch.answers.is_empty())
+                        .then(|| format!("[{}]", batch.answers.join(","))),
+                    after: batch.after,
+                }
+            }
             None => nothing(),
         }
     }
@@ -152,6 +173,7 @@ impl<T> Replies<T> {
 
 fn encode(id: &str, answer: Result<Answer, &RpcError>, limit: usize) -> String {
     match answer {
+        Ok(Answer::Text(json)) => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{json}}}"#),
         Ok(Answer::Value(value)) => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{value}}}"#),
         Ok(Answer::Status(status)) => {
             let json = status.to_json(limit);
@@ -211,6 +233,14 @@ mod tests {
         let batch = Some(replies.batch(50));
         let mut status = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
         status.stderr_tail = "\u{1}".repeat(16 * 1024);
+        let metadata = (0..4).map(|n| (n.to_string(), "\u{1}".repeat(1000)));
+        status.metadata = metadata.collect();
+        status.model = Some("\u{1}".repeat(256));
+        status.activity = Some("\u{1}".repeat(256));
+        status.error = Some(protocol::status::ErrorInfo {
+            code: "x".into(),
+            message: "\u{1}".repeat(1000),
+        });
         let mut message = None;
         for n in 0..50 {
             let token = replies.request(Some(n.to_string()), batch);

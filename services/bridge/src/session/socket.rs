@@ -28,6 +28,8 @@ const LARGE_BYTES: usize = 64 * 1024;
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// After our close the peer has this long to answer; after 1009 so long is read on, so that it sees it.
 const LINGER_TIME: Duration = Duration::from_secs(1);
+/// A message that takes room in the inbound budget must be here within so many ping intervals.
+const HOLDING_PINGS: u32 = 30;
 /// Answers that wait to be sent, in bytes, before no more requests are read.
 const UNSENT_BYTES: usize = 1024 * 1024;
 
@@ -59,7 +61,7 @@ pub enum Pulse {
     Dead,
     /// No byte was taken for two pings.
     Stuck,
-    /// A large message found no room in the inbound budget for two pings.
+    /// A large message found no room in the inbound budget for two pings, or has held some for too long.
     Starved,
 }
 
@@ -67,8 +69,10 @@ pub enum Pulse {
 pub struct Socket<T> {
     stream: WebSocketStream<Transport<T>>,
     config: WebSocketConfig,
-    /// A large message came: tungstenite's buffers are to be given back.
+    /// A large message came or went: tungstenite's buffers are to be given back.
     grown: bool,
+    /// More was sent at once than its buffer has at first: it is given back when nothing is to be sent.
+    stretched: bool,
     /// Answers; they never wait behind output.
     urgent: VecDeque<String>,
     urgent_bytes: usize,
@@ -81,7 +85,11 @@ pub struct Socket<T> {
     stuck: u32,
     /// Ping intervals in which a message waited for room in the inbound budget.
     starved: u32,
+    /// Ping intervals in which a message held room in that budget and came no further, and all in which one held some.
+    stalled: u32,
+    holding: u32,
     written: u64,
+    read: (u64, u64),
     /// Messages and their bytes sent so far.
     pub sent: (u64, u64),
 }
@@ -103,6 +111,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             stream,
             config,
             grown: false,
+            stretched: false,
             urgent: VecDeque::new(),
             urgent_bytes: 0,
             unflushed: false,
@@ -110,9 +119,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             heard: true,
             deaf: false,
             starved: 0,
+            stalled: 0,
+            holding: 0,
             missed: 0,
             stuck: 0,
             written: 0,
+            read: (0, 0),
             sent: (0, 0),
         }
     }
@@ -183,6 +195,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.sent.0 += 1;
         self.sent.1 += text.len() as u64;
         self.unflushed = true;
+        self.grown |= text.len() >= LARGE_BYTES;
+        self.stretched |= text.len() > WRITE_BYTES;
         std::pin::Pin::new(&mut self.stream).start_send(Message::text(text))
     }
 
@@ -196,7 +210,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         ready!(flushed)?;
         self.unflushed = false;
         if self.grown && self.stream.get_ref().is_boundary() {
-            self.grown = false;
             self.rebuild();
             // The new one knows no waker yet.
             cx.waker().wake_by_ref();
@@ -207,6 +220,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// A new tungstenite around the same connection; nothing is buffered in the old one. It would keep what a
     /// large message needed until the session ends.
     fn rebuild(&mut self) {
+        (self.grown, self.stretched) = (false, false);
         let io = std::mem::replace(self.stream.get_mut(), Transport::empty());
         let new = WebSocketStream::from_raw_socket(io, Role::Server, Some(self.config));
         // It awaits nothing: there is no handshake.
@@ -225,23 +239,32 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.written = written;
         let stuck = self.blocked && !moved;
         self.stuck = if stuck { self.stuck + 1 } else { 0 };
+        let read = self.stream.get_ref().read_bytes();
+        let (heard, came) = (read.0 != self.read.0, read.1 != self.read.1);
+        self.read = read;
+        let holds = self.stream.get_ref().holds_room();
+        self.holding = if holds { self.holding + 1 } else { 0 };
+        self.stalled = if holds && !came { self.stalled + 1 } else { 0 };
         // A pong waits behind what the peer has not read yet: taking bytes of a full pipe is a sign of life.
         let starves = self.stream.get_ref().waits_for_room();
         let deaf = std::mem::take(&mut self.deaf) || starves;
-        let alive = self.heard || deaf || (self.blocked && moved);
+        let alive = self.heard || heard || deaf || (self.blocked && moved);
         self.missed = if alive { 0 } else { self.missed + 1 };
         self.starved = if starves { self.starved + 1 } else { 0 };
         self.heard = false;
         if self.stuck >= 2 {
             return Ok(Pulse::Stuck);
         }
-        if self.starved >= 2 {
+        if self.starved >= 2 || self.stalled >= 2 || self.holding >= HOLDING_PINGS {
             return Ok(Pulse::Starved);
         }
         if self.missed >= 2 {
             return Ok(Pulse::Dead);
         }
         if !self.blocked {
+            if self.stretched && !self.unflushed && self.stream.get_ref().is_boundary() {
+                self.rebuild();
+            }
             self.unflushed = true;
             std::pin::Pin::new(&mut self.stream).start_send(Message::Ping(Default::default()))?;
         }

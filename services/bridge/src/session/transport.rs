@@ -19,6 +19,13 @@ const AHEAD_BYTES: usize = 1024;
 /// Messages up to this many bytes are always read: a sign of life, a cancel, a common prompt.
 const FREE_BYTES: u64 = 64 * 1024;
 
+/// The parts of `inboundBytes` for large messages and for small ones.
+#[must_use]
+pub fn budgets(inbound: u64) -> (u64, u64) {
+    let small = inbound / 8;
+    (inbound - small, small)
+}
+
 /// `bytes` as permits of the budget; what is larger than all of it takes all of it.
 #[must_use]
 pub fn permits(bytes: u64, budget: u64) -> u32 {
@@ -112,9 +119,13 @@ impl Frames {
         }
     }
 
-    /// These bytes, at most [`Self::most`], were handed over.
-    fn pass(&mut self, bytes: &[u8]) {
+    /// These bytes, at most [`Self::most`], were handed over; `read` counts them.
+    fn pass(&mut self, bytes: &[u8], read: &mut (u64, u64)) {
+        read.0 += bytes.len() as u64;
         if self.payload > 0 {
+            if !self.is_control {
+                read.1 += bytes.len() as u64;
+            }
             self.payload -= bytes.len() as u64;
             return;
         }
@@ -147,6 +158,8 @@ pub struct Transport<T> {
     inner: Option<T>,
     inbound: Option<Inbound>,
     written: u64,
+    /// Bytes handed over, and those of them that are payload of messages.
+    read: (u64, u64),
     frames: Frames,
     /// What was read and not handed over, from `start` on; an idle session holds no buffer.
     ahead: Vec<u8>,
@@ -160,6 +173,7 @@ impl<T> Transport<T> {
             inner: Some(inner),
             inbound,
             written: 0,
+            read: (0, 0),
             frames: Frames::default(),
             ahead: Vec::new(),
             start: 0,
@@ -173,6 +187,7 @@ impl<T> Transport<T> {
             inner: None,
             inbound: None,
             written: 0,
+            read: (0, 0),
             frames: Frames::default(),
             ahead: Vec::new(),
             start: 0,
@@ -183,6 +198,18 @@ impl<T> Transport<T> {
     #[must_use]
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Bytes handed over so far, and those of them that are payload of messages.
+    #[must_use]
+    pub fn read_bytes(&self) -> (u64, u64) {
+        self.read
+    }
+
+    /// Whether a message in the making holds a part of the budget.
+    #[must_use]
+    pub fn holds_room(&self) -> bool {
+        self.inbound.as_ref().is_some_and(|i| i.held.is_some())
     }
 
     /// Whether all that was handed over are whole messages: whoever reads holds no part of one.
@@ -226,7 +253,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
             let end = this.ahead.len().min(this.start + most);
             let bytes = &this.ahead[this.start..end];
             buf.put_slice(bytes);
-            this.frames.pass(bytes);
+            this.frames.pass(bytes, &mut this.read);
             this.start = end;
             if this.start == this.ahead.len() {
                 (this.ahead, this.start) = (Vec::new(), 0);
@@ -237,7 +264,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
             // A large payload goes straight to where it belongs.
             let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
             ready!(Pin::new(&mut *inner).poll_read(cx, &mut part))?;
-            this.frames.pass(part.filled());
+            this.frames.pass(part.filled(), &mut this.read);
             let count = part.filled().len();
             buf.advance(count);
             return Poll::Ready(Ok(()));
@@ -247,7 +274,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
         ready!(Pin::new(&mut *inner).poll_read(cx, &mut read))?;
         let (now, later) = read.filled().split_at(read.filled().len().min(most));
         buf.put_slice(now);
-        this.frames.pass(now);
+        this.frames.pass(now, &mut this.read);
         this.ahead.extend_from_slice(later);
         Poll::Ready(Ok(()))
     }

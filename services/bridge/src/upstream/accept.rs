@@ -75,7 +75,7 @@ impl Upstream {
                     Err(failure) => failure,
                 },
                 () = stopped_while_slow => {
-                    let cancelled = self.cancel_unsure(id, Some(put), true, Instant::now()).await?;
+                    let cancelled = self.cancel_unsure(id, Some(put), true).await?;
                     return self.confirm(execute, cancelled).await;
                 }
             };
@@ -107,9 +107,7 @@ impl Upstream {
         if execute.fresh && !acted {
             return Err(stopped(execute.id, false.into()));
         }
-        let cancelled = self
-            .cancel_unsure(execute.id, None, acted, Instant::now())
-            .await?;
+        let cancelled = self.cancel_unsure(execute.id, None, acted).await?;
         self.confirm(execute, cancelled).await
     }
 
@@ -129,13 +127,35 @@ impl Upstream {
         }
     }
 
-    /// Cancels what may have been accepted, and goes on trying as long as an execute is tried.
+    /// Cancels what may have been accepted: tries until claude-api has answered, however long that takes. One that does not
+    /// know it is asked again for a while, as it may read the execute behind the cancel. `wanted` is asked before each attempt;
+    /// None when it said no.
     ///
     /// # Errors
-    /// As [`Self::accept`].
-    pub async fn cancel_surely(&self, id: ExecutionId) -> Result<Status, RpcError> {
-        let end = Instant::now() + self.times.accept;
-        self.cancel_unsure(id, None, true, end).await
+    /// As [`Self::control`], but for claude-api not being available.
+    pub async fn cancel_surely(
+        &self,
+        id: ExecutionId,
+        wanted: impl Fn() -> bool,
+    ) -> Option<Result<Status, RpcError>> {
+        let mut delays = Delays::default();
+        let mut unknown = Unknown::default();
+        while wanted() {
+            let failure = match self.control_once(id, Verb::Cancel).await {
+                Ok(status) => return Some(Ok(status)),
+                Err(failure) => failure,
+            };
+            let wait = if failure.is_transient() {
+                unknown = Unknown::default();
+                delays.after(failure.retry_after())
+            } else if failure.problem(ProblemType::NotFound).is_some() && !unknown.is_settled() {
+                AGAIN
+            } else {
+                return Some(Err(failure.to_rpc()));
+            };
+            sleep(wait).await;
+        }
+        None
     }
 
     async fn put(&self, execute: &Handover, end: Instant) -> Result<Status, Failure> {
@@ -158,16 +178,14 @@ impl Upstream {
     }
 
     /// If it was accepted, its status is the execute's answer. `put`: an attempt under way; it is not dropped,
-    /// for what is sent cannot be called back. `acted`: one may have come through, or still come. `end`: after that no
-    /// call is repeated because claude-api could not be reached.
+    /// for what is sent cannot be called back. `acted`: one may have come through, or still come.
     async fn cancel_unsure(
         &self,
         id: ExecutionId,
         mut put: Option<Attempt<'_>>,
         acted: bool,
-        end: Instant,
     ) -> Result<Status, RpcError> {
-        let mut settled = Instant::now() + SETTLE;
+        let mut unknown = Unknown::default();
         let mut wait = Duration::ZERO;
         loop {
             let cancel = async {
@@ -191,17 +209,15 @@ impl Upstream {
                         return Ok(status);
                     }
                     put = None;
-                    settled = Instant::now() + SETTLE;
+                    unknown = Unknown::default();
                     continue;
                 }
             };
             wait = AGAIN;
-            let now = Instant::now();
             match error.code {
-                code::UNAVAILABLE if now < end => {}
                 // No attempt of this execute came through. An earlier one of another session may have.
                 code::UNAVAILABLE if !acted => return Err(stopped(id, "unknown".into())),
-                code::NO_SUCH_EXECUTION if put.is_some() || (acted && now < settled) => {}
+                code::NO_SUCH_EXECUTION if put.is_some() || (acted && !unknown.is_settled()) => {}
                 code::NO_SUCH_EXECUTION if acted => return Err(stopped(id, "unknown".into())),
                 // Not known there, or deleted.
                 code::NO_SUCH_EXECUTION | code::ID_IN_USE => return Err(stopped(id, false.into())),
@@ -212,6 +228,18 @@ impl Upstream {
                 }
             }
         }
+    }
+}
+
+/// Since when claude-api has said, without a failure between, that it does not know an execution.
+#[derive(Debug, Default)]
+struct Unknown(Option<Instant>);
+
+impl Unknown {
+    /// It says so now: whether that is certain.
+    fn is_settled(&mut self) -> bool {
+        let now = Instant::now();
+        now.duration_since(*self.0.get_or_insert(now)) >= SETTLE
     }
 }
 

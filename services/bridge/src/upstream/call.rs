@@ -87,6 +87,20 @@ impl Upstream {
         self.call(|| self.client.post(&url)).await
     }
 
+    /// One attempt of [`Self::control`].
+    pub(super) async fn control_once(
+        &self,
+        id: ExecutionId,
+        verb: Verb,
+    ) -> Result<Status, Failure> {
+        let url = self.execution_url(id, verb.path());
+        let post = async { json(self.client.post(&url).send().await?).await };
+        match tokio::time::timeout(self.times.call, post).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Broken("no answer in time".to_owned())),
+        }
+    }
+
     /// Lines for a CLI's stdin: idempotent by offset, so a broken attempt is tried again within the call's time. The accepted
     /// total.
     ///

@@ -102,12 +102,13 @@ impl Buffer {
             crc.update(bytes);
         }
         self.data.extend_from_slice(bytes);
-        self.find_start();
-        let Some(skip) = self.skip else { return };
-        if skip.lines > 0 {
+        if self.skip.is_some_and(|skip| skip.lines > 0) {
             self.lines += line_ends(bytes);
         }
-        self.drop_oldest(skip);
+        self.find_start();
+        if let Some(skip) = self.skip {
+            self.drop_oldest(skip);
+        }
     }
 
     /// Upstream freed everything before `to`.
@@ -129,6 +130,18 @@ impl Buffer {
         let whole = whole_characters(&self.data);
         self.data.truncate(whole);
         self.jump = Some(to);
+    }
+
+    /// Nothing more will be read. Half a character at the end is not told: the digest of what is left is not known.
+    pub fn close(&mut self) {
+        if let Some(at) = self.align {
+            self.freed(at);
+        }
+        let whole = whole_characters(&self.data);
+        if self.jump.is_none() && whole < self.data.len() {
+            self.data.truncate(whole);
+            self.crc = None;
+        }
     }
 
     /// The next piece, in order. `last`: nothing more will be pushed.

@@ -36,6 +36,8 @@ pub struct Order {
     notices: VecDeque<String>,
     buffer: Buffer,
     terminal: Option<Status>,
+    /// It is not known to claude-api any more: what its connections still bring is not told.
+    lost: bool,
     unreachable: bool,
     checked: bool,
     done: bool,
@@ -64,6 +66,7 @@ impl Order {
             notices: VecDeque::new(),
             buffer,
             terminal: None,
+            lost: false,
             unreachable: false,
             checked: false,
             done: false,
@@ -107,7 +110,7 @@ impl Order {
     /// Whether there is room for bytes.
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
-        !self.done && self.buffer.wants_bytes()
+        !self.done && !self.lost && self.buffer.wants_bytes()
     }
 
     /// Whether bytes are known, or likely, to be there to read.
@@ -230,6 +233,8 @@ impl Order {
             self.buffer.freed(end.output_bytes);
             return;
         }
+        self.lost = true;
+        self.buffer.close();
         let mut lost = self.seen.clone();
         lost.state = State::Interrupted;
         lost.reason = Some(Reason::Lost);
@@ -245,6 +250,9 @@ impl Order {
 
     /// Bytes read at [`Self::read_from`].
     pub fn on_bytes(&mut self, bytes: &Bytes) {
+        if self.lost {
+            return;
+        }
         self.buffer.push(bytes);
         if self.terminal.is_some() {
             // Before that, only a status tells.

@@ -59,6 +59,10 @@ pub struct World {
     pub no_beats: bool,
     /// Output is answered with 502.
     pub no_output: bool,
+    /// Statuses are not answered.
+    pub no_status: bool,
+    /// Lists asked for.
+    pub lists: usize,
 }
 
 #[derive(Clone)]
@@ -242,6 +246,10 @@ async fn status(
     Path(id): Path<ExecutionId>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
+    let mut changed = fake.changed.subscribe();
+    while fake.world().no_status {
+        changed.changed().await.unwrap();
+    }
     let get = move |fake: &Fake| fake.world().executions.get(&id).map(|e| e.status.clone());
     let Some(first) = get(&fake) else {
         return missing(&fake.world(), id);
@@ -376,6 +384,7 @@ async fn control(Ctx(fake): Ctx<Fake>, Path((id, verb)): Path<(ExecutionId, Stri
 }
 
 async fn list(Ctx(fake): Ctx<Fake>) -> Response {
+    fake.change(|w| w.lists += 1);
     let world = fake.world();
     let executions = world
         .order

@@ -94,3 +94,61 @@ async fn a_failure_reaches_everybody_who_waits() {
     book.deliver().await;
     assert_eq!(rx.recv().await.unwrap().unwrap_err(), Error::Closed);
 }
+
+#[test]
+fn messages_of_the_old_view_are_not_the_new_ones() {
+    let mut book = Book::default();
+    let (execute, _old) = opened(&mut book);
+    let first = sent(&mut book);
+    hear(&mut book, &rpc::result(&first[0]["id"], status(&execute)));
+    let (tx, mut rx) = mpsc::channel(16);
+    let attach = Attach::from_start(execute.id);
+    let view = View::new(1, tx, 0, OnSlow::Wait);
+    book.open(execute.id, view, method::ATTACH, &attach.params());
+    let second = sent(&mut book);
+    // The bridge goes on with the old view until it answers; that one has reached byte 9, and even ends.
+    let output = |offset: u64| {
+        rpc::notification(
+            "output",
+            &json!({ "executionId": execute.id, "type": "stdout", "offset": offset, "content": "x" }),
+        )
+    };
+    let mut end = status(&execute);
+    end["state"] = "completed".into();
+    end["status"] = "COMPLETED".into();
+    end["elapsedMs"] = 1.into();
+    hear(&mut book, &output(9));
+    hear(&mut book, &rpc::notification("statusUpdate", &end));
+    hear(&mut book, &rpc::result(&second[0]["id"], status(&execute)));
+    hear(&mut book, &output(0));
+    let mut got = Vec::new();
+    while let Some((to, item)) = book.events.pop_front() {
+        let _ = to.try_send(item);
+    }
+    while let Ok(item) = rx.try_recv() {
+        got.push(item.unwrap());
+    }
+    assert!(
+        matches!(got[..], [Event::Answer(_), Event::Output { offset: 0, .. }]),
+        "{got:?}"
+    );
+}
+
+#[test]
+fn a_call_that_nobody_waits_for_is_not_sent() {
+    let mut book = Book::default();
+    let call = |book: &mut Book| {
+        let (tx, rx) = oneshot::channel();
+        book.call(method::CONTROL, &json!({ "type": "CANCEL" }), tx);
+        rx
+    };
+    drop(call(&mut book));
+    let waits = call(&mut book);
+    assert_eq!(sent(&mut book).len(), 1);
+    // Neither is it asked again, nor a reason to connect.
+    drop(waits);
+    book.lost("cut", Duration::ZERO);
+    assert!(book.is_idle());
+    book.connected(&"{}".into());
+    assert_eq!(sent(&mut book), Vec::<Value>::new());
+}

@@ -4,7 +4,7 @@ use protocol::Status;
 use protocol::rpc::{RpcError, code, method, notification};
 use serde_json::json;
 
-use super::{After, Came, Machine, internal};
+use super::{After, Came, HELD_BYTES, Machine, held, internal};
 use crate::session::action::{Action, Call, Outcome};
 use crate::session::replies::{Answer, Token};
 use crate::viewer::{Start, encode};
@@ -60,8 +60,11 @@ impl Machine {
                 let answer = json!({ "accepted": accepted });
                 self.answer(token, Answer::Value(answer), Vec::new());
             }
-            Ok(Outcome::Page(page)) => match serde_json::to_value(&*page) {
-                Ok(page) => self.answer(token, Answer::Value(page), Vec::new()),
+            Ok(Outcome::Page(page)) => match serde_json::to_string(&*page) {
+                Ok(page) if !self.is_room_for(token, page.len()) => {
+                    self.refuse(token, None, &held());
+                }
+                Ok(page) => self.answer(token, Answer::Text(page), Vec::new()),
                 Err(error) => self.refuse(token, None, &internal(&error)),
             },
             Ok(Outcome::Status(status)) => {
@@ -82,6 +85,12 @@ impl Machine {
                 self.answer(token, Answer::Status(status), after);
             }
         }
+    }
+
+    /// Whether an answer of so many bytes may wait for the others of its batch. One alone may.
+    fn is_room_for(&self, token: Token, bytes: usize) -> bool {
+        let held = self.replies.held_bytes();
+        held == 0 || !self.replies.is_in_batch(token) || held + bytes <= HELD_BYTES
     }
 
     pub(super) fn answer(&mut self, token: Token, answer: Answer, after: Vec<After>) {

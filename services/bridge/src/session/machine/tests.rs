@@ -511,8 +511,65 @@ fn requests_that_wait_for_an_execute_are_no_open_calls_but_bounded() {
         "too_many_waiting"
     );
     let accepted = status(job.execute.id, State::Queued, 1);
-    machine.on_executed(job.token, Ok(accepted));
-    assert_eq!(machine.open_calls(), 1024);
+    let mut actions = machine.on_executed(job.token, Ok(accepted));
+    // What only looks goes on in parts; what acts does not wait for that.
+    assert_eq!(machine.open_calls(), 128);
+    let cancel = json!({"type": "CANCEL", "executionId": job.execute.id});
+    actions.extend(ask(&mut machine, 3000, "control", cancel));
+    assert_eq!(machine.open_calls(), 129);
+    let mut answered = 0;
+    while let Some(action) = actions.pop() {
+        match action {
+            Action::Call(token, _) => {
+                let status = Box::new(status(job.execute.id, State::Queued, 1));
+                actions.extend(machine.on_called(token, Ok(Outcome::Status(status)), &[]));
+            }
+            Action::Send(_) => answered += 1,
+            Action::View(..) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(answered, 1 + 1024 + 1);
+    assert_eq!(machine.open_calls(), 0);
+}
+
+#[test]
+fn what_a_batch_holds_of_lists_is_bounded() {
+    let mut machine = machine();
+    let job = job(&ask(&mut machine, 1, "execute", json!({"prompt": "x"})));
+    let entry = |id: u64, name: &str, params: Value| json!({"jsonrpc": "2.0", "id": id, "method": name, "params": params});
+    let mut batch = vec![entry(2, "status", json!({"executionId": job.execute.id}))];
+    batch.extend((3..8).map(|id| entry(id, "list", json!({}))));
+    let calls = machine.on_text(&Value::from(batch).to_string(), None);
+    let mut big = status(job.execute.id, State::Queued, 1);
+    big.stderr_tail = "x".repeat(400_000);
+    let page = || protocol::Page {
+        executions: vec![big.clone()],
+        next: None,
+    };
+    assert_eq!(calls.len(), 5);
+    for call in &calls {
+        let Action::Call(token, Call::List(..)) = call else {
+            panic!("{call:?}");
+        };
+        let actions = machine.on_called(*token, Ok(Outcome::Page(Box::new(page()))), &[]);
+        assert!(actions.is_empty());
+        assert!(machine.held_bytes() <= 1024 * 1024);
+    }
+    let accepted = status(job.execute.id, State::Queued, 1);
+    let actions = machine.on_executed(job.token, Ok(accepted.clone()));
+    let Some(Action::Call(token, _)) = actions.last() else {
+        panic!("{actions:?}");
+    };
+    let outcome = Outcome::Status(Box::new(accepted));
+    let answers = sent(&machine.on_called(*token, Ok(outcome), &[])[0]);
+    let answers = answers.as_array().unwrap();
+    let reason = |answer: &Value| answer["error"]["data"]["reason"].clone();
+    let refused = answers
+        .iter()
+        .filter(|a| reason(a) == "too_many_unanswered");
+    assert_eq!((answers.len(), refused.count()), (6, 3));
+    assert_eq!(machine.held_bytes(), 0);
 }
 
 #[test]

@@ -45,3 +45,54 @@ async fn buffers_are_given_back_between_frames_only() {
     peer.write_all(&frame(200)).await.unwrap();
     assert_eq!(read(&mut socket).await, 200);
 }
+
+#[tokio::test]
+async fn buffers_are_given_back_after_large_answers_and_after_output() {
+    let (_peer, io) = tokio::io::duplex(1 << 20);
+    let mut socket = Socket::new(io, 1 << 20, None).await;
+    let flush = async |socket: &mut Socket<tokio::io::DuplexStream>| {
+        std::future::poll_fn(|cx| socket.poll_room(cx))
+            .await
+            .unwrap();
+        std::future::poll_fn(|cx| socket.poll_flush(cx))
+            .await
+            .unwrap();
+    };
+    socket.queue("x".repeat(100_000));
+    std::future::poll_fn(|cx| socket.poll_room(cx))
+        .await
+        .unwrap();
+    assert!(socket.grown, "a large one went");
+    flush(&mut socket).await;
+    assert!(!socket.grown && !socket.stretched);
+    // Output comes again and again: its buffer goes when there was nothing to send for a while.
+    socket.queue("x".repeat(30_000));
+    flush(&mut socket).await;
+    assert!(socket.stretched && !socket.grown);
+    assert_eq!(socket.pulse().unwrap(), Pulse::Alive);
+    assert!(!socket.stretched);
+}
+
+#[tokio::test]
+async fn a_message_in_the_making_holds_its_room_for_a_while_only() {
+    let budget = std::sync::Arc::new(tokio::sync::Semaphore::new(300_000));
+    let (mut peer, io) = tokio::io::duplex(1 << 20);
+    let inbound = Budget::new(budget, 300_000, 300_000);
+    let mut socket = Socket::new(io, 300_000, Some(inbound)).await;
+    let mut head = vec![0x81, 0x80 | 127];
+    head.extend(200_000_u64.to_be_bytes());
+    head.extend([0; 4]);
+    peer.write_all(&head).await.unwrap();
+    let mut pulses = 0;
+    loop {
+        // It comes, byte for byte.
+        peer.write_all(b"x").await.unwrap();
+        let read = std::future::poll_fn(|cx| Poll::Ready(socket.poll_read(cx))).await;
+        assert!(read.is_pending());
+        pulses += 1;
+        match socket.pulse().unwrap() {
+            Pulse::Alive => assert!(pulses < HOLDING_PINGS),
+            end => break assert_eq!((end, pulses), (Pulse::Starved, HOLDING_PINGS)),
+        }
+    }
+}

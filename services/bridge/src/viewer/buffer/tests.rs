@@ -28,10 +28,11 @@ proptest! {
     }
 
     #[test]
-    fn any_offset_begins_at_its_character(text in "\\PC{1,60}", at in 0usize..200, chunk in 1usize..5) {
+    fn any_offset_begins_at_its_character(text in "(\\PC|\n){1,60}", at in 0usize..200, chunk in 1usize..5, skips in any::<bool>()) {
         let bytes = text.as_bytes();
         let at = at % (bytes.len() + 1);
-        let mut buffer = Buffer::new(at as u64, 0, None);
+        let skip = skips.then_some(Skip { bytes: 1000, lines: 1000 });
+        let mut buffer = Buffer::new(at as u64, 0, skip);
         let from = buffer.read_from() as usize;
         for chunk in bytes[from..].chunks(chunk) {
             buffer.push(&Bytes::copy_from_slice(chunk));

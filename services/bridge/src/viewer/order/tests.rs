@@ -166,6 +166,27 @@ fn a_lost_one_is_interrupted_with_what_was_read() {
 }
 
 #[test]
+fn of_a_lost_one_nothing_more_is_told_and_no_half_character() {
+    let mut order = order(State::Running);
+    order.on_bytes(&Bytes::from_static(b"a\xc3"));
+    order.on_gone(Timestamp::UNIX_EPOCH);
+    // The connection of the output has some bytes more.
+    assert!(!order.wants_bytes());
+    order.on_bytes(&Bytes::from_static(b"\xa9zz"));
+    let next = || order.next(Timestamp::UNIX_EPOCH);
+    let told: Vec<Value> = std::iter::from_fn(next)
+        .map(|message| serde_json::from_str(&message).unwrap())
+        .collect();
+    let [running, output, end] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(running["params"]["status"], "RUNNING");
+    assert_eq!(output["params"]["content"], "a");
+    assert_eq!(end["params"]["outputBytes"], 1);
+    assert_eq!(end["params"]["crc32"], Value::Null);
+}
+
+#[test]
 fn a_terminal_one_whose_bytes_are_gone_says_so() {
     let mut end = status(State::Completed);
     end.output_bytes = 10;
