@@ -352,6 +352,8 @@ fn perform(turn: &mut Turn<'_>, step: &Step, context: &Context<'_>) {
             );
         }),
         Step::Stderr(bytes) => stderr(*bytes),
+        // The code is for lives that cannot be lived.
+        Step::Complain(text) => drop(complain(text)),
         Step::ApiRetry { count, status } => (1..=*count).for_each(|attempt| {
             turn.out
                 .line(&turn.lines.api_retry(attempt, *count, Some(*status)));

@@ -30,6 +30,7 @@
 //! | `@garbage N` | N lines that are no JSON, invalid UTF-8 and an empty one among them |
 //! | `@unknown N` | N JSON lines of a type that nobody knows |
 //! | `@stderr BYTES` | that much to stderr, a line of 1 MB first if there is room |
+//! | `@complain TEXT` | a line of TEXT to stderr |
 //! | `@api-retry N [STATUS]` | N `api_retry` events (default status 529) |
 //! | `@restart KIND` | an answer that breaks after `alpha beta `, then `same`: `alpha beta gamma delta`; `other`: `quite other words`; `late`: the whole in `assistant` alone; `resume`: a whole block survives and the rest follows |
 //! | `@subagent TEXT` | a sub-agent's answer, which is not the answer |
@@ -87,6 +88,7 @@ pub enum Step {
     Garbage(u64),
     Unknown(u64),
     Stderr(u64),
+    Complain(String),
     ApiRetry {
         count: u64,
         status: u64,
@@ -197,6 +199,7 @@ fn directive(line: &str, script: &mut Script) -> Option<()> {
         "garbage" => Step::Garbage(number(first).unwrap_or(1)),
         "unknown" => Step::Unknown(number(first).unwrap_or(1)),
         "stderr" => Step::Stderr(number(first)?),
+        "complain" => Step::Complain(rest.to_owned()),
         "api-retry" => Step::ApiRetry {
             count: number(first).unwrap_or(1),
             status: number(second).unwrap_or(529),

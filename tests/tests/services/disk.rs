@@ -1,5 +1,5 @@
-//! A spool whose disk is full when an execution is to be accepted: a small tmpfs in a mount namespace of
-//! claude-api's own. It takes root or user namespaces; without either the test fails and says so.
+//! A spool whose disk is full, when an execution is to be accepted and while one runs: a small tmpfs in a mount namespace of
+//! claude-api's own. It takes root or user namespaces; without either the tests fail and say so.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -17,24 +17,31 @@ use tempfile::TempDir;
 
 use crate::{
     start::{health, reason},
-    support::{PATIENCE, accept, assert_problem, ended, id, path, send},
+    support::{PATIENCE, accept, assert_problem, ended, id, path, send, until},
 };
 
-/// Mounts the spool, leaves somebody behind who fills and empties it when told by files outside, and becomes
-/// the service. The filler's parent is gone before, so that the service does not take it for an orphan.
+/// Mounts the spool, leaves somebody behind who fills and empties it when told by files outside (and keeps the
+/// namespace, the service killed), and becomes the service. The filler's parent is gone before, so that the service
+/// does not take it for an orphan.
 const INSIDE: &str = r#"set -e
 mount -t tmpfs -o size=40m none "$1"
 tell="$2"; spool="$1"; shift 2
 ( setsid sh -c '
+    echo $$ > "$1/filler.new"; mv "$1/filler.new" "$1/filler"
     wait_for() { until [ -e "$1" ]; do [ -d "$2" ] || exit 0; sleep 0.05; done; }
     wait_for "$1/fill" "$1"; cat /dev/zero > "$2/filler"; : > "$1/full"
     wait_for "$1/free" "$1"; rm "$2/filler"; : > "$1/freed"
   ' sh "$tell" "$spool" >/dev/null 2>&1 </dev/null & )
 exec "$@""#;
+/// Deltas of the execution that says more than there is room for, and the bytes of each: 3 MB.
+const DELTAS: usize = 400;
+const DELTA_BYTES: usize = 8192;
 
 struct Full {
     api: Service,
     bridge: Service,
+    /// claude-api's options as they were, its namespace aside.
+    plain: ServiceOptions,
     folder: TempDir,
 }
 
@@ -59,15 +66,41 @@ impl Full {
         let api = Service::start(ServiceOptions {
             program: PathBuf::from("unshare"),
             arguments,
-            ..plain
+            ..plain.clone()
         })
         .await;
         let bridge = Service::start(bridge_options(folder.path(), api.addr(), &options)).await;
         Self {
             api,
             bridge,
+            plain,
             folder,
         }
+    }
+
+    /// kill -9 of claude-api, and a start with the same disk on the same port.
+    async fn crash_api(&mut self) {
+        let port = self.api.addr().port();
+        self.api.kill();
+        let filler = fs::read_to_string(self.folder.path().join("tell/filler")).expect("a pid");
+        let mut arguments = vec!["--target".to_owned(), filler.trim().to_owned()];
+        if !rustix::process::geteuid().is_root() {
+            arguments.extend(["--user", "--preserve-credentials"].map(str::to_owned));
+        }
+        arguments.extend(["--mount", "--"].map(str::to_owned));
+        arguments.push(self.plain.program.to_string_lossy().into_owned());
+        let same_port = format!("--port={port}");
+        let own = self.plain.arguments.iter().cloned();
+        arguments.extend(own.map(|argument| match argument.as_str() {
+            "--port=0" => same_port.clone(),
+            _ => argument,
+        }));
+        self.api = Service::start(ServiceOptions {
+            program: PathBuf::from("nsenter"),
+            arguments,
+            ..self.plain.clone()
+        })
+        .await;
     }
 
     async fn tell(&self, what: &str, done: &str) {
@@ -126,4 +159,89 @@ async fn a_full_spool_refuses_and_recovers() {
     assert_eq!(ended(&http, &refused).await["state"], "completed");
     health(&bridge, "/health/ready", 200).await;
     client.finish().await;
+}
+
+/// What is left of an output behind its gaps.
+fn without(output: &[u8], gaps: &[(u64, u64)]) -> Vec<u8> {
+    let (mut left, mut at) = (Vec::new(), 0);
+    for (from, to) in gaps {
+        left.extend_from_slice(&output[at..*from as usize]);
+        at = *to as usize;
+    }
+    left.extend_from_slice(&output[at..]);
+    left
+}
+
+#[tokio::test]
+async fn what_a_full_disk_does_not_take_is_a_gap_and_the_end_is_recorded() {
+    let mut stack = Full::start().await;
+    let http = Http::new(stack.api.addr());
+    let go = stack.folder.path().join("go");
+    let mut client = ws::Client::connect(stack.bridge.addr()).await;
+    // One block, so that nothing is between its texts.
+    let prompt = format!(
+        "@block 1000000000\n@say before\n@wait {}\n@volume {DELTAS} {DELTA_BYTES}\n@say after",
+        go.display()
+    );
+    let (talker, victim) = (client.start(&prompt).await, id());
+    accept(&http, &victim, "@say so far\n@tool 600", json!({})).await;
+    client.wait_output(&talker, 6).await;
+    until(&http, &victim, "so far", |status| {
+        status["outputBytes"] == 6
+    })
+    .await;
+    stack.tell("fill", "full").await;
+    fs::write(&go, "").expect("written");
+
+    let filling = "x".repeat(DELTA_BYTES - 14);
+    let deltas = (1..=DELTAS).map(|number| format!("{number:012} {filling}\n"));
+    let expected = format!("before{}after", deltas.collect::<String>()).into_bytes();
+    let truth = (
+        &json!(expected.len()),
+        &json!(format!("{:08x}", crc32fast::hash(&expected))),
+    );
+    let (output, end) = client.wait_terminal(&talker).await;
+    assert_eq!(end["status"], "COMPLETED", "{end}");
+    assert_eq!((&end["outputBytes"], &end["crc32"]), truth, "{end}");
+    let gaps = client.gaps(&talker);
+    assert!(!gaps.is_empty(), "nothing was lost: {end}");
+    assert!(output == without(&expected, &gaps), "other bytes; {gaps:?}");
+    let told = client.wait_notice("disk_full").await;
+    assert_eq!(told["executionId"], *talker);
+    let lost = end["warnings"].as_array().expect("warnings").iter();
+    let lost = lost.filter_map(|warning| warning["data"]["lostBytes"].as_u64());
+    assert!(lost.max() > Some(0), "{}", end["warnings"]);
+    let page = health(&http, "/health/ready", 503).await;
+    reason(&page, "no-room");
+
+    // The disk is still full.
+    let before = http.status(&talker).await.expect("a status");
+    stack.crash_api().await;
+    let after = http.status(&talker).await.expect("a status");
+    for name in ["state", "outputBytes", "crc32", "endedAt", "warnings"] {
+        assert_eq!(after[name], before[name], "{name}");
+    }
+    assert_eq!((&after["outputBytes"], &after["crc32"]), truth, "{after}");
+    let interrupted = ended(&http, &victim).await;
+    assert_eq!(
+        (&interrupted["state"], &interrupted["outputBytes"]),
+        (&json!("interrupted"), &json!(6)),
+        "{interrupted}"
+    );
+    let mut late = ws::Client::connect(stack.bridge.addr()).await;
+    late.attach(&talker, None).await.expect("attached");
+    let (kept, _) = late.wait_terminal(&talker).await;
+    let kept_from = after["keptFrom"].as_u64().expect("an offset");
+    assert!(kept_from > 0, "{after}");
+    assert_eq!(late.gaps(&talker), [(0, kept_from)]);
+    assert!(kept == without(&expected, &[(0, kept_from)]), "other bytes");
+    late.attach(&victim, None).await.expect("attached");
+    assert_eq!(late.wait_terminal(&victim).await.0, b"so far");
+    health(&http, "/health/ready", 503).await;
+    stack.tell("free", "freed").await;
+    health(&http, "/health/ready", 200).await;
+    late.finish().await;
+    client.finish().await;
+    stack.api.assert_quiet();
+    stack.bridge.assert_quiet();
 }

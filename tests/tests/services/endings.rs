@@ -1,11 +1,22 @@
 //! How executions end: the truth table, cancel and pause of a whole tree, a crash of claude-api.
 
-use std::time::Duration;
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
-use cc_tests::harness::{Stack, StackOptions, eventually};
+use cc_tests::harness::{Stack, StackOptions, eventually, processes};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The default of `drainMs`.
+const DRAIN: Duration = Duration::from_secs(2);
+/// A process's end, the record of it and the way to the client, on a busy machine.
+const SLACK: Duration = Duration::from_secs(2);
+
+fn id(status: &Value) -> &str {
+    status["executionId"].as_str().expect("an id")
+}
 
 #[tokio::test]
 async fn f5_each_ending_is_told_as_it_is() {
@@ -146,24 +157,76 @@ async fn f2_nothing_is_left_when_claude_api_is_killed() {
     client.finish().await;
 }
 
+/// How long ago the stand-in came to `@touch`.
+fn since(file: &Path) -> Duration {
+    let touched = std::fs::metadata(file).and_then(|file| file.modified());
+    let since = SystemTime::now().duration_since(touched.expect("touched"));
+    since.unwrap_or_default()
+}
+
 #[tokio::test]
 async fn f8_the_end_comes_though_a_grandchild_holds_stdout_or_the_cli_lingers() {
-    let options = StackOptions::default()
-        .api("--drain-ms=500")
-        .api("--linger-ms=500");
-    let stack = Stack::with(options).await;
+    let stack = Stack::with(StackOptions::default().api("--linger-ms=500")).await;
     let mut client = stack.client().await;
-    let (output, end) = client.run("@hold-stdout 60\n@say held").await;
+    let last = stack.path("tmp").join("held");
+    let prompt = format!("@hold-stdout 60\n@say held\n@touch {}", last.display());
+    let (output, end) = client.run(&prompt).await;
+    let took = since(&last);
     assert_eq!(
         (&end["status"], output.as_slice()),
         (&json!("COMPLETED"), &b"held"[..])
     );
-    let (_, end) = client.run("@linger 60\n@say done").await;
+    // What is left of the tree is killed at the exit: nobody waits for it.
+    assert!(took < SLACK, "{took:?} from the exit to the end");
+    stack.assert_nothing_left(id(&end)).await;
+    let last = stack.path("tmp").join("done");
+    let prompt = format!("@linger 60\n@say done\n@touch {}", last.display());
+    let (output, end) = client.run(&prompt).await;
+    let took = since(&last);
     assert_eq!(
-        (&end["status"], &end["reason"]),
-        (&json!("COMPLETED"), &json!("lingered"))
+        (&end["status"], &end["reason"], output.as_slice()),
+        (&json!("COMPLETED"), &json!("lingered"), &b"done"[..])
     );
     assert_eq!(end["exitCode"], Value::Null);
+    let grace = Duration::from_millis(500);
+    assert!(
+        took >= grace && took < grace + SLACK,
+        "{took:?} from the result to the end"
+    );
+    stack.assert_nothing_left(id(&end)).await;
+    client.finish().await;
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn f8_one_outside_the_execution_that_holds_stdout_delays_the_end_by_the_drain_grace() {
+    let stack = Stack::start().await;
+    let mut client = stack.client().await;
+    let (go, last) = (stack.path("tmp").join("go"), stack.path("tmp").join("last"));
+    let (wait, touch) = (go.display(), last.display());
+    let prompt = format!("@say held\n@wait {wait}\n@touch {touch}");
+    let execution = client.start(&prompt).await;
+    client.wait_output(&execution, 4).await;
+    let marked = processes::marked(&execution).into_iter();
+    let mut cli = marked.filter(|process| process.arguments.contains("stand-in-claude"));
+    let pid = cli.next().expect("a CLI").pid;
+    let stdout = std::fs::OpenOptions::new()
+        .write(true)
+        .open(format!("/proc/{pid}/fd/1"))
+        .expect("the CLI's stdout");
+    std::fs::write(&go, "").expect("written");
+    let (output, end) = client.wait_terminal(&execution).await;
+    let took = since(&last);
+    drop(stdout);
+    assert_eq!(
+        (&end["status"], output.as_slice()),
+        (&json!("COMPLETED"), &b"held"[..])
+    );
+    assert!(
+        took >= DRAIN && took < DRAIN + SLACK,
+        "{took:?} from the exit to the end"
+    );
+    assert_eq!(end["warnings"][0]["code"], "pipe_held", "{end}");
     client.finish().await;
     stack.assert_quiet();
 }
@@ -172,14 +235,15 @@ async fn f8_the_end_comes_though_a_grandchild_holds_stdout_or_the_cli_lingers() 
 async fn f12_much_stderr_is_drained_and_its_tail_kept() {
     let stack = Stack::start().await;
     let mut client = stack.client().await;
-    let (_, end) = client.run("@stderr 10000000\n@say ok").await;
+    let (_, end) = client
+        .run("@stderr 10000000\n@complain the last words\n@say ok")
+        .await;
     assert_eq!(end["status"], "COMPLETED");
+    let tail = end["stderrTail"].as_str().expect("a tail");
     assert!(
-        end["stderrTail"]
-            .as_str()
-            .is_some_and(|tail| tail.len() > 10_000),
-        "{}",
-        end["stderrTail"]
+        tail.ends_with("e\nthe last words\n") && (10_000..=16 * 1024).contains(&tail.len()),
+        "{} bytes: {tail}",
+        tail.len()
     );
     client.finish().await;
     stack.assert_quiet();

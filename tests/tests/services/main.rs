@@ -5,6 +5,7 @@ mod accept;
 mod bad_http;
 mod bad_ws;
 mod basic;
+mod blackhole;
 mod churn;
 mod configuration;
 mod continue_;
