@@ -17,7 +17,7 @@ use tokio_tungstenite::{
 
 use crate::{
     soak::{execution::Execution, input::Offer},
-    ws::Checker,
+    ws::{Checker, closing},
 };
 
 /// To connect, to send one frame, to close.
@@ -144,7 +144,10 @@ impl Link {
                     let code = frame.map_or(1005, |frame| u16::from(frame.code));
                     self.note("<-", &format!("close {code}"));
                     let known = [1000, 1001, 1005, 1008, 1009, 1012, 1013].contains(&code);
-                    return Err((!known).then(|| format!("close code {code}")));
+                    if !known {
+                        return Err(Some(format!("close code {code}")));
+                    }
+                    return Err(closing::nothing_follows(&mut self.socket).await.err());
                 }
                 _ => {}
             }
