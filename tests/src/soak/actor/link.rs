@@ -16,7 +16,7 @@ use tokio_tungstenite::{
 };
 
 use crate::{
-    soak::{execution::Execution, input::Offer},
+    soak::{actor::nuisances::Nonsense, execution::Execution, input::Offer},
     ws::{Checker, closing},
 };
 
@@ -52,6 +52,7 @@ pub(super) enum What {
     },
     Detach,
     Control,
+    Cancel,
     Input(Offer),
     Other,
     /// It must be refused.
@@ -84,6 +85,8 @@ pub(super) struct Link {
     socket: WebSocketStream<TcpStream>,
     checker: Checker,
     pub(super) pending: HashMap<String, Asked>,
+    /// Frames that were not right.
+    pub(super) nonsense: Nonsense,
     next: u64,
     transcript: VecDeque<String>,
     /// Nothing is read until then.
@@ -110,6 +113,7 @@ impl Link {
             socket,
             checker: Checker::new(),
             pending: HashMap::new(),
+            nonsense: Nonsense::default(),
             next: 0,
             transcript: VecDeque::new(),
             deaf_until: None,
