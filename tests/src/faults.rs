@@ -13,13 +13,14 @@
 //! a cut counts the bytes of one connection and direction. `up` is from the client to the target, `down`
 //! back.
 
+mod lost_byte;
 mod pump;
 
 use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -149,6 +150,7 @@ pub struct FaultProxy {
     target: watch::Sender<SocketAddr>,
     cuts: broadcast::Sender<Cut>,
     counts: Arc<Counts>,
+    loses: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -174,7 +176,9 @@ impl FaultProxy {
             target: target_seen,
             cuts: cuts.clone(),
             counts: Arc::clone(&counts),
+            loses: Arc::default(),
         };
+        let loses = Arc::clone(&door.loses);
         let task = tokio::spawn(door.keep(listener));
         Self {
             addr,
@@ -182,6 +186,7 @@ impl FaultProxy {
             target,
             cuts,
             counts,
+            loses,
             task,
         }
     }
@@ -217,6 +222,12 @@ impl FaultProxy {
     pub fn cut_now(&self, cut: Cut) {
         // No receiver: no connection.
         let _ = self.cuts.send(cut);
+    }
+
+    /// A bug on purpose, on each connection from now on: of an output that is asked for from an offset the first byte is
+    /// lost, in such a way that the rest of the response is well formed.
+    pub fn lose_a_byte_of_each_resume(&self) {
+        self.loses.store(true, Ordering::SeqCst);
     }
 
     /// Connections accepted so far.
@@ -261,6 +272,7 @@ struct Door {
     target: watch::Receiver<SocketAddr>,
     cuts: broadcast::Sender<Cut>,
     counts: Arc<Counts>,
+    loses: Arc<AtomicBool>,
 }
 
 impl Door {
@@ -287,6 +299,7 @@ impl Door {
             target: *self.target.borrow(),
             cuts: self.cuts.subscribe(),
             counts: Arc::clone(&self.counts),
+            loses: self.loses.load(Ordering::SeqCst),
         };
         tokio::spawn(pump.run(client, entry));
     }

@@ -18,18 +18,21 @@
 mod actor;
 mod audit;
 mod chaos;
+mod deeds;
 mod execution;
 mod family;
 mod input;
 mod known;
 mod plan;
 mod plant;
+mod stuck;
 mod survey;
 mod view;
 mod world;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 pub use plant::Plant;
@@ -77,7 +80,10 @@ pub struct Outcome {
 /// # Panics
 /// If the services do not even start.
 pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'static) -> Outcome {
-    let stack = Stack::with(stack_options()).await;
+    let mut stack = Stack::with(stack_options()).await;
+    if let (Some(Plant::UpstreamDropsByte), Some(proxy)) = (options.plant, &stack.middle) {
+        proxy.lose_a_byte_of_each_resume();
+    }
     let mut seeds = StdRng::seed_from_u64(options.seed);
     let world = Arc::new(World::new(&stack, options, Box::new(progress)));
     let survey = tokio::spawn(survey::run(Arc::clone(&world)));
@@ -91,7 +97,18 @@ pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'sta
             ))
         })
         .collect();
-    let stack = chaos::run(Arc::clone(&world), stack, seeds.random::<u64>()).await;
+    let faults = chaos::run(&world, &mut stack, seeds.random::<u64>());
+    let faults = AssertUnwindSafe(faults).catch_unwind().await;
+    if let Err(panic) = &faults {
+        world.violate("the services", said(panic.as_ref()));
+    }
+    // Without the services, or with what was looked for, there is nothing to wait for.
+    if faults.is_err() || world.plant_found() {
+        world.set_phase(Phase::Over);
+        actors.iter().for_each(tokio::task::JoinHandle::abort);
+        janitor.abort();
+        return world.finish(&stack);
+    }
     world.set_phase(Phase::Settle);
     world.say("the faults are over; everything comes to its end");
     let settled = tokio::time::timeout(SETTLE, async {
@@ -114,8 +131,15 @@ pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'sta
     if let Err(error) = survey.await {
         world.violate("the survey", &format!("panicked: {error}"));
     }
-    audit::run(&world, &stack).await;
+    audit::run(&world, &mut stack).await;
     world.finish(&stack)
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it panicked")
 }
 
 fn stack_options() -> StackOptions {

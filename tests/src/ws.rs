@@ -3,6 +3,7 @@
 
 pub mod checker;
 mod client;
+pub(crate) mod closing;
 mod reader;
 pub mod status;
 mod viewer;

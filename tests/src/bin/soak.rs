@@ -3,7 +3,7 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use cc_tests::soak::{self, Options, Plant};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 /// Random clients and random faults on both hops, every message checked
 #[derive(Debug, Parser)]
@@ -37,6 +37,14 @@ struct Cli {
 
 /// The others are in the folder of the logs.
 const SHOWN: usize = 10;
+
+/// As it was asked for.
+fn plant(plant: Plant) -> String {
+    let value = plant.to_possible_value();
+    value.map_or_else(String::new, |value| {
+        format!(" --plant {}", value.get_name())
+    })
+}
 
 fn say(text: &str) {
     // Nobody reads: then nobody misses it.
@@ -78,7 +86,8 @@ fn main() -> ExitCode {
         say(&format!("\n--- {violation}"));
     }
     say(&outcome.notes);
-    let few = outcome.faults < options.faults;
+    // A bug that was put in ends the run when it is found.
+    let few = outcome.faults < options.faults && options.plant.is_none();
     say(&format!(
         "{} faults, {} violations, seed {seed}",
         outcome.faults,
@@ -92,8 +101,12 @@ fn main() -> ExitCode {
     }
     if few || !outcome.violations.is_empty() {
         say(&format!(
-            "to repeat it: scripts/soak --faults {} --seconds {} --seed {seed} --clients {}",
-            options.faults, options.seconds, options.clients
+            "to repeat it: scripts/soak --faults {} --seconds {} --seed {seed} --clients {} --memory-mib {}{}",
+            options.faults,
+            options.seconds,
+            options.clients,
+            cli.memory_mib,
+            options.plant.map(plant).unwrap_or_default()
         ));
         return ExitCode::FAILURE;
     }

@@ -1,6 +1,7 @@
 //! One connection through the proxy.
 
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     sync::{
         Arc,
@@ -18,7 +19,7 @@ use tokio::{
     sync::{broadcast, watch},
 };
 
-use super::{Counts, Cut, Entry, Faults, Pipe};
+use super::{Counts, Cut, Entry, Faults, Pipe, lost_byte::LostByte};
 
 const CHUNK_BYTES: usize = 64 * 1024;
 /// A rate is kept in steps of this length.
@@ -29,6 +30,8 @@ pub(super) struct Pump {
     pub(super) target: SocketAddr,
     pub(super) cuts: broadcast::Receiver<Cut>,
     pub(super) counts: Arc<Counts>,
+    /// Whether it has the bug of [`LostByte`].
+    pub(super) loses: bool,
 }
 
 /// Counts an open connection down again.
@@ -85,12 +88,17 @@ impl Pump {
         // Borrowed halves: owned ones send FIN when they are dropped, even before a reset.
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
+        let bug = LostByte::new(self.loses);
         let up = direction(
             from_client,
             to_server,
             self.faults.clone(),
             |f| f.up,
             &self.counts.up,
+            |bytes| {
+                bug.request(bytes);
+                Cow::Borrowed(bytes)
+            },
         );
         let down = direction(
             from_server,
@@ -98,6 +106,7 @@ impl Pump {
             self.faults.clone(),
             |f| f.down,
             &self.counts.down,
+            |bytes| bug.response(bytes),
         );
         tokio::pin!(up, down);
         let (mut up_done, mut down_done) = (false, false);
@@ -134,6 +143,7 @@ async fn direction(
     mut faults: watch::Receiver<Faults>,
     of: fn(&Faults) -> Pipe,
     counted: &AtomicU64,
+    change: impl for<'a> Fn(&'a [u8]) -> Cow<'a, [u8]>,
 ) -> End {
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut passed = 0_u64;
@@ -159,7 +169,7 @@ async fn direction(
                 let _ = write.shutdown().await;
                 return End::Finished;
             }
-            Ok(count) => &buffer[..count],
+            Ok(count) => change(&buffer[..count]),
             Err(_) => return End::Broken,
         };
         let after = pipe

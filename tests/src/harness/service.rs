@@ -170,6 +170,14 @@ impl Service {
         }
     }
 
+    /// Its exit status, where it has ended by itself.
+    ///
+    /// # Panics
+    /// If it cannot be waited for.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be waited for")
+    }
+
     /// kill -9, and reaps it.
     ///
     /// # Panics

@@ -126,23 +126,18 @@ impl Actor {
 
     /// Goes on with each view that this connection does not have: from where it is, mostly.
     async fn view_again(&mut self) {
-        let ids: Vec<String> = self
-            .views
-            .values()
-            .filter(|view| !view.active && !view.ended)
-            .map(|view| view.execution.id.clone())
-            .collect();
-        for id in ids {
-            let Some(view) = self.views.get(&id) else {
+        for execution in self.sorted_views(|view| !view.active && !view.ended) {
+            let id = &execution.id;
+            let Some(view) = self.views.get(id) else {
                 continue;
             };
-            let (execution, reach, skip) = (Arc::clone(&view.execution), view.reach, view.skip);
+            let (reach, skip) = (view.reach, view.skip);
             let (accepted, deleted) = {
                 let facts = execution.facts();
                 (facts.accepted, facts.deleted)
             };
             if deleted {
-                self.views.remove(&id);
+                self.views.remove(id);
             } else if !accepted {
                 self.execute_again(&execution).await;
             } else {

@@ -8,7 +8,7 @@ use std::{
 use futures::FutureExt;
 use serde_json::Value;
 
-use super::{execution::Execution, family, survey::brief, world::World};
+use super::{execution::Execution, family, said, survey::brief, world::World};
 use crate::{
     harness::{Stack, processes},
     http::read_output,
@@ -54,7 +54,16 @@ pub(super) async fn all_ended(world: &World) {
 }
 
 /// Looks at everything once more.
-pub(super) async fn run(world: &Arc<World>, stack: &Stack) {
+pub(super) async fn run(world: &Arc<World>, stack: &mut Stack) {
+    for (name, service) in [
+        ("claude-api", &mut stack.api),
+        ("bridge", &mut stack.bridge),
+    ] {
+        if let Some(status) = service.exited() {
+            return world.violate(name, &format!("it ended by itself: {status}"));
+        }
+    }
+    let stack = &*stack;
     let executions = world.executions();
     world.say(&format!(
         "reads all {} executions once more",
@@ -77,20 +86,17 @@ pub(super) async fn run(world: &Arc<World>, stack: &Stack) {
     family::audit(world, &executions);
     leftovers(world, &executions).await;
     for (name, service) in [("claude-api", &stack.api), ("bridge", &stack.bridge)] {
-        for line in service
-            .log()
-            .lines()
-            .filter(|line| line.contains("panicked at"))
-        {
-            world.violate(name, line);
+        for line in service.complaints() {
+            world.violate(name, &line);
         }
-        let open =
-            std::fs::read_dir(format!("/proc/{}/fd", service.pid())).map_or(0, Iterator::count);
-        if open > DESCRIPTORS {
-            world.violate(
+        match std::fs::read_dir(format!("/proc/{}/fd", service.pid())).map(Iterator::count) {
+            Ok(..=DESCRIPTORS) => {}
+            Ok(open) => world.violate(
                 name,
                 &format!("I6: holds {open} descriptors without clients"),
-            );
+            ),
+            // Whoever is not root may not look at a process that is not dumpable.
+            Err(error) => world.remark(format!("descriptors of {name}: not looked at ({error})")),
         }
     }
     let most = world.resident[2].load(Ordering::Relaxed);
@@ -191,12 +197,10 @@ fn deltas(execution: &Execution, output: &[u8], status: &Value) -> Result<(), St
 /// As [`late_viewer`]; what makes its client panic is a violation as well.
 async fn seen_late(world: &World, stack: &Stack, execution: &Execution) -> Result<(), String> {
     let viewer = std::panic::AssertUnwindSafe(late_viewer(world, stack, execution));
-    viewer.catch_unwind().await.unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<String>()
-            .map_or("it panicked", String::as_str);
-        Err(format!("{}: {text}", execution.id))
-    })
+    viewer
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| Err(format!("{}: {}", execution.id, said(panic.as_ref()))))
 }
 
 /// A new client that attaches long after the end sees the whole, or a gap and the rest.

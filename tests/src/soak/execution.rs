@@ -4,7 +4,7 @@ mod verdict;
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -18,10 +18,10 @@ pub(super) struct Facts {
     /// Refused for good (what it continues is continued by another): it must never run.
     pub(super) refused: bool,
     pub(super) may_cancel: bool,
-    /// claude-api or its runner was ended while it may have run.
-    pub(super) may_interrupt: bool,
-    /// Its CLI was killed by a fault.
-    pub(super) may_die: bool,
+    /// A cancel was answered before its end: nothing else may come of it.
+    pub(super) must_cancel: bool,
+    /// It was found to run for too long; that is told once.
+    pub(super) overdue: bool,
     /// A DELETE was sent; it may be gone from then on.
     pub(super) deleted: bool,
     /// Paused by a client, to be resumed at that time.
@@ -85,8 +85,7 @@ impl Execution {
         }
     }
 
-    /// The one that the policy of `parent` has made. Nobody has heard of it before: whatever was done to the services
-    /// meanwhile may have been done to it.
+    /// The one that the policy of `parent` has made.
     pub(super) fn child(id: String, parent: &Self) -> Self {
         let before = parent.facts();
         let mut plans: Vec<Plan> = vec![parent.plans[0].continued()];
@@ -97,8 +96,6 @@ impl Execution {
         }
         let facts = Facts {
             accepted: true,
-            may_interrupt: true,
-            may_die: true,
             ruled_out: vec![false; plans.len()],
             ..Facts::default()
         };
@@ -121,6 +118,12 @@ impl Execution {
     /// How much of its input was taken; `None` where it takes none.
     pub(super) fn taken(&self) -> Option<u64> {
         self.facts().input.as_ref().map(Input::taken)
+    }
+
+    /// How long it may run, its input aside.
+    pub(super) fn longest(&self) -> Duration {
+        let plans = self.plans.iter().map(|plan| plan.longest);
+        plans.max().unwrap_or_default()
     }
 
     pub(super) fn continues(&self) -> Option<&str> {

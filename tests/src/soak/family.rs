@@ -25,7 +25,8 @@ impl World {
         asked_over: bool,
     ) -> Result<(), String> {
         let status = &spoil_status(self.plant(), status);
-        execution.judge(status, asked_over)?;
+        let suffered = self.deeds.during(&execution.conversation, status);
+        execution.judge(status, asked_over, suffered)?;
         // The bridge knows nothing of what is lost.
         if status["reason"] == "lost" {
             return Ok(());
@@ -85,7 +86,7 @@ fn is_followed(execution: &Execution, status: &Value) -> Result<(), String> {
 }
 
 /// The conversation of a CLI, by its arguments.
-fn conversation(arguments: &str) -> Option<&str> {
+pub(super) fn conversation(arguments: &str) -> Option<&str> {
     let mut words = arguments.split(' ');
     words.find_map(|word| {
         word.strip_prefix("--session-id=")

@@ -3,7 +3,7 @@
 
 mod writer;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub(super) ending: Ending,
     /// In seconds of running time.
     pub(super) deadline: Option<u64>,
+    /// What it takes by itself, all waits in it added up.
+    pub(super) longest: Duration,
 }
 
 impl Plan {
@@ -87,12 +89,14 @@ impl Plan {
         // In parts only what is short: each takes a millisecond.
         if writer.said() < 2000 && rng.random_bool(0.2) {
             writer.line("@split");
+            writer.seconds += 5.0;
         } else if rng.random_bool(0.05) {
             writer.line("@crlf");
         }
         if rng.random_bool(0.05) {
             writer.line("@ignore-term");
         }
+        let longest = Duration::from_secs_f64(writer.seconds);
         let (prompt, mut lines) = writer.prompts();
         // The end of the input ends its last line, too.
         if rng.random_bool(0.3) {
@@ -106,6 +110,7 @@ impl Plan {
             deltas: writer.deltas.into(),
             ending,
             deadline,
+            longest: deadline.map_or(longest, Duration::from_secs),
         }
     }
 
@@ -116,6 +121,7 @@ impl Plan {
             text: CONTINUED.as_bytes().into(),
             deltas: CONTINUED.as_bytes().into(),
             ending: Ending::Completed,
+            longest: Duration::ZERO,
             ..self.clone()
         }
     }

@@ -1,4 +1,4 @@
-//! Bugs put in on purpose, between the socket and the checks, to see that the run finds them.
+//! Bugs put in on purpose, most of them between the socket and the checks, to see that the run finds them.
 
 use serde_json::Value;
 
@@ -7,6 +7,8 @@ use serde_json::Value;
 pub enum Plant {
     /// The first character of the first output after an attach from an offset is lost.
     ResumeDropsByte,
+    /// The same between the services: the first byte of an output that the bridge resumes.
+    UpstreamDropsByte,
     /// A terminal statusUpdate comes twice.
     SecondTerminal,
     /// A repeated execute starts the CLI again.

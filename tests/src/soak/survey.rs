@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{
     execution::Execution,
     family,
+    stuck::Stuck,
     world::{Phase, World},
 };
 use crate::harness::processes;
@@ -23,8 +24,8 @@ const REPORT: Duration = Duration::from_secs(5);
 const LEFT: Duration = Duration::from_secs(3);
 /// Input that clients have not ended by then is ended: the run must go on.
 const UNFED: Duration = Duration::from_secs(4);
-/// What lives longer is cancelled: the run must end.
-const OLDEST: Duration = Duration::from_secs(25);
+/// What runs for so much longer than its plan says hangs. A busy machine takes some of it.
+const SLACK: Duration = Duration::from_secs(15);
 
 /// Looks until the run is over.
 pub(super) async fn run(world: Arc<World>) {
@@ -108,10 +109,13 @@ fn report(world: &World, api: i32, bridge: i32) {
     ));
 }
 
-/// Resumes what was paused, cancels what takes too long, and is a witness of every end.
+/// Resumes what was paused, ends the input that nobody ends, and is a witness of every end. It helps nothing that hangs, but
+/// tells of it.
 pub(super) async fn janitor(world: Arc<World>) {
+    let mut stuck = Stuck::default();
     loop {
         tokio::time::sleep(EVERY).await;
+        stuck.look(&world).await;
         for execution in world.executions() {
             if !execution.is_done() {
                 tend(&world, &execution).await;
@@ -125,15 +129,8 @@ async fn tend(world: &World, execution: &Execution) {
         .facts()
         .resume_at
         .is_some_and(|at| at <= Instant::now());
-    let old = execution.born.elapsed() > OLDEST;
     let path = format!("/v1/executions/{}", execution.id);
-    let call = if old {
-        execution.facts().may_cancel = true;
-        world
-            .http
-            .call(reqwest::Method::POST, &format!("{path}/cancel"), None)
-            .await
-    } else if due {
+    let call = if due {
         world
             .http
             .call(reqwest::Method::POST, &format!("{path}/resume"), None)
@@ -149,6 +146,7 @@ async fn tend(world: &World, execution: &Execution) {
                 &format!("{}: {rule}\n{}", execution.id, brief(&status)),
             );
         }
+        overdue(world, execution, &status);
         if status["state"] == "running" && execution.born.elapsed() > UNFED {
             feed(world, execution).await;
         }
@@ -159,6 +157,22 @@ async fn tend(world: &World, execution: &Execution) {
                 facts.resume_at = None;
             }
         }
+    }
+}
+
+/// What runs for longer than it can take hangs.
+fn overdue(world: &World, execution: &Execution, status: &Value) {
+    let ran = Duration::from_millis(status["durationMs"].as_u64().unwrap_or_default());
+    let input = execution.taken().map_or(Duration::ZERO, |_| UNFED);
+    let longest = execution.longest() + input + SLACK;
+    let told = std::mem::replace(&mut execution.facts().overdue, ran > longest);
+    if status["state"] == "running" && ran > longest && !told {
+        let text = format!(
+            "I1: {} has run for {ran:?}, where {longest:?} is more than enough\n{}",
+            execution.id,
+            brief(status)
+        );
+        world.violate("claude-api", &text);
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
 use rand::{Rng, rngs::StdRng};
 use tokio::sync::watch;
 
-use super::{Options, Plant, execution::Execution};
+use super::{Options, Plant, deeds::Deeds, execution::Execution};
 use crate::{harness::Stack, http::Http};
 
 /// More are not shown as they come.
@@ -48,6 +48,9 @@ pub(super) struct World {
     by_id: Mutex<HashMap<String, Arc<Execution>>>,
     conversations: Mutex<HashMap<String, Vec<Arc<Execution>>>>,
     violations: Mutex<Vec<String>>,
+    /// What could not be looked at, and the like.
+    remarks: Mutex<Vec<String>>,
+    pub(super) deeds: Deeds,
     faults: Mutex<HashMap<&'static str, u64>>,
     pub(super) fault_count: AtomicU64,
     own_faults: AtomicU64,
@@ -55,6 +58,8 @@ pub(super) struct World {
     pub(super) checked: AtomicU64,
     pub(super) messages: AtomicU64,
     pub(super) unavailable: AtomicU64,
+    /// Starts of claude-api after which what had run was seen to have ended.
+    pub(super) recoveries: AtomicU64,
     /// The services' process ids, 0 while one is down.
     pub(super) api_pid: AtomicI32,
     pub(super) bridge_pid: AtomicI32,
@@ -85,12 +90,15 @@ impl World {
             by_id: Mutex::default(),
             conversations: Mutex::default(),
             violations: Mutex::default(),
+            remarks: Mutex::default(),
+            deeds: Deeds::default(),
             faults: Mutex::default(),
             fault_count: AtomicU64::new(0),
             own_faults: AtomicU64::new(0),
             checked: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             unavailable: AtomicU64::new(0),
+            recoveries: AtomicU64::new(0),
             api_pid: AtomicI32::new(stack.api.pid()),
             bridge_pid: AtomicI32::new(stack.bridge.pid()),
             resident: Default::default(),
@@ -106,9 +114,10 @@ impl World {
         self.phase.send_replace(phase);
     }
 
-    /// Whether faults are still to be made.
+    /// Whether faults are still to be made. A bug that was put in and is found needs no more of them.
     pub(super) fn under_fire(&self) -> bool {
         self.phase() == Phase::Fire
+            && !self.plant_found()
             && self.fault_count.load(Ordering::Relaxed) < self.options.faults
             && self.began.elapsed() < Duration::from_secs(self.options.seconds)
     }
@@ -118,16 +127,22 @@ impl World {
         self.fault_count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A client wants to make a fault of its own: at most 40 % of all are theirs. Counts it where it may.
-    pub(super) fn own_fault(&self, kind: &'static str) -> bool {
+    /// A client may make a fault of its own: at most 40 % of all are theirs.
+    pub(super) fn own_fault_is_due(&self) -> bool {
         let all = self.fault_count.load(Ordering::Relaxed);
         let own = self.own_faults.load(Ordering::Relaxed);
-        let may = own * 5 <= all * 2;
-        if may {
-            self.own_faults.fetch_add(1, Ordering::Relaxed);
-            self.fault(kind);
-        }
-        may
+        own * 5 <= all * 2
+    }
+
+    /// A client has made one.
+    pub(super) fn own_fault(&self, kind: &'static str) {
+        self.own_faults.fetch_add(1, Ordering::Relaxed);
+        self.fault(kind);
+    }
+
+    /// Something for the summary.
+    pub(super) fn remark(&self, text: String) {
+        lock(&self.remarks).push(text);
     }
 
     pub(super) fn say(&self, line: &str) {
@@ -218,12 +233,9 @@ impl World {
             .then(|| Arc::clone(executions[rng.random_range(from..executions.len())]))
     }
 
-    /// Marks all that may be running: the service under them is ended.
-    pub(super) fn each_live(&self, mark: impl Fn(&Execution)) {
-        lock(&self.executions)
-            .iter()
-            .filter(|one| !one.is_done())
-            .for_each(|one| mark(one));
+    /// Whether the bug that was put in is found.
+    pub(super) fn plant_found(&self) -> bool {
+        self.options.plant.is_some() && self.violation_count() > 0
     }
 
     pub(super) fn plant(&self) -> Option<Plant> {

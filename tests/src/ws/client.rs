@@ -18,7 +18,10 @@ use tokio_tungstenite::{
     },
 };
 
-use super::reader::{Inner, Shared};
+use super::{
+    closing,
+    reader::{Inner, Shared},
+};
 
 type Sink = SplitSink<WebSocketStream<TcpStream>, Message>;
 
@@ -128,12 +131,11 @@ impl Client {
                     Some(Ok(Message::Text(text))) => to.received(text.as_str()),
                     Some(Ok(Message::Binary(_))) => to.fail("a binary frame from the server"),
                     Some(Ok(Message::Close(frame))) => {
-                        to.end(frame.map_or(1005, |frame| frame.code.into()));
-                        // Nothing may come any more but the end of the stream.
-                        if let Some(Ok(_)) = stream.next().await {
-                            to.fail("a message after a close");
+                        // Before the end is told: who waits for it may drop the client then.
+                        if let Err(rule) = closing::nothing_follows(&mut stream).await {
+                            to.fail(&rule);
                         }
-                        return;
+                        return to.end(frame.map_or(1005, |frame| frame.code.into()));
                     }
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => return to.end(1006),

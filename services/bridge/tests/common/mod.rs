@@ -19,7 +19,8 @@ use futures::{SinkExt, StreamExt};
 use protocol::ExecutionId;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -130,6 +131,10 @@ impl Client {
             .expect("nothing came")
         {
             Some(Ok(message)) => Some(message),
+            // tungstenite reads no frame after a close: this is how it says that there was one.
+            Some(Err(Error::Protocol(ProtocolError::ReceivedAfterClosing))) => {
+                panic!("a message after a close")
+            }
             Some(Err(_)) | None => None,
         }
     }

@@ -220,6 +220,22 @@ fn check(track: &Track, all: &[u8], cap: u64) {
     );
 }
 
+/// Where there was room on the disk, nothing goes without need: at the cap a step, to the next character. Without hole
+/// punching all goes then.
+fn check_freed(before: Marks, after: Marks, cap: u64, punches: bool) {
+    let most = if after.len - before.kept_from <= cap {
+        before.kept_from
+    } else if punches {
+        before.kept_from.max(after.len - cap + cap / 32 + 3)
+    } else {
+        after.len
+    };
+    assert!(
+        after.kept_from <= most,
+        "{before:?} {after:?} {cap}: too much is freed"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -246,6 +262,9 @@ proptest! {
                     prop_assert!(done.lost == 0 || done.lost == text.len() as u64);
                     prop_assert!(done.lost == 0 || after.kept_from == after.len);
                     prop_assert!(done.lost == 0 || done.disk_full);
+                    if !done.disk_full {
+                        check_freed(before, after, cap, punches);
+                    }
                     prop_assert_eq!(done.freed, after.kept_from.min(before.len) - before.kept_from);
                     if done.disk_full && raw.now().len > raw.now().kept_from {
                         prop_assert_eq!(after.kept_from, before.kept_from, "events go first");
@@ -258,6 +277,7 @@ proptest! {
                 }
                 Op::Room(room) => disk.lock().unwrap().room = room,
                 Op::Kill(text, cut) => {
+                    let before = track.now();
                     let cut = cut.min(text.len());
                     let written = if cut == 0 { 0 } else {
                         output.write_at(&text.as_bytes()[..cut], all.len() as u64).unwrap_or(0)
@@ -267,11 +287,17 @@ proptest! {
                     all.extend_from_slice(&text.as_bytes()[..whole]);
                     (track, _) = appender(&output, &record, Which::Output, Shape::Text, u64::MAX);
                     check(&track, &all, u64::MAX);
+                    let loaded = track.now();
+                    prop_assert_eq!(loaded.kept_from, before.kept_from, "a kill frees nothing");
                     (_, raw) = appender(&events, &record, Which::Events, Shape::Bytes, cap);
                     (track, out) = appender(&output, &record, Which::Output, Shape::Text, cap);
                     // What the crash left over the cap goes with the next append.
-                    out.append(b"x", &mut |_| false);
+                    let done = out.append(b"x", &mut |_| false);
                     all.push(b'x');
+                    // Without hole punching nobody knows what was given back before the kill: all may go once more.
+                    if punches && !done.disk_full {
+                        check_freed(loaded, track.now(), cap, punches);
+                    }
                 }
             }
             check(&track, &all, cap);

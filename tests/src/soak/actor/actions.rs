@@ -27,16 +27,20 @@ impl Actor {
             56..60 => self.ask("status").await,
             60..62 => self.ask("list").await,
             62..66 => self.ask("ping").await,
-            66..70 if self.world.own_fault("malformed frame") => self.malformed().await,
+            66..70 if self.world.own_fault_is_due() => self.malformed().await,
             70..74 => self.batch().await,
-            74..79 if self.world.own_fault("deaf client") => {
+            74..79 if self.world.own_fault_is_due() => {
                 let time = Duration::from_millis(self.rng.random_range(50..3000));
                 if let Some(link) = &mut self.link {
                     link.deaf_until = Some(Instant::now() + time);
+                    self.world.own_fault("deaf client");
                 }
                 true
             }
-            79..84 if self.world.own_fault("vanished client") => false,
+            79..84 if self.world.own_fault_is_due() => {
+                self.world.own_fault("vanished client");
+                false
+            }
             84..88 => self.feed().await,
             88..91 => {
                 if let Some(link) = self.link.take() {
@@ -125,7 +129,7 @@ impl Actor {
     }
 
     /// In the order of birth: a map's own order would not come from the seed.
-    fn sorted_views(
+    pub(super) fn sorted_views(
         &self,
         which: impl Fn(&crate::soak::view::View) -> bool,
     ) -> Vec<Arc<Execution>> {
@@ -157,7 +161,12 @@ impl Actor {
                 _ => {}
             }
         }
-        let asked = Asked::about(What::Control, &execution);
+        let what = if kind == "CANCEL" {
+            What::Cancel
+        } else {
+            What::Control
+        };
+        let asked = Asked::about(what, &execution);
         let params = json!({"type": kind, "executionId": execution.id});
         self.send("control", params, asked).await
     }

@@ -13,12 +13,15 @@ use crate::soak::execution::Execution;
 
 impl Actor {
     pub(super) fn answered(&mut self, answer: &Value) -> Result<(), String> {
-        let Some(asked) = self
-            .link
-            .as_mut()
-            .and_then(|link| link.pending.remove(&answer["id"].to_string()))
-        else {
-            // An answer without an id: to a malformed frame.
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        if answer["id"].is_null() {
+            return link.nonsense.refused(answer);
+        }
+        link.nonsense.answered(&answer["id"])?;
+        // The checker knows which ids are owed an answer.
+        let Some(asked) = link.pending.remove(&answer["id"].to_string()) else {
             return Ok(());
         };
         if let Some(error) = answer.get("error") {
@@ -53,6 +56,7 @@ impl Actor {
             .map_err(|rule| format!("{}: {rule}", execution.id))?;
         match asked.what {
             What::Execute => self.begin(&execution, None),
+            What::Cancel => execution.cancelled(status)?,
             What::Attach {
                 offset,
                 fresh,
@@ -107,10 +111,10 @@ impl Actor {
             (What::Execute, -32004 | -32005) | (What::Attach { .. }, -32005) => {
                 self.inactive(execution)
             }
-            (What::Control, -32003 | -32009) if unknown => Ok(()),
+            (What::Control | What::Cancel, -32003 | -32009) if unknown => Ok(()),
             // Not viewed here any more.
             (What::Detach, -32003) => self.forget(execution),
-            (What::Control, -32005 | -32008) | (What::Detach, -32005) => Ok(()),
+            (What::Control | What::Cancel, -32005 | -32008) | (What::Detach, -32005) => Ok(()),
             (what, _) => Err(format!("{what:?} of {} was refused", execution.id)),
         }
     }

@@ -16,8 +16,8 @@ use tokio_tungstenite::{
 };
 
 use crate::{
-    soak::{execution::Execution, input::Offer},
-    ws::Checker,
+    soak::{actor::nuisances::Nonsense, execution::Execution, input::Offer},
+    ws::{Checker, closing},
 };
 
 /// To connect, to send one frame, to close.
@@ -52,6 +52,7 @@ pub(super) enum What {
     },
     Detach,
     Control,
+    Cancel,
     Input(Offer),
     Other,
     /// It must be refused.
@@ -84,6 +85,8 @@ pub(super) struct Link {
     socket: WebSocketStream<TcpStream>,
     checker: Checker,
     pub(super) pending: HashMap<String, Asked>,
+    /// Frames that were not right.
+    pub(super) nonsense: Nonsense,
     next: u64,
     transcript: VecDeque<String>,
     /// Nothing is read until then.
@@ -110,6 +113,7 @@ impl Link {
             socket,
             checker: Checker::new(),
             pending: HashMap::new(),
+            nonsense: Nonsense::default(),
             next: 0,
             transcript: VecDeque::new(),
             deaf_until: None,
@@ -144,7 +148,10 @@ impl Link {
                     let code = frame.map_or(1005, |frame| u16::from(frame.code));
                     self.note("<-", &format!("close {code}"));
                     let known = [1000, 1001, 1005, 1008, 1009, 1012, 1013].contains(&code);
-                    return Err((!known).then(|| format!("close code {code}")));
+                    if !known {
+                        return Err(Some(format!("close code {code}")));
+                    }
+                    return Err(closing::nothing_follows(&mut self.socket).await.err());
                 }
                 _ => {}
             }

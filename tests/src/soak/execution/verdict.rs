@@ -6,9 +6,16 @@ use serde_json::Value;
 
 use super::{Execution, Facts};
 use crate::{
-    soak::plan::{Ending, Plan},
+    soak::{
+        KEPT_BYTES,
+        deeds::Suffered,
+        plan::{Ending, Plan},
+    },
     ws::status::is_terminal,
 };
+
+/// The cap frees in steps of a thirty-second part, and up to a character: so much is kept for sure where more was written.
+const KEPT_AT_LEAST: u64 = KEPT_BYTES - KEPT_BYTES / 16 - 4096;
 
 impl Execution {
     /// Output at an offset was received by somebody.
@@ -53,13 +60,21 @@ impl Execution {
     }
 
     /// A status was seen: checks what can be said of it alone and against what was seen before. `asked_over`: it was asked
-    /// for after somebody had seen the end.
-    pub(in crate::soak) fn judge(&self, status: &Value, asked_over: bool) -> Result<(), String> {
+    /// for after somebody had seen the end. `suffered`: what was done to it while it ran.
+    pub(in crate::soak) fn judge(
+        &self,
+        status: &Value,
+        asked_over: bool,
+        suffered: Suffered,
+    ) -> Result<(), String> {
         let state = status["state"].as_str().unwrap_or_default();
         let mut facts = self.facts();
         facts.accepted = true;
         if facts.deleted && status["reason"] == "lost" {
             return Ok(());
+        }
+        if !facts.deleted {
+            kept(status)?;
         }
         if !is_terminal(state) {
             if asked_over && !facts.deleted {
@@ -86,10 +101,34 @@ impl Execution {
             return Ok(());
         }
         facts.terminal = Some((status.clone(), Instant::now()));
-        self.allowed(state, status, &facts)
+        self.allowed(state, status, &facts, suffered)
     }
 
-    fn allowed(&self, state: &str, status: &Value, facts: &Facts) -> Result<(), String> {
+    /// A cancel was answered with a state that was not the end: it was accepted.
+    pub(in crate::soak) fn cancelled(&self, answer: &Value) -> Result<(), String> {
+        if answer["state"].as_str().is_none_or(is_terminal) {
+            return Ok(());
+        }
+        let mut facts = self.facts();
+        facts.must_cancel = true;
+        match &facts.terminal {
+            Some((status, _)) if status["state"] != "cancelled" && status["reason"] != "lost" => {
+                Err(format!(
+                    "its cancel was accepted, but it ended {}",
+                    status["state"]
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn allowed(
+        &self,
+        state: &str,
+        status: &Value,
+        facts: &Facts,
+        suffered: Suffered,
+    ) -> Result<(), String> {
         let reason = status["reason"].as_str();
         let length = status["outputBytes"].as_u64().unwrap_or_default();
         if length < facts.length {
@@ -106,17 +145,17 @@ impl Execution {
             Ending::Deadline => state == "timed_out" && reason == Some("deadline"),
         };
         let good = match state {
-            "failed" if facts.may_die && reason == Some("killed_by_signal") => true,
             "cancelled" => facts.may_cancel,
-            // What waited must wait on.
-            "interrupted" => facts.may_interrupt && !status["startedAt"].is_null(),
+            _ if facts.must_cancel => false,
+            "failed" if suffered.die && reason == Some("killed_by_signal") => true,
+            "interrupted" => suffered.interrupt,
             _ => plans().any(due),
         };
         if !good {
             let endings: Vec<_> = plans().map(|plan| plan.ending).collect();
             return Err(format!(
-                "it ended {state} ({reason:?}, startedAt {}), where {endings:?} was due (cancel {}, interrupt {}, killed {})",
-                status["startedAt"], facts.may_cancel, facts.may_interrupt, facts.may_die
+                "it ended {state} ({reason:?}, startedAt {}, endedAt {}), where {endings:?} was due (cancel asked {}, accepted {}; {suffered:?})",
+                status["startedAt"], status["endedAt"], facts.may_cancel, facts.must_cancel
             ));
         }
         let by_itself =
@@ -138,6 +177,25 @@ impl Execution {
         let all = self.plans.iter().zip(&facts.ruled_out);
         all.filter(|(_, out)| !**out).map(|(plan, _)| plan)
     }
+}
+
+/// Nothing of the output goes without need.
+fn kept(status: &Value) -> Result<(), String> {
+    let (Some(length), Some(from)) = (status["outputBytes"].as_u64(), status["keptFrom"].as_u64())
+    else {
+        return Ok(());
+    };
+    let good = if length <= KEPT_BYTES {
+        from == 0
+    } else {
+        length.saturating_sub(from) >= KEPT_AT_LEAST
+    };
+    if good {
+        return Ok(());
+    }
+    Err(format!(
+        "output was lost: of {length} bytes those from {from} on are kept, the cap is {KEPT_BYTES}"
+    ))
 }
 
 /// Whether a plan has this at that offset.

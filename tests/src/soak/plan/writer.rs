@@ -27,6 +27,8 @@ pub(super) struct Writer {
     open: bool,
     /// Where the text of this turn begins.
     began: usize,
+    /// All waits so far.
+    pub(super) seconds: f64,
 }
 
 impl Writer {
@@ -39,6 +41,7 @@ impl Writer {
             block: 0,
             open: false,
             began: 0,
+            seconds: 0.0,
         }
     }
 
@@ -124,23 +127,30 @@ impl Writer {
             let seconds = rng.random_range(0.2..3.0);
             let rate = (f64::from(u32::try_from(count).unwrap_or(1)) / seconds).ceil();
             self.line(&format!("@rate {rate:.0}"));
-        } else {
-            self.line("@rate 0");
+            self.seconds += seconds;
         }
         self.volume(count, bytes);
+        // Words that follow need not wait.
+        self.line("@rate 0");
+    }
+
+    /// A directive that takes some time.
+    fn lasting(&mut self, name: &str, seconds: f64) {
+        self.line(&format!("{name} {seconds:.2}"));
+        self.seconds += seconds;
     }
 
     pub(super) fn step(&mut self, rng: &mut StdRng, events: bool) {
         match rng.random_range(0..100) {
             0..35 => self.random_volume(rng, events),
             35..60 => self.say(rng),
-            60..66 => self.line(&format!("@silence {:.2}", rng.random_range(0.0..0.8))),
+            60..66 => self.lasting("@silence", rng.random_range(0.0..0.8)),
             66..71 => {
-                self.line(&format!("@think {:.2}", rng.random_range(0.0..0.4)));
+                self.lasting("@think", rng.random_range(0.0..0.4));
                 self.open = false;
             }
             71..77 => {
-                self.line(&format!("@tool {:.2}", rng.random_range(0.0..0.6)));
+                self.lasting("@tool", rng.random_range(0.0..0.6));
                 self.open = false;
             }
             77..80 => {

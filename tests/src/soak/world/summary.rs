@@ -58,9 +58,13 @@ impl World {
         let mib = |at: usize| self.resident[at].load(Ordering::Relaxed) >> 20;
         let all = self.executions();
         let count = |which: fn(&Execution) -> bool| all.iter().filter(|one| which(one)).count();
+        let remarks: String = lock(&self.remarks)
+            .iter()
+            .map(|remark| format!("\n{remark}"))
+            .collect();
         let taken: u64 = all.iter().filter_map(|one| one.taken()).sum();
         format!(
-            "faults: {}\nexecutions: {}\ncontinued: {} by request, {} by policy, {} more in a conversation; input: {} executions, {} KB; a full disk is no part of this (the service tests have one)\n{} messages, {} MB of output compared; -32005 {} times; at most resident: claude-api {} MiB, bridge {} MiB, both {} MiB",
+            "faults: {}\nexecutions: {}\ncontinued: {} by request, {} by policy, {} more in a conversation; input: {} executions, {} KB; a full disk is no part of this (the service tests have one)\n{} messages, {} MB of output compared; -32005 {} times; at most resident: claude-api {} MiB, bridge {} MiB, both {} MiB\n{} starts of claude-api after which all that had run was told to have ended{remarks}",
             kinds.join(", "),
             ends.join(", "),
             count(|one| !one.is_child() && one.continues().is_some()),
@@ -73,7 +77,8 @@ impl World {
             self.unavailable.load(Ordering::Relaxed),
             mib(0),
             mib(1),
-            mib(2)
+            mib(2),
+            self.recoveries.load(Ordering::Relaxed)
         )
     }
 }

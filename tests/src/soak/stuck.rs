@@ -1,0 +1,118 @@
+//! Looks for what hangs: what is queued though nothing keeps it from running.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::world::World;
+
+const EVERY: Duration = Duration::from_secs(1);
+/// A free place is taken long before.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// `runningExecutions`, as the contract has it.
+const SLOTS: usize = 8;
+
+/// Since when each has waited for nothing, under this claude-api.
+#[derive(Debug, Default)]
+pub(super) struct Stuck {
+    api: i32,
+    looked: Option<Instant>,
+    since: HashMap<String, Instant>,
+}
+
+impl Stuck {
+    /// Looks, where it is time to.
+    pub(super) async fn look(&mut self, world: &World) {
+        if self.looked.is_some_and(|at| at.elapsed() < EVERY) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        let api = world.api_pid.load(Ordering::SeqCst);
+        // What hangs is found before so many others are newer.
+        let list = world.http.get("/v1/executions?limit=200").await;
+        let same = world.api_pid.load(Ordering::SeqCst) == api && self.api == api;
+        self.api = api;
+        let list = list.ok().filter(|(code, _)| same && *code == 200);
+        let Some((_, list)) = list else {
+            return self.since.clear();
+        };
+        let list = list["executions"].as_array().cloned().unwrap_or_default();
+        let idle = idle(&list);
+        self.since.retain(|id, _| idle.contains(&id.as_str()));
+        for id in idle {
+            let since = self.since.entry(id.to_owned()).or_insert_with(Instant::now);
+            if since.elapsed() > PATIENCE {
+                world.violate(
+                    "claude-api",
+                    &format!(
+                        "I1: {id} is queued, but nothing has kept it from running for {PATIENCE:?}"
+                    ),
+                );
+                // Told again when it waits for as long once more.
+                *since = Instant::now();
+            }
+        }
+    }
+}
+
+/// Of a list, newest first: the ids of those that are queued though there is a slot, no older one of their lane or
+/// conversation lives, and no younger one of it runs.
+fn idle(list: &[Value]) -> Vec<&str> {
+    let runs = |one: &Value| matches!(one["state"].as_str(), Some("running" | "paused"));
+    let queued = |one: &Value| one["state"] == "queued";
+    if list.iter().filter(|one| runs(one)).count() >= SLOTS {
+        return Vec::new();
+    }
+    let waits_for = |(at, one): (usize, &Value), (place, other): (usize, &Value)| {
+        let shares = |name: &str| one[name].is_string() && one[name] == other[name];
+        let older = place > at;
+        (shares("lane") || shares("conversation")) && (runs(other) || older && queued(other))
+    };
+    let all = || list.iter().enumerate();
+    all()
+        .filter(|(_, one)| queued(one) && one["notBefore"].is_null())
+        .filter(|one| !all().any(|other| waits_for(*one, other)))
+        .filter_map(|(_, one)| one["executionId"].as_str())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn one(id: &str, state: &str, lane: &str, conversation: &str) -> Value {
+        json!({"executionId": id, "state": state, "lane": lane, "conversation": conversation, "notBefore": null})
+    }
+
+    #[test]
+    fn who_waits_for_nothing_is_found() {
+        let first = one("first", "queued", "a", "x");
+        let second = one("second", "queued", "a", "y");
+        let other = one("other", "queued", "b", "x");
+        assert_eq!(idle(&[second.clone(), first.clone()]), ["first"]);
+        let runs = one("runs", "paused", "c", "x");
+        let list = [runs, other.clone(), second, first.clone()];
+        assert!(
+            idle(&list).is_empty(),
+            "the conversation runs, and the lane waits behind it"
+        );
+        assert_eq!(
+            idle(&[one("old", "completed", "a", "x"), first.clone()]),
+            ["first"]
+        );
+        let mut later = first.clone();
+        later["notBefore"] = "2030-01-01T00:00:00Z".into();
+        assert!(idle(&[later]).is_empty());
+        let mut full: Vec<_> = (0..SLOTS)
+            .map(|n| one("r", "running", &format!("l{n}"), &format!("c{n}")))
+            .collect();
+        full.push(other);
+        assert!(idle(&full).is_empty());
+    }
+}
