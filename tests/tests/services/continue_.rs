@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use crate::support::{accept, assert_problem, ended, exists, id, path, send, until};
 
 /// What the CLI is told when a policy continues its conversation, answered by the stand-in.
-const CONTINUED: &str = "A stand-in's answer to a prompt of 28 bytes.";
+pub(crate) const CONTINUED: &str = "A stand-in's answer to a prompt of 28 bytes.";
 
 /// A CLI that runs this shell code before it becomes the stand-in; `$1` is not `--version` then.
-fn wrapped(folder: &tempfile::TempDir, code: &str) -> PathBuf {
+pub(crate) fn wrapped(folder: &tempfile::TempDir, code: &str) -> PathBuf {
     let path = folder.path().join("claude");
     let stand_in = binary("stand-in-claude");
     let text = format!(
@@ -36,7 +36,7 @@ async fn put(http: &Http, id: &str, body: Value) -> (u16, reqwest::header::Heade
     send(http, Method::PUT, &path(id, ""), body.to_string()).await
 }
 
-async fn text(http: &Http, id: &str) -> String {
+pub(crate) async fn text(http: &Http, id: &str) -> String {
     let output = http.output(id, 0).await.expect("an output");
     assert!(output.clean);
     String::from_utf8(output.bytes).expect("UTF-8")
@@ -60,7 +60,7 @@ fn ms(time: &str) -> u64 {
 }
 
 #[track_caller]
-fn name<'a>(status: &'a Value, field: &str) -> &'a str {
+pub(crate) fn name<'a>(status: &'a Value, field: &str) -> &'a str {
     status[field]
         .as_str()
         .unwrap_or_else(|| panic!("no {field}: {status}"))

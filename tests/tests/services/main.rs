@@ -2,6 +2,7 @@
 //! binaries (`cargo build --workspace --bins`) and fails without them.
 
 mod accept;
+mod after_result;
 mod bad_http;
 mod bad_ws;
 mod basic;

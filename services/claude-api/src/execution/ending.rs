@@ -35,7 +35,7 @@ pub(super) struct End {
 
 /// It never had a process: cancelled in the queue.
 pub(super) async fn unstarted(owner: &mut Owner, mut status: Status, by: EndedBy) {
-    apply(&mut status, by, None, (None, None), None, None);
+    apply(&mut status, by, None, (None, None), None, "");
     status.output_bytes = 0;
     status.crc32 = Some(crc32_text(0));
     close(owner, status, true).await;
@@ -49,7 +49,7 @@ pub(super) async fn failed_to_start(owner: &mut Owner, mut status: Status, why: 
         None,
         (None, None),
         Some(why),
-        None,
+        "",
     );
     status.crc32 = Some(crc32_text(0));
     status.duration_ms = Some(0);
@@ -91,10 +91,12 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
     apply(
         &mut status,
         machine.by,
-        machine.outcome(),
+        machine
+            .outcome()
+            .map(|outcome| (outcome, machine.has_answered())),
         exit,
         spawn_failed.as_deref(),
-        Some(&stderr),
+        &stderr,
     );
     status.stderr_tail = stderr;
     status.duration_ms = Some(millis(running));
@@ -149,18 +151,19 @@ fn sweep_on(owner: &Owner) {
 fn apply(
     status: &mut Status,
     by: EndedBy,
-    outcome: Option<&renderer::Outcome>,
+    outcome: Option<(&renderer::Outcome, bool)>,
     exit: (Option<i32>, Option<i32>),
     spawn_failed: Option<&str>,
-    stderr: Option<&str>,
+    stderr: &str,
 ) {
     let verdict = verdict(&Facts {
         by,
         code: exit.0,
         signal: exit.1,
         spawn_failed,
-        outcome,
-        stderr: stderr.unwrap_or_default(),
+        outcome: outcome.map(|(outcome, _)| outcome),
+        answered: outcome.is_some_and(|(_, answered)| answered),
+        stderr,
     });
     status.state = verdict.state;
     status.reason = verdict.reason;

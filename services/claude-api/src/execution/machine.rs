@@ -9,6 +9,7 @@ use renderer::{Activity, Fact, Outcome, RunningTool};
 use serde_json::json;
 
 use super::live::millis;
+use super::policy::was_asked;
 use super::task::Lost;
 use super::timers::{Timers, Verdict};
 use super::verdict::EndedBy;
@@ -82,6 +83,11 @@ impl Machine {
         self.resets_at
     }
 
+    /// The last result is in, nothing began behind it, and nothing more can be asked.
+    pub(crate) fn has_answered(&self) -> bool {
+        !self.stdin_open && self.linger_at.is_some()
+    }
+
     /// The end of stderr as text.
     pub(crate) fn stderr_tail(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
@@ -132,6 +138,8 @@ impl Machine {
                     self.status.model = Some(model);
                 }
             }
+            // Another `init` is no start of the CLI: that the model was asked stays seen.
+            Fact::Activity(Activity::Starting) if was_asked(&self.status) => {}
             Fact::Activity(activity) => {
                 // A retry says nothing of more to come; the rest begins another result.
                 if !matches!(activity, Activity::Retrying(_) | Activity::Starting) {
@@ -207,7 +215,9 @@ impl Machine {
     /// Nothing more comes on stdin. The grace begins now: what came last may not be answered yet.
     pub(crate) fn stdin_closed(&mut self, now: Instant) {
         self.stdin_open = false;
-        self.linger_at = self.linger_at.map(|_| now + self.linger);
+        // Closed by the end of its reader, it says nothing of what a client still wanted.
+        let linger_at = self.linger_at.filter(|_| self.by == EndedBy::Itself);
+        self.linger_at = linger_at.map(|_| now + self.linger);
     }
 
     /// The tree stands still.
@@ -272,7 +282,7 @@ impl Machine {
             self.status.stalled = stalled;
             self.changed = true;
         }
-        let lingers = !self.stdin_open
+        let lingers = self.has_answered()
             && self.status.state == State::Running
             && self.linger_at.is_some_and(|at| now >= at);
         self.by = match verdict {
@@ -285,8 +295,11 @@ impl Machine {
         Due::Terminate
     }
 
-    /// When to look again.
+    /// When to look again; never while it is being ended.
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
+        if self.by != EndedBy::Itself {
+            return None;
+        }
         let timers = self.timers.next(now)?;
         Some(
             self.linger_at

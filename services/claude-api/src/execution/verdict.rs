@@ -35,6 +35,8 @@ pub struct Facts<'a> {
     pub spawn_failed: Option<&'a str>,
     /// The last result.
     pub outcome: Option<&'a Outcome>,
+    /// Nothing was to come behind it: stdin is closed, and no other turn has begun.
+    pub answered: bool,
     /// The end of stderr, for the error's text.
     pub stderr: &'a str,
 }
@@ -66,6 +68,10 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
         EndedBy::Cancel => ended(State::Cancelled, None, facts.code),
         EndedBy::Idle => ended(State::TimedOut, Some(Reason::IdleTimeout), facts.code),
         EndedBy::Deadline => ended(State::TimedOut, Some(Reason::Deadline), facts.code),
+        // The answer was whole: who asks again would get it twice.
+        EndedBy::Stop if success && facts.answered => {
+            ended(State::Completed, Some(Reason::Lingered), None)
+        }
         EndedBy::Stop => ended(State::Interrupted, Some(Reason::ServiceStopped), None),
         EndedBy::RunnerDeath => ended(State::Interrupted, Some(Reason::RunnerDied), None),
         EndedBy::Linger if success => ended(State::Completed, Some(Reason::Lingered), None),

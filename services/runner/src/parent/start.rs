@@ -44,7 +44,8 @@ impl Runners {
     /// Dropping the future, or everything it gave, ends the runner and what it started.
     ///
     /// # Errors
-    /// No descriptor or process could be had, or the runner did not take its task.
+    /// No descriptor or process could be had: the system's error as it is, as a shortage may pass. Or the runner did not take
+    /// its task.
     pub async fn start(&self, spec: wire::Spec) -> io::Result<Handle> {
         let pipes = Pipes::new(spec.stdout_pipe_bytes)?;
         let mut line = serde_json::to_vec(&wire::Command::Run(spec)).map_err(io::Error::other)?;
@@ -107,15 +108,7 @@ impl Runners {
             .stderr(Stdio::from(stderr));
         let mut command = Command::from(command);
         let mut live = registry::lock();
-        let mut child = command.spawn().map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!(
-                    "cannot start the runner {}: {error}",
-                    self.runner_exe.display()
-                ),
-            )
-        })?;
+        let mut child = command.spawn()?;
         let pid = child
             .id()
             .ok_or_else(|| io::Error::other("the runner has no id"))?;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use runner::{Event, Spec};
+use runner::{Event, Runners, Spec};
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{
@@ -17,6 +17,7 @@ tests![
     the_environment_is_the_given_one_and_nothing_leaks,
     a_spec_of_many_hundred_kilobytes_arrives,
     spawn_failures_say_what_is_missing,
+    a_runner_that_cannot_be_started_leaves_the_systems_error,
     ten_megabytes_of_stderr_with_a_long_line,
     orphans_are_reaped_while_it_runs,
     the_final_drain_ends_while_a_grandchild_writes,
@@ -198,17 +199,19 @@ async fn spawn_failures_say_what_is_missing() {
             b""
         );
     }
-    let missing = runner::Runners::new("/nowhere/runner".into());
-    let error = missing
-        .start(spec("true", &[]))
-        .await
-        .expect_err("no runner");
-    assert!(error.to_string().contains("/nowhere/runner"), "{error}");
 }
 
 fn make_executable(path: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("ours");
+}
+
+async fn a_runner_that_cannot_be_started_leaves_the_systems_error() {
+    // Whoever starts it must be able to tell a shortage, which passes, from what does not.
+    let runners = Runners::new("/nonexistent/runner".into());
+    let error = runners.start(spec("true", &[])).await.expect_err("none");
+    let missing = rustix::io::Errno::NOENT.raw_os_error();
+    assert_eq!(error.raw_os_error(), Some(missing), "{error}");
 }
 
 async fn ten_megabytes_of_stderr_with_a_long_line() {

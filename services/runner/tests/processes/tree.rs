@@ -17,7 +17,7 @@ tests![
     pause_stands_and_resume_goes_on,
     pause_and_resume_may_be_repeated,
     a_paused_tree_can_be_cancelled,
-    three_hundred_processes_stand_still,
+    five_hundred_processes_stand_still,
     a_chain_of_successors_is_caught,
     a_vfork_parent_does_not_hang_the_pause,
     many_threads_stand_still,
@@ -183,15 +183,15 @@ async fn a_paused_tree_can_be_cancelled() {
     }
 }
 
-async fn three_hundred_processes_stand_still() {
+async fn five_hundred_processes_stand_still() {
     let dir = scratch();
     let program = r#"
 import os, sys, time
 d = sys.argv[1]
-for i in range(20):
+for i in range(25):
     if os.fork() == 0:
         os.setsid()
-        for j in range(14):
+        for j in range(19):
             if os.fork() == 0:
                 break
         open(f"{d}/pid.{os.getpid()}", "w").close()
@@ -200,7 +200,7 @@ time.sleep(600)
 "#;
     let mut run = python(program, dir.path(), &[]).await;
     run.spawned().await;
-    until("all are there", || pids(dir.path()).len() == 300).await;
+    until("all are there", || pids(dir.path()).len() == 500).await;
     let begun = Instant::now();
     run.control.pause();
     run.signalled(Action::Pause).await;
@@ -210,7 +210,9 @@ time.sleep(600)
         "  pause of {processes} processes: first signal {signalled:?}, all stopped {took_us} us"
     );
     assert!(signalled < Duration::from_millis(100), "{signalled:?}");
-    assert_eq!(processes, 301);
+    // A tenth of it on a machine that is not busy.
+    assert!(took_us < 1_000_000, "{took_us} us");
+    assert_eq!(processes, 501);
     assert!(pids(dir.path()).iter().all(|pid| state(*pid) == Some('T')));
     run.control.resume();
     run.signalled(Action::Resume).await;

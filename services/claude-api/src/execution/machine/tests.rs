@@ -1,6 +1,8 @@
 //! What follows from each event.
 
 use super::*;
+use crate::execution::policy::was_asked;
+use crate::execution::task::begin;
 
 fn machine(now: Instant) -> Machine {
     let mut status = Status::queued(
@@ -60,6 +62,39 @@ fn a_lingerer_is_ended_after_its_last_result_only() {
     assert_eq!(machine.check(start + 65 * second), Due::Terminate);
     assert_eq!(machine.by, EndedBy::Linger);
     assert_eq!(machine.check(start + 66 * second), Due::Nothing, "once");
+    assert_eq!(machine.next(start + 66 * second), None, "nothing is due");
+}
+
+#[test]
+fn nothing_is_due_any_more_while_it_is_being_ended() {
+    let start = Instant::now();
+    let second = Duration::from_secs(1);
+    let mut machine = machine(start);
+    machine.timers = Timers::new(start, second, 900 * second, Some(10 * second));
+    assert!(machine.next(start).is_some());
+    assert_eq!(machine.check(start + 10 * second), Due::Terminate);
+    assert_eq!(machine.by, EndedBy::Deadline);
+    assert_eq!(machine.next(start + 11 * second), None);
+}
+
+#[test]
+fn one_that_was_asked_stays_so_at_another_init() {
+    let start = Instant::now();
+    let init = || Fact::Init {
+        session_id: None,
+        model: None,
+    };
+    let mut machine = machine(start);
+    begin(&mut machine.status);
+    machine.fact(init(), start);
+    machine.fact(Fact::Activity(Activity::Starting), start);
+    assert!(!was_asked(&machine.status));
+    machine.fact(Fact::Activity(Activity::Writing), start);
+    assert!(was_asked(&machine.status));
+    machine.fact(result(), start);
+    machine.fact(init(), start);
+    machine.fact(Fact::Activity(Activity::Starting), start);
+    assert!(was_asked(&machine.status), "{:?}", machine.status.activity);
 }
 
 #[test]
@@ -130,6 +165,20 @@ fn while_stdin_is_open_nobody_lingers() {
     assert_eq!(machine.next(start + 64 * second), Some(start + 65 * second));
     assert_eq!(machine.check(start + 65 * second), Due::Terminate);
     assert_eq!(machine.by, EndedBy::Linger);
+}
+
+#[test]
+fn an_input_that_its_end_closes_was_open() {
+    let start = Instant::now();
+    for (by, answered) in [(EndedBy::Itself, true), (EndedBy::Stop, false)] {
+        let mut machine = machine(start);
+        machine.stdin_open = true;
+        machine.fact(result(), start);
+        assert!(!machine.has_answered());
+        machine.by = by;
+        machine.stdin_closed(start);
+        assert_eq!(machine.has_answered(), answered, "{by:?}");
+    }
 }
 
 #[test]

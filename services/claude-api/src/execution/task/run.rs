@@ -10,6 +10,7 @@ use protocol::{State, Status};
 use runner::{Events, Handle, Stderr, Stdout, Unkillable};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::output::Output;
@@ -21,6 +22,7 @@ use crate::execution::live::Request;
 use crate::execution::machine::{Due, Machine};
 use crate::execution::policy::was_asked;
 use crate::execution::timers::Timers;
+use crate::execution::verdict::EndedBy;
 use start::start;
 
 /// How much of stdout is taken at once, bytes: the usual capacity of a pipe (pipe(7)).
@@ -95,6 +97,8 @@ struct Running<'a> {
     last_shown: Instant,
     /// It is recorded that the model was asked: whoever continues it must know.
     asked: bool,
+    /// A look at the tree's CPU time, and when it was taken. It takes long where there are many processes: controls do not wait.
+    sample: Option<JoinHandle<(Instant, Duration)>>,
 }
 
 /// What the loop woke up for.
@@ -104,6 +108,7 @@ enum Step {
     Stdout(std::io::Result<usize>),
     Stderr(std::io::Result<usize>),
     StdinClosed,
+    Sampled(Option<(Instant, Duration)>),
     Clock,
 }
 
@@ -152,6 +157,7 @@ impl<'a> Running<'a> {
             give_up: None,
             last_shown: Instant::now(),
             asked: false,
+            sample: None,
         }
     }
 
@@ -168,6 +174,7 @@ impl<'a> Running<'a> {
                 biased;
                 request = self.owner.requests.recv() => Step::Request(request),
                 event = self.events.next() => Step::Runner(event),
+                sampled = sampled(&mut self.sample) => Step::Sampled(sampled),
                 n = self.stdout.read(&mut out), if out_open => Step::Stdout(n),
                 n = self.stderr.read(&mut err), if err_open => Step::Stderr(n),
                 _ = &mut self.prompt, if self.machine.stdin_open => Step::StdinClosed,
@@ -187,7 +194,13 @@ impl<'a> Running<'a> {
                 Step::Stderr(Ok(n)) if n > 0 => self.machine.stderr(&err[..n]),
                 Step::Stderr(_) => err_open = false,
                 Step::StdinClosed => self.machine.stdin_closed(Instant::now()),
-                Step::Clock => self.clock().await,
+                Step::Sampled(sampled) => {
+                    self.sample = None;
+                    if let Some((at, used)) = sampled {
+                        self.machine.timers.cpu(at, used);
+                    }
+                }
+                Step::Clock => self.clock(),
             }
             let paused = self.machine.status.state == State::Paused;
             let late = self.machine.timers.running(Instant::now()) >= START_LIMIT;
@@ -202,7 +215,11 @@ impl<'a> Running<'a> {
     }
 
     fn wake(&self) -> Option<Instant> {
-        let next = self.machine.next(Instant::now());
+        // The sample's coming wakes it.
+        let next = match self.sample {
+            Some(_) => None,
+            None => self.machine.next(Instant::now()),
+        };
         match (next, self.give_up) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -232,26 +249,27 @@ impl<'a> Running<'a> {
         }
     }
 
-    async fn clock(&mut self) {
+    fn clock(&mut self) {
         let now = Instant::now();
         if self.give_up.is_some_and(|at| now >= at) {
             self.give_up = None;
             tracing::warn!(execution = %self.machine.status.execution_id, "the runner does not end; it is killed");
             self.control.kill_runner();
         }
-        if self.machine.timers.wants_cpu(now) {
+        let wanted = self.machine.by == EndedBy::Itself && self.machine.timers.wants_cpu(now);
+        if wanted && self.sample.is_none() {
             // From the runner down: it inherits the times of whom it reaped.
             let pid = self.control.runner_pid();
-            if let Ok(used) = tokio::task::spawn_blocking(move || runner::tree_cpu(pid)).await {
-                self.machine.timers.cpu(now, used);
-            }
+            let look = move || (now, runner::tree_cpu(pid));
+            self.sample = Some(tokio::task::spawn_blocking(look));
         }
     }
 
     /// After every step: what is due, and what others should see.
     async fn after(&mut self) {
         let now = Instant::now();
-        if self.machine.check(now) == Due::Terminate {
+        // Not before the sample is in: it may be the progress that a silence lacks.
+        if self.sample.is_none() && self.machine.check(now) == Due::Terminate {
             self.terminate();
         }
         if self.machine.changed {
@@ -271,6 +289,16 @@ impl<'a> Running<'a> {
                 let _ = self.owner.record(&self.machine.status, false).await;
             }
         }
+    }
+}
+
+/// The sample, once it is there; `None` when it failed. Cancel safe.
+async fn sampled(
+    sample: &mut Option<JoinHandle<(Instant, Duration)>>,
+) -> Option<(Instant, Duration)> {
+    match sample {
+        Some(sample) => sample.await.ok(),
+        None => std::future::pending().await,
     }
 }
 

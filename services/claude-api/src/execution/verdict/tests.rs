@@ -23,6 +23,7 @@ fn judge(
         signal,
         spawn_failed: None,
         outcome,
+        answered: false,
         stderr: "line\nlast words\n\n",
     })
 }
@@ -210,6 +211,33 @@ fn whoever_ended_it_names_it() {
 }
 
 #[test]
+fn a_stop_behind_the_whole_answer_interrupts_nothing() {
+    let (good, bad) = (outcome(false, None, "done"), outcome(true, Some(500), "x"));
+    let interrupted = (State::Interrupted, Some(Reason::ServiceStopped));
+    let lingered = (State::Completed, Some(Reason::Lingered));
+    for (by, outcome, answered, expected) in [
+        (EndedBy::Stop, Some(&good), true, lingered),
+        // Its input is open, or another turn has begun.
+        (EndedBy::Stop, Some(&good), false, interrupted),
+        (EndedBy::Stop, Some(&bad), true, interrupted),
+        (EndedBy::Stop, None, false, interrupted),
+        (EndedBy::Cancel, Some(&good), true, (State::Cancelled, None)),
+    ] {
+        let got = verdict(&Facts {
+            by,
+            code: None,
+            signal: Some(15),
+            spawn_failed: None,
+            outcome,
+            answered,
+            stderr: "",
+        });
+        assert_eq!((got.state, got.reason), expected, "{by:?} {answered}");
+        assert_eq!(got.exit_code, None);
+    }
+}
+
+#[test]
 fn spawn_failure() {
     let got = verdict(&Facts {
         by: EndedBy::Itself,
@@ -217,6 +245,7 @@ fn spawn_failure() {
         signal: None,
         spawn_failed: Some("No such file"),
         outcome: None,
+        answered: false,
         stderr: "",
     });
     assert_eq!(

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use protocol::State;
 use runner::{Action, Event};
 
 use super::Running;
@@ -18,10 +17,10 @@ const RUNNER_ANSWER: Duration = Duration::from_millis(500);
 impl Running<'_> {
     pub(super) fn request(&mut self, request: Request) {
         let Request { control, answer } = request;
-        let paused = self.machine.status.state == State::Paused;
         match control {
-            // A tree that is being ended is not stopped on its way out.
-            Control::Pause if self.machine.by == EndedBy::Itself && !paused => self.control.pause(),
+            // A tree that is being ended is not stopped on its way out. A repeated one is the runner's to tell: the state lags
+            // behind a resume that was answered.
+            Control::Pause if self.machine.by == EndedBy::Itself => self.control.pause(),
             Control::Resume if self.machine.by == EndedBy::Itself => self.control.resume(),
             Control::Cancel if self.machine.by != EndedBy::Cancel => {
                 self.machine.by = EndedBy::Cancel;

@@ -61,7 +61,7 @@ pub(super) async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), String
                 tries += 1;
                 tokio::time::sleep(START_RETRY.0).await;
             }
-            Err(error) => return Err(format!("its runner: {error}")),
+            Err(error) => return Err(format!("its runner cannot be started: {error}")),
         }
     }
 }

@@ -1,0 +1,75 @@
+//! Stops that come behind a result: of one that lingers, and of one that has begun another turn.
+
+use std::fs;
+
+use cc_tests::harness::{Stack, StackOptions, binary};
+use serde_json::{Value, json};
+
+use crate::{
+    continue_::{CONTINUED, name, text, wrapped},
+    support::{accept, ended, exists, id, until},
+};
+
+/// A stop ends what runs half a second later.
+fn stops() -> StackOptions {
+    StackOptions::default()
+        .api("--shutdown-ms=2500")
+        .api("--kill-ms=500")
+}
+
+#[tokio::test]
+async fn a_stop_in_the_linger_grace_takes_nothing_from_the_answer() {
+    let mut stack = Stack::with(stops()).await;
+    let (http, id) = (stack.http(), id());
+    let policy = json!({"onInterrupt": "continue"});
+    accept(&http, &id, "@linger 60\n@say done", policy).await;
+    until(&http, &id, "answered", |s| !s["usage"].is_null()).await;
+    stack.api.stop().await;
+    stack.api.start_again().await;
+    let end = stack.http().status(&id).await.expect("a status");
+    assert_eq!(
+        (&end["state"], &end["reason"], &end["exitCode"]),
+        (&json!("completed"), &json!("lingered"), &Value::Null),
+        "{end}"
+    );
+    assert_eq!(end["continuedBy"], Value::Null, "it would be asked again");
+    assert_eq!(stack.spawns(&id), 1);
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn one_that_began_another_turn_is_continued_with_another_prompt() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mark = folder.path().join("mark");
+    let init = json!({"type": "system", "subtype": "init", "session_id": "x", "model": "y"});
+    // Its answer, then the beginning of what background work makes it say.
+    let code = format!(
+        "if [ ! -e {mark} ]; then {cli} \"$@\"; echo '{init}'; touch {mark}; exec sleep 60; fi",
+        mark = mark.display(),
+        cli = binary("stand-in-claude").display(),
+    );
+    let options = StackOptions {
+        claude_bin: Some(wrapped(&folder, &code)),
+        ..stops()
+    };
+    let mut stack = Stack::with(options).await;
+    let (http, old) = (stack.http(), id());
+    accept(
+        &http,
+        &old,
+        "@say hello",
+        json!({"onInterrupt": "continue"}),
+    )
+    .await;
+    exists(&mark).await;
+    until(&http, &old, "at its second turn", |s| s["model"] == "y").await;
+    stack.api.stop().await;
+    stack.api.start_again().await;
+    let http = stack.http();
+    let before = http.status(&old).await.expect("a status");
+    assert_eq!(before["state"], "interrupted", "{before}");
+    let new = name(&before, "continuedBy");
+    assert_eq!(ended(&http, new).await["state"], "completed");
+    assert_eq!(text(&http, new).await, CONTINUED);
+    stack.api.assert_quiet();
+}
