@@ -7,6 +7,10 @@ mod input;
 mod past;
 mod recover;
 mod stop;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub(crate) use continuation::Born;
 
 use std::collections::HashMap;
 use std::future::Future;

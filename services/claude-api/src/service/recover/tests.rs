@@ -1,69 +1,13 @@
 //! What a start makes of what a kill left.
 
-use std::sync::Arc;
-
-use clap::Parser;
-use protocol::{Body, OnInterrupt, Reason, State, Status};
+use protocol::{Reason, State};
 
 use super::*;
-use crate::cli::Environment;
-use crate::config::{Cli, Permissions, Settings};
-use crate::execution::policy::Chain;
-use crate::execution::task::begin;
-use crate::service::continuation::first_status;
-
-/// A service of which nothing starts.
-fn open(dir: &std::path::Path) -> Arc<Service> {
-    let flags = [
-        format!("--spool-dir={}", dir.join("spool").display()),
-        format!("--workspace-root={}", dir.join("workspaces").display()),
-    ];
-    let name = "claude-api".to_owned();
-    let cli = Cli::parse_from(std::iter::once(name).chain(flags));
-    let settings = Settings::check(cli.serve, Vec::new()).unwrap();
-    let home = ("HOME".to_owned(), dir.display().to_string());
-    let environment = Environment::new([home], &[]);
-    let runners = runner::Runners::new("/nonexistent".into());
-    let (service, _) = Service::open(settings, environment, runners).unwrap();
-    service.admission.close();
-    service
-}
-
-/// One that was accepted in this state, with `onInterrupt: "continue"`.
-fn accepted(service: &Service, state: State) -> ExecutionId {
-    let id = ExecutionId::random();
-    let accepted = Accepted {
-        body: Body {
-            on_interrupt: OnInterrupt::Continue,
-            ..Body::new("x")
-        },
-        permissions: Permissions::default(),
-        conversation: id.to_string(),
-        idle_timeout_ms: 1000,
-        chain: Chain::default(),
-    };
-    let mut status = first_status(id, &accepted);
-    if state == State::Running {
-        begin(&mut status);
-    }
-    let record = Record::encode(&status, None, service.status_bytes());
-    let body = serde_json::to_vec(&accepted).unwrap();
-    let digest = accepted.body.digest();
-    service
-        .spool
-        .create(id.uuid(), &body, digest, &record)
-        .unwrap();
-    id
-}
+use crate::service::testing::{accepted, born, open, status};
 
 fn cancel(service: &Service, id: ExecutionId) {
     let entry = service.spool.get(id.uuid()).unwrap().unwrap();
     entry.note_cancel().unwrap();
-}
-
-fn status(service: &Service, id: ExecutionId) -> Status {
-    let entry = service.spool.get(id.uuid()).unwrap().unwrap();
-    Record::decode(&entry.status().unwrap()).unwrap().status
 }
 
 #[tokio::test]
@@ -96,4 +40,21 @@ async fn an_accepted_cancel_is_neither_run_nor_continued() {
     let next = end.continued_by.expect("its policy says so");
     assert!(service.live(waits).is_some() && service.live(next).is_some());
     assert_eq!(service.admission.counts(), (2, 0));
+}
+
+#[tokio::test]
+async fn an_accepted_cancel_takes_what_a_policy_made_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = open(dir.path());
+    let old = accepted(&before, State::Running);
+    let next = born(&before, old);
+    cancel(&before, old);
+    drop(before);
+    let service = open(dir.path());
+    service.recover().unwrap();
+    for id in [old, next] {
+        let end = status(&service, id);
+        assert_eq!((end.state, end.continued_by), (State::Cancelled, None));
+        assert!(service.live(id).is_none(), "it was put into the queue");
+    }
 }
