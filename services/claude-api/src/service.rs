@@ -7,6 +7,10 @@ mod input;
 mod past;
 mod recover;
 mod stop;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub(crate) use continuation::Born;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -349,6 +353,3 @@ impl Service {
         live
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,5 @@
 //! Stops that come behind a result: of one that lingers, and of one that has begun another turn.
 
-use std::fs;
-
 use cc_tests::harness::{Stack, StackOptions, binary};
 use serde_json::{Value, json};
 

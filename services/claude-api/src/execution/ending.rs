@@ -10,11 +10,12 @@ use serde_json::json;
 use spool::Marks;
 
 use super::accepted::Record;
-use super::live::millis;
+use super::live::{Control, millis};
 use super::machine::Machine;
 use super::policy::{Before, was_asked};
 use super::task::{Owner, blocking, now};
 use super::verdict::{EndedBy, Facts, verdict};
+use crate::service::Born;
 
 /// Up to this length the SHA-256 is part of the terminal status; longer outputs get it later, off the data path.
 const DIGEST_AT_ONCE_BYTES: u64 = 1024 * 1024;
@@ -38,23 +39,23 @@ pub(super) async fn unstarted(owner: &mut Owner, mut status: Status, by: EndedBy
     apply(&mut status, by, None, (None, None), None, "");
     status.output_bytes = 0;
     status.crc32 = Some(crc32_text(0));
-    close(owner, status, true).await;
+    close(owner, status, true, None).await;
 }
 
-/// No process came to be.
-pub(super) async fn failed_to_start(owner: &mut Owner, mut status: Status, why: &str) {
-    apply(
-        &mut status,
-        EndedBy::Itself,
-        None,
-        (None, None),
-        Some(why),
-        "",
-    );
+/// No process came to be, as `why` says, or because that was asked.
+pub(super) async fn failed_to_start(owner: &mut Owner, mut status: Status, by: EndedBy, why: &str) {
+    apply(&mut status, by, None, (None, None), Some(why), "");
     status.crc32 = Some(crc32_text(0));
     status.duration_ms = Some(0);
-    owner.service.readiness.spawn_failed();
-    close(owner, status, true).await;
+    if by == EndedBy::Itself {
+        owner.service.readiness.spawn_failed();
+    }
+    let before = Before {
+        asked: false,
+        resets_at: None,
+    };
+    let born = follow_end(owner, &mut status, before).await;
+    close(owner, status, true, born).await;
 }
 
 /// The tree is gone and the output drained.
@@ -114,15 +115,6 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
             json!({ "resetsAt": at }),
         );
     }
-    owner
-        .service
-        .follow_end(
-            &owner.accepted.body,
-            &owner.entry,
-            &mut status,
-            Before { asked, resets_at },
-        )
-        .await;
     let readiness = &owner.service.readiness;
     match status.reason {
         Some(Reason::AuthFailed) => readiness.credential_refused(owner.credential.clone()),
@@ -135,7 +127,20 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
         status.sha256 = spool::sha256(&owner.entry).await.map(hex);
         later = false;
     }
-    close(owner, status, !later).await;
+    let born = follow_end(owner, &mut status, Before { asked, resets_at }).await;
+    close(owner, status, !later, born).await;
+}
+
+async fn follow_end(owner: &Owner, status: &mut Status, before: Before) -> Option<Born> {
+    let Owner {
+        service,
+        accepted,
+        entry,
+        ..
+    } = owner;
+    service
+        .follow_end(&accepted.body, entry, status, before)
+        .await
 }
 
 /// What the kernel would not let die comes to this process when its runner ends: it is reaped whenever it does die.
@@ -175,11 +180,25 @@ fn apply(
     status.queue_position = None;
 }
 
-/// Writes the terminal status, shows it, takes the execution off the live ones.
+/// Writes the terminal status, shows it, takes the execution off the live ones. `born` is what a policy made to follow it.
 ///
 /// What the disk does not take is shown all the same, but stays live until the disk has it: whoever asks hears one end.
-async fn close(owner: &mut Owner, status: Status, complete: bool) {
+async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Option<Born>) {
     let service = Arc::clone(&owner.service);
+    // A cancel that came while the end was made still came before it, and was meant for what follows too.
+    let cancelled = cancel_came(owner);
+    if cancelled && status.state != State::Cancelled {
+        let exit = (status.exit_code, None);
+        apply(&mut status, EndedBy::Cancel, None, exit, None, "");
+        status.continued_by = None;
+    }
+    match born {
+        Some(born) if cancelled => service.withdraw(born).await,
+        Some(born) => {
+            service.raise(born);
+        }
+        None => {}
+    }
     let recorded = record_end(owner, &status).await;
     owner.show(&status, Duration::ZERO, None);
     log(&status, owner.prompt_bytes);
@@ -196,6 +215,15 @@ async fn close(owner: &mut Owner, status: Status, complete: bool) {
     if !complete {
         digest_later(owner, status);
     }
+}
+
+/// Whether a cancel is among what was asked last. To the rest the end is the answer.
+fn cancel_came(owner: &mut Owner) -> bool {
+    let mut came = false;
+    while let Ok(request) = owner.requests.try_recv() {
+        came |= request.control == Control::Cancel;
+    }
+    came
 }
 
 /// Whether the disk has it.
@@ -256,3 +284,6 @@ fn digest_later(owner: &Owner, status: Status) {
 fn hex(digest: [u8; 32]) -> String {
     digest.iter().map(|b| format!("{b:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,7 +110,8 @@ impl Timers {
         if used.saturating_sub(before).as_secs_f64() * 60.0
             > CPU_PER_MINUTE.as_secs_f64() * window.as_secs_f64()
         {
-            self.progress = at;
+            // A byte may have come while the time was looked at.
+            self.progress = self.progress.max(at);
         }
     }
 

@@ -216,7 +216,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::service::tests::open_with;
+    use crate::service::testing::open_with;
 
     #[tokio::test]
     async fn a_body_counts_as_inbound_until_it_is_accepted_though_its_client_is_gone() {

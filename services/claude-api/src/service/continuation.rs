@@ -14,12 +14,12 @@ use protocol::{
 use serde_json::json;
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Service, not_found};
+use super::{Service, View, not_found};
 use crate::cli::Conversation;
-use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::policy::{Before, Follow, follow, is_continuable};
 use crate::execution::task::now;
+use crate::execution::{Accepted, Control, Live};
 
 /// What the CLI is told when a policy continues its conversation.
 const PROMPT: &str = "Continue where you left off.";
@@ -245,16 +245,16 @@ impl Service {
         })
     }
 
-    /// [`Service::follow_up`] from a task; the new one enters the queue. It starts once the old one has left it.
+    /// [`Service::follow_up`] from a task. The new one is to be raised, or withdrawn, before the end is recorded.
     pub(crate) async fn follow_end(
         self: &Arc<Self>,
         body: &Body,
         entry: &spool::Entry,
         status: &mut Status,
         before: Before,
-    ) {
+    ) -> Option<Born> {
         if body.on_interrupt == OnInterrupt::None && body.on_usage_limit == OnUsageLimit::None {
-            return;
+            return None;
         }
         let service = Arc::clone(self);
         let (entry, mut ended) = (entry.clone(), status.clone());
@@ -265,26 +265,32 @@ impl Service {
         match followed.await {
             Ok((born, ended)) => {
                 *status = ended;
-                if let Some(born) = born {
-                    self.raise(born);
-                }
+                born
             }
             Err(error) => {
                 let data = json!({ "error": error.to_string() });
                 let text = "it is not continued: see the log".to_owned();
                 status.warn(now(), "not_continued", text, data);
+                None
             }
         }
     }
 
-    /// Puts one that a policy made into the queue.
-    pub(super) fn raise(self: &Arc<Self>, born: Born) {
+    /// Cancels one that a policy made, before it runs. Its cancel is on disk when this returns, as far as the disk takes it.
+    pub(crate) async fn withdraw(self: &Arc<Self>, born: Born) {
+        let live = self.raise(born);
+        // It waits for the lane and the conversation of the one that made it.
+        let _ = self.control(&View::Live(live), Control::Cancel).await;
+    }
+
+    /// Puts one that a policy made into the queue. It starts once the old one has left it.
+    pub(crate) fn raise(self: &Arc<Self>, born: Born) -> Live {
         let Born {
             accepted,
             entry,
             status,
         } = born;
-        self.restore(accepted, entry, status);
+        self.restore(accepted, entry, status)
     }
 
     /// Puts one that is on disk into the queue, whatever the limits say now.
@@ -293,7 +299,7 @@ impl Service {
         accepted: Accepted,
         entry: spool::Entry,
         status: Status,
-    ) {
+    ) -> Live {
         let id = status.execution_id;
         let lane = accepted.body.lane.as_deref();
         let ticket = if status.not_before.is_some() {
@@ -302,7 +308,7 @@ impl Service {
         } else {
             self.admission.restore(id, lane, &accepted.conversation)
         };
-        self.adopt(accepted, entry, status, ticket);
+        self.adopt(accepted, entry, status, ticket)
     }
 }
 

@@ -1,7 +1,7 @@
 //! After a start: the folder is the truth. Queued executions run now; the others were interrupted, or cancelled where a
 //! client's cancel was accepted before the kill.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -45,14 +45,28 @@ impl Service {
                 Err(error) => self.not_recovered(id.into(), &error),
             }
         }
-        // A continuation is on disk before the end that it follows.
-        let continued: HashMap<_, _> = found
+        let cancelled: HashSet<_> = found
             .iter()
-            .filter_map(|one| {
-                let status = &one.record.status;
-                Some((status.continues?, status.execution_id))
-            })
+            .filter(|one| one.cancelled)
+            .map(|one| one.record.status.execution_id)
             .collect();
+        // A continuation is on disk before the end that it follows.
+        let mut continued = HashMap::new();
+        for one in &mut found {
+            let status = &one.record.status;
+            let Some(old) = status.continues else {
+                continue;
+            };
+            // Only a policy makes one before the other's end: the cancel was meant for both.
+            if cancelled.contains(&old) {
+                one.cancelled = true;
+                if let Err(error) = one.entry.note_cancel() {
+                    tracing::error!(execution = %status.execution_id, %error, "its cancel was not noted");
+                }
+            } else {
+                continued.insert(old, status.execution_id);
+            }
+        }
         for (old, by) in &continued {
             self.name_continuation(*old, *by);
         }
@@ -81,7 +95,9 @@ impl Service {
                 self.not_recovered(id, &error);
             }
         }
-        born.into_iter().for_each(|next| self.raise(next));
+        for next in born {
+            self.raise(next);
+        }
         self.mend_notes();
         Ok(())
     }
@@ -214,7 +230,10 @@ impl Service {
             service.interrupt(&entry, record, Reason::RunnerDied, Policy::Followed)
         });
         match recorded.await {
-            Ok(Ok(born)) => born.into_iter().for_each(|next| self.raise(next)),
+            Ok(Ok(Some(next))) => {
+                self.raise(next);
+            }
+            Ok(Ok(None)) => {}
             Ok(Err(error)) => {
                 tracing::error!(execution = %id, %error, "the end was not recorded");
             }

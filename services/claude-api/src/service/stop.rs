@@ -73,7 +73,7 @@ mod tests {
     use protocol::ExecutionId;
 
     use super::*;
-    use crate::service::tests::{accepted, open, status};
+    use crate::service::testing::{accepted_as, open, status};
 
     #[tokio::test]
     async fn one_that_waits_for_a_time_holds_no_stop_up() {
@@ -81,7 +81,7 @@ mod tests {
         let service = open(dir.path());
         let later = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
         let later = later + SignedDuration::from_hours(1);
-        let id = accepted(&service, ExecutionId::random(), State::Queued, Some(later));
+        let id = accepted_as(&service, ExecutionId::random(), State::Queued, Some(later));
         service.recover().unwrap();
         assert!(service.live(id).is_some());
         assert_eq!(service.admission.counts(), (1, 0));

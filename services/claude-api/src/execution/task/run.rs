@@ -1,5 +1,6 @@
 //! A running execution: one loop over controls, the runner's events, stdout, stderr and the clock.
 
+mod clock;
 mod events;
 mod last;
 mod start;
@@ -19,10 +20,10 @@ use crate::admission::Ticket;
 use crate::cli;
 use crate::execution::ending::{self, End};
 use crate::execution::live::Request;
-use crate::execution::machine::{Due, Machine};
-use crate::execution::policy::was_asked;
+use crate::execution::machine::Machine;
 use crate::execution::timers::Timers;
 use crate::execution::verdict::EndedBy;
+use clock::{Sample, sampled, sleep_until};
 use start::start;
 
 /// How much of stdout is taken at once, bytes: the usual capacity of a pipe (pipe(7)).
@@ -38,7 +39,7 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
         if let Err(error) = owner.record(&status, true).await {
             tracing::error!(execution = %status.execution_id, %error, "the spool did not take `running`");
             let why = format!("the spool cannot be written: {error}");
-            return ending::failed_to_start(owner, status, &why).await;
+            return ending::failed_to_start(owner, status, EndedBy::Itself, &why).await;
         }
     }
     let started = Instant::now();
@@ -62,19 +63,23 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     let output = match Output::new(&owner.entry, owner.accepted.body.format) {
         Ok(output) => output,
         Err(error) => {
-            return ending::failed_to_start(owner, machine.status, &error.to_string()).await;
+            let (status, by, why) = (machine.status, EndedBy::Itself, error.to_string());
+            return ending::failed_to_start(owner, status, by, &why).await;
         }
     };
-    let (handle, message) = match start(owner).await {
+    let mut early = Vec::new();
+    let (handle, message) = match start(owner, &mut early).await {
         Ok(started) => started,
-        Err(error) => {
+        Err((by, why)) => {
             output.finish();
-            return ending::failed_to_start(owner, machine.status, &error).await;
+            return ending::failed_to_start(owner, machine.status, by, &why).await;
         }
     };
-    let end = Running::new(owner, machine, output, handle, message)
-        .drive(ticket)
-        .await;
+    let mut running = Running::new(owner, machine, output, handle, message);
+    for request in early {
+        running.request(request);
+    }
+    let end = running.drive(ticket).await;
     ending::ended(owner, end).await;
 }
 struct Running<'a> {
@@ -98,7 +103,7 @@ struct Running<'a> {
     /// It is recorded that the model was asked: whoever continues it must know.
     asked: bool,
     /// A look at the tree's CPU time, and when it was taken. It takes long where there are many processes: controls do not wait.
-    sample: Option<JoinHandle<(Instant, Duration)>>,
+    sample: Option<JoinHandle<Sample>>,
 }
 
 /// What the loop woke up for.
@@ -108,7 +113,7 @@ enum Step {
     Stdout(std::io::Result<usize>),
     Stderr(std::io::Result<usize>),
     StdinClosed,
-    Sampled(Option<(Instant, Duration)>),
+    Sampled(Option<Sample>),
     Clock,
 }
 
@@ -214,18 +219,6 @@ impl<'a> Running<'a> {
         self.finish()
     }
 
-    fn wake(&self) -> Option<Instant> {
-        // The sample's coming wakes it.
-        let next = match self.sample {
-            Some(_) => None,
-            None => self.machine.next(Instant::now()),
-        };
-        match (next, self.give_up) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
-    }
-
     fn take(&mut self, chunk: &[u8]) {
         let now = Instant::now();
         self.machine.output(now);
@@ -248,63 +241,7 @@ impl<'a> Running<'a> {
             self.machine.disk_full(lost);
         }
     }
-
-    fn clock(&mut self) {
-        let now = Instant::now();
-        if self.give_up.is_some_and(|at| now >= at) {
-            self.give_up = None;
-            tracing::warn!(execution = %self.machine.status.execution_id, "the runner does not end; it is killed");
-            self.control.kill_runner();
-        }
-        let wanted = self.machine.by == EndedBy::Itself && self.machine.timers.wants_cpu(now);
-        if wanted && self.sample.is_none() {
-            // From the runner down: it inherits the times of whom it reaped.
-            let pid = self.control.runner_pid();
-            let look = move || (now, runner::tree_cpu(pid));
-            self.sample = Some(tokio::task::spawn_blocking(look));
-        }
-    }
-
-    /// After every step: what is due, and what others should see.
-    async fn after(&mut self) {
-        let now = Instant::now();
-        // Not before the sample is in: it may be the progress that a silence lacks.
-        if self.sample.is_none() && self.machine.check(now) == Due::Terminate {
-            self.terminate();
-        }
-        if self.machine.changed {
-            self.machine.changed = false;
-            let paused = self.machine.status.state == State::Paused;
-            let since = if paused { None } else { Some(now) };
-            self.owner.show(
-                &self.machine.status,
-                self.machine.timers.running(now),
-                since,
-            );
-            let asked = !self.asked && was_asked(&self.machine.status);
-            if now.duration_since(self.last_shown) > Duration::from_secs(1) || paused || asked {
-                self.asked |= asked;
-                self.last_shown = now;
-                // For the next start after a kill; the end is written durably.
-                let _ = self.owner.record(&self.machine.status, false).await;
-            }
-        }
-    }
 }
 
-/// The sample, once it is there; `None` when it failed. Cancel safe.
-async fn sampled(
-    sample: &mut Option<JoinHandle<(Instant, Duration)>>,
-) -> Option<(Instant, Duration)> {
-    match sample {
-        Some(sample) => sample.await.ok(),
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
-}
+#[cfg(test)]
+mod tests;

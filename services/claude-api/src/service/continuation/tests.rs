@@ -6,7 +6,7 @@ use protocol::State;
 use uuid::Uuid;
 
 use super::*;
-use crate::service::tests::{accepted, open, status};
+use crate::service::testing::{accepted, accepted_as, open, status};
 
 fn continues(id: ExecutionId) -> Body {
     Body {
@@ -21,7 +21,7 @@ async fn one_without_an_end_is_refused_whatever_id_the_new_one_has() {
     let service = open(dir.path());
     // Of one stripe: see `Service::one_at_a_time`.
     let [old, new] = [1, 2].map(|n| ExecutionId::from(Uuid::from_u128(n)));
-    accepted(&service, old, State::Running, None);
+    accepted_as(&service, old, State::Running, None);
     let answer = service.accept(new, continues(old), ());
     let answer = tokio::time::timeout(Duration::from_secs(10), answer).await;
     let problem = answer.expect("an answer").err().expect("a refusal");
@@ -32,7 +32,7 @@ async fn one_without_an_end_is_refused_whatever_id_the_new_one_has() {
 async fn an_end_that_the_disk_has_not_taken_is_not_continued_nor_amended() {
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());
-    let id = accepted(&service, ExecutionId::random(), State::Running, None);
+    let id = accepted(&service, State::Running);
     let entry = service.spool.get(id.uuid()).unwrap().unwrap();
     let body: Accepted = serde_json::from_slice(&entry.body().unwrap()).unwrap();
     let mut shown = status(&service, id);

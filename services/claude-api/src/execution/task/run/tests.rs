@@ -1,0 +1,24 @@
+//! What comes while the CLI is being started.
+
+use protocol::Reason;
+
+use super::*;
+use crate::execution::live::Control;
+use crate::service::testing::{accepted, open, owner, status};
+
+#[tokio::test]
+async fn a_cancel_that_comes_before_a_failed_start_counts() {
+    for (asked, expected) in [
+        (&[][..], (State::Failed, Some(Reason::SpawnFailed))),
+        (&[Control::Cancel], (State::Cancelled, None)),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let service = open(dir.path());
+        let id = accepted(&service, State::Running);
+        let (mut owner, ticket) = owner(&service, id, asked);
+        run(&mut owner, status(&service, id), &ticket).await;
+        let end = status(&service, id);
+        assert_eq!((end.state, end.reason), expected, "{asked:?}");
+        assert_eq!((end.exit_code, end.continued_by), (None, None));
+    }
+}

@@ -1,0 +1,155 @@
+//! Services and executions for the tests of this crate.
+
+use std::sync::Arc;
+
+use clap::Parser;
+use jiff::Timestamp;
+use protocol::{Body, ExecutionId, OnInterrupt, State, Status};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Service;
+use super::continuation::first_status;
+use crate::admission::Ticket;
+use crate::cli::Environment;
+use crate::config::{Cli, Permissions, Settings};
+use crate::execution::accepted::{Accepted, Record};
+use crate::execution::live::{Control, Published, Request};
+use crate::execution::policy::Chain;
+use crate::execution::task::{Owner, REQUESTS, begin};
+
+/// A service of which nothing starts.
+pub(crate) fn open(dir: &std::path::Path) -> Arc<Service> {
+    open_with(dir, &[])
+}
+
+/// One with these flags.
+pub(crate) fn open_with(dir: &std::path::Path, flags: &[&str]) -> Arc<Service> {
+    let folders = [
+        format!("--spool-dir={}", dir.join("spool").display()),
+        format!("--workspace-root={}", dir.join("workspaces").display()),
+    ];
+    let flags = folders
+        .into_iter()
+        .chain(flags.iter().map(|&flag| flag.to_owned()));
+    let name = "claude-api".to_owned();
+    let cli = Cli::parse_from(std::iter::once(name).chain(flags));
+    let settings = Settings::check(cli.serve, Vec::new()).unwrap();
+    let home = ("HOME".to_owned(), dir.display().to_string());
+    let environment = Environment::new([home], &[]);
+    let runners = runner::Runners::new("/nonexistent".into());
+    let (service, _) = Service::open(settings, environment, runners).unwrap();
+    service.admission.close();
+    service
+}
+
+/// One on disk that was accepted in this state, with `onInterrupt: "continue"`. It has no owner.
+pub(crate) fn accepted(service: &Service, state: State) -> ExecutionId {
+    create(service, ExecutionId::random(), state, None, None)
+}
+
+/// The same of an id that was chosen, which may not start before this time.
+pub(crate) fn accepted_as(
+    service: &Service,
+    id: ExecutionId,
+    state: State,
+    not_before: Option<Timestamp>,
+) -> ExecutionId {
+    create(service, id, state, not_before, None)
+}
+
+/// What a policy made of that one, before its end.
+pub(crate) fn born(service: &Service, old: ExecutionId) -> ExecutionId {
+    create(
+        service,
+        ExecutionId::random(),
+        State::Queued,
+        None,
+        Some(old),
+    )
+}
+
+fn create(
+    service: &Service,
+    id: ExecutionId,
+    state: State,
+    not_before: Option<Timestamp>,
+    continues: Option<ExecutionId>,
+) -> ExecutionId {
+    let accepted = Accepted {
+        body: Body {
+            on_interrupt: OnInterrupt::Continue,
+            continues,
+            ..Body::new("x")
+        },
+        permissions: Permissions::default(),
+        conversation: id.to_string(),
+        idle_timeout_ms: 1000,
+        chain: Chain::default(),
+    };
+    let mut status = first_status(id, &accepted);
+    status.not_before = not_before;
+    if state == State::Running {
+        begin(&mut status);
+    }
+    let record = Record::encode(&status, None, service.status_bytes());
+    let body = serde_json::to_vec(&accepted).unwrap();
+    let digest = accepted.body.digest();
+    service
+        .spool
+        .create(id.uuid(), &body, digest, &record)
+        .unwrap();
+    id
+}
+
+/// Its status on disk.
+pub(crate) fn status(service: &Service, id: ExecutionId) -> Status {
+    let entry = service.spool.get(id.uuid()).unwrap().unwrap();
+    Record::decode(&entry.status().unwrap()).unwrap().status
+}
+
+/// The owner of an accepted one, which was asked for this already, and its ticket.
+pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) -> (Owner, Ticket) {
+    let entry = service.spool.get(id.uuid()).unwrap().unwrap();
+    let accepted: Accepted = serde_json::from_slice(&entry.body().unwrap()).unwrap();
+    let (publish, _) = watch::channel(Published {
+        status: Arc::new(status(service, id)),
+        before: std::time::Duration::ZERO,
+        since: None,
+    });
+    let (sender, requests) = mpsc::channel(REQUESTS);
+    for control in asked {
+        let (answer, _) = oneshot::channel();
+        let control = *control;
+        sender.try_send(Request { control, answer }).unwrap();
+    }
+    let ticket = service.admission.restore(id, None, &accepted.conversation);
+    let owner = Owner {
+        service: Arc::clone(service),
+        prompt_bytes: accepted.body.prompt.len(),
+        accepted,
+        entry,
+        publish,
+        requests,
+        cli: None,
+        credential: None,
+        input: None,
+    };
+    (owner, ticket)
+}
+
+/// The terminal status of one that may be live.
+pub(crate) async fn end(service: &Service, id: ExecutionId) -> Status {
+    match service.live(id) {
+        Some(live) => live.ended().await.unwrap(),
+        None => status(service, id),
+    }
+}
+
+/// The executions on disk beside this one.
+pub(crate) fn others(service: &Service, id: ExecutionId) -> Vec<ExecutionId> {
+    let ids = service.spool.page(None, 100).unwrap().ids;
+    ids.into_iter()
+        .map(ExecutionId::from)
+        .filter(|other| *other != id)
+        .collect()
+}
