@@ -1,8 +1,13 @@
-//! Clients that do not read cost little memory and hold nobody up, and miss nothing later. F9, I6.
+//! Clients that do not read cost little memory and hold nobody up, and miss nothing later; output comes when it is written. F9, F13, I6.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    fs,
+    time::{Duration, SystemTime},
+};
 
 use cc_tests::{
+    faults::{FaultProxy, Faults, Pipe},
     harness::{Stack, StackOptions},
     ws,
 };
@@ -102,5 +107,79 @@ async fn f9_clients_that_do_not_read_cost_little_hold_nobody_up_and_get_all_late
         assert_eq!(laggard.call("ping", json!({})).await, Ok(json!({})));
         laggard.finish().await;
     }
+    stack.assert_quiet();
+}
+
+/// 2 s of output at 6 MB/s: more than all buffers on the way hold.
+const PACED: &str = "@rate 800\n@volume 1600 8192";
+const PACED_BYTES: u64 = 1600 * 8192;
+
+/// Runs [`PACED`] beside a viewer that takes a byte a second, or none; its duration in milliseconds.
+async fn paced(stack: &Stack, slow: bool) -> u64 {
+    let mut reader = client(stack, None).await;
+    let id = reader.start(PACED).await;
+    let proxy = FaultProxy::start(stack.ws_addr()).await;
+    let options = ws::Options {
+        receive_buffer: Some(WINDOW_BYTES),
+        ..ws::Options::default()
+    };
+    let mut slow_one = ws::Client::connect_with(proxy.addr(), options).await;
+    if slow {
+        slow_one.attach(&id, None).await.expect("attached");
+        proxy.set(Faults {
+            down: Pipe::slow(1),
+            ..Faults::default()
+        });
+    }
+    let (_, end) = reader.wait_terminal(&id).await;
+    assert_eq!(end["status"], "COMPLETED", "{end}");
+    assert!(reader.received(&id) >= PACED_BYTES, "{end}");
+    if slow {
+        let received = slow_one.received(&id);
+        assert!(received < PACED_BYTES / 2, "{received} bytes a second");
+        proxy.heal();
+    }
+    reader.finish().await;
+    slow_one.vanish();
+    end["durationMs"].as_u64().expect("a duration")
+}
+
+#[tokio::test]
+async fn f13_a_client_of_one_byte_a_second_does_not_slow_the_cli() {
+    let stack = Stack::start().await;
+    let alone = paced(&stack, false).await;
+    let beside = paced(&stack, true).await;
+    assert!(
+        beside < 2 * alone,
+        "{beside} ms beside a slow client, {alone} ms without"
+    );
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn f13_output_comes_when_it_is_written() {
+    const TURNS: u64 = 10;
+    let stack = Stack::start().await;
+    let mut client = client(&stack, None).await;
+    let file = |kind: &str, turn: u64| stack.path("tmp").join(format!("{kind}-{turn}"));
+    let turn = |turn| {
+        let (go, now) = (file("go", turn), file("now", turn));
+        format!("@wait {}\n@touch {}\n@say x\n", go.display(), now.display())
+    };
+    let prompt: String = (1..=TURNS).map(turn).collect();
+    let id = client.start(&prompt).await;
+    for turn in 1..=TURNS {
+        fs::write(file("go", turn), "").expect("written");
+        client.wait_output(&id, turn).await;
+        let seen = SystemTime::now();
+        let touched = fs::metadata(file("now", turn)).and_then(|file| file.modified());
+        let late = seen
+            .duration_since(touched.expect("touched"))
+            .unwrap_or_default();
+        // 100 ms are promised; a debug build on a busy machine gets more.
+        assert!(late < Duration::from_secs(1), "{late:?}");
+    }
+    client.wait_terminal(&id).await;
+    client.finish().await;
     stack.assert_quiet();
 }

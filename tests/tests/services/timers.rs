@@ -230,3 +230,40 @@ async fn controls_may_be_repeated_and_come_late() {
     stack.assert_nothing_left(&id).await;
     stack.assert_quiet();
 }
+
+#[tokio::test]
+async fn f3_retries_of_the_api_are_an_activity_and_a_notice() {
+    let stack = Stack::start().await;
+    let mut client = stack.client().await;
+    let go = stack.path("tmp").join("go");
+    let prompt = format!("@say a\n@api-retry 2 529\n@wait {}\n@say b", go.display());
+    let id = client.start(&prompt).await;
+    let notice = client.wait_notice("api_retry").await;
+    assert_eq!(
+        (&notice["executionId"], &notice["data"]["errorStatus"]),
+        (&json!(id), &json!(529)),
+        "{notice}"
+    );
+    let status = stack.http().status(&id).await.expect("a status");
+    assert_eq!(
+        (&status["state"], &status["activity"]),
+        (&json!("running"), &json!("retrying: 529"))
+    );
+    std::fs::write(&go, "").expect("written");
+    let (output, end) = client.wait_terminal(&id).await;
+    assert_eq!(
+        (&end["status"], output.as_slice()),
+        (&json!("COMPLETED"), &b"ab"[..])
+    );
+    let updates = client.updates(&id);
+    let shown = |activity: &str| updates.iter().any(|update| update["activity"] == activity);
+    assert!(shown("retrying: 529"), "{updates:#?}");
+    // Two in a row with one status are one piece of news.
+    let notices = client.notices();
+    let retries = notices
+        .iter()
+        .filter(|notice| notice["code"] == "api_retry");
+    assert_eq!(retries.count(), 1, "{notices:#?}");
+    client.finish().await;
+    stack.assert_quiet();
+}

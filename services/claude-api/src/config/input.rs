@@ -57,6 +57,20 @@ mod tests {
         args.check().map(|allowed| allowed.len())
     }
 
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        input: InputArgs,
+    }
+
+    #[test]
+    fn what_nobody_sets() {
+        let input = <Cli as clap::Parser>::parse_from(["claude-api"]).input;
+        // 5 minutes, from which the 10, 20 and 60 follow.
+        assert_eq!(input.usage_limit_wait_ms, 5 * 60 * 1000);
+        assert_eq!(input.check().map(|allowed| allowed.len()), Ok(2));
+    }
+
     #[test]
     fn lists_and_mistakes() {
         assert_eq!(check("interrupt, end_session"), Ok(2));

@@ -1,63 +1,17 @@
 //! Any requests with any answers in any order, against a simple model: every request is answered exactly once, an
 //! execution has at most one view, a view begins directly behind its answer, and the last request about a view
-//! that was granted decides whether there is one.
+//! that was granted decides whether there is one. An execute that is a notification is told of when it is refused, and
+//! has a view like any other when it is not.
 
 use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
-use proptest::sample::Index;
 use uuid::Uuid;
 
 use super::*;
+use steps::{Request, Step, step};
 
-/// A request about the execution of this number.
-#[derive(Debug, Clone)]
-enum Request {
-    Execute(u8),
-    /// A notification: no id, so no answer.
-    Tell(u8),
-    Attach(u8),
-    Detach(u8),
-    Cancel(Option<u8>),
-    Status(Option<u8>),
-    Input(u8),
-    List,
-    Ping,
-    Nonsense,
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Ask(Request),
-    Batch(Vec<Request>),
-    /// One that is open comes back, well or not.
-    Back(Index, bool),
-}
-
-fn request() -> impl Strategy<Value = Request> {
-    use Request::{Attach, Cancel, Detach, Execute, Input, List, Nonsense, Ping, Tell};
-    let id = 0..4_u8;
-    prop_oneof![
-        3 => id.clone().prop_map(Execute),
-        1 => id.clone().prop_map(Tell),
-        3 => id.clone().prop_map(Attach),
-        2 => id.clone().prop_map(Detach),
-        1 => prop::option::of(id.clone()).prop_map(Cancel),
-        1 => prop::option::of(id.clone()).prop_map(Request::Status),
-        1 => id.prop_map(Input),
-        1 => Just(List),
-        1 => Just(Ping),
-        1 => Just(Nonsense),
-    ]
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        4 => request().prop_map(Step::Ask),
-        1 => prop::collection::vec(request(), 1..4).prop_map(Step::Batch),
-        5 => (any::<Index>(), prop::bool::weighted(0.8)).prop_map(|(which, well)| Step::Back(which, well)),
-    ]
-}
+mod steps;
 
 fn execution(number: u8) -> ExecutionId {
     ExecutionId::from(Uuid::from_u128(
@@ -78,15 +32,25 @@ enum Wish {
     None,
 }
 
+struct Asked {
+    /// What it asks of which view.
+    wish: Option<(ExecutionId, Wish)>,
+    /// Nobody answers it.
+    told: bool,
+}
+
 struct Model {
     machine: Machine,
     open: Vec<Open>,
-    /// Requests by their id, in order: what one asks of which view.
-    asked: Vec<Option<(ExecutionId, Wish)>>,
+    /// By their number, in order. It is a request's id, and an execute's prompt.
+    asked: Vec<Asked>,
+    /// Whether it was granted; of a notification this is what came of its job.
     answers: HashMap<u64, bool>,
-    /// Notifications of executes: told, refused or accepted.
-    told: usize,
-    settled: usize,
+    /// Accepted notifications whose view may begin, without an answer.
+    unanswered: Vec<ExecutionId>,
+    /// Notifications that were refused, and how many of them were told of.
+    refused: usize,
+    rejections: usize,
     views: HashMap<ExecutionId, u64>,
     used: HashSet<u64>,
 }
@@ -98,7 +62,7 @@ impl Model {
         let maybe = |number: Option<u8>| number.map_or_else(|| json!({}), about);
         let (name, params, wish) = match *request {
             Request::Execute(n) | Request::Tell(n) => {
-                let params = json!({"prompt": "x", "executionId": execution(n)});
+                let params = json!({"prompt": id.to_string(), "executionId": execution(n)});
                 ("execute", params, Some((execution(n), Wish::View)))
             }
             Request::Attach(n) => ("attach", about(n), Some((execution(n), Wish::View))),
@@ -117,15 +81,16 @@ impl Model {
             Request::Ping => ("ping", json!({}), None),
             Request::Nonsense => ("nonsense", json!({}), None),
         };
-        if matches!(request, Request::Tell(_)) {
-            self.told += 1;
+        let told = matches!(request, Request::Tell(_));
+        self.asked.push(Asked { wish, told });
+        if told {
             return json!({"jsonrpc": "2.0", "method": name, "params": params});
         }
-        self.asked.push(wish);
         json!({"jsonrpc": "2.0", "id": id, "method": name, "params": params})
     }
 
     fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        let first = self.asked.len() as u64;
         let actions = match step {
             Step::Ask(request) => {
                 let text = self.message(request).to_string();
@@ -143,6 +108,14 @@ impl Model {
                 self.back(which.index(self.open.len()), *well)
             }
         };
+        // A notification that was not handed over is refused.
+        let handed_over: HashSet<u64> = actions.iter().filter_map(number).collect();
+        for new in first..self.asked.len() as u64 {
+            if self.asked[new as usize].told && !handed_over.contains(&new) {
+                self.answers.insert(new, false);
+                self.refused += 1;
+            }
+        }
         self.take(actions)
     }
 
@@ -157,6 +130,15 @@ impl Model {
         let error = || RpcError::new(-32005, "x", "x").with("accepted", "unknown");
         match self.open.remove(which) {
             Open::Job(Job { token, execute, .. }) => {
+                let number = prompt(&execute.body);
+                if self.asked[number as usize].told {
+                    self.answers.insert(number, well);
+                    if well {
+                        self.unanswered.push(execute.id);
+                    } else {
+                        self.refused += 1;
+                    }
+                }
                 let result = if well {
                     Ok(running(execute.id))
                 } else {
@@ -177,12 +159,25 @@ impl Model {
 
     fn take(&mut self, actions: Vec<Action>) -> Result<(), TestCaseError> {
         let mut granted = Vec::new();
+        // The view that begins next: only in a batch can a later request have had its say before the answer.
+        let mut due = None;
         for action in actions {
+            if !matches!(action, Action::View(..) | Action::Unview(_)) {
+                prop_assert_eq!(due, None, "no view begins behind its answer");
+            }
             match action {
                 Action::Send(text) => {
                     let message: Value = serde_json::from_str(&text).unwrap();
-                    for one in message.as_array().unwrap_or(&vec![message.clone()]) {
-                        granted.extend(self.answered(one)?);
+                    match message.as_array() {
+                        Some(answers) => {
+                            for one in answers {
+                                granted.extend(self.answered(one)?);
+                            }
+                        }
+                        None => {
+                            due = self.answered(&message)?;
+                            granted.extend(due);
+                        }
                     }
                 }
                 Action::Execute(job) => self.open.push(Open::Job(job)),
@@ -192,10 +187,16 @@ impl Model {
                     let id = start.status.execution_id;
                     prop_assert!(self.used.insert(number), "view {} twice", number);
                     prop_assert_eq!(self.views.insert(id, number), None, "a second view");
+                    prop_assert!(due.take().is_none_or(|due| due == id), "another view");
                     // That of a notification has no answer to stand behind.
-                    if !granted.contains(&id) {
-                        self.settled += 1;
-                    }
+                    let from = if granted.contains(&id) {
+                        &mut granted
+                    } else {
+                        &mut self.unanswered
+                    };
+                    let place = from.iter().position(|from| *from == id);
+                    prop_assert!(place.is_some(), "nobody asked for a view of {}", id);
+                    from.swap_remove(place.unwrap());
                 }
                 Action::Unview(number) => {
                     let before = self.views.len();
@@ -204,14 +205,15 @@ impl Model {
                 }
             }
         }
+        prop_assert_eq!(due, None, "no view begins behind its answer");
         Ok(())
     }
 
-    /// The execution that an answer is about.
+    /// The execution whose view an answer grants.
     fn answered(&mut self, message: &Value) -> Result<Option<ExecutionId>, TestCaseError> {
         let Some(id) = message["id"].as_u64() else {
             prop_assert_eq!(&message["params"]["reason"], "rejected", "{}", message);
-            self.settled += 1;
+            self.rejections += 1;
             return Ok(None);
         };
         prop_assert!(id < self.asked.len() as u64, "{}", message);
@@ -223,25 +225,24 @@ impl Model {
             "answered twice: {}",
             message
         );
-        Ok(message["result"]["executionId"]
-            .as_str()
-            .map(|id| id.parse().unwrap()))
+        let wish = self.asked[id as usize].wish;
+        Ok(wish
+            .filter(|(_, wish)| well && *wish == Wish::View)
+            .map(|(id, _)| id))
     }
 
     /// All is answered: what must hold then.
-    fn finish(mut self, tells: bool) -> Result<(), TestCaseError> {
+    fn finish(mut self) -> Result<(), TestCaseError> {
         while !self.open.is_empty() {
             let actions = self.back(0, true);
             self.take(actions)?;
         }
         prop_assert_eq!(self.answers.len(), self.asked.len(), "not all are answered");
         prop_assert_eq!(self.machine.open_calls(), 0);
-        if tells {
-            return Ok(());
-        }
+        prop_assert_eq!(self.rejections, self.refused, "refused without a word");
         let mut wishes: HashMap<ExecutionId, Wish> = HashMap::new();
         for (number, asked) in self.asked.iter().enumerate() {
-            if let Some((id, wish)) = *asked
+            if let Some((id, wish)) = asked.wish
                 && self.answers[&(number as u64)]
             {
                 wishes.insert(id, wish);
@@ -252,6 +253,19 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// The number of the execute that is handed over.
+fn number(action: &Action) -> Option<u64> {
+    match action {
+        Action::Execute(job) => Some(prompt(&job.execute.body)),
+        _ => None,
+    }
+}
+
+fn prompt(body: &[u8]) -> u64 {
+    let body: Value = serde_json::from_slice(body).unwrap();
+    body["prompt"].as_str().unwrap().parse().unwrap()
 }
 
 fn running(id: ExecutionId) -> Status {
@@ -286,15 +300,15 @@ proptest! {
             open: Vec::new(),
             asked: Vec::new(),
             answers: HashMap::new(),
-            told: 0,
-            settled: 0,
+            unanswered: Vec::new(),
+            refused: 0,
+            rejections: 0,
             views: HashMap::new(),
             used: HashSet::new(),
         };
         for step in &steps {
             model.step(step)?;
         }
-        let tells = model.told > 0;
-        model.finish(tells)?;
+        model.finish()?;
     }
 }

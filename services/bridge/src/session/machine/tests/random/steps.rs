@@ -1,0 +1,53 @@
+//! What a session may ask, and what may come back, at random.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+/// A request about the execution of this number.
+#[derive(Debug, Clone)]
+pub(super) enum Request {
+    Execute(u8),
+    /// A notification: no id, so no answer.
+    Tell(u8),
+    Attach(u8),
+    Detach(u8),
+    Cancel(Option<u8>),
+    Status(Option<u8>),
+    Input(u8),
+    List,
+    Ping,
+    Nonsense,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Ask(Request),
+    Batch(Vec<Request>),
+    /// One that is open comes back, well or not.
+    Back(Index, bool),
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    use Request::{Attach, Cancel, Detach, Execute, Input, List, Nonsense, Ping, Tell};
+    let id = 0..4_u8;
+    prop_oneof![
+        3 => id.clone().prop_map(Execute),
+        1 => id.clone().prop_map(Tell),
+        3 => id.clone().prop_map(Attach),
+        2 => id.clone().prop_map(Detach),
+        1 => prop::option::of(id.clone()).prop_map(Cancel),
+        1 => prop::option::of(id.clone()).prop_map(Request::Status),
+        1 => id.prop_map(Input),
+        1 => Just(List),
+        1 => Just(Ping),
+        1 => Just(Nonsense),
+    ]
+}
+
+pub(super) fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => request().prop_map(Step::Ask),
+        1 => prop::collection::vec(request(), 1..4).prop_map(Step::Batch),
+        5 => (any::<Index>(), prop::bool::weighted(0.8)).prop_map(|(which, well)| Step::Back(which, well)),
+    ]
+}
