@@ -140,15 +140,17 @@ async fn tend(world: &World, execution: &Execution) -> Option<Value> {
         .resume_at
         .is_some_and(|at| at <= Instant::now());
     let path = format!("/v1/executions/{}", execution.id);
-    let call = if due {
-        world
-            .http
-            .call(reqwest::Method::POST, &format!("{path}/resume"), None)
-            .await
+    let resumed = if due {
+        let path = format!("{path}/resume");
+        let call = world.http.call(reqwest::Method::POST, &path, None).await;
+        call.ok().filter(|(code, _)| *code == 200)
     } else {
-        world.http.get(&path).await
+        None
     };
-    let (code, status) = call.ok()?;
+    let (code, status) = match resumed {
+        Some(answer) => answer,
+        None => world.http.get(&path).await.ok()?,
+    };
     if code.is_server_error() {
         return None;
     }
