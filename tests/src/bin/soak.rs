@@ -86,8 +86,8 @@ fn main() -> ExitCode {
         say(&format!("\n--- {violation}"));
     }
     say(&outcome.notes);
-    // A bug that was put in ends the run when it is found.
-    let few = outcome.faults < options.faults && options.plant.is_none();
+    // What was violated may have ended the run.
+    let few = outcome.faults < options.faults && outcome.violations.is_empty();
     say(&format!(
         "{} faults, {} violations, seed {seed}",
         outcome.faults,

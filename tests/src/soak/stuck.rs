@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -10,7 +9,6 @@ use serde_json::Value;
 
 use super::world::World;
 
-const EVERY: Duration = Duration::from_secs(1);
 /// A free place is taken long before.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// `runningExecutions`, as the contract has it.
@@ -20,40 +18,29 @@ const SLOTS: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Stuck {
     api: i32,
-    looked: Option<Instant>,
     since: HashMap<String, Instant>,
 }
 
 impl Stuck {
-    /// Looks, where it is time to.
-    pub(super) async fn look(&mut self, world: &World) {
-        if self.looked.is_some_and(|at| at.elapsed() < EVERY) {
-            return;
-        }
-        self.looked = Some(Instant::now());
-        let api = world.api_pid.load(Ordering::SeqCst);
-        // What hangs is found before so many others are newer.
-        let list = world.http.get("/v1/executions?limit=200").await;
-        let same = world.api_pid.load(Ordering::SeqCst) == api && self.api == api;
-        self.api = api;
-        let list = list.ok().filter(|(code, _)| same && *code == 200);
-        let Some((_, list)) = list else {
+    /// Looks at all that live under a claude-api; `None` where they are not all known.
+    pub(super) fn look(&mut self, world: &World, api: i32, statuses: Option<Vec<Value>>) {
+        let same = std::mem::replace(&mut self.api, api) == api;
+        let Some(mut statuses) = statuses.filter(|_| same) else {
             return self.since.clear();
         };
-        let list = list["executions"].as_array().cloned().unwrap_or_default();
-        let idle = idle(&list);
+        let created = |status: &Value| status["createdAt"].as_str().map(str::to_owned);
+        statuses.sort_by_cached_key(|status| std::cmp::Reverse(created(status)));
+        let idle = idle(&statuses);
         self.since.retain(|id, _| idle.contains(&id.as_str()));
         for id in idle {
             let since = self.since.entry(id.to_owned()).or_insert_with(Instant::now);
             if since.elapsed() > PATIENCE {
-                world.violate(
-                    "claude-api",
-                    &format!(
-                        "I1: {id} is queued, but nothing has kept it from running for {PATIENCE:?}"
-                    ),
-                );
-                // Told again when it waits for as long once more.
+                // Told again when it has waited for as long once more.
                 *since = Instant::now();
+                let text = format!(
+                    "I1: {id} is queued, and for {PATIENCE:?} nothing has kept it from running"
+                );
+                world.violate("claude-api", &text);
             }
         }
     }

@@ -115,49 +115,66 @@ pub(super) async fn janitor(world: Arc<World>) {
     let mut stuck = Stuck::default();
     loop {
         tokio::time::sleep(EVERY).await;
-        stuck.look(&world).await;
+        let api = world.api_pid.load(Ordering::SeqCst);
+        let mut statuses = Some(Vec::new());
         for execution in world.executions() {
-            if !execution.is_done() {
-                tend(&world, &execution).await;
+            if execution.is_done() {
+                continue;
             }
+            let status = tend(&world, &execution).await;
+            // Who was not asked may be what the others wait for.
+            statuses = statuses.zip(status).map(|(mut all, status)| {
+                all.push(status);
+                all
+            });
         }
+        let statuses = statuses.filter(|_| api == world.api_pid.load(Ordering::SeqCst));
+        stuck.look(&world, api, statuses);
     }
 }
 
-async fn tend(world: &World, execution: &Execution) {
+/// Its status, null where there is none; `None` when claude-api is not reached.
+async fn tend(world: &World, execution: &Execution) -> Option<Value> {
     let due = execution
         .facts()
         .resume_at
         .is_some_and(|at| at <= Instant::now());
     let path = format!("/v1/executions/{}", execution.id);
-    let call = if due {
-        world
-            .http
-            .call(reqwest::Method::POST, &format!("{path}/resume"), None)
-            .await
+    let resumed = if due {
+        let path = format!("{path}/resume");
+        let call = world.http.call(reqwest::Method::POST, &path, None).await;
+        call.ok().filter(|(code, _)| *code == 200)
     } else {
-        world.http.get(&path).await
+        None
     };
-    let Ok((code, status)) = call else { return };
-    if code == 200 {
-        if let Err(rule) = world.judge(execution, &status, false) {
-            world.violate(
-                "claude-api",
-                &format!("{}: {rule}\n{}", execution.id, brief(&status)),
-            );
-        }
-        overdue(world, execution, &status);
-        if status["state"] == "running" && execution.born.elapsed() > UNFED {
-            feed(world, execution).await;
-        }
-        if due && status["state"] == "running" {
-            // Another pause may have come meanwhile; it has set a time of its own.
-            let mut facts = execution.facts();
-            if facts.resume_at.is_some_and(|at| at <= Instant::now()) {
-                facts.resume_at = None;
-            }
+    let (code, status) = match resumed {
+        Some(answer) => answer,
+        None => world.http.get(&path).await.ok()?,
+    };
+    if code.is_server_error() {
+        return None;
+    }
+    if code != 200 {
+        return Some(Value::Null);
+    }
+    if let Err(rule) = world.judge(execution, &status, false) {
+        world.violate(
+            "claude-api",
+            &format!("{}: {rule}\n{}", execution.id, brief(&status)),
+        );
+    }
+    overdue(world, execution, &status);
+    if status["state"] == "running" && execution.born.elapsed() > UNFED {
+        feed(world, execution).await;
+    }
+    if due && status["state"] == "running" {
+        // Another pause may have come meanwhile; it has set a time of its own.
+        let mut facts = execution.facts();
+        if facts.resume_at.is_some_and(|at| at <= Instant::now()) {
+            facts.resume_at = None;
         }
     }
+    Some(status)
 }
 
 /// What runs for longer than it can take hangs.
