@@ -1,5 +1,9 @@
 //! The task of one session: socket, machine, views, executor.
 
+mod act;
+mod end;
+mod hello;
+
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -7,26 +11,25 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use protocol::PROTOCOL;
-use protocol::rpc::{RpcError, close, code, method, notification};
-use serde_json::{Value, json};
+use protocol::rpc::{RpcError, close, code};
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::WaitForCancellationFuture;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::action::{Action, Call};
 use super::departures::Viewing;
-use super::executor::{Executor, depart};
+use super::executor::Executor;
 use super::machine::{Bounds, Machine};
 use super::pages::Pages;
 use super::replies::Token;
 use super::request::binary;
 use super::socket::{Inbound, Pulse, Socket};
 use super::transport;
-use super::{Called, Event, Shared, call, inbound_full};
+use super::{Called, Event, Shared};
 use crate::viewer;
+use hello::connected;
 
 /// Messages of views that wait for the socket. Each view may have one more in the making.
 const VIEW_MESSAGES: usize = 1;
@@ -280,238 +283,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         metrics.messages_in.add(1);
         metrics.bytes_in.add(bytes as u64);
     }
-
-    /// Those of a large message keep its place until they are answered; those of a small one are charged when they are called.
-    fn charge_inputs(&mut self) {
-        let held = self.machine.inputs();
-        self.inputs.retain(|token, _| held.contains_key(token));
-        let Some(message) = &mut self.charge else {
-            return;
-        };
-        for (token, bytes) in held {
-            if !self.inputs.contains_key(token) {
-                let charge = message.split(*bytes.min(&message.num_permits()));
-                self.inputs
-                    .extend(charge.map(|charge| (*token, Arc::new(charge))));
-            }
-        }
-    }
-
-    /// What a call has of the inbound budget; only an input has some.
-    fn charge_call(
-        &mut self,
-        token: Token,
-        call: &Call,
-    ) -> Result<Option<Arc<OwnedSemaphorePermit>>, RpcError> {
-        let Call::Input(_, data, ..) = call else {
-            return Ok(None);
-        };
-        if let Some(charge) = self.inputs.get(&token) {
-            return Ok(Some(charge.clone()));
-        }
-        let charge = self.shared.charge(data.len());
-        let charge = charge.ok_or_else(|| inbound_full(self.shared.own.inbound_bytes))?;
-        Ok(Some(
-            self.inputs.entry(token).or_insert(Arc::new(charge)).clone(),
-        ))
-    }
-
-    fn act(&mut self, actions: Vec<Action>) {
-        for action in actions {
-            match action {
-                Action::Send(text) => self.socket.queue(text),
-                Action::StopRetrying(token) => self.executor.stop(token),
-                Action::Execute(job) => {
-                    let (shared, events) = (&self.shared, &self.event_sender);
-                    let bytes = job.execute.body.len();
-                    let charge = match &mut self.charge {
-                        // Its message was large, and has its place already.
-                        Some(message) => Ok(message.split(bytes.min(message.num_permits()))),
-                        None => shared.charge(bytes).map(Some).ok_or(()),
-                    };
-                    match charge {
-                        Ok(charge) => self.executor.execute(job, charge, shared, events),
-                        Err(()) => {
-                            let error = inbound_full(shared.own.inbound_bytes)
-                                .with("executionId", job.execute.id.to_string());
-                            let result = Box::new(Err(error));
-                            // Our own receiver is there.
-                            let _ = events.send(Event::Executed(job.token, result));
-                        }
-                    }
-                }
-                Action::Call(token, what) => {
-                    let lists = self.pages.turns();
-                    match self.charge_call(token, &what) {
-                        Ok(charge) => {
-                            let (shared, events) = (&self.shared, &self.event_sender);
-                            make_call(shared, events, token, what, lists, charge);
-                        }
-                        Err(error) => {
-                            let called = Box::new(Called::new(Err(error), Vec::new()));
-                            // Our own receiver is there.
-                            let _ = self.event_sender.send(Event::Called(token, called));
-                        }
-                    }
-                }
-                Action::View(view, start) => {
-                    let id = start.status.execution_id;
-                    let context = self.shared.viewer.clone();
-                    let to = self.message_sender.clone();
-                    let task = tokio::spawn(watched(
-                        viewer::run(context, *start, view, to),
-                        self.event_sender.clone(),
-                    ));
-                    let guard = self.shared.departures.view(id);
-                    self.shared.viewer.metrics.viewers.add(1);
-                    self.views
-                        .insert(view, (AbortOnDropHandle::new(task), guard));
-                }
-                Action::Unview(view) => {
-                    if self.views.remove(&view).is_some() {
-                        self.shared.viewer.metrics.viewers.take(1);
-                    }
-                }
-            }
-        }
-    }
-
-    async fn end(self, end: End, id: &str, start: Instant) {
-        let Self {
-            shared,
-            socket,
-            mut machine,
-            mut events,
-            event_sender,
-            views,
-            pages,
-            messages_in,
-            bytes_in,
-            executes,
-            ..
-        } = self;
-        let metrics = &shared.viewer.metrics;
-        metrics.viewers.take(views.len() as u64);
-        // Their guards must be gone before a departure looks for viewers.
-        drop(views);
-        let (messages_out, bytes_out) = socket.sent;
-        metrics.messages_out.add(messages_out);
-        metrics.bytes_out.add(bytes_out);
-        // Results that came too late to be told still say what was accepted.
-        events.close();
-        while let Ok(event) = events.try_recv() {
-            if let Event::Executed(token, result) = event {
-                // What waited for it is not answered any more, but a signal is sent all the same.
-                for action in machine.on_executed(token, *result) {
-                    if let Action::Call(token, what @ Call::Control(..)) = action {
-                        make_call(&shared, &event_sender, token, what, pages.turns(), None);
-                    }
-                }
-            }
-        }
-        if !shared.shutdown.is_cancelled() {
-            for id in machine.departing() {
-                depart(&shared, id);
-            }
-        }
-        let close_code = match end {
-            End::Peer(code) => code.unwrap_or(1006),
-            End::Ours(code, _) => code,
-            End::Dropped => 1006,
-        };
-        tracing::info!(
-            session = id,
-            duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
-            executes, messages_in, bytes_in, messages_out, bytes_out, close_code,
-            end = ?end,
-            "session ended"
-        );
-        match end {
-            End::Ours(code, reason) => socket.close(code, reason).await,
-            End::Peer(Some(_)) => socket.finish().await,
-            End::Peer(None) | End::Dropped => {}
-        }
-    }
-}
-
-/// Runs a view, and tells when it panics: nobody would miss its messages otherwise.
-async fn watched(view: impl Future<Output = ()>, events: mpsc::UnboundedSender<Event>) {
-    struct Watch(mpsc::UnboundedSender<Event>);
-    impl Drop for Watch {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                // The session may be gone.
-                let _ = self.0.send(Event::ViewFailed);
-            }
-        }
-    }
-    let _watch = Watch(events);
-    view.await;
-}
-
-fn make_call(
-    shared: &Arc<Shared>,
-    events: &mpsc::UnboundedSender<Event>,
-    token: Token,
-    what: Call,
-    lists: Arc<Semaphore>,
-    charge: Option<Arc<OwnedSemaphorePermit>>,
-) {
-    let (tracker, shared, events) = (&shared.tracker, shared.clone(), events.clone());
-    tracker.spawn(async move {
-        let called = Box::new(call(shared, what, lists).await);
-        drop(charge);
-        // The session may be gone; the call was made all the same.
-        let _ = events.send(Event::Called(token, called));
-    });
-}
-
-/// The first message of a session.
-fn connected(session: &str, shared: &Shared) -> String {
-    let limits = shared.limits.borrow().as_ref().map(|limits| {
-        let mut limits = json!(limits);
-        limits["views"] = shared.views.into();
-        limits
-    });
-    let params = json!({
-        "sessionId": session,
-        "protocol": PROTOCOL,
-        "version": env!("CARGO_PKG_VERSION"),
-        "capabilities": {
-            "methods": [
-                method::EXECUTE, method::CONTROL, method::ATTACH, method::DETACH, method::STATUS,
-                method::LIST, method::INPUT, method::PING,
-            ],
-            "control": ["PAUSE", "RESUME", "CANCEL"],
-            "formats": ["text", "events"],
-            "onSlow": ["wait", "skip"],
-            "onDisconnect": ["continue", "cancel"],
-            "batch": true,
-            "input": true,
-        },
-        "limits": limits,
-    });
-    notification(method::CONNECTED, &params).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_view_that_panics_is_told_and_one_that_ends_is_not() {
-        let (sender, mut events) = mpsc::unbounded_channel();
-        tokio::spawn(watched(async {}, sender.clone()))
-            .await
-            .unwrap();
-        let pending = tokio::spawn(watched(std::future::pending(), sender.clone()));
-        pending.abort();
-        assert!(pending.await.unwrap_err().is_cancelled());
-        assert!(events.try_recv().is_err());
-        let panics = tokio::spawn(watched(async { panic!("as the test wants") }, sender));
-        assert!(panics.await.unwrap_err().is_panic());
-        assert!(matches!(events.try_recv(), Ok(Event::ViewFailed)));
-    }
 
     /// What a session's task and its channels hold from their first moment, for as long as it lives.
     #[test]

@@ -1,0 +1,70 @@
+//! How a session ends: what is still owed is done, and the socket is closed as the reason says.
+
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::act::make_call;
+use super::{End, Session};
+use crate::session::Event;
+use crate::session::action::{Action, Call};
+use crate::session::executor::depart;
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
+    pub(super) async fn end(self, end: End, id: &str, start: Instant) {
+        let Self {
+            shared,
+            socket,
+            mut machine,
+            mut events,
+            event_sender,
+            views,
+            pages,
+            messages_in,
+            bytes_in,
+            executes,
+            ..
+        } = self;
+        let metrics = &shared.viewer.metrics;
+        metrics.viewers.take(views.len() as u64);
+        // Their guards must be gone before a departure looks for viewers.
+        drop(views);
+        let (messages_out, bytes_out) = socket.sent;
+        metrics.messages_out.add(messages_out);
+        metrics.bytes_out.add(bytes_out);
+        // Results that came too late to be told still say what was accepted.
+        events.close();
+        while let Ok(event) = events.try_recv() {
+            if let Event::Executed(token, result) = event {
+                // What waited for it is not answered any more, but a signal is sent all the same.
+                for action in machine.on_executed(token, *result) {
+                    if let Action::Call(token, what @ Call::Control(..)) = action {
+                        make_call(&shared, &event_sender, token, what, pages.turns(), None);
+                    }
+                }
+            }
+        }
+        if !shared.shutdown.is_cancelled() {
+            for id in machine.departing() {
+                depart(&shared, id);
+            }
+        }
+        let close_code = match end {
+            End::Peer(code) => code.unwrap_or(1006),
+            End::Ours(code, _) => code,
+            End::Dropped => 1006,
+        };
+        tracing::info!(
+            session = id,
+            duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            executes, messages_in, bytes_in, messages_out, bytes_out, close_code,
+            end = ?end,
+            "session ended"
+        );
+        match end {
+            End::Ours(code, reason) => socket.close(code, reason).await,
+            End::Peer(Some(_)) => socket.finish().await,
+            End::Peer(None) | End::Dropped => {}
+        }
+    }
+}
