@@ -113,7 +113,7 @@ impl Admission {
         self.with(|inner| inner.lanes.waits(id))
     }
 
-    /// How many wait before this one; `None` when it does not wait, or not yet for its turn: see [`parked`].
+    /// How many wait before this one; `None` when it does not wait, or may not start yet.
     #[must_use]
     pub fn position(&self, id: ExecutionId) -> Option<u64> {
         self.with(|inner| inner.lanes.position(id))

@@ -1,19 +1,16 @@
 //! SHA-256 of an output: a reader like any other, and never on the data path.
 
 use ring::digest::{Context, SHA256};
-use tokio::sync::Semaphore;
 
 use crate::entry::Entry;
 
 /// Read and hashed at once; also the most of an output that is in memory for it.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Hashed before others get their turn, and before a dropped call is noticed: some 50 ms.
+/// Hashed before a dropped call is noticed: some 50 ms.
 const TURN_BYTES: u64 = 16 << 20;
-/// Outputs that are hashed at once: each takes a thread, a core and memory, and nobody waits for it.
-static DIGESTS: Semaphore = Semaphore::const_new(1);
 
 /// The SHA-256 of the whole output, once it has ended; follows a live one. None when bytes were freed or cannot be read,
-/// or the writer went away. At about 320 MB/s a core, on one of Tokio's blocking threads, one output at a time.
+/// or the writer went away. At about 320 MB/s a core, on one of Tokio's blocking threads.
 ///
 /// # Cancellation
 /// Dropping it stops it after the bytes at hand.
@@ -21,9 +18,7 @@ pub async fn sha256(entry: &Entry) -> Option<[u8; 32]> {
     let mut reader = entry.reader(0).ok()?;
     let mut context = Context::new(&SHA256);
     while let Some(available) = reader.wait().await.ok()? {
-        let place = DIGESTS.acquire().await.ok()?;
         let hash = move || {
-            let _place = place;
             let mut left = available.min(TURN_BYTES) as usize;
             while left > 0 {
                 let bytes = reader.take_blocking(left.min(CHUNK_BYTES)).ok()?;

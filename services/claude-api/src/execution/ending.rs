@@ -8,6 +8,7 @@ use protocol::{Reason, State, Status};
 use runner::Unkillable;
 use serde_json::json;
 use spool::Marks;
+use tokio::sync::Semaphore;
 
 use super::accepted::Record;
 use super::live::{Control, millis};
@@ -19,6 +20,8 @@ use crate::service::Born;
 
 /// Up to this length the SHA-256 is part of the terminal status; longer outputs get it later, off the data path.
 const DIGEST_AT_ONCE_BYTES: u64 = 1024 * 1024;
+/// Larger outputs that are hashed at once: each takes a thread, a core and memory, and nobody waits for it.
+static DIGESTS: Semaphore = Semaphore::const_new(1);
 /// How often writing a terminal status is tried: a disk that fails for a moment must not turn an end into a lie.
 const TRIES: u32 = 4;
 /// How long until a disk that takes nothing is tried again.
@@ -266,17 +269,25 @@ fn log(status: &Status, prompt_bytes: usize) {
 /// Reads the output once more, beside everything else, and adds its SHA-256 to the status.
 fn digest_later(owner: &Owner, status: Status) {
     let service = owner.service.clone();
-    let entry = owner.entry.clone();
+    let id = status.execution_id;
     owner.service.background(async move {
+        // Never closed.
+        let Ok(_place) = DIGESTS.acquire().await else {
+            return;
+        };
+        // Its files are open only while it is its turn.
+        let finding = Arc::clone(&service);
+        let found =
+            blocking(move || finding.spool.get(id.uuid()).map_err(std::io::Error::other)).await;
+        let Ok(Some(entry)) = found else { return };
         let Some(digest) = spool::sha256(&entry).await else {
             return;
         };
         let amending = Arc::clone(&service);
-        let amended = blocking(move || {
-            amending.amend(&entry, |status| status.sha256 = Some(hex(digest)))
-        });
+        let amended =
+            blocking(move || amending.amend(&entry, |status| status.sha256 = Some(hex(digest))));
         if let Err(error) = amended.await {
-            tracing::warn!(execution = %status.execution_id, %error, "the SHA-256 was not recorded");
+            tracing::warn!(execution = %id, %error, "the SHA-256 was not recorded");
         }
     });
 }

@@ -40,6 +40,7 @@ pub(crate) struct Machine {
     linger: Duration,
     linger_at: Option<Instant>,
     pub(crate) stdin_open: bool,
+    exited: bool,
     /// With the time since when each runs.
     tools: Vec<(RunningTool, Instant)>,
     paused: Option<Instant>,
@@ -67,6 +68,7 @@ impl Machine {
             linger: Duration::from_millis(limits.linger_ms),
             linger_at: None,
             stdin_open,
+            exited: false,
             tools: Vec::new(),
             paused: None,
             tool_limit,
@@ -220,6 +222,11 @@ impl Machine {
         self.linger_at = linger_at.map(|_| now + self.linger);
     }
 
+    /// The CLI has ended by itself; what it left is swept. No clock makes another end of that.
+    pub(crate) fn exited(&mut self) {
+        self.exited = true;
+    }
+
     /// The tree stands still.
     pub(crate) fn paused(&mut self, now: Instant) {
         if self.status.state == State::Running {
@@ -273,7 +280,7 @@ impl Machine {
 
     /// Looks at the clock.
     pub(crate) fn check(&mut self, now: Instant) -> Due {
-        if self.by != EndedBy::Itself {
+        if self.by != EndedBy::Itself || self.exited {
             return Due::Nothing;
         }
         let verdict = self.timers.verdict(now);
@@ -297,7 +304,7 @@ impl Machine {
 
     /// When to look again; never while it is being ended.
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
-        if self.by != EndedBy::Itself {
+        if self.by != EndedBy::Itself || self.exited {
             return None;
         }
         let timers = self.timers.next(now)?;

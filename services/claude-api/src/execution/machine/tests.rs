@@ -247,3 +247,15 @@ fn a_full_disk_is_told_once_and_leaves_room_for_other_warnings() {
         json!({ "lostBytes": 1000, "lostEventsBytes": 7 })
     );
 }
+
+#[test]
+fn one_that_has_exited_lingers_no_more_however_long_its_sweep_takes() {
+    let start = Instant::now();
+    let second = Duration::from_secs(1);
+    let mut machine = machine(start);
+    machine.fact(result(), start);
+    machine.exited();
+    assert_eq!(machine.check(start + 1000 * second), Due::Nothing);
+    assert_eq!(machine.by, EndedBy::Itself);
+    assert_eq!(machine.next(start + 1000 * second), None);
+}

@@ -79,6 +79,7 @@ impl Running<'_> {
             Some(Event::Resumed) => self.machine.resumed(now),
             Some(Event::Exited { code, signal }) => {
                 self.exit = (code, signal);
+                self.machine.exited();
                 // From here on it only sweeps, and answers no more.
                 self.give_up = self.give_up.map(|_| now + 2 * RUNNER_GRACE);
             }
