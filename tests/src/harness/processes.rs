@@ -95,6 +95,22 @@ pub fn descendants(root: i32) -> Vec<Process> {
     found
 }
 
+/// What the open descriptors of a process lead to, sorted.
+///
+/// # Errors
+/// It is gone, or not to be looked at.
+pub fn descriptors(pid: i32) -> std::io::Result<Vec<String>> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd"))?;
+    let target = |entry: fs::DirEntry| fs::read_link(entry.path()).ok();
+    let mut targets: Vec<String> = open
+        .flatten()
+        .filter_map(target)
+        .map(|target| target.to_string_lossy().into_owned())
+        .collect();
+    targets.sort_unstable();
+    Ok(targets)
+}
+
 /// Resident memory of a process in bytes; `None` when it is gone.
 #[must_use]
 pub fn resident_bytes(pid: i32) -> Option<u64> {

@@ -17,6 +17,8 @@ use crate::{
 /// For all to end when the clients are gone.
 const ENDS: Duration = Duration::from_secs(30);
 const LEFT: Duration = Duration::from_secs(5);
+/// The bridge drops spare connections after 20 s, at a look that it takes as often.
+const SPARE: Duration = Duration::from_secs(45);
 /// Descriptors of a service without clients: what it has at its start, some spare connections.
 const DESCRIPTORS: usize = 80;
 
@@ -89,15 +91,7 @@ pub(super) async fn run(world: &Arc<World>, stack: &mut Stack) {
         for line in service.complaints() {
             world.violate(name, &line);
         }
-        match std::fs::read_dir(format!("/proc/{}/fd", service.pid())).map(Iterator::count) {
-            Ok(..=DESCRIPTORS) => {}
-            Ok(open) => world.violate(
-                name,
-                &format!("I6: holds {open} descriptors without clients"),
-            ),
-            // Whoever is not root may not look at a process that is not dumpable.
-            Err(error) => world.remark(format!("descriptors of {name}: not looked at ({error})")),
-        }
+        descriptors(world, name, service.pid()).await;
     }
     let most = world.resident[2].load(Ordering::Relaxed);
     if most > world.options.memory_bytes {
@@ -105,6 +99,31 @@ pub(super) async fn run(world: &Arc<World>, stack: &mut Stack) {
             "the services",
             &format!("I6: {} MiB were resident at once", most >> 20),
         );
+    }
+}
+
+/// What the last clients had is closed after them; what stays is kept.
+async fn descriptors(world: &World, name: &str, pid: i32) {
+    let end = Instant::now() + SPARE;
+    loop {
+        match processes::descriptors(pid) {
+            Ok(open) if open.len() <= DESCRIPTORS => {
+                return world.remark(format!(
+                    "{name} holds {} descriptors at the end",
+                    open.len()
+                ));
+            }
+            Ok(open) if Instant::now() > end => {
+                let count = open.len();
+                let text = format!("I6: holds {count} descriptors without clients: {open:?}");
+                return world.violate(name, &text);
+            }
+            Ok(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            // Whoever is not root may not look at a process that is not dumpable.
+            Err(error) => {
+                return world.remark(format!("descriptors of {name}: not looked at ({error})"));
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
 const STREAMS: f64 = 3.0;
 const SHARE: f64 = 0.6;
 /// The part of the time that is meant to be enough: faults that last take longer than the pauses.
-const TIME: f64 = 0.35;
+const TIME: f64 = 0.25;
 /// A cut is made by the tasks of the connections.
 const CUT: Duration = Duration::from_secs(1);
 

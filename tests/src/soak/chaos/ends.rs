@@ -142,11 +142,9 @@ fn kill_cli(world: &World, rng: &mut StdRng, api: i32) {
 }
 
 fn kill_runner(world: &World, rng: &mut StdRng, api: i32) {
-    let Some(process) = victim(rng, api, |arguments| {
-        arguments.contains("claude-api runner")
-    }) else {
-        return;
-    };
+    // It is started by whatever path leads to the same binary.
+    let found = victim(rng, api, |arguments| arguments.ends_with(" runner"));
+    let Some(process) = found else { return };
     let of = processes::descendants(process.pid)
         .iter()
         .find_map(|one| conversation(&one.arguments).map(str::to_owned));
