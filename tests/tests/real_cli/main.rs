@@ -2,6 +2,7 @@
 //! `cargo test -p cc-tests --features real-cli --test real_cli`; `CCB_CLAUDE_BIN` names the binary, else it is
 //! looked for where `scripts/up --local` puts it. A missing binary fails every test. The tests of `pause` go through both services.
 
+mod interrupt;
 mod pause;
 
 use std::{path::PathBuf, process::Stdio, time::Duration};

@@ -28,14 +28,14 @@ const WORDS: u64 = 200;
 const SLACK_MS: u64 = 3000;
 
 /// Both services with the real CLI, and its model.
-struct World {
+pub(super) struct World {
     stack: Stack,
     model: Http,
     serving: JoinHandle<std::io::Result<()>>,
 }
 
 impl World {
-    async fn new(environment: &[(&str, &str)]) -> Self {
+    pub(super) async fn new(environment: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base = format!("http://{}", listener.local_addr().expect("bound"));
         let config = model::Config::default();
@@ -58,7 +58,7 @@ impl World {
         }
     }
 
-    async fn client(&self) -> ws::Client {
+    pub(super) async fn client(&self) -> ws::Client {
         let options = ws::Options {
             patience: PATIENCE,
             ..ws::Options::default()
@@ -72,7 +72,7 @@ impl World {
         stats["requests"].as_u64().expect("a count")
     }
 
-    fn end(self) {
+    pub(super) fn end(self) {
         self.stack.assert_quiet();
         self.serving.abort();
     }
