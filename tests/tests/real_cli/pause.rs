@@ -196,12 +196,13 @@ async fn n1_a_pause_longer_than_the_clis_byte_watchdog_repeats_nothing() {
     controlled(BEYOND_BYTE_LIMIT, &[BYTE_LIMIT], (BYTE_WATCHDOG, "1")).await;
 }
 
-/// Runs a tool that is done after 5 s and is paused for 8 s meanwhile; `input` is more of the tool's input.
+/// Runs a tool that takes 12 s, for 8 of which it stands paused: it is still at it when the CLI looks at its own clock again. `input` is
+/// more of the tool's input.
 async fn tool_paused(environment: &[(&str, &str)], input: Value) -> (String, Value) {
     let world = World::new(environment).await;
     let mut client = world.client().await;
     let begun = world.stack.path("tmp").join("begun");
-    let command = format!("touch {}; sleep 5; echo finished", begun.display());
+    let command = format!("touch {}; sleep 12; echo finished", begun.display());
     let mut tool = json!({"command": command, "description": "Sleep"});
     if let (Value::Object(tool), Value::Object(input)) = (&mut tool, input) {
         tool.extend(input);
