@@ -43,3 +43,17 @@ pub async fn eventually<T>(
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+/// Until somebody wants this program to end: Ctrl-C, or SIGTERM.
+///
+/// # Panics
+/// There is no Tokio runtime, or the signals cannot be had.
+pub async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let [mut interrupt, mut terminate] = [SignalKind::interrupt(), SignalKind::terminate()]
+        .map(|kind| signal(kind).expect("a signal can be waited for"));
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -4,6 +4,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use cc_tests::bench::{self, Part, Size};
+use cc_tests::harness::interrupted;
 use clap::Parser;
 
 /// Figures through both hops with the stand-in CLI, beside a floor that only moves bytes
@@ -67,7 +68,12 @@ fn measure(cli: &Cli) -> anyhow::Result<bool> {
     } else {
         Size::full()
     };
-    let report = runtime.block_on(bench::run(size, &cli.only, say))?;
+    let report = runtime.block_on(async {
+        tokio::select! {
+            report = bench::run(size, &cli.only, say) => report,
+            () = interrupted() => Err(anyhow::anyhow!("interrupted")),
+        }
+    })?;
     let mut out = std::io::stdout();
     writeln!(out, "\n{}\n{}", report.table(), report.json())?;
     if let Some(path) = &cli.json {

@@ -2,14 +2,17 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use cc_tests::soak::{self, Options, Plant};
+use cc_tests::{
+    harness::interrupted,
+    soak::{self, Options, Plant},
+};
 use clap::{Parser, ValueEnum};
 
 /// Random clients and random faults on both hops, every message checked
 #[derive(Debug, Parser)]
 #[command(
     name = "soak",
-    after_help = "Exit code 0: no violation; 1: one, or too few faults in the time; 64: bad arguments."
+    after_help = "Exit code 0: no violation; 1: one, or too few faults in the time; 64: bad arguments;\n130: interrupted."
 )]
 struct Cli {
     /// Faults to make
@@ -35,6 +38,8 @@ struct Cli {
     keep: Option<PathBuf>,
 }
 
+/// As a shell says it of a program that SIGINT ended.
+const INTERRUPTED: u8 = 130;
 /// The others are in the folder of the logs.
 const SHOWN: usize = 10;
 
@@ -81,7 +86,18 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(soak::run(&options, say));
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = soak::run(&options, say) => Some(outcome),
+            () = interrupted() => None,
+        }
+    });
+    let Some(outcome) = outcome else {
+        // What still holds the services is dropped with the runtime, and they end with it.
+        drop(runtime);
+        say(&format!("interrupted, seed {seed}"));
+        return ExitCode::from(INTERRUPTED);
+    };
     for violation in outcome.violations.iter().take(SHOWN) {
         say(&format!("\n--- {violation}"));
     }
