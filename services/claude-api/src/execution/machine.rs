@@ -40,6 +40,8 @@ pub(crate) struct Machine {
     linger: Duration,
     linger_at: Option<Instant>,
     pub(crate) stdin_open: bool,
+    /// Messages came, or may have, that its last result does not answer.
+    takes_input: bool,
     exited: bool,
     /// With the time since when each runs.
     tools: Vec<(RunningTool, Instant)>,
@@ -68,6 +70,7 @@ impl Machine {
             linger: Duration::from_millis(limits.linger_ms),
             linger_at: None,
             stdin_open,
+            takes_input: stdin_open,
             exited: false,
             tools: Vec::new(),
             paused: None,
@@ -85,9 +88,9 @@ impl Machine {
         self.resets_at
     }
 
-    /// The last result is in, nothing began behind it, and nothing more can be asked.
+    /// The last result is in, nothing began behind it, and nothing else was asked.
     pub(crate) fn has_answered(&self) -> bool {
-        !self.stdin_open && self.linger_at.is_some()
+        !self.takes_input && self.linger_at.is_some()
     }
 
     /// The end of stderr as text.
@@ -217,9 +220,7 @@ impl Machine {
     /// Nothing more comes on stdin. The grace begins now: what came last may not be answered yet.
     pub(crate) fn stdin_closed(&mut self, now: Instant) {
         self.stdin_open = false;
-        // Closed by the end of its reader, it says nothing of what a client still wanted.
-        let linger_at = self.linger_at.filter(|_| self.by == EndedBy::Itself);
-        self.linger_at = linger_at.map(|_| now + self.linger);
+        self.linger_at = self.linger_at.map(|_| now + self.linger);
     }
 
     /// The CLI has ended by itself; what it left is swept. No clock makes another end of that.
@@ -289,7 +290,7 @@ impl Machine {
             self.status.stalled = stalled;
             self.changed = true;
         }
-        let lingers = self.has_answered()
+        let lingers = !self.stdin_open
             && self.status.state == State::Running
             && self.linger_at.is_some_and(|at| now >= at);
         self.by = match verdict {
