@@ -185,10 +185,9 @@ async fn about_one(shared: &Shared, call: Call) -> Result<Outcome, RpcError> {
         Call::Attach(attach) => {
             let asking = shared.departures.ask(attach.execution_id);
             let result = attach_to(upstream, attach).await;
-            match &result {
-                Ok(_) => asking.granted(),
-                Err(error) if error.code == code::UNAVAILABLE => asking.failed(),
-                Err(_) => {}
+            let refused = |error: &RpcError| error.code != code::UNAVAILABLE;
+            if !result.as_ref().is_err_and(refused) {
+                asking.tried();
             }
             result
         }

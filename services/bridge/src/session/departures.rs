@@ -11,9 +11,9 @@ struct Entry {
     departing: usize,
     /// Attaches asked for and not answered.
     asking: usize,
-    /// Views begun so far, and attaches that failed because claude-api was away: a grace compares.
+    /// Views begun so far, and attaches that were granted, or failed because claude-api was away: a grace compares.
     begun: u64,
-    failed: u64,
+    tried: u64,
 }
 
 /// Who views what, in this bridge.
@@ -33,7 +33,7 @@ pub struct Departing {
     departures: Departures,
     id: ExecutionId,
     begun: u64,
-    failed: u64,
+    tried: u64,
 }
 
 /// An attach that is asked for, until dropped.
@@ -75,15 +75,15 @@ impl Departures {
     /// A grace begins; the departing session's own view must be over.
     #[must_use]
     pub fn depart(&self, id: ExecutionId) -> Departing {
-        let (begun, failed) = self.with(id, |e| {
+        let (begun, tried) = self.with(id, |e| {
             e.departing += 1;
-            (e.begun, e.failed)
+            (e.begun, e.tried)
         });
         Departing {
             departures: self.clone(),
             id,
             begun,
-            failed,
+            tried,
         }
     }
 
@@ -102,10 +102,10 @@ impl Departing {
         self.found() == Found::Nobody
     }
 
-    /// The end of the grace; those who failed to attach count once.
+    /// The end of the grace; those who tried to attach count once.
     pub fn look(&mut self) -> Found {
         let found = self.found();
-        self.failed = self.departures.with(self.id, |e| e.failed);
+        self.tried = self.departures.with(self.id, |e| e.tried);
         found
     }
 
@@ -113,7 +113,7 @@ impl Departing {
         self.departures.with(self.id, |e| {
             if e.viewers > 0 || e.begun != self.begun {
                 Found::Viewer
-            } else if e.asking > 0 || e.failed != self.failed {
+            } else if e.asking > 0 || e.tried != self.tried {
                 Found::Asking
             } else {
                 Found::Nobody
@@ -123,14 +123,9 @@ impl Departing {
 }
 
 impl Asking {
-    /// It was granted: the view begins.
-    pub fn granted(&self) {
-        self.0.with(self.1, |e| e.begun += 1);
-    }
-
-    /// claude-api was away: it will be asked for again.
-    pub fn failed(&self) {
-        self.0.with(self.1, |e| e.failed += 1);
+    /// It was granted, and the view begins if its session is still there; or claude-api was away, and it will be asked for again.
+    pub fn tried(&self) {
+        self.0.with(self.1, |e| e.tried += 1);
     }
 }
 
@@ -176,11 +171,12 @@ mod tests {
         let mut departing = departures.depart(id);
         let asking = departures.ask(id);
         assert_eq!(departing.look(), Found::Asking);
-        asking.failed();
+        asking.tried();
         drop(asking);
         assert_eq!(departing.look(), Found::Asking, "a grace from there on");
-        assert!(departing.is_deserted());
-        departures.ask(id).granted();
+        assert!(departing.is_deserted(), "no view began");
+        departures.ask(id).tried();
+        drop(departures.view(id));
         assert_eq!(departing.look(), Found::Viewer);
         drop(departing);
         assert!(departures.entries.lock().unwrap().is_empty());

@@ -148,7 +148,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
 
     /// What the message just read has taken of the inbound budget.
     pub fn take_charge(&mut self) -> Option<OwnedSemaphorePermit> {
-        self.stream.get_mut().take_charge()
+        let charge = self.stream.get_mut().take_charge();
+        if charge.is_some() {
+            // It is whole: the next one begins anew.
+            (self.holding, self.stalled) = (0, 0);
+        }
+        charge
     }
 
     /// The next message in.
@@ -244,10 +249,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.read = read;
         let holds = self.stream.get_ref().holds_room();
         self.holding = if holds { self.holding + 1 } else { 0 };
-        self.stalled = if holds && !came { self.stalled + 1 } else { 0 };
         // A pong waits behind what the peer has not read yet: taking bytes of a full pipe is a sign of life.
         let starves = self.stream.get_ref().waits_for_room();
-        let deaf = std::mem::take(&mut self.deaf) || starves;
+        let chosen = std::mem::take(&mut self.deaf);
+        let deaf = chosen || starves;
+        let stalled = holds && !came && !chosen;
+        self.stalled = if stalled { self.stalled + 1 } else { 0 };
         let alive = self.heard || heard || deaf || (self.blocked && moved);
         self.missed = if alive { 0 } else { self.missed + 1 };
         self.starved = if starves { self.starved + 1 } else { 0 };

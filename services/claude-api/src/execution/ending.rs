@@ -271,10 +271,14 @@ fn digest_later(owner: &Owner, status: Status) {
     let service = owner.service.clone();
     let id = status.execution_id;
     owner.service.background(async move {
-        // Never closed.
-        let Ok(_place) = DIGESTS.acquire().await else {
-            return;
+        let place = tokio::select! {
+            // Nobody waits for it: a stop does not either.
+            biased;
+            () = service.stopping() => return,
+            place = DIGESTS.acquire() => place,
         };
+        // Never closed.
+        let Ok(_place) = place else { return };
         // Its files are open only while it is its turn.
         let finding = Arc::clone(&service);
         let found =

@@ -228,6 +228,10 @@ impl Machine {
         self.exited = true;
     }
 
+    pub(crate) fn has_exited(&self) -> bool {
+        self.exited
+    }
+
     /// The tree stands still.
     pub(crate) fn paused(&mut self, now: Instant) {
         if self.status.state == State::Running {

@@ -81,7 +81,7 @@ impl Running<'_> {
                 self.exit = (code, signal);
                 self.machine.exited();
                 // From here on it only sweeps, and answers no more.
-                self.give_up = self.give_up.map(|_| now + 2 * RUNNER_GRACE);
+                self.give_up = Some(now + 2 * RUNNER_GRACE);
             }
             Some(Event::Done {
                 code,
@@ -97,7 +97,8 @@ impl Running<'_> {
                 self.machine.warn(&code, message, serde_json::Value::Null)
             }
             None => {
-                if self.machine.by == EndedBy::Itself {
+                // How the CLI ended by itself is known, and stays, when its runner dies at the sweep.
+                if self.machine.by == EndedBy::Itself && !self.machine.has_exited() {
                     self.machine.by = EndedBy::RunnerDeath;
                 }
                 self.unkillable = self.owner.service.runners.sweep_orphans().await;
