@@ -13,6 +13,8 @@
 //! tombstones/{id}        the header of a deleted entry's record
 //! ```
 //!
+//! Folders have mode 0700 and files 0600, whatever the umask; an existing spool is narrowed at the start.
+//!
 //! An entry exists when its folder is in `executions`; it gets there by one rename, after everything in it is written, and
 //! is promised when that is on disk (see `spool`). It ceases by one rename too, of its record to `tombstones`, so that a full disk can still forget.
 //!
@@ -40,6 +42,7 @@ pub use digest::sha256;
 pub use entry::Entry;
 pub use error::{ReadError, SpoolError};
 pub use events::EventsReader;
+pub use files::private_dir;
 pub use marks::Marks;
 pub use patches::Patch;
 pub use reader::Reader;
