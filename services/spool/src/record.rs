@@ -142,7 +142,18 @@ fn told<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Makes a damaged record in `folder` one that can be opened: header, slots and names are there again, as far as what is left
+/// Makes the files beside a record that are missing.
+pub(crate) fn restore_names(folder: &Path) -> io::Result<()> {
+    for name in ["output", "events"] {
+        private()
+            .create(true)
+            .append(true)
+            .open(folder.join(name))?;
+    }
+    Ok(())
+}
+
+/// Makes a damaged record in `folder` one that can be opened: header and slots are there again, as far as what is left
 /// tells them. The status may still be missing. `sequence` is where the index has it; `digest_of` finds the digest of a body.
 pub(crate) fn restore(
     folder: &Path,
@@ -150,12 +161,6 @@ pub(crate) fn restore(
     sequence: u64,
     digest_of: impl FnOnce(&[u8]) -> Option<[u8; 32]>,
 ) -> io::Result<(File, Header, Slots)> {
-    for name in ["output", "events"] {
-        private()
-            .create(true)
-            .append(true)
-            .open(folder.join(name))?;
-    }
     let path = folder.join("record");
     let file = private()
         .create(true)

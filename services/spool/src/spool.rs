@@ -171,12 +171,13 @@ impl Spool {
     ) -> Result<Option<Entry>, SpoolError> {
         let shared = &self.shared;
         let _busy = shared.hold(id);
-        if let Some(inner) = shared.open_entries().get(&id).and_then(Weak::upgrade) {
-            return Ok(Some(Entry { inner }));
-        }
         let folder = shared.folder(id);
         if !folder.join("record").exists() {
             return Ok(None);
+        }
+        record::restore_names(&folder).map_err(SpoolError::unwritable("a damaged record"))?;
+        if let Some(inner) = shared.open_entries().get(&id).and_then(Weak::upgrade) {
+            return Ok(Some(Entry { inner }));
         }
         let sequence = match shared.sequence_in_index(id)? {
             Some(sequence) => sequence,

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use protocol::status::{DENIALS, STDERR_TAIL_BYTES};
 use protocol::{Limits, State, Status};
 use renderer::{Activity, Fact, Outcome, RunningTool};
@@ -12,6 +11,7 @@ use super::live::millis;
 use super::policy::was_asked;
 use super::task::Lost;
 use super::timers::{Timers, Verdict};
+use super::times::Times;
 use super::verdict::EndedBy;
 
 /// The longest name of the CLI's that a status shows, characters.
@@ -33,6 +33,8 @@ pub(crate) enum Due {
 pub(crate) struct Machine {
     pub(crate) status: Status,
     pub(crate) timers: Timers,
+    /// The times of the warnings.
+    pub(crate) times: Times,
     pub(crate) changed: bool,
     pub(crate) by: EndedBy,
     outcome: Option<Outcome>,
@@ -61,6 +63,7 @@ impl Machine {
         stdin_open: bool,
     ) -> Self {
         Self {
+            times: Times::behind(&status),
             status,
             timers,
             changed: true,
@@ -99,7 +102,7 @@ impl Machine {
     }
 
     pub(crate) fn warn(&mut self, code: &str, message: String, data: serde_json::Value) {
-        self.status.warn(Timestamp::now(), code, message, data);
+        self.status.warn(self.times.now(), code, message, data);
         self.changed = true;
     }
 

@@ -13,6 +13,7 @@ use crate::execution::accepted::Record;
 use crate::execution::live::Live;
 use crate::execution::policy::Chain;
 use crate::execution::task::begin;
+use crate::execution::times::Times;
 
 /// How a repeated or a new execution was taken.
 #[derive(Clone)]
@@ -107,7 +108,8 @@ impl Service {
         // Dropped with its ticket, a place or a permit is free again.
         let mut ticket = place.enter(id, &accepted.conversation);
         if ticket.may_run() {
-            begin(&mut status);
+            let at = Times::behind(&status).now();
+            begin(&mut status, at);
         }
         let record = Record::encode(&status, None, self.status_bytes());
         let service = Arc::clone(self);

@@ -30,7 +30,7 @@ impl Service {
     /// # Errors
     /// `wrong-state` where no input is taken, `input-hole`, `input-full`, `invalid-body`, `not-allowed`, `too-large`; all but
     /// the first carry the accepted total.
-    pub async fn input(&self, view: &View, offer: Offer<'_>) -> Result<u64, Problem> {
+    pub async fn input(self: &Arc<Self>, view: &View, offer: Offer<'_>) -> Result<u64, Problem> {
         let live = match view {
             View::Live(live) => live,
             View::Past(_) => {

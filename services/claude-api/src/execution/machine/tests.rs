@@ -1,5 +1,7 @@
 //! What follows from each event.
 
+use jiff::Timestamp;
+
 use super::*;
 use crate::execution::policy::was_asked;
 use crate::execution::task::begin;
@@ -85,7 +87,7 @@ fn one_that_was_asked_stays_so_at_another_init() {
         model: None,
     };
     let mut machine = machine(start);
-    begin(&mut machine.status);
+    begin(&mut machine.status, Timestamp::UNIX_EPOCH);
     machine.fact(init(), start);
     machine.fact(Fact::Activity(Activity::Starting), start);
     assert!(!was_asked(&machine.status));
