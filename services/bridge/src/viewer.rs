@@ -10,7 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use protocol::Status;
 use protocol::rpc::OnSlow;
 use tokio::sync::mpsc;
@@ -58,6 +58,28 @@ pub struct Message {
     pub last: bool,
 }
 
+/// The time as this view sees it: one reading of the wall clock, and from there on a clock that nobody sets. It begins no
+/// earlier than what the status tells of claude-api's time.
+struct Clock {
+    wall: Timestamp,
+    read_at: Instant,
+}
+
+impl Clock {
+    fn start(status: &Status) -> Self {
+        let known = status.started_at.unwrap_or(status.created_at);
+        Self {
+            wall: Timestamp::now().max(known),
+            read_at: Instant::now(),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        let passed = SignedDuration::try_from(self.read_at.elapsed()).unwrap_or_default();
+        self.wall.checked_add(passed).unwrap_or(self.wall)
+    }
+}
+
 type Permit = Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Box<Message>>>> + Send>>;
 
 /// Runs until everything was said or the session is gone. Aborting it at any point is fine.
@@ -70,6 +92,7 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
     } = context;
     let id = start.status.execution_id;
     let skip = (start.on_slow == OnSlow::Skip).then_some(skip);
+    let clock = Clock::start(&start.status);
     let mut order = Order::new(start.status, start.offset, skip, status_bytes);
     let mut follow = Follow::new(upstream.clone(), id);
     let mut output = Output::new(upstream.clone(), id, order.read_from());
@@ -103,7 +126,7 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
                     let late = if order.is_unreachable() { heartbeat } else { heartbeat * 6 / 5 };
                     beat.as_mut().reset(Instant::now() + late);
                 }
-                if let Some(text) = order.next(Timestamp::now()) {
+                if let Some(text) = order.next(clock.now()) {
                     let last = order.is_done();
                     place.send(Box::new(Message { view, text, last }));
                 }
@@ -126,7 +149,7 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
                     tracing::debug!(execution = %id, error, "claude-api cannot be reached");
                     order.on_unreachable();
                 }
-                Heard::Gone => order.on_gone(Timestamp::now()),
+                Heard::Gone => order.on_gone(clock.now()),
             },
             read = output.next(), if wants => match read {
                 Read::Bytes(bytes) => {
@@ -151,7 +174,7 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
                 Read::Unreachable => if order.is_terminal() {
                     order.on_unreachable();
                 },
-                Read::Gone => order.on_gone(Timestamp::now()),
+                Read::Gone => order.on_gone(clock.now()),
             },
             () = beat.as_mut() => {
                 order.on_heartbeat();

@@ -240,7 +240,8 @@ impl Order {
         lost.reason = Some(Reason::Lost);
         lost.exit_code = None;
         lost.activity = None;
-        lost.ended_at.get_or_insert(now);
+        let begun = lost.started_at.unwrap_or(lost.created_at);
+        lost.ended_at.get_or_insert(now.max(begun));
         lost.output_bytes = self.buffer.read_from();
         lost.crc32 = self.buffer.crc32().map(crc32_text);
         lost.sha256 = None;
