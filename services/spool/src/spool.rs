@@ -223,10 +223,14 @@ impl Spool {
         let shared = &self.shared;
         let _busy = shared.hold(id);
         let Some(entry) = self.get(id)? else {
-            return self
-                .tombstone(id)
-                .map(|_| ())
-                .ok_or(SpoolError::Unknown(id));
+            return match Header::read_path(&shared.tombstone_path(id)) {
+                Ok(None) => Err(SpoolError::Unknown(id)),
+                // An earlier call got no further than the tombstone.
+                Ok(Some(header)) if shared.folder(id).exists() => shared
+                    .clear_away(&header)
+                    .map_err(SpoolError::unwritable("the tombstone")),
+                Ok(Some(_)) | Err(_) => Ok(()),
+            };
         };
         if !entry.is_terminal() {
             return Err(SpoolError::Live);

@@ -85,6 +85,20 @@ fn what_cannot_be_removed_stops_neither_the_start_nor_retention() {
     assert_eq!(spool.tombstone(id(2)), None, "its 30 days are over");
 }
 
+/// ENGINE A1, its kind: a deletion that failed behind its tombstone is finished by the next pass.
+#[test]
+fn a_deletion_that_failed_behind_its_tombstone_is_finished_by_retention() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    let folder = spool.shared.folder(id(1));
+    drop(ended(&spool, 1));
+    fs::rename(folder.join("record"), spool.shared.tombstone_path(id(1))).unwrap();
+    let later = SystemTime::now() + Duration::from_secs(7200);
+    spool.expire(later).unwrap();
+    assert!(!folder.exists(), "its output takes room for ever");
+    assert!(spool.expire(later).unwrap().is_empty(), "it is removed each time");
+}
+
 /// ENGINE A1, its kind.
 #[test]
 fn a_list_goes_on_behind_a_damaged_entry() {
