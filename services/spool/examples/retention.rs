@@ -19,6 +19,7 @@ const LIMITS: SpoolLimits = SpoolLimits {
     retention_bytes: 10 << 30,
 };
 
+#[expect(clippy::print_stdout, reason = "what it is for")]
 fn main() -> Result<(), Box<dyn Error>> {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u64>());
     let tombstones = numbers.next().transpose()?.unwrap_or(100_000);
