@@ -58,8 +58,8 @@ pub struct Message {
     pub last: bool,
 }
 
-/// The time as this view sees it: one reading of the wall clock, and from there on a clock that nobody sets. It begins no
-/// earlier than what the status tells of claude-api's time.
+/// The time as this view sees it: one reading of the wall clock, and from there on a clock that
+/// nobody sets. It begins no earlier than what the status tells of claude-api's time.
 struct Clock {
     wall: Timestamp,
     read_at: Instant,

@@ -98,8 +98,8 @@ pub fn closes_stdin(body: &Body) -> bool {
     body.input == InputMode::None
 }
 
-/// Makes a folder for its owner alone, with those above it, where it is missing: what is in it comes from prompts. A folder
-/// that is there keeps its mode.
+/// Makes a folder for its owner alone, with those above it, where it is missing: what is in it
+/// comes from prompts. A folder that is there keeps its mode.
 ///
 /// # Errors
 /// It cannot be made.

@@ -295,7 +295,8 @@ impl Service {
         }
     }
 
-    /// The status of one without an owner. A damaged one of an ended execution is replaced. Blocks on the disk.
+    /// The status of one without an owner. A damaged one of an ended execution is replaced. Blocks
+    /// on the disk.
     fn past_status(&self, entry: &spool::Entry) -> std::io::Result<Status> {
         let read = || {
             let json = entry.status()?;

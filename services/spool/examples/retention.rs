@@ -1,6 +1,8 @@
-//! What a pass of retention costs behind many executions that are long gone: `cargo run --example retention -- TOMBSTONES ROWS`.
+//! What a pass of retention costs behind many executions that are long gone: `cargo run --example
+//! retention -- TOMBSTONES ROWS`.
 //!
-//! Prints the time of the start and of some passes. The folder is made by hand: accepting a million executions takes hours.
+//! Prints the time of the start and of some passes. The folder is made by hand: accepting a million
+//! executions takes hours.
 
 use std::{
     error::Error,

@@ -44,8 +44,8 @@ pub(crate) struct Appender {
     marked: u64,
     /// Whether the file system frees the beginning of a file; learned from the first try that fails.
     can_punch: bool,
-    /// Bytes were lost and no mark on disk says so. Nothing is written until one does: the next start would take the gap
-    /// for output.
+    /// Bytes were lost and no mark on disk says so. Nothing is written until one does: the next
+    /// start would take the gap for output.
     unmarked_loss: bool,
 }
 
@@ -120,7 +120,8 @@ impl Appender {
         let room = bytes.len() as u64;
         let failed = self.unmarked_loss
             || loop {
-                // After freeing, all of it is written again: the part that was there lands on its own place.
+                // After freeing, all of it is written again: the part that was there lands on its
+                // own place.
                 let Err(error) = write_all(&*self.track.store, bytes, start) else {
                     break false;
                 };

@@ -50,7 +50,8 @@ pub(crate) struct Inner {
     slots: Mutex<Slots>,
     /// Loaded when first needed. Also orders making a writer against the terminal status. Never across an await.
     tracks: Mutex<Option<Arc<Tracks>>>,
-    /// A terminal status was written. Beside `slots`, whose lock is held while the disk syncs: the runtime asks too.
+    /// A terminal status was written. Beside `slots`, whose lock is held while the disk syncs: the
+    /// runtime asks too.
     terminal: AtomicBool,
     /// There is a writer.
     pub(crate) writing: AtomicBool,
@@ -65,8 +66,8 @@ impl Drop for Inner {
 }
 
 impl Entry {
-    /// Opens the entry in `folder`; None where there is none. An entry that the index calls ended, and whose terminal
-    /// status is not there, is damaged.
+    /// Opens the entry in `folder`; None where there is none. An entry that the index calls ended,
+    /// and whose terminal status is not there, is damaged.
     pub(crate) fn open(spool: Arc<Shared>, folder: PathBuf) -> io::Result<Option<Self>> {
         let record = match File::options()
             .read(true)
@@ -144,7 +145,8 @@ impl Entry {
         self.inner.terminal.load(Ordering::SeqCst)
     }
 
-    /// When it was accepted, as far as the file system knows: for an entry whose statuses are damaged.
+    /// When it was accepted, as far as the file system knows: for an entry whose statuses are
+    /// damaged.
     pub fn file_time(&self) -> Option<SystemTime> {
         let metadata = self.inner.record.metadata().ok()?;
         metadata.created().or_else(|_| metadata.modified()).ok()

@@ -41,7 +41,8 @@ pub enum SpoolError {
         /// What the system said.
         source: io::Error,
     },
-    /// What is on disk of the entry is damaged. [`crate::Spool::restore`] makes it one that can be ended.
+    /// What is on disk of the entry is damaged. [`crate::Spool::restore`] makes it one that can be
+    /// ended.
     #[error("the record of execution {id} is damaged: {source}")]
     Damaged {
         /// The entry.

@@ -17,7 +17,8 @@ use rustix::{
 /// The block that hole punching frees in. Larger blocks of a file system only make the freeing coarser.
 pub(crate) const BLOCK: u64 = 4096;
 
-/// The modes of everything in the spool, whatever the umask: prompts and outputs are for their owner alone.
+/// The modes of everything in the spool, whatever the umask: prompts and outputs are for their
+/// owner alone.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
@@ -158,8 +159,8 @@ pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(FOLDER_MODE).create(path)
 }
 
-/// Makes a folder for its owner alone, with the folders above it, where it is missing. An existing one is narrowed: first
-/// all in it, so that a start which was cut off does it again.
+/// Makes a folder for its owner alone, with the folders above it, where it is missing. An existing
+/// one is narrowed: first all in it, so that a start which was cut off does it again.
 ///
 /// A folder of another owner stays as it is. What is in it is narrowed all the same.
 ///

@@ -1,8 +1,9 @@
 //! The order of acceptance on disk: 64 bytes per execution, at the position of its sequence number.
 //!
-//! The folders are the truth; the index makes lists, the start and retention independent of their number. A position
-//! is never used twice. A deleted execution leaves zeros, and the zeros at the old end are neither read again nor kept on
-//! disk: what a scan costs goes with the executions since the oldest one that is still there, not with all there ever were.
+//! The folders are the truth; the index makes lists, the start and retention independent of their
+//! number. A position is never used twice. A deleted execution leaves zeros, and the zeros at the
+//! old end are neither read again nor kept on disk: what a scan costs goes with the executions
+//! since the oldest one that is still there, not with all there ever were.
 
 use std::{
     fs::File,

@@ -124,8 +124,9 @@ impl MarkSlots {
         Ok((Self { record, at, number }, mark))
     }
 
-    /// Frees bytes in the one order that is safe: first the mark that says so, then `free`. After a kill between the two
-    /// nobody takes a hole for output. `free` is not called where the mark could not be written.
+    /// Frees bytes in the one order that is safe: first the mark that says so, then `free`. After a
+    /// kill between the two nobody takes a hole for output. `free` is not called where the mark
+    /// could not be written.
     pub(crate) fn mark_then_free(
         &mut self,
         mark: Mark,

@@ -119,8 +119,8 @@ impl PatchLog {
         self.read_by(at, |at, n| read_up_to(&*self.store, at, n))
     }
 
-    /// As [`PatchLog::read`], of what is in memory: an error of kind `WouldBlock` where the disk would have to be waited
-    /// for.
+    /// As [`PatchLog::read`], of what is in memory: an error of kind `WouldBlock` where the disk
+    /// would have to be waited for.
     pub(crate) fn read_cached(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
         self.read_by(at, |at, n| {
             read_cached(&*self.store, at, n).ok_or_else(|| io::ErrorKind::WouldBlock.into())

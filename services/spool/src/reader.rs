@@ -12,11 +12,13 @@ use crate::{
     track::Track,
 };
 
-/// Limits the reads of what is not in memory, on threads that may wait for the disk: each thread has memory of its own.
+/// Limits the reads of what is not in memory, on threads that may wait for the disk: each thread
+/// has memory of its own.
 ///
-/// A place is taken only after the page cache was asked, and held for one read of at most 64 KiB or one patch. Reads wait in
-/// the order in which they came, so readers of cold outputs wait behind each other, and a reader of what is in memory waits
-/// for nobody. The other direction needs no bound: the bytes go to the one who asked, who holds one chunk at a time.
+/// A place is taken only after the page cache was asked, and held for one read of at most 64 KiB or
+/// one patch. Reads wait in the order in which they came, so readers of cold outputs wait behind
+/// each other, and a reader of what is in memory waits for nobody. The other direction needs no
+/// bound: the bytes go to the one who asked, who holds one chunk at a time.
 static DISK_READS: Semaphore = Semaphore::const_new(8);
 
 /// Reads from the disk on a thread that may wait for it.
@@ -125,7 +127,8 @@ impl Reader {
     pub(crate) async fn take(&mut self, n: u64) -> Result<Bytes, ReadError> {
         let at = self.offset;
         let n = usize::try_from(n).map_err(io::Error::other)?;
-        // What was just written is in the page cache as a rule, but nothing promises it: an old output never is.
+        // What was just written is in the page cache as a rule, but nothing promises it: an old
+        // output never is.
         let read = match read_cached(&*self.track.store, at, n) {
             Some(bytes) => Ok(bytes),
             None => {

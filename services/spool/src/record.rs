@@ -153,8 +153,9 @@ pub(crate) fn restore_names(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a damaged record in `folder` one that can be opened: header and slots are there again, as far as what is left
-/// tells them. The status may still be missing. `sequence` is where the index has it; `digest_of` finds the digest of a body.
+/// Makes a damaged record in `folder` one that can be opened: header and slots are there again, as
+/// far as what is left tells them. The status may still be missing. `sequence` is where the index
+/// has it; `digest_of` finds the digest of a body.
 pub(crate) fn restore(
     folder: &Path,
     id: Uuid,
@@ -190,7 +191,8 @@ pub(crate) fn restore(
             header
         }
     };
-    // As if a first version were there: the next one is never taken for what a power cut left of an acceptance.
+    // As if a first version were there: the next one is never taken for what a power cut left of an
+    // acceptance.
     let slots = told(Slots::load(&file))?.unwrap_or_else(Slots::first);
     Ok((file, header, slots))
 }

@@ -158,9 +158,10 @@ impl Spool {
         Ok(Some(self.shared_by_all(entry)))
     }
 
-    /// Makes a damaged entry one that can be read and ended, as far as what is left tells: its status may still be missing,
-    /// and the caller writes a terminal one. `digest_of` finds the digest of a body that is still there, so that a repeated
-    /// acceptance finds its execution. An entry without damage is given as [`Spool::get`] does, with the names of its files.
+    /// Makes a damaged entry one that can be read and ended, as far as what is left tells: its
+    /// status may still be missing, and the caller writes a terminal one. `digest_of` finds the
+    /// digest of a body that is still there, so that a repeated acceptance finds its execution. An
+    /// entry without damage is given as [`Spool::get`] does, with the names of its files.
     ///
     /// # Errors
     /// The disk's.
@@ -205,8 +206,8 @@ impl Spool {
         Entry { inner }
     }
 
-    /// The digest of a deleted execution's body; None where none was deleted within 30 days. A tombstone that cannot be read
-    /// still is one, with a digest that no body has.
+    /// The digest of a deleted execution's body; None where none was deleted within 30 days. A
+    /// tombstone that cannot be read still is one, with a digest that no body has.
     pub fn tombstone(&self, id: Uuid) -> Option<[u8; 32]> {
         match Header::read_path(&self.shared.tombstone_path(id)) {
             Ok(header) => header.map(|header| header.digest),
@@ -279,7 +280,8 @@ impl Spool {
         Ok(page)
     }
 
-    /// The executions that are not terminal, damaged ones included, in order of acceptance. For the start.
+    /// The executions that are not terminal, damaged ones included, in order of acceptance. For the
+    /// start.
     ///
     /// # Errors
     /// The disk's.

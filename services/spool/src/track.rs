@@ -37,8 +37,8 @@ pub(crate) struct Track {
 }
 
 impl Track {
-    /// Takes up what is in the file. `mark` is the newest of `slots`. `ended`: the execution is terminal, nothing will
-    /// follow whatever the mark says.
+    /// Takes up what is in the file. `mark` is the newest of `slots`. `ended`: the execution is
+    /// terminal, nothing will follow whatever the mark says.
     pub(crate) fn load(
         store: Box<dyn Store>,
         slots: &mut MarkSlots,
@@ -67,10 +67,11 @@ const RECOVERY_BYTES: usize = 1 << 20;
 
 /// Finds length, crc and the oldest kept byte again.
 ///
-/// A kill leaves every byte that a write returned for, and perhaps a part of one that had not returned: nobody saw that
-/// part, so a character it cuts is trimmed. A power cut can also take bytes that a mark counts: then the rest is not one
-/// suffix any more, so nothing is kept and the numbers stay true. Where the mark is wrong, the right one is on disk before
-/// this returns: an old one would call bytes kept that are a hole by then, or were written later.
+/// A kill leaves every byte that a write returned for, and perhaps a part of one that had not
+/// returned: nobody saw that part, so a character it cuts is trimmed. A power cut can also take
+/// bytes that a mark counts: then the rest is not one suffix any more, so nothing is kept and the
+/// numbers stay true. Where the mark is wrong, the right one is on disk before this returns: an old
+/// one would call bytes kept that are a hole by then, or were written later.
 fn recover(
     store: &dyn Store,
     slots: &mut MarkSlots,

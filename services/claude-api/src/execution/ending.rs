@@ -319,9 +319,10 @@ async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> 
 
 /// The outputs that wait for their SHA-256, or are being hashed: each once.
 ///
-/// An end always takes a place: its output needs one at once, and the place is an id. A look at an old status takes one
-/// only while fewer than 64 are taken, and asks again with the next look. They wait for one core, in order, and nobody waits
-/// for them. A place is given back when the digest is recorded or cannot be made.
+/// An end always takes a place: its output needs one at once, and the place is an id. A look at an
+/// old status takes one only while fewer than 64 are taken, and asks again with the next look. They
+/// wait for one core, in order, and nobody waits for them. A place is given back when the digest is
+/// recorded or cannot be made.
 #[derive(Debug, Default)]
 pub(crate) struct Digesting(std::sync::Mutex<HashSet<ExecutionId>>);
 

@@ -1,4 +1,5 @@
-//! The times of one execution: they never go back, and the intervals between them are true, whatever the wall clock does.
+//! The times of one execution: they never go back, and the intervals between them are true,
+//! whatever the wall clock does.
 
 use std::time::Duration;
 
@@ -6,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use protocol::Status;
 use rustix::time::{ClockId, clock_gettime};
 
-/// A wall time and the moment at which it was read. Later times follow from it by a clock that nobody sets.
+/// A wall time and the moment at which it was read. Later times follow from it by a clock that
+/// nobody sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Times {
     wall: Timestamp,
@@ -42,7 +44,8 @@ impl Times {
     }
 }
 
-/// The time since the boot, also while the machine sleeps (clock_gettime(2), CLOCK_BOOTTIME): a wall clock counts that too.
+/// The time since the boot, also while the machine sleeps (clock_gettime(2), CLOCK_BOOTTIME): a
+/// wall clock counts that too.
 fn since_boot() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     Duration::new(

@@ -1,9 +1,11 @@
-//! Continuations: a new execution that goes on in the conversation of one that was interrupted, or that a usage limit ended.
-//! By request (`continues`), or by the policies of [`crate::execution::policy`]. An id is never used again.
+//! Continuations: a new execution that goes on in the conversation of one that was interrupted, or
+//! that a usage limit ended. By request (`continues`), or by the policies of
+//! [`crate::execution::policy`]. An id is never used again.
 //!
-//! A policy's is on disk before the end that it follows, so that no crash loses it: whoever finds it beside an end that was
-//! never written, or that does not name it, adds the name ([`Service::recover`]). Its id is in the record of the old one even
-//! before, so that a start never makes another, also where the first has ended already. It stands last in its lane.
+//! A policy's is on disk before the end that it follows, so that no crash loses it: whoever finds
+//! it beside an end that was never written, or that does not name it, adds the name
+//! ([`Service::recover`]). Its id is in the record of the old one even before, so that a start
+//! never makes another, also where the first has ended already. It stands last in its lane.
 
 use std::sync::{Arc, PoisonError};
 
@@ -282,8 +284,9 @@ impl Service {
         }
     }
 
-    /// Cancels one that a policy made, before it runs. Its cancel is on disk when this returns, as far as the disk takes it,
-    /// and the cancel of the old one before: otherwise the next start would call that one interrupted and continued.
+    /// Cancels one that a policy made, before it runs. Its cancel is on disk when this returns, as
+    /// far as the disk takes it, and the cancel of the old one before: otherwise the next start
+    /// would call that one interrupted and continued.
     pub(crate) async fn withdraw(self: &Arc<Self>, born: Born) {
         if let Some(old) = born.status.continues {
             let service = Arc::clone(self);
@@ -295,7 +298,7 @@ impl Service {
                 entry.map_or(Ok(()), |entry| entry.note_cancel())
             });
             if let Err(error) = noted.await {
-                tracing::warn!(execution = %old, %error, "a kill before the end would lose this cancel");
+                tracing::warn!(execution = %old, %error, "the cancel is not on disk");
             }
         }
         let live = self.raise(born);
@@ -332,8 +335,8 @@ impl Service {
     }
 }
 
-/// Writes the id of the continuation that is about to be made into the record of the old one, which has no end yet. Blocks
-/// on the disk.
+/// Writes the id of the continuation that is about to be made into the record of the old one, which
+/// has no end yet. Blocks on the disk.
 fn note_next(
     service: &Service,
     old: &spool::Entry,

@@ -12,7 +12,8 @@ use super::{Service, View, deleted, not_found, spool_problem};
 const CONVERSATIONS: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How often retention looks.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
-/// After how many looks at executions the notes of conversations are looked at, all of them: once an hour is enough for 30 days.
+/// After how many looks at executions the notes of conversations are looked at, all of them: once
+/// an hour is enough for 30 days.
 const NOTES_EVERY: u32 = 60;
 
 /// Ids of one page, newest first.

@@ -37,6 +37,7 @@ enum Policy {
 struct Found {
     entry: spool::Entry,
     record: Record,
+    /// A client's cancel was accepted, of this one or of the one that it continues.
     cancelled: bool,
 }
 
@@ -86,15 +87,14 @@ impl Service {
         }
         // First whoever ran: nothing of a conversation may be left when another of it starts.
         let mut born = Vec::new();
-        for Found {
-            entry, mut record, ..
-        } in ran
-        {
+        for mut one in ran {
+            let record = &mut one.record;
             let id = record.status.execution_id;
-            // The name of a policy's is on disk before it is made: see `Service::follow_up`. It may have ended already.
+            // The name of a policy's is on disk before it is made: see `Service::follow_up`. It may
+            // have ended already.
             let noted = record.status.continued_by.filter(|by| self.was_made(*by));
             record.status.continued_by = continued.get(&id).copied().or(noted);
-            match self.interrupt(&entry, record, Reason::ServiceStopped, Policy::Followed) {
+            match self.interrupt(one, Reason::ServiceStopped, Policy::Followed) {
                 Ok(next) => born.extend(next),
                 Err(error) => self.not_recovered(id, &error),
             }
@@ -167,8 +167,9 @@ impl Service {
         }
     }
 
-    /// Ends an execution without an owner whose record is damaged, as interrupted for `reason`, and gives its entry. An end
-    /// that is whole on disk stays. None where there is no such execution any more. Blocks on the disk.
+    /// Ends an execution without an owner whose record is damaged, as interrupted for `reason`, and
+    /// gives its entry. An end that is whole on disk stays. None where there is no such execution
+    /// any more. Blocks on the disk.
     pub(super) fn end_damaged(
         &self,
         id: ExecutionId,
@@ -193,7 +194,7 @@ impl Service {
         if entry.is_terminal() && whole {
             return Ok(Some(entry));
         }
-        tracing::error!(execution = %id, why, "the record of the execution is damaged; it ends as interrupted");
+        tracing::error!(execution = %id, why, "ended an execution with a damaged record");
         let mut record = record.unwrap_or_else(|| Record {
             status: status_from_body(id, &entry),
             cli: None,
@@ -201,10 +202,16 @@ impl Service {
         record.status.error = Some(ErrorInfo {
             code: "record_damaged".to_owned(),
             message: format!(
-                "the record of the execution is damaged on the disk of claude-api ({why}); what is left of its output is kept"
+                "the record of the execution is damaged on disk ({why}); check the disk"
             ),
         });
-        self.interrupt(&entry, record, reason, Policy::Ignored)
+        let cancelled = entry.cancel_noted().unwrap_or(false);
+        let found = Found {
+            entry: entry.clone(),
+            record,
+            cancelled,
+        };
+        self.interrupt(found, reason, Policy::Ignored)
             .map_err(|error| SpoolError::Io(std::io::Error::other(format!("{error:#}"))))?;
         Ok(Some(entry))
     }
@@ -213,12 +220,15 @@ impl Service {
     /// readers have seen is in the spool. A policy may have an interrupted one continued.
     fn interrupt(
         &self,
-        entry: &spool::Entry,
-        record: Record,
+        found: Found,
         reason: Reason,
         policy: Policy,
     ) -> anyhow::Result<Option<Born>> {
-        let Record { mut status, cli } = record;
+        let Found {
+            entry,
+            record: Record { mut status, cli },
+            cancelled,
+        } = found;
         if let Some(cli) = &cli {
             let sweep = runner::sweep_stale(cli.pid, cli.start_ticks, &cli.boot_id);
             tracing::info!(execution = %status.execution_id, ?sweep, "swept");
@@ -229,7 +239,6 @@ impl Service {
             asked: was_asked(&status) || marks.len > 0,
             resets_at: None,
         };
-        let cancelled = entry.cancel_noted()?;
         status.state = if cancelled {
             State::Cancelled
         } else {
@@ -251,7 +260,7 @@ impl Service {
         // Of any other output it is made when somebody looks: a start does not wait for it.
         status.sha256 = (marks.len == 0).then(|| EMPTY_SHA256.to_owned());
         let born = match (policy, status.continued_by) {
-            (Policy::Followed, None) if !cancelled => self.follow_up(entry, &mut status, before),
+            (Policy::Followed, None) if !cancelled => self.follow_up(&entry, &mut status, before),
             (Policy::Followed | Policy::Ignored, _) => None,
         };
         let json = Record::encode(&status, cli.as_ref(), self.status_bytes());
@@ -265,8 +274,9 @@ impl Service {
         Ok(born)
     }
 
-    /// Its owner panicked: the runner sees its control socket close and sweeps; the end is recorded here. Until the disk
-    /// takes it the execution stays live: without an end nobody would ever look at it again.
+    /// Its owner panicked: the runner sees its control socket close and sweeps; the end is recorded
+    /// here. Until the disk takes it the execution stays live: without an end nobody would ever
+    /// look at it again.
     pub(super) async fn orphaned(self: &Arc<Self>, id: ExecutionId) {
         self.runners.sweep_orphans().await;
         loop {
@@ -280,7 +290,13 @@ impl Service {
                 if record.status.state.is_terminal() {
                     return anyhow::Ok(None);
                 }
-                service.interrupt(&entry, record, Reason::RunnerDied, Policy::Followed)
+                let cancelled = entry.cancel_noted()?;
+                let found = Found {
+                    entry,
+                    record,
+                    cancelled,
+                };
+                service.interrupt(found, Reason::RunnerDied, Policy::Followed)
             });
             match recorded.await {
                 Ok(Ok(next)) => {
@@ -293,7 +309,7 @@ impl Service {
                     tracing::error!(execution = %id, %error, "the end was not recorded; retrying");
                 }
                 Err(error) => {
-                    tracing::error!(execution = %id, %error, "recording the end panicked; retrying");
+                    tracing::error!(execution = %id, %error, "recording the end panicked");
                 }
             }
             tokio::select! {
@@ -305,7 +321,8 @@ impl Service {
     }
 }
 
-/// The status of an execution of which no status is left: from its body, or empty where that is damaged too.
+/// The status of an execution of which no status is left: from its body, or empty where that is
+/// damaged too.
 fn status_from_body(id: ExecutionId, entry: &spool::Entry) -> Status {
     let accepted = entry
         .body()

@@ -66,7 +66,7 @@ impl Appender {
                 return Err(error);
             }
             Err(Unfreed::Bytes(error)) => {
-                tracing::warn!(%error, "the oldest bytes cannot be freed alone; all go together when there are too many");
+                tracing::warn!(%error, "could not free the oldest bytes alone; freeing all of them");
                 self.can_punch = false;
             }
         }
@@ -91,7 +91,7 @@ impl Appender {
             }
             Err(Unfreed::Mark(error)) => {
                 if !self.unmarked_loss {
-                    tracing::warn!(%error, "a mark could not be written; what follows is lost until one is");
+                    tracing::warn!(%error, "could not write a mark; dropping output until one is");
                 }
                 self.unmarked_loss = true;
                 return;

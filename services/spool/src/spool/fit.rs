@@ -29,7 +29,8 @@ impl Shared {
             index.clear(sequence)?;
             let folder = self.folder(id);
             if let Err(error) = forget_unpromised(&folder) {
-                tracing::error!(%error, folder = %folder.display(), "a left-over could not be removed");
+                let folder = folder.display();
+                tracing::error!(%error, %folder, "could not remove a left-over");
             }
         }
         let mut there = IdSum::default();
@@ -87,7 +88,8 @@ fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
     }
     let path = folder.join("record");
     let record = File::open(&path)?;
-    // A damaged header tells no place: it stands with the newest, so that it is listed, ended and removed as all others.
+    // A damaged header tells no place: it stands with the newest, so that it is listed, ended and
+    // removed as all others.
     let sequence = match Header::read(&record) {
         Ok(header) if header.id == id => header.sequence,
         Err(error) if !is_damage(&error) => return Err(error),

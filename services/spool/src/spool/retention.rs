@@ -1,7 +1,7 @@
 //! Retention: which ended executions go, oldest ended first.
 //!
-//! One that cannot be removed stops no other: it is named in the log, and the pass goes on. A damaged one leaves a tombstone
-//! made from its row of the index.
+//! One that cannot be removed stops no other: it is named in the log, and the pass goes on. A
+//! damaged one leaves a tombstone made from its row of the index.
 
 use std::{
     collections::BinaryHeap,
@@ -16,13 +16,14 @@ use crate::entry::disk_bytes;
 const TOMBSTONE_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Chosen at once: what bounds the memory of a pass over any number of executions.
 const BATCH: usize = 256;
-/// Tombstones that one pass looks at; the next pass goes on behind them. At one pass a minute all of 1.4 million are looked at
-/// within a day, which is as exact as 30 days need it.
+/// Tombstones that one pass looks at; the next pass goes on behind them. At one pass a minute all
+/// of 1.4 million are looked at within a day, which is as exact as 30 days need it.
 const TOMBSTONES_AT_ONCE: usize = 1000;
 
 impl Spool {
-    /// Deletes what ended longer ago than the retention, then the oldest ended until the rest fits its size; live ones
-    /// count but stay. Tombstones older than 30 days go too, a part of them with each call. Returns the ids deleted.
+    /// Deletes what ended longer ago than the retention, then the oldest ended until the rest fits
+    /// its size; live ones count but stay. Tombstones older than 30 days go too, a part of them
+    /// with each call. Returns the ids deleted.
     ///
     /// # Errors
     /// The disk's; what was deleted before stays deleted. One that cannot be deleted is no error.
@@ -54,7 +55,8 @@ impl Spool {
                         }
                     }
                     Err(error) => {
-                        tracing::error!(%error, id = %candidate.id, "an ended execution could not be removed; the others are");
+                        let id = candidate.id;
+                        tracing::error!(%error, %id, "could not remove an ended execution");
                         stuck.insert(candidate.id);
                     }
                 }
@@ -161,7 +163,8 @@ impl Spool {
         Ok((heap.into_sorted_vec(), total))
     }
 
-    /// Looks at the next tombstones, in whatever order the folder has them; behind the last it begins anew.
+    /// Looks at the next tombstones, in whatever order the folder has them; behind the last it
+    /// begins anew.
     fn expire_tombstones(&self, now: SystemTime) -> io::Result<()> {
         let mut sweep = self
             .shared
@@ -185,7 +188,8 @@ impl Spool {
                 .is_ok_and(|age| age > TOMBSTONE_AGE)
                 && let Err(error) = fs::remove_file(&path)
             {
-                tracing::warn!(%error, path = %path.display(), "an old tombstone could not be removed");
+                let path = path.display();
+                tracing::warn!(%error, %path, "could not remove an old tombstone");
             }
         }
         *sweep = Some(names);

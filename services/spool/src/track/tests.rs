@@ -391,7 +391,8 @@ fn a_disk_with_no_room_at_all_still_counts_and_recovers() {
     assert_eq!(track.now().kept_from, 15);
 }
 
-/// ENGINE A9: whatever fails between the mark and the hole, the next start serves no hole as output.
+/// ENGINE A9: whatever fails between the mark and the hole, the next start serves no hole as
+/// output.
 #[test]
 fn nothing_is_freed_and_nothing_follows_while_the_mark_cannot_be_written() {
     for punches in [true, false] {

@@ -216,7 +216,8 @@ async fn an_ended_execution_whose_status_is_damaged_is_shown_as_interrupted() {
     }
 }
 
-/// From an earlier closing note: recovery made another continuation where the first had already ended.
+/// From an earlier closing note: recovery made another continuation where the first had already
+/// ended.
 #[tokio::test]
 async fn a_continuation_that_ended_before_the_end_it_follows_was_recorded_is_the_only_one() {
     let dir = tempfile::tempdir().unwrap();
@@ -277,6 +278,21 @@ async fn a_withdrawn_continuation_is_not_named_by_the_next_start() {
     assert_eq!((end.state, end.continued_by), (State::Cancelled, None));
     assert_eq!(others(&service, old), [next]);
     assert_eq!(status(&service, next).state, State::Cancelled);
+}
+
+/// From an earlier closing note: recovery made another continuation of one whose cancel it could
+/// not note.
+#[tokio::test]
+async fn an_inherited_cancel_counts_though_its_note_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = open(dir.path());
+    let id = accepted(&service, State::Queued);
+    let mut found = service.found(id).unwrap();
+    found.cancelled = true;
+    let born = service.interrupt(found, Reason::ServiceStopped, Policy::Followed);
+    assert!(born.unwrap().is_none(), "it is continued");
+    assert_eq!(status(&service, id).state, State::Cancelled);
+    assert!(others(&service, id).is_empty());
 }
 
 /// From the last closing note: a SHA-256 that a stop cut off is made later.

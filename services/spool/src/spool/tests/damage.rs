@@ -96,7 +96,10 @@ fn a_deletion_that_failed_behind_its_tombstone_is_finished_by_retention() {
     let later = SystemTime::now() + Duration::from_secs(7200);
     spool.expire(later).unwrap();
     assert!(!folder.exists(), "its output takes room for ever");
-    assert!(spool.expire(later).unwrap().is_empty(), "it is removed each time");
+    assert!(
+        spool.expire(later).unwrap().is_empty(),
+        "it is removed each time"
+    );
 }
 
 /// ENGINE A1, its kind.
