@@ -178,7 +178,7 @@ impl Body {
                 "an array, where an object is needed".to_owned(),
             ));
         }
-        serde_json::from_slice(json).map_err(|e| BodyError::Malformed(e.to_string()))
+        crate::json::from_slice(json).map_err(|e| BodyError::Malformed(e.to_string()))
     }
 
     /// SHA-256 of what makes two bodies equal: every field but `lane` that differs from the default, by name. A field that a
@@ -271,6 +271,8 @@ mod tests {
             (r#"{"prompt":7}"#, "string"),
             (r#"{"prompt":"x","format":"xml"}"#, "xml"),
             (r#"{"prompt":"x","prompt":"y"}"#, "duplicate"),
+            (r#"{"prompt":"x","env":{"A":"1","A":"2"}}"#, "twice"),
+            (r#"{"prompt":"x","metadata":{"a":"1","a":"2"}}"#, "twice"),
             (r#"["x"]"#, "array"),
             (r#"{"prompt":"\ud83d"}"#, "hex escape"),
         ] {
