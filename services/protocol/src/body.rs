@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::ExecutionId;
-pub use check::{BodyError, env_name_is_forbidden};
+pub use check::{BodyError, MCP_PREFIX, env_name_is_forbidden};
 
 /// How the prompt is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -177,6 +177,24 @@ pub fn write_escaped(writer: &mut (impl Write + ?Sized), json: &[u8]) -> io::Res
     writer.write_all(&json[from..])
 }
 
+/// A writer of whole lines that escapes as [`write_escaped`] does: for logs, whose fields hold what clients and tools wrote.
+#[derive(Debug)]
+pub struct EscapedLines<W>(pub W);
+
+impl<W: Write> Write for EscapedLines<W> {
+    /// Writes all of it at once, so that lines of several threads do not mix.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut escaped = Vec::with_capacity(line.len());
+        write_escaped(&mut escaped, line)?;
+        self.0.write_all(&escaped)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +253,14 @@ mod tests {
         assert!(line.contains("\u{e9}\u{20ac}\u{2027}\u{a0}"), "{line:?}");
         let back: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(back, json!({ "x": text, text: 1 }));
+    }
+
+    #[test]
+    fn a_log_line_has_no_control_characters_of_a_client() {
+        let mut log = Vec::new();
+        let line = "{\"error\":\"a\u{9b}31m\u{2028}\u{e9}\"}\n";
+        EscapedLines(&mut log).write_all(line.as_bytes()).unwrap();
+        assert_eq!(log, b"{\"error\":\"a\\u009b31m\\u2028\xc3\xa9\"}\n");
     }
 
     fn value() -> impl Strategy<Value = Value> {
