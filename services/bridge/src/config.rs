@@ -56,7 +56,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Args)]
 #[allow(missing_docs, reason = "the help texts are the documentation")]
 pub struct Config {
-    /// Address to listen on
+    /// Address to listen on, or localhost
     #[arg(long, env = "BRIDGE_HOST", default_value = "127.0.0.1")]
     pub host: String,
     /// Port to listen on; 0 takes any free one
@@ -179,11 +179,8 @@ impl Config {
         let call = number("call-ms", &self.call_ms, 1, DAY);
         let views = number("views", &self.views, 1, 1_000_000);
         let grace = number("disconnect-grace-ms", &self.disconnect_grace_ms, 0, DAY);
-        if self.host.parse::<std::net::IpAddr>().is_err() {
-            mistakes.push(format!(
-                "--host {:?}: an IP address is needed, like 127.0.0.1 or 0.0.0.0",
-                self.host
-            ));
+        if let Err(mistake) = protocol::guard::listen_address(&self.host) {
+            mistakes.push(format!("--host {:?}: {mistake}", self.host));
         }
         if let Err(mistake) = check_upstream(&self.claude_api_url) {
             mistakes.push(mistake);

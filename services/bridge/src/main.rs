@@ -66,7 +66,7 @@ fn serve(config: &Config) -> ExitCode {
     let filter = EnvFilter::new(&config.log_level);
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(|| protocol::json::EscapedLines(std::io::stderr()));
     match settings.log_format {
         LogFormat::Json => logs.json().flatten_event(true).init(),
         // Colours are for a terminal, not for a file or a pipe.
@@ -79,10 +79,9 @@ fn serve(config: &Config) -> ExitCode {
 #[tokio::main]
 async fn run(config: &Config, settings: Settings) -> anyhow::Result<()> {
     raise_descriptor_limit();
-    let host = config
-        .host
-        .parse()
-        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    // Checked with the settings.
+    let host =
+        protocol::guard::listen_address(&config.host).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let addr = SocketAddr::new(host, settings.port);
     let listener = tokio::net::TcpListener::bind(addr).await.with_context(|| {
         format!("cannot listen on {addr} (--host, --port); is another bridge running?")

@@ -100,7 +100,7 @@ fn log(args: &ServeArgs) {
         .unwrap_or_default();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(|| protocol::json::EscapedLines(std::io::stderr()));
     match args.log_format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
         // Colours are for a terminal, not for a file or a pipe.

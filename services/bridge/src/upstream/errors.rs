@@ -44,7 +44,11 @@ impl Failure {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Refused(problem, _) => {
-                matches!(problem.kind, ProblemType::Stopping | ProblemType::NotReady)
+                use ProblemType::{InboundFull, NotReady, Stopping, TooManyStreams};
+                matches!(
+                    problem.kind,
+                    Stopping | NotReady | InboundFull | TooManyStreams
+                )
             }
             Self::Foreign(status, _) => matches!(status, 502..=504),
             Self::Connect(_) | Self::Broken(_) => true,
@@ -151,12 +155,18 @@ fn refusal(problem: &Problem, after: Option<Duration>) -> RpcError {
         P::WrongState => code::WRONG_STATE,
         P::OffsetNotKept => code::OFFSET_NOT_KEPT,
         P::QueueFull => code::QUEUE_FULL,
-        P::Stopping | P::NotReady | P::InputFull | P::SpoolUnwritable => code::UNAVAILABLE,
+        P::Stopping
+        | P::NotReady
+        | P::InputFull
+        | P::InboundFull
+        | P::TooManyStreams
+        | P::SpoolUnwritable => code::UNAVAILABLE,
         // The bridge asked wrongly, or claude-api is broken: nothing the client could mend.
         P::ForeignHost
         | P::ForeignOrigin
         | P::UnknownPath
         | P::MethodNotAllowed
+        | P::UpgradeRequired
         | P::Internal
         | P::NotImplemented => code::INTERNAL_ERROR,
     };
