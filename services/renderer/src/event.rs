@@ -1,14 +1,14 @@
 //! The CLI's event lines, as far as they are used. Everything is borrowed from the line.
 //!
 //! Each line is read once for [`Head`], which is all that a token line needs; the rarer lines are read a second
-//! time for the struct of their kind. Strings are [`Raw`], so that none of them can make a line unreadable.
+//! time for the struct of their kind. Strings are [`Raw`] or [`Literal`], so that none of them can make a line unreadable.
 
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::wtf8::Raw;
+use crate::wtf8::{Literal, Raw};
 
 /// What every line is read for.
 #[derive(Debug, Deserialize)]
@@ -67,7 +67,7 @@ pub(crate) struct Block<'a> {
     #[serde(borrow, rename = "type")]
     pub(crate) kind: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(crate) text: Option<Raw<'a>>,
+    pub(crate) text: Option<Literal<'a>>,
     #[serde(borrow)]
     pub(crate) id: Option<Raw<'a>>,
     #[serde(borrow)]

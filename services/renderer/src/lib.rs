@@ -27,6 +27,7 @@ mod outcome;
 mod rebuild;
 mod renderer;
 mod repeat;
+mod salvage;
 mod sanitise;
 mod tools;
 mod wtf8;

@@ -57,8 +57,15 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
             line
         },
     );
-    prop::collection::vec(prop_oneof![6 => captured, 1 => noise, 1 => damaged], 0..40)
-        .prop_map(|parts| parts.concat())
+    // What follows is glued to it.
+    let cut = (captured.clone(), any::<prop::sample::Index>()).prop_map(|(mut line, end)| {
+        line.truncate(end.index(line.len()));
+        line
+    });
+    let between = prop::sample::select(&["\u{1b}[0m", "\0", "\u{feff}", " ", "}", "{\""][..])
+        .prop_map(|text| text.as_bytes().to_vec());
+    let part = prop_oneof![6 => captured, 1 => noise, 1 => damaged, 1 => cut, 1 => between];
+    prop::collection::vec(part, 0..40).prop_map(|parts| parts.concat())
 }
 
 fn events_output(chunks: &[&[u8]]) -> (Vec<u8>, Vec<Patch>) {

@@ -10,7 +10,7 @@ use crate::event::{self, Block, Head, StreamEvent, Turn, is, text};
 use crate::facts::{Activity, Fact, Outcome, Rendered};
 use crate::outcome::{self, ResultEvent, count, seconds};
 use crate::tools::Tools;
-use crate::wtf8::Raw;
+use crate::wtf8::{Literal, Raw};
 
 /// A hook's message is cut to this (characters).
 const LONGEST_HOOK_MESSAGE: usize = 1000;
@@ -22,6 +22,8 @@ pub(super) struct State {
     activity: Current,
     tools: Tools,
     pub(super) noise_lines: u64,
+    /// An event was lost since the last result: what was shown may lack some text.
+    incomplete: bool,
     model: Option<String>,
     /// What the last message said, if it was a synthetic one about an error.
     error: Option<(Option<String>, Option<i64>)>,
@@ -39,6 +41,11 @@ impl State {
             want_text,
             ..Self::default()
         }
+    }
+
+    pub(super) fn lost(&mut self, out: &mut Rendered) {
+        self.incomplete = true;
+        out.facts.push(Fact::EventLost);
     }
 
     pub(super) fn event(&mut self, line: &[u8], out: &mut Rendered) -> Result<(), Unreadable> {
@@ -241,18 +248,22 @@ impl State {
     }
 
     fn result(&mut self, event: &ResultEvent<'_>, out: &mut Rendered) {
-        self.answer.result(&mut out.text);
+        let (outcome, text) = outcome::read(event);
+        let index = outcome.result_index.unwrap_or(self.highest_result);
+        let last = index >= self.highest_result;
+        let text = text.filter(|_| self.want_text && last && !outcome.is_error);
+        let incomplete = std::mem::take(&mut self.incomplete);
+        let missing = text.filter(|_| incomplete).map(Literal::text);
+        self.answer.result(missing.as_deref(), &mut out.text);
         self.activity.over();
         self.tools.main_ended();
         self.tell_tools(&mut out.facts);
-        let (outcome, whole) = outcome::read(event);
-        let index = outcome.result_index.unwrap_or(self.highest_result);
-        if index < self.highest_result {
+        if !last {
             return;
         }
         self.highest_result = index;
-        self.instead =
-            whole.filter(|_| self.want_text && !outcome.is_error && !self.answer.has_shown());
+        let text = text.filter(|_| !self.answer.has_shown());
+        self.instead = text.map(|text| text.text().into_owned());
         let (error_kind, resets_at) = self.error.take().unwrap_or_default();
         let outcome = Outcome {
             model: self.model.clone(),
@@ -278,12 +289,8 @@ impl State {
 }
 
 /// The text of a text block; nothing of any other.
-fn block_text<'b>(block: &'b Block<'_>, want_text: bool) -> Option<&'b [u8]> {
-    let text = block
-        .text
-        .as_ref()
-        .filter(|_| want_text)
-        .map_or(&b""[..], Raw::bytes);
+fn block_text<'a>(block: &Block<'a>, want_text: bool) -> Option<Literal<'a>> {
+    let text = block.text.filter(|_| want_text).unwrap_or_default();
     block.is("text").then_some(text)
 }
 
