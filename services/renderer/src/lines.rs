@@ -5,7 +5,8 @@ use memchr::memmem;
 /// A JSON line longer than this is dropped and counted as noise, so that memory stays bounded (64 MiB).
 pub const LONGEST_LINE_BYTES: usize = 64 << 20;
 
-/// A line in whose first so many bytes (64 KiB) no object begins is dropped beyond them: no event is lost by that.
+/// A line in whose first so many bytes (64 KiB) no object begins is dropped beyond them: no event
+/// is lost by that.
 pub const LONGEST_NOISE_BYTES: usize = 64 << 10;
 
 /// What is kept allocated between lines.

@@ -5,15 +5,13 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::denials;
+use crate::event::word;
 use crate::facts::Outcome;
 use crate::sanitise::without_lone_halves;
 use crate::wtf8::{Literal, Raw};
 
 /// Of a result's text this much is in the outcome: enough for any message (64 KiB).
 const LONGEST_TEXT_BYTES: usize = 64 << 10;
-
-/// Of a word, as `subtype` is one, so much is kept.
-const LONGEST_WORD_BYTES: usize = 256;
 
 /// Longer counts of tokens are left out: no status could carry them (16 KiB).
 const LONGEST_USAGE_BYTES: usize = 16 << 10;
@@ -47,7 +45,7 @@ pub(crate) struct ResultEvent<'a> {
 
 /// The outcome, and the result's whole text.
 pub(crate) fn read<'a>(event: &ResultEvent<'a>) -> (Outcome, Option<Literal<'a>>) {
-    let word = |raw: &Option<Raw<'_>>| raw.as_ref().map(|raw| cut(&raw.text(), LONGEST_WORD_BYTES));
+    let word = |raw: &Option<Raw<'_>>| word(raw.as_ref());
     let subtype = word(&event.subtype).unwrap_or_default();
     let beginning = event.result.map(|text| text.beginning(LONGEST_TEXT_BYTES));
     let api_error_status = status(event.api_error_status);
@@ -75,8 +73,9 @@ pub(crate) fn read<'a>(event: &ResultEvent<'a>) -> (Outcome, Option<Literal<'a>>
     (outcome, event.result)
 }
 
-/// Each field alone may tell of a failure: API errors have the subtype `success`, and `is_error` may be false beside a
-/// subtype that names an error. Without `is_error`, only a plain success is one.
+/// Each field alone may tell of a failure: API errors have the subtype `success`, and `is_error`
+/// may be false beside a subtype that names an error. Without `is_error`, only a plain success is
+/// one.
 fn is_error(word: Option<bool>, subtype: &str, api_error_status: Option<u16>) -> bool {
     word.unwrap_or(subtype != "success")
         || subtype.starts_with("error")

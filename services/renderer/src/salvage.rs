@@ -1,8 +1,9 @@
 //! The whole events of a damaged line.
 //!
-//! A line is one event, but other bytes may get between: an escape sequence before it, a NUL behind it, an event
-//! that was cut and has the next one glued to it. [`salvage`] finds every JSON object that stands in the line by
-//! itself. It never looks inside an object, whole or not: the model chooses what stands there.
+//! A line is one event, but other bytes may get between: an escape sequence before it, a NUL
+//! behind it, an event that was cut and has the next one glued to it. [`salvage`] finds every JSON
+//! object that stands in the line by itself. It never looks inside an object, whole or not: the
+//! model chooses what stands there.
 
 use memchr::memmem;
 use serde::de::IgnoredAny;
@@ -14,11 +15,12 @@ const OBJECT: &[u8] = b"{\"";
 /// An object that begins like this was meant to be an event.
 const EVENT: &[u8] = br#"{"type":""#;
 
-/// The parser may notice the end of a cut event only some bytes into the next one: at most the two of `{"`, and
-/// four hexadecimal digits where an escape was cut.
+/// The parser may notice the end of a cut event only some bytes into the next one: at most the two
+/// of `{"`, and four hexadecimal digits where an escape was cut.
 const OVERRUN_BYTES: usize = 8;
 
-/// After so many objects that are not whole the rest of the line is noise, so that no line takes long.
+/// After so many objects that are not whole the rest of the line is noise, so that no line takes
+/// long.
 const MOST_BROKEN: usize = 1024;
 
 /// What a damaged line holds.
@@ -61,8 +63,8 @@ pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
                 broken += 1;
                 salvaged.noise = true;
                 salvaged.lost |= rest.starts_with(EVENT);
-                // A line has no line feed: the column is the offset. Whatever was opened before it is a part of this
-                // object, and fails where this one failed.
+                // A line has no line feed: the column is the offset. Whatever was opened before it
+                // is a part of this object, and fails where this one failed.
                 from = start + error.column().saturating_sub(OVERRUN_BYTES).max(1);
                 done = from.min(line.len());
             }

@@ -44,8 +44,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
     }
 }
 
-/// A JSON string as it stands in the line, between its quotes. It may have megabytes: it is decoded only where it is
-/// used, and straight to where it is used. A value that is no string is an empty one.
+/// A JSON string as it stands in the line, between its quotes. It may have megabytes: it is
+/// decoded only where it is used, and straight to where it is used. A value that is no string is
+/// an empty one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Literal<'a>(&'a str);
 

@@ -1,4 +1,5 @@
-//! Damaged lines: every whole event in them is taken, the rest is noise, and a lost event is a fact.
+//! Damaged lines: every whole event in them is taken, the rest is noise, and a lost event is a
+//! fact.
 
 mod support;
 
@@ -171,4 +172,22 @@ fn each_field_of_a_result_alone_may_tell_of_a_failure() {
         let outcome = last_outcome(&render(line.as_bytes()).facts).expect("a result");
         assert_eq!(outcome.is_error, is_error, "{fields}");
     }
+}
+
+#[test]
+fn nothing_that_is_kept_of_a_line_is_as_long_as_a_line_can_be() {
+    let long = "x".repeat(1 << 20);
+    let lines = [
+        format!(r#"{{"type":"system","subtype":"init","model":"{long}","session_id":"{long}"}}"#),
+        format!(
+            r#"{{"type":"assistant","message":{{"id":"{long}","content":[{{"type":"tool_use","id":"{long}","name":"{long}"}}]}}}}"#
+        ),
+        format!(
+            r#"{{"type":"result","subtype":"{long}","terminal_reason":"{long}","usage":{{"a":"{long}"}},"errors":["{long}"],"permission_denials":[{{"tool_name":"{long}","tool_use_id":"{long}"}}]}}"#
+        ),
+    ];
+    let facts = render(lines.join("\n").as_bytes()).facts;
+    assert!(last_outcome(&facts).is_some(), "{} facts", facts.len());
+    let bytes = format!("{facts:?}").len();
+    assert!(bytes < 10_000, "{bytes} bytes of facts");
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::activity::Current;
 use crate::answer::Answer;
 use crate::denials;
-use crate::event::{self, Block, Head, StreamEvent, Turn, is, text};
+use crate::event::{self, Block, Head, StreamEvent, Turn, is, short, text, word};
 use crate::facts::{Activity, Fact, Outcome, Rendered};
 use crate::outcome::{self, ResultEvent, count, seconds};
 use crate::tools::Tools;
@@ -65,7 +65,7 @@ impl State {
                 let resets_at = info.resets_at.map(seconds);
                 out.facts.push(Fact::RateLimit {
                     resets_at,
-                    status: text(info.status.as_ref()),
+                    status: word(info.status.as_ref()),
                 });
             }
             b"result" => self.result(&read(line)?, out),
@@ -108,7 +108,7 @@ impl State {
                 self.activity.set(Activity::Thinking, facts);
                 let id = message
                     .as_ref()
-                    .and_then(|message| text(message.id.as_ref()));
+                    .and_then(|message| word(message.id.as_ref()));
                 self.answer.message_start(id, shown)
             }
             b"message_delta" => {
@@ -140,7 +140,7 @@ impl State {
         let Rendered { text: shown, facts } = out;
         let message = &turn.message;
         self.tools
-            .started(&message.content, text(parent).as_ref(), line);
+            .started(&message.content, word(parent).as_ref(), line);
         self.tell_tools(facts);
         if parent.is_some() {
             return;
@@ -154,7 +154,7 @@ impl State {
                 .error
                 .as_ref()
                 .and_then(|marker| marker.word.as_deref())
-                .map(str::to_owned);
+                .map(short);
             let info = turn
                 .api_error_params
                 .as_ref()
@@ -172,7 +172,7 @@ impl State {
             .map(|block| block_text(block, want_text));
         if self
             .answer
-            .assistant(text(message.id.as_ref()), blocks, shown)
+            .assistant(word(message.id.as_ref()), blocks, shown)
         {
             facts.push(Fact::Restart);
         }
@@ -198,9 +198,9 @@ impl State {
         match subtype.map_or(&b""[..], Raw::bytes) {
             b"init" => {
                 let init: event::Init<'_> = read(line)?;
-                self.model = text(init.model.as_ref());
+                self.model = word(init.model.as_ref());
                 facts.push(Fact::Init {
-                    session_id: text(init.session_id.as_ref()),
+                    session_id: word(init.session_id.as_ref()),
                     model: self.model.clone(),
                 });
                 self.activity.set(Activity::Starting, facts);
@@ -282,7 +282,7 @@ impl State {
         let kind = block.kind.as_ref().map_or(&b""[..], Raw::bytes);
         self.activity.block(
             kind,
-            || text(block.name.as_ref()).unwrap_or_default(),
+            || word(block.name.as_ref()).unwrap_or_default(),
             facts,
         );
     }
