@@ -16,6 +16,10 @@ const USAGE: u8 = 64;
 /// A healthcheck that takes longer has failed.
 const HEALTHCHECK_TIME: Duration = Duration::from_secs(4);
 
+/// Returns freed memory to the system: glibc's allocator keeps what large messages took.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -72,6 +76,9 @@ fn serve(config: &Config) -> ExitCode {
         // Colours are for a terminal, not for a file or a pipe.
         LogFormat::Pretty if std::io::stderr().is_terminal() => logs.init(),
         LogFormat::Pretty => logs.with_ansi(false).init(),
+    }
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::warn!(%error, "freed memory is returned to the system only while there is work");
     }
     finish(run(config, settings))
 }
