@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::ExecutionId;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::action::Job;
 use super::departures::Found;
 use super::replies::Token;
+use super::room::Charge;
 use super::{Event, Shared};
 use crate::upstream::accept::owes_cancel;
 
@@ -50,7 +51,7 @@ impl Executor {
     pub fn execute(
         &mut self,
         job: Job,
-        charge: Option<OwnedSemaphorePermit>,
+        charge: Charge,
         shared: &Arc<Shared>,
         events: &mpsc::UnboundedSender<Event>,
     ) {
@@ -102,7 +103,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self, charge: Option<OwnedSemaphorePermit>) {
+    async fn run(self, charge: Charge) {
         let Self {
             job,
             stop,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use protocol::rpc::RpcError;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Session;
 use crate::session::action::{Action, Call};
 use crate::session::replies::Token;
+use crate::session::room::Charge;
 use crate::session::{Called, Event, Shared, call, inbound_full};
 use crate::viewer;
 
@@ -24,9 +25,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         };
         for (token, bytes) in held {
             if !self.inputs.contains_key(token) {
-                let charge = message.split(*bytes.min(&message.num_permits()));
-                self.inputs
-                    .extend(charge.map(|charge| (*token, Arc::new(charge))));
+                let charge = Arc::new(message.split(*bytes));
+                self.inputs.insert(*token, charge);
             }
         }
     }
@@ -36,7 +36,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         &mut self,
         token: Token,
         call: &Call,
-    ) -> Result<Option<Arc<OwnedSemaphorePermit>>, RpcError> {
+    ) -> Result<Option<Arc<Charge>>, RpcError> {
         let Call::Input(_, data, ..) = call else {
             return Ok(None);
         };
@@ -60,8 +60,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     let bytes = job.execute.body.len();
                     let charge = match &mut self.charge {
                         // Its message was large, and has its place already.
-                        Some(message) => Ok(message.split(bytes.min(message.num_permits()))),
-                        None => shared.charge(bytes).map(Some).ok_or(()),
+                        Some(message) => Ok(message.split(bytes)),
+                        None => shared.charge(bytes).ok_or(()),
                     };
                     match charge {
                         Ok(charge) => self.executor.execute(job, charge, shared, events),
@@ -93,7 +93,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     let context = self.shared.viewer.clone();
                     let to = self.message_sender.clone();
                     let task = tokio::spawn(watched(
-                        viewer::run(context, *start, view, to),
+                        viewer::run(context, *start, view, to, self.share.clone()),
                         self.event_sender.clone(),
                     ));
                     let guard = self.shared.departures.view(id);
@@ -132,7 +132,7 @@ pub(super) fn make_call(
     token: Token,
     what: Call,
     lists: Arc<Semaphore>,
-    charge: Option<Arc<OwnedSemaphorePermit>>,
+    charge: Option<Arc<Charge>>,
 ) {
     let (tracker, shared, events) = (&shared.tracker, shared.clone(), events.clone());
     tracker.spawn(async move {

@@ -1,0 +1,320 @@
+//! `inboundBytes`: memory for messages on their way in, and for the executes and inputs of them that are not answered
+//! yet.
+//!
+//! - Taken when: a message takes bytes as it grows, in steps that double, and only beyond the first 64 KiB. An execute or
+//!   an input of a large message keeps its message's bytes; one of a small message takes its own when it is handed over.
+//! - Who waits behind whom: a message that cannot grow waits, and its session is not read. The oldest message in the
+//!   making waits for none of the others: what it may still need is kept free for it, so one of them always gets on.
+//!   When a message has waited for [`Room::patience`], the oldest of the others that holds something is closed (1013),
+//!   at most one in that time. Small requests have a share of their own ([`shares`]) and never wait here.
+//! - The other direction: answers and output are bounded by [`super::outbound`].
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// The parts of `inboundBytes` for large messages and for small ones.
+#[must_use]
+pub fn shares(inbound: u64) -> (u64, u64) {
+    let small = inbound / 8;
+    (inbound - small, small)
+}
+
+/// One budget.
+#[derive(Debug)]
+pub struct Room {
+    total: u64,
+    patience: Duration,
+    // A plain lock: held for a look into the table, never over an await.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    used: u64,
+    next_seat: u64,
+    /// Messages in the making, the oldest first.
+    seats: BTreeMap<u64, Seat>,
+    last_eviction: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Seat {
+    held: u64,
+    /// The most that the message may come to.
+    most: u64,
+    since: Instant,
+    waits: bool,
+    waker: Option<Waker>,
+    is_evicted: bool,
+}
+
+impl Room {
+    /// A message that cannot grow for `patience` has the oldest of the others closed.
+    #[must_use]
+    pub fn new(total: u64, patience: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            total,
+            patience,
+            state: Mutex::default(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes in use.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.lock().used
+    }
+
+    /// How long a message waits before another one is closed for it.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Takes so many bytes; None when they are not there. More than all of it takes all of it.
+    #[must_use]
+    pub fn take(self: &Arc<Self>, bytes: u64) -> Option<Charge> {
+        let bytes = bytes.min(self.total);
+        let mut state = self.lock();
+        if state.used + bytes > self.total {
+            return None;
+        }
+        state.used += bytes;
+        Some(Charge {
+            room: self.clone(),
+            bytes,
+        })
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.lock().release(bytes);
+    }
+}
+
+impl State {
+    fn release(&mut self, bytes: u64) {
+        self.used -= bytes;
+        for seat in self.seats.values_mut().filter(|seat| seat.waits) {
+            if let Some(waker) = seat.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// Bytes that were taken, until dropped.
+#[derive(Debug)]
+pub struct Charge {
+    room: Arc<Room>,
+    bytes: u64,
+}
+
+impl Charge {
+    /// Takes a part out of it, at most what there is.
+    #[must_use]
+    pub fn split(&mut self, bytes: usize) -> Self {
+        let bytes = (bytes as u64).min(self.bytes);
+        self.bytes -= bytes;
+        Self {
+            room: self.room.clone(),
+            bytes,
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.room.give_back(self.bytes);
+        }
+    }
+}
+
+/// A message in the making, until dropped.
+#[derive(Debug)]
+pub struct Making {
+    room: Arc<Room>,
+    number: u64,
+    held: u64,
+}
+
+impl Making {
+    /// It holds nothing yet. `most`: the most bytes that it may come to.
+    #[must_use]
+    pub fn new(room: Arc<Room>, most: u64) -> Self {
+        let most = most.min(room.total);
+        let mut state = room.lock();
+        state.next_seat += 1;
+        let number = state.next_seat;
+        let seat = Seat {
+            held: 0,
+            most,
+            since: Instant::now(),
+            waits: false,
+            waker: None,
+            is_evicted: false,
+        };
+        state.seats.insert(number, seat);
+        drop(state);
+        Self {
+            room,
+            number,
+            held: 0,
+        }
+    }
+
+    /// Bytes that it may come to with what it holds; no limit once it holds all that there is.
+    #[must_use]
+    pub fn allowed(&self) -> u64 {
+        if self.held >= self.room.total {
+            u64::MAX
+        } else {
+            self.held
+        }
+    }
+
+    /// Grows until it holds `bytes`.
+    pub fn poll_grow(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.room.lock();
+        let state = &mut *state;
+        let (total, used) = (self.room.total, state.used);
+        let oldest = state.seats.first_key_value();
+        let kept = match oldest {
+            Some((number, oldest)) if *number != self.number => {
+                oldest.most.saturating_sub(oldest.held)
+            }
+            _ => 0,
+        };
+        let Some(seat) = state.seats.get_mut(&self.number) else {
+            return Poll::Ready(());
+        };
+        let more = bytes.min(total).saturating_sub(seat.held);
+        seat.waker = Some(cx.waker().clone());
+        seat.waits = used.saturating_add(more).saturating_add(kept) > total;
+        if seat.waits {
+            return Poll::Pending;
+        }
+        seat.held += more;
+        self.held = seat.held;
+        state.used += more;
+        Poll::Ready(())
+    }
+
+    /// It has waited for the patience: the oldest of the others that holds something is to go.
+    pub fn press(&self) {
+        let (now, patience) = (Instant::now(), self.room.patience);
+        let mut state = self.room.lock();
+        let state = &mut *state;
+        let recent = state.last_eviction.is_some_and(|at| now - at < patience);
+        let holds = |number: u64, seat: &Seat| {
+            number != self.number && seat.held > 0 && now - seat.since >= patience
+        };
+        let mut seats = state.seats.iter_mut();
+        let oldest = seats.find(|(number, seat)| holds(**number, seat));
+        if recent {
+            return;
+        }
+        if let Some((_, seat)) = oldest {
+            seat.is_evicted = true;
+            if let Some(waker) = seat.waker.take() {
+                waker.wake();
+            }
+            state.last_eviction = Some(now);
+        }
+    }
+
+    /// Whether it is to make room for others.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        let state = self.room.lock();
+        state.seats.get(&self.number).is_some_and(|seat| seat.is_evicted)
+    }
+
+    /// It is whole, with so many bytes: the rest is given back.
+    #[must_use]
+    pub fn finish(mut self, bytes: u64) -> Charge {
+        let bytes = bytes.min(self.held);
+        let rest = std::mem::replace(&mut self.held, 0) - bytes;
+        let charge = Charge {
+            room: self.room.clone(),
+            bytes,
+        };
+        let mut state = self.room.lock();
+        state.seats.remove(&self.number);
+        state.release(rest);
+        drop(state);
+        charge
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        let mut state = self.room.lock();
+        if state.seats.remove(&self.number).is_some() {
+            state.release(self.held);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grows(making: &mut Making, bytes: u64) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        making.poll_grow(bytes, &mut cx).is_ready()
+    }
+
+    #[test]
+    fn what_the_oldest_may_still_need_is_kept_free_for_it() {
+        let room = Room::new(100, Duration::ZERO);
+        let mut oldest = Making::new(room.clone(), 60);
+        let mut second = Making::new(room.clone(), 60);
+        assert!(grows(&mut oldest, 10) && grows(&mut second, 40));
+        assert!(!grows(&mut second, 41), "10 + 41 + the oldest's other 50");
+        assert!(grows(&mut oldest, 60));
+        let charge = oldest.finish(55);
+        assert_eq!(room.used(), 55 + 40);
+        assert!(grows(&mut second, 45) && !grows(&mut second, 46));
+        drop(charge);
+        assert!(grows(&mut second, 60));
+        drop(second);
+        assert_eq!(room.used(), 0);
+    }
+
+    #[test]
+    fn the_oldest_holder_goes_for_one_that_waits_and_only_one_in_the_patience() {
+        let hour = Duration::from_secs(3600);
+        for (patience, gone) in [(Duration::ZERO, true), (hour, false)] {
+            let room = Room::new(100, patience);
+            let empty = Making::new(room.clone(), 0);
+            let mut first = Making::new(room.clone(), 50);
+            let mut second = Making::new(room.clone(), 50);
+            let mut waiter = Making::new(room.clone(), 50);
+            assert!(grows(&mut first, 50) && grows(&mut second, 50) && !grows(&mut waiter, 10));
+            waiter.press();
+            assert_eq!(first.is_evicted(), gone);
+            assert!(!empty.is_evicted() && !second.is_evicted() && !waiter.is_evicted());
+        }
+    }
+
+    #[test]
+    fn more_than_all_of_it_takes_all_of_it() {
+        let room = Room::new(100, Duration::ZERO);
+        let mut making = Making::new(room.clone(), 1000);
+        assert!(grows(&mut making, 500));
+        assert_eq!((making.allowed(), room.used()), (u64::MAX, 100));
+        assert!(room.take(1).is_none());
+        drop(making);
+        let charge = room.take(1000).unwrap();
+        assert_eq!(room.used(), 100);
+        drop(charge);
+        assert_eq!(room.used(), 0);
+    }
+}
