@@ -39,8 +39,8 @@ const HEAD_BYTES: usize = 32 * 1024;
 const WAITING: usize = 512;
 /// Connections at once that are told that there are too many sessions.
 const REFUSALS: usize = 256;
-/// A message that cannot grow waits for a part of the ping interval, before the oldest one in the making is closed.
-const PATIENCE: u32 = 4;
+/// A message that cannot grow waits for this part of the ping interval, before one that stands still is closed for it.
+const PATIENCE: u32 = 20;
 /// What the kernel holds for a peer that does not read, in bytes (it doubles this).
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// How often claude-api's limits are asked for, while unknown and then.

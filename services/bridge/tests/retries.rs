@@ -58,9 +58,10 @@ async fn what_is_told_at_once() {
 
 #[tokio::test]
 async fn nobody_there() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    drop(listener);
+    // A port that nobody listens on, and that nobody else is given meanwhile.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = socket.local_addr().unwrap();
     let bridge = Bridge::start(addr, &["--accept-ms", "600", "--call-ms", "200"]).await;
     let mut client = bridge.connect().await;
     let execute = client.request("execute", json!({"prompt": "x"})).await;

@@ -9,8 +9,8 @@
 
 use std::sync::Arc;
 
-use protocol::ExecutionId;
 use protocol::rpc::RpcError;
+use protocol::{ExecutionId, Status};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
@@ -36,6 +36,8 @@ const SMALL_BYTES: usize = 64 * 1024;
 pub struct ListPage {
     /// Newest first.
     pub executions: Vec<(ExecutionId, String)>,
+    /// The newest one: it is on every page, cut where that has to be short.
+    pub newest: Option<Box<Status>>,
     /// What to give as `before` for the next page; None at the end.
     pub next: Option<ExecutionId>,
 }
@@ -48,6 +50,14 @@ impl ListPage {
         const FRAME_BYTES: usize = 80;
         let (mut list, mut next) = (String::new(), self.next);
         for (number, (_, status)) in self.executions.iter().enumerate() {
+            if number == 0
+                && status.len() + FRAME_BYTES > limit
+                && let Some(newest) = &self.newest
+            {
+                let short = newest.to_json(limit.saturating_sub(FRAME_BYTES));
+                list.push_str(&String::from_utf8_lossy(&short));
+                continue;
+            }
             if number > 0 {
                 if list.len() + 1 + status.len() + FRAME_BYTES > limit {
                     next = Some(self.executions[number - 1].0);
@@ -72,8 +82,8 @@ pub(super) async fn gather(
     let end = Instant::now() + upstream.times.call;
     let mut left = limit.unwrap_or(DEFAULT_LIMIT);
     let mut page = ListPage {
-        executions: Vec::new(),
         next: before,
+        ..ListPage::default()
     };
     let mut bytes = 0;
     while left > 0 {
@@ -92,6 +102,7 @@ pub(super) async fn gather(
             let json = String::from_utf8_lossy(&status.to_json(status_bytes)).into_owned();
             bytes += json.len() + 1;
             page.executions.push((status.execution_id, json));
+            page.newest.get_or_insert_with(|| Box::new(status));
         }
         page.next = part.next;
         if page.next.is_none() || bytes >= protocol::SERVER_MESSAGE_BYTES {

@@ -5,8 +5,9 @@
 //!   an input of a large message keeps its message's bytes; one of a small message takes its own when it is handed over.
 //! - Who waits behind whom: a message that cannot grow waits, and its session is not read. The oldest message in the
 //!   making waits for none of the others: what it may still need is kept free for it, so one of them always gets on.
-//!   When a message has waited for [`Room::patience`], the oldest of the others that holds something is closed (1013),
-//!   at most one in that time. Small requests have a share of their own ([`shares`]) and never wait here.
+//!   When a message has waited for [`Room::patience`], the oldest of the others that holds something and has stood still
+//!   for as long is closed (1013); after some more time the oldest that holds something. At most one is closed within
+//!   the patience. Small requests have a share of their own ([`shares`]) and never wait here.
 //! - The other direction: answers and output are bounded by [`super::outbound`].
 
 use std::collections::BTreeMap;
@@ -20,6 +21,10 @@ pub fn shares(inbound: u64) -> (u64, u64) {
     let small = inbound / 8;
     (inbound - small, small)
 }
+
+/// A message that has waited for so many times the patience takes the place of the oldest that holds something, though that
+/// one gets on.
+const STUBBORN: u32 = 5;
 
 /// One budget.
 #[derive(Debug)]
@@ -44,7 +49,8 @@ struct Seat {
     held: u64,
     /// The most that the message may come to.
     most: u64,
-    since: Instant,
+    /// When it last came 64 KiB further.
+    moved: Instant,
     waits: bool,
     waker: Option<Waker>,
     is_evicted: bool,
@@ -155,7 +161,7 @@ impl Making {
         let seat = Seat {
             held: 0,
             most,
-            since: Instant::now(),
+            moved: Instant::now(),
             waits: false,
             waker: None,
             is_evicted: false,
@@ -206,21 +212,42 @@ impl Making {
         Poll::Ready(())
     }
 
-    /// It has waited for the patience: the oldest of the others that holds something is to go.
-    pub fn press(&self) {
+    /// It came a good deal further.
+    pub fn moved(&self) {
+        let mut state = self.room.lock();
+        if let Some(seat) = state.seats.get_mut(&self.number) {
+            seat.moved = Instant::now();
+        }
+    }
+
+    /// Whether others hold something, that may be given up for this one.
+    #[must_use]
+    pub fn has_others(&self) -> bool {
+        let state = self.room.lock();
+        let mut seats = state.seats.iter();
+        seats.any(|(number, seat)| *number != self.number && seat.held > 0)
+    }
+
+    /// It has waited for so many times the patience: another one is to go.
+    pub fn press(&self, times: u32) {
         let (now, patience) = (Instant::now(), self.room.patience);
         let mut state = self.room.lock();
         let state = &mut *state;
-        let recent = state.last_eviction.is_some_and(|at| now - at < patience);
-        let holds = |number: u64, seat: &Seat| {
-            number != self.number && seat.held > 0 && now - seat.since >= patience
-        };
-        let mut seats = state.seats.iter_mut();
-        let oldest = seats.find(|(number, seat)| holds(**number, seat));
-        if recent {
+        if state.last_eviction.is_some_and(|at| now - at < patience) {
             return;
         }
-        if let Some((_, seat)) = oldest {
+        let number = self.number;
+        let holders = || {
+            let seats = state.seats.iter();
+            seats.filter(move |(n, seat)| **n != number && seat.held > 0 && !seat.is_evicted)
+        };
+        let stands = |seat: &Seat| !seat.waits && now - seat.moved >= patience;
+        let victim = holders().find(|(_, seat)| stands(seat));
+        let victim = victim.or_else(|| holders().next().filter(|_| times >= STUBBORN));
+        let Some(number) = victim.map(|(number, _)| *number) else {
+            return;
+        };
+        if let Some(seat) = state.seats.get_mut(&number) {
             seat.is_evicted = true;
             if let Some(waker) = seat.waker.take() {
                 waker.wake();
@@ -298,10 +325,24 @@ mod tests {
             let mut second = Making::new(room.clone(), 50);
             let mut waiter = Making::new(room.clone(), 50);
             assert!(grows(&mut first, 50) && grows(&mut second, 50) && !grows(&mut waiter, 10));
-            waiter.press();
+            waiter.press(1);
             assert_eq!(first.is_evicted(), gone);
             assert!(!empty.is_evicted() && !second.is_evicted() && !waiter.is_evicted());
         }
+    }
+
+    #[test]
+    fn one_that_gets_on_goes_later() {
+        let room = Room::new(100, Duration::from_secs(3600));
+        let mut holder = Making::new(room.clone(), 50);
+        let mut waiter = Making::new(room.clone(), 100);
+        assert!(grows(&mut holder, 50) && !grows(&mut waiter, 60) && waiter.has_others());
+        waiter.press(STUBBORN - 1);
+        assert!(!holder.is_evicted());
+        waiter.press(STUBBORN);
+        assert!(holder.is_evicted());
+        drop(holder);
+        assert!(grows(&mut waiter, 60) && !waiter.has_others());
     }
 
     #[test]

@@ -284,11 +284,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         let starves = self.stream.get_ref().waits_for_room();
         let chosen = std::mem::take(&mut self.deaf);
         let deaf = chosen || starves;
-        let stalled = holds && !came && !chosen;
+        let stalled = holds && !came && !deaf;
         self.stalled = if stalled { self.stalled + 1 } else { 0 };
         let alive = self.heard || heard || deaf || (self.blocked && moved);
         self.missed = if alive { 0 } else { self.missed + 1 };
-        self.starved = if starves { self.starved + 1 } else { 0 };
+        // Others in the making go for it, in time; what claude-api has not accepted yet may stay for long.
+        let starved = starves && self.stream.get_ref().waits_for_nobody();
+        self.starved = if starved { self.starved + 1 } else { 0 };
         self.heard = false;
         if self.stuck >= 2 {
             return Ok(Pulse::Stuck);
@@ -313,6 +315,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// peer's own close.
     pub async fn close(mut self, code: u16, reason: &str) {
         let end = Instant::now() + CLOSE_TIME;
+        if UNREADABLE.contains(&code) {
+            // No more of a message is taken: what there is of it is given back before the peer is waited for.
+            self.stream.get_mut().give_up_message();
+            if !self.unflushed && !self.blocked {
+                self.rebuild();
+            }
+        }
         let frame = CloseFrame {
             code: CloseCode::from(code),
             reason: reason.to_owned().into(),

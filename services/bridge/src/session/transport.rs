@@ -35,7 +35,7 @@ pub struct Inbound {
     bytes: u64,
     making: Option<Making>,
     /// While the message cannot grow: when the oldest holder is to go.
-    wait: Option<Pin<Box<Sleep>>>,
+    wait: Option<(Pin<Box<Sleep>>, u32)>,
 }
 
 impl Inbound {
@@ -70,9 +70,11 @@ impl Inbound {
             let next = (bytes + 1).next_power_of_two().max(2 * FREE_BYTES);
             if making.poll_grow(next.min(most.max(bytes + 1)), cx).is_pending() {
                 let patience = room.patience();
-                let wait = self.wait.get_or_insert_with(|| Box::pin(sleep(patience)));
+                let begin = || (Box::pin(sleep(patience)), 0);
+                let (wait, times) = self.wait.get_or_insert_with(begin);
                 while wait.as_mut().poll(cx).is_ready() {
-                    making.press();
+                    *times += 1;
+                    making.press(*times);
                     wait.as_mut().reset(Instant::now() + patience.max(LEAST_PATIENCE));
                 }
                 return Poll::Pending;
@@ -247,6 +249,22 @@ impl<T> Transport<T> {
         self.inbound.as_mut().and_then(Inbound::finish)
     }
 
+    /// Nothing more is read of the message in the making.
+    pub fn give_up_message(&mut self) {
+        if let Some(inbound) = &mut self.inbound {
+            // What it held is free with this.
+            drop(inbound.finish());
+        }
+    }
+
+    /// Whether a message waits for room that no other message in the making holds.
+    #[must_use]
+    pub fn waits_for_nobody(&self) -> bool {
+        let inbound = self.inbound.as_ref().filter(|i| i.wait.is_some());
+        let making = inbound.and_then(|i| i.making.as_ref());
+        making.is_some_and(|making| !making.has_others())
+    }
+
     /// Whether a large message waits for room in the budget.
     #[must_use]
     pub fn waits_for_room(&self) -> bool {
@@ -256,7 +274,14 @@ impl<T> Transport<T> {
     /// Payload was handed over, where there had been so much before.
     fn grown(&mut self, before: u64) {
         if let Some(inbound) = &mut self.inbound {
+            let steps = |bytes: u64| bytes / FREE_BYTES;
+            let old = inbound.bytes;
             inbound.bytes += self.read.1 - before;
+            if let Some(making) = &inbound.making
+                && steps(old) != steps(inbound.bytes)
+            {
+                making.moved();
+            }
         }
     }
 

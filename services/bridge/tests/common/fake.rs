@@ -63,6 +63,8 @@ pub struct World {
     pub no_output: bool,
     /// Statuses are not answered.
     pub no_status: bool,
+    /// Statuses of these are not answered.
+    pub stuck: Vec<ExecutionId>,
     /// Lists asked for.
     pub lists: usize,
     /// Lists asked for from the newest execution on.
@@ -265,7 +267,10 @@ async fn status(
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
     let mut changed = fake.changed.subscribe();
-    while fake.world().no_status {
+    while {
+        let world = fake.world();
+        world.no_status || world.stuck.contains(&id)
+    } {
         changed.changed().await.unwrap();
     }
     let get = move |fake: &Fake| fake.world().executions.get(&id).map(|e| e.status.clone());

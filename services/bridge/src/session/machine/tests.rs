@@ -548,6 +548,7 @@ fn lists_of_a_batch_have_their_parts_of_one_message() {
     let page = || ListPage {
         executions: vec![(job.execute.id, big.clone()); 40],
         next: None,
+        ..ListPage::default()
     };
     let mut lists = 0;
     while let Some(call) = calls.pop() {

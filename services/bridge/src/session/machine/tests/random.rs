@@ -280,6 +280,7 @@ fn outcome(call: Call) -> (Result<Outcome, RpcError>, Vec<ExecutionId>) {
         Call::List(..) => Outcome::Page(Box::new(ListPage {
             executions: Vec::new(),
             next: None,
+            ..ListPage::default()
         })),
         Call::Attach(attach) => Outcome::Attach(Box::new(running(attach.execution_id)), attach),
         Call::Input(_, data, offset, _) => Outcome::Input(offset + data.len() as u64),
