@@ -205,7 +205,7 @@ impl Config {
             }
         }
         for host in self.allowed_hosts.iter().filter(|h| !h.trim().is_empty()) {
-            if host.contains('/') || host.contains(char::is_whitespace) {
+            if host.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()) {
                 mistakes.push(format!(
                     "--allowed-hosts {host:?}: a host name is needed, like bridge or bridge:8003"
                 ));
@@ -257,7 +257,9 @@ fn check_upstream(text: &str) -> Result<(), String> {
     }
     let good = url.is_some_and(|url| {
         let bare = url.query().is_none() && url.fragment().is_none();
-        url.scheme() == "http" && url.has_host() && url.path() == "/" && bare
+        // A URL may not have them, but its parser leaves them out, and the text is logged.
+        let plain = !text.contains(char::is_control);
+        url.scheme() == "http" && url.has_host() && url.path() == "/" && bare && plain
     });
     if good {
         return Ok(());

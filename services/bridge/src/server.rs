@@ -268,7 +268,10 @@ impl Waiting {
 impl Drop for WaitingPlace {
     fn drop(&mut self) {
         let Self(waiting, number, _) = self;
-        let mut places = waiting.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = waiting
+            .places
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         places.1.remove(number);
     }
 }

@@ -104,6 +104,15 @@ impl Called {
 }
 
 impl Shared {
+    /// What the executes of one session that are not answered yet may take of the two parts of the inbound budget: a quarter,
+    /// but one of any size.
+    fn session_inbound(&self) -> [Arc<Room>; 2] {
+        let (large, small) = room::shares(self.own.inbound_bytes);
+        let large = (large / 4).max(self.own.message_bytes);
+        let small = (small / 4).max(transport::FREE_BYTES);
+        [large, small].map(|bytes| Room::new(bytes, Duration::ZERO))
+    }
+
     /// A part of the budget for small messages; None when it is not there.
     #[must_use]
     pub fn charge(&self, bytes: usize) -> Option<room::Charge> {

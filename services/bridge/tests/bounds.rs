@@ -164,7 +164,8 @@ async fn a_list_in_a_batch_that_is_not_answered_yet_keeps_no_other_list_waiting(
         client.send(&batch).await;
         holders.push(client);
     }
-    fake.until(|w| w.first_lists >= 2 && w.puts.len() == 2).await;
+    fake.until(|w| w.first_lists >= 2 && w.puts.len() == 2)
+        .await;
     let mut other = bridge.connect().await;
     for _ in 0..3 {
         let page = other.call("list", json!({"limit": 1000})).await;

@@ -141,14 +141,25 @@ fn large_status(fake: &Fake) -> ExecutionId {
 /// `inboundBytes`, whole messages and fragments.
 #[tokio::test]
 async fn large_messages_half_sent() {
-    let args = ["--inbound-bytes", "4000000", "--message-bytes", "1000000", "--ping-ms", "2000"];
+    let args = [
+        "--inbound-bytes",
+        "4000000",
+        "--message-bytes",
+        "1000000",
+        "--ping-ms",
+        "2000",
+    ];
     for fragments in [false, true] {
         let (_fake, bridge, mut witness) = Witness::start(&args).await;
         let mut holders = Vec::new();
         for _ in 0..10 {
             let mut holder = upgraded(&bridge).await;
             let sent = vec![b'x'; 600_000];
-            let head = if fragments { head(0x01, 600_000) } else { head(0x81, 900_000) };
+            let head = if fragments {
+                head(0x01, 600_000)
+            } else {
+                head(0x81, 900_000)
+            };
             holder.write_all(&head).await.unwrap();
             // Those that find no room are not read.
             let sending = tokio::time::timeout(Duration::from_millis(300), holder.write_all(&sent));
@@ -245,9 +256,7 @@ async fn batches_that_are_never_answered() {
     let (fake, bridge, mut witness) = Witness::start(&["--outbound-bytes", "2097152"]).await;
     let id = large_status(&fake);
     fake.change(|w| w.faults.extend(vec![Fault::Hang; 10]));
-    let entry = |n: u64, method: &str, params: Value| {
-        json!({"jsonrpc": "2.0", "id": n, "method": method, "params": params})
-    };
+    let entry = |n: u64, method: &str, params: Value| json!({"jsonrpc": "2.0", "id": n, "method": method, "params": params});
     let mut holders = Vec::new();
     for _ in 0..10 {
         let mut holder = bridge.connect().await;
@@ -296,7 +305,10 @@ async fn handshakes_that_never_end() {
     let mut open = Vec::new();
     for _ in 0..600 {
         let mut stream = TcpStream::connect(bridge.addr).await.unwrap();
-        stream.write_all(b"GET /ws HTTP/1.1\r\nHost: lo").await.unwrap();
+        stream
+            .write_all(b"GET /ws HTTP/1.1\r\nHost: lo")
+            .await
+            .unwrap();
         open.push(stream);
     }
     witness.works().await;
@@ -347,7 +359,9 @@ async fn attaches_and_statuses_that_hang() {
     }
     witness.works().await;
     witness.executes(1_000).await;
-    let answer = witness.call("status", json!({"executionId": witness.id})).await;
+    let answer = witness
+        .call("status", json!({"executionId": witness.id}))
+        .await;
     assert!(answer["result"].is_object(), "{answer}");
 }
 

@@ -290,7 +290,10 @@ async fn a_retry_after_beyond_the_time_left_is_cut_to_one_more_attempt() {
     fake.change(|w| w.faults.push_back(Fault::Later(503, 120)));
     client.execute("x").await;
     assert_eq!(fake.world().puts.len(), 2);
-    fake.change(|w| w.faults.extend([Fault::Later(503, 120), Fault::Later(503, 120)]));
+    fake.change(|w| {
+        w.faults
+            .extend([Fault::Later(503, 120), Fault::Later(503, 120)])
+    });
     let answer = client.call("execute", json!({"prompt": "x"})).await;
     assert_eq!(answer["error"]["code"], -32005, "{answer}");
     assert_eq!(answer["error"]["data"]["attempts"], 2, "{answer}");
@@ -306,7 +309,10 @@ async fn a_claude_api_with_a_longer_heartbeat_is_not_silent() {
     loop {
         let url = format!("ws://{}/ws", bridge.addr);
         let (mut stream, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-        let hello = futures::StreamExt::next(&mut stream).await.unwrap().unwrap();
+        let hello = futures::StreamExt::next(&mut stream)
+            .await
+            .unwrap()
+            .unwrap();
         let hello: Value = serde_json::from_str(hello.to_text().unwrap()).unwrap();
         if hello["params"]["limits"].is_object() {
             break;

@@ -496,11 +496,31 @@ async fn only_a_whole_handshake_of_http_1_1_gets_an_upgrade() {
     for (line, key, status, text) in [
         ("HEAD /ws HTTP/1.1", key, "HTTP/1.1 405", ""),
         ("POST /ws HTTP/1.1", key, "HTTP/1.1 405", "GET only"),
-        ("GET /ws HTTP/1.0", key, "HTTP/1.0 426", "proxy_http_version 1.1"),
-        ("GET /ws/mcp HTTP/1.0", key, "HTTP/1.0 426", "proxy_http_version 1.1"),
+        (
+            "GET /ws HTTP/1.0",
+            key,
+            "HTTP/1.0 426",
+            "proxy_http_version 1.1",
+        ),
+        (
+            "GET /ws/mcp HTTP/1.0",
+            key,
+            "HTTP/1.0 426",
+            "proxy_http_version 1.1",
+        ),
         ("GET /ws HTTP/1.1", "", "HTTP/1.1 400", "Sec-WebSocket-Key"),
-        ("GET /ws HTTP/1.1", "Sec-WebSocket-Key: x\r\n", "HTTP/1.1 400", "base64"),
-        ("GET /ws HTTP/1.1", "Sec-WebSocket-Key: c2hvcnQ=\r\n", "HTTP/1.1 400", "16 bytes"),
+        (
+            "GET /ws HTTP/1.1",
+            "Sec-WebSocket-Key: x\r\n",
+            "HTTP/1.1 400",
+            "base64",
+        ),
+        (
+            "GET /ws HTTP/1.1",
+            "Sec-WebSocket-Key: c2hvcnQ=\r\n",
+            "HTTP/1.1 400",
+            "16 bytes",
+        ),
         (
             "GET /ws HTTP/1.1",
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR==\r\n",
@@ -518,11 +538,17 @@ async fn only_a_whole_handshake_of_http_1_1_gets_an_upgrade() {
         let answer = raw(&bridge, &format!("{line}\r\n{rest}{key}\r\n")).await;
         assert!(answer.starts_with(status), "{line} {key}: {answer}");
         assert!(answer.contains(text), "{line} {key}: {answer}");
-        let upgrade = answer.to_ascii_lowercase().contains("\r\nupgrade: websocket\r\n");
+        let upgrade = answer
+            .to_ascii_lowercase()
+            .contains("\r\nupgrade: websocket\r\n");
         assert_eq!(upgrade, status.ends_with("426"), "{answer}");
     }
     let page = bridge.get("/metrics").await.1;
-    assert!(page.as_str().unwrap().contains("cc_bridge_sessions_opened_total 0\n"));
+    assert!(
+        page.as_str()
+            .unwrap()
+            .contains("cc_bridge_sessions_opened_total 0\n")
+    );
 }
 
 /// OUTER A7, field case C10.
@@ -534,7 +560,10 @@ async fn the_known_subprotocol_is_selected_and_others_are_ignored() {
         ("Sec-WebSocket-Protocol: jsonrpc\r\n", None),
         ("Sec-WebSocket-Protocol: mcp, CCB.V1\r\n", None),
         ("Sec-WebSocket-Protocol: ccb.v1\r\n", Some("ccb.v1")),
-        ("Sec-WebSocket-Protocol: jsonrpc,ccb.v1, x\r\n", Some("ccb.v1")),
+        (
+            "Sec-WebSocket-Protocol: jsonrpc,ccb.v1, x\r\n",
+            Some("ccb.v1"),
+        ),
         (
             "Sec-WebSocket-Protocol: jsonrpc\r\nSec-WebSocket-Protocol: ccb.v1\r\n",
             Some("ccb.v1"),
@@ -552,7 +581,9 @@ async fn the_known_subprotocol_is_selected_and_others_are_ignored() {
         }
         let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
         assert!(head.starts_with("http/1.1 101"), "{head}");
-        let line = head.lines().find_map(|l| l.strip_prefix("sec-websocket-protocol: "));
+        let line = head
+            .lines()
+            .find_map(|l| l.strip_prefix("sec-websocket-protocol: "));
         assert_eq!(line, selected, "{offered}: {head}");
     }
 }

@@ -27,7 +27,9 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
         Ok(accept) => accept,
         Err(refusal) => return refusal.into_response(),
     };
-    let known = has_token(request.headers(), &SEC_WEBSOCKET_PROTOCOL, |t| t == SUBPROTOCOL);
+    let known = has_token(request.headers(), &SEC_WEBSOCKET_PROTOCOL, |t| {
+        t == SUBPROTOCOL
+    });
     let place = app.place();
     let refusal = match place {
         Some(_) => None,

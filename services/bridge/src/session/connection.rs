@@ -19,15 +19,15 @@ use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::WaitForCancellationFuture;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::action::Action;
 use super::departures::Viewing;
 use super::executor::Executor;
-use super::action::Action;
 use super::machine::{Bounds, Machine};
 use super::outbound::{self, Share};
 use super::pages::Pages;
 use super::replies::Token;
 use super::request::binary;
-use super::room::Charge;
+use super::room::{Charge, Room};
 use super::socket::{Inbound, Pulse, Socket};
 use super::transport;
 use super::{Called, Event, Shared};
@@ -75,6 +75,8 @@ struct Session<T> {
     pages: Pages,
     /// What inputs that are not answered yet have taken of the inbound budget.
     inputs: HashMap<Token, Arc<Charge>>,
+    /// What its executes that are not answered yet may take of the inbound budget.
+    own_inbound: [Arc<Room>; 2],
     share: Arc<Share>,
     /// What answers that wait for their batch, and those of calls under way, take of the outbound budget.
     held: outbound::Charge,
@@ -143,6 +145,7 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         views: HashMap::new(),
         pages: Pages::default(),
         inputs: HashMap::new(),
+        own_inbound: shared.session_inbound(),
         held: share.charge(),
         share,
         ping,
@@ -162,7 +165,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         let mut stop = pin!(shared.shutdown.cancelled());
         loop {
             let happened = poll_fn(|cx| self.poll(cx, stop.as_mut())).await;
-            let actions = match happened {
+            let mut actions = match happened {
                 Happened::Stop => return End::Ours(close::RESTARTING, "restarting"),
                 Happened::Broken => return End::Peer(None),
                 Happened::Evicted => {
@@ -241,7 +244,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     continue;
                 }
             };
-            self.charge_inputs();
+            self.charge_inputs(&mut actions);
             self.act(actions);
             self.charge = None;
             self.held.set(self.machine.pledged_bytes());

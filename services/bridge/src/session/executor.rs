@@ -47,11 +47,11 @@ impl Default for Executor {
 }
 
 impl Executor {
-    /// Hands over a job; its result comes as an event. `charge`: its part of the inbound budget.
+    /// Hands over a job; its result comes as an event. `charges`: its parts of the inbound budget, and of its session's.
     pub fn execute(
         &mut self,
         job: Job,
-        charge: Charge,
+        charges: (Charge, Charge),
         shared: &Arc<Shared>,
         events: &mpsc::UnboundedSender<Event>,
     ) {
@@ -73,7 +73,7 @@ impl Executor {
                 tokio::time::sleep(STOP_GRACE).await;
             };
             tokio::select! {
-                () = task.run(charge) => {}
+                () = task.run(charges) => {}
                 () = late => {}
             }
             drop(had);
@@ -103,7 +103,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self, charge: Charge) {
+    async fn run(self, charges: (Charge, Charge)) {
         let Self {
             job,
             stop,
@@ -134,7 +134,7 @@ impl Task {
         } else {
             upstream.give_up(&job.execute, false).await
         };
-        drop(charge);
+        drop(charges);
         let metrics = &shared.viewer.metrics;
         let may_live = match &result {
             Ok(status) => {

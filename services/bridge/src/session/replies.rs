@@ -169,12 +169,7 @@ impl<T> Replies<T> {
 }
 
 /// `part`: the most bytes of the whole answer.
-fn encode(
-    id: &str,
-    answer: Result<Answer, &RpcError>,
-    status_bytes: usize,
-    part: usize,
-) -> String {
+fn encode(id: &str, answer: Result<Answer, &RpcError>, status_bytes: usize, part: usize) -> String {
     let room = part.saturating_sub(id.len() + FRAME_BYTES);
     let result = match answer {
         Ok(Answer::Page(page)) => page.to_json(room),
@@ -200,7 +195,14 @@ pub(super) fn cut(error: &RpcError, limit: usize) -> RpcError {
         return short;
     }
     short.data = json!({});
-    for name in ["reason", "executionId", "accepted", "state", "keptFrom", "limit"] {
+    for name in [
+        "reason",
+        "executionId",
+        "accepted",
+        "state",
+        "keptFrom",
+        "limit",
+    ] {
         let value = &error.data[name];
         if !value.is_null() && value.to_string().len() <= 128 {
             short.data[name] = value.clone();
@@ -234,9 +236,16 @@ mod tests {
         let quiet = replies.request(None, batch);
         let b = replies.request(Some("2".into()), batch);
         assert!(replies.is_notification(quiet) && !replies.is_notification(a));
-        assert_eq!(replies.answer(b, value(1), vec!["view b"], STATUS_BYTES).message, None);
         assert_eq!(
-            replies.answer(quiet, value(0), vec!["view q"], STATUS_BYTES).message,
+            replies
+                .answer(b, value(1), vec!["view b"], STATUS_BYTES)
+                .message,
+            None
+        );
+        assert_eq!(
+            replies
+                .answer(quiet, value(0), vec!["view q"], STATUS_BYTES)
+                .message,
             None
         );
         let ready = replies.answer(a, value(2), vec![], STATUS_BYTES);
@@ -253,7 +262,12 @@ mod tests {
         let mut replies = Replies::<()>::default();
         let batch = Some(replies.batch(1));
         let token = replies.request(None, batch);
-        assert_eq!(replies.answer(token, value(1), vec![], STATUS_BYTES).message, None);
+        assert_eq!(
+            replies
+                .answer(token, value(1), vec![], STATUS_BYTES)
+                .message,
+            None
+        );
     }
 
     #[test]

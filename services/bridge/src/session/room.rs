@@ -260,7 +260,10 @@ impl Making {
     #[must_use]
     pub fn is_evicted(&self) -> bool {
         let state = self.room.lock();
-        state.seats.get(&self.number).is_some_and(|seat| seat.is_evicted)
+        state
+            .seats
+            .get(&self.number)
+            .is_some_and(|seat| seat.is_evicted)
     }
 
     /// It is whole, with so many bytes: the rest is given back.

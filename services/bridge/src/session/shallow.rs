@@ -109,7 +109,10 @@ const NAMES: usize = 4096;
 /// # Errors
 /// It is not JSON.
 pub(super) fn check(value: &RawValue) -> serde_json::Result<bool> {
-    let mut seed = Check { depth: 0, twice: false };
+    let mut seed = Check {
+        depth: 0,
+        twice: false,
+    };
     seed.read(value)?;
     Ok(seed.twice)
 }

@@ -23,7 +23,7 @@ const AHEAD_BYTES: usize = 1024;
 const LEAST_PATIENCE: Duration = Duration::from_millis(10);
 
 /// Messages up to this many bytes are always read: a sign of life, a cancel, a common prompt.
-const FREE_BYTES: u64 = 64 * 1024;
+pub const FREE_BYTES: u64 = 64 * 1024;
 
 /// What the messages of one session take of the inbound budget while they come.
 #[derive(Debug)]
@@ -60,7 +60,11 @@ impl Inbound {
             return Poll::Ready(FREE_BYTES - self.bytes);
         }
         // A message in fragments may come to any length.
-        let rest = if frames.ends { frames.payload } else { self.message };
+        let rest = if frames.ends {
+            frames.payload
+        } else {
+            self.message
+        };
         let most = self.bytes.saturating_add(rest).min(self.message);
         let (room, bytes) = (&self.room, self.bytes);
         let making = self
@@ -68,14 +72,18 @@ impl Inbound {
             .get_or_insert_with(|| Making::new(room.clone(), most));
         if making.allowed() <= bytes {
             let next = (bytes + 1).next_power_of_two().max(2 * FREE_BYTES);
-            if making.poll_grow(next.min(most.max(bytes + 1)), cx).is_pending() {
+            if making
+                .poll_grow(next.min(most.max(bytes + 1)), cx)
+                .is_pending()
+            {
                 let patience = room.patience();
                 let begin = || (Box::pin(sleep(patience)), 0);
                 let (wait, times) = self.wait.get_or_insert_with(begin);
                 while wait.as_mut().poll(cx).is_ready() {
                     *times += 1;
                     making.press(*times);
-                    wait.as_mut().reset(Instant::now() + patience.max(LEAST_PATIENCE));
+                    wait.as_mut()
+                        .reset(Instant::now() + patience.max(LEAST_PATIENCE));
                 }
                 return Poll::Pending;
             }
@@ -268,7 +276,9 @@ impl<T> Transport<T> {
     /// Whether a large message waits for room in the budget.
     #[must_use]
     pub fn waits_for_room(&self) -> bool {
-        self.inbound.as_ref().is_some_and(|inbound| inbound.wait.is_some())
+        self.inbound
+            .as_ref()
+            .is_some_and(|inbound| inbound.wait.is_some())
     }
 
     /// Payload was handed over, where there had been so much before.

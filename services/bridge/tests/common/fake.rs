@@ -415,10 +415,7 @@ async fn limits(Ctx(fake): Ctx<Fake>) -> Json<Limits> {
     })
 }
 
-async fn list(
-    Ctx(fake): Ctx<Fake>,
-    Query(query): Query<HashMap<String, String>>,
-) -> Response {
+async fn list(Ctx(fake): Ctx<Fake>, Query(query): Query<HashMap<String, String>>) -> Response {
     let before: Option<ExecutionId> = query.get("before").map(|id| id.parse().unwrap());
     let limit = query.get("limit").map_or(50, |n| n.parse().unwrap());
     fake.change(|w| {

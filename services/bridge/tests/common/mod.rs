@@ -127,7 +127,10 @@ pub struct Client {
 
 impl Client {
     pub async fn send(&mut self, value: &Value) {
-        for request in value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice) {
+        for request in value
+            .as_array()
+            .map_or(std::slice::from_ref(value), Vec::as_slice)
+        {
             if request["method"] == "execute" || request["method"] == "attach" {
                 self.views.insert(request["id"].to_string());
             }
@@ -193,7 +196,10 @@ impl Client {
     }
 
     fn check(&mut self, message: &Value) {
-        for answer in message.as_array().map_or(std::slice::from_ref(message), Vec::as_slice) {
+        for answer in message
+            .as_array()
+            .map_or(std::slice::from_ref(message), Vec::as_slice)
+        {
             self.answered(answer);
         }
         let params = &message["params"];

@@ -91,9 +91,7 @@ impl Machine {
             // What was asked for is answered, however much there is to read already.
             self.bounds.status_bytes.min(SHORT_STATUS_BYTES)
         };
-        let ready = self
-            .replies
-            .answer(token, Ok(answer), after, status_bytes);
+        let ready = self.replies.answer(token, Ok(answer), after, status_bytes);
         self.actions.extend(ready.message.map(Action::Send));
         self.begin(ready.after);
         let next = self.inputs.answered(token);

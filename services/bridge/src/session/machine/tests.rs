@@ -570,7 +570,11 @@ fn lists_of_a_batch_have_their_parts_of_one_message() {
     let Action::Send(text) = &actions[0] else {
         panic!("{actions:?}");
     };
-    assert!(text.len() <= protocol::SERVER_MESSAGE_BYTES, "{}", text.len());
+    assert!(
+        text.len() <= protocol::SERVER_MESSAGE_BYTES,
+        "{}",
+        text.len()
+    );
     let answers = sent(&actions[0]);
     let pages = answers.as_array().unwrap().iter();
     let pages = pages.filter(|a| a["result"]["next"] == job.execute.id.to_string());
@@ -606,9 +610,15 @@ fn a_client_with_much_to_read_is_not_read_and_gets_short_answers() {
     };
     assert!(ask(&mut machine, 4, "list", json!({})).is_empty());
     let back = Ok(Outcome::Status(Box::new(status(id, State::Running, 1))));
-    assert!(matches!(machine.on_called(resumed, back, &[])[..], [Action::Send(_)]));
+    assert!(matches!(
+        machine.on_called(resumed, back, &[])[..],
+        [Action::Send(_)]
+    ));
     machine.set_room(0, true);
-    assert!(matches!(machine.looks()[..], [Action::Call(_, Call::List(..))]));
+    assert!(matches!(
+        machine.looks()[..],
+        [Action::Call(_, Call::List(..))]
+    ));
 }
 
 #[test]

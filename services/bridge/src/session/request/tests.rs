@@ -228,7 +228,11 @@ fn a_member_given_twice_is_refused() {
         r#"{"prompt":"a","env":{"A":"1","\u0041":"2"}}"#,
     ] {
         let (code, data) = refused("execute", params);
-        assert_eq!((code, &data["reason"]), (-32602, &"invalid_params".into()), "{params}");
+        assert_eq!(
+            (code, &data["reason"]),
+            (-32602, &"invalid_params".into()),
+            "{params}"
+        );
     }
     for text in [
         r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#,
@@ -237,6 +241,10 @@ fn a_member_given_twice_is_refused() {
     ] {
         let refusal = single(text).what.unwrap_err();
         assert_eq!(refusal.error.code, -32600, "{text}");
-        assert!(refusal.error.message.contains("twice"), "{}", refusal.error.message);
+        assert!(
+            refusal.error.message.contains("twice"),
+            "{}",
+            refusal.error.message
+        );
     }
 }

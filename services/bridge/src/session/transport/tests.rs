@@ -104,7 +104,10 @@ async fn a_message_is_charged_as_it_grows_and_a_small_one_not_at_all() {
     large.read_exact(&mut buf).await.unwrap();
     assert_eq!(room.used(), 131_072);
     let (_peer, mut second) = open(0x81, 200_000, 200_000).await;
-    second.read_exact(&mut buf[..FREE_BYTES as usize]).await.unwrap();
+    second
+        .read_exact(&mut buf[..FREE_BYTES as usize])
+        .await
+        .unwrap();
     assert!(!reads(&mut second, &[0; 1]).await && second.waits_for_room());
     large.read_exact(&mut buf).await.unwrap();
     assert_eq!(room.used(), 200_000);
