@@ -511,6 +511,12 @@ async fn only_a_whole_handshake_of_http_1_1_gets_an_upgrade() {
         ("GET /ws HTTP/1.1", "", "HTTP/1.1 400", "Sec-WebSocket-Key"),
         (
             "GET /ws HTTP/1.1",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 0\r\n",
+            "HTTP/1.1 400",
+            "no body",
+        ),
+        (
+            "GET /ws HTTP/1.1",
             "Sec-WebSocket-Key: x\r\n",
             "HTTP/1.1 400",
             "base64",

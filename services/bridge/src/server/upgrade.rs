@@ -4,8 +4,8 @@
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use hyper_util::rt::TokioIo;
@@ -78,8 +78,8 @@ enum Refusal {
     Version,
     /// 426: no upgrade to WebSocket 13 is asked for.
     Required,
-    /// 400: the key, as this text says.
-    Key(&'static str),
+    /// 400: something else is wrong, as this text says.
+    Invalid(&'static str),
 }
 
 /// The value of `Sec-WebSocket-Accept`, if this is a handshake (RFC 6455, section 4.2.1).
@@ -100,14 +100,22 @@ fn check(request: &Request) -> Result<String, Refusal> {
     if !asks || !version {
         return Err(Refusal::Required);
     }
+    if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) {
+        // Its bytes could be taken for frames.
+        return Err(Refusal::Invalid(
+            "a handshake has no body; leave Content-Length out",
+        ));
+    }
     let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
     match (keys.next(), keys.next()) {
         (Some(key), None) if is_key(key.as_bytes()) => Ok(derive_accept_key(key.as_bytes())),
-        (Some(_), None) => Err(Refusal::Key(
+        (Some(_), None) => Err(Refusal::Invalid(
             "Sec-WebSocket-Key is not the base64 of 16 bytes; send 24 characters that end in ==",
         )),
-        (Some(_), Some(_)) => Err(Refusal::Key("Sec-WebSocket-Key is given twice; send one")),
-        (None, _) => Err(Refusal::Key("Sec-WebSocket-Key is missing; send one")),
+        (Some(_), Some(_)) => Err(Refusal::Invalid(
+            "Sec-WebSocket-Key is given twice; send one",
+        )),
+        (None, _) => Err(Refusal::Invalid("Sec-WebSocket-Key is missing; send one")),
     }
 }
 
@@ -132,7 +140,7 @@ impl IntoResponse for Refusal {
                  `proxy_http_version 1.1` and pass the Upgrade and Connection headers on",
             ),
             Self::Required => required("this path speaks WebSocket, version 13 (RFC 6455)"),
-            Self::Key(detail) => plain(StatusCode::BAD_REQUEST, "invalid-handshake", detail),
+            Self::Invalid(detail) => plain(StatusCode::BAD_REQUEST, "invalid-handshake", detail),
         }
     }
 }

@@ -292,4 +292,56 @@ mod tests {
         }
         assert!(message.unwrap().len() <= protocol::SERVER_MESSAGE_BYTES);
     }
+    /// Field case C9, for all kinds of answers: the longest batch, the longest ids.
+    #[test]
+    fn no_answer_and_no_batch_is_longer_than_a_message() {
+        let longest = 64;
+        let id = |n: usize| format!("\"{n:0>1022}\"");
+        let mut status = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
+        status.stderr_tail = "\u{1}".repeat(16 * 1024);
+        status.metadata = (0..4)
+            .map(|n| (n.to_string(), "\u{1}".repeat(1000)))
+            .collect();
+        let json = String::from_utf8(status.to_json(64 * 1024)).unwrap();
+        let error = RpcError::new(-32603, "internal", "\u{1}".repeat(100_000))
+            .with("executionId", status.execution_id.to_string())
+            .with("more", "x".repeat(1_000_000));
+        let page = || {
+            Box::new(ListPage {
+                executions: vec![(status.execution_id, json.clone()); 20],
+                newest: Some(Box::new(status.clone())),
+                next: None,
+            })
+        };
+        let kinds = [0, 1, 2];
+        let answer = |kind| match kind {
+            0 => Ok(Answer::Status(Box::new(status.clone()))),
+            1 => Ok(Answer::Page(page())),
+            _ => Err(&error),
+        };
+        for kind in kinds {
+            for size in [None, Some(1), Some(longest)] {
+                let mut replies = Replies::<()>::default();
+                let batch = size.map(|size| replies.batch(size));
+                let mut message = None;
+                for n in 0..size.unwrap_or(1) {
+                    let token = replies.request(Some(id(n)), batch);
+                    message = replies
+                        .answer(token, answer(kind), vec![], 256 * 1024)
+                        .message;
+                }
+                let message = message.unwrap();
+                let length = message.len();
+                assert!(
+                    length <= protocol::SERVER_MESSAGE_BYTES,
+                    "{kind} {size:?}: {length}"
+                );
+                let value: Value = serde_json::from_str(&message).unwrap();
+                let first = if size.is_some() { &value[0] } else { &value };
+                let full = ["executionId", "executions", "code"][kind];
+                let answer = [&first["result"], &first["result"], &first["error"]][kind];
+                assert!(!answer[full].is_null(), "{first}");
+            }
+        }
+    }
 }
