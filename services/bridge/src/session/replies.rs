@@ -208,6 +208,7 @@ pub(super) fn cut(error: &RpcError, limit: usize) -> RpcError {
             short.data[name] = value.clone();
         }
     }
+    short.message = short.message.chars().take(limit).collect();
     let mut characters = short.message.chars().count();
     while length(&short) > limit && characters > 0 {
         characters /= 2;
@@ -305,7 +306,7 @@ mod tests {
         let json = String::from_utf8(status.to_json(64 * 1024)).unwrap();
         let error = RpcError::new(-32603, "internal", "\u{1}".repeat(100_000))
             .with("executionId", status.execution_id.to_string())
-            .with("more", "x".repeat(1_000_000));
+            .with("more", "x".repeat(100_000));
         let page = || {
             Box::new(ListPage {
                 executions: vec![(status.execution_id, json.clone()); 20],
