@@ -87,12 +87,13 @@ pub struct Config {
     /// Largest message taken, in bytes
     #[arg(long, env = "BRIDGE_MESSAGE_BYTES", default_value = "13631488")]
     pub message_bytes: String,
-    /// Total memory for messages being received and for executes and inputs awaiting acceptance, in bytes. Beyond it,
-    /// messages over 64 KiB wait, and the session with the oldest unfinished one is closed with 1013
+    /// Total memory for messages being received and for executes and inputs awaiting acceptance, in
+    /// bytes. Beyond it, messages over 64 KiB wait, and the session with the oldest unfinished one
+    /// is closed with 1013
     #[arg(long, env = "BRIDGE_INBOUND_BYTES", default_value = "268435456")]
     pub inbound_bytes: String,
-    /// Total memory for answers and output that clients have not read yet, in bytes; one session may hold 4 MiB of it.
-    /// Beyond it, a session is not read further and its views pause
+    /// Total memory for answers and output that clients have not read, in bytes; at most 4 MiB a
+    /// session. Beyond it, a session is not read further and its views pause
     #[arg(long, env = "BRIDGE_OUTBOUND_BYTES", default_value = "268435456")]
     pub outbound_bytes: String,
     /// Executions that one session may view at once; one more attach or execute is an error

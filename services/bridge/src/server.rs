@@ -35,11 +35,12 @@ use crate::viewer::buffer::Skip;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// The longest head of a request, and what is read or written of it at once, in bytes.
 const HEAD_BYTES: usize = 32 * 1024;
-/// Connections that are no session, at once, beside one for each session: all of them may come back at the same time.
+/// Connections without a session at once, beside one for each session: all of them may reconnect at
+/// the same time.
 const WAITING: usize = 512;
 /// Connections at once that are told that there are too many sessions.
 const REFUSALS: usize = 256;
-/// A message that cannot grow waits for this part of the ping interval, before one that stands still is closed for it.
+/// The part of the ping interval that a message waits for room before it evicts another.
 const PATIENCE: u32 = 20;
 /// What the kernel holds for a peer that does not read, in bytes (it doubles this).
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
@@ -57,8 +58,8 @@ pub struct App {
     pub shared: Arc<Shared>,
     /// Open sessions.
     pub open: Arc<AtomicU64>,
-    /// Places for connections that are told that there are too many sessions. Taken at the upgrade, for 3 s at most; nobody
-    /// waits for one: without a place the answer is 503.
+    /// Places for connections that are refused with -32001. Taken at the upgrade, for 3 s at most.
+    /// Nobody waits for one: without a place the answer is 503.
     pub refusals: Arc<Semaphore>,
     guard: Arc<Guard>,
 }
@@ -235,10 +236,13 @@ fn prepare(stream: &TcpStream, user_timeout_ms: u32) {
     }
 }
 
-/// Connections that are no session (yet): in a handshake, in a request, idle.
+/// Connections without a session: in a handshake, in a request, or idle.
 ///
-/// A place is taken by accept(2) and given back by the upgrade or the end. A head has 10 s, from the first byte or from the
-/// answer before it; nobody waits for a place: where all are taken, the oldest connection is closed for a new one.
+/// - Taken when: accept(2) returns; released by the upgrade or the end.
+/// - Who waits behind whom: nobody. When all places are taken, the oldest connection is closed. A
+///   request's head must arrive within 10 s; an idle connection has as long.
+/// - The other direction: hyper reads no further while an answer is not taken, and the kernel drops
+///   a peer that takes nothing for two pings.
 #[derive(Debug, Clone)]
 struct Waiting {
     most: usize,

@@ -49,8 +49,7 @@ pub struct Shared {
     pub own: Limits,
     /// Views of one session.
     pub views: usize,
-    /// Most of `inboundBytes`: what large messages, and the executes and inputs of them that are not answered yet, may
-    /// hold in memory.
+    /// Most of `inboundBytes`: large messages, and their executes and inputs that await an answer.
     pub inbound: Arc<Room>,
     /// The rest of it: executes and inputs of small messages.
     pub small: Arc<Room>,
@@ -104,8 +103,8 @@ impl Called {
 }
 
 impl Shared {
-    /// What the executes of one session that are not answered yet may take of the two parts of the inbound budget: a quarter,
-    /// but one of any size.
+    /// The most that unanswered executes of one session may take of the two parts of the inbound
+    /// budget: a quarter, but at least one message.
     fn session_inbound(&self) -> [Arc<Room>; 2] {
         let (large, small) = room::shares(self.own.inbound_bytes);
         let large = (large / 4).max(self.own.message_bytes);

@@ -34,7 +34,7 @@ pub struct Times {
     pub attempt: Duration,
     /// A stream whose head is not there by then is dead.
     pub head: Duration,
-    /// A follow stream that is silent for longer is dead, unless claude-api's heartbeat is longer than the bridge's.
+    /// A follow stream that is silent for longer is dead, unless claude-api's heartbeat is longer.
     pub silence: Duration,
     /// The output stream is opened again when bytes are known to be there and none came for this long.
     pub stall: Duration,
@@ -85,8 +85,8 @@ impl Upstream {
         self.heartbeat_ms.store(milliseconds, Ordering::Relaxed);
     }
 
-    /// A follow stream that is silent for longer is dead: two heartbeats missed, and a little more, of the longer one of the
-    /// bridge's and claude-api's.
+    /// A follow stream that is silent for longer is dead: a little more than two heartbeats, the
+    /// bridge's or claude-api's, whichever is longer.
     fn silence(&self) -> Duration {
         let theirs = Duration::from_millis(self.heartbeat_ms.load(Ordering::Relaxed));
         self.times.silence.max(silence(theirs))

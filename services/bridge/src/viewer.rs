@@ -66,8 +66,9 @@ type Permit = Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Box<Message>>
 /// Looks at a view without room, before its connection to claude-api is given up.
 const TIGHT_CHECKS: u32 = 2;
 
-/// Runs until everything was said or the session is gone. Aborting it at any point is fine. What it holds counts in `share`.
-/// Without room there it takes no more from claude-api, and goes on at the same offset once there is some.
+/// Runs until everything was said or the session is gone. Aborting it at any point is fine. What it
+/// holds counts in `share`: without room it reads no more from claude-api and resumes later at the
+/// same offset.
 pub async fn run(
     context: Context,
     start: Start,
@@ -165,7 +166,7 @@ pub async fn run(
                     if share.has_room() || !share.all().is_short() {
                         order.on_bytes(&bytes);
                     } else {
-                        // Others took the room since it was looked for: it is read again.
+                        // Others took the room meanwhile: these bytes are read again later.
                         output.close(order.read_from());
                         tight = TIGHT_CHECKS;
                     }

@@ -1,5 +1,5 @@
-//! One client, or many, at their worst with one resource of the bridge, while another client's small request, control and
-//! stream go on. One test per resource.
+//! For each resource of the bridge: clients that do the worst at it, while another client's small
+//! request, control and stream work as usual.
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
 
@@ -16,7 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
-/// Far more than a request takes on a busy machine, and far less than any time limit that a hostile client could use up.
+/// Far more than a request takes on a busy machine, and less than the time limits that hostile
+/// clients could use up.
 const USUAL: Duration = Duration::from_secs(8);
 
 /// The client that is not to be held up, with an execution that runs.
@@ -98,8 +99,9 @@ async fn until_number(bridge: &Bridge, name: &str, good: impl Fn(u64) -> bool) {
 
 async fn upgraded(bridge: &Bridge) -> TcpStream {
     let mut stream = TcpStream::connect(bridge.addr).await.unwrap();
-    let head = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let head = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     stream
 }

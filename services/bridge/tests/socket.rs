@@ -432,8 +432,7 @@ async fn a_slow_upload_is_a_sign_of_life() {
     tokio::time::timeout(SOON, answered).await.unwrap();
 }
 
-/// Issue 10 and OUTER A3. The holder is closed, where it was the one that waits: the holder is slow, and whoever waits
-/// for it has done nothing wrong.
+/// Issue 10, OUTER A3: the slow holder is closed. Before, the message that waited for it was.
 #[tokio::test]
 async fn the_oldest_holder_of_a_message_in_the_making_makes_room_for_one_that_waits() {
     let (_fake, bridge) = start(&["--inbound-bytes", "300000", "--ping-ms", "2000"]).await;
@@ -578,7 +577,8 @@ async fn the_known_subprotocol_is_selected_and_others_are_ignored() {
         let mut stream = TcpStream::connect(bridge.addr).await.unwrap();
         let request = format!(
             "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offered}\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             {offered}\r\n"
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut head = Vec::new();

@@ -25,5 +25,5 @@ pub const PROTOCOL: u32 = 1;
 /// The most bytes of output that one `output` message carries (contract, section 3).
 pub const OUTPUT_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// The most bytes of one server message. A page of a list ends before, and its `next` says where to go on.
+/// The most bytes of one server message. A longer list continues on the page that `next` names.
 pub const SERVER_MESSAGE_BYTES: usize = 512 * 1024;

@@ -17,8 +17,8 @@ use super::App;
 use super::pages::problem_page;
 use crate::session::connection;
 
-/// The subprotocol that is selected when it is offered. Others are ignored (RFC 6455, section 4.2.2): a client that needs
-/// another one closes the connection itself.
+/// The subprotocol that is selected when it is offered. Others are ignored, as RFC 6455 allows
+/// (section 4.2.2): a client that needs one closes the connection itself.
 const SUBPROTOCOL: &str = "ccb.v1";
 
 /// `/ws` and `/ws/mcp`.
@@ -119,7 +119,8 @@ fn check(request: &Request) -> Result<String, Refusal> {
     }
 }
 
-/// Whether it is the base64 of 16 bytes: 22 characters, the last of which carries two bits only, and `==`.
+/// Whether it is the base64 of 16 bytes: 22 characters, of which the last carries two bits, and
+/// `==`.
 fn is_key(key: &[u8]) -> bool {
     let [digits @ .., last, b'=', b'='] = key else {
         return false;

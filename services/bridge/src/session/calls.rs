@@ -1,6 +1,6 @@
-//! The calls of one session to claude-api that are under way. What acts, or begins a view, is made at once; what only looks
-//! waits until its answer has room, so that a claude-api which does not answer holds up no cancel, and a client that does
-//! not read has no more answers made than it may hold. Pure.
+//! The calls of one session to claude-api that are under way. Calls that act or begin a view start
+//! at once. Looks wait until their answers have room: so a claude-api that hangs delays no cancel,
+//! and a client that does not read causes no more answers than it may hold. Pure.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -44,7 +44,7 @@ enum Happened {
     View(Box<viewer::Message>),
     /// Looks that waited for room.
     Looks(Vec<Action>),
-    /// Our message in the making is to make room for another's.
+    /// The unfinished message of this session was evicted.
     Evicted,
     Tick,
     Stop,
@@ -75,10 +75,10 @@ struct Session<T> {
     pages: Pages,
     /// What inputs that are not answered yet have taken of the inbound budget.
     inputs: HashMap<Token, Arc<Charge>>,
-    /// What its executes that are not answered yet may take of the inbound budget.
+    /// Bounds the executes that await an answer.
     own_inbound: [Arc<Room>; 2],
     share: Arc<Share>,
-    /// What answers that wait for their batch, and those of calls under way, take of the outbound budget.
+    /// Outbound bytes of answers that wait for their batch, and of calls under way.
     held: outbound::Charge,
     ping: Interval,
     /// What the message in hand has taken of the inbound budget.

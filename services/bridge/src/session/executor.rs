@@ -47,7 +47,8 @@ impl Default for Executor {
 }
 
 impl Executor {
-    /// Hands over a job; its result comes as an event. `charges`: its parts of the inbound budget, and of its session's.
+    /// Hands over a job; its result arrives as an event. `charges`: its bytes in the inbound budget
+    /// and in its session's part of it.
     pub fn execute(
         &mut self,
         job: Job,

@@ -24,7 +24,7 @@ use super::turns::Turns;
 use crate::upstream::accept::Handover;
 use crate::viewer::Start;
 
-/// A status in an answer, in bytes, where the client has as many answers to read as it may.
+/// The most bytes of a status in an answer, when the client has its limit of answers to read.
 const SHORT_STATUS_BYTES: usize = 4 * 1024;
 
 /// What begins behind an answer.
@@ -115,7 +115,8 @@ impl Machine {
         (self.unsent, self.is_short) = (unsent, is_short);
     }
 
-    /// Bytes of answers that wait for their batch or their turn, and of those that calls under way may come to.
+    /// Bytes of answers that wait for their batch or turn, and the most that calls under way may
+    /// bring.
     #[must_use]
     pub fn pledged_bytes(&self) -> usize {
         let turns = self.turns.held() * self.bounds.status_bytes;

@@ -1,14 +1,14 @@
-//! `outboundBytes`: memory for what is on its way to clients, in all sessions.
+//! The outbound budget (`outboundBytes`): memory for answers and output that clients have not read.
 //!
-//! - Taken when: an answer is there, or a chunk of output was read; and for a call to claude-api while it is under way
-//!   (`callMs` at most), as much as its answer may come to.
-//! - Who waits behind whom: each session has a floor of its own that it need not share, so no session waits for another
-//!   to be read: one request and one chunk of output at a time always go. Beyond its floor a session takes from what all
-//!   share, up to [`SESSION_BYTES`]. Where nothing is left, a session is not read further, looks that wait are not begun,
-//!   and a view takes no more from claude-api: one that skips drops what it has, one that waits goes on later at its
-//!   offset.
-//! - The other direction: a client that takes no byte for two pings is closed, and its bytes are free again. What comes
-//!   in is bounded by [`super::room`].
+//! - Taken when: an answer exists, or a chunk of output was read. A call to claude-api takes the
+//!   most that its answer may need, for `callMs` at most.
+//! - Who waits behind whom: each session has a floor of its own, so no session waits for another
+//!   client to read. Beyond its floor a session takes from the common part, up to
+//!   [`SESSION_BYTES`]. When that is spent, a session is not read further, waiting looks are not
+//!   started, and its views read no more from claude-api. A view with `onSlow: skip` drops its
+//!   oldest output; one with `wait` resumes later at its offset.
+//! - The other direction: a client that takes no byte for two pings is closed, which frees its
+//!   bytes. [`super::room`] bounds what clients send.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ const FLOOR_BYTES: u64 = 128 * 1024;
 #[derive(Debug)]
 pub struct Outbound {
     limits: Limits,
-    /// Bytes beyond the floors. Whoever waits hears when there is room again.
+    /// Bytes beyond the floors. Waiters are woken when there is room again.
     used: watch::Sender<u64>,
 }
 
@@ -162,7 +162,7 @@ impl Share {
     }
 }
 
-/// A part of a session's share, until dropped. It may grow beyond every limit: who takes asks for room before.
+/// A part of a session's share, until dropped. It may exceed every limit: ask for room first.
 #[derive(Debug)]
 pub struct Charge {
     share: Arc<Share>,

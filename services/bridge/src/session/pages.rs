@@ -1,11 +1,12 @@
-//! Pages of a list. One is at most as long as a message may be, and `next` says where to go on. claude-api is asked for
-//! it in parts, as a status is anything from 1 to 64 KiB.
+//! Pages of a list. A page is at most as long as a message may be; `next` names the next page. The
+//! bridge asks claude-api for a page in parts, because a status has anything from 1 to 64 KiB.
 //!
-//! What a list holds while claude-api is asked ([`PART_BYTES`]):
-//! - Taken when: a list has its turn in its session. Given back when its page is there, after `callMs` at most.
-//! - Who waits behind whom: lists of one session for each other; those of all sessions in the order asked, for as long as
-//!   a call may take. All take the same, so the first in line holds up none that is smaller.
-//! - The other direction: a page that is there is an answer like any other, bounded by [`super::outbound`].
+//! The budget for lists while claude-api is asked ([`PART_BYTES`] each):
+//! - Taken when: a list has its turn in its session; released with the page, after `callMs` at
+//!   most.
+//! - Who waits behind whom: lists of one session for each other, and all lists in the order
+//!   received, for `callMs` at most. All take the same amount, so the first blocks no smaller one.
+//! - The other direction: a finished page is an answer like any other ([`super::outbound`]).
 
 use std::sync::Arc;
 
@@ -141,7 +142,8 @@ impl Pages {
         self.turns.clone()
     }
 
-    /// An answer was made of a page, and these actions send it. One that waits in a batch holds up no other list.
+    /// Keeps the turn until these actions are sent. A page that waits in a batch delays no other
+    /// list.
     pub(super) fn keep(&mut self, turn: OwnedSemaphorePermit, actions: &[Action]) {
         let sent = actions.iter().map(|action| match action {
             Action::Send(text) => text.len(),

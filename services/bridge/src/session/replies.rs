@@ -115,8 +115,8 @@ impl<T> Replies<T> {
         self.waiting.get(&token).is_none_or(|w| w.id.is_none())
     }
 
-    /// The answer is there. In a batch everything waits for the last one, and no answer has more than its part of a message.
-    /// `status_bytes`: the most bytes of a status object.
+    /// Takes an answer. In a batch everything waits for the last one, and each answer has at most
+    /// its part of a message. `status_bytes`: the most bytes of a status object.
     pub fn answer(
         &mut self,
         token: Token,
@@ -186,8 +186,8 @@ fn encode(id: &str, answer: Result<Answer, &RpcError>, status_bytes: usize, part
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
 }
 
-/// The error as it is, or with a shorter message and no more data than a program needs, where it has more than so many bytes
-/// of JSON.
+/// The error, cut to so many bytes of JSON: a shorter message, and only the data that a program
+/// needs.
 pub(super) fn cut(error: &RpcError, limit: usize) -> RpcError {
     let length = |error: &RpcError| json!(error).to_string().len();
     let mut short = error.clone();

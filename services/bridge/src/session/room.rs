@@ -1,14 +1,15 @@
-//! `inboundBytes`: memory for messages on their way in, and for the executes and inputs of them that are not answered
-//! yet.
+//! The inbound budget (`inboundBytes`): memory for messages being received, and for executes and
+//! inputs that await an answer.
 //!
-//! - Taken when: a message takes bytes as it grows, in steps that double, and only beyond the first 64 KiB. An execute or
-//!   an input of a large message keeps its message's bytes; one of a small message takes its own when it is handed over.
-//! - Who waits behind whom: a message that cannot grow waits, and its session is not read. The oldest message in the
-//!   making waits for none of the others: what it may still need is kept free for it, so one of them always gets on.
-//!   When a message has waited for [`Room::patience`], the oldest of the others that holds something and has stood still
-//!   for as long is closed (1013); after some more time the oldest that holds something. At most one is closed within
-//!   the patience. Small requests have a share of their own ([`shares`]) and never wait here.
-//! - The other direction: answers and output are bounded by [`super::outbound`].
+//! - Taken when: a message takes bytes as it grows, in steps that double, and only beyond its first
+//!   64 KiB. An execute or an input of a large message keeps its message's bytes. One of a small
+//!   message takes its own when it is read.
+//! - Who waits behind whom: a message that cannot grow waits, and its session is not read. The
+//!   oldest unfinished message waits for no other: its remaining need is kept free, so one message
+//!   always makes progress. After [`Room::patience`] a waiting message has another session closed
+//!   with 1013: the oldest holder that made no progress for as long, later the oldest holder. At
+//!   most one session is closed per patience. Small requests have their own share ([`shares`]).
+//! - The other direction: [`super::outbound`] bounds answers and output.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,8 +23,8 @@ pub fn shares(inbound: u64) -> (u64, u64) {
     (inbound - small, small)
 }
 
-/// A message that has waited for so many times the patience takes the place of the oldest that holds something, though that
-/// one gets on.
+/// After so many times the patience a waiting message evicts the oldest holder, though that one
+/// makes progress.
 const STUBBORN: u32 = 5;
 
 /// One budget.
@@ -49,7 +50,7 @@ struct Seat {
     held: u64,
     /// The most that the message may come to.
     most: u64,
-    /// When it last came 64 KiB further.
+    /// The last time it made 64 KiB of progress.
     moved: Instant,
     waits: bool,
     waker: Option<Waker>,
@@ -57,7 +58,7 @@ struct Seat {
 }
 
 impl Room {
-    /// A message that cannot grow for `patience` has the oldest of the others closed.
+    /// `patience`: how long a message waits before it evicts another.
     #[must_use]
     pub fn new(total: u64, patience: Duration) -> Arc<Self> {
         Arc::new(Self {
@@ -77,7 +78,7 @@ impl Room {
         self.lock().used
     }
 
-    /// How long a message waits before another one is closed for it.
+    /// How long a message waits before it evicts another.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience
@@ -212,7 +213,7 @@ impl Making {
         Poll::Ready(())
     }
 
-    /// It came a good deal further.
+    /// Records progress.
     pub fn moved(&self) {
         let mut state = self.room.lock();
         if let Some(seat) = state.seats.get_mut(&self.number) {
@@ -220,7 +221,7 @@ impl Making {
         }
     }
 
-    /// Whether others hold something, that may be given up for this one.
+    /// Whether other unfinished messages hold bytes.
     #[must_use]
     pub fn has_others(&self) -> bool {
         let state = self.room.lock();
@@ -228,7 +229,7 @@ impl Making {
         seats.any(|(number, seat)| *number != self.number && seat.held > 0)
     }
 
-    /// It has waited for so many times the patience: another one is to go.
+    /// Evicts another message, if one may be evicted. `times`: how often the patience has passed.
     pub fn press(&self, times: u32) {
         let (now, patience) = (Instant::now(), self.room.patience);
         let mut state = self.room.lock();
@@ -256,7 +257,7 @@ impl Making {
         }
     }
 
-    /// Whether it is to make room for others.
+    /// Whether its session is to be closed, so that others can grow.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
         let state = self.room.lock();
@@ -266,7 +267,7 @@ impl Making {
             .is_some_and(|seat| seat.is_evicted)
     }
 
-    /// It is whole, with so many bytes: the rest is given back.
+    /// Ends the message, which has so many bytes, and releases the rest.
     #[must_use]
     pub fn finish(mut self, bytes: u64) -> Charge {
         let bytes = bytes.min(self.held);
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_oldest_may_still_need_is_kept_free_for_it() {
+    fn the_remaining_need_of_the_oldest_message_is_kept_free() {
         let room = Room::new(100, Duration::ZERO);
         let mut oldest = Making::new(room.clone(), 60);
         let mut second = Making::new(room.clone(), 60);
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_holder_goes_for_one_that_waits_and_only_one_in_the_patience() {
+    fn a_waiting_message_evicts_the_oldest_holder_once_per_patience() {
         let hour = Duration::from_secs(3600);
         for (patience, gone) in [(Duration::ZERO, true), (hour, false)] {
             let room = Room::new(100, patience);
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_gets_on_goes_later() {
+    fn a_holder_that_makes_progress_is_evicted_later() {
         let room = Room::new(100, Duration::from_secs(3600));
         let mut holder = Making::new(room.clone(), 50);
         let mut waiter = Making::new(room.clone(), 100);

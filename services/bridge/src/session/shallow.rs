@@ -103,8 +103,8 @@ const DEPTH: usize = 127;
 /// Names of one object that are compared; no parameter has nearly as many.
 const NAMES: usize = 4096;
 
-/// Reads a value to its end, its strings too, and keeps nothing of it. A number may be of any size. Whether an object in it
-/// has a member twice.
+/// Reads a whole value, strings included, without keeping it; numbers may have any size. True when
+/// an object in it has a member twice.
 ///
 /// # Errors
 /// It is not JSON.

@@ -160,7 +160,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
     }
 
-    /// Whether the message in the making is to make room for others.
+    /// Whether the unfinished message was evicted.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
         self.stream.get_ref().is_evicted()
@@ -288,7 +288,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.stalled = if stalled { self.stalled + 1 } else { 0 };
         let alive = self.heard || heard || deaf || (self.blocked && moved);
         self.missed = if alive { 0 } else { self.missed + 1 };
-        // Others in the making go for it, in time; what claude-api has not accepted yet may stay for long.
+        // Other unfinished messages are evicted in time; what awaits claude-api may stay for long.
         let starved = starves && self.stream.get_ref().waits_for_nobody();
         self.starved = if starved { self.starved + 1 } else { 0 };
         self.heard = false;
@@ -316,7 +316,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     pub async fn close(mut self, code: u16, reason: &str) {
         let end = Instant::now() + CLOSE_TIME;
         if UNREADABLE.contains(&code) {
-            // No more of a message is taken: what there is of it is given back before the peer is waited for.
+            // The message will not end: its bytes are released before the wait for the peer.
             self.stream.get_mut().give_up_message();
             if !self.unflushed && !self.blocked {
                 self.rebuild();

@@ -19,7 +19,7 @@ use super::room::{Charge, Making, Room};
 /// What is read ahead, in bytes: enough for several small requests at once.
 const AHEAD_BYTES: usize = 1024;
 
-/// Between two looks for a holder that is to go, at least.
+/// The least time between two attempts to evict another message.
 const LEAST_PATIENCE: Duration = Duration::from_millis(10);
 
 /// Messages up to this many bytes are always read: a sign of life, a cancel, a common prompt.
@@ -34,7 +34,7 @@ pub struct Inbound {
     /// Payload of the message in the making that was handed over.
     bytes: u64,
     making: Option<Making>,
-    /// While the message cannot grow: when the oldest holder is to go.
+    /// While the message cannot grow: the end of the patience, and how often it has passed.
     wait: Option<(Pin<Box<Sleep>>, u32)>,
 }
 
@@ -239,7 +239,7 @@ impl<T> Transport<T> {
         making.is_some_and(|making| making.allowed() > 0)
     }
 
-    /// Whether the message in the making is to make room for others.
+    /// Whether the unfinished message was evicted.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
         let making = self.inbound.as_ref().and_then(|i| i.making.as_ref());
@@ -260,7 +260,7 @@ impl<T> Transport<T> {
     /// Nothing more is read of the message in the making.
     pub fn give_up_message(&mut self) {
         if let Some(inbound) = &mut self.inbound {
-            // What it held is free with this.
+            // The charge is released at once.
             drop(inbound.finish());
         }
     }

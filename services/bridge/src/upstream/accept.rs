@@ -24,7 +24,7 @@ const SLOW: Duration = Duration::from_secs(1);
 /// claude-api may read an attempt from its socket this much later than a cancel that came on another
 /// connection: so long "no such execution" is no certainty.
 const SETTLE: Duration = Duration::from_secs(3);
-/// What is kept of the time for the last attempt, where claude-api or a proxy asks for more than what is left.
+/// The time kept for one last attempt when `Retry-After` exceeds what is left.
 const LAST_ATTEMPT: Duration = Duration::from_secs(1);
 /// Between two cancels of what is not known yet.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -89,7 +89,7 @@ impl Upstream {
             tracing::info!(execution = %id, error = %failure, attempts = delays.attempts(), "execute not accepted");
             let left = end.saturating_duration_since(Instant::now());
             if asked.is_some_and(|asked| asked >= left) && !is_cut {
-                // A longer pause than what is left is cut, once, so that one more attempt is made.
+                // The pause is cut, once, so that one more attempt is made.
                 is_cut = true;
                 wait = left.saturating_sub(LAST_ATTEMPT.min(self.times.accept / 4));
             }

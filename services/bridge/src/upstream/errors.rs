@@ -29,7 +29,7 @@ pub enum Failure {
     Broken(String),
 }
 
-/// The text with its control characters escaped: one line of a log stays one line, and a terminal obeys none of it.
+/// The text with its control characters escaped, so that it can break no log line and no terminal.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());

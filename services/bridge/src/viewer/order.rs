@@ -132,7 +132,7 @@ impl Order {
         }
     }
 
-    /// What is held for the client, in bytes: unsent output with what is read ahead of it, notices and statuses.
+    /// Bytes held for the client: unsent output and its read-ahead, notices and statuses.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let output = match self.buffer.held() {

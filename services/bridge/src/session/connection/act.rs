@@ -15,7 +15,8 @@ use crate::session::{Event, Shared, call, inbound_full};
 use crate::viewer;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    /// Inputs are charged when they are read, those of a large message out of its charge; one that finds no room is refused.
+    /// Charges inputs when they are read, those of a large message to its charge. An input without
+    /// room is refused.
     pub(super) fn charge_inputs(&mut self, actions: &mut Vec<Action>) {
         let held = self.machine.inputs();
         self.inputs.retain(|token, _| held.contains_key(token));

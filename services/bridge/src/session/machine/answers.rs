@@ -88,7 +88,7 @@ impl Machine {
         let status_bytes = if self.unsent + self.pledged_bytes() < self.bounds.session_bytes {
             self.bounds.status_bytes
         } else {
-            // What was asked for is answered, however much there is to read already.
+            // The limit is reached, but what acted is answered all the same.
             self.bounds.status_bytes.min(SHORT_STATUS_BYTES)
         };
         let ready = self.replies.answer(token, Ok(answer), after, status_bytes);

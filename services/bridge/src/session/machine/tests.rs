@@ -582,7 +582,7 @@ fn lists_of_a_batch_have_their_parts_of_one_message() {
     assert_eq!(machine.pledged_bytes(), 0);
 }
 
-/// OUTER A1: what acts is made at once, but its answer is short where there is much to read already.
+/// OUTER A1: a control is made at once, but its answer is short while the client has much to read.
 #[test]
 fn a_client_with_much_to_read_is_not_read_and_gets_short_answers() {
     let mut machine = machine();
