@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bridge::config::{Cli, Command, Config, LogFormat, Settings};
+use bridge::upstream::errors::printable;
 use clap::Parser;
 use clap::error::ErrorKind;
 use tracing_subscriber::EnvFilter;
@@ -51,7 +52,7 @@ fn finish(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bridge: {error:#}");
+            eprintln!("bridge: {}", printable(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
@@ -62,7 +63,7 @@ fn serve(config: &Config) -> ExitCode {
         Ok(settings) => settings,
         Err(mistakes) => {
             for mistake in mistakes {
-                eprintln!("bridge: {mistake}");
+                eprintln!("bridge: {}", printable(&mistake));
             }
             return ExitCode::from(USAGE);
         }

@@ -29,5 +29,5 @@ pub const PROTOCOL: u32 = 1;
 /// The most bytes of output that one `output` message carries (contract, section 3).
 pub const OUTPUT_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// The most bytes of one server message, lists asked for aside (contract, section 3).
+/// The most bytes of one server message. A longer list continues on the page that `next` names.
 pub const SERVER_MESSAGE_BYTES: usize = 512 * 1024;
