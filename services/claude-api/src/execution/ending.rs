@@ -131,7 +131,7 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
     }
     if status.state == State::Completed && marks.len == 0 {
         status.warn(
-            now(),
+            at,
             "empty_answer",
             "the CLI reported success without any text".to_owned(),
             serde_json::Value::Null,
