@@ -3,7 +3,8 @@
 
 # seen SECONDS NAME CHECK: a check of the stack that is up; where it fails, with the last lines of the containers' logs.
 seen() {
-  check "$1" "$2" scripts/lib/basic-check "$3" || check 60 "$2: the logs" scripts/lib/basic-check logs
+  check "$1" "$2" scripts/lib/basic-check "$3" ||
+    limited 60 scripts/lib/basic-check logs | tail -n 60 | printable | sed 's/^/        /'
 }
 
 basic() {
