@@ -5,6 +5,18 @@ trap 'printf "error: %s:%d: this command failed: %s\n" "${BASH_SOURCE[0]##*/}" "
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
+say() { printf '%s\n' "$*" >&2; }
+warn() { printf 'warning: %s\n' "$*" >&2; }
+
+# fail MESSAGE [REMEDY...]: what went wrong, then what to do about it, one line each.
+fail() {
+  printf 'error: %s\n' "$1" >&2
+  shift
+  local line
+  for line in "$@"; do printf '  %s\n' "$line" >&2; done
+  exit 1
+}
+
 # settings_named: the names in .env that could be settings of ours. A superset: Compose alone knows what they are set to.
 settings_named() {
   { LC_ALL=C grep -oE '[A-Za-z_][A-Za-z0-9_]*' "$ROOT/.env" || true; } | sort -u |
@@ -65,18 +77,6 @@ HTTP_PORT=${CCB_CLAUDE_API_PORT:-8002}
 WS_PORT=${CCB_BRIDGE_PORT:-8003}
 export CLI_WHEEL CLI_WHEEL_SHA256_AMD64 CLI_WHEEL_SHA256_ARM64 CLI_SHA256_AMD64
 export ROOT CACHE PROJECT STATE CLI_VERSION RUST_VERSION HTTP_PORT WS_PORT
-
-say() { printf '%s\n' "$*" >&2; }
-warn() { printf 'warning: %s\n' "$*" >&2; }
-
-# fail MESSAGE [REMEDY...]: what went wrong, then what to do about it, one line each.
-fail() {
-  printf 'error: %s\n' "$1" >&2
-  shift
-  local line
-  for line in "$@"; do printf '  %s\n' "$line" >&2; done
-  exit 1
-}
 
 have() { command -v "$1" >/dev/null 2>&1; }
 

@@ -77,6 +77,15 @@ credential_set() {
   return 1
 }
 
+# compose_path PATH: as Compose reads it: ~ is the home, and what begins with a dot lies beside compose.yaml.
+compose_path() {
+  case $1 in
+    '~' | '~/'*) printf '%s' "$HOME${1#\~}" ;;
+    ./* | ../*) printf '%s' "$ROOT/$1" ;;
+    *) printf '%s' "$1" ;;
+  esac
+}
+
 # Files and folders that settings name are there; their names are absolute from here on, or Compose would take
 # a plain name for a volume, and the engine would make a missing folder, as root.
 check_paths() {
@@ -84,12 +93,14 @@ check_paths() {
   for name in CCB_WORKSPACE CCB_CLI_HOME; do
     path=${!name:-}
     [ -n "$path" ] || continue
+    path=$(compose_path "$path")
     [ -d "$path" ] || fail "$name is no folder: $path" "make it first, or leave $name out"
     export "$name=$(cd "$path" && pwd)"
   done
   for name in ANTHROPIC_API_KEY_FILE ANTHROPIC_AUTH_TOKEN_FILE CLAUDE_CODE_OAUTH_TOKEN_FILE; do
     path=${!name:-}
     [ -n "$path" ] || continue
+    path=$(compose_path "$path")
     [ -r "$path" ] && [ -f "$path" ] || fail "$name is no file that you can read: $path"
     export "$name=$(cd "$(dirname "$path")" && pwd)/$(basename "$path")"
   done

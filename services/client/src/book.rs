@@ -20,7 +20,7 @@ use std::time::Duration;
 use protocol::ExecutionId;
 use protocol::rpc::{OnSlow, RpcError, code, method};
 use serde_json::value::RawValue;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::request::{self, Attach};
@@ -276,7 +276,7 @@ impl Book {
         let accepted: Vec<_> = self
             .views
             .iter()
-            .filter(|(_, v)| v.accepted && !(v.detached && !self.events.is_drained(v.token)))
+            .filter(|(_, v)| v.accepted && (!v.detached || self.events.is_drained(v.token)))
             .map(|(id, _)| *id)
             .collect();
         for id in accepted {

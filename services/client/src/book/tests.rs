@@ -1,6 +1,7 @@
 use protocol::rpc::{self, OnSlow};
 use protocol::{State, Status};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use super::*;
 use crate::Execute;
