@@ -78,7 +78,7 @@ RUN --mount=type=cache,id=ccb-apt-lists,target=/var/lib/apt/lists,sharing=locked
 RUN sed -i -E 's/^(passwd|group):.*files.*/& extrausers/' /etc/nsswitch.conf && mkdir -p /var/lib/extrausers \
     && printf 'claude:x:10001:10001::/home/claude:/bin/bash\n' >/var/lib/extrausers/passwd \
     && printf 'claude:x:10001:\n' >/var/lib/extrausers/group && getent passwd 10001 && getent group 10001 \
-    && mkdir -p /home/claude /spool /workspace/default && chmod 1777 /home/claude /spool /workspace /workspace/default
+    && mkdir -p /home/claude /spool /workspace/default && chmod 1777 /home/claude /spool /workspace /workspace/default /var/lib/extrausers
 COPY --from=cli /usr/local/bin/claude /usr/local/bin/claude
 COPY --from=binaries /out/claude-api /usr/local/bin/claude-api
 COPY scripts/image/start scripts/image/watch-health /usr/local/bin/

@@ -20,7 +20,9 @@ basic() {
   seen 90 "scripts/ccb exec: the prompt from stdin" ccb_reads_stdin
   seen 90 "scripts/ccb exec: an interrupt cancels, exit code 130" ccb_interrupt_cancels
   seen 180 "Python websockets on /ws and /ws/mcp" python_websockets
+  seen 120 "the Python example in the README" readme_python
   seen 90 "curl -N on claude-api" curl_streams
+  seen 90 "ccb doctor --url looks at the stack at that address alone" doctor_of_another_stack
   seen 180 "ccb doctor names a service that is paused, or has ended" doctor_sees_what_is_wrong
   suite basic 600
 }
