@@ -391,75 +391,6 @@ async fn json_is_every_message_on_a_line() {
     assert_eq!(messages[4]["params"]["status"], "COMPLETED");
 }
 
-#[tokio::test]
-async fn attach_begins_at_an_offset() {
-    let fake = Fake::start(plan()).await;
-    let (exit, out, err) = run(&fake.url(), &["attach", ID, "--offset", "5"]).await;
-    assert_eq!((exit, out.as_str()), (0, &TEXT[5..]));
-    assert!(err.contains("5 B of it not received"), "{err}");
-}
-
-#[tokio::test]
-async fn queries_answer_for_people_and_programs() {
-    let fake = Fake::start(plan()).await;
-    let url = fake.url();
-    let (exit, out, _) = run(&url, &["status", ID]).await;
-    assert!(
-        exit == 0 && out.contains(ID) && out.contains("2026-01-02 03:04:05"),
-        "{out}"
-    );
-    assert!(run(&url, &["status"]).await.1.contains("completed"));
-    let (_, out, _) = run(&url, &["status", ID, "--json"]).await;
-    assert_eq!(
-        serde_json::from_str::<Value>(&out).unwrap()["executionId"],
-        ID
-    );
-    let (exit, out, _) = run(&url, &["list", "--limit", "3"]).await;
-    assert!(
-        exit == 0 && out.starts_with("ID ") && out.lines().count() == 2,
-        "{out}"
-    );
-    let (_, out, _) = run(&url, &["list", "--json"]).await;
-    assert_eq!(
-        serde_json::from_str::<Value>(&out).unwrap()["executions"]
-            .as_array()
-            .unwrap()
-            .len(),
-        1
-    );
-    for (command, kind) in [
-        ("pause", "PAUSE"),
-        ("resume", "RESUME"),
-        ("cancel", "CANCEL"),
-    ] {
-        let (exit, out, _) = run(&url, &[command, ID]).await;
-        assert_eq!((exit, out), (0, format!("running {ID}\n")));
-        assert_eq!(fake.params("control").last().unwrap()["type"], kind);
-    }
-}
-
-#[tokio::test]
-async fn an_answer_that_cannot_be_written_is_an_error() {
-    let fake = Fake::start(plan()).await;
-    let list = async |stdout: Stdio| {
-        let mut command = ccb(&fake.url(), &["list", "--json"]);
-        let child = command.stdout(stdout).stderr(Stdio::piped()).spawn();
-        let output = child.unwrap().wait_with_output();
-        let output = timeout(Duration::from_secs(20), output).await;
-        let output = output.expect("ccb hangs").unwrap();
-        let err = String::from_utf8(output.stderr).unwrap();
-        (output.status.code(), err)
-    };
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
-    let (exit, err) = list(full.unwrap().into()).await;
-    assert_eq!(exit, Some(70), "{err}");
-    assert!(err.contains("stdout cannot be written"), "{err}");
-    // A reader that left early has what it wanted.
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    assert_eq!(list(writer.into()).await, (Some(0), String::new()));
-}
-
 /// Field case C15. The claude-api on the usual port may belong to another stack.
 #[tokio::test]
 async fn doctor_asks_nothing_outside_the_stack_that_was_named() {
@@ -583,4 +514,73 @@ async fn a_terminal_gets_an_answer_without_control_characters() {
         !has_escapes(&shown) && shown.contains("\\u009b"),
         "{shown:?}"
     );
+}
+
+#[tokio::test]
+async fn attach_begins_at_an_offset() {
+    let fake = Fake::start(plan()).await;
+    let (exit, out, err) = run(&fake.url(), &["attach", ID, "--offset", "5"]).await;
+    assert_eq!((exit, out.as_str()), (0, &TEXT[5..]));
+    assert!(err.contains("5 B of it not received"), "{err}");
+}
+
+#[tokio::test]
+async fn queries_answer_for_people_and_programs() {
+    let fake = Fake::start(plan()).await;
+    let url = fake.url();
+    let (exit, out, _) = run(&url, &["status", ID]).await;
+    assert!(
+        exit == 0 && out.contains(ID) && out.contains("2026-01-02 03:04:05"),
+        "{out}"
+    );
+    assert!(run(&url, &["status"]).await.1.contains("completed"));
+    let (_, out, _) = run(&url, &["status", ID, "--json"]).await;
+    assert_eq!(
+        serde_json::from_str::<Value>(&out).unwrap()["executionId"],
+        ID
+    );
+    let (exit, out, _) = run(&url, &["list", "--limit", "3"]).await;
+    assert!(
+        exit == 0 && out.starts_with("ID ") && out.lines().count() == 2,
+        "{out}"
+    );
+    let (_, out, _) = run(&url, &["list", "--json"]).await;
+    assert_eq!(
+        serde_json::from_str::<Value>(&out).unwrap()["executions"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    for (command, kind) in [
+        ("pause", "PAUSE"),
+        ("resume", "RESUME"),
+        ("cancel", "CANCEL"),
+    ] {
+        let (exit, out, _) = run(&url, &[command, ID]).await;
+        assert_eq!((exit, out), (0, format!("running {ID}\n")));
+        assert_eq!(fake.params("control").last().unwrap()["type"], kind);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_written_is_an_error() {
+    let fake = Fake::start(plan()).await;
+    let list = async |stdout: Stdio| {
+        let mut command = ccb(&fake.url(), &["list", "--json"]);
+        let child = command.stdout(stdout).stderr(Stdio::piped()).spawn();
+        let output = child.unwrap().wait_with_output();
+        let output = timeout(Duration::from_secs(20), output).await;
+        let output = output.expect("ccb hangs").unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), err)
+    };
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let (exit, err) = list(full.unwrap().into()).await;
+    assert_eq!(exit, Some(70), "{err}");
+    assert!(err.contains("stdout cannot be written"), "{err}");
+    // A reader that left early has what it wanted.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(list(writer.into()).await, (Some(0), String::new()));
 }
