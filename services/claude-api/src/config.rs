@@ -73,7 +73,8 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Service")]
 pub struct ServeArgs {
-    /// Address to listen on, or localhost; 0.0.0.0 opens it to the network, without any authentication of its own
+    /// Address to listen on, or localhost; 0.0.0.0 opens it to the network, without any
+    /// authentication of its own
     #[arg(
         long,
         env = "CLAUDE_API_HOST",
@@ -178,7 +179,8 @@ impl Settings {
         for origin in &args.allowed_origins {
             if !protocol::guard::is_origin(origin) {
                 mistakes.push(format!(
-                    "--allowed-origins {origin:?} is no origin; name each one, like https://app.example"
+                    "--allowed-origins {origin:?} is no origin; name each one, \
+                     like https://app.example"
                 ));
             }
         }

@@ -80,8 +80,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .with_state(service)
 }
 
-/// What a page of a listed origin may do (Fetch Standard, CORS protocol). There are no cookies, so credentials are never allowed,
-/// and an origin is only ever named, never `*`.
+/// What a page of a listed origin may do (Fetch Standard, CORS protocol). There are no cookies, so
+/// credentials are never allowed, and an origin is only ever named, never `*`.
 fn cors(guard: Arc<Guard>) -> CorsLayer {
     let listed = move |origin: &HeaderValue, _: &Parts| {
         origin.to_str().is_ok_and(|origin| guard.lists(origin))
@@ -101,7 +101,8 @@ fn cors(guard: Arc<Guard>) -> CorsLayer {
             header::RETRY_AFTER,
             HeaderName::from_static(protocol::trailers::EXECUTION_ID),
         ])
-        // A page on the web that the operator lists may reach a local service (Private Network Access).
+        // A page on the web that the operator lists may reach a local service (Private Network
+        // Access).
         .allow_private_network(true)
         .max_age(PREFLIGHT)
 }

@@ -1,10 +1,12 @@
-//! Connections: no more than there are places, none whose peer is gone without a word, and none that does nothing for long.
+//! Connections: no more than there are places, none whose peer is gone without a word, and none
+//! that does nothing for long.
 //!
-//! A place is taken when a connection was accepted, and given back when it is closed. Where all are taken, the connection that
-//! has waited longest for its own client makes room for the new one. So a client that opens connections and says nothing, sends
-//! half a request, or does not read a short answer holds up nobody. Two kinds of connections are never closed for another: one
-//! whose request is being worked on, and one with an open stream, whose slow reader is no fault. Streams have places of their
-//! own for that reason: three quarters of all (see [`crate::http`]).
+//! A place is taken when a connection was accepted, and given back when it is closed. Where all are
+//! taken, the connection that has waited longest for its own client makes room for the new one. So
+//! a client that opens connections and says nothing, sends half a request, or does not read a short
+//! answer holds up nobody. Two kinds of connections are never closed for another: one whose request
+//! is being worked on, and one with an open stream, whose slow reader is no fault. Streams have
+//! places of their own for that reason: three quarters of all (see [`crate::http`]).
 
 pub(crate) mod activity;
 mod io;

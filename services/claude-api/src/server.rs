@@ -103,7 +103,8 @@ async fn serve(
         }
     });
     let connection = http1::Builder::new()
-        // `Activity` has the times; hyper's one limit would count an idle connection as a head that never comes.
+        // `Activity` has the times; hyper's one limit would count an idle connection as a head that
+        // never comes.
         .header_read_timeout(None)
         .max_buf_size(READ_BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);

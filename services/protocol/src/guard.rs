@@ -95,7 +95,8 @@ pub fn listen_address(text: &str) -> Result<IpAddr, String> {
         .map_err(|_| "an IP address or localhost is needed, like 127.0.0.1 or 0.0.0.0".to_owned())
 }
 
-/// Whether a text is one origin (`scheme://host[:port]`), as an operator lists it: no `*`, no `null`, no path.
+/// Whether a text is one origin (`scheme://host[:port]`), as an operator lists it: no `*`, no
+/// `null`, no path.
 #[must_use]
 pub fn is_origin(text: &str) -> bool {
     let Some((scheme, host)) = text.trim_end_matches('/').split_once("://") else {

@@ -1,9 +1,11 @@
-//! JSON by one law on both hops: a member given twice is refused, and a line stays one line for every reader.
+//! JSON by one law on both hops: a member given twice is refused, and a line stays one line for
+//! every reader.
 //!
-//! RFC 8259 (section 4) leaves a repeated member name to each parser: some take the first, some the last. Two parsers on one
-//! path then see two different requests, so [`refuse_repeated_members`] refuses it. RFC 8259 (section 7) also lets
-//! U+2028, U+2029 and U+0085 stand in a string as they are, but several readers of NDJSON split lines there (Python's
-//! `splitlines`, Node's `readline`). [`to_vec`] escapes them, and the other characters that a terminal would obey.
+//! RFC 8259 (section 4) leaves a repeated member name to each parser: some take the first, some the
+//! last. Two parsers on one path then see two different requests, so [`refuse_repeated_members`]
+//! refuses it. RFC 8259 (section 7) also lets U+2028, U+2029 and U+0085 stand in a string as they
+//! are, but several readers of NDJSON split lines there (Python's `splitlines`, Node's `readline`).
+//! [`to_vec`] escapes them, and the other characters that a terminal would obey.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -17,7 +19,8 @@ use serde_json::ser::Formatter;
 
 /// The deepest nesting of objects and arrays; serde_json's own limit for values.
 const DEPTH: usize = 128;
-/// The most members of one object, so that a hostile text of many short names costs little more than itself.
+/// The most members of one object, so that a hostile text of many short names costs little more
+/// than itself.
 const MEMBERS: usize = 4096;
 /// The most characters of a name that an error repeats.
 const SHOWN_CHARS: usize = 64;
@@ -53,8 +56,9 @@ pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
 
 /// Refuses JSON text in which one object has two members of one name, at any depth.
 ///
-/// It compares names as they read, so `"a"` and `"\u0061"` are one name. The text must be JSON already: this function finds no
-/// syntax errors. It reads no numbers, so `1e400` passes. It is linear in the text's length.
+/// It compares names as they read, so `"a"` and `"\u0061"` are one name. The text must be JSON
+/// already: this function finds no syntax errors. It reads no numbers, so `1e400` passes. It is
+/// linear in the text's length.
 ///
 /// # Errors
 /// See [`Unfit`].
@@ -124,7 +128,8 @@ fn name(json: &str, from: usize, to: usize) -> Result<Cow<'_, str>, Unfit> {
         .map_err(|e| Unfit::BadName(e.to_string()))
 }
 
-/// A value as JSON in one line, whatever reads it: no line separator and no control character stands in it unescaped.
+/// A value as JSON in one line, whatever reads it: no line separator and no control character
+/// stands in it unescaped.
 ///
 /// # Errors
 /// As [`serde_json::to_vec`].
@@ -147,8 +152,9 @@ impl Formatter for OneLine {
     }
 }
 
-/// Writes JSON text and escapes the characters of strings that serde_json leaves as they are and that end a line for some
-/// readers, or that a terminal obeys: U+007F to U+009F, U+2028 and U+2029. Outside of strings valid JSON has none of them.
+/// Writes JSON text and escapes the characters of strings that serde_json leaves as they are and
+/// that end a line for some readers, or that a terminal obeys: U+007F to U+009F, U+2028 and U+2029.
+/// Outside of strings valid JSON has none of them.
 ///
 /// # Errors
 /// The writer's.
@@ -177,7 +183,8 @@ pub fn write_escaped(writer: &mut (impl Write + ?Sized), json: &[u8]) -> io::Res
     writer.write_all(&json[from..])
 }
 
-/// A writer of whole lines that escapes as [`write_escaped`] does: for logs, whose fields hold what clients and tools wrote.
+/// A writer of whole lines that escapes as [`write_escaped`] does: for logs, whose fields hold what
+/// clients and tools wrote.
 #[derive(Debug)]
 pub struct EscapedLines<W>(pub W);
 
@@ -280,7 +287,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a value holds, its text reads back as the same, and no member of it is called repeated.
+        /// Whatever a value holds, its text reads back as the same, and no member of it is called
+        /// repeated.
         #[test]
         fn what_is_written_is_read(value in value()) {
             let json = to_vec(&value).unwrap();

@@ -144,8 +144,8 @@ impl Status {
         });
     }
 
-    /// As one line of JSON of at most `limit` bytes: what grows without need is cut, longest first, and the state,
-    /// the numbers and the reason always stay.
+    /// As one line of JSON of at most `limit` bytes: what grows without need is cut, longest first,
+    /// and the state, the numbers and the reason always stay.
     #[must_use]
     pub fn to_json(&self, limit: usize) -> Vec<u8> {
         let encode = |status: &Self| crate::json::to_vec(status).unwrap_or_default();

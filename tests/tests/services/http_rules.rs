@@ -1,5 +1,5 @@
-//! HTTP as clients and proxies speak it: versions, HEAD, `Expect`, pipelining, CORS, query strings, paths, and lines that stay
-//! lines.
+//! HTTP as clients and proxies speak it: versions, HEAD, `Expect`, pipelining, CORS, query strings,
+//! paths, and lines that stay lines.
 
 use std::net::SocketAddr;
 
@@ -37,8 +37,9 @@ async fn read_until(stream: &mut TcpStream, wanted: &str, times: usize) -> Strin
     text
 }
 
-/// The kind of field case C7: HTTP/1.0 has no chunks and no trailers, so the end of a stream that was cut looks like a clean
-/// one. A stream is refused there before anything is recorded, and short answers work.
+/// The kind of field case C7: HTTP/1.0 has no chunks and no trailers, so the end of a stream that
+/// was cut looks like a clean one. A stream is refused there before anything is recorded, and short
+/// answers work.
 #[tokio::test]
 async fn a_stream_over_http_1_0_is_refused_with_the_remedy() {
     let stack = Stack::start().await;
@@ -108,7 +109,8 @@ async fn head_has_no_body_and_does_not_wait() {
     stack.assert_quiet();
 }
 
-/// `Expect: 100-continue`: the body is asked for when it is wanted, and not for a request that is refused without it.
+/// `Expect: 100-continue`: the body is asked for when it is wanted, and not for a request that is
+/// refused without it.
 #[tokio::test]
 async fn a_body_is_asked_for_only_when_it_is_wanted() {
     let stack = Stack::start().await;
@@ -181,8 +183,8 @@ async fn streams_tell_proxies_not_to_buffer_them() {
     stack.assert_quiet();
 }
 
-/// Field case C8. A page of a listed origin can use `fetch`: preflight and answer allow its origin, `Authorization` included,
-/// never `*`, and never with credentials. Others get 403 as before.
+/// Field case C8. A page of a listed origin can use `fetch`: preflight and answer allow its origin,
+/// `Authorization` included, never `*`, and never with credentials. Others get 403 as before.
 #[tokio::test]
 async fn a_listed_origin_has_cors_and_others_have_none() {
     let options = StackOptions::default().api("--allowed-origins=https://app.example");
@@ -248,7 +250,8 @@ async fn a_listed_origin_has_cors_and_others_have_none() {
     stack.assert_quiet();
 }
 
-/// Field case C19. Readers of NDJSON split lines at U+2028, U+2029 and U+0085; a terminal obeys U+009B.
+/// Field case C19. Readers of NDJSON split lines at U+2028, U+2029 and U+0085; a terminal obeys
+/// U+009B.
 #[tokio::test]
 async fn a_status_is_one_line_for_every_reader() {
     let stack = Stack::start().await;
@@ -330,8 +333,8 @@ async fn a_member_given_twice_is_refused_at_any_depth() {
     stack.assert_quiet();
 }
 
-/// Field case C21. A query is percent-decoded, an unknown parameter is named on every path, and so is the path that a trailing
-/// slash stands for.
+/// Field case C21. A query is percent-decoded, an unknown parameter is named on every path, and so
+/// is the path that a trailing slash stands for.
 #[tokio::test]
 async fn queries_are_decoded_and_mistakes_in_them_and_in_paths_are_named() {
     let stack = Stack::start().await;

@@ -321,8 +321,9 @@ fn picture(bytes: usize) -> String {
     )
 }
 
-/// Field case C11. The limit counts a message's text and the bytes of its pictures, not their encoding. What is over it gets one
-/// refusal that names the limit, nothing of it is kept, and the next line works.
+/// Field case C11. The limit counts a message's text and the bytes of its pictures, not their
+/// encoding. What is over it gets one refusal that names the limit, nothing of it is kept, and the
+/// next line works.
 #[tokio::test]
 async fn a_picture_over_the_limit_is_refused_once_and_the_next_line_works() {
     let stack = Stack::with(StackOptions::default().api("--prompt-bytes=300000")).await;

@@ -1,5 +1,4 @@
-//! Both services as real processes on free ports, with the stand-in CLI. A module per theme. Needs the
-//! binaries (`cargo build --workspace --bins`) and fails without them.
+//! Both services as real processes on free ports, with the stand-in CLI. A module per theme.
 
 mod accept;
 mod after_result;

@@ -1,5 +1,5 @@
-//! A client that does the worst at each bounded resource of claude-api, while another client's small request, control and
-//! stream go on as usual.
+//! A client that does the worst at each bounded resource of claude-api, while another client's
+//! small request, control and stream go on as usual.
 
 use std::{
     net::SocketAddr,
@@ -16,9 +16,11 @@ use tokio::{
 
 use crate::support::{accept, assert_problem, ended, id, path, send, until};
 
-/// What each step of the other client may take on a busy machine. The faults that these tests stand for took 60 s and more.
+/// What each step of the other client may take on a busy machine. The faults that these tests stand
+/// for took 60 s and more.
 const USUAL: Duration = Duration::from_secs(10);
-/// A client that hangs has a small window, so that what it does not read stays with the service soon.
+/// A client that hangs has a small window, so that what it does not read stays with the service
+/// soon.
 const WINDOW_BYTES: u32 = 16 * 1024;
 /// How long an answer to a misbehaving client may take.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -125,7 +127,8 @@ async fn others_go_on(stack: &Stack, what: &str) {
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
-/// ENGINE A2. 40 PUTs whose chunked bodies never come took the whole inbound budget before their first byte.
+/// ENGINE A2. 40 PUTs whose chunked bodies never come took the whole inbound budget before their
+/// first byte.
 #[tokio::test]
 async fn chunked_bodies_that_never_come_hold_nobody_up() {
     let stack = Stack::start().await;
@@ -152,8 +155,9 @@ async fn input_bodies_that_never_come_hold_nobody_up() {
     stack.assert_quiet();
 }
 
-/// ENGINE A2. Bodies that trickle hold what has arrived of them. A large body finds no room then: it is told so soon, with
-/// `Retry-After`, and never that it "did not arrive". Small requests have a share of their own.
+/// ENGINE A2. Bodies that trickle hold what has arrived of them. A large body finds no room then:
+/// it is told so soon, with `Retry-After`, and never that it "did not arrive". Small requests have
+/// a share of their own.
 #[tokio::test]
 async fn bodies_that_trickle_hold_up_large_ones_alone_and_those_are_told() {
     let stack = Stack::with(StackOptions::default().api("--inbound-bytes=4194304")).await;
@@ -197,7 +201,8 @@ async fn bodies_that_trickle_hold_up_large_ones_alone_and_those_are_told() {
     stack.assert_quiet();
 }
 
-/// A head that never comes is given up after `--head-ms`, and a connection that idles after `--keep-alive-ms`.
+/// A head that never comes is given up after `--head-ms`, and a connection that idles after
+/// `--keep-alive-ms`.
 #[tokio::test]
 async fn heads_that_never_come_and_idle_connections_are_closed() {
     let options = StackOptions::default()
@@ -259,8 +264,8 @@ async fn connections_that_do_nothing_make_room_for_those_that_ask() {
     stack.assert_quiet();
 }
 
-/// Streams that are never read, of output, events and statuses: a part of the places is for short requests alone, and a
-/// stream without a place is told so.
+/// Streams that are never read, of output, events and statuses: a part of the places is for short
+/// requests alone, and a stream without a place is told so.
 #[tokio::test]
 async fn streams_that_are_never_read_leave_places_for_short_requests() {
     let stack = Stack::with(StackOptions::default().api("--connections=32")).await;
@@ -303,7 +308,8 @@ async fn streams_that_are_never_read_leave_places_for_short_requests() {
     stack.assert_quiet();
 }
 
-/// Streams that are never read, fewer than the places for streams: each holds a chunk, and nobody waits for them.
+/// Streams that are never read, fewer than the places for streams: each holds a chunk, and nobody
+/// waits for them.
 #[tokio::test]
 async fn streams_that_are_never_read_hold_nobody_up() {
     let stack = Stack::start().await;

@@ -7,8 +7,8 @@ use clap::builder::RangedU64ValueParser;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connections")]
 pub struct ConnectionArgs {
-    /// Connections at once; never more than half of the descriptors. Three quarters of them may be streams. Where all are
-    /// taken, those that have done nothing for longest are closed
+    /// Connections at once; never more than half of the descriptors. Three quarters of them may be
+    /// streams. Where all are taken, those that have done nothing for longest are closed
     #[arg(
         long,
         env = "CLAUDE_API_CONNECTIONS",

@@ -17,12 +17,13 @@ const ESCAPED: u64 = 6;
 const OTHER_FIELDS_BYTES: u64 = 1024 * 1024;
 /// How long a body may take to arrive; the time that it waits for room does not count.
 const ARRIVAL: Duration = Duration::from_secs(120);
-/// How long a body waits for room in the budget, each time that it has grown. Then the client is told to come back.
+/// How long a body waits for room in the budget, each time that it has grown. Then the client is
+/// told to come back.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A refused body is read on for so long and so far, so that the client sees the answer and not a reset.
 const READ_ON: (Duration, u64) = (Duration::from_secs(1), 64 * 1024 * 1024);
-/// Bytes of each body that are not counted: about as much as its connection holds anyway. The number of connections bounds
-/// their sum, and a common prompt never waits for room.
+/// Bytes of each body that are not counted: about as much as its connection holds anyway. The
+/// number of connections bounds their sum, and a common prompt never waits for room.
 const FREE_BYTES: u64 = 16 * 1024;
 /// Bodies up to this many bytes have a part of the budget for themselves.
 const SMALL_BYTES: u64 = 256 * 1024;
@@ -36,7 +37,8 @@ pub(crate) struct Share {
     large: Option<OwnedSemaphorePermit>,
 }
 
-/// A part of the budget, and all of it in bytes: one body alone always has room, so it takes no more than that.
+/// A part of the budget, and all of it in bytes: one body alone always has room, so it takes no
+/// more than that.
 #[derive(Debug, Clone)]
 struct Part {
     free: Arc<Semaphore>,
@@ -56,13 +58,14 @@ impl Part {
 
 /// The memory that all bodies on their way in may take (`inboundBytes`), in bytes. Cheap to clone.
 ///
-/// - Taken: when bytes have arrived, as many as arrived; nothing is reserved for bytes that may come. A [`Share`] gives all of
-///   it back when the body is no longer in memory.
-/// - Who waits: a body that finds no room, for at most [`PATIENCE`], behind earlier ones of its size class. Bodies of at most
-///   [`SMALL_BYTES`] never wait for larger ones, and those of at most [`FREE_BYTES`] never wait. A body that waits in
-///   vain is refused with 503 and gives back what it held, so bodies that wait for each other do not stand still.
-/// - The other direction: answers are not counted here. Each response holds one chunk (see `output.rs`), and the number of
-///   connections bounds the responses.
+/// - Taken: when bytes have arrived, as many as arrived; nothing is reserved for bytes that may
+///   come. A [`Share`] gives all of it back when the body is no longer in memory.
+/// - Who waits: a body that finds no room, for at most [`PATIENCE`], behind earlier ones of its
+///   size class. Bodies of at most [`SMALL_BYTES`] never wait for larger ones, and those of at most
+///   [`FREE_BYTES`] never wait. A body that waits in vain is refused with 503 and gives back what
+///   it held, so bodies that wait for each other do not stand still.
+/// - The other direction: answers are not counted here. Each response holds one chunk (see
+///   `output.rs`), and the number of connections bounds the responses.
 #[derive(Debug, Clone)]
 pub(crate) struct Inbound {
     small: Part,
@@ -87,8 +90,8 @@ impl Inbound {
     /// Reads a body of at most `most` bytes.
     ///
     /// # Errors
-    /// `too-large` with `advice`; `inbound-full` when there is no room for it; `invalid-body` when it did not arrive whole and
-    /// in time.
+    /// `too-large` with `advice`; `inbound-full` when there is no room for it; `invalid-body` when
+    /// it did not arrive whole and in time.
     pub(crate) async fn read(
         &self,
         mut body: HttpBody,
@@ -127,8 +130,9 @@ impl Inbound {
         }
     }
 
-    /// Takes room for a body that has grown to `bytes`. `is_large`: it is known to become so. One that outgrows the small share
-    /// moves all that it counts for, so that large bodies never take of what is for small ones.
+    /// Takes room for a body that has grown to `bytes`. `is_large`: it is known to become so. One
+    /// that outgrows the small share moves all that it counts for, so that large bodies never take
+    /// of what is for small ones.
     async fn grow(&self, share: &mut Share, bytes: u64, is_large: bool) -> Result<(), Full> {
         let counted = bytes.saturating_sub(FREE_BYTES);
         if !is_large && bytes <= SMALL_BYTES {

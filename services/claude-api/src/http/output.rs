@@ -53,16 +53,18 @@ pub(crate) fn needs_http_11(version: Version) -> Result<(), Problem> {
     }
     Err(Problem::new(
         ProblemType::UpgradeRequired,
-        "a stream needs HTTP/1.1, as HTTP/1.0 cannot tell a cut stream from a whole one; in nginx say \
+        "a stream needs HTTP/1.1, as HTTP/1.0 cannot tell a cut stream from a whole one; \
+         in nginx say \
          `proxy_http_version 1.1`, or ask for the status with `Accept: application/json`",
     ))
 }
 
-/// Places for streams of outputs, events and statuses: three quarters of those for connections, so that the rest is for short
-/// requests.
+/// Places for streams of outputs, events and statuses: three quarters of those for connections, so
+/// that the rest is for short requests.
 ///
-/// A stream takes one when it begins and gives it back at its end. Nobody waits: a stream without a place is refused with 503 at
-/// once. A reader may be as slow as it likes: it holds its place, one chunk and what the kernel buffers.
+/// A stream takes one when it begins and gives it back at its end. Nobody waits: a stream without a
+/// place is refused with 503 at once. A reader may be as slow as it likes: it holds its place, one
+/// chunk and what the kernel buffers.
 #[derive(Debug, Clone)]
 pub(crate) struct Streams(Arc<Semaphore>);
 
@@ -78,7 +80,8 @@ impl Streams {
             Ok(permit) => Ok(StreamPlace { _permit: permit }),
             Err(_) => Err(Problem::new(
                 ProblemType::TooManyStreams,
-                "too many streams are open; close one, try again later, or ask for the status instead",
+                "too many streams are open; close one, try again later, \
+                 or ask for the status instead",
             )),
         }
     }

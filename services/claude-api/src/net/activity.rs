@@ -9,8 +9,10 @@
 //!
 //! - Head: the connection is new, or the first byte of a request has come; `--head-ms` bounds it.
 //! - Idle: between two requests; `--keep-alive-ms` bounds it.
-//! - Receiving, Sending: the client's turn; no time limit here (a body has its own), but the place may be needed.
-//! - Working, Streaming: claude-api's turn, or a slow reader of a stream; never ended for another connection.
+//! - Receiving, Sending: the client's turn; no time limit here (a body has its own), but the place
+//!   may be needed.
+//! - Working, Streaming: claude-api's turn, or a slow reader of a stream; never ended for another
+//!   connection.
 //! - Evicted: closed to make room.
 
 use std::pin::Pin;

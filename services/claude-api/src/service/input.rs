@@ -13,8 +13,9 @@ use crate::execution::input::{Fault, Gate, Offer, Refusal, Refused, Rules, line_
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Service {
-    /// The way to the CLI's stdin, for an execution that was created for it. One request always fits. What waits in it is bounded
-    /// per execution, and `runningExecutions` bounds the executions that take input.
+    /// The way to the CLI's stdin, for an execution that was created for it. One request always
+    /// fits. What waits in it is bounded per execution, and `runningExecutions` bounds the
+    /// executions that take input.
     pub(super) fn gate(&self, accepted: &Accepted) -> Option<Arc<Gate>> {
         let wanted = accepted.body.input == InputMode::Stream;
         let limit = usize::try_from(self.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
@@ -92,7 +93,8 @@ fn problem(refusal: Refusal, state: State) -> Problem {
             Problem::new(
                 ProblemType::TooLarge,
                 format!(
-                    "a line has more than {limit} bytes; nothing of it was kept, so begin the next line where `accepted` says"
+                    "a line has more than {limit} bytes; nothing of it was kept, \
+                     so begin the next line where `accepted` says"
                 ),
             ),
             accepted,

@@ -31,7 +31,8 @@ pub enum Refusal {
         /// The accepted total.
         accepted: u64,
     },
-    /// A line is longer than the limit, bytes. What earlier offers brought of that line is forgotten.
+    /// A line is longer than the limit, bytes. What earlier offers brought of that line is
+    /// forgotten.
     TooLong {
         /// The limit.
         limit: usize,
@@ -176,7 +177,8 @@ impl Buffer {
         Ok((out, line))
     }
 
-    /// Nobody could mend a line whose beginning is bad: what is held of the first of an offer's lines is not accepted any more.
+    /// Nobody could mend a line whose beginning is bad: what is held of the first of an offer's
+    /// lines is not accepted any more.
     fn forget_held(&mut self, number: usize) {
         if number == 1 {
             self.accepted -= self.held.len() as u64;

@@ -26,8 +26,9 @@ pub enum Fault {
     },
 }
 
-/// The longest line for messages of at most `content` bytes. JSON may write a character as `\uXXXX` (three bytes for one at the
-/// most, but for control characters), and a picture in base64 is a third longer.
+/// The longest line for messages of at most `content` bytes. JSON may write a character as `\uXXXX`
+/// (three bytes for one at the most, but for control characters), and a picture in base64 is a
+/// third longer.
 #[must_use]
 pub fn line_bytes(content: usize) -> usize {
     content.saturating_mul(3).saturating_add(LINE_MORE_BYTES)

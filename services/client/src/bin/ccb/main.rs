@@ -92,5 +92,5 @@ enum Work {
 
 /// One line on stderr. What others wrote loses its control characters, which could move a terminal's cursor.
 fn complain(message: &str) {
-    let _ = writeln!(std::io::stderr(), "ccb: {}", show::plain(message));
+    let _ = writeln!(std::io::stderr(), "ccb: {}", show::message(message));
 }
