@@ -15,8 +15,12 @@ use super::Service;
 use super::continuation::Born;
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
+use crate::execution::ending::sweep_on;
 use crate::execution::policy::{Before, was_asked};
 use crate::execution::task::now;
+
+/// How long a runner may take to sweep after the panic of its execution's owner before it is killed itself.
+const RUNNER_END: std::time::Duration = std::time::Duration::from_secs(4);
 
 /// Whether an interruption is followed by what its policy says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,9 +218,20 @@ impl Service {
         Ok(born)
     }
 
-    /// Its owner panicked: the runner sees its control socket close and sweeps; the end is recorded here.
-    pub(super) async fn orphaned(self: &Arc<Self>, id: ExecutionId) {
-        self.runners.sweep_orphans().await;
+    /// Its owner panicked: the runner sees its control socket close and sweeps; the end is recorded here, when nothing of
+    /// the execution is left.
+    pub(super) async fn orphaned(
+        self: &Arc<Self>,
+        id: ExecutionId,
+        runner: Option<runner::Control>,
+    ) {
+        // A live runner, and all below it, is no orphan: its end comes first.
+        if let Some(runner) = runner {
+            runner.ended(RUNNER_END).await;
+        }
+        if !self.runners.sweep_orphans().await.is_empty() {
+            sweep_on(self);
+        }
         let service = Arc::clone(self);
         let recorded = tokio::task::spawn_blocking(move || {
             let entry = service
