@@ -74,8 +74,9 @@ pub fn arguments(
 
 /// The arguments for what the CLI takes from the workspace's own `CLAUDE.md` and `.claude/`.
 ///
-/// In `full` the CLI reads the repository's settings, whose `env` wins over the CLI's own environment. So the variables that
-/// decide where the credential is sent are set once more in `--settings`, which wins over the repository.
+/// In `full` the CLI reads the repository's settings, whose `env` wins over the CLI's own
+/// environment. So the variables that decide where the credential is sent are set once more in
+/// `--settings`, which wins over the repository.
 #[must_use]
 pub fn repository_arguments(
     setting: RepositorySettings,

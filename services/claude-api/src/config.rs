@@ -74,7 +74,8 @@ pub enum RepositorySettings {
     None,
     /// The text of CLAUDE.md
     Instructions,
-    /// Also its skills, commands, agents and settings. Its hooks do not run, but its settings can set variables
+    /// Also its skills, commands, agents and settings. Its hooks do not run, but its settings can
+    /// set variables
     Full,
 }
 
@@ -119,7 +120,8 @@ pub struct ServeArgs {
     /// More of the service's own environment that the CLI gets, by comma
     #[arg(long, env = "CLAUDE_API_PASS_ENV", value_delimiter = ',')]
     pub pass_env: Vec<String>,
-    /// What the CLI takes from a workspace's own CLAUDE.md and .claude; `full` is for repositories that you trust
+    /// What the CLI takes from a workspace's own CLAUDE.md and .claude; `full` is for repositories
+    /// that you trust
     #[arg(
         long,
         env = "CLAUDE_API_REPOSITORY_SETTINGS",
@@ -168,7 +170,8 @@ impl Settings {
     /// # Errors
     /// Every mistake, one text each.
     pub fn check(mut args: ServeArgs, mut mistakes: Vec<String>) -> Result<Self, Vec<String>> {
-        // Executions start in their workspace: a relative path would be looked for there. A bare name is for PATH.
+        // Executions start in their workspace: a relative path would be looked for there. A bare
+        // name is for PATH.
         if args.claude_bin.components().count() > 1
             && let Ok(absolute) = std::path::absolute(&args.claude_bin)
         {

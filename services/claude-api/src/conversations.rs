@@ -155,7 +155,8 @@ fn transcripts(config_dir: &Path, conversation: &str) -> impl Iterator<Item = Pa
         .filter(|path| path.exists())
 }
 
-/// How many bytes the CLI has written of a conversation's transcript, up to its last whole line. Blocks on the disk.
+/// How many bytes the CLI has written of a conversation's transcript, up to its last whole line.
+/// Blocks on the disk.
 #[must_use]
 pub fn transcript_bytes(config_dir: &Path, conversation: &str) -> u64 {
     let whole = |path: PathBuf| {

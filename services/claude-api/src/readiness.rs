@@ -40,7 +40,8 @@ impl Obstacle {
 struct Cache {
     cli: Result<(), Obstacle>,
     folders: Vec<Obstacle>,
-    /// What an execution needs beside writable folders: the CLI's configuration, room on every disk, the workspace.
+    /// What an execution needs beside writable folders: the CLI's configuration, room on every
+    /// disk, the workspace.
     places: Vec<Obstacle>,
     disk: Option<Obstacle>,
     /// The fingerprint of the credential that was refused.

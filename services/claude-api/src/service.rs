@@ -350,11 +350,12 @@ impl Service {
         live
     }
 
-    /// Sees the owner of an execution to its end. The ticket, which holds the lane, is given up only when nothing of the
-    /// execution is left, also when the owner panics.
+    /// Sees the owner of an execution to its end. The ticket, which holds the lane, is given up
+    /// only when nothing of the execution is left, also when the owner panics.
     async fn supervise(self: Arc<Self>, mut owner: Owner, mut ticket: Ticket, work: Work) {
         let id = owner.entry.id().into();
-        // What a panic leaves half done is dropped unread: only the runner and the disk are looked at.
+        // What a panic leaves half done is dropped unread: only the runner and the disk are looked
+        // at.
         let owned = AssertUnwindSafe(work(&mut owner, &mut ticket)).catch_unwind();
         if owned.await.is_err() {
             tracing::error!(execution = %id, "the owner of the execution panicked");

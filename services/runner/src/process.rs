@@ -134,7 +134,8 @@ pub(crate) fn descendants(root: u32) -> Vec<Stat> {
     found
 }
 
-/// Those of the processes that live, in the form a report takes. A dead one waits for its parent, not for the kernel.
+/// Those of the processes that live, in the form a report takes. A dead one waits for its parent,
+/// not for the kernel.
 pub(crate) fn unkillable(pids: impl IntoIterator<Item = u32>) -> Vec<Unkillable> {
     pids.into_iter()
         .filter_map(look)

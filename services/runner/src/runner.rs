@@ -10,8 +10,8 @@
 //!
 //! * alive: orphans are reaped as they come; commands are obeyed at once.
 //! * sweeping: SIGKILL to the direct children, reap, again, until `waitpid` says ECHILD. Orphans arrive as direct
-//!   children because this process is a child subreaper, so ECHILD is the proof. A tree that forks faster than this
-//!   kills it is stopped first: see `sweep.rs`.
+//!   children because this process is a child subreaper, so ECHILD is the proof. A tree that forks
+//!   faster than this kills it is stopped first: see `sweep.rs`.
 //!
 //! The death of claude-api is seen as end of file on the control socket. Never PR_SET_PDEATHSIG: it fires when the
 //! *thread* that spawned the runner ends, and tokio's pool threads end when idle.
@@ -45,9 +45,9 @@ use crate::wire::{Command, Event};
 
 /// The runner process. Call it before any async runtime or thread exists; its control socket is its stdin.
 ///
-/// Returns when nothing of the execution is left (or what is left cannot be killed); exit code 70 if it could not do
-/// its work. It has no log of its own: the reason goes to claude-api as [`Event::Failed`], and to stderr, which is the
-/// execution's until the CLI was started.
+/// Returns when nothing of the execution is left (or what is left cannot be killed); exit code 70
+/// if it could not do its work. It has no log of its own: the reason goes to claude-api as
+/// [`Event::Failed`], and to stderr, which is the execution's until the CLI was started.
 #[must_use]
 pub fn main() -> ExitCode {
     // A copy from before `Control` takes the socket: it must outlive whatever fails.

@@ -1,14 +1,15 @@
 //! How everything below a process is killed, and when that is given up: the rule, without I/O.
 //!
 //! ```text
-//! killing the direct children ──(4 rounds)──▶ stopping the tree ──(it stands still, or cannot)──▶ killing all of it
-//!          ▲                                                                                            │
-//!          └────────────────────────────────────────────────────────────────────────────────────────────┘
+//! killing the children ──(4 rounds)──▶ stopping the tree ──(it stands, or cannot)──▶ killing all
+//!          ▲                                                                            │
+//!          └────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Most trees are gone after one or two rounds of killing: orphans become direct children, which the next round meets.
-//! A tree that forks faster than it is killed is not: each death makes room for another fork. So the tree is stopped
-//! first, which takes its processor time away and keeps its places taken, and then killed where it stands.
+//! Most trees are gone after one or two rounds of killing: orphans become direct children, which
+//! the next round meets. A tree that forks faster than it is killed is not: each death makes room
+//! for another fork. So the tree is stopped first, which takes its processor time away and keeps
+//! its places taken, and then killed where it stands.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -20,17 +21,18 @@ use crate::{
     stop::{Condition, Look, Root, StopWalk, Table, Verdict},
 };
 
-/// How long the same processes must outlive SIGKILL until they count as unkillable: with a kill grace of 3 s the end
-/// is told within the 5 s that a cancel may take.
+/// How long the same processes must outlive SIGKILL until they count as unkillable: with a kill
+/// grace of 3 s the end is told within the 5 s that a cancel may take.
 const STUCK: Duration = Duration::from_millis(1_500);
-/// How long a sweep takes at most. Only a tree that starts new processes all the time, and can be neither stopped nor
-/// killed (it belongs to another user), reaches it.
+/// How long a sweep takes at most. Only a tree that starts new processes all the time, and can be
+/// neither stopped nor killed (it belongs to another user), reaches it.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Rounds of killing direct children before the tree is stopped: 10 ms where a processor is free.
 const KILL_ROUNDS: u32 = 4;
 /// How long a stop may take. A large tree on a busy machine needs seconds.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-/// A stop ends when so many rounds, and so much time, have stopped nothing more: those processes cannot be stopped.
+/// A stop ends when so many rounds, and so much time, have stopped nothing more: those processes
+/// cannot be stopped.
 const STOP_IN_VAIN: (u32, Duration) = (20, Duration::from_millis(300));
 /// Between two rounds of a stop.
 const STOP_PAUSE: Duration = Duration::from_millis(1);
@@ -48,7 +50,8 @@ pub(crate) trait KillTable: Table {
 pub(crate) struct Sweep {
     begun: Instant,
     phase: Phase,
-    /// The processes that the last kill of the whole tree met, and since when they are the same ones.
+    /// The processes that the last kill of the whole tree met, and since when they are the same
+    /// ones.
     met: Option<(BTreeSet<Identity>, Instant)>,
     stuck: bool,
 }
@@ -61,7 +64,8 @@ enum Phase {
     Stopping {
         walk: StopWalk,
         begun: Instant,
-        /// How many could still run after the last round; since when, and for how many rounds, that is the number.
+        /// How many could still run after the last round; since when, and for how many rounds, that
+        /// is the number.
         active: usize,
         since: Instant,
         rounds: u32,

@@ -17,7 +17,8 @@ pub struct Spec {
     pub cwd: PathBuf,
     /// The wished capacity of the stdout pipe in bytes, at most 256 KiB. Not getting it is normal.
     pub stdout_pipe_bytes: usize,
-    /// How long the start is retried while the machine is short of processes, memory or descriptors.
+    /// How long the start is retried while the machine is short of processes, memory or
+    /// descriptors.
     pub start_patience: Duration,
 }
 
@@ -71,8 +72,9 @@ pub enum Action {
     Kill,
 }
 
-/// What a runner reports, in this order: `Spawned`, then anything, then `Exited`, then `Done`. A CLI that did not start
-/// gives `SpawnFailed`, with at most warnings and the signal of an end before it. `Failed` may come at any time.
+/// What a runner reports, in this order: `Spawned`, then anything, then `Exited`, then `Done`. A
+/// CLI that did not start gives `SpawnFailed`, with at most warnings and the signal of an end
+/// before it. `Failed` may come at any time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -112,8 +114,8 @@ pub enum Event {
         /// The signal that ended it, if one did.
         signal: Option<i32>,
     },
-    /// The sweep takes long, and goes on: sent about once a second, so that a busy runner is not taken for one that
-    /// hangs.
+    /// The sweep takes long, and goes on: sent about once a second, so that a busy runner is not
+    /// taken for one that hangs.
     Sweeping {
         /// How many processes are left.
         left: u32,
@@ -129,7 +131,8 @@ pub enum Event {
         /// What outlived SIGKILL; normally empty.
         unkillable: Vec<Unkillable>,
     },
-    /// The runner itself failed and ends now. Whatever it ran is left to claude-api. The last event.
+    /// The runner itself failed and ends now. Whatever it ran is left to claude-api. The last
+    /// event.
     Failed {
         /// What failed.
         message: String,
@@ -143,8 +146,8 @@ pub enum Event {
     },
 }
 
-/// A process that outlived SIGKILL: in an uninterruptible wait, for example for a dead network disk, or of another
-/// user, who does not let us signal it.
+/// A process that outlived SIGKILL: in an uninterruptible wait, for example for a dead network
+/// disk, or of another user, who does not let us signal it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unkillable {
     /// Its process id.

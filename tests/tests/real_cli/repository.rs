@@ -1,4 +1,5 @@
-//! Both services with the real CLI: what it takes from a workspace's own `CLAUDE.md` and `.claude/`. Field case C4.
+//! Both services with the real CLI: what it takes from a workspace's own `CLAUDE.md` and
+//! `.claude/`. Field case C4.
 
 use std::{fs, path::Path};
 
@@ -6,7 +7,8 @@ use serde_json::json;
 
 use super::pause::World;
 
-/// A repository with everything that the CLI might read; each thing that reaches the model has a mark of its own.
+/// A repository with everything that the CLI might read; each thing that reaches the model has a
+/// mark of its own.
 fn fill(repository: &Path, hook: &Path) {
     let write = |name: &str, text: &str| {
         let path = repository.join(name);

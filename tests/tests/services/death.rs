@@ -241,14 +241,16 @@ async fn a_runner_that_fails_has_its_reason_in_the_status_and_in_the_log() {
     stack.assert_quiet();
 }
 
-/// ENGINE A4: the CLI lived on below claude-api, then stayed a zombie, and startup said `cli-missing` for 5 minutes.
+/// ENGINE A4: the CLI lived on below claude-api, then stayed a zombie, and startup said
+/// `cli-missing` for 5 minutes.
 #[tokio::test]
 async fn a_runner_that_dies_at_the_check_of_the_cli_leaves_nothing_and_is_told_as_such() {
     let folder = tempfile::tempdir().expect("a folder");
     let (bin, started) = (folder.path().join("claude"), folder.path().join("started"));
     let release = folder.path().join("release");
     let text = format!(
-        "#!/bin/sh\necho $$ > {0}.new; mv {0}.new {0}\nuntil [ -e {1} ]; do sleep 0.1; done\necho '2.1.329 (Claude Code)'\n",
+        "#!/bin/sh\necho $$ > {0}.new; mv {0}.new {0}\n\
+         until [ -e {1} ]; do sleep 0.1; done\necho '2.1.329 (Claude Code)'\n",
         started.display(),
         release.display()
     );

@@ -78,7 +78,8 @@ const DEFAULTS: [(&str, &str); 12] = [
     ("BASH_MAX_TIMEOUT_MS", "600000"),
 ];
 
-/// Settings that programs read by either of two names. The CLI obeys the lower-case one, as curl does.
+/// Settings that programs read by either of two names. The CLI obeys the lower-case one, as curl
+/// does.
 const PROXIES: [(&str, &str); 3] = [
     ("HTTP_PROXY", "http_proxy"),
     ("HTTPS_PROXY", "https_proxy"),
@@ -174,7 +175,8 @@ impl Environment {
         vars.into_iter().collect()
     }
 
-    /// The variables that decide where requests, and with them the credential, go: as they are, or empty.
+    /// The variables that decide where requests, and with them the credential, go: as they are, or
+    /// empty.
     #[must_use]
     pub fn endpoints(&self) -> BTreeMap<String, String> {
         let mut vars = self.vars.clone();
@@ -190,7 +192,8 @@ impl Environment {
         found
     }
 
-    /// The file of the CLI's own configuration: in the folder that `CLAUDE_CONFIG_DIR` names, else beside the folder.
+    /// The file of the CLI's own configuration: in the folder that `CLAUDE_CONFIG_DIR` names, else
+    /// beside the folder.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
         match self.get("CLAUDE_CONFIG_DIR") {
@@ -262,7 +265,8 @@ impl Environment {
     }
 }
 
-/// Gives both names of each proxy setting the same value, and keeps inner hosts away from every proxy.
+/// Gives both names of each proxy setting the same value, and keeps inner hosts away from every
+/// proxy.
 fn align_proxies(vars: &mut BTreeMap<String, String>) {
     let mut proxied = false;
     for (upper, lower) in PROXIES {
@@ -300,7 +304,8 @@ fn align_proxies(vars: &mut BTreeMap<String, String>) {
     }
 }
 
-/// The host of a URL, if no proxy can know it: a name without a dot, as containers have, or a loopback address.
+/// The host of a URL, if no proxy can know it: a name without a dot, as containers have, or a
+/// loopback address.
 fn inner_host(url: &str) -> Option<String> {
     let uri: http::Uri = url.parse().ok()?;
     let host = uri.host()?.trim_matches(['[', ']']);
@@ -319,8 +324,8 @@ enum SecretError {
     Content(&'static str),
 }
 
-/// The first line of a file that is neither blank nor a comment (`#`), without white space around it; none when there is
-/// no such line.
+/// The first line of a file that is neither blank nor a comment (`#`), without white space around
+/// it; none when there is no such line.
 fn read_secret(path: &Path) -> Result<Option<String>, SecretError> {
     let file = std::fs::File::open(path)?;
     if file.metadata()?.is_dir() {
@@ -358,7 +363,8 @@ fn read_secret(path: &Path) -> Result<Option<String>, SecretError> {
     Ok(Some(line.to_owned()))
 }
 
-/// Whether a line looks like `NAME=value`. A credential may end in `=`, and has no name in capitals before it.
+/// Whether a line looks like `NAME=value`. A credential may end in `=`, and has no name in capitals
+/// before it.
 fn is_assignment(line: &str) -> bool {
     let line = line.strip_prefix("export ").unwrap_or(line);
     let Some((name, value)) = line.split_once('=') else {

@@ -173,15 +173,16 @@ async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
             now(),
             "transcript_missing",
             format!(
-                "the CLI wrote no whole transcript below {shown}, so the conversation cannot be continued from here; \
-                 see that its disk has room"
+                "the CLI wrote no whole transcript below {shown}, so the conversation cannot be \
+                 continued from here; see that its disk has room"
             ),
             serde_json::Value::Null,
         );
     }
 }
 
-/// What outlived SIGKILL comes to this process when its runner ends: it is reaped whenever it does die.
+/// What outlived SIGKILL comes to this process when its runner ends: it is reaped whenever it does
+/// die.
 pub(crate) fn sweep_on(service: &Arc<Service>) {
     let service = Arc::clone(service);
     tokio::spawn(async move {

@@ -152,7 +152,8 @@ fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
         // Nobody was asked, so nobody refused anything.
         Reason::AuthFailed if facts.outcome.is_some_and(|o| o.api_error_status.is_none()) => {
             format!(
-                "there is no credential: {}; set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or log in with the CLI",
+                "there is no credential: {}; set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, \
+             or log in with the CLI",
                 said.unwrap_or_default()
             )
         }

@@ -1,4 +1,5 @@
-//! The checks themselves: the CLI at start, after a failed spawn and every 5 minutes; folders and disks every few seconds.
+//! The checks themselves: the CLI at start, after a failed spawn and every 5 minutes; folders and
+//! disks every few seconds.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use crate::service::Service;
 
 /// How often the CLI is started for a check, at most (contract, `/health/ready`).
 const CLI_INTERVAL: Duration = Duration::from_secs(300);
-/// How soon the CLI is checked again after a check that says nothing of it: its runner did not start, or died.
+/// How soon the CLI is checked again after a check that says nothing of it: its runner did not
+/// start, or died.
 const CLI_SOON: Duration = Duration::from_secs(5);
 /// How long the runner of a check may take to end once it was told to.
 const RUNNER_END: Duration = Duration::from_secs(5);
@@ -168,8 +170,8 @@ enum Ran {
     RunnerDied(String),
 }
 
-/// Starts `claude --version` through a runner, as everything is that the service starts. Nothing of it is left when this
-/// returns, whatever became of it.
+/// Starts `claude --version` through a runner, as everything is that the service starts. Nothing of
+/// it is left when this returns, whatever became of it.
 async fn check_cli(service: &Arc<Service>) -> Result<(), Obstacle> {
     let args = &service.settings.args;
     let remedy = format!(
@@ -215,7 +217,8 @@ async fn check_cli(service: &Arc<Service>) -> Result<(), Obstacle> {
                 format!(
                     "the runner of {bin} --version died ({how}), so nothing is known of the CLI"
                 ),
-                "it is checked again within seconds; if this repeats, raise the limits of memory and processes",
+                "it is checked again within seconds; if this repeats, raise the limits of memory \
+                 and processes",
             ));
         }
         Err(_) => {

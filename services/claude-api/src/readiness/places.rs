@@ -1,5 +1,5 @@
-//! What an execution needs of the machine beside writable folders: a configuration that the CLI can read, room on every
-//! disk that it writes to, and a workspace that may be entered.
+//! What an execution needs of the machine beside writable folders: a configuration that the CLI can
+//! read, room on every disk that it writes to, and a workspace that may be entered.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -43,8 +43,8 @@ impl Places {
         found
     }
 
-    /// Measured with 2.1.329: the CLI refuses to start when the file is not JSON, and when it is empty while a backup
-    /// exists. Without a backup an empty one counts as a first start.
+    /// Measured with 2.1.329: the CLI refuses to start when the file is not JSON, and when it is
+    /// empty while a backup exists. Without a backup an empty one counts as a first start.
     fn cli_config(&mut self, file: &Path, config_dir: &Path) -> Option<Obstacle> {
         let meta = std::fs::metadata(file).ok()?;
         let seen = (meta.modified().ok()?, meta.len());

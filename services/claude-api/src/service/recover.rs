@@ -19,7 +19,8 @@ use crate::execution::ending::sweep_on;
 use crate::execution::policy::{Before, was_asked};
 use crate::execution::task::now;
 
-/// How long a runner may take to sweep after the panic of its execution's owner before it is killed itself.
+/// How long a runner may take to sweep after the panic of its execution's owner before it is killed
+/// itself.
 const RUNNER_END: std::time::Duration = std::time::Duration::from_secs(4);
 
 /// Whether an interruption is followed by what its policy says.
@@ -218,8 +219,8 @@ impl Service {
         Ok(born)
     }
 
-    /// Its owner panicked: the runner sees its control socket close and sweeps; the end is recorded here, when nothing of
-    /// the execution is left.
+    /// Its owner panicked: the runner sees its control socket close and sweeps; the end is recorded
+    /// here, when nothing of the execution is left.
     pub(super) async fn orphaned(
         self: &Arc<Self>,
         id: ExecutionId,

@@ -62,8 +62,8 @@ impl Events {
         }
     }
 
-    /// How the runner ended, for a person (`signal: 9 (SIGKILL)`); empty while it lives. It is known once
-    /// [`Self::next`] has given `None`.
+    /// How the runner ended, for a person (`signal: 9 (SIGKILL)`); empty while it lives. It is
+    /// known once [`Self::next`] has given `None`.
     #[must_use]
     pub fn runner_end(&self) -> String {
         self.reaped.borrow().clone()

@@ -91,8 +91,9 @@ impl Control {
         let _ = pidfd_send_signal(&self.inner.runner, Signal::KILL);
     }
 
-    /// Waits until the runner has ended, for a caller that has no [`Events`] any more; one that still lives after
-    /// `limit` is killed. What it left is then an orphan: call [`super::Runners::sweep_orphans`].
+    /// Waits until the runner has ended, for a caller that has no [`Events`] any more; one that
+    /// still lives after `limit` is killed. What it left is then an orphan: call
+    /// [`super::Runners::sweep_orphans`].
     pub async fn ended(&self, limit: Duration) {
         let mut reaped = self.inner.reaped.clone();
         let mut gone = async || while reaped.changed().await.is_ok() {};

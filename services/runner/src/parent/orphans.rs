@@ -17,9 +17,9 @@ use crate::{
     wire::Unkillable,
 };
 
-/// One sweep at a time, so that nobody else reaps an orphan between the look at it and a signal. Whoever waits for it
-/// would have to wait for the same orphans: nobody can tell whose they are. It is held for 60 s at most, normally for
-/// some milliseconds, on a thread that may block.
+/// One sweep at a time, so that nobody else reaps an orphan between the look at it and a signal.
+/// Whoever waits for it would have to wait for the same orphans: nobody can tell whose they are. It
+/// is held for 60 s at most, normally for some milliseconds, on a thread that may block.
 static SWEEPING: Mutex<()> = Mutex::new(());
 
 /// Blocks until no orphan is left, or what is left cannot be killed.
@@ -29,7 +29,8 @@ pub(super) fn sweep() -> Vec<Unkillable> {
     let mut table = Orphans(LiveTable::reaping(reap));
     loop {
         reap();
-        // What an orphan leaves comes to us when it is reaped: only a look that finds none is the end.
+        // What an orphan leaves comes to us when it is reaped: only a look that finds none is the
+        // end.
         let left = orphans();
         if left.is_empty() {
             return Vec::new();
@@ -46,7 +47,8 @@ pub(super) fn sweep() -> Vec<Unkillable> {
 
 /// The children that are no live runners.
 ///
-/// Under the lock: a child that is no runner now cannot become one, because its id is taken until it is reaped here.
+/// Under the lock: a child that is no runner now cannot become one, because its id is taken until
+/// it is reaped here.
 fn orphans() -> Vec<u32> {
     let live = registry::lock();
     let children = children(own_pid()).into_iter();

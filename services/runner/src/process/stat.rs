@@ -84,7 +84,8 @@ pub(super) fn stop_is_pending(status: &str) -> bool {
         .is_some_and(|mask| mask & SIGSTOP_BIT != 0)
 }
 
-/// Whether SIGSTOP is pending, or SIGKILL (bit 9, which the kernel also puts into `SigPnd`, the thread's own list).
+/// Whether SIGSTOP is pending, or SIGKILL (bit 9, which the kernel also puts into `SigPnd`, the
+/// thread's own list).
 pub(super) fn halt_is_pending(status: &str) -> bool {
     const SIGKILL_BIT: u64 = 1 << 8;
     let killed = status

@@ -164,7 +164,8 @@ pub(super) fn send(socket: &OwnedFd, event: &Event, flags: SendFlags) {
         match rustix::net::send(socket, rest, flags | SendFlags::NOSIGNAL) {
             Ok(count) => rest = &rest[count..],
             Err(Errno::INTR) => {}
-            // Nobody there, or full. A short line is taken whole or not at all (unix(7)), so nothing is torn.
+            // Nobody there, or full. A short line is taken whole or not at all (unix(7)), so
+            // nothing is torn.
             Err(_) => return,
         }
     }

@@ -55,9 +55,9 @@ impl Spawned {
 /// Runs the CLI in a process group of its own, its stdin the pipe given, its stdout and stderr the runner's own; then
 /// lets go of these, or end of file would never come.
 ///
-/// A shortage of processes, memory or descriptors may pass, so it is waited out for the time that the spec gives. No
-/// process exists meanwhile, and only this execution waits. A terminate, a kill or the end of claude-api ends the wait;
-/// other commands are kept for the CLI.
+/// A shortage of processes, memory or descriptors may pass, so it is waited out for the time that
+/// the spec gives. No process exists meanwhile, and only this execution waits. A terminate, a kill
+/// or the end of claude-api ends the wait; other commands are kept for the CLI.
 ///
 /// # Errors
 /// A text that names what is missing, and what to do.
@@ -74,8 +74,9 @@ pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut Control) -> Resul
         };
         if Instant::now() >= give_up {
             return Err(format!(
-                "cannot start {program}: {error}; the machine was short of processes, memory or descriptors \
-                 for {} s: raise the limits of processes, memory and open files (CCB_PIDS, CCB_MEMORY)",
+                "cannot start {program}: {error}; the machine was short of processes, memory or \
+                 descriptors for {} s: raise the limits of processes, memory and open files \
+                 (CCB_PIDS, CCB_MEMORY)",
                 spec.start_patience.as_secs()
             ));
         }
@@ -99,7 +100,8 @@ pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut Control) -> Resul
             };
             control.send(&Event::Signalled { action });
             return Err(format!(
-                "cannot start {program}: {error}; it was ended while the start waited for the machine's limits"
+                "cannot start {program}: {error}; it was ended while the start waited for the \
+                 machine's limits"
             ));
         }
         if control.ended() {
@@ -132,8 +134,8 @@ pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut Control) -> Resul
     })
 }
 
-/// The CLI's process id. The `Child` is not kept: the runner reaps everything with one wait, and dropping it does
-/// nothing to the process.
+/// The CLI's process id. The `Child` is not kept: the runner reaps everything with one wait, and
+/// dropping it does nothing to the process.
 fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
     let child = std::process::Command::new(&spec.program)
         .args(&spec.args)
@@ -148,7 +150,8 @@ fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
     Ok(child.id())
 }
 
-/// Whether it may pass by itself: too few descriptors, processes or too little memory for a moment (fork(2), pipe(2)).
+/// Whether it may pass by itself: too few descriptors, processes or too little memory for a moment
+/// (fork(2), pipe(2)).
 fn is_shortage(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| {
@@ -163,8 +166,8 @@ fn let_go_of_output() -> io::Result<()> {
     Ok(())
 }
 
-/// `exec` says "no such file" for a missing directory, a missing program and a missing interpreter alike, and
-/// "permission denied" for the directory and the program alike.
+/// `exec` says "no such file" for a missing directory, a missing program and a missing interpreter
+/// alike, and "permission denied" for the directory and the program alike.
 fn explain(spec: &Spec, error: &io::Error) -> String {
     let Spec { program, cwd, .. } = spec;
     let program = program.display();
@@ -180,7 +183,8 @@ fn explain(spec: &Spec, error: &io::Error) -> String {
     format!("cannot start {program}: {error}; check --claude-bin")
 }
 
-/// Says why this process cannot enter a directory: the first part of its path that stands in the way, and what to do.
+/// Says why this process cannot enter a directory: the first part of its path that stands in the
+/// way, and what to do.
 #[must_use]
 pub fn cannot_enter(directory: &Path) -> Option<String> {
     let parts: Vec<_> = directory.ancestors().collect();
@@ -201,8 +205,8 @@ pub fn cannot_enter(directory: &Path) -> Option<String> {
             let (owner, mode) = (found.uid(), found.mode() & 0o7777);
             let own = geteuid().as_raw();
             return Some(format!(
-                "user {own} may not enter {shown}, which belongs to user {owner} (mode {mode:04o}); \
-                 give it the right (chmod), or run the service as user {owner} (CCB_UID, CCB_GID)"
+                "user {own} may not enter {shown}, which belongs to user {owner} \
+                 (mode {mode:04o}); give it the right (chmod), or run the service as user {owner} (CCB_UID, CCB_GID)"
             ));
         }
     }

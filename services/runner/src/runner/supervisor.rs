@@ -110,8 +110,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The live processes that are left. A child that died since the last wait is reaped: it would be a zombie of
-    /// claude-api's when this process ends.
+    /// The live processes that are left. A child that died since the last wait is reaped: it would
+    /// be a zombie of claude-api's when this process ends.
     fn left(&mut self) -> Vec<Unkillable> {
         for _ in 0..LAST_LOOKS {
             self.reap_all();

@@ -462,14 +462,16 @@ time.sleep(600)
     run.end().await;
 }
 
-/// A fork bomb of at most 150 processes, for at most 60 s. The limit does not hold for root, so root becomes another user.
+/// A fork bomb of at most 150 processes, for at most 60 s. The limit does not hold for root, so
+/// root becomes another user.
 const BOMB: &str = r#"
 import os, resource, sys, time
 others = 0
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(54321); os.setuid(54321)
 else:
-    others = sum(1 for p in os.listdir("/proc") if p.isdigit() and os.stat(f"/proc/{p}").st_uid == os.getuid())
+    pids = [p for p in os.listdir("/proc") if p.isdigit()]
+    others = sum(1 for p in pids if os.stat(f"/proc/{p}").st_uid == os.getuid())
 resource.setrlimit(resource.RLIMIT_NPROC, (others + 150, others + 150))
 end = time.time() + 60
 while time.time() < end:

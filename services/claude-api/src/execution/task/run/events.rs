@@ -95,7 +95,8 @@ impl Running<'_> {
             }
             // A busy runner is not given up: only one that says nothing is.
             Some(Event::Sweeping { left }) => {
-                tracing::info!(execution = %self.machine.status.execution_id, left, "still killing processes");
+                let id = &self.machine.status.execution_id;
+                tracing::info!(execution = %id, left, "still killing processes");
                 self.give_up = Some(now + 2 * RUNNER_GRACE);
             }
             Some(Event::Failed { message }) => self.runner_failure = Some(message),
@@ -107,7 +108,8 @@ impl Running<'_> {
                     Some(message) => format!("{message} ({})", self.events.runner_end()),
                     None => self.events.runner_end(),
                 };
-                tracing::warn!(execution = %self.machine.status.execution_id, how, "the runner died");
+                let id = &self.machine.status.execution_id;
+                tracing::warn!(execution = %id, how, "the runner died");
                 self.runner_failure = Some(how);
                 // How the CLI ended by itself is known, and stays, when its runner dies at the sweep.
                 if self.machine.by == EndedBy::Itself && !self.machine.has_exited() {

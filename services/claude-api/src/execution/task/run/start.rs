@@ -16,8 +16,8 @@ use crate::execution::verdict::EndedBy;
 
 /// The capacity wished for the stdout pipe, bytes: the CLI cuts its output at a full pipe when it ends.
 const PIPE_BYTES: usize = 256 * 1024;
-/// How often, and how long, a start is tried again when the machine is short of descriptors or processes. The runner
-/// takes as long for the CLI's own start.
+/// How often, and how long, a start is tried again when the machine is short of descriptors or
+/// processes. The runner takes as long for the CLI's own start.
 const START_RETRY: (Duration, u32) = (Duration::from_millis(250), 120);
 
 /// Starts the CLI; also gives the first message for its stdin. What is asked while a shortage is waited out comes to `early`.
