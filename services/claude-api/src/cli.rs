@@ -11,7 +11,7 @@ use protocol::body::DEFAULT_WORKSPACE;
 use protocol::{Body, InputMode, PromptMode};
 use serde_json::json;
 
-use crate::config::Permissions;
+use crate::config::{Permissions, RepositorySettings};
 pub use environment::{Credential, Environment};
 
 /// Whether the CLI begins a conversation or goes on in one.
@@ -37,7 +37,6 @@ pub fn arguments(
         "--output-format=stream-json",
         "--include-partial-messages",
         "--verbose",
-        "--setting-sources=user",
         "--strict-mcp-config",
         "--permission-prompts=none",
     ]
@@ -75,6 +74,40 @@ pub fn arguments(
     args
 }
 
+/// The arguments for what the CLI takes from the workspace's own `CLAUDE.md` and `.claude/`.
+///
+/// In `full` the CLI reads the repository's settings, whose `env` wins over the CLI's own
+/// environment. So the variables that decide where the credential is sent are set once more in
+/// `--settings`, which wins over the repository.
+#[must_use]
+pub fn repository_arguments(
+    setting: RepositorySettings,
+    workspace: &Path,
+    environment: &Environment,
+) -> Vec<String> {
+    match setting {
+        RepositorySettings::None => vec!["--setting-sources=user".to_owned()],
+        RepositorySettings::Instructions => vec![
+            "--setting-sources=user".to_owned(),
+            format!("--add-dir={}", workspace.display()),
+        ],
+        RepositorySettings::Full => {
+            let settings = json!({ "disableAllHooks": true, "env": environment.endpoints() });
+            vec![
+                "--setting-sources=user,project".to_owned(),
+                format!("--settings={settings}"),
+            ]
+        }
+    }
+}
+
+/// The variable that makes the CLI read `CLAUDE.md` of the folders of `--add-dir`.
+#[must_use]
+pub fn repository_variable(setting: RepositorySettings) -> Option<(String, String)> {
+    let name = "CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD";
+    (setting == RepositorySettings::Instructions).then(|| (name.to_owned(), "1".to_owned()))
+}
+
 /// The prompt as one stream-json user message with its newline. `client_composed` makes the CLI take it verbatim.
 #[must_use]
 pub fn first_message(body: &Body, conversation: &str) -> Vec<u8> {
@@ -108,6 +141,15 @@ pub(crate) fn create_private(dir: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
+/// The folder that a workspace's name means, made or not.
+#[must_use]
+pub fn workspace_folder(root: &Path, own: Option<&Path>, name: &str) -> std::path::PathBuf {
+    match (own, name) {
+        (Some(own), DEFAULT_WORKSPACE) => own.to_owned(),
+        _ => root.join(name),
+    }
+}
+
 /// The workspace's folder, made when missing. `own` is the operator's folder for the workspace `default`, if there is one.
 ///
 /// # Errors
@@ -117,10 +159,10 @@ pub fn workspace(
     own: Option<&Path>,
     name: &str,
 ) -> std::io::Result<std::path::PathBuf> {
-    if let (Some(own), DEFAULT_WORKSPACE) = (own, name) {
-        return own.canonicalize();
+    let path = workspace_folder(root, own, name);
+    if own.is_some() && name == DEFAULT_WORKSPACE {
+        return path.canonicalize();
     }
-    let path = root.join(name);
     match DirBuilder::new().mode(0o700).create(&path) {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}

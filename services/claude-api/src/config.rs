@@ -69,6 +69,18 @@ pub enum LogFormat {
     Pretty,
 }
 
+/// What the CLI takes from the workspace's own `CLAUDE.md` and `.claude/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RepositorySettings {
+    /// Nothing
+    None,
+    /// The text of CLAUDE.md
+    Instructions,
+    /// Also its skills, commands, agents and settings. Its hooks do not run, but its settings can
+    /// set variables
+    Full,
+}
+
 /// Settings of `serve`.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Service")]
@@ -116,6 +128,15 @@ pub struct ServeArgs {
     /// More of the service's own environment that the CLI gets, by comma
     #[arg(long, env = "CLAUDE_API_PASS_ENV", value_delimiter = ',')]
     pub pass_env: Vec<String>,
+    /// What the CLI takes from a workspace's own CLAUDE.md and .claude; `full` is for repositories
+    /// that you trust
+    #[arg(
+        long,
+        env = "CLAUDE_API_REPOSITORY_SETTINGS",
+        value_enum,
+        default_value = "instructions"
+    )]
+    pub repository_settings: RepositorySettings,
     /// error, warn, info, debug or trace, also per module (`info,claude_api=debug`)
     #[arg(long, env = "CLAUDE_API_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
@@ -159,7 +180,14 @@ impl Settings {
     ///
     /// # Errors
     /// Every mistake, one text each.
-    pub fn check(args: ServeArgs, mut mistakes: Vec<String>) -> Result<Self, Vec<String>> {
+    pub fn check(mut args: ServeArgs, mut mistakes: Vec<String>) -> Result<Self, Vec<String>> {
+        // Executions start in their workspace: a relative path would be looked for there. A bare
+        // name is for PATH.
+        if args.claude_bin.components().count() > 1
+            && let Ok(absolute) = std::path::absolute(&args.claude_bin)
+        {
+            args.claude_bin = absolute;
+        }
         for (flag, path) in [
             ("--spool-dir", &args.spool_dir),
             ("--workspace-root", &args.workspace_root),
@@ -212,6 +240,20 @@ impl Settings {
             })
         } else {
             Err(mistakes)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_cli_is_not_looked_for_in_the_workspace() {
+        for (given, absolute) in [("bin/claude", true), ("./claude", true), ("claude", false)] {
+            let cli = Cli::parse_from(["claude-api", &format!("--claude-bin={given}")]);
+            let settings = Settings::check(cli.serve, Vec::new()).expect("good");
+            assert_eq!(settings.args.claude_bin.is_absolute(), absolute, "{given}");
         }
     }
 }

@@ -149,9 +149,35 @@ fn warn(conversation: &str, written: std::io::Result<()>) {
 
 /// Whether the CLI holds a transcript of this name for any folder: it refuses to begin one twice.
 fn transcript(config_dir: &Path, conversation: &str) -> bool {
+    transcripts(config_dir, conversation).next().is_some()
+}
+
+/// The CLI's transcripts of this conversation: one, below the folder of its workspace.
+fn transcripts(config_dir: &Path, conversation: &str) -> impl Iterator<Item = PathBuf> {
     let name = format!("{conversation}.jsonl");
-    std::fs::read_dir(config_dir.join("projects"))
-        .is_ok_and(|dirs| dirs.flatten().any(|dir| dir.path().join(&name).exists()))
+    let dirs = std::fs::read_dir(config_dir.join("projects")).into_iter();
+    dirs.flatten()
+        .flatten()
+        .map(move |dir| dir.path().join(&name))
+        .filter(|path| path.exists())
+}
+
+/// How many bytes the CLI has written of a conversation's transcript, up to its last whole line.
+/// Blocks on the disk.
+#[must_use]
+pub fn transcript_bytes(config_dir: &Path, conversation: &str) -> u64 {
+    let whole = |path: PathBuf| {
+        let file = File::open(path).ok()?;
+        let len = file.metadata().ok()?.len();
+        let mut last = [0];
+        // A full disk may take a part of a line, which the CLI cannot read again.
+        file.read_exact_at(&mut last, len.checked_sub(1)?).ok()?;
+        (last == *b"\n").then_some(len)
+    };
+    transcripts(config_dir, conversation)
+        .filter_map(whole)
+        .max()
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -206,6 +232,22 @@ mod tests {
             Conversation::Continued
         );
         assert_eq!(conversations.workspace("a").as_deref(), Some("one"));
+    }
+
+    /// Field case C13.
+    #[test]
+    fn an_empty_or_cut_transcript_counts_for_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = dir.path().join("projects/-w");
+        std::fs::create_dir_all(&project).unwrap();
+        let bytes = |text: &str| {
+            std::fs::write(project.join("a.jsonl"), text).unwrap();
+            transcript_bytes(dir.path(), "a")
+        };
+        assert_eq!(transcript_bytes(dir.path(), "a"), 0);
+        assert_eq!(bytes(""), 0);
+        assert_eq!(bytes("{}\n"), 3);
+        assert_eq!(bytes("{}\n{\"a\":"), 0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whether an execution would start now, from cached answers: no probe starts a process.
 
 mod check;
+mod places;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,6 +40,9 @@ impl Obstacle {
 struct Cache {
     cli: Result<(), Obstacle>,
     folders: Vec<Obstacle>,
+    /// What an execution needs beside writable folders: the CLI's configuration, room on every
+    /// disk, the workspace.
+    places: Vec<Obstacle>,
     disk: Option<Obstacle>,
     /// The fingerprint of the credential that was refused.
     refused: Option<Credential>,
@@ -65,6 +69,7 @@ impl Readiness {
                 "wait a few seconds",
             )),
             folders: Vec::new(),
+            places: Vec::new(),
             disk: None,
             refused: None,
             stopping: false,
@@ -109,6 +114,11 @@ impl Readiness {
                     format!("the credential's file cannot be read: {why}"),
                     "make it readable for the user that claude-api runs as (scripts/up runs it as the caller; otherwise CCB_UID and CCB_GID)",
                 )),
+                Credential::Malformed(why) => obstacles.push(Obstacle::new(
+                    "credential-malformed",
+                    format!("the credential's file holds no credential: {why}"),
+                    "write the credential alone on one line, as UTF-8; the next execution uses it",
+                )),
                 present if cache.refused.as_ref() == Some(present) => obstacles.push(Obstacle::new(
                     "credential-refused",
                     "the credential was refused when it was last used",
@@ -116,6 +126,7 @@ impl Readiness {
                 )),
                 Credential::Present(_) => {}
             }
+            obstacles.extend(cache.places.iter().cloned());
             obstacles.extend(cache.disk.clone());
             if cache.stopping {
                 obstacles.push(Obstacle::new("stopping", "the service is stopping", "try again in a moment"));
@@ -145,7 +156,8 @@ impl Readiness {
     /// A CLI was started: whatever the last check met has passed.
     pub fn spawned(&self) {
         self.with(|cache| {
-            if cache.cli.as_ref().is_err_and(|o| o.code == check::MISSING) {
+            let passed = [check::MISSING, check::NO_RUNNER, check::RUNNER_DIED];
+            if cache.cli.as_ref().is_err_and(|o| passed.contains(&o.code)) {
                 cache.cli = Ok(());
             }
         });
@@ -179,6 +191,10 @@ impl Readiness {
 
     fn set_folders(&self, folders: Vec<Obstacle>) {
         self.with(|cache| cache.folders = folders);
+    }
+
+    fn set_places(&self, places: Vec<Obstacle>) {
+        self.with(|cache| cache.places = places);
     }
 
     fn set_disk(&self, disk: Option<Obstacle>) {

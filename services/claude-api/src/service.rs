@@ -15,10 +15,13 @@ pub(crate) use continuation::Born;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::ErrorKind;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use protocol::{ExecutionId, Problem, ProblemType, Reason, State, Status};
 use runner::Runners;
 use spool::{Spool, SpoolError, SpoolLimits};
@@ -384,17 +387,27 @@ impl Service {
             prompt_bytes,
             credential: None,
             input,
+            transcript_bytes: 0,
+            runner: None,
         };
-        let owned = tokio::spawn(owner.own(ticket));
-        let service = Arc::clone(self);
-        tokio::spawn(async move {
-            if let Err(error) = owned.await
-                && error.is_panic()
-            {
-                tracing::error!(execution = %id, "the owner of the execution panicked");
-                service.orphaned(id).await;
-            }
-        });
+        let own: Work = |owner, ticket| owner.own(ticket).boxed();
+        tokio::spawn(Arc::clone(self).supervise(owner, ticket, own));
         live
     }
+
+    /// Sees the owner of an execution to its end. The ticket, which holds the lane, is given up
+    /// only when nothing of the execution is left, also when the owner panics.
+    async fn supervise(self: Arc<Self>, mut owner: Owner, mut ticket: Ticket, work: Work) {
+        let id = owner.entry.id().into();
+        // What a panic leaves half done is dropped unread: only the runner and the disk are looked
+        // at.
+        let owned = AssertUnwindSafe(work(&mut owner, &mut ticket)).catch_unwind();
+        if owned.await.is_err() {
+            tracing::error!(execution = %id, "the owner of the execution panicked");
+            self.orphaned(id, owner.runner.take()).await;
+        }
+    }
 }
+
+/// What an owner does from acceptance to the terminal state; tests put something else in its place.
+type Work = for<'a> fn(&'a mut Owner, &'a mut Ticket) -> BoxFuture<'a, ()>;

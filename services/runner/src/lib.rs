@@ -17,12 +17,13 @@ mod process;
 mod runner;
 mod stale;
 mod stop;
+mod sweep;
 mod usage;
 mod wire;
 
 pub use parent::{Control, Drained, Events, Handle, Runners, Stderr, Stdin, Stdout, init_parent};
 pub use process::boot_id;
-pub use runner::main;
+pub use runner::{cannot_enter, main};
 pub use stale::{StaleSweep, sweep_stale};
 pub use usage::tree_cpu;
 pub use wire::{Action, Event, Spec, Unkillable};

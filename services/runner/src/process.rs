@@ -55,10 +55,17 @@ fn read_stat(path: &str) -> Option<Stat> {
 /// Whether SIGSTOP waits for the process, which it does while a vfork parent sits in D: it will stop before it does
 /// anything more.
 pub(crate) fn stop_is_pending(pid: u32) -> bool {
-    let Ok(status) = fs::read(format!("/proc/{pid}/status")) else {
-        return false;
-    };
-    stat::stop_is_pending(&String::from_utf8_lossy(&status))
+    read_status(pid).is_some_and(|status| stat::stop_is_pending(&status))
+}
+
+/// The same of SIGSTOP or SIGKILL: a process with either does nothing more of its own.
+pub(crate) fn halt_is_pending(pid: u32) -> bool {
+    read_status(pid).is_some_and(|status| stat::halt_is_pending(&status))
+}
+
+fn read_status(pid: u32) -> Option<String> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    Some(String::from_utf8_lossy(&status).into_owned())
 }
 
 /// Sends a signal to the very process that was seen: a descriptor pins it, then parent and start time are compared
@@ -127,14 +134,39 @@ pub(crate) fn descendants(root: u32) -> Vec<Stat> {
     found
 }
 
-/// The children of `parent` that are no zombies, in the form a report takes.
+/// Those of the processes that live, in the form a report takes. A dead one waits for its parent,
+/// not for the kernel.
 pub(crate) fn unkillable(pids: impl IntoIterator<Item = u32>) -> Vec<Unkillable> {
     pids.into_iter()
         .filter_map(look)
+        .filter(|stat| stat.state != State::Zombie)
         .map(|stat| Unkillable {
             pid: stat.id.pid,
             command: stat.command,
             state: stat.letter,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// ENGINE A17.
+    #[test]
+    fn a_dead_child_that_is_not_reaped_yet_is_not_listed_as_left() {
+        let mut child = Command::new("true")
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("true is there");
+        let pid = child.id();
+        while look(pid).is_some_and(|stat| stat.state != State::Zombie) {
+            std::thread::yield_now();
+        }
+        let listed = unkillable([pid]);
+        child.wait().expect("it is ours");
+        assert_eq!(listed, []);
+    }
 }

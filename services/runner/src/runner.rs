@@ -10,7 +10,8 @@
 //!
 //! * alive: orphans are reaped as they come; commands are obeyed at once.
 //! * sweeping: SIGKILL to the direct children, reap, again, until `waitpid` says ECHILD. Orphans arrive as direct
-//!   children because this process is a child subreaper, so no walk is needed and ECHILD is the proof.
+//!   children because this process is a child subreaper, so ECHILD is the proof. A tree that forks
+//!   faster than this kills it is stopped first: see `sweep.rs`.
 //!
 //! The death of claude-api is seen as end of file on the control socket. Never PR_SET_PDEATHSIG: it fires when the
 //! *thread* that spawned the runner ends, and tokio's pool threads end when idle.
@@ -20,26 +21,50 @@ pub(crate) mod freeze;
 mod reap;
 mod spawn;
 mod supervisor;
-mod sweep;
 
-use std::{io, os::unix::net::UnixStream, process::ExitCode};
+use std::{
+    io::{self, Write},
+    os::unix::net::UnixStream,
+    process::ExitCode,
+    sync::Arc,
+};
 
-use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
+use rustix::{
+    io::fcntl_dupfd_cloexec,
+    net::SendFlags,
+    process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior},
+    stdio::stdin,
+};
 
-use self::{control::Control, supervisor::Supervisor};
+pub use self::spawn::cannot_enter;
+use self::{
+    control::{Control, send},
+    supervisor::Supervisor,
+};
 use crate::wire::{Command, Event};
 
 /// The runner process. Call it before any async runtime or thread exists; its control socket is its stdin.
 ///
-/// Returns when nothing of the execution is left (or the kernel will not let it die); exit code 70 if it could not do
-/// its work at all, which claude-api sees as the end of the control socket before [`Event::Done`].
+/// Returns when nothing of the execution is left (or what is left cannot be killed); exit code 70
+/// if it could not do its work. It has no log of its own: the reason goes to claude-api as
+/// [`Event::Failed`], and to stderr, which is the execution's until the CLI was started.
 #[must_use]
 pub fn main() -> ExitCode {
+    // A copy from before `Control` takes the socket: it must outlive whatever fails.
+    let socket = fcntl_dupfd_cloexec(stdin(), 3).ok();
+    let report = move |message: String| {
+        let _ = writeln!(io::stderr(), "runner failed: {message}");
+        if let Some(socket) = &socket {
+            send(socket, &Event::Failed { message }, SendFlags::DONTWAIT);
+        }
+    };
+    let report = Arc::new(report);
+    let of_panics = Arc::clone(&report);
+    std::panic::set_hook(Box::new(move |panic| of_panics(panic.to_string())));
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Before the spawn stderr is still the pipe to claude-api: this ends in the execution's stderr tail.
-            tracing::error!(%error, "runner failed");
+            report(error.to_string());
             ExitCode::from(70)
         }
     }
@@ -60,7 +85,7 @@ fn run() -> io::Result<()> {
     let Some(stdin) = stdin else {
         return Err(io::Error::other("the spec came without the CLI's stdin"));
     };
-    let spawned = match spawn::spawn(&spec, stdin) {
+    let spawned = match spawn::spawn(&spec, stdin, &mut control) {
         Ok(spawned) => spawned,
         Err(message) => {
             control.send_last(&Event::SpawnFailed { message });
@@ -78,7 +103,11 @@ fn run() -> io::Result<()> {
     for problem in spawned.problems {
         control.send(&problem);
     }
-    Supervisor::new(control, wakeup, spawned.pid).run()
+    let mut supervisor = Supervisor::new(control, wakeup, spawned.pid);
+    for command in spawned.early {
+        supervisor.obey(command);
+    }
+    supervisor.run()
 }
 
 fn warning(code: &str, message: String) -> Event {

@@ -17,6 +17,9 @@ pub struct Spec {
     pub cwd: PathBuf,
     /// The wished capacity of the stdout pipe in bytes, at most 256 KiB. Not getting it is normal.
     pub stdout_pipe_bytes: usize,
+    /// How long the start is retried while the machine is short of processes, memory or
+    /// descriptors.
+    pub start_patience: Duration,
 }
 
 impl fmt::Debug for Spec {
@@ -69,7 +72,9 @@ pub enum Action {
     Kill,
 }
 
-/// What a runner reports, in this order: `Spawned`, then anything, then `Exited`, then `Done`; or `SpawnFailed` alone.
+/// What a runner reports, in this order: `Spawned`, then anything, then `Exited`, then `Done`. A
+/// CLI that did not start gives `SpawnFailed`, with at most warnings and the signal of an end
+/// before it. `Failed` may come at any time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -109,6 +114,12 @@ pub enum Event {
         /// The signal that ended it, if one did.
         signal: Option<i32>,
     },
+    /// The sweep takes long, and goes on: sent about once a second, so that a busy runner is not
+    /// taken for one that hangs.
+    Sweeping {
+        /// How many processes are left.
+        left: u32,
+    },
     /// Nothing is left (ECHILD), except for what `unkillable` names. The last event.
     Done {
         /// The CLI's exit code, if it has one.
@@ -117,8 +128,14 @@ pub enum Event {
         signal: Option<i32>,
         /// How many processes, the CLI aside, were reaped after our SIGKILL.
         killed: u32,
-        /// What the kernel would not let die in time; normally empty.
+        /// What outlived SIGKILL; normally empty.
         unkillable: Vec<Unkillable>,
+    },
+    /// The runner itself failed and ends now. Whatever it ran is left to claude-api. The last
+    /// event.
+    Failed {
+        /// What failed.
+        message: String,
     },
     /// Something did not go as it should; the execution goes on.
     Warning {
@@ -129,7 +146,8 @@ pub enum Event {
     },
 }
 
-/// A process that outlived SIGKILL, for example in an uninterruptible wait for a dead network disk.
+/// A process that outlived SIGKILL: in an uninterruptible wait, for example for a dead network
+/// disk, or of another user, who does not let us signal it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unkillable {
     /// Its process id.

@@ -60,6 +60,15 @@ pub fn answer(asked: &Asked, steps: &[Step], delay: Duration) -> Answer {
                 );
                 say(&words, delay, &mut text);
             }
+            Step::Marks => {
+                let marks: Vec<&str> = asked.marks.iter().map(String::as_str).collect();
+                let words = if marks.is_empty() {
+                    "none".to_owned()
+                } else {
+                    marks.join(" ")
+                };
+                say(&words, delay, &mut text);
+            }
             Step::Tokens { count, delay: own } => {
                 text.extend((1..=*count).map(|n| (own.unwrap_or(delay), format!("word{n} "))));
             }
@@ -243,6 +252,7 @@ mod tests {
 
     fn asked(prompt: &str, results: &[&str]) -> Asked {
         Asked {
+            marks: Default::default(),
             prompt: prompt.into(),
             results: results.iter().map(ToString::to_string).collect(),
             survived: 0,

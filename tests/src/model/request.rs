@@ -1,5 +1,7 @@
 //! Reads a request of the Messages API: what was asked, and how far the script has come.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 /// What matters of one request.
@@ -17,6 +19,8 @@ pub struct Asked {
     pub model: String,
     /// Tells conversations apart: the CLI puts its session id here.
     pub user: String,
+    /// The words `MARK-...` that stand anywhere in the request.
+    pub marks: BTreeSet<String>,
     /// A side request of the CLI (a title, a summary of a topic), not part of the conversation.
     pub side: bool,
 }
@@ -56,9 +60,17 @@ impl Asked {
                 .as_str()
                 .unwrap_or_default()
                 .to_owned(),
+            marks: marks(&body.to_string()),
             side,
         })
     }
+}
+
+fn marks(text: &str) -> BTreeSet<String> {
+    let rest = text.match_indices("MARK-").map(|(at, _)| &text[at..]);
+    let in_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    rest.map(|rest| rest.chars().take_while(|c| in_word(*c)).collect())
+        .collect()
 }
 
 /// The prompt in a user message: its text without the CLI's reminders. A message with a tool's result is
@@ -162,6 +174,10 @@ mod tests {
         assert_eq!(asked.results, ["1"]);
         assert!(asked.stream && !asked.side);
         assert_eq!(asked.user, "u");
+        assert_eq!(
+            marks("MARK-a.\"MARK-b\\nMARK-a"),
+            ["MARK-a", "MARK-b"].map(str::to_owned).into()
+        );
     }
 
     #[test]

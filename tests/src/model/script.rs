@@ -15,6 +15,7 @@
 //! | `@refuse` | 401, as for a key that is wrong |
 //! | `@too-long` | 400, as for a prompt that is too long for the model |
 //! | `@echo-length` | answers `bytes=N sha256=HEX` of the prompt, as it arrived |
+//! | `@marks` | answers the words `MARK-...` that stand anywhere in the request, sorted, or `none` |
 //!
 //! Other lines are ignored in a prompt that has directives.
 
@@ -47,6 +48,8 @@ pub enum Step {
     },
     /// The prompt's length and SHA-256.
     EchoLength,
+    /// The words `MARK-...` of the request.
+    Marks,
 }
 
 /// What a request gets in place of an answer.
@@ -145,6 +148,7 @@ fn directive(line: &str, script: &mut Script) -> Option<()> {
             });
         }
         "echo-length" => script.steps.push(Step::EchoLength),
+        "marks" => script.steps.push(Step::Marks),
         "fail" => script
             .faults
             .push(fault(Fault::Status(u16::try_from(first?).ok()?), u64::MAX)),

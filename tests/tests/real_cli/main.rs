@@ -4,6 +4,7 @@
 
 mod interrupt;
 mod pause;
+mod repository;
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 

@@ -72,6 +72,11 @@ impl World {
         stats["requests"].as_u64().expect("a count")
     }
 
+    /// A folder or file of the stack.
+    pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.stack.path(name)
+    }
+
     pub(super) fn end(self) {
         self.stack.assert_quiet();
         self.serving.abort();

@@ -131,3 +131,38 @@ async fn s15_no_probe_starts_a_process() {
     );
     stack.assert_quiet();
 }
+
+/// Field case C23: `NAME=key` was sent as the key, and the remedy spoke of permissions.
+#[tokio::test]
+async fn a_key_file_that_holds_something_else_is_told_as_such() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = folder.path().join("key");
+    std::fs::create_dir(&key).expect("a folder");
+    let options = StackOptions::default()
+        .env("ANTHROPIC_API_KEY", "")
+        .env("ANTHROPIC_API_KEY_FILE", key.display().to_string());
+    let stack = Stack::with(options).await;
+    let http = stack.http();
+    health(&http, "/health/startup", 200).await;
+    let told = |page: &Value| reason(page, "credential-malformed")["message"].to_string();
+    let page = health(&http, "/health/ready", 503).await;
+    assert!(told(&page).contains("folder"), "{page}");
+    std::fs::remove_dir(&key).expect("ours");
+    for (bytes, word) in [
+        (&b"ANTHROPIC_API_KEY=sk-of-mine\n"[..], "NAME=value"),
+        (b"\xff\xfes\0k\0", "UTF-16"),
+    ] {
+        std::fs::write(&key, bytes).expect("written");
+        let page = health(&http, "/health/ready", 503).await;
+        assert!(told(&page).contains(word), "{page}");
+        assert!(!page.to_string().contains("sk-of-mine"), "{page}");
+    }
+    std::fs::write(&key, "\n# the key\nsk-of-mine\n").expect("written");
+    ready(&stack).await;
+    let (text, _) = run(&stack, "@env", json!({})).await;
+    assert_eq!(
+        crate::support::parsed(&text)["ANTHROPIC_API_KEY"],
+        "sk-of-mine"
+    );
+    stack.assert_quiet();
+}

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use cc_tests::harness::{Stack, StackOptions, eventually, processes};
+use cc_tests::{
+    harness::{Stack, StackOptions, eventually, processes},
+    http::Http,
+};
 use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -205,4 +208,96 @@ async fn f15_an_answered_cancel_outlives_a_kill() {
         assert_cancelled(&stack, &id).await;
     }
     stack.assert_quiet();
+}
+
+/// ENGINE A10: the status said only `runner_died`, and the log nothing.
+#[tokio::test]
+async fn a_runner_that_fails_has_its_reason_in_the_status_and_in_the_log() {
+    let stack = Stack::start().await;
+    let (http, id) = (stack.http(), id());
+    let mark = stack.path("tmp").join("failing");
+    let prompt = format!("@daemon\n@touch {}\n@tool 60", mark.display());
+    accept(&http, &id, &prompt, json!({})).await;
+    exists(&mark).await;
+    let pid = runner(&stack, &id).await;
+    // poll(2) refuses more descriptors than a process may have.
+    let limited = std::process::Command::new("prlimit")
+        .args(["--pid", &pid.to_string(), "--nofile=1:1"])
+        .status()
+        .expect("prlimit is there");
+    assert!(limited.success());
+    send(&http, Method::POST, &path(&id, "/resume"), "").await;
+    let end = ended(&http, &id).await;
+    assert_eq!(
+        (&end["state"], &end["reason"]),
+        (&json!("interrupted"), &json!("runner_died")),
+        "{end}"
+    );
+    let message = end["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("Invalid argument"), "{end}");
+    let log = stack.api.log();
+    assert!(log.contains("the runner died") && log.contains("Invalid argument"));
+    stack.assert_nothing_left(&id).await;
+    stack.assert_quiet();
+}
+
+/// ENGINE A4: the CLI lived on below claude-api, then stayed a zombie, and startup said
+/// `cli-missing` for 5 minutes.
+#[tokio::test]
+async fn a_runner_that_dies_at_the_check_of_the_cli_leaves_nothing_and_is_told_as_such() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (bin, started) = (folder.path().join("claude"), folder.path().join("started"));
+    let release = folder.path().join("release");
+    let text = format!(
+        "#!/bin/sh\necho $$ > {0}.new; mv {0}.new {0}\n\
+         until [ -e {1} ]; do sleep 0.1; done\necho '2.1.329 (Claude Code)'\n",
+        started.display(),
+        release.display()
+    );
+    std::fs::write(&bin, text).expect("written");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&bin, executable).expect("executable");
+    let options = StackOptions {
+        claude_bin: Some(bin),
+        ..StackOptions::default()
+    };
+    let stack = Stack::with(options).await;
+    exists(&started).await;
+    let cli: i32 = std::fs::read_to_string(&started)
+        .expect("a pid")
+        .trim()
+        .parse()
+        .expect("a pid");
+    let parent = processes::all()
+        .into_iter()
+        .find(|process| process.pid == cli)
+        .expect("it runs")
+        .parent;
+    kill_process(Pid::from_raw(parent).expect("a pid"), Signal::KILL).expect("killed");
+    let http = stack.http();
+    let page = eventually_told(&http, "runner-died").await;
+    let told = crate::start::reason(&page, "runner-died");
+    assert!(told["message"].to_string().contains("SIGKILL"), "{told}");
+    eventually("the CLI to be gone", PATIENCE, || {
+        (!processes::all().iter().any(|process| process.pid == cli)).then_some(())
+    })
+    .await;
+    stack.assert_no_zombies();
+    // It is checked again soon, not after 5 minutes.
+    std::fs::write(&release, "").expect("written");
+    crate::start::health(&http, "/health/startup", 200).await;
+    stack.assert_quiet();
+}
+
+/// The startup page once it has this reason.
+async fn eventually_told(http: &Http, code: &str) -> Value {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let (_, page) = http.get("/health/startup").await.expect("an answer");
+        if page.to_string().contains(code) {
+            return page;
+        }
+        assert!(Instant::now() < end, "never {code}: {page}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }

@@ -47,6 +47,11 @@ struct Full {
 
 impl Full {
     async fn start() -> Self {
+        Self::start_on("spool").await
+    }
+
+    /// The same with this folder of the stack on the small disk.
+    async fn start_on(small: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let tell = folder.path().join("tell");
         fs::create_dir(&tell).expect("a folder");
@@ -59,7 +64,7 @@ impl Full {
         };
         let mut arguments: Vec<String> = namespaces.into_iter().map(str::to_owned).collect();
         arguments.extend(["sh", "-c", INSIDE, "sh"].map(str::to_owned));
-        for path in [folder.path().join("spool"), tell, plain.program.clone()] {
+        for path in [folder.path().join(small), tell, plain.program.clone()] {
             arguments.push(path.to_string_lossy().into_owned());
         }
         arguments.extend(plain.arguments.clone());
@@ -244,4 +249,38 @@ async fn what_a_full_disk_does_not_take_is_a_gap_and_the_end_is_recorded() {
     client.finish().await;
     stack.api.assert_quiet();
     stack.bridge.assert_quiet();
+}
+
+/// Field case C13: `completed` without a warning, and the conversation could not be continued.
+#[tokio::test]
+async fn a_full_disk_of_the_clis_home_is_told_by_ready_and_by_the_execution() {
+    let stack = Full::start_on("home/.claude").await;
+    let http = Http::new(stack.api.addr());
+    health(&http, "/health/ready", 200).await;
+    let warned = |end: &serde_json::Value| {
+        let warnings = end["warnings"].as_array().expect("warnings").iter();
+        let codes = warnings.map(|warning| warning["code"].clone());
+        codes.filter(|code| code == "transcript_missing").count()
+    };
+    let run = async |prompt: &str| {
+        let id = id();
+        accept(&http, &id, prompt, json!({})).await;
+        let end = ended(&http, &id).await;
+        assert_eq!(end["state"], "completed", "{end}");
+        end
+    };
+    assert_eq!(warned(&run("@say with room").await), 0);
+    stack.tell("fill", "full").await;
+    let end = run("@say without").await;
+    assert_eq!(warned(&end), 1, "{end}");
+    let page = health(&http, "/health/ready", 503).await;
+    let told = reason(&page, "no-room");
+    assert!(
+        told["message"].to_string().contains("home/.claude"),
+        "{told}"
+    );
+    stack.tell("free", "freed").await;
+    health(&http, "/health/ready", 200).await;
+    assert_eq!(warned(&run("@say again").await), 0);
+    stack.api.assert_quiet();
 }

@@ -68,6 +68,9 @@ async fn s12_the_operators_settings_pass_by_name_and_nothing_else() {
             "MCP_",
             "API_TIMEOUT",
             "BASH_",
+            // Both spellings of what was set in one.
+            "https_proxy",
+            "no_proxy",
         ];
         let known = BY_NAME.contains(name)
             || *name == "PASSED"
@@ -144,5 +147,34 @@ async fn s12_clients_set_what_is_on_the_operators_list() {
         http.put(&id(), &body).await.expect("an answer").0.as_u16(),
         400
     );
+    stack.assert_quiet();
+}
+
+/// Field case C2: the CLI obeys the lower-case name, and Docker's client configuration sets that
+/// one alone.
+#[tokio::test]
+async fn both_spellings_of_the_proxy_settings_reach_the_cli_alike_with_the_inner_names() {
+    let options = StackOptions::default()
+        .env("http_proxy", "http://proxy:3128")
+        .env("no_proxy", ".corp")
+        .env("NO_PROXY", "10.0.0.1")
+        .env("ANTHROPIC_BASE_URL", "http://scripted-model:8004");
+    let stack = Stack::with(options).await;
+    let seen = environment(&stack, json!({})).await;
+    assert_eq!(seen["HTTP_PROXY"], "http://proxy:3128", "{seen}");
+    assert_eq!(seen["http_proxy"], "http://proxy:3128");
+    assert_eq!(seen["NO_PROXY"], seen["no_proxy"]);
+    let list = seen["no_proxy"].as_str().expect("a list");
+    let hosts: Vec<&str> = list.split(',').collect();
+    for host in [
+        ".corp",
+        "10.0.0.1",
+        "localhost",
+        "127.0.0.1",
+        "scripted-model",
+        "bridge",
+    ] {
+        assert!(hosts.contains(&host), "{host} is not in {list}");
+    }
     stack.assert_quiet();
 }

@@ -199,3 +199,40 @@ async fn s10_a_workspace_is_a_name_under_the_root() {
     );
     assert_eq!(stack.spawns(&execution), 0);
 }
+
+/// Field case C4.
+#[tokio::test]
+async fn the_operator_decides_what_the_cli_takes_from_a_repository() {
+    for (setting, sources, adds, sets) in [
+        ("none", "user", false, false),
+        ("instructions", "user", true, false),
+        ("full", "user,project", false, true),
+    ] {
+        let options = StackOptions::default()
+            .env("CLAUDE_API_REPOSITORY_SETTINGS", setting)
+            .env("ANTHROPIC_BASE_URL", "http://127.0.0.1:9");
+        let stack = Stack::with(options).await;
+        let given = arguments(&stack, json!({"workspace": "w"})).await;
+        assert!(
+            given.contains(&format!("--setting-sources={sources}")),
+            "{given:?}"
+        );
+        let folder = stack.path("workspaces/w").canonicalize().expect("a folder");
+        let add = format!("--add-dir={}", folder.display());
+        assert_eq!(given.contains(&add), adds, "{setting}: {given:?}");
+        let settings = given.iter().find_map(|one| one.strip_prefix("--settings="));
+        assert_eq!(settings.is_some(), sets, "{setting}: {given:?}");
+        if let Some(settings) = settings.map(parsed) {
+            assert_eq!(settings["disableAllHooks"], true);
+            assert_eq!(settings["env"]["ANTHROPIC_BASE_URL"], "http://127.0.0.1:9");
+            assert!(
+                !settings.to_string().contains("a-key-for-tests"),
+                "{settings}"
+            );
+        }
+        let (text, _) = run(&stack, "@env", json!({})).await;
+        let name = "CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD";
+        assert_eq!(parsed(&text)[name] == "1", adds, "{setting}");
+        stack.assert_quiet();
+    }
+}

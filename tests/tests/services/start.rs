@@ -194,3 +194,71 @@ async fn s1_the_bridge_is_ready_when_claude_api_is() {
     assert_eq!(client.run("@say back").await.0, b"back");
     client.finish().await;
 }
+
+/// Field case C1: every execution failed, and ready said 200.
+#[tokio::test]
+async fn a_broken_configuration_of_the_cli_is_named_by_ready_and_mended_while_it_runs() {
+    let stack = Stack::start().await;
+    ready(&stack).await;
+    let file = stack.path("home/.claude/.claude.json");
+    for bytes in [&b"{\"projects\":{"[..], &[0; 100]] {
+        fs::write(&file, bytes).expect("written");
+        let page = health(&stack.http(), "/health/ready", 503).await;
+        let told = reason(&page, "cli-config-broken");
+        let name = file.to_str().expect("plain");
+        for part in ["message", "remedy"] {
+            assert!(told[part].to_string().contains(name), "{told}");
+        }
+        health(&stack.http(), "/health/startup", 200).await;
+        fs::remove_file(&file).expect("ours");
+        ready(&stack).await;
+    }
+    stack.assert_quiet();
+}
+
+/// Field case C16: the text blamed the CLI's program.
+#[tokio::test]
+async fn a_workspace_that_may_not_be_entered_is_named_with_its_owner() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    let options = StackOptions::default();
+    let mut service = api_options(folder.path(), &options);
+    let closed = folder.path().join("workspaces/closed");
+    fs::create_dir(&closed).expect("made");
+    // Root enters every folder, so the service becomes somebody else.
+    if rustix::process::geteuid().is_root() {
+        let given = std::process::Command::new("chown")
+            .args(["-R", "54321:54321"])
+            .arg(folder.path())
+            .status();
+        assert!(given.expect("chown is there").success());
+        mode(&closed, 0o700);
+        std::os::unix::fs::chown(&closed, Some(0), Some(0)).expect("root");
+        let program = service.program.to_string_lossy().into_owned();
+        let other = ["--reuid", "54321", "--regid", "54321", "--clear-groups"];
+        let before = other.map(str::to_owned).into_iter().chain([program]);
+        service.arguments.splice(0..0, before);
+        service.program = "setpriv".into();
+    } else {
+        mode(&closed, 0o000);
+    }
+    let service = Service::start(service).await;
+    let http = Http::new(service.addr());
+    let id = id();
+    accept(&http, &id, "@say x", json!({"workspace": "closed"})).await;
+    let end = ended(&http, &id).await;
+    assert_eq!(end["reason"], "spawn_failed", "{end}");
+    let message = end["error"]["message"].as_str().expect("a text");
+    let owner = rustix::process::geteuid().as_raw().to_string();
+    for part in [
+        closed.to_str().expect("plain"),
+        "may not enter",
+        &format!("user {owner}"),
+        "chmod",
+    ] {
+        assert!(message.contains(part), "{part:?} is not in {message}");
+    }
+    mode(&closed, 0o700);
+}

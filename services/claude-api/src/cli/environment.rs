@@ -22,7 +22,7 @@ const MACHINE: [&str; 12] = [
 ];
 
 /// What the CLI itself knows: credentials, endpoints, proxies, certificates.
-const KNOWN: [&str; 31] = [
+const KNOWN: [&str; 33] = [
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
     "ANTHROPIC_BASE_URL",
@@ -50,6 +50,8 @@ const KNOWN: [&str; 31] = [
     "http_proxy",
     "https_proxy",
     "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
     "NODE_EXTRA_CA_CERTS",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
@@ -76,6 +78,20 @@ const DEFAULTS: [(&str, &str); 12] = [
     ("BASH_MAX_TIMEOUT_MS", "600000"),
 ];
 
+/// Settings that programs read by either of two names. The CLI obeys the lower-case one, as curl
+/// does.
+const PROXIES: [(&str, &str); 3] = [
+    ("HTTP_PROXY", "http_proxy"),
+    ("HTTPS_PROXY", "https_proxy"),
+    ("ALL_PROXY", "all_proxy"),
+];
+/// The hosts that no proxy reaches, by either name.
+const NO_PROXY: (&str, &str) = ("NO_PROXY", "no_proxy");
+/// Hosts that are never asked through a proxy: this machine, and the services of compose.yaml.
+const INNER_HOSTS: [&str; 5] = ["localhost", "127.0.0.1", "::1", "claude-api", "bridge"];
+/// Where the CLI sends its requests when nothing is set.
+const ANTHROPIC: &str = "https://api.anthropic.com";
+
 /// Credentials that may be given as a file, by `NAME_FILE`, in the CLI's own order of precedence.
 const SECRETS: [&str; 3] = [
     "ANTHROPIC_API_KEY",
@@ -100,8 +116,10 @@ pub enum Credential {
     Present(String),
     /// There is none.
     Missing,
-    /// There is a file for one that cannot be used; says why, without anything of it.
+    /// There is a file for one that cannot be read; says why.
     Unreadable(String),
+    /// There is a file for one that holds something else; says what, without anything of it.
+    Malformed(String),
 }
 
 impl Environment {
@@ -153,7 +171,44 @@ impl Environment {
             }
         }
         vars.extend(client.clone());
+        align_proxies(&mut vars);
         vars.into_iter().collect()
+    }
+
+    /// The variables that decide where requests, and with them the credential, go: as they are, or
+    /// empty.
+    #[must_use]
+    pub fn endpoints(&self) -> BTreeMap<String, String> {
+        let mut vars = self.vars.clone();
+        align_proxies(&mut vars);
+        let mut found = BTreeMap::new();
+        let names = PROXIES.into_iter().chain([NO_PROXY]);
+        for name in names.flat_map(|(upper, lower)| [upper, lower]) {
+            let value = vars.get(name).cloned().unwrap_or_default();
+            found.insert(name.to_owned(), value);
+        }
+        let base = self.get("ANTHROPIC_BASE_URL").unwrap_or(ANTHROPIC);
+        found.insert("ANTHROPIC_BASE_URL".to_owned(), base.to_owned());
+        found
+    }
+
+    /// The file of the CLI's own configuration: in the folder that `CLAUDE_CONFIG_DIR` names, else
+    /// beside the folder.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        match self.get("CLAUDE_CONFIG_DIR") {
+            Some(dir) => Path::new(dir).join(".claude.json"),
+            None => Path::new(self.get("HOME").unwrap_or("/")).join(".claude.json"),
+        }
+    }
+
+    /// The folders that the CLI and its tools use for temporary files.
+    #[must_use]
+    pub fn temporary_dirs(&self) -> Vec<PathBuf> {
+        let set = ["CLAUDE_CODE_TMPDIR", "TMPDIR"].map(|name| self.get(name).unwrap_or("/tmp"));
+        let mut dirs: Vec<PathBuf> = set.map(PathBuf::from).to_vec();
+        dirs.dedup();
+        dirs
     }
 
     /// Where the CLI keeps its login, settings and transcripts.
@@ -169,7 +224,7 @@ impl Environment {
     #[must_use]
     pub fn credential(&self) -> Credential {
         let set = |name: &str| self.get(name).map(|_| Credential::Present(name.to_owned()));
-        let mut unreadable = None;
+        let mut unusable = None;
         for name in SECRETS {
             if let Some(present) = set(name) {
                 return present;
@@ -185,7 +240,11 @@ impl Environment {
                     return Credential::Present(format!("{name}_FILE:{:x}", hasher.finish()));
                 }
                 Err(error) => {
-                    unreadable.get_or_insert(format!("{name}_FILE, {}: {error}", path.display()));
+                    let why = format!("{name}_FILE, {}: {error}", path.display());
+                    unusable.get_or_insert(match error {
+                        SecretError::Io(_) => Credential::Unreadable(why),
+                        SecretError::Content(_) => Credential::Malformed(why),
+                    });
                 }
             }
         }
@@ -201,22 +260,120 @@ impl Environment {
                 meta.modified().ok(),
                 meta.len()
             )),
-            _ => unreadable.map_or(Credential::Missing, Credential::Unreadable),
+            _ => unusable.unwrap_or(Credential::Missing),
         }
     }
 }
 
-/// The first line of a file, without white space around it; none when that is empty.
-fn read_secret(path: &Path) -> std::io::Result<Option<String>> {
-    let mut text = String::new();
-    std::fs::File::open(path)?
-        .take(SECRET_BYTES)
-        .read_to_string(&mut text)?;
-    let line = text.lines().next().unwrap_or_default().trim();
-    if line.contains('\0') {
-        return Err(std::io::Error::other("it is not text"));
+/// Gives both names of each proxy setting the same value, and keeps inner hosts away from every
+/// proxy.
+fn align_proxies(vars: &mut BTreeMap<String, String>) {
+    let mut proxied = false;
+    for (upper, lower) in PROXIES {
+        let set = |name: &str| vars.get(name).filter(|value| !value.is_empty());
+        let Some(value) = set(lower).or_else(|| set(upper)).cloned() else {
+            continue;
+        };
+        proxied = true;
+        vars.insert(upper.to_owned(), value.clone());
+        vars.insert(lower.to_owned(), value);
     }
-    Ok((!line.is_empty()).then(|| line.to_owned()))
+    let (upper, lower) = NO_PROXY;
+    let mut hosts: Vec<String> = Vec::new();
+    let mut add = |host: &str| {
+        let host = host.trim();
+        if !(host.is_empty() || hosts.iter().any(|known| known == host)) {
+            hosts.push(host.to_owned());
+        }
+    };
+    for name in [lower, upper] {
+        let list = vars.get(name).map_or("", String::as_str);
+        list.split(',').for_each(&mut add);
+    }
+    if proxied {
+        INNER_HOSTS.into_iter().for_each(&mut add);
+        let base = vars.get("ANTHROPIC_BASE_URL");
+        if let Some(host) = base.and_then(|url| inner_host(url)) {
+            add(&host);
+        }
+    }
+    if !hosts.is_empty() {
+        let list = hosts.join(",");
+        vars.insert(upper.to_owned(), list.clone());
+        vars.insert(lower.to_owned(), list);
+    }
+}
+
+/// The host of a URL, if no proxy can know it: a name without a dot, as containers have, or a
+/// loopback address.
+fn inner_host(url: &str) -> Option<String> {
+    let uri: http::Uri = url.parse().ok()?;
+    let host = uri.host()?.trim_matches(['[', ']']);
+    let loopback = host
+        .parse::<std::net::IpAddr>()
+        .map_or(!host.contains('.'), |address| address.is_loopback());
+    loopback.then(|| host.to_owned())
+}
+
+/// Why a credential's file cannot be used. Nothing of its content is in the text.
+#[derive(Debug, thiserror::Error)]
+enum SecretError {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Content(&'static str),
+}
+
+/// The first line of a file that is neither blank nor a comment (`#`), without white space around
+/// it; none when there is no such line.
+fn read_secret(path: &Path) -> Result<Option<String>, SecretError> {
+    let file = std::fs::File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(SecretError::Content(
+            "it is a folder: name the file (Docker makes a folder where a mounted file is missing)",
+        ));
+    }
+    let mut bytes = Vec::new();
+    file.take(SECRET_BYTES).read_to_end(&mut bytes)?;
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(SecretError::Content("it is UTF-16: save it as UTF-8"));
+    }
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| SecretError::Content("it is not text: save it as UTF-8"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut lines = text.lines().map(str::trim);
+    let Some(line) = lines.find(|line| !(line.is_empty() || line.starts_with('#'))) else {
+        return Ok(None);
+    };
+    if is_assignment(line) {
+        return Err(SecretError::Content(
+            "it holds NAME=value: write the value alone, without the name",
+        ));
+    }
+    if line.starts_with(['"', '\'']) {
+        return Err(SecretError::Content(
+            "the value is in quotes: write it without them",
+        ));
+    }
+    if !line.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(SecretError::Content(
+            "the line has blanks or characters that no credential has: write the credential alone",
+        ));
+    }
+    Ok(Some(line.to_owned()))
+}
+
+/// Whether a line looks like `NAME=value`. A credential may end in `=`, and has no name in capitals
+/// before it.
+fn is_assignment(line: &str) -> bool {
+    let line = line.strip_prefix("export ").unwrap_or(line);
+    let Some((name, value)) = line.split_once('=') else {
+        return false;
+    };
+    let name = name.trim();
+    let capital = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let named = name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_');
+    named && name.chars().all(capital) && !value.trim_matches('=').trim().is_empty()
 }
 
 #[cfg(test)]
@@ -266,6 +423,88 @@ mod tests {
             environment(&[("ANTHROPIC_API_KEY", "k")]).credential(),
             Credential::Present("ANTHROPIC_API_KEY".into())
         );
+    }
+
+    /// Field case C2.
+    #[test]
+    fn both_spellings_of_a_proxy_are_alike_and_inner_hosts_are_never_proxied() {
+        let both = |vars: &[(&str, &str)], client: &[(&str, &str)], name: &str| {
+            let client = client
+                .iter()
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+            let all: BTreeMap<_, _> = environment(vars)
+                .with(&client.collect())
+                .into_iter()
+                .collect();
+            let upper = all.get(name).cloned();
+            assert_eq!(all.get(&name.to_lowercase()).cloned(), upper, "{name}");
+            upper
+        };
+        let proxy = Some("http://proxy:3128".to_owned());
+        for name in ["HTTPS_PROXY", "https_proxy"] {
+            let vars = [(name, "http://proxy:3128")];
+            assert_eq!(both(&vars, &[], "HTTPS_PROXY"), proxy, "{name}");
+        }
+        assert_eq!(
+            both(&[], &[("http_proxy", "http://proxy:3128")], "HTTP_PROXY"),
+            proxy
+        );
+        // As Docker's client configuration and compose.demo.yaml together.
+        let vars = [
+            ("http_proxy", "http://proxy:3128"),
+            ("no_proxy", ".corp, 10.0.0.1"),
+            ("NO_PROXY", "127.0.0.1"),
+            ("ANTHROPIC_BASE_URL", "http://scripted-model:8004"),
+        ];
+        let list = both(&vars, &[], "NO_PROXY").expect("a list");
+        assert_eq!(
+            list,
+            ".corp,10.0.0.1,127.0.0.1,localhost,::1,claude-api,bridge,scripted-model"
+        );
+        let outer = [
+            ("http_proxy", "http://proxy:3128"),
+            ("ANTHROPIC_BASE_URL", "https://gateway.example/v1"),
+        ];
+        let list = both(&outer, &[], "NO_PROXY").expect("a list");
+        assert!(!list.contains("gateway"), "{list}");
+        assert_eq!(both(&[], &[], "NO_PROXY"), None, "no proxy, no exception");
+        assert_eq!(inner_host("http://[::1]:8004").as_deref(), Some("::1"));
+    }
+
+    /// Field case C23.
+    #[test]
+    fn a_credentials_file_gives_its_first_line_or_says_what_is_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("key");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&key, bytes).unwrap();
+            read_secret(&key).map_err(|error| error.to_string())
+        };
+        for good in [
+            &b"sk-ant-key\n"[..],
+            b"\n \n\r\nsk-ant-key\r\n",
+            b"# the key\nsk-ant-key\nmore\n",
+            b"\xef\xbb\xbfsk-ant-key",
+        ] {
+            assert_eq!(read(good), Ok(Some("sk-ant-key".to_owned())));
+        }
+        assert_eq!(read(b"TOKEN=="), Ok(Some("TOKEN==".to_owned())));
+        assert_eq!(read(b"\n# nothing\n"), Ok(None));
+        for (bytes, part) in [
+            (&b"ANTHROPIC_API_KEY=sk-secret\n"[..], "NAME=value"),
+            (b"export KEY = sk-secret", "NAME=value"),
+            (b"\xff\xfes\0k\0", "UTF-16"),
+            (b"\xfe\xff\0s\0k", "UTF-16"),
+            (b"sk-\xff\xff", "UTF-8"),
+            (b"\"sk-secret\"", "quotes"),
+            (b"sk-secret sk-other", "blanks"),
+            (b"s\0k\0", "characters"),
+        ] {
+            let why = read(bytes).expect_err("it is no credential");
+            assert!(why.contains(part) && !why.contains("secret"), "{why}");
+        }
+        let why = read_secret(dir.path()).expect_err("a folder").to_string();
+        assert!(why.contains("folder"), "{why}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::trailers::crc32_text;
-use protocol::{ExecutionId, Reason, State, Status};
+use protocol::{ErrorInfo, ExecutionId, Reason, State, Status};
 use runner::Unkillable;
 use serde_json::json;
 use spool::Marks;
@@ -17,6 +17,7 @@ use super::machine::Machine;
 use super::policy::{Before, was_asked};
 use super::task::{Owner, blocking};
 use super::verdict::{EndedBy, Facts, verdict};
+use crate::conversations::transcript_bytes;
 use crate::service::{Born, Service};
 
 /// Up to this length the SHA-256 is part of the terminal status; longer outputs get it later, off the data path.
@@ -36,6 +37,7 @@ pub(super) struct End {
     pub(super) machine: Machine,
     pub(super) marks: Marks,
     pub(super) spawn_failed: Option<String>,
+    pub(super) runner_failure: Option<String>,
     pub(super) exit: (Option<i32>, Option<i32>),
     pub(super) unkillable: Vec<Unkillable>,
     pub(super) spawned: bool,
@@ -75,6 +77,7 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
         mut machine,
         marks,
         spawn_failed,
+        runner_failure,
         exit,
         unkillable,
         spawned,
@@ -84,15 +87,18 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
             .iter()
             .map(|u| json!({ "pid": u.pid, "command": u.command, "state": u.state.to_string() }))
             .collect();
+        // Only an uninterruptible wait is the kernel's doing.
+        let why = if unkillable.iter().all(|u| u.state == 'D') {
+            "the kernel holds them"
+        } else {
+            "they belong to another user, or start new ones all the time"
+        };
         machine.warn(
             "process_left",
-            format!(
-                "{} processes did not die: the kernel holds them",
-                list.len()
-            ),
+            format!("{} processes outlived SIGKILL: {why}", list.len()),
             json!({ "processes": list }),
         );
-        sweep_on(owner);
+        sweep_on(&owner.service);
     }
     let stderr = machine.stderr_tail();
     let resets_at = machine.resets_at();
@@ -112,6 +118,13 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
         spawn_failed.as_deref(),
         &stderr,
     );
+    if status.reason == Some(Reason::RunnerDied) {
+        let how = runner_failure.unwrap_or_default();
+        status.error = Some(ErrorInfo {
+            code: "runner_died".to_owned(),
+            message: format!("the runner of the execution died: {how}"),
+        });
+    }
     status.stderr_tail = stderr;
     status.duration_ms = Some(millis(running));
     status.output_bytes = marks.len;
@@ -136,6 +149,9 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
             "the CLI reported success without any text".to_owned(),
             serde_json::Value::Null,
         );
+    }
+    if status.state == State::Completed {
+        warn_of_transcript(owner, &mut status).await;
     }
     let readiness = &owner.service.readiness;
     match status.reason {
@@ -165,9 +181,29 @@ async fn follow_end(owner: &Owner, status: &mut Status, before: Before) -> Optio
         .await
 }
 
-/// What the kernel would not let die comes to this process when its runner ends: it is reaped whenever it does die.
-fn sweep_on(owner: &Owner) {
-    let service = Arc::clone(&owner.service);
+/// Warns when the CLI's transcript did not grow: the CLI says nothing of a disk that is full.
+async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
+    let config_dir = owner.service.environment.config_dir();
+    let conversation = owner.accepted.conversation.clone();
+    let shown = config_dir.display().to_string();
+    let written = blocking(move || Ok(transcript_bytes(&config_dir, &conversation))).await;
+    if written.is_ok_and(|written| written <= owner.transcript_bytes) {
+        status.warn(
+            owner.times.now(),
+            "transcript_missing",
+            format!(
+                "the CLI wrote no whole transcript below {shown}, so the conversation cannot be \
+                 continued from here; see that its disk has room"
+            ),
+            serde_json::Value::Null,
+        );
+    }
+}
+
+/// What outlived SIGKILL comes to this process when its runner ends: it is reaped whenever it does
+/// die.
+pub(crate) fn sweep_on(service: &Arc<Service>) {
+    let service = Arc::clone(service);
     tokio::spawn(async move {
         while !service.runners.sweep_orphans().await.is_empty() {
             tokio::time::sleep(RETRY).await;

@@ -43,21 +43,25 @@ pub(crate) struct Owner {
     /// What the CLI was started with.
     pub(crate) credential: Option<crate::cli::Credential>,
     pub(crate) input: Option<Arc<Gate>>,
+    /// The length of the CLI's transcript at the start, bytes: it grows with every answer.
+    pub(crate) transcript_bytes: u64,
+    /// Its runner, while there may be one: for whoever cleans up after a panic.
+    pub(crate) runner: Option<runner::Control>,
 }
 
 impl Owner {
     /// Owns the execution from acceptance to its terminal state. Never cancelled: dropping it would lose the end.
-    pub(crate) async fn own(mut self, mut ticket: Ticket) {
+    pub(crate) async fn own(&mut self, ticket: &mut Ticket) {
         // One that may run at its acceptance was accepted as running.
         let running = self.publish.borrow().status.state == State::Running;
-        let permitted = running || self.wait(&mut ticket).await;
+        let permitted = running || self.wait(ticket).await;
         let mut status = Status::clone(&self.publish.borrow().status);
         status.not_before = None;
         if permitted {
-            run::run(&mut self, status, &ticket).await;
+            run::run(self, status, ticket).await;
         } else {
             let by = EndedBy::Cancel;
-            ending::unstarted(&mut self, status, by).await;
+            ending::unstarted(self, status, by).await;
         }
     }
 

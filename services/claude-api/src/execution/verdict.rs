@@ -173,9 +173,17 @@ fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
         .unwrap_or("nothing on stderr");
     let message = match reason {
         Reason::SpawnFailed => format!(
-            "the CLI could not be started: {}; check --claude-bin and the workspace",
+            "the CLI could not be started: {}",
             facts.spawn_failed.unwrap_or_default()
         ),
+        // Nobody was asked, so nobody refused anything.
+        Reason::AuthFailed if facts.outcome.is_some_and(|o| o.api_error_status.is_none()) => {
+            format!(
+                "there is no credential: {}; set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, \
+             or log in with the CLI",
+                said.unwrap_or_default()
+            )
+        }
         Reason::AuthFailed => format!(
             "the credential was refused: {}; give a valid ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or log in again",
             said.unwrap_or_else(|| "the CLI did not say by whom".to_owned())

@@ -1,4 +1,5 @@
-//! The checks themselves: the CLI at start, after a failed spawn and every 5 minutes; folders and disk every few seconds.
+//! The checks themselves: the CLI at start, after a failed spawn and every 5 minutes; folders and
+//! disks every few seconds.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,19 +8,30 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Obstacle;
+use super::places::Places;
+use crate::execution::ending::sweep_on;
 use crate::service::Service;
 
 /// How often the CLI is started for a check, at most (contract, `/health/ready`).
 const CLI_INTERVAL: Duration = Duration::from_secs(300);
+/// How soon the CLI is checked again after a check that says nothing of it: its runner did not
+/// start, or died.
+const CLI_SOON: Duration = Duration::from_secs(5);
+/// How long the runner of a check may take to end once it was told to.
+const RUNNER_END: Duration = Duration::from_secs(5);
 /// How long `--version` may take: a cold start on a busy machine takes seconds.
 const CLI_LIMIT: Duration = Duration::from_secs(60);
 /// How often folders and disk are looked at.
 const DISK_INTERVAL: Duration = Duration::from_secs(3);
 /// Room that an execution needs to be recorded, bytes.
-const ROOM_BYTES: u64 = 16 * 1024 * 1024;
+pub(super) const ROOM_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The code of a CLI that cannot be started.
 pub(super) const MISSING: &str = "cli-missing";
+/// The code of a check whose runner could not be started.
+pub(super) const NO_RUNNER: &str = "no-runner";
+/// The code of a check whose runner died.
+pub(super) const RUNNER_DIED: &str = "runner-died";
 
 pub(super) fn unwritable(what: &str) -> Obstacle {
     Obstacle::new(
@@ -47,22 +59,32 @@ pub(super) fn no_room(what: &str) -> Obstacle {
 
 /// Runs until `stop`.
 pub(crate) async fn keep_checking(service: Arc<Service>, stop: CancellationToken) {
-    look_at_disk(&service).await;
+    let mut places = look_at_disk(&service, Places::default()).await;
     let mut cli_due = tokio::time::Instant::now();
     // Whether a failed spawn asked for this check.
     let mut asked = false;
     loop {
         if tokio::time::Instant::now() >= cli_due {
-            let result = check_cli(&service).await;
+            // Dropping the check ends its runner, which kills what it started.
+            let result = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                result = check_cli(&service) => result,
+            };
             if let Err(obstacle) = &result {
                 tracing::warn!(code = obstacle.code, "{}", obstacle.message);
             }
-            // A machine short of descriptors says nothing of the CLI.
-            let tells = result.as_ref().err().is_none_or(|o| o.code != "no-runner");
+            // A machine short of descriptors, and a runner that was killed, say nothing of the CLI.
+            let mute = [NO_RUNNER, RUNNER_DIED];
+            let tells = result
+                .as_ref()
+                .err()
+                .is_none_or(|o| !mute.contains(&o.code));
             if tells || !service.readiness.startup().is_empty() {
                 service.readiness.set_cli(result);
             }
-            cli_due = tokio::time::Instant::now() + CLI_INTERVAL;
+            let next = if tells { CLI_INTERVAL } else { CLI_SOON };
+            cli_due = tokio::time::Instant::now() + next;
             if !asked {
                 // What was refused may have been set right at the other end.
                 service.readiness.credential_worked();
@@ -75,12 +97,14 @@ pub(crate) async fn keep_checking(service: Arc<Service>, stop: CancellationToken
                 cli_due = tokio::time::Instant::now();
                 asked = true;
             }
-            () = tokio::time::sleep(DISK_INTERVAL) => look_at_disk(&service).await,
+            () = tokio::time::sleep(DISK_INTERVAL) => {
+                places = look_at_disk(&service, places).await;
+            }
         }
     }
 }
 
-async fn look_at_disk(service: &Arc<Service>) {
+async fn look_at_disk(service: &Arc<Service>, mut places: Places) -> Places {
     let inner = Arc::clone(service);
     let looked = tokio::task::spawn_blocking(move || {
         let disk = inner
@@ -90,28 +114,23 @@ async fn look_at_disk(service: &Arc<Service>) {
             .map(|e| unwritable_or_full(&e));
         let environment = &inner.environment;
         let mut folders = Vec::new();
-        let tmp = environment
-            .get("CLAUDE_CODE_TMPDIR")
-            .or(environment.get("TMPDIR"))
-            .unwrap_or("/tmp");
-        for (what, path, remedy) in [
+        let mut wanted = vec![
             (
                 "workspace root",
-                inner.settings.args.workspace_root.as_path(),
+                inner.settings.args.workspace_root.clone(),
                 "set --workspace-root to a folder that the service may write",
             ),
             (
                 "CLI's configuration",
-                &environment.config_dir(),
+                environment.config_dir(),
                 "set HOME or CLAUDE_CONFIG_DIR to a folder that the service may write",
             ),
-            (
-                "temporary",
-                Path::new(tmp),
-                "mount a writable /tmp, or set TMPDIR",
-            ),
-        ] {
-            if let Err(error) = writable(path) {
+        ];
+        let remedy = "mount a writable /tmp, or set TMPDIR and CLAUDE_CODE_TMPDIR";
+        let temporary = environment.temporary_dirs().into_iter();
+        wanted.extend(temporary.map(|dir| ("temporary", dir, remedy)));
+        for (what, path, remedy) in wanted {
+            if let Err(error) = writable(&path) {
                 folders.push(Obstacle::new(
                     "folder-unwritable",
                     format!(
@@ -122,12 +141,16 @@ async fn look_at_disk(service: &Arc<Service>) {
                 ));
             }
         }
-        (disk, folders)
+        let obstacles = places.look(environment, &inner.settings.args);
+        (disk, folders, obstacles, places)
     });
-    if let Ok((disk, folders)) = looked.await {
-        service.readiness.set_disk(disk);
-        service.readiness.set_folders(folders);
-    }
+    let Ok((disk, folders, obstacles, places)) = looked.await else {
+        return Places::default();
+    };
+    service.readiness.set_disk(disk);
+    service.readiness.set_folders(folders);
+    service.readiness.set_places(obstacles);
+    places
 }
 
 fn writable(dir: &Path) -> std::io::Result<()> {
@@ -139,8 +162,17 @@ fn writable(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Starts `claude --version` through a runner, as everything is that the service starts.
-async fn check_cli(service: &Service) -> Result<(), Obstacle> {
+/// What became of a run of `claude --version`.
+enum Ran {
+    /// It ended: its code and its stdout. Whether something is left of it.
+    Ended(Option<i32>, Vec<u8>, bool),
+    NotStarted(String),
+    RunnerDied(String),
+}
+
+/// Starts `claude --version` through a runner, as everything is that the service starts. Nothing of
+/// it is left when this returns, whatever became of it.
+async fn check_cli(service: &Arc<Service>) -> Result<(), Obstacle> {
     let args = &service.settings.args;
     let remedy = format!(
         "install the Claude CLI {} and name it with --claude-bin",
@@ -153,58 +185,43 @@ async fn check_cli(service: &Service) -> Result<(), Obstacle> {
         env: service.environment.with(&std::collections::BTreeMap::new()),
         cwd: args.workspace_root.clone(),
         stdout_pipe_bytes: 0,
+        start_patience: CLI_SOON,
     };
-    let runner::Handle {
-        stdin,
-        mut stdout,
-        mut stderr,
-        control,
-        mut events,
-    } = service.runners.start(spec).await.map_err(|e| {
+    let mut handle = service.runners.start(spec).await.map_err(|e| {
         Obstacle::new(
-            "no-runner",
+            NO_RUNNER,
             format!("no runner could be started: {e}"),
             "raise the limits of open files and processes",
         )
     })?;
-    drop(stdin);
-    let read = async {
-        let mut text = Vec::new();
-        let mut buffer = [0; 4096];
-        let (mut out_open, mut err_open) = (true, true);
-        let mut err = [0; 4096];
-        loop {
-            tokio::select! {
-                n = stdout.read(&mut buffer), if out_open => match n {
-                    Ok(n) if n > 0 && text.len() < 65_536 => text.extend_from_slice(&buffer[..n]),
-                    _ => out_open = false,
-                },
-                n = stderr.read(&mut err), if err_open => err_open = n.is_ok_and(|n| n > 0),
-                event = events.next() => match event {
-                    Some(runner::Event::SpawnFailed { message }) => return Err(message),
-                    Some(runner::Event::Done { code, .. }) => {
-                        while let Ok(n) = stdout.read(&mut buffer).await {
-                            if n == 0 { break }
-                            text.extend_from_slice(&buffer[..n]);
-                        }
-                        return Ok((code, text));
-                    }
-                    Some(_) => {}
-                    None => return Err("its runner died".to_owned()),
-                },
-            }
+    let ran = tokio::time::timeout(CLI_LIMIT, run_to_end(&mut handle)).await;
+    if !matches!(ran, Ok(Ran::Ended(_, _, false) | Ran::NotStarted(_))) {
+        // It is over, or has to be: one that hangs is killed, and what it left is swept.
+        handle.control.kill();
+        handle.control.ended(RUNNER_END).await;
+        if !service.runners.sweep_orphans().await.is_empty() {
+            sweep_on(service);
         }
-    };
+    }
     let bin = args.claude_bin.display();
-    let (code, text) = match tokio::time::timeout(CLI_LIMIT, read).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(message)) => {
+    let (code, text) = match ran {
+        Ok(Ran::Ended(code, text, _)) => (code, text),
+        Ok(Ran::NotStarted(message)) => {
             return Err(missing(format!(
                 "the CLI {bin} cannot be started: {message}"
             )));
         }
+        Ok(Ran::RunnerDied(how)) => {
+            return Err(Obstacle::new(
+                RUNNER_DIED,
+                format!(
+                    "the runner of {bin} --version died ({how}), so nothing is known of the CLI"
+                ),
+                "it is checked again within seconds; if this repeats, raise the limits of memory \
+                 and processes",
+            ));
+        }
         Err(_) => {
-            control.kill();
             return Err(missing(format!(
                 "{bin} --version did not answer in {} s",
                 CLI_LIMIT.as_secs()
@@ -229,4 +246,41 @@ async fn check_cli(service: &Service) -> Result<(), Obstacle> {
         ));
     }
     Ok(())
+}
+
+/// Reads what the CLI says, at most 64 KiB of it, until its runner reports the end.
+async fn run_to_end(handle: &mut runner::Handle) -> Ran {
+    const MOST_BYTES: usize = 64 * 1024;
+    let runner::Handle {
+        stdout,
+        stderr,
+        events,
+        ..
+    } = handle;
+    let mut text = Vec::new();
+    let (mut out, mut err) = ([0; 4096], [0; 4096]);
+    let (mut out_open, mut err_open) = (true, true);
+    let mut failure = None;
+    loop {
+        tokio::select! {
+            n = stdout.read(&mut out), if out_open => match n {
+                Ok(n) if n > 0 => {
+                    let room = MOST_BYTES.saturating_sub(text.len());
+                    text.extend_from_slice(&out[..n.min(room)]);
+                }
+                _ => out_open = false,
+            },
+            n = stderr.read(&mut err), if err_open => err_open = n.is_ok_and(|n| n > 0),
+            event = events.next() => match event {
+                Some(runner::Event::SpawnFailed { message }) => return Ran::NotStarted(message),
+                Some(runner::Event::Done { code, unkillable, .. }) => {
+                    let _ = stdout.drain_available(|bytes| text.extend_from_slice(bytes));
+                    return Ran::Ended(code, text, !unkillable.is_empty());
+                }
+                Some(runner::Event::Failed { message }) => failure = Some(message),
+                Some(_) => {}
+                None => return Ran::RunnerDied(failure.unwrap_or_else(|| events.runner_end())),
+            },
+        }
+    }
 }

@@ -18,13 +18,17 @@ use super::Service;
 use super::continuation::{Born, first_status};
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
-use crate::execution::ending::EMPTY_SHA256;
+use crate::execution::ending::{EMPTY_SHA256, sweep_on};
 use crate::execution::policy::{Before, was_asked};
 use crate::execution::task::now;
 use crate::execution::times::Times;
 
 /// How long until the end of an execution whose owner panicked is written again.
 const ORPHAN_RETRY: Duration = Duration::from_secs(2);
+
+/// How long a runner may take to sweep after the panic of its execution's owner before it is killed
+/// itself.
+const RUNNER_END: Duration = Duration::from_secs(4);
 
 /// Whether an interruption is followed by what its policy says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -275,10 +279,20 @@ impl Service {
     }
 
     /// Its owner panicked: the runner sees its control socket close and sweeps; the end is recorded
-    /// here. Until the disk takes it the execution stays live: without an end nobody would ever
-    /// look at it again.
-    pub(super) async fn orphaned(self: &Arc<Self>, id: ExecutionId) {
-        self.runners.sweep_orphans().await;
+    /// here, when nothing of the execution is left. Until the disk takes it the execution stays
+    /// live: without an end nobody would ever look at it again.
+    pub(super) async fn orphaned(
+        self: &Arc<Self>,
+        id: ExecutionId,
+        runner: Option<runner::Control>,
+    ) {
+        // A live runner, and all below it, is no orphan: its end comes first.
+        if let Some(runner) = runner {
+            runner.ended(RUNNER_END).await;
+        }
+        if !self.runners.sweep_orphans().await.is_empty() {
+            sweep_on(self);
+        }
         loop {
             let service = Arc::clone(self);
             let recorded = tokio::task::spawn_blocking(move || {

@@ -25,6 +25,15 @@ pub(crate) fn open(dir: &std::path::Path) -> Arc<Service> {
 
 /// One with these flags.
 pub(crate) fn open_with(dir: &std::path::Path, flags: &[&str]) -> Arc<Service> {
+    open_by(dir, flags, "/nonexistent".into())
+}
+
+/// One with these flags, whose runners are this program.
+pub(crate) fn open_by(
+    dir: &std::path::Path,
+    flags: &[&str],
+    runner: std::path::PathBuf,
+) -> Arc<Service> {
     let folders = [
         format!("--spool-dir={}", dir.join("spool").display()),
         format!("--workspace-root={}", dir.join("workspaces").display()),
@@ -37,7 +46,7 @@ pub(crate) fn open_with(dir: &std::path::Path, flags: &[&str]) -> Arc<Service> {
     let settings = Settings::check(cli.serve, Vec::new()).unwrap();
     let home = ("HOME".to_owned(), dir.display().to_string());
     let environment = Environment::new([home], &[]);
-    let runners = runner::Runners::new("/nonexistent".into());
+    let runners = runner::Runners::new(runner);
     let (service, _) = Service::open(settings, environment, runners).unwrap();
     service.admission.close();
     service
@@ -138,6 +147,8 @@ pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) 
         cli: None,
         credential: None,
         input: None,
+        transcript_bytes: 0,
+        runner: None,
     };
     (owner, ticket)
 }

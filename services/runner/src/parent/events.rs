@@ -19,12 +19,16 @@ pub struct Events {
     unread: Vec<u8>,
     ended: bool,
     control: Control,
-    /// Ends, without a value, when the runner was reaped.
-    reaped: watch::Receiver<()>,
+    /// Changes when the runner was reaped, to how it ended.
+    reaped: watch::Receiver<String>,
 }
 
 impl Events {
-    pub(super) fn new(socket: UnixStream, control: Control, reaped: watch::Receiver<()>) -> Self {
+    pub(super) fn new(
+        socket: UnixStream,
+        control: Control,
+        reaped: watch::Receiver<String>,
+    ) -> Self {
         Self {
             socket,
             unread: Vec::new(),
@@ -56,6 +60,13 @@ impl Events {
             let count = self.socket.read_buf(&mut self.unread).await.unwrap_or(0);
             self.ended = count == 0;
         }
+    }
+
+    /// How the runner ended, for a person (`signal: 9 (SIGKILL)`); empty while it lives. It is
+    /// known once [`Self::next`] has given `None`.
+    #[must_use]
+    pub fn runner_end(&self) -> String {
+        self.reaped.borrow().clone()
     }
 
     /// The kernel closes a dying process's files first and gives its children away later: a sweep between the two would

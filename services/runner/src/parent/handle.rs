@@ -7,6 +7,8 @@ use rustix::{
     process::{Signal, pidfd_send_signal},
 };
 
+use tokio::{sync::watch, time::timeout};
+
 use super::{
     events::Events,
     pipes::{Stderr, Stdin, Stdout},
@@ -41,15 +43,23 @@ struct Inner {
     /// Pins the process: a signal through it never reaches a later one of the same id.
     runner: OwnedFd,
     pid: u32,
+    /// Its sender is dropped when the runner was reaped.
+    reaped: watch::Receiver<String>,
 }
 
 impl Control {
-    pub(super) fn new(socket: OwnedFd, runner: OwnedFd, pid: u32) -> Self {
+    pub(super) fn new(
+        socket: OwnedFd,
+        runner: OwnedFd,
+        pid: u32,
+        reaped: watch::Receiver<String>,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 socket,
                 runner,
                 pid,
+                reaped,
             }),
         }
     }
@@ -79,6 +89,18 @@ impl Control {
     /// this process: call [`super::Runners::sweep_orphans`] once [`Events::next`] has given `None`.
     pub fn kill_runner(&self) {
         let _ = pidfd_send_signal(&self.inner.runner, Signal::KILL);
+    }
+
+    /// Waits until the runner has ended, for a caller that has no [`Events`] any more; one that
+    /// still lives after `limit` is killed. What it left is then an orphan: call
+    /// [`super::Runners::sweep_orphans`].
+    pub async fn ended(&self, limit: Duration) {
+        let mut reaped = self.inner.reaped.clone();
+        let mut gone = async || while reaped.changed().await.is_ok() {};
+        if timeout(limit, gone()).await.is_err() {
+            self.kill_runner();
+            gone().await;
+        }
     }
 
     /// The runner's process id, for logs and [`crate::tree_cpu`].

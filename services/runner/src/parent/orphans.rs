@@ -1,52 +1,99 @@
 //! Kills and reaps what dead runners left to this process.
 
 use std::{
+    sync::{Mutex, PoisonError},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use rustix::process::{Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{WaitOptions, waitpid};
 
 use super::registry;
 use crate::{
-    process::{children, own_pid, raw, unkillable},
+    process::{children, descendants, own_pid, raw, unkillable},
+    runner::freeze::LiveTable,
+    stop::{Look, Table},
+    sweep::{KillTable, Sweep},
     wire::Unkillable,
 };
 
-/// How long a sweep takes at most: an execution whose runner died is recorded within 5 s.
-const LIMIT: Duration = Duration::from_secs(5);
+/// One sweep at a time, so that nobody else reaps an orphan between the look at it and a signal.
+/// Whoever waits for it would have to wait for the same orphans: nobody can tell whose they are. It
+/// is held for 60 s at most, normally for some milliseconds, on a thread that may block.
+static SWEEPING: Mutex<()> = Mutex::new(());
 
-/// Blocks until no orphan is left, or for the limit.
+/// Blocks until no orphan is left, or what is left cannot be killed.
 pub(super) fn sweep() -> Vec<Unkillable> {
-    let begun = Instant::now();
-    let mut rounds = 0_u64;
+    let _one = SWEEPING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut sweep = Sweep::new(Instant::now());
+    let mut table = Orphans(LiveTable::reaping(reap));
     loop {
-        let left = round();
+        reap();
+        // What an orphan leaves comes to us when it is reaped: only a look that finds none is the
+        // end.
+        let left = orphans();
         if left.is_empty() {
             return Vec::new();
         }
-        if begun.elapsed() >= LIMIT {
-            return unkillable(left);
+        let now = Instant::now();
+        if sweep.gives_up(now) {
+            let below = left.iter().flat_map(|pid| descendants(*pid));
+            let below: Vec<u32> = below.map(|stat| stat.id.pid).collect();
+            return unkillable(left.into_iter().chain(below));
         }
-        rounds += 1;
-        thread::sleep(Duration::from_millis(rounds.min(20)));
+        thread::sleep(sweep.round(now, own_pid(), &mut table));
     }
 }
 
-/// SIGKILL and reaping once; the orphans there were, reaped or not: what they leave comes to us only now, so only a
-/// round that finds none is the end.
+/// The children that are no live runners.
 ///
-/// All under the lock: an id that is our unreaped child and no runner cannot become a runner's meanwhile.
-fn round() -> Vec<u32> {
+/// Under the lock: a child that is no runner now cannot become one, because its id is taken until
+/// it is reaped here.
+fn orphans() -> Vec<u32> {
     let live = registry::lock();
-    let orphans: Vec<u32> = children(own_pid())
-        .into_iter()
-        .filter(|pid| !live.contains(*pid))
-        .collect();
-    for pid in orphans.iter().copied().filter_map(raw) {
-        let _ = kill_process(pid, Signal::KILL);
-        // Usually too early for this round's own kill, and right for the last one's.
-        let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+    let children = children(own_pid()).into_iter();
+    children.filter(|pid| !live.contains(*pid)).collect()
+}
+
+/// Reaps the dead among the orphans, by their ids: a wait for any child would steal tokio's.
+fn reap() -> usize {
+    let dead = |pid: &u32| {
+        raw(*pid).is_some_and(|pid| matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(Some(_))))
+    };
+    orphans().iter().filter(|pid| dead(pid)).count()
+}
+
+/// The process table below this process, its live runners left out.
+struct Orphans(LiveTable<fn() -> usize>);
+
+impl Table for Orphans {
+    fn children(&mut self, parent: u32) -> Vec<u32> {
+        if parent == own_pid() {
+            orphans()
+        } else {
+            self.0.children(parent)
+        }
     }
-    orphans
+
+    fn look(&mut self, pid: u32) -> Option<Look> {
+        self.0.look(pid)
+    }
+
+    fn stop(&mut self, seen: &Look) {
+        self.0.stop(seen);
+    }
+
+    fn reap(&mut self) -> usize {
+        self.0.reap()
+    }
+}
+
+impl KillTable for Orphans {
+    fn kill_child(&mut self, pid: u32) {
+        self.0.kill_child(pid);
+    }
+
+    fn kill(&mut self, seen: &Look) {
+        self.0.kill(seen);
+    }
 }

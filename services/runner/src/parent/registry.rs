@@ -5,12 +5,12 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// A plain mutex: it is held while a process is spawned (0.2 ms) or one sweep round is made, and no await happens
-/// inside. It is one per process because the children are: a runner must never be met by a sweep between its birth and
-/// its registration.
+/// A plain mutex: it is held while a process is spawned (0.2 ms) or a sweep lists the children, and
+/// no await happens inside. It is one per process because the children are: a runner must never be
+/// met by a sweep between its birth and its registration.
 static LIVE: Mutex<Option<HashSet<u32>>> = Mutex::new(None);
 
-/// The list, locked: nobody spawns or sweeps meanwhile.
+/// The list, locked: nobody spawns or lists orphans meanwhile.
 pub(super) struct Live(MutexGuard<'static, Option<HashSet<u32>>>);
 
 pub(super) fn lock() -> Live {

@@ -96,7 +96,7 @@ impl Runners {
         theirs: OwnedFd,
         stdout: OwnedFd,
         stderr: OwnedFd,
-    ) -> io::Result<(Control, watch::Receiver<()>)> {
+    ) -> io::Result<(Control, watch::Receiver<String>)> {
         let mut command = std::process::Command::new(self.runner_exe.as_path());
         command
             .arg("runner")
@@ -118,16 +118,16 @@ impl Runners {
         let pinned = raw(pid)
             .ok_or_else(|| io::Error::other("the runner has no id"))
             .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
-        let (sender, reaped) = watch::channel(());
+        let (sender, reaped) = watch::channel(String::new());
         tokio::spawn(async move {
             // Registered until it is reaped: an unreaped runner is a child, and must not be taken for an orphan.
             let _registration = registration;
-            let _reaped = sender;
-            if let Err(error) = child.wait().await {
-                tracing::warn!(pid, %error, "a runner could not be waited for");
+            match child.wait().await {
+                Ok(status) => drop(sender.send_replace(status.to_string())),
+                Err(error) => tracing::warn!(pid, %error, "a runner could not be waited for"),
             }
         });
-        Ok((Control::new(ours, pinned?, pid), reaped))
+        Ok((Control::new(ours, pinned?, pid, reaped.clone()), reaped))
     }
 }
 

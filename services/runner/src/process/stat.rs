@@ -84,6 +84,21 @@ pub(super) fn stop_is_pending(status: &str) -> bool {
         .is_some_and(|mask| mask & SIGSTOP_BIT != 0)
 }
 
+/// Whether SIGSTOP is pending, or SIGKILL (bit 9, which the kernel also puts into `SigPnd`, the
+/// thread's own list).
+pub(super) fn halt_is_pending(status: &str) -> bool {
+    const SIGKILL_BIT: u64 = 1 << 8;
+    let killed = status
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("SigPnd:")
+                .or_else(|| line.strip_prefix("ShdPnd:"))
+        })
+        .filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .any(|mask| mask & SIGKILL_BIT != 0);
+    killed || stop_is_pending(status)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,5 +156,17 @@ mod tests {
             "SigPnd:\t0000000000040000\nShdPnd:\t0000000000020000\n"
         ));
         assert!(!stop_is_pending(""));
+    }
+
+    #[test]
+    fn a_pending_kill_halts_as_a_pending_stop_does() {
+        for status in [
+            "SigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\n",
+            "SigPnd:\t0000000000000000\nShdPnd:\t0000000000000100\n",
+            "ShdPnd:\t0000000000040000\n",
+        ] {
+            assert!(halt_is_pending(status), "{status}");
+        }
+        assert!(!halt_is_pending("SigPnd:\t0000000000040000\n"));
     }
 }

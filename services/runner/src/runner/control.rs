@@ -4,12 +4,14 @@ use std::{
     io::{self, IoSliceMut},
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags},
     io::{Errno, fcntl_dupfd_cloexec},
-    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recv, recvmsg, send},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recv, recvmsg},
     stdio::{dup2_stdin, stdin},
 };
 
@@ -134,18 +136,37 @@ impl Control {
     }
 
     fn write(&self, event: &Event, flags: SendFlags) {
-        let Ok(mut line) = serde_json::to_vec(event) else {
-            return;
+        send(&self.socket, event, flags);
+    }
+
+    /// Waits for a command, the end of the socket or the time given, before there is a CLI.
+    pub(super) fn wait(&self, limit: Duration) {
+        let limit = Timespec {
+            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(limit.subsec_nanos()),
         };
-        line.push(b'\n');
-        let mut rest = line.as_slice();
-        while !rest.is_empty() {
-            match send(&self.socket, rest, flags | SendFlags::NOSIGNAL) {
-                Ok(count) => rest = &rest[count..],
-                Err(Errno::INTR) => {}
-                // Nobody there, or full. A short line is taken whole or not at all (unix(7)), so nothing is torn.
-                Err(_) => return,
-            }
+        // A wait that fails is a short one: whoever waits has a limit of its own.
+        let _ = poll(
+            &mut [PollFd::new(&self.socket, PollFlags::IN)],
+            Some(&limit),
+        );
+    }
+}
+
+/// Sends one event as a line.
+pub(super) fn send(socket: &OwnedFd, event: &Event, flags: SendFlags) {
+    let Ok(mut line) = serde_json::to_vec(event) else {
+        return;
+    };
+    line.push(b'\n');
+    let mut rest = line.as_slice();
+    while !rest.is_empty() {
+        match rustix::net::send(socket, rest, flags | SendFlags::NOSIGNAL) {
+            Ok(count) => rest = &rest[count..],
+            Err(Errno::INTR) => {}
+            // Nobody there, or full. A short line is taken whole or not at all (unix(7)), so
+            // nothing is torn.
+            Err(_) => return,
         }
     }
 }

@@ -3,8 +3,11 @@
 use rustix::process::Signal;
 
 use crate::{
-    process::{Stat, State, children, descendants, look, raw, signal, stop_is_pending},
+    process::{
+        Stat, State, children, descendants, halt_is_pending, look, raw, signal, stop_is_pending,
+    },
     stop::{Condition, Look, Table},
+    sweep::KillTable,
 };
 
 /// `/proc` and signals. Who reaps decides what to do with the dead: see `Reaper`.
@@ -39,7 +42,7 @@ impl<R: FnMut() -> usize> Table for LiveTable<R> {
         let stat = look(pid)?;
         let condition = match stat.state {
             State::Active => Condition::Active,
-            State::Waiting if stop_is_pending(pid) => Condition::Held,
+            State::Waiting if halt_is_pending(pid) => Condition::Held,
             State::Waiting => Condition::Active,
             State::Stopped => Condition::Held,
             State::Zombie => Condition::Dead,
@@ -62,6 +65,19 @@ impl<R: FnMut() -> usize> Table for LiveTable<R> {
 
     fn reap(&mut self) -> usize {
         (self.reap)()
+    }
+}
+
+impl<R: FnMut() -> usize> KillTable for LiveTable<R> {
+    fn kill_child(&mut self, pid: u32) {
+        signal_child(pid, Signal::KILL);
+    }
+
+    fn kill(&mut self, seen: &Look) {
+        // One that may not be signalled is met again, and reported as left.
+        if let Some(stat) = self.last.as_ref().filter(|stat| stat.id == seen.id) {
+            let _ = signal(stat, Signal::KILL);
+        }
     }
 }
 

@@ -2,17 +2,33 @@
 
 use std::{
     fs, io,
-    os::{fd::OwnedFd, unix::process::CommandExt},
-    process::{Command, Stdio},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::MetadataExt, process::CommandExt},
+    },
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
 };
 
-use rustix::stdio::{dup2_stderr, dup2_stdout};
+use rustix::{
+    fs::{Access, access},
+    io::Errno,
+    process::geteuid,
+    stdio::{dup2_stderr, dup2_stdout},
+};
 
-use super::{control::dev_null, warning};
+use super::{
+    control::{Control, dev_null},
+    warning,
+};
 use crate::{
     process::{boot_id, look},
-    wire::{Event, Spec},
+    wire::{Action, Command, Event, Spec},
 };
+
+/// Between two attempts to start the CLI during a shortage.
+const START_RETRY: Duration = Duration::from_millis(250);
 
 /// When memory runs out the kernel takes a CLI or a tool of it, not the services (proc_pid_oom_score_adj(5), 1000 at most).
 const OOM_SCORE_ADJ: &str = "500";
@@ -22,6 +38,8 @@ pub(super) struct Spawned {
     start_ticks: u64,
     /// What went wrong without harm to the execution.
     pub(super) problems: Vec<Event>,
+    /// The commands that came before there was a CLI.
+    pub(super) early: Vec<Command>,
 }
 
 impl Spawned {
@@ -37,22 +55,60 @@ impl Spawned {
 /// Runs the CLI in a process group of its own, its stdin the pipe given, its stdout and stderr the runner's own; then
 /// lets go of these, or end of file would never come.
 ///
+/// A shortage of processes, memory or descriptors may pass, so it is waited out for the time that
+/// the spec gives. No process exists meanwhile, and only this execution waits. A terminate, a kill
+/// or the end of claude-api ends the wait; other commands are kept for the CLI.
+///
 /// # Errors
-/// A text that names what is missing: the program, or the directory.
-pub(super) fn spawn(spec: &Spec, stdin: OwnedFd) -> Result<Spawned, String> {
-    let mut command = Command::new(&spec.program);
-    command
-        .args(&spec.args)
-        .env_clear()
-        .envs(spec.env.iter().map(|(name, value)| (name, value)))
-        .current_dir(&spec.cwd)
-        .process_group(0)
-        .stdin(Stdio::from(stdin))
-        .stdout(Stdio::inherit())
-        .stderr(Stdio::inherit());
-    // The Child is not kept: the runner reaps everything with one wait, and dropping it does nothing to the process.
-    let pid = command.spawn().map_err(|error| explain(spec, &error))?.id();
-    drop(command);
+/// A text that names what is missing, and what to do.
+pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut Control) -> Result<Spawned, String> {
+    let program = spec.program.display();
+    let give_up = Instant::now() + spec.start_patience;
+    let mut early = Vec::new();
+    let mut delayed = false;
+    let pid = loop {
+        let error = match attempt(spec, &stdin) {
+            Ok(pid) => break pid,
+            Err(error) if is_shortage(&error) => error,
+            Err(error) => return Err(explain(spec, &error)),
+        };
+        if Instant::now() >= give_up {
+            return Err(format!(
+                "cannot start {program}: {error}; the machine was short of processes, memory or \
+                 descriptors for {} s: raise the limits of processes, memory and open files \
+                 (CCB_PIDS, CCB_MEMORY)",
+                spec.start_patience.as_secs()
+            ));
+        }
+        if !delayed {
+            delayed = true;
+            control.send(&warning(
+                "start_delayed",
+                format!("the CLI cannot be started yet: {error}; retrying"),
+            ));
+        }
+        control.wait(START_RETRY);
+        for command in control.receive() {
+            let action = match command {
+                Command::Terminate { .. } => Action::Terminate,
+                Command::Kill => Action::Kill,
+                Command::Run(_) => continue,
+                Command::Pause | Command::Resume => {
+                    early.push(command);
+                    continue;
+                }
+            };
+            control.send(&Event::Signalled { action });
+            return Err(format!(
+                "cannot start {program}: {error}; it was ended while the start waited for the \
+                 machine's limits"
+            ));
+        }
+        if control.ended() {
+            return Err("claude-api is gone".to_owned());
+        }
+    };
+    drop(stdin);
     let mut problems = Vec::new();
     if let Err(error) = let_go_of_output() {
         problems.push(warning(
@@ -74,6 +130,32 @@ pub(super) fn spawn(spec: &Spec, stdin: OwnedFd) -> Result<Spawned, String> {
         pid,
         start_ticks,
         problems,
+        early,
+    })
+}
+
+/// The CLI's process id. The `Child` is not kept: the runner reaps everything with one wait, and
+/// dropping it does nothing to the process.
+fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
+    let child = std::process::Command::new(&spec.program)
+        .args(&spec.args)
+        .env_clear()
+        .envs(spec.env.iter().map(|(name, value)| (name, value)))
+        .current_dir(&spec.cwd)
+        .process_group(0)
+        .stdin(Stdio::from(stdin.try_clone()?))
+        .stdout(Stdio::inherit())
+        .stderr(Stdio::inherit())
+        .spawn()?;
+    Ok(child.id())
+}
+
+/// Whether it may pass by itself: too few descriptors, processes or too little memory for a moment
+/// (fork(2), pipe(2)).
+fn is_shortage(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| {
+        [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM].contains(&errno)
     })
 }
 
@@ -84,29 +166,49 @@ fn let_go_of_output() -> io::Result<()> {
     Ok(())
 }
 
-/// `exec` says "no such file" for a missing directory, a missing program and a missing interpreter alike.
+/// `exec` says "no such file" for a missing directory, a missing program and a missing interpreter
+/// alike, and "permission denied" for the directory and the program alike.
 fn explain(spec: &Spec, error: &io::Error) -> String {
     let Spec { program, cwd, .. } = spec;
     let program = program.display();
-    match fs::metadata(cwd) {
-        Err(reason) => {
-            return format!(
-                "cannot start {program}: working directory {}: {reason}",
-                cwd.display()
-            );
-        }
-        Ok(found) if !found.is_dir() => {
-            return format!(
-                "cannot start {program}: working directory {} is not a directory",
-                cwd.display()
-            );
-        }
-        Ok(_) => {}
+    if let Some(problem) = cannot_enter(cwd) {
+        let cwd = cwd.display();
+        return format!("cannot start {program}: working directory {cwd}: {problem}");
     }
     if error.kind() == io::ErrorKind::NotFound && spec.program.is_file() {
         return format!(
             "cannot start {program}: the file is there, its interpreter or loader is not ({error})"
         );
     }
-    format!("cannot start {program}: {error}")
+    format!("cannot start {program}: {error}; check --claude-bin")
+}
+
+/// Says why this process cannot enter a directory: the first part of its path that stands in the
+/// way, and what to do.
+#[must_use]
+pub fn cannot_enter(directory: &Path) -> Option<String> {
+    let parts: Vec<_> = directory.ancestors().collect();
+    for part in parts
+        .into_iter()
+        .rev()
+        .filter(|part| !part.as_os_str().is_empty())
+    {
+        let shown = part.display();
+        let found = match fs::metadata(part) {
+            Ok(found) => found,
+            Err(reason) => return Some(format!("{shown}: {reason}")),
+        };
+        if !found.is_dir() {
+            return Some(format!("{shown} is not a directory"));
+        }
+        if access(part, Access::EXEC_OK).is_err() {
+            let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+            let own = geteuid().as_raw();
+            return Some(format!(
+                "user {own} may not enter {shown}, which belongs to user {owner} \
+                 (mode {mode:04o}); give it the right (chmod), or run the service as user {owner} (CCB_UID, CCB_GID)"
+            ));
+        }
+    }
+    None
 }

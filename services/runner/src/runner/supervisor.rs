@@ -16,19 +16,24 @@ use super::{
     control::Control,
     freeze::{LiveTable, continue_stragglers, continue_tree, signal_child, signal_tree},
     reap::{Ending, Reaped, reap},
-    sweep::Sweep,
     warning,
 };
 use crate::{
-    process::{children, descendants, own_pid, unkillable},
+    process::{State, children, descendants, look, own_pid, unkillable},
     stop::{Root, StopWalk, Verdict},
-    wire::{Action, Command, Event},
+    sweep::Sweep,
+    wire::{Action, Command, Event, Unkillable},
 };
 
 /// How long a tree may take to stand still before that is reported as a warning and the pause counts all the same.
 const WALK_LIMIT: Duration = Duration::from_secs(2);
 /// Between two rounds of a walk: time for signals to take effect and for other commands.
 const ROUND_PAUSE: Duration = Duration::from_millis(1);
+
+/// A sweep that takes longer than this reports that it goes on, and again after each such time.
+const SWEEP_REPORT: Duration = Duration::from_secs(1);
+/// How often the children are looked at for one that died after the last wait.
+const LAST_LOOKS: usize = 5;
 
 pub(super) struct Supervisor {
     control: Control,
@@ -39,6 +44,10 @@ pub(super) struct Supervisor {
     /// When the kill grace ends, once TERM was sent.
     kill_at: Option<Instant>,
     sweep: Option<Sweep>,
+    /// When the next [`Event::Sweeping`] is due; none before the sweep begins.
+    report_at: Option<Instant>,
+    /// Processes that were reaped after our SIGKILL, the CLI aside.
+    killed: u32,
 }
 
 enum Motion {
@@ -57,6 +66,8 @@ impl Supervisor {
             motion: Motion::Running,
             kill_at: None,
             sweep: None,
+            report_at: None,
+            killed: 0,
         }
     }
 
@@ -77,7 +88,7 @@ impl Supervisor {
             }
             pause = match self.sweep {
                 Some(_) if left.is_none() => break,
-                Some(sweep) if sweep.gives_up(Instant::now()) => break,
+                Some(ref sweep) if sweep.gives_up(Instant::now()) => break,
                 Some(_) => Some(self.sweep_round()),
                 None => self.walk_round().or_else(|| {
                     self.kill_at
@@ -89,15 +100,27 @@ impl Supervisor {
             code: None,
             signal: None,
         });
-        let killed = self.sweep.map_or(0, |sweep| sweep.killed);
-        let unkillable = unkillable(children(own_pid()));
+        let unkillable = self.left();
         self.control.send_last(&Event::Done {
             code,
             signal,
-            killed,
+            killed: self.killed,
             unkillable,
         });
         Ok(())
+    }
+
+    /// The live processes that are left. A child that died since the last wait is reaped: it would
+    /// be a zombie of claude-api's when this process ends.
+    fn left(&mut self) -> Vec<Unkillable> {
+        for _ in 0..LAST_LOOKS {
+            self.reap_all();
+            let mut left = children(own_pid()).into_iter().filter_map(look);
+            if !left.any(|child| child.state == State::Zombie) {
+                break;
+            }
+        }
+        unkillable(descendants(own_pid()).iter().map(|stat| stat.id.pid))
     }
 
     /// Sleeps until a command, the death or stop of a child, or the time given.
@@ -125,7 +148,7 @@ impl Supervisor {
         Ok(())
     }
 
-    fn obey(&mut self, command: Command) {
+    pub(super) fn obey(&mut self, command: Command) {
         if self.ending.is_some() || self.sweep.is_some() {
             return;
         }
@@ -210,9 +233,9 @@ impl Supervisor {
                 Reaped::One { pid, ending } => {
                     count += 1;
                     let is_cli = pid == self.cli && self.ending.is_none();
-                    if let Some(sweep) = &mut self.sweep {
+                    if self.report_at.is_some() {
                         let ours = !is_cli && ending.signal == Some(Signal::KILL.as_raw());
-                        sweep.died(Instant::now(), ours);
+                        self.killed += u32::from(ours);
                     }
                     if is_cli {
                         self.ending = Some(ending);
@@ -225,15 +248,26 @@ impl Supervisor {
     }
 
     fn begin_sweep(&mut self) {
-        self.sweep.get_or_insert_with(|| Sweep::new(Instant::now()));
+        let now = Instant::now();
+        self.report_at.get_or_insert(now + SWEEP_REPORT);
+        self.sweep.get_or_insert_with(|| Sweep::new(now));
     }
 
-    /// SIGKILL to every direct child; what they leave comes to us and is met in the next round.
+    /// One round of the sweep: how long to wait for a death before the next one.
     fn sweep_round(&mut self) -> Duration {
-        for child in children(own_pid()) {
-            signal_child(child, Signal::KILL);
+        let Some(mut sweep) = self.sweep.take() else {
+            return ROUND_PAUSE;
+        };
+        let now = Instant::now();
+        let mut table = LiveTable::reaping(|| self.reap_all().unwrap_or(0));
+        let wait = sweep.round(now, own_pid(), &mut table);
+        if self.report_at.is_some_and(|at| at <= now) {
+            self.report_at = Some(now + SWEEP_REPORT);
+            let left = u32::try_from(descendants(own_pid()).len()).unwrap_or(u32::MAX);
+            self.control.send(&Event::Sweeping { left });
         }
-        self.sweep.as_mut().map_or(ROUND_PAUSE, Sweep::round)
+        self.sweep = Some(sweep);
+        wait
     }
 
     /// One round towards a standing tree; how long to wait before the next, if there is one.

@@ -18,6 +18,8 @@ tests![
     a_killed_runner_leaves_nothing_after_the_sweep,
     a_stopped_runner_is_killed_from_outside,
     a_sweep_spares_the_living,
+    a_runner_that_fails_says_why_on_its_socket,
+    a_runner_that_fails_before_its_task_says_why_on_stderr,
     the_end_of_the_control_socket_leaves_nothing,
     a_sweep_without_orphans_is_at_once,
     runners_started_during_sweeps_live,
@@ -75,6 +77,43 @@ async fn a_sweep_spares_the_living() {
     .await;
     living.control.kill();
     living.end().await;
+}
+
+/// ENGINE A10.
+async fn a_runner_that_fails_says_why_on_its_socket() {
+    let (mut run, dir) = family("stubborn").await;
+    // poll(2) refuses more descriptors than the process may have.
+    let pid = run.control.runner_pid().to_string();
+    let limited = Command::new("prlimit")
+        .args(["--pid", &pid, "--nofile=1:1"])
+        .status()
+        .expect("prlimit is there");
+    assert!(limited.success());
+    run.control.resume();
+    let mut events = Vec::new();
+    while let Some(event) = run.next().await {
+        events.push(event);
+    }
+    let last = events.last();
+    assert!(
+        matches!(last, Some(Event::Failed { message }) if message.contains("Invalid argument")),
+        "{events:?}"
+    );
+    assert_eq!(run.events.runner_end(), "exit status: 70");
+    assert_eq!(runners().sweep_orphans().await, []);
+    assert!(pids(dir.path()).iter().all(|pid| state(*pid).is_none()));
+}
+
+/// ENGINE A10: it has no tracing subscriber, so its error went nowhere.
+async fn a_runner_that_fails_before_its_task_says_why_on_stderr() {
+    let output = Command::new("/proc/self/exe")
+        .arg("runner")
+        .stdin(Stdio::null())
+        .output()
+        .expect("it starts");
+    assert_eq!(output.status.code(), Some(70));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("runner failed:"), "{stderr:?}");
 }
 
 async fn the_end_of_the_control_socket_leaves_nothing() {

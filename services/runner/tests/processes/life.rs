@@ -6,7 +6,9 @@ use runner::{Event, Runners, Spec};
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{
-    support::{LONG, python, runners, scratch, shell, spec, start, state, until},
+    support::{
+        LONG, python, runners, runners_by, scratch, shell, spec, start, start_by, state, until,
+    },
     tests,
 };
 
@@ -17,6 +19,9 @@ tests![
     the_environment_is_the_given_one_and_nothing_leaks,
     a_spec_of_many_hundred_kilobytes_arrives,
     spawn_failures_say_what_is_missing,
+    a_directory_that_may_not_be_entered_is_named_with_its_owner,
+    a_shortage_at_the_clis_start_is_waited_out,
+    a_shortage_that_lasts_ends_with_a_reason_and_a_terminate_ends_the_wait,
     a_runner_that_cannot_be_started_leaves_the_systems_error,
     ten_megabytes_of_stderr_with_a_long_line,
     orphans_are_reaped_while_it_runs,
@@ -198,6 +203,103 @@ async fn spawn_failures_say_what_is_missing() {
                 .expect("read"),
             b""
         );
+    }
+}
+
+/// Field case C16: the text blamed the program.
+async fn a_directory_that_may_not_be_entered_is_named_with_its_owner() {
+    let dir = scratch();
+    let (closed, below) = (dir.path().join("closed"), dir.path().join("closed/below"));
+    fs::create_dir_all(&below).expect("made");
+    let mode = |path: &std::path::Path, mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(path, mode).expect("ours");
+    };
+    mode(dir.path(), 0o755);
+    // Root enters every folder, so the runner becomes somebody else.
+    let runners = if rustix::process::geteuid().is_root() {
+        mode(&closed, 0o700);
+        let other = "exec setpriv --reuid 54321 --regid 54321 --clear-groups \"$@\"";
+        runners_by(dir.path(), other)
+    } else {
+        mode(&closed, 0o000);
+        runners()
+    };
+    let owner = format!("user {}", rustix::process::geteuid().as_raw());
+    for cwd in [&closed, &below] {
+        let spec = Spec {
+            cwd: cwd.clone(),
+            ..spec("true", &[])
+        };
+        let mut run = start_by(&runners, spec).await;
+        let event = run.next().await;
+        let Some(Event::SpawnFailed { message }) = event else {
+            panic!("it must not start: {event:?}")
+        };
+        let wanted = [
+            "working directory",
+            closed.to_str().expect("plain"),
+            &owner,
+            "may not enter",
+        ];
+        for part in wanted {
+            assert!(message.contains(part), "{message} lacks {part}");
+        }
+        assert!(!message.contains("cannot start true: Permission denied"));
+    }
+    mode(&closed, 0o700);
+}
+
+/// Descriptors for the runner's own work, and none for the pipe that a start needs.
+const FEW_DESCRIPTORS: &str = "ulimit -n 8; exec \"$@\"";
+
+fn give_descriptors(runner: u32) {
+    let given = std::process::Command::new("prlimit")
+        .args(["--pid", &runner.to_string(), "--nofile=64:64"])
+        .status()
+        .expect("prlimit is there");
+    assert!(given.success());
+}
+
+/// Issue 10: a shortage at the CLI's own fork was reported as `spawn_failed` at once.
+async fn a_shortage_at_the_clis_start_is_waited_out() {
+    let dir = scratch();
+    // The hard limit stays, so that it can be raised again.
+    let runners = runners_by(dir.path(), &FEW_DESCRIPTORS.replace("-n", "-S -n"));
+    let mut run = start_by(&runners, spec("bash", &["-c", "exit 7"])).await;
+    let event = run.next().await;
+    assert!(
+        matches!(&event, Some(Event::Warning { code, message })
+            if code == "start_delayed" && message.contains("Too many open files")),
+        "{event:?}"
+    );
+    give_descriptors(run.control.runner_pid());
+    run.spawned().await;
+    assert_eq!(run.end().await.code, Some(7));
+}
+
+async fn a_shortage_that_lasts_ends_with_a_reason_and_a_terminate_ends_the_wait() {
+    let dir = scratch();
+    let runners = runners_by(dir.path(), FEW_DESCRIPTORS);
+    for asked in [false, true] {
+        let mut spec = spec("true", &[]);
+        if !asked {
+            spec.start_patience = std::time::Duration::from_millis(300);
+        }
+        let mut run = start_by(&runners, spec).await;
+        let first = run.next().await;
+        assert!(matches!(first, Some(Event::Warning { .. })), "{first:?}");
+        if asked {
+            run.control.terminate(std::time::Duration::ZERO);
+            run.signalled(runner::Action::Terminate).await;
+        }
+        let last = run.next().await;
+        let Some(Event::SpawnFailed { message }) = &last else {
+            panic!("{last:?}")
+        };
+        let words = ["Too many open files", "limit"];
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        assert_eq!(run.next().await, None);
     }
 }
 

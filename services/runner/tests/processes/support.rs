@@ -38,6 +38,7 @@ pub(crate) fn spec(program: &str, args: &[&str]) -> Spec {
         env: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())],
         cwd: "/tmp".into(),
         stdout_pipe_bytes: 256 << 10,
+        start_patience: Duration::from_secs(20),
     }
 }
 
@@ -51,7 +52,22 @@ pub(crate) struct Run {
 }
 
 pub(crate) async fn start(spec: Spec) -> Run {
-    let handle = runners().start(spec).await.expect("a runner starts");
+    start_by(&runners(), spec).await
+}
+
+/// Runners that this shell script starts; `"$@"` is the runner's command line.
+pub(crate) fn runners_by(dir: &Path, script: &str) -> Runners {
+    let wrapper = dir.join("runner");
+    let own = std::env::current_exe().expect("it is there");
+    let text = format!("#!/bin/bash\nset -- {} \"$@\"\n{script}\n", own.display());
+    fs::write(&wrapper, text).expect("written");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&wrapper, executable).expect("ours");
+    Runners::new(wrapper)
+}
+
+pub(crate) async fn start_by(runners: &Runners, spec: Spec) -> Run {
+    let handle = runners.start(spec).await.expect("a runner starts");
     let (mut out, mut err) = (handle.stdout, handle.stderr);
     let stdout = tokio::spawn(async move {
         let (mut all, mut buffer) = (Vec::new(), vec![0; 65_536]);
@@ -124,7 +140,10 @@ impl Run {
         drop(self.stdin.take());
         let mut events = Vec::new();
         while let Some(event) = self.next().await {
-            events.push(event);
+            // Only a sweep that takes longer than a second says so.
+            if !matches!(event, Event::Sweeping { .. }) {
+                events.push(event);
+            }
         }
         let stdout = timeout(LONG, self.stdout)
             .await
@@ -225,6 +244,19 @@ pub(crate) fn pids(dir: &Path) -> Vec<u32> {
                 .1
                 .parse()
                 .ok()
+        })
+        .collect()
+}
+
+/// The live processes that have the directory as an argument.
+pub(crate) fn marked(dir: &Path) -> Vec<u32> {
+    let mark = dir.to_str().expect("a plain path").as_bytes();
+    let processes = fs::read_dir("/proc").expect("it is there").flatten();
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| {
+            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            arguments.split(|byte| *byte == 0).any(|one| one == mark) && alive(*pid)
         })
         .collect()
 }

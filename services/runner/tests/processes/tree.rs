@@ -9,7 +9,7 @@ use runner::{Action, Event, tree_cpu};
 use tempfile::TempDir;
 
 use crate::{
-    support::{LONG, Run, alive, counter, pids, python, scratch, state, until},
+    support::{LONG, Run, alive, counter, marked, pids, python, scratch, state, until},
     tests,
 };
 
@@ -25,6 +25,7 @@ tests![
     term_lets_the_whole_tree_clean_up,
     daemons_of_a_normal_end_are_killed_and_end_of_file_comes,
     kill_leaves_nothing,
+    a_tree_that_forks_faster_than_it_is_killed_leaves_nothing,
     cpu_time_counts_the_dead_too,
 ];
 
@@ -459,4 +460,38 @@ time.sleep(600)
     assert_eq!(tree_cpu(u32::MAX), Duration::ZERO);
     run.control.kill();
     run.end().await;
+}
+
+/// A fork bomb of at most 150 processes, for at most 60 s. The limit does not hold for root, so
+/// root becomes another user.
+const BOMB: &str = r#"
+import os, resource, sys, time
+others = 0
+if os.getuid() == 0:
+    os.setgroups([]); os.setgid(54321); os.setuid(54321)
+else:
+    pids = [p for p in os.listdir("/proc") if p.isdigit()]
+    others = sum(1 for p in pids if os.stat(f"/proc/{p}").st_uid == os.getuid())
+resource.setrlimit(resource.RLIMIT_NPROC, (others + 150, others + 150))
+end = time.time() + 60
+while time.time() < end:
+    try: os.fork()
+    except OSError: pass
+"#;
+
+/// ENGINE A14: `Done` came after 10 s of killing, whatever still lived.
+async fn a_tree_that_forks_faster_than_it_is_killed_leaves_nothing() {
+    let dir = scratch();
+    let mut run = python(BOMB, dir.path(), &[]).await;
+    run.spawned().await;
+    until("the bomb is at its limit", || {
+        marked(dir.path()).len() >= 100
+    })
+    .await;
+    let begun = Instant::now();
+    run.control.kill();
+    let end = run.end().await;
+    println!("  kill to Done of a fork bomb: {:?}", begun.elapsed());
+    assert_eq!(marked(dir.path()), [0; 0], "alive after `Done`: {end:?}");
+    assert_eq!(end.unkillable, []);
 }

@@ -30,6 +30,7 @@ async fn a_cancel_beside_the_end_counts_and_takes_the_continuation_with_it() {
             machine,
             marks,
             spawn_failed: None,
+            runner_failure: None,
             exit: (None, Some(15)),
             unkillable: Vec::new(),
             spawned: true,

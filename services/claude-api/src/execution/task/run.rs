@@ -96,6 +96,8 @@ struct Running<'a> {
     answers: Vec<oneshot::Sender<Result<(), State>>>,
     spawned: bool,
     spawn_failed: Option<String>,
+    /// Why the runner died, as far as it is known.
+    runner_failure: Option<String>,
     exit: (Option<i32>, Option<i32>),
     unkillable: Vec<Unkillable>,
     /// When a runner that should have ended is given up.
@@ -158,6 +160,7 @@ impl<'a> Running<'a> {
             answers: Vec::new(),
             spawned: false,
             spawn_failed: None,
+            runner_failure: None,
             exit: (None, None),
             unkillable: Vec::new(),
             give_up: None,

@@ -318,3 +318,42 @@ fn a_failure_names_the_subtype_and_its_message_is_never_empty() {
     let message = got.error.expect("an error").message;
     assert!(!message.contains(": ;"), "{message}");
 }
+
+/// Field cases, friction: no credential at all read "the credential was refused".
+#[test]
+fn a_credential_that_is_missing_was_not_refused() {
+    let told = |status| Outcome {
+        error_kind: Some("authentication_failed".to_owned()),
+        ..outcome(true, status, "Not logged in")
+    };
+    for (status, wanted, unwanted) in [
+        (None, "there is no credential", "refused"),
+        (Some(401), "refused", "there is no"),
+    ] {
+        let got = judge(EndedBy::Itself, Some(1), None, Some(&told(status)));
+        assert_eq!(got.reason, Some(Reason::AuthFailed));
+        let message = got.error.expect("it failed").message;
+        assert!(
+            message.contains(wanted) && !message.contains(unwanted),
+            "{message}"
+        );
+    }
+}
+
+/// Field case C16: the remedy spoke of the program whatever was wrong.
+#[test]
+fn a_failed_start_gives_its_own_cause_alone() {
+    let got = verdict(&Facts {
+        by: EndedBy::Itself,
+        code: None,
+        signal: None,
+        spawn_failed: Some("workspace \"w\": closed; open it"),
+        outcome: None,
+        answered: false,
+        stderr: "",
+    });
+    assert_eq!(
+        got.error.expect("it failed").message,
+        "the CLI could not be started: workspace \"w\": closed; open it"
+    );
+}

@@ -1,11 +1,14 @@
 //! What a start makes of what a kill left.
 
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
+use futures::FutureExt;
 use protocol::{Reason, State};
 
 use super::*;
-use crate::service::testing::{accepted, born, open, others, status};
+use crate::service::Work;
+use crate::service::testing::{accepted, born, open, open_by, others, owner, status};
 
 /// Stops it and waits until nothing holds its spool any more.
 async fn close(service: Arc<Service>) {
@@ -349,4 +352,45 @@ async fn what_the_service_makes_is_for_its_owner_alone() {
         let mode = path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
     }
+}
+
+/// ENGINE A16: the sweep ran while the runner lived, and the lane was free while the tree did.
+#[tokio::test]
+async fn the_end_of_a_panicked_owner_is_recorded_after_its_runner_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    // A runner that takes its time to sweep once its control socket has closed.
+    let (runner, swept) = (dir.path().join("runner"), dir.path().join("swept"));
+    let text = format!(
+        "#!/bin/sh\ncat >/dev/null\nsleep 0.5\ntouch {}\n",
+        swept.display()
+    );
+    std::fs::write(&runner, text).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&runner, executable).unwrap();
+    let service = open_by(dir.path(), &[], runner);
+    let id = accepted(&service, State::Running);
+    let (owner, ticket) = owner(&service, id, &[]);
+    let work: Work = |owner, _| {
+        async move {
+            let spec = runner::Spec {
+                program: "true".into(),
+                args: Vec::new(),
+                env: Vec::new(),
+                cwd: "/".into(),
+                stdout_pipe_bytes: 0,
+                start_patience: Duration::ZERO,
+            };
+            let handle = owner.service.runners.start(spec).await.unwrap();
+            owner.runner = Some(handle.control.clone());
+            panic!("planted, with {handle:?}");
+        }
+        .boxed()
+    };
+    Arc::clone(&service).supervise(owner, ticket, work).await;
+    assert!(swept.exists(), "the lane is free, and the runner lives");
+    let end = status(&service, id);
+    assert_eq!(
+        (end.state, end.reason),
+        (State::Interrupted, Some(Reason::RunnerDied))
+    );
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use client::{Client, Connected, Error, Options};
 use protocol::rpc::code;
-use protocol::{Limits, State, Status};
+use protocol::{Limits, Reason, State, Status};
 use serde_json::{Value, json};
 
 use crate::args::{Common, DoctorArgs};
@@ -18,6 +18,8 @@ use report::{Check, Report};
 const LIMIT: Duration = Duration::from_secs(5);
 /// Below this the CLI's own retries are ended as idle (CLI.md: healthy runs are silent for 330 s).
 const HEALTHY_SILENCE_MS: u64 = 330_000;
+/// How many of the newest executions are looked at.
+const NEWEST: u32 = 5;
 /// Where claude-api is when nobody says otherwise.
 const CLAUDE_API: &str = "http://127.0.0.1:8002";
 
@@ -93,8 +95,8 @@ async fn bridge(report: &mut Report, common: &Common) -> bool {
         ),
     }
     shown_limits(report, &limits);
-    match client.list(1, None).await {
-        Ok(page) => newest(report, page.executions.first()),
+    match client.list(NEWEST, None).await {
+        Ok(page) => newest(report, &page.executions),
         Err(error) => report.warn(
             "newest execution",
             &error.to_string(),
@@ -168,9 +170,9 @@ fn shown_limits(report: &mut Report, limits: &Value) {
     }
 }
 
-/// How the newest execution ended tells what no probe can.
-fn newest(report: &mut Report, status: Option<&Status>) {
-    let Some(status) = status else {
+/// How the newest executions ended tells what no probe can; newest first.
+fn newest(report: &mut Report, executions: &[Status]) {
+    let Some(status) = executions.first() else {
         report.ok("newest execution", "there is none yet");
         return;
     };
@@ -184,10 +186,29 @@ fn newest(report: &mut Report, status: Option<&Status>) {
             .as_ref()
             .map_or_else(String::new, |r| format!(" ({r})"))
     );
-    let remedy = match (status.state, reason.as_deref()) {
-        (_, Some("auth_failed")) => {
-            "the credential was refused: give a valid one, see docs/operations.md, Credentials"
+    // The error says what the CLI said; without it the remedy would be a guess.
+    let said = status.error.as_ref().map(|error| &error.message);
+    let what = said.map_or(what.clone(), |said| format!("{what}: {said}"));
+    let ended: Vec<_> = executions
+        .iter()
+        .filter(|s| s.state.is_terminal())
+        .collect();
+    let failed = |s: &&&Status| s.reason == Some(Reason::CliError);
+    let in_a_row = ended.iter().take_while(failed).count();
+    if in_a_row > 0 {
+        let remedy =
+            "see its events: ccb status, and the page /v1/executions/ID/events of claude-api";
+        // One may be the prompt's fault. Several, or the only one there is, are the CLI's.
+        if in_a_row > 1 || in_a_row == ended.len() {
+            let what = format!("the newest {in_a_row} failed as cli_error; {what}");
+            report.fail("newest execution", &what, remedy);
+        } else {
+            report.warn("newest execution", &what, remedy);
         }
+        return;
+    }
+    let remedy = match (status.state, reason.as_deref()) {
+        (_, Some("auth_failed")) => "give a valid credential, see docs/operations.md, Credentials",
         (_, Some("usage_limit")) => {
             "the account's limit is reached: wait for its reset, or execute with onUsageLimit wait"
         }

@@ -93,10 +93,24 @@ impl Running<'_> {
                 self.unkillable = unkillable;
                 return true;
             }
+            // A busy runner is not given up: only one that says nothing is.
+            Some(Event::Sweeping { left }) => {
+                let id = &self.machine.status.execution_id;
+                tracing::info!(execution = %id, left, "still killing processes");
+                self.give_up = Some(now + 2 * RUNNER_GRACE);
+            }
+            Some(Event::Failed { message }) => self.runner_failure = Some(message),
             Some(Event::Warning { code, message }) => {
                 self.machine.warn(&code, message, serde_json::Value::Null)
             }
             None => {
+                let how = match self.runner_failure.take() {
+                    Some(message) => format!("{message} ({})", self.events.runner_end()),
+                    None => self.events.runner_end(),
+                };
+                let id = &self.machine.status.execution_id;
+                tracing::warn!(execution = %id, how, "the runner died");
+                self.runner_failure = Some(how);
                 // How the CLI ended by itself is known, and stays, when its runner dies at the sweep.
                 if self.machine.by == EndedBy::Itself && !self.machine.has_exited() {
                     self.machine.by = EndedBy::RunnerDeath;

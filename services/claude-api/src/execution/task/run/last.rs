@@ -44,6 +44,7 @@ impl Running<'_> {
 
     pub(super) fn finish(mut self) -> End {
         self.prompt.abort();
+        self.owner.runner = None;
         // A cancel that came while the pipes were drained still came before the end.
         while let Ok(request) = self.owner.requests.try_recv() {
             self.request(request);
@@ -60,6 +61,7 @@ impl Running<'_> {
             machine: self.machine,
             marks,
             spawn_failed: self.spawn_failed,
+            runner_failure: self.runner_failure,
             exit: self.exit,
             unkillable: self.unkillable,
             spawned: self.spawned,

@@ -9,13 +9,15 @@ use tokio::time::timeout_at;
 
 use super::super::{Owner, blocking};
 use crate::cli;
+use crate::conversations::transcript_bytes;
 use crate::execution::accepted::Accepted;
 use crate::execution::live::{Control, Request};
 use crate::execution::verdict::EndedBy;
 
 /// The capacity wished for the stdout pipe, bytes: the CLI cuts its output at a full pipe when it ends.
 const PIPE_BYTES: usize = 256 * 1024;
-/// How often, and how long, a start is tried again when the machine is short of descriptors or processes.
+/// How often, and how long, a start is tried again when the machine is short of descriptors or
+/// processes. The runner takes as long for the CLI's own start.
 const START_RETRY: (Duration, u32) = (Duration::from_millis(250), 120);
 
 /// Starts the CLI; also gives the first message for its stdin. What is asked while a shortage is waited out comes to `early`.
@@ -34,7 +36,15 @@ pub(super) async fn start(
         };
         let why = format!("{what}: {error}");
         // Short of descriptors or processes for a moment: no reason to fail an accepted execution.
-        if !is_shortage(&error) || tries == START_RETRY.1 {
+        if !is_shortage(&error) {
+            return Err((EndedBy::Itself, why));
+        }
+        if tries == START_RETRY.1 {
+            let waited = (START_RETRY.0 * START_RETRY.1).as_secs();
+            let why = format!(
+                "{why}; the machine was short of processes, memory or descriptors for {waited} s: \
+                 raise the limits of processes, memory and open files (CCB_PIDS, CCB_MEMORY)"
+            );
             return Err((EndedBy::Itself, why));
         }
         tries += 1;
@@ -85,26 +95,49 @@ async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Er
     let conversations = service.conversations.clone();
     let conversation = accepted.conversation.clone();
     let config_dir = service.environment.config_dir();
-    let (cwd, kind) = blocking(move || {
+    let (cwd, kind, written) = blocking(move || {
         let cwd = cli::workspace(&root, own.as_deref(), &name)?;
-        Ok((cwd, conversations.kind(&conversation, &config_dir)))
+        let written = transcript_bytes(&config_dir, &conversation);
+        Ok((cwd, conversations.kind(&conversation, &config_dir), written))
     })
     .await
-    .map_err(|e| (format!("workspace {:?}", accepted.body.workspace), e))?;
+    .map_err(|e| {
+        let args = &service.settings.args;
+        let own = args.default_workspace.as_deref();
+        let name = &accepted.body.workspace;
+        let folder = cli::workspace_folder(&args.workspace_root, own, name);
+        let why = runner::cannot_enter(&folder).map_or_else(String::new, |why| format!(" ({why})"));
+        let folder = folder.display();
+        (format!("workspace {name:?}, folder {folder}{why}"), e)
+    })?;
+    owner.transcript_bytes = written;
+    let repository = service.settings.args.repository_settings;
+    let mut args = cli::arguments(
+        &accepted.body,
+        &accepted.permissions,
+        &accepted.conversation,
+        kind,
+    );
+    args.extend(cli::repository_arguments(
+        repository,
+        &cwd,
+        &service.environment,
+    ));
+    let mut env = service.environment.with(&accepted.body.env);
+    env.extend(cli::repository_variable(repository));
     let spec = runner::Spec {
         program: service.settings.args.claude_bin.clone(),
-        args: cli::arguments(
-            &accepted.body,
-            &accepted.permissions,
-            &accepted.conversation,
-            kind,
-        ),
-        env: service.environment.with(&accepted.body.env),
+        args,
+        env,
         cwd,
         stdout_pipe_bytes: PIPE_BYTES,
+        start_patience: START_RETRY.0 * START_RETRY.1,
     };
     match service.runners.start(spec).await {
-        Ok(handle) => Ok((handle, message)),
+        Ok(handle) => {
+            owner.runner = Some(handle.control.clone());
+            Ok((handle, message))
+        }
         Err(error) => Err(("its runner cannot be started".to_owned(), error)),
     }
 }

@@ -58,6 +58,32 @@ fn limits_that_end_healthy_runs_are_told() {
     assert!(unknown.well());
 }
 
+/// Field case C1: every execution failed, and the doctor said that a prompt would run.
+#[test]
+fn the_doctor_is_not_well_while_the_newest_executions_fail_as_cli_error() {
+    let ended = |state, reason| {
+        let id = protocol::ExecutionId::random();
+        let mut status = Status::queued(id, jiff::Timestamp::now(), "default".to_owned());
+        (status.state, status.reason) = (state, reason);
+        status
+    };
+    let broken = || ended(State::Failed, Some(Reason::CliError));
+    let good = || ended(State::Completed, None);
+    let waiting = || ended(State::Queued, None);
+    for (executions, level) in [
+        (vec![good(), broken(), broken()], Level::Ok),
+        (vec![broken(), good()], Level::Warn),
+        (vec![broken()], Level::Fail),
+        (vec![waiting(), broken(), broken(), good()], Level::Fail),
+        (vec![], Level::Ok),
+    ] {
+        let mut report = Report::default();
+        newest(&mut report, &executions);
+        assert_eq!(found(&report), [(level, "newest execution")]);
+        assert_eq!(report.well(), level != Level::Fail);
+    }
+}
+
 #[test]
 fn answers_are_taken_apart() {
     let answer = b"HTTP/1.1 503 Service Unavailable\r\nx: y\r\n\r\n{}";
