@@ -70,16 +70,20 @@ ENV DEBIAN_FRONTEND=noninteractive
 RUN --mount=type=cache,id=ccb-apt-lists,target=/var/lib/apt/lists,sharing=locked \
     --mount=type=cache,id=ccb-apt,target=/var/cache/apt,sharing=locked \
     (timeout 300 apt-get -q update && timeout 300 apt-get -qy -o Acquire::Retries=3 install --no-install-recommends \
-       bash ca-certificates coreutils curl git procps python3) \
+       bash ca-certificates coreutils curl git libnss-extrausers procps python3 tzdata) \
     || { echo 'Debian packages could not be installed within 5 minutes. Is the package mirror reachable from a container?' >&2; exit 1; }
 # Any user may be chosen at run time, and a named volume takes its first permissions from here: writable for all, and
-# sticky as /tmp is. Only one user ever lives in the container. The name in passwd is for tools that ask for one.
-RUN printf 'claude:x:10001:10001::/home/claude:/bin/bash\n' >>/etc/passwd && printf 'claude:x:10001:\n' >>/etc/group \
-    && mkdir -p /home/claude /spool /workspace/default && chmod 1777 /home/claude /spool /workspace /workspace/default
+# sticky as /tmp is. Only one user ever lives in the container. The user's entry stands where scripts/image/start can
+# write another one; /etc/passwd stays as Debian made it.
+RUN sed -i -E 's/^(passwd|group):.*files.*/& extrausers/' /etc/nsswitch.conf && mkdir -p /var/lib/extrausers \
+    && printf 'claude:x:10001:10001::/home/claude:/bin/bash\n' >/var/lib/extrausers/passwd \
+    && printf 'claude:x:10001:\n' >/var/lib/extrausers/group && getent passwd 10001 && getent group 10001 \
+    && mkdir -p /home/claude /spool /workspace/default && chmod 1777 /home/claude /spool /workspace /workspace/default /var/lib/extrausers
 COPY --from=cli /usr/local/bin/claude /usr/local/bin/claude
 COPY --from=binaries /out/claude-api /usr/local/bin/claude-api
+COPY scripts/image/start scripts/image/watch-health /usr/local/bin/
 # The box is the wall here, so the CLI may use its tools; what is not listed is denied without asking anybody.
-ENV HOME=/home/claude LANG=C.UTF-8 DEBIAN_FRONTEND= \
+ENV HOME=/home/claude USER=claude LOGNAME=claude LANG=C.UTF-8 DEBIAN_FRONTEND= \
     CLAUDE_API_HOST=0.0.0.0 \
     CLAUDE_API_PORT=8002 \
     CLAUDE_API_SPOOL_DIR=/spool \
@@ -100,12 +104,14 @@ LABEL io.cc-bridge.image="claude-api" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
       io.cc-bridge.cli.version="$CLAUDE_VERSION"
-HEALTHCHECK --interval=2s --timeout=5s --start-period=60s --retries=3 CMD ["claude-api", "healthcheck"]
-ENTRYPOINT ["claude-api"]
+# The check waits by itself while all is well: see scripts/image/watch-health.
+HEALTHCHECK --interval=2s --timeout=90s --start-period=60s --retries=3 CMD ["watch-health", "claude-api", "healthcheck"]
+ENTRYPOINT ["start"]
 CMD ["serve"]
 
 FROM ${DEBIAN_IMAGE} AS bridge
 COPY --from=binaries /out/bridge /out/ccb /usr/local/bin/
+COPY scripts/image/watch-health /usr/local/bin/
 ENV LANG=C.UTF-8 \
     BRIDGE_HOST=0.0.0.0 \
     BRIDGE_PORT=8003 \
@@ -120,7 +126,7 @@ LABEL io.cc-bridge.image="bridge" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
-HEALTHCHECK --interval=2s --timeout=5s --start-period=30s --retries=3 CMD ["bridge", "healthcheck"]
+HEALTHCHECK --interval=2s --timeout=90s --start-period=30s --retries=3 CMD ["watch-health", "bridge", "healthcheck"]
 ENTRYPOINT ["bridge"]
 CMD ["serve"]
 
@@ -128,6 +134,7 @@ CMD ["serve"]
 FROM ${DEBIAN_IMAGE} AS scripted-model
 # The stand-in CLI is not run here: tests mount it into claude-api, where more is wanted than the real CLI can write.
 COPY --from=binaries /out/scripted-model /out/stand-in-claude /usr/local/bin/
+COPY scripts/image/watch-health /usr/local/bin/
 USER 10001:10001
 EXPOSE 8004
 ARG REVISION VERSION
@@ -137,6 +144,6 @@ LABEL io.cc-bridge.image="scripted-model" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
-HEALTHCHECK --interval=2s --timeout=5s --start-period=30s --retries=3 CMD ["scripted-model", "healthcheck"]
+HEALTHCHECK --interval=2s --timeout=90s --start-period=30s --retries=3 CMD ["watch-health", "scripted-model", "healthcheck"]
 ENTRYPOINT ["scripted-model"]
 CMD ["--host", "0.0.0.0"]

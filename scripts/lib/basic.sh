@@ -3,11 +3,14 @@
 
 # seen SECONDS NAME CHECK: a check of the stack that is up; where it fails, with the last lines of the containers' logs.
 seen() {
-  check "$1" "$2" scripts/lib/basic-check "$3" || check 60 "$2: the logs" scripts/lib/basic-check logs
+  check "$1" "$2" scripts/lib/basic-check "$3" ||
+    limited 60 scripts/lib/basic-check logs | tail -n 60 | printable | sed 's/^/        /'
 }
 
 basic() {
   check 300 "Docker Compose and buildx" scripts/compose-tools || return
+  check 60 "settings in .env are what Compose makes of them" scripts/lib/settings-check
+  check 60 "what git needs beside a workspace is mounted" scripts/lib/git-check
   seen 60 "compose files are valid" compose_files
   composed_up || return
   check 60 "second up --demo" scripts/up --demo
@@ -19,7 +22,9 @@ basic() {
   seen 90 "scripts/ccb exec: the prompt from stdin" ccb_reads_stdin
   seen 90 "scripts/ccb exec: an interrupt cancels, exit code 130" ccb_interrupt_cancels
   seen 180 "Python websockets on /ws and /ws/mcp" python_websockets
+  seen 120 "the Python example in the README" readme_python
   seen 90 "curl -N on claude-api" curl_streams
+  seen 90 "ccb doctor --url looks at the stack at that address alone" doctor_of_another_stack
   seen 180 "ccb doctor names a service that is paused, or has ended" doctor_sees_what_is_wrong
   suite basic 600
 }

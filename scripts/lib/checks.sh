@@ -49,6 +49,7 @@ check() {
 
 # test_result LINE: counts one line of libtest's. It shares cargo_tests's variables.
 test_result() {
+  seen=$((seen + 1))
   name=${1#test } name=${name% ... *} now=$EPOCHREALTIME
   case $1 in
     # The inner half of another test, which starts it by name; anything else that is ignored has failed.
@@ -59,30 +60,47 @@ test_result() {
   before_this=$now
 }
 
+# suite_end: every test that a suite announced ("running N tests") has a result, and no line is taken for a result that
+# is none. A suite that ends early says so by what is missing. It shares cargo_tests's variables.
+suite_end() {
+  [ -n "$planned" ] || return 0
+  if [ "$seen" -ne "$planned" ]; then failed "$suite: $planned tests were announced, $seen reported a result"
+  elif [ "$finished" != "$planned" ]; then failed "$suite: the summary is missing, or counts other than $planned tests: ${finished:-none}"; fi
+  planned='' results=''
+}
+
 # cargo_tests SECONDS ARGS...: cargo test, each of its tests a line with the time since the one before it ended.
 cargo_tests() {
   local limit=$1 code=0 suite='' line name before=$PASSED now before_this said pending=''
+  local planned='' seen=0 finished='' results='' failures=$FAILED
   local -A took=()
   shift
   before_this=$EPOCHREALTIME
   while IFS= read -r line; do
     [ "${CCB_VERBOSE:-}" != 1 ] || printf '%s\n' "$line"
     case $line in
-      *Running\ *\(* | *Doc-tests\ *) suite=$(suite_name "$line") before_this=$EPOCHREALTIME ;;
+      *Running\ *\(* | *Doc-tests\ *) suite_end; suite=$(suite_name "$line") before_this=$EPOCHREALTIME ;;
+      'running '*' test' | 'running '*' tests')
+        suite_end
+        planned=${line#running } planned=${planned%% *} seen=0 finished='' results=1 pending='' ;;
+      # Behind the results comes what failing tests wrote, which may look like results.
+      'failures:' | 'successes:') results='' ;;
+      'test result: '*) results='' finished=$(awk '{ print $4 + $6 + $8 }' <<<"$line") ;;
       ccb-code\ *) code=${line#ccb-code } ;;
       # What a case of the composed stack says while it runs, and at its end how long it took by itself.
       '  … '*)
         printf '%s\n' "$line"
         case $line in *' s: done') said=${line#  … } said=${said% s: done} took[${said%, *}]=${said##*, } ;; esac ;;
       # libtest writes a line in pieces: what a case says of itself may come in between, and the result on a line alone.
-      'test '*' ... ') pending=${line#test } pending=${pending% ... } ;;
+      'test '*' ... ') [ -z "$results" ] || { pending=${line#test } pending=${pending% ... }; } ;;
       ok | FAILED) [ -z "$pending" ] || test_result "test $pending ... $line"; pending='' ;;
-      'test '*' ... '*) test_result "$line" ;;
+      'test '*' ... '*) [ -z "$results" ] || test_result "$line" ;;
     esac
   done < <({ limited "$limit" cargo test --locked --no-fail-fast "$@"; echo "ccb-code $(cat "$REPORT/code")"; } | tee "$REPORT/cargo")
+  suite_end
   if [ "$code" -ne 0 ]; then
     if [ "$code" -eq 124 ]; then failed "cargo test $*: longer than its limit of $limit s"
-    elif ! grep -q '^test .* FAILED$' "$REPORT/cargo"; then failed "cargo test $*: exit code $code"; fi
+    elif [ "$FAILED" -eq "$failures" ]; then failed "cargo test $*: exit code $code"; fi
     grep -vE '^test .* ok$|^ *(Compiling|Running|Doc-tests|Finished)|^running |^$' "$REPORT/cargo" | tail -n 150 | sed 's/^/        /'
   elif [ "$PASSED" -eq "$before" ]; then failed "cargo test $*: no test ran"; fi
 }

@@ -5,29 +5,62 @@ trap 'printf "error: %s:%d: this command failed: %s\n" "${BASH_SOURCE[0]##*/}" "
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
-# What .env says, as Compose reads it; the shell wins. Not for the tests, which know nothing of this machine's account.
-env_file() {
-  local line name tail ref
-  while IFS= read -r line; do
-    line=${line#export } name=${line%%=*}
-    case $name in ANTHROPIC_* | CLAUDE_* | BRIDGE_* | CCB_* | HTTP_PROXY | HTTPS_PROXY | NO_PROXY | RUST_IMAGE | DEBIAN_IMAGE) ;; *) continue ;; esac
-    line=${line#*=} tail=''
-    case $line in
-      \'*) line=${line#\'} tail=${line%%\'*} line='' ;;
-      \"*) line=${line#\"} line=${line%%\"*} ;;
-      # A comment, and what stands before it.
-      *) line=${line%%[[:space:]]#*} line=${line%"${line##*[![:space:]]}"} ;;
-    esac
-    # ${NAME} from behind: a value is not looked into again.
-    while [[ $line =~ ^(.*)\$\{([A-Za-z_][A-Za-z0-9_]*)\}(.*)$ ]]; do
-      ref=${BASH_REMATCH[2]} tail=${BASH_REMATCH[3]}$tail line=${BASH_REMATCH[1]} tail=${!ref-}$tail
-    done
-    line=$line$tail
-    if [ -z "${!name+set}" ]; then export "$name=$line"; fi
-  done < <(grep -sE '^(export )?[A-Za-z_]+=' "$ROOT/.env" || true)
-}
-[ "${CCB_ENV_FILE:-}" = none ] || env_file
+say() { printf '%s\n' "$*" >&2; }
+warn() { printf 'warning: %s\n' "$*" >&2; }
 
+# fail MESSAGE [REMEDY...]: what went wrong, then what to do about it, one line each.
+fail() {
+  printf 'error: %s\n' "$1" >&2
+  shift
+  local line
+  for line in "$@"; do printf '  %s\n' "$line" >&2; done
+  exit 1
+}
+
+# settings_named: the names in .env that could be settings of ours. A superset: Compose alone knows what they are set to.
+settings_named() {
+  { LC_ALL=C grep -oE '[A-Za-z_][A-Za-z0-9_]*' "$ROOT/.env" || true; } | sort -u |
+    { grep -xE '(ANTHROPIC|CLAUDE|BRIDGE|CCB)_.+|(HTTPS?|NO)_PROXY|(https?|no)_proxy|(RUST|DEBIAN)_IMAGE|TZ' || true; }
+}
+
+# env_file: exports what Compose makes of .env; the shell wins, as with Compose. There is no reader of .env here: a small
+# project on stdin lists the names, and Compose answers with the values as JSON, one name a line. Code 1: there is a
+# .env, and no Compose that could read it. Not for the tests, which know nothing of this machine's account.
+env_file() {
+  local names answer line name value dollar='$' quote='"' slash='\' values=() project="services: {settings: {image: none, environment: [\"CCB__DOLLAR=\$\$\""
+  [ "${CCB_ENV_FILE:-}" != none ] && [ -f "$ROOT/.env" ] || return 0
+  names=$(settings_named)
+  [ -n "$names" ] || return 0
+  docker compose version >/dev/null 2>&1 || return 1
+  for name in $names; do project+=", $name"; done
+  answer=$(docker compose --project-directory "$ROOT" -p cc-bridge-settings -f - config --format json 2>&1 <<<"$project]}}") ||
+    { say "$answer"; fail "Docker Compose cannot read $ROOT/.env" "put right what the lines above name"; }
+  while IFS= read -r line; do
+    [[ $line =~ ^\ +\"([A-Za-z_][A-Za-z0-9_]*)\":\ \"(.*)\",?$ ]] || continue
+    name=${BASH_REMATCH[1]} value=${BASH_REMATCH[2]}
+    # A JSON string: its escapes are those of printf, but for the backslash before a quote.
+    value=${value//"$slash$slash"/"${slash}x5c"}
+    value=${value//"$slash$quote"/"$quote"}
+    printf -v value '%b.' "$value"
+    value=${value%.}
+    # Some versions of Compose double each dollar in their answer.
+    if [ "$name" = CCB__DOLLAR ]; then dollar=$value; continue; fi
+    case $'\n'$names$'\n' in *$'\n'$name$'\n'*) values+=("$name=$value") ;; esac
+  done <<<"$answer"
+  for line in ${values[@]+"${values[@]}"}; do
+    value=${line#*=}
+    export "${line%%=*}=${value//"$dollar"/"${dollar:0:1}"}"
+  done
+}
+SETTINGS=read
+env_file || SETTINGS=unread
+
+# need_settings: what a .env says must not be left out in silence.
+need_settings() {
+  [ "$SETTINGS" = read ] || fail "$ROOT/.env holds settings, and Docker Compose, which alone reads that file, is not here" \
+    "with Docker: scripts/compose-tools installs Compose" \
+    "without: export the settings in the shell (export NAME=value), and CCB_ENV_FILE=none"
+}
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/cc-bridge
 # The Compose project, so that two stacks (yours and a test's) live side by side.
 PROJECT=${CCB_PROJECT:-cc-bridge}
@@ -45,22 +78,13 @@ WS_PORT=${CCB_BRIDGE_PORT:-8003}
 export CLI_WHEEL CLI_WHEEL_SHA256_AMD64 CLI_WHEEL_SHA256_ARM64 CLI_SHA256_AMD64
 export ROOT CACHE PROJECT STATE CLI_VERSION RUST_VERSION HTTP_PORT WS_PORT
 
-say() { printf '%s\n' "$*" >&2; }
-warn() { printf 'warning: %s\n' "$*" >&2; }
-
-# fail MESSAGE [REMEDY...]: what went wrong, then what to do about it, one line each.
-fail() {
-  printf 'error: %s\n' "$1" >&2
-  shift
-  local line
-  for line in "$@"; do printf '  %s\n' "$line" >&2; done
-  exit 1
-}
-
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # The comment block at the top of a script is its help.
 show_help() { sed -n '2,/^[^#]/{/^#/!d;/^# shellcheck/d;s/^# \{0,1\}//;p}' "$1"; }
+
+# printable: what others wrote, without the control characters that would move a terminal's cursor.
+printable() { LC_ALL=C tr '\000-\010\013-\037\177' '?' | LC_ALL=C sed 's/\xc2[\x80-\x9f]/?/g'; }
 
 # step SECONDS TITLE COMMAND...: runs it with a time limit and its output in a log; prints the title, a sign of life
 # every 10 s, and on failure the end of the log. Returns the command's code (124 when the time was up).
@@ -82,7 +106,7 @@ step() {
   fi
   kill_tree "$ticker"
   if [ "$code" -ne 0 ]; then
-    tail -n 25 "$log" | sed 's/^/    /' >&2
+    tail -n 25 "$log" | printable | sed 's/^/    /' >&2
     [ "$code" -ne 124 ] || printf '  it took longer than its limit of %d s\n' "$limit" >&2
   fi
   local verdict="FAILED ($code)"
@@ -92,7 +116,7 @@ step() {
   return "$code"
 }
 
-last_line() { tail -c 2000 "$1" 2>/dev/null | tr '\r' '\n' | grep -v '^[[:space:]]*$' | tail -n 1 | cut -c1-100 || true; }
+last_line() { tail -c 2000 "$1" 2>/dev/null | tr '\r' '\n' | grep -v '^[[:space:]]*$' | tail -n 1 | printable | cut -c1-100 || true; }
 
 # A background shell and the sleep inside it: both by their ids.
 kill_tree() {

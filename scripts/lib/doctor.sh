@@ -24,14 +24,14 @@ wants_doctor() {
 
 # doctor ARGS...: gathers the facts, and hands them to ccb where one can run; ends this program.
 doctor() {
-  local bridge release=$ROOT/target/release/ccb
+  local bridge='' release=$ROOT/target/release/ccb
+  if [ -n "$NAMED" ]; then doctor_of_named "$@"; fi
   if local_running bridge; then
     local_facts
     export CCB_DOCTOR_FACTS=$FACTS CCB_URL=${CCB_URL:-ws://127.0.0.1:$WS_PORT/ws} CCB_CLAUDE_API_URL=http://127.0.0.1:$HTTP_PORT
     exec "$release" "$@"
   fi
   engine_facts
-  bridge=''
   if [ "$(docker_state)" = there ]; then
     container_facts claude-api "$HTTP_PORT" 8002
     container_facts bridge "$WS_PORT" 8003
@@ -44,6 +44,34 @@ doctor() {
     ccb_inside "$bridge" "$@"
   fi
   facts_only "$@"
+}
+
+# any_bridge: a running container of the bridge's image, whatever its project: ccb is in each.
+any_bridge() { docker ps -q --filter status=running --filter label=io.cc-bridge.image=bridge | head -n 1; }
+
+# doctor_of_named ARGS...: the stack at the address that was named, and nothing of any other. Containers belong to it
+# when they are of the project that publishes the address.
+doctor_of_named() {
+  local bridge='' port
+  if [ "$(docker_state)" = there ] && PROJECT=$(project_at "$NAMED"); then
+    engine_facts
+    container_facts claude-api "$HTTP_PORT" 8002
+    container_facts bridge "$WS_PORT" 8003
+    demo_fact
+    disk_facts
+    bridge=$(container_of bridge)
+    port=$(docker port "$(container_of claude-api)" 8002 2>/dev/null | head -n 1 || true)
+    [ -z "$port" ] || CCB_CLAUDE_API_URL=${CCB_CLAUDE_API_URL:-http://127.0.0.1:${port##*:}}
+  elif local_running bridge && [ "${NAMED#*:"$WS_PORT"}" != "$NAMED" ]; then
+    local_facts
+    CCB_CLAUDE_API_URL=${CCB_CLAUDE_API_URL:-http://127.0.0.1:$HTTP_PORT}
+  fi
+  export CCB_DOCTOR_FACTS=$FACTS CCB_URL=$NAMED
+  [ -z "${CCB_CLAUDE_API_URL:-}" ] || export CCB_CLAUDE_API_URL
+  [ -n "$bridge" ] || bridge=$(any_bridge)
+  if [ -n "$bridge" ]; then ccb_inside "$bridge" "$@"; fi
+  [ ! -x "$ROOT/target/release/ccb" ] || exec "$ROOT/target/release/ccb" "$@"
+  fail "no ccb can run here to look at $NAMED" "scripts/up makes the image that holds it"
 }
 
 engine_facts() {
@@ -73,11 +101,12 @@ container_facts() {
     running-starting) fact warn "container $1" "still starting" "wait a few seconds and ask again" ;;
     running-*) fact fail "container $1" "running, but $health: $(health_words "$id")" "its log: docker compose -p $PROJECT logs $1" ;;
     paused-*) fact fail "container $1" "paused" "docker compose -p $PROJECT unpause $1" ;;
-    *) fact fail "container $1" "$state, exit code $(docker inspect -f '{{.State.ExitCode}}' "$id"): $(docker logs --tail 1 "$id" 2>&1 | tail -c 300 | tr '\t\n' '  ')" \
+    *) fact fail "container $1" "$state, exit code $(docker inspect -f '{{.State.ExitCode}}' "$id"): $(docker logs --tail 1 "$id" 2>&1 | tail -c 300 | tr '\t\n' '  ' | printable)" \
       "start it: scripts/up; its log: docker compose -p $PROJECT logs $1" ;;
   esac
   if [ "$killed" = true ]; then fact warn "memory of $1" "the kernel ended a process of it for want of memory" "raise CCB_MEMORY (or CCB_BRIDGE_MEMORY) and scripts/up"; fi
-  current=$(docker image inspect -f '{{.Id}}' "${CCB_IMAGES:-cc-bridge}/$1:${CCB_TAG:-local}" 2>/dev/null || true)
+  # Its own image's name: compose.override.yaml may give another one.
+  current=$(docker image inspect -f '{{.Id}}' "$(docker inspect -f '{{.Config.Image}}' "$id")" 2>/dev/null || true)
   if [ -n "$current" ] && [ "$current" != "$used" ]; then
     fact warn "image of $1" "a newer one was built than the one that runs" "scripts/up starts it; what runs then is interrupted"
   fi
@@ -93,7 +122,7 @@ published_facts() {
 }
 
 # The last answer of its healthcheck.
-health_words() { docker inspect -f '{{with .State.Health}}{{range .Log}}{{.Output}}{{end}}{{end}}' "$1" | tail -n 1 | tail -c 300 | tr '\t' ' '; }
+health_words() { docker inspect -f '{{with .State.Health}}{{range .Log}}{{.Output}}{{end}}{{end}}' "$1" | tail -n 1 | tail -c 300 | tr '\t' ' ' | printable; }
 
 demo_fact() {
   [ -z "$(container_of scripted-model)" ] ||

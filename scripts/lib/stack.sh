@@ -18,6 +18,47 @@ compose_words() {
   [ "${CCB_ENV_FILE:-}" != none ] || COMPOSE+=(--env-file /dev/null)
   if [ -n "$override" ] && [ -f "$override" ]; then COMPOSE+=(-f "$override"); fi
   [ "${DEMO:-}" != 1 ] || COMPOSE+=(-f "$ROOT/compose.demo.yaml")
+  [ ! -f "$STATE/git.yaml" ] || COMPOSE+=(-f "$STATE/git.yaml")
+}
+
+# git_file: what git needs beside the workspace goes into a Compose file of its own, which compose_words takes.
+git_file() {
+  local mounts
+  mkdir -p "$STATE"
+  mounts=$(git_mounts) || exit 1
+  if [ -n "$mounts" ]; then printf '%s\n' "$mounts" >"$STATE/git.yaml"; else rm -f "$STATE/git.yaml"; fi
+}
+
+# git_mounts: a Compose file that mounts what CCB_WORKSPACE's .git points to, at the path where it is pointed to; nothing
+# where all of it lies in the folder. A linked worktree (git worktree add) has a .git file that names the repository, and
+# the repository names the worktree. Objects that a clone borrows (git clone --shared) are mounted read-only.
+git_mounts() {
+  local folder=${CCB_WORKSPACE:-} pointer='' common shared line paths=()
+  [ -n "$folder" ] && [ -e "$folder/.git" ] || return 0
+  folder=$(cd "$folder" && pwd)
+  [ ! -f "$folder/.git" ] || pointer=$(head -n 1 "$folder/.git")
+  case $pointer in
+    '' | 'gitdir: /'*) ;;
+    *) fail "$folder/.git points to a relative path, which leads nowhere in the container ($pointer)" \
+      "a submodule: take the repository around it as the workspace" \
+      "a worktree with relative paths: git -C '$folder' config worktree.useRelativePaths false; git -C '$folder' worktree repair" ;;
+  esac
+  common=$folder/.git
+  if [ -n "$pointer" ]; then
+    have git || fail "$folder is a linked git worktree, and only git knows what belongs to it" "install git, or take the repository itself as the workspace"
+    common=$(git -c safe.directory='*' -C "$folder" rev-parse --path-format=absolute --git-common-dir 2>&1) && [ -d "$common" ] ||
+      fail "$folder/.git points to a repository that is not there: $common" "git worktree repair '$folder', from the repository it belongs to"
+    paths=("$common:false" "$folder:false")
+  fi
+  while IFS= read -r shared; do
+    case $shared in /*) [ ! -d "$shared" ] || paths+=("$shared:true") ;; esac
+  done < <(cat "$common/objects/info/alternates" 2>/dev/null || true)
+  [ ${#paths[@]} -gt 0 ] || return 0
+  printf 'services:\n  claude-api:\n    volumes:\n'
+  for line in "${paths[@]}"; do
+    pointer=$(sed 's/[\\"]/\\&/g; s/[$]/$$/g' <<<"${line%:*}")
+    printf '      - {type: bind, source: "%s", target: "%s", read_only: %s}\n' "$pointer" "$pointer" "${line##*:}"
+  done
 }
 
 # compose ARGS...: with the project's name and files. `step` needs words it can run: there it is "${COMPOSE[@]}".
@@ -36,6 +77,15 @@ credential_set() {
   return 1
 }
 
+# compose_path PATH: as Compose reads it: ~ is the home, and what begins with a dot lies beside compose.yaml.
+compose_path() {
+  case $1 in
+    '~' | '~/'*) printf '%s' "$HOME${1#\~}" ;;
+    ./* | ../*) printf '%s' "$ROOT/$1" ;;
+    *) printf '%s' "$1" ;;
+  esac
+}
+
 # Files and folders that settings name are there; their names are absolute from here on, or Compose would take
 # a plain name for a volume, and the engine would make a missing folder, as root.
 check_paths() {
@@ -43,12 +93,14 @@ check_paths() {
   for name in CCB_WORKSPACE CCB_CLI_HOME; do
     path=${!name:-}
     [ -n "$path" ] || continue
+    path=$(compose_path "$path")
     [ -d "$path" ] || fail "$name is no folder: $path" "make it first, or leave $name out"
     export "$name=$(cd "$path" && pwd)"
   done
   for name in ANTHROPIC_API_KEY_FILE ANTHROPIC_AUTH_TOKEN_FILE CLAUDE_CODE_OAUTH_TOKEN_FILE; do
     path=${!name:-}
     [ -n "$path" ] || continue
+    path=$(compose_path "$path")
     [ -r "$path" ] && [ -f "$path" ] || fail "$name is no file that you can read: $path"
     export "$name=$(cd "$(dirname "$path")" && pwd)/$(basename "$path")"
   done
@@ -164,15 +216,41 @@ container_of() {
   docker ps -q --filter status=running --filter "label=com.docker.compose.project=$PROJECT" --filter "label=com.docker.compose.service=$1" | head -n 1
 }
 
+# named_url ARGS...: the bridge's address that these words, or CCB_URL, name; nothing where the running stack is meant.
+named_url() {
+  local url=${CCB_URL:-}
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --url) url=${2:-}; shift ;;
+      --url=*) url=${1#--url=} ;;
+      --) break ;;
+    esac
+    shift || true
+  done
+  printf '%s' "$url"
+}
+
+# project_at URL: the Compose project whose bridge is published at this address of this machine; code 1 for none.
+project_at() {
+  local authority=${1#ws://} project
+  authority=${authority%%/*}
+  case $authority in 127.*:* | localhost:* | '[::1]:'*) ;; *) return 1 ;; esac
+  project=$(docker ps --filter "publish=${authority##*:}" --filter label=com.docker.compose.service=bridge \
+    --format '{{.Label "com.docker.compose.project"}}' 2>/dev/null | head -n 1)
+  [ -n "$project" ] && printf '%s' "$project"
+}
+
 # ccb_inside CONTAINER ARGS...: becomes ccb, in the bridge's image. `docker run`, not `docker compose exec`: only run passes
 # signals on to what runs inside. It shares the bridge's network, so the default address is right, and is a container of
-# its own, so that nothing is left after it.
+# its own, so that nothing is left after it. An address that was named is one of this machine's network.
 ccb_inside() {
-  local bridge=$1 words
+  local bridge=$1 words network
   shift
-  words=(run --rm --interactive --init --network "container:$bridge" --user "$(docker inspect -f '{{.Config.User}}' "$bridge")"
+  network=container:$bridge
+  [ -z "$(named_url "$@")" ] || network=host
+  words=(run --rm --interactive --init --network "$network" --user "$(docker inspect -f '{{.Config.User}}' "$bridge")"
     --read-only --cap-drop ALL --security-opt no-new-privileges --log-driver none --entrypoint ccb
-    -e "CCB_URL=${CCB_URL:-ws://127.0.0.1:8003/ws}" -e CCB_CLAUDE_API_URL -e CCB_DOCTOR_FACTS -e NO_COLOR -e TERM -e RUST_LOG)
+    -e "CCB_URL=${CCB_URL:-ws://127.0.0.1:8003/ws}" -e CCB_CLAUDE_API_URL -e CCB_DOCTOR_FACTS -e NO_COLOR -e TERM -e TZ -e RUST_LOG)
   if [ -t 0 ] && [ -t 1 ]; then words+=(--tty); fi
   exec docker "${words[@]}" "$(docker inspect -f '{{.Image}}' "$bridge")" "$@"
 }

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, sleep};
 
 use crate::metrics::Metrics;
+use crate::session::outbound::{Charge, Share};
 use crate::upstream::Upstream;
 use crate::upstream::follow::{Follow, Heard};
 use crate::upstream::output::{Output, Read};
@@ -56,6 +57,8 @@ pub struct Message {
     pub text: String,
     /// Nothing more comes of this view.
     pub last: bool,
+    /// Its part of the outbound budget, until the socket has it.
+    pub charge: Charge,
 }
 
 /// The time as this view sees it: one reading of the wall clock, and from there on a clock that
@@ -82,8 +85,19 @@ impl Clock {
 
 type Permit = Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Box<Message>>>> + Send>>;
 
-/// Runs until everything was said or the session is gone. Aborting it at any point is fine.
-pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box<Message>>) {
+/// Looks at a view without room, before its connection to claude-api is given up.
+const TIGHT_CHECKS: u32 = 2;
+
+/// Runs until everything was said or the session is gone. Aborting it at any point is fine. What it
+/// holds counts in `share`: without room it reads no more from claude-api and resumes later at the
+/// same offset.
+pub async fn run(
+    context: Context,
+    start: Start,
+    view: u64,
+    to: mpsc::Sender<Box<Message>>,
+    share: Arc<Share>,
+) {
     let Context {
         upstream,
         skip,
@@ -103,6 +117,8 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
     // Kept over the rounds: a place in the session's queue is not given up for a chunk that comes.
     let mut permit: Option<Permit> = None;
     let mut dropped = 0;
+    let mut charge = share.charge();
+    let mut tight = 0;
     if order.has_more_upstream() {
         output.open();
     }
@@ -111,7 +127,22 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
             let to = to.clone();
             permit = Some(Box::pin(async move { to.reserve_owned().await.ok() }));
         }
-        let wants = order.wants_bytes();
+        charge.set(order.held_bytes());
+        let mut has_room = share.has_room();
+        if !has_room && order.wants_bytes() {
+            order.shrink();
+            charge.set(order.held_bytes());
+            has_room = share.has_room();
+        }
+        if order.dropped() > dropped {
+            metrics.skipped_bytes.add(order.dropped() - dropped);
+            dropped = order.dropped();
+        }
+        let is_tight = !has_room && order.wants_bytes();
+        if !is_tight && std::mem::take(&mut tight) >= TIGHT_CHECKS && order.has_more_upstream() {
+            output.open();
+        }
+        let wants = has_room && order.wants_bytes();
         if !wants {
             output.not_read();
         }
@@ -128,7 +159,9 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
                 }
                 if let Some(text) = order.next(clock.now()) {
                     let last = order.is_done();
-                    place.send(Box::new(Message { view, text, last }));
+                    let mut charge = share.charge();
+                    charge.set(text.len());
+                    place.send(Box::new(Message { view, text, last, charge }));
                 }
                 if order.is_done() {
                     return;
@@ -141,7 +174,7 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
                     } else {
                         order.on_status(*status);
                     }
-                    if order.has_more_upstream() {
+                    if order.has_more_upstream() && tight < TIGHT_CHECKS {
                         output.open();
                     }
                 }
@@ -153,10 +186,12 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
             },
             read = output.next(), if wants => match read {
                 Read::Bytes(bytes) => {
-                    order.on_bytes(&bytes);
-                    if order.dropped() > dropped {
-                        metrics.skipped_bytes.add(order.dropped() - dropped);
-                        dropped = order.dropped();
+                    if share.has_room() || !share.all().is_short() {
+                        order.on_bytes(&bytes);
+                    } else {
+                        // Others took the room meanwhile: these bytes are read again later.
+                        output.close(order.read_from());
+                        tight = TIGHT_CHECKS;
                     }
                 }
                 // Whether that was the end, the follow stream tells.
@@ -180,8 +215,14 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
                 order.on_heartbeat();
                 beat.as_mut().reset(Instant::now() + heartbeat);
             }
-            _ = check.tick(), if wants => {
-                if order.read_from() < order.seen().output_bytes {
+            () = share.room(), if is_tight => {}
+            _ = check.tick(), if wants || is_tight => {
+                if is_tight {
+                    tight += 1;
+                    if tight == TIGHT_CHECKS && share.all().is_short() {
+                        output.close(order.read_from());
+                    }
+                } else if order.read_from() < order.seen().output_bytes {
                     output.cut_if_stalled();
                 }
             }

@@ -87,7 +87,8 @@ pub fn first_message(body: &Body, conversation: &str) -> Vec<u8> {
     if body.prompt_mode == PromptMode::Verbatim {
         message["client_composed"] = json!(true);
     }
-    let mut line = message.to_string().into_bytes();
+    // Node's readline splits lines at U+2028, too: those are escaped.
+    let mut line = protocol::json::to_vec(&message).unwrap_or_default();
     line.push(b'\n');
     line
 }

@@ -37,6 +37,7 @@ use crate::execution::live::{Live, Published, Request};
 use crate::execution::task::{Owner, REQUESTS, blocking};
 use crate::execution::times::Times;
 use crate::http::body::Inbound;
+use crate::http::output::Streams;
 use crate::readiness::Readiness;
 
 /// See the module.
@@ -52,6 +53,9 @@ pub struct Service {
     pub(crate) admission: Admission,
     pub(crate) conversations: Conversations,
     pub(crate) inbound: Inbound,
+    /// Places for connections.
+    pub(crate) places: usize,
+    pub(crate) streams: Streams,
     // Short, synchronous look-ups; no await happens inside.
     live: RwLock<HashMap<ExecutionId, Live>>,
     /// One acceptance of an id at a time: two equal PUTs at once must meet.
@@ -148,6 +152,7 @@ impl Service {
         // Created before the first check, which starts the CLI in it; a failure is an obstacle to readiness, not to life.
         let _ = crate::cli::create_private(&settings.args.workspace_root);
         let environment = Arc::new(environment);
+        let places = crate::net::places(settings.args.connections.connections);
         let service = Arc::new(Self {
             readiness: Readiness::new(Arc::clone(&environment)),
             environment,
@@ -156,6 +161,8 @@ impl Service {
             admission: Admission::new(limits),
             conversations,
             inbound: Inbound::new(limits.inbound_bytes),
+            streams: Streams::new(places),
+            places,
             live: RwLock::default(),
             accepting: (0..64).map(|_| tokio::sync::Mutex::default()).collect(),
             continuing: Arc::default(),

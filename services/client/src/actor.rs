@@ -75,6 +75,7 @@ impl Actor {
     /// Runs until the last handle is dropped or closes.
     pub(crate) async fn run(mut self, first: Link) {
         let mut link = first;
+        self.book.set_limit(link.connected.message_bytes());
         loop {
             let why = match self.serve(&mut link).await {
                 End::Stop(Stop(done)) => {
@@ -86,6 +87,13 @@ impl Actor {
                     return;
                 }
                 End::Gone(Gone::Lost(why)) => why,
+                End::Gone(Gone::TooBig(why)) => {
+                    let error = Error::Protocol(why.clone());
+                    if !self.book.refuse_largest(&error) {
+                        self.book.fail(&error);
+                    }
+                    why
+                }
                 End::Gone(Gone::For(error)) => {
                     let why = error.to_string();
                     self.book.fail(&error);
@@ -115,9 +123,9 @@ impl Actor {
                 command = self.commands.recv() => if let Err(stop) = apply(&mut self.book, command) {
                     return End::Stop(stop);
                 },
-                () = self.book.deliver(), if waiting => link.touch(),
-                // Nothing is read while events wait: a slow run holds back the bridge, not this memory.
-                text = link.next(), if !waiting => {
+                () = self.book.deliver(), if waiting => {}
+                // Also while events wait, so that pings are answered; the book bounds what a slow run leaves.
+                text = link.next() => {
                     let heard = match text {
                         Ok(text) => self.book.message(&text),
                         Err(gone) => return End::Gone(gone),
@@ -158,6 +166,7 @@ impl Actor {
             }
             match self.try_once(&why).await? {
                 Ok(link) => {
+                    self.book.set_limit(link.connected.message_bytes());
                     self.book.connected(&link.greeting);
                     return Ok(link);
                 }

@@ -7,22 +7,27 @@
 //!                        | v  connection lost
 //!                     attaching again, at the offset reached
 //! ```
+//!
+//! A view whose run does not read is detached once too much waits for it, so that the connection is always read and
+//! answers pings. It attaches again, at the offset reached, when its run has read what waits.
 
+mod outbox;
 mod view;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use protocol::ExecutionId;
-use protocol::rpc::{RpcError, code, method};
+use protocol::rpc::{OnSlow, RpcError, code, method};
 use serde_json::value::RawValue;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::request::{self, Attach};
 use crate::run::Item;
 use crate::wire::Incoming;
-use crate::{Error, Event};
+use crate::{Error, Event, Verdict};
+use outbox::{Outboxes, SMALL};
 pub(crate) use view::View;
 
 /// Who waits for the answer of a call.
@@ -61,8 +66,10 @@ pub(crate) struct Book {
     last_id: u64,
     /// To be sent, with its id.
     out: VecDeque<(u64, String)>,
-    events: VecDeque<(mpsc::Sender<Item>, Item)>,
+    events: Outboxes,
     raw: bool,
+    /// The largest message that the bridge takes, in bytes; a larger request fails alone and is not sent.
+    limit: Option<usize>,
 }
 
 impl Book {
@@ -71,6 +78,11 @@ impl Book {
             raw,
             ..Self::default()
         }
+    }
+
+    /// What the bridge of the present connection takes at most, in bytes.
+    pub(crate) fn set_limit(&mut self, bytes: usize) {
+        self.limit = Some(bytes);
     }
 
     fn id(&mut self) -> u64 {
@@ -104,6 +116,7 @@ impl Book {
 
     /// The run is dropped: detach, unless a newer run views the same execution.
     pub(crate) fn forget(&mut self, id: ExecutionId, token: u64) {
+        self.events.remove(token);
         if self.views.get(&id).is_some_and(|view| view.token == token) {
             self.drop_view(id);
             let request = self.id();
@@ -121,12 +134,42 @@ impl Book {
     pub(crate) fn next_request(&mut self) -> Option<String> {
         while let Some((id, text)) = self.out.pop_front() {
             let request = self.requests.get(&id);
-            if request.is_none_or(|(_, request)| !request.is_abandoned()) {
-                return Some(text);
+            if request.is_some_and(|(_, request)| request.is_abandoned()) {
+                self.requests.remove(&id);
+                continue;
             }
-            self.requests.remove(&id);
+            match self.limit {
+                Some(limit) if text.len() > limit => {
+                    let bytes = text.len();
+                    self.refuse(id, &Error::TooLarge { bytes, limit });
+                }
+                _ => return Some(text),
+            }
         }
         None
+    }
+
+    /// Fails one request, whoever waits for it.
+    fn refuse(&mut self, request: u64, error: &Error) {
+        match self.requests.remove(&request) {
+            Some((_, Request::Call(reply))) => {
+                let _ = reply.send(Err(error.clone()));
+            }
+            Some((_, Request::Open(id))) => self.take(id, SMALL, |_| Err(error.clone())),
+            None => {}
+        }
+    }
+
+    /// Fails the largest request without an answer: the bridge found one too large and did not say which. False when
+    /// there is none.
+    pub(crate) fn refuse_largest(&mut self, error: &Error) -> bool {
+        let requests = self.requests.iter();
+        let largest = requests.max_by_key(|(_, (text, _))| text.len());
+        let Some(id) = largest.map(|(id, _)| *id) else {
+            return false;
+        };
+        self.refuse(id, error);
+        true
     }
 
     /// Whether a connection is of no use at present.
@@ -140,26 +183,70 @@ impl Book {
         !self.events.is_empty()
     }
 
-    /// Delivers the oldest event, waiting for room. Cancel-safe: it stays the oldest until there is room.
+    /// Delivers the oldest event of a run that has room for it. Cancel-safe: an event stays the oldest until then.
     pub(crate) async fn deliver(&mut self) {
-        let Some((tx, _)) = self.events.front() else {
+        if self.events.is_empty() {
+            return;
+        }
+        let token = self.events.deliver().await;
+        if self.events.is_drained(token) {
+            let mut views = self.views.iter();
+            let detached = views.find(|(_, view)| view.token == token && view.detached);
+            if let Some(id) = detached.map(|(id, _)| *id)
+                && !self.is_opening(id)
+            {
+                self.attach_again(id);
+            }
+        }
+    }
+
+    fn emit(&mut self, id: ExecutionId, mut item: Item, bytes: usize) {
+        let Some(view) = self.views.get_mut(&id) else {
             return;
         };
-        let permit = tx.clone().reserve_owned().await;
-        if let (Ok(permit), Some((_, item))) = (permit, self.events.pop_front()) {
-            permit.send(item);
+        // A message that is passed on as it came cannot be replaced by a gap: then a skipping run detaches too.
+        if view.on_slow == OnSlow::Skip && !self.raw {
+            view.skipped += self.events.skip(view.token, bytes);
+            if let Ok(Event::Terminal { verdict, .. }) = &mut item
+                && view.skipped > 0
+            {
+                *verdict = match *verdict {
+                    Verdict::Verified => Verdict::Partial {
+                        missing: view.skipped,
+                    },
+                    Verdict::Partial { missing } => Verdict::Partial {
+                        missing: missing + view.skipped,
+                    },
+                    Verdict::Unknown => Verdict::Unknown,
+                };
+            }
         }
+        self.events.push(view.token, &view.tx, item, bytes);
     }
 
-    fn emit(&mut self, id: ExecutionId, item: Item) {
-        if let Some(view) = self.views.get(&id) {
-            self.events.push_back((view.tx.clone(), item));
-        }
-    }
-
-    fn emit_all(&mut self, event: &Event) {
+    /// For every run that reads, or has room left.
+    fn emit_all(&mut self, event: &Event, bytes: usize) {
         for view in self.views.values() {
-            self.events.push_back((view.tx.clone(), Ok(event.clone())));
+            if !view.detached && !self.events.is_full(view.token) {
+                let item = Ok(event.clone());
+                self.events.push(view.token, &view.tx, item, bytes);
+            }
+        }
+    }
+
+    /// Detaches the views of runs for which too much waits.
+    fn detach_slow(&mut self) {
+        let mut slow = Vec::new();
+        for (id, view) in &mut self.views {
+            let skips = view.on_slow == OnSlow::Skip && !self.raw;
+            if view.accepted && !view.detached && !skips && self.events.is_full(view.token) {
+                view.detached = true;
+                slow.push(*id);
+            }
+        }
+        for id in slow {
+            let request = self.id();
+            self.out.push_back((request, request::detach(request, id)));
         }
     }
 
@@ -167,14 +254,14 @@ impl Book {
     pub(crate) fn lost(&mut self, why: &str, retry_in: Duration) {
         self.out.clear();
         let why = why.to_owned();
-        self.emit_all(&Event::Lost { why, retry_in });
+        self.emit_all(&Event::Lost { why, retry_in }, SMALL);
     }
 
     /// A new connection: everything unanswered is asked again as it was, and every accepted view attaches at the
     /// offset reached.
     pub(crate) fn connected(&mut self, greeting: &Utf8Bytes) {
         if self.raw {
-            self.emit_all(&Event::Message(greeting.clone()));
+            self.emit_all(&Event::Message(greeting.clone()), greeting.len());
         }
         // An attach made for the lost connection may be behind by now.
         let views = &self.views;
@@ -189,7 +276,7 @@ impl Book {
         let accepted: Vec<_> = self
             .views
             .iter()
-            .filter(|(_, v)| v.accepted)
+            .filter(|(_, v)| v.accepted && (!v.detached || self.events.is_drained(v.token)))
             .map(|(id, _)| *id)
             .collect();
         for id in accepted {
@@ -217,7 +304,8 @@ impl Book {
             }
         }
         for (_, view) in self.views.drain() {
-            self.events.push_back((view.tx, Err(error.clone())));
+            self.events
+                .push(view.token, &view.tx, Err(error.clone()), SMALL);
         }
         self.out.clear();
     }
@@ -225,8 +313,15 @@ impl Book {
     /// Takes a message.
     pub(crate) fn message(&mut self, text: &Utf8Bytes) -> Result<Heard, Error> {
         if self.raw {
-            self.emit_all(&Event::Message(text.clone()));
+            self.emit_all(&Event::Message(text.clone()), text.len());
         }
+        let heard = self.understand(text);
+        self.detach_slow();
+        heard
+    }
+
+    fn understand(&mut self, text: &Utf8Bytes) -> Result<Heard, Error> {
+        let bytes = text.len();
         match Incoming::parse(text).map_err(Error::Protocol)? {
             Incoming::Answer(id, answer) => return Ok(self.answer(id, answer)),
             Incoming::Refused(error) if error.code == code::TOO_MANY_SESSIONS => {
@@ -235,13 +330,15 @@ impl Book {
             Incoming::Refused(error) => return Err(Error::Rpc(error)),
             Incoming::Status(update) => {
                 let id = update.status.execution_id;
-                self.take(id, |view| view.status(update));
+                self.news(id, bytes, |view| view.status(update));
             }
-            Incoming::Output(id, offset, bytes) => self.take(id, |view| view.output(offset, bytes)),
-            Incoming::Gap(id, from, to) => self.take(id, |view| view.gap(from, to)),
+            Incoming::Output(id, offset, content) => {
+                self.news(id, bytes, |view| view.output(offset, content));
+            }
+            Incoming::Gap(id, from, to) => self.news(id, bytes, |view| view.gap(from, to)),
             Incoming::Notice(notice) => match notice.execution_id {
-                Some(id) => self.take(id, |_| Ok(Some(Event::Notice(notice)))),
-                None => self.emit_all(&Event::Notice(notice)),
+                Some(id) => self.news(id, bytes, |_| Ok(Some(Event::Notice(notice)))),
+                None => self.emit_all(&Event::Notice(notice), bytes),
             },
             Incoming::Connected(_) | Incoming::Other => return Ok(Heard::Nothing),
         }
@@ -254,10 +351,24 @@ impl Book {
         requests.any(|(_, request)| matches!(request, Request::Open(of) if *of == id))
     }
 
-    /// Lets a view judge; what it says goes to its run, and an end or an error ends the view.
+    /// As [`Self::take`], for what comes by itself: a view that is detached waits for its new attach.
+    fn news(
+        &mut self,
+        id: ExecutionId,
+        bytes: usize,
+        judge: impl FnOnce(&mut View) -> Result<Option<Event>, Error>,
+    ) {
+        if self.views.get(&id).is_some_and(|view| !view.detached) {
+            self.take(id, bytes, judge);
+        }
+    }
+
+    /// Lets a view judge; what it says goes to its run, and an end or an error ends the view. `bytes`: the size of
+    /// the message.
     fn take(
         &mut self,
         id: ExecutionId,
+        bytes: usize,
         judge: impl FnOnce(&mut View) -> Result<Option<Event>, Error>,
     ) {
         if self.is_opening(id) {
@@ -272,7 +383,7 @@ impl Book {
             Err(error) => Err(error),
         };
         let ends = matches!(item, Err(_) | Ok(Event::Terminal { .. }));
-        self.emit(id, item);
+        self.emit(id, item, bytes);
         if ends {
             self.drop_view(id);
         }
@@ -289,7 +400,8 @@ impl Book {
             }
             Request::Open(id) => match answer {
                 Ok(result) => {
-                    self.take(id, |view| view.answered(&result));
+                    let bytes = result.get().len();
+                    self.take(id, bytes, |view| view.answered(&result));
                     Heard::Progress
                 }
                 Err(error) => self.open_refused(id, error),
@@ -306,7 +418,7 @@ impl Book {
         let kept = error.data["keptFrom"].as_u64();
         if let (true, code::OFFSET_NOT_KEPT, Some(kept)) = (accepted, error.code, kept) {
             let mut moved = false;
-            self.take(id, |view| {
+            self.take(id, SMALL, |view| {
                 let event = view.gap(view.assembly.reached(), kept)?;
                 moved = event.is_some();
                 event.map(Some).ok_or(Error::Rpc(error))
@@ -316,7 +428,7 @@ impl Book {
             }
             return Heard::Progress;
         }
-        self.take(id, |_| Err(Error::Rpc(error)));
+        self.take(id, SMALL, |_| Err(Error::Rpc(error)));
         Heard::Progress
     }
 }

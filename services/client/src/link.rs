@@ -17,7 +17,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_conf
 use crate::wire::Incoming;
 use crate::{Address, Connected, Error, Options};
 
-/// The bridge takes messages of at most this many bytes (contract, section 4: `messageBytes`).
+/// What a bridge takes when its greeting does not say (contract, section 4: `messageBytes`).
 pub(crate) const MESSAGE_BYTES: usize = 13 * 1024 * 1024;
 /// Lists are the only large messages of the bridge: at most 1000 statuses of 64 KiB.
 const INBOUND_BYTES: usize = 96 * 1024 * 1024;
@@ -45,6 +45,8 @@ pub(crate) struct Link {
 pub(crate) enum Gone {
     /// Come back.
     Lost(String),
+    /// One request is larger than the bridge takes; the others may come back.
+    TooBig(String),
     /// Coming back would not help.
     For(Error),
 }
@@ -96,11 +98,6 @@ impl Link {
     /// Queues a request. A connection that is gone is noticed by [`Link::next`].
     pub(crate) fn send(&self, text: String) {
         let _ = self.outbound.send(Message::text(text));
-    }
-
-    /// We did not read for a while by our own choice: the peer is not to blame.
-    pub(crate) fn touch(&mut self) {
-        self.heard = Instant::now();
     }
 
     /// The next text message. Cancel-safe.
@@ -171,7 +168,7 @@ async fn greet(socket: &mut Socket, address: &Address) -> Result<(Connected, Utf
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Close(frame))) => {
                 return Err(match closed(frame) {
-                    Gone::Lost(why) => unreachable(why),
+                    Gone::Lost(why) | Gone::TooBig(why) => unreachable(why),
                     Gone::For(error) => error,
                 });
             }
@@ -210,9 +207,7 @@ fn closed(frame: Option<CloseFrame>) -> Gone {
     };
     match code {
         close::POLICY => Gone::For(Error::Protocol(format!("{said}: not authorised any more"))),
-        close::TOO_BIG => Gone::For(Error::Protocol(format!(
-            "{said}: the request is too large for it"
-        ))),
+        close::TOO_BIG => Gone::TooBig(format!("{said}: the request is too large for it")),
         _ => Gone::Lost(said),
     }
 }

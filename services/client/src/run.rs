@@ -53,8 +53,9 @@ pub(crate) type Item = Result<Event, Error>;
 
 /// A view of one execution, from [`crate::Client::execute`] or [`crate::Client::attach`].
 ///
-/// Dropping it detaches; the execution goes on. A run that is not read holds up the other runs of its client
-/// once its buffer is full: read it, drop it, or give it a client of its own.
+/// Dropping it detaches; the execution goes on. A run that is not read holds up nothing: beyond about 1 MiB that
+/// waits for it, its client detaches it and attaches it again where it stopped once it has read that. With
+/// `onSlow: "skip"` the oldest output is dropped instead and announced as a gap.
 #[derive(Debug)]
 pub struct Run {
     pub(crate) id: ExecutionId,

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::actor::{Actor, Command};
 use crate::book::View;
-use crate::link::{Link, MESSAGE_BYTES};
+use crate::link::Link;
 use crate::{Address, Attach, Connected, Control, Error, Execute, Options, Run};
 
 /// Events that a run buffers; one carries at most 64 KiB of output.
@@ -70,11 +70,9 @@ impl Client {
     pub fn execute(&self, execute: Execute) -> Result<Run, Error> {
         let params = execute.params();
         let bytes = params.to_string().len() + 128; // the JSON-RPC envelope
-        if bytes > MESSAGE_BYTES {
-            return Err(Error::TooLarge {
-                bytes,
-                limit: MESSAGE_BYTES,
-            });
+        let limit = self.connected.message_bytes();
+        if bytes > limit {
+            return Err(Error::TooLarge { bytes, limit });
         }
         Ok(self.open(execute.id, 0, execute.on_slow, method::EXECUTE, params))
     }

@@ -28,6 +28,17 @@ pub struct Connected {
     pub limits: Value,
 }
 
+impl Connected {
+    /// The largest message that the bridge takes, in bytes.
+    #[must_use]
+    pub fn message_bytes(&self) -> usize {
+        let greeted = self.limits["messageBytes"].as_u64();
+        greeted.map_or(crate::link::MESSAGE_BYTES, |bytes| {
+            usize::try_from(bytes).unwrap_or(usize::MAX)
+        })
+    }
+}
+
 /// A `statusUpdate`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StatusUpdate {

@@ -6,6 +6,7 @@ mod basic;
 mod concurrent;
 mod control;
 mod credentials;
+mod deployment;
 mod hallucination;
 mod resilience;
 mod stress;

@@ -1,5 +1,4 @@
-//! Both services as real processes on free ports, with the stand-in CLI. A module per theme. Needs the
-//! binaries (`cargo build --workspace --bins`) and fails without them.
+//! Both services as real processes on free ports, with the stand-in CLI. A module per theme.
 
 mod accept;
 mod after_result;
@@ -12,6 +11,7 @@ mod configuration;
 mod continue_;
 mod credential;
 mod cuts;
+mod damaged;
 mod death;
 mod disconnect;
 mod disk;
@@ -21,16 +21,19 @@ mod follow;
 mod forgotten;
 mod frames;
 mod guard;
+mod http_rules;
 mod injection;
 mod input;
 mod kept;
 mod lanes;
 mod long;
+mod memory;
 mod paused;
 mod prompt;
 mod queue;
 mod races;
 mod reconnect;
+mod resources_api;
 mod sessions;
 mod settings;
 mod slow_readers;

@@ -129,6 +129,14 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
             json!({ "resetsAt": resets }),
         );
     }
+    if status.state == State::Completed && marks.len == 0 {
+        status.warn(
+            at,
+            "empty_answer",
+            "the CLI reported success without any text".to_owned(),
+            serde_json::Value::Null,
+        );
+    }
     let readiness = &owner.service.readiness;
     match status.reason {
         Some(Reason::AuthFailed) => readiness.credential_refused(owner.credential.clone()),

@@ -20,6 +20,9 @@ const NAME_CHARS: usize = 128;
 /// The warning of a full disk.
 const DISK_FULL: &str = "disk_full";
 
+/// The warning of a lost event.
+const EVENT_LOST: &str = "event_lost";
+
 /// What the owner has to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
@@ -122,6 +125,24 @@ impl Machine {
         );
     }
 
+    /// The CLI's stdout had an event that could not be read. One warning counts them all: the list
+    /// is short.
+    fn event_lost(&mut self) {
+        let mut warnings = self.status.warnings.iter_mut();
+        if let Some(warning) = warnings.find(|warning| warning.code == EVENT_LOST) {
+            let count = warning.data["events"].as_u64().unwrap_or_default() + 1;
+            warning.data = json!({ "events": count });
+            return;
+        }
+        self.warn(
+            EVENT_LOST,
+            "an event of the CLI was damaged or too long and is lost: the answer may lack text; /events has \
+             every byte"
+                .to_owned(),
+            json!({ "events": 1 }),
+        );
+    }
+
     /// Bytes came from stdout.
     pub(crate) fn output(&mut self, now: Instant) {
         self.timers.output(now);
@@ -173,6 +194,7 @@ impl Machine {
             Fact::Retry { .. } => {}
             Fact::Restart => self.status.restarts += 1,
             Fact::Noise { lines } => self.status.noise_lines += lines,
+            Fact::EventLost => self.event_lost(),
             Fact::ToolDenied { denial } => self.denied(denial),
             Fact::HookFailed { message } => {
                 self.warn("hook_failed", message, serde_json::Value::Null)

@@ -1,6 +1,7 @@
 use protocol::rpc::{self, OnSlow};
 use protocol::{State, Status};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use super::*;
 use crate::Execute;
@@ -95,8 +96,8 @@ async fn a_failure_reaches_everybody_who_waits() {
     assert_eq!(rx.recv().await.unwrap().unwrap_err(), Error::Closed);
 }
 
-#[test]
-fn messages_of_the_old_view_are_not_the_new_ones() {
+#[tokio::test]
+async fn messages_of_the_old_view_are_not_the_new_ones() {
     let mut book = Book::default();
     let (execute, _old) = opened(&mut book);
     let first = sent(&mut book);
@@ -122,8 +123,8 @@ fn messages_of_the_old_view_are_not_the_new_ones() {
     hear(&mut book, &rpc::result(&second[0]["id"], status(&execute)));
     hear(&mut book, &output(0));
     let mut got = Vec::new();
-    while let Some((to, item)) = book.events.pop_front() {
-        let _ = to.try_send(item);
+    while book.has_events() {
+        book.deliver().await;
     }
     while let Ok(item) = rx.try_recv() {
         got.push(item.unwrap());

@@ -17,6 +17,10 @@ pub(crate) struct View {
     pub(crate) on_slow: OnSlow,
     /// Whether it was answered once: from then on a new connection attaches.
     pub(crate) accepted: bool,
+    /// Its run does not read: it was detached, and attaches again when the run has read what waits.
+    pub(crate) detached: bool,
+    /// Bytes of output that were dropped here because the run skips.
+    pub(crate) skipped: u64,
 }
 
 impl View {
@@ -27,6 +31,8 @@ impl View {
             assembly: Assembly::new(offset),
             on_slow,
             accepted: false,
+            detached: false,
+            skipped: 0,
         }
     }
 
@@ -34,11 +40,13 @@ impl View {
         let status: Box<Status> = serde_json::from_str(result.get())
             .map_err(|e| Error::Protocol(format!("the answer is no status: {e}")))?;
         let first = !std::mem::replace(&mut self.accepted, true);
-        Ok(Some(if first {
-            Event::Answer(status)
-        } else {
-            Event::Back
-        }))
+        // The run knows nothing of a detach of ours.
+        let unseen = std::mem::take(&mut self.detached);
+        Ok(match (first, unseen) {
+            (true, _) => Some(Event::Answer(status)),
+            (false, true) => None,
+            (false, false) => Some(Event::Back),
+        })
     }
 
     pub(crate) fn status(&mut self, update: Box<StatusUpdate>) -> Result<Option<Event>, Error> {

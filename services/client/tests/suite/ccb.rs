@@ -391,6 +391,131 @@ async fn json_is_every_message_on_a_line() {
     assert_eq!(messages[4]["params"]["status"], "COMPLETED");
 }
 
+/// Field case C15. The claude-api on the usual port may belong to another stack.
+#[tokio::test]
+async fn doctor_asks_nothing_outside_the_stack_that_was_named() {
+    let fake = Fake::start(plan()).await;
+    let (_, out, _) = run(
+        "ws://127.0.0.1:1/ws",
+        &["doctor", "--json", "--url", &fake.url()],
+    )
+    .await;
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let api: Vec<_> = checks
+        .iter()
+        .filter(|c| c["name"] == "claude-api")
+        .collect();
+    assert_eq!(api.len(), 1, "{out}");
+    assert!(!out.contains("8002") && api[0]["level"] == "ok", "{out}");
+}
+
+/// OUTER A12. A pager that stands keeps the session alive, and gets all output later.
+#[tokio::test]
+async fn a_pager_that_stands_holds_up_only_its_own_output() {
+    let mut plan = plan();
+    plan.output = b"0123456789abcdef".repeat(512 * 1024);
+    plan.chunk = 64 * 1024;
+    let want = plan.output.clone();
+    let mut fake = Fake::start(plan).await;
+    let args = ["exec", "-q", "--on-disconnect", "cancel", "p"];
+    let mut child = ccb(&fake.url(), &args).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut got = vec![0; 1];
+    timeout(Duration::from_secs(10), stdout.read_exact(&mut got))
+        .await
+        .unwrap()
+        .unwrap();
+    // Nothing more is read. The session is: it detaches, and would answer pings.
+    fake.wait_for("detach").await;
+    assert!(child.try_wait().unwrap().is_none());
+    timeout(Duration::from_secs(20), stdout.read_to_end(&mut got))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(got == want, "{} bytes", got.len());
+    assert_eq!(code_of(child).await, 0);
+    assert_eq!(fake.params("control").len(), 0);
+}
+
+/// A status from others: each text may hold an escape sequence, or look like a line of ours.
+fn hostile() -> Plan {
+    Plan {
+        end: (
+            State::Failed,
+            Some(3),
+            Some("bad \x1b]0;title\x07\u{9b}2J\u{202e}\nccb: completed"),
+        ),
+        ..plan()
+    }
+}
+
+fn has_escapes(text: &str) -> bool {
+    text.chars()
+        .any(|c| (c.is_control() && c != '\n') || c == '\u{202e}')
+}
+
+/// Control characters of others reach neither stderr nor a table, and stdout that is no terminal stays exact.
+#[tokio::test]
+async fn what_others_wrote_moves_no_cursor() {
+    let mut plan = hostile();
+    plan.output = "a\x1b[2Jb\u{9b}c\r\n".as_bytes().to_vec();
+    let fake = Fake::start(plan.clone()).await;
+    let (exit, out, err) = run(&fake.url(), &["exec", "p"]).await;
+    assert_eq!((exit, out.as_bytes()), (3, &plan.output[..]));
+    assert!(!has_escapes(&err), "{err:?}");
+    assert!(!err.lines().any(|line| line == "ccb: completed"), "{err}");
+    for args in [&["status", ID][..], &["list"], &["cancel", ID], &["doctor"]] {
+        let (_, out, err) = run(&fake.url(), args).await;
+        assert!(!has_escapes(&out) && !has_escapes(&err), "{out:?} {err:?}");
+    }
+}
+
+/// What `ccb` writes to a terminal for these arguments.
+async fn on_a_terminal(url: &str, args: &[&str]) -> String {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new())
+        .unwrap()
+        .into_string()
+        .unwrap();
+    let open = std::fs::OpenOptions::new().write(true).open(name).unwrap();
+    let mut child = ccb(url, args).stdout(open).stderr(Stdio::null()).spawn();
+    let reader = tokio::task::spawn_blocking(move || {
+        let (mut all, mut some) = (Vec::new(), [0; 4096]);
+        // A terminal without writers ends in an error.
+        while let Ok(n @ 1..) = rustix::io::read(&terminal, &mut some) {
+            all.extend_from_slice(&some[..n]);
+        }
+        String::from_utf8(all).unwrap()
+    });
+    let status = timeout(Duration::from_secs(20), child.as_mut().unwrap().wait());
+    status.await.expect("ccb hangs").unwrap();
+    timeout(Duration::from_secs(20), reader)
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+/// On a terminal the answer's control characters are shown, not obeyed.
+#[tokio::test]
+async fn a_terminal_gets_an_answer_without_control_characters() {
+    let mut plan = plan();
+    plan.output = "a\x1b[2Jb\u{9b}c\n".as_bytes().to_vec();
+    let fake = Fake::start(plan).await;
+    let shown = on_a_terminal(&fake.url(), &["exec", "-q", "p"]).await;
+    // The terminal itself turns a newline into two characters.
+    assert_eq!(shown.replace("\r\n", "\n"), "a\u{fffd}[2Jb\u{fffd}c\n");
+    let shown = on_a_terminal(&fake.url(), &["exec", "-q", "--json", "p"]).await;
+    let shown = shown.replace("\r\n", "\n");
+    assert!(
+        !has_escapes(&shown) && shown.contains("\\u009b"),
+        "{shown:?}"
+    );
+}
+
 #[tokio::test]
 async fn attach_begins_at_an_offset() {
     let fake = Fake::start(plan()).await;
@@ -458,4 +583,16 @@ async fn an_answer_that_cannot_be_written_is_an_error() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     assert_eq!(list(writer.into()).await, (Some(0), String::new()));
+}
+
+/// From the field: the hint for prompts that begin with `--` did not mention `--`.
+#[tokio::test]
+async fn the_hint_for_a_prompt_that_begins_with_a_dash_names_the_double_dash() {
+    for prompt in ["--json what is it", "--modle x", "--fix the bug", "-fix it"] {
+        let (code, stdout, stderr) = run(&nobody().await, &["exec", prompt]).await;
+        assert_eq!((code, stdout.as_str()), (64, ""), "{prompt}");
+        assert!(stderr.contains("ccb exec -- "), "{prompt}: {stderr}");
+    }
+    let (_, _, stderr) = run(&nobody().await, &["status", "--modle"]).await;
+    assert!(!stderr.contains("ccb exec -- "), "{stderr}");
 }

@@ -52,6 +52,10 @@ pub(crate) struct Plan {
     pub(crate) stubborn: bool,
     /// How an execute is refused.
     pub(crate) refuse: Option<RpcError>,
+    /// A larger message is answered with a close of code 1009.
+    pub(crate) message_bytes: usize,
+    /// What the greeting says of the limits.
+    pub(crate) limits: Value,
 }
 
 impl Plan {
@@ -65,6 +69,8 @@ impl Plan {
             until_cancel: false,
             stubborn: false,
             refuse: None,
+            message_bytes: usize::MAX,
+            limits: Value::Null,
         }
     }
 
@@ -162,13 +168,21 @@ type Socket = WebSocketStream<TcpStream>;
 impl Connection {
     async fn serve(self, stream: TcpStream) {
         let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
-        let hello = json!({ "sessionId": "s", "protocol": 1, "version": "0", "capabilities": {}, "limits": null });
+        let hello = json!({ "sessionId": "s", "protocol": 1, "version": "0", "capabilities": {}, "limits": self.plan.limits });
         send(&mut socket, &rpc::notification("connected", &hello)).await;
         let mut viewing = None;
         while let Some(Ok(message)) = socket.next().await {
             let Message::Text(text) = message else {
                 continue;
             };
+            if text.len() > self.plan.message_bytes {
+                let frame = CloseFrame {
+                    code: 1009.into(),
+                    reason: "too big".into(),
+                };
+                socket.close(Some(frame)).await.ok();
+                return;
+            }
             let request: Value = serde_json::from_str(&text).unwrap();
             self.log.lock().unwrap().push(request.clone());
             self.seen.send(request.clone()).ok();

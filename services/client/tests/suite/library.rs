@@ -245,3 +245,114 @@ async fn a_dropped_run_detaches_and_a_second_view_replaces_the_first() {
     drop(second);
     while !is_it(&fake.wait_for("detach").await["params"]) {}
 }
+
+/// As [`hasty`], but a busy machine is not taken for a dead bridge.
+fn calm() -> Options {
+    Options {
+        ping: Duration::from_secs(10),
+        ..hasty()
+    }
+}
+
+/// A plan whose bridge takes messages of at most 2000 bytes.
+fn small_messages() -> Plan {
+    Plan {
+        message_bytes: 2000,
+        until_cancel: true,
+        ..Plan::of(TEXT)
+    }
+}
+
+/// OUTER A11. The greeted limit is checked before anything is sent.
+#[tokio::test]
+async fn an_execute_over_the_greeted_limit_is_refused_alone_and_not_sent() {
+    let plan = Plan {
+        limits: serde_json::json!({ "messageBytes": 2000 }),
+        ..small_messages()
+    };
+    let mut fake = Fake::start(plan).await;
+    let client = Client::connect(&fake.url(), hasty()).await.unwrap();
+    let mut run = client.execute(Execute::prompt("p")).unwrap();
+    let id = run.id();
+    let large = client.execute(Execute::prompt("x".repeat(2000)));
+    assert!(
+        matches!(large, Err(Error::TooLarge { limit: 2000, .. })),
+        "{large:?}"
+    );
+    client.control(id, Control::Cancel).await.unwrap();
+    assert_eq!(read(&mut run).await.end.unwrap().0, State::Cancelled);
+    fake.wait_for("control").await;
+    assert_eq!(fake.params("execute").len(), 1);
+}
+
+/// OUTER A11. The bridge may not know its limits when it greets: then its close of code 1009 names the request.
+#[tokio::test]
+async fn a_close_for_one_large_request_refuses_that_one_and_no_other() {
+    let mut fake = Fake::start(small_messages()).await;
+    let client = Client::connect(&fake.url(), hasty()).await.unwrap();
+    let mut run = client.execute(Execute::prompt("p")).unwrap();
+    let id = run.id();
+    assert!(matches!(run.next().await, Ok(Some(Event::Answer(_)))));
+    let mut large = client.execute(Execute::prompt("x".repeat(2000))).unwrap();
+    let refused = read(&mut large).await.end;
+    assert!(matches!(refused, Err(Error::Protocol(_))), "{refused:?}");
+    fake.wait_for("attach").await;
+    client.control(id, Control::Cancel).await.unwrap();
+    assert_eq!(read(&mut run).await.end.unwrap().0, State::Cancelled);
+}
+
+/// OUTER A12. A run that nobody reads detaches; its session lives, and other runs go on.
+#[tokio::test]
+async fn a_run_that_is_not_read_holds_up_no_other_and_continues_exactly() {
+    let text = "0123456789abcdef".repeat(512 * 1024);
+    let plan = Plan {
+        chunk: 64 * 1024,
+        ..Plan::of(&text)
+    };
+    let mut fake = Fake::start(plan).await;
+    let client = Client::connect(&fake.url(), calm()).await.unwrap();
+    let mut slow = client.execute(Execute::prompt("p")).unwrap();
+    assert!(matches!(slow.next().await, Ok(Some(Event::Answer(_)))));
+    // 8 MiB come, nobody reads them, and the session still answers.
+    tokio::time::timeout(Duration::from_secs(10), client.ping())
+        .await
+        .expect("the session is read")
+        .unwrap();
+    let detached = fake.wait_for("detach").await;
+    assert_eq!(detached["params"]["executionId"], slow.id().to_string());
+    let seen = tokio::time::timeout(Duration::from_secs(20), read(&mut slow))
+        .await
+        .unwrap();
+    assert_eq!(seen.end, Ok((State::Completed, Verdict::Verified)));
+    assert_eq!(seen.lost, 0);
+    assert!(seen.text == text, "{} bytes", seen.text.len());
+    assert!(!fake.params("attach").is_empty());
+}
+
+/// OUTER A12. With `onSlow: "skip"` the oldest output goes, announced as a gap.
+#[tokio::test]
+async fn a_skipping_run_that_is_not_read_loses_the_oldest_output_and_says_so() {
+    let text = "0123456789abcdef".repeat(512 * 1024);
+    let plan = Plan {
+        chunk: 64 * 1024,
+        ..Plan::of(&text)
+    };
+    let fake = Fake::start(plan).await;
+    let client = Client::connect(&fake.url(), calm()).await.unwrap();
+    let mut execute = Execute::prompt("p");
+    execute.on_slow = protocol::rpc::OnSlow::Skip;
+    let mut slow = client.execute(execute).unwrap();
+    assert!(matches!(slow.next().await, Ok(Some(Event::Answer(_)))));
+    tokio::time::timeout(Duration::from_secs(10), client.ping())
+        .await
+        .expect("the session is read")
+        .unwrap();
+    let seen = read(&mut slow).await;
+    let missing: u64 = seen.gaps.iter().map(|gap| gap.end - gap.start).sum();
+    assert!(missing > 0 && missing + seen.text.len() as u64 == text.len() as u64);
+    assert_eq!(
+        seen.end,
+        Ok((State::Completed, Verdict::Partial { missing }))
+    );
+    assert_eq!(fake.params("detach").len(), 0);
+}

@@ -261,3 +261,20 @@ fn one_that_has_exited_lingers_no_more_however_long_its_sweep_takes() {
     assert_eq!(machine.by, EndedBy::Itself);
     assert_eq!(machine.next(start + 1000 * second), None);
 }
+
+/// Field case C12.
+#[test]
+fn lost_events_are_one_warning_that_counts_them() {
+    let now = Instant::now();
+    let mut machine = machine(now);
+    for _ in 0..100 {
+        machine.fact(Fact::EventLost, now);
+    }
+    let warnings: Vec<_> = machine.status.warnings.iter().collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(
+        (warnings[0].code.as_str(), &warnings[0].data),
+        ("event_lost", &json!({"events": 100}))
+    );
+    assert!(machine.changed);
+}

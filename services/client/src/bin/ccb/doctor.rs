@@ -27,7 +27,11 @@ pub(crate) async fn run(args: DoctorArgs, common: &Common) -> Exit {
         report.checks.extend(Check::parse(line));
     }
     let reached = bridge(&mut report, common).await;
-    claude_api(&mut report, args.claude_api.as_deref(), reached).await;
+    let usual = common.url.as_str() == client::address::DEFAULT_URL;
+    match args.claude_api.as_deref() {
+        None if !usual => elsewhere(&mut report),
+        url => claude_api(&mut report, url, reached).await,
+    }
     let text = if common.json {
         report.json()
     } else {
@@ -197,6 +201,14 @@ fn newest(report: &mut Report, status: Option<&Status>) {
         }
     };
     report.warn("newest execution", &what, remedy);
+}
+
+/// The bridge was named and its claude-api was not: the one on the usual port may be another stack's.
+fn elsewhere(report: &mut Report) {
+    report.ok(
+        "claude-api",
+        "seen through the bridge only; --claude-api URL names the one behind it",
+    );
 }
 
 /// claude-api itself, where it can be reached from here; clients need only the bridge.

@@ -19,6 +19,10 @@ use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 
+/// clap gives the same tip only where no option has a similar name.
+const DASH_TIP: &str =
+    "  tip: a prompt that begins with a dash goes after --, as in: ccb exec -- \"--fix it\"";
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -28,6 +32,9 @@ fn main() -> ExitCode {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
             );
             let _ = error.print();
+            if error.kind() == ErrorKind::UnknownArgument && executes() {
+                let _ = writeln!(std::io::stderr(), "\n{DASH_TIP}");
+            }
             return if asked {
                 ExitCode::SUCCESS
             } else {
@@ -71,6 +78,12 @@ fn main() -> ExitCode {
     code.into()
 }
 
+/// Whether the command line has `exec` and no `--`.
+fn executes() -> bool {
+    let has = |wanted: &str| std::env::args_os().any(|argument| argument == wanted);
+    has("exec") && !has("--")
+}
+
 enum Work {
     Run(exec::Task),
     Doctor(args::DoctorArgs),
@@ -79,5 +92,5 @@ enum Work {
 
 /// One line on stderr. What others wrote loses its control characters, which could move a terminal's cursor.
 fn complain(message: &str) {
-    let _ = writeln!(std::io::stderr(), "ccb: {}", show::plain(message));
+    let _ = writeln!(std::io::stderr(), "ccb: {}", show::message(message));
 }

@@ -38,7 +38,7 @@ impl Progress {
     pub(crate) fn status(&mut self, update: &StatusUpdate) {
         let mut doing = show::doing(&update.status);
         if let Some(upstream) = &update.upstream {
-            doing = format!("{doing}, claude-api {}", show::plain(upstream));
+            doing = format!("{doing}, claude-api {}", show::one_line(upstream));
         }
         self.doing(doing, update.elapsed_ms);
     }
@@ -47,6 +47,7 @@ impl Progress {
         if self.quiet {
             return;
         }
+        let doing = show::one_line(&doing);
         let changed = doing != self.last;
         self.last = doing;
         if self.terminal {
@@ -76,7 +77,7 @@ impl Progress {
         };
         // A message that goes elsewhere ends no line on stdout.
         self.at_line_start |= self.terminal;
-        put(&format!("{fresh}ccb: {}\n", show::plain(text)));
+        put(&format!("{fresh}ccb: {}\n", show::message(text)));
     }
 
     /// Output is about to be written.
@@ -109,11 +110,7 @@ impl Progress {
         if self.shared && !self.at_line_start {
             return;
         }
-        let text: String = text
-            .chars()
-            .map(|c| if c == '\n' { ' ' } else { c })
-            .take(WIDTH)
-            .collect();
+        let text: String = text.chars().take(WIDTH).collect();
         put(&format!("{CLEAR}{text}"));
         self.drawn = true;
     }

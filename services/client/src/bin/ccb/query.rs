@@ -90,5 +90,6 @@ fn status(status: &Status, common: &Common) -> (String, Exit) {
 }
 
 fn line(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).map_or_else(|_| String::new(), |json| json + "\n")
+    let json = serde_json::to_string(value).unwrap_or_default();
+    crate::sink::json_line(&json)
 }

@@ -6,17 +6,46 @@ use jiff::tz::TimeZone;
 use jiff::{SpanRound, Timestamp, Unit};
 use protocol::{Page, Status};
 
+/// Whether a character can change what a terminal shows of others: controls, and those that turn the direction of
+/// text. A newline and a tab are fine.
+fn is_active(c: char) -> bool {
+    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || (c.is_control() && c != '\n' && c != '\t')
+}
+
 /// Without control characters: what a model or a tool wrote must not move the terminal's cursor.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\n' && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+    let shown = |c| if is_active(c) { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
+/// As [`plain`], and in one line: what others wrote must not look like a line of ours.
+pub(crate) fn one_line(text: &str) -> String {
+    plain(text).replace(['\n', '\t'], " ")
+}
+
+/// As [`plain`], for a message of ours: lines after the first are indented, so that none looks like another message.
+pub(crate) fn message(text: &str) -> String {
+    plain(text).trim_end().replace('\n', "\n     ")
+}
+
+/// The output as a terminal may show it. Windows' line ends are newlines there.
+pub(crate) fn for_terminal(output: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(output);
+    plain(&text.replace("\r\n", "\n")).into_bytes()
+}
+
+/// JSON as a terminal may show it: the same value, without the control characters that JSON allows.
+pub(crate) fn json_for_terminal(json: &str) -> String {
+    let mut text = String::new();
+    for c in json.chars() {
+        if is_active(c) {
+            let _ = write!(text, "\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// A serde name, like `idle_timeout`.
@@ -72,7 +101,7 @@ pub(crate) fn doing(status: &Status) -> String {
     if status.stalled {
         text.push_str(", stalled");
     }
-    plain(&text)
+    one_line(&text)
 }
 
 /// The end in one line.
@@ -89,7 +118,7 @@ pub(crate) fn summary(status: &Status, verified: &str) -> String {
         let _ = write!(text, ", {cost:.4} USD");
     }
     let _ = write!(text, ", id {}", status.execution_id);
-    plain(&text)
+    one_line(&text)
 }
 
 /// Everything worth reading of one status.
@@ -186,7 +215,7 @@ pub(crate) fn table(page: &Page, now: Timestamp) -> String {
             size(status.output_bytes),
             note.chars().take(60).collect::<String>(),
         );
-        let _ = writeln!(text, "{}", plain(line.trim_end()));
+        let _ = writeln!(text, "{}", one_line(line.trim_end()));
     }
     text
 }
@@ -234,6 +263,34 @@ mod tests {
     #[test]
     fn a_terminal_gets_no_control_characters() {
         assert_eq!(plain("a\x1b[2Jb\r\nc"), "a\u{fffd}[2Jb\u{fffd}\nc");
+        assert_eq!(plain("a\u{9b}2J\u{202e}b"), "a\u{fffd}2J\u{fffd}b");
+        assert_eq!(
+            for_terminal("a\r\n\x1bb\u{20ac}".as_bytes()),
+            "a\n\u{fffd}b\u{20ac}".as_bytes()
+        );
+    }
+
+    #[test]
+    fn json_for_a_terminal_is_the_same_value() {
+        let json = serde_json::to_string("\u{9b}2J \u{202e} \u{7f} \u{20ac} \x1b").unwrap();
+        let shown = json_for_terminal(&json);
+        assert!(!shown.chars().any(is_active), "{shown}");
+        let parsed = |text: &str| serde_json::from_str::<String>(text).unwrap();
+        assert_eq!(parsed(&shown), parsed(&json));
+    }
+
+    #[test]
+    fn what_others_wrote_looks_like_no_line_of_ours() {
+        let mut status = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
+        status.state = State::Running;
+        status.activity = Some("tool: x\nccb: completed".into());
+        assert_eq!(doing(&status), "running, tool: x ccb: completed");
+        let page = Page {
+            executions: vec![status],
+            next: None,
+        };
+        assert_eq!(table(&page, Timestamp::UNIX_EPOCH).lines().count(), 2);
+        assert_eq!(message("a\nccb: b\n"), "a\n     ccb: b");
     }
 
     #[test]

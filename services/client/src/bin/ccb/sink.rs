@@ -1,20 +1,34 @@
-//! stdout, written raw and flushed per message, without holding up signals.
+//! stdout, flushed per message, without holding up signals. What is no terminal gets every byte as it is.
 
-use std::io;
+use std::borrow::Cow;
+use std::io::{self, IsTerminal};
 
 use tokio::io::{AsyncWriteExt, Stdout};
 
-pub(crate) struct Sink(Stdout);
+use crate::show;
+
+pub(crate) struct Sink {
+    stdout: Stdout,
+    terminal: bool,
+}
 
 impl Sink {
     pub(crate) fn new() -> Self {
-        Self(tokio::io::stdout())
+        Self {
+            stdout: tokio::io::stdout(),
+            terminal: io::stdout().is_terminal(),
+        }
     }
 
     /// Writes and flushes. The flush is what reports errors of the write before.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes).await?;
-        self.0.flush().await
+        let bytes = if self.terminal {
+            Cow::Owned(show::for_terminal(bytes))
+        } else {
+            Cow::Borrowed(bytes)
+        };
+        self.stdout.write_all(&bytes).await?;
+        self.stdout.flush().await
     }
 }
 
@@ -26,6 +40,9 @@ pub(crate) fn json_line(message: &str) -> String {
     } else {
         message.to_owned()
     };
+    if io::stdout().is_terminal() {
+        line = show::json_for_terminal(&line);
+    }
     line.push('\n');
     line
 }

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::show::plain;
+use crate::show::one_line;
+use crate::sink::json_line;
 
 /// How grave it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -104,7 +105,7 @@ impl Report {
         } = self;
         let report =
             json!({ "ok": self.well(), "checks": checks, "versions": versions, "limits": limits });
-        report.to_string() + "\n"
+        json_line(&report.to_string())
     }
 
     /// A line for each finding, its remedy below it, the verdict last. `quiet` leaves out what is fine.
@@ -117,9 +118,10 @@ impl Report {
                 Level::Warn => "warn",
                 Level::Fail => "FAIL",
             };
-            let _ = writeln!(text, "{level}  {}: {}", check.name, check.message);
+            let (name, message) = (one_line(&check.name), one_line(&check.message));
+            let _ = writeln!(text, "{level}  {name}: {message}");
             if let Some(remedy) = &check.remedy {
-                let _ = writeln!(text, "      to do: {remedy}");
+                let _ = writeln!(text, "      to do: {}", one_line(remedy));
             }
         }
         let verdict = match self.failures() {
@@ -128,6 +130,6 @@ impl Report {
             n => format!("a prompt would not run: {n} things to do, marked FAIL"),
         };
         let _ = writeln!(text, "{verdict}");
-        plain(&text)
+        text
     }
 }

@@ -156,7 +156,7 @@ impl Stream {
             }
             Event::Lost { why, .. } => {
                 self.progress
-                    .doing(show::plain(&format!("{why}; connecting again")), None);
+                    .doing(format!("{why}; connecting again"), None);
                 None
             }
             Event::Back => {

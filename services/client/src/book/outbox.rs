@@ -1,0 +1,125 @@
+//! Events on their way to the runs that read them, bounded for each run.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use futures::future::select_all;
+use tokio::sync::mpsc;
+
+use crate::Event;
+use crate::run::Item;
+
+/// The most that waits for one run, in bytes of the bridge's messages, beyond its channel of 16 events. Taken when
+/// an event arrives, given back when the run reads it. No run waits behind another: each has its own. A run
+/// beyond it detaches (`onSlow: "wait"`) or loses its oldest output (`"skip"`); the socket is always read.
+pub(super) const WAITING_BYTES: usize = 1024 * 1024;
+/// What an event without a message of its own is counted as.
+pub(super) const SMALL: usize = 256;
+
+/// The events that wait, by the token of their run. A run for which nothing waits has no entry.
+#[derive(Default)]
+pub(super) struct Outboxes(BTreeMap<u64, Outbox>);
+
+struct Outbox {
+    tx: mpsc::Sender<Item>,
+    items: VecDeque<(Item, usize)>,
+    bytes: usize,
+}
+
+impl Outboxes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether nothing waits for this run.
+    pub(super) fn is_drained(&self, token: u64) -> bool {
+        !self.0.contains_key(&token)
+    }
+
+    /// Whether more waits for this run than may.
+    pub(super) fn is_full(&self, token: u64) -> bool {
+        let outbox = self.0.get(&token);
+        outbox.is_some_and(|outbox| outbox.bytes > WAITING_BYTES)
+    }
+
+    /// Adds an event of `bytes`.
+    pub(super) fn push(&mut self, token: u64, tx: &mpsc::Sender<Item>, item: Item, bytes: usize) {
+        let outbox = self.0.entry(token).or_insert_with(|| Outbox {
+            tx: tx.clone(),
+            items: VecDeque::new(),
+            bytes: 0,
+        });
+        outbox.items.push_back((item, bytes));
+        outbox.bytes += bytes;
+    }
+
+    /// Drops what nobody will read.
+    pub(super) fn remove(&mut self, token: u64) {
+        self.0.remove(&token);
+    }
+
+    /// Replaces the oldest output by gaps, and drops the oldest statuses, until `bytes` more fit. Answers how much
+    /// output went.
+    pub(super) fn skip(&mut self, token: u64, bytes: usize) -> u64 {
+        let outbox = self.0.get_mut(&token);
+        outbox.map_or(0, |outbox| outbox.skip(bytes))
+    }
+
+    /// Delivers the oldest event of a run that has room for it, and answers the run's token. Cancel-safe: an event
+    /// stays the oldest until there is room. Something must wait.
+    pub(super) async fn deliver(&mut self) -> u64 {
+        let waiting = self.0.iter().map(|(token, outbox)| {
+            let (token, tx) = (*token, outbox.tx.clone());
+            Box::pin(async move { (token, tx.reserve_owned().await) })
+        });
+        let ((token, permit), ..) = select_all(waiting).await;
+        let Some(outbox) = self.0.get_mut(&token) else {
+            return token;
+        };
+        match (permit, outbox.items.pop_front()) {
+            (Ok(permit), Some((item, bytes))) => {
+                outbox.bytes -= bytes;
+                permit.send(item);
+            }
+            // The run was dropped.
+            _ => outbox.items.clear(),
+        }
+        if outbox.items.is_empty() {
+            self.0.remove(&token);
+        }
+        token
+    }
+}
+
+impl Outbox {
+    fn skip(&mut self, more: usize) -> u64 {
+        let mut skipped = 0;
+        while self.bytes + more > WAITING_BYTES {
+            let droppable = |(item, _): &(Item, usize)| {
+                matches!(item, Ok(Event::Output { .. } | Event::Status(_)))
+            };
+            let Some(at) = self.items.iter().position(droppable) else {
+                break;
+            };
+            let Some((item, bytes)) = self.items.remove(at) else {
+                break;
+            };
+            self.bytes -= bytes;
+            if let Ok(Event::Output { offset, bytes }) = item {
+                let end = offset + bytes.len() as u64;
+                skipped += end - offset;
+                match at
+                    .checked_sub(1)
+                    .and_then(|before| self.items.get_mut(before))
+                {
+                    Some((Ok(Event::Gap(gap)), _)) if gap.end == offset => gap.end = end,
+                    _ => {
+                        let gap = (Ok(Event::Gap(offset..end)), SMALL);
+                        self.items.insert(at, gap);
+                        self.bytes += SMALL;
+                    }
+                }
+            }
+        }
+        skipped
+    }
+}

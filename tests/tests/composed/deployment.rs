@@ -1,0 +1,211 @@
+//! What an operator chooses: the user, the time zone, the workspace, more tools; and how health is watched.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use cc_tests::composed::{Plan, Project, Use, case, until};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::support::ran;
+
+const LIMIT: Duration = Duration::from_secs(180);
+/// Debian packages come over the network.
+const BUILD: Duration = Duration::from_secs(420);
+
+fn root() -> &'static Path {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    root.expect("the crate lies in the repository")
+}
+
+/// The standard output of a program that must succeed within `limit`.
+async fn output(command: &mut Command, stdin: &str, limit: Duration) -> String {
+    let name = format!("{:?}", command.as_std());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().expect("it starts");
+    let mut input = child.stdin.take().expect("a pipe");
+    let whole = async {
+        input.write_all(stdin.as_bytes()).await.ok();
+        drop(input);
+        child.wait_with_output().await
+    };
+    let output = timeout(limit, whole).await;
+    let output = output.unwrap_or_else(|_| panic!("{name} takes longer than {limit:?}"));
+    let output = output.expect("it ends");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{name}: {stdout}{stderr}");
+    stdout
+}
+
+/// Field cases C6 and C17: any user has a name, and the time zone is the one that was set.
+#[tokio::test]
+async fn any_user_has_a_name_and_the_time_zone_is_passed() {
+    case(LIMIT, Use::Own, async |_| {
+        let plan = Plan::default()
+            .env("CCB_UID", 4242)
+            .env("CCB_GID", 4243)
+            .env("TZ", "Asia/Tokyo");
+        let project = Project::up("user", &plan).await;
+        let mut client = project.client().await;
+        let prompt = "import os, pwd, subprocess\n\
+            print(os.getuid(), pwd.getpwuid(os.getuid()).pw_name, subprocess.getoutput('whoami; id -gn'))\n\
+            print(*(os.environ[name] for name in ('USER', 'LOGNAME', 'HOME')))\n\
+            print(subprocess.getoutput('date +%Z'))\n";
+        let said = ran(&mut client, prompt).await;
+        assert_eq!(
+            said,
+            "4242 claude claude\nclaude\nclaude claude /home/claude\nJST"
+        );
+        client.finish().await;
+        let shell = "whoami; echo $USER $LOGNAME $HOME";
+        let said = project.exec("claude-api", &["sh", "-c", shell]).await;
+        assert_eq!(said.expect("a shell"), "claude\nclaude claude /home/claude\n");
+    })
+    .await;
+}
+
+/// A repository and a linked worktree of it, for a user that is not root: the folder, the worktree, the user's ids.
+async fn linked_worktree() -> (tempfile::TempDir, PathBuf, (u32, u32)) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let git = async |words: &[&str]| {
+        let mut command = Command::new("git");
+        command.arg("-C").arg(folder.path());
+        command.args(["-c", "user.name=x", "-c", "user.email=x@example.org"]);
+        output(command.args(words), "", LIMIT).await
+    };
+    git(&["init", "-q", "main"]).await;
+    git(&["-C", "main", "commit", "-q", "--allow-empty", "-m", "one"]).await;
+    git(&["-C", "main", "worktree", "add", "-q", "../linked"]).await;
+    let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
+    let mut ids = (uid.as_raw(), gid.as_raw());
+    if uid.is_root() {
+        ids = (10001, 10001);
+        let mut command = Command::new("chown");
+        command.args(["-R", "10001:10001"]).arg(folder.path());
+        output(&mut command, "", LIMIT).await;
+    }
+    let linked = folder.path().join("linked");
+    (folder, linked, ids)
+}
+
+/// Field case C5: what `scripts/up` mounts beside a linked worktree makes git work in it.
+#[tokio::test]
+async fn git_works_in_a_linked_worktree() {
+    case(LIMIT, Use::Own, async |_| {
+        let (_folder, linked, (uid, gid)) = linked_worktree().await;
+        let mut script = Command::new("bash");
+        script
+            .args(["-c", ". scripts/lib/common.sh; . scripts/lib/stack.sh; git_mounts"])
+            .current_dir(root())
+            .env("CCB_ENV_FILE", "none")
+            .env("CCB_WORKSPACE", &linked);
+        let mounts = output(&mut script, "", LIMIT).await;
+        let plan = Plan::default()
+            .overlay(mounts)
+            .env("CCB_WORKSPACE", linked.display())
+            .env("CCB_UID", uid)
+            .env("CCB_GID", gid);
+        let project = Project::up("worktree", &plan).await;
+        let mut client = project.client().await;
+        let prompt = "import subprocess\n\
+            print(subprocess.getoutput('git -c user.name=x -c user.email=x@example.org commit -q --allow-empty -m two; \
+            git worktree prune; git log --format=%s; git status --short --branch'))\n";
+        assert_eq!(ran(&mut client, prompt).await, "two\none\n## linked");
+        client.finish().await;
+    })
+    .await;
+}
+
+/// The indented block that follows a line of docs/operations.md that ends with `mark`.
+fn block_of_the_documentation(mark: &str) -> String {
+    let text = std::fs::read_to_string(root().join("docs/operations.md")).expect("the page");
+    let lines = text.lines().skip_while(|line| !line.ends_with(mark));
+    let block = lines.skip(2).map_while(|line| line.strip_prefix("    "));
+    block.map(|line| format!("{line}\n")).collect()
+}
+
+/// An image that is removed at the end, however that comes; its containers are gone by then.
+struct Removed<'a>(&'a str);
+
+impl Drop for Removed<'_> {
+    fn drop(&mut self) {
+        let mut command = std::process::Command::new("docker");
+        // One that was never built needs no removal.
+        let _ = command.args(["image", "rm", self.0]).output();
+    }
+}
+
+/// Field case C17: the documented Dockerfile adds a toolchain, and the documented override uses it.
+#[tokio::test]
+async fn a_dockerfile_on_top_of_the_image_adds_tools() {
+    case(LIMIT + BUILD, Use::Own, async |_| {
+        let dockerfile = block_of_the_documentation("`tools.Dockerfile`:");
+        assert_eq!(dockerfile.lines().count(), 5, "{dockerfile}");
+        let or = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.into());
+        let name = format!("{}/claude-api", or("CCB_IMAGES", "cc-bridge"));
+        let base = format!("FROM {name}:{}\n", or("CCB_TAG", "local"));
+        let dockerfile = dockerfile.replace("FROM cc-bridge/claude-api:local\n", &base);
+        assert!(dockerfile.starts_with(&base), "{dockerfile}");
+        let image = format!("{name}:tools-{}", std::process::id());
+        let _removed = Removed(&image);
+        let mut build = Command::new("docker");
+        build.args(["build", "--quiet", "-t", &image, "-"]);
+        output(&mut build, &dockerfile, BUILD).await;
+        let overlay = block_of_the_documentation("then run `scripts/up`:");
+        let overlay = overlay.replace("cc-bridge/claude-api:tools", &image);
+        assert!(overlay.contains(&image), "{overlay}");
+        let project = Project::up("tools", &Plan::default().overlay(overlay)).await;
+        let mut client = project.client().await;
+        let prompt = "import shutil, subprocess\n\
+            print([n for n in ('make', 'node', 'ssh', 'pip', 'rg', 'whoami') if not shutil.which(n)])\n\
+            print(subprocess.getoutput('make --version').split()[0], subprocess.getoutput('whoami'))\n";
+        let said = ran(&mut client, prompt).await;
+        assert_eq!(said, "[]\nGNU claude");
+        client.finish().await;
+    })
+    .await;
+}
+
+/// How often the engine started a container's healthcheck, of the last five times.
+async fn checks(project: &Project, service: &str) -> usize {
+    let log = "{{range .State.Health.Log}}x{{end}}";
+    project.inspect(service, log).await.trim().len()
+}
+
+/// A healthcheck is started seldom while all is well; what changes is told within seconds.
+#[tokio::test]
+async fn a_healthy_container_is_seldom_asked_and_an_ill_one_is_seen() {
+    case(LIMIT, Use::Own, async |_| {
+        let project = Project::up("health", &Plan::default()).await;
+        // What stands still is looked at by the clock: before, a check was started every 2 s.
+        let before = checks(&project, "bridge").await;
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        for service in ["claude-api", "bridge", "scripted-model"] {
+            let checks = checks(&project, service).await;
+            assert!(checks <= before + 1, "{service} was checked {checks} times");
+        }
+        let signal = async |signal: &str| {
+            let script = format!("kill -{signal} $(pgrep -o -x claude-api)");
+            let sent = project.exec("claude-api", &["sh", "-c", &script]).await;
+            sent.expect("a signal is sent");
+        };
+        let becomes = async |health: &str| {
+            until(health, Duration::from_secs(50), async || {
+                let state = project
+                    .inspect("claude-api", "{{.State.Health.Status}}")
+                    .await;
+                (state.trim() == health).then_some(())
+            })
+            .await;
+        };
+        signal("STOP").await;
+        becomes("unhealthy").await;
+        signal("CONT").await;
+        becomes("healthy").await;
+    })
+    .await;
+}
