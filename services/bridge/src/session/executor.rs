@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::ExecutionId;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::action::Job;
 use super::departures::Found;
 use super::replies::Token;
+use super::room::Charge;
 use super::{Event, Shared};
 use crate::upstream::accept::owes_cancel;
 
@@ -46,11 +47,12 @@ impl Default for Executor {
 }
 
 impl Executor {
-    /// Hands over a job; its result comes as an event. `charge`: its part of the inbound budget.
+    /// Hands over a job; its result arrives as an event. `charges`: its bytes in the inbound budget
+    /// and in its session's part of it.
     pub fn execute(
         &mut self,
         job: Job,
-        charge: Option<OwnedSemaphorePermit>,
+        charges: (Charge, Charge),
         shared: &Arc<Shared>,
         events: &mpsc::UnboundedSender<Event>,
     ) {
@@ -72,7 +74,7 @@ impl Executor {
                 tokio::time::sleep(STOP_GRACE).await;
             };
             tokio::select! {
-                () = task.run(charge) => {}
+                () = task.run(charges) => {}
                 () = late => {}
             }
             drop(had);
@@ -102,7 +104,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self, charge: Option<OwnedSemaphorePermit>) {
+    async fn run(self, charges: (Charge, Charge)) {
         let Self {
             job,
             stop,
@@ -133,7 +135,7 @@ impl Task {
         } else {
             upstream.give_up(&job.execute, false).await
         };
-        drop(charge);
+        drop(charges);
         let metrics = &shared.viewer.metrics;
         let may_live = match &result {
             Ok(status) => {
