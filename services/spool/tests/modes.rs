@@ -1,5 +1,7 @@
 //! Who may read the spool. A test binary of its own: the umask belongs to the process.
 
+#![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
+
 use std::{
     fs::{self, File, Permissions},
     os::unix::fs::PermissionsExt,

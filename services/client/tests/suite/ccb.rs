@@ -516,6 +516,16 @@ async fn a_terminal_gets_an_answer_without_control_characters() {
     );
 }
 
+/// Field case C17. Times are those of the person's time zone.
+#[tokio::test]
+async fn times_are_shown_in_the_time_zone_that_is_set() {
+    let fake = Fake::start(plan()).await;
+    let mut command = ccb(&fake.url(), &["status", ID]);
+    let output = done(command.env("TZ", "JST-9")).await;
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(out.contains("2026-01-02 12:04:05 +09:00"), "{out}");
+}
+
 #[tokio::test]
 async fn attach_begins_at_an_offset() {
     let fake = Fake::start(plan()).await;
