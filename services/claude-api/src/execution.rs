@@ -12,10 +12,11 @@
 //!
 //! One that has its permit when it is accepted is recorded as running at once: one wait for the disk, not two.
 //!
-//! One task (in `task`) owns an execution and is its only writer; everybody else holds a [`Live`] and sees a `watch`.
+//! One task (in `task`) owns an execution and is its only writer; everybody else holds a [`Live`]
+//! and sees a `watch`. Controls reach it through one shared value (in `wish`).
 
 pub mod accepted;
-mod ending;
+pub(crate) mod ending;
 pub mod input;
 pub mod live;
 pub(crate) mod machine;
@@ -23,6 +24,7 @@ pub mod policy;
 pub(crate) mod task;
 pub(crate) mod timers;
 pub mod verdict;
+pub(crate) mod wish;
 
 pub use accepted::Accepted;
 pub use live::{Control, Live};

@@ -21,7 +21,7 @@ use anyhow::Context;
 use protocol::{ExecutionId, Problem, ProblemType, State, Status};
 use runner::Runners;
 use spool::{Spool, SpoolError, SpoolLimits};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,8 +31,9 @@ use crate::config::Settings;
 use crate::conversations::Conversations;
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
-use crate::execution::live::{Live, Published, Request};
-use crate::execution::task::{Owner, REQUESTS};
+use crate::execution::live::{Live, Published};
+use crate::execution::task::Owner;
+use crate::execution::wish::Wishes;
 use crate::http::body::Inbound;
 use crate::readiness::Readiness;
 
@@ -310,18 +311,18 @@ impl Service {
         ticket: Ticket,
     ) -> Live {
         let id = status.execution_id;
+        let wishes = Arc::new(Wishes::new(status.state == State::Queued));
         let (publish, watch) = watch::channel(Published {
             status: Arc::new(status),
             before: Duration::ZERO,
             since: None,
         });
-        let (requests, receiver) = mpsc::channel::<Request>(REQUESTS);
         let input = self.gate(&accepted);
         let live = Live {
             id,
             entry: entry.clone(),
             status: watch,
-            requests,
+            wishes: Arc::clone(&wishes),
             input: input.clone(),
         };
         self.live
@@ -334,7 +335,7 @@ impl Service {
             accepted,
             entry,
             publish,
-            requests: receiver,
+            wishes,
             cli: None,
             prompt_bytes,
             credential: None,

@@ -33,6 +33,7 @@ mod races;
 mod reconnect;
 mod sessions;
 mod settings;
+mod slow_disk;
 mod slow_readers;
 mod start;
 mod stop;

@@ -11,11 +11,12 @@ use spool::Marks;
 use tokio::sync::Semaphore;
 
 use super::accepted::Record;
-use super::live::{Control, millis};
+use super::live::millis;
 use super::machine::Machine;
 use super::policy::{Before, was_asked};
 use super::task::{Owner, blocking, now};
 use super::verdict::{EndedBy, Facts, verdict};
+use super::wish::EndWish;
 use crate::service::Born;
 
 /// Up to this length the SHA-256 is part of the terminal status; longer outputs get it later, off the data path.
@@ -188,8 +189,9 @@ fn apply(
 /// What the disk does not take is shown all the same, but stays live until the disk has it: whoever asks hears one end.
 async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Option<Born>) {
     let service = Arc::clone(&owner.service);
-    // A cancel that came while the end was made still came before it, and was meant for what follows too.
-    let cancelled = cancel_came(owner);
+    // A cancel that came while the end was made still came before it, and was meant for what
+    // follows too. A later one changes nothing and is answered with this end.
+    let cancelled = owner.wishes.seal() == Some(EndWish::Cancel);
     if cancelled && status.state != State::Cancelled {
         let exit = (status.exit_code, None);
         apply(&mut status, EndedBy::Cancel, None, exit, None, "");
@@ -204,9 +206,11 @@ async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Opti
     }
     let recorded = record_end(owner, &status).await;
     owner.show(&status, Duration::ZERO, None);
+    owner.wishes.answer_all();
     log(&status, owner.prompt_bytes);
     if !recorded {
-        tracing::error!(execution = %status.execution_id, "the spool does not take the terminal status; trying on");
+        let execution = status.execution_id;
+        tracing::error!(%execution, "could not write the terminal status; retrying");
         while !record_end(owner, &status).await {
             tokio::select! {
                 () = tokio::time::sleep(RETRY) => {}
@@ -218,15 +222,6 @@ async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Opti
     if !complete {
         digest_later(owner, status);
     }
-}
-
-/// Whether a cancel is among what was asked last. To the rest the end is the answer.
-fn cancel_came(owner: &mut Owner) -> bool {
-    let mut came = false;
-    while let Ok(request) = owner.requests.try_recv() {
-        came |= request.control == Control::Cancel;
-    }
-    came
 }
 
 /// Whether the disk has it.
@@ -267,7 +262,7 @@ fn log(status: &Status, prompt_bytes: usize) {
 }
 
 /// Reads the output once more, beside everything else, and adds its SHA-256 to the status.
-fn digest_later(owner: &Owner, status: Status) {
+pub(crate) fn digest_later(owner: &Owner, status: Status) {
     let service = owner.service.clone();
     let id = status.execution_id;
     owner.service.background(async move {
@@ -284,9 +279,13 @@ fn digest_later(owner: &Owner, status: Status) {
         let found =
             blocking(move || finding.spool.get(id.uuid()).map_err(std::io::Error::other)).await;
         let Ok(Some(entry)) = found else { return };
-        let Some(digest) = spool::sha256(&entry).await else {
-            return;
+        let digest = tokio::select! {
+            // One under way is dropped too, after the bytes at hand.
+            biased;
+            () = service.stopping() => return,
+            digest = spool::sha256(&entry) => digest,
         };
+        let Some(digest) = digest else { return };
         let amending = Arc::clone(&service);
         let amended =
             blocking(move || amending.amend(&entry, |status| status.sha256 = Some(hex(digest))));

@@ -3,6 +3,7 @@
 use super::*;
 use crate::execution::live::Control;
 use crate::execution::timers::Timers;
+use crate::execution::wish::Answer;
 use crate::service::testing::{accepted, end, open, others, owner, status};
 
 #[tokio::test]
@@ -47,4 +48,24 @@ async fn a_cancel_beside_the_end_counts_and_takes_the_continuation_with_it() {
             assert_eq!(end(&service, next).await.state, State::Cancelled);
         }
     }
+}
+
+/// ENGINE A8: behind the decision a cancel changes nothing, waits for the record, and is answered
+/// with the end.
+#[tokio::test]
+async fn a_cancel_behind_the_decision_is_answered_with_the_recorded_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = open(dir.path());
+    let id = accepted(&service, State::Running);
+    let (mut owner, _ticket) = owner(&service, id, &[]);
+    let mut ended = status(&service, id);
+    ended.state = State::Completed;
+    let wishes = Arc::clone(&owner.wishes);
+    assert_eq!(wishes.seal(), None);
+    assert_eq!(
+        wishes.ask(Control::Cancel),
+        Ok(Answer::End { accepted: false })
+    );
+    close(&mut owner, ended, true, None).await;
+    assert_eq!(status(&service, id).state, State::Completed);
 }
