@@ -12,7 +12,8 @@
 //!
 //! One that has its permit when it is accepted is recorded as running at once: one wait for the disk, not two.
 //!
-//! One task (in `task`) owns an execution and is its only writer; everybody else holds a [`Live`] and sees a `watch`.
+//! One task (in `task`) owns an execution and is its only writer; everybody else holds a [`Live`]
+//! and sees a `watch`. Controls reach it through one shared value (in `wish`).
 
 pub mod accepted;
 pub(crate) mod ending;
@@ -24,6 +25,7 @@ pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod times;
 pub mod verdict;
+pub(crate) mod wish;
 
 pub use accepted::Accepted;
 pub use live::{Control, Live};

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use claude_api::cli::Environment;
@@ -18,6 +19,10 @@ use tokio::signal::unix::{SignalKind, signal};
 /// 180 MiB after twelve answers of 20 MB.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// How long threads that a disk holds may delay the exit. What they write is as safe as under a
+/// kill.
+const LAST_THREADS: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     // Before anything else: a runner has no runtime, no configuration and no log of its own.
@@ -80,7 +85,9 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
     };
     log(&settings.args);
     return_memory();
-    // Spool writes are short but synchronous: a few more threads than cores keep controls quick while a disk is slow.
+    // A few more threads than cores for what is short and synchronous. Writes of running executions
+    // are not: each leaves its thread's work to another one while it lasts
+    // (`execution::task::in_place`).
     let threads = std::thread::available_parallelism().map_or(4, |n| n.get() + 2);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -90,7 +97,10 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}"), 1),
     };
-    match runtime.block_on(start(settings)) {
+    let ended = runtime.block_on(start(settings));
+    // Dropping the runtime would wait for every thread that a disk holds.
+    runtime.shutdown_timeout(LAST_THREADS);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

@@ -11,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -21,7 +22,8 @@ use crate::net::{Connection, Connections, Place};
 use crate::readiness;
 use crate::service::Service;
 
-/// How long open responses may go on after the stop, when every execution has ended.
+/// How long open responses may go on after the stop, when every execution has ended; never beyond
+/// `shutdownMs`.
 const LAST_RESPONSES: Duration = Duration::from_secs(2);
 /// What hyper reads ahead of one connection, and the longest head of a request, bytes.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
@@ -51,23 +53,24 @@ pub async fn run(
     // The listener stays open while running executions drain: their readers may come back, and new ones are told to wait.
     let mut stopped = std::pin::pin!(async {
         shutdown.await;
-        Arc::clone(&service).stop().await;
+        Arc::clone(&service).stop().await
     });
-    loop {
+    let over = loop {
         tokio::select! {
             biased;
-            () = &mut stopped => break,
+            over = &mut stopped => break over,
             (stream, activity, place) = connections.accept() => {
                 let served = serve(stream, activity, times, router.clone(), stop.clone(), place);
                 tracker.spawn(served);
             }
         }
-    }
+    };
     drop(connections);
     stop.cancel();
     tracker.close();
     // Open streams are cut after that.
-    let _ = tokio::time::timeout(LAST_RESPONSES, tracker.wait()).await;
+    let last = over.min(Instant::now() + LAST_RESPONSES);
+    let _ = tokio::time::timeout_at(last, tracker.wait()).await;
     Ok(())
 }
 

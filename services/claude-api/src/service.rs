@@ -25,7 +25,7 @@ use futures::future::BoxFuture;
 use protocol::{ExecutionId, Problem, ProblemType, Reason, State, Status};
 use runner::Runners;
 use spool::{Spool, SpoolError, SpoolLimits};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,9 +36,10 @@ use crate::conversations::Conversations;
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::ending::{Digesting, digest_later};
-use crate::execution::live::{Live, Published, Request};
-use crate::execution::task::{Owner, REQUESTS, blocking};
+use crate::execution::live::{Live, Published};
+use crate::execution::task::{Owner, blocking};
 use crate::execution::times::Times;
+use crate::execution::wish::Wishes;
 use crate::http::body::Inbound;
 use crate::http::output::Streams;
 use crate::readiness::Readiness;
@@ -357,18 +358,18 @@ impl Service {
     ) -> Live {
         let id = status.execution_id;
         let times = Times::behind(&status);
+        let wishes = Arc::new(Wishes::new(status.state == State::Queued));
         let (publish, watch) = watch::channel(Published {
             status: Arc::new(status),
             before: Duration::ZERO,
             since: None,
         });
-        let (requests, receiver) = mpsc::channel::<Request>(REQUESTS);
         let input = self.gate(&accepted);
         let live = Live {
             id,
             entry: entry.clone(),
             status: watch,
-            requests,
+            wishes: Arc::clone(&wishes),
             input: input.clone(),
         };
         self.live
@@ -381,7 +382,7 @@ impl Service {
             accepted,
             entry,
             publish,
-            requests: receiver,
+            wishes,
             times,
             cli: None,
             prompt_bytes,

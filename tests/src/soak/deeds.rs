@@ -11,8 +11,10 @@ const SLACK: SignedDuration = SignedDuration::from_millis(5);
 /// What ends executions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Deed {
-    /// claude-api was killed or stopped.
-    Service,
+    /// claude-api was killed.
+    Kill,
+    /// claude-api was stopped.
+    Stop,
     /// A runner was killed: of this conversation; `None` where its CLI could not be seen.
     Runner(Option<String>),
     /// The CLI of this conversation was killed.
@@ -24,6 +26,8 @@ pub(super) enum Deed {
 pub(super) struct Suffered {
     /// It may be `interrupted`.
     pub(super) interrupt: bool,
+    /// A stop of claude-api may have ended it behind its last result, before its exit.
+    pub(super) stop: bool,
     /// It may have failed with `killed_by_signal`.
     pub(super) die: bool,
 }
@@ -68,7 +72,11 @@ impl Deeds {
                 continue;
             }
             match deed {
-                Deed::Service => suffered.interrupt = true,
+                Deed::Kill => suffered.interrupt = true,
+                Deed::Stop => {
+                    suffered.interrupt = true;
+                    suffered.stop = true;
+                }
                 Deed::Runner(of) => {
                     suffered.interrupt |= of.as_ref().is_none_or(|of| of == conversation);
                 }
@@ -95,10 +103,16 @@ mod tests {
         };
         done(Deed::Cli("a".into()), 100, Some(101));
         done(Deed::Runner(Some("a".into())), 200, Some(200));
-        done(Deed::Service, 300, None);
+        done(Deed::Kill, 300, None);
+        done(Deed::Stop, 500, Some(501));
         let ran = |conversation: &str, from, until| {
             let status = json!({"startedAt": second(from), "endedAt": second(until)});
-            let Suffered { interrupt, die } = deeds.during(conversation, &status);
+            let Suffered {
+                interrupt,
+                die,
+                stop,
+            } = deeds.during(conversation, &status);
+            assert_eq!(stop, until >= 500);
             (interrupt, die)
         };
         assert_eq!(ran("a", 90, 99), (false, false));
@@ -108,6 +122,7 @@ mod tests {
         assert_eq!(ran("b", 250, 299), (false, false));
         assert_eq!(ran("b", 250, 301), (true, false));
         assert_eq!(ran("b", 400, 401), (true, false));
+        assert_eq!(ran("b", 400, 500), (true, false));
         let queued = json!({"startedAt": null, "endedAt": second(301)});
         assert_eq!(deeds.during("b", &queued), Suffered::default());
     }

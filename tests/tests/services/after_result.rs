@@ -1,11 +1,11 @@
 //! Stops that come behind a result: of one that lingers, and of one that has begun another turn.
 
-use cc_tests::harness::{Stack, StackOptions, binary};
+use cc_tests::harness::{Stack, StackOptions, binary, eventually, processes};
 use serde_json::{Value, json};
 
 use crate::{
     continue_::{CONTINUED, name, text, wrapped},
-    support::{accept, ended, exists, id, until},
+    support::{PATIENCE, accept, ended, exists, id, until},
 };
 
 /// A stop ends what runs half a second later.
@@ -22,8 +22,19 @@ async fn a_stop_in_the_linger_grace_takes_nothing_from_the_answer() {
     let policy = json!({"onInterrupt": "continue"});
     accept(&http, &id, "@linger 60\n@say done", policy).await;
     until(&http, &id, "answered", |s| !s["usage"].is_null()).await;
+    // The same of one that was due to fail: nobody knows a code before the exit.
+    let fails = crate::support::id();
+    let prompt = "@linger 60\n@say done\n@exit 3";
+    accept(&http, &fails, prompt, json!({"onInterrupt": "continue"})).await;
+    until(&http, &fails, "answered", |s| !s["usage"].is_null()).await;
     stack.api.stop().await;
     stack.api.start_again().await;
+    let end = stack.http().status(&fails).await.expect("a status");
+    assert_eq!(
+        (&end["state"], &end["reason"], &end["exitCode"]),
+        (&json!("completed"), &json!("lingered"), &Value::Null),
+        "{end}"
+    );
     let end = stack.http().status(&id).await.expect("a status");
     assert_eq!(
         (&end["state"], &end["reason"], &end["exitCode"]),
@@ -32,6 +43,41 @@ async fn a_stop_in_the_linger_grace_takes_nothing_from_the_answer() {
     );
     assert_eq!(end["continuedBy"], Value::Null, "it would be asked again");
     assert_eq!(stack.spawns(&id), 1);
+    stack.assert_quiet();
+}
+
+/// The soak's seed 904417: an exit code that is known counts, though a stop comes before the end is
+/// recorded.
+#[tokio::test]
+async fn a_stop_between_the_exit_and_the_end_of_the_drain_leaves_the_exit_code() {
+    let mut stack = Stack::with(stops().api("--drain-ms=1500")).await;
+    let (http, id) = (stack.http(), id());
+    let go = stack.path("tmp").join("go");
+    let prompt = format!("@say x\n@wait {}\n@exit 3", go.display());
+    accept(&http, &id, &prompt, json!({})).await;
+    until(&http, &id, "at its word", |s| s["outputBytes"] == 1).await;
+    let cli = || {
+        let mut all = processes::marked(&id).into_iter();
+        all.find(|process| process.arguments.contains("stand-in-claude"))
+    };
+    let pid = cli().expect("a CLI").pid;
+    let stdout = std::fs::OpenOptions::new()
+        .write(true)
+        .open(format!("/proc/{pid}/fd/1"))
+        .expect("the CLI's stdout");
+    std::fs::write(&go, "").expect("written");
+    eventually("the exit", PATIENCE, || cli().is_none().then_some(())).await;
+    let status = http.status(&id).await.expect("a status");
+    assert_eq!(status["state"], "running", "its stdout is drained");
+    stack.api.stop().await;
+    drop(stdout);
+    stack.api.start_again().await;
+    let end = stack.http().status(&id).await.expect("a status");
+    assert_eq!(
+        (&end["state"], &end["reason"], &end["exitCode"]),
+        (&json!("failed"), &json!("nonzero_exit"), &json!(3)),
+        "{end}"
+    );
     stack.assert_quiet();
 }
 

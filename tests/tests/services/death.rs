@@ -10,6 +10,7 @@ use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::continue_::wrapped;
 use crate::support::{PATIENCE, accept, ended, exists, id, path, run, send, until};
 
 /// The runner of an execution: the child of claude-api that has the CLI below it.
@@ -300,4 +301,52 @@ async fn eventually_told(http: &Http, code: &str) -> Value {
         assert!(Instant::now() < end, "never {code}: {page}");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
+}
+
+/// ENGINE A3: stdout that never pauses does not keep a stopped runner from being given up.
+#[tokio::test]
+async fn a_stopped_runner_of_a_cli_that_floods_is_given_up_within_5_s_of_the_cancel() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Eight writers of short lines are faster than one renderer: the pipe is never empty.
+    let delta = json!({"type": "content_block_delta", "index": 0,
+        "delta": {"type": "text_delta", "text": "x"}});
+    let line = json!({"type": "stream_event", "event": delta, "parent_tool_use_id": null});
+    let options = StackOptions {
+        claude_bin: Some(wrapped(
+            &folder,
+            &format!("for i in 1 2 3 4 5 6 7; do yes '{line}' & done; exec yes '{line}'"),
+        )),
+        ..StackOptions::default().api("--kill-ms=500")
+    };
+    let stack = Stack::with(options).await;
+    let http = stack.http();
+    let id = id();
+    accept(&http, &id, "x", json!({})).await;
+    let pid = {
+        let api = stack.api.pid();
+        eventually("the runner", PATIENCE, || {
+            let all = processes::descendants(api);
+            let mut floods = all.iter().filter(|one| one.arguments.starts_with("yes "));
+            let runs = |pid| all.iter().any(|one| one.parent == api && one.pid == pid);
+            floods.find_map(|one| Pid::from_raw(one.parent).filter(|_| runs(one.parent)))
+        })
+        .await
+    };
+    let events = stack.path("spool/executions").join(&id).join("events");
+    eventually("the flood", PATIENCE, || {
+        let file = std::fs::metadata(&events).ok()?;
+        (file.len() > 1_000_000).then_some(())
+    })
+    .await;
+    kill_process(pid, Signal::STOP).expect("a runner can be stopped");
+    let (code, _, status) = send(&http, Method::POST, &path(&id, "/cancel"), "").await;
+    assert_eq!(code, 200, "{status}");
+    let answered = Instant::now();
+    assert_eq!(ended(&http, &id).await["state"], "cancelled");
+    let took = answered.elapsed();
+    assert!(
+        took < Duration::from_secs(5),
+        "{took:?} from the answer to the end"
+    );
+    stack.assert_no_zombies();
 }

@@ -36,6 +36,7 @@ mod reconnect;
 mod resources_api;
 mod sessions;
 mod settings;
+mod slow_disk;
 mod slow_readers;
 mod start;
 mod stop;

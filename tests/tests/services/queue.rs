@@ -46,10 +46,11 @@ async fn what_waits_is_cancelled_without_a_process_and_cannot_be_paused() {
     assert_problem(&answer, 409, "wrong-state", "pause of a queued one");
     let answer = send(&stack.http(), Method::DELETE, &path(&second, ""), "").await;
     assert_problem(&answer, 409, "wrong-state", "delete of a queued one");
-    client
+    let answer = client
         .control("CANCEL", Some(&second))
         .await
         .expect("accepted");
+    assert_eq!(answer["state"], "cancelled", "{answer}");
     let (output, end) = client.wait_terminal(&second).await;
     assert_eq!(
         (&end["status"], &end["exitCode"], &end["startedAt"]),
@@ -57,6 +58,9 @@ async fn what_waits_is_cancelled_without_a_process_and_cannot_be_paused() {
         "{end}"
     );
     assert!(output.is_empty());
+    let fourth = client.start("@say fourth").await;
+    assert_eq!(cancel(&stack, &fourth).await["state"], "cancelled");
+    client.wait_terminal(&fourth).await;
     // Without an id: the oldest that is not terminal.
     let status = client.control("CANCEL", None).await.expect("accepted");
     assert_eq!(status["executionId"], *first);

@@ -12,11 +12,12 @@ use spool::Marks;
 use tokio::sync::Semaphore;
 
 use super::accepted::Record;
-use super::live::{Control, millis};
+use super::live::millis;
 use super::machine::Machine;
 use super::policy::{Before, was_asked};
 use super::task::{Owner, blocking};
 use super::verdict::{EndedBy, Facts, verdict};
+use super::wish::EndWish;
 use crate::conversations::transcript_bytes;
 use crate::service::{Born, Service};
 
@@ -244,8 +245,9 @@ fn apply(
 /// What the disk does not take is shown all the same, but stays live until the disk has it: whoever asks hears one end.
 async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Option<Born>) {
     let service = Arc::clone(&owner.service);
-    // A cancel that came while the end was made still came before it, and was meant for what follows too.
-    let cancelled = cancel_came(owner);
+    // A cancel that came while the end was made still came before it, and was meant for what
+    // follows too. A later one changes nothing and is answered with this end.
+    let cancelled = owner.wishes.seal() == Some(EndWish::Cancel);
     if cancelled && status.state != State::Cancelled {
         let exit = (status.exit_code, None);
         let at = owner.times.now();
@@ -261,9 +263,11 @@ async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Opti
     }
     let recorded = record_end(owner, &status).await;
     owner.show(&status, Duration::ZERO, None);
+    owner.wishes.answer_all();
     log(&status, owner.prompt_bytes);
     if !recorded {
-        tracing::error!(execution = %status.execution_id, "the spool does not take the terminal status; trying on");
+        let execution = status.execution_id;
+        tracing::error!(%execution, "could not write the terminal status; retrying");
         while !record_end(owner, &status).await {
             tokio::select! {
                 () = tokio::time::sleep(RETRY) => {}
@@ -275,15 +279,6 @@ async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Opti
     if !complete {
         digest_later(&service, status.execution_id);
     }
-}
-
-/// Whether a cancel is among what was asked last. To the rest the end is the answer.
-fn cancel_came(owner: &mut Owner) -> bool {
-    let mut came = false;
-    while let Ok(request) = owner.requests.try_recv() {
-        came |= request.control == Control::Cancel;
-    }
-    came
 }
 
 /// Whether the disk has it.
@@ -339,7 +334,13 @@ pub(crate) fn digest_later(service: &Arc<Service>, id: ExecutionId) {
         };
         // Never closed.
         let Ok(_place) = place else { return };
-        if let Err(error) = digest(&service, id).await {
+        let made = tokio::select! {
+            // One under way is dropped too, after the bytes at hand.
+            biased;
+            () = service.stopping() => return,
+            made = digest(&service, id) => made,
+        };
+        if let Err(error) = made {
             tracing::warn!(execution = %id, %error, "the SHA-256 was not recorded");
         }
         service.digesting.remove(id);

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::{ExecutionId, State, Status};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
 use super::input::Gate;
+use super::wish::{Answer, Wishes};
 
 /// How long the answer to a control waits for the first signal: answers come within 100 ms (contract, section 2).
 pub(crate) const SIGNAL_WAIT: Duration = Duration::from_millis(80);
@@ -22,13 +23,6 @@ pub enum Control {
     Cancel,
     /// End it because the service is stopping.
     Stop,
-}
-
-/// A control and where its answer goes: sent once the first signal was.
-#[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) control: Control,
-    pub(crate) answer: oneshot::Sender<Result<(), State>>,
 }
 
 /// The published status. Counters that change with every byte are filled in by whoever reads it.
@@ -51,30 +45,36 @@ pub struct Live {
     pub entry: spool::Entry,
     /// Its status; closed without a terminal state only if its owner died.
     pub status: watch::Receiver<Published>,
-    pub(crate) requests: mpsc::Sender<Request>,
+    pub(crate) wishes: Arc<Wishes>,
     /// The way to its stdin, if it was created for that.
     pub(crate) input: Option<Arc<Gate>>,
 }
 
 impl Live {
-    /// Sends a control and waits until the first signal was sent, at most 80 ms.
+    /// Sends a control and waits for what its answer waits for. The control counts from the call
+    /// on, also when the wait is given up.
     ///
     /// # Errors
     /// The state that does not allow it (only a queued execution's pause).
     pub async fn control(&self, control: Control) -> Result<(), State> {
-        let (answer, answered) = oneshot::channel();
-        let request = Request { control, answer };
-        let sent = async {
-            if self.requests.send(request).await.is_err() {
-                // Its owner is gone: it is terminal, and any control of a terminal one is fine.
-                return Ok(());
+        let answer = self.wishes.ask(control)?;
+        self.answered(answer).await;
+        Ok(())
+    }
+
+    /// Waits until a control may be answered: at most 80 ms for the first signal, or for the record
+    /// of the terminal status.
+    pub(crate) async fn answered(&self, answer: Answer) {
+        match answer {
+            Answer::Now => {}
+            Answer::Signal(revision) => {
+                let _ = tokio::time::timeout(SIGNAL_WAIT, self.wishes.acted(revision)).await;
             }
-            // No answer: it ended meanwhile.
-            answered.await.unwrap_or(Ok(()))
-        };
-        tokio::time::timeout(SIGNAL_WAIT, sent)
-            .await
-            .unwrap_or(Ok(()))
+            Answer::End { .. } => {
+                // An owner that died has no end to wait for; the service records it.
+                let _ = self.ended().await;
+            }
+        }
     }
 
     /// The status now, counters included; the queue's position is the caller's to add.

@@ -13,6 +13,7 @@ use super::task::Lost;
 use super::timers::{Timers, Verdict};
 use super::times::Times;
 use super::verdict::EndedBy;
+use super::wish::EndWish;
 
 /// The longest name of the CLI's that a status shows, characters.
 const NAME_CHARS: usize = 128;
@@ -47,6 +48,8 @@ pub(crate) struct Machine {
     pub(crate) stdin_open: bool,
     /// Messages came, or may have, that its last result does not answer.
     takes_input: bool,
+    /// The runner has sent TERM to the tree, before the CLI was reaped.
+    terminated: bool,
     exited: bool,
     /// With the time since when each runs.
     tools: Vec<(RunningTool, Instant)>,
@@ -77,6 +80,7 @@ impl Machine {
             linger_at: None,
             stdin_open,
             takes_input: stdin_open,
+            terminated: false,
             exited: false,
             tools: Vec::new(),
             paused: None,
@@ -248,9 +252,35 @@ impl Machine {
         self.linger_at = self.linger_at.map(|_| now + self.linger);
     }
 
-    /// The CLI has ended by itself; what it left is swept. No clock makes another end of that.
+    /// Follows a wish to end. Returns true when the tree is to be ended because of it.
+    ///
+    /// A client's cancel overrides every other cause until the terminal state. The service's stop
+    /// overrides none: neither a cause that is there already, nor the exit of a CLI that ended on
+    /// its own.
+    pub(crate) fn end_wished(&mut self, end: Option<EndWish>) -> bool {
+        match end {
+            Some(EndWish::Cancel) if self.by != EndedBy::Cancel => self.by = EndedBy::Cancel,
+            Some(EndWish::Stop) if self.by == EndedBy::Itself && !self.exited => {
+                self.by = EndedBy::Stop;
+            }
+            Some(EndWish::Cancel | EndWish::Stop) | None => return false,
+        }
+        !self.exited
+    }
+
+    /// Notes that the runner has sent TERM to the tree.
+    pub(crate) fn terminated(&mut self) {
+        self.terminated = true;
+    }
+
+    /// Notes that the CLI was reaped and its tree is being swept. No clock makes another end of
+    /// that. A CLI that was reaped before our TERM ended on its own, whatever we had decided; only
+    /// a cancel counts all the same.
     pub(crate) fn exited(&mut self) {
         self.exited = true;
+        if !self.terminated && self.by != EndedBy::Cancel {
+            self.by = EndedBy::Itself;
+        }
     }
 
     pub(crate) fn has_exited(&self) -> bool {

@@ -11,19 +11,19 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use protocol::{State, Status};
-use tokio::sync::{mpsc, watch};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::accepted::{Accepted, CliProcess, Record};
 use super::ending;
 use super::input::Gate;
-use super::live::{Control, Published, Request};
+use super::live::Published;
 use super::times::Times;
 use super::verdict::EndedBy;
+use super::wish::{EndWish, Wishes};
 use crate::admission::Ticket;
 use crate::service::Service;
-
-/// How many controls may wait for a busy owner; more senders wait.
-pub(crate) const REQUESTS: usize = 16;
 
 /// How often one that waits for a time looks at the clock.
 const CLOCK_LOOK: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ pub(crate) struct Owner {
     pub(crate) accepted: Accepted,
     pub(crate) entry: spool::Entry,
     pub(crate) publish: watch::Sender<Published>,
-    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) wishes: Arc<Wishes>,
     pub(crate) cli: Option<CliProcess>,
     /// The times that its status gets.
     pub(crate) times: Times,
@@ -72,20 +72,7 @@ impl Owner {
             tokio::select! {
                 // A cancel that is there when the permit comes wins: no process then.
                 biased;
-                request = self.requests.recv() => match request {
-                    Some(Request { control: Control::Cancel, answer }) => {
-                        // A receiver that is gone no longer wants to know.
-                        let _ = answer.send(Ok(()));
-                        return false;
-                    }
-                    Some(Request { control: Control::Pause, answer }) => {
-                        let _ = answer.send(Err(State::Queued));
-                    }
-                    Some(Request { control: Control::Resume | Control::Stop, answer }) => {
-                        let _ = answer.send(Ok(()));
-                    }
-                    None => std::future::pending().await,
-                },
+                _ = self.wishes.end_above(Some(EndWish::Stop)) => return false,
                 () = until(not_before) => {
                     not_before = None;
                     self.publish.send_modify(|published| {
@@ -93,7 +80,7 @@ impl Owner {
                     });
                     ticket.unpark();
                 }
-                () = ticket.permit() => return true,
+                () = ticket.permit() => return self.wishes.leave_queue(),
             }
         }
     }
@@ -107,6 +94,26 @@ impl Owner {
         let json = Record::encode(status, self.cli.as_ref(), limit);
         let entry = self.entry.clone();
         blocking(move || entry.write_status(&json, durable, false)).await
+    }
+
+    /// Starts writing the status, and that the conversation has begun, without waiting. The next
+    /// start reads both after a kill of the service; the terminal status is written durably.
+    pub(super) fn begin_record(
+        &self,
+        status: Option<&Status>,
+        begun: bool,
+    ) -> JoinHandle<std::io::Result<()>> {
+        let limit = self.service.status_bytes();
+        let json = status.map(|status| Record::encode(status, self.cli.as_ref(), limit));
+        let entry = self.entry.clone();
+        let conversations = self.service.conversations.clone();
+        let conversation = begun.then(|| self.accepted.conversation.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Some(conversation) = conversation {
+                conversations.mark_begun(&conversation);
+            }
+            json.map_or(Ok(()), |json| entry.write_status(&json, false, false))
+        })
     }
 
     /// Shows the status to everybody.
@@ -155,6 +162,22 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(std::io::Error::other)?
+}
+
+/// Runs disk work on this thread. The runtime first moves the thread's other tasks, and its polling
+/// of sockets and timers, to another thread.
+///
+/// More worker threads are no substitute. The blocked thread may be the one that polls for all, and
+/// no other takes over: with 11 workers, one hung write of one execution stopped HTTP. The move
+/// costs some 20 µs on a busy machine; [`blocking`] costs 30 to 50 µs.
+///
+/// A thread is taken when the work begins, one per running execution at most. Only that execution
+/// waits for the work, and its full pipe holds its CLI back.
+pub(super) fn in_place<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::CurrentThread => work(),
+        _ => tokio::task::block_in_place(work),
+    }
 }
 
 /// Now, as statuses write it: whole milliseconds.

@@ -1,4 +1,20 @@
 //! How an execution ended: one pure function from what is known to the state and the reason (contract, section 1).
+//!
+//! A stop of the service can come between the last result and the exit of the CLI. The truth table
+//! has two rows for that: `completed` with `lingered`, "one that lingers after its result and is
+//! ended by us", and `interrupted`, "the service was stopped under it". The row `failed` does not
+//! apply: it holds for a CLI that ended on its own, and nobody knows the exit code that a CLI would
+//! have had. The decision:
+//!
+//! - The CLI was reaped before our TERM: it ended on its own, and its exit code counts. The stop
+//!   changes nothing (`Machine::exited`).
+//! - Our TERM came first, the last result is a success, and nothing more was asked: `completed`,
+//!   `lingered`, without an exit code. The answer is whole. As `interrupted` it could be continued,
+//!   and the prompt would be answered twice.
+//! - Our TERM came first, and the answer is not whole or is an error: `interrupted`.
+//!
+//! So a CLI that was due to exit with code 3 after a successful result is `completed` when a stop
+//! ends it in between.
 
 use protocol::{ErrorInfo, Reason, State};
 use renderer::Outcome;
@@ -68,7 +84,7 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
         EndedBy::Cancel => ended(State::Cancelled, None, facts.code),
         EndedBy::Idle => ended(State::TimedOut, Some(Reason::IdleTimeout), facts.code),
         EndedBy::Deadline => ended(State::TimedOut, Some(Reason::Deadline), facts.code),
-        // The answer was whole: who asks again would get it twice.
+        // See the module.
         EndedBy::Stop if success && facts.answered => {
             ended(State::Completed, Some(Reason::Lingered), None)
         }

@@ -12,18 +12,24 @@ use super::Service;
 use crate::execution::Control;
 
 /// What the end of a tree needs beside the kill grace: the sweep and the durable status.
-const RECORD: Duration = Duration::from_millis(1500);
+const RECORD: Duration = Duration::from_millis(1250);
+/// What is left of `shutdownMs` for the last responses, once every execution has ended or was given
+/// up.
+const RESPONSES: Duration = Duration::from_millis(250);
 
 impl Service {
-    /// Stops; returns within `shutdownMs`, as far as the kernel lets processes die.
-    pub async fn stop(self: &Arc<Self>) {
+    /// Stops; returns within `shutdownMs` less [`RESPONSES`], and the time at which `shutdownMs`
+    /// are over. What has not ended by then is recorded by the next start.
+    pub async fn stop(self: &Arc<Self>) -> Instant {
         self.stopping.cancel();
         self.readiness.stop();
         self.admission.close();
         let limits = &self.settings.limits;
-        let until = Instant::now() + Duration::from_millis(limits.shutdown_ms);
-        let drain_until =
-            until - (Duration::from_millis(limits.kill_ms) + RECORD).min(until - Instant::now());
+        let begun = Instant::now();
+        let over = begun + Duration::from_millis(limits.shutdown_ms);
+        let until = (over - RESPONSES).max(begun);
+        let ending = Duration::from_millis(limits.kill_ms) + RECORD;
+        let drain_until = until - ending.min(until - begun);
         // Whoever is being accepted has an owner then; nobody comes after them.
         for accepting in &self.accepting {
             let _ = tokio::time::timeout_at(drain_until, accepting.lock()).await;
@@ -47,14 +53,15 @@ impl Service {
                 .collect();
             tracing::info!(running = left.len(), "ending running executions");
             let stops = join_all(left.iter().map(|live| live.control(Control::Stop)));
-            let _ = tokio::time::timeout_at(until + RECORD, stops).await;
+            let _ = tokio::time::timeout_at(until, stops).await;
             let ends = join_all(left.iter().map(|live| live.ended()));
-            if tokio::time::timeout_at(until + RECORD, ends).await.is_err() {
+            if tokio::time::timeout_at(until, ends).await.is_err() {
                 tracing::warn!("some executions did not end in time; the next start records them");
             }
         }
         self.background.close();
-        let _ = tokio::time::timeout_at(until + RECORD, self.background.wait()).await;
+        let _ = tokio::time::timeout_at(until, self.background.wait()).await;
+        over
     }
 
     /// Resolves when a stop has begun.
@@ -73,7 +80,8 @@ mod tests {
     use protocol::ExecutionId;
 
     use super::*;
-    use crate::service::testing::{accepted_as, open, status};
+    use crate::execution::ending::digest_later;
+    use crate::service::testing::{accepted, accepted_as, open, open_with, owner, status};
 
     #[tokio::test]
     async fn one_that_waits_for_a_time_holds_no_stop_up() {
@@ -91,5 +99,38 @@ mod tests {
             .expect("nothing runs that it could wait for");
         let left = status(&service, id);
         assert_eq!((left.state, left.not_before), (State::Queued, Some(later)));
+    }
+
+    /// ENGINE A13.
+    #[tokio::test]
+    async fn a_stop_waits_for_no_digest_that_is_under_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = open_with(dir.path(), &["--shutdown-ms=4000"]);
+        let id = accepted(&service, State::Running);
+        let (owner, _ticket) = owner(&service, id, &[]);
+        // An output without an end: its digest follows it for ever.
+        let mut writer = owner.entry.writer(spool::EventsKept::Raw).unwrap();
+        writer.append(b"x");
+        digest_later(&service, id);
+        tokio::task::yield_now().await;
+        let limit = Duration::from_millis(service.settings.limits.shutdown_ms);
+        let stopped = tokio::time::timeout(limit / 2, service.stop()).await;
+        assert!(stopped.is_ok(), "nothing runs that the stop could wait for");
+    }
+
+    /// ENGINE A13.
+    #[tokio::test]
+    async fn a_stop_returns_within_shutdown_ms_though_background_work_hangs() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = open_with(dir.path(), &["--shutdown-ms=1000", "--kill-ms=200"]);
+        service.background(std::future::pending());
+        let begun = Instant::now();
+        let over = service.stop().await;
+        let took = begun.elapsed();
+        let limit = Duration::from_millis(service.settings.limits.shutdown_ms);
+        // For the threads of a busy machine; the stop itself is done before.
+        let slack = Duration::from_millis(500);
+        assert!(took < limit + slack, "{took:?}");
+        assert!(over - begun < limit + slack);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Parser;
 use jiff::Timestamp;
 use protocol::{Body, ExecutionId, OnInterrupt, State, Status};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
 use super::Service;
 use super::continuation::first_status;
@@ -13,10 +13,11 @@ use crate::admission::Ticket;
 use crate::cli::Environment;
 use crate::config::{Cli, Permissions, Settings};
 use crate::execution::accepted::{Accepted, Record};
-use crate::execution::live::{Control, Published, Request};
+use crate::execution::live::{Control, Published};
 use crate::execution::policy::Chain;
-use crate::execution::task::{Owner, REQUESTS, begin};
+use crate::execution::task::{Owner, begin};
 use crate::execution::times::Times;
+use crate::execution::wish::Wishes;
 
 /// A service of which nothing starts.
 pub(crate) fn open(dir: &std::path::Path) -> Arc<Service> {
@@ -129,11 +130,9 @@ pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) 
         before: std::time::Duration::ZERO,
         since: None,
     });
-    let (sender, requests) = mpsc::channel(REQUESTS);
+    let wishes = Arc::new(Wishes::new(false));
     for control in asked {
-        let (answer, _) = oneshot::channel();
-        let control = *control;
-        sender.try_send(Request { control, answer }).unwrap();
+        wishes.ask(*control).unwrap();
     }
     let ticket = service.admission.restore(id, None, &accepted.conversation);
     let owner = Owner {
@@ -142,7 +141,7 @@ pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) 
         accepted,
         entry,
         publish,
-        requests,
+        wishes,
         times,
         cli: None,
         credential: None,

@@ -30,8 +30,9 @@ pub struct Handle {
     pub events: Events,
 }
 
-/// Commands to a runner. Cheap to clone; no call blocks or fails: what does not reach the runner is answered by nothing,
-/// and may be sent again. Every command that does is answered by [`crate::Event::Signalled`] at once.
+/// Commands to a runner. Cheap to clone; no call blocks or fails. A command says whether the socket
+/// took it: one that it did not take is answered by nothing, and may be sent again. The others are
+/// answered by [`crate::Event::Signalled`] at once, in order.
 #[derive(Clone, Debug)]
 pub struct Control {
     inner: Arc<Inner>,
@@ -65,24 +66,24 @@ impl Control {
     }
 
     /// Stops the whole tree: [`crate::Event::Signalled`], then [`crate::Event::Paused`]. After a terminate it does nothing.
-    pub fn pause(&self) {
-        self.send(&Command::Pause);
+    pub fn pause(&self) -> bool {
+        self.send(&Command::Pause)
     }
 
     /// Lets the whole tree go on: [`crate::Event::Signalled`], [`crate::Event::Resumed`].
-    pub fn resume(&self) {
-        self.send(&Command::Resume);
+    pub fn resume(&self) -> bool {
+        self.send(&Command::Resume)
     }
 
     /// TERM to the whole tree, the CLI first, CONT if it was paused; once the CLI has ended, or after `kill_after`, KILL
     /// for everything left. A repeated one can only shorten the grace.
-    pub fn terminate(&self, kill_after: Duration) {
-        self.send(&Command::terminate(kill_after));
+    pub fn terminate(&self, kill_after: Duration) -> bool {
+        self.send(&Command::terminate(kill_after))
     }
 
     /// KILL for the whole tree.
-    pub fn kill(&self) {
-        self.send(&Command::Kill);
+    pub fn kill(&self) -> bool {
+        self.send(&Command::Kill)
     }
 
     /// KILL for the runner itself, for one that answers no more (it was stopped, for example). Its tree then comes to
@@ -109,17 +110,18 @@ impl Control {
         self.inner.pid
     }
 
-    fn send(&self, command: &Command) {
+    fn send(&self, command: &Command) -> bool {
         let Ok(mut line) = serde_json::to_vec(command) else {
-            return;
+            return false;
         };
         line.push(b'\n');
         // A short line is taken whole or not at all (unix(7)). A runner that is gone, or reads no more, is seen by its
         // silence.
-        let _ = send(
+        send(
             &self.inner.socket,
             &line,
             SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-        );
+        )
+        .is_ok()
     }
 }

@@ -52,7 +52,8 @@ async fn end_bridge(world: &World, bridge: &mut Service, rng: &mut StdRng, hard:
 
 async fn end_api(world: &World, api: &mut Service, rng: &mut StdRng, hard: bool) {
     world.api_pid.store(0, Ordering::SeqCst);
-    let deed = world.deeds.begin(Deed::Service);
+    let deed = if hard { Deed::Kill } else { Deed::Stop };
+    let deed = world.deeds.begin(deed);
     end(world, "claude-api", api, hard).await;
     world.deeds.done(deed);
     world.fault(if hard {

@@ -1,4 +1,9 @@
 //! Whether what was seen of an execution may be: its output against its plans, its statuses against what was done to it.
+//!
+//! A stop of claude-api that comes between a successful result and the exit hides the exit code
+//! that was due: such an execution is `completed` with `lingered` (the truth table's row for "one
+//! that lingers after its result and is ended by us"; claude-api's `verdict.rs` has the decision).
+//! A kill of claude-api leaves no such end, and an error result makes none.
 
 use std::time::Instant;
 
@@ -139,7 +144,12 @@ impl Execution {
         }
         let plans = || self.possible(facts);
         let failed = |due| state == "failed" && reason == Some(due);
+        // The CLI's last result was a success, and a stop ended the CLI before it could fail.
+        let stopped = suffered.stop && state == "completed" && reason == Some("lingered");
         let due = |plan: &Plan| match plan.ending {
+            Ending::Failed("nonzero_exit" | "killed_by_signal") if stopped => {
+                status["exitCode"].is_null()
+            }
             Ending::Completed => state == "completed",
             Ending::Failed(due) => failed(due),
             Ending::Deadline => state == "timed_out" && reason == Some("deadline"),
@@ -224,4 +234,59 @@ fn follows(plan: &Plan, offset: u64, content: &[u8]) -> Result<(), String> {
         show(content),
         show(due)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng, rngs::StdRng};
+    use serde_json::json;
+
+    use super::*;
+
+    /// The execution of a plan that ends so.
+    fn due(ending: Ending) -> Execution {
+        let mut rng = StdRng::seed_from_u64(1);
+        let plan = loop {
+            let plan = Plan::random(&mut rng);
+            if plan.ending == ending && !plan.events && plan.input.is_none() {
+                break plan;
+            }
+        };
+        Execution::new("a".to_owned(), plan, json!({}), None)
+    }
+
+    /// The soak's seed 904417.
+    #[test]
+    fn a_stop_between_the_result_and_the_exit_may_hide_the_failure_and_nothing_else_may() {
+        let stop = Suffered {
+            interrupt: true,
+            stop: true,
+            die: false,
+        };
+        let kill = Suffered {
+            stop: false,
+            ..stop
+        };
+        for (ending, reason, suffered, good) in [
+            ("nonzero_exit", json!("lingered"), stop, true),
+            ("killed_by_signal", json!("lingered"), stop, true),
+            ("nonzero_exit", json!("lingered"), kill, false),
+            (
+                "nonzero_exit",
+                json!("lingered"),
+                Suffered::default(),
+                false,
+            ),
+            ("nonzero_exit", json!(null), stop, false),
+            ("cli_error", json!("lingered"), stop, false),
+            ("no_result", json!("lingered"), stop, false),
+        ] {
+            let execution = due(Ending::Failed(ending));
+            let length = execution.plans[0].text.len();
+            let status = json!({"state": "completed", "reason": reason, "exitCode": null,
+                "outputBytes": length, "keptFrom": length.saturating_sub(1 << 20)});
+            let judged = execution.judge(&status, false, suffered);
+            assert_eq!(judged.is_ok(), good, "{ending} {suffered:?}: {judged:?}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use crate::execution::live::Control;
 use crate::execution::task::begin;
 use crate::execution::timers::Timers;
 use crate::execution::times::Times;
+use crate::execution::wish::Answer;
 use crate::service::testing::{accepted, end, open, others, owner, status};
 
 #[tokio::test]
@@ -76,4 +77,24 @@ async fn the_times_of_an_execution_never_go_back() {
     let times = Times::behind(&queued);
     begin(&mut queued, times.now());
     assert!(queued.started_at >= Some(queued.created_at), "{queued:?}");
+}
+
+/// ENGINE A8: behind the decision a cancel changes nothing, waits for the record, and is answered
+/// with the end.
+#[tokio::test]
+async fn a_cancel_behind_the_decision_is_answered_with_the_recorded_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = open(dir.path());
+    let id = accepted(&service, State::Running);
+    let (mut owner, _ticket) = owner(&service, id, &[]);
+    let mut ended = status(&service, id);
+    ended.state = State::Completed;
+    let wishes = Arc::clone(&owner.wishes);
+    assert_eq!(wishes.seal(), None);
+    assert_eq!(
+        wishes.ask(Control::Cancel),
+        Ok(Answer::End { accepted: false })
+    );
+    close(&mut owner, ended, true, None).await;
+    assert_eq!(status(&service, id).state, State::Completed);
 }

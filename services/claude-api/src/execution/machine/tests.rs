@@ -278,3 +278,77 @@ fn lost_events_are_one_warning_that_counts_them() {
     );
     assert!(machine.changed);
 }
+
+/// The precedence of cancel, stop and the clocks. A cancel wins until the terminal state, the first
+/// of the others stays.
+#[test]
+fn a_cancel_overrides_every_cause_and_a_stop_overrides_none() {
+    use EndedBy::{Cancel, Deadline, Idle, Itself, Linger, RunnerDeath, Stop};
+    for (before, wish, after, terminates) in [
+        (Itself, Some(EndWish::Cancel), Cancel, true),
+        (Stop, Some(EndWish::Cancel), Cancel, true),
+        (Idle, Some(EndWish::Cancel), Cancel, true),
+        (Deadline, Some(EndWish::Cancel), Cancel, true),
+        (Linger, Some(EndWish::Cancel), Cancel, true),
+        (RunnerDeath, Some(EndWish::Cancel), Cancel, true),
+        (Cancel, Some(EndWish::Cancel), Cancel, false),
+        (Itself, Some(EndWish::Stop), Stop, true),
+        (Cancel, Some(EndWish::Stop), Cancel, false),
+        (Idle, Some(EndWish::Stop), Idle, false),
+        (Linger, Some(EndWish::Stop), Linger, false),
+        (RunnerDeath, Some(EndWish::Stop), RunnerDeath, false),
+        (Itself, None, Itself, false),
+    ] {
+        let mut machine = machine(Instant::now());
+        machine.by = before;
+        assert_eq!(machine.end_wished(wish), terminates, "{before:?} {wish:?}");
+        assert_eq!(machine.by, after, "{before:?} {wish:?}");
+    }
+}
+
+/// The soak's seed 904417: a stop beside the exit of a CLI.
+#[test]
+fn a_cli_that_was_reaped_before_our_term_ended_on_its_own() {
+    let ended = |machine: &mut Machine, term: bool| {
+        if term {
+            machine.terminated();
+        }
+        machine.exited();
+        machine.by
+    };
+    for (wish, term, expected) in [
+        (None, false, EndedBy::Itself),
+        (Some(EndWish::Stop), false, EndedBy::Itself),
+        (Some(EndWish::Stop), true, EndedBy::Stop),
+        (Some(EndWish::Cancel), false, EndedBy::Cancel),
+        (Some(EndWish::Cancel), true, EndedBy::Cancel),
+    ] {
+        let mut machine = machine(Instant::now());
+        machine.end_wished(wish);
+        assert_eq!(ended(&mut machine, term), expected, "{wish:?} {term}");
+    }
+    for (clock, term, expected) in [
+        (EndedBy::Linger, false, EndedBy::Itself),
+        (EndedBy::Linger, true, EndedBy::Linger),
+        (EndedBy::Idle, false, EndedBy::Itself),
+    ] {
+        let mut machine = machine(Instant::now());
+        machine.by = clock;
+        assert_eq!(ended(&mut machine, term), expected, "{clock:?} {term}");
+    }
+}
+
+/// The same, where the stop comes behind the exit, while the tree is swept and the pipes are
+/// drained.
+#[test]
+fn a_stop_behind_the_exit_changes_nothing_and_a_cancel_sends_no_signal() {
+    let mut machine = machine(Instant::now());
+    machine.exited();
+    assert!(!machine.end_wished(Some(EndWish::Stop)));
+    assert_eq!(machine.by, EndedBy::Itself);
+    assert!(
+        !machine.end_wished(Some(EndWish::Cancel)),
+        "nothing is left to end"
+    );
+    assert_eq!(machine.by, EndedBy::Cancel);
+}

@@ -8,22 +8,22 @@ mod start;
 use std::time::{Duration, Instant};
 
 use protocol::{State, Status};
-use runner::{Events, Handle, Stderr, Stdout, Unkillable};
+use runner::{Action, Events, Handle, Stderr, Stdout, Unkillable};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::output::Output;
-use super::{Owner, begin};
+use super::{Owner, begin, in_place};
 use crate::admission::Ticket;
 use crate::cli;
 use crate::execution::ending::{self, End};
-use crate::execution::live::Request;
 use crate::execution::machine::Machine;
 use crate::execution::timers::Timers;
 use crate::execution::verdict::EndedBy;
-use clock::{Sample, sampled, sleep_until};
+use crate::execution::wish::Wish;
+use clock::{Sample, finished, sleep_until};
 use start::start;
 
 /// How much of stdout is taken at once, bytes: the usual capacity of a pipe (pipe(7)).
@@ -61,28 +61,26 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     let tool_limit = owner.service.tool_limit();
     let mut machine = Machine::new(status, timers, limits, tool_limit, !closes_stdin);
     machine.times = owner.times;
-    let output = match Output::new(&owner.entry, owner.accepted.body.format) {
+    let output = in_place(|| Output::new(&owner.entry, owner.accepted.body.format));
+    let output = match output {
         Ok(output) => output,
         Err(error) => {
             let (status, by, why) = (machine.status, EndedBy::Itself, error.to_string());
             return ending::failed_to_start(owner, status, by, &why).await;
         }
     };
-    let mut early = Vec::new();
-    let (handle, message) = match start(owner, &mut early).await {
+    let (handle, message) = match start(owner).await {
         Ok(started) => started,
         Err((by, why)) => {
-            output.finish();
+            in_place(|| output.finish());
             return ending::failed_to_start(owner, machine.status, by, &why).await;
         }
     };
-    let mut running = Running::new(owner, machine, output, handle, message);
-    for request in early {
-        running.request(request);
-    }
+    let running = Running::new(owner, machine, output, handle, message);
     let end = running.drive(ticket).await;
     ending::ended(owner, end).await;
 }
+
 struct Running<'a> {
     owner: &'a mut Owner,
     machine: Machine,
@@ -93,7 +91,7 @@ struct Running<'a> {
     events: Events,
     /// Ends when stdin is closed.
     prompt: AbortOnDropHandle<()>,
-    answers: Vec<oneshot::Sender<Result<(), State>>>,
+    wish: watch::Receiver<Wish>,
     spawned: bool,
     spawn_failed: Option<String>,
     /// Why the runner died, as far as it is known.
@@ -107,16 +105,24 @@ struct Running<'a> {
     asked: bool,
     /// A look at the tree's CPU time, and when it was taken. It takes long where there are many processes: controls do not wait.
     sample: Option<JoinHandle<Sample>>,
+    /// A write of the status that is under way. There is one at a time, and no step waits for it:
+    /// the newest status follows it.
+    recording: Option<JoinHandle<std::io::Result<()>>>,
+    /// The status is to be written once the write under way is done.
+    status_due: bool,
+    /// That the conversation has begun is to be written likewise.
+    begun_due: bool,
 }
 
 /// What the loop woke up for.
 enum Step {
-    Request(Option<Request>),
     Runner(Option<runner::Event>),
+    Wish,
     Stdout(std::io::Result<usize>),
     Stderr(std::io::Result<usize>),
     StdinClosed,
     Sampled(Option<Sample>),
+    Recorded(Option<std::io::Result<()>>),
     Clock,
 }
 
@@ -148,6 +154,17 @@ impl<'a> Running<'a> {
             }
         });
         let prompt = AbortOnDropHandle::new(prompt);
+        let grace = Duration::from_millis(owner.service.settings.limits.kill_ms);
+        let commands = control.clone();
+        owner.wishes.run(Box::new(move |action| match action {
+            Action::Pause => commands.pause(),
+            Action::Resume => commands.resume(),
+            Action::Terminate => commands.terminate(grace),
+            Action::Kill => commands.kill(),
+        }));
+        let mut wish = owner.wishes.subscribe();
+        // The wishes of before count as well.
+        wish.mark_changed();
         Self {
             owner,
             machine,
@@ -157,7 +174,7 @@ impl<'a> Running<'a> {
             control,
             events,
             prompt,
-            answers: Vec::new(),
+            wish,
             spawned: false,
             spawn_failed: None,
             runner_failure: None,
@@ -167,6 +184,9 @@ impl<'a> Running<'a> {
             last_shown: Instant::now(),
             asked: false,
             sample: None,
+            recording: None,
+            status_due: false,
+            begun_due: false,
         }
     }
 
@@ -179,25 +199,31 @@ impl<'a> Running<'a> {
         loop {
             let wake = self.wake();
             let step = tokio::select! {
-                // Controls first, so that a flood of output never delays them; the clock is looked at after every step.
+                // The runner's reports first, so that a flood of output never delays them; they are
+                // few. The rest takes turns at random: a branch that is always ready starves none.
+                // What is due by the clock or by a wish is looked at after every step; their
+                // branches only wake the loop.
                 biased;
-                request = self.owner.requests.recv() => Step::Request(request),
                 event = self.events.next() => Step::Runner(event),
-                sampled = sampled(&mut self.sample) => Step::Sampled(sampled),
-                n = self.stdout.read(&mut out), if out_open => Step::Stdout(n),
-                n = self.stderr.read(&mut err), if err_open => Step::Stderr(n),
-                _ = &mut self.prompt, if self.machine.stdin_open => Step::StdinClosed,
-                () = sleep_until(wake) => Step::Clock,
+                step = async {
+                    tokio::select! {
+                        _ = self.wish.changed() => Step::Wish,
+                        sampled = finished(&mut self.sample) => Step::Sampled(sampled),
+                        recorded = finished(&mut self.recording) => Step::Recorded(recorded),
+                        n = self.stdout.read(&mut out), if out_open => Step::Stdout(n),
+                        n = self.stderr.read(&mut err), if err_open => Step::Stderr(n),
+                        _ = &mut self.prompt, if self.machine.stdin_open => Step::StdinClosed,
+                        () = sleep_until(wake) => Step::Clock,
+                    }
+                } => step,
             };
             match step {
-                Step::Request(Some(request)) => self.request(request),
-                // Its handle lives in the registry until the end.
-                Step::Request(None) => {}
                 Step::Runner(event) => {
                     if self.event(event).await {
                         break;
                     }
                 }
+                Step::Wish => {}
                 Step::Stdout(Ok(n)) if n > 0 => self.take(&out[..n]),
                 Step::Stdout(_) => out_open = false,
                 Step::Stderr(Ok(n)) if n > 0 => self.machine.stderr(&err[..n]),
@@ -209,7 +235,17 @@ impl<'a> Running<'a> {
                         self.machine.timers.cpu(at, used);
                     }
                 }
-                Step::Clock => self.clock(),
+                Step::Recorded(recorded) => {
+                    self.recording = None;
+                    if let Some(Err(error)) = recorded {
+                        tracing::warn!(
+                            execution = %self.machine.status.execution_id,
+                            %error,
+                            "could not write the status"
+                        );
+                    }
+                }
+                Step::Clock => self.sample_cpu(),
             }
             let paused = self.machine.status.state == State::Paused;
             let late = self.machine.timers.running(Instant::now()) >= START_LIMIT;
@@ -217,26 +253,23 @@ impl<'a> Running<'a> {
                 starting = false;
                 ticket.started();
             }
-            self.after().await;
+            self.after();
         }
         self.drain(out_open, err_open, &mut out).await;
-        self.finish()
+        self.finish().await
     }
 
     fn take(&mut self, chunk: &[u8]) {
         let now = Instant::now();
         self.machine.output(now);
-        let facts = self.output.push(chunk);
+        let facts = in_place(|| self.output.push(chunk));
         self.facts(facts, now);
     }
 
     fn facts(&mut self, facts: Vec<renderer::Fact>, now: Instant) {
         for fact in facts {
             if let renderer::Fact::Init { .. } = &fact {
-                self.owner
-                    .service
-                    .conversations
-                    .mark_begun(&self.owner.accepted.conversation);
+                self.begun_due = true;
             }
             self.machine.fact(fact, now);
         }

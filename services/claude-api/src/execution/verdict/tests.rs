@@ -237,6 +237,60 @@ fn a_stop_behind_the_whole_answer_interrupts_nothing() {
     }
 }
 
+/// The soak's seed 904417: the decision in the module.
+#[test]
+fn a_stop_between_the_result_and_the_exit_is_lingered_and_a_reaped_exit_code_counts() {
+    let good = outcome(false, None, "done");
+    for (by, code, signal, state, reason, shown) in [
+        // Our TERM came first: nobody knows the code that was due.
+        (
+            EndedBy::Stop,
+            None,
+            Some(15),
+            State::Completed,
+            Some(Reason::Lingered),
+            None,
+        ),
+        (
+            EndedBy::Stop,
+            Some(143),
+            None,
+            State::Completed,
+            Some(Reason::Lingered),
+            None,
+        ),
+        // It was reaped before: `Machine::exited` makes that `Itself`.
+        (
+            EndedBy::Itself,
+            Some(3),
+            None,
+            State::Failed,
+            Some(Reason::NonzeroExit),
+            Some(3),
+        ),
+        (
+            EndedBy::Itself,
+            Some(0),
+            None,
+            State::Completed,
+            None,
+            Some(0),
+        ),
+    ] {
+        let got = verdict(&Facts {
+            by,
+            code,
+            signal,
+            spawn_failed: None,
+            outcome: Some(&good),
+            answered: true,
+            stderr: "",
+        });
+        let got = (got.state, got.reason, got.exit_code);
+        assert_eq!(got, (state, reason, shown), "{by:?} {code:?} {signal:?}");
+    }
+}
+
 #[test]
 fn spawn_failure() {
     let got = verdict(&Facts {

@@ -1,4 +1,5 @@
-//! The clock of a running execution: when to look, what is due, what others should see.
+//! The clock of a running execution: when to look, what is due, what others should see, what the
+//! disk must know.
 
 use std::time::{Duration, Instant};
 
@@ -13,26 +14,24 @@ use crate::execution::verdict::EndedBy;
 /// The CPU time that a tree had used, and when it was looked at.
 pub(super) type Sample = (Instant, Duration);
 
+/// How long until a command that the runner's socket refused is sent again.
+const RESEND: Duration = Duration::from_millis(100);
+
 impl Running<'_> {
     pub(super) fn wake(&self) -> Option<Instant> {
+        let now = Instant::now();
         // The sample's coming wakes it.
         let next = match self.sample {
             Some(_) => None,
-            None => self.machine.next(Instant::now()),
+            None => self.machine.next(now),
         };
-        match (next, self.give_up) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let resend = self.owner.wishes.is_unsent().then(|| now + RESEND);
+        [next, self.give_up, resend].into_iter().flatten().min()
     }
 
-    pub(super) fn clock(&mut self) {
+    /// Looks at the CPU time of a silent tree.
+    pub(super) fn sample_cpu(&mut self) {
         let now = Instant::now();
-        if self.give_up.is_some_and(|at| now >= at) {
-            self.give_up = None;
-            tracing::warn!(execution = %self.machine.status.execution_id, "the runner does not end; it is killed");
-            self.control.kill_runner();
-        }
         let wanted = self.machine.by == EndedBy::Itself && self.machine.timers.wants_cpu(now);
         if wanted && self.sample.is_none() {
             // From the runner down: it inherits the times of whom it reaped.
@@ -42,12 +41,22 @@ impl Running<'_> {
         }
     }
 
-    /// After every step: what is due, and what others should see.
-    pub(super) async fn after(&mut self) {
+    /// After every step: what is wished, what is due, and what others should see.
+    pub(super) fn after(&mut self) {
         let now = Instant::now();
+        self.follow_wish();
         // Not before the sample is in: it may be the progress that a silence lacks.
         if self.sample.is_none() && self.machine.check(now) == Due::Terminate {
-            self.terminate();
+            self.owner.wishes.terminate();
+            self.expect_answer();
+        }
+        if self.give_up.is_some_and(|at| now >= at) {
+            self.give_up = None;
+            tracing::warn!(
+                execution = %self.machine.status.execution_id,
+                "the runner does not end; killing it"
+            );
+            self.control.kill_runner();
         }
         if self.machine.changed {
             self.machine.changed = false;
@@ -62,17 +71,37 @@ impl Running<'_> {
             if now.duration_since(self.last_shown) > Duration::from_secs(1) || paused || asked {
                 self.asked |= asked;
                 self.last_shown = now;
-                // For the next start after a kill; the end is written durably.
-                let _ = self.owner.record(&self.machine.status, false).await;
+                self.status_due = true;
             }
+        }
+        self.record();
+    }
+
+    /// Begins the write that is due, unless one is under way: a slow disk holds up no step.
+    fn record(&mut self) {
+        if self.recording.is_some() || !(self.status_due || self.begun_due) {
+            return;
+        }
+        let status = std::mem::take(&mut self.status_due).then_some(&self.machine.status);
+        let begun = std::mem::take(&mut self.begun_due);
+        self.recording = Some(self.owner.begin_record(status, begun));
+    }
+
+    /// Waits for the writes that are under way or due: the terminal status must be the last.
+    pub(super) async fn recorded(&mut self) {
+        while self.recording.is_some() || self.status_due || self.begun_due {
+            self.record();
+            let _ = finished(&mut self.recording).await;
+            self.recording = None;
         }
     }
 }
 
-/// The sample, once it is there; `None` when it failed. Cancel safe.
-pub(super) async fn sampled(sample: &mut Option<JoinHandle<Sample>>) -> Option<Sample> {
-    match sample {
-        Some(sample) => sample.await.ok(),
+/// The result of work on a blocking thread, once it is there; `None` when it panicked. Pends while
+/// there is none. Cancel safe.
+pub(super) async fn finished<T>(work: &mut Option<JoinHandle<T>>) -> Option<T> {
+    match work {
+        Some(work) => work.await.ok(),
         None => std::future::pending().await,
     }
 }

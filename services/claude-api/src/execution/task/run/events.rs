@@ -6,7 +6,6 @@ use runner::{Action, Event};
 
 use super::Running;
 use crate::execution::accepted::CliProcess;
-use crate::execution::live::{Control, Request};
 use crate::execution::verdict::EndedBy;
 
 /// How long after the kill grace the runner may take for its sweep before it is killed itself.
@@ -15,32 +14,18 @@ const RUNNER_GRACE: Duration = Duration::from_secs(4);
 const RUNNER_ANSWER: Duration = Duration::from_millis(500);
 
 impl Running<'_> {
-    pub(super) fn request(&mut self, request: Request) {
-        let Request { control, answer } = request;
-        match control {
-            // A tree that is being ended is not stopped on its way out. A repeated one is the runner's to tell: the state lags
-            // behind a resume that was answered.
-            Control::Pause if self.machine.by == EndedBy::Itself => self.control.pause(),
-            Control::Resume if self.machine.by == EndedBy::Itself => self.control.resume(),
-            Control::Cancel if self.machine.by != EndedBy::Cancel => {
-                self.machine.by = EndedBy::Cancel;
-                self.terminate();
-            }
-            Control::Stop if self.machine.by == EndedBy::Itself => {
-                self.machine.by = EndedBy::Stop;
-                self.terminate();
-            }
-            Control::Pause | Control::Resume | Control::Cancel | Control::Stop => {
-                let _ = answer.send(Ok(()));
-                return;
-            }
+    /// Follows the newest wish. Its command is on its way already ([`crate::execution::wish`]).
+    pub(super) fn follow_wish(&mut self) {
+        self.owner.wishes.resend();
+        // Not only when it has changed: the branch that wakes the loop has seen the change.
+        let wish = *self.wish.borrow_and_update();
+        if self.machine.end_wished(wish.end) {
+            self.expect_answer();
         }
-        self.answers.push(answer);
     }
 
-    pub(super) fn terminate(&mut self) {
-        let grace = Duration::from_millis(self.owner.service.settings.limits.kill_ms);
-        self.control.terminate(grace);
+    /// The tree is being ended: a runner that does not answer is given up.
+    pub(super) fn expect_answer(&mut self) {
         self.give_up = Some(Instant::now() + RUNNER_ANSWER);
     }
 
@@ -60,26 +45,33 @@ impl Running<'_> {
                     start_ticks,
                     boot_id,
                 });
-                if let Err(error) = self.owner.record(&self.machine.status, false).await {
-                    tracing::warn!(%error, "the spool did not take the CLI's pid");
-                }
+                // With the CLI's pid.
+                self.status_due = true;
             }
             Some(Event::SpawnFailed { message }) => {
                 self.spawn_failed = Some(message);
+                self.follow_wish();
+                self.machine.exited();
                 return true;
             }
             Some(Event::Signalled { action }) => {
-                if action == Action::Terminate && self.give_up.is_some() {
+                self.owner.wishes.signalled(action);
+                if action == Action::Terminate {
+                    // The wish that the command follows may have come behind the last look.
+                    self.follow_wish();
+                    self.machine.terminated();
                     let grace = Duration::from_millis(self.owner.service.settings.limits.kill_ms);
                     self.give_up = Some(now + grace + RUNNER_GRACE);
                 }
-                self.answer();
             }
             Some(Event::Paused { .. }) => self.machine.paused(now),
             Some(Event::Resumed) => self.machine.resumed(now),
             Some(Event::Exited { code, signal }) => {
                 self.exit = (code, signal);
+                // Before the exit counts: a wish whose signal came first is the cause.
+                self.follow_wish();
                 self.machine.exited();
+                self.owner.wishes.exited();
                 // From here on it only sweeps, and answers no more.
                 self.give_up = Some(now + 2 * RUNNER_GRACE);
             }
@@ -120,11 +112,5 @@ impl Running<'_> {
             }
         }
         false
-    }
-
-    pub(super) fn answer(&mut self) {
-        for answer in self.answers.drain(..) {
-            let _ = answer.send(Ok(()));
-        }
     }
 }

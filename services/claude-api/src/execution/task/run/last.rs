@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Running;
+use super::{Running, in_place};
 use crate::execution::ending::End;
 
 impl Running<'_> {
@@ -42,21 +42,22 @@ impl Running<'_> {
         }
     }
 
-    pub(super) fn finish(mut self) -> End {
+    pub(super) async fn finish(mut self) -> End {
         self.prompt.abort();
         self.owner.runner = None;
-        // A cancel that came while the pipes were drained still came before the end.
-        while let Ok(request) = self.owner.requests.try_recv() {
-            self.request(request);
-        }
+        // A wish that came while the pipes were drained still came before the end. Nothing is left
+        // to signal.
+        self.follow_wish();
+        self.owner.wishes.exited();
         if let Some(gate) = &self.owner.input {
             gate.close();
         }
-        self.answer();
         let now = Instant::now();
-        let facts = self.output.end();
+        let facts = in_place(|| self.output.end());
         self.facts(facts, now);
-        let marks = self.output.finish();
+        self.recorded().await;
+        let output = self.output;
+        let marks = in_place(|| output.finish());
         End {
             machine: self.machine,
             marks,

@@ -4,15 +4,14 @@ use std::io;
 use std::time::Duration;
 
 use runner::Handle;
-use tokio::sync::mpsc;
-use tokio::time::timeout_at;
+use tokio::time::timeout;
 
 use super::super::{Owner, blocking};
 use crate::cli;
 use crate::conversations::transcript_bytes;
 use crate::execution::accepted::Accepted;
-use crate::execution::live::{Control, Request};
 use crate::execution::verdict::EndedBy;
+use crate::execution::wish::{EndWish, Wishes};
 
 /// The capacity wished for the stdout pipe, bytes: the CLI cuts its output at a full pipe when it ends.
 const PIPE_BYTES: usize = 256 * 1024;
@@ -20,14 +19,15 @@ const PIPE_BYTES: usize = 256 * 1024;
 /// processes. The runner takes as long for the CLI's own start.
 const START_RETRY: (Duration, u32) = (Duration::from_millis(250), 120);
 
-/// Starts the CLI; also gives the first message for its stdin. What is asked while a shortage is waited out comes to `early`.
+/// Starts the CLI; also gives the first message for its stdin. A cancel or a stop that came before
+/// starts nothing, and ends the wait for a shortage to pass.
 ///
 /// # Errors
 /// Why there is none, and whether somebody's wish ended the wait.
-pub(super) async fn start(
-    owner: &mut Owner,
-    early: &mut Vec<Request>,
-) -> Result<(Handle, Vec<u8>), (EndedBy, String)> {
+pub(super) async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (EndedBy, String)> {
+    if let Some(by) = wait(&owner.wishes, Duration::ZERO).await {
+        return Err((by, "its end was asked for before its start".to_owned()));
+    }
     let mut tries = 0;
     loop {
         let (what, error) = match attempt(owner).await {
@@ -48,31 +48,19 @@ pub(super) async fn start(
             return Err((EndedBy::Itself, why));
         }
         tries += 1;
-        if let Some(by) = wait(&mut owner.requests, START_RETRY.0, early).await {
+        if let Some(by) = wait(&owner.wishes, START_RETRY.0).await {
             return Err((by, why));
         }
     }
 }
 
-/// Waits so long, and takes what is asked meanwhile; a cancel or a stop ends it.
-async fn wait(
-    requests: &mut mpsc::Receiver<Request>,
-    time: Duration,
-    early: &mut Vec<Request>,
-) -> Option<EndedBy> {
-    let until = tokio::time::Instant::now() + time;
-    while let Ok(Some(request)) = timeout_at(until, requests.recv()).await {
-        let by = match request.control {
-            Control::Cancel => Some(EndedBy::Cancel),
-            Control::Stop => Some(EndedBy::Stop),
-            Control::Pause | Control::Resume => None,
-        };
-        early.push(request);
-        if by.is_some() {
-            return by;
-        }
+/// Waits for `time`, or for a wish to end the execution.
+async fn wait(wishes: &Wishes, time: Duration) -> Option<EndedBy> {
+    match timeout(time, wishes.end_above(None)).await {
+        Ok(Some(EndWish::Cancel)) => Some(EndedBy::Cancel),
+        Ok(Some(EndWish::Stop)) => Some(EndedBy::Stop),
+        Ok(None) | Err(_) => None,
     }
-    None
 }
 
 async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Error)> {
@@ -150,9 +138,8 @@ fn is_shortage(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::oneshot;
-
     use super::*;
+    use crate::execution::Control;
 
     #[test]
     fn a_shortage_passes() {
@@ -165,24 +152,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_cancel_or_a_stop_ends_the_wait_for_better_times() {
-        let (sender, mut requests) = mpsc::channel(16);
-        let mut early = Vec::new();
-        for (controls, expected, left) in [
-            (&[Control::Pause, Control::Resume][..], None, 2),
-            (&[Control::Pause, Control::Cancel], Some(EndedBy::Cancel), 2),
-            (&[Control::Stop, Control::Cancel], Some(EndedBy::Stop), 1),
+        for (controls, expected) in [
+            (&[Control::Pause, Control::Resume][..], None),
+            (&[Control::Pause, Control::Cancel], Some(EndedBy::Cancel)),
+            (&[Control::Resume, Control::Stop], Some(EndedBy::Stop)),
+            (&[Control::Stop, Control::Cancel], Some(EndedBy::Cancel)),
         ] {
+            let wishes = Wishes::new(false);
             for control in controls {
-                let (answer, _) = oneshot::channel();
-                let control = *control;
-                sender.try_send(Request { control, answer }).unwrap();
+                wishes.ask(*control).unwrap();
             }
             let begun = tokio::time::Instant::now();
-            let by = wait(&mut requests, START_RETRY.0, &mut early).await;
-            assert_eq!(by, expected);
+            let by = wait(&wishes, START_RETRY.0).await;
+            assert_eq!(by, expected, "{controls:?}");
             assert_eq!(begun.elapsed() >= START_RETRY.0, by.is_none());
-            assert_eq!(early.len(), left, "in order, for the loop that follows");
-            early.clear();
         }
     }
 }

@@ -1,0 +1,307 @@
+//! The wish of clients and of the service's stop for one execution, as one shared value. A queue of
+//! controls could be full; a value cannot, so no control is lost.
+//!
+//! ```text
+//!  Live::control ──▶ Wishes ──▶ the runner, at once: the owner's loop may wait for a disk
+//!                      │
+//!                      └──▶ the owner's loop, which follows the newest wish after every step
+//! ```
+//!
+//! A pause and a resume replace each other. An end replaces both and stays. A client's cancel also
+//! replaces the service's stop: a cancel that was accepted before the terminal state decides that
+//! state (contract, section 1).
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use protocol::State;
+use runner::Action;
+use tokio::sync::watch;
+
+use super::live::Control;
+
+/// Why an execution should end. The order is the precedence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum EndWish {
+    /// The service is stopping.
+    Stop,
+    /// A client cancelled it.
+    Cancel,
+}
+
+/// The newest wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Wish {
+    /// The number of controls so far. A waiting answer compares it with the revision that was acted
+    /// on.
+    pub(crate) revision: u64,
+    /// Whether the tree should stand still.
+    pub(crate) paused: bool,
+    /// Why the execution should end; it never becomes `None` again.
+    pub(crate) end: Option<EndWish>,
+}
+
+impl Wish {
+    /// Merges a control into the wish.
+    fn merge(&mut self, control: Control) {
+        self.revision += 1;
+        match control {
+            Control::Pause => self.paused = true,
+            Control::Resume => self.paused = false,
+            Control::Stop => self.end = self.end.max(Some(EndWish::Stop)),
+            Control::Cancel => self.end = self.end.max(Some(EndWish::Cancel)),
+        }
+    }
+
+    /// The command that makes a runner follow the wish.
+    fn action(&self) -> Action {
+        match (self.end, self.paused) {
+            (Some(_), _) => Action::Terminate,
+            (None, true) => Action::Pause,
+            (None, false) => Action::Resume,
+        }
+    }
+}
+
+/// Sends a command to the runner without waiting; false when the socket did not take it.
+pub(crate) type SendCommand = Box<dyn Fn(Action) -> bool + Send>;
+
+/// How far the execution is.
+enum Stage {
+    /// The execution waits for its permit. A cancel ends it without a process.
+    Queued,
+    /// The execution has its permit, but no runner yet.
+    Starting,
+    /// A runner takes commands.
+    Running(SendCommand),
+    /// The CLI was reaped: no signal is due any more, but a cancel still decides the state.
+    Exited,
+    /// The terminal status is decided.
+    Ended,
+}
+
+/// When a control is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// At once: there is nothing to wait for.
+    Now,
+    /// When the first signal for this revision was sent.
+    Signal(u64),
+    /// With the terminal status.
+    End {
+        /// Whether the control was merged: it is not once the terminal status is decided.
+        accepted: bool,
+    },
+}
+
+struct Inner {
+    stage: Stage,
+    /// The commands that the runner has not answered, oldest first, each with its revision. A
+    /// command enters when the runner's socket takes it, so the socket's buffer bounds the list.
+    /// Nobody waits behind it, and the runner answers in order.
+    sent: VecDeque<(Action, u64)>,
+    /// The runner's socket refused the newest wish.
+    unsent: bool,
+}
+
+/// The shared wish of one execution. Its cost is fixed: any number of controls is one value, and an
+/// answer waits in the request that asked.
+pub(crate) struct Wishes {
+    // Short and synchronous, commands included, whose order it keeps; no await happens inside.
+    inner: Mutex<Inner>,
+    newest: watch::Sender<Wish>,
+    /// The newest revision for which a signal was sent, or needed no signal.
+    acted: watch::Sender<u64>,
+}
+
+impl fmt::Debug for Wishes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let newest = *self.newest.borrow();
+        f.debug_struct("Wishes")
+            .field("newest", &newest)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Wishes {
+    /// Creates the value of an execution that nobody has controlled yet. `queued`: the execution
+    /// has no permit.
+    pub(crate) fn new(queued: bool) -> Self {
+        let stage = if queued {
+            Stage::Queued
+        } else {
+            Stage::Starting
+        };
+        Self {
+            inner: Mutex::new(Inner {
+                stage,
+                sent: VecDeque::new(),
+                unsent: false,
+            }),
+            newest: watch::Sender::new(Wish::default()),
+            acted: watch::Sender::new(0),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Merges a control and sends its signal.
+    ///
+    /// # Errors
+    /// The state that does not allow it: a queued execution has no process to pause.
+    pub(crate) fn ask(&self, control: Control) -> Result<Answer, State> {
+        let mut inner = self.lock();
+        match (&inner.stage, control) {
+            (Stage::Ended, _) => return Ok(Answer::End { accepted: false }),
+            (Stage::Queued, Control::Pause) => return Err(State::Queued),
+            (Stage::Queued, Control::Resume) => return Ok(Answer::Now),
+            _ => {}
+        }
+        let ending = self.newest.borrow().end.is_some();
+        self.newest.send_modify(|wish| wish.merge(control));
+        let wish = *self.newest.borrow();
+        match &inner.stage {
+            Stage::Queued if control == Control::Cancel => Ok(Answer::End { accepted: true }),
+            Stage::Queued | Stage::Exited | Stage::Ended => Ok(Answer::Now),
+            Stage::Starting => Ok(Answer::Signal(wish.revision)),
+            Stage::Running(_) => {
+                if !ending {
+                    inner.send(wish);
+                } else if let Some((_, revision)) = inner.sent.back_mut() {
+                    // TERM is on its way already: a second one could make a CLI leave its work
+                    // undone.
+                    *revision = wish.revision;
+                } else if !inner.unsent {
+                    self.acted_on(wish.revision);
+                }
+                Ok(Answer::Signal(wish.revision))
+            }
+        }
+    }
+
+    /// Waits until this revision was acted on. Cancel safe.
+    pub(crate) async fn acted(&self, revision: u64) {
+        let mut acted = self.acted.subscribe();
+        // The sender is `self`.
+        let _ = acted.wait_for(|newest| *newest >= revision).await;
+    }
+
+    fn acted_on(&self, revision: u64) {
+        self.acted.send_if_modified(|newest| {
+            let newer = revision > *newest;
+            *newest = revision.max(*newest);
+            newer
+        });
+    }
+
+    /// Returns a receiver of the newest wish.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Wish> {
+        self.newest.subscribe()
+    }
+
+    /// Waits for a wish to end that takes precedence over `least`. Cancel safe.
+    pub(crate) async fn end_above(&self, least: Option<EndWish>) -> Option<EndWish> {
+        let mut newest = self.newest.subscribe();
+        // The sender is `self`.
+        let wish = newest.wait_for(|wish| wish.end > least).await;
+        wish.ok().and_then(|wish| wish.end)
+    }
+
+    /// Leaves the queue. Returns false if a cancel came first: no process may start.
+    pub(crate) fn leave_queue(&self) -> bool {
+        let mut inner = self.lock();
+        if self.newest.borrow().end == Some(EndWish::Cancel) {
+            return false;
+        }
+        inner.stage = Stage::Starting;
+        true
+    }
+
+    /// Connects the runner and sends it the wish of the time before.
+    pub(crate) fn run(&self, send: SendCommand) {
+        let mut inner = self.lock();
+        inner.stage = Stage::Running(send);
+        let wish = *self.newest.borrow();
+        if wish.action() == Action::Resume {
+            self.acted_on(wish.revision);
+        } else {
+            inner.send(wish);
+        }
+    }
+
+    /// Ends the tree for a reason of the owner, such as a deadline.
+    pub(crate) fn terminate(&self) {
+        let mut inner = self.lock();
+        if let Stage::Running(send) = &inner.stage
+            && send(Action::Terminate)
+        {
+            inner.sent.push_back((Action::Terminate, 0));
+        }
+    }
+
+    /// Returns whether the runner's socket refused the newest wish; [`Wishes::resend`] retries.
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.lock().unsent
+    }
+
+    /// Sends the newest wish again if the runner's socket refused it.
+    pub(crate) fn resend(&self) {
+        let mut inner = self.lock();
+        if inner.unsent {
+            let wish = *self.newest.borrow();
+            inner.send(wish);
+        }
+    }
+
+    /// Notes that the runner sent the first signal of the oldest unanswered command of this kind.
+    /// Earlier commands got no answer and count as overtaken.
+    pub(crate) fn signalled(&self, action: Action) {
+        let mut inner = self.lock();
+        let Some(at) = inner.sent.iter().position(|(sent, _)| *sent == action) else {
+            return;
+        };
+        let newest = inner.sent.drain(..=at).map(|(_, revision)| revision).max();
+        self.acted_on(newest.unwrap_or_default());
+    }
+
+    /// Notes that the CLI was reaped: the runner sweeps and answers no more commands.
+    pub(crate) fn exited(&self) {
+        let mut inner = self.lock();
+        inner.stage = Stage::Exited;
+        inner.sent.clear();
+        inner.unsent = false;
+        self.acted_on(self.newest.borrow().revision);
+    }
+
+    /// Closes the value to later controls and returns the end that was wished until now.
+    pub(crate) fn seal(&self) -> Option<EndWish> {
+        let mut inner = self.lock();
+        inner.stage = Stage::Ended;
+        inner.sent.clear();
+        inner.unsent = false;
+        self.newest.borrow().end
+    }
+
+    /// Answers every control that still waits: the terminal status is published.
+    pub(crate) fn answer_all(&self) {
+        self.acted_on(u64::MAX);
+    }
+}
+
+impl Inner {
+    fn send(&mut self, wish: Wish) {
+        if let Stage::Running(send) = &self.stage {
+            let action = wish.action();
+            self.unsent = !send(action);
+            if !self.unsent {
+                self.sent.push_back((action, wish.revision));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
