@@ -1,6 +1,7 @@
 //! The service without its transport: accepts executions, finds them, passes controls on, recovers after a restart, stops.
 
 mod accept;
+mod burn;
 mod continuation;
 mod control;
 mod input;
@@ -10,6 +11,7 @@ mod stop;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use burn::Burn;
 pub(crate) use continuation::Born;
 
 use std::collections::HashMap;
@@ -53,6 +55,8 @@ pub struct Service {
     live: RwLock<HashMap<ExecutionId, Live>>,
     /// One acceptance of an id at a time: two equal PUTs at once must meet.
     accepting: Vec<tokio::sync::Mutex<()>>,
+    /// Ids that were cancelled before they were accepted.
+    burned: burn::Burned,
     /// One continuation by request at a time: nothing is continued twice.
     continuing: Arc<tokio::sync::Mutex<()>>,
     /// One change of a terminal status at a time. Held over its write; no await happens inside.
@@ -153,6 +157,7 @@ impl Service {
             inbound: Inbound::new(limits.inbound_bytes),
             live: RwLock::default(),
             accepting: (0..64).map(|_| tokio::sync::Mutex::default()).collect(),
+            burned: burn::Burned::default(),
             continuing: Arc::default(),
             amending: std::sync::Mutex::default(),
             background: TaskTracker::new(),

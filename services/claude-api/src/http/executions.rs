@@ -7,14 +7,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt;
-use protocol::{ExecutionId, Problem, ProblemType, Status, trailers};
+use protocol::{Burned, ExecutionId, Problem, ProblemType, Status, trailers};
 
 use super::output::stream;
 use super::query::{Id, Query};
 use super::reply::{json, json_response};
 use super::{App, Reply, follow};
 use crate::execution::Control;
-use crate::service::Service;
+use crate::service::{Burn, Service};
 
 /// The page size of a list, default and most.
 const LIST: (u64, u64) = (50, 1000);
@@ -126,8 +126,20 @@ pub(crate) async fn resume(State(service): App, Id(id): Id) -> Result<Response, 
 }
 
 /// `POST .../cancel`.
-pub(crate) async fn cancel(State(service): App, Id(id): Id) -> Result<Response, Reply> {
-    control(&service, id, Control::Cancel).await
+pub(crate) async fn cancel(
+    State(service): App,
+    Id(id): Id,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Reply> {
+    let query = Query::parse(raw.as_deref(), ["ifUnknown"])?;
+    if !query.is("ifUnknown", "burn")? {
+        return control(&service, id, Control::Cancel).await;
+    }
+    let body = match service.cancel_or_burn(id).await? {
+        Burn::Cancelled(status) => status.to_json(service.status_bytes()),
+        Burn::Burned => json(&Burned::new(id)),
+    };
+    Ok(json_response(StatusCode::OK, body))
 }
 
 /// `DELETE /v1/executions/{id}`.

@@ -87,6 +87,7 @@ impl Service {
                 Ok(Err(error)) => tracing::warn!(%error, "retention failed"),
                 Ok(Ok(_)) | Err(_) => {}
             }
+            self.expire_burned(SystemTime::now()).await;
             let notes = self.conversations.clone();
             // As long as a tombstone, and never shorter than what is kept of its executions.
             let age = CONVERSATIONS.max(Duration::from_millis(self.settings.limits.retention_ms));

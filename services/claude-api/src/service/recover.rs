@@ -38,6 +38,7 @@ impl Service {
     /// # Errors
     /// The spool cannot be listed.
     pub fn recover(self: &Arc<Self>) -> anyhow::Result<()> {
+        self.recover_burned()?;
         let mut found = Vec::new();
         for id in self.spool.unfinished()? {
             match self.found(id.into()) {
