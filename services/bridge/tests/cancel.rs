@@ -362,3 +362,79 @@ async fn a_client_that_is_back_and_cannot_attach_yet_is_no_desertion() {
     tokio::time::sleep(std::time::Duration::from_millis(900)).await;
     assert_eq!(fake.world().cancels, []);
 }
+
+/// OUTER A2.
+#[tokio::test]
+async fn a_client_that_is_back_and_repeats_its_execute_is_no_desertion() {
+    let args = ["--disconnect-grace-ms", "300", "--call-ms", "100"];
+    let (fake, bridge) = start(&args).await;
+    let mut client = bridge.connect().await;
+    let id = ExecutionId::random();
+    let params = json!({"prompt": "x", "executionId": id, "onDisconnect": "cancel"});
+    client.call("execute", params.clone()).await;
+    fake.state(id, State::Running);
+    // Only what is called once claude-api is back can tell what it is.
+    fake.change(|w| w.down = true);
+    drop(client);
+    let mut client = bridge.connect().await;
+    // The execute is retried for several graces, and what was owed has its time.
+    let executed = client.request("execute", params).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    fake.change(|w| {
+        w.faults.push_back(Fault::Late);
+        w.down = false;
+    });
+    fake.until(|w| w.puts.len() > 1).await;
+    // claude-api is there for everything else, and holds the execute back for several graces.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(fake.world().cancels, []);
+    fake.change(|w| w.late = true);
+    assert!(client.answer(executed).await["result"].is_object());
+    tokio::time::sleep(std::time::Duration::from_millis(900)).await;
+    assert_eq!(fake.world().cancels, []);
+}
+
+/// OUTER A5.
+#[tokio::test]
+async fn a_cancel_of_an_accepted_id_waits_for_no_attach_of_it() {
+    let (fake, bridge) = start(&["--call-ms", "60000"]).await;
+    for leaves in [false, true] {
+        let mut client = bridge.connect().await;
+        let id = fake.add(State::Running, b"");
+        fake.change(|w| w.no_status = true);
+        client.request("attach", json!({"executionId": id})).await;
+        execute(&mut client, id).await;
+        let puts = |w: &common::fake::World| w.puts.iter().any(|(put, _)| *put == id);
+        fake.until(puts).await;
+        let cancelled = cancel(&mut client, id).await;
+        if leaves {
+            drop(client);
+        } else {
+            let answer = client.answer(cancelled).await;
+            assert_eq!(answer["result"]["state"], "cancelled", "{answer}");
+        }
+        // The attach still hangs.
+        fake.until(|w| w.cancels.contains(&id)).await;
+        fake.change(|w| w.no_status = false);
+    }
+}
+
+/// CONTRACT-2, "Corrections": a deleted execution.
+#[tokio::test]
+async fn attach_status_and_control_of_a_deleted_execution_say_so() {
+    let (fake, bridge) = start(&[]).await;
+    let mut client = bridge.connect().await;
+    let id = ExecutionId::random();
+    fake.change(|w| w.deleted.push(id));
+    for (method, params) in [
+        ("attach", json!({"executionId": id})),
+        ("attach", json!({"executionId": id, "offset": 7})),
+        ("status", json!({"executionId": id})),
+        ("control", json!({"executionId": id, "type": "CANCEL"})),
+        ("control", json!({"executionId": id, "type": "PAUSE"})),
+    ] {
+        let error = client.call(method, params).await["error"].clone();
+        assert_eq!(error["code"], -32009, "{method}: {error}");
+        assert_eq!(error["data"]["reason"], "deleted", "{method}: {error}");
+    }
+}

@@ -23,6 +23,7 @@ pub mod policy;
 pub(crate) mod task;
 pub(crate) mod timers;
 pub mod verdict;
+pub(crate) mod views;
 
 pub use accepted::Accepted;
 pub use live::{Control, Live};

@@ -13,6 +13,7 @@ pub(crate) mod testing;
 
 pub use burn::Burn;
 pub(crate) use continuation::Born;
+pub use control::Cancel;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -35,6 +36,7 @@ use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::live::{Live, Published, Request};
 use crate::execution::task::{Owner, REQUESTS};
+use crate::execution::views::Viewing;
 use crate::http::body::Inbound;
 use crate::readiness::Readiness;
 
@@ -85,13 +87,17 @@ impl View {
     }
 }
 
+fn spool_unwritable() -> Problem {
+    Problem::new(
+        ProblemType::SpoolUnwritable,
+        "the execution cannot be recorded: the spool's disk takes no writes; free some space and try again",
+    )
+}
+
 /// Turns a failure of the spool into what the client may read; the log gets the rest.
 pub(crate) fn spool_problem(error: &SpoolError) -> Problem {
     match error {
-        SpoolError::Unwritable { .. } => Problem::new(
-            ProblemType::SpoolUnwritable,
-            "the execution cannot be recorded: the spool's disk takes no writes; free some space and try again",
-        ),
+        SpoolError::Unwritable { .. } => spool_unwritable(),
         other => {
             tracing::error!(error = %other, "the spool failed");
             Problem::new(
@@ -165,6 +171,14 @@ impl Service {
             settings,
         });
         Ok((service, warnings))
+    }
+
+    /// Counts an output or follow stream of a live execution, until the result is dropped.
+    pub(crate) async fn viewing(&self, view: &View, viewer: Option<&str>) -> Option<Viewing> {
+        match view {
+            View::Live(live) => Some(live.views.open(&live.entry, viewer).await),
+            View::Past(_) => None,
+        }
     }
 
     pub(crate) fn status_bytes(&self) -> usize {
@@ -327,6 +341,7 @@ impl Service {
             entry: entry.clone(),
             status: watch,
             requests,
+            views: Arc::default(),
             input: input.clone(),
         };
         self.live

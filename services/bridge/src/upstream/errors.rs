@@ -147,7 +147,7 @@ fn refusal(problem: &Problem, after: Option<Duration>) -> RpcError {
         | P::OffsetBeyondEnd => code::INVALID_PARAMS,
         P::NotAllowed => code::NOT_ALLOWED,
         P::NotFound | P::UnknownConversation => code::NO_SUCH_EXECUTION,
-        P::IdInUse | P::Deleted => code::ID_IN_USE,
+        P::IdInUse | P::Deleted | P::CancelledBeforeAccepted => code::ID_IN_USE,
         P::WrongState => code::WRONG_STATE,
         P::OffsetNotKept => code::OFFSET_NOT_KEPT,
         P::QueueFull => code::QUEUE_FULL,

@@ -1,6 +1,7 @@
 //! Accepting, asking, controlling, listing and deleting executions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -9,15 +10,17 @@ use bytes::Bytes;
 use futures::StreamExt;
 use protocol::{Burned, ExecutionId, Problem, ProblemType, Status, trailers};
 
-use super::output::stream;
+use super::output::{stream, viewer};
 use super::query::{Id, Query};
 use super::reply::{json, json_response};
 use super::{App, Reply, follow};
 use crate::execution::Control;
-use crate::service::{Burn, Service};
+use crate::service::{Burn, Cancel, Service};
 
 /// The page size of a list, default and most.
 const LIST: (u64, u64) = (50, 1000);
+/// The longest time without a viewer that a cancel may wait for, in milliseconds: a day.
+const UNVIEWED_MS: u64 = 24 * 3600 * 1000;
 
 /// `PUT /v1/executions/{id}`.
 pub(crate) async fn accept(
@@ -58,7 +61,7 @@ async fn submit(
         let status = service.status(&acceptance.view).await?;
         json_response(code, status.to_json(service.status_bytes()))
     } else {
-        let mut response = stream(service, &acceptance.view, id, None).await?;
+        let mut response = stream(service, &acceptance.view, id, None, viewer(headers)).await?;
         *response.status_mut() = code;
         response
     };
@@ -88,12 +91,13 @@ fn wants_json(headers: &HeaderMap) -> bool {
 pub(crate) async fn status(
     State(service): App,
     Id(id): Id,
+    headers: HeaderMap,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Reply> {
     let follows = Query::parse(raw.as_deref(), ["follow"])?.flag("follow")?;
     let view = service.find(id).await?;
     if follows {
-        return Ok(follow::response(service, view).await?);
+        return Ok(follow::response(service, view, viewer(&headers)).await?);
     }
     let status = service.status(&view).await?;
     Ok(json_response(
@@ -129,13 +133,31 @@ pub(crate) async fn resume(State(service): App, Id(id): Id) -> Result<Response, 
 pub(crate) async fn cancel(
     State(service): App,
     Id(id): Id,
+    headers: HeaderMap,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Reply> {
-    let query = Query::parse(raw.as_deref(), ["ifUnknown"])?;
-    if !query.is("ifUnknown", "burn")? {
-        return control(&service, id, Control::Cancel).await;
-    }
-    let body = match service.cancel_or_burn(id).await? {
+    let query = Query::parse(raw.as_deref(), ["ifUnknown", "ifUnviewedForMs"])?;
+    let burns = query.is("ifUnknown", "burn")?;
+    let cancel = match query.number("ifUnviewedForMs")? {
+        None => Cancel::Now,
+        Some(ms) if ms <= UNVIEWED_MS => Cancel::Unviewed {
+            after: Duration::from_millis(ms),
+            viewer: viewer(&headers).map(Arc::from),
+        },
+        Some(_) => {
+            return Err(Reply(Problem::new(
+                ProblemType::InvalidQuery,
+                format!("ifUnviewedForMs is 0 to {UNVIEWED_MS}"),
+            )));
+        }
+    };
+    let cancelled = if burns {
+        service.cancel_or_burn(id, cancel).await?
+    } else {
+        let view = service.find(id).await?;
+        Burn::Cancelled(Box::new(service.cancel(&view, cancel).await?))
+    };
+    let body = match cancelled {
         Burn::Cancelled(status) => status.to_json(service.status_bytes()),
         Burn::Burned => json(&Burned::new(id)),
     };

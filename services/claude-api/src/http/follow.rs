@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::execution::Live;
 use crate::execution::live::Published;
+use crate::execution::views::Viewing;
 use crate::service::{Service, View};
 
 /// At most 10 a second (contract, section 2).
@@ -26,14 +27,21 @@ struct Follow {
     /// When the last line was sent; none before the first.
     sent: Option<Instant>,
     over: bool,
+    /// Counts the stream until it is dropped.
+    _viewing: Option<Viewing>,
 }
 
 /// The response.
-pub(crate) async fn response(service: Arc<Service>, view: View) -> Result<Response, Problem> {
+pub(crate) async fn response(
+    service: Arc<Service>,
+    view: View,
+    viewer: Option<&str>,
+) -> Result<Response, Problem> {
     let content = [
         (header::CONTENT_TYPE, "application/x-ndjson"),
         (header::CACHE_CONTROL, "no-store"),
     ];
+    let viewing = service.viewing(&view, viewer).await;
     let View::Live(live) = view else {
         let status = service.status(&view).await?;
         return Ok((content, line(&service, &status)).into_response());
@@ -44,6 +52,7 @@ pub(crate) async fn response(service: Arc<Service>, view: View) -> Result<Respon
         live,
         sent: None,
         over: false,
+        _viewing: viewing,
     };
     let lines = stream::unfold(follow, |mut follow| async move {
         let item = follow.next().await?;

@@ -8,9 +8,8 @@ use std::time::SystemTime;
 use protocol::{ExecutionId, Problem, ProblemType, Status};
 use spool::SpoolError;
 
-use super::{Service, deleted, spool_problem};
+use super::{Cancel, Service, deleted, spool_problem};
 use crate::admission::Place;
-use crate::execution::Control;
 
 /// The burned ids, each with the place that it takes in the queue.
 ///
@@ -48,8 +47,12 @@ impl Service {
     /// the caller goes away.
     ///
     /// # Errors
-    /// `queue-full` when there is no place for another burned id; `deleted`; what [`Service::control`] may say.
-    pub async fn cancel_or_burn(self: &Arc<Self>, id: ExecutionId) -> Result<Burn, Problem> {
+    /// `queue-full` when there is no place for another burned id; `deleted`; what [`Service::cancel`] may say.
+    pub async fn cancel_or_burn(
+        self: &Arc<Self>,
+        id: ExecutionId,
+        cancel: Cancel,
+    ) -> Result<Burn, Problem> {
         let service = Arc::clone(self);
         let work = tokio::spawn(async move {
             // An acceptance of the same id that began before is finished then, and is cancelled.
@@ -62,7 +65,7 @@ impl Service {
                 Err(problem) => return Err(problem),
             };
             drop(alone);
-            let status = service.control(&view, Control::Cancel).await?;
+            let status = service.cancel(&view, cancel).await?;
             Ok(Burn::Cancelled(Box::new(status)))
         });
         work.await.unwrap_or_else(|error| {

@@ -12,7 +12,7 @@ use protocol::{ExecutionId, Reason, State, Status};
 mod notes;
 
 use super::Service;
-use super::continuation::Born;
+use super::continuation::{Born, inherit_unviewed};
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::policy::{Before, was_asked};
@@ -59,6 +59,12 @@ impl Service {
                 continue;
             };
             // Only a policy makes one before the other's end: the cancel was meant for both.
+            if let Ok(Some(entry)) = self.spool.get(old.uuid())
+                && !entry.is_terminal()
+            {
+                // The kill may have come before the continuation had it.
+                inherit_unviewed(&entry, &one.entry);
+            }
             if cancelled.contains(&old) {
                 one.cancelled = true;
                 if let Err(error) = one.entry.note_cancel() {

@@ -427,6 +427,25 @@ fn a_cancel_is_noted_beside_the_statuses_and_a_torn_note_is_none() {
     assert!(entry.note_cancel().is_err() && entry.cancel_noted().is_err());
 }
 
+/// CONTRACT-2, "Corrections": `ifUnviewedForMs`.
+#[test]
+fn a_cancel_for_when_nobody_views_is_noted_and_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    let entry = create(&spool, 1);
+    assert_eq!(entry.unviewed_noted().unwrap(), None);
+    entry.note_unviewed(Some(10_000)).unwrap();
+    entry.note_cancel().unwrap();
+    drop((entry, spool));
+    let spool = open(&dir);
+    let entry = spool.get(id(1)).unwrap().unwrap();
+    assert_eq!(entry.unviewed_noted().unwrap(), Some(10_000));
+    entry.note_unviewed(None).unwrap();
+    assert_eq!(entry.unviewed_noted().unwrap(), None);
+    assert!(entry.cancel_noted().unwrap());
+    assert_eq!(entry.body().unwrap(), b"body 1");
+}
+
 /// CONTRACT-2, "Corrections": `ifUnknown=burn`.
 #[test]
 fn a_burned_id_is_refused_for_an_hour_across_restarts() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use protocol::{Body, State};
 
 use super::*;
-use crate::service::testing::{accepted, open, open_with, status};
+use crate::service::testing::{accepted, end, open, open_with, status};
 
 async fn accept(service: &Arc<Service>, id: ExecutionId) -> Result<bool, ProblemType> {
     let accepted = service.accept(id, Body::new("x"), ()).await;
@@ -15,7 +15,7 @@ async fn accept(service: &Arc<Service>, id: ExecutionId) -> Result<bool, Problem
 }
 
 async fn burn(service: &Arc<Service>, id: ExecutionId) -> Result<Option<State>, ProblemType> {
-    match service.cancel_or_burn(id).await {
+    match service.cancel_or_burn(id, Cancel::Now).await {
         Ok(Burn::Burned) => Ok(None),
         Ok(Burn::Cancelled(status)) => Ok(Some(status.state)),
         Err(problem) => Err(problem.kind),
@@ -35,8 +35,7 @@ async fn a_burn_and_an_acceptance_at_once_leave_either_a_cancelled_execution_or_
                 let Ok(Some(_)) = cancel else {
                     panic!("the execution was accepted, and its cancel came to {cancel:?}")
                 };
-                let live = service.live(id).expect("it has an owner");
-                assert_eq!(live.ended().await.unwrap().state, State::Cancelled);
+                assert_eq!(end(&service, id).await.state, State::Cancelled);
             }
             Err(kind) => {
                 assert_eq!(kind, ProblemType::CancelledBeforeAccepted);
@@ -61,7 +60,7 @@ async fn burned_ids_take_places_in_the_queue_until_they_expire() {
     // A repeat takes no second place, and neither does a cancel of what is known.
     assert_eq!(burn(&service, first).await, Ok(None));
     assert!(burn(&service, second).await.is_ok());
-    service.live(second).unwrap().ended().await.unwrap();
+    end(&service, second).await;
     assert_eq!(burn(&service, third).await, Ok(None));
     drop(service);
     // The places are taken again after a restart.
@@ -88,9 +87,7 @@ async fn a_burn_of_a_known_id_is_an_ordinary_cancel_and_a_deleted_one_stays_dele
     service.recover().unwrap();
     assert_eq!(burn(&service, running).await, Ok(Some(State::Interrupted)));
     assert!(burn(&service, queued).await.unwrap().is_some());
-    if let Some(live) = service.live(queued) {
-        live.ended().await.unwrap();
-    }
+    end(&service, queued).await;
     assert_eq!(status(&service, queued).state, State::Cancelled);
     service.delete(running).await.unwrap();
     assert_eq!(burn(&service, running).await, Err(ProblemType::Deleted));
