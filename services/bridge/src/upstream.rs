@@ -9,6 +9,7 @@ pub mod output;
 pub mod retry;
 mod stream;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::ExecutionId;
@@ -45,6 +46,8 @@ pub struct Times {
 pub struct Upstream {
     client: reqwest::Client,
     base: String,
+    /// The session whose streams these are.
+    viewer: Option<Arc<str>>,
     /// Its times.
     pub times: Times,
 }
@@ -71,8 +74,18 @@ impl Upstream {
         Ok(Self {
             client,
             base: base.trim_end_matches('/').to_owned(),
+            viewer: None,
             times,
         })
+    }
+
+    /// The same, whose streams name this session. A stream that a session leaves behind is no new viewer for its cancel.
+    #[must_use]
+    pub fn for_viewer(&self, session: Arc<str>) -> Self {
+        Self {
+            viewer: Some(session),
+            ..self.clone()
+        }
     }
 
     /// The service that holds this execution. One address today; the place where several would be told apart.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use protocol::ExecutionId;
 use protocol::rpc::{RpcError, close, code};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,7 +20,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::WaitForCancellationFuture;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::departures::Viewing;
+use super::departures::{Asking, Viewing};
 use super::executor::Executor;
 use super::machine::{Bounds, Machine};
 use super::pages::Pages;
@@ -27,7 +28,7 @@ use super::replies::Token;
 use super::request::binary;
 use super::socket::{Inbound, Pulse, Socket};
 use super::transport;
-use super::{Called, Event, Shared};
+use super::{Called, Event, Executed, Shared};
 use crate::viewer;
 use hello::connected;
 
@@ -66,6 +67,10 @@ struct Session<T> {
     message_sender: mpsc::Sender<Box<viewer::Message>>,
     views: HashMap<u64, (AbortOnDropHandle<()>, Viewing)>,
     pages: Pages,
+    /// Its id, for claude-api.
+    name: Arc<str>,
+    /// Views that are asked for and may still begin.
+    asking: HashMap<ExecutionId, Asking>,
     /// What inputs that are not answered yet have taken of the inbound budget.
     inputs: HashMap<Token, Arc<OwnedSemaphorePermit>>,
     ping: Interval,
@@ -127,6 +132,8 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         message_sender,
         views: HashMap::new(),
         pages: Pages::default(),
+        name: id.as_str().into(),
+        asking: HashMap::new(),
         inputs: HashMap::new(),
         ping,
         charge: None,
@@ -178,17 +185,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                         Inbound::Broken(None) => return End::Peer(None),
                     }
                 }
-                Happened::Event(Event::Executed(token, result)) => {
+                Happened::Event(Event::Executed(token, executed)) => {
+                    let Executed { result, asking } = *executed;
                     self.executor.done(token);
                     self.executes += u64::from(result.is_ok());
-                    self.machine.on_executed(token, *result)
+                    self.asks(asking.filter(|_| result.is_ok()));
+                    self.machine.on_executed(token, result)
                 }
                 Happened::Event(Event::Called(token, called)) => {
                     let Called {
                         result,
                         ended,
                         page,
+                        asking,
                     } = *called;
+                    self.asks(asking.filter(|_| result.is_ok()));
                     let held = self.machine.held_bytes();
                     let actions = self.machine.on_called(token, result, &ended);
                     if let Some(page) = page {
@@ -219,6 +230,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             };
             self.charge_inputs();
             self.act(actions);
+            if !self.machine.owes_views() {
+                self.asking.clear();
+            }
             self.charge = None;
         }
     }
@@ -274,6 +288,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             self.socket.read_later();
             Poll::Pending
         }
+    }
+
+    /// A view was granted, and begins when its answer is sent.
+    fn asks(&mut self, asking: Option<Asking>) {
+        self.asking
+            .extend(asking.map(|asking| (asking.id(), asking)));
     }
 
     fn count(&mut self, bytes: usize) {
