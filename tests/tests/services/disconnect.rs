@@ -274,3 +274,36 @@ async fn streams_that_a_session_leaves_behind_keep_nothing() {
     }
     stack.assert_quiet();
 }
+
+/// The last closing note: a departure that is settled because somebody views the execution says so.
+#[tokio::test]
+async fn the_log_tells_a_cancel_that_was_sent_from_a_viewer_that_is_there() {
+    let options = StackOptions::default().bridge("--disconnect-grace-ms=300");
+    let stack = Stack::with(options).await;
+    let logged = |id: &str, text: &str| {
+        let about = |line: &Value| line["execution"] == id && line["message"] == text;
+        stack.bridge.lines().iter().any(about)
+    };
+    let sent = "claude-api has a cancel that was owed";
+    let viewed = "a viewer came back; no cancel is owed";
+    let (kept, kept_id) = left_alone(&stack).await;
+    let (lost, lost_id) = left_alone(&stack).await;
+    let mut other = stack.client().await;
+    other.attach(&kept_id, None).await.expect("attached");
+    kept.vanish();
+    lost.vanish();
+    let end = Instant::now() + PATIENCE;
+    while !(logged(&lost_id, sent) && logged(&kept_id, viewed)) {
+        assert!(Instant::now() < end, "{}", stack.bridge.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!logged(&kept_id, sent) && !logged(&lost_id, viewed));
+    assert_eq!(over(&stack.http(), &lost_id).await["state"], "cancelled");
+    other
+        .control("CANCEL", Some(&kept_id))
+        .await
+        .expect("accepted");
+    other.wait_terminal(&kept_id).await;
+    other.finish().await;
+    stack.assert_quiet();
+}

@@ -45,7 +45,11 @@ struct State {
     wishes: u64,
 }
 
-/// The streams of one execution. One counter however many streams are open; each stream is bounded by its connection.
+/// The streams of one execution.
+///
+/// A counter, taken when a stream opens and given back when it is dropped; what bounds the streams is their connections.
+/// Nobody waits for it, only for the note of a wish on disk that a new stream ends. One task counts for the latest wish; the
+/// one of an earlier wish ends when a later one comes. In the other direction nothing is sent.
 #[derive(Debug)]
 pub(crate) struct Views {
     state: watch::Sender<State>,
