@@ -68,7 +68,7 @@ make_rust() {
   case $version in "$RUST_VERSION".*) ;; *) fail "this machine's Rust is $version, the build wants $RUST_VERSION" \
     "rustup toolchain install $RUST_VERSION, or set RUST_IMAGE to an image you have" ;; esac
   sysroot=$(cd "$ROOT" && rustc --print sysroot)
-  make_base "rust-$version" ,gcc,libc6-dev,pkg-config "$sysroot"
+  make_base "rust-$version" ,gcc,libc6-dev,make,pkg-config "$sysroot"
 }
 
 # make_base NAME EXTRA-PACKAGES TOOLCHAIN: a Debian base in a tar, imported under a tag that names its recipe.

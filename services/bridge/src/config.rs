@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use protocol::Limits;
 
-use crate::upstream::Times;
+use crate::upstream::{Times, silence};
 
 /// claude-api answers a stream's head at once; nothing there is slower than this.
 const HEAD: Duration = Duration::from_secs(5);
@@ -56,7 +56,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Args)]
 #[allow(missing_docs, reason = "the help texts are the documentation")]
 pub struct Config {
-    /// Address to listen on
+    /// Address to listen on, or localhost
     #[arg(long, env = "BRIDGE_HOST", default_value = "127.0.0.1")]
     pub host: String,
     /// Port to listen on; 0 takes any free one
@@ -87,10 +87,15 @@ pub struct Config {
     /// Largest message taken, in bytes
     #[arg(long, env = "BRIDGE_MESSAGE_BYTES", default_value = "13631488")]
     pub message_bytes: String,
-    /// Bytes of large messages (over 64 KiB) in the making and of executes not accepted yet, in all sessions;
-    /// beyond that, large messages wait, and after two pings their session is closed with 1013
+    /// Total memory for messages being received and for executes and inputs awaiting acceptance, in
+    /// bytes. Beyond it, messages over 64 KiB wait, and the session with the oldest unfinished one
+    /// is closed with 1013
     #[arg(long, env = "BRIDGE_INBOUND_BYTES", default_value = "268435456")]
     pub inbound_bytes: String,
+    /// Total memory for answers and output that clients have not read, in bytes; at most 4 MiB a
+    /// session. Beyond it, a session is not read further and its views pause
+    #[arg(long, env = "BRIDGE_OUTBOUND_BYTES", default_value = "268435456")]
+    pub outbound_bytes: String,
     /// Executions that one session may view at once; one more attach or execute is an error
     #[arg(long, env = "BRIDGE_VIEWS", default_value = "64")]
     pub views: String,
@@ -166,7 +171,9 @@ impl Config {
             sessions: number("sessions", &self.sessions, 1, 1_000_000),
             message_bytes: number("message-bytes", &self.message_bytes, 1024, 1 << 30),
             inbound_bytes: number("inbound-bytes", &self.inbound_bytes, 1024, BYTES),
-            batch: number("batch", &self.batch, 1, 10_000),
+            outbound_bytes: number("outbound-bytes", &self.outbound_bytes, 1 << 20, BYTES),
+            // An answer of more could not be one message of at most 512 KiB.
+            batch: number("batch", &self.batch, 1, 64),
             status_bytes: number("status-bytes", &self.status_bytes, 4096, 256 * 1024),
             heartbeat_ms: number("heartbeat-ms", &self.heartbeat_ms, 10, DAY),
             ping_ms: number("ping-ms", &self.ping_ms, 10, DAY),
@@ -179,11 +186,8 @@ impl Config {
         let call = number("call-ms", &self.call_ms, 1, DAY);
         let views = number("views", &self.views, 1, 1_000_000);
         let grace = number("disconnect-grace-ms", &self.disconnect_grace_ms, 0, DAY);
-        if self.host.parse::<std::net::IpAddr>().is_err() {
-            mistakes.push(format!(
-                "--host {:?}: an IP address is needed, like 127.0.0.1 or 0.0.0.0",
-                self.host
-            ));
+        if let Err(mistake) = protocol::guard::listen_address(&self.host) {
+            mistakes.push(format!("--host {:?}: {mistake}", self.host));
         }
         if let Err(mistake) = check_upstream(&self.claude_api_url) {
             mistakes.push(mistake);
@@ -199,7 +203,7 @@ impl Config {
             }
         }
         for host in self.allowed_hosts.iter().filter(|h| !h.trim().is_empty()) {
-            if host.contains('/') || host.contains(char::is_whitespace) {
+            if host.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()) {
                 mistakes.push(format!(
                     "--allowed-hosts {host:?}: a host name is needed, like bridge or bridge:8003"
                 ));
@@ -229,8 +233,7 @@ impl Config {
                 // One attempt of a blackholed PUT must leave time for others.
                 attempt: ms((accept / 4).max(1)),
                 head: HEAD.min(ms(limits.heartbeat_ms * 2)).max(HEAD / 5),
-                // Two heartbeats missed, and a little more.
-                silence: ms(limits.heartbeat_ms * 2 + limits.heartbeat_ms / 4),
+                silence: silence(ms(limits.heartbeat_ms)),
                 stall: ms(limits.heartbeat_ms.clamp(100, 5_000)),
                 heartbeat: ms(limits.heartbeat_ms),
             },
@@ -252,7 +255,9 @@ fn check_upstream(text: &str) -> Result<(), String> {
     }
     let good = url.is_some_and(|url| {
         let bare = url.query().is_none() && url.fragment().is_none();
-        url.scheme() == "http" && url.has_host() && url.path() == "/" && bare
+        // A URL may not have them, but its parser leaves them out, and the text is logged.
+        let plain = !text.contains(char::is_control);
+        url.scheme() == "http" && url.has_host() && url.path() == "/" && bare && plain
     });
     if good {
         return Ok(());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bridge::config::{Cli, Command, Config, LogFormat, Settings};
+use bridge::upstream::errors::printable;
 use clap::Parser;
 use clap::error::ErrorKind;
 use tracing_subscriber::EnvFilter;
@@ -15,6 +16,10 @@ use tracing_subscriber::EnvFilter;
 const USAGE: u8 = 64;
 /// A healthcheck that takes longer has failed.
 const HEALTHCHECK_TIME: Duration = Duration::from_secs(4);
+
+/// Returns freed memory to the system: glibc's allocator keeps what large messages took.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -47,7 +52,7 @@ fn finish(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bridge: {error:#}");
+            eprintln!("bridge: {}", printable(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
@@ -58,7 +63,7 @@ fn serve(config: &Config) -> ExitCode {
         Ok(settings) => settings,
         Err(mistakes) => {
             for mistake in mistakes {
-                eprintln!("bridge: {mistake}");
+                eprintln!("bridge: {}", printable(&mistake));
             }
             return ExitCode::from(USAGE);
         }
@@ -66,12 +71,15 @@ fn serve(config: &Config) -> ExitCode {
     let filter = EnvFilter::new(&config.log_level);
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(|| protocol::json::EscapedLines(std::io::stderr()));
     match settings.log_format {
         LogFormat::Json => logs.json().flatten_event(true).init(),
         // Colours are for a terminal, not for a file or a pipe.
         LogFormat::Pretty if std::io::stderr().is_terminal() => logs.init(),
         LogFormat::Pretty => logs.with_ansi(false).init(),
+    }
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::warn!(%error, "freed memory is returned to the system only while there is work");
     }
     finish(run(config, settings))
 }
@@ -79,10 +87,9 @@ fn serve(config: &Config) -> ExitCode {
 #[tokio::main]
 async fn run(config: &Config, settings: Settings) -> anyhow::Result<()> {
     raise_descriptor_limit();
-    let host = config
-        .host
-        .parse()
-        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    // Checked with the settings.
+    let host =
+        protocol::guard::listen_address(&config.host).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let addr = SocketAddr::new(host, settings.port);
     let listener = tokio::net::TcpListener::bind(addr).await.with_context(|| {
         format!("cannot listen on {addr} (--host, --port); is another bridge running?")

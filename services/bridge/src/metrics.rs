@@ -46,6 +46,7 @@ pub struct Metrics {
     pub executes: Number,
     pub executes_refused: Number,
     pub inbound_bytes: Number,
+    pub outbound_bytes: Number,
 }
 
 impl Metrics {
@@ -60,6 +61,12 @@ impl Metrics {
                 "gauge",
                 "bytes of large messages and of executes that claude-api has not accepted yet",
                 &self.inbound_bytes,
+            ),
+            (
+                "outbound_bytes",
+                "gauge",
+                "bytes on their way to clients, beyond what each session has for itself",
+                &self.outbound_bytes,
             ),
             (
                 "sessions_opened_total",

@@ -3,9 +3,10 @@
 pub mod pages;
 pub mod upgrade;
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -24,13 +25,23 @@ use crate::metrics::Metrics;
 use crate::session::Shared;
 use crate::session::departures::Departures;
 use crate::session::executor::OWED;
-use crate::session::transport;
+use crate::session::outbound::{self, Outbound};
+use crate::session::room::{self, Room};
 use crate::upstream::Upstream;
 use crate::viewer;
 use crate::viewer::buffer::Skip;
 
 /// A request's head must be here in this time.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+/// The longest head of a request, and what is read or written of it at once, in bytes.
+const HEAD_BYTES: usize = 32 * 1024;
+/// Connections without a session at once, beside one for each session: all of them may reconnect at
+/// the same time.
+const WAITING: usize = 512;
+/// Connections at once that are told that there are too many sessions.
+const REFUSALS: usize = 256;
+/// The part of the ping interval that a message waits for room before it evicts another.
+const PATIENCE: u32 = 20;
 /// What the kernel holds for a peer that does not read, in bytes (it doubles this).
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// How often claude-api's limits are asked for, while unknown and then.
@@ -47,6 +58,9 @@ pub struct App {
     pub shared: Arc<Shared>,
     /// Open sessions.
     pub open: Arc<AtomicU64>,
+    /// Places for connections that are refused with -32001. Taken at the upgrade, for 3 s at most.
+    /// Nobody waits for one: without a place the answer is 503.
+    pub refusals: Arc<Semaphore>,
     guard: Arc<Guard>,
 }
 
@@ -99,11 +113,9 @@ pub async fn run(
     let (known, limits) = watch::channel(None);
     let stop = CancellationToken::new();
     let tracker = TaskTracker::new();
-    let budget = |bytes: u64| {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)))
-    };
-    let (large, small) = transport::budgets(own.inbound_bytes);
+    let (large, small) = room::shares(own.inbound_bytes);
+    let patience = Duration::from_millis(own.ping_ms) / PATIENCE;
+    let outbound = outbound::Limits::new(own.outbound_bytes, own.sessions, own.status_bytes);
     let shutdown_time = Duration::from_millis(own.shutdown_ms);
     let user_timeout = u32::try_from(own.ping_ms.saturating_mul(2)).unwrap_or(u32::MAX);
     let shared = Arc::new(Shared {
@@ -119,9 +131,10 @@ pub async fn run(
         limits,
         own: own.clone(),
         views,
-        inbound: budget(large),
-        small: budget(small),
-        pages: Arc::new(Semaphore::new(crate::session::pages::BUDGET_BYTES)),
+        inbound: Room::new(large, patience),
+        small: Room::new(small, patience),
+        outbound: Outbound::new(outbound),
+        lists: Arc::new(Semaphore::new(crate::session::pages::BUDGET_BYTES)),
         disconnect_grace,
         owed: Semaphore::new(OWED),
         departures: Departures::default(),
@@ -133,7 +146,12 @@ pub async fn run(
     let app = App {
         shared,
         open: Arc::default(),
+        refusals: Arc::new(Semaphore::new(REFUSALS)),
         guard: Arc::new(guard),
+    };
+    let waiting = Waiting {
+        most: WAITING.saturating_add(usize::try_from(own.sessions).unwrap_or(usize::MAX)),
+        places: Arc::default(),
     };
     tracing::info!(addr = %listener.local_addr()?, claude_api = %config.claude_api_url, "listening");
     tracker.spawn(learn_limits(upstream, own, known, stop.clone()));
@@ -146,7 +164,8 @@ pub async fn run(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     prepare(&stream, user_timeout);
-                    tracker.spawn(connection(stream, router.clone(), stop.clone()));
+                    let place = waiting.enter();
+                    tracker.spawn(connection(stream, router.clone(), stop.clone(), place));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -217,16 +236,70 @@ fn prepare(stream: &TcpStream, user_timeout_ms: u32) {
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+/// Connections without a session: in a handshake, in a request, or idle.
+///
+/// - Taken when: accept(2) returns; released by the upgrade or the end.
+/// - Who waits behind whom: nobody. When all places are taken, the oldest connection is closed. A
+///   request's head must arrive within 10 s; an idle connection has as long.
+/// - The other direction: hyper reads no further while an answer is not taken, and the kernel drops
+///   a peer that takes nothing for two pings.
+#[derive(Debug, Clone)]
+struct Waiting {
+    most: usize,
+    // A plain lock: held for a look into the table, never over an await.
+    places: Arc<Mutex<(u64, BTreeMap<u64, CancellationToken>)>>,
+}
+
+#[derive(Debug)]
+struct WaitingPlace(Waiting, u64, CancellationToken);
+
+impl Waiting {
+    fn enter(&self) -> WaitingPlace {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, open) = &mut *places;
+        if open.len() >= self.most
+            && let Some((_, oldest)) = open.pop_first()
+        {
+            oldest.cancel();
+        }
+        *last += 1;
+        let close = CancellationToken::new();
+        open.insert(*last, close.clone());
+        WaitingPlace(self.clone(), *last, close)
+    }
+}
+
+impl Drop for WaitingPlace {
+    fn drop(&mut self) {
+        let Self(waiting, number, _) = self;
+        let mut places = waiting
+            .places
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        places.1.remove(number);
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    stop: CancellationToken,
+    place: WaitingPlace,
+) {
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
+        () = place.2.cancelled() => {
+            tracing::debug!("too many connections without a session; closed the oldest");
+            return;
+        }
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -249,6 +322,7 @@ async fn learn_limits(
         loop {
             match upstream.limits().await {
                 Ok(theirs) => {
+                    upstream.learn_heartbeat(theirs.heartbeat_ms);
                     known.send_replace(Some(merge(theirs, &own)));
                     pause = LIMITS_EVERY[1];
                 }
@@ -269,6 +343,7 @@ fn merge(theirs: Limits, own: &Limits) -> Limits {
         sessions: own.sessions,
         message_bytes: own.message_bytes,
         inbound_bytes: own.inbound_bytes,
+        outbound_bytes: own.outbound_bytes,
         batch: own.batch,
         status_bytes: own.status_bytes.min(theirs.status_bytes),
         ping_ms: own.ping_ms,

@@ -8,10 +8,12 @@ pub mod executor;
 mod inputs;
 pub mod known;
 pub mod machine;
+pub mod outbound;
 pub mod pages;
 pub mod pending;
 pub mod replies;
 pub mod request;
+pub mod room;
 mod shallow;
 pub mod socket;
 pub mod transport;
@@ -31,9 +33,10 @@ use crate::viewer;
 use action::{Call, Outcome, Target};
 use departures::{Asking, Departures};
 use machine::no_live_execution;
-use pages::Taken;
+use outbound::Outbound;
 use replies::Token;
 use request::Attach;
+use room::Room;
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -46,14 +49,14 @@ pub struct Shared {
     pub own: Limits,
     /// Views of one session.
     pub views: usize,
-    /// Most of `inboundBytes`: what large messages, and the executes and inputs of them that are not answered yet, may hold in
-    /// memory.
-    pub inbound: Arc<Semaphore>,
-    /// The rest of it: executes and inputs of small messages. Of their own, because a large message that waits for room takes
-    /// all that becomes free.
-    pub small: Arc<Semaphore>,
-    /// What pages of lists may hold in memory.
-    pub pages: Arc<Semaphore>,
+    /// Most of `inboundBytes`: large messages, and their executes and inputs that await an answer.
+    pub inbound: Arc<Room>,
+    /// The rest of it: executes and inputs of small messages.
+    pub small: Arc<Room>,
+    /// `outboundBytes`: what is on its way to clients.
+    pub outbound: Arc<Outbound>,
+    /// What lists may hold in memory while claude-api is asked.
+    pub lists: Arc<Semaphore>,
     /// How long nobody must attach before a departed session's executions are cancelled.
     pub disconnect_grace: Duration,
     /// Places for cancels that are owed.
@@ -94,8 +97,8 @@ pub struct Called {
     pub result: Result<Outcome, RpcError>,
     /// Those of its candidates that were found to have ended, or to be unknown.
     pub ended: Vec<ExecutionId>,
-    /// What a page has taken.
-    pub page: Option<Taken>,
+    /// A list's turn among those of its session.
+    pub turn: Option<OwnedSemaphorePermit>,
     /// The view that follows an attach.
     pub asking: Option<Asking>,
 }
@@ -105,19 +108,26 @@ impl Called {
         Self {
             result,
             ended,
-            page: None,
+            turn: None,
             asking: None,
         }
     }
 }
 
 impl Shared {
-    /// A part of the budget for small messages; None when it is not there. One alone always has room.
+    /// The most that unanswered executes of one session may take of the two parts of the inbound
+    /// budget: a quarter, but at least one message.
+    fn session_inbound(&self) -> [Arc<Room>; 2] {
+        let (large, small) = room::shares(self.own.inbound_bytes);
+        let large = (large / 4).max(self.own.message_bytes);
+        let small = (small / 4).max(transport::FREE_BYTES);
+        [large, small].map(|bytes| Room::new(bytes, Duration::ZERO))
+    }
+
+    /// A part of the budget for small messages; None when it is not there.
     #[must_use]
-    pub fn charge(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let (_, small) = transport::budgets(self.own.inbound_bytes);
-        let bytes = transport::permits(bytes as u64, small);
-        self.small.clone().try_acquire_many_owned(bytes).ok()
+    pub fn charge(&self, bytes: usize) -> Option<room::Charge> {
+        self.small.take(bytes as u64)
     }
 }
 
@@ -173,21 +183,22 @@ async fn list(
         RpcError::new(
             code::QUEUE_FULL,
             "too_many_lists",
-            "the lists that others have not read yet leave no room for this one; try again later",
+            "the lists of others leave no room for this one; try again later",
         )
     };
     let Ok(turn) = turns.acquire_owned().await else {
         // The session is gone.
         return Called::new(Err(full()), Vec::new());
     };
-    let room = shared.pages.clone().acquire_many_owned(pages::most(limit));
-    let Ok(Ok(charge)) = tokio::time::timeout(upstream.times.call, room).await else {
+    let room = shared.lists.acquire_many(pages::PART_BYTES);
+    let Ok(Ok(_room)) = tokio::time::timeout(upstream.times.call, room).await else {
         return Called::new(Err(full()), Vec::new());
     };
-    let page = upstream.list(limit, before).await;
+    let page = pages::gather(upstream, limit, before, shared.viewer.status_bytes).await;
+    let page = page.map(|page| Outcome::Page(Box::new(page)));
     Called {
-        page: Some(Taken { turn, charge }),
-        ..Called::new(page.map(|page| Outcome::Page(Box::new(page))), Vec::new())
+        turn: Some(turn),
+        ..Called::new(page, Vec::new())
     }
 }
 

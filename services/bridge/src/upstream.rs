@@ -10,6 +10,7 @@ pub mod retry;
 mod stream;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use protocol::ExecutionId;
@@ -33,7 +34,7 @@ pub struct Times {
     pub attempt: Duration,
     /// A stream whose head is not there by then is dead.
     pub head: Duration,
-    /// A follow stream that is silent for longer is dead.
+    /// A follow stream that is silent for longer is dead, unless claude-api's heartbeat is longer.
     pub silence: Duration,
     /// The output stream is opened again when bytes are known to be there and none came for this long.
     pub stall: Duration,
@@ -50,6 +51,8 @@ pub struct Upstream {
     viewer: Option<Arc<str>>,
     /// Its times.
     pub times: Times,
+    /// claude-api's own heartbeat in milliseconds, as far as known.
+    heartbeat_ms: Arc<AtomicU64>,
 }
 
 impl Upstream {
@@ -76,6 +79,7 @@ impl Upstream {
             base: base.trim_end_matches('/').to_owned(),
             viewer: None,
             times,
+            heartbeat_ms: Arc::default(),
         })
     }
 
@@ -88,6 +92,18 @@ impl Upstream {
         }
     }
 
+    /// claude-api's heartbeat is known.
+    pub fn learn_heartbeat(&self, milliseconds: u64) {
+        self.heartbeat_ms.store(milliseconds, Ordering::Relaxed);
+    }
+
+    /// A follow stream that is silent for longer is dead: a little more than two heartbeats, the
+    /// bridge's or claude-api's, whichever is longer.
+    fn silence(&self) -> Duration {
+        let theirs = Duration::from_millis(self.heartbeat_ms.load(Ordering::Relaxed));
+        self.times.silence.max(silence(theirs))
+    }
+
     /// The service that holds this execution. One address today; the place where several would be told apart.
     fn home(&self, _id: ExecutionId) -> &str {
         &self.base
@@ -96,6 +112,12 @@ impl Upstream {
     fn execution_url(&self, id: ExecutionId, rest: &str) -> String {
         format!("{}{}", self.home(id), path(id, rest))
     }
+}
+
+/// Two heartbeats missed, and a little more.
+#[must_use]
+pub fn silence(heartbeat: Duration) -> Duration {
+    heartbeat.saturating_mul(2).saturating_add(heartbeat / 4)
 }
 
 fn path(id: ExecutionId, rest: &str) -> String {

@@ -10,13 +10,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use protocol::Status;
 use protocol::rpc::OnSlow;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, sleep};
 
 use crate::metrics::Metrics;
+use crate::session::outbound::{Charge, Share};
 use crate::upstream::Upstream;
 use crate::upstream::follow::{Follow, Heard};
 use crate::upstream::output::{Output, Read};
@@ -56,12 +57,47 @@ pub struct Message {
     pub text: String,
     /// Nothing more comes of this view.
     pub last: bool,
+    /// Its part of the outbound budget, until the socket has it.
+    pub charge: Charge,
+}
+
+/// The time as this view sees it: one reading of the wall clock, and from there on a clock that
+/// nobody sets. It begins no earlier than what the status tells of claude-api's time.
+struct Clock {
+    wall: Timestamp,
+    read_at: Instant,
+}
+
+impl Clock {
+    fn start(status: &Status) -> Self {
+        let known = status.started_at.unwrap_or(status.created_at);
+        Self {
+            wall: Timestamp::now().max(known),
+            read_at: Instant::now(),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        let passed = SignedDuration::try_from(self.read_at.elapsed()).unwrap_or_default();
+        self.wall.checked_add(passed).unwrap_or(self.wall)
+    }
 }
 
 type Permit = Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Box<Message>>>> + Send>>;
 
-/// Runs until everything was said or the session is gone. Aborting it at any point is fine.
-pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box<Message>>) {
+/// Looks at a view without room, before its connection to claude-api is given up.
+const TIGHT_CHECKS: u32 = 2;
+
+/// Runs until everything was said or the session is gone. Aborting it at any point is fine. What it
+/// holds counts in `share`: without room it reads no more from claude-api and resumes later at the
+/// same offset.
+pub async fn run(
+    context: Context,
+    start: Start,
+    view: u64,
+    to: mpsc::Sender<Box<Message>>,
+    share: Arc<Share>,
+) {
     let Context {
         upstream,
         skip,
@@ -70,6 +106,7 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
     } = context;
     let id = start.status.execution_id;
     let skip = (start.on_slow == OnSlow::Skip).then_some(skip);
+    let clock = Clock::start(&start.status);
     let mut order = Order::new(start.status, start.offset, skip, status_bytes);
     let mut follow = Follow::new(upstream.clone(), id);
     let mut output = Output::new(upstream.clone(), id, order.read_from());
@@ -80,6 +117,8 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
     // Kept over the rounds: a place in the session's queue is not given up for a chunk that comes.
     let mut permit: Option<Permit> = None;
     let mut dropped = 0;
+    let mut charge = share.charge();
+    let mut tight = 0;
     if order.has_more_upstream() {
         output.open();
     }
@@ -88,7 +127,22 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
             let to = to.clone();
             permit = Some(Box::pin(async move { to.reserve_owned().await.ok() }));
         }
-        let wants = order.wants_bytes();
+        charge.set(order.held_bytes());
+        let mut has_room = share.has_room();
+        if !has_room && order.wants_bytes() {
+            order.shrink();
+            charge.set(order.held_bytes());
+            has_room = share.has_room();
+        }
+        if order.dropped() > dropped {
+            metrics.skipped_bytes.add(order.dropped() - dropped);
+            dropped = order.dropped();
+        }
+        let is_tight = !has_room && order.wants_bytes();
+        if !is_tight && std::mem::take(&mut tight) >= TIGHT_CHECKS && order.has_more_upstream() {
+            output.open();
+        }
+        let wants = has_room && order.wants_bytes();
         if !wants {
             output.not_read();
         }
@@ -103,9 +157,11 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
                     let late = if order.is_unreachable() { heartbeat } else { heartbeat * 6 / 5 };
                     beat.as_mut().reset(Instant::now() + late);
                 }
-                if let Some(text) = order.next(Timestamp::now()) {
+                if let Some(text) = order.next(clock.now()) {
                     let last = order.is_done();
-                    place.send(Box::new(Message { view, text, last }));
+                    let mut charge = share.charge();
+                    charge.set(text.len());
+                    place.send(Box::new(Message { view, text, last, charge }));
                 }
                 if order.is_done() {
                     return;
@@ -118,7 +174,7 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
                     } else {
                         order.on_status(*status);
                     }
-                    if order.has_more_upstream() {
+                    if order.has_more_upstream() && tight < TIGHT_CHECKS {
                         output.open();
                     }
                 }
@@ -126,14 +182,16 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
                     tracing::debug!(execution = %id, error, "claude-api cannot be reached");
                     order.on_unreachable();
                 }
-                Heard::Gone => order.on_gone(Timestamp::now()),
+                Heard::Gone => order.on_gone(clock.now()),
             },
             read = output.next(), if wants => match read {
                 Read::Bytes(bytes) => {
-                    order.on_bytes(&bytes);
-                    if order.dropped() > dropped {
-                        metrics.skipped_bytes.add(order.dropped() - dropped);
-                        dropped = order.dropped();
+                    if share.has_room() || !share.all().is_short() {
+                        order.on_bytes(&bytes);
+                    } else {
+                        // Others took the room meanwhile: these bytes are read again later.
+                        output.close(order.read_from());
+                        tight = TIGHT_CHECKS;
                     }
                 }
                 // Whether that was the end, the follow stream tells.
@@ -151,14 +209,20 @@ pub async fn run(context: Context, start: Start, view: u64, to: mpsc::Sender<Box
                 Read::Unreachable => if order.is_terminal() {
                     order.on_unreachable();
                 },
-                Read::Gone => order.on_gone(Timestamp::now()),
+                Read::Gone => order.on_gone(clock.now()),
             },
             () = beat.as_mut() => {
                 order.on_heartbeat();
                 beat.as_mut().reset(Instant::now() + heartbeat);
             }
-            _ = check.tick(), if wants => {
-                if order.read_from() < order.seen().output_bytes {
+            () = share.room(), if is_tight => {}
+            _ = check.tick(), if wants || is_tight => {
+                if is_tight {
+                    tight += 1;
+                    if tight == TIGHT_CHECKS && share.all().is_short() {
+                        output.close(order.read_from());
+                    }
+                } else if order.read_from() < order.seen().output_bytes {
                     output.cut_if_stalled();
                 }
             }

@@ -356,3 +356,30 @@ async fn news_in_the_status_are_notices() {
     );
     client.notice("odd").await;
 }
+
+/// Field case C18: the wall clock was set back two hours after the acceptance.
+#[tokio::test]
+async fn the_elapsed_time_goes_on_though_the_clock_was_set_back() {
+    let (fake, bridge) = start().await;
+    let id = fake.add(State::Running, b"");
+    fake.set(id, |execution| {
+        execution.status.created_at += jiff::SignedDuration::from_hours(2);
+    });
+    let mut client = bridge.connect().await;
+    client.call("attach", json!({"executionId": id})).await;
+    let first = client.status("RUNNING").await;
+    let at = |message: &Value| message["params"]["elapsedMs"].as_u64().unwrap();
+    // The bridge is told nothing of the time but by its own clock.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        let later = client.status("RUNNING").await;
+        if at(&later) > at(&first) {
+            break;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "it stands at {}",
+            at(&later)
+        );
+    }
+}

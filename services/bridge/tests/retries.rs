@@ -58,9 +58,10 @@ async fn what_is_told_at_once() {
 
 #[tokio::test]
 async fn nobody_there() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    drop(listener);
+    // A port that nobody listens on, and that nobody else is given meanwhile.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = socket.local_addr().unwrap();
     let bridge = Bridge::start(addr, &["--accept-ms", "600", "--call-ms", "200"]).await;
     let mut client = bridge.connect().await;
     let execute = client.request("execute", json!({"prompt": "x"})).await;
@@ -278,4 +279,50 @@ async fn an_outage_before_the_last_bytes_is_told() {
     assert_eq!(beat["params"]["status"], "RUNNING");
     fake.change(|w| w.no_output = false);
     assert_eq!(client.all_of(id).await.output, b"the end");
+}
+
+/// OUTER A8: a proxy asks for more than what is left of the time.
+#[tokio::test]
+async fn a_retry_after_beyond_the_time_left_is_cut_to_one_more_attempt() {
+    let fake = Fake::start().await;
+    let bridge = Bridge::start(fake.addr, &["--accept-ms", "1500"]).await;
+    let mut client = bridge.connect().await;
+    fake.change(|w| w.faults.push_back(Fault::Later(503, 120)));
+    client.execute("x").await;
+    assert_eq!(fake.world().puts.len(), 2);
+    fake.change(|w| {
+        w.faults
+            .extend([Fault::Later(503, 120), Fault::Later(503, 120)])
+    });
+    let answer = client.call("execute", json!({"prompt": "x"})).await;
+    assert_eq!(answer["error"]["code"], -32005, "{answer}");
+    assert_eq!(answer["error"]["data"]["attempts"], 2, "{answer}");
+}
+
+/// OUTER A9: claude-api's heartbeat may be the longer one.
+#[tokio::test]
+async fn a_claude_api_with_a_longer_heartbeat_is_not_silent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let fake = Fake::beating(listener, std::time::Duration::from_secs(3600)).await;
+    let bridge = Bridge::start(fake.addr, &[]).await;
+    // Until the limits are known.
+    loop {
+        let url = format!("ws://{}/ws", bridge.addr);
+        let (mut stream, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        let hello = futures::StreamExt::next(&mut stream)
+            .await
+            .unwrap()
+            .unwrap();
+        let hello: Value = serde_json::from_str(hello.to_text().unwrap()).unwrap();
+        if hello["params"]["limits"].is_object() {
+            break;
+        }
+    }
+    let mut client = bridge.connect().await;
+    let id = fake.add(State::Running, b"");
+    client.call("attach", json!({"executionId": id})).await;
+    for _ in 0..10 {
+        let update = client.status("RUNNING").await;
+        assert_eq!(update["params"].get("upstream"), None, "{update}");
+    }
 }

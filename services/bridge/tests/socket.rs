@@ -394,7 +394,7 @@ async fn large_messages_wait_for_room_and_others_do_not() {
     let (_fake, bridge) = start(&["--inbound-bytes", "300000"]).await;
     let mut holder = upgraded(&bridge).await;
     holder.write_all(&head(0x81, 200_000)).await.unwrap();
-    holder.write_all(&[b'x'; 1000]).await.unwrap();
+    holder.write_all(&[b'x'; 150_000]).await.unwrap();
     let mut large = bridge.connect().await;
     let mut small = bridge.connect().await;
     charged(&bridge).await;
@@ -432,12 +432,13 @@ async fn a_slow_upload_is_a_sign_of_life() {
     tokio::time::timeout(SOON, answered).await.unwrap();
 }
 
+/// Issue 10, OUTER A3: the slow holder is closed. Before, the message that waited for it was.
 #[tokio::test]
-async fn a_large_message_that_finds_no_room_is_told_so_and_small_ones_find_some() {
-    let (_fake, bridge) = start(&["--inbound-bytes", "300000", "--ping-ms", "500"]).await;
-    let mut holder = upgraded(&bridge).await;
-    holder.write_all(&head(0x01, 10)).await.unwrap();
-    holder.write_all(&[b'x'; 10]).await.unwrap();
+async fn the_oldest_holder_of_a_message_in_the_making_makes_room_for_one_that_waits() {
+    let (_fake, bridge) = start(&["--inbound-bytes", "300000", "--ping-ms", "2000"]).await;
+    let (mut read, mut holder) = upgraded(&bridge).await.into_split();
+    holder.write_all(&head(0x01, 100_000)).await.unwrap();
+    holder.write_all(&[b'x'; 100_000]).await.unwrap();
     charged(&bridge).await;
     // A message that goes on, slowly.
     let feeding = tokio::spawn(async move {
@@ -448,24 +449,149 @@ async fn a_large_message_that_finds_no_room_is_told_so_and_small_ones_find_some(
         }
     });
     let mut large = bridge.connect().await;
-    large
-        .request("execute", json!({"prompt": "x".repeat(200_000)}))
-        .await;
+    let prompt = json!({"prompt": "x".repeat(250_000)});
+    let asked = large.request("execute", prompt).await;
     // While that one waits, others have what is theirs.
     let mut small = bridge.connect().await;
-    loop {
-        let answer = small.call("execute", json!({"prompt": "x"})).await;
-        assert!(answer["result"].is_object(), "{answer}");
-        match tokio::time::timeout(Duration::from_millis(50), large.frame()).await {
-            Err(_) | Ok(Some(Message::Ping(_))) => {}
-            Ok(Some(Message::Close(close))) => {
-                assert_eq!(u16::from(close.unwrap().code), 1013);
-                break;
-            }
-            Ok(other) => panic!("{other:?}"),
+    let answer = small.call("execute", json!({"prompt": "x"})).await;
+    assert!(answer["result"].is_object(), "{answer}");
+    let answer = large.answer(asked).await;
+    assert!(answer["result"].is_object(), "{answer}");
+    let mut got = Vec::new();
+    let closed = tokio::time::timeout(SOON, read.read_to_end(&mut got)).await;
+    assert!(closed.is_ok(), "the holder stayed");
+    let code = 1013u16.to_be_bytes();
+    assert!(got.windows(2).any(|w| w == code), "no close frame");
+    feeding.abort();
+}
+
+/// OUTER A3, issue 10: what a message has not sent yet takes nothing of the budget.
+#[tokio::test]
+async fn clients_in_the_middle_of_a_message_take_no_more_than_they_have_sent() {
+    let (_fake, bridge) = start(&[]).await;
+    let mut holders = Vec::new();
+    for (first, length, sent) in [(0x01, 10, 10), (0x81, 13 << 20, 100), (0x01, 13 << 20, 100)] {
+        for _ in 0..25 {
+            let mut holder = upgraded(&bridge).await;
+            holder.write_all(&head(first, length)).await.unwrap();
+            holder.write_all(&vec![b'x'; sent]).await.unwrap();
+            holders.push(holder);
         }
     }
-    feeding.abort();
+    let mut large = bridge.connect().await;
+    let large = large.call("execute", json!({"prompt": "x".repeat(3 << 20)}));
+    let answer = tokio::time::timeout(Duration::from_secs(10), large).await;
+    let answer = answer.expect("a large message waits for those that were never sent");
+    assert!(answer["result"].is_object(), "{answer}");
+}
+
+/// OUTER A6, field case C7.
+#[tokio::test]
+async fn only_a_whole_handshake_of_http_1_1_gets_an_upgrade() {
+    let (_fake, bridge) = start(&[]).await;
+    let rest = "Host: localhost\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\n";
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (line, key, status, text) in [
+        ("HEAD /ws HTTP/1.1", key, "HTTP/1.1 405", ""),
+        ("POST /ws HTTP/1.1", key, "HTTP/1.1 405", "GET only"),
+        (
+            "GET /ws HTTP/1.0",
+            key,
+            "HTTP/1.0 426",
+            "proxy_http_version 1.1",
+        ),
+        (
+            "GET /ws/mcp HTTP/1.0",
+            key,
+            "HTTP/1.0 426",
+            "proxy_http_version 1.1",
+        ),
+        ("GET /ws HTTP/1.1", "", "HTTP/1.1 400", "Sec-WebSocket-Key"),
+        (
+            "GET /ws HTTP/1.1",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 0\r\n",
+            "HTTP/1.1 400",
+            "no body",
+        ),
+        (
+            "GET /ws HTTP/1.1",
+            "Sec-WebSocket-Key: x\r\n",
+            "HTTP/1.1 400",
+            "base64",
+        ),
+        (
+            "GET /ws HTTP/1.1",
+            "Sec-WebSocket-Key: c2hvcnQ=\r\n",
+            "HTTP/1.1 400",
+            "16 bytes",
+        ),
+        (
+            "GET /ws HTTP/1.1",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR==\r\n",
+            "HTTP/1.1 400",
+            "16 bytes",
+        ),
+        (
+            "GET /ws HTTP/1.1",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+            "HTTP/1.1 400",
+            "Sec-WebSocket-Key",
+        ),
+    ] {
+        let answer = raw(&bridge, &format!("{line}\r\n{rest}{key}\r\n")).await;
+        assert!(answer.starts_with(status), "{line} {key}: {answer}");
+        assert!(answer.contains(text), "{line} {key}: {answer}");
+        let upgrade = answer
+            .to_ascii_lowercase()
+            .contains("\r\nupgrade: websocket\r\n");
+        assert_eq!(upgrade, status.ends_with("426"), "{answer}");
+    }
+    let page = bridge.get("/metrics").await.1;
+    assert!(
+        page.as_str()
+            .unwrap()
+            .contains("cc_bridge_sessions_opened_total 0\n")
+    );
+}
+
+/// OUTER A7, field case C10.
+#[tokio::test]
+async fn the_known_subprotocol_is_selected_and_others_are_ignored() {
+    let (_fake, bridge) = start(&[]).await;
+    for (offered, selected) in [
+        ("", None),
+        ("Sec-WebSocket-Protocol: jsonrpc\r\n", None),
+        ("Sec-WebSocket-Protocol: mcp, CCB.V1\r\n", None),
+        ("Sec-WebSocket-Protocol: ccb.v1\r\n", Some("ccb.v1")),
+        (
+            "Sec-WebSocket-Protocol: jsonrpc,ccb.v1, x\r\n",
+            Some("ccb.v1"),
+        ),
+        (
+            "Sec-WebSocket-Protocol: jsonrpc\r\nSec-WebSocket-Protocol: ccb.v1\r\n",
+            Some("ccb.v1"),
+        ),
+    ] {
+        let mut stream = TcpStream::connect(bridge.addr).await.unwrap();
+        let request = format!(
+            "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             {offered}\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 101"), "{head}");
+        let line = head
+            .lines()
+            .find_map(|l| l.strip_prefix("sec-websocket-protocol: "));
+        assert_eq!(line, selected, "{offered}: {head}");
+    }
 }
 
 /// Pings between the fragments of a message are signs of life, but they bring it no further.
@@ -473,8 +599,8 @@ async fn a_large_message_that_finds_no_room_is_told_so_and_small_ones_find_some(
 async fn a_message_whose_rest_never_comes_holds_its_room_for_two_pings_only() {
     let (_fake, bridge) = start(&["--inbound-bytes", "300000", "--ping-ms", "200"]).await;
     let (mut read, mut holder) = upgraded(&bridge).await.into_split();
-    holder.write_all(&head(0x01, 10)).await.unwrap();
-    holder.write_all(&[b'x'; 10]).await.unwrap();
+    holder.write_all(&head(0x01, 100_000)).await.unwrap();
+    holder.write_all(&[b'x'; 100_000]).await.unwrap();
     charged(&bridge).await;
     let pings = async {
         while holder.write_all(&head(0x89, 0)).await.is_ok() {

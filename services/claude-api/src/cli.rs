@@ -3,6 +3,8 @@
 
 mod environment;
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use protocol::body::DEFAULT_WORKSPACE;
@@ -85,7 +87,8 @@ pub fn first_message(body: &Body, conversation: &str) -> Vec<u8> {
     if body.prompt_mode == PromptMode::Verbatim {
         message["client_composed"] = json!(true);
     }
-    let mut line = message.to_string().into_bytes();
+    // Node's readline splits lines at U+2028, too: those are escaped.
+    let mut line = protocol::json::to_vec(&message).unwrap_or_default();
     line.push(b'\n');
     line
 }
@@ -94,6 +97,15 @@ pub fn first_message(body: &Body, conversation: &str) -> Vec<u8> {
 #[must_use]
 pub fn closes_stdin(body: &Body) -> bool {
     body.input == InputMode::None
+}
+
+/// Makes a folder for its owner alone, with those above it, where it is missing: what is in it
+/// comes from prompts. A folder that is there keeps its mode.
+///
+/// # Errors
+/// It cannot be made.
+pub(crate) fn create_private(dir: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// The workspace's folder, made when missing. `own` is the operator's folder for the workspace `default`, if there is one.
@@ -109,7 +121,7 @@ pub fn workspace(
         return own.canonicalize();
     }
     let path = root.join(name);
-    match std::fs::create_dir(&path) {
+    match DirBuilder::new().mode(0o700).create(&path) {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}
     }

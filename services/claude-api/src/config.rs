@@ -1,6 +1,7 @@
 //! Configuration: every setting by flag and by environment, every mistake reported at once, before
 //! anything is bound. Nothing else reads the environment.
 
+mod connections;
 pub mod every;
 mod input;
 mod limits;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use connections::ConnectionArgs;
 pub use input::InputArgs;
 pub use limits::LimitArgs;
 pub use tools::{PermissionMode, Permissions, ToolPolicy};
@@ -71,8 +73,13 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Service")]
 pub struct ServeArgs {
-    /// Address to listen on; 0.0.0.0 opens it to the network, without any authentication of its own
-    #[arg(long, env = "CLAUDE_API_HOST", default_value = "127.0.0.1")]
+    /// Address to listen on, or localhost; 0.0.0.0 opens it to the network, without any authentication of its own
+    #[arg(
+        long,
+        env = "CLAUDE_API_HOST",
+        default_value = "127.0.0.1",
+        value_parser = protocol::guard::listen_address
+    )]
     pub host: IpAddr,
     /// Port to listen on; 0 picks a free one and logs it
     #[arg(long, env = "CLAUDE_API_PORT", default_value_t = 8002)]
@@ -125,6 +132,9 @@ pub struct ServeArgs {
     /// What may reach the CLI's stdin.
     #[command(flatten)]
     pub input: InputArgs,
+    /// Connections of clients.
+    #[command(flatten)]
+    pub connections: ConnectionArgs,
     /// Limits of contract section 4.
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -162,6 +172,13 @@ impl Settings {
             if protocol::body::env_name_is_forbidden(name) {
                 mistakes.push(format!(
                     "--allowed-env names {name}, which no client may set"
+                ));
+            }
+        }
+        for origin in &args.allowed_origins {
+            if !protocol::guard::is_origin(origin) {
+                mistakes.push(format!(
+                    "--allowed-origins {origin:?} is no origin; name each one, like https://app.example"
                 ));
             }
         }

@@ -5,7 +5,8 @@
 //! CLI has begun it, from its transcript.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io::Write;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -32,7 +33,7 @@ impl Conversations {
     /// # Errors
     /// The disk's.
     pub fn open(dir: PathBuf) -> std::io::Result<Self> {
-        std::fs::create_dir_all(&dir)?;
+        spool::private_dir(&dir)?;
         Ok(Self { dir: Arc::new(dir) })
     }
 
@@ -56,7 +57,13 @@ impl Conversations {
             begun: false,
         };
         let staged = self.dir.join(format!("{conversation}.new"));
-        std::fs::write(&staged, serde_json::to_vec(&note)?)?;
+        let mut file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&staged)?;
+        file.write_all(&serde_json::to_vec(&note)?)?;
         std::fs::rename(staged, self.dir.join(conversation))
     }
 

@@ -15,13 +15,14 @@
 //! One task (in `task`) owns an execution and is its only writer; everybody else holds a [`Live`] and sees a `watch`.
 
 pub mod accepted;
-mod ending;
+pub(crate) mod ending;
 pub mod input;
 pub mod live;
 pub(crate) mod machine;
 pub mod policy;
 pub(crate) mod task;
 pub(crate) mod timers;
+pub(crate) mod times;
 pub mod verdict;
 pub(crate) mod views;
 

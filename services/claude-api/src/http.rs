@@ -5,22 +5,34 @@ mod executions;
 mod follow;
 mod health;
 mod input;
-mod output;
+pub(crate) mod output;
 mod query;
 mod reply;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use protocol::guard::Foreign;
 use protocol::{Guard, Problem, ProblemType};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::service::Service;
 pub(crate) use reply::Reply;
+
+/// How long a browser may remember a preflight's answer.
+const PREFLIGHT: Duration = Duration::from_secs(600);
+
+/// Whether an answer lasts as long as its execution.
+pub(crate) fn is_stream(response: &Response) -> bool {
+    response.extensions().get::<output::IsStream>().is_some()
+}
 
 /// What every handler sees.
 pub(crate) type App = State<Arc<Service>>;
@@ -29,10 +41,10 @@ pub(crate) type App = State<Arc<Service>>;
 pub fn router(service: Arc<Service>) -> Router {
     let args = &service.settings.args;
     let own = ["claude-api".to_owned()];
-    let guard = Guard::new(
+    let guard = Arc::new(Guard::new(
         own.into_iter().chain(args.allowed_hosts.clone()),
         args.allowed_origins.clone(),
-    );
+    ));
     Router::new()
         .route(
             "/v1/executions",
@@ -61,14 +73,49 @@ pub fn router(service: Arc<Service>) -> Router {
                 "this path does not take this method",
             ))
         })
-        .fallback(|| async {
-            Reply(Problem::new(
-                ProblemType::UnknownPath,
-                "there is nothing here; executions are at /v1/executions, health at /health/ready",
-            ))
-        })
-        .layer(from_fn_with_state(Arc::new(guard), check))
+        .fallback(|uri: Uri| async move { unknown_path(uri.path()) })
+        .layer(cors(Arc::clone(&guard)))
+        // Around everything: a foreign origin gets no preflight either.
+        .layer(from_fn_with_state(guard, check))
         .with_state(service)
+}
+
+/// What a page of a listed origin may do (Fetch Standard, CORS protocol). There are no cookies, so credentials are never allowed,
+/// and an origin is only ever named, never `*`.
+fn cors(guard: Arc<Guard>) -> CorsLayer {
+    let listed = move |origin: &HeaderValue, _: &Parts| {
+        origin.to_str().is_ok_and(|origin| guard.lists(origin))
+    };
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(listed))
+        .allow_methods([
+            Method::GET,
+            Method::HEAD,
+            Method::PUT,
+            Method::POST,
+            Method::DELETE,
+        ])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT])
+        .expose_headers([
+            header::LOCATION,
+            header::RETRY_AFTER,
+            HeaderName::from_static(protocol::trailers::EXECUTION_ID),
+        ])
+        // A page on the web that the operator lists may reach a local service (Private Network Access).
+        .allow_private_network(true)
+        .max_age(PREFLIGHT)
+}
+
+/// 404 that names the right path where a slash at the end is all that is wrong.
+fn unknown_path(path: &str) -> Reply {
+    let right = path.trim_end_matches('/');
+    let detail = if right != path && right.starts_with('/') {
+        format!("no path of this service ends with a slash; use {right}")
+    } else {
+        "there is nothing here; executions are at /v1/executions, health at /health/ready"
+            .to_owned()
+    };
+    Reply(Problem::new(ProblemType::UnknownPath, detail))
 }
 
 /// Refuses foreign hosts and origins before anything else happens.

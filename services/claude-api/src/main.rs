@@ -14,6 +14,11 @@ use claude_api::service::Service;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Returns freed memory to the system. glibc's allocator keeps what long event lines took: 141 to
+/// 180 MiB after twelve answers of 20 MB.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     // Before anything else: a runner has no runtime, no configuration and no log of its own.
     if std::env::args_os()
@@ -74,6 +79,7 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
         }
     };
     log(&settings.args);
+    return_memory();
     // Spool writes are short but synchronous: a few more threads than cores keep controls quick while a disk is slow.
     let threads = std::thread::available_parallelism().map_or(4, |n| n.get() + 2);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -100,12 +106,20 @@ fn log(args: &ServeArgs) {
         .unwrap_or_default();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(|| protocol::json::EscapedLines(std::io::stderr()));
     match args.log_format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
         // Colours are for a terminal, not for a file or a pipe.
         LogFormat::Pretty if std::io::stderr().is_terminal() => builder.init(),
         LogFormat::Pretty => builder.with_ansi(false).init(),
+    }
+}
+
+/// Starts the thread that returns memory while nothing is allocated. A runner never comes here: it
+/// has one thread.
+fn return_memory() {
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::warn!(%error, "freed memory is returned to the system only while there is work");
     }
 }
 

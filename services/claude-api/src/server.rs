@@ -1,23 +1,35 @@
 //! Serving: from a bound listener to the end of the drain.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
 use crate::http;
-use crate::net::Connections;
+use crate::net::activity::{Activity, Answered, Received, Times};
+use crate::net::{Connection, Connections, Place};
 use crate::readiness;
 use crate::service::Service;
 
 /// How long open responses may go on after the stop, when every execution has ended.
 const LAST_RESPONSES: Duration = Duration::from_secs(2);
+/// What hyper reads ahead of one connection, and the longest head of a request, bytes.
+const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Serves until `shutdown` resolves, then stops as the contract says.
 ///
 /// # Errors
-/// The listener failed.
+/// None yet.
 pub async fn run(
     service: Arc<Service>,
     listener: TcpListener,
@@ -28,24 +40,87 @@ pub async fn run(
         service.stop_token(),
     ));
     tokio::spawn(Arc::clone(&service).keep_expiring());
+    let args = &service.settings.args.connections;
+    let times = Times {
+        head: Duration::from_millis(args.head_ms),
+        keep_alive: Duration::from_millis(args.keep_alive_ms),
+    };
     let router = http::router(Arc::clone(&service));
-    let (stopped, all_stopped) = tokio::sync::oneshot::channel::<()>();
-    let stopping = Arc::clone(&service);
+    let mut connections = Connections::new(listener, service.places);
+    let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     // The listener stays open while running executions drain: their readers may come back, and new ones are told to wait.
-    let graceful = async move {
+    let mut stopped = std::pin::pin!(async {
         shutdown.await;
-        stopping.stop().await;
-        let _ = stopped.send(());
-    };
-    let listener = Connections::new(listener);
-    let serve = axum::serve(listener, router).with_graceful_shutdown(graceful);
-    let limit = async move {
-        // A sender that is gone means that serving ended by itself.
-        let _ = all_stopped.await;
-        tokio::time::sleep(LAST_RESPONSES).await;
-    };
-    tokio::select! {
-        result = serve => result,
-        () = limit => Ok(()),
+        Arc::clone(&service).stop().await;
+    });
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stopped => break,
+            (stream, activity, place) = connections.accept() => {
+                let served = serve(stream, activity, times, router.clone(), stop.clone(), place);
+                tracker.spawn(served);
+            }
+        }
     }
+    drop(connections);
+    stop.cancel();
+    tracker.close();
+    // Open streams are cut after that.
+    let _ = tokio::time::timeout(LAST_RESPONSES, tracker.wait()).await;
+    Ok(())
+}
+
+/// One connection, to its end. `place` is given back then.
+async fn serve(
+    stream: Connection,
+    activity: Activity,
+    times: Times,
+    router: Router,
+    stop: CancellationToken,
+    place: Place,
+) {
+    let requests = activity.clone();
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let (activity, router) = (requests.clone(), router.clone());
+        let exchange = activity.begin();
+        async move {
+            let received = activity.clone();
+            let request = request.map(|body| {
+                Body::new(Received {
+                    body,
+                    activity: received,
+                })
+            });
+            let Ok(response) = router.oneshot(request).await;
+            if http::is_stream(&response) {
+                activity.stream();
+            }
+            Ok::<_, Infallible>(response.map(|body| Answered {
+                body,
+                _exchange: exchange,
+            }))
+        }
+    });
+    let connection = http1::Builder::new()
+        // `Activity` has the times; hyper's one limit would count an idle connection as a head that never comes.
+        .header_read_timeout(None)
+        .max_buf_size(READ_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        why = activity.over(times) => {
+            tracing::debug!(why, "closed a connection");
+            Ok(())
+        }
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended in an error");
+    }
+    drop(place);
 }

@@ -17,11 +17,12 @@ pub use control::Cancel;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use protocol::{ExecutionId, Problem, ProblemType, State, Status};
+use protocol::{ExecutionId, Problem, ProblemType, Reason, State, Status};
 use runner::Runners;
 use spool::{Spool, SpoolError, SpoolLimits};
 use tokio::sync::{mpsc, watch};
@@ -34,10 +35,13 @@ use crate::config::Settings;
 use crate::conversations::Conversations;
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
+use crate::execution::ending::{Digesting, digest_later};
 use crate::execution::live::{Live, Published, Request};
-use crate::execution::task::{Owner, REQUESTS};
+use crate::execution::task::{Owner, REQUESTS, blocking};
+use crate::execution::times::Times;
 use crate::execution::views::Viewing;
 use crate::http::body::Inbound;
+use crate::http::output::Streams;
 use crate::readiness::Readiness;
 
 /// See the module.
@@ -53,6 +57,9 @@ pub struct Service {
     pub(crate) admission: Admission,
     pub(crate) conversations: Conversations,
     pub(crate) inbound: Inbound,
+    /// Places for connections.
+    pub(crate) places: usize,
+    pub(crate) streams: Streams,
     // Short, synchronous look-ups; no await happens inside.
     live: RwLock<HashMap<ExecutionId, Live>>,
     /// One acceptance of an id at a time: two equal PUTs at once must meet.
@@ -61,6 +68,8 @@ pub struct Service {
     burned: burn::Burned,
     /// One continuation by request at a time: nothing is continued twice.
     continuing: Arc<tokio::sync::Mutex<()>>,
+    /// The outputs that wait for their SHA-256.
+    pub(crate) digesting: Digesting,
     /// One change of a terminal status at a time. Held over its write; no await happens inside.
     amending: std::sync::Mutex<()>,
     background: TaskTracker,
@@ -151,8 +160,9 @@ impl Service {
         let conversations =
             Conversations::open(dir.join("conversations")).with_context(unusable)?;
         // Created before the first check, which starts the CLI in it; a failure is an obstacle to readiness, not to life.
-        let _ = std::fs::create_dir_all(&settings.args.workspace_root);
+        let _ = crate::cli::create_private(&settings.args.workspace_root);
         let environment = Arc::new(environment);
+        let places = crate::net::places(settings.args.connections.connections);
         let service = Arc::new(Self {
             readiness: Readiness::new(Arc::clone(&environment)),
             environment,
@@ -161,10 +171,13 @@ impl Service {
             admission: Admission::new(limits),
             conversations,
             inbound: Inbound::new(limits.inbound_bytes),
+            streams: Streams::new(places),
+            places,
             live: RwLock::default(),
             accepting: (0..64).map(|_| tokio::sync::Mutex::default()).collect(),
             burned: burn::Burned::default(),
             continuing: Arc::default(),
+            digesting: Digesting::default(),
             amending: std::sync::Mutex::default(),
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -251,7 +264,12 @@ impl Service {
         }
         let service = Arc::clone(self);
         let found = tokio::task::spawn_blocking(move || {
-            let entry = service.spool.get(id.uuid())?;
+            let entry = match service.spool.get(id.uuid()) {
+                Err(SpoolError::Damaged { source, .. }) => {
+                    service.end_damaged(id, Reason::Lost, &source.to_string())?
+                }
+                found => found?,
+            };
             let gone = entry.is_none() && service.spool.tombstone(id.uuid()).is_some();
             Ok::<_, SpoolError>((entry, gone))
         });
@@ -276,38 +294,63 @@ impl Service {
     ///
     /// # Errors
     /// The disk's, and `deleted` when it was just deleted.
-    pub async fn status(&self, view: &View) -> Result<Status, Problem> {
+    pub async fn status(self: &Arc<Self>, view: &View) -> Result<Status, Problem> {
         match view {
             View::Live(live) => {
                 let published = live.status.borrow().clone();
                 Ok(self.fill(live, &published))
             }
             View::Past(entry) => {
-                let entry = entry.clone();
                 let id = ExecutionId::from(entry.id());
-                let read = tokio::task::spawn_blocking(move || entry.status()).await;
-                let json = match read {
-                    Ok(Ok(json)) => json,
-                    Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-                        return Err(deleted(id));
+                let (service, entry) = (Arc::clone(self), entry.clone());
+                match blocking(move || service.past_status(&entry)).await {
+                    Ok(status) => {
+                        self.digest_if_missing(&status);
+                        Ok(status)
                     }
-                    other => {
-                        tracing::error!(execution = %id, ?other, "a status cannot be read");
-                        return Err(Problem::new(
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(deleted(id)),
+                    Err(error) => {
+                        tracing::error!(execution = %id, %error, "a status cannot be read");
+                        Err(Problem::new(
                             ProblemType::Internal,
                             "the status cannot be read; see the log",
-                        ));
+                        ))
                     }
-                };
-                let record = Record::decode(&json).map_err(|error| {
-                    tracing::error!(execution = %id, %error, "a status cannot be understood");
-                    Problem::new(
-                        ProblemType::Internal,
-                        "the status cannot be read; see the log",
-                    )
-                })?;
-                Ok(record.status)
+                }
             }
+        }
+    }
+
+    /// The status of one without an owner. A damaged one of an ended execution is replaced. Blocks
+    /// on the disk.
+    fn past_status(&self, entry: &spool::Entry) -> std::io::Result<Status> {
+        let read = || {
+            let json = entry.status()?;
+            Record::decode(&json)
+                .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+        };
+        let record = match read() {
+            Err(error)
+                if entry.is_terminal()
+                    && matches!(
+                        error.kind(),
+                        ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+                    ) =>
+            {
+                self.end_damaged(entry.id().into(), Reason::Lost, &error.to_string())
+                    .map_err(std::io::Error::other)?;
+                read()
+            }
+            record => record,
+        };
+        Ok(record?.status)
+    }
+
+    /// A stop or a kill may have come before the SHA-256 was made.
+    fn digest_if_missing(self: &Arc<Self>, status: &Status) {
+        let all_kept = status.state.is_terminal() && status.kept_from == 0;
+        if all_kept && status.sha256.is_none() && self.digesting.has_room() {
+            digest_later(self, status.execution_id);
         }
     }
 
@@ -329,6 +372,7 @@ impl Service {
         ticket: Ticket,
     ) -> Live {
         let id = status.execution_id;
+        let times = Times::behind(&status);
         let (publish, watch) = watch::channel(Published {
             status: Arc::new(status),
             before: Duration::ZERO,
@@ -355,6 +399,7 @@ impl Service {
             entry,
             publish,
             requests: receiver,
+            times,
             cli: None,
             prompt_bytes,
             credential: None,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::ExecutionId;
-pub use check::{BodyError, env_name_is_forbidden};
+pub use check::{BodyError, MCP_PREFIX, env_name_is_forbidden};
 
 /// How the prompt is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -178,7 +178,7 @@ impl Body {
                 "an array, where an object is needed".to_owned(),
             ));
         }
-        serde_json::from_slice(json).map_err(|e| BodyError::Malformed(e.to_string()))
+        crate::json::from_slice(json).map_err(|e| BodyError::Malformed(e.to_string()))
     }
 
     /// SHA-256 of what makes two bodies equal: every field but `lane` that differs from the default, by name. A field that a
@@ -271,6 +271,8 @@ mod tests {
             (r#"{"prompt":7}"#, "string"),
             (r#"{"prompt":"x","format":"xml"}"#, "xml"),
             (r#"{"prompt":"x","prompt":"y"}"#, "duplicate"),
+            (r#"{"prompt":"x","env":{"A":"1","A":"2"}}"#, "twice"),
+            (r#"{"prompt":"x","metadata":{"a":"1","a":"2"}}"#, "twice"),
             (r#"["x"]"#, "array"),
             (r#"{"prompt":"\ud83d"}"#, "hex escape"),
         ] {

@@ -1,6 +1,8 @@
 //! Which `Host` and `Origin` a service answers: a page in a browser must not reach a local service
 //! (DNS rebinding, CVE-2025-52882). Checked before anything else, any upgrade included.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use http::HeaderMap;
 use http::header::{HOST, ORIGIN};
 
@@ -42,6 +44,12 @@ impl Guard {
         Self { hosts, origins }
     }
 
+    /// Whether the operator listed this origin: its pages get CORS.
+    #[must_use]
+    pub fn lists(&self, origin: &str) -> bool {
+        self.origins.iter().any(|o| o.eq_ignore_ascii_case(origin))
+    }
+
     /// Checks one request's headers. HTTP/1.1 only: the Host header is the authority.
     ///
     /// # Errors
@@ -71,6 +79,30 @@ impl Guard {
             Err(Foreign::Origin(origin))
         }
     }
+}
+
+/// Reads an address to listen on: an IP address, or `localhost` for 127.0.0.1.
+///
+/// # Errors
+/// Says what is needed.
+pub fn listen_address(text: &str) -> Result<IpAddr, String> {
+    if text.eq_ignore_ascii_case("localhost") {
+        return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    bare.unwrap_or(text)
+        .parse()
+        .map_err(|_| "an IP address or localhost is needed, like 127.0.0.1 or 0.0.0.0".to_owned())
+}
+
+/// Whether a text is one origin (`scheme://host[:port]`), as an operator lists it: no `*`, no `null`, no path.
+#[must_use]
+pub fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.trim_end_matches('/').split_once("://") else {
+        return false;
+    };
+    let bad = |c: char| c.is_whitespace() || c.is_control() || "/?#@*,".contains(c);
+    !scheme.is_empty() && !host.is_empty() && !scheme.contains(bad) && !host.contains(bad)
 }
 
 /// The header's one value; an error carries what was there instead.
@@ -162,6 +194,37 @@ mod tests {
                 matches!(ask("localhost:8003", Some(origin)), Err(Foreign::Origin(_))),
                 "{origin}"
             );
+        }
+    }
+
+    #[test]
+    fn localhost_is_an_address_to_listen_on() {
+        for (text, address) in [
+            ("localhost", "127.0.0.1"),
+            ("LocalHost", "127.0.0.1"),
+            ("0.0.0.0", "0.0.0.0"),
+            ("::1", "::1"),
+            ("[::1]", "::1"),
+        ] {
+            assert_eq!(listen_address(text), Ok(address.parse().unwrap()), "{text}");
+        }
+        assert!(listen_address("example.org").is_err() && listen_address("").is_err());
+    }
+
+    #[test]
+    fn an_origin_is_a_scheme_and_a_host() {
+        for good in ["https://app.example", "http://localhost:3000/", "app://x"] {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in [
+            "*",
+            "null",
+            "",
+            "app.example",
+            "https://*.example",
+            "https://a/b",
+        ] {
+            assert!(!is_origin(bad), "{bad}");
         }
     }
 

@@ -1,9 +1,13 @@
 //! The contract of `claude-api` and `bridge` as types: states, statuses, bodies, problems, JSON-RPC
 //! messages, limits and the Host/Origin guard. Nothing here does I/O.
+//!
+//! Both services read a client's JSON by one law: [`json::from_slice`], or [`json::refuse_repeated_members`] beside a parser of
+//! their own, refuses a member that is given twice. Both write JSON lines with [`json::to_vec`].
 
 pub mod body;
 pub mod guard;
 pub mod id;
+pub mod json;
 pub mod limits;
 pub mod problem;
 pub mod rpc;
@@ -25,5 +29,5 @@ pub const PROTOCOL: u32 = 1;
 /// The most bytes of output that one `output` message carries (contract, section 3).
 pub const OUTPUT_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// The most bytes of one server message, lists asked for aside (contract, section 3).
+/// The most bytes of one server message. A longer list continues on the page that `next` names.
 pub const SERVER_MESSAGE_BYTES: usize = 512 * 1024;

@@ -69,6 +69,8 @@ problem_types! {
     TooLarge = "too-large", 413;
     /// The offset lies beyond the present end.
     OffsetBeyondEnd = "offset-beyond-end", 416;
+    /// A stream was asked for over HTTP/1.0, which cannot tell a cut stream from a whole one.
+    UpgradeRequired = "upgrade-required", 426;
     /// Something is broken here; the log knows more.
     Internal = "internal", 500;
     /// Not in this version.
@@ -77,6 +79,10 @@ problem_types! {
     QueueFull = "queue-full", 503;
     /// The CLI has not read enough of its input; nothing of the request was taken.
     InputFull = "input-full", 503;
+    /// The bodies of other requests leave no memory for this one; nothing of it was taken.
+    InboundFull = "inbound-full", 503;
+    /// Too many streams are open.
+    TooManyStreams = "too-many-streams", 503;
     /// The service is stopping.
     Stopping = "stopping", 503;
     /// Not ready; the reasons and remedies are listed.

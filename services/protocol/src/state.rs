@@ -83,7 +83,11 @@ pub enum Reason {
     PromptTooLong,
     /// failed: a signal that we did not send ended the CLI.
     KilledBySignal,
-    /// failed: the CLI's result says `is_error`.
+    /// failed: the CLI reached the `maxTurns` of the body.
+    MaxTurns,
+    /// failed: the CLI reached the `maxBudgetUsd` of the body.
+    MaxBudget,
+    /// failed: the CLI's result says so, by `is_error`, an error's subtype or an HTTP status.
     CliError,
     /// failed: the CLI's exit code was not 0.
     NonzeroExit,

@@ -168,11 +168,11 @@ impl Status {
         });
     }
 
-    /// As JSON of at most `limit` bytes: what grows without need is cut, longest first, and the state,
+    /// As one line of JSON of at most `limit` bytes: what grows without need is cut, longest first, and the state,
     /// the numbers and the reason always stay.
     #[must_use]
     pub fn to_json(&self, limit: usize) -> Vec<u8> {
-        let encode = |status: &Self| serde_json::to_vec(status).unwrap_or_default();
+        let encode = |status: &Self| crate::json::to_vec(status).unwrap_or_default();
         let json = encode(self);
         if json.len() <= limit {
             return json;
@@ -225,7 +225,7 @@ impl Status {
 }
 
 fn json_bytes(value: &impl Serialize) -> usize {
-    serde_json::to_string(value).map_or(usize::MAX / 4, |s| s.len())
+    crate::json::to_vec(value).map_or(usize::MAX / 4, |json| json.len())
 }
 
 /// Keeps the first items whose JSON fits into `share` bytes.

@@ -15,7 +15,7 @@
 mod message;
 
 use crate::repeat::{Repeat, Step};
-use crate::wtf8::decode;
+use crate::wtf8::Literal;
 use message::{Block, Broken, Message};
 
 /// Between two blocks, and before text that continues nothing.
@@ -33,7 +33,7 @@ pub(crate) struct Answer {
 }
 
 /// A content block of an `assistant` event; without text when it is no text block.
-pub(crate) type AssistantBlock<'a> = Option<&'a [u8]>;
+pub(crate) type AssistantBlock<'a> = Option<Literal<'a>>;
 
 impl Answer {
     pub(crate) fn has_shown(&self) -> bool {
@@ -49,7 +49,7 @@ impl Answer {
         &mut self,
         index: u64,
         is_text: bool,
-        text: &[u8],
+        text: Literal<'_>,
         out: &mut String,
     ) -> bool {
         let restart = self.expect_open(out);
@@ -62,7 +62,7 @@ impl Answer {
                 place: None,
             });
         }
-        restart | (!text.is_empty() && self.text_delta(index, text, out))
+        restart | (!text.is_empty() && self.text_delta(index, text.text().as_bytes(), out))
     }
 
     pub(crate) fn text_delta(&mut self, index: u64, text: &[u8], out: &mut String) -> bool {
@@ -124,11 +124,35 @@ impl Answer {
         restart
     }
 
-    /// A `result`: whatever comes next is another answer.
-    pub(crate) fn result(&mut self, out: &mut String) {
+    /// A `result`: whatever comes next is another answer. `text` is the result's, where an event
+    /// before it was lost: what it has more than the last message is shown.
+    pub(crate) fn result(&mut self, text: Option<&str>, out: &mut String) {
         self.close(out);
+        if let Some(text) = text.filter(|_| self.shown) {
+            self.complete(text, out);
+        }
         self.open = None;
         self.broken = None;
+    }
+
+    /// Shows what the last message lacks of `text`. A last message that is too long to compare is
+    /// left as it is.
+    fn complete(&mut self, text: &str, out: &mut String) {
+        let last = match (&self.open, &self.broken) {
+            (Some(open), _) => open.last(),
+            (None, Some(broken)) => Some(broken.last()),
+            (None, None) => Some(("", "")),
+        };
+        let Some((block, _)) = last.filter(|(_, whole)| !whole.contains(text.trim())) else {
+            return;
+        };
+        match text.strip_prefix(block).filter(|_| !block.is_empty()) {
+            Some(rest) => out.push_str(rest),
+            None => {
+                out.push_str(BLANK_LINE);
+                out.push_str(text);
+            }
+        }
     }
 
     /// The end of stdout. Text that was held back in an answer without an end was all shown before.
@@ -218,7 +242,7 @@ impl Answer {
             return self.forget_confirmed();
         };
         open.decoder.clear();
-        let text = decode(text);
+        let text = text.text();
         let missing = open.missing(at, &text);
         let later = open.blocks[at + 1..]
             .iter()

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::event::{Denied, text};
+use crate::event::{Denied, short, text, word};
 use crate::outcome::value;
 
 /// A denial's JSON longer than this goes without the tool's input, which may be a whole file (1 KiB).
@@ -17,10 +17,10 @@ pub(crate) fn from_event(event: &Denied<'_>) -> Value {
     let message = text(event.message.as_ref())
         .map(|text| text.chars().take(LONGEST_MESSAGE_CHARS).collect::<String>());
     json!({
-        "tool_name": text(event.tool_name.as_ref()),
-        "tool_use_id": text(event.tool_use_id.as_ref()),
+        "tool_name": word(event.tool_name.as_ref()),
+        "tool_use_id": word(event.tool_use_id.as_ref()),
         "message": message,
-        "reason": text(event.decision_reason_type.as_ref()),
+        "reason": word(event.decision_reason_type.as_ref()),
     })
 }
 
@@ -48,6 +48,7 @@ fn one(raw: &RawValue) -> Value {
             tool_name,
             tool_use_id,
         } = serde_json::from_str(raw.get()).unwrap_or_default();
-        json!({ "tool_name": tool_name, "tool_use_id": tool_use_id })
+        let [name, id] = [tool_name, tool_use_id].map(|word| word.map(|word| short(&word)));
+        json!({ "tool_name": name, "tool_use_id": id })
     })
 }

@@ -1,14 +1,15 @@
 //! The CLI's event lines, as far as they are used. Everything is borrowed from the line.
 //!
-//! Each line is read once for [`Head`], which is all that a token line needs; the rarer lines are read a second
-//! time for the struct of their kind. Strings are [`Raw`], so that none of them can make a line unreadable.
+//! Each line is read once for [`Head`], which is all that a token line needs; the rarer lines are
+//! read a second time for the struct of their kind. Strings are [`Raw`] or [`Literal`], so that
+//! none of them can make a line unreadable.
 
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::wtf8::Raw;
+use crate::wtf8::{Literal, Raw};
 
 /// What every line is read for.
 #[derive(Debug, Deserialize)]
@@ -67,7 +68,7 @@ pub(crate) struct Block<'a> {
     #[serde(borrow, rename = "type")]
     pub(crate) kind: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub(crate) text: Option<Raw<'a>>,
+    pub(crate) text: Option<Literal<'a>>,
     #[serde(borrow)]
     pub(crate) id: Option<Raw<'a>>,
     #[serde(borrow)]
@@ -220,6 +221,20 @@ pub(crate) fn is(string: Option<&Raw<'_>>, wanted: &str) -> bool {
 /// The text of a string that is there.
 pub(crate) fn text(string: Option<&Raw<'_>>) -> Option<String> {
     string.map(Raw::text)
+}
+
+/// Of an id, a name or another word so much is kept: 256 bytes.
+const LONGEST_WORD_BYTES: usize = 256;
+
+/// The beginning of a word that is there: what is kept of a line must not be as long as a line can
+/// be.
+pub(crate) fn word(string: Option<&Raw<'_>>) -> Option<String> {
+    string.map(|string| short(&string.text()))
+}
+
+/// The beginning of a word.
+pub(crate) fn short(word: &str) -> String {
+    word[..word.floor_char_boundary(LONGEST_WORD_BYTES)].to_owned()
 }
 
 /// A field that marks an error by being there at all, whatever its type; a word if it is a string.

@@ -45,6 +45,8 @@ pub enum Fact {
         /// How many.
         lines: u64,
     },
+    /// An event that was damaged, or was too long, and is lost. Its line is counted as noise too.
+    EventLost,
     /// A tool was denied (`system/permission_denied`): `{tool_name, tool_use_id, message, reason}`. The same
     /// denial is in the [`Outcome`] again, with the same `tool_use_id`.
     ToolDenied {

@@ -6,12 +6,13 @@
 //! ```text
 //!   stdout bytes ──▶ Lines ──▶ one event ──▶ Answer  (which text is new)      ──▶ Rendered.text
 //!                                       └──▶ Tools, activity, retries, result ──▶ Rendered.facts
-//!   stdout bytes ──▶ EventsOutput ──▶ valid UTF-8 + patches ──▶ Rebuilder ──▶ stdout bytes
+//!   stdout bytes ──▶ EventsOutput ──▶ valid UTF-8 + patches
 //! ```
 //!
 //! * [`Renderer`] serves both output formats: `Renderer::new(true)` for `text`, `Renderer::new(false)` for
 //!   `events`, where only facts are wanted and token lines are passed over unparsed.
-//! * [`EventsOutput`] makes the output of format `events`, [`Rebuilder`] undoes it for `/events`.
+//! * [`EventsOutput`] makes the output of format `events`; `spool::EventsReader` undoes it for
+//!   `/events`.
 //!
 //! How the CLI behaves was captured from the pinned binary; the captures are in `tests/fixtures`.
 
@@ -24,9 +25,9 @@ mod facts;
 mod kept;
 mod lines;
 mod outcome;
-mod rebuild;
 mod renderer;
 mod repeat;
+mod salvage;
 mod sanitise;
 mod tools;
 mod wtf8;
@@ -34,5 +35,4 @@ mod wtf8;
 pub use events_output::{EventsOutput, Patch};
 pub use facts::{Activity, Fact, Outcome, Rendered, RunningTool};
 pub use lines::{LONGEST_LINE_BYTES, LONGEST_NOISE_BYTES};
-pub use rebuild::Rebuilder;
 pub use renderer::Renderer;

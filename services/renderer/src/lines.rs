@@ -1,10 +1,12 @@
 //! Cuts stdout into lines, however it was chunked.
 
+use memchr::memmem;
+
 /// A JSON line longer than this is dropped and counted as noise, so that memory stays bounded (64 MiB).
 pub const LONGEST_LINE_BYTES: usize = 64 << 20;
 
-/// A line that does not begin like an object is at most looked at up to this length (64 KiB): no event is lost by
-/// dropping it.
+/// A line in whose first so many bytes (64 KiB) no object begins is dropped beyond them: no event
+/// is lost by that.
 pub const LONGEST_NOISE_BYTES: usize = 64 << 10;
 
 /// What is kept allocated between lines.
@@ -15,15 +17,18 @@ const KEPT_CAPACITY_BYTES: usize = 256 << 10;
 pub(crate) enum Line<'a> {
     Whole(&'a [u8]),
     /// It was longer than its limit and is gone.
-    TooLong,
+    TooLong {
+        /// It began like an event.
+        event: bool,
+    },
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     /// The line whose end has not come.
     partial: Vec<u8>,
-    /// That line is too long: its bytes are passed over.
-    too_long: bool,
+    /// That line is too long and its bytes are passed over; whether it began like an event.
+    too_long: Option<bool>,
 }
 
 impl Lines {
@@ -31,7 +36,7 @@ impl Lines {
         while let Some(end) = memchr::memchr(b'\n', chunk) {
             let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
             chunk = rest;
-            if self.partial.is_empty() && !self.too_long && line.len() <= limit(line.iter()) {
+            if self.partial.is_empty() && self.too_long.is_none() && fits(line) {
                 each(Line::Whole(line));
             } else {
                 self.extend(line);
@@ -43,28 +48,35 @@ impl Lines {
 
     /// End of stdout: what has no line feed is a line too.
     pub(crate) fn finish(&mut self, mut each: impl FnMut(Line<'_>)) {
-        if self.too_long || !self.partial.is_empty() {
+        if self.too_long.is_some() || !self.partial.is_empty() {
             self.end(&mut each);
         }
     }
 
     fn extend(&mut self, bytes: &[u8]) {
-        if self.too_long || bytes.is_empty() {
+        if self.too_long.is_some() || bytes.is_empty() {
             return;
         }
-        if self.partial.len() + bytes.len() > limit(self.partial.iter().chain(bytes)) {
-            self.too_long = true;
-            self.partial = Vec::new();
+        // The first bytes alone decide how long the line may be, however it is chunked.
+        let missing = LONGEST_NOISE_BYTES.saturating_sub(self.partial.len());
+        let (head, rest) = bytes.split_at(missing.min(bytes.len()));
+        self.partial.extend_from_slice(head);
+        if rest.is_empty() {
+            return;
+        }
+        let event = holds_object(&self.partial);
+        if event && self.partial.len() + rest.len() <= LONGEST_LINE_BYTES {
+            self.partial.extend_from_slice(rest);
         } else {
-            self.partial.extend_from_slice(bytes);
+            self.too_long = Some(event);
+            self.partial = Vec::new();
         }
     }
 
     fn end(&mut self, each: &mut impl FnMut(Line<'_>)) {
-        if std::mem::take(&mut self.too_long) {
-            each(Line::TooLong);
-        } else {
-            each(Line::Whole(&self.partial));
+        match self.too_long.take() {
+            Some(event) => each(Line::TooLong { event }),
+            None => each(Line::Whole(&self.partial)),
         }
         if self.partial.capacity() > KEPT_CAPACITY_BYTES {
             self.partial = Vec::new();
@@ -73,12 +85,15 @@ impl Lines {
     }
 }
 
-/// How long a line that begins like this may be.
-fn limit<'a>(mut line: impl Iterator<Item = &'a u8>) -> usize {
-    match line.find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{') => LONGEST_LINE_BYTES,
-        _ => LONGEST_NOISE_BYTES,
-    }
+/// Whether this line may be as long as it is.
+fn fits(line: &[u8]) -> bool {
+    line.len() <= LONGEST_NOISE_BYTES || (line.len() <= LONGEST_LINE_BYTES && holds_object(line))
+}
+
+/// Whether an object begins within the first bytes of the line.
+fn holds_object(line: &[u8]) -> bool {
+    let head = &line[..line.len().min(LONGEST_NOISE_BYTES)];
+    head.starts_with(b"{") || memmem::find(head, b"{\"").is_some()
 }
 
 #[cfg(test)]
@@ -90,7 +105,7 @@ mod tests {
         let mut each = |line: Line<'_>| {
             found.push(match line {
                 Line::Whole(line) => Some(line.to_vec()),
-                Line::TooLong => None,
+                Line::TooLong { .. } => None,
             });
         };
         let mut lines = Lines::default();

@@ -5,12 +5,16 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::denials;
+use crate::event::word;
 use crate::facts::Outcome;
 use crate::sanitise::without_lone_halves;
-use crate::wtf8::Raw;
+use crate::wtf8::{Literal, Raw};
 
 /// Of a result's text this much is in the outcome: enough for any message (64 KiB).
 const LONGEST_TEXT_BYTES: usize = 64 << 10;
+
+/// Longer counts of tokens are left out: no status could carry them (16 KiB).
+const LONGEST_USAGE_BYTES: usize = 16 << 10;
 
 /// How many messages of `errors`, and how many bytes of each.
 const MOST_ERRORS: usize = 16;
@@ -23,7 +27,7 @@ pub(crate) struct ResultEvent<'a> {
     subtype: Option<Raw<'a>>,
     api_error_status: Option<f64>,
     #[serde(borrow)]
-    result: Option<Raw<'a>>,
+    result: Option<Literal<'a>>,
     #[serde(borrow)]
     errors: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -40,30 +44,42 @@ pub(crate) struct ResultEvent<'a> {
 }
 
 /// The outcome, and the result's whole text.
-pub(crate) fn read(event: &ResultEvent<'_>) -> (Outcome, Option<String>) {
-    let text = |raw: &Option<Raw<'_>>| raw.as_ref().map(Raw::text);
-    let whole = text(&event.result);
-    let subtype = text(&event.subtype).unwrap_or_default();
+pub(crate) fn read<'a>(event: &ResultEvent<'a>) -> (Outcome, Option<Literal<'a>>) {
+    let word = |raw: &Option<Raw<'_>>| word(raw.as_ref());
+    let subtype = word(&event.subtype).unwrap_or_default();
+    let beginning = event.result.map(|text| text.beginning(LONGEST_TEXT_BYTES));
+    let api_error_status = status(event.api_error_status);
     let outcome = Outcome {
-        // Without the word, only a plain success is one.
-        is_error: event.is_error.unwrap_or(subtype != "success"),
-        api_error_status: status(event.api_error_status),
-        text: whole.as_deref().map(|text| cut(text, LONGEST_TEXT_BYTES)),
+        is_error: is_error(event.is_error, &subtype, api_error_status),
+        api_error_status,
+        text: beginning.map(|text| cut(&text, LONGEST_TEXT_BYTES)),
         errors: event.errors.map(messages).unwrap_or_default(),
-        usage: event.usage.and_then(value),
+        usage: event
+            .usage
+            .filter(|usage| usage.get().len() <= LONGEST_USAGE_BYTES)
+            .and_then(value),
         cost_usd: event.total_cost_usd,
         permission_denials: event
             .permission_denials
             .map(denials::from_result)
             .unwrap_or_default(),
         num_turns: event.num_turns.map(count),
-        terminal_reason: text(&event.terminal_reason),
-        stop_reason: text(&event.stop_reason),
+        terminal_reason: word(&event.terminal_reason),
+        stop_reason: word(&event.stop_reason),
         result_index: event.result_index.map(count),
         subtype,
         ..Outcome::default()
     };
-    (outcome, whole)
+    (outcome, event.result)
+}
+
+/// Each field alone may tell of a failure: API errors have the subtype `success`, and `is_error`
+/// may be false beside a subtype that names an error. Without `is_error`, only a plain success is
+/// one.
+fn is_error(word: Option<bool>, subtype: &str, api_error_status: Option<u16>) -> bool {
+    word.unwrap_or(subtype != "success")
+        || subtype.starts_with("error")
+        || api_error_status.is_some_and(|status| status >= 400)
 }
 
 /// An HTTP status, if it is one.

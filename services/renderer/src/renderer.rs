@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 
 use crate::facts::{Fact, Rendered};
 use crate::lines::{Line, Lines};
+use crate::salvage::{Salvaged, has_another, salvage};
 use crate::sanitise::sanitised;
 use state::State;
 
@@ -67,26 +68,44 @@ impl State {
     }
 
     fn line(&mut self, line: &Line<'_>, out: &mut Rendered) {
-        let Line::Whole(line) = line else {
-            self.noise_lines += 1;
-            return;
+        let line = match line {
+            Line::Whole(line) => line.trim_ascii(),
+            Line::TooLong { event } => {
+                self.noise_lines += 1;
+                if *event {
+                    self.lost(out);
+                }
+                return;
+            }
         };
-        let line = line.trim_ascii();
-        if line.is_empty() || (!self.want_text && says_nothing(line)) {
+        if line.is_empty() || (!self.want_text && says_nothing(line)) || self.object(line, out) {
             return;
-        }
-        if line.starts_with(b"{") {
-            if self.event(line, out).is_ok() {
-                return;
-            }
-            if let Some(clean) = sanitised(line)
-                && self.event(clean.as_bytes(), out).is_ok()
-            {
-                return;
-            }
         }
         if !is_json(line) {
-            self.noise_lines += 1;
+            self.damaged(line, out);
+        }
+    }
+
+    /// Takes an event. False if these bytes could not be read as one; they may still be JSON.
+    fn object(&mut self, bytes: &[u8], out: &mut Rendered) -> bool {
+        bytes.starts_with(b"{")
+            && (self.event(bytes, out).is_ok()
+                || sanitised(bytes).is_some_and(|clean| self.event(clean.as_bytes(), out).is_ok()))
+    }
+
+    /// A line is one event, unless something got between: then each whole event in it is taken.
+    fn damaged(&mut self, line: &[u8], out: &mut Rendered) {
+        let Salvaged {
+            objects,
+            noise,
+            lost,
+        } = salvage(line);
+        self.noise_lines += u64::from(noise);
+        if lost {
+            self.lost(out);
+        }
+        for object in objects {
+            self.object(object, out);
         }
     }
 }
@@ -97,9 +116,11 @@ fn is_json(line: &[u8]) -> bool {
 
 /// A line of which format `events` needs nothing: one more token, or a message from the user.
 fn says_nothing(line: &[u8]) -> bool {
-    if line.starts_with(USER_LINE) {
-        return line.ends_with(b"}") && memmem::find(line, b"\"tool_result\"").is_none();
-    }
     let start = &line[..line.len().min(TOKEN_MARK_WITHIN_BYTES)];
-    line.starts_with(TOKEN_LINE) || memmem::find(start, b"\"content_block_delta\"").is_some()
+    let nothing = if line.starts_with(USER_LINE) {
+        line.ends_with(b"}") && memmem::find(line, b"\"tool_result\"").is_none()
+    } else {
+        line.starts_with(TOKEN_LINE) || memmem::find(start, b"\"content_block_delta\"").is_some()
+    };
+    nothing && !has_another(line)
 }

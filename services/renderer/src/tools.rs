@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{Block, ToolTimes};
+use crate::event::{Block, ToolTimes, short};
 use crate::facts::RunningTool;
 use crate::wtf8::Raw;
 
@@ -47,7 +47,7 @@ impl Tools {
                     timeout_ms: times.as_ref().and_then(|times| timeout_ms(times, id)),
                     parent: parent.cloned(),
                 };
-                self.changed |= self.running.insert(id.text(), running).is_none();
+                self.changed |= self.running.insert(short(&id.text()), running).is_none();
             }
         }
     }
@@ -59,7 +59,7 @@ impl Tools {
             .filter(|block| block.is("tool_result"))
             .filter_map(|block| block.tool_use_id.as_ref())
         {
-            let id = id.text();
+            let id = short(&id.text());
             self.keep(|other, tool| *other != id && tool.parent.as_ref() != Some(&id));
         }
     }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde_json::value::RawValue;
 
 /// A JSON string as WTF-8 bytes, borrowed from the line unless it holds escapes.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +44,58 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
     }
 }
 
+/// A JSON string as it stands in the line, between its quotes. It may have megabytes: it is
+/// decoded only where it is used, and straight to where it is used. A value that is no string is
+/// an empty one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Literal<'a>(&'a str);
+
+impl<'a> Literal<'a> {
+    pub(crate) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The string with U+FFFD for what is not Unicode.
+    pub(crate) fn text(self) -> Cow<'a, str> {
+        if memchr::memchr(b'\\', self.0.as_bytes()).is_none() {
+            return Cow::Borrowed(self.0);
+        }
+        // No escape is shorter than what it stands for.
+        let mut text = String::with_capacity(self.0.len());
+        self.decode(usize::MAX, &mut text);
+        Cow::Owned(text)
+    }
+
+    /// About the first so many bytes of it, never fewer unless that is all.
+    pub(crate) fn beginning(self, bytes: usize) -> String {
+        let mut text = String::new();
+        self.decode(bytes, &mut text);
+        text
+    }
+
+    fn decode(self, bytes: usize, out: &mut String) {
+        let (mut rest, mut decoder) = (self.0, Decoder::default());
+        while !rest.is_empty() && out.len() < bytes {
+            let plain = memchr::memchr(b'\\', rest.as_bytes()).unwrap_or(rest.len());
+            let (text, escape) = rest.split_at(rest.floor_char_boundary(plain.min(bytes)));
+            decoder.text(text, out);
+            rest = match escape.strip_prefix('\\') {
+                Some(escape) => decoder.escape(escape, out),
+                None => escape,
+            };
+        }
+        decoder.finish(out);
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Literal<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        let string = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
+        Ok(Self(string.unwrap_or_default()))
+    }
+}
+
 /// WTF-8 as text: lone halves and other invalid sequences become U+FFFD.
 pub(crate) fn decode(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
@@ -72,11 +125,62 @@ impl Decoder {
                     (std::str::from_utf8(valid).unwrap_or_default(), rest)
                 }
             };
-            if !valid.is_empty() {
-                self.finish(out);
-                out.push_str(valid);
-            }
+            self.text(valid, out);
             bytes = self.invalid(rest, out);
+        }
+    }
+
+    fn text(&mut self, text: &str, out: &mut String) {
+        if !text.is_empty() {
+            self.finish(out);
+            out.push_str(text);
+        }
+    }
+
+    /// Takes one escape of JSON, its backslash left out, off the front.
+    fn escape<'t>(&mut self, text: &'t str, out: &mut String) -> &'t str {
+        let mut rest = text.chars();
+        let plain = match rest.next() {
+            Some('n') => '\n',
+            Some('t') => '\t',
+            Some('r') => '\r',
+            Some('b') => '\u{8}',
+            Some('f') => '\u{c}',
+            Some('u') => {
+                let (digits, rest) = text[1..].split_at_checked(4).unwrap_or_default();
+                match u16::from_str_radix(digits, 16) {
+                    Ok(unit) => self.unit(unit, out),
+                    Err(_) => self.text("\u{FFFD}", out),
+                }
+                return rest;
+            }
+            Some(other) => other,
+            None => return "",
+        };
+        self.finish(out);
+        out.push(plain);
+        rest.as_str()
+    }
+
+    /// Takes one unit of UTF-16.
+    fn unit(&mut self, unit: u16, out: &mut String) {
+        match (unit, self.high) {
+            (0xD800..=0xDBFF, _) => {
+                self.finish(out);
+                self.high = Some(unit);
+            }
+            (0xDC00..=0xDFFF, Some(high)) => {
+                self.high = None;
+                out.extend(
+                    char::decode_utf16([high, unit])
+                        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)),
+                );
+            }
+            _ => {
+                self.finish(out);
+                let c = char::from_u32(u32::from(unit));
+                out.push(c.unwrap_or(char::REPLACEMENT_CHARACTER));
+            }
         }
     }
 
@@ -103,16 +207,7 @@ impl Decoder {
             return &bytes[error.error_len().unwrap_or(bytes.len())..];
         };
         let half = 0xD000 | (u16::from(second & 0x3F) << 6) | u16::from(third & 0x3F);
-        if half < 0xDC00 {
-            self.finish(out);
-            self.high = Some(half);
-        } else if let Some(high) = self.high.take() {
-            out.extend(
-                char::decode_utf16([high, half]).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)),
-            );
-        } else {
-            out.push(char::REPLACEMENT_CHARACTER);
-        }
+        self.unit(half, out);
         rest
     }
 }
@@ -129,6 +224,30 @@ mod tests {
         }
         decoder.finish(&mut text);
         text
+    }
+
+    fn literal(json: &str) -> Literal<'_> {
+        serde_json::from_str(json).expect("JSON")
+    }
+
+    #[test]
+    fn a_literal_is_decoded_as_serde_decodes_it() {
+        for json in [
+            r#""""#,
+            r#""plain é""#,
+            r#""\n\t\r\b\f\/\\\" é\u00e9\u0000\ud83d\ude00 \u20acx""#,
+        ] {
+            let expected: String = serde_json::from_str(json).expect("JSON");
+            assert_eq!(literal(json).text(), expected);
+            for bytes in 0..expected.len() {
+                let beginning = literal(json).beginning(bytes);
+                assert!(beginning.len() >= bytes.min(expected.len()));
+                assert!(expected.starts_with(&beginning), "{bytes} {beginning:?}");
+            }
+        }
+        assert_eq!(literal(r#""a\ud83d""#).text(), "a\u{FFFD}");
+        assert_eq!(literal(r#""\ude00\ud83db""#).text(), "\u{FFFD}\u{FFFD}b");
+        assert_eq!(literal("[1]").text(), "");
     }
 
     const HIGH: &[u8] = b"\xED\xA0\xBD";

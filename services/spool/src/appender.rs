@@ -44,6 +44,9 @@ pub(crate) struct Appender {
     marked: u64,
     /// Whether the file system frees the beginning of a file; learned from the first try that fails.
     can_punch: bool,
+    /// Bytes were lost and no mark on disk says so. Nothing is written until one does: the next
+    /// start would take the gap for output.
+    unmarked_loss: bool,
 }
 
 impl Appender {
@@ -71,9 +74,10 @@ impl Appender {
             punched: 0,
             marked: now.len,
             can_punch: true,
+            unmarked_loss: false,
         };
         // A kill between the mark and the punching leaves blocks that nobody may read any more.
-        appender.give_back(false);
+        appender.free_again();
         appender.count_again();
         appender.publish();
         appender
@@ -114,18 +118,20 @@ impl Appender {
         let kept_before = self.now.kept_from;
         let start = self.now.len;
         let room = bytes.len() as u64;
-        let failed = loop {
-            // After freeing, all of it is written again: the part that was there lands on its own place.
-            let Err(error) = write_all(&*self.track.store, bytes, start) else {
-                break false;
+        let failed = self.unmarked_loss
+            || loop {
+                // After freeing, all of it is written again: the part that was there lands on its
+                // own place.
+                let Err(error) = write_all(&*self.track.store, bytes, start) else {
+                    break false;
+                };
+                done.disk_full |= is_full(&error);
+                if is_full(&error) && (rescue(room) || self.free_for(room)) {
+                    continue;
+                }
+                tracing::warn!(%error, bytes = room, "the spool could not keep what was appended");
+                break true;
             };
-            done.disk_full |= is_full(&error);
-            if is_full(&error) && (rescue(room) || self.free_for(room)) {
-                continue;
-            }
-            tracing::warn!(%error, bytes = room, "the spool could not keep what was appended");
-            break true;
-        };
         if self.shape == Shape::Text {
             let mut hasher = crc32fast::Hasher::new_with_initial(self.now.crc32);
             hasher.update(bytes);
@@ -136,7 +142,8 @@ impl Appender {
             done.lost = room;
             self.drop_all();
         } else if let Some(target) = self.over(bytes, start) {
-            self.free_to(target, false);
+            // Where that fails nothing is freed, and the next step over the cap tries again.
+            let _ = self.free_to(target, false);
         } else {
             if self.now.len - self.marked >= CHECKPOINT_BYTES {
                 self.mark();
@@ -161,7 +168,8 @@ impl Appender {
         (target > self.now.kept_from).then_some(target)
     }
 
-    fn mark(&mut self) -> bool {
+    /// What a mark says of now.
+    fn current_mark(&self) -> Mark {
         let Marks {
             len,
             kept_from,
@@ -169,19 +177,27 @@ impl Appender {
             ended,
             aborted: _,
         } = self.now;
-        let mark = Mark {
+        Mark {
             kept_from,
             len,
             crc32,
             ended,
             kind: self.kind,
-        };
-        self.marked = len;
-        let written = self.slots.write(mark);
-        if let Err(error) = &written {
-            tracing::warn!(%error, "a mark could not be written; nothing is freed");
         }
-        written.is_ok()
+    }
+
+    /// Writes a mark that frees nothing.
+    fn mark(&mut self) {
+        self.marked = self.now.len;
+        if let Err(error) = self.slots.write(self.current_mark()) {
+            tracing::warn!(%error, "a mark could not be written; the next start reads more");
+        }
+    }
+
+    /// Another record, or the same one that takes writes again.
+    #[cfg(test)]
+    pub(crate) fn use_slots(&mut self, slots: MarkSlots) {
+        self.slots = slots;
     }
 
     fn publish(&self) {

@@ -15,7 +15,10 @@ const TURN_BYTES: u64 = 16 << 20;
 /// # Cancellation
 /// Dropping it stops it after the bytes at hand.
 pub async fn sha256(entry: &Entry) -> Option<[u8; 32]> {
-    let mut reader = entry.reader(0).ok()?;
+    // The first look at an entry opens its files, and may read of them.
+    let opened = entry.clone();
+    let opened = tokio::task::spawn_blocking(move || opened.reader(0)).await;
+    let mut reader = opened.ok()?.ok()?;
     let mut context = Context::new(&SHA256);
     while let Some(available) = reader.wait().await.ok()? {
         let hash = move || {

@@ -50,6 +50,9 @@ pub(crate) struct Inner {
     slots: Mutex<Slots>,
     /// Loaded when first needed. Also orders making a writer against the terminal status. Never across an await.
     tracks: Mutex<Option<Arc<Tracks>>>,
+    /// A terminal status was written. Beside `slots`, whose lock is held while the disk syncs: the
+    /// runtime asks too.
+    terminal: AtomicBool,
     /// There is a writer.
     pub(crate) writing: AtomicBool,
     /// The entry is a tombstone now; what is held of it is of no use.
@@ -63,7 +66,8 @@ impl Drop for Inner {
 }
 
 impl Entry {
-    /// Opens the entry in `folder`; None where there is none.
+    /// Opens the entry in `folder`; None where there is none. An entry that the index calls ended,
+    /// and whose terminal status is not there, is damaged.
     pub(crate) fn open(spool: Arc<Shared>, folder: PathBuf) -> io::Result<Option<Self>> {
         let record = match File::options()
             .read(true)
@@ -76,6 +80,12 @@ impl Entry {
         };
         let header = Header::read(&record)?;
         let slots = Slots::load(&record)?;
+        if !slots.terminal() && spool.is_ended_in_index(&header)? {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the terminal status is damaged",
+            ));
+        }
         Ok(Some(Self::new(spool, folder, header, record, slots)))
     }
 
@@ -93,6 +103,7 @@ impl Entry {
                 spool,
                 folder,
                 record: Arc::new(record),
+                terminal: AtomicBool::new(slots.terminal()),
                 slots: Mutex::new(slots),
                 tracks: Mutex::new(None),
                 writing: AtomicBool::new(false),
@@ -131,7 +142,14 @@ impl Entry {
 
     /// Whether a terminal status was written.
     pub fn is_terminal(&self) -> bool {
-        self.slots().terminal()
+        self.inner.terminal.load(Ordering::SeqCst)
+    }
+
+    /// When it was accepted, as far as the file system knows: for an entry whose statuses are
+    /// damaged.
+    pub fn file_time(&self) -> Option<SystemTime> {
+        let metadata = self.inner.record.metadata().ok()?;
+        metadata.created().or_else(|_| metadata.modified()).ok()
     }
 
     /// Writes the next status, in place, so that a full disk takes it. `durable` waits until it is on disk (a terminal one
@@ -146,6 +164,9 @@ impl Entry {
             let mut slots = self.slots();
             let ends = terminal && !slots.terminal();
             slots.write(&self.inner.record, json, durable || terminal, terminal)?;
+            if terminal {
+                self.inner.terminal.store(true, Ordering::SeqCst);
+            }
             ends
         };
         if ends {

@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use uuid::Uuid;
 
+use crate::files::is_damage;
+
 /// Why the spool did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
@@ -42,12 +44,32 @@ pub enum SpoolError {
         /// What the system said.
         source: io::Error,
     },
-    /// Reading failed, or what is on disk is damaged.
+    /// What is on disk of the entry is damaged. [`crate::Spool::restore`] makes it one that can be
+    /// ended.
+    #[error("the record of execution {id} is damaged: {source}")]
+    Damaged {
+        /// The entry.
+        id: Uuid,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// Reading failed.
     #[error("the spool cannot be read: {0}")]
     Io(#[from] io::Error),
 }
 
 impl SpoolError {
+    /// An error that reading the entry `id` met.
+    pub(crate) fn reading(id: Uuid) -> impl FnOnce(io::Error) -> Self {
+        move |source| {
+            if is_damage(&source) {
+                Self::Damaged { id, source }
+            } else {
+                Self::Io(source)
+            }
+        }
+    }
+
     pub(crate) fn unwritable(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Unwritable { what, source }
     }

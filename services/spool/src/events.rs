@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::{
     error::ReadError,
     patches::{Patch, PatchLog},
-    reader::Reader,
+    reader::{Reader, off_the_runtime},
     track::Track,
 };
 
@@ -90,7 +90,11 @@ impl EventsReader {
         }
     }
 
-    async fn rebuild(&mut self, log: &PatchLog, max: usize) -> Result<Option<Bytes>, ReadError> {
+    async fn rebuild(
+        &mut self,
+        log: &Arc<PatchLog>,
+        max: usize,
+    ) -> Result<Option<Bytes>, ReadError> {
         loop {
             if !self.rest.is_empty() {
                 return Ok(Some(self.rest.split_to(max.min(self.rest.len()))));
@@ -99,7 +103,7 @@ impl EventsReader {
             let Some(available) = self.output.wait().await? else {
                 return Ok(None);
             };
-            self.look_for_patch(log)?;
+            self.look_for_patch(log).await?;
             let at = self.output.offset();
             if at < log.floor() {
                 return Err(ReadError::NotKept {
@@ -132,9 +136,17 @@ impl EventsReader {
     }
 
     /// Finds the first patch that ends behind the offset; the ones before lie in what is freed.
-    fn look_for_patch(&mut self, log: &PatchLog) -> Result<(), ReadError> {
+    async fn look_for_patch(&mut self, log: &Arc<PatchLog>) -> Result<(), ReadError> {
         while self.patch.is_none() {
-            let Some((patch, next)) = log.read(self.log_at)? else {
+            let at = self.log_at;
+            let read = match log.read_cached(at) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    let log = Arc::clone(log);
+                    off_the_runtime(move || log.read(at)).await?
+                }
+                read => read?,
+            };
+            let Some((patch, next)) = read else {
                 break;
             };
             self.log_at = next;

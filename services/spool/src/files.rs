@@ -1,9 +1,9 @@
 //! Files: the few system calls the spool needs, behind a trait so that tests can fill a disk without one.
 
 use std::{
-    fs::File,
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, IoSliceMut},
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
     path::Path,
     thread,
 };
@@ -16,6 +16,11 @@ use rustix::{
 
 /// The block that hole punching frees in. Larger blocks of a file system only make the freeing coarser.
 pub(crate) const BLOCK: u64 = 4096;
+
+/// The modes of everything in the spool, whatever the umask: prompts and outputs are for their
+/// owner alone.
+const FOLDER_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
 
 /// A file addressed by offset whose oldest bytes can be given back.
 pub(crate) trait Store: Send + Sync {
@@ -140,6 +145,79 @@ pub(crate) fn sync_together(first: &File, others: &[File]) -> io::Result<()> {
         }
         synced
     })
+}
+
+/// Opens files so that a new one is for its owner alone.
+pub(crate) fn private() -> OpenOptions {
+    let mut options = File::options();
+    options.mode(FILE_MODE);
+    options
+}
+
+/// Makes a folder for its owner alone.
+pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(FOLDER_MODE).create(path)
+}
+
+/// Makes a folder for its owner alone, with the folders above it, where it is missing. An existing
+/// one is narrowed: first all in it, so that a start which was cut off does it again.
+///
+/// A folder of another owner stays as it is. What is in it is narrowed all the same.
+///
+/// # Errors
+/// The folder cannot be made or listed, or a mode cannot be changed.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(FOLDER_MODE)
+        .create(path)?;
+    if is_open_to_others(&fs::metadata(path)?) {
+        narrow_contents(path)?;
+        narrow(path, FOLDER_MODE)?;
+    }
+    Ok(())
+}
+
+fn is_open_to_others(metadata: &fs::Metadata) -> bool {
+    metadata.permissions().mode() & 0o077 != 0
+}
+
+fn narrow_contents(dir: &Path) -> io::Result<()> {
+    for found in fs::read_dir(dir)? {
+        let found = found?;
+        let metadata = found.metadata()?;
+        if metadata.is_dir() {
+            narrow_contents(&found.path())?;
+        }
+        // A link has no mode of its own.
+        if !metadata.is_symlink() && is_open_to_others(&metadata) {
+            let mode = if metadata.is_dir() {
+                FOLDER_MODE
+            } else {
+                FILE_MODE
+            };
+            narrow(&found.path(), mode)?;
+        }
+    }
+    Ok(())
+}
+
+fn narrow(path: &Path, mode: u32) -> io::Result<()> {
+    match fs::set_permissions(path, Permissions::from_mode(mode)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            tracing::debug!(path = %path.display(), "the mode of another owner's folder stays");
+            Ok(())
+        }
+        narrowed => narrowed,
+    }
+}
+
+/// Whether what was read is damaged or cut off, in distinction to a disk that cannot be read.
+pub(crate) fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+    )
 }
 
 /// Whether freeing bytes could help: the disk or a quota is full.

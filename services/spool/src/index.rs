@@ -1,13 +1,23 @@
 //! The order of acceptance on disk: 64 bytes per execution, at the position of its sequence number.
 //!
-//! The folders are the truth; the index makes lists, the start and retention independent of their number. A position
-//! is never used twice. A deleted execution leaves zeros.
+//! The folders are the truth; the index makes lists, the start and retention independent of their
+//! number. A position is never used twice. A deleted execution leaves zeros, and the zeros at the
+//! old end are neither read again nor kept on disk: what a scan costs goes with the executions
+//! since the oldest one that is still there, not with all there ever were.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use rustix::fs::{SeekFrom, seek};
 
 use uuid::Uuid;
 
-use crate::files::{array_at, u32_at, u64_at};
+use crate::files::{self, BLOCK, array_at, private, u32_at, u64_at};
 
 const ROW_BYTES: u64 = 64;
 /// Rows read at once: 64 KiB.
@@ -74,17 +84,41 @@ pub(crate) enum Slot {
 #[derive(Debug)]
 pub(crate) struct Index {
     file: File,
+    /// No row is before this position.
+    first: AtomicU64,
 }
 
 impl Index {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::options()
+        let file = private()
             .create(true)
             .truncate(false)
             .read(true)
             .write(true)
             .open(path)?;
-        Ok(Self { file })
+        // Behind the hole of an earlier life, where there is one and the file system tells.
+        let data = seek(&file, SeekFrom::Data(0)).unwrap_or(0);
+        Ok(Self {
+            file,
+            first: AtomicU64::new(data / ROW_BYTES),
+        })
+    }
+
+    /// The row at a position; `Free` behind the last one.
+    pub(crate) fn at(&self, sequence: u64) -> io::Result<Slot> {
+        let rows = self.read_rows(sequence, sequence + 1)?;
+        Ok(rows.first().copied().unwrap_or(Slot::Free))
+    }
+
+    /// Notes that all before `first` is free, and gives its room back to the disk.
+    fn raise_first(&self, first: u64) {
+        let before = self.first.fetch_max(first, Ordering::SeqCst);
+        let whole = |rows: u64| rows * ROW_BYTES / BLOCK * BLOCK;
+        if whole(first) > whole(before)
+            && let Err(error) = files::Store::punch(&self.file, 0, whole(first))
+        {
+            tracing::debug!(%error, "the index keeps the room of rows that are gone");
+        }
     }
 
     /// The number of positions, used or not. A torn last row counts as one.
@@ -93,6 +127,7 @@ impl Index {
     }
 
     pub(crate) fn put(&self, sequence: u64, row: &Row) -> io::Result<()> {
+        self.first.fetch_min(sequence, Ordering::SeqCst);
         self.file.write_all_at(&row.encode(), sequence * ROW_BYTES)
     }
 
@@ -128,15 +163,23 @@ impl Index {
     /// Calls `visit` for every position in order, oldest first, until it returns false.
     pub(crate) fn scan(&self, mut visit: impl FnMut(u64, Slot) -> bool) -> io::Result<()> {
         let end = self.positions()?;
-        let mut from = 0;
+        let mut from = self.first.load(Ordering::SeqCst);
+        let mut only_free = true;
         while from < end {
             let to = (from + ROWS_AT_ONCE).min(end);
             for (sequence, slot) in (from..to).zip(self.read_rows(from, to)?) {
+                if only_free && slot != Slot::Free {
+                    only_free = false;
+                    self.raise_first(sequence);
+                }
                 if !visit(sequence, slot) {
                     return Ok(());
                 }
             }
             from = to;
+        }
+        if only_free {
+            self.raise_first(end);
         }
         Ok(())
     }
@@ -144,8 +187,9 @@ impl Index {
     /// Calls `visit` for every execution below `end`, newest first, until it returns false.
     pub(crate) fn scan_back(&self, end: u64, mut visit: impl FnMut(Row) -> bool) -> io::Result<()> {
         let mut to = end.min(self.positions()?);
-        while to > 0 {
-            let from = to.saturating_sub(ROWS_AT_ONCE);
+        let first = self.first.load(Ordering::SeqCst);
+        while to > first {
+            let from = to.saturating_sub(ROWS_AT_ONCE).max(first);
             for slot in self.read_rows(from, to)?.into_iter().rev() {
                 if let Slot::Row(row) = slot
                     && !visit(row)
@@ -224,6 +268,52 @@ mod tests {
             .unwrap();
         back.reverse();
         assert_eq!(forward, back);
+    }
+
+    /// ENGINE A18.
+    #[test]
+    fn rows_that_were_removed_at_the_old_end_cost_no_scan_and_no_room() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index");
+        let index = Index::open(&path).unwrap();
+        let row = |n: u64| Row {
+            id: Uuid::from_u128(u128::from(n) + 1),
+            ended: None,
+        };
+        let n = 20_000;
+        for sequence in 0..n {
+            index.put(sequence, &row(sequence)).unwrap();
+        }
+        for sequence in 0..n - 10 {
+            index.clear(sequence).unwrap();
+        }
+        let visited = |index: &Index| {
+            let (mut visited, mut rows) = (0, 0);
+            let count = |_, slot| {
+                visited += 1;
+                rows += u64::from(matches!(slot, Slot::Row(_)));
+                true
+            };
+            index.scan(count).unwrap();
+            (visited, rows)
+        };
+        visited(&index);
+        let (again, rows) = visited(&index);
+        assert_eq!(rows, 10);
+        assert!(again < 200, "{again} rows were visited for 10");
+        index.sync().unwrap();
+        let room = path.metadata().unwrap().blocks() * 512;
+        assert!(room < 64 << 10, "{room} bytes for 10 rows");
+        // The next start knows it too, and positions are never used again.
+        let index = Index::open(&path).unwrap();
+        let (first, rows) = visited(&index);
+        assert_eq!(rows, 10);
+        assert!(first < 200, "{first} rows were visited for 10");
+        assert_eq!(index.positions().unwrap(), n);
+        // A row that the start puts back below is seen.
+        index.put(3, &row(3)).unwrap();
+        assert_eq!(visited(&index).1, 11);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What is kept on disk of executions: the accepted body, the status, the output, the CLI's raw events, tombstones.
+//! What is kept on disk of executions: the accepted body, the status, the output, the CLI's raw
+//! events, tombstones.
 //!
 //! The layout under the spool's folder:
 //!
@@ -14,11 +15,16 @@
 //! burned/{id}            an empty file: the id was cancelled before it was accepted, and is refused for an hour
 //! ```
 //!
-//! An entry exists when its folder is in `executions`; it gets there by one rename, after everything in it is written, and
-//! is promised when that is on disk (see `spool`). It ceases by one rename too, of its record to `tombstones`, so that a full disk can still forget.
+//! Folders have mode 0700 and files 0600, whatever the umask; an existing spool is narrowed at the
+//! start.
 //!
-//! Calls that are not `async` block on the disk (acceptance and durable statuses wait for fsync): call them from a thread
-//! that may block. Nothing here grows with the number of past executions or with the size of their output.
+//! An entry exists when its folder is in `executions`; it gets there by one rename, after
+//! everything in it is written, and is promised when that is on disk (see `spool`). It ceases by
+//! one rename too, of its record to `tombstones`, so that a full disk can still forget.
+//!
+//! Calls that are not `async` block on the disk (acceptance and durable statuses wait for fsync):
+//! call them from a thread that may block. Nothing here grows with the number of past executions or
+//! with the size of their output.
 
 mod appender;
 mod digest;
@@ -41,6 +47,7 @@ pub use digest::sha256;
 pub use entry::Entry;
 pub use error::{ReadError, SpoolError};
 pub use events::EventsReader;
+pub use files::private_dir;
 pub use marks::Marks;
 pub use patches::Patch;
 pub use reader::Reader;

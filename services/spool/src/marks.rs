@@ -71,6 +71,23 @@ impl Mark {
     }
 }
 
+/// Why bytes were not freed.
+#[derive(Debug)]
+pub(crate) enum Unfreed {
+    /// The mark could not be written: all bytes are still there.
+    Mark(io::Error),
+    /// The mark is written, and what it does not keep may still be there.
+    Bytes(io::Error),
+}
+
+impl From<Unfreed> for io::Error {
+    fn from(unfreed: Unfreed) -> Self {
+        match unfreed {
+            Unfreed::Mark(error) | Unfreed::Bytes(error) => error,
+        }
+    }
+}
+
 /// Which of the two files of an entry a mark is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
@@ -105,6 +122,23 @@ impl MarkSlots {
         }
         let (number, mark) = newest;
         Ok((Self { record, at, number }, mark))
+    }
+
+    /// Frees bytes in the one order that is safe: first the mark that says so, then `free`. After a
+    /// kill between the two nobody takes a hole for output. `free` is not called where the mark
+    /// could not be written.
+    pub(crate) fn mark_then_free(
+        &mut self,
+        mark: Mark,
+        free: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), Unfreed> {
+        self.write(mark).map_err(Unfreed::Mark)?;
+        free().map_err(Unfreed::Bytes)
+    }
+
+    /// Waits until the marks are on disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.record.sync_data()
     }
 
     /// Writes a mark. Not synced: a kill does not take it back, and a power cut takes the output with it.

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::files::{Store, read_up_to, u32_at, u64_at, write_all};
+use crate::files::{Store, read_cached, read_up_to, u32_at, u64_at, write_all};
 
 const HEAD_BYTES: usize = 20;
 
@@ -101,6 +101,11 @@ impl PatchLog {
         Ok(())
     }
 
+    /// The events cannot be rebuilt from before `floor`, though the patches are still there.
+    pub(crate) fn raise_floor(&self, floor: u64) {
+        self.floor.fetch_max(floor, Ordering::SeqCst);
+    }
+
     /// Forgets every patch: the events can be rebuilt from `floor` only.
     pub(crate) fn forget(&self, floor: u64) -> io::Result<()> {
         self.floor.store(floor, Ordering::SeqCst);
@@ -109,12 +114,29 @@ impl PatchLog {
     }
 
     /// The patch at a position of the log and the position behind it. None at the end, and where the patch is not whole.
+    /// Blocks on the disk.
     pub(crate) fn read(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
+        self.read_by(at, |at, n| read_up_to(&*self.store, at, n))
+    }
+
+    /// As [`PatchLog::read`], of what is in memory: an error of kind `WouldBlock` where the disk
+    /// would have to be waited for.
+    pub(crate) fn read_cached(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
+        self.read_by(at, |at, n| {
+            read_cached(&*self.store, at, n).ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        })
+    }
+
+    fn read_by(
+        &self,
+        at: u64,
+        read: impl Fn(u64, usize) -> io::Result<Vec<u8>>,
+    ) -> io::Result<Option<(Patch, u64)>> {
         let end = self.bytes();
         if at + HEAD_BYTES as u64 > end {
             return Ok(None);
         }
-        let head = read_up_to(&*self.store, at, HEAD_BYTES)?;
+        let head = read(at, HEAD_BYTES)?;
         if head.len() < HEAD_BYTES {
             return Ok(None);
         }
@@ -123,7 +145,7 @@ impl PatchLog {
         if next > end {
             return Ok(None);
         }
-        let bytes = read_up_to(&*self.store, at, HEAD_BYTES + original_len)?;
+        let bytes = read(at, HEAD_BYTES + original_len)?;
         if bytes.len() < HEAD_BYTES + original_len
             || crc32fast::hash(&bytes[4..]) != u32_at(&bytes, 0)
         {

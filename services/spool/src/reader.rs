@@ -12,10 +12,31 @@ use crate::{
     track::Track,
 };
 
-/// Within this distance of the end bytes were just written and are in the page cache; reading them does not block.
-const NEAR_BYTES: u64 = 1 << 20;
-/// Reads of what is not in memory that go on at once, on threads that may wait for the disk: each thread has memory of its own.
-static FAR_READS: Semaphore = Semaphore::const_new(8);
+/// Limits the reads of what is not in memory, on threads that may wait for the disk: each thread
+/// has memory of its own.
+///
+/// A place is taken only after the page cache was asked, and held for one read of at most 64 KiB or
+/// one patch. Reads wait in the order in which they came, so readers of cold outputs wait behind
+/// each other, and a reader of what is in memory waits for nobody. The other direction needs no
+/// bound: the bytes go to the one who asked, who holds one chunk at a time.
+static DISK_READS: Semaphore = Semaphore::const_new(8);
+
+/// Reads from the disk on a thread that may wait for it.
+///
+/// # Cancellation
+/// A dropped call leaves the read to its thread, which needs nobody for it.
+pub(crate) async fn off_the_runtime<T: Send + 'static>(
+    read: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let place = DISK_READS.acquire().await.map_err(io::Error::other)?;
+    let read = move || {
+        let _place = place;
+        read()
+    };
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(io::Error::other)?
+}
 
 /// Reads an output. It holds no bytes between calls, so that any number of slow readers costs nothing.
 pub struct Reader {
@@ -106,21 +127,14 @@ impl Reader {
     pub(crate) async fn take(&mut self, n: u64) -> Result<Bytes, ReadError> {
         let at = self.offset;
         let n = usize::try_from(n).map_err(io::Error::other)?;
-        let far = self.marks.borrow().len - at > NEAR_BYTES;
-        let read = if !far {
-            read_up_to(&*self.track.store, at, n)
-        } else if let Some(bytes) = read_cached(&*self.track.store, at, n) {
-            Ok(bytes)
-        } else {
-            let track = Arc::clone(&self.track);
-            let place = FAR_READS.acquire().await.map_err(io::Error::other)?;
-            let read = move || {
-                let _place = place;
-                read_up_to(&*track.store, at, n)
-            };
-            tokio::task::spawn_blocking(read)
-                .await
-                .map_err(io::Error::other)?
+        // What was just written is in the page cache as a rule, but nothing promises it: an old
+        // output never is.
+        let read = match read_cached(&*self.track.store, at, n) {
+            Some(bytes) => Ok(bytes),
+            None => {
+                let track = Arc::clone(&self.track);
+                off_the_runtime(move || read_up_to(&*track.store, at, n)).await
+            }
         };
         self.took(at, n, read)
     }
@@ -150,3 +164,6 @@ impl Reader {
         self.offset += n;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 use uuid::Uuid;
 
 use crate::{
-    files::{array_at, u32_at, u64_at},
+    files::{array_at, is_damage, private, u32_at, u64_at},
     slots::{SLOT_BYTES, SLOTS, Slots},
 };
 
@@ -101,7 +101,11 @@ pub(crate) fn write_new(
     first_slot: &[u8],
     body: &[u8],
 ) -> io::Result<File> {
-    let file = File::create_new(path)?;
+    let file = private()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)?;
     let mut front = vec![0; BODY_AT as usize];
     let encoded = header.encode();
     front[..encoded.len()].copy_from_slice(&encoded);
@@ -136,16 +140,64 @@ pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
 fn told<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Ok(value) => Ok(Some(value)),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-            ) =>
-        {
-            Ok(None)
-        }
+        Err(error) if is_damage(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Makes the files beside a record that are missing.
+pub(crate) fn restore_names(folder: &Path) -> io::Result<()> {
+    for name in ["output", "events"] {
+        private()
+            .create(true)
+            .append(true)
+            .open(folder.join(name))?;
+    }
+    Ok(())
+}
+
+/// Makes a damaged record in `folder` one that can be opened: header and slots are there again, as
+/// far as what is left tells them. The status may still be missing. `sequence` is where the index
+/// has it; `digest_of` finds the digest of a body.
+pub(crate) fn restore(
+    folder: &Path,
+    id: Uuid,
+    sequence: u64,
+    digest_of: impl FnOnce(&[u8]) -> Option<[u8; 32]>,
+) -> io::Result<(File, Header, Slots)> {
+    let path = folder.join("record");
+    let file = private()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)?;
+    let len = file.metadata()?.len();
+    if len < BODY_AT {
+        file.set_len(BODY_AT)?;
+    }
+    let header = match told(Header::read(&file))? {
+        Some(header) if header.id == id => header,
+        _ => {
+            let body_len = len.saturating_sub(BODY_AT);
+            let mut body = vec![0; usize::try_from(body_len).map_err(io::Error::other)?];
+            file.read_exact_at(&mut body, BODY_AT)?;
+            let header = Header {
+                id,
+                sequence,
+                // No body has this one: a repeated acceptance is refused, and never runs.
+                digest: digest_of(&body).unwrap_or_default(),
+                body_len,
+                body_crc: crc32fast::hash(&body),
+            };
+            file.write_all_at(&header.encode(), 0)?;
+            header
+        }
+    };
+    // As if a first version were there: the next one is never taken for what a power cut left of an
+    // acceptance.
+    let slots = told(Slots::load(&file))?.unwrap_or_else(Slots::first);
+    Ok((file, header, slots))
 }
 
 /// Reads the body and checks it.

@@ -28,7 +28,7 @@ use uuid::Uuid;
 use crate::{
     entry::{Entry, Inner},
     error::SpoolError,
-    files::{sync_dir, sync_together},
+    files::{create_dir, private, private_dir, sync_dir, sync_together},
     index::{Ended, Index, Row, Slot},
     record::{self, Header, SLOTS_AT},
     slots::{STATUS_BYTES_MAX, Slots, Version},
@@ -83,6 +83,8 @@ pub(crate) struct Shared {
     freed: Condvar,
     /// Entries somebody holds, so that all hold the same. Never across an await.
     open: Mutex<HashMap<Uuid, Weak<Inner>>>,
+    /// How far the old tombstones were looked for: see `retention`. Never across an await.
+    sweep: Mutex<Option<fs::ReadDir>>,
     probe: File,
     /// Holds the flock.
     _lock: File,
@@ -102,7 +104,8 @@ impl Spool {
     ) -> Result<Entry, SpoolError> {
         let shared = &self.shared;
         let _busy = shared.hold(id);
-        if let Some(header) = Header::read_path(&shared.folder(id).join("record"))? {
+        let there = Header::read_path(&shared.folder(id).join("record"));
+        if let Some(header) = there.map_err(SpoolError::reading(id))? {
             return Err(SpoolError::Exists {
                 digest: header.digest,
             });
@@ -147,14 +150,47 @@ impl Spool {
     /// The entry with this id; None where there is none, or no more.
     ///
     /// # Errors
-    /// `Io`: the disk's, or damage.
+    /// `Damaged`, or the disk's.
     pub fn get(&self, id: Uuid) -> Result<Option<Entry>, SpoolError> {
         if let Some(inner) = self.shared.open_entries().get(&id).and_then(Weak::upgrade) {
             return Ok(Some(Entry { inner }));
         }
-        let Some(entry) = Entry::open(Arc::clone(&self.shared), self.shared.folder(id))? else {
+        let opened = Entry::open(Arc::clone(&self.shared), self.shared.folder(id));
+        let Some(entry) = opened.map_err(SpoolError::reading(id))? else {
             return Ok(None);
         };
+        Ok(Some(self.shared_by_all(entry)))
+    }
+
+    /// Makes a damaged entry one that can be read and ended, as far as what is left tells: its
+    /// status may still be missing, and the caller writes a terminal one. `digest_of` finds the
+    /// digest of a body that is still there, so that a repeated acceptance finds its execution. An
+    /// entry without damage is given as [`Spool::get`] does, with the names of its files.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn restore(
+        &self,
+        id: Uuid,
+        digest_of: impl FnOnce(&[u8]) -> Option<[u8; 32]>,
+    ) -> Result<Option<Entry>, SpoolError> {
+        let shared = &self.shared;
+        let _busy = shared.hold(id);
+        let folder = shared.folder(id);
+        if !folder.join("record").exists() {
+            return Ok(None);
+        }
+        record::restore_names(&folder).map_err(SpoolError::unwritable("a damaged record"))?;
+        if let Some(inner) = shared.open_entries().get(&id).and_then(Weak::upgrade) {
+            return Ok(Some(Entry { inner }));
+        }
+        let sequence = match shared.sequence_in_index(id)? {
+            Some(sequence) => sequence,
+            None => shared.next_sequence.fetch_add(1, Ordering::SeqCst),
+        };
+        let (record, header, slots) = record::restore(&folder, id, sequence, digest_of)
+            .map_err(SpoolError::unwritable("a damaged record"))?;
+        let entry = Entry::new(Arc::clone(shared), folder, header, record, slots);
         Ok(Some(self.shared_by_all(entry)))
     }
 
@@ -174,25 +210,32 @@ impl Spool {
         Entry { inner }
     }
 
-    /// The digest of a deleted execution's body; None where none was deleted within 30 days.
+    /// The digest of a deleted execution's body; None where none was deleted within 30 days. A
+    /// tombstone that cannot be read still is one, with a digest that no body has.
     pub fn tombstone(&self, id: Uuid) -> Option<[u8; 32]> {
-        let header = Header::read_path(&self.shared.tombstone_path(id)).ok()??;
-        Some(header.digest)
+        match Header::read_path(&self.shared.tombstone_path(id)) {
+            Ok(header) => header.map(|header| header.digest),
+            Err(_) => Some([0; 32]),
+        }
     }
 
     /// Deletes a terminal execution and leaves a tombstone. Deleting it again changes nothing. Works on a full disk.
     /// Readers that are at it read on.
     ///
     /// # Errors
-    /// `Live`, `Unknown`, or the disk's.
+    /// `Live`, `Unknown`, `Damaged`, or the disk's.
     pub fn delete(&self, id: Uuid) -> Result<(), SpoolError> {
         let shared = &self.shared;
         let _busy = shared.hold(id);
         let Some(entry) = self.get(id)? else {
-            return self
-                .tombstone(id)
-                .map(|_| ())
-                .ok_or(SpoolError::Unknown(id));
+            return match Header::read_path(&shared.tombstone_path(id)) {
+                Ok(None) => Err(SpoolError::Unknown(id)),
+                // An earlier call got no further than the tombstone.
+                Ok(Some(header)) if shared.folder(id).exists() => shared
+                    .clear_away(&header)
+                    .map_err(SpoolError::unwritable("the tombstone")),
+                Ok(Some(_)) | Err(_) => Ok(()),
+            };
         };
         if !entry.is_terminal() {
             return Err(SpoolError::Live);
@@ -219,12 +262,9 @@ impl Spool {
         let shared = &self.shared;
         let end = match before {
             None => u64::MAX,
-            Some(id) => {
-                Header::read_path(&shared.folder(id).join("record"))?
-                    .or(Header::read_path(&shared.tombstone_path(id))?)
-                    .ok_or(SpoolError::UnknownBefore(id))?
-                    .sequence
-            }
+            Some(id) => shared
+                .sequence_of(id)?
+                .ok_or(SpoolError::UnknownBefore(id))?,
         };
         let mut page = Page {
             ids: Vec::new(),
@@ -244,7 +284,8 @@ impl Spool {
         Ok(page)
     }
 
-    /// The executions that are not terminal, in order of acceptance. For the start.
+    /// The executions that are not terminal, damaged ones included, in order of acceptance. For the
+    /// start.
     ///
     /// # Errors
     /// The disk's.
@@ -262,7 +303,10 @@ impl Spool {
                 Ok(Some(entry)) if entry.is_terminal() => entry.note_size(),
                 Ok(Some(_)) => unfinished.push(id),
                 Ok(None) => {}
-                Err(error) => tracing::error!(%error, %id, "an execution in the spool is damaged"),
+                Err(error) => {
+                    tracing::error!(%error, %id, "an execution in the spool cannot be read");
+                    unfinished.push(id);
+                }
             }
         }
         Ok(unfinished)

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::{
     files::{Store, read_up_to},
-    marks::{Mark, Marks},
+    marks::{Mark, MarkSlots, Marks},
 };
 
 /// What became of appended bytes.
@@ -37,14 +37,16 @@ pub(crate) struct Track {
 }
 
 impl Track {
-    /// Takes up what is in the file. `ended`: the execution is terminal, nothing will follow whatever the mark says.
+    /// Takes up what is in the file. `mark` is the newest of `slots`. `ended`: the execution is
+    /// terminal, nothing will follow whatever the mark says.
     pub(crate) fn load(
         store: Box<dyn Store>,
+        slots: &mut MarkSlots,
         mark: Mark,
         shape: Shape,
         ended: bool,
     ) -> io::Result<Self> {
-        let marks = recover(&*store, mark, shape)?;
+        let marks = recover(&*store, slots, mark, shape)?;
         let marks = Marks {
             ended: marks.ended || ended,
             ..marks
@@ -65,21 +67,37 @@ const RECOVERY_BYTES: usize = 1 << 20;
 
 /// Finds length, crc and the oldest kept byte again.
 ///
-/// A kill leaves every byte that a write returned for, and perhaps a part of one that had not returned: nobody saw that
-/// part, so a character it cuts is trimmed. A power cut can also take bytes that a mark counts: then the rest is not one
-/// suffix any more, so nothing is kept and the numbers stay true.
-fn recover(store: &dyn Store, mark: Mark, shape: Shape) -> io::Result<Marks> {
+/// A kill leaves every byte that a write returned for, and perhaps a part of one that had not
+/// returned: nobody saw that part, so a character it cuts is trimmed. A power cut can also take
+/// bytes that a mark counts: then the rest is not one suffix any more, so nothing is kept and the
+/// numbers stay true. Where the mark is wrong, the right one is on disk before this returns: an old
+/// one would call bytes kept that are a hole by then, or were written later.
+fn recover(
+    store: &dyn Store,
+    slots: &mut MarkSlots,
+    mark: Mark,
+    shape: Shape,
+) -> io::Result<Marks> {
     let size = store.len()?;
     let Mark {
         kept_from,
         len: marked,
         crc32,
         ended,
-        kind: _,
+        kind,
     } = mark;
     if size < marked && (kept_from > 0 || ended) {
-        store.set_len(0)?;
-        store.set_len(marked)?;
+        let nothing_kept = Mark {
+            kept_from: marked,
+            ..mark
+        };
+        let sync = slots.clone();
+        slots.mark_then_free(nothing_kept, || {
+            // A power cut is likely to be followed by another.
+            sync.sync()?;
+            store.set_len(0)?;
+            store.set_len(marked)
+        })?;
         return Ok(Marks {
             len: marked,
             kept_from: marked,
@@ -113,13 +131,35 @@ fn recover(store: &dyn Store, mark: Mark, shape: Shape) -> io::Result<Marks> {
         hasher.update(&bytes);
         at += bytes.len() as u64;
     }
-    if len < size {
-        store.set_len(len)?;
+    let crc32 = hasher.finalize();
+    let right = Mark {
+        kept_from,
+        len,
+        crc32,
+        ended,
+        kind,
+    };
+    // A part of a character is in no mark.
+    let cut = || {
+        if len < size {
+            store.set_len(len)?;
+        }
+        Ok(())
+    };
+    if size < marked {
+        let sync = slots.clone();
+        slots.mark_then_free(right, || sync.sync().and_then(|()| cut()))?;
+    } else {
+        cut()?;
+        if right != mark {
+            // It only saves the next start the reading.
+            let _ = slots.write(right);
+        }
     }
     Ok(Marks {
         len,
         kept_from,
-        crc32: hasher.finalize(),
+        crc32,
         ended,
         aborted: false,
     })

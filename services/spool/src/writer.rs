@@ -114,7 +114,10 @@ impl Writer {
             kind: EventsKept::InOutput.kind(),
             ..Mark::default()
         };
-        if let Err(error) = slots.write(mark).and_then(|()| log.forget(floor)) {
+        if let Err(error) = slots.mark_then_free(mark, || log.forget(floor)) {
+            // Readers must not miss a patch, whatever the disk took.
+            log.raise_floor(floor);
+            let error = std::io::Error::from(error);
             tracing::warn!(%error, "the list of patches could not be emptied");
         }
         let lost = patches

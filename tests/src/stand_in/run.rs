@@ -298,6 +298,11 @@ fn perform(turn: &mut Turn<'_>, step: &Step, context: &Context<'_>) {
         Step::Say(text) => say(turn, text),
         Step::Tokens(count) => (1..=*count).for_each(|number| turn.text(&format!("word{number} "))),
         Step::Volume { count, bytes, word } => turn.volume(*count, *bytes, word),
+        Step::Long(megabytes) => turn.long(*megabytes),
+        Step::Raw(text) => {
+            turn.end_message("end_turn");
+            turn.out.line(text);
+        }
         Step::Rate(rate) => turn.rate(*rate),
         Step::Block(bytes) => turn.block_bytes = (*bytes).max(1),
         Step::Echo => turn.text(context.prompt),

@@ -9,6 +9,7 @@
 //! | `@tokens N` | `word1 word2 ...`, a delta each |
 //! | `@volume N L [WORD]` | N deltas of L bytes each: a number of 12 digits, filling, a newline (L at least 14). The filling is WORD again and again, then `x` (default `x` alone) |
 //! | `@megabytes M [L]` | so many deltas of L (default 8192) bytes that M million bytes of text are had |
+//! | `@long M` | M million bytes as one text block: also its `assistant` line and the result's text have all of it |
 //! | `@rate R` | what follows: at most R deltas a second (0: as fast as it goes, the default) |
 //! | `@block BYTES` | a text block ends after so many bytes (default 1 MiB); blocks are joined by a blank line |
 //! | `@echo` | the prompt |
@@ -28,6 +29,7 @@
 //! | `@tool SECONDS` | uses Bash: the event, silence (the tool runs), the result |
 //! | `@cpu SECONDS` | burns a core, silent |
 //! | `@garbage N` | N lines that are no JSON, invalid UTF-8 and an empty one among them |
+//! | `@raw TEXT` | ends the message, then TEXT as a line; `\e` in it is an escape, `\0` a NUL |
 //! | `@unknown N` | N JSON lines of a type that nobody knows |
 //! | `@stderr BYTES` | that much to stderr, a line of 1 MB first if there is room |
 //! | `@complain TEXT` | a line of TEXT to stderr |
@@ -70,6 +72,8 @@ pub enum Step {
         bytes: usize,
         word: String,
     },
+    Long(u64),
+    Raw(String),
     Rate(f64),
     Block(usize),
     Echo,
@@ -181,6 +185,8 @@ fn directive(line: &str, script: &mut Script) -> Option<()> {
                 word: String::new(),
             }
         }
+        "long" => Step::Long(number(first)?),
+        "raw" => Step::Raw(rest.replace("\\e", "\u{1b}").replace("\\0", "\0")),
         "rate" => Step::Rate(first?.parse().ok()?),
         "block" => Step::Block(usize::try_from(number(first)?).ok()?),
         "echo" => Step::Echo,

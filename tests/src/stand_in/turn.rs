@@ -13,7 +13,9 @@ use super::{
 const BLOCK_BYTES: usize = 1024 * 1024;
 /// Lines are gathered into writes of this size where speed matters.
 const WRITE_BYTES: usize = 256 * 1024;
-/// Longer texts are left out of `result`.
+/// A delta of a long block.
+const LONG_DELTA_BYTES: usize = 1000;
+/// Longer texts are left out of `result`, unless a step asks for them.
 const RESULT_BYTES: usize = 64 * 1024;
 
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(super) struct Turn<'a> {
     pub(super) out: &'a mut Output,
     pub(super) lines: &'a Lines,
     pub(super) block_bytes: usize,
+    /// A longer last text is left out of `result`.
+    pub(super) result_bytes: usize,
     /// Between two deltas.
     pace: Duration,
     /// When the next delta is due, where there is a pace.
@@ -41,6 +45,7 @@ impl<'a> Turn<'a> {
             out,
             lines,
             block_bytes: BLOCK_BYTES,
+            result_bytes: RESULT_BYTES,
             pace,
             due: Instant::now(),
             message: None,
@@ -139,6 +144,16 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// One block of so many million bytes, as the CLI writes it: in deltas, then whole, then whole
+    /// in the result.
+    pub(super) fn long(&mut self, megabytes: u64) {
+        self.end_block();
+        (self.block_bytes, self.result_bytes) = (usize::MAX, usize::MAX);
+        self.volume((megabytes * 1_000_000).div_ceil(1000), LONG_DELTA_BYTES, "");
+        self.block_bytes = BLOCK_BYTES;
+        self.end_block();
+    }
+
     /// Writes deltas until the block is full; answers the last number written.
     fn fill_block(&mut self, message: &str, mut number: u64, count: u64, filling: &str) -> u64 {
         let text = format!("{:012} {filling}\\n", 0);
@@ -180,7 +195,7 @@ impl<'a> Turn<'a> {
         let message = self.message();
         self.out.line(&self.lines.assistant_text(&message, &text));
         self.stop_block();
-        self.last = if text.len() <= RESULT_BYTES {
+        self.last = if text.len() <= self.result_bytes {
             text
         } else {
             "(long)".into()

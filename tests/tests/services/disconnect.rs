@@ -307,3 +307,30 @@ async fn the_log_tells_a_cancel_that_was_sent_from_a_viewer_that_is_there() {
     other.finish().await;
     stack.assert_quiet();
 }
+
+/// Field case C24. An `input` that was refused as too large changes nothing about a departure.
+#[tokio::test]
+async fn a_client_that_leaves_after_a_refused_input_departs_as_any_other() {
+    let options = StackOptions::default().bridge("--disconnect-grace-ms=1000");
+    let stack = Stack::with(options).await;
+    for (bytes, waits) in [(5 << 20, true), (5 << 20, false), (12 << 20, true)] {
+        let mut client = stack.client().await;
+        let extra = json!({"onDisconnect": "cancel", "input": "stream"});
+        let id = text(&client.execute("@say x", extra).await);
+        client.wait_output(&id, 1).await;
+        let content = "x".repeat(bytes);
+        let line = json!({"type": "user", "message": {"role": "user", "content": content}});
+        let input = json!({"executionId": id, "offset": 0, "data": format!("{line}\n")});
+        if waits {
+            let error = client.call("input", input).await.expect_err("too large");
+            assert_eq!(error["data"]["reason"], "too_large", "{error}");
+        } else {
+            client.request("input", input).await;
+        }
+        client.vanish();
+        let end = over(&stack.http(), &id).await;
+        assert_eq!(end["state"], "cancelled", "{bytes} {waits}: {end}");
+        stack.assert_nothing_left(&id).await;
+    }
+    stack.assert_quiet();
+}

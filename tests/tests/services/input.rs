@@ -128,7 +128,7 @@ async fn what_may_not_reach_the_cli_is_refused_whole() {
     }
     let answer = post(&http, &id, "offset=0", &control("set_permission_mode")).await;
     assert_problem(&answer, 403, "not-allowed", "a control request");
-    let answer = post(&http, &id, "offset=0", &"x".repeat(2001)).await;
+    let answer = post(&http, &id, "offset=0", &message(&"x".repeat(2001))).await;
     assert_problem(&answer, 413, "too-large", "a large one");
     for query in ["", "eof=true", "offset=x", "offset=0&eof=1", "offset=0&x=1"] {
         let answer = post(&http, &id, query, &good).await;
@@ -306,5 +306,64 @@ async fn input_over_the_websocket_is_taken_in_order() {
         "{error}"
     );
     client.finish().await;
+    stack.assert_quiet();
+}
+
+/// A line that brings a picture of so many bytes.
+fn picture(bytes: usize) -> String {
+    let data = "QUJD".repeat(bytes.div_ceil(3));
+    let source = json!({"type": "base64", "media_type": "image/png", "data": data});
+    let content =
+        json!([{"type": "text", "text": "@say seen"}, {"type": "image", "source": source}]);
+    format!(
+        "{}\n",
+        json!({"type": "user", "message": {"role": "user", "content": content}})
+    )
+}
+
+/// Field case C11. The limit counts a message's text and the bytes of its pictures, not their encoding. What is over it gets one
+/// refusal that names the limit, nothing of it is kept, and the next line works.
+#[tokio::test]
+async fn a_picture_over_the_limit_is_refused_once_and_the_next_line_works() {
+    let stack = Stack::with(StackOptions::default().api("--prompt-bytes=300000")).await;
+    let http = stack.http();
+    let id = start(&http, "@say one", json!({})).await;
+    // A quarter longer in base64 than the limit.
+    let fits = picture(297_000);
+    let mut total = taken(&post(&http, &id, "offset=0", &fits).await);
+    assert_eq!(total, fits.len() as u64);
+    let at = |total: u64| format!("offset={total}");
+    for over in [picture(303_000), picture(3_000_000)] {
+        let answer = post(&http, &id, &at(total), &over).await;
+        assert_problem(&answer, 413, "too-large", "a large picture");
+        let detail = answer.2["detail"].as_str().expect("a text");
+        assert!(detail.contains("300000"), "{detail}");
+        assert!(!detail.contains("rest"), "{detail}");
+        assert_eq!(answer.2["accepted"], total, "{detail}");
+        let next = message("@say two");
+        total = taken(&post(&http, &id, &at(total), &next).await);
+    }
+    // In pieces: what was taken of it is forgotten when it turns out to be too long.
+    let long = picture(3_000_000);
+    let mut rest = long.as_str();
+    let start_of_line = total;
+    let refused = loop {
+        let (piece, more) = rest.split_at(rest.len().min(400_000));
+        let answer = post(&http, &id, &at(total), piece).await;
+        if answer.0 != 200 {
+            break answer;
+        }
+        total = taken(&answer);
+        rest = more;
+        assert!(!rest.is_empty(), "it was taken whole");
+    };
+    assert_problem(&refused, 413, "too-large", "a large picture in pieces");
+    assert_eq!(refused.2["accepted"], start_of_line, "{}", refused.2);
+    let query = format!("offset={start_of_line}&eof=true");
+    taken(&post(&http, &id, &query, &message("@say three")).await);
+    assert_eq!(ended(&http, &id).await["state"], "completed");
+    let output = http.output(&id, 0).await.expect("an output").bytes;
+    let text = String::from_utf8_lossy(&output).into_owned();
+    assert!(text.ends_with("two\n\ntwo\n\nthree"), "{text}");
     stack.assert_quiet();
 }

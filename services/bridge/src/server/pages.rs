@@ -19,7 +19,7 @@ fn response(status: u16, kind: &'static str, body: impl Into<Body>) -> Response 
     (status, headers, body.into()).into_response()
 }
 
-fn problem_page(problem: &Problem) -> Response {
+pub(super) fn problem_page(problem: &Problem) -> Response {
     let body = serde_json::to_vec(problem).unwrap_or_default();
     response(problem.status, problem::CONTENT_TYPE, body)
 }
@@ -86,11 +86,10 @@ fn unreachable_page(detail: &str) -> Response {
 /// `/metrics`
 pub async fn metrics(State(app): State<App>) -> Response {
     let shared = &app.shared;
-    let free = (shared.inbound.available_permits() + shared.small.available_permits()) as u64;
     let metrics = &shared.viewer.metrics;
-    metrics
-        .inbound_bytes
-        .set(shared.own.inbound_bytes.saturating_sub(free));
+    let inbound = shared.inbound.used() + shared.small.used();
+    metrics.inbound_bytes.set(inbound);
+    metrics.outbound_bytes.set(shared.outbound.used());
     let page = metrics.page();
     response(200, "text/plain; version=0.0.4; charset=utf-8", page)
 }

@@ -4,33 +4,41 @@
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use hyper_util::rt::TokioIo;
+use protocol::{Problem, ProblemType};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::App;
+use super::pages::problem_page;
 use crate::session::connection;
+
+/// The subprotocol that is selected when it is offered. Others are ignored, as RFC 6455 allows
+/// (section 4.2.2): a client that needs one closes the connection itself.
+const SUBPROTOCOL: &str = "ccb.v1";
 
 /// `/ws` and `/ws/mcp`.
 pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
-    let headers = request.headers();
-    let asks =
-        has_token(headers, &CONNECTION, "upgrade") && has_token(headers, &UPGRADE, "websocket");
-    let version = headers
-        .get(SEC_WEBSOCKET_VERSION)
-        .is_some_and(|v| v == "13");
-    let key = headers
-        .get(SEC_WEBSOCKET_KEY)
-        .map(|k| derive_accept_key(k.as_bytes()));
-    let (true, true, Some(accept)) = (asks, version, key) else {
-        return required();
+    let accept = match check(&request) {
+        Ok(accept) => accept,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let known = has_token(request.headers(), &SEC_WEBSOCKET_PROTOCOL, |t| {
+        t == SUBPROTOCOL
+    });
+    let place = app.place();
+    let refusal = match place {
+        Some(_) => None,
+        None => match app.refusals.clone().try_acquire_owned() {
+            Ok(refusal) => Some(refusal),
+            Err(_) => return busy(),
+        },
     };
     let on_upgrade = hyper::upgrade::on(&mut request);
-    let place = app.place();
     let tracker = app.shared.tracker.clone();
     tracker.spawn(async move {
         match on_upgrade.await {
@@ -47,32 +55,132 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
             // The client left during the handshake.
             Err(error) => tracing::debug!(%error, "no upgrade"),
         }
+        drop(refusal);
     });
     let headers = [
         (CONNECTION, "upgrade".to_owned()),
         (UPGRADE, "websocket".to_owned()),
         (SEC_WEBSOCKET_ACCEPT, accept),
     ];
-    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+    let mut response = (StatusCode::SWITCHING_PROTOCOLS, headers).into_response();
+    if known {
+        let name = HeaderValue::from_static(SUBPROTOCOL);
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
+    }
+    response
+}
+
+/// Why a request is no handshake.
+enum Refusal {
+    /// 405.
+    Method,
+    /// 426: the connection cannot be upgraded (RFC 9110, section 7.8: only HTTP/1.1 has `Upgrade`).
+    Version,
+    /// 426: no upgrade to WebSocket 13 is asked for.
+    Required,
+    /// 400: something else is wrong, as this text says.
+    Invalid(&'static str),
+}
+
+/// The value of `Sec-WebSocket-Accept`, if this is a handshake (RFC 6455, section 4.2.1).
+fn check(request: &Request) -> Result<String, Refusal> {
+    if request.method() != Method::GET {
+        return Err(Refusal::Method);
+    }
+    if request.version() != Version::HTTP_11 {
+        return Err(Refusal::Version);
+    }
+    let headers = request.headers();
+    let is = |name: &'static str| move |token: &str| token.eq_ignore_ascii_case(name);
+    let asks = has_token(headers, &CONNECTION, is("upgrade"))
+        && has_token(headers, &UPGRADE, is("websocket"));
+    let version = headers
+        .get(SEC_WEBSOCKET_VERSION)
+        .is_some_and(|v| v == "13");
+    if !asks || !version {
+        return Err(Refusal::Required);
+    }
+    if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) {
+        // Its bytes could be taken for frames.
+        return Err(Refusal::Invalid(
+            "a handshake has no body; leave Content-Length out",
+        ));
+    }
+    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+    match (keys.next(), keys.next()) {
+        (Some(key), None) if is_key(key.as_bytes()) => Ok(derive_accept_key(key.as_bytes())),
+        (Some(_), None) => Err(Refusal::Invalid(
+            "Sec-WebSocket-Key is not the base64 of 16 bytes; send 24 characters that end in ==",
+        )),
+        (Some(_), Some(_)) => Err(Refusal::Invalid(
+            "Sec-WebSocket-Key is given twice; send one",
+        )),
+        (None, _) => Err(Refusal::Invalid("Sec-WebSocket-Key is missing; send one")),
+    }
+}
+
+/// Whether it is the base64 of 16 bytes: 22 characters, of which the last carries two bits, and
+/// `==`.
+fn is_key(key: &[u8]) -> bool {
+    let [digits @ .., last, b'=', b'='] = key else {
+        return false;
+    };
+    let is_digit = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'/');
+    digits.len() == 21 && digits.iter().all(is_digit) && b"AQgw".contains(last)
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Method => problem_page(&Problem::new(
+                ProblemType::MethodNotAllowed,
+                "this path takes GET only",
+            )),
+            Self::Version => required(
+                "a WebSocket needs HTTP/1.1, and this request was HTTP/1.0; behind nginx set \
+                 `proxy_http_version 1.1` and pass the Upgrade and Connection headers on",
+            ),
+            Self::Required => required("this path speaks WebSocket, version 13 (RFC 6455)"),
+            Self::Invalid(detail) => plain(StatusCode::BAD_REQUEST, "invalid-handshake", detail),
+        }
+    }
 }
 
 /// 426 (RFC 9110, section 15.5.22).
-fn required() -> Response {
-    let detail = "this path speaks WebSocket, version 13 (RFC 6455)";
-    let body = json!({ "type": "upgrade-required", "status": 426, "detail": detail });
-    let headers = [
-        (CONTENT_TYPE, protocol::problem::CONTENT_TYPE),
+fn required(detail: &str) -> Response {
+    let mut response = plain(StatusCode::UPGRADE_REQUIRED, "upgrade-required", detail);
+    let fields = [
         (CONNECTION, "upgrade"),
         (UPGRADE, "websocket"),
         (SEC_WEBSOCKET_VERSION, "13"),
     ];
-    (StatusCode::UPGRADE_REQUIRED, headers, body.to_string()).into_response()
+    for (name, value) in fields {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+/// 503: not even the refusal of one more session has a place.
+fn busy() -> Response {
+    let detail = "there are too many sessions; try again later";
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too-many-sessions", detail);
+    let later = HeaderValue::from_static("5");
+    response.headers_mut().insert(RETRY_AFTER, later);
+    response
+}
+
+fn plain(status: StatusCode, kind: &str, detail: &str) -> Response {
+    let body = json!({ "type": kind, "status": status.as_u16(), "detail": detail });
+    let kind = [(CONTENT_TYPE, protocol::problem::CONTENT_TYPE)];
+    (status, kind, body.to_string()).into_response()
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, is: impl Fn(&str) -> bool) -> bool {
     let values = headers.get_all(name).iter();
     values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .any(|item| item.trim().eq_ignore_ascii_case(token))
+        .any(|item| is(item.trim()))
 }

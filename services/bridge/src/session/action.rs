@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use protocol::rpc::OnDisconnect;
-use protocol::{ExecutionId, Page, Status};
+use protocol::{ExecutionId, Status};
+
+use super::pages::ListPage;
 
 use super::replies::Token;
 use super::request::Attach;
@@ -96,7 +98,7 @@ pub enum Outcome {
     /// A status object.
     Status(Box<Status>),
     /// A page.
-    Page(Box<Page>),
+    Page(Box<ListPage>),
     /// A view can begin.
     Attach(Box<Status>, Attach),
     /// Input was taken: the accepted total.

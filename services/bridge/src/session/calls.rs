@@ -1,63 +1,71 @@
-//! The calls of one session to claude-api that are under way. What acts, or begins a view, is made at once; what only looks
-//! waits for a place, so that a claude-api which does not answer holds up no cancel. Pure.
+//! The calls of one session to claude-api that are under way. Calls that act or begin a view start
+//! at once. Looks wait until their answers have room: so a claude-api that hangs delays no cancel,
+//! and a client that does not read causes no more answers than it may hold. Pure.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::action::Call;
 use super::replies::Token;
 
-/// Calls under way, before more looks wait.
-const OPEN: usize = 128;
-/// Calls under way, before no more requests are read.
-const MOST: usize = 2 * OPEN;
-/// Looks that wait.
+/// Looks that wait, before no more requests are read.
 const WAITING: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    open: usize,
+    /// With the bytes that the answer may come to.
+    open: HashMap<Token, usize>,
+    bytes: usize,
     looks: VecDeque<(Token, Call)>,
+}
+
+/// The most bytes that the answer of a call may come to.
+fn answer_bytes(call: &Call, status_bytes: usize) -> usize {
+    match call {
+        Call::List(..) => protocol::SERVER_MESSAGE_BYTES,
+        _ => status_bytes,
+    }
 }
 
 impl Calls {
     /// Calls that have not come back.
     pub(super) fn open(&self) -> usize {
-        self.open
+        self.open.len()
+    }
+
+    /// The most bytes that their answers may come to.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether no more requests are to be read.
     pub(super) fn is_full(&self) -> bool {
-        self.open >= MOST
+        self.looks.len() >= WAITING
     }
 
-    /// The call to make now, if it need not wait.
-    ///
-    /// # Errors
-    /// The limit, when too many wait.
-    pub(super) fn begin(
-        &mut self,
-        token: Token,
-        call: Call,
-    ) -> Result<Option<(Token, Call)>, usize> {
-        if !call.is_look() || self.open < OPEN {
-            self.open += 1;
-            return Ok(Some((token, call)));
-        }
-        if self.looks.len() >= WAITING {
-            return Err(WAITING);
-        }
+    /// A call is made.
+    pub(super) fn begin(&mut self, token: Token, call: &Call, status_bytes: usize) {
+        let bytes = answer_bytes(call, status_bytes);
+        self.bytes += bytes - self.open.insert(token, bytes).unwrap_or_default();
+    }
+
+    /// A look waits.
+    pub(super) fn wait(&mut self, token: Token, call: Call) {
         self.looks.push_back((token, call));
-        Ok(None)
     }
 
-    /// One came back; the call to make now.
-    pub(super) fn ended(&mut self) -> Option<(Token, Call)> {
-        self.open = self.open.saturating_sub(1);
-        if self.open >= OPEN {
-            return None;
-        }
-        let next = self.looks.pop_front();
-        self.open += usize::from(next.is_some());
-        next
+    /// The most bytes that the answer of the first look that waits may come to.
+    pub(super) fn next_look(&self, status_bytes: usize) -> Option<usize> {
+        let (_, call) = self.looks.front()?;
+        Some(answer_bytes(call, status_bytes))
+    }
+
+    /// The first look that waits.
+    pub(super) fn take_look(&mut self) -> Option<(Token, Call)> {
+        self.looks.pop_front()
+    }
+
+    /// One came back.
+    pub(super) fn ended(&mut self, token: Token) {
+        self.bytes -= self.open.remove(&token).unwrap_or_default();
     }
 }

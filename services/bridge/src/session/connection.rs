@@ -15,17 +15,20 @@ use protocol::ExecutionId;
 use protocol::rpc::{RpcError, close, code};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::WaitForCancellationFuture;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::action::Action;
 use super::departures::{Asking, Viewing};
 use super::executor::Executor;
 use super::machine::{Bounds, Machine};
+use super::outbound::{self, Share};
 use super::pages::Pages;
 use super::replies::Token;
 use super::request::binary;
+use super::room::{Charge, Room};
 use super::socket::{Inbound, Pulse, Socket};
 use super::transport;
 use super::{Called, Event, Executed, Shared};
@@ -40,6 +43,10 @@ enum Happened {
     Inbound(Inbound),
     Event(Event),
     View(Box<viewer::Message>),
+    /// Looks that waited for room.
+    Looks(Vec<Action>),
+    /// The unfinished message of this session was evicted.
+    Evicted,
     Tick,
     Stop,
     Broken,
@@ -72,10 +79,15 @@ struct Session<T> {
     /// Views that are asked for and may still begin.
     asking: HashMap<ExecutionId, Asking>,
     /// What inputs that are not answered yet have taken of the inbound budget.
-    inputs: HashMap<Token, Arc<OwnedSemaphorePermit>>,
+    inputs: HashMap<Token, Arc<Charge>>,
+    /// Bounds the executes that await an answer.
+    own_inbound: [Arc<Room>; 2],
+    share: Arc<Share>,
+    /// Outbound bytes of answers that wait for their batch, and of calls under way.
+    held: outbound::Charge,
     ping: Interval,
     /// What the message in hand has taken of the inbound budget.
-    charge: Option<OwnedSemaphorePermit>,
+    charge: Option<Charge>,
     read_first: bool,
     messages_in: u64,
     bytes_in: u64,
@@ -84,7 +96,7 @@ struct Session<T> {
 
 /// Tells a client that there are too many sessions, and closes.
 pub async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(io: T, sessions: u64) {
-    let mut socket = Socket::new(io, 64 * 1024, None).await;
+    let mut socket = Socket::new(io, 64 * 1024, None, None).await;
     let error = RpcError::new(
         code::TOO_MANY_SESSIONS,
         "too_many_sessions",
@@ -103,10 +115,13 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
     let start = Instant::now();
     let own = &shared.own;
     let message_bytes = usize::try_from(own.message_bytes).unwrap_or(usize::MAX);
-    let (large, _) = transport::budgets(own.inbound_bytes);
-    let inbound = transport::Inbound::new(shared.inbound.clone(), large, own.message_bytes);
+    let inbound = transport::Inbound::new(shared.inbound.clone(), own.message_bytes);
+    let share = Share::new(shared.outbound.clone());
+    let limits = shared.outbound.limits();
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     // Boxed, here and at the end: what is needed for a moment is no part of a task that lives for hours.
-    let mut socket = Box::pin(Socket::new(io, message_bytes, Some(inbound))).await;
+    let socket = Socket::new(io, message_bytes, Some(inbound), Some(&share));
+    let mut socket = Box::pin(socket).await;
     socket.queue(connected(&id, &shared));
     let status_bytes = shared.viewer.status_bytes;
     let (event_sender, events) = mpsc::unbounded_channel();
@@ -121,6 +136,8 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
                 batch: own.batch,
                 status_bytes,
                 views: shared.views,
+                session_bytes: bytes(limits.session),
+                floor_bytes: bytes(limits.floor),
             },
         ),
         shared: shared.clone(),
@@ -135,6 +152,9 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         name: id.as_str().into(),
         asking: HashMap::new(),
         inputs: HashMap::new(),
+        own_inbound: shared.session_inbound(),
+        held: share.charge(),
+        share,
         ping,
         charge: None,
         read_first: true,
@@ -152,9 +172,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         let mut stop = pin!(shared.shutdown.cancelled());
         loop {
             let happened = poll_fn(|cx| self.poll(cx, stop.as_mut())).await;
-            let actions = match happened {
+            let mut actions = match happened {
                 Happened::Stop => return End::Ours(close::RESTARTING, "restarting"),
                 Happened::Broken => return End::Peer(None),
+                Happened::Evicted => {
+                    return End::Ours(close::TRY_AGAIN_LATER, "no room for this message");
+                }
+                Happened::Looks(actions) => actions,
                 Happened::Tick => match self.socket.pulse() {
                     Ok(Pulse::Alive) => continue,
                     Ok(Pulse::Dead | Pulse::Stuck) => return End::Dropped,
@@ -196,15 +220,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     let Called {
                         result,
                         ended,
-                        page,
+                        turn,
                         asking,
                     } = *called;
                     self.asks(asking.filter(|_| result.is_ok()));
-                    let held = self.machine.held_bytes();
                     let actions = self.machine.on_called(token, result, &ended);
-                    if let Some(page) = page {
-                        let held = self.machine.held_bytes().saturating_sub(held);
-                        self.pages.keep(page, &actions, held);
+                    if let Some(turn) = turn {
+                        self.pages.keep(turn, &actions);
                     }
                     actions
                 }
@@ -213,7 +235,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 }
                 Happened::View(message) => {
                     self.read_first = true;
-                    let viewer::Message { view, text, last } = *message;
+                    let viewer::Message {
+                        view,
+                        text,
+                        last,
+                        charge: _charge,
+                    } = *message;
                     if !self.views.contains_key(&view) {
                         continue;
                     }
@@ -228,12 +255,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     continue;
                 }
             };
-            self.charge_inputs();
+            self.charge_inputs(&mut actions);
             self.act(actions);
             if !self.machine.owes_views() {
                 self.asking.clear();
             }
             self.charge = None;
+            self.held.set(self.machine.pledged_bytes());
         }
     }
 
@@ -250,6 +278,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         if self.ping.poll_tick(cx).is_ready() {
             return Poll::Ready(Happened::Tick);
         }
+        if self.socket.is_evicted() {
+            return Poll::Ready(Happened::Evicted);
+        }
+        let room = (self.socket.unsent(), self.share.all().is_short());
+        self.machine.set_room(room.0, room.1);
         if self.read_first
             && let Poll::Ready(happened) = self.poll_read(cx)
         {
@@ -261,7 +294,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         match self.socket.poll_room(cx) {
             Poll::Ready(Err(_)) => return Poll::Ready(Happened::Broken),
             Poll::Ready(Ok(())) => {
-                self.pages.sent(self.machine.held_bytes() == 0);
+                self.pages.sent();
+                self.machine.set_room(0, room.1);
+                let looks = self.machine.looks();
+                if !looks.is_empty() {
+                    return Poll::Ready(Happened::Looks(looks));
+                }
                 if let Poll::Ready(Some(message)) = self.messages.poll_recv(cx) {
                     return Poll::Ready(Happened::View(message));
                 }
@@ -281,7 +319,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
-        if self.socket.may_read() && !self.machine.is_full() {
+        if !self.machine.is_full() {
             self.socket.poll_read(cx).map(Happened::Inbound)
         } else {
             // What ends the wait (an answer sent, a call back) wakes the task itself.

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::ExecutionId;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::action::Job;
 use super::departures::{Asking, Found};
 use super::replies::Token;
+use super::room::Charge;
 use super::{Event, Executed, Shared};
 use crate::upstream::accept::owes_cancel;
 use crate::upstream::call::Cancel;
@@ -50,11 +51,12 @@ impl Default for Executor {
 }
 
 impl Executor {
-    /// Hands over a job; its result comes as an event. `charge`: its part of the inbound budget.
+    /// Hands over a job; its result arrives as an event. `charges`: its bytes in the inbound budget
+    /// and in its session's part of it.
     pub fn execute(
         &mut self,
         job: Job,
-        charge: Option<OwnedSemaphorePermit>,
+        charges: (Charge, Charge),
         shared: &Arc<Shared>,
         events: &mpsc::UnboundedSender<Event>,
         session: &Arc<str>,
@@ -81,7 +83,7 @@ impl Executor {
                 tokio::time::sleep(STOP_GRACE).await;
             };
             tokio::select! {
-                () = task.run(charge) => {}
+                () = task.run(charges) => {}
                 () = late => {}
             }
             drop(had);
@@ -113,7 +115,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self, charge: Option<OwnedSemaphorePermit>) {
+    async fn run(self, charges: (Charge, Charge)) {
         let Self {
             job,
             session,
@@ -146,7 +148,7 @@ impl Task {
         } else {
             upstream.give_up(&job.execute, false).await
         };
-        drop(charge);
+        drop(charges);
         let metrics = &shared.viewer.metrics;
         let may_live = match &result {
             Ok(status) => {

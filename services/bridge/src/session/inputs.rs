@@ -34,6 +34,10 @@ impl Inputs {
 
     /// The call to make now, if it is this one's turn.
     pub(super) fn ask(&mut self, token: Token, call: Call) -> Option<(Token, Call)> {
+        if !self.held.contains_key(&token) {
+            // It was refused while it waited.
+            return None;
+        }
         if self.open.is_some_and(|open| open != token) {
             self.queue.push_back((token, call));
             return None;
@@ -46,6 +50,7 @@ impl Inputs {
     pub(super) fn answered(&mut self, token: Token) -> Option<(Token, Call)> {
         self.held.remove(&token)?;
         if self.open != Some(token) {
+            self.queue.retain(|(waiting, _)| *waiting != token);
             return None;
         }
         let next = self.queue.pop_front();

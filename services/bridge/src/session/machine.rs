@@ -24,8 +24,8 @@ use super::turns::Turns;
 use crate::upstream::accept::Handover;
 use crate::viewer::Start;
 
-/// Answers of unfinished batches, in bytes, before what only looks is refused.
-const HELD_BYTES: usize = 1024 * 1024;
+/// The most bytes of a status in an answer, when the client has its limit of answers to read.
+const SHORT_STATUS_BYTES: usize = 4 * 1024;
 
 /// What begins behind an answer.
 #[derive(Debug)]
@@ -51,6 +51,10 @@ pub struct Bounds {
     pub status_bytes: usize,
     /// Views at once, those asked for included.
     pub views: usize,
+    /// The most bytes of answers that are not sent yet, before no more requests are read.
+    pub session_bytes: usize,
+    /// The same where all sessions together hold too much.
+    pub floor_bytes: usize,
 }
 
 /// See the module.
@@ -71,6 +75,10 @@ pub struct Machine {
     /// The last request that had its say about a view, while a batch may hold an earlier one.
     latest: HashMap<ExecutionId, Token>,
     actions: Vec<Action>,
+    /// Bytes of answers that the socket has not sent.
+    unsent: usize,
+    /// All sessions together hold too much.
+    is_short: bool,
 }
 
 impl Machine {
@@ -79,7 +87,7 @@ impl Machine {
     pub fn new(session: String, bounds: Bounds) -> Self {
         Self {
             session,
-            replies: Replies::new(bounds.status_bytes),
+            replies: Replies::default(),
             bounds,
             pending: Pending::default(),
             inputs: Inputs::default(),
@@ -91,6 +99,8 @@ impl Machine {
             held: 0,
             latest: HashMap::new(),
             actions: Vec::new(),
+            unsent: 0,
+            is_short: false,
         }
     }
 
@@ -100,16 +110,51 @@ impl Machine {
         self.calls.open()
     }
 
+    /// How much the socket has not sent, and whether all sessions together hold too much.
+    pub fn set_room(&mut self, unsent: usize, is_short: bool) {
+        (self.unsent, self.is_short) = (unsent, is_short);
+    }
+
+    /// Bytes of answers that wait for their batch or turn, and the most that calls under way may
+    /// bring.
+    #[must_use]
+    pub fn pledged_bytes(&self) -> usize {
+        let turns = self.turns.held() * self.bounds.status_bytes;
+        self.replies.held_bytes() + self.calls.bytes() + turns
+    }
+
     /// Whether no more requests are to be read for now.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.calls.is_full()
+        let bytes = self.unsent + self.pledged_bytes();
+        bytes >= self.bounds.session_bytes
+            || (self.is_short && bytes >= self.bounds.floor_bytes)
+            || self.calls.is_full()
+            || self.pending.has_too_many_waiters()
     }
 
-    /// Bytes of answers that wait for the others of their batch.
-    #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        self.replies.held_bytes()
+    /// Whether a look may be made whose answer may come to so many bytes. One alone always may.
+    fn fits(&self, bytes: usize) -> bool {
+        let idle = self.unsent == 0 && self.calls.open() == 0 && self.pending.first().is_none();
+        let bytes = self.unsent + self.pledged_bytes() + bytes;
+        // What acts has the other half.
+        let room = bytes <= self.bounds.session_bytes / 2;
+        idle || (room && (!self.is_short || bytes <= self.bounds.floor_bytes))
+    }
+
+    /// The looks that may be made now.
+    pub fn looks(&mut self) -> Vec<Action> {
+        self.start_looks();
+        self.take()
+    }
+
+    fn start_looks(&mut self) {
+        while let Some(bytes) = self.calls.next_look(self.bounds.status_bytes)
+            && self.fits(bytes)
+            && let Some((token, call)) = self.calls.take_look()
+        {
+            self.make_call(token, call);
+        }
     }
 
     /// Inputs that are not answered yet, and their bytes.
@@ -206,9 +251,6 @@ impl Machine {
     }
 
     fn ask(&mut self, token: Token, call: Call) {
-        if call.is_look() && self.replies.held_bytes() >= HELD_BYTES {
-            return self.refuse(token, None, &held());
-        }
         if let Call::Attach(attach) = &call
             && let Err(error) = self.room_for(attach.execution_id)
         {
@@ -228,14 +270,7 @@ impl Machine {
         let Some(last) = last.filter(|_| !(accepted && call.needs_no_answer())) else {
             return self.call(token, call);
         };
-        if let Err(limit) = self.pending.wait(last, token, call) {
-            let error = full(
-                "too_many_waiting",
-                limit,
-                "requests wait for executes to be answered",
-            );
-            self.arrived(token, Came::Called(Err(error)));
-        }
+        self.pending.wait(last, token, call);
     }
 
     fn call(&mut self, token: Token, call: Call) {
@@ -251,18 +286,17 @@ impl Machine {
 
     fn push_call(&mut self, call: Option<(Token, Call)>) {
         let Some((token, call)) = call else { return };
-        match self.calls.begin(token, call) {
-            Ok(now) => self.make_call(now),
-            Err(limit) => {
-                let error = full("too_many_waiting", limit, "requests wait for claude-api");
-                self.arrived(token, Came::Called(Err(error)));
-            }
+        if call.is_look() {
+            self.calls.wait(token, call);
+            self.start_looks();
+        } else {
+            self.make_call(token, call);
         }
     }
 
-    fn make_call(&mut self, call: Option<(Token, Call)>) {
-        let call = call.map(|(token, call)| Action::Call(token, call));
-        self.actions.extend(call);
+    fn make_call(&mut self, token: Token, call: Call) {
+        self.calls.begin(token, &call, self.bounds.status_bytes);
+        self.actions.push(Action::Call(token, call));
     }
 
     fn on_input(&mut self, token: Token, input: Input) {
@@ -350,6 +384,7 @@ impl Machine {
                 self.call(token, call);
             }
         }
+        self.start_looks();
         self.take()
     }
 
@@ -360,12 +395,12 @@ impl Machine {
         result: Result<Outcome, RpcError>,
         ended: &[ExecutionId],
     ) -> Vec<Action> {
-        let next = self.calls.ended();
-        self.make_call(next);
+        self.calls.ended(token);
         for id in ended {
             self.known.forget(*id);
         }
         self.arrived(token, Came::Called(result));
+        self.start_looks();
         self.take()
     }
 
@@ -403,12 +438,6 @@ impl Machine {
 fn full(reason: &str, limit: usize, what: &str) -> RpcError {
     let message = format!("{limit} {what}; that many one session may have");
     RpcError::new(code::QUEUE_FULL, reason, message).with("limit", limit)
-}
-
-/// -32004: the answers of unfinished batches are all that one session may hold.
-fn held() -> RpcError {
-    let what = "bytes of answers wait for the others of their batch";
-    full("too_many_unanswered", HELD_BYTES, what)
 }
 
 fn internal(error: &serde_json::Error) -> RpcError {

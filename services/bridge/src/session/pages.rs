@@ -1,43 +1,123 @@
-//! Pages of a list are the only large answers. A session has one at a time, from its call until the client has taken it, and
-//! what the pages of all sessions hold together is bounded: a list is charged for the most that it may come to while it is asked
-//! for, and then for what it is.
+//! Pages of a list. A page is at most as long as a message may be; `next` names the next page. The
+//! bridge asks claude-api for a page in parts, because a status has anything from 1 to 64 KiB.
+//!
+//! The budget for lists while claude-api is asked ([`PART_BYTES`] each):
+//! - Taken when: a list has its turn in its session; released with the page, after `callMs` at
+//!   most.
+//! - Who waits behind whom: lists of one session for each other, and all lists in the order
+//!   received, for `callMs` at most. All take the same amount, so the first blocks no smaller one.
+//! - The other direction: a finished page is an answer like any other ([`super::outbound`]).
 
 use std::sync::Arc;
 
+use protocol::rpc::RpcError;
+use protocol::{ExecutionId, Status};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use super::action::Action;
+use crate::upstream::Upstream;
 
-/// What pages may hold in all sessions, in bytes: two of the largest, or some forty of the default length.
-pub const BUDGET_BYTES: usize = 2 * 1001 * ENTRY_BYTES;
-/// A status of a page, generously.
-const ENTRY_BYTES: usize = 72 * 1024;
+/// What lists may hold in all sessions while claude-api is asked, in bytes.
+pub const BUDGET_BYTES: usize = 64 * 1024 * 1024;
+/// What claude-api is asked for at once.
+const PART: u64 = 16;
+/// A status of a page, generously, in bytes.
+const ENTRY_BYTES: u32 = 72 * 1024;
+/// What one list holds, in bytes: a part, and what is gathered of a page.
+pub(super) const PART_BYTES: u32 =
+    PART as u32 * ENTRY_BYTES + protocol::SERVER_MESSAGE_BYTES as u32;
 /// The contract's default `limit`.
 const DEFAULT_LIMIT: u64 = 50;
 /// A page of so many bytes is like any other answer.
 const SMALL_BYTES: usize = 64 * 1024;
 
-/// What a list is charged for before it is known, in bytes.
-pub(super) fn most(limit: Option<u64>) -> u32 {
-    let entries = limit.unwrap_or(DEFAULT_LIMIT).min(1000) + 1;
-    u32::try_from(entries * ENTRY_BYTES as u64).unwrap_or(u32::MAX)
+/// A page, its statuses as JSON.
+#[derive(Debug, Default)]
+pub struct ListPage {
+    /// Newest first.
+    pub executions: Vec<(ExecutionId, String)>,
+    /// The newest one: it is on every page, cut where that has to be short.
+    pub newest: Option<Box<Status>>,
+    /// What to give as `before` for the next page; None at the end.
+    pub next: Option<ExecutionId>,
 }
 
-/// What a list has taken.
-#[derive(Debug)]
-pub struct Taken {
-    /// Its turn among the lists of its session.
-    pub(super) turn: OwnedSemaphorePermit,
-    /// Its part of the budget.
-    pub(super) charge: OwnedSemaphorePermit,
+impl ListPage {
+    /// The JSON of as many executions as fit, one at least; the rest is for the next page.
+    #[must_use]
+    pub fn to_json(&self, limit: usize) -> String {
+        // The names, the brackets and an id.
+        const FRAME_BYTES: usize = 80;
+        let (mut list, mut next) = (String::new(), self.next);
+        for (number, (_, status)) in self.executions.iter().enumerate() {
+            if number == 0
+                && status.len() + FRAME_BYTES > limit
+                && let Some(newest) = &self.newest
+            {
+                let short = newest.to_json(limit.saturating_sub(FRAME_BYTES));
+                list.push_str(&String::from_utf8_lossy(&short));
+                continue;
+            }
+            if number > 0 {
+                if list.len() + 1 + status.len() + FRAME_BYTES > limit {
+                    next = Some(self.executions[number - 1].0);
+                    break;
+                }
+                list.push(',');
+            }
+            list.push_str(status);
+        }
+        let next = next.map_or_else(|| "null".to_owned(), |id| format!("\"{id}\""));
+        format!(r#"{{"executions":[{list}],"next":{next}}}"#)
+    }
 }
 
-/// The pages of one session that the client has not taken yet.
+/// Asks claude-api for a page, part for part, until it is long enough or the call's time is over.
+pub(super) async fn gather(
+    upstream: &Upstream,
+    limit: Option<u64>,
+    before: Option<ExecutionId>,
+    status_bytes: usize,
+) -> Result<ListPage, RpcError> {
+    let end = Instant::now() + upstream.times.call;
+    let mut left = limit.unwrap_or(DEFAULT_LIMIT);
+    let mut page = ListPage {
+        next: before,
+        ..ListPage::default()
+    };
+    let mut bytes = 0;
+    while left > 0 {
+        let asked = upstream.list(Some(left.min(PART)), page.next);
+        let part = if page.executions.is_empty() {
+            asked.await?
+        } else {
+            match timeout_at(end, asked).await {
+                Ok(Ok(part)) => part,
+                // What is here is a page all the same: it says where to go on.
+                Ok(Err(_)) | Err(_) => return Ok(page),
+            }
+        };
+        left = left.saturating_sub(PART);
+        for status in part.executions {
+            let json = String::from_utf8_lossy(&status.to_json(status_bytes)).into_owned();
+            bytes += json.len() + 1;
+            page.executions.push((status.execution_id, json));
+            page.newest.get_or_insert_with(|| Box::new(status));
+        }
+        page.next = part.next;
+        if page.next.is_none() || bytes >= protocol::SERVER_MESSAGE_BYTES {
+            break;
+        }
+    }
+    Ok(page)
+}
+
+/// The lists of one session: one at a time, until the client has taken it.
 #[derive(Debug)]
 pub(super) struct Pages {
     turns: Arc<Semaphore>,
     turn: Option<OwnedSemaphorePermit>,
-    charges: Vec<OwnedSemaphorePermit>,
 }
 
 impl Default for Pages {
@@ -45,7 +125,6 @@ impl Default for Pages {
         Self {
             turns: Arc::new(Semaphore::new(1)),
             turn: None,
-            charges: Vec::new(),
         }
     }
 }
@@ -63,27 +142,20 @@ impl Pages {
         self.turns.clone()
     }
 
-    /// An answer was made of a page: these actions send it, or `held` bytes of it wait in a batch.
-    pub(super) fn keep(&mut self, taken: Taken, actions: &[Action], held: usize) {
+    /// Keeps the turn until these actions are sent. A page that waits in a batch delays no other
+    /// list.
+    pub(super) fn keep(&mut self, turn: OwnedSemaphorePermit, actions: &[Action]) {
         let sent = actions.iter().map(|action| match action {
             Action::Send(text) => text.len(),
             _ => 0,
         });
-        let bytes = sent.sum::<usize>().max(held);
-        if bytes <= SMALL_BYTES {
-            return;
+        if sent.sum::<usize>() > SMALL_BYTES {
+            self.turn = Some(turn);
         }
-        let Taken { turn, mut charge } = taken;
-        charge.split(charge.num_permits().saturating_sub(bytes));
-        self.charges.push(charge);
-        self.turn = Some(turn);
     }
 
-    /// The client has taken all that was sent; `all`: and nothing waits in a batch.
-    pub(super) fn sent(&mut self, all: bool) {
+    /// The client has taken all that was sent.
+    pub(super) fn sent(&mut self) {
         self.turn = None;
-        if all {
-            self.charges.clear();
-        }
     }
 }

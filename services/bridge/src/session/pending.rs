@@ -10,7 +10,7 @@ use super::replies::Token;
 
 /// Executes of one session that are not answered yet; claude-api's own queue is far shorter.
 const EXECUTES: usize = 1024;
-/// Calls of one session that wait for an execute's answer.
+/// Calls of one session that wait for an execute's answer, before no more requests are read.
 const WAITERS: usize = 1024;
 
 /// One execute.
@@ -65,16 +65,15 @@ impl Pending {
 
     /// A call waits for an execute. It names one that was asked before it: a later one of the same id may itself
     /// wait for the call's turn.
-    ///
-    /// # Errors
-    /// The limit, when too many wait.
-    pub fn wait(&mut self, execute: Token, token: Token, call: Call) -> Result<(), usize> {
-        if self.waiting >= WAITERS {
-            return Err(WAITERS);
-        }
+    pub fn wait(&mut self, execute: Token, token: Token, call: Call) {
         self.waiting += 1;
         self.waiters.entry(execute).or_default().push((token, call));
-        Ok(())
+    }
+
+    /// Whether no more requests are to be read.
+    #[must_use]
+    pub fn has_too_many_waiters(&self) -> bool {
+        self.waiting >= WAITERS
     }
 
     /// claude-api has this id, though the answer to its execute may wait for a turn: the calls that need no answer wait no

@@ -6,8 +6,10 @@ use protocol::Status;
 use protocol::rpc::RpcError;
 use serde_json::{Value, json};
 
-/// No server message is longer, in bytes; the frame around a batch's statuses is counted generously.
-const BATCH_BYTES: usize = protocol::SERVER_MESSAGE_BYTES - 64 * 1024;
+use super::pages::ListPage;
+
+/// The names around an answer, in bytes, generously.
+const FRAME_BYTES: usize = 64;
 
 /// Names one request until it is answered.
 pub type Token = u64;
@@ -17,8 +19,8 @@ pub type Token = u64;
 pub enum Answer {
     /// A status object, cut to what a message holds.
     Status(Box<Status>),
-    /// JSON as it is sent.
-    Text(String),
+    /// As much of a page as a message holds.
+    Page(Box<ListPage>),
     /// Anything else.
     Value(Value),
 }
@@ -51,36 +53,28 @@ pub struct Ready<T> {
 #[derive(Debug)]
 pub struct Replies<T> {
     next: u64,
-    status_bytes: usize,
     waiting: HashMap<Token, Waiting>,
     batches: HashMap<u64, Batch<T>>,
     /// Bytes of answers that wait for the others of their batch.
     held: usize,
 }
 
-impl<T> Replies<T> {
-    /// `status_bytes`: the most bytes of a status object.
-    #[must_use]
-    pub fn new(status_bytes: usize) -> Self {
+impl<T> Default for Replies<T> {
+    fn default() -> Self {
         Self {
             next: 0,
-            status_bytes,
             waiting: HashMap::new(),
             batches: HashMap::new(),
             held: 0,
         }
     }
+}
 
+impl<T> Replies<T> {
     /// Bytes of answers that wait for the others of their batch.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held
-    }
-
-    /// Whether this one's answer is part of a batch.
-    #[must_use]
-    pub fn is_in_batch(&self, token: Token) -> bool {
-        self.waiting.get(&token).is_some_and(|w| w.batch.is_some())
     }
 
     /// Requests that are not answered yet.
@@ -121,12 +115,14 @@ impl<T> Replies<T> {
         self.waiting.get(&token).is_none_or(|w| w.id.is_none())
     }
 
-    /// The answer is there. In a batch everything waits for the last one.
+    /// Takes an answer. In a batch everything waits for the last one, and each answer has at most
+    /// its part of a message. `status_bytes`: the most bytes of a status object.
     pub fn answer(
         &mut self,
         token: Token,
         answer: Result<Answer, &RpcError>,
         after: Vec<T>,
+        status_bytes: usize,
     ) -> Ready<T> {
         let nothing = || Ready {
             message: None,
@@ -138,8 +134,9 @@ impl<T> Replies<T> {
         let size = batch
             .and_then(|b| self.batches.get(&b))
             .map_or(1, |b| b.size);
-        let limit = self.status_bytes.min(BATCH_BYTES / size.max(1));
-        let text = id.map(|id| encode(&id, answer, limit));
+        // A comma each, and the brackets.
+        let part = (protocol::SERVER_MESSAGE_BYTES - 2) / size.max(1) - 1;
+        let text = id.map(|id| encode(&id, answer, status_bytes, part));
         let Some(number) = batch else {
             return Ready {
                 message: text,
@@ -171,20 +168,53 @@ impl<T> Replies<T> {
     }
 }
 
-fn encode(id: &str, answer: Result<Answer, &RpcError>, limit: usize) -> String {
-    match answer {
-        Ok(Answer::Text(json)) => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{json}}}"#),
-        Ok(Answer::Value(value)) => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{value}}}"#),
+/// `part`: the most bytes of the whole answer.
+fn encode(id: &str, answer: Result<Answer, &RpcError>, status_bytes: usize, part: usize) -> String {
+    let room = part.saturating_sub(id.len() + FRAME_BYTES);
+    let result = match answer {
+        Ok(Answer::Page(page)) => page.to_json(room),
+        Ok(Answer::Value(value)) => value.to_string(),
         Ok(Answer::Status(status)) => {
-            let json = status.to_json(limit);
-            let json = String::from_utf8_lossy(&json);
-            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{json}}}"#)
+            let json = status.to_json(status_bytes.min(room));
+            String::from_utf8_lossy(&json).into_owned()
         }
         Err(error) => {
-            let error = json!(error);
-            format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
+            let error = json!(cut(error, room));
+            return format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#);
+        }
+    };
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
+}
+
+/// The error, cut to so many bytes of JSON: a shorter message, and only the data that a program
+/// needs.
+pub(super) fn cut(error: &RpcError, limit: usize) -> RpcError {
+    let length = |error: &RpcError| json!(error).to_string().len();
+    let mut short = error.clone();
+    if length(&short) <= limit {
+        return short;
+    }
+    short.data = json!({});
+    for name in [
+        "reason",
+        "executionId",
+        "accepted",
+        "state",
+        "keptFrom",
+        "limit",
+    ] {
+        let value = &error.data[name];
+        if !value.is_null() && value.to_string().len() <= 128 {
+            short.data[name] = value.clone();
         }
     }
+    short.message = short.message.chars().take(limit).collect();
+    let mut characters = short.message.chars().count();
+    while length(&short) > limit && characters > 0 {
+        characters /= 2;
+        short.message = short.message.chars().take(characters).collect();
+    }
+    short
 }
 
 #[cfg(test)]
@@ -193,24 +223,33 @@ mod tests {
     use jiff::Timestamp;
     use protocol::ExecutionId;
 
+    const STATUS_BYTES: usize = 64 * 1024;
+
     fn value(n: u64) -> Result<Answer, &'static RpcError> {
         Ok(Answer::Value(n.into()))
     }
 
     #[test]
     fn a_batch_is_sent_when_all_are_answered_and_what_begins_comes_after_it() {
-        let mut replies = Replies::new(64 * 1024);
+        let mut replies = Replies::default();
         let batch = Some(replies.batch(3));
         let a = replies.request(Some(r#""a""#.into()), batch);
         let quiet = replies.request(None, batch);
         let b = replies.request(Some("2".into()), batch);
         assert!(replies.is_notification(quiet) && !replies.is_notification(a));
-        assert_eq!(replies.answer(b, value(1), vec!["view b"]).message, None);
         assert_eq!(
-            replies.answer(quiet, value(0), vec!["view q"]).message,
+            replies
+                .answer(b, value(1), vec!["view b"], STATUS_BYTES)
+                .message,
             None
         );
-        let ready = replies.answer(a, value(2), vec![]);
+        assert_eq!(
+            replies
+                .answer(quiet, value(0), vec!["view q"], STATUS_BYTES)
+                .message,
+            None
+        );
+        let ready = replies.answer(a, value(2), vec![], STATUS_BYTES);
         let array: Value = serde_json::from_str(&ready.message.unwrap()).unwrap();
         assert_eq!(array[0]["id"], 2);
         assert_eq!(array[1]["id"], "a");
@@ -221,15 +260,20 @@ mod tests {
 
     #[test]
     fn notifications_alone_give_no_message() {
-        let mut replies = Replies::<()>::new(64 * 1024);
+        let mut replies = Replies::<()>::default();
         let batch = Some(replies.batch(1));
         let token = replies.request(None, batch);
-        assert_eq!(replies.answer(token, value(1), vec![]).message, None);
+        assert_eq!(
+            replies
+                .answer(token, value(1), vec![], STATUS_BYTES)
+                .message,
+            None
+        );
     }
 
     #[test]
     fn fifty_big_statuses_fit_one_message() {
-        let mut replies = Replies::<()>::new(64 * 1024);
+        let mut replies = Replies::<()>::default();
         let batch = Some(replies.batch(50));
         let mut status = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
         status.stderr_tail = "\u{1}".repeat(16 * 1024);
@@ -245,8 +289,60 @@ mod tests {
         for n in 0..50 {
             let token = replies.request(Some(n.to_string()), batch);
             let answer = Ok(Answer::Status(Box::new(status.clone())));
-            message = replies.answer(token, answer, vec![]).message;
+            message = replies.answer(token, answer, vec![], STATUS_BYTES).message;
         }
         assert!(message.unwrap().len() <= protocol::SERVER_MESSAGE_BYTES);
+    }
+    /// Field case C9, for all kinds of answers: the longest batch, the longest ids.
+    #[test]
+    fn no_answer_and_no_batch_is_longer_than_a_message() {
+        let longest = 64;
+        let id = |n: usize| format!("\"{n:0>1022}\"");
+        let mut status = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
+        status.stderr_tail = "\u{1}".repeat(16 * 1024);
+        status.metadata = (0..4)
+            .map(|n| (n.to_string(), "\u{1}".repeat(1000)))
+            .collect();
+        let json = String::from_utf8(status.to_json(64 * 1024)).unwrap();
+        let error = RpcError::new(-32603, "internal", "\u{1}".repeat(100_000))
+            .with("executionId", status.execution_id.to_string())
+            .with("more", "x".repeat(100_000));
+        let page = || {
+            Box::new(ListPage {
+                executions: vec![(status.execution_id, json.clone()); 20],
+                newest: Some(Box::new(status.clone())),
+                next: None,
+            })
+        };
+        let kinds = [0, 1, 2];
+        let answer = |kind| match kind {
+            0 => Ok(Answer::Status(Box::new(status.clone()))),
+            1 => Ok(Answer::Page(page())),
+            _ => Err(&error),
+        };
+        for kind in kinds {
+            for size in [None, Some(1), Some(longest)] {
+                let mut replies = Replies::<()>::default();
+                let batch = size.map(|size| replies.batch(size));
+                let mut message = None;
+                for n in 0..size.unwrap_or(1) {
+                    let token = replies.request(Some(id(n)), batch);
+                    message = replies
+                        .answer(token, answer(kind), vec![], 256 * 1024)
+                        .message;
+                }
+                let message = message.unwrap();
+                let length = message.len();
+                assert!(
+                    length <= protocol::SERVER_MESSAGE_BYTES,
+                    "{kind} {size:?}: {length}"
+                );
+                let value: Value = serde_json::from_str(&message).unwrap();
+                let first = if size.is_some() { &value[0] } else { &value };
+                let full = ["executionId", "executions", "code"][kind];
+                let answer = [&first["result"], &first["result"], &first["error"]][kind];
+                assert!(!answer[full].is_null(), "{first}");
+            }
+        }
     }
 }

@@ -204,7 +204,7 @@ fn entry(request: &RawValue, limits: Option<&Limits>) -> serde_json::Result<Entr
     let null = || Some("null".to_owned());
     if !request.get().starts_with('{') {
         if request.get().len() <= ID_BYTES || request.get().starts_with('"') {
-            serde_json::from_str::<Value>(request.get())?;
+            shallow::check(request)?;
         }
         return Ok(invalid(null(), "a request is an object"));
     }
@@ -213,7 +213,7 @@ fn entry(request: &RawValue, limits: Option<&Limits>) -> serde_json::Result<Entr
     let mut members = match members.values() {
         Ok(members) => members,
         Err(Unfit::Syntax(error)) => return Err(error),
-        Err(Unfit::TooLarge(what)) => return Ok(invalid(null(), what)),
+        Err(Unfit::Refused(what)) => return Ok(invalid(null(), what)),
     };
     let id = match id.map(echo).transpose()? {
         Some(None) => {
@@ -242,14 +242,15 @@ fn echo(id: &RawValue) -> serde_json::Result<Option<String>> {
     let text = id.get();
     if text.len() > ID_BYTES {
         if text.starts_with('"') {
-            serde_json::from_str::<Value>(text)?;
+            shallow::check(id)?;
         }
         return Ok(None);
     }
-    Ok(match serde_json::from_str(text)? {
-        Value::Null | Value::Number(_) | Value::String(_) => Some(text.to_owned()),
-        Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    })
+    shallow::check(id)?;
+    // Not a value of ours: a number may be larger than any type holds (RFC 8259, section 6).
+    let is_id =
+        text == "null" || text.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
+    Ok(is_id.then(|| text.to_owned()))
 }
 
 /// The parameters; an outer error is one of JSON.
@@ -261,7 +262,7 @@ fn by_name(params: Option<&RawValue>) -> serde_json::Result<Result<Map<String, V
         if params.get().starts_with('[') {
             return Ok(Err(params_error("params are given by name, as an object")));
         }
-        serde_json::from_str::<Value>(params.get())?;
+        shallow::check(params)?;
         return Ok(Err(RpcError::new(
             code::INVALID_REQUEST,
             "invalid_request",
@@ -271,7 +272,7 @@ fn by_name(params: Option<&RawValue>) -> serde_json::Result<Result<Map<String, V
     match serde_json::from_str::<Members<'_>>(params.get())?.values() {
         Ok(params) => Ok(Ok(params)),
         Err(Unfit::Syntax(error)) => Err(error),
-        Err(Unfit::TooLarge(what)) => Ok(Err(params_error(what))),
+        Err(Unfit::Refused(what)) => Ok(Err(params_error(what))),
     }
 }
 

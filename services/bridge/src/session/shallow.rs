@@ -1,7 +1,7 @@
 //! JSON of a client read one level deep: a hostile frame of many small values costs no more memory than its
 //! text, and what is too long is told before anything is made of it. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -52,10 +52,11 @@ impl<'de> Visitor<'de> for ItemsVisitor {
     }
 }
 
-/// The members of an object; of a repeated name the last.
+/// The members of an object.
 pub(super) struct Members<'a> {
     members: HashMap<String, &'a RawValue>,
     too_many: bool,
+    twice: bool,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
@@ -75,72 +76,97 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = HashMap::new();
-        let mut too_many = false;
+        let (mut too_many, mut twice) = (false, false);
         while let Some(name) = map.next_key::<String>()? {
             if members.len() < MEMBERS || members.contains_key(&name) {
                 let value: &RawValue = map.next_value()?;
-                // What counts for nothing must still be JSON.
                 if let Some(replaced) = members.insert(name, value) {
-                    serde_json::from_str::<Checked>(replaced.get())
-                        .map_err(serde::de::Error::custom)?;
+                    twice = true;
+                    // What counts for nothing must still be JSON.
+                    check(replaced).map_err(serde::de::Error::custom)?;
                 }
             } else {
                 too_many = true;
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(Members { members, too_many })
+        Ok(Members {
+            members,
+            too_many,
+            twice,
+        })
     }
 }
 
-/// A value that is read to its end, its strings too, and not kept.
-struct Checked;
+/// The deepest nesting, as serde_json has it.
+const DEPTH: usize = 127;
+/// Names of one object that are compared; no parameter has nearly as many.
+const NAMES: usize = 4096;
 
-impl<'de> Deserialize<'de> for Checked {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
+/// Reads a whole value, strings included, without keeping it; numbers may have any size. True when
+/// an object in it has a member twice.
+///
+/// # Errors
+/// It is not JSON.
+pub(super) fn check(value: &RawValue) -> serde_json::Result<bool> {
+    let mut seed = Check {
+        depth: 0,
+        twice: false,
+    };
+    seed.read(value)?;
+    Ok(seed.twice)
+}
+
+struct Check {
+    depth: usize,
+    twice: bool,
+}
+
+impl Check {
+    fn read(&mut self, value: &RawValue) -> serde_json::Result<()> {
+        let text = value.get();
+        match text.as_bytes().first() {
+            Some(b'"') => serde_json::from_str::<String>(text).map(|_| ()),
+            Some(b'[' | b'{') if self.depth >= DEPTH => {
+                Err(serde::de::Error::custom("recursion limit exceeded"))
+            }
+            Some(b'[' | b'{') => {
+                self.depth += 1;
+                let mut json = serde_json::Deserializer::from_str(text);
+                let result = json.deserialize_any(&mut *self);
+                self.depth -= 1;
+                result
+            }
+            // Numbers and names are whole, or there were no raw value.
+            _ => Ok(()),
+        }
     }
 }
 
-impl<'de> Visitor<'de> for Checked {
-    type Value = Self;
+impl<'de> Visitor<'de> for &mut Check {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
+        f.write_str("an array or an object")
     }
 
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(value) = seq.next_element::<&RawValue>()? {
+            self.read(value).map_err(serde::de::Error::custom)?;
+        }
+        Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
-        while seq.next_element::<Self>()?.is_some() {}
-        Ok(self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
-        while map.next_entry::<String, Self>()?.is_some() {}
-        Ok(self)
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut names = HashSet::new();
+        while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+            self.twice |= names.contains(&name);
+            if names.len() < NAMES {
+                names.insert(name);
+            }
+            self.read(value).map_err(serde::de::Error::custom)?;
+        }
+        Ok(())
     }
 }
 
@@ -149,8 +175,8 @@ impl<'de> Visitor<'de> for Checked {
 pub(super) enum Unfit {
     /// Not JSON after all: a lone surrogate, say.
     Syntax(serde_json::Error),
-    /// This is too much.
-    TooLarge(&'static str),
+    /// This is wrong with it.
+    Refused(&'static str),
 }
 
 impl From<serde_json::Error> for Unfit {
@@ -168,8 +194,10 @@ impl<'a> Members<'a> {
     /// All members as values.
     pub(super) fn values(self) -> Result<Map<String, Value>, Unfit> {
         if self.too_many {
-            return Err(Unfit::TooLarge("it has too many members"));
+            return Err(Unfit::Refused("it has too many members"));
         }
+        let mut twice = self.twice;
+        let mut out_of_range = false;
         let mut structured = 0;
         let mut values = Map::new();
         for (name, raw) in self.members {
@@ -177,9 +205,22 @@ impl<'a> Members<'a> {
                 structured += raw.get().len();
             }
             if structured > STRUCTURED_BYTES {
-                return Err(Unfit::TooLarge("only texts may be long"));
+                return Err(Unfit::Refused("only texts may be long"));
             }
-            values.insert(name, serde_json::from_str(raw.get())?);
+            twice |= check(raw)?;
+            match serde_json::from_str(raw.get()) {
+                Ok(value) => {
+                    values.insert(name, value);
+                }
+                // It is JSON, with a number that no type of ours holds.
+                Err(_) => out_of_range = true,
+            }
+        }
+        if twice {
+            return Err(Unfit::Refused("a member is given twice"));
+        }
+        if out_of_range {
+            return Err(Unfit::Refused("a number is out of range"));
         }
         Ok(values)
     }
@@ -199,17 +240,20 @@ mod tests {
     }
 
     #[test]
-    fn members_are_bounded_and_the_last_of_a_name_counts() {
+    fn members_are_bounded_and_each_is_given_once() {
         let members = |text: &str| serde_json::from_str::<Members<'_>>(text).map(Members::values);
-        let same = members(r#"{"a":1,"a":2}"#).unwrap().unwrap();
-        assert_eq!(Value::Object(same), serde_json::json!({"a": 2}));
+        for twice in [r#"{"a":1,"a":2}"#, r#"{"b":[{"a":1,"\u0061":1}]}"#] {
+            assert!(matches!(members(twice).unwrap(), Err(Unfit::Refused(_))));
+        }
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(1000), "]".repeat(1000));
+        assert!(matches!(members(&deep).unwrap(), Err(Unfit::Syntax(_))));
         let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(STRUCTURED_BYTES * 2));
         assert!(members(&long).unwrap().is_ok());
         let wide = format!(r#"{{"a":[{}0]}}"#, "0,".repeat(STRUCTURED_BYTES));
-        assert!(matches!(members(&wide).unwrap(), Err(Unfit::TooLarge(_))));
+        assert!(matches!(members(&wide).unwrap(), Err(Unfit::Refused(_))));
         let names: Vec<_> = (0..1000).map(|n| format!(r#""{n}":0"#)).collect();
         let many = format!("{{{}}}", names.join(","));
-        assert!(matches!(members(&many).unwrap(), Err(Unfit::TooLarge(_))));
+        assert!(matches!(members(&many).unwrap(), Err(Unfit::Refused(_))));
         let lone = members(r#"{"a":{"b":"\ud83d"}}"#).unwrap();
         assert!(matches!(lone, Err(Unfit::Syntax(_))));
     }

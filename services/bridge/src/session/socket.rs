@@ -2,19 +2,21 @@
 //! that does not read, and nothing is ever sent after a close.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::{FutureExt, Sink, Stream};
 use protocol::rpc::close;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use super::outbound::{self, Share};
+use super::room::Charge;
 use super::transport::{Inbound as Budget, Transport};
 
 /// What tungstenite reads at once, in bytes; each session has this much from its first moment. A message has a buffer of its own
@@ -30,8 +32,6 @@ const CLOSE_TIME: Duration = Duration::from_secs(2);
 const LINGER_TIME: Duration = Duration::from_secs(1);
 /// A message that takes room in the inbound budget must be here within so many ping intervals.
 const HOLDING_PINGS: u32 = 30;
-/// Answers that wait to be sent, in bytes, before no more requests are read.
-const UNSENT_BYTES: usize = 1024 * 1024;
 
 /// Closes after which nothing that still comes can be told apart: what is no WebSocket, what is no UTF-8, what
 /// is too big or found no room.
@@ -76,6 +76,10 @@ pub struct Socket<T> {
     /// Answers; they never wait behind output.
     urgent: VecDeque<String>,
     urgent_bytes: usize,
+    /// Bytes of the message that was handed over and is not out yet.
+    out_bytes: usize,
+    /// Both of them, as a part of the outbound budget.
+    charge: Option<outbound::Charge>,
     unflushed: bool,
     blocked: bool,
     heard: bool,
@@ -96,8 +100,13 @@ pub struct Socket<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// Takes over an upgraded connection. `message_bytes`: the largest message taken. `budget`: what large ones
-    /// may hold.
-    pub async fn new(io: T, message_bytes: usize, budget: Option<Budget>) -> Self {
+    /// may hold. `share`: what is on its way out counts there.
+    pub async fn new(
+        io: T,
+        message_bytes: usize,
+        budget: Option<Budget>,
+        share: Option<&Arc<Share>>,
+    ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
             .write_buffer_size(WRITE_BYTES)
@@ -114,6 +123,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             stretched: false,
             urgent: VecDeque::new(),
             urgent_bytes: 0,
+            out_bytes: 0,
+            charge: share.map(Share::charge),
             unflushed: false,
             blocked: false,
             heard: true,
@@ -133,12 +144,26 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     pub fn queue(&mut self, text: String) {
         self.urgent_bytes += text.len();
         self.urgent.push_back(text);
+        self.count();
     }
 
-    /// Whether another request may be read.
+    /// Bytes of answers that wait to be sent.
     #[must_use]
-    pub fn may_read(&self) -> bool {
-        self.urgent_bytes < UNSENT_BYTES
+    pub fn unsent(&self) -> usize {
+        self.urgent_bytes
+    }
+
+    fn count(&mut self) {
+        let bytes = self.urgent_bytes + self.out_bytes;
+        if let Some(charge) = &mut self.charge {
+            charge.set(bytes);
+        }
+    }
+
+    /// Whether the unfinished message was evicted.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        self.stream.get_ref().is_evicted()
     }
 
     /// Requests are not read for now, though there may be some.
@@ -147,7 +172,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     }
 
     /// What the message just read has taken of the inbound budget.
-    pub fn take_charge(&mut self) -> Option<OwnedSemaphorePermit> {
+    pub fn take_charge(&mut self) -> Option<Charge> {
         let charge = self.stream.get_mut().take_charge();
         if charge.is_some() {
             // It is whole: the next one begins anew.
@@ -184,6 +209,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             let room = std::pin::Pin::new(&mut self.stream).poll_ready(cx);
             self.blocked = room.is_pending();
             ready!(room)?;
+            if self.out_bytes > 0 {
+                self.out_bytes = 0;
+                self.count();
+            }
             let Some(text) = self.urgent.pop_front() else {
                 return Poll::Ready(Ok(()));
             };
@@ -199,6 +228,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     pub fn send(&mut self, text: String) -> Result<(), Error> {
         self.sent.0 += 1;
         self.sent.1 += text.len() as u64;
+        self.out_bytes = text.len();
+        self.count();
         self.unflushed = true;
         self.grown |= text.len() >= LARGE_BYTES;
         self.stretched |= text.len() > WRITE_BYTES;
@@ -253,11 +284,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         let starves = self.stream.get_ref().waits_for_room();
         let chosen = std::mem::take(&mut self.deaf);
         let deaf = chosen || starves;
-        let stalled = holds && !came && !chosen;
+        let stalled = holds && !came && !deaf;
         self.stalled = if stalled { self.stalled + 1 } else { 0 };
         let alive = self.heard || heard || deaf || (self.blocked && moved);
         self.missed = if alive { 0 } else { self.missed + 1 };
-        self.starved = if starves { self.starved + 1 } else { 0 };
+        // Other unfinished messages are evicted in time; what awaits claude-api may stay for long.
+        let starved = starves && self.stream.get_ref().waits_for_nobody();
+        self.starved = if starved { self.starved + 1 } else { 0 };
         self.heard = false;
         if self.stuck >= 2 {
             return Ok(Pulse::Stuck);
@@ -282,6 +315,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// peer's own close.
     pub async fn close(mut self, code: u16, reason: &str) {
         let end = Instant::now() + CLOSE_TIME;
+        if UNREADABLE.contains(&code) {
+            // The message will not end: its bytes are released before the wait for the peer.
+            self.stream.get_mut().give_up_message();
+            if !self.unflushed && !self.blocked {
+                self.rebuild();
+            }
+        }
         let frame = CloseFrame {
             code: CloseCode::from(code),
             reason: reason.to_owned().into(),

@@ -3,74 +3,100 @@
 //! large message can be given back (DESIGN.md, "bridge"). Of a large message nothing is read before the inbound
 //! budget has room for all of it.
 
+use std::future::Future;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::PollSemaphore;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::room::{Charge, Making, Room};
 
 /// What is read ahead, in bytes: enough for several small requests at once.
 const AHEAD_BYTES: usize = 1024;
 
+/// The least time between two attempts to evict another message.
+const LEAST_PATIENCE: Duration = Duration::from_millis(10);
+
 /// Messages up to this many bytes are always read: a sign of life, a cancel, a common prompt.
-const FREE_BYTES: u64 = 64 * 1024;
+pub const FREE_BYTES: u64 = 64 * 1024;
 
-/// The parts of `inboundBytes` for large messages and for small ones.
-#[must_use]
-pub fn budgets(inbound: u64) -> (u64, u64) {
-    let small = inbound / 8;
-    (inbound - small, small)
-}
-
-/// `bytes` as permits of the budget; what is larger than all of it takes all of it.
-#[must_use]
-pub fn permits(bytes: u64, budget: u64) -> u32 {
-    u32::try_from(bytes.min(budget)).unwrap_or(u32::MAX)
-}
-
-/// What large messages in the making may hold in memory, in all sessions.
+/// What the messages of one session take of the inbound budget while they come.
 #[derive(Debug)]
 pub struct Inbound {
-    semaphore: PollSemaphore,
-    budget: u64,
+    room: Arc<Room>,
     /// The most that one message may come to.
     message: u64,
-    held: Option<OwnedSemaphorePermit>,
-    waits: bool,
+    /// Payload of the message in the making that was handed over.
+    bytes: u64,
+    making: Option<Making>,
+    /// While the message cannot grow: the end of the patience, and how often it has passed.
+    wait: Option<(Pin<Box<Sleep>>, u32)>,
 }
 
 impl Inbound {
-    /// `budget`: all permits of the semaphore. `message`: the largest message taken, in bytes.
+    /// `message`: the largest message taken, in bytes.
     #[must_use]
-    pub fn new(semaphore: Arc<Semaphore>, budget: u64, message: u64) -> Self {
+    pub fn new(room: Arc<Room>, message: u64) -> Self {
         Self {
-            semaphore: PollSemaphore::new(semaphore),
-            budget,
+            room,
             message,
-            held: None,
-            waits: false,
+            bytes: 0,
+            making: None,
+            wait: None,
         }
     }
 
-    /// Ready when this payload may be read.
-    fn poll_room(&mut self, frames: &Frames, cx: &mut Context<'_>) -> Poll<()> {
-        // A message in fragments may come to any length, so it takes the most at once: one that had to ask
-        // again might wait for others that wait for it.
-        let whole = frames.ends && !frames.goes_on;
-        let bytes = if whole { frames.payload } else { self.message };
-        let free = whole && bytes <= FREE_BYTES;
-        if self.held.is_some() || frames.is_control || free || frames.payload == 0 {
-            return Poll::Ready(());
+    /// How many bytes of the payload may be read; ready when there are some.
+    fn poll_room(&mut self, frames: &Frames, cx: &mut Context<'_>) -> Poll<u64> {
+        if frames.is_control || frames.payload == 0 {
+            return Poll::Ready(u64::MAX);
         }
-        let permits = permits(bytes.min(self.message), self.budget);
-        let permit = self.semaphore.poll_acquire_many(cx, permits);
-        self.waits = permit.is_pending();
-        self.held = ready!(permit);
-        Poll::Ready(())
+        if self.bytes < FREE_BYTES && self.making.is_none() {
+            return Poll::Ready(FREE_BYTES - self.bytes);
+        }
+        // A message in fragments may come to any length.
+        let rest = if frames.ends {
+            frames.payload
+        } else {
+            self.message
+        };
+        let most = self.bytes.saturating_add(rest).min(self.message);
+        let (room, bytes) = (&self.room, self.bytes);
+        let making = self
+            .making
+            .get_or_insert_with(|| Making::new(room.clone(), most));
+        if making.allowed() <= bytes {
+            let next = (bytes + 1).next_power_of_two().max(2 * FREE_BYTES);
+            if making
+                .poll_grow(next.min(most.max(bytes + 1)), cx)
+                .is_pending()
+            {
+                let patience = room.patience();
+                let begin = || (Box::pin(sleep(patience)), 0);
+                let (wait, times) = self.wait.get_or_insert_with(begin);
+                while wait.as_mut().poll(cx).is_ready() {
+                    *times += 1;
+                    making.press(*times);
+                    wait.as_mut()
+                        .reset(Instant::now() + patience.max(LEAST_PATIENCE));
+                }
+                return Poll::Pending;
+            }
+            self.wait = None;
+        }
+        Poll::Ready(making.allowed() - bytes)
+    }
+
+    /// The message is whole.
+    fn finish(&mut self) -> Option<Charge> {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.wait = None;
+        self.making.take().map(|making| making.finish(bytes))
     }
 }
 
@@ -209,7 +235,15 @@ impl<T> Transport<T> {
     /// Whether a message in the making holds a part of the budget.
     #[must_use]
     pub fn holds_room(&self) -> bool {
-        self.inbound.as_ref().is_some_and(|i| i.held.is_some())
+        let making = self.inbound.as_ref().and_then(|i| i.making.as_ref());
+        making.is_some_and(|making| making.allowed() > 0)
+    }
+
+    /// Whether the unfinished message was evicted.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        let making = self.inbound.as_ref().and_then(|i| i.making.as_ref());
+        making.is_some_and(Making::is_evicted)
     }
 
     /// Whether all that was handed over are whole messages: whoever reads holds no part of one.
@@ -219,16 +253,46 @@ impl<T> Transport<T> {
     }
 
     /// What the message that was read has taken of the budget.
-    pub fn take_charge(&mut self) -> Option<OwnedSemaphorePermit> {
-        self.inbound
-            .as_mut()
-            .and_then(|inbound| inbound.held.take())
+    pub fn take_charge(&mut self) -> Option<Charge> {
+        self.inbound.as_mut().and_then(Inbound::finish)
+    }
+
+    /// Nothing more is read of the message in the making.
+    pub fn give_up_message(&mut self) {
+        if let Some(inbound) = &mut self.inbound {
+            // The charge is released at once.
+            drop(inbound.finish());
+        }
+    }
+
+    /// Whether a message waits for room that no other message in the making holds.
+    #[must_use]
+    pub fn waits_for_nobody(&self) -> bool {
+        let inbound = self.inbound.as_ref().filter(|i| i.wait.is_some());
+        let making = inbound.and_then(|i| i.making.as_ref());
+        making.is_some_and(|making| !making.has_others())
     }
 
     /// Whether a large message waits for room in the budget.
     #[must_use]
     pub fn waits_for_room(&self) -> bool {
-        self.inbound.as_ref().is_some_and(|inbound| inbound.waits)
+        self.inbound
+            .as_ref()
+            .is_some_and(|inbound| inbound.wait.is_some())
+    }
+
+    /// Payload was handed over, where there had been so much before.
+    fn grown(&mut self, before: u64) {
+        if let Some(inbound) = &mut self.inbound {
+            let steps = |bytes: u64| bytes / FREE_BYTES;
+            let old = inbound.bytes;
+            inbound.bytes += self.read.1 - before;
+            if let Some(making) = &inbound.making
+                && steps(old) != steps(inbound.bytes)
+            {
+                making.moved();
+            }
+        }
     }
 
     /// The stream below, past the frames.
@@ -245,15 +309,19 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let inner = this.inner.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        if let Some(inbound) = &mut this.inbound {
-            ready!(inbound.poll_room(&this.frames, cx));
-        }
-        let most = this.frames.most().min(buf.remaining());
+        let allowed = match &mut this.inbound {
+            Some(inbound) => ready!(inbound.poll_room(&this.frames, cx)),
+            None => u64::MAX,
+        };
+        let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
+        let most = this.frames.most().min(buf.remaining()).min(allowed);
+        let payload = this.read.1;
         if this.start < this.ahead.len() {
             let end = this.ahead.len().min(this.start + most);
             let bytes = &this.ahead[this.start..end];
             buf.put_slice(bytes);
             this.frames.pass(bytes, &mut this.read);
+            this.grown(payload);
             this.start = end;
             if this.start == this.ahead.len() {
                 (this.ahead, this.start) = (Vec::new(), 0);
@@ -266,6 +334,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
             ready!(Pin::new(&mut *inner).poll_read(cx, &mut part))?;
             this.frames.pass(part.filled(), &mut this.read);
             let count = part.filled().len();
+            this.grown(payload);
             buf.advance(count);
             return Poll::Ready(Ok(()));
         }
@@ -275,6 +344,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
         let (now, later) = read.filled().split_at(read.filled().len().min(most));
         buf.put_slice(now);
         this.frames.pass(now, &mut this.read);
+        this.grown(payload);
         this.ahead.extend_from_slice(later);
         Poll::Ready(Ok(()))
     }

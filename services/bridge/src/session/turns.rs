@@ -12,6 +12,7 @@ use super::replies::Token;
 pub struct Turns<T> {
     lines: HashMap<ExecutionId, VecDeque<(Token, Option<T>)>>,
     ids: HashMap<Token, ExecutionId>,
+    held: usize,
 }
 
 impl<T> Default for Turns<T> {
@@ -19,6 +20,7 @@ impl<T> Default for Turns<T> {
         Self {
             lines: HashMap::new(),
             ids: HashMap::new(),
+            held: 0,
         }
     }
 }
@@ -28,6 +30,12 @@ impl<T> Turns<T> {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.ids.len()
+    }
+
+    /// Requests of which something came, and whose turn it is not yet.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held
     }
 
     /// A request goes to the end of the line.
@@ -45,7 +53,7 @@ impl<T> Turns<T> {
             return vec![(token, what)];
         };
         if let Some(place) = line.iter_mut().find(|(t, _)| *t == token) {
-            place.1 = Some(what);
+            self.held += usize::from(place.1.replace(what).is_none());
         }
         let mut ready = Vec::new();
         while let Some((token, what)) = line.front_mut()
@@ -53,6 +61,7 @@ impl<T> Turns<T> {
         {
             self.ids.remove(token);
             ready.push((*token, what));
+            self.held -= 1;
             line.pop_front();
         }
         if line.is_empty() {
@@ -64,6 +73,7 @@ impl<T> Turns<T> {
     /// All that came and still waits: nothing more will come.
     pub fn close(&mut self) -> Vec<(Token, T)> {
         self.ids.clear();
+        self.held = 0;
         let lines = self.lines.drain().flat_map(|(_, line)| line);
         let mut all: Vec<_> = lines
             .filter_map(|(token, what)| what.map(|what| (token, what)))

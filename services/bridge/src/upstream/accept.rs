@@ -22,6 +22,9 @@ use super::retry::Delays;
 
 /// An attempt without an answer for so long counts as a failure of claude-api, though it goes on.
 const SLOW: Duration = Duration::from_secs(1);
+/// The time kept for one last attempt when `Retry-After` exceeds what is left.
+const LAST_ATTEMPT: Duration = Duration::from_secs(1);
+
 /// An execute on its way to claude-api.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handover {
@@ -54,6 +57,7 @@ impl Upstream {
         let end = start + self.times.accept;
         let mut delays = Delays::default();
         let mut acted = false;
+        let mut is_cut = false;
         loop {
             let mut put = pin!(self.put(execute, end));
             let stopped_while_slow = async {
@@ -77,9 +81,15 @@ impl Upstream {
             failing.send_replace(failure.is_transient());
             acted |= failure.may_have_acted();
             let asked = failure.retry_after();
-            let wait = delays.after(asked).max(asked.unwrap_or_default());
+            let mut wait = delays.after(asked).max(asked.unwrap_or_default());
             tracing::info!(execution = %id, error = %failure, attempts = delays.attempts(), "execute not accepted");
-            if !failure.is_transient() || Instant::now() + wait >= end {
+            let left = end.saturating_duration_since(Instant::now());
+            if asked.is_some_and(|asked| asked >= left) && !is_cut {
+                // The pause is cut, once, so that one more attempt is made.
+                is_cut = true;
+                wait = left.saturating_sub(LAST_ATTEMPT.min(self.times.accept / 4));
+            }
+            if !failure.is_transient() || wait >= left {
                 // An answer of claude-api's own comes after a look for the id.
                 let unknown = acted || (!execute.fresh && failure.is_transient());
                 let error = unavailable(&failure, delays.attempts(), start);

@@ -16,17 +16,32 @@ const PROBLEM_BYTES: usize = 256 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// claude-api said no, in its own words.
-    #[error("{}: {}", .0.kind.as_str(), .0.detail)]
+    #[error("{}: {}", .0.kind.as_str(), printable(&.0.detail))]
     Refused(Box<Problem>, Option<Duration>),
     /// Somebody answered, but not as the contract says.
     #[error("an answer with status {0} that is not claude-api's")]
     Foreign(u16, Option<Duration>),
     /// No connection came about: nothing was sent.
-    #[error("no connection to claude-api: {0}")]
+    #[error("no connection to claude-api: {}", printable(.0))]
     Connect(String),
     /// The connection broke, or nothing came in time.
-    #[error("the connection to claude-api failed: {0}")]
+    #[error("the connection to claude-api failed: {}", printable(.0))]
     Broken(String),
+}
+
+/// The text with its control characters escaped, so that it can break no log line and no terminal.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        // U+2028 and U+2029 end lines as well.
+        if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+            printable.extend(c.escape_default());
+        } else {
+            printable.push(c);
+        }
+    }
+    printable
 }
 
 impl Failure {
@@ -44,7 +59,11 @@ impl Failure {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Refused(problem, _) => {
-                matches!(problem.kind, ProblemType::Stopping | ProblemType::NotReady)
+                use ProblemType::{InboundFull, NotReady, Stopping, TooManyStreams};
+                matches!(
+                    problem.kind,
+                    Stopping | NotReady | InboundFull | TooManyStreams
+                )
             }
             Self::Foreign(status, _) => matches!(status, 502..=504),
             Self::Connect(_) | Self::Broken(_) => true,
@@ -165,12 +184,18 @@ fn refusal(problem: &Problem, after: Option<Duration>) -> RpcError {
         P::WrongState => code::WRONG_STATE,
         P::OffsetNotKept => code::OFFSET_NOT_KEPT,
         P::QueueFull => code::QUEUE_FULL,
-        P::Stopping | P::NotReady | P::InputFull | P::SpoolUnwritable => code::UNAVAILABLE,
+        P::Stopping
+        | P::NotReady
+        | P::InputFull
+        | P::InboundFull
+        | P::TooManyStreams
+        | P::SpoolUnwritable => code::UNAVAILABLE,
         // The bridge asked wrongly, or claude-api is broken: nothing the client could mend.
         P::ForeignHost
         | P::ForeignOrigin
         | P::UnknownPath
         | P::MethodNotAllowed
+        | P::UpgradeRequired
         | P::Internal
         | P::NotImplemented => code::INTERNAL_ERROR,
     };
@@ -217,6 +242,22 @@ mod tests {
             assert_eq!(error.code, code);
             assert_eq!(error.data["reason"], reason);
             assert_eq!(error.data["keptFrom"], 7);
+        }
+    }
+
+    /// Issue 10: texts that reach a log.
+    #[test]
+    fn what_is_logged_has_no_control_characters() {
+        let odd = "a\u{1b}[31m\r\nb\u{9b}\u{2028}c\u{e9}";
+        let problem = Problem::new(ProblemType::Stopping, odd);
+        for failure in [
+            Failure::Refused(Box::new(problem), None),
+            Failure::Connect(odd.to_owned()),
+            Failure::Broken(odd.to_owned()),
+        ] {
+            let text = failure.to_string();
+            let end = r"a\u{1b}[31m\r\nb\u{9b}\u{2028}cé";
+            assert!(text.ends_with(end), "{text}");
         }
     }
 

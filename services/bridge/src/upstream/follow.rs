@@ -45,6 +45,12 @@ enum Phase {
     Over,
 }
 
+/// The moment after so long, or one that never comes.
+fn far(wait: std::time::Duration) -> Instant {
+    const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
+    Instant::now() + wait.min(YEAR)
+}
+
 /// One follow stream.
 pub struct Follow {
     upstream: Upstream,
@@ -151,7 +157,7 @@ impl Follow {
 
     fn heard(&mut self, status: Status) -> Heard {
         self.delays.reset();
-        self.deadline = Instant::now() + self.upstream.times.silence;
+        self.deadline = far(self.upstream.silence());
         if status.state.is_terminal() {
             self.phase = Phase::Over;
         }

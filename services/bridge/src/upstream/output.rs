@@ -83,6 +83,13 @@ impl Output {
         self.phase = Phase::Idle;
     }
 
+    /// Closes the stream; it is opened again from `offset`.
+    pub fn close(&mut self, offset: u64) {
+        if !matches!(self.phase, Phase::Idle) {
+            self.jump(offset);
+        }
+    }
+
     /// Cuts a stream of which no byte came for too long, though there are some; it is opened again.
     pub fn cut_if_stalled(&mut self) {
         let stalled = self.moved.elapsed() > self.upstream.times.stall;

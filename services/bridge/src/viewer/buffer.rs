@@ -84,6 +84,20 @@ impl Buffer {
         self.jump.is_none() && (self.skip.is_some() || self.data.len() < UNSENT_BYTES)
     }
 
+    /// Bytes that are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.data.len()
+    }
+
+    /// There is no room for more: one that skips drops what it need not hold.
+    pub fn shrink(&mut self) {
+        if let Some(skip) = self.skip {
+            let bytes = skip.bytes.min(UNSENT_BYTES as u64);
+            self.drop_oldest(Skip { bytes, ..skip });
+        }
+    }
+
     /// Bytes dropped so far.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -24,6 +24,16 @@ const STATUSES: usize = 4;
 /// for long comes near it.
 const NOTICES: usize = 128;
 
+/// What the connection to claude-api reads ahead of a viewer that takes nothing, in bytes.
+const READ_AHEAD_BYTES: usize = 32 * 1024;
+
+/// About the bytes of a status in memory.
+fn weight(status: &Status) -> usize {
+    const ITEM_BYTES: usize = 256;
+    let items = status.warnings.len() + status.permission_denials.len() + status.metadata.len();
+    1024 + status.stderr_tail.len() + items * ITEM_BYTES
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Order {
@@ -120,6 +130,23 @@ impl Order {
             Some(end) => self.read_from() < end.output_bytes,
             None => self.seen.state != State::Queued || self.read_from() < self.seen.output_bytes,
         }
+    }
+
+    /// Bytes held for the client: unsent output and its read-ahead, notices and statuses.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let output = match self.buffer.held() {
+            0 => 0,
+            bytes => bytes + READ_AHEAD_BYTES,
+        };
+        let notices: usize = self.notices.iter().map(String::len).sum();
+        let statuses: usize = self.statuses.iter().map(|(_, _, s)| weight(s)).sum();
+        output + notices + statuses
+    }
+
+    /// There is no room for more output: one that skips drops what it need not hold.
+    pub fn shrink(&mut self) {
+        self.buffer.shrink();
     }
 
     /// Bytes dropped so far.
@@ -240,7 +267,8 @@ impl Order {
         lost.reason = Some(Reason::Lost);
         lost.exit_code = None;
         lost.activity = None;
-        lost.ended_at.get_or_insert(now);
+        let begun = lost.started_at.unwrap_or(lost.created_at);
+        lost.ended_at.get_or_insert(now.max(begun));
         lost.output_bytes = self.buffer.read_from();
         lost.crc32 = self.buffer.crc32().map(crc32_text);
         lost.sha256 = None;

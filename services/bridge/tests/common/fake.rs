@@ -24,6 +24,8 @@ use tokio::sync::watch;
 pub enum Fault {
     Problem(ProblemType),
     Foreign(u16),
+    /// As [`Fault::Foreign`], with this `Retry-After` in seconds.
+    Later(u16, u64),
     /// The connection breaks; whether it was accepted before that.
     Reset {
         accepted: bool,
@@ -68,8 +70,16 @@ pub struct World {
     pub no_output: bool,
     /// Statuses are not answered.
     pub no_status: bool,
+    /// Statuses of these are not answered.
+    pub stuck: Vec<ExecutionId>,
     /// Lists asked for.
     pub lists: usize,
+    /// Lists asked for from the newest execution on.
+    pub first_lists: usize,
+    /// Single statuses that were answered.
+    pub statuses: usize,
+    /// Controls that were answered.
+    pub controls: usize,
 }
 
 #[derive(Clone)]
@@ -87,12 +97,17 @@ impl Fake {
     }
 
     pub async fn at(listener: TcpListener) -> Self {
+        Self::beating(listener, std::time::Duration::from_millis(150)).await
+    }
+
+    /// One with this heartbeat, which its limits name.
+    pub async fn beating(listener: TcpListener, heartbeat: std::time::Duration) -> Self {
         let fake = Self {
             addr: listener.local_addr().unwrap(),
             world: Arc::default(),
             changed: Arc::new(watch::channel(0).0),
             served: Arc::default(),
-            heartbeat: std::time::Duration::from_millis(150),
+            heartbeat,
         };
         fake.world().ready = true;
         let app = Router::new()
@@ -100,7 +115,7 @@ impl Fake {
             .route("/v1/executions/{id}/output", get(output))
             .route("/v1/executions/{id}/{verb}", post(control))
             .route("/v1/executions", get(list))
-            .route("/v1/limits", get(|| async { Json(Limits::default()) }))
+            .route("/v1/limits", get(limits))
             .route("/health/ready", get(ready))
             .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
             .layer(axum::middleware::from_fn_with_state(fake.clone(), gate))
@@ -274,6 +289,11 @@ async fn accept(Ctx(fake): Ctx<Fake>, Path(id): Path<ExecutionId>, bytes: Bytes)
         Some(Fault::Foreign(status)) => {
             return http::StatusCode::from_u16(status).unwrap().into_response();
         }
+        Some(Fault::Later(status, seconds)) => {
+            let status = http::StatusCode::from_u16(status).unwrap();
+            let after = [(http::header::RETRY_AFTER, seconds.to_string())];
+            return (status, after).into_response();
+        }
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Reset { accepted: false }) => return broken(),
         Some(Fault::Late) => {
@@ -308,7 +328,10 @@ async fn status(
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
     let mut changed = fake.changed.subscribe();
-    while fake.world().no_status {
+    while {
+        let world = fake.world();
+        world.no_status || world.stuck.contains(&id)
+    } {
         changed.changed().await.unwrap();
     }
     let get = move |fake: &Fake| fake.world().executions.get(&id).map(|e| e.status.clone());
@@ -316,6 +339,7 @@ async fn status(
         return missing(&fake.world(), id);
     };
     if !query.contains_key("follow") {
+        fake.change(|w| w.statuses += 1);
         return Json(first).into_response();
     }
     let changed = fake.changed.subscribe();
@@ -438,6 +462,7 @@ async fn control(
     let unviewed = query.get("ifUnviewedForMs").map(|ms| ms.parse().unwrap());
     let burns = query.get("ifUnknown").is_some_and(|what| what == "burn");
     let known = fake.change(|w| {
+        w.controls += 1;
         if verb == "cancel" && unviewed.is_none() {
             w.cancels.push(id);
         }
@@ -478,17 +503,33 @@ async fn control(
     Json(fake.world().executions[&id].status.clone()).into_response()
 }
 
-async fn list(Ctx(fake): Ctx<Fake>) -> Response {
-    fake.change(|w| w.lists += 1);
+async fn limits(Ctx(fake): Ctx<Fake>) -> Json<Limits> {
+    Json(Limits {
+        heartbeat_ms: u64::try_from(fake.heartbeat.as_millis()).unwrap(),
+        ..Limits::default()
+    })
+}
+
+async fn list(Ctx(fake): Ctx<Fake>, Query(query): Query<HashMap<String, String>>) -> Response {
+    let before: Option<ExecutionId> = query.get("before").map(|id| id.parse().unwrap());
+    let limit = query.get("limit").map_or(50, |n| n.parse().unwrap());
+    fake.change(|w| {
+        w.lists += 1;
+        w.first_lists += usize::from(before.is_none());
+    });
     let world = fake.world();
-    let executions = world
-        .order
-        .iter()
-        .rev()
-        .map(|id| world.executions[id].status.clone());
+    let newest_first = world.order.iter().rev();
+    let mut older = newest_first.skip_while(|id| before.is_some_and(|before| **id != before));
+    if before.is_some() {
+        older.next();
+    }
+    let mut older = older.peekable();
+    let ids: Vec<_> = older.by_ref().take(limit).copied().collect();
+    let next = older.peek().and(ids.last().copied());
+    let executions = ids.iter().map(|id| world.executions[id].status.clone());
     Json(Page {
         executions: executions.collect(),
-        next: None,
+        next,
     })
     .into_response()
 }

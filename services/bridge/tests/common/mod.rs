@@ -9,7 +9,7 @@
 
 pub mod fake;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -69,6 +69,8 @@ impl Bridge {
         let mut client = Client {
             stream,
             next: 0,
+            views: HashSet::new(),
+            phases: HashMap::new(),
             seen: HashMap::new(),
             backlog: Vec::new(),
         };
@@ -103,15 +105,36 @@ pub struct Heard {
     pub end: Option<Value>,
 }
 
+/// What a view may send next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    /// The statusUpdate with the state of the answer.
+    First(String),
+    /// Anything.
+    Open,
+}
+
 pub struct Client {
     pub stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     next: u64,
+    /// The ids of requests that begin a view when they are granted.
+    views: HashSet<String>,
+    /// By execution. One that is missing has no answer: its first message is a statusUpdate.
+    phases: HashMap<String, Phase>,
     pub seen: HashMap<String, Heard>,
     backlog: Vec<Value>,
 }
 
 impl Client {
     pub async fn send(&mut self, value: &Value) {
+        for request in value
+            .as_array()
+            .map_or(std::slice::from_ref(value), Vec::as_slice)
+        {
+            if request["method"] == "execute" || request["method"] == "attach" {
+                self.views.insert(request["id"].to_string());
+            }
+        }
         self.stream
             .send(Message::text(value.to_string()))
             .await
@@ -145,8 +168,8 @@ impl Client {
             match self.frame().await.expect("the connection ended") {
                 Message::Text(text) => {
                     let value: Value = serde_json::from_str(&text).unwrap();
-                    let list = value["result"]["executions"].is_array();
-                    assert!(list || text.len() <= protocol::SERVER_MESSAGE_BYTES);
+                    let length = text.len();
+                    assert!(length <= protocol::SERVER_MESSAGE_BYTES, "{length} bytes");
                     self.check(&value);
                     return value;
                 }
@@ -156,11 +179,43 @@ impl Client {
         }
     }
 
+    /// A view begins with the answer.
+    fn answered(&mut self, answer: &Value) {
+        let result = &answer["result"];
+        if !self.views.remove(&answer["id"].to_string()) || result.is_null() {
+            return;
+        }
+        let state: protocol::State = serde_json::from_value(result["state"].clone()).unwrap();
+        let phase = if state.is_terminal() {
+            Phase::Open
+        } else {
+            Phase::First(state.as_capitals().to_owned())
+        };
+        let id = result["executionId"].as_str().unwrap().to_owned();
+        self.phases.insert(id, phase);
+    }
+
     fn check(&mut self, message: &Value) {
+        for answer in message
+            .as_array()
+            .map_or(std::slice::from_ref(message), Vec::as_slice)
+        {
+            self.answered(answer);
+        }
         let params = &message["params"];
         let Some(id) = params["executionId"].as_str() else {
             return;
         };
+        let is_update = message["method"] == "statusUpdate";
+        match self.phases.get(id) {
+            Some(Phase::Open) => {}
+            Some(Phase::First(due)) => assert!(
+                is_update && params["status"] == due.as_str(),
+                "before the statusUpdate {due} that follows the answer: {message}"
+            ),
+            None => assert!(is_update, "before the first statusUpdate: {message}"),
+        }
+        self.phases.insert(id.to_owned(), Phase::Open);
         let heard = self.seen.entry(id.to_owned()).or_default();
         assert!(heard.end.is_none(), "a message after the end: {message}");
         match message["method"].as_str().unwrap() {
@@ -172,11 +227,6 @@ impl Client {
                 }
             }
             "output" => {
-                assert!(
-                    !heard.words.is_empty()
-                        || heard.next == 0
-                        || params["offset"].as_u64() == Some(heard.next)
-                );
                 if heard.output.is_empty() && heard.gaps.is_empty() {
                     heard.next = params["offset"].as_u64().unwrap();
                 }

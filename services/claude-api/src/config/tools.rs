@@ -94,6 +94,7 @@ pub struct Permissions {
 impl ToolPolicy {
     pub(super) fn check(args: &ToolArgs) -> Result<Self, Vec<String>> {
         let mut mistakes = Vec::new();
+        let mut mcp_mistakes = Vec::new();
         let mut list = |flag: &str, text: &str| -> Vec<String> {
             let entries = split_entries(text);
             for entry in entries
@@ -107,11 +108,24 @@ impl ToolPolicy {
             entries
         };
         let allowed = list("--allowed-tools", &args.allowed_tools);
+        let ceiling_text = args.tools_ceiling.as_deref().unwrap_or_default();
+        for (flag, text) in [
+            ("--allowed-tools", args.allowed_tools.as_str()),
+            ("--tools-ceiling", ceiling_text),
+        ] {
+            let entries = split_entries(text).into_iter();
+            for entry in entries.filter(|e| e.starts_with(protocol::body::MCP_PREFIX)) {
+                mcp_mistakes.push(format!(
+                    "{flag} has {entry:?}, a tool of an MCP server, and no MCP server can be given"
+                ));
+            }
+        }
         let disallowed = list("--disallowed-tools", &args.disallowed_tools);
         let tools_ceiling = match &args.tools_ceiling {
             Some(text) => list("--tools-ceiling", text),
             None => allowed.clone(),
         };
+        mistakes.extend(mcp_mistakes);
         let ceiling = args.permission_ceiling.unwrap_or(args.permission_mode);
         if ceiling < args.permission_mode {
             mistakes.push(format!(
@@ -294,11 +308,11 @@ mod tests {
         let policy = policy(
             PermissionMode::DontAsk,
             "",
-            Some("Bash(git status),mcp__a__b"),
+            Some("Bash(git status),WebFetch"),
         );
         assert!(
             policy
-                .resolve(&body(&["Bash(git status)", "mcp__a__b"]))
+                .resolve(&body(&["Bash(git status)", "WebFetch"]))
                 .is_ok()
         );
         assert!(policy.resolve(&body(&["Bash(git push)"])).is_err());

@@ -1,10 +1,11 @@
 //! The end of an execution: the verdict, the terminal status on disk, then in everybody's sight.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::trailers::crc32_text;
-use protocol::{Reason, State, Status};
+use protocol::{ExecutionId, Reason, State, Status};
 use runner::Unkillable;
 use serde_json::json;
 use spool::Marks;
@@ -14,12 +15,15 @@ use super::accepted::Record;
 use super::live::{Control, millis};
 use super::machine::Machine;
 use super::policy::{Before, was_asked};
-use super::task::{Owner, blocking, now};
+use super::task::{Owner, blocking};
 use super::verdict::{EndedBy, Facts, verdict};
-use crate::service::Born;
+use crate::service::{Born, Service};
 
 /// Up to this length the SHA-256 is part of the terminal status; longer outputs get it later, off the data path.
 const DIGEST_AT_ONCE_BYTES: u64 = 1024 * 1024;
+/// The SHA-256 of an output without a byte.
+pub(crate) const EMPTY_SHA256: &str =
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /// Larger outputs that are hashed at once: each takes a thread, a core and memory, and nobody waits for it.
 static DIGESTS: Semaphore = Semaphore::const_new(1);
 /// How often writing a terminal status is tried: a disk that fails for a moment must not turn an end into a lie.
@@ -39,16 +43,20 @@ pub(super) struct End {
 
 /// It never had a process: cancelled in the queue.
 pub(super) async fn unstarted(owner: &mut Owner, mut status: Status, by: EndedBy) {
-    apply(&mut status, by, None, (None, None), None, "");
+    let at = owner.times.now();
+    apply(&mut status, at, by, None, (None, None), None, "");
     status.output_bytes = 0;
     status.crc32 = Some(crc32_text(0));
+    status.sha256 = Some(EMPTY_SHA256.to_owned());
     close(owner, status, true, None).await;
 }
 
 /// No process came to be, as `why` says, or because that was asked.
 pub(super) async fn failed_to_start(owner: &mut Owner, mut status: Status, by: EndedBy, why: &str) {
-    apply(&mut status, by, None, (None, None), Some(why), "");
+    let at = owner.times.now();
+    apply(&mut status, at, by, None, (None, None), Some(why), "");
     status.crc32 = Some(crc32_text(0));
+    status.sha256 = Some(EMPTY_SHA256.to_owned());
     status.duration_ms = Some(0);
     if by == EndedBy::Itself {
         owner.service.readiness.spawn_failed();
@@ -92,8 +100,10 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
     let mut status = machine.status.clone();
     let asked = was_asked(&status);
     let spawn_failed = if spawned { None } else { spawn_failed };
+    let at = owner.times.now();
     apply(
         &mut status,
+        at,
         machine.by,
         machine
             .outcome()
@@ -108,14 +118,23 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
     status.kept_from = marks.kept_from;
     status.crc32 = Some(crc32_text(marks.crc32));
     if status.reason == Some(Reason::UsageLimit)
-        && let Some(at) = machine.resets_at()
+        && let Some(resets) = machine.resets_at()
     {
-        let at = jiff::Timestamp::from_second(at).ok().map(|t| t.to_string());
+        let resets = jiff::Timestamp::from_second(resets).ok();
+        let resets = resets.map(|t| t.to_string());
         status.warn(
-            now(),
+            at,
             "usage_limit",
             "the usage limit is reached".to_owned(),
-            json!({ "resetsAt": at }),
+            json!({ "resetsAt": resets }),
+        );
+    }
+    if status.state == State::Completed && marks.len == 0 {
+        status.warn(
+            at,
+            "empty_answer",
+            "the CLI reported success without any text".to_owned(),
+            serde_json::Value::Null,
         );
     }
     let readiness = &owner.service.readiness;
@@ -158,6 +177,7 @@ fn sweep_on(owner: &Owner) {
 
 fn apply(
     status: &mut Status,
+    at: jiff::Timestamp,
     by: EndedBy,
     outcome: Option<(&renderer::Outcome, bool)>,
     exit: (Option<i32>, Option<i32>),
@@ -177,7 +197,7 @@ fn apply(
     status.reason = verdict.reason;
     status.exit_code = verdict.exit_code;
     status.error = verdict.error;
-    status.ended_at = Some(now());
+    status.ended_at = Some(at);
     status.activity = None;
     status.stalled = false;
     status.queue_position = None;
@@ -192,7 +212,8 @@ async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Opti
     let cancelled = cancel_came(owner);
     if cancelled && status.state != State::Cancelled {
         let exit = (status.exit_code, None);
-        apply(&mut status, EndedBy::Cancel, None, exit, None, "");
+        let at = owner.times.now();
+        apply(&mut status, at, EndedBy::Cancel, None, exit, None, "");
         status.continued_by = None;
     }
     match born {
@@ -216,7 +237,7 @@ async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Opti
     }
     service.retire(status.execution_id);
     if !complete {
-        digest_later(owner, status);
+        digest_later(&service, status.execution_id);
     }
 }
 
@@ -267,10 +288,13 @@ fn log(status: &Status, prompt_bytes: usize) {
 }
 
 /// Reads the output once more, beside everything else, and adds its SHA-256 to the status.
-fn digest_later(owner: &Owner, status: Status) {
-    let service = owner.service.clone();
-    let id = status.execution_id;
-    owner.service.background(async move {
+pub(crate) fn digest_later(service: &Arc<Service>, id: ExecutionId) {
+    if !service.digesting.add(id) {
+        return;
+    }
+    let service = Arc::clone(service);
+    let background = Arc::clone(&service);
+    background.background(async move {
         let place = tokio::select! {
             // Nobody waits for it: a stop does not either.
             biased;
@@ -279,21 +303,58 @@ fn digest_later(owner: &Owner, status: Status) {
         };
         // Never closed.
         let Ok(_place) = place else { return };
-        // Its files are open only while it is its turn.
-        let finding = Arc::clone(&service);
-        let found =
-            blocking(move || finding.spool.get(id.uuid()).map_err(std::io::Error::other)).await;
-        let Ok(Some(entry)) = found else { return };
-        let Some(digest) = spool::sha256(&entry).await else {
-            return;
-        };
-        let amending = Arc::clone(&service);
-        let amended =
-            blocking(move || amending.amend(&entry, |status| status.sha256 = Some(hex(digest))));
-        if let Err(error) = amended.await {
+        if let Err(error) = digest(&service, id).await {
             tracing::warn!(execution = %id, %error, "the SHA-256 was not recorded");
         }
+        service.digesting.remove(id);
     });
+}
+
+/// Adds the SHA-256 to a terminal status, where all bytes are kept.
+async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> {
+    // Its files are open only while it is its turn.
+    let finding = Arc::clone(service);
+    let found = blocking(move || finding.spool.get(id.uuid()).map_err(std::io::Error::other));
+    let Some(entry) = found.await? else {
+        return Ok(());
+    };
+    let Some(digest) = spool::sha256(&entry).await else {
+        return Ok(());
+    };
+    let amending = Arc::clone(service);
+    blocking(move || amending.amend(&entry, |status| status.sha256 = Some(hex(digest)))).await
+}
+
+/// The outputs that wait for their SHA-256, or are being hashed: each once.
+///
+/// An end always takes a place: its output needs one at once, and the place is an id. A look at an
+/// old status takes one only while fewer than 64 are taken, and asks again with the next look. They
+/// wait for one core, in order, and nobody waits for them. A place is given back when the digest is
+/// recorded or cannot be made.
+#[derive(Debug, Default)]
+pub(crate) struct Digesting(std::sync::Mutex<HashSet<ExecutionId>>);
+
+impl Digesting {
+    /// The most that looks at old statuses may fill.
+    const LOOKS: usize = 64;
+
+    /// False where it waits already.
+    fn add(&self, id: ExecutionId) -> bool {
+        self.ids().insert(id)
+    }
+
+    fn remove(&self, id: ExecutionId) {
+        self.ids().remove(&id);
+    }
+
+    /// Whether a look may add one.
+    pub(crate) fn has_room(&self) -> bool {
+        self.ids().len() < Self::LOOKS
+    }
+
+    fn ids(&self) -> std::sync::MutexGuard<'_, HashSet<ExecutionId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn hex(digest: [u8; 32]) -> String {

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use buffer::{Buffer, Next};
 pub use buffer::{Offer, Refusal};
-pub use rules::{Control, Fault, Rules};
+pub use rules::{Control, Fault, Rules, line_bytes};
 
 /// Why nothing of an offer was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,13 @@ impl Gate {
         drop(guard);
         self.changed.send_replace(());
         done
+    }
+
+    /// Where the next offer must begin.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        let guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.1.accepted()
     }
 
     /// The CLI runs.

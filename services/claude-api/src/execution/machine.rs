@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use protocol::status::{DENIALS, STDERR_TAIL_BYTES};
 use protocol::{Limits, State, Status};
 use renderer::{Activity, Fact, Outcome, RunningTool};
@@ -12,6 +11,7 @@ use super::live::millis;
 use super::policy::was_asked;
 use super::task::Lost;
 use super::timers::{Timers, Verdict};
+use super::times::Times;
 use super::verdict::EndedBy;
 
 /// The longest name of the CLI's that a status shows, characters.
@@ -19,6 +19,9 @@ const NAME_CHARS: usize = 128;
 
 /// The warning of a full disk.
 const DISK_FULL: &str = "disk_full";
+
+/// The warning of a lost event.
+const EVENT_LOST: &str = "event_lost";
 
 /// What the owner has to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub(crate) enum Due {
 pub(crate) struct Machine {
     pub(crate) status: Status,
     pub(crate) timers: Timers,
+    /// The times of the warnings.
+    pub(crate) times: Times,
     pub(crate) changed: bool,
     pub(crate) by: EndedBy,
     outcome: Option<Outcome>,
@@ -61,6 +66,7 @@ impl Machine {
         stdin_open: bool,
     ) -> Self {
         Self {
+            times: Times::behind(&status),
             status,
             timers,
             changed: true,
@@ -99,7 +105,7 @@ impl Machine {
     }
 
     pub(crate) fn warn(&mut self, code: &str, message: String, data: serde_json::Value) {
-        self.status.warn(Timestamp::now(), code, message, data);
+        self.status.warn(self.times.now(), code, message, data);
         self.changed = true;
     }
 
@@ -116,6 +122,24 @@ impl Machine {
             DISK_FULL,
             "the disk is full: the oldest output and the events are freed, and what cannot be written is gone".to_owned(),
             data,
+        );
+    }
+
+    /// The CLI's stdout had an event that could not be read. One warning counts them all: the list
+    /// is short.
+    fn event_lost(&mut self) {
+        let mut warnings = self.status.warnings.iter_mut();
+        if let Some(warning) = warnings.find(|warning| warning.code == EVENT_LOST) {
+            let count = warning.data["events"].as_u64().unwrap_or_default() + 1;
+            warning.data = json!({ "events": count });
+            return;
+        }
+        self.warn(
+            EVENT_LOST,
+            "an event of the CLI was damaged or too long and is lost: the answer may lack text; /events has \
+             every byte"
+                .to_owned(),
+            json!({ "events": 1 }),
         );
     }
 
@@ -170,6 +194,7 @@ impl Machine {
             Fact::Retry { .. } => {}
             Fact::Restart => self.status.restarts += 1,
             Fact::Noise { lines } => self.status.noise_lines += lines,
+            Fact::EventLost => self.event_lost(),
             Fact::ToolDenied { denial } => self.denied(denial),
             Fact::HookFailed { message } => {
                 self.warn("hook_failed", message, serde_json::Value::Null)

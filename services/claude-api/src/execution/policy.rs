@@ -62,9 +62,9 @@ pub fn follow(
     first_wait: Duration,
 ) -> Follow {
     if status.state == State::Interrupted && body.on_interrupt == OnInterrupt::Continue {
-        let ran = status
-            .started_at
-            .map_or(SignedDuration::ZERO, |at| now.duration_since(at));
+        let ran = status.started_at.map_or(SignedDuration::ZERO, |at| {
+            status.ended_at.unwrap_or(now).duration_since(at)
+        });
         let before = if ran >= LONG_RUN {
             0
         } else {

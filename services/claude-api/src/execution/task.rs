@@ -17,6 +17,7 @@ use super::accepted::{Accepted, CliProcess, Record};
 use super::ending;
 use super::input::Gate;
 use super::live::{Control, Published, Request};
+use super::times::Times;
 use super::verdict::EndedBy;
 use crate::admission::Ticket;
 use crate::service::Service;
@@ -35,6 +36,8 @@ pub(crate) struct Owner {
     pub(crate) publish: watch::Sender<Published>,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) cli: Option<CliProcess>,
+    /// The times that its status gets.
+    pub(crate) times: Times,
     /// The prompt itself is on disk: a thousand queued ones must not fill the memory.
     pub(crate) prompt_bytes: usize,
     /// What the CLI was started with.
@@ -112,10 +115,10 @@ impl Owner {
     }
 }
 
-/// Makes it a running one.
-pub(crate) fn begin(status: &mut Status) {
+/// Makes it a running one from this time on.
+pub(crate) fn begin(status: &mut Status, at: Timestamp) {
     status.state = State::Running;
-    status.started_at = Some(now());
+    status.started_at = Some(at);
     status.activity = Some(renderer::Activity::Starting.to_string());
     status.queue_position = None;
 }

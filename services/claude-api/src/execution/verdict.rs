@@ -113,6 +113,8 @@ fn failure(facts: &Facts<'_>) -> Reason {
     let killed = facts.signal.is_some() && facts.by != EndedBy::Linger;
     match facts.outcome {
         _ if killed => Reason::KilledBySignal,
+        Some(outcome) if outcome.is_error && is_max_turns(outcome) => Reason::MaxTurns,
+        Some(outcome) if outcome.is_error && is_max_budget(outcome) => Reason::MaxBudget,
         Some(outcome) if outcome.is_error => Reason::CliError,
         _ if facts.code.is_some_and(|code| code != 0) => Reason::NonzeroExit,
         Some(_) => Reason::NonzeroExit,
@@ -133,17 +135,42 @@ fn is_too_long(outcome: &Outcome) -> bool {
         || outcome.api_error_status == Some(413)
 }
 
+fn is_max_turns(outcome: &Outcome) -> bool {
+    outcome.subtype == "error_max_turns" || outcome.terminal_reason.as_deref() == Some("max_turns")
+}
+
+fn is_max_budget(outcome: &Outcome) -> bool {
+    outcome.subtype == "error_max_budget_usd"
+        || outcome.terminal_reason.as_deref() == Some("budget_exhausted")
+}
+
+/// The words of a failed result: its text or its messages, behind a subtype that names the error.
+fn told(outcome: &Outcome) -> Option<String> {
+    let errors = outcome.errors.iter().map(|text| text.trim());
+    let errors: Vec<_> = errors.filter(|text| !text.is_empty()).collect();
+    let text = outcome.text.as_deref().map(str::trim);
+    let words = text
+        .filter(|text| outcome.is_error && !text.is_empty())
+        .map(str::to_owned)
+        .or_else(|| (!errors.is_empty()).then(|| errors.join("; ")));
+    // API errors have the subtype `success`.
+    let subtype = outcome.subtype.as_str();
+    let subtype = (outcome.is_error && !matches!(subtype, "" | "success")).then_some(subtype);
+    match (subtype, words) {
+        (Some(subtype), Some(words)) => Some(format!("{subtype}: {words}")),
+        (Some(subtype), None) => Some(format!("the CLI reported {subtype} without a text")),
+        (None, words) => words,
+    }
+}
+
 fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
-    let said = facts.outcome.and_then(|o| {
-        let errors = (!o.errors.is_empty()).then(|| o.errors.join("; "));
-        o.text.clone().filter(|_| o.is_error).or(errors)
-    });
+    let said = facts.outcome.and_then(told);
     let last_line = facts
         .stderr
         .lines()
         .rev()
         .find(|l| !l.trim().is_empty())
-        .unwrap_or_default();
+        .unwrap_or("nothing on stderr");
     let message = match reason {
         Reason::SpawnFailed => format!(
             "the CLI could not be started: {}; check --claude-bin and the workspace",
@@ -151,7 +178,7 @@ fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
         ),
         Reason::AuthFailed => format!(
             "the credential was refused: {}; give a valid ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or log in again",
-            said.unwrap_or_default()
+            said.unwrap_or_else(|| "the CLI did not say by whom".to_owned())
         ),
         Reason::KilledBySignal => {
             format!("signal {} ended the CLI", facts.signal.unwrap_or_default())
@@ -162,10 +189,7 @@ fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
             (None, Some(code)) => format!("the CLI ended with code {code}: {last_line}"),
             (None, None) => "the CLI had no exit code".to_owned(),
         },
-        _ => said.unwrap_or_else(|| {
-            let subtype = facts.outcome.map_or("", |o| o.subtype.as_str());
-            format!("the CLI reported {subtype}")
-        }),
+        _ => said.unwrap_or_else(|| "the CLI reported an error without a text".to_owned()),
     };
     let code = serde_json::to_value(reason)
         .ok()

@@ -9,68 +9,134 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use protocol::{Body, Limits, Problem, ProblemType};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// What JSON may add to a text: `\u0000` for a byte.
 const ESCAPED: u64 = 6;
 /// Room for everything but the three texts, bytes.
 const OTHER_FIELDS_BYTES: u64 = 1024 * 1024;
-/// How long a body may take.
-const LIMIT: Duration = Duration::from_secs(120);
+/// How long a body may take to arrive; the time that it waits for room does not count.
+const ARRIVAL: Duration = Duration::from_secs(120);
+/// How long a body waits for room in the budget, each time that it has grown. Then the client is told to come back.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// A refused body is read on for so long and so far, so that the client sees the answer and not a reset.
 const READ_ON: (Duration, u64) = (Duration::from_secs(1), 64 * 1024 * 1024);
-/// The unit in which memory is shared out, bytes.
-const UNIT_BYTES: u64 = 64 * 1024;
+/// Bytes of each body that are not counted: about as much as its connection holds anyway. The number of connections bounds
+/// their sum, and a common prompt never waits for room.
+const FREE_BYTES: u64 = 16 * 1024;
+/// Bodies up to this many bytes have a part of the budget for themselves.
+const SMALL_BYTES: u64 = 256 * 1024;
+/// The part of the budget that is for small bodies alone: one in so many.
+const SMALL_SHARE: u64 = 8;
 
 /// What one body counts for; to be held as long as the body is in memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Share {
-    _units: Option<OwnedSemaphorePermit>,
+    small: Option<OwnedSemaphorePermit>,
+    large: Option<OwnedSemaphorePermit>,
 }
 
-/// The memory that all bodies on their way in may take (`inboundBytes`). Cheap to clone.
+/// A part of the budget, and all of it in bytes: one body alone always has room, so it takes no more than that.
+#[derive(Debug, Clone)]
+struct Part {
+    free: Arc<Semaphore>,
+    all: u64,
+}
+
+impl Part {
+    fn new(bytes: u64) -> Self {
+        let permits = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let permits = permits.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            free: Arc::new(Semaphore::new(permits)),
+            all: permits as u64,
+        }
+    }
+}
+
+/// The memory that all bodies on their way in may take (`inboundBytes`), in bytes. Cheap to clone.
+///
+/// - Taken: when bytes have arrived, as many as arrived; nothing is reserved for bytes that may come. A [`Share`] gives all of
+///   it back when the body is no longer in memory.
+/// - Who waits: a body that finds no room, for at most [`PATIENCE`], behind earlier ones of its size class. Bodies of at most
+///   [`SMALL_BYTES`] never wait for larger ones, and those of at most [`FREE_BYTES`] never wait. A body that waits in
+///   vain is refused with 503 and gives back what it held, so bodies that wait for each other do not stand still.
+/// - The other direction: answers are not counted here. Each response holds one chunk (see `output.rs`), and the number of
+///   connections bounds the responses.
 #[derive(Debug, Clone)]
 pub(crate) struct Inbound {
-    units: Arc<Semaphore>,
-    all: u32,
+    small: Part,
+    large: Part,
+    arrival: Duration,
+    patience: Duration,
 }
 
 impl Inbound {
     /// Shares out `bytes`.
     #[must_use]
     pub(crate) fn new(bytes: u64) -> Self {
-        let all = u32::try_from(bytes / UNIT_BYTES).unwrap_or(u32::MAX).max(1);
+        let small = bytes / SMALL_SHARE;
         Self {
-            units: Arc::new(Semaphore::new(all as usize)),
-            all,
+            small: Part::new(small),
+            large: Part::new(bytes - small),
+            arrival: ARRIVAL,
+            patience: PATIENCE,
         }
     }
 
-    /// Reads a body of at most `most` bytes; waits for its share of the memory first.
+    /// Reads a body of at most `most` bytes.
     ///
     /// # Errors
-    /// `too-large` with `advice`, or `invalid-body` when it did not arrive whole and in time.
+    /// `too-large` with `advice`; `inbound-full` when there is no room for it; `invalid-body` when it did not arrive whole and
+    /// in time.
     pub(crate) async fn read(
         &self,
-        body: HttpBody,
+        mut body: HttpBody,
         most: u64,
         advice: &str,
     ) -> Result<(Bytes, Share), Problem> {
-        let expected = body.size_hint().upper().unwrap_or(most).min(most);
-        let share = u32::try_from(expected / UNIT_BYTES + 1)
-            .unwrap_or(u32::MAX)
-            .min(self.all);
-        let read = async {
-            // Never closed.
-            let units = Arc::clone(&self.units).acquire_many_owned(share).await.ok();
-            let bytes = collect(body, most, advice).await?;
-            Ok((bytes, Share { _units: units }))
-        };
-        tokio::time::timeout(LIMIT, read).await.unwrap_or_else(|_| {
-            Err(Problem::new(
-                ProblemType::InvalidBody,
-                format!("the body did not arrive within {} s", LIMIT.as_secs()),
-            ))
-        })
+        if body.size_hint().lower() > most {
+            return Err(too_large(body, most, advice).await);
+        }
+        let is_large = body.size_hint().lower() > SMALL_BYTES;
+        let mut share = Share::default();
+        let mut bytes = BytesMut::new();
+        let mut until = Instant::now() + self.arrival;
+        loop {
+            let frame = match tokio::time::timeout_at(until, body.frame()).await {
+                Ok(Some(frame)) => frame.map_err(|error| did_not_arrive(&error))?,
+                Ok(None) => return Ok((bytes.freeze(), share)),
+                Err(_) => return Err(late(self.arrival)),
+            };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            let grown = (bytes.len() + data.len()) as u64;
+            if grown > most {
+                drop((bytes, share));
+                return Err(too_large(body, most, advice).await);
+            }
+            let before = Instant::now();
+            if self.grow(&mut share, grown, is_large).await.is_err() {
+                drop((bytes, share));
+                read_on(body).await;
+                return Err(full());
+            }
+            until += before.elapsed();
+            bytes.extend_from_slice(&data);
+        }
+    }
+
+    /// Takes room for a body that has grown to `bytes`. `is_large`: it is known to become so. One that outgrows the small share
+    /// moves all that it counts for, so that large bodies never take of what is for small ones.
+    async fn grow(&self, share: &mut Share, bytes: u64, is_large: bool) -> Result<(), Full> {
+        let counted = bytes.saturating_sub(FREE_BYTES);
+        if !is_large && bytes <= SMALL_BYTES {
+            return take(&self.small, &mut share.small, counted, self.patience).await;
+        }
+        take(&self.large, &mut share.large, counted, self.patience).await?;
+        share.small = None;
+        Ok(())
     }
 
     /// Reads an execution's body.
@@ -91,29 +157,60 @@ impl Inbound {
     }
 }
 
-async fn collect(mut body: HttpBody, most: u64, advice: &str) -> Result<Bytes, Problem> {
-    let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| {
-            Problem::new(
-                ProblemType::InvalidBody,
-                format!("the body did not arrive whole: {e}"),
-            )
-        })?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if (bytes.len() + data.len()) as u64 > most {
-            drop(bytes);
-            read_on(body).await;
-            return Err(Problem::new(
-                ProblemType::TooLarge,
-                format!("the body has more than {most} bytes; {advice}"),
-            ));
-        }
-        bytes.extend_from_slice(&data);
+/// There is no room.
+struct Full;
+
+/// Adds to what is held until it comes to `bytes`.
+async fn take(
+    part: &Part,
+    held: &mut Option<OwnedSemaphorePermit>,
+    bytes: u64,
+    patience: Duration,
+) -> Result<(), Full> {
+    let has = held.as_ref().map_or(0, |held| held.num_permits() as u64);
+    let wanted = bytes.min(part.all);
+    if wanted <= has {
+        return Ok(());
     }
-    Ok(bytes.freeze())
+    let more = u32::try_from(wanted - has).map_err(|_| Full)?;
+    let room = Arc::clone(&part.free).acquire_many_owned(more);
+    let Ok(Ok(more)) = tokio::time::timeout(patience, room).await else {
+        return Err(Full);
+    };
+    match held {
+        Some(held) => held.merge(more),
+        None => *held = Some(more),
+    }
+    Ok(())
+}
+
+fn full() -> Problem {
+    Problem::new(
+        ProblemType::InboundFull,
+        "other requests leave no memory for this body now; send it again in a moment",
+    )
+}
+
+fn late(arrival: Duration) -> Problem {
+    Problem::new(
+        ProblemType::InvalidBody,
+        format!("the body did not arrive within {} s", arrival.as_secs()),
+    )
+}
+
+fn did_not_arrive(error: &axum::Error) -> Problem {
+    Problem::new(
+        ProblemType::InvalidBody,
+        format!("the body did not arrive whole: {error}"),
+    )
+}
+
+async fn too_large(body: HttpBody, most: u64, advice: &str) -> Problem {
+    read_on(body).await;
+    Problem::new(
+        ProblemType::TooLarge,
+        format!("the body has more than {most} bytes; {advice}"),
+    )
 }
 
 async fn read_on(mut body: HttpBody) {
@@ -133,6 +230,7 @@ async fn read_on(mut body: HttpBody) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::{FutureExt, StreamExt};
 
     #[tokio::test]
     async fn sizes() {
@@ -144,19 +242,68 @@ mod tests {
         assert!(problem.detail.contains("send less"));
     }
 
+    /// A body of which so many bytes arrive, and no more.
+    fn stuck(bytes: usize) -> HttpBody {
+        let first =
+            futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; bytes]))]);
+        HttpBody::from_stream(first.chain(futures::stream::pending()))
+    }
+
+    fn impatient(bytes: u64) -> Inbound {
+        Inbound {
+            patience: Duration::from_millis(50),
+            arrival: Duration::from_secs(1),
+            ..Inbound::new(bytes)
+        }
+    }
+
+    fn whole(bytes: u64) -> HttpBody {
+        HttpBody::from(vec![b'y'; usize::try_from(bytes).unwrap()])
+    }
+
+    /// ENGINE A2.
     #[tokio::test]
-    async fn memory_is_shared_out_and_given_back() {
-        let inbound = Inbound::new(UNIT_BYTES);
-        let never = futures::stream::pending::<Result<Bytes, std::io::Error>>();
-        let stuck = inbound.read(HttpBody::from_stream(never), 1000, "");
-        let moment = Duration::from_millis(50);
-        let other = inbound.read(HttpBody::from("y"), 1000, "");
-        let (stuck, other) = tokio::join!(tokio::time::timeout(moment, stuck), other);
-        assert!(stuck.is_err(), "it is still on its way");
-        assert_eq!(
-            other.unwrap().0,
-            "y",
-            "and gave its share back when it was dropped"
-        );
+    async fn a_body_counts_for_what_has_arrived_and_gives_it_back() {
+        let inbound = Inbound {
+            arrival: ARRIVAL,
+            ..impatient(SMALL_SHARE * SMALL_BYTES)
+        };
+        let most = 100 * SMALL_BYTES;
+        let mut holders = Vec::new();
+        for bytes in [0, 1, 6 << 18] {
+            let inbound = inbound.clone();
+            let reading = async move { inbound.read(stuck(bytes), most, "").await };
+            holders.push(tokio::spawn(reading));
+        }
+        let all = inbound.large.free.available_permits();
+        while inbound.large.free.available_permits() == all {
+            tokio::task::yield_now().await;
+        }
+        let read = |bytes: u64| inbound.read(whole(bytes), most, "");
+        for bytes in [FREE_BYTES, SMALL_BYTES] {
+            let read = read(bytes).now_or_never().expect("no wait").unwrap();
+            assert_eq!(read.0.len() as u64, bytes);
+        }
+        let begun = Instant::now();
+        let refused = read(5 * SMALL_BYTES).await.unwrap_err();
+        assert_eq!(refused.kind, ProblemType::InboundFull, "{refused:?}");
+        assert!(begun.elapsed() < ARRIVAL / 2, "it waited for an arrival");
+        for holder in holders {
+            holder.abort();
+            let _ = holder.await;
+        }
+        assert!(read(5 * SMALL_BYTES).await.is_ok(), "all was given back");
+    }
+
+    /// ENGINE A2: the text was also said of bodies that had arrived.
+    #[tokio::test]
+    async fn only_a_body_that_did_not_arrive_is_called_so() {
+        let inbound = impatient(SMALL_SHARE * SMALL_BYTES);
+        let begun = Instant::now();
+        let refused = inbound.read(stuck(1), 10, "").await.unwrap_err();
+        assert!(refused.detail.contains("within 1 s"), "{refused:?}");
+        assert!(begun.elapsed() >= inbound.arrival);
+        let larger_than_all = inbound.read(whole(1 << 22), 1 << 23, "").await;
+        assert!(larger_than_all.is_ok(), "one alone always has room");
     }
 }

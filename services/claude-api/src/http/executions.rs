@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt;
 use protocol::{Burned, ExecutionId, Problem, ProblemType, Status, trailers};
 
-use super::output::{stream, viewer};
-use super::query::{Id, Query};
+use super::output::{needs_http_11, stream, viewer};
+use super::query::{Id, NoQuery, Query};
 use super::reply::{json, json_response};
 use super::{App, Reply, follow};
 use crate::execution::Control;
@@ -26,27 +26,40 @@ const UNVIEWED_MS: u64 = 24 * 3600 * 1000;
 pub(crate) async fn accept(
     State(service): App,
     Id(id): Id,
+    _: NoQuery,
+    version: Version,
     headers: HeaderMap,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
-    submit(&service, id, &headers, request).await
+    submit(&service, id, version, &headers, request).await
 }
 
 /// `POST /v1/executions`: the server makes the id.
 pub(crate) async fn create(
     State(service): App,
+    _: NoQuery,
+    version: Version,
     headers: HeaderMap,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
-    submit(&service, ExecutionId::random(), &headers, request).await
+    submit(&service, ExecutionId::random(), version, &headers, request).await
 }
 
 async fn submit(
     service: &Arc<Service>,
     id: ExecutionId,
+    version: Version,
     headers: &HeaderMap,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
+    let wants_json = wants_json(headers);
+    // Before anything is recorded.
+    let stream_place = if wants_json {
+        None
+    } else {
+        needs_http_11(version)?;
+        Some(service.streams.place()?)
+    };
     let (body, share) = service
         .inbound
         .execution(request, &service.settings.limits)
@@ -57,13 +70,14 @@ async fn submit(
     } else {
         StatusCode::OK
     };
-    let mut response = if wants_json(headers) {
-        let status = service.status(&acceptance.view).await?;
-        json_response(code, status.to_json(service.status_bytes()))
-    } else {
-        let mut response = stream(service, &acceptance.view, id, None, viewer(headers)).await?;
+    let mut response = if let Some(place) = stream_place {
+        let viewer = viewer(headers);
+        let mut response = stream(service, &acceptance.view, id, None, place, viewer).await?;
         *response.status_mut() = code;
         response
+    } else {
+        let status = service.status(&acceptance.view).await?;
+        json_response(code, status.to_json(service.status_bytes()))
     };
     let text = id.to_string();
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/executions/{text}")) {
@@ -92,9 +106,13 @@ pub(crate) async fn status(
     State(service): App,
     Id(id): Id,
     headers: HeaderMap,
+    version: Version,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Reply> {
     let follows = Query::parse(raw.as_deref(), ["follow"])?.flag("follow")?;
+    if follows {
+        needs_http_11(version)?;
+    }
     let view = service.find(id).await?;
     if follows {
         return Ok(follow::response(service, view, viewer(&headers)).await?);
@@ -120,12 +138,12 @@ async fn control(
 }
 
 /// `POST .../pause`.
-pub(crate) async fn pause(State(service): App, Id(id): Id) -> Result<Response, Reply> {
+pub(crate) async fn pause(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
     control(&service, id, Control::Pause).await
 }
 
 /// `POST .../resume`.
-pub(crate) async fn resume(State(service): App, Id(id): Id) -> Result<Response, Reply> {
+pub(crate) async fn resume(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
     control(&service, id, Control::Resume).await
 }
 
@@ -165,7 +183,7 @@ pub(crate) async fn cancel(
 }
 
 /// `DELETE /v1/executions/{id}`.
-pub(crate) async fn delete(State(service): App, Id(id): Id) -> Result<Response, Reply> {
+pub(crate) async fn delete(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
     service.delete(id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

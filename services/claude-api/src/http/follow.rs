@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header;
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
@@ -12,6 +12,7 @@ use protocol::{Problem, Status};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::output::{StreamPlace, mark_stream};
 use crate::execution::Live;
 use crate::execution::live::Published;
 use crate::execution::views::Viewing;
@@ -27,6 +28,7 @@ struct Follow {
     /// When the last line was sent; none before the first.
     sent: Option<Instant>,
     over: bool,
+    _place: StreamPlace,
     /// Counts the stream until it is dropped.
     _viewing: Option<Viewing>,
 }
@@ -37,15 +39,12 @@ pub(crate) async fn response(
     view: View,
     viewer: Option<&str>,
 ) -> Result<Response, Problem> {
-    let content = [
-        (header::CONTENT_TYPE, "application/x-ndjson"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
     let viewing = service.viewing(&view, viewer).await;
     let View::Live(live) = view else {
         let status = service.status(&view).await?;
-        return Ok((content, line(&service, &status)).into_response());
+        return Ok(lines(Body::from(line(&service, &status))));
     };
+    let place = service.streams.place()?;
     let follow = Follow {
         status: live.status.clone(),
         service,
@@ -53,12 +52,23 @@ pub(crate) async fn response(
         sent: None,
         over: false,
         _viewing: viewing,
+        _place: place,
     };
-    let lines = stream::unfold(follow, |mut follow| async move {
+    let statuses = stream::unfold(follow, |mut follow| async move {
         let item = follow.next().await?;
         Some((item, follow))
     });
-    Ok((content, Body::from_stream(lines)).into_response())
+    Ok(lines(Body::from_stream(statuses)))
+}
+
+fn lines(body: Body) -> Response {
+    let mut response = body.into_response();
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-ndjson"),
+    );
+    mark_stream(&mut response);
+    response
 }
 
 impl Follow {

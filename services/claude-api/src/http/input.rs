@@ -9,6 +9,18 @@ use super::query::{Id, Query};
 use super::reply::{json, json_response};
 use super::{App, Reply};
 use crate::execution::input::Offer;
+use crate::service::View;
+
+/// Every refusal of input says where the next offer must begin.
+fn with_accepted(problem: Problem, view: &View) -> Problem {
+    let View::Live(live) = view else {
+        return problem;
+    };
+    match &live.input {
+        Some(gate) => problem.with("accepted", gate.accepted()),
+        None => problem,
+    }
+}
 
 /// Takes lines for the CLI's stdin; answers `{accepted}`.
 pub(crate) async fn input(
@@ -28,14 +40,17 @@ pub(crate) async fn input(
     // Before the body: who may send none need not send it all.
     let view = service.find(id).await?;
     // Held as long as the data.
-    let (data, _share) = service
+    let advice = format!(
+        "send fewer lines at once; one message may have {} bytes of text and pictures",
+        service.settings.limits.prompt_bytes
+    );
+    let read = service
         .inbound
-        .read(
-            request,
-            service.settings.limits.prompt_bytes,
-            "send the rest in another request, at its own offset",
-        )
-        .await?;
+        .read(request, service.input_bytes(), &advice);
+    let (data, _share) = match read.await {
+        Ok(read) => read,
+        Err(problem) => return Err(Reply(with_accepted(problem, &view))),
+    };
     let offer = Offer {
         offset,
         data: &data,

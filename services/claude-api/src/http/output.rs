@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream::{self, Stream};
@@ -15,7 +15,7 @@ use protocol::{ExecutionId, Problem, ProblemType, Status, trailers};
 use spool::ReadError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::query::{Id, Query};
+use super::query::{Id, NoQuery, Query};
 use super::{App, Reply};
 use crate::service::{Service, View, deleted};
 
@@ -28,17 +28,82 @@ const VIEWER_BYTES: usize = 64;
 /// An error directly behind unflushed data loses that data in hyper: it gets this long to leave.
 const FLUSH: Duration = Duration::from_millis(50);
 
+/// nginx does not buffer an answer that says so (ngx_http_proxy_module, `proxy_buffering`).
+const NO_BUFFERING: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("x-accel-buffering"),
+    HeaderValue::from_static("no"),
+);
+
 /// `GET .../output?offset=N`.
 pub(crate) async fn output(
     State(service): App,
     Id(id): Id,
     headers: HeaderMap,
+    version: Version,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Reply> {
+    needs_http_11(version)?;
     let offset = Query::parse(raw.as_deref(), ["offset"])?.number("offset")?;
     let view = service.find(id).await?;
+    let place = service.streams.place()?;
     let offset = Some(offset.unwrap_or(0));
-    Ok(stream(&service, &view, id, offset, viewer(&headers)).await?)
+    Ok(stream(&service, &view, id, offset, place, viewer(&headers)).await?)
+}
+
+/// Refuses a stream over HTTP/1.0: without chunks and trailers its reader takes a cut for the end.
+pub(crate) fn needs_http_11(version: Version) -> Result<(), Problem> {
+    if version >= Version::HTTP_11 {
+        return Ok(());
+    }
+    Err(Problem::new(
+        ProblemType::UpgradeRequired,
+        "a stream needs HTTP/1.1, as HTTP/1.0 cannot tell a cut stream from a whole one; in nginx say \
+         `proxy_http_version 1.1`, or ask for the status with `Accept: application/json`",
+    ))
+}
+
+/// Places for streams of outputs, events and statuses: three quarters of those for connections, so that the rest is for short
+/// requests.
+///
+/// A stream takes one when it begins and gives it back at its end. Nobody waits: a stream without a place is refused with 503 at
+/// once. A reader may be as slow as it likes: it holds its place, one chunk and what the kernel buffers.
+#[derive(Debug, Clone)]
+pub(crate) struct Streams(Arc<Semaphore>);
+
+impl Streams {
+    pub(crate) fn new(connections: usize) -> Self {
+        let places = (connections / 4 * 3).clamp(1, Semaphore::MAX_PERMITS);
+        Self(Arc::new(Semaphore::new(places)))
+    }
+
+    /// A place for one more.
+    pub(crate) fn place(&self) -> Result<StreamPlace, Problem> {
+        match Arc::clone(&self.0).try_acquire_owned() {
+            Ok(permit) => Ok(StreamPlace { _permit: permit }),
+            Err(_) => Err(Problem::new(
+                ProblemType::TooManyStreams,
+                "too many streams are open; close one, try again later, or ask for the status instead",
+            )),
+        }
+    }
+}
+
+/// A stream's place, until dropped.
+#[derive(Debug)]
+pub(crate) struct StreamPlace {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Marks a response that lasts as long as its execution.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IsStream;
+
+/// What makes a response a stream, for this service, for caches and for buffering proxies (nginx).
+pub(super) fn mark_stream(response: &mut Response) {
+    response.extensions_mut().insert(IsStream);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(NO_BUFFERING.0, NO_BUFFERING.1);
 }
 
 /// The output from `offset` on, or from the oldest kept byte.
@@ -47,6 +112,7 @@ pub(crate) async fn stream(
     view: &View,
     id: ExecutionId,
     offset: Option<u64>,
+    stream_place: StreamPlace,
     viewer: Option<&str>,
 ) -> Result<Response, Problem> {
     let entry = view.entry().clone();
@@ -66,7 +132,7 @@ pub(crate) async fn stream(
     let places = Places::default();
     let frames = stream::unfold(Step::Data(reader), move |step| {
         // Held until the response is dropped.
-        let _ = &viewing;
+        let _ = (&viewing, &stream_place);
         let (service, view) = (Arc::clone(&service), view.clone());
         let places = places.clone();
         async move {
@@ -191,7 +257,14 @@ fn trailer(status: &Status) -> HeaderMap {
 }
 
 /// `GET .../events`.
-pub(crate) async fn events(State(service): App, Id(id): Id) -> Result<Response, Reply> {
+pub(crate) async fn events(
+    State(service): App,
+    Id(id): Id,
+    _: NoQuery,
+    version: Version,
+) -> Result<Response, Reply> {
+    needs_http_11(version)?;
+    let stream_place = service.streams.place()?;
     let entry = service.find(id).await?.entry().clone();
     let opened = tokio::task::spawn_blocking(move || entry.events_reader()).await;
     let reader = match opened {
@@ -205,6 +278,7 @@ pub(crate) async fn events(State(service): App, Id(id): Id) -> Result<Response, 
     };
     let places = Places::default();
     let frames = stream::unfold(Some(reader), move |reader| {
+        let _ = &stream_place;
         let places = places.clone();
         async move {
             let mut reader = reader?;
@@ -232,13 +306,13 @@ fn respond(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if trailers {
         headers.insert(
             header::TRAILER,
             HeaderValue::from_static(protocol::trailers::ALL),
         );
     }
+    mark_stream(&mut response);
     response
 }
 

@@ -6,6 +6,9 @@ use protocol::{ExecutionId, Problem, ProblemType};
 
 use super::Reply;
 
+/// The most characters of an unknown name that an error repeats.
+const SHOWN_CHARS: usize = 64;
+
 /// The id in a path.
 ///
 /// # Errors
@@ -36,27 +39,36 @@ pub(crate) struct Query<const N: usize> {
     names: [&'static str; N],
 }
 
+/// Refuses any query: for paths that take no parameter.
+pub(crate) struct NoQuery;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Reply;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Reply> {
+        Query::parse(parts.uri.query(), [])?;
+        Ok(Self)
+    }
+}
+
 impl<const N: usize> Query<N> {
+    /// Reads a query string; names and values are percent-decoded.
     pub(crate) fn parse(query: Option<&str>, names: [&'static str; N]) -> Result<Self, Problem> {
         let mut values = [const { None }; N];
-        for pair in query
-            .unwrap_or_default()
-            .split('&')
-            .filter(|p| !p.is_empty())
-        {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             let Some(at) = names.iter().position(|n| *n == name) else {
                 let known = if names.is_empty() {
                     "none".to_owned()
                 } else {
                     names.join(", ")
                 };
+                let name: String = name.chars().take(SHOWN_CHARS).collect();
                 return Err(wrong(format!(
                     "unknown parameter {name:?}; this path takes {known}"
                 )));
             };
-            if values[at].replace(value.to_owned()).is_some() {
-                return Err(wrong(format!("{name} is there twice")));
+            if values[at].replace(value.into_owned()).is_some() {
+                return Err(wrong(format!("{name} is there twice; give it once")));
             }
         }
         Ok(Self { values, names })
@@ -116,6 +128,8 @@ mod tests {
         let query = Query::parse(Some("offset=12&follow=true"), ["offset", "follow"]).unwrap();
         assert_eq!(query.number("offset").unwrap(), Some(12));
         assert!(query.flag("follow").unwrap());
+        let encoded = Query::parse(Some("%6Fffset=%312"), ["offset"]).unwrap();
+        assert_eq!(encoded.number("offset").unwrap(), Some(12));
         assert_eq!(
             Query::parse(None, ["offset"])
                 .unwrap()
@@ -139,5 +153,7 @@ mod tests {
         }
         assert!(Query::parse(Some("offset=1&offset=2"), ["offset"]).is_err());
         assert!(Query::parse(Some("of=1"), ["offset"]).is_err());
+        assert!(Query::parse(Some("offset=1&%6Fffset=2"), ["offset"]).is_err());
+        assert!(Query::parse(Some("&&"), []).is_ok() && Query::parse(Some("x"), []).is_err());
     }
 }

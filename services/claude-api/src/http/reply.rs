@@ -30,17 +30,25 @@ impl IntoResponse for Reply {
         );
         if matches!(
             problem.kind,
-            ProblemType::QueueFull | ProblemType::InputFull | ProblemType::Stopping
+            ProblemType::QueueFull
+                | ProblemType::InputFull
+                | ProblemType::InboundFull
+                | ProblemType::TooManyStreams
+                | ProblemType::Stopping
         ) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        if problem.kind == ProblemType::UpgradeRequired {
+            // RFC 9110, section 15.5.22: 426 names the protocol.
+            headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
         }
         response
     }
 }
 
-/// JSON text of a value that always has one.
+/// JSON text of a value that always has one, in one line for every reader.
 pub(crate) fn json(value: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
+    protocol::json::to_vec(value).unwrap_or_default()
 }
 
 /// A JSON response.

@@ -131,7 +131,7 @@ async fn look_at_disk(service: &Arc<Service>) {
 }
 
 fn writable(dir: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(dir)?;
+    crate::cli::create_private(dir)?;
     rustix::fs::access(
         dir,
         rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,

@@ -14,6 +14,7 @@ use crate::execution::accepted::Record;
 use crate::execution::live::Live;
 use crate::execution::policy::Chain;
 use crate::execution::task::begin;
+use crate::execution::times::Times;
 
 /// How a repeated or a new execution was taken.
 #[derive(Clone)]
@@ -111,7 +112,8 @@ impl Service {
         // Dropped with its ticket, a place or a permit is free again.
         let mut ticket = place.enter(id, &accepted.conversation);
         if ticket.may_run() {
-            begin(&mut status);
+            let at = Times::behind(&status).now();
+            begin(&mut status, at);
         }
         let record = Record::encode(&status, None, self.status_bytes());
         let service = Arc::clone(self);
@@ -226,16 +228,21 @@ mod tests {
     #[tokio::test]
     async fn a_body_counts_as_inbound_until_it_is_accepted_though_its_client_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let service = open_with(dir.path(), &["--inbound-bytes=65536"]);
+        let service = open_with(dir.path(), &["--inbound-bytes=524288"]);
         let id = ExecutionId::random();
         let busy = service.one_at_a_time(id).await;
+        // Most of the small bodies' share.
+        let prompt = format!(r#"{{"prompt":"{}"}}"#, "x".repeat(60 * 1024));
         let request = Request::put(format!("/v1/executions/{id}"))
             .header("host", "localhost")
-            .body(HttpBody::from(r#"{"prompt":"x"}"#))
+            .body(HttpBody::from(prompt))
             .unwrap();
         let mut put = Box::pin(crate::http::router(Arc::clone(&service)).oneshot(request));
         assert!(futures::poll!(&mut put).is_pending(), "it waits for its id");
-        let other = || service.inbound.read(HttpBody::from("y"), 1000, "");
+        let other = || {
+            let body = HttpBody::from(vec![b'y'; 48 * 1024]);
+            service.inbound.read(body, 100_000, "")
+        };
         assert!(other().now_or_never().is_none(), "the body is in memory");
         drop(put);
         assert!(

@@ -1,8 +1,11 @@
-//! Continuations: a new execution that goes on in the conversation of one that was interrupted, or that a usage limit ended.
-//! By request (`continues`), or by the policies of [`crate::execution::policy`]. An id is never used again.
+//! Continuations: a new execution that goes on in the conversation of one that was interrupted, or
+//! that a usage limit ended. By request (`continues`), or by the policies of
+//! [`crate::execution::policy`]. An id is never used again.
 //!
-//! A policy's is on disk before the end that it follows, so that no crash loses it: whoever finds it beside an end that was
-//! never written, or that does not name it, adds the name ([`Service::recover`]). It stands last in its lane.
+//! A policy's is on disk before the end that it follows, so that no crash loses it: whoever finds
+//! it beside an end that was never written, or that does not name it, adds the name
+//! ([`Service::recover`]). Its id is in the record of the old one even before, so that a start
+//! never makes another, also where the first has ended already. It stands last in its lane.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -183,7 +186,10 @@ impl Service {
                     chain,
                     ..accepted
                 };
-                match self.give_birth(next, not_before) {
+                let id = ExecutionId::random();
+                let born =
+                    note_next(self, entry, id).and_then(|()| self.give_birth(id, next, not_before));
+                match born {
                     Ok(born) => {
                         inherit_unviewed(entry, &born.entry);
                         status.continued_by = Some(born.status.execution_id);
@@ -200,7 +206,8 @@ impl Service {
             }
         };
         let text = format!("it is not continued: {refused}");
-        status.warn(now(), "not_continued", text, serde_json::Value::Null);
+        let at = status.ended_at.unwrap_or_else(now);
+        status.warn(at, "not_continued", text, serde_json::Value::Null);
         None
     }
 
@@ -225,10 +232,10 @@ impl Service {
 
     fn give_birth(
         &self,
+        id: ExecutionId,
         accepted: Accepted,
         not_before: Option<Timestamp>,
     ) -> Result<Born, spool::SpoolError> {
-        let id = ExecutionId::random();
         let mut status = first_status(id, &accepted);
         // As statuses write times: whole milliseconds.
         status.not_before =
@@ -272,14 +279,30 @@ impl Service {
             Err(error) => {
                 let data = json!({ "error": error.to_string() });
                 let text = "it is not continued: see the log".to_owned();
-                status.warn(now(), "not_continued", text, data);
+                let at = status.ended_at.unwrap_or_else(now);
+                status.warn(at, "not_continued", text, data);
                 None
             }
         }
     }
 
-    /// Cancels one that a policy made, before it runs. Its cancel is on disk when this returns, as far as the disk takes it.
+    /// Cancels one that a policy made, before it runs. Its cancel is on disk when this returns, as
+    /// far as the disk takes it, and the cancel of the old one before: otherwise the next start
+    /// would call that one interrupted and continued.
     pub(crate) async fn withdraw(self: &Arc<Self>, born: Born) {
+        if let Some(old) = born.status.continues {
+            let service = Arc::clone(self);
+            let noted = crate::execution::task::blocking(move || {
+                let entry = service
+                    .spool
+                    .get(old.uuid())
+                    .map_err(std::io::Error::other)?;
+                entry.map_or(Ok(()), |entry| entry.note_cancel())
+            });
+            if let Err(error) = noted.await {
+                tracing::warn!(execution = %old, %error, "the cancel is not on disk");
+            }
+        }
         let live = self.raise(born);
         // It waits for the lane and the conversation of the one that made it.
         let _ = self.control(&View::Live(live), Control::Cancel).await;
@@ -333,6 +356,25 @@ pub(super) fn inherit_unviewed(old: &spool::Entry, new: &spool::Entry) {
     if let Err(error) = inherited {
         tracing::error!(execution = %new.id(), %error, "could not record a cancel");
     }
+}
+
+/// Writes the id of the continuation that is about to be made into the record of the old one, which
+/// has no end yet. Blocks on the disk.
+fn note_next(
+    service: &Service,
+    old: &spool::Entry,
+    next: ExecutionId,
+) -> Result<(), spool::SpoolError> {
+    let note = || {
+        let mut record = Record::decode(&old.status()?).map_err(std::io::Error::other)?;
+        record.status.continued_by = Some(next);
+        let json = Record::encode(&record.status, record.cli.as_ref(), service.status_bytes());
+        old.write_status(&json, true, false)
+    };
+    note().map_err(|source| spool::SpoolError::Unwritable {
+        what: "the continuation's id",
+        source,
+    })
 }
 
 /// The status of what was just accepted.

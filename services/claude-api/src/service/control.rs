@@ -82,7 +82,11 @@ impl Service {
     ///
     /// # Errors
     /// `wrong-state` for the pause of a queued execution; what [`Service::status`] may say.
-    pub async fn control(&self, view: &View, control: Control) -> Result<Status, Problem> {
+    pub async fn control(
+        self: &Arc<Self>,
+        view: &View,
+        control: Control,
+    ) -> Result<Status, Problem> {
         if let View::Past(entry) = view
             && !entry.is_terminal()
         {

@@ -7,13 +7,14 @@ use protocol::{InputMode, Problem, ProblemType, PromptMode, State};
 
 use super::{Service, View};
 use crate::execution::Accepted;
-use crate::execution::input::{Fault, Gate, Offer, Refusal, Refused, Rules};
+use crate::execution::input::{Fault, Gate, Offer, Refusal, Refused, Rules, line_bytes};
 
 /// How long an offer waits for the execution's start, or for room in the buffer. Below every client's own limit.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Service {
-    /// The way to the CLI's stdin, for an execution that was created for it. One request always fits.
+    /// The way to the CLI's stdin, for an execution that was created for it. One request always fits. What waits in it is bounded
+    /// per execution, and `runningExecutions` bounds the executions that take input.
     pub(super) fn gate(&self, accepted: &Accepted) -> Option<Arc<Gate>> {
         let wanted = accepted.body.input == InputMode::Stream;
         let limit = usize::try_from(self.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
@@ -21,8 +22,15 @@ impl Service {
             allowed: self.settings.control_requests.clone(),
             verbatim: accepted.body.prompt_mode == PromptMode::Verbatim,
             conversation: accepted.conversation.clone(),
+            content_bytes: limit,
         };
-        wanted.then(|| Arc::new(Gate::new(limit, rules(), PATIENCE)))
+        wanted.then(|| Arc::new(Gate::new(line_bytes(limit), rules(), PATIENCE)))
+    }
+
+    /// The most bytes of one request's lines.
+    pub(crate) fn input_bytes(&self) -> u64 {
+        let content = usize::try_from(self.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
+        line_bytes(content) as u64
     }
 
     /// Takes lines for the CLI's stdin, all or nothing; answers the accepted total.
@@ -30,7 +38,7 @@ impl Service {
     /// # Errors
     /// `wrong-state` where no input is taken, `input-hole`, `input-full`, `invalid-body`, `not-allowed`, `too-large`; all but
     /// the first carry the accepted total.
-    pub async fn input(&self, view: &View, offer: Offer<'_>) -> Result<u64, Problem> {
+    pub async fn input(self: &Arc<Self>, view: &View, offer: Offer<'_>) -> Result<u64, Problem> {
         let live = match view {
             View::Live(live) => live,
             View::Past(_) => {
@@ -83,7 +91,9 @@ fn problem(refusal: Refusal, state: State) -> Problem {
         Refusal::TooLong { limit, accepted } => (
             Problem::new(
                 ProblemType::TooLarge,
-                format!("a line has more than {limit} bytes"),
+                format!(
+                    "a line has more than {limit} bytes; nothing of it was kept, so begin the next line where `accepted` says"
+                ),
             ),
             accepted,
         ),
@@ -95,6 +105,7 @@ fn problem(refusal: Refusal, state: State) -> Problem {
             let kind = match fault {
                 Fault::Bad(_) => ProblemType::InvalidBody,
                 Fault::NotAllowed(_) => ProblemType::NotAllowed,
+                Fault::TooLarge { .. } => ProblemType::TooLarge,
             };
             let text = format!("line {number}: {fault}; nothing of the request was taken");
             (Problem::new(kind, text), accepted)

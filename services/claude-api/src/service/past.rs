@@ -12,6 +12,9 @@ use super::{Service, View, deleted, not_found, spool_problem};
 const CONVERSATIONS: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How often retention looks.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
+/// After how many looks at executions the notes of conversations are looked at, all of them: once
+/// an hour is enough for 30 days.
+const NOTES_EVERY: u32 = 60;
 
 /// Ids of one page, newest first.
 #[derive(Debug, Clone)]
@@ -75,9 +78,18 @@ impl Service {
         }
     }
 
+    async fn expire_notes(&self) {
+        let notes = self.conversations.clone();
+        // As long as a tombstone, and never shorter than what is kept of its executions.
+        let age = CONVERSATIONS.max(Duration::from_millis(self.settings.limits.retention_ms));
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || notes.expire(age)).await {
+            tracing::warn!(%error, "notes of old conversations stay");
+        }
+    }
+
     /// Applies retention until the service stops.
     pub(crate) async fn keep_expiring(self: Arc<Self>) {
-        loop {
+        for pass in 0_u32.. {
             let service = Arc::clone(&self);
             match tokio::task::spawn_blocking(move || service.spool.expire(SystemTime::now())).await
             {
@@ -88,11 +100,8 @@ impl Service {
                 Ok(Ok(_)) | Err(_) => {}
             }
             self.expire_burned(SystemTime::now()).await;
-            let notes = self.conversations.clone();
-            // As long as a tombstone, and never shorter than what is kept of its executions.
-            let age = CONVERSATIONS.max(Duration::from_millis(self.settings.limits.retention_ms));
-            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || notes.expire(age)).await {
-                tracing::warn!(%error, "notes of old conversations stay");
+            if pass % NOTES_EVERY == 0 {
+                self.expire_notes().await;
             }
             tokio::select! {
                 () = self.stopping.cancelled() => return,

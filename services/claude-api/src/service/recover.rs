@@ -2,21 +2,29 @@
 //! client's cancel was accepted before the kill.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use protocol::body::DEFAULT_WORKSPACE;
 use protocol::trailers::crc32_text;
-use protocol::{ExecutionId, Reason, State, Status};
+use protocol::{ErrorInfo, ExecutionId, Reason, State, Status};
+use spool::SpoolError;
 
 mod notes;
 
 use super::Service;
-use super::continuation::{Born, inherit_unviewed};
+use super::continuation::{Born, first_status, inherit_unviewed};
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
+use crate::execution::ending::EMPTY_SHA256;
 use crate::execution::policy::{Before, was_asked};
 use crate::execution::task::now;
+use crate::execution::times::Times;
+
+/// How long until the end of an execution whose owner panicked is written again.
+const ORPHAN_RETRY: Duration = Duration::from_secs(2);
 
 /// Whether an interruption is followed by what its policy says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +37,7 @@ enum Policy {
 struct Found {
     entry: spool::Entry,
     record: Record,
+    /// A client's cancel was accepted, of this one or of the one that it continues.
     cancelled: bool,
 }
 
@@ -85,13 +94,14 @@ impl Service {
         }
         // First whoever ran: nothing of a conversation may be left when another of it starts.
         let mut born = Vec::new();
-        for Found {
-            entry, mut record, ..
-        } in ran
-        {
+        for mut one in ran {
+            let record = &mut one.record;
             let id = record.status.execution_id;
-            record.status.continued_by = continued.get(&id).copied();
-            match self.interrupt(&entry, record, Reason::ServiceStopped, Policy::Followed) {
+            // The name of a policy's is on disk before it is made: see `Service::follow_up`. It may
+            // have ended already.
+            let noted = record.status.continued_by.filter(|by| self.was_made(*by));
+            record.status.continued_by = continued.get(&id).copied().or(noted);
+            match self.interrupt(one, Reason::ServiceStopped, Policy::Followed) {
                 Ok(next) => born.extend(next),
                 Err(error) => self.not_recovered(id, &error),
             }
@@ -149,38 +159,83 @@ impl Service {
         }
     }
 
+    /// Whether an execution with this id was ever accepted. What cannot be read was.
+    fn was_made(&self, id: ExecutionId) -> bool {
+        let there = !matches!(self.spool.get(id.uuid()), Ok(None));
+        there || self.spool.tombstone(id.uuid()).is_some()
+    }
+
     /// What cannot be understood can still be ended: nobody waits for it for ever.
     fn not_recovered(&self, id: ExecutionId, error: &anyhow::Error) {
-        tracing::error!(execution = %id, error = format!("{error:#}"), "not recovered");
-        if let Err(error) = self.give_up(id) {
-            tracing::error!(execution = %id, error = format!("{error:#}"), "its end was not recorded");
+        let why = format!("{error:#}");
+        tracing::error!(execution = %id, error = why, "not recovered");
+        if let Err(error) = self.end_damaged(id, Reason::ServiceStopped, &why) {
+            tracing::error!(execution = %id, %error, "its end was not recorded");
         }
     }
 
-    fn give_up(&self, id: ExecutionId) -> anyhow::Result<()> {
-        let entry = self.spool.get(id.uuid())?.context("its folder is gone")?;
+    /// Ends an execution without an owner whose record is damaged, as interrupted for `reason`, and
+    /// gives its entry. An end that is whole on disk stays. None where there is no such execution
+    /// any more. Blocks on the disk.
+    pub(super) fn end_damaged(
+        &self,
+        id: ExecutionId,
+        reason: Reason,
+        why: &str,
+    ) -> Result<Option<spool::Entry>, SpoolError> {
+        let _alone = self.amending.lock().unwrap_or_else(PoisonError::into_inner);
+        let digest_of = |body: &[u8]| {
+            let accepted: Accepted = serde_json::from_slice(body).ok()?;
+            Some(accepted.body.digest())
+        };
+        let Some(entry) = self.spool.restore(id.uuid(), digest_of)? else {
+            return Ok(None);
+        };
         let record = entry
             .status()
             .ok()
             .and_then(|json| Record::decode(&json).ok());
-        let record = record.unwrap_or_else(|| Record {
-            status: Status::queued(id, now(), DEFAULT_WORKSPACE.to_owned()),
+        let whole = record
+            .as_ref()
+            .is_some_and(|record| record.status.state.is_terminal());
+        if entry.is_terminal() && whole {
+            return Ok(Some(entry));
+        }
+        tracing::error!(execution = %id, why, "ended an execution with a damaged record");
+        let mut record = record.unwrap_or_else(|| Record {
+            status: status_from_body(id, &entry),
             cli: None,
         });
-        self.interrupt(&entry, record, Reason::ServiceStopped, Policy::Ignored)?;
-        Ok(())
+        record.status.error = Some(ErrorInfo {
+            code: "record_damaged".to_owned(),
+            message: format!(
+                "the record of the execution is damaged on disk ({why}); check the disk"
+            ),
+        });
+        let cancelled = entry.cancel_noted().unwrap_or(false);
+        let found = Found {
+            entry: entry.clone(),
+            record,
+            cancelled,
+        };
+        self.interrupt(found, reason, Policy::Ignored)
+            .map_err(|error| SpoolError::Io(std::io::Error::other(format!("{error:#}"))))?;
+        Ok(Some(entry))
     }
 
     /// Kills what is left of it and records the end: `cancelled` if that was accepted, `interrupted` for `reason` if not. What
     /// readers have seen is in the spool. A policy may have an interrupted one continued.
     fn interrupt(
         &self,
-        entry: &spool::Entry,
-        record: Record,
+        found: Found,
         reason: Reason,
         policy: Policy,
     ) -> anyhow::Result<Option<Born>> {
-        let Record { mut status, cli } = record;
+        let Found {
+            entry,
+            record: Record { mut status, cli },
+            cancelled,
+        } = found;
         if let Some(cli) = &cli {
             let sweep = runner::sweep_stale(cli.pid, cli.start_ticks, &cli.boot_id);
             tracing::info!(execution = %status.execution_id, ?sweep, "swept");
@@ -191,23 +246,28 @@ impl Service {
             asked: was_asked(&status) || marks.len > 0,
             resets_at: None,
         };
-        let cancelled = entry.cancel_noted()?;
         status.state = if cancelled {
             State::Cancelled
         } else {
             State::Interrupted
         };
         status.reason = (!cancelled).then_some(reason);
+        if cancelled {
+            // What a policy made of it was withdrawn.
+            status.continued_by = None;
+        }
         status.exit_code = None;
-        status.ended_at = Some(now());
+        status.ended_at = Some(Times::behind(&status).now());
         status.activity = None;
         status.stalled = false;
         status.queue_position = None;
         status.output_bytes = marks.len;
         status.kept_from = marks.kept_from;
         status.crc32 = Some(crc32_text(marks.crc32));
+        // Of any other output it is made when somebody looks: a start does not wait for it.
+        status.sha256 = (marks.len == 0).then(|| EMPTY_SHA256.to_owned());
         let born = match (policy, status.continued_by) {
-            (Policy::Followed, None) => self.follow_up(entry, &mut status, before),
+            (Policy::Followed, None) if !cancelled => self.follow_up(&entry, &mut status, before),
             (Policy::Followed | Policy::Ignored, _) => None,
         };
         let json = Record::encode(&status, cli.as_ref(), self.status_bytes());
@@ -221,33 +281,72 @@ impl Service {
         Ok(born)
     }
 
-    /// Its owner panicked: the runner sees its control socket close and sweeps; the end is recorded here.
+    /// Its owner panicked: the runner sees its control socket close and sweeps; the end is recorded
+    /// here. Until the disk takes it the execution stays live: without an end nobody would ever
+    /// look at it again.
     pub(super) async fn orphaned(self: &Arc<Self>, id: ExecutionId) {
         self.runners.sweep_orphans().await;
-        let service = Arc::clone(self);
-        let recorded = tokio::task::spawn_blocking(move || {
-            let entry = service
-                .spool
-                .get(id.uuid())?
-                .context("its folder is gone")?;
-            let record = Record::decode(&entry.status()?)?;
-            if record.status.state.is_terminal() {
-                return anyhow::Ok(None);
+        loop {
+            let service = Arc::clone(self);
+            let recorded = tokio::task::spawn_blocking(move || {
+                let entry = service
+                    .spool
+                    .get(id.uuid())?
+                    .context("its folder is gone")?;
+                let record = Record::decode(&entry.status()?)?;
+                if record.status.state.is_terminal() {
+                    return anyhow::Ok(None);
+                }
+                let cancelled = entry.cancel_noted()?;
+                let found = Found {
+                    entry,
+                    record,
+                    cancelled,
+                };
+                service.interrupt(found, Reason::RunnerDied, Policy::Followed)
+            });
+            match recorded.await {
+                Ok(Ok(next)) => {
+                    if let Some(next) = next {
+                        self.raise(next);
+                    }
+                    break;
+                }
+                Ok(Err(error)) => {
+                    tracing::error!(execution = %id, %error, "the end was not recorded; retrying");
+                }
+                Err(error) => {
+                    tracing::error!(execution = %id, %error, "recording the end panicked");
+                }
             }
-            service.interrupt(&entry, record, Reason::RunnerDied, Policy::Followed)
-        });
-        match recorded.await {
-            Ok(Ok(Some(next))) => {
-                self.raise(next);
+            tokio::select! {
+                () = self.stopping() => return,
+                () = tokio::time::sleep(ORPHAN_RETRY) => {}
             }
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) => {
-                tracing::error!(execution = %id, %error, "the end was not recorded");
-            }
-            Err(_) => {}
         }
         self.retire(id);
     }
+}
+
+/// The status of an execution of which no status is left: from its body, or empty where that is
+/// damaged too.
+fn status_from_body(id: ExecutionId, entry: &spool::Entry) -> Status {
+    let accepted = entry
+        .body()
+        .ok()
+        .and_then(|json| serde_json::from_slice::<Accepted>(&json).ok());
+    let mut status = match accepted {
+        Some(accepted) => first_status(id, &accepted),
+        None => Status::queued(id, now(), DEFAULT_WORKSPACE.to_owned()),
+    };
+    let accepted_at = entry
+        .file_time()
+        .and_then(|time| Timestamp::try_from(time).ok())
+        .and_then(|time| Timestamp::from_millisecond(time.as_millisecond()).ok());
+    if let Some(time) = accepted_at {
+        status.created_at = time;
+    }
+    status
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::execution::accepted::{Accepted, Record};
 use crate::execution::live::{Control, Published, Request};
 use crate::execution::policy::Chain;
 use crate::execution::task::{Owner, REQUESTS, begin};
+use crate::execution::times::Times;
 
 /// A service of which nothing starts.
 pub(crate) fn open(dir: &std::path::Path) -> Arc<Service> {
@@ -89,7 +90,8 @@ fn create(
     let mut status = first_status(id, &accepted);
     status.not_before = not_before;
     if state == State::Running {
-        begin(&mut status);
+        let at = status.created_at;
+        begin(&mut status, at);
     }
     let record = Record::encode(&status, None, service.status_bytes());
     let body = serde_json::to_vec(&accepted).unwrap();
@@ -111,8 +113,10 @@ pub(crate) fn status(service: &Service, id: ExecutionId) -> Status {
 pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) -> (Owner, Ticket) {
     let entry = service.spool.get(id.uuid()).unwrap().unwrap();
     let accepted: Accepted = serde_json::from_slice(&entry.body().unwrap()).unwrap();
+    let accepted_status = status(service, id);
+    let times = Times::behind(&accepted_status);
     let (publish, _) = watch::channel(Published {
-        status: Arc::new(status(service, id)),
+        status: Arc::new(accepted_status),
         before: std::time::Duration::ZERO,
         since: None,
     });
@@ -130,6 +134,7 @@ pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) 
         entry,
         publish,
         requests,
+        times,
         cli: None,
         credential: None,
         input: None,

@@ -459,3 +459,15 @@ async fn an_answer_that_cannot_be_written_is_an_error() {
     drop(reader);
     assert_eq!(list(writer.into()).await, (Some(0), String::new()));
 }
+
+/// From the field: the hint for prompts that begin with `--` did not mention `--`.
+#[tokio::test]
+async fn the_hint_for_a_prompt_that_begins_with_a_dash_names_the_double_dash() {
+    for prompt in ["--json what is it", "--modle x", "--fix the bug", "-fix it"] {
+        let (code, stdout, stderr) = run(&nobody().await, &["exec", prompt]).await;
+        assert_eq!((code, stdout.as_str()), (64, ""), "{prompt}");
+        assert!(stderr.contains("ccb exec -- "), "{prompt}: {stderr}");
+    }
+    let (_, _, stderr) = run(&nobody().await, &["status", "--modle"]).await;
+    assert!(!stderr.contains("ccb exec -- "), "{stderr}");
+}

@@ -12,6 +12,8 @@ const TOOLS: (usize, usize) = (256, 1024);
 /// The most bytes of `env` and of a tool list together, so that the arguments and the environment of the CLI stay within the
 /// kernel's limit for one exec (execve(2), ARG_MAX).
 const LIST_BYTES: usize = 64 * 1024;
+/// How the names of the tools of MCP servers begin.
+pub const MCP_PREFIX: &str = "mcp__";
 /// The longest time a client may set, in seconds (a year).
 const SECONDS: f64 = 366.0 * 24.0 * 3600.0;
 
@@ -181,6 +183,13 @@ impl Body {
                 ));
             }
         }
+        let mcp = |tool: &&String| tool.starts_with(MCP_PREFIX);
+        if let Some(tool) = self.allowed_tools.iter().flatten().find(mcp) {
+            return Err(field(
+                "allowedTools",
+                format!("{tool:?} is a tool of an MCP server, and no MCP server can be given"),
+            ));
+        }
         for (name, value) in &self.env {
             let mut chars = name.bytes();
             let good = chars
@@ -268,7 +277,7 @@ mod tests {
     #[test]
     fn bad_ones_do_not() {
         type Change = fn(&mut Body);
-        let changes: [(Change, ProblemType); 18] = [
+        let changes: [(Change, ProblemType); 19] = [
             (|b| b.prompt = String::new(), ProblemType::InvalidBody),
             (
                 |b| b.prompt = " \n\t\u{a0}\u{3000}".into(),
@@ -293,6 +302,10 @@ mod tests {
             (|b| b.workspace = String::new(), ProblemType::InvalidBody),
             (|b| b.model = Some("a\nb".into()), ProblemType::InvalidBody),
             (|b| b.deadline_seconds = Some(0.0), ProblemType::InvalidBody),
+            (
+                |b| b.allowed_tools = Some(vec!["Bash".into(), "mcp__x__y".into()]),
+                ProblemType::InvalidBody,
+            ),
             (
                 |b| b.idle_timeout_seconds = Some(f64::NAN),
                 ProblemType::InvalidBody,

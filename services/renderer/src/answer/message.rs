@@ -1,5 +1,7 @@
 //! One message of the main conversation, as far as it has come.
 
+use std::borrow::Cow;
+
 use super::BLANK_LINE;
 use crate::kept::Kept;
 use crate::repeat::Repeat;
@@ -72,21 +74,37 @@ impl Message {
     }
 
     /// What no delta brought of a block whose whole text is `text`.
-    pub(super) fn missing(&self, at: usize, text: &str) -> String {
+    pub(super) fn missing<'t>(&self, at: usize, text: &'t str) -> Cow<'t, str> {
         let (start, end) = self.blocks[at].place.unwrap_or_default();
         let Some(streamed) = self.text.part(start, end) else {
-            return text.get(end - start..).unwrap_or_default().to_owned();
+            return text.get(end - start..).unwrap_or_default().into();
         };
         // The CLI may leave out blanks around a block; an answer that was cut has nothing to add.
         let rest = text
             .strip_prefix(streamed)
             .or_else(|| text.strip_prefix(streamed.trim_start()));
         match rest {
-            Some(rest) => rest.to_owned(),
+            Some(rest) => rest.into(),
             None if streamed.starts_with(text) || streamed.trim().starts_with(text.trim()) => {
-                String::new()
+                "".into()
             }
-            None => [BLANK_LINE, text].concat(),
+            None => [BLANK_LINE, text].concat().into(),
         }
+    }
+
+    /// The last text block and the whole text; `None` when it grew too long to be kept.
+    pub(super) fn last(&self) -> Option<(&str, &str)> {
+        let whole = self.text.part(0, self.text.len())?;
+        let place = self.blocks.iter().rev().find_map(|block| block.place);
+        let (start, end) = place.unwrap_or_default();
+        Some((self.text.part(start, end)?, whole))
+    }
+}
+
+impl Broken {
+    /// As [`Message::last`].
+    pub(super) fn last(&self) -> (&str, &str) {
+        let start = self.starts.last().copied().unwrap_or_default();
+        (self.shown.get(start..).unwrap_or_default(), &self.shown)
     }
 }

@@ -6,11 +6,11 @@ use serde::Deserialize;
 use crate::activity::Current;
 use crate::answer::Answer;
 use crate::denials;
-use crate::event::{self, Block, Head, StreamEvent, Turn, is, text};
+use crate::event::{self, Block, Head, StreamEvent, Turn, is, short, text, word};
 use crate::facts::{Activity, Fact, Outcome, Rendered};
 use crate::outcome::{self, ResultEvent, count, seconds};
 use crate::tools::Tools;
-use crate::wtf8::Raw;
+use crate::wtf8::{Literal, Raw};
 
 /// A hook's message is cut to this (characters).
 const LONGEST_HOOK_MESSAGE: usize = 1000;
@@ -22,6 +22,8 @@ pub(super) struct State {
     activity: Current,
     tools: Tools,
     pub(super) noise_lines: u64,
+    /// An event was lost since the last result: what was shown may lack some text.
+    incomplete: bool,
     model: Option<String>,
     /// What the last message said, if it was a synthetic one about an error.
     error: Option<(Option<String>, Option<i64>)>,
@@ -41,6 +43,11 @@ impl State {
         }
     }
 
+    pub(super) fn lost(&mut self, out: &mut Rendered) {
+        self.incomplete = true;
+        out.facts.push(Fact::EventLost);
+    }
+
     pub(super) fn event(&mut self, line: &[u8], out: &mut Rendered) -> Result<(), Unreadable> {
         let head: Head<'_> = read(line)?;
         let kind = head.kind.as_ref().map_or(&b""[..], Raw::bytes);
@@ -58,7 +65,7 @@ impl State {
                 let resets_at = info.resets_at.map(seconds);
                 out.facts.push(Fact::RateLimit {
                     resets_at,
-                    status: text(info.status.as_ref()),
+                    status: word(info.status.as_ref()),
                 });
             }
             b"result" => self.result(&read(line)?, out),
@@ -101,7 +108,7 @@ impl State {
                 self.activity.set(Activity::Thinking, facts);
                 let id = message
                     .as_ref()
-                    .and_then(|message| text(message.id.as_ref()));
+                    .and_then(|message| word(message.id.as_ref()));
                 self.answer.message_start(id, shown)
             }
             b"message_delta" => {
@@ -133,7 +140,7 @@ impl State {
         let Rendered { text: shown, facts } = out;
         let message = &turn.message;
         self.tools
-            .started(&message.content, text(parent).as_ref(), line);
+            .started(&message.content, word(parent).as_ref(), line);
         self.tell_tools(facts);
         if parent.is_some() {
             return;
@@ -147,7 +154,7 @@ impl State {
                 .error
                 .as_ref()
                 .and_then(|marker| marker.word.as_deref())
-                .map(str::to_owned);
+                .map(short);
             let info = turn
                 .api_error_params
                 .as_ref()
@@ -165,7 +172,7 @@ impl State {
             .map(|block| block_text(block, want_text));
         if self
             .answer
-            .assistant(text(message.id.as_ref()), blocks, shown)
+            .assistant(word(message.id.as_ref()), blocks, shown)
         {
             facts.push(Fact::Restart);
         }
@@ -191,9 +198,9 @@ impl State {
         match subtype.map_or(&b""[..], Raw::bytes) {
             b"init" => {
                 let init: event::Init<'_> = read(line)?;
-                self.model = text(init.model.as_ref());
+                self.model = word(init.model.as_ref());
                 facts.push(Fact::Init {
-                    session_id: text(init.session_id.as_ref()),
+                    session_id: word(init.session_id.as_ref()),
                     model: self.model.clone(),
                 });
                 self.activity.set(Activity::Starting, facts);
@@ -241,18 +248,22 @@ impl State {
     }
 
     fn result(&mut self, event: &ResultEvent<'_>, out: &mut Rendered) {
-        self.answer.result(&mut out.text);
+        let (outcome, text) = outcome::read(event);
+        let index = outcome.result_index.unwrap_or(self.highest_result);
+        let last = index >= self.highest_result;
+        let text = text.filter(|_| self.want_text && last && !outcome.is_error);
+        let incomplete = std::mem::take(&mut self.incomplete);
+        let missing = text.filter(|_| incomplete).map(Literal::text);
+        self.answer.result(missing.as_deref(), &mut out.text);
         self.activity.over();
         self.tools.main_ended();
         self.tell_tools(&mut out.facts);
-        let (outcome, whole) = outcome::read(event);
-        let index = outcome.result_index.unwrap_or(self.highest_result);
-        if index < self.highest_result {
+        if !last {
             return;
         }
         self.highest_result = index;
-        self.instead =
-            whole.filter(|_| self.want_text && !outcome.is_error && !self.answer.has_shown());
+        let text = text.filter(|_| !self.answer.has_shown());
+        self.instead = text.map(|text| text.text().into_owned());
         let (error_kind, resets_at) = self.error.take().unwrap_or_default();
         let outcome = Outcome {
             model: self.model.clone(),
@@ -271,19 +282,15 @@ impl State {
         let kind = block.kind.as_ref().map_or(&b""[..], Raw::bytes);
         self.activity.block(
             kind,
-            || text(block.name.as_ref()).unwrap_or_default(),
+            || word(block.name.as_ref()).unwrap_or_default(),
             facts,
         );
     }
 }
 
 /// The text of a text block; nothing of any other.
-fn block_text<'b>(block: &'b Block<'_>, want_text: bool) -> Option<&'b [u8]> {
-    let text = block
-        .text
-        .as_ref()
-        .filter(|_| want_text)
-        .map_or(&b""[..], Raw::bytes);
+fn block_text<'a>(block: &Block<'a>, want_text: bool) -> Option<Literal<'a>> {
+    let text = block.text.filter(|_| want_text).unwrap_or_default();
     block.is("text").then_some(text)
 }
 

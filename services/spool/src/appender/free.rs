@@ -1,8 +1,11 @@
 //! How the oldest bytes go: a mark first, then the readers, then the blocks.
 
+use std::io;
+
 use super::Appender;
 use crate::{
-    files::{BLOCK, read_up_to},
+    files::{BLOCK, Store, read_up_to},
+    marks::Unfreed,
     track::{Shape, is_continuation},
 };
 
@@ -17,20 +20,24 @@ impl Appender {
             return false;
         }
         let step = (kept / 8).max(room + ROOM_BYTES);
-        self.free_to(self.now.kept_from.saturating_add(step), true);
-        true
+        self.free_to(self.now.kept_from.saturating_add(step), true)
+            .is_ok()
     }
 
-    /// Keeps nothing from `target` down, to the next character. Mark, then readers, then the blocks: in this order nobody
-    /// takes a hole for output, not even after a crash. `full`: the disk needs the room.
-    pub(super) fn free_to(&mut self, target: u64, full: bool) {
+    /// Keeps nothing from `target` down, to the next character. `full`: the disk needs the room.
+    ///
+    /// # Errors
+    /// The mark could not be written: nothing is freed then.
+    pub(super) fn free_to(&mut self, target: u64, full: bool) -> io::Result<()> {
         self.now.kept_from = self.character_at(target.min(self.now.len));
         self.forget_lines();
-        if self.mark() {
-            self.publish();
-            self.give_back(full);
-        } else {
-            self.publish();
+        self.free_before_kept(full)
+    }
+
+    /// Gives back what a kill between a mark and its hole left.
+    pub(super) fn free_again(&mut self) {
+        if self.now.kept_from - self.now.kept_from % BLOCK > 0 {
+            let _ = self.free_before_kept(false);
         }
     }
 
@@ -40,41 +47,76 @@ impl Appender {
         }
     }
 
-    /// Nothing before the present end is kept; the file's length says where the end is.
-    pub(super) fn drop_all(&mut self) {
-        self.now.kept_from = self.now.len;
-        self.forget_lines();
-        self.mark();
-        self.publish();
-        let store = &self.track.store;
-        if let Err(error) = store.set_len(0).and_then(|()| store.set_len(self.now.len)) {
-            tracing::warn!(%error, "the spool could not empty an output");
-        }
-        self.punched = self.now.len - self.now.len % BLOCK;
-    }
-
-    pub(super) fn give_back(&mut self, full: bool) {
+    /// Writes the mark, tells the readers, and gives the whole blocks before `kept_from` back.
+    fn free_before_kept(&mut self, full: bool) -> io::Result<()> {
         let end = self.now.kept_from - self.now.kept_from % BLOCK;
-        if end <= self.punched {
-            return;
-        }
-        if self.can_punch {
-            match self.track.store.punch(self.punched, end) {
-                Ok(()) => {
-                    self.punched = end;
-                    return;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the oldest bytes cannot be freed alone; all go together when there are too many");
-                    self.can_punch = false;
-                }
+        let punches = self.can_punch && end > self.punched;
+        let from = self.punched;
+        match self.mark_then(|store| {
+            if punches {
+                store.punch(from, end)
+            } else {
+                Ok(())
+            }
+        }) {
+            Ok(()) if punches => self.punched = end,
+            Ok(()) => {}
+            Err(Unfreed::Mark(error)) => {
+                tracing::warn!(%error, "a mark could not be written; nothing is freed");
+                return Err(error);
+            }
+            Err(Unfreed::Bytes(error)) => {
+                tracing::warn!(%error, "could not free the oldest bytes alone; freeing all of them");
+                self.can_punch = false;
             }
         }
         // One suffix must stay one suffix, and this file system cannot free a beginning: free everything. What went for lines
         // alone takes its room until then.
-        if full || self.now.len - self.punched > self.cap {
+        let unfreed = end > self.punched;
+        if unfreed && (full || self.now.len - self.punched > self.cap) {
             self.drop_all();
         }
+        Ok(())
+    }
+
+    /// Keeps nothing before the present end; the file's length says where the end is.
+    pub(super) fn drop_all(&mut self) {
+        self.now.kept_from = self.now.len;
+        self.forget_lines();
+        let len = self.now.len;
+        match self.mark_then(|store| store.set_len(0).and_then(|()| store.set_len(len))) {
+            Ok(()) => {}
+            Err(Unfreed::Bytes(error)) => {
+                tracing::warn!(%error, "the spool could not empty an output");
+            }
+            Err(Unfreed::Mark(error)) => {
+                if !self.unmarked_loss {
+                    tracing::warn!(%error, "could not write a mark; dropping output until one is");
+                }
+                self.unmarked_loss = true;
+                return;
+            }
+        }
+        self.unmarked_loss = false;
+        self.punched = len - len % BLOCK;
+    }
+
+    /// Writes the mark of now, and frees only behind it. The readers hear of it in any case.
+    fn mark_then(
+        &mut self,
+        free: impl FnOnce(&dyn Store) -> io::Result<()>,
+    ) -> Result<(), Unfreed> {
+        let (mark, now) = (self.current_mark(), self.now);
+        let track = &self.track;
+        let freed = self.slots.mark_then_free(mark, || {
+            track.marks.send_replace(now);
+            free(&*track.store)
+        });
+        match &freed {
+            Err(Unfreed::Mark(_)) => self.publish(),
+            Ok(()) | Err(Unfreed::Bytes(_)) => self.marked = now.len,
+        }
+        freed
     }
 
     /// The first offset from `target` on that begins a character.

@@ -40,11 +40,12 @@ impl Entry {
         }
         let cap = self.inner.spool.limits.events_bytes;
         if EventsKept::from_kind(mark.kind).is_none() {
-            slots.write(Mark {
+            let mark = Mark {
                 kind: kept.kind(),
                 ..mark
-            })?;
-            let state = self.open_events(kept, mark, output_len, false)?;
+            };
+            slots.write(mark)?;
+            let state = self.open_events(kept, &mut slots, mark, output_len, false)?;
             tracks.events.send_replace(state);
         }
         let state = tracks.events.borrow().clone();
@@ -67,6 +68,7 @@ impl Entry {
     pub(super) fn open_events(
         &self,
         kept: EventsKept,
+        slots: &mut MarkSlots,
         mark: Mark,
         output_len: u64,
         ended: bool,
@@ -74,7 +76,8 @@ impl Entry {
         let store = self.open_store("events")?;
         Ok(match kept {
             EventsKept::Raw => {
-                EventsState::Raw(Arc::new(Track::load(store, mark, Shape::Bytes, ended)?))
+                let track = Track::load(store, slots, mark, Shape::Bytes, ended)?;
+                EventsState::Raw(Arc::new(track))
             }
             EventsKept::InOutput => EventsState::InOutput(Arc::new(PatchLog::load(
                 store,
@@ -97,22 +100,12 @@ impl Entry {
         self.here()?;
         let terminal = self.is_terminal();
         let (mut slots, mark) = MarkSlots::load(Arc::clone(&self.inner.record), Which::Output)?;
-        let output = Track::load(self.open_store("output")?, mark, Shape::Text, terminal)?;
+        let store = self.open_store("output")?;
+        let output = Track::load(store, &mut slots, mark, Shape::Text, terminal)?;
         let marks = output.now();
-        let found = Mark {
-            kept_from: marks.kept_from,
-            len: marks.len,
-            crc32: marks.crc32,
-            ended: marks.ended,
-            kind: 0,
-        };
-        if found != mark {
-            // Only saves the next one the reading.
-            let _ = slots.write(found);
-        }
-        let (_, mark) = MarkSlots::load(Arc::clone(&self.inner.record), Which::Events)?;
+        let (mut slots, mark) = MarkSlots::load(Arc::clone(&self.inner.record), Which::Events)?;
         let events = match EventsKept::from_kind(mark.kind) {
-            Some(kept) => self.open_events(kept, mark, marks.len, marks.ended)?,
+            Some(kept) => self.open_events(kept, &mut slots, mark, marks.len, marks.ended)?,
             None => EventsState::Unknown,
         };
         let loaded = Arc::new(Tracks {

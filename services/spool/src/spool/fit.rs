@@ -3,7 +3,7 @@
 use std::time::UNIX_EPOCH;
 
 use super::*;
-use crate::{entry::disk_bytes, index::IdSum, slots::Slots};
+use crate::{entry::disk_bytes, files::is_damage, index::IdSum, slots::Slots};
 
 impl Shared {
     /// Where the index fits, this reads it, the folders' names and the records that have not ended, no more.
@@ -27,7 +27,11 @@ impl Shared {
         })?;
         for (sequence, id) in unpromised {
             index.clear(sequence)?;
-            forget_unpromised(&self.folder(id))?;
+            let folder = self.folder(id);
+            if let Err(error) = forget_unpromised(&folder) {
+                let folder = folder.display();
+                tracing::error!(%error, %folder, "could not remove a left-over");
+            }
         }
         let mut there = IdSum::default();
         for id in self.folders()? {
@@ -66,7 +70,7 @@ impl Shared {
         }
         for id in missing {
             let folder = self.folder(id);
-            if let Err(error) = index_folder(index, &folder) {
+            if let Err(error) = index_folder(index, id, &folder) {
                 tracing::error!(%error, folder = %folder.display(), "an execution in the spool is damaged");
             }
         }
@@ -78,13 +82,19 @@ impl Shared {
     }
 }
 
-fn index_folder(index: &Index, folder: &Path) -> io::Result<()> {
+fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
     if !record::is_whole(folder)? {
         return forget_unpromised(folder);
     }
     let path = folder.join("record");
     let record = File::open(&path)?;
-    let header = Header::read(&record)?;
+    // A damaged header tells no place: it stands with the newest, so that it is listed, ended and
+    // removed as all others.
+    let sequence = match Header::read(&record) {
+        Ok(header) if header.id == id => header.sequence,
+        Err(error) if !is_damage(&error) => return Err(error),
+        _ => index.positions()?,
+    };
     let ended = Slots::load(&record)?.terminal().then(|| {
         let at_ms = record
             .metadata()
@@ -98,13 +108,7 @@ fn index_folder(index: &Index, folder: &Path) -> io::Result<()> {
             bytes: disk_bytes(folder),
         }
     });
-    index.put(
-        header.sequence,
-        &Row {
-            id: header.id,
-            ended,
-        },
-    )
+    index.put(sequence, &Row { id, ended })
 }
 
 /// Removes what there is of an acceptance that nobody was told of. Cut off, it goes on at the next start.

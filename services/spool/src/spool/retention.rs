@@ -1,7 +1,11 @@
 //! Retention: which ended executions go, oldest ended first.
+//!
+//! One that cannot be removed stops no other: it is named in the log, and the pass goes on. A
+//! damaged one leaves a tombstone made from its row of the index.
 
 use std::{
     collections::BinaryHeap,
+    os::unix::fs::FileExt,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -12,38 +16,53 @@ use crate::entry::disk_bytes;
 const TOMBSTONE_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Chosen at once: what bounds the memory of a pass over any number of executions.
 const BATCH: usize = 256;
+/// Tombstones that one pass looks at; the next pass goes on behind them. At one pass a minute all
+/// of 1.4 million are looked at within a day, which is as exact as 30 days need it.
+const TOMBSTONES_AT_ONCE: usize = 1000;
 
 impl Spool {
-    /// Deletes what ended longer ago than the retention, then the oldest ended until the rest fits its size; live ones
-    /// count but stay. Tombstones older than 30 days go too. Returns the ids deleted.
+    /// Deletes what ended longer ago than the retention, then the oldest ended until the rest fits
+    /// its size; live ones count but stay. Tombstones older than 30 days go too, a part of them
+    /// with each call. Returns the ids deleted.
     ///
     /// # Errors
-    /// The disk's; what was deleted before stays deleted.
+    /// The disk's; what was deleted before stays deleted. One that cannot be deleted is no error.
     pub fn expire(&self, now: SystemTime) -> Result<Vec<Uuid>, SpoolError> {
         let now_ms = now
             .duration_since(UNIX_EPOCH)
             .map_or(0, |age| age.as_millis() as u64);
         let keep_ms = u64::try_from(self.shared.limits.retention.as_millis()).unwrap_or(u64::MAX);
         let mut gone = Vec::new();
+        // Those that could not be removed in this pass, at most a batch.
+        let mut stuck = HashSet::new();
         loop {
-            let (oldest, total) = self.oldest_ended()?;
+            let (oldest, total) = self.oldest_ended(&stuck)?;
             let mut over = total.saturating_sub(self.shared.limits.retention_bytes);
-            let before = gone.len();
-            let found = oldest.len();
-            for Candidate { at_ms, bytes, id } in oldest {
-                let old = at_ms.saturating_add(keep_ms) < now_ms;
+            let before = gone.len() + stuck.len();
+            let full = oldest.len() == BATCH;
+            let mut rest_stays = false;
+            for candidate in oldest {
+                let old = candidate.at_ms.saturating_add(keep_ms) < now_ms;
                 if !old && over == 0 {
+                    rest_stays = true;
                     break;
                 }
-                over = over.saturating_sub(bytes);
-                match self.delete(id) {
-                    Ok(()) => gone.push(id),
-                    // Deleted by a client meanwhile.
-                    Err(SpoolError::Unknown(_) | SpoolError::Live) => {}
-                    Err(error) => return Err(error),
+                match self.remove(&candidate) {
+                    Ok(removed) => {
+                        over = over.saturating_sub(candidate.bytes);
+                        if removed {
+                            gone.push(candidate.id);
+                        }
+                    }
+                    Err(error) => {
+                        let id = candidate.id;
+                        tracing::error!(%error, %id, "could not remove an ended execution");
+                        stuck.insert(candidate.id);
+                    }
                 }
             }
-            if gone.len() - before < found || found < BATCH {
+            let progress = gone.len() + stuck.len() > before;
+            if rest_stays || !full || !progress || stuck.len() >= BATCH {
                 break;
             }
         }
@@ -51,12 +70,70 @@ impl Spool {
         Ok(gone)
     }
 
-    /// The first to go, oldest end first, at most `BATCH`, and what all take on disk.
-    fn oldest_ended(&self) -> Result<(Vec<Candidate>, u64), SpoolError> {
+    /// Removes an ended entry, damaged or not. False: somebody else did.
+    fn remove(&self, candidate: &Candidate) -> Result<bool, SpoolError> {
+        match self.delete(candidate.id) {
+            Ok(()) => Ok(true),
+            // A damaged one that is being ended anew.
+            Err(SpoolError::Live) => Ok(false),
+            // Deleted by a client meanwhile, or its record is gone.
+            Err(SpoolError::Unknown(_)) => self.bury(candidate, "its record is gone"),
+            Err(SpoolError::Damaged { source, .. }) => self.bury(candidate, &source.to_string()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes an entry that cannot be opened, and leaves a tombstone made from its row.
+    fn bury(&self, candidate: &Candidate, why: &str) -> Result<bool, SpoolError> {
+        let shared = &self.shared;
+        let &Candidate { id, sequence, .. } = candidate;
+        let _busy = shared.hold(id);
+        let row = shared.index().at(sequence)?;
+        let unopened = matches!(self.get(id), Ok(None) | Err(SpoolError::Damaged { .. }));
+        if !(unopened && matches!(row, Slot::Row(row) if row.id == id)) {
+            return Ok(false);
+        }
+        let read = Header::read_path(&shared.folder(id).join("record"));
+        let header = match read {
+            Ok(Some(header)) if header.id == id => Header { sequence, ..header },
+            _ => Header {
+                id,
+                sequence,
+                // No body has this one.
+                digest: [0; 32],
+                body_len: 0,
+                body_crc: 0,
+            },
+        };
+        let staged = shared
+            .dir
+            .join("staging")
+            .join(format!("{}.tombstone", name(id)));
+        let buried = || {
+            let file = private()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(&staged)?;
+            file.write_all_at(&header.encode(), 0)?;
+            // Uncut, until nothing is left of the entry: see `Shared::clear_away`.
+            file.set_len(SLOTS_AT + 1)?;
+            file.sync_all()?;
+            fs::rename(&staged, shared.tombstone_path(id))?;
+            sync_dir(&shared.dir.join("tombstones"))?;
+            shared.clear_away(&header)
+        };
+        buried().map_err(SpoolError::unwritable("the tombstone"))?;
+        tracing::error!(%id, why, "a damaged execution was removed by retention");
+        Ok(true)
+    }
+
+    /// The first to go, `but` these, oldest end first, at most `BATCH`, and what all take on disk.
+    fn oldest_ended(&self, but: &HashSet<Uuid>) -> Result<(Vec<Candidate>, u64), SpoolError> {
         let mut total = 0_u64;
         let mut heap: BinaryHeap<Candidate> = BinaryHeap::with_capacity(BATCH + 1);
         let mut live = Vec::new();
-        self.shared.index().scan(|_, slot| {
+        self.shared.index().scan(|sequence, slot| {
             let Slot::Row(Row { id, ended }) = slot else {
                 return true;
             };
@@ -64,7 +141,15 @@ impl Spool {
                 None => live.push(id),
                 Some(Ended { at_ms, bytes }) => {
                     total = total.saturating_add(bytes);
-                    heap.push(Candidate { at_ms, bytes, id });
+                    if but.contains(&id) {
+                        return true;
+                    }
+                    heap.push(Candidate {
+                        at_ms,
+                        bytes,
+                        id,
+                        sequence,
+                    });
                     if heap.len() > BATCH {
                         heap.pop();
                     }
@@ -78,19 +163,36 @@ impl Spool {
         Ok((heap.into_sorted_vec(), total))
     }
 
-    fn expire_tombstones(&self, now: SystemTime) -> Result<(), SpoolError> {
-        for id in ids_in(&self.shared.dir.join("tombstones"))? {
-            let path = self.shared.tombstone_path(id?);
+    /// Looks at the next tombstones, in whatever order the folder has them; behind the last it
+    /// begins anew.
+    fn expire_tombstones(&self, now: SystemTime) -> io::Result<()> {
+        let mut sweep = self
+            .shared
+            .sweep
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut names = match sweep.take() {
+            Some(names) => names,
+            None => fs::read_dir(self.shared.dir.join("tombstones"))?,
+        };
+        for _ in 0..TOMBSTONES_AT_ONCE {
+            let Some(found) = names.next() else {
+                return Ok(());
+            };
+            let path = found?.path();
             let Ok(deleted_at) = fs::metadata(&path).and_then(|found| found.modified()) else {
                 continue;
             };
             if now
                 .duration_since(deleted_at)
                 .is_ok_and(|age| age > TOMBSTONE_AGE)
+                && let Err(error) = fs::remove_file(&path)
             {
-                fs::remove_file(&path)?;
+                let path = path.display();
+                tracing::warn!(%error, %path, "could not remove an old tombstone");
             }
         }
+        *sweep = Some(names);
         Ok(())
     }
 }
@@ -101,4 +203,5 @@ struct Candidate {
     at_ms: u64,
     bytes: u64,
     id: Uuid,
+    sequence: u64,
 }

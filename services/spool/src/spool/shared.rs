@@ -1,6 +1,7 @@
 //! What all clones of a spool and its entries share: places, locks, and the steps of acceptance and deletion.
 
 use super::*;
+use crate::files::is_damage;
 
 impl Shared {
     /// Gives the record, open for reading and writing.
@@ -24,13 +25,17 @@ impl Shared {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(SpoolError::unwritable("the execution's folder")(error)),
         }
-        fs::create_dir(&staging).map_err(SpoolError::unwritable("the execution's folder"))?;
+        create_dir(&staging).map_err(SpoolError::unwritable("the execution's folder"))?;
         let record = record::write_new(&staging.join("record"), header, &first.encode(), body)
             .map_err(SpoolError::unwritable("the body"))?;
         // Their names are made now: a full disk may have no room for names later.
-        File::create_new(staging.join("output"))
-            .and_then(|_| File::create_new(staging.join("events")))
-            .map_err(SpoolError::unwritable("the execution's folder"))?;
+        for name in ["output", "events"] {
+            private()
+                .write(true)
+                .create_new(true)
+                .open(staging.join(name))
+                .map_err(SpoolError::unwritable("the execution's folder"))?;
+        }
         self.index()
             .put(header.sequence, &Row { id, ended: None })
             .map_err(SpoolError::unwritable("the index"))?;
@@ -66,6 +71,36 @@ impl Shared {
             .write(true)
             .open(self.tombstone_path(header.id))?
             .set_len(SLOTS_AT)
+    }
+
+    /// Whether the index has an end of this entry.
+    pub(crate) fn is_ended_in_index(&self, header: &Header) -> io::Result<bool> {
+        let slot = self.index().at(header.sequence)?;
+        Ok(matches!(slot, Slot::Row(Row { id, ended: Some(_) }) if id == header.id))
+    }
+
+    /// Where an entry stands in the index. Reads all of it: for entries whose header is damaged.
+    pub(super) fn sequence_in_index(&self, id: Uuid) -> io::Result<Option<u64>> {
+        let mut sequence = None;
+        self.index().scan(|at, slot| {
+            if matches!(slot, Slot::Row(row) if row.id == id) {
+                sequence = Some(at);
+            }
+            sequence.is_none()
+        })?;
+        Ok(sequence)
+    }
+
+    /// The place in the list of an entry or of a deleted one.
+    pub(super) fn sequence_of(&self, id: Uuid) -> io::Result<Option<u64>> {
+        let header = match Header::read_path(&self.folder(id).join("record")) {
+            Ok(None) => Header::read_path(&self.tombstone_path(id)),
+            there => there,
+        };
+        match header {
+            Err(error) if is_damage(&error) => self.sequence_in_index(id),
+            header => Ok(header?.map(|header| header.sequence)),
+        }
     }
 
     pub(crate) fn note_end(&self, header: &Header, ended: Ended) {

@@ -24,7 +24,7 @@ impl Spool {
     /// `InUse` while another process has it, `Unwritable`, or the disk's.
     pub fn open(dir: &Path, limits: SpoolLimits) -> Result<(Self, Vec<String>), SpoolError> {
         for folder in ["executions", "staging", "tombstones", "burned"] {
-            fs::create_dir_all(dir.join(folder))
+            private_dir(&dir.join(folder))
                 .map_err(SpoolError::unwritable("the spool's folders"))?;
         }
         let lock = open_file(&dir.join("lock")).map_err(SpoolError::unwritable("the lock"))?;
@@ -44,6 +44,7 @@ impl Spool {
             busy: Mutex::default(),
             freed: Condvar::new(),
             open: Mutex::default(),
+            sweep: Mutex::default(),
             probe,
             _lock: lock,
         };
@@ -52,6 +53,8 @@ impl Spool {
         shared.fit_index()?;
         let positions = shared.index().positions()?;
         shared.next_sequence.store(positions, Ordering::SeqCst);
+        // Last: the lock, the probe and the index are there.
+        private_dir(dir).map_err(SpoolError::unwritable("the spool's folder"))?;
         sync_dir(dir)?;
         Ok((
             Self {
@@ -97,15 +100,18 @@ impl Shared {
     fn finish_deletions(&self) -> io::Result<()> {
         for id in ids_in(&self.dir.join("tombstones"))? {
             let path = self.tombstone_path(id?);
-            if fs::metadata(&path)?.len() <= SLOTS_AT {
-                continue;
-            }
-            match Header::read_path(&path) {
-                Ok(Some(header)) => self.clear_away(&header)?,
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::error!(%error, path = %path.display(), "a tombstone is damaged")
-                }
+            let finished = match fs::metadata(&path) {
+                Ok(found) if found.len() <= SLOTS_AT => continue,
+                Ok(_) => Header::read_path(&path),
+                Err(error) => Err(error),
+            };
+            let finished = match finished {
+                Ok(Some(header)) => self.clear_away(&header),
+                other => other.map(|_| ()),
+            };
+            // What is left of one takes room and stops nobody.
+            if let Err(error) = finished {
+                tracing::error!(%error, path = %path.display(), "a deletion could not be finished");
             }
         }
         Ok(())
@@ -113,7 +119,7 @@ impl Shared {
 }
 
 fn open_file(path: &Path) -> io::Result<File> {
-    File::options()
+    private()
         .create(true)
         .truncate(false)
         .read(true)
@@ -156,13 +162,17 @@ fn probe(dir: &Path) -> io::Result<(File, Vec<String>)> {
     Ok((file, warnings))
 }
 
+/// Removes what is in a folder. What cannot be removed is named and stays.
 fn empty(dir: &Path) -> io::Result<()> {
     for found in fs::read_dir(dir)? {
         let path = found?.path();
-        if fs::symlink_metadata(&path)?.is_dir() {
-            fs::remove_dir_all(&path)?;
-        } else {
-            fs::remove_file(&path)?;
+        let removed = match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
+            Ok(_) => fs::remove_file(&path),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::error!(%error, path = %path.display(), "a left-over could not be removed");
         }
     }
     Ok(())

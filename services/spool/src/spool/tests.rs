@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::writer::EventsKept;
 
+mod damage;
 mod power_cut;
 
 const LIMITS: SpoolLimits = SpoolLimits {

@@ -18,6 +18,11 @@ use crate::{
 
 mod lines;
 
+/// A record that takes no writes: what a mark needs fails, as at a kill before it.
+pub(crate) fn read_only(path: &std::path::Path) -> File {
+    File::open(path).unwrap()
+}
+
 /// A disk of `room` blocks that several files share.
 #[derive(Default)]
 struct Disk {
@@ -130,8 +135,10 @@ impl Store for Fake {
     }
 }
 
+/// In memory: a mark that is synced would wait for the disk thousands of times.
 fn record() -> Arc<File> {
-    let file = tempfile::tempfile().unwrap();
+    let file = rustix::fs::memfd_create("record", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    let file = File::from(file);
     file.set_len(4096).unwrap();
     Arc::new(file)
 }
@@ -153,8 +160,9 @@ fn capped(
     shape: Shape,
     cap: Cap,
 ) -> (Arc<Track>, Appender) {
-    let (slots, mark) = MarkSlots::load(Arc::clone(record), which).unwrap();
-    let track = Arc::new(Track::load(Box::new(file.clone()), mark, shape, false).unwrap());
+    let (mut slots, mark) = MarkSlots::load(Arc::clone(record), which).unwrap();
+    let track = Track::load(Box::new(file.clone()), &mut slots, mark, shape, false);
+    let track = Arc::new(track.unwrap());
     (
         Arc::clone(&track),
         Appender::new(track, slots, shape, cap, 0),
@@ -322,8 +330,8 @@ proptest! {
                 out.finish();
             }
             file.set_len(cut as u64).unwrap();
-            let (_, mark) = MarkSlots::load(Arc::clone(&record), Which::Output).unwrap();
-            let track = Track::load(Box::new(file), mark, Shape::Text, false).unwrap();
+            let (mut slots, mark) = MarkSlots::load(Arc::clone(&record), Which::Output).unwrap();
+            let track = Track::load(Box::new(file), &mut slots, mark, Shape::Text, false).unwrap();
             let whole = (0..=cut).rev().find(|at| all.is_char_boundary(*at)).unwrap();
             if !finished {
                 check(&track, &all.as_bytes()[..whole], u64::MAX);
@@ -381,4 +389,52 @@ fn a_disk_with_no_room_at_all_still_counts_and_recovers() {
     let (track, _) = appender(&file, &record, Which::Output, Shape::Text, 1 << 20);
     check(&track, b"nothing of this is kept", 1 << 20);
     assert_eq!(track.now().kept_from, 15);
+}
+
+/// ENGINE A9: whatever fails between the mark and the hole, the next start serves no hole as
+/// output.
+#[test]
+fn nothing_is_freed_and_nothing_follows_while_the_mark_cannot_be_written() {
+    for punches in [true, false] {
+        let disk = Arc::new(Mutex::new(Disk { room: 10, used: 0 }));
+        let file = Fake::new(&disk, punches);
+        let path = tempfile::NamedTempFile::new().unwrap();
+        path.as_file().set_len(4096).unwrap();
+        let record = Arc::new(read_only(path.path()));
+        let (track, mut out) = appender(&file, &record, Which::Output, Shape::Text, 1 << 20);
+        let mut all = vec![b'a'; 10 * BLOCK as usize];
+        out.append(&all, &mut |_| false);
+        // The disk is full, then it has room: the mark is still missing.
+        for room in [10, 100] {
+            disk.lock().unwrap().room = room;
+            let block = [b'b'; BLOCK as usize];
+            let done = out.append(&block, &mut |_| false);
+            all.extend_from_slice(&block);
+            assert_eq!(done.lost, BLOCK, "room for {room}");
+            let now = track.now();
+            assert_eq!(
+                (now.len, now.kept_from),
+                (all.len() as u64, all.len() as u64)
+            );
+            assert_eq!(now.crc32, crc32fast::hash(&all));
+        }
+        let (found, _) = appender(&file, &record, Which::Output, Shape::Text, 1 << 20);
+        check(&found, &all[..10 * BLOCK as usize], 1 << 20);
+        // The record takes writes again: the next mark settles it, and what follows is kept.
+        let record = File::options()
+            .read(true)
+            .write(true)
+            .open(path.path())
+            .unwrap();
+        let record = Arc::new(record);
+        let (slots, _) = MarkSlots::load(Arc::clone(&record), Which::Output).unwrap();
+        out.use_slots(slots);
+        out.append(b"lost too", &mut |_| false);
+        out.append(b"kept", &mut |_| false);
+        all.extend_from_slice(b"lost tookept");
+        check(&track, &all, 1 << 20);
+        let (found, _) = appender(&file, &record, Which::Output, Shape::Text, 1 << 20);
+        check(&found, &all, 1 << 20);
+        assert_eq!(found.now().kept_from, all.len() as u64 - 4);
+    }
 }

@@ -340,10 +340,13 @@ fn envelopes_are_right() {
 fn sizes_are_kept() {
     let mut checker = session(&execute(), &[]).unwrap_or_else(|rule| panic!("{rule}"));
     assert!(checker.received(&answer("running"), 600_000).is_err());
+    // Field case C9: a list was the exception.
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "list", "params": {}});
-    let mut checker = session(&list, &[]).unwrap_or_else(|rule| panic!("{rule}"));
     let listed = json!({"jsonrpc": "2.0", "id": 1, "result": {"executions": [example(ID, "running")], "next": null}});
-    assert_eq!(checker.received(&listed, 600_000), Ok(()));
+    for (bytes, good) in [(512 * 1024, true), (512 * 1024 + 1, false)] {
+        let mut checker = session(&list, &[]).unwrap_or_else(|rule| panic!("{rule}"));
+        assert_eq!(checker.received(&listed, bytes).is_ok(), good);
+    }
 }
 
 #[test]

@@ -3,51 +3,45 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use protocol::rpc::RpcError;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Session;
 use crate::session::action::{Action, Call};
 use crate::session::replies::Token;
-use crate::session::{Called, Event, Executed, Shared, call, inbound_full};
+use crate::session::room::Charge;
+use crate::session::{Event, Executed, Shared, call, inbound_full};
 use crate::viewer;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    /// Those of a large message keep its place until they are answered; those of a small one are charged when they are called.
-    pub(super) fn charge_inputs(&mut self) {
+    /// Charges inputs when they are read, those of a large message to its charge. An input without
+    /// room is refused.
+    pub(super) fn charge_inputs(&mut self, actions: &mut Vec<Action>) {
         let held = self.machine.inputs();
         self.inputs.retain(|token, _| held.contains_key(token));
-        let Some(message) = &mut self.charge else {
-            return;
-        };
+        let mut refused = Vec::new();
         for (token, bytes) in held {
-            if !self.inputs.contains_key(token) {
-                let charge = message.split(*bytes.min(&message.num_permits()));
-                self.inputs
-                    .extend(charge.map(|charge| (*token, Arc::new(charge))));
+            if self.inputs.contains_key(token) {
+                continue;
+            }
+            let charge = match &mut self.charge {
+                Some(message) => Some(message.split(*bytes)),
+                None => self.shared.charge(*bytes),
+            };
+            match charge {
+                Some(charge) => {
+                    self.inputs.insert(*token, Arc::new(charge));
+                }
+                None => refused.push(*token),
             }
         }
-    }
-
-    /// What a call has of the inbound budget; only an input has some.
-    fn charge_call(
-        &mut self,
-        token: Token,
-        call: &Call,
-    ) -> Result<Option<Arc<OwnedSemaphorePermit>>, RpcError> {
-        let Call::Input(_, data, ..) = call else {
-            return Ok(None);
-        };
-        if let Some(charge) = self.inputs.get(&token) {
-            return Ok(Some(charge.clone()));
+        for token in refused {
+            let is_refused = |a: &Action| matches!(a, Action::Call(called, _) if *called == token);
+            actions.retain(|action| !is_refused(action));
+            let error = inbound_full(self.shared.own.inbound_bytes);
+            actions.extend(self.machine.on_called(token, Err(error), &[]));
         }
-        let charge = self.shared.charge(data.len());
-        let charge = charge.ok_or_else(|| inbound_full(self.shared.own.inbound_bytes))?;
-        Ok(Some(
-            self.inputs.entry(token).or_insert(Arc::new(charge)).clone(),
-        ))
     }
 
     pub(super) fn act(&mut self, actions: Vec<Action>) {
@@ -58,16 +52,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 Action::Execute(job) => {
                     let (shared, events) = (&self.shared, &self.event_sender);
                     let bytes = job.execute.body.len();
-                    let charge = match &mut self.charge {
+                    let [large, small] = &self.own_inbound;
+                    let (charge, own) = match &mut self.charge {
                         // Its message was large, and has its place already.
-                        Some(message) => Ok(message.split(bytes.min(message.num_permits()))),
-                        None => shared.charge(bytes).map(Some).ok_or(()),
+                        Some(message) => (Some(message.split(bytes)), large),
+                        None => (shared.charge(bytes), small),
                     };
-                    match charge {
-                        Ok(charge) => self
+                    // One session alone cannot take it all.
+                    match charge.zip(own.take(bytes as u64)) {
+                        Some(charges) => self
                             .executor
-                            .execute(job, charge, shared, events, &self.name),
-                        Err(()) => {
+                            .execute(job, charges, shared, events, &self.name),
+                        None => {
                             let error = inbound_full(shared.own.inbound_bytes)
                                 .with("executionId", job.execute.id.to_string());
                             let executed = Executed {
@@ -80,18 +76,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     }
                 }
                 Action::Call(token, what) => {
-                    let lists = self.pages.turns();
-                    match self.charge_call(token, &what) {
-                        Ok(charge) => {
-                            let (shared, events) = (&self.shared, &self.event_sender);
-                            make_call(shared, events, token, what, lists, charge);
-                        }
-                        Err(error) => {
-                            let called = Box::new(Called::new(Err(error), Vec::new()));
-                            // Our own receiver is there.
-                            let _ = self.event_sender.send(Event::Called(token, called));
-                        }
-                    }
+                    // Only an input has one.
+                    let charge = self.inputs.get(&token).cloned();
+                    let (shared, events) = (&self.shared, &self.event_sender);
+                    make_call(shared, events, token, what, self.pages.turns(), charge);
                 }
                 Action::View(view, start) => {
                     let id = start.status.execution_id;
@@ -99,7 +87,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     context.upstream = context.upstream.for_viewer(self.name.clone());
                     let to = self.message_sender.clone();
                     let task = tokio::spawn(watched(
-                        viewer::run(context, *start, view, to),
+                        viewer::run(context, *start, view, to, self.share.clone()),
                         self.event_sender.clone(),
                     ));
                     let guard = self.shared.departures.view(id);
@@ -139,7 +127,7 @@ pub(super) fn make_call(
     token: Token,
     what: Call,
     lists: Arc<Semaphore>,
-    charge: Option<Arc<OwnedSemaphorePermit>>,
+    charge: Option<Arc<Charge>>,
 ) {
     let (tracker, shared, events) = (&shared.tracker, shared.clone(), events.clone());
     tracker.spawn(async move {

@@ -4,10 +4,13 @@ use protocol::Status;
 use protocol::rpc::{RpcError, code, method, notification};
 use serde_json::json;
 
-use super::{After, Came, HELD_BYTES, Machine, held, internal};
+use super::{After, Came, Machine, SHORT_STATUS_BYTES};
 use crate::session::action::{Action, Call, Outcome};
-use crate::session::replies::{Answer, Token};
+use crate::session::replies::{Answer, Token, cut};
 use crate::viewer::{Start, encode};
+
+/// The error in a notification, in bytes.
+const NOTICE_BYTES: usize = 64 * 1024;
 
 impl Machine {
     pub(super) fn executed(&mut self, token: Token, result: Result<Status, RpcError>) {
@@ -60,13 +63,7 @@ impl Machine {
                 let answer = json!({ "accepted": accepted });
                 self.answer(token, Answer::Value(answer), Vec::new());
             }
-            Ok(Outcome::Page(page)) => match serde_json::to_string(&*page) {
-                Ok(page) if !self.is_room_for(token, page.len()) => {
-                    self.refuse(token, None, &held());
-                }
-                Ok(page) => self.answer(token, Answer::Text(page), Vec::new()),
-                Err(error) => self.refuse(token, None, &internal(&error)),
-            },
+            Ok(Outcome::Page(page)) => self.answer(token, Answer::Page(page), Vec::new()),
             Ok(Outcome::Status(status)) => {
                 if status.state.is_terminal() {
                     self.known.forget(status.execution_id);
@@ -87,14 +84,14 @@ impl Machine {
         }
     }
 
-    /// Whether an answer of so many bytes may wait for the others of its batch. One alone may.
-    fn is_room_for(&self, token: Token, bytes: usize) -> bool {
-        let held = self.replies.held_bytes();
-        held == 0 || !self.replies.is_in_batch(token) || held + bytes <= HELD_BYTES
-    }
-
     pub(super) fn answer(&mut self, token: Token, answer: Answer, after: Vec<After>) {
-        let ready = self.replies.answer(token, Ok(answer), after);
+        let status_bytes = if self.unsent + self.pledged_bytes() < self.bounds.session_bytes {
+            self.bounds.status_bytes
+        } else {
+            // The limit is reached, but what acted is answered all the same.
+            self.bounds.status_bytes.min(SHORT_STATUS_BYTES)
+        };
+        let ready = self.replies.answer(token, Ok(answer), after, status_bytes);
         self.actions.extend(ready.message.map(Action::Send));
         self.begin(ready.after);
         let next = self.inputs.answered(token);
@@ -105,7 +102,7 @@ impl Machine {
         if self.replies.is_notification(token) {
             self.refuse_notification(name, error);
         }
-        let ready = self.replies.answer(token, Err(error), Vec::new());
+        let ready = self.replies.answer(token, Err(error), Vec::new(), 0);
         self.actions.extend(ready.message.map(Action::Send));
         self.begin(ready.after);
         let next = self.inputs.answered(token);
@@ -114,6 +111,7 @@ impl Machine {
 
     /// A notification has no answer; nobody waits for nothing all the same.
     fn refuse_notification(&mut self, name: Option<&str>, error: &RpcError) {
+        let error = &cut(error, NOTICE_BYTES);
         let text = if name == Some(method::EXECUTE) {
             let params = json!({ "status": "FAILED", "reason": "rejected", "error": error });
             notification(method::STATUS_UPDATE, &params).to_string()

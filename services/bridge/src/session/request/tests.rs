@@ -157,6 +157,8 @@ fn an_id_is_echoed_as_it_was_sent() {
         "-1.50",
         "0.1234567890123456789012345",
         "1E2",
+        "1e400",
+        "-1e999",
         "null",
         r#""a\u00e9""#,
     ] {
@@ -198,6 +200,51 @@ fn a_lone_surrogate_anywhere_is_no_json() {
         assert!(
             matches!(parse(text, 50, None), Frame::Bad(e) if e.code == -32700),
             "{text}"
+        );
+    }
+}
+
+/// OUTER A10: a number that no type of ours holds is JSON all the same.
+#[test]
+fn a_number_out_of_range_is_no_syntax_error() {
+    let text = r#"{"jsonrpc":"2.0","id":1,"method":"list","params":{"limit":1e400}}"#;
+    assert_eq!(single(text).what.unwrap_err().error.code, -32602);
+    let text = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":[{"y":1e400}]}}"#;
+    assert_eq!(single(text).what.unwrap_err().error.code, -32602);
+    let text = r#"{"jsonrpc":"2.0","id":1,"method":"ping","x":1e400}"#;
+    assert_eq!(single(text).what.unwrap_err().error.code, -32600);
+    assert_eq!(single("1e400").what.unwrap_err().error.code, -32600);
+    let text = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":[1e400,"\ud83d"]}}"#;
+    assert!(matches!(parse(text, 50, None), Frame::Bad(e) if e.code == -32700));
+}
+
+/// Field case C20.
+#[test]
+fn a_member_given_twice_is_refused() {
+    for params in [
+        r#"{"prompt":"a","prompt":"b"}"#,
+        r#"{"prompt":"a","prompt":"a"}"#,
+        r#"{"prompt":"a","metadata":{"k":"1","k":"2"}}"#,
+        r#"{"prompt":"a","env":{"A":"1","\u0041":"2"}}"#,
+    ] {
+        let (code, data) = refused("execute", params);
+        assert_eq!(
+            (code, &data["reason"]),
+            (-32602, &"invalid_params".into()),
+            "{params}"
+        );
+    }
+    for text in [
+        r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"ping"}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{},"params":{}}"#,
+    ] {
+        let refusal = single(text).what.unwrap_err();
+        assert_eq!(refusal.error.code, -32600, "{text}");
+        assert!(
+            refusal.error.message.contains("twice"),
+            "{}",
+            refusal.error.message
         );
     }
 }

@@ -20,7 +20,7 @@ async fn read(socket: &mut Socket<tokio::io::DuplexStream>) -> usize {
 #[tokio::test]
 async fn buffers_are_given_back_between_frames_only() {
     let (mut peer, io) = tokio::io::duplex(1 << 20);
-    let mut socket = Socket::new(io, 1 << 20, None).await;
+    let mut socket = Socket::new(io, 1 << 20, None, None).await;
     peer.write_all(&frame(65_535)).await.unwrap();
     peer.write_all(&frame(65_535)).await.unwrap();
     socket.grown = true;
@@ -49,7 +49,7 @@ async fn buffers_are_given_back_between_frames_only() {
 #[tokio::test]
 async fn buffers_are_given_back_after_large_answers_and_after_output() {
     let (_peer, io) = tokio::io::duplex(1 << 20);
-    let mut socket = Socket::new(io, 1 << 20, None).await;
+    let mut socket = Socket::new(io, 1 << 20, None, None).await;
     let flush = async |socket: &mut Socket<tokio::io::DuplexStream>| {
         std::future::poll_fn(|cx| socket.poll_room(cx))
             .await
@@ -75,14 +75,15 @@ async fn buffers_are_given_back_after_large_answers_and_after_output() {
 
 #[tokio::test]
 async fn a_message_in_the_making_holds_its_room_for_a_while_only() {
-    let budget = std::sync::Arc::new(tokio::sync::Semaphore::new(300_000));
+    let budget = crate::session::room::Room::new(300_000, Duration::ZERO);
     let (mut peer, io) = tokio::io::duplex(1 << 20);
-    let inbound = Budget::new(budget, 300_000, 300_000);
-    let mut socket = Socket::new(io, 300_000, Some(inbound)).await;
+    let inbound = Budget::new(budget, 300_000);
+    let mut socket = Socket::new(io, 300_000, Some(inbound), None).await;
     let mut head = vec![0x81, 0x80 | 127];
     head.extend(200_000_u64.to_be_bytes());
     head.extend([0; 4]);
     peer.write_all(&head).await.unwrap();
+    peer.write_all(&[b'x'; 100_000]).await.unwrap();
     let mut pulses = 0;
     loop {
         // It comes, byte for byte.

@@ -79,45 +79,42 @@ async fn reads(transport: &mut Transport<tokio::io::DuplexStream>, bytes: &[u8])
     .await
 }
 
+/// OUTER A3: a message takes what has come of it, not what it may come to.
 #[tokio::test]
-async fn a_large_message_waits_for_room_and_a_small_one_does_not() {
+async fn a_message_is_charged_as_it_grows_and_a_small_one_not_at_all() {
     use tokio::io::AsyncWriteExt;
-    let budget = Arc::new(Semaphore::new(300_000));
-    let mut ends = Vec::new();
-    let mut open = |first: u8, length: u64| {
-        let (peer, io) = tokio::io::duplex(1 << 20);
-        ends.push((peer, head(first, length)));
-        let inbound = Inbound::new(budget.clone(), 300_000, 250_000);
-        Transport::new(io, Some(inbound))
-    };
-    let mut large = open(0x81, 200_000);
-    let mut second = open(0x81, 200_000);
-    let mut fragment = open(0x01, 1);
-    let mut small = open(0x81, 60_000);
-    let mut ping = open(0x89, 10);
-    for (peer, head) in &mut ends {
-        peer.write_all(head).await.unwrap();
-        peer.write_all(b"payload").await.unwrap();
-    }
-    let all = [
-        &mut large,
-        &mut second,
-        &mut fragment,
-        &mut small,
-        &mut ping,
-    ];
-    let mut got = Vec::new();
-    for transport in all {
+    let room = Room::new(300_000, Duration::from_secs(3600));
+    let open = async |first: u8, length: u64, sent: usize| {
+        let (mut peer, io) = tokio::io::duplex(1 << 20);
+        peer.write_all(&head(first, length)).await.unwrap();
+        peer.write_all(&vec![b'x'; sent]).await.unwrap();
+        let mut transport = Transport::new(io, Some(Inbound::new(room.clone(), 250_000)));
         let mut head = [0; 14];
         transport.read_exact(&mut head).await.unwrap();
-        got.push(reads(transport, b"payload").await);
+        (peer, transport)
+    };
+    // Whole, the first of several fragments, and a ping.
+    for (first, length) in [(0x81, 60_000), (0x81, 200_000), (0x01, 60_000), (0x89, 10)] {
+        let (_peer, mut transport) = open(first, length, 10).await;
+        assert!(reads(&mut transport, &[0; 10]).await);
+        assert_eq!((room.used(), transport.holds_room()), (0, false));
     }
-    assert_eq!(got, [true, false, false, true, true]);
-    assert!(second.waits_for_room() && !large.waits_for_room());
-    drop(large.take_charge());
-    assert!(reads(&mut second, b"payload").await && !second.waits_for_room());
-    // The whole message that a fragment may become is more than what is left.
-    assert!(!reads(&mut fragment, b"payload").await);
+    let (_peer, mut large) = open(0x81, 200_000, 200_000).await;
+    let mut buf = vec![0; 100_000];
+    large.read_exact(&mut buf).await.unwrap();
+    assert_eq!(room.used(), 131_072);
+    let (_peer, mut second) = open(0x81, 200_000, 200_000).await;
+    second
+        .read_exact(&mut buf[..FREE_BYTES as usize])
+        .await
+        .unwrap();
+    assert!(!reads(&mut second, &[0; 1]).await && second.waits_for_room());
+    large.read_exact(&mut buf).await.unwrap();
+    assert_eq!(room.used(), 200_000);
+    let charge = large.take_charge();
+    assert!(!reads(&mut second, &[0; 1]).await);
+    drop(charge);
+    assert!(reads(&mut second, &[0; 1]).await && !second.waits_for_room());
     drop(second);
-    assert!(reads(&mut fragment, b"payload").await);
+    assert_eq!(room.used(), 0);
 }

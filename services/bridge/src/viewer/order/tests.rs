@@ -269,3 +269,14 @@ fn the_elapsed_time_never_goes_back() {
     order.on_status(end);
     assert_eq!(told(&mut order, 11), 10_000);
 }
+
+/// Field case C18.
+#[test]
+fn a_lost_execution_ends_after_its_start() {
+    let mut order = order(State::Running);
+    let started = Timestamp::from_second(7200).unwrap();
+    let running = with(&order, |s| s.started_at = Some(started));
+    order.on_status(running);
+    order.on_gone(Timestamp::from_second(10).unwrap());
+    assert_eq!(order.seen().ended_at, Some(started));
+}

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::execution::live::Control;
+use crate::execution::task::begin;
 use crate::execution::timers::Timers;
+use crate::execution::times::Times;
 use crate::service::testing::{accepted, end, open, others, owner, status};
 
 #[tokio::test]
@@ -47,4 +49,30 @@ async fn a_cancel_beside_the_end_counts_and_takes_the_continuation_with_it() {
             assert_eq!(end(&service, next).await.state, State::Cancelled);
         }
     }
+}
+
+/// Field case C18: the wall clock was set back in the run, or before the start.
+#[tokio::test]
+async fn the_times_of_an_execution_never_go_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = open(dir.path());
+    let id = accepted(&service, State::Running);
+    let (mut owner, _ticket) = owner(&service, id, &[]);
+    let hours = jiff::SignedDuration::from_hours(2);
+    let mut running = status(&service, id);
+    running.created_at += hours;
+    running.started_at = running.started_at.map(|at| at + hours);
+    owner.times = Times::behind(&running);
+    failed_to_start(&mut owner, running, EndedBy::Itself, "no such file").await;
+    let last = status(&service, id);
+    assert!(last.started_at >= Some(last.created_at), "{last:?}");
+    assert!(last.ended_at >= last.started_at, "{last:?}");
+    let next = others(&service, id);
+    assert!(next.is_empty());
+    // The clock was set back before the start.
+    let mut queued = status(&service, id);
+    queued.created_at += hours;
+    let times = Times::behind(&queued);
+    begin(&mut queued, times.now());
+    assert!(queued.started_at >= Some(queued.created_at), "{queued:?}");
 }

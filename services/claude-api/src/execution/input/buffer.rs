@@ -31,7 +31,7 @@ pub enum Refusal {
         /// The accepted total.
         accepted: u64,
     },
-    /// A line is longer than the limit, bytes.
+    /// A line is longer than the limit, bytes. What earlier offers brought of that line is forgotten.
     TooLong {
         /// The limit.
         limit: usize,
@@ -85,6 +85,11 @@ impl Buffer {
         }
     }
 
+    /// Where the next offer must begin.
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
     /// Frees what will not be written any more.
     pub(super) fn clear(&mut self) {
         self.ready = Vec::new();
@@ -136,7 +141,6 @@ impl Buffer {
         eof: bool,
         rules: &Rules,
     ) -> Result<(Vec<u8>, Vec<u8>), Refusal> {
-        let accepted = self.accepted;
         let limit = self.limit;
         let mut out = Vec::new();
         let mut parts = new.split(|byte| *byte == b'\n').peekable();
@@ -146,6 +150,8 @@ impl Buffer {
             number += 1;
             line.extend_from_slice(part);
             if line.len() > limit {
+                self.forget_held(number);
+                let accepted = self.accepted;
                 return Err(Refusal::TooLong { limit, accepted });
             }
             let whole = parts.peek().is_some() || eof;
@@ -156,11 +162,7 @@ impl Buffer {
                 match rules.judge(&line) {
                     Ok(message) => out.extend_from_slice(&message),
                     Err(fault) => {
-                        if number == 1 {
-                            // Nobody could mend a line whose beginning is bad.
-                            self.accepted -= self.held.len() as u64;
-                            self.held.clear();
-                        }
+                        self.forget_held(number);
                         return Err(Refusal::Line {
                             number,
                             fault,
@@ -172,6 +174,14 @@ impl Buffer {
             line.clear();
         }
         Ok((out, line))
+    }
+
+    /// Nobody could mend a line whose beginning is bad: what is held of the first of an offer's lines is not accepted any more.
+    fn forget_held(&mut self, number: usize) {
+        if number == 1 {
+            self.accepted -= self.held.len() as u64;
+            self.held = Vec::new();
+        }
     }
 
     pub(super) fn next(&mut self) -> Next {

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 /// The longest `request_id`, bytes.
 const REQUEST_ID_BYTES: usize = 256;
+/// Room in a line for all that is no content, bytes.
+const LINE_MORE_BYTES: usize = 64 * 1024;
 
 /// What is wrong with a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +16,38 @@ pub enum Fault {
     /// A control request that the operator does not allow.
     #[error("{0}")]
     NotAllowed(String),
+    /// A message whose texts and pictures are too large together.
+    #[error("has {bytes} bytes of text and pictures; at most {limit} are taken")]
+    TooLarge {
+        /// Their bytes.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// The longest line for messages of at most `content` bytes. JSON may write a character as `\uXXXX` (three bytes for one at the
+/// most, but for control characters), and a picture in base64 is a third longer.
+#[must_use]
+pub fn line_bytes(content: usize) -> usize {
+    content.saturating_mul(3).saturating_add(LINE_MORE_BYTES)
+}
+
+/// The bytes of a message as a person counts them: of its texts, and of files behind their base64.
+fn content_bytes(content: &Value) -> usize {
+    match content {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(content_bytes).sum(),
+        Value::Object(members) => {
+            let is_base64 = members.get("type").is_some_and(|t| t == "base64");
+            let of = |(name, value): (&String, &Value)| match value {
+                Value::String(data) if is_base64 && name == "data" => data.len() / 4 * 3,
+                value => name.len() + content_bytes(value),
+            };
+            members.iter().map(of).sum()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
 }
 
 /// A control request that may reach the CLI, by its subtype.
@@ -46,6 +80,8 @@ pub struct Rules {
     pub verbatim: bool,
     /// The conversation.
     pub conversation: String,
+    /// The most bytes of one message's content (`promptBytes`).
+    pub content_bytes: usize,
 }
 
 fn bad<T>(what: impl Into<String>) -> Result<T, Fault> {
@@ -61,12 +97,13 @@ impl Rules {
                 .into(),
             verbatim: true,
             conversation: "c".to_owned(),
+            content_bytes: 1 << 20,
         }
     }
 
     /// The line as the CLI gets it, with its newline.
     pub(super) fn judge(&self, line: &[u8]) -> Result<Vec<u8>, Fault> {
-        let value: Value = match serde_json::from_slice(line) {
+        let value: Value = match protocol::json::from_slice(line) {
             Ok(value) => value,
             Err(error) => return bad(format!("is no JSON: {error}")),
         };
@@ -79,7 +116,8 @@ impl Rules {
                 );
             }
         };
-        let mut line = message.to_string().into_bytes();
+        let mut line = protocol::json::to_vec(&message)
+            .map_err(|error| Fault::Bad(format!("cannot be passed on: {error}")))?;
         line.push(b'\n');
         Ok(line)
     }
@@ -109,6 +147,11 @@ impl Rules {
                 }
             }
             _ => return bad("`message.content` must be a text or a list of blocks"),
+        }
+        let bytes = content_bytes(&content);
+        if bytes > self.content_bytes {
+            let limit = self.content_bytes;
+            return Err(Fault::TooLarge { bytes, limit });
         }
         let mut line = json!({
             "type": "user",
@@ -190,6 +233,30 @@ mod tests {
         );
         let line = r#"{"type":"control_request","request_id":"r","request":{"subtype":"set_permission_mode","mode":"bypassPermissions"}}"#;
         assert!(matches!(judged(line), Err(Fault::NotAllowed(_))));
+    }
+
+    /// Field case C11.
+    #[test]
+    fn a_message_is_measured_by_its_texts_and_the_bytes_of_its_pictures() {
+        let picture = |bytes: usize| {
+            let data = "QUJD".repeat(bytes / 3);
+            let source = json!({"type": "base64", "media_type": "image/png", "data": data});
+            let content = json!([{"type": "image", "source": source}]);
+            json!({"type": "user", "message": {"role": "user", "content": content}}).to_string()
+        };
+        assert!(judged(&picture((1 << 20) - 1024)).is_ok());
+        let over = judged(&picture((1 << 20) + 1024));
+        assert!(
+            matches!(over, Err(Fault::TooLarge { limit, .. }) if limit == 1 << 20),
+            "{over:?}"
+        );
+        let text = |text: &str| {
+            let line = r#"{"type":"user","message":{"role":"user","content":"TEXT"}}"#;
+            line.replace("TEXT", text)
+        };
+        assert!(judged(&text(&"\\u0041".repeat(1 << 20))).is_ok());
+        let over = judged(&text(&"A".repeat((1 << 20) + 1)));
+        assert!(matches!(over, Err(Fault::TooLarge { .. })), "{over:?}");
     }
 
     #[test]

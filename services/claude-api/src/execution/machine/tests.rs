@@ -1,5 +1,7 @@
 //! What follows from each event.
 
+use jiff::Timestamp;
+
 use super::*;
 use crate::execution::policy::was_asked;
 use crate::execution::task::begin;
@@ -85,7 +87,7 @@ fn one_that_was_asked_stays_so_at_another_init() {
         model: None,
     };
     let mut machine = machine(start);
-    begin(&mut machine.status);
+    begin(&mut machine.status, Timestamp::UNIX_EPOCH);
     machine.fact(init(), start);
     machine.fact(Fact::Activity(Activity::Starting), start);
     assert!(!was_asked(&machine.status));
@@ -258,4 +260,21 @@ fn one_that_has_exited_lingers_no_more_however_long_its_sweep_takes() {
     assert_eq!(machine.check(start + 1000 * second), Due::Nothing);
     assert_eq!(machine.by, EndedBy::Itself);
     assert_eq!(machine.next(start + 1000 * second), None);
+}
+
+/// Field case C12.
+#[test]
+fn lost_events_are_one_warning_that_counts_them() {
+    let now = Instant::now();
+    let mut machine = machine(now);
+    for _ in 0..100 {
+        machine.fact(Fact::EventLost, now);
+    }
+    let warnings: Vec<_> = machine.status.warnings.iter().collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(
+        (warnings[0].code.as_str(), &warnings[0].data),
+        ("event_lost", &json!({"events": 100}))
+    );
+    assert!(machine.changed);
 }

@@ -4,6 +4,10 @@ use protocol::Format;
 use renderer::{EventsOutput, Fact, Rendered, Renderer};
 use spool::{Appended, EventsKept, Patch, Writer};
 
+/// More than this is not kept allocated between two chunks: a long line may have made much more of
+/// it (256 KiB).
+const KEPT_CAPACITY_BYTES: usize = 256 << 10;
+
 /// Turns what the CLI writes into output and facts. Readers see bytes only after `append` returned.
 pub(super) struct Output {
     renderer: Renderer,
@@ -79,7 +83,9 @@ impl Output {
             self.writer.append(self.rendered.text.as_bytes())
         };
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT_CAPACITY_BYTES);
         self.rendered.text.clear();
+        self.rendered.text.shrink_to(KEPT_CAPACITY_BYTES);
         self.lost.output += appended.lost;
         self.disk_full |= appended.disk_full;
         std::mem::take(&mut self.rendered.facts)
@@ -145,6 +151,20 @@ mod tests {
         // full(4): every write fails with ENOSPC.
         std::os::unix::fs::symlink("/dev/full", &events).unwrap();
         Output::new(&entry, Format::Text).unwrap()
+    }
+
+    #[test]
+    fn a_long_line_leaves_no_long_buffer() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut output = without_events(dir.path());
+        let text = "x\\n".repeat(1 << 20);
+        let block = format!(r#"{{"content":[{{"type":"text","text":"{text}"}}]}}"#);
+        let line = format!("{{\"type\":\"assistant\",\"message\":{block}}}\n");
+        for chunk in line.as_bytes().chunks(64 << 10) {
+            output.push(chunk);
+        }
+        assert_eq!(output.writer.marks().len, 2 << 20);
+        assert!(output.rendered.text.capacity() <= KEPT_CAPACITY_BYTES);
     }
 
     #[test]

@@ -35,7 +35,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) {
     // On disk before a process exists: after a kill of the service it is interrupted, never run again.
     if status.state == State::Queued {
-        begin(&mut status);
+        begin(&mut status, owner.times.now());
         if let Err(error) = owner.record(&status, true).await {
             tracing::error!(execution = %status.execution_id, %error, "the spool did not take `running`");
             let why = format!("the spool cannot be written: {error}");
@@ -59,7 +59,8 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     );
     let closes_stdin = cli::closes_stdin(&owner.accepted.body);
     let tool_limit = owner.service.tool_limit();
-    let machine = Machine::new(status, timers, limits, tool_limit, !closes_stdin);
+    let mut machine = Machine::new(status, timers, limits, tool_limit, !closes_stdin);
+    machine.times = owner.times;
     let output = match Output::new(&owner.entry, owner.accepted.body.format) {
         Ok(output) => output,
         Err(error) => {

@@ -256,3 +256,65 @@ fn spawn_failure() {
     let got = judge(EndedBy::Itself, Some(3), None, None);
     assert!(got.error.unwrap().message.ends_with("code 3: last words"));
 }
+
+/// Field case C14.
+#[test]
+fn limits_that_the_client_set_have_reasons_of_their_own() {
+    let limit = |subtype: &str, terminal: Option<&str>| Outcome {
+        subtype: subtype.to_owned(),
+        terminal_reason: terminal.map(str::to_owned),
+        text: None,
+        ..outcome(true, None, "")
+    };
+    for (outcome, reason) in [
+        (limit("error_max_turns", None), "max_turns"),
+        (limit("", Some("max_turns")), "max_turns"),
+        (limit("error_max_budget_usd", None), "max_budget"),
+        (limit("", Some("budget_exhausted")), "max_budget"),
+        (limit("error_during_execution", None), "cli_error"),
+    ] {
+        let got = judge(EndedBy::Itself, Some(1), None, Some(&outcome));
+        let reason_text = serde_json::to_value(got.reason).expect("a reason");
+        assert_eq!(reason_text, reason, "{outcome:?}");
+    }
+}
+
+/// Field case C14.
+#[test]
+fn a_failure_names_the_subtype_and_its_message_is_never_empty() {
+    let silent = |subtype: &str, text: Option<&str>| Outcome {
+        subtype: subtype.to_owned(),
+        text: text.map(str::to_owned),
+        errors: vec![String::new()],
+        ..outcome(true, None, "")
+    };
+    for text in [None, Some(""), Some(" \n"), Some("words")] {
+        let result = silent("error_during_execution", text);
+        let got = judge(EndedBy::Itself, Some(0), None, Some(&result));
+        let message = got.error.expect("an error").message;
+        assert!(message.contains("error_during_execution"), "{message}");
+        assert!(message.contains(text.unwrap_or_default().trim()));
+    }
+    for (outcome, stderr) in [(None, ""), (Some(silent("", Some(" "))), ""), (None, "x")] {
+        for code in [None, Some(0), Some(3)] {
+            let message = verdict(&Facts {
+                by: EndedBy::Itself,
+                code,
+                signal: None,
+                spawn_failed: None,
+                outcome: outcome.as_ref(),
+                answered: false,
+                stderr,
+            })
+            .error
+            .expect("an error")
+            .message;
+            assert!(!message.trim().is_empty(), "{outcome:?} {code:?}");
+            assert!(!message.trim_end().ends_with(':'), "{message}");
+        }
+    }
+    let refused = outcome(true, Some(401), "");
+    let got = judge(EndedBy::Itself, Some(1), None, Some(&refused));
+    let message = got.error.expect("an error").message;
+    assert!(!message.contains(": ;"), "{message}");
+}

@@ -1,9 +1,19 @@
 //! What a start makes of what a kill left.
 
+use std::os::unix::fs::FileExt;
+
 use protocol::{Reason, State};
 
 use super::*;
-use crate::service::testing::{accepted, born, open, status};
+use crate::service::testing::{accepted, born, open, others, status};
+
+/// Stops it and waits until nothing holds its spool any more.
+async fn close(service: Arc<Service>) {
+    service.stop().await;
+    while Arc::strong_count(&service) > 1 {
+        tokio::task::yield_now().await;
+    }
+}
 
 fn cancel(service: &Service, id: ExecutionId) {
     let entry = service.spool.get(id.uuid()).unwrap().unwrap();
@@ -56,5 +66,287 @@ async fn an_accepted_cancel_takes_what_a_policy_made_with_it() {
         let end = status(&service, id);
         assert_eq!((end.state, end.continued_by), (State::Cancelled, None));
         assert!(service.live(id).is_none(), "it was put into the queue");
+    }
+}
+
+/// The status as each door shows it: alone, in the list, followed.
+async fn shown(service: &Arc<Service>, id: ExecutionId) -> [Status; 3] {
+    let get = async |path: String| {
+        let request = http::Request::get(path)
+            .header("host", "localhost")
+            .body(axum::body::Body::empty())
+            .unwrap();
+        let answer = crate::http::router(Arc::clone(service));
+        let answer = tower::ServiceExt::oneshot(answer, request).await.unwrap();
+        let code = answer.status();
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await;
+        (code, bytes.unwrap())
+    };
+    let one = |(code, bytes): (http::StatusCode, bytes::Bytes)| {
+        assert_eq!(code, 200, "{}", String::from_utf8_lossy(&bytes));
+        serde_json::from_slice::<Status>(&bytes).unwrap()
+    };
+    let alone = one(get(format!("/v1/executions/{id}")).await);
+    let followed = one(get(format!("/v1/executions/{id}?follow=true")).await);
+    let (_, list) = get("/v1/executions".to_owned()).await;
+    let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
+    let listed = list["executions"].as_array().unwrap().iter();
+    let listed = listed
+        .map(|status| serde_json::from_value::<Status>(status.clone()).unwrap())
+        .find(|status| status.execution_id == id)
+        .expect("it is in the list");
+    [alone, listed, followed]
+}
+
+fn record(service: &Service, id: ExecutionId) -> std::fs::File {
+    let dir = &service.settings.args.spool_dir;
+    let path = dir.join("executions").join(id.to_string()).join("record");
+    std::fs::File::options().write(true).open(path).unwrap()
+}
+
+/// Where the statuses of a record stand, and their size: see the spool.
+const SLOTS_AT: u64 = 4096;
+const SLOT_BYTES: u64 = 72 * 1024;
+
+/// ENGINE A12.
+#[tokio::test]
+async fn a_live_execution_whose_record_is_damaged_is_interrupted_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = open(dir.path());
+    let [header, body, output] =
+        [State::Running, State::Queued, State::Running].map(|state| accepted(&before, state));
+    // A second status: it was promised, whatever is damaged.
+    for id in [header, body, output] {
+        let entry = before.spool.get(id.uuid()).unwrap().unwrap();
+        entry
+            .write_status(&entry.status().unwrap(), true, false)
+            .unwrap();
+    }
+    record(&before, header).write_all_at(&[0xff], 10).unwrap();
+    let body_at = SLOTS_AT + 3 * SLOT_BYTES;
+    record(&before, body)
+        .write_all_at(&[0xff], body_at)
+        .unwrap();
+    let folder = before.settings.args.spool_dir.join("executions");
+    std::fs::remove_file(folder.join(output.to_string()).join("output")).unwrap();
+    drop(before);
+    let service = open(dir.path());
+    service.recover().unwrap();
+    for (what, id) in [("header", header), ("body", body), ("output", output)] {
+        for status in shown(&service, id).await {
+            assert_eq!(status.state, State::Interrupted, "{what}");
+            assert_eq!(status.reason, Some(Reason::ServiceStopped), "{what}");
+            assert_eq!((status.exit_code, status.continued_by), (None, None));
+            assert!(
+                status.ended_at.is_some() && status.crc32.is_some(),
+                "{what}"
+            );
+        }
+        assert!(service.live(id).is_none());
+        // It can be had again by its own body, and be forgotten.
+        if what != "body" {
+            let again = protocol::Body {
+                on_interrupt: protocol::OnInterrupt::Continue,
+                ..protocol::Body::new("x")
+            };
+            let again = service.accept(id, again, ()).await;
+            assert!(again.is_ok_and(|again| !again.created), "{what}");
+        }
+        service.delete(id).await.unwrap();
+    }
+}
+
+/// ENGINE A12.
+#[tokio::test]
+async fn an_ended_execution_whose_status_is_damaged_is_shown_as_interrupted() {
+    type Damage = fn(&Service, ExecutionId);
+    let damages: [(&str, Damage); 5] = [
+        ("the header", |service, id| {
+            record(service, id).write_all_at(&[0xff], 10).unwrap();
+        }),
+        ("every status", |service, id| {
+            let zeros = vec![0; 3 * SLOT_BYTES as usize];
+            record(service, id).write_all_at(&zeros, SLOTS_AT).unwrap();
+        }),
+        ("the terminal status", |service, id| {
+            let second = SLOTS_AT + SLOT_BYTES;
+            record(service, id).write_all_at(&[0; 64], second).unwrap();
+        }),
+        ("a cut record", |service, id| {
+            record(service, id).set_len(100).unwrap();
+        }),
+        ("a status of another form", |service, id| {
+            let entry = service.spool.get(id.uuid()).unwrap().unwrap();
+            entry.write_status(b"{}", true, true).unwrap();
+        }),
+    ];
+    for (what, damage) in damages {
+        let dir = tempfile::tempdir().unwrap();
+        let before = open(dir.path());
+        let id = accepted(&before, State::Running);
+        let entry = before.spool.get(id.uuid()).unwrap().unwrap();
+        let mut ended = status(&before, id);
+        ended.state = State::Completed;
+        ended.ended_at = Some(now());
+        let json = Record::encode(&ended, None, before.status_bytes());
+        entry.write_status(&json, true, true).unwrap();
+        drop(entry);
+        damage(&before, id);
+        drop(before);
+        let service = open(dir.path());
+        service.recover().unwrap();
+        let mut shown = shown(&service, id).await;
+        // It may be made between two looks.
+        shown.iter_mut().for_each(|status| status.sha256 = None);
+        if what == "the header" {
+            // Its status is whole.
+            assert_eq!(shown[0].state, State::Completed);
+        } else {
+            assert_eq!(shown[0].state, State::Interrupted, "{what}");
+            let error = shown[0].error.as_ref().expect("it says why");
+            assert_eq!(error.code, "record_damaged", "{what}");
+        }
+        assert!(shown[0].ended_at >= Some(shown[0].created_at), "{what}");
+        assert_eq!(shown[0], shown[1], "{what}");
+        assert_eq!(
+            shown[0], shown[2],
+            "{what}: one end, however often it is asked for"
+        );
+        service.delete(id).await.unwrap();
+    }
+}
+
+/// From an earlier closing note: recovery made another continuation where the first had already
+/// ended.
+#[tokio::test]
+async fn a_continuation_that_ended_before_the_end_it_follows_was_recorded_is_the_only_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = open(dir.path());
+    let old = accepted(&before, State::Running);
+    let entry = before.spool.get(old.uuid()).unwrap().unwrap();
+    let mut end = status(&before, old);
+    end.state = State::Interrupted;
+    let known = Before {
+        asked: true,
+        resets_at: None,
+    };
+    let born = before
+        .follow_up(&entry, &mut end, known)
+        .expect("its policy says so");
+    let next = end.continued_by.unwrap();
+    // A client cancels it, and a kill comes before the end of the old one is on disk.
+    let live = before.raise(born);
+    let cancelled = live.control(crate::execution::Control::Cancel).await;
+    cancelled.unwrap();
+    live.ended().await.unwrap();
+    drop((entry, live));
+    close(before).await;
+    let service = open(dir.path());
+    service.recover().unwrap();
+    assert_eq!(others(&service, old), [next], "another one was made");
+    let end = status(&service, old);
+    assert_eq!(
+        (end.state, end.continued_by),
+        (State::Interrupted, Some(next))
+    );
+}
+
+/// From an earlier closing note: recovery named a continuation that was withdrawn.
+#[tokio::test]
+async fn a_withdrawn_continuation_is_not_named_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = open(dir.path());
+    let old = accepted(&before, State::Running);
+    let entry = before.spool.get(old.uuid()).unwrap().unwrap();
+    let mut end = status(&before, old);
+    end.state = State::Interrupted;
+    let known = Before {
+        asked: true,
+        resets_at: None,
+    };
+    let born = before
+        .follow_up(&entry, &mut end, known)
+        .expect("its policy says so");
+    let next = end.continued_by.unwrap();
+    // A cancel of the old one came, whose note failed; a kill comes before the end is on disk.
+    before.withdraw(born).await;
+    drop(entry);
+    close(before).await;
+    let service = open(dir.path());
+    service.recover().unwrap();
+    let end = status(&service, old);
+    assert_eq!((end.state, end.continued_by), (State::Cancelled, None));
+    assert_eq!(others(&service, old), [next]);
+    assert_eq!(status(&service, next).state, State::Cancelled);
+}
+
+/// From an earlier closing note: recovery made another continuation of one whose cancel it could
+/// not note.
+#[tokio::test]
+async fn an_inherited_cancel_counts_though_its_note_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = open(dir.path());
+    let id = accepted(&service, State::Queued);
+    let mut found = service.found(id).unwrap();
+    found.cancelled = true;
+    let born = service.interrupt(found, Reason::ServiceStopped, Policy::Followed);
+    assert!(born.unwrap().is_none(), "it is continued");
+    assert_eq!(status(&service, id).state, State::Cancelled);
+    assert!(others(&service, id).is_empty());
+}
+
+/// From the last closing note: a SHA-256 that a stop cut off is made later.
+#[tokio::test]
+async fn a_sha256_that_a_stop_cut_off_is_made_when_the_status_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = open(dir.path());
+    let id = accepted(&before, State::Running);
+    let entry = before.spool.get(id.uuid()).unwrap().unwrap();
+    let mut writer = entry.writer(spool::EventsKept::Raw).unwrap();
+    writer.append(b"abc");
+    writer.finish();
+    let mut ended = status(&before, id);
+    ended.state = State::Completed;
+    ended.output_bytes = 3;
+    let json = Record::encode(&ended, None, before.status_bytes());
+    entry.write_status(&json, true, true).unwrap();
+    drop((entry, before));
+    let service = open(dir.path());
+    service.recover().unwrap();
+    let view = service.find(id).await.unwrap();
+    let ask = async {
+        loop {
+            let status = service.status(&view).await.unwrap();
+            if let Some(digest) = status.sha256 {
+                return digest;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = std::time::Duration::from_secs(20);
+    let digest = tokio::time::timeout(limit, ask).await.expect("a SHA-256");
+    assert!(digest.starts_with("ba7816bf8f01cfea"), "{digest}");
+}
+
+/// ENGINE A19.
+#[tokio::test]
+async fn what_the_service_makes_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let service = open(dir.path());
+    let settings = &service.settings.args;
+    let root = &settings.workspace_root;
+    let workspace = crate::cli::workspace(root, None, "one").unwrap();
+    service.conversations.add("c", "one").unwrap();
+    let notes = settings.spool_dir.join("conversations");
+    for path in [
+        &settings.spool_dir,
+        root,
+        &workspace,
+        &notes,
+        &notes.join("c"),
+    ] {
+        let mode = path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
     }
 }

@@ -19,6 +19,10 @@ use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 
+/// clap gives the same tip only where no option has a similar name.
+const DASH_TIP: &str =
+    "  tip: a prompt that begins with a dash goes after --, as in: ccb exec -- \"--fix it\"";
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -28,6 +32,9 @@ fn main() -> ExitCode {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
             );
             let _ = error.print();
+            if error.kind() == ErrorKind::UnknownArgument && executes() {
+                let _ = writeln!(std::io::stderr(), "\n{DASH_TIP}");
+            }
             return if asked {
                 ExitCode::SUCCESS
             } else {
@@ -69,6 +76,12 @@ fn main() -> ExitCode {
     // A write to a stdout that nobody reads may hang for ever; it must not keep us.
     runtime.shutdown_background();
     code.into()
+}
+
+/// Whether the command line has `exec` and no `--`.
+fn executes() -> bool {
+    let has = |wanted: &str| std::env::args_os().any(|argument| argument == wanted);
+    has("exec") && !has("--")
 }
 
 enum Work {

@@ -277,9 +277,10 @@ fn outcome(call: Call) -> (Result<Outcome, RpcError>, Vec<ExecutionId>) {
     let status = |id| Outcome::Status(Box::new(running(id)));
     let outcome = match call {
         Call::Status(Target::One(id)) | Call::Control(_, Target::One(id)) => status(id),
-        Call::List(..) => Outcome::Page(Box::new(protocol::Page {
+        Call::List(..) => Outcome::Page(Box::new(ListPage {
             executions: Vec::new(),
             next: None,
+            ..ListPage::default()
         })),
         Call::Attach(attach) => Outcome::Attach(Box::new(running(attach.execution_id)), attach),
         Call::Input(_, data, offset, _) => Outcome::Input(offset + data.len() as u64),

@@ -1,0 +1,236 @@
+//! The outbound budget (`outboundBytes`): memory for answers and output that clients have not read.
+//!
+//! - Taken when: an answer exists, or a chunk of output was read. A call to claude-api takes the
+//!   most that its answer may need, for `callMs` at most.
+//! - Who waits behind whom: each session has a floor of its own, so no session waits for another
+//!   client to read. Beyond its floor a session takes from the common part, up to
+//!   [`SESSION_BYTES`]. When that is spent, a session is not read further, waiting looks are not
+//!   started, and its views read no more from claude-api. A view with `onSlow: skip` drops its
+//!   oldest output; one with `wait` resumes later at its offset.
+//! - The other direction: a client that takes no byte for two pings is closed, which frees its
+//!   bytes. [`super::room`] bounds what clients send.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// The most that one session may hold, in bytes.
+pub const SESSION_BYTES: u64 = 4 * 1024 * 1024;
+/// What a session holds without taking from the others, in bytes.
+const FLOOR_BYTES: u64 = 128 * 1024;
+
+/// What all sessions share.
+#[derive(Debug)]
+pub struct Outbound {
+    limits: Limits,
+    /// Bytes beyond the floors. Waiters are woken when there is room again.
+    used: watch::Sender<u64>,
+}
+
+/// The limits of one session, and of all.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Of all sessions, beyond their floors.
+    pub all: u64,
+    /// Of one session.
+    pub session: u64,
+    /// Of one session without taking from the others.
+    pub floor: u64,
+}
+
+impl Limits {
+    /// The floors of so many sessions are a part of `outbound`, at most a half.
+    #[must_use]
+    pub fn new(outbound: u64, sessions: u64, status_bytes: u64) -> Self {
+        let floor = FLOOR_BYTES.max(status_bytes * 2);
+        let floors = floor.saturating_mul(sessions).min(outbound / 2);
+        Self {
+            all: outbound - floors,
+            session: SESSION_BYTES.min(outbound).max(floor * 2),
+            floor,
+        }
+    }
+}
+
+impl Outbound {
+    /// Nothing is used.
+    #[must_use]
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            used: watch::Sender::new(0),
+        })
+    }
+
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Bytes beyond the floors of their sessions.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        *self.used.borrow()
+    }
+
+    /// Whether sessions have their floors only.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.used() >= self.limits.all
+    }
+
+    fn change(&self, old: u64, new: u64) {
+        self.used.send_if_modified(|used| {
+            let was_short = *used >= self.limits.all;
+            *used = *used - old + new;
+            was_short && *used < self.limits.all
+        });
+    }
+}
+
+/// One session's part.
+#[derive(Debug)]
+pub struct Share {
+    all: Arc<Outbound>,
+    used: watch::Sender<u64>,
+}
+
+impl Share {
+    /// A session begins.
+    #[must_use]
+    pub fn new(all: Arc<Outbound>) -> Arc<Self> {
+        Arc::new(Self {
+            all,
+            used: watch::Sender::new(0),
+        })
+    }
+
+    /// What all sessions share.
+    #[must_use]
+    pub fn all(&self) -> &Outbound {
+        &self.all
+    }
+
+    /// Bytes of this session.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        *self.used.borrow()
+    }
+
+    /// Whether a view may take more.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let Limits { session, floor, .. } = self.all.limits;
+        let used = self.used();
+        used < floor || (used < session && !self.all.is_short())
+    }
+
+    /// Waits for room. Cancel-safe.
+    pub async fn room(&self) {
+        let (mut own, mut all) = (self.used.subscribe(), self.all.used.subscribe());
+        while !self.has_room() {
+            // Neither sender goes before this borrow ends.
+            tokio::select! {
+                _ = own.changed() => {}
+                _ = all.changed() => {}
+            }
+        }
+    }
+
+    /// Takes nothing yet.
+    #[must_use]
+    pub fn charge(self: &Arc<Self>) -> Charge {
+        Charge {
+            share: self.clone(),
+            bytes: 0,
+        }
+    }
+
+    fn change(&self, old: u64, new: u64) {
+        let Limits { session, floor, .. } = self.all.limits;
+        self.used.send_if_modified(|used| {
+            let before = *used;
+            *used = before - old + new;
+            let beyond = |used: u64| used.saturating_sub(floor);
+            if beyond(before) != beyond(*used) {
+                self.all.change(beyond(before), beyond(*used));
+            }
+            let falls_below = |limit: u64| before >= limit && *used < limit;
+            falls_below(floor) || falls_below(session)
+        });
+    }
+}
+
+/// A part of a session's share, until dropped. It may exceed every limit: ask for room first.
+#[derive(Debug)]
+pub struct Charge {
+    share: Arc<Share>,
+    bytes: u64,
+}
+
+impl Charge {
+    /// Holds so many bytes from now on.
+    pub fn set(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        if bytes != self.bytes {
+            self.share.change(self.bytes, bytes);
+            self.bytes = bytes;
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        all: 100,
+        session: 80,
+        floor: 10,
+    };
+
+    #[tokio::test]
+    async fn a_session_keeps_its_floor_when_others_have_taken_the_rest() {
+        let all = Outbound::new(LIMITS);
+        let [greedy, other, late] = [(); 3].map(|()| Share::new(all.clone()));
+        let (mut first, mut second) = (greedy.charge(), other.charge());
+        first.set(79);
+        assert!(greedy.has_room());
+        first.set(80);
+        assert!(!greedy.has_room() && !all.is_short(), "its own limit");
+        second.set(45);
+        assert!(all.is_short() && !other.has_room());
+        let mut third = late.charge();
+        third.set(9);
+        assert!(late.has_room());
+        third.set(10);
+        assert!(!late.has_room());
+        let waiting = tokio::spawn({
+            let late = late.clone();
+            async move { late.room().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(first);
+        waiting.await.unwrap();
+        assert_eq!(all.used(), 35);
+        drop((second, third));
+        assert_eq!(all.used(), 0);
+    }
+
+    #[test]
+    fn floors_are_a_part_of_the_whole() {
+        let limits = Limits::new(256 << 20, 1000, 64 << 10);
+        assert_eq!(limits.all + 1000 * limits.floor, 256 << 20);
+        assert_eq!(limits.session, 4 << 20);
+        let limits = Limits::new(1 << 20, 1000, 64 << 10);
+        assert_eq!((limits.all, limits.session), (1 << 19, 1 << 20));
+    }
+}

@@ -1,0 +1,365 @@
+//! The inbound budget (`inboundBytes`): memory for messages being received, and for executes and
+//! inputs that await an answer.
+//!
+//! - Taken when: a message takes bytes as it grows, in steps that double, and only beyond its first
+//!   64 KiB. An execute or an input of a large message keeps its message's bytes. One of a small
+//!   message takes its own when it is read.
+//! - Who waits behind whom: a message that cannot grow waits, and its session is not read. The
+//!   oldest unfinished message waits for no other: its remaining need is kept free, so one message
+//!   always makes progress. After [`Room::patience`] a waiting message has another session closed
+//!   with 1013: the oldest holder that made no progress for as long, later the oldest holder. At
+//!   most one session is closed per patience. Small requests have their own share ([`shares`]).
+//! - The other direction: [`super::outbound`] bounds answers and output.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// The parts of `inboundBytes` for large messages and for small ones.
+#[must_use]
+pub fn shares(inbound: u64) -> (u64, u64) {
+    let small = inbound / 8;
+    (inbound - small, small)
+}
+
+/// After so many times the patience a waiting message evicts the oldest holder, though that one
+/// makes progress.
+const STUBBORN: u32 = 5;
+
+/// One budget.
+#[derive(Debug)]
+pub struct Room {
+    total: u64,
+    patience: Duration,
+    // A plain lock: held for a look into the table, never over an await.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    used: u64,
+    next_seat: u64,
+    /// Messages in the making, the oldest first.
+    seats: BTreeMap<u64, Seat>,
+    last_eviction: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Seat {
+    held: u64,
+    /// The most that the message may come to.
+    most: u64,
+    /// The last time it made 64 KiB of progress.
+    moved: Instant,
+    waits: bool,
+    waker: Option<Waker>,
+    is_evicted: bool,
+}
+
+impl Room {
+    /// `patience`: how long a message waits before it evicts another.
+    #[must_use]
+    pub fn new(total: u64, patience: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            total,
+            patience,
+            state: Mutex::default(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes in use.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.lock().used
+    }
+
+    /// How long a message waits before it evicts another.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Takes so many bytes; None when they are not there. More than all of it takes all of it.
+    #[must_use]
+    pub fn take(self: &Arc<Self>, bytes: u64) -> Option<Charge> {
+        let bytes = bytes.min(self.total);
+        let mut state = self.lock();
+        if state.used + bytes > self.total {
+            return None;
+        }
+        state.used += bytes;
+        Some(Charge {
+            room: self.clone(),
+            bytes,
+        })
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.lock().release(bytes);
+    }
+}
+
+impl State {
+    fn release(&mut self, bytes: u64) {
+        self.used -= bytes;
+        for seat in self.seats.values_mut().filter(|seat| seat.waits) {
+            if let Some(waker) = seat.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// Bytes that were taken, until dropped.
+#[derive(Debug)]
+pub struct Charge {
+    room: Arc<Room>,
+    bytes: u64,
+}
+
+impl Charge {
+    /// Takes a part out of it, at most what there is.
+    #[must_use]
+    pub fn split(&mut self, bytes: usize) -> Self {
+        let bytes = (bytes as u64).min(self.bytes);
+        self.bytes -= bytes;
+        Self {
+            room: self.room.clone(),
+            bytes,
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.room.give_back(self.bytes);
+        }
+    }
+}
+
+/// A message in the making, until dropped.
+#[derive(Debug)]
+pub struct Making {
+    room: Arc<Room>,
+    number: u64,
+    held: u64,
+}
+
+impl Making {
+    /// It holds nothing yet. `most`: the most bytes that it may come to.
+    #[must_use]
+    pub fn new(room: Arc<Room>, most: u64) -> Self {
+        let most = most.min(room.total);
+        let mut state = room.lock();
+        state.next_seat += 1;
+        let number = state.next_seat;
+        let seat = Seat {
+            held: 0,
+            most,
+            moved: Instant::now(),
+            waits: false,
+            waker: None,
+            is_evicted: false,
+        };
+        state.seats.insert(number, seat);
+        drop(state);
+        Self {
+            room,
+            number,
+            held: 0,
+        }
+    }
+
+    /// Bytes that it may come to with what it holds; no limit once it holds all that there is.
+    #[must_use]
+    pub fn allowed(&self) -> u64 {
+        if self.held >= self.room.total {
+            u64::MAX
+        } else {
+            self.held
+        }
+    }
+
+    /// Grows until it holds `bytes`.
+    pub fn poll_grow(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.room.lock();
+        let state = &mut *state;
+        let (total, used) = (self.room.total, state.used);
+        let oldest = state.seats.first_key_value();
+        let kept = match oldest {
+            Some((number, oldest)) if *number != self.number => {
+                oldest.most.saturating_sub(oldest.held)
+            }
+            _ => 0,
+        };
+        let Some(seat) = state.seats.get_mut(&self.number) else {
+            return Poll::Ready(());
+        };
+        let more = bytes.min(total).saturating_sub(seat.held);
+        seat.waker = Some(cx.waker().clone());
+        seat.waits = used.saturating_add(more).saturating_add(kept) > total;
+        if seat.waits {
+            return Poll::Pending;
+        }
+        seat.held += more;
+        self.held = seat.held;
+        state.used += more;
+        Poll::Ready(())
+    }
+
+    /// Records progress.
+    pub fn moved(&self) {
+        let mut state = self.room.lock();
+        if let Some(seat) = state.seats.get_mut(&self.number) {
+            seat.moved = Instant::now();
+        }
+    }
+
+    /// Whether other unfinished messages hold bytes.
+    #[must_use]
+    pub fn has_others(&self) -> bool {
+        let state = self.room.lock();
+        let mut seats = state.seats.iter();
+        seats.any(|(number, seat)| *number != self.number && seat.held > 0)
+    }
+
+    /// Evicts another message, if one may be evicted. `times`: how often the patience has passed.
+    pub fn press(&self, times: u32) {
+        let (now, patience) = (Instant::now(), self.room.patience);
+        let mut state = self.room.lock();
+        let state = &mut *state;
+        if state.last_eviction.is_some_and(|at| now - at < patience) {
+            return;
+        }
+        let number = self.number;
+        let holders = || {
+            let seats = state.seats.iter();
+            seats.filter(move |(n, seat)| **n != number && seat.held > 0 && !seat.is_evicted)
+        };
+        let stands = |seat: &Seat| !seat.waits && now - seat.moved >= patience;
+        let victim = holders().find(|(_, seat)| stands(seat));
+        let victim = victim.or_else(|| holders().next().filter(|_| times >= STUBBORN));
+        let Some(number) = victim.map(|(number, _)| *number) else {
+            return;
+        };
+        if let Some(seat) = state.seats.get_mut(&number) {
+            seat.is_evicted = true;
+            if let Some(waker) = seat.waker.take() {
+                waker.wake();
+            }
+            state.last_eviction = Some(now);
+        }
+    }
+
+    /// Whether its session is to be closed, so that others can grow.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        let state = self.room.lock();
+        state
+            .seats
+            .get(&self.number)
+            .is_some_and(|seat| seat.is_evicted)
+    }
+
+    /// Ends the message, which has so many bytes, and releases the rest.
+    #[must_use]
+    pub fn finish(mut self, bytes: u64) -> Charge {
+        let bytes = bytes.min(self.held);
+        let rest = std::mem::replace(&mut self.held, 0) - bytes;
+        let charge = Charge {
+            room: self.room.clone(),
+            bytes,
+        };
+        let mut state = self.room.lock();
+        state.seats.remove(&self.number);
+        state.release(rest);
+        drop(state);
+        charge
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        let mut state = self.room.lock();
+        if state.seats.remove(&self.number).is_some() {
+            state.release(self.held);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grows(making: &mut Making, bytes: u64) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        making.poll_grow(bytes, &mut cx).is_ready()
+    }
+
+    #[test]
+    fn the_remaining_need_of_the_oldest_message_is_kept_free() {
+        let room = Room::new(100, Duration::ZERO);
+        let mut oldest = Making::new(room.clone(), 60);
+        let mut second = Making::new(room.clone(), 60);
+        assert!(grows(&mut oldest, 10) && grows(&mut second, 40));
+        assert!(!grows(&mut second, 41), "10 + 41 + the oldest's other 50");
+        assert!(grows(&mut oldest, 60));
+        let charge = oldest.finish(55);
+        assert_eq!(room.used(), 55 + 40);
+        assert!(grows(&mut second, 45) && !grows(&mut second, 46));
+        drop(charge);
+        assert!(grows(&mut second, 60));
+        drop(second);
+        assert_eq!(room.used(), 0);
+    }
+
+    #[test]
+    fn a_waiting_message_evicts_the_oldest_holder_once_per_patience() {
+        let hour = Duration::from_secs(3600);
+        for (patience, gone) in [(Duration::ZERO, true), (hour, false)] {
+            let room = Room::new(100, patience);
+            let empty = Making::new(room.clone(), 0);
+            let mut first = Making::new(room.clone(), 50);
+            let mut second = Making::new(room.clone(), 50);
+            let mut waiter = Making::new(room.clone(), 50);
+            assert!(grows(&mut first, 50) && grows(&mut second, 50) && !grows(&mut waiter, 10));
+            waiter.press(1);
+            assert_eq!(first.is_evicted(), gone);
+            assert!(!empty.is_evicted() && !second.is_evicted() && !waiter.is_evicted());
+        }
+    }
+
+    #[test]
+    fn a_holder_that_makes_progress_is_evicted_later() {
+        let room = Room::new(100, Duration::from_secs(3600));
+        let mut holder = Making::new(room.clone(), 50);
+        let mut waiter = Making::new(room.clone(), 100);
+        assert!(grows(&mut holder, 50) && !grows(&mut waiter, 60) && waiter.has_others());
+        waiter.press(STUBBORN - 1);
+        assert!(!holder.is_evicted());
+        waiter.press(STUBBORN);
+        assert!(holder.is_evicted());
+        drop(holder);
+        assert!(grows(&mut waiter, 60) && !waiter.has_others());
+    }
+
+    #[test]
+    fn more_than_all_of_it_takes_all_of_it() {
+        let room = Room::new(100, Duration::ZERO);
+        let mut making = Making::new(room.clone(), 1000);
+        assert!(grows(&mut making, 500));
+        assert_eq!((making.allowed(), room.used()), (u64::MAX, 100));
+        assert!(room.take(1).is_none());
+        drop(making);
+        let charge = room.take(1000).unwrap();
+        assert_eq!(room.used(), 100);
+        drop(charge);
+        assert_eq!(room.used(), 0);
+    }
+}

@@ -1,0 +1,80 @@
+//! The times of one execution: they never go back, and the intervals between them are true,
+//! whatever the wall clock does.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use protocol::Status;
+use rustix::time::{ClockId, clock_gettime};
+
+/// A wall time and the moment at which it was read. Later times follow from it by a clock that
+/// nobody sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Times {
+    wall: Timestamp,
+    read_at: Duration,
+}
+
+impl Times {
+    /// Goes on behind the newest time of a status.
+    pub(crate) fn behind(status: &Status) -> Self {
+        let mut wall = Timestamp::now().max(status.created_at);
+        let warned = status.warnings.iter().map(|warning| warning.at);
+        for time in warned.chain(status.started_at).chain(status.ended_at) {
+            wall = wall.max(time);
+        }
+        Self {
+            wall,
+            read_at: since_boot(),
+        }
+    }
+
+    /// Now, as statuses write it: whole milliseconds.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.at(since_boot())
+    }
+
+    fn at(&self, since_boot: Duration) -> Timestamp {
+        let passed = since_boot.saturating_sub(self.read_at);
+        let now = SignedDuration::try_from(passed)
+            .ok()
+            .and_then(|passed| self.wall.checked_add(passed).ok())
+            .unwrap_or(self.wall);
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+}
+
+/// The time since the boot, also while the machine sleeps (clock_gettime(2), CLOCK_BOOTTIME): a
+/// wall clock counts that too.
+fn since_boot() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::ExecutionId;
+
+    use super::*;
+
+    /// Field case C18.
+    #[test]
+    fn times_go_on_behind_what_a_status_has_and_not_by_the_wall_clock() {
+        let ahead = Timestamp::now() + SignedDuration::from_hours(2);
+        let ahead = Timestamp::from_millisecond(ahead.as_millisecond()).unwrap();
+        let mut status = Status::queued(ExecutionId::random(), ahead, "default".to_owned());
+        let times = Times::behind(&status);
+        assert_eq!(times.at(times.read_at), ahead, "the clock was set back");
+        let later = times.at(times.read_at + Duration::from_millis(1500));
+        assert_eq!(
+            later.duration_since(ahead),
+            SignedDuration::from_millis(1500)
+        );
+        assert_eq!(times.at(Duration::ZERO), ahead, "it never goes back");
+        status.started_at = Some(later);
+        assert!(Times::behind(&status).now() >= later);
+    }
+}

@@ -1,0 +1,157 @@
+//! The whole events of a damaged line.
+//!
+//! A line is one event, but other bytes may get between: an escape sequence before it, a NUL
+//! behind it, an event that was cut and has the next one glued to it. [`salvage`] finds every JSON
+//! object that stands in the line by itself. It never looks inside an object, whole or not: the
+//! model chooses what stands there.
+
+use memchr::memmem;
+use serde::de::IgnoredAny;
+use serde_json::Deserializer;
+
+/// How each event of the CLI begins, and each object that is looked for.
+const OBJECT: &[u8] = b"{\"";
+
+/// An object that begins like this was meant to be an event.
+const EVENT: &[u8] = br#"{"type":""#;
+
+/// The parser may notice the end of a cut event only some bytes into the next one: at most the two
+/// of `{"`, and four hexadecimal digits where an escape was cut.
+const OVERRUN_BYTES: usize = 8;
+
+/// After so many objects that are not whole the rest of the line is noise, so that no line takes
+/// long.
+const MOST_BROKEN: usize = 1024;
+
+/// What a damaged line holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Salvaged<'a> {
+    /// The objects that are whole, in order.
+    pub(crate) objects: Vec<&'a [u8]>,
+    /// Other bytes than these and blanks are there.
+    pub(crate) noise: bool,
+    /// An object is not whole that began like an event.
+    pub(crate) lost: bool,
+}
+
+/// Looks through a line that is not one JSON value. Takes time in proportion to the line.
+pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
+    let mut salvaged = Salvaged::default();
+    let mut from = 0;
+    // Everything before this is accounted for.
+    let mut done = 0;
+    let mut broken = 0;
+    while broken < MOST_BROKEN
+        && let Some(found) = memmem::find(&line[from..], OBJECT)
+    {
+        let start = from + found;
+        salvaged.noise |= !is_blank(line.get(done..start).unwrap_or_default());
+        let rest = &line[start..];
+        let mut values = Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
+        match values.next() {
+            Some(Ok(_)) => {
+                let len = values.byte_offset();
+                if is_part(&rest[len..]) {
+                    salvaged.noise = true;
+                } else {
+                    salvaged.objects.push(&rest[..len]);
+                }
+                from = start + len;
+                done = from;
+            }
+            Some(Err(error)) => {
+                broken += 1;
+                salvaged.noise = true;
+                salvaged.lost |= rest.starts_with(EVENT);
+                // A line has no line feed: the column is the offset. Whatever was opened before it
+                // is a part of this object, and fails where this one failed.
+                from = start + error.column().saturating_sub(OVERRUN_BYTES).max(1);
+                done = from.min(line.len());
+            }
+            None => break,
+        }
+        from = from.min(line.len());
+    }
+    salvaged.noise |= !is_blank(&line[done..]);
+    salvaged
+}
+
+/// Whether another event may begin behind the start of this line.
+pub(crate) fn has_another(line: &[u8]) -> bool {
+    const NAMES: [&[u8]; 6] = [
+        b"result\"",
+        b"assistant\"",
+        b"user\"",
+        b"system\"",
+        b"stream_event\"",
+        b"rate_limit_event\"",
+    ];
+    let behind = line.get(1..).unwrap_or_default();
+    memmem::find_iter(behind, EVENT).any(|at| {
+        let name = &behind[at + EVENT.len()..];
+        NAMES.iter().any(|known| name.starts_with(known))
+    })
+}
+
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.trim_ascii().is_empty()
+}
+
+/// What follows a part of a larger object.
+fn is_part(behind: &[u8]) -> bool {
+    matches!(
+        behind.trim_ascii_start().first(),
+        Some(b'}' | b']' | b',' | b':')
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn objects(line: &str) -> (Vec<&str>, bool, bool) {
+        let Salvaged {
+            objects,
+            noise,
+            lost,
+        } = salvage(line.as_bytes());
+        let text = |object| std::str::from_utf8(object).expect("text");
+        (objects.into_iter().map(text).collect(), noise, lost)
+    }
+
+    #[test]
+    fn whole_objects_are_found_between_other_bytes() {
+        assert_eq!(
+            objects("\u{1b}[0m{\"a\":1}\0"),
+            (vec!["{\"a\":1}"], true, false)
+        );
+        assert_eq!(
+            objects("{\"a\":1} {\"b\":{}}"),
+            (vec!["{\"a\":1}", "{\"b\":{}}"], false, false)
+        );
+        assert_eq!(objects("plain {} {x}"), (vec![], true, false));
+    }
+
+    #[test]
+    fn a_cut_object_hides_no_other_and_gives_no_part_of_itself() {
+        assert_eq!(
+            objects(r#"{"type":"a","s":"\u12{"b":1}"#),
+            (vec![r#"{"b":1}"#], true, true)
+        );
+        assert_eq!(
+            objects(r#"{"type":"a",x "m":[{"b":1},{"c":2}]}"#),
+            (vec![], true, true)
+        );
+        assert_eq!(
+            objects(r#"{"type":"a","m":{"b":123456}"#),
+            (vec![], true, true)
+        );
+    }
+
+    #[test]
+    fn behind_many_broken_objects_nothing_is_looked_for() {
+        let line = |count| "{\"x".repeat(count) + "{\"b\":1}";
+        assert_eq!(objects(&line(9)), (vec!["{\"b\":1}"], true, false));
+        assert_eq!(objects(&line(2 * MOST_BROKEN)), (vec![], true, false));
+    }
+}

@@ -1,0 +1,193 @@
+//! Damaged lines: every whole event in them is taken, the rest is noise, and a lost event is a
+//! fact.
+
+mod support;
+
+use renderer::Fact;
+use support::*;
+
+const RESULT: &str =
+    r#"{"type":"result","subtype":"success","is_error":false,"result":"done","result_index":0}"#;
+const DELTA: &str = r#"{"type":"stream_event","event":{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hel"}}}"#;
+
+fn assistant(id: &str, text: &str) -> String {
+    format!(
+        r#"{{"type":"assistant","message":{{"id":"{id}","model":"m","content":[{{"type":"text","text":"{text}"}}]}}}}"#
+    )
+}
+
+/// The text, the count of noise lines, and whether the result is a success.
+fn seen(line: &str, want_text: bool) -> (String, u64, Option<bool>) {
+    let rendered = render_chunks(want_text, [line.as_bytes()]);
+    let success = last_outcome(&rendered.facts).map(|outcome| !outcome.is_error);
+    (rendered.text, without_noise(rendered.facts).1, success)
+}
+
+/// Field case C22.
+#[test]
+fn a_whole_result_is_taken_from_a_line_with_other_bytes_around_it() {
+    for (line, noise) in [
+        (format!("\u{1b}[2K\u{1b}[0m{RESULT}"), 1),
+        (format!("{RESULT}\0"), 1),
+        (format!("\0\0{RESULT}\u{1b}[0m"), 1),
+        (format!("\u{feff}{RESULT}"), 1),
+        (format!("warning: {{x}} {RESULT}"), 1),
+        (format!("{DELTA}{RESULT}"), 0),
+        (format!("{DELTA} {RESULT}\0"), 1),
+        (format!("{RESULT}{{\"type\":\"assis"), 1),
+    ] {
+        for want_text in [true, false] {
+            let (_, found, success) = seen(&line, want_text);
+            assert_eq!((found, success), (noise, Some(true)), "{want_text} {line}");
+        }
+    }
+}
+
+/// Field case C22.
+#[test]
+fn a_long_event_is_taken_from_a_line_that_begins_with_an_escape_sequence() {
+    let text = "x".repeat(200_000);
+    let line = format!("\u{1b}[0m{}\n{RESULT}\n", assistant("m", &text));
+    for size in [line.len(), 1 << 16, 999] {
+        let rendered = render_chunks(true, line.as_bytes().chunks(size));
+        assert_eq!(rendered.text.len(), text.len());
+        assert_eq!(without_noise(rendered.facts).1, 1);
+    }
+}
+
+/// Field case C12.
+#[test]
+fn an_event_is_taken_behind_one_that_was_cut() {
+    let second = assistant("n", "Second.");
+    let whole = assistant("c", "cut");
+    // Cut anywhere: inside a key, a string, an escape, a number, between two tokens.
+    let cut = r#"{"type":"system","n":-1.5e3,"t":true,"s":"a\\b\u00e9\n","l":[1,{"a":null}]}"#;
+    for broken in [cut, &whole, DELTA] {
+        for end in 1..broken.len() {
+            // Behind these a value may stand: the second event is then a part of the first.
+            let behind = &broken[..end];
+            if behind.ends_with([':', '[', ',']) && !behind.ends_with("\",") {
+                continue;
+            }
+            let line = format!("{}\n{behind}{second}\n{RESULT}\n", assistant("m", "First."));
+            let (text, noise, success) = seen(&line, true);
+            assert!(text.contains("Second."), "{behind:?}: {text:?}");
+            assert_eq!((noise, success), (1, Some(true)), "{behind:?}");
+        }
+    }
+}
+
+/// Field case C12.
+#[test]
+fn a_lost_last_message_is_shown_from_the_text_of_the_result() {
+    let result = RESULT.replace("done", "Second.");
+    let script = |damaged: &str| {
+        Script::default()
+            .line(&assistant("m", "First."))
+            .line(damaged)
+            .line(&result)
+            .render()
+    };
+    let lost = script(r#"{"type":"assis{"type":"assistant","message":{"id":"n","con"#);
+    assert_eq!(lost.text, "First.\n\nSecond.");
+    let cut = Script::default()
+        .start("m")
+        .block(0)
+        .delta(0, "Sec")
+        .line(r#"{"type":"stream_event","event":{"type":"content_block_delta","index":0"#)
+        .line(&result)
+        .render();
+    assert_eq!(cut.text, "Second.", "the text continues what was shown");
+    let kept = script(&format!("{}\0", assistant("n", "Second.")));
+    assert_eq!(kept.text, "First.\n\nSecond.", "nothing was lost");
+    let tool = script(r#"{"type":"user","message":{"role":"us"#);
+    assert_eq!(tool.text, "First.\n\nSecond.");
+}
+
+/// Field case C12.
+#[test]
+fn a_damaged_line_repeats_no_text_that_was_shown() {
+    let script = Script::default()
+        .message("m", "First.")
+        .message("n", "Second.")
+        .line(r#"{"type":"assistant","message":{"id":"n"#)
+        .line(&RESULT.replace("done", "Second."));
+    assert_eq!(script.render().text, "First.\n\nSecond.");
+}
+
+/// Field case C22: an object that the model wrote inside an event is never taken for an event.
+#[test]
+fn a_part_of_a_damaged_event_is_no_event() {
+    let forged = RESULT.replace("done", "forged");
+    let input = format!(
+        r#"{{"type":"assistant","message":{{"id":"m","content":[{{"type":"tool_use","id":"t","name":"X","input":{forged}}}]}}}}"#
+    );
+    for at in 1..input.find("forged").expect("a text") {
+        let damaged = format!("{}\u{1b}{}", &input[..at], &input[at..]);
+        let rendered = render(damaged.as_bytes());
+        assert_eq!(last_outcome(&rendered.facts), None, "{damaged}");
+    }
+}
+
+/// Field case C12.
+#[test]
+fn a_lost_event_is_a_fact_and_noise_is_not_one() {
+    for (line, lost) in [
+        (r#"{"type":"assis"#.to_owned() + RESULT, 1),
+        (format!("{{\"type\":\"assis\n{RESULT}"), 1),
+        (format!("{{\"type\":\"{}", "x".repeat(65 << 20)), 1),
+        (format!("noise {{x}} {RESULT}\0"), 0),
+        ("x".repeat(1 << 20), 0),
+    ] {
+        let facts = render(line.as_bytes()).facts;
+        let count = facts
+            .iter()
+            .filter(|fact| **fact == Fact::EventLost)
+            .count();
+        assert_eq!(count, lost, "{}", &line[..60]);
+    }
+}
+
+/// Field case C14.
+#[test]
+fn each_field_of_a_result_alone_may_tell_of_a_failure() {
+    for (fields, is_error) in [
+        (r#""is_error":false,"subtype":"success""#, false),
+        (r#""is_error":false"#, false),
+        (r#""subtype":"success""#, false),
+        (r#""is_error":false,"subtype":"error_max_turns""#, true),
+        (r#""is_error":false,"subtype":"error_of_next_year""#, true),
+        (r#""is_error":true,"subtype":"success""#, true),
+        (
+            r#""is_error":false,"subtype":"success","api_error_status":500"#,
+            true,
+        ),
+        (
+            r#""is_error":false,"subtype":"success","api_error_status":null"#,
+            false,
+        ),
+        (r#""num_turns":1"#, true),
+    ] {
+        let line = format!(r#"{{"type":"result",{fields},"result":"x"}}"#);
+        let outcome = last_outcome(&render(line.as_bytes()).facts).expect("a result");
+        assert_eq!(outcome.is_error, is_error, "{fields}");
+    }
+}
+
+#[test]
+fn nothing_that_is_kept_of_a_line_is_as_long_as_a_line_can_be() {
+    let long = "x".repeat(1 << 20);
+    let lines = [
+        format!(r#"{{"type":"system","subtype":"init","model":"{long}","session_id":"{long}"}}"#),
+        format!(
+            r#"{{"type":"assistant","message":{{"id":"{long}","content":[{{"type":"tool_use","id":"{long}","name":"{long}"}}]}}}}"#
+        ),
+        format!(
+            r#"{{"type":"result","subtype":"{long}","terminal_reason":"{long}","usage":{{"a":"{long}"}},"errors":["{long}"],"permission_denials":[{{"tool_name":"{long}","tool_use_id":"{long}"}}]}}"#
+        ),
+    ];
+    let facts = render(lines.join("\n").as_bytes()).facts;
+    assert!(last_outcome(&facts).is_some(), "{} facts", facts.len());
+    let bytes = format!("{facts:?}").len();
+    assert!(bytes < 10_000, "{bytes} bytes of facts");
+}

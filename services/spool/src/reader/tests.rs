@@ -1,0 +1,68 @@
+//! Where bytes are read.
+
+use std::{
+    sync::Mutex,
+    thread::{self, ThreadId},
+};
+
+use super::*;
+use crate::files::Store;
+
+/// A file of which nothing is in memory. It notes which threads waited for the disk.
+#[derive(Clone, Default)]
+struct Cold {
+    waited: Arc<Mutex<Vec<ThreadId>>>,
+}
+
+impl Store for Cold {
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn read_at(&self, into: &mut Vec<u8>, _: u64) -> io::Result<usize> {
+        self.waited.lock().unwrap().push(thread::current().id());
+        let n = into.capacity() - into.len();
+        into.resize(into.capacity(), b'x');
+        Ok(n)
+    }
+
+    fn read_cached(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn punch(&self, _: u64, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(1000)
+    }
+}
+
+/// ENGINE A11.
+#[tokio::test]
+async fn a_small_ended_output_that_is_not_in_memory_is_read_on_a_blocking_thread() {
+    let cold = Cold::default();
+    let marks = Marks {
+        len: 1000,
+        ended: true,
+        ..Marks::default()
+    };
+    let track = Track {
+        store: Box::new(cold.clone()),
+        marks: watch::Sender::new(marks),
+    };
+    let mut reader = Reader::new(Arc::new(track), 0).unwrap();
+    let bytes = reader.next(1 << 16).await.unwrap().unwrap();
+    assert_eq!(bytes.len(), 1000);
+    let waited = cold.waited.lock().unwrap();
+    assert!(!waited.is_empty());
+    assert!(
+        !waited.contains(&thread::current().id()),
+        "the runtime's thread waited for the disk"
+    );
+}

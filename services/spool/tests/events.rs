@@ -1,0 +1,116 @@
+//! `/events` of format `events`: `EventsReader` gives the CLI's stdout byte for byte, whatever the
+//! bytes and however they are written and read. The fuzz corpus of the event lines goes through it
+//! too.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use renderer::EventsOutput;
+use spool::{EventsKept, Patch, Spool, SpoolLimits};
+use uuid::Uuid;
+
+fn spool(dir: &tempfile::TempDir) -> Spool {
+    let limits = SpoolLimits {
+        kept_bytes: 1 << 30,
+        kept_lines: 0,
+        events_bytes: 1 << 30,
+        retention: Duration::from_secs(3600),
+        retention_bytes: 1 << 40,
+    };
+    Spool::open(dir.path(), limits).unwrap().0
+}
+
+/// Writes stdout as claude-api does, in chunks of this size, and reads the events in pieces of at
+/// most `max` bytes.
+async fn through(spool: &Spool, stdout: &[u8], chunk: usize, max: usize) -> Vec<u8> {
+    let id = Uuid::new_v4();
+    let entry = spool.create(id, b"body", [0; 32], b"{}").unwrap();
+    let mut writer = entry.writer(EventsKept::InOutput).unwrap();
+    let mut events = EventsOutput::new();
+    let (mut bytes, mut patches) = (Vec::new(), Vec::new());
+    let mut flush = |bytes: &mut Vec<u8>, patches: &mut Vec<renderer::Patch>| {
+        let patch = |patch: renderer::Patch| {
+            let renderer::Patch {
+                offset,
+                len,
+                original,
+            } = patch;
+            Patch {
+                offset,
+                len,
+                original,
+            }
+        };
+        let patches: Vec<_> = patches.drain(..).map(patch).collect();
+        writer.append_patches(&patches);
+        writer.append(bytes);
+        bytes.clear();
+    };
+    for chunk in stdout.chunks(chunk) {
+        events.push(chunk, &mut bytes, &mut patches);
+        flush(&mut bytes, &mut patches);
+    }
+    events.finish(&mut bytes, &mut patches);
+    flush(&mut bytes, &mut patches);
+    writer.finish();
+    let mut reader = entry.events_reader().unwrap();
+    let mut all = Vec::new();
+    while let Some(piece) = reader.next(max).await.unwrap() {
+        assert!(!piece.is_empty() && piece.len() <= max);
+        all.extend_from_slice(&piece);
+    }
+    all
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+}
+
+/// Text and garbage, with characters that are likely to be cut.
+fn mixed() -> impl Strategy<Value = Vec<u8>> {
+    let text = "[a\n\r\"é中\u{1F600}\u{10FFFF}]{0,12}".prop_map(String::into_bytes);
+    let likely = [0xE4, 0xF0, 0x9F, 0xED, 0xA0];
+    let byte = prop_oneof![prop::sample::select(likely.to_vec()), any::<u8>()];
+    let garbage = prop::collection::vec(byte, 0..6);
+    prop::collection::vec(prop_oneof![text, garbage], 0..20).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// ENGINE "Twice": the property was one of code that the product did not use.
+    #[test]
+    fn the_events_reader_gives_stdout_byte_for_byte(
+        stdout in mixed(), chunk in 1_usize..20, max in 1_usize..20,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = spool(&dir);
+        let read = runtime().block_on(through(&spool, &stdout, chunk, max));
+        prop_assert_eq!(read, stdout);
+    }
+}
+
+/// ENGINE "Twice".
+#[test]
+fn the_events_reader_gives_the_fuzz_corpus_byte_for_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool(&dir);
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/event_lines");
+    let mut seen = 0;
+    for file in std::fs::read_dir(corpus).unwrap() {
+        let stdout = std::fs::read(file.unwrap().path()).unwrap();
+        for (chunk, max) in [(7, 1000), (4096, 5)] {
+            let read = runtime().block_on(through(&spool, &stdout, chunk, max));
+            assert_eq!(read, stdout);
+        }
+        seen += 1;
+    }
+    assert!(seen > 10, "{seen} files");
+}

@@ -1,0 +1,79 @@
+//! Who may read the spool. A test binary of its own: the umask belongs to the process.
+
+use std::{
+    fs::{self, File, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::Duration,
+};
+
+use rustix::{fs::Mode, process::umask};
+use spool::{EventsKept, Spool, SpoolLimits};
+use uuid::Uuid;
+
+const LIMITS: SpoolLimits = SpoolLimits {
+    kept_bytes: 1 << 20,
+    kept_lines: 0,
+    events_bytes: 1 << 20,
+    retention: Duration::from_secs(3600),
+    retention_bytes: u64::MAX,
+};
+
+/// What others than the owner may use, with its mode.
+fn open_to_others(path: &Path, found: &mut Vec<String>) {
+    let metadata = fs::symlink_metadata(path).unwrap();
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        found.push(format!("{} {mode:o}", path.display()));
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            open_to_others(&entry.unwrap().path(), found);
+        }
+    }
+}
+
+fn assert_private(dir: &Path) {
+    let mut found = Vec::new();
+    open_to_others(dir, &mut found);
+    assert!(found.is_empty(), "others may use {found:#?}");
+}
+
+fn widen(path: &Path) {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            widen(&entry.unwrap().path());
+        }
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    } else {
+        fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+    }
+}
+
+/// ENGINE A19.
+#[test]
+fn only_the_owner_may_read_a_spool_new_or_old() {
+    umask(Mode::empty());
+    let base = tempfile::tempdir().unwrap();
+    let dir = base.path().join("spool");
+    let (spool, _) = Spool::open(&dir, LIMITS).unwrap();
+    for n in 1..=2 {
+        let entry = spool
+            .create(Uuid::from_u128(n), b"body", [1; 32], b"{}")
+            .unwrap();
+        let mut writer = entry.writer(EventsKept::Raw).unwrap();
+        writer.append(b"text");
+        writer.append_events(b"events");
+        writer.finish();
+        entry.write_status(b"{}", true, true).unwrap();
+    }
+    spool.delete(Uuid::from_u128(1)).unwrap();
+    assert_private(&dir);
+    // As an earlier version left it.
+    drop(spool);
+    File::create(dir.join("staging").join("left over")).unwrap();
+    widen(&dir);
+    let (spool, _) = Spool::open(&dir, LIMITS).unwrap();
+    assert_private(&dir);
+    drop(spool);
+}

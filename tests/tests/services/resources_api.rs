@@ -1,0 +1,381 @@
+//! A client that does the worst at each bounded resource of claude-api, while another client's small request, control and
+//! stream go on as usual.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use cc_tests::harness::{Stack, StackOptions};
+use reqwest::Method;
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+};
+
+use crate::support::{accept, assert_problem, ended, id, path, send, until};
+
+/// What each step of the other client may take on a busy machine. The faults that these tests stand for took 60 s and more.
+const USUAL: Duration = Duration::from_secs(10);
+/// A client that hangs has a small window, so that what it does not read stays with the service soon.
+const WINDOW_BYTES: u32 = 16 * 1024;
+/// How long an answer to a misbehaving client may take.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// A connection on which these bytes were sent.
+async fn raw(addr: SocketAddr, bytes: impl AsRef<[u8]>) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .set_recv_buffer_size(WINDOW_BYTES)
+        .expect("a small window");
+    let mut stream = socket.connect(addr).await.expect("a connection");
+    // The service may have closed it already.
+    let _ = stream.write_all(bytes.as_ref()).await;
+    stream
+}
+
+/// A request's head with more header lines, each with its CR LF.
+fn head(method: &str, path: &str, more: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n{more}\r\n")
+}
+
+async fn many(addr: SocketAddr, count: usize, request: impl Fn() -> String) -> Vec<TcpStream> {
+    let mut open = Vec::new();
+    for _ in 0..count {
+        open.push(raw(addr, request()).await);
+    }
+    open
+}
+
+/// What comes until this is seen, or the connection's end.
+async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
+    let mut text = Vec::new();
+    let read = async {
+        let mut buffer = [0; 4096];
+        while !String::from_utf8_lossy(&text).contains(wanted) {
+            match stream.read(&mut buffer).await {
+                Ok(n) if n > 0 => text.extend_from_slice(&buffer[..n]),
+                _ => break,
+            }
+        }
+    };
+    let in_time = tokio::time::timeout(ANSWER, read).await.is_ok();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(in_time, "{wanted:?} never came; this did: {text:?}");
+    text
+}
+
+/// Another client's small request, control and stream, each on a fresh connection.
+async fn others_go_on(stack: &Stack, what: &str) {
+    let step = async |name: &str, step: std::pin::Pin<Box<dyn Future<Output = ()> + '_>>| {
+        let begun = Instant::now();
+        let done = tokio::time::timeout(USUAL, step).await;
+        assert!(
+            done.is_ok(),
+            "{what}: {name} took over {:?}",
+            begun.elapsed()
+        );
+    };
+    let id = id();
+    step(
+        "a small request",
+        Box::pin(async {
+            accept(&stack.http(), &id, "@say ab\n@tool 60", json!({})).await;
+        }),
+    )
+    .await;
+    step(
+        "a stream",
+        Box::pin(async {
+            let mut output = stack.http().open_output(&id, 0).await.expect("a stream");
+            let mut bytes = Vec::new();
+            while bytes.len() < 2 {
+                let chunk = output.chunk().await.expect("no end");
+                bytes.extend_from_slice(&chunk.expect("more"));
+            }
+            assert_eq!(bytes, b"ab");
+        }),
+    )
+    .await;
+    step(
+        "a control",
+        Box::pin(async {
+            let answer = send(&stack.http(), Method::POST, &path(&id, "/cancel"), "").await;
+            assert_eq!(answer.0, 200, "{}", answer.2);
+        }),
+    )
+    .await;
+    step(
+        "the end",
+        Box::pin(async {
+            assert_eq!(ended(&stack.http(), &id).await["state"], "cancelled");
+        }),
+    )
+    .await;
+    step(
+        "a health check",
+        Box::pin(async {
+            let live = stack.http().get("/health/live").await.expect("an answer");
+            assert_eq!(live.0.as_u16(), 200);
+        }),
+    )
+    .await;
+}
+
+const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
+
+/// ENGINE A2. 40 PUTs whose chunked bodies never come took the whole inbound budget before their first byte.
+#[tokio::test]
+async fn chunked_bodies_that_never_come_hold_nobody_up() {
+    let stack = Stack::start().await;
+    let put = || head("PUT", &path(&id(), ""), CHUNKED);
+    let open = many(stack.api.addr(), 40, put).await;
+    others_go_on(&stack, "chunked bodies that never come").await;
+    drop(open);
+    stack.assert_quiet();
+}
+
+/// ENGINE A2, for `input`, which shares the budget.
+#[tokio::test]
+async fn input_bodies_that_never_come_hold_nobody_up() {
+    let stack = Stack::start().await;
+    let (http, target) = (stack.http(), id());
+    accept(&http, &target, "@say x", json!({"input": "stream"})).await;
+    let post = || head("POST", &path(&target, "/input?offset=0"), CHUNKED);
+    let open = many(stack.api.addr(), 100, post).await;
+    others_go_on(&stack, "input bodies that never come").await;
+    drop(open);
+    let end = path(&target, "/input?offset=0&eof=true");
+    assert_eq!(send(&http, Method::POST, &end, "").await.0, 200);
+    assert_eq!(ended(&http, &target).await["state"], "completed");
+    stack.assert_quiet();
+}
+
+/// ENGINE A2. Bodies that trickle hold what has arrived of them. A large body finds no room then: it is told so soon, with
+/// `Retry-After`, and never that it "did not arrive". Small requests have a share of their own.
+#[tokio::test]
+async fn bodies_that_trickle_hold_up_large_ones_alone_and_those_are_told() {
+    let stack = Stack::with(StackOptions::default().api("--inbound-bytes=4194304")).await;
+    let part = "x".repeat(1 << 20);
+    let put = || {
+        let head = head("PUT", &path(&id(), ""), "Content-Length: 4000000\r\n");
+        format!("{head}{{\"prompt\":\"{part}")
+    };
+    let mut open = many(stack.api.addr(), 8, put).await;
+    // Those that find no room are told; what is left then fills the budget.
+    let mut trickle = tokio::spawn(async move {
+        loop {
+            for stream in &mut open {
+                let _ = stream.write_all(b"x").await;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let large = json!({"prompt": format!("@say x\n{}", "y".repeat(3 << 20))}).to_string();
+    let http = stack.http();
+    let target = path(&id(), "");
+    let asked = send(&http, Method::PUT, &target, large.clone());
+    let refused = tokio::time::timeout(ANSWER, asked)
+        .await
+        .expect("an answer");
+    assert_problem(&refused, 503, "inbound-full", "a large body without room");
+    assert!(refused.1.contains_key("retry-after"), "{:?}", refused.1);
+    others_go_on(&stack, "bodies that trickle").await;
+    trickle.abort();
+    let _ = (&mut trickle).await;
+    // What the trickling clients held is free when they are gone.
+    let begun = Instant::now();
+    loop {
+        let answer = send(&http, Method::PUT, &path(&id(), ""), large.clone()).await;
+        if answer.0 == 201 {
+            break;
+        }
+        assert_eq!(answer.0, 503, "{}", answer.2);
+        assert!(begun.elapsed() < ANSWER, "the budget is never free again");
+    }
+    stack.assert_quiet();
+}
+
+/// A head that never comes is given up after `--head-ms`, and a connection that idles after `--keep-alive-ms`.
+#[tokio::test]
+async fn heads_that_never_come_and_idle_connections_are_closed() {
+    let options = StackOptions::default()
+        .api("--head-ms=500")
+        .api("--keep-alive-ms=1500");
+    let stack = Stack::with(options).await;
+    let addr = stack.api.addr();
+    for bytes in [
+        "",
+        "GET /health/li",
+        "GET /health/live HTTP/1.1\r\nHost: local",
+    ] {
+        let mut silent = raw(addr, bytes).await;
+        let begun = Instant::now();
+        let left = read_until(&mut silent, "never").await;
+        assert!(begun.elapsed() >= Duration::from_millis(400), "{left}");
+    }
+    let live = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut idle = raw(addr, live).await;
+    read_until(&mut idle, "live\"}").await;
+    // Longer than a head may take: it idles, and is still good for a request.
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    idle.write_all(live.as_bytes()).await.expect("still open");
+    read_until(&mut idle, "live\"}").await;
+    let begun = Instant::now();
+    assert_eq!(read_until(&mut idle, "never").await, "");
+    assert!(begun.elapsed() >= Duration::from_millis(1000));
+    // A request that takes longer than both is no idle one.
+    let id = id();
+    accept(&stack.http(), &id, "@silence 3\n@say x", json!({})).await;
+    let output = stack.http().output(&id, 0).await.expect("an output");
+    output.assert_whole("completed");
+    stack.assert_quiet();
+}
+
+/// More connections than claude-api has places: those that do nothing make room.
+#[tokio::test]
+async fn connections_that_do_nothing_make_room_for_those_that_ask() {
+    let stack = Stack::with(StackOptions::default().api("--connections=32")).await;
+    let addr = stack.api.addr();
+    let target = id();
+    accept(&stack.http(), &target, "@say x", json!({"input": "stream"})).await;
+    let live = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    type Request = Box<dyn Fn() -> String>;
+    let post = head("POST", &path(&target, "/input?offset=0"), CHUNKED);
+    let kinds: [(&str, Request); 4] = [
+        ("silent connections", Box::new(String::new)),
+        ("heads that never come", Box::new(|| "GET / HT".into())),
+        ("idle keep-alive connections", Box::new(|| live.into())),
+        ("bodies that never come", Box::new(move || post.clone())),
+    ];
+    for (what, request) in kinds {
+        let open = many(addr, 100, request).await;
+        others_go_on(&stack, what).await;
+        drop(open);
+    }
+    send(&stack.http(), Method::POST, &path(&target, "/cancel"), "").await;
+    ended(&stack.http(), &target).await;
+    stack.assert_quiet();
+}
+
+/// Streams that are never read, of output, events and statuses: a part of the places is for short requests alone, and a
+/// stream without a place is told so.
+#[tokio::test]
+async fn streams_that_are_never_read_leave_places_for_short_requests() {
+    let stack = Stack::with(StackOptions::default().api("--connections=32")).await;
+    let (http, target) = (stack.http(), id());
+    accept(&http, &target, "@megabytes 3\n@tool 60", json!({})).await;
+    until(&http, &target, "long", |s| {
+        s["outputBytes"].as_u64() > Some(3_000_000)
+    })
+    .await;
+    let mut open = Vec::new();
+    let mut told = 0;
+    for rest in ["/output", "/events", "?follow=true"]
+        .iter()
+        .cycle()
+        .take(48)
+    {
+        let mut stream = raw(stack.api.addr(), head("GET", &path(&target, rest), "")).await;
+        let answer = read_until(&mut stream, "\r\n\r\n").await;
+        if answer.starts_with("HTTP/1.1 503") {
+            assert!(answer.contains("retry-after"), "{answer}");
+            told += 1;
+        } else {
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
+        open.push(stream);
+    }
+    assert_eq!(
+        told,
+        48 - 24,
+        "three quarters of the places are for streams"
+    );
+    let live = http.get("/health/live").await.expect("an answer");
+    assert_eq!(live.0.as_u16(), 200);
+    let status = http.status(&target).await.expect("a status");
+    assert_eq!(status["state"], "running");
+    let answer = send(&http, Method::POST, &path(&target, "/cancel"), "").await;
+    assert_eq!(answer.0, 200, "{}", answer.2);
+    drop(open);
+    others_go_on(&stack, "streams that were never read").await;
+    stack.assert_quiet();
+}
+
+/// Streams that are never read, fewer than the places for streams: each holds a chunk, and nobody waits for them.
+#[tokio::test]
+async fn streams_that_are_never_read_hold_nobody_up() {
+    let stack = Stack::start().await;
+    let (http, target) = (stack.http(), id());
+    accept(&http, &target, "@megabytes 3\n@tool 60", json!({})).await;
+    until(&http, &target, "long", |s| {
+        s["outputBytes"].as_u64() > Some(3_000_000)
+    })
+    .await;
+    let before = stack.api.resident_bytes();
+    let mut open = Vec::new();
+    for rest in ["/output", "/events", "?follow=true"] {
+        let get = || head("GET", &path(&target, rest), "");
+        open.extend(many(stack.api.addr(), 60, get).await);
+    }
+    others_go_on(&stack, "180 streams that are never read").await;
+    let grown = stack.api.resident_bytes().saturating_sub(before);
+    assert!(grown < 64 << 20, "{grown} bytes for 180 readers");
+    send(&http, Method::POST, &path(&target, "/cancel"), "").await;
+    drop(open);
+    stack.assert_quiet();
+}
+
+/// Lists that are never read.
+#[tokio::test]
+async fn lists_that_are_never_read_hold_nobody_up() {
+    let stack = Stack::with(StackOptions::default().api("--connections=64")).await;
+    let http = stack.http();
+    for _ in 0..30 {
+        let prompt = "@stderr 16384\n@exit 3";
+        let id = id();
+        accept(&http, &id, prompt, json!({})).await;
+        ended(&http, &id).await;
+    }
+    let get = || head("GET", "/v1/executions?limit=1000", "");
+    let open = many(stack.api.addr(), 100, get).await;
+    others_go_on(&stack, "lists that are never read").await;
+    drop(open);
+    stack.assert_quiet();
+}
+
+/// A full queue refuses more of it, and nothing else.
+#[tokio::test]
+async fn a_full_queue_refuses_executes_alone() {
+    let options = StackOptions::default()
+        .api("--running-executions=1")
+        .api("--queued=4");
+    let stack = Stack::with(options).await;
+    let (http, first) = (stack.http(), id());
+    accept(&http, &first, "@say ab\n@tool 60", json!({})).await;
+    let mut queued = Vec::new();
+    let refused = loop {
+        let id = id();
+        let body = json!({"prompt": "@say x"}).to_string();
+        let answer = send(&http, Method::PUT, &path(&id, ""), body).await;
+        if answer.0 != 201 {
+            break answer;
+        }
+        queued.push(id);
+        assert!(queued.len() < 10, "the queue has no end");
+    };
+    assert_problem(&refused, 503, "queue-full", "one more");
+    assert!(refused.1.contains_key("retry-after"));
+    let output = http.open_output(&first, 0).await.expect("a stream");
+    assert!(output.status().is_success());
+    for id in &queued {
+        let answer = send(&http, Method::POST, &path(id, "/cancel"), "").await;
+        assert_eq!(answer.0, 200, "{}", answer.2);
+    }
+    let answer = send(&http, Method::POST, &path(&first, "/cancel"), "").await;
+    assert_eq!(answer.0, 200, "{}", answer.2);
+    ended(&http, &first).await;
+    others_go_on(&stack, "a queue that was full").await;
+    stack.assert_quiet();
+}
