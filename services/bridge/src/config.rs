@@ -126,7 +126,7 @@ pub struct Config {
     /// How long control, status and list calls may take
     #[arg(long, env = "BRIDGE_CALL_MS", default_value = "5000")]
     pub call_ms: String,
-    /// Time after a disconnect before onDisconnect cancel cancels
+    /// Time without a viewer after a disconnect before onDisconnect cancel cancels
     #[arg(long, env = "BRIDGE_DISCONNECT_GRACE_MS", default_value = "10000")]
     pub disconnect_grace_ms: String,
 }

@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 use crate::upstream::Upstream;
 use crate::viewer;
 use action::{Call, Outcome, Target};
-use departures::Departures;
+use departures::{Asking, Departures};
 use machine::no_live_execution;
 use outbound::Outbound;
 use replies::Token;
@@ -74,11 +74,20 @@ pub struct Shared {
 #[derive(Debug)]
 pub enum Event {
     /// An execute was accepted, or not.
-    Executed(Token, Box<Result<Status, RpcError>>),
+    Executed(Token, Box<Executed>),
     /// A call came back.
     Called(Token, Box<Called>),
     /// A view's task panicked: its client is to attach again.
     ViewFailed,
+}
+
+/// What an execute came to.
+#[derive(Debug)]
+pub struct Executed {
+    /// Its result.
+    pub result: Result<Status, RpcError>,
+    /// The view that follows, where the id is the client's.
+    pub asking: Option<Asking>,
 }
 
 /// What a call came to.
@@ -90,6 +99,8 @@ pub struct Called {
     pub ended: Vec<ExecutionId>,
     /// A list's turn among those of its session.
     pub turn: Option<OwnedSemaphorePermit>,
+    /// The view that follows an attach.
+    pub asking: Option<Asking>,
 }
 
 impl Called {
@@ -98,6 +109,7 @@ impl Called {
             result,
             ended,
             turn: None,
+            asking: None,
         }
     }
 }
@@ -124,6 +136,14 @@ async fn call(shared: Arc<Shared>, call: Call, lists: Arc<Semaphore>) -> Called 
     let mut ended = Vec::new();
     if let Call::List(limit, before) = call {
         return list(&shared, lists, limit, before).await;
+    }
+    if let Call::Attach(attach) = call {
+        let asking = shared.departures.ask(attach.execution_id);
+        let result = attach_to(&shared.viewer.upstream, attach).await;
+        return Called {
+            asking: Some(asking),
+            ..Called::new(result, ended)
+        };
     }
     let (Call::Status(target) | Call::Control(_, target) | Call::Input(target, ..)) = &call else {
         return Called::new(about_one(&shared, call).await, ended);
@@ -193,20 +213,12 @@ async fn about_one(shared: &Shared, call: Call) -> Result<Outcome, RpcError> {
             let status = upstream.control(id, verb).await?;
             Ok(Outcome::Status(Box::new(status)))
         }
-        Call::Attach(attach) => {
-            let asking = shared.departures.ask(attach.execution_id);
-            let result = attach_to(upstream, attach).await;
-            let refused = |error: &RpcError| error.code != code::UNAVAILABLE;
-            if !result.as_ref().is_err_and(refused) {
-                asking.tried();
-            }
-            result
-        }
         Call::Input(Target::One(id), data, offset, eof) => {
             let accepted = upstream.input(id, data, offset, eof).await?;
             Ok(Outcome::Input(accepted))
         }
         Call::List(..)
+        | Call::Attach(_)
         | Call::Detach(_)
         | Call::Status(_)
         | Call::Control(..)

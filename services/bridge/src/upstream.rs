@@ -47,6 +47,8 @@ pub struct Times {
 pub struct Upstream {
     client: reqwest::Client,
     base: String,
+    /// The session whose streams these are.
+    viewer: Option<Arc<str>>,
     /// Its times.
     pub times: Times,
     /// claude-api's own heartbeat in milliseconds, as far as known.
@@ -75,9 +77,19 @@ impl Upstream {
         Ok(Self {
             client,
             base: base.trim_end_matches('/').to_owned(),
+            viewer: None,
             times,
             heartbeat_ms: Arc::default(),
         })
+    }
+
+    /// The same, whose streams name this session. A stream that a session leaves behind is no new viewer for its cancel.
+    #[must_use]
+    pub fn for_viewer(&self, session: Arc<str>) -> Self {
+        Self {
+            viewer: Some(session),
+            ..self.clone()
+        }
     }
 
     /// claude-api's heartbeat is known.

@@ -116,27 +116,47 @@ async fn an_id_of_the_clients_is_never_said_to_be_unknown_without_asking() {
     assert_eq!(own["error"]["data"]["accepted"], false);
 }
 
+/// CONTRACT-2, "Corrections": `ifUnknown=burn`.
 #[tokio::test]
-async fn a_cancel_does_not_overtake_its_execute() {
+async fn an_execute_that_is_read_behind_its_cancel_is_never_accepted() {
     let (fake, bridge) = start(&[]).await;
     fake.change(|w| w.faults.push_back(Fault::Late));
     let mut client = bridge.connect().await;
     let id = ExecutionId::random();
     let executed = execute(&mut client, id).await;
     let cancelled = cancel(&mut client, id).await;
-    // It came, was told that there is no such execution, and only then is the execute read.
-    fake.until(|w| w.cancels.len() > 1).await;
+    // The cancel is read first: nobody waits until the execute can no longer come.
+    let error = client.answer(executed).await["error"].clone();
+    assert_eq!(error["data"]["reason"], "cancelled", "{error}");
+    assert_eq!(error["data"]["accepted"], false, "{error}");
+    assert_eq!(client.answer(cancelled).await["error"]["code"], -32003);
+    assert_eq!(fake.world().burned, [id]);
     fake.change(|w| w.late = true);
-    let answer = client.answer(executed).await;
-    assert!(answer["result"].is_object(), "{answer}");
+    let again = execute(&mut client, id).await;
+    let error = client.answer(again).await["error"].clone();
     assert_eq!(
-        client.answer(cancelled).await["result"]["state"],
-        "cancelled"
+        (&error["code"], &error["data"]["reason"]),
+        (&json!(-32009), &json!("cancelled_before_accepted")),
+        "{error}"
     );
-    assert_eq!(
-        client.all_of(id).await.end.as_ref().unwrap()["status"],
-        "CANCELLED"
-    );
+    assert!(fake.world().executions.is_empty());
+}
+
+/// CONTRACT-2, "Corrections": a full queue has no place for a burned id.
+#[tokio::test]
+async fn a_burn_that_a_full_queue_refuses_is_repeated() {
+    let (fake, bridge) = start(&[]).await;
+    fake.change(|w| w.faults.push_back(Fault::Late));
+    fake.change(|w| w.full = true);
+    let mut client = bridge.connect().await;
+    let id = ExecutionId::random();
+    let executed = execute(&mut client, id).await;
+    cancel(&mut client, id).await;
+    let error = client.answer(executed).await["error"].clone();
+    assert_eq!(error["data"]["accepted"], "unknown", "{error}");
+    assert_eq!(fake.world().burned, []);
+    fake.change(|w| w.full = false);
+    fake.until(|w| w.burned.contains(&id)).await;
 }
 
 #[tokio::test]
@@ -265,9 +285,11 @@ async fn a_session_that_left_before_anybody_knew_is_no_reason_to_run_on() {
         .await;
     drop(client);
     fake.change(|w| w.late = true);
+    // Whichever of the two was read first.
     let cancelled =
         |e: Option<&common::fake::Execution>| e.is_some_and(|e| e.status.state == State::Cancelled);
-    fake.until(|w| cancelled(w.executions.get(&id))).await;
+    fake.until(|w| w.burned.contains(&id) || cancelled(w.executions.get(&id)))
+        .await;
 }
 
 #[tokio::test]
@@ -288,11 +310,8 @@ async fn requests_that_wait_for_an_execute_do_not_stop_the_session() {
     }
 }
 
-/// Longer than a cancel of what is not known is repeated by itself.
-const LONG: std::time::Duration = std::time::Duration::from_millis(3500);
-
 #[tokio::test]
-async fn a_cancel_is_made_again_when_its_execute_is_read_after_it() {
+async fn a_cancel_that_is_owed_is_in_force_for_an_execute_that_is_read_after_it() {
     let (fake, bridge) = start(&["--call-ms", "300"]).await;
     fake.change(|w| w.faults.push_back(Fault::Late));
     let mut client = bridge.connect().await;
@@ -304,13 +323,14 @@ async fn a_cancel_is_made_again_when_its_execute_is_read_after_it() {
     for request in [executed, cancelled] {
         assert_eq!(client.answer(request).await["error"]["code"], -32005);
     }
-    tokio::time::sleep(LONG).await;
     // It comes back, and reads the cancel before the execute.
     fake.change(|w| w.down = false);
-    fake.until(|w| w.cancels.contains(&id)).await;
+    fake.until(|w| w.burned.contains(&id)).await;
     fake.change(|w| w.late = true);
-    let state = |w: &common::fake::World| w.executions.get(&id).map(|e| e.status.state);
-    fake.until(|w| state(w) == Some(State::Cancelled)).await;
+    let again = execute(&mut client, id).await;
+    let error = client.answer(again).await["error"].clone();
+    assert_eq!(error["data"]["reason"], "cancelled_before_accepted");
+    assert!(!fake.world().executions.contains_key(&id));
 }
 
 #[tokio::test]
@@ -327,7 +347,6 @@ async fn a_cancel_that_is_owed_is_made_however_late() {
     for request in [executed, cancelled] {
         assert_eq!(client.answer(request).await["error"]["code"], -32005);
     }
-    tokio::time::sleep(LONG).await;
     fake.change(|w| w.down = false);
     let state = |w: &common::fake::World| w.executions[&id].status.state;
     fake.until(|w| state(w) == State::Cancelled).await;
@@ -361,4 +380,127 @@ async fn a_client_that_is_back_and_cannot_attach_yet_is_no_desertion() {
     // Nor does one follow.
     tokio::time::sleep(std::time::Duration::from_millis(900)).await;
     assert_eq!(fake.world().cancels, []);
+}
+
+/// OUTER A2.
+#[tokio::test]
+async fn a_client_that_is_back_and_repeats_its_execute_is_no_desertion() {
+    let args = ["--disconnect-grace-ms", "300", "--call-ms", "100"];
+    let (fake, bridge) = start(&args).await;
+    let mut client = bridge.connect().await;
+    let id = ExecutionId::random();
+    let params = json!({"prompt": "x", "executionId": id, "onDisconnect": "cancel"});
+    client.call("execute", params.clone()).await;
+    fake.state(id, State::Running);
+    // Only what is called once claude-api is back can tell what it is.
+    fake.change(|w| w.down = true);
+    drop(client);
+    let mut client = bridge.connect().await;
+    // The execute is retried for several graces, and what was owed has its time.
+    let executed = client.request("execute", params).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    fake.change(|w| {
+        w.faults.push_back(Fault::Late);
+        w.down = false;
+    });
+    fake.until(|w| w.puts.len() > 1).await;
+    // claude-api is there for everything else, and holds the execute back for several graces.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(fake.world().cancels, []);
+    fake.change(|w| w.late = true);
+    assert!(client.answer(executed).await["result"].is_object());
+    tokio::time::sleep(std::time::Duration::from_millis(900)).await;
+    assert_eq!(fake.world().cancels, []);
+}
+
+/// OUTER A5.
+#[tokio::test]
+async fn a_cancel_of_an_accepted_id_waits_for_no_attach_of_it() {
+    let (fake, bridge) = start(&["--call-ms", "60000"]).await;
+    for leaves in [false, true] {
+        let mut client = bridge.connect().await;
+        let id = fake.add(State::Running, b"");
+        fake.change(|w| w.no_status = true);
+        client.request("attach", json!({"executionId": id})).await;
+        execute(&mut client, id).await;
+        let puts = |w: &common::fake::World| w.puts.iter().any(|(put, _)| *put == id);
+        fake.until(puts).await;
+        let cancelled = cancel(&mut client, id).await;
+        if leaves {
+            drop(client);
+        } else {
+            let answer = client.answer(cancelled).await;
+            assert_eq!(answer["result"]["state"], "cancelled", "{answer}");
+        }
+        // The attach still hangs.
+        fake.until(|w| w.cancels.contains(&id)).await;
+        fake.change(|w| w.no_status = false);
+    }
+}
+
+/// CONTRACT-2, "Corrections": a deleted execution.
+#[tokio::test]
+async fn attach_status_and_control_of_a_deleted_execution_say_so() {
+    let (fake, bridge) = start(&[]).await;
+    let mut client = bridge.connect().await;
+    let id = ExecutionId::random();
+    fake.change(|w| w.deleted.push(id));
+    for (method, params) in [
+        ("attach", json!({"executionId": id})),
+        ("attach", json!({"executionId": id, "offset": 7})),
+        ("status", json!({"executionId": id})),
+        ("control", json!({"executionId": id, "type": "CANCEL"})),
+        ("control", json!({"executionId": id, "type": "PAUSE"})),
+    ] {
+        let error = client.call(method, params).await["error"].clone();
+        assert_eq!(error["code"], -32009, "{method}: {error}");
+        assert_eq!(error["data"]["reason"], "deleted", "{method}: {error}");
+    }
+}
+
+/// CONTRACT-2, "Corrections": `ifUnviewedForMs`.
+#[tokio::test]
+async fn a_departure_is_told_at_once_and_again_while_claude_api_is_away() {
+    let (fake, bridge) = start(&["--disconnect-grace-ms", "600", "--call-ms", "300"]).await;
+    let mut left = Vec::new();
+    for away in [false, true] {
+        let mut client = bridge.connect().await;
+        let params = json!({"prompt": "x", "onDisconnect": "cancel"});
+        let answer = client.call("execute", params).await;
+        let id = answer["result"]["executionId"].as_str().unwrap();
+        let id: ExecutionId = id.parse().unwrap();
+        fake.state(id, State::Running);
+        client.status("RUNNING").await;
+        fake.change(|w| w.down = away);
+        drop(client);
+        if !away {
+            // Long before the grace is over.
+            fake.until(|w| w.unviewed.contains(&id)).await;
+            assert_eq!(fake.world().cancels, []);
+        }
+        left.push(id);
+    }
+    fake.change(|w| w.down = false);
+    fake.until(|w| left.iter().all(|id| w.cancels.contains(id)))
+        .await;
+}
+
+/// CONTRACT-2, "Corrections": a client that comes back within the grace.
+#[tokio::test]
+async fn a_client_that_is_back_in_time_keeps_its_execution_and_its_session_left_nothing_behind() {
+    let (fake, bridge) = start(&["--disconnect-grace-ms", "700"]).await;
+    let mut client = bridge.connect().await;
+    let id = ExecutionId::random();
+    let params = json!({"prompt": "x", "executionId": id, "onDisconnect": "cancel"});
+    client.call("execute", params.clone()).await;
+    fake.state(id, State::Running);
+    client.status("RUNNING").await;
+    drop(client);
+    fake.until(|w| w.unviewed.contains(&id)).await;
+    let mut client = bridge.connect().await;
+    client.call("execute", params).await;
+    client.status("RUNNING").await;
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    assert_eq!(fake.world().cancels, []);
+    assert_eq!(fake.world().executions[&id].status.state, State::Running);
 }

@@ -25,6 +25,7 @@ pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod times;
 pub mod verdict;
+pub(crate) mod views;
 pub(crate) mod wish;
 
 pub use accepted::Accepted;

@@ -1,6 +1,7 @@
 //! The service without its transport: accepts executions, finds them, passes controls on, recovers after a restart, stops.
 
 mod accept;
+mod burn;
 mod continuation;
 mod control;
 mod input;
@@ -10,7 +11,9 @@ mod stop;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use burn::Burn;
 pub(crate) use continuation::Born;
+pub use control::Cancel;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -39,6 +42,7 @@ use crate::execution::ending::{Digesting, digest_later};
 use crate::execution::live::{Live, Published};
 use crate::execution::task::{Owner, blocking};
 use crate::execution::times::Times;
+use crate::execution::views::Viewing;
 use crate::execution::wish::Wishes;
 use crate::http::body::Inbound;
 use crate::http::output::Streams;
@@ -64,6 +68,8 @@ pub struct Service {
     live: RwLock<HashMap<ExecutionId, Live>>,
     /// One acceptance of an id at a time: two equal PUTs at once must meet.
     accepting: Vec<tokio::sync::Mutex<()>>,
+    /// Ids that were cancelled before they were accepted.
+    burned: burn::Burned,
     /// One continuation by request at a time: nothing is continued twice.
     continuing: Arc<tokio::sync::Mutex<()>>,
     /// The outputs that wait for their SHA-256.
@@ -94,13 +100,17 @@ impl View {
     }
 }
 
+fn spool_unwritable() -> Problem {
+    Problem::new(
+        ProblemType::SpoolUnwritable,
+        "the execution cannot be recorded: the spool's disk takes no writes; free some space and try again",
+    )
+}
+
 /// Turns a failure of the spool into what the client may read; the log gets the rest.
 pub(crate) fn spool_problem(error: &SpoolError) -> Problem {
     match error {
-        SpoolError::Unwritable { .. } => Problem::new(
-            ProblemType::SpoolUnwritable,
-            "the execution cannot be recorded: the spool's disk takes no writes; free some space and try again",
-        ),
+        SpoolError::Unwritable { .. } => spool_unwritable(),
         other => {
             tracing::error!(error = %other, "the spool failed");
             Problem::new(
@@ -169,6 +179,7 @@ impl Service {
             places,
             live: RwLock::default(),
             accepting: (0..64).map(|_| tokio::sync::Mutex::default()).collect(),
+            burned: burn::Burned::default(),
             continuing: Arc::default(),
             digesting: Digesting::default(),
             amending: std::sync::Mutex::default(),
@@ -177,6 +188,14 @@ impl Service {
             settings,
         });
         Ok((service, warnings))
+    }
+
+    /// Counts an output or follow stream of a live execution, until the result is dropped.
+    pub(crate) async fn viewing(&self, view: &View, viewer: Option<&str>) -> Option<Viewing> {
+        match view {
+            View::Live(live) => Some(live.views.open(&live.entry, viewer).await),
+            View::Past(_) => None,
+        }
     }
 
     pub(crate) fn status_bytes(&self) -> usize {
@@ -370,6 +389,7 @@ impl Service {
             entry: entry.clone(),
             status: watch,
             wishes: Arc::clone(&wishes),
+            views: Arc::default(),
             input: input.clone(),
         };
         self.live

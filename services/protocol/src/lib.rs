@@ -22,7 +22,7 @@ pub use id::ExecutionId;
 pub use limits::Limits;
 pub use problem::{Problem, ProblemType};
 pub use state::{Reason, State};
-pub use status::{ErrorInfo, Page, Status, Warning};
+pub use status::{Burned, ErrorInfo, Page, Status, Warning};
 
 /// The version of the WebSocket protocol, told in `connected.protocol`.
 pub const PROTOCOL: u32 = 1;

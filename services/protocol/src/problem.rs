@@ -61,6 +61,8 @@ problem_types! {
     InputHole = "input-hole", 409;
     /// The execution was deleted.
     Deleted = "deleted", 410;
+    /// The execution was cancelled before it was accepted; its id cannot be used any more.
+    CancelledBeforeAccepted = "cancelled-before-accepted", 410;
     /// The offset is older than what is kept.
     OffsetNotKept = "offset-not-kept", 410;
     /// The prompt or the body is too large.

@@ -18,6 +18,30 @@ pub const STDERR_TAIL_BYTES: usize = 16 * 1024;
 /// The bytes of JSON that the metadata of a status always has.
 const METADATA_BYTES: usize = 4 * 1024;
 
+/// The answer to a cancel that burned an unknown id: it was recorded as cancelled before it was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Burned {
+    /// The id.
+    pub execution_id: ExecutionId,
+    /// Always `cancelled`.
+    pub state: State,
+    /// Always true; a status has no such member.
+    pub burned: bool,
+}
+
+impl Burned {
+    /// The answer for this id.
+    #[must_use]
+    pub fn new(execution_id: ExecutionId) -> Self {
+        Self {
+            execution_id,
+            state: State::Cancelled,
+            burned: true,
+        }
+    }
+}
+
 /// What went wrong, for a person and for a program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorInfo {

@@ -13,6 +13,10 @@ pub const ALL: &str = "execution-state, exit-code, output-length, output-crc32";
 /// The response header with the execution's id.
 pub const EXECUTION_ID: &str = "execution-id";
 
+/// The request header in which a bridge names the session that an output or follow stream, or a cancel for when nobody
+/// views, belongs to.
+pub const VIEWER: &str = "viewer";
+
 /// A crc32 as the contract writes it.
 #[must_use]
 pub fn crc32_text(crc32: u32) -> String {

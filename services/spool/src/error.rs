@@ -24,6 +24,9 @@ pub enum SpoolError {
         /// The digest that the deleted entry was accepted with.
         digest: [u8; 32],
     },
+    /// The id was burned: it was cancelled before it was accepted.
+    #[error("the execution with this id was cancelled before it was accepted")]
+    Burned,
     /// The entry is not terminal; only terminal ones are deleted.
     #[error("the execution is not terminal")]
     Live,

@@ -5,6 +5,7 @@
 //! 512     marks of the output, two slots of a sector, written in turn
 //! 1536    marks of the events, the same
 //! 2560    that a client's cancel was accepted, or zeros
+//! 3072    that the execution is cancelled when nobody views it, or zeros
 //! 4096    three status slots of 72 KiB
 //! 225280  the body
 //! ```
@@ -24,6 +25,8 @@ const HEADER_BYTES: usize = 512;
 pub(crate) const MARK_BYTES: u64 = 512;
 /// A sector of its own too, behind the marks.
 pub(crate) const CANCEL_AT: u64 = 5 * MARK_BYTES;
+/// A sector of its own too, behind the cancel.
+pub(crate) const UNVIEWED_AT: u64 = 6 * MARK_BYTES;
 /// Where the status slots begin; what a tombstone keeps of the file.
 pub(crate) const SLOTS_AT: u64 = 4096;
 pub(crate) const BODY_AT: u64 = SLOTS_AT + (SLOTS * SLOT_BYTES) as u64;

@@ -34,6 +34,7 @@ use crate::{
     slots::{STATUS_BYTES_MAX, Slots, Version},
 };
 
+mod burned;
 mod fit;
 mod retention;
 mod shared;
@@ -93,7 +94,7 @@ impl Spool {
     /// Accepts an execution: when this returns, body and status are on disk, and survive a power cut.
     ///
     /// # Errors
-    /// `Exists`, `Deleted`, or `Unwritable`; then nothing is recorded.
+    /// `Exists`, `Deleted`, `Burned`, or `Unwritable`; then nothing is recorded.
     pub fn create(
         &self,
         id: Uuid,
@@ -111,6 +112,9 @@ impl Spool {
         }
         if let Some(digest) = self.tombstone(id) {
             return Err(SpoolError::Deleted { digest });
+        }
+        if self.is_burned(id)? {
+            return Err(SpoolError::Burned);
         }
         if status.len() > STATUS_BYTES_MAX {
             let large = io::Error::new(

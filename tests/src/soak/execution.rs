@@ -94,15 +94,20 @@ impl Execution {
         if before.length == 0 || parent.events() {
             plans.extend(parent.plans.clone());
         }
+        // A cancel for when nobody views is inherited.
+        let on_disconnect = &parent.params["onDisconnect"];
         let facts = Facts {
             accepted: true,
+            may_cancel: on_disconnect == "cancel",
             ruled_out: vec![false; plans.len()],
             ..Facts::default()
         };
         let policy = &parent.params["onInterrupt"];
         Self {
             id,
-            params: json!({"continues": parent.id, "onInterrupt": policy}),
+            params: json!({
+                "continues": parent.id, "onInterrupt": policy, "onDisconnect": on_disconnect,
+            }),
             plans,
             conversation: parent.conversation.clone(),
             born: Instant::now(),

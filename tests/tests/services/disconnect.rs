@@ -4,14 +4,22 @@ use std::time::{Duration, Instant};
 
 use cc_tests::{
     harness::{Stack, StackOptions},
+    http::Http,
     ws,
 };
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 use crate::{
     sessions::text,
-    support::{PATIENCE, ended, id},
+    support::{PATIENCE, accept, assert_problem, ended, exists, id, path, send, until},
 };
+
+/// Waits for the terminal status as somebody who does not view the execution.
+async fn over(http: &Http, id: &str) -> Value {
+    let terminal = |status: &Value| status["endedAt"].is_string();
+    until(http, id, "ended", terminal).await
+}
 
 /// An execution of a session of its own that says `x`, runs on, and is cancelled when its session is gone.
 async fn left_alone(stack: &Stack) -> (ws::Client, String) {
@@ -28,7 +36,7 @@ async fn on_disconnect_cancel_waits_ten_seconds() {
     let (client, id) = left_alone(&stack).await;
     let gone = Instant::now();
     client.vanish();
-    let end = ended(&stack.http(), &id).await;
+    let end = over(&stack.http(), &id).await;
     let after = gone.elapsed();
     assert_eq!(end["state"], "cancelled", "{end}");
     assert!(
@@ -51,7 +59,7 @@ async fn whoever_attaches_in_time_keeps_it_and_a_crash_of_the_bridge_never_count
     let mut other = stack.client().await;
     other.attach(&kept_id, None).await.expect("attached");
     lost.vanish();
-    assert_eq!(ended(&http, &lost_id).await["state"], "cancelled");
+    assert_eq!(over(&http, &lost_id).await["state"], "cancelled");
     assert_eq!(
         http.status(&kept_id).await.expect("a status")["state"],
         "running"
@@ -74,7 +82,7 @@ async fn whoever_attaches_in_time_keeps_it_and_a_crash_of_the_bridge_never_count
         client.wait_closed().await;
         let (lost, lost_id) = left_alone(&stack).await;
         lost.vanish();
-        assert_eq!(ended(&http, &lost_id).await["state"], "cancelled");
+        assert_eq!(over(&http, &lost_id).await["state"], "cancelled");
         assert_eq!(
             http.status(&id).await.expect("a status")["state"],
             "running",
@@ -122,6 +130,184 @@ async fn a_disconnect_is_not_a_cancel() {
     stack.assert_quiet();
 }
 
+/// Asks claude-api to cancel when nobody views the execution for so long; the status at that moment.
+async fn unviewed(stack: &Stack, id: &str, ms: u64) -> Value {
+    let path = path(id, &format!("/cancel?ifUnviewedForMs={ms}"));
+    let (code, _, status) = send(&stack.http(), Method::POST, &path, "").await;
+    assert_eq!(code, 200, "{status}");
+    status
+}
+
+/// CONTRACT-2, "Corrections": `ifUnviewedForMs`.
+#[tokio::test]
+async fn what_nobody_views_is_cancelled_and_a_new_stream_keeps_it() {
+    let stack = Stack::start().await;
+    let http = stack.http();
+    let [kept, followed, watched, left] = std::array::from_fn(|_| id());
+    for id in [&kept, &followed, &watched, &left] {
+        accept(&http, id, "@say x\n@tool 60", json!({})).await;
+        until(&http, id, "running", |status| status["state"] == "running").await;
+    }
+    let open = http.open_output(&watched, 0).await.expect("a stream");
+    for id in [&kept, &followed, &watched, &left] {
+        let asked = Instant::now();
+        let status = unviewed(&stack, id, 2000).await;
+        assert_eq!(status["state"], "running", "it is answered at once");
+        assert!(asked.elapsed() < Duration::from_millis(1500));
+    }
+    // A new stream of either kind ends the wish, though it is closed at once.
+    drop(http.open_output(&kept, 0).await.expect("a stream"));
+    drop(http.follow(&followed).await.expect("a stream"));
+    let status = until(&http, &left, "cancelled", |s| s["state"] == "cancelled").await;
+    assert_eq!(status["reason"], Value::Null);
+    for id in [&kept, &followed, &watched] {
+        let status = http.status(id).await.expect("a status");
+        assert_eq!(status["state"], "running", "{status}");
+    }
+    // The stream that was there before only delayed it.
+    drop(open);
+    until(&http, &watched, "cancelled", |s| s["state"] == "cancelled").await;
+    for id in [&kept, &followed] {
+        let status = http.status(id).await.expect("a status");
+        assert_eq!(status["state"], "running", "{status}");
+        let (code, ..) = send(&http, Method::POST, &path(id, "/cancel"), "").await;
+        assert_eq!(code, 200);
+        assert_eq!(ended(&http, id).await["state"], "cancelled");
+    }
+    for wrong in ["x", "-1", "", "86400001"] {
+        let path = path(&left, &format!("/cancel?ifUnviewedForMs={wrong}"));
+        let answer = send(&http, Method::POST, &path, "").await;
+        assert_problem(&answer, 400, "invalid-query", wrong);
+    }
+    stack.assert_nothing_left(&left).await;
+    stack.assert_quiet();
+}
+
+/// CONTRACT-2, "Corrections": "The wish is durable".
+#[tokio::test]
+async fn a_cancel_for_when_nobody_views_outlives_a_kill_of_claude_api() {
+    let options = StackOptions::default().api("--running-executions=1");
+    let mut stack = Stack::with(options).await;
+    let http = stack.http();
+    let [first, wanted, cleared] = std::array::from_fn(|_| id());
+    let mark = stack.path("tmp").join("running");
+    let prompt = format!("@touch {}\n@tool 60", mark.display());
+    let policy = json!({"onInterrupt": "continue"});
+    accept(&http, &first, &prompt, policy).await;
+    exists(&mark).await;
+    for (id, prompt) in [(&wanted, "@tool 60"), (&cleared, "@say x")] {
+        accept(&http, id, prompt, json!({})).await;
+        assert_eq!(unviewed(&stack, id, 4000).await["state"], "queued");
+    }
+    unviewed(&stack, &first, 1500).await;
+    drop(http.follow(&cleared).await.expect("a stream"));
+    stack.crash_api().await;
+    let http = stack.http();
+    // What a policy made of the running one inherits the wish, and waits behind the two; nobody views anything here.
+    let end = over(&http, &first).await;
+    let next = end["continuedBy"]
+        .as_str()
+        .expect("its policy says so")
+        .to_owned();
+    for id in [&wanted, &next] {
+        let end = over(&http, id).await;
+        assert_eq!(end["state"], "cancelled", "{end}");
+    }
+    assert_eq!(ended(&http, &cleared).await["state"], "completed");
+    // Their wishes were due before their places in the queue were.
+    assert_eq!(stack.spawns(&next), 0);
+    stack.assert_quiet();
+}
+
+/// CONTRACT-2, "Corrections": the viewer may be on another bridge, or none.
+#[tokio::test]
+async fn who_reads_over_http_keeps_what_a_session_left() {
+    let options = StackOptions::default().bridge("--disconnect-grace-ms=1500");
+    let stack = Stack::with(options).await;
+    let http = stack.http();
+    let (read, read_id) = left_alone(&stack).await;
+    let (lost, lost_id) = left_alone(&stack).await;
+    read.vanish();
+    let mut stream = http.follow(&read_id).await.expect("a stream");
+    stream.next().await.expect("a line");
+    lost.vanish();
+    assert_eq!(over(&http, &lost_id).await["state"], "cancelled");
+    assert_eq!(
+        http.status(&read_id).await.expect("a status")["state"],
+        "running"
+    );
+    drop(stream);
+    let (code, ..) = send(&http, Method::POST, &path(&read_id, "/cancel"), "").await;
+    assert_eq!(code, 200);
+    assert_eq!(ended(&http, &read_id).await["state"], "cancelled");
+    stack.assert_quiet();
+}
+
+/// A session that leaves in the very moment in which its view begins: its streams are no new viewers.
+#[tokio::test]
+async fn streams_that_a_session_leaves_behind_keep_nothing() {
+    let options = StackOptions::default().bridge("--disconnect-grace-ms=300");
+    let stack = Stack::with(options).await;
+    let mut left = Vec::new();
+    for n in 0..30_u64 {
+        let mut client = stack.client().await;
+        let id = id();
+        let params = json!({
+            "prompt": "@say x\n@tool 60", "executionId": id, "onDisconnect": "cancel",
+        });
+        client.request("execute", params).await;
+        tokio::time::sleep(Duration::from_millis(n % 10)).await;
+        client.vanish();
+        left.push(id);
+    }
+    let http = stack.http();
+    for id in &left {
+        let end = Instant::now() + PATIENCE;
+        // It may never have been read.
+        while let Ok(status) = http.status(id).await {
+            if status["state"] == "cancelled" {
+                break;
+            }
+            assert!(Instant::now() < end, "{status}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    stack.assert_quiet();
+}
+
+/// The last closing note: a departure that is settled because somebody views the execution says so.
+#[tokio::test]
+async fn the_log_tells_a_cancel_that_was_sent_from_a_viewer_that_is_there() {
+    let options = StackOptions::default().bridge("--disconnect-grace-ms=300");
+    let stack = Stack::with(options).await;
+    let logged = |id: &str, text: &str| {
+        let about = |line: &Value| line["execution"] == id && line["message"] == text;
+        stack.bridge.lines().iter().any(about)
+    };
+    let sent = "claude-api has a cancel that was owed";
+    let viewed = "a viewer came back; no cancel is owed";
+    let (kept, kept_id) = left_alone(&stack).await;
+    let (lost, lost_id) = left_alone(&stack).await;
+    let mut other = stack.client().await;
+    other.attach(&kept_id, None).await.expect("attached");
+    kept.vanish();
+    lost.vanish();
+    let end = Instant::now() + PATIENCE;
+    while !(logged(&lost_id, sent) && logged(&kept_id, viewed)) {
+        assert!(Instant::now() < end, "{}", stack.bridge.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!logged(&kept_id, sent) && !logged(&lost_id, viewed));
+    assert_eq!(over(&stack.http(), &lost_id).await["state"], "cancelled");
+    other
+        .control("CANCEL", Some(&kept_id))
+        .await
+        .expect("accepted");
+    other.wait_terminal(&kept_id).await;
+    other.finish().await;
+    stack.assert_quiet();
+}
+
 /// Field case C24. An `input` that was refused as too large changes nothing about a departure.
 #[tokio::test]
 async fn a_client_that_leaves_after_a_refused_input_departs_as_any_other() {
@@ -142,7 +328,7 @@ async fn a_client_that_leaves_after_a_refused_input_departs_as_any_other() {
             client.request("input", input).await;
         }
         client.vanish();
-        let end = ended(&stack.http(), &id).await;
+        let end = over(&stack.http(), &id).await;
         assert_eq!(end["state"], "cancelled", "{bytes} {waits}: {end}");
         stack.assert_nothing_left(&id).await;
     }

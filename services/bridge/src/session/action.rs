@@ -79,6 +79,12 @@ impl Call {
         matches!(self, Self::Status(_) | Self::List(..))
     }
 
+    /// Whether it is about an execution that claude-api is known to have, whatever its view does.
+    #[must_use]
+    pub fn needs_no_answer(&self) -> bool {
+        matches!(self, Self::Status(_) | Self::Control(..))
+    }
+
     /// Whether it ends an execution.
     #[must_use]
     pub fn is_cancel(&self) -> bool {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use protocol::ExecutionId;
 use protocol::rpc::{RpcError, close, code};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,7 +21,7 @@ use tokio_util::sync::WaitForCancellationFuture;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::action::Action;
-use super::departures::Viewing;
+use super::departures::{Asking, Viewing};
 use super::executor::Executor;
 use super::machine::{Bounds, Machine};
 use super::outbound::{self, Share};
@@ -30,7 +31,7 @@ use super::request::binary;
 use super::room::{Charge, Room};
 use super::socket::{Inbound, Pulse, Socket};
 use super::transport;
-use super::{Called, Event, Shared};
+use super::{Called, Event, Executed, Shared};
 use crate::viewer;
 use hello::connected;
 
@@ -73,6 +74,10 @@ struct Session<T> {
     message_sender: mpsc::Sender<Box<viewer::Message>>,
     views: HashMap<u64, (AbortOnDropHandle<()>, Viewing)>,
     pages: Pages,
+    /// Its id, for claude-api.
+    name: Arc<str>,
+    /// Views that are asked for and may still begin.
+    asking: HashMap<ExecutionId, Asking>,
     /// What inputs that are not answered yet have taken of the inbound budget.
     inputs: HashMap<Token, Arc<Charge>>,
     /// Bounds the executes that await an answer.
@@ -144,6 +149,8 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         message_sender,
         views: HashMap::new(),
         pages: Pages::default(),
+        name: id.as_str().into(),
+        asking: HashMap::new(),
         inputs: HashMap::new(),
         own_inbound: shared.session_inbound(),
         held: share.charge(),
@@ -202,17 +209,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                         Inbound::Broken(None) => return End::Peer(None),
                     }
                 }
-                Happened::Event(Event::Executed(token, result)) => {
+                Happened::Event(Event::Executed(token, executed)) => {
+                    let Executed { result, asking } = *executed;
                     self.executor.done(token);
                     self.executes += u64::from(result.is_ok());
-                    self.machine.on_executed(token, *result)
+                    self.asks(asking.filter(|_| result.is_ok()));
+                    self.machine.on_executed(token, result)
                 }
                 Happened::Event(Event::Called(token, called)) => {
                     let Called {
                         result,
                         ended,
                         turn,
+                        asking,
                     } = *called;
+                    self.asks(asking.filter(|_| result.is_ok()));
                     let actions = self.machine.on_called(token, result, &ended);
                     if let Some(turn) = turn {
                         self.pages.keep(turn, &actions);
@@ -246,6 +257,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             };
             self.charge_inputs(&mut actions);
             self.act(actions);
+            if !self.machine.owes_views() {
+                self.asking.clear();
+            }
             self.charge = None;
             self.held.set(self.machine.pledged_bytes());
         }
@@ -312,6 +326,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             self.socket.read_later();
             Poll::Pending
         }
+    }
+
+    /// A view was granted, and begins when its answer is sent.
+    fn asks(&mut self, asking: Option<Asking>) {
+        self.asking
+            .extend(asking.map(|asking| (asking.id(), asking)));
     }
 
     fn count(&mut self, bytes: usize) {

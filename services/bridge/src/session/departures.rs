@@ -1,4 +1,5 @@
-//! `onDisconnect: "cancel"`: a session is gone, and nobody attaches within the grace.
+//! `onDisconnect: "cancel"`: a session is gone. claude-api cancels when nobody views the execution for the grace; here is
+//! known who came back before claude-api could be asked for that.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,11 +10,10 @@ use protocol::ExecutionId;
 struct Entry {
     viewers: usize,
     departing: usize,
-    /// Attaches asked for and not answered.
+    /// Attaches and executes asked for of which no view has begun yet.
     asking: usize,
-    /// Views begun so far, and attaches that were granted, or failed because claude-api was away: a grace compares.
+    /// Views begun so far: a departure compares.
     begun: u64,
-    tried: u64,
 }
 
 /// Who views what, in this bridge.
@@ -27,20 +27,20 @@ pub struct Departures {
 #[derive(Debug)]
 pub struct Viewing(Departures, ExecutionId);
 
-/// A grace that runs, until dropped.
+/// A departure that is not settled, until dropped.
 #[derive(Debug)]
 pub struct Departing {
     departures: Departures,
     id: ExecutionId,
     begun: u64,
-    tried: u64,
 }
 
-/// An attach that is asked for, until dropped.
+/// An attach or an execute of an id of the client's, until its view begins, it is refused, or its session is gone: dropped
+/// then.
 #[derive(Debug)]
 pub struct Asking(Departures, ExecutionId);
 
-/// What is found at the end of a grace.
+/// Who is there.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
     /// Somebody attached.
@@ -72,22 +72,21 @@ impl Departures {
         Viewing(self.clone(), id)
     }
 
-    /// A grace begins; the departing session's own view must be over.
+    /// A departure begins; the departing session's own view must be over.
     #[must_use]
     pub fn depart(&self, id: ExecutionId) -> Departing {
-        let (begun, tried) = self.with(id, |e| {
+        let begun = self.with(id, |e| {
             e.departing += 1;
-            (e.begun, e.tried)
+            e.begun
         });
         Departing {
             departures: self.clone(),
             id,
             begun,
-            tried,
         }
     }
 
-    /// An attach is asked for.
+    /// A view is asked for.
     #[must_use]
     pub fn ask(&self, id: ExecutionId) -> Asking {
         self.with(id, |e| e.asking += 1);
@@ -96,24 +95,13 @@ impl Departures {
 }
 
 impl Departing {
-    /// Whether nobody attached or tried to, nor does view it now.
+    /// Who views it, did since the departure, or is about to.
     #[must_use]
-    pub fn is_deserted(&self) -> bool {
-        self.found() == Found::Nobody
-    }
-
-    /// The end of the grace; those who tried to attach count once.
-    pub fn look(&mut self) -> Found {
-        let found = self.found();
-        self.tried = self.departures.with(self.id, |e| e.tried);
-        found
-    }
-
-    fn found(&self) -> Found {
+    pub fn found(&self) -> Found {
         self.departures.with(self.id, |e| {
             if e.viewers > 0 || e.begun != self.begun {
                 Found::Viewer
-            } else if e.asking > 0 || e.tried != self.tried {
+            } else if e.asking > 0 {
                 Found::Asking
             } else {
                 Found::Nobody
@@ -123,9 +111,10 @@ impl Departing {
 }
 
 impl Asking {
-    /// It was granted, and the view begins if its session is still there; or claude-api was away, and it will be asked for again.
-    pub fn tried(&self) {
-        self.0.with(self.1, |e| e.tried += 1);
+    /// Its execution.
+    #[must_use]
+    pub fn id(&self) -> ExecutionId {
+        self.1
     }
 }
 
@@ -157,9 +146,9 @@ mod tests {
         let id = ExecutionId::random();
         drop(departures.view(id));
         let departing = departures.depart(id);
-        assert!(departing.is_deserted());
+        assert_eq!(departing.found(), Found::Nobody);
         drop(departures.view(id));
-        assert!(!departing.is_deserted());
+        assert_eq!(departing.found(), Found::Viewer);
         drop(departing);
         assert!(departures.entries.lock().unwrap().is_empty());
     }
@@ -168,16 +157,15 @@ mod tests {
     fn who_tries_to_attach_is_no_deserter() {
         let departures = Departures::default();
         let id = ExecutionId::random();
-        let mut departing = departures.depart(id);
+        let departing = departures.depart(id);
         let asking = departures.ask(id);
-        assert_eq!(departing.look(), Found::Asking);
-        asking.tried();
+        assert_eq!(departing.found(), Found::Asking);
         drop(asking);
-        assert_eq!(departing.look(), Found::Asking, "a grace from there on");
-        assert!(departing.is_deserted(), "no view began");
-        departures.ask(id).tried();
+        assert_eq!(departing.found(), Found::Nobody, "no view began");
+        let asking = departures.ask(id);
         drop(departures.view(id));
-        assert_eq!(departing.look(), Found::Viewer);
+        drop(asking);
+        assert_eq!(departing.found(), Found::Viewer);
         drop(departing);
         assert!(departures.entries.lock().unwrap().is_empty());
     }
@@ -187,6 +175,6 @@ mod tests {
         let departures = Departures::default();
         let id = ExecutionId::random();
         let _other = departures.view(id);
-        assert!(!departures.depart(id).is_deserted());
+        assert_eq!(departures.depart(id).found(), Found::Viewer);
     }
 }

@@ -14,16 +14,20 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::action::Job;
-use super::departures::Found;
+use super::departures::{Asking, Found};
 use super::replies::Token;
 use super::room::Charge;
-use super::{Event, Shared};
+use super::{Event, Executed, Shared};
 use crate::upstream::accept::owes_cancel;
+use crate::upstream::call::Cancel;
+use crate::upstream::retry::Delays;
 
-/// Cancels that are owed and retried for as long as it takes, in all sessions.
+/// Cancels that are owed and retried for as long as it takes, in all sessions. A place is taken when a cancel is owed, and
+/// is free when claude-api has answered it. Nobody waits for a place: a cancel without one is tried for as long as an
+/// execute is. What a cancel sends is one request at a time.
 pub const OWED: usize = 1024;
-/// A grace that begins again is at least so long.
-const NEXT_GRACE: Duration = Duration::from_millis(100);
+/// How often a departure looks whether somebody who asked for a view has one.
+const LOOK: Duration = Duration::from_millis(250);
 /// How long a PUT under way may go on when the bridge stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
@@ -55,12 +59,17 @@ impl Executor {
         charges: (Charge, Charge),
         shared: &Arc<Shared>,
         events: &mpsc::UnboundedSender<Event>,
+        session: &Arc<str>,
     ) {
         let stop = CancellationToken::new();
+        // The id is the client's: its session may have left, and this one is back for it.
+        let asking = (!job.execute.fresh).then(|| shared.departures.ask(job.execute.id));
         self.stops.insert(job.token, stop.clone());
         let (had, next) = oneshot::channel();
         let task = Task {
             job,
+            session: session.clone(),
+            asking,
             stop,
             turn: self.last.replace(next),
             failing: self.failing.clone(),
@@ -96,6 +105,8 @@ impl Executor {
 
 struct Task {
     job: Job,
+    session: Arc<str>,
+    asking: Option<Asking>,
     stop: CancellationToken,
     turn: Option<oneshot::Receiver<()>>,
     failing: Arc<watch::Sender<bool>>,
@@ -107,6 +118,8 @@ impl Task {
     async fn run(self, charges: (Charge, Charge)) {
         let Self {
             job,
+            session,
+            asking,
             stop,
             mut turn,
             failing,
@@ -148,13 +161,16 @@ impl Task {
             }
         };
         let id = job.execute.id;
+        let accepted = result.is_ok();
         let owes_cancel = result.as_ref().is_err_and(owes_cancel);
-        let told = events.send(Event::Executed(job.token, Box::new(result)));
-        if stop.is_cancelled() && may_live && (owes_cancel || told.is_err()) {
+        let executed = Box::new(Executed { result, asking });
+        // A session that is gone asks for no view: its part of the event is dropped here.
+        let told = events.send(Event::Executed(job.token, executed)).is_ok();
+        if stop.is_cancelled() && may_live && (owes_cancel || !told) {
             // claude-api could not be told, or the session asked for a cancel and left: nobody else makes it.
-            cancel(&shared, id);
-        } else if told.is_err() && may_live && job.cancel_on_disconnect {
-            depart(&shared, id);
+            cancel(&shared, id, owes_cancel);
+        } else if !told && may_live && job.cancel_on_disconnect {
+            depart(&shared, id, session, accepted);
         }
         if !has_turn && let Some(turn) = turn {
             // The next one still goes behind those before this one.
@@ -163,44 +179,97 @@ impl Task {
     }
 }
 
-fn cancel(shared: &Arc<Shared>, id: ExecutionId) {
+/// How a cancel that was owed came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    /// claude-api has it.
+    Sent,
+    /// claude-api knows no such execution.
+    Unknown,
+    /// Somebody views the execution again.
+    Viewed,
+}
+
+impl Settled {
+    fn of(sent: bool) -> Self {
+        if sent { Self::Sent } else { Self::Unknown }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "claude-api has a cancel that was owed",
+            Self::Unknown => "claude-api does not know the execution; no cancel is owed",
+            Self::Viewed => "a viewer came back; no cancel is owed",
+        }
+    }
+}
+
+/// `burn`: the PUT was given up, and claude-api may read it later.
+fn cancel(shared: &Arc<Shared>, id: ExecutionId, burn: bool) {
     let upstream = shared.viewer.upstream.clone();
     owe(shared, id, Duration::ZERO, async move {
-        upstream.cancel_surely(id, || true).await;
+        let cancel = Cancel::Now { burn };
+        Settled::of(upstream.cancel_surely(id, &cancel).await)
     });
 }
 
-/// Cancels when nobody attaches within the grace; who tries to, while claude-api is away, has another one. A stop of the
-/// bridge never counts.
-pub fn depart(shared: &Arc<Shared>, id: ExecutionId) {
-    let mut departing = shared.departures.depart(id);
+/// Has claude-api cancel when nobody views the execution for the grace. Who comes back while claude-api is away keeps it. A
+/// stop of the bridge never counts. `accepted`: claude-api is known to have it; if not, the bridge gives its PUT up after
+/// the grace.
+pub fn depart(shared: &Arc<Shared>, id: ExecutionId, session: Arc<str>, accepted: bool) {
+    let departing = shared.departures.depart(id);
     let grace = shared.disconnect_grace;
     let upstream = shared.viewer.upstream.clone();
     owe(shared, id, grace, async move {
-        let mut wait = grace;
-        loop {
-            tokio::time::sleep(wait).await;
-            wait = grace.max(NEXT_GRACE);
-            match departing.look() {
-                Found::Viewer => return,
-                Found::Asking => {}
-                Found::Nobody => {
-                    let cancelled = upstream.cancel_surely(id, || departing.is_deserted());
-                    if cancelled.await.is_some() {
-                        return;
-                    }
-                }
-            }
+        if !accepted {
+            // An id that is burned at once is of no use to a client that is back within the grace.
+            tokio::time::sleep(grace).await;
         }
+        let cancel = Cancel::Unviewed {
+            after: grace,
+            session,
+            burn: !accepted,
+        };
+        let mut delays = Delays::default();
+        let mut sent = false;
+        loop {
+            let failure = match departing.found() {
+                Found::Viewer => break,
+                Found::Asking => {
+                    tokio::time::sleep(LOOK).await;
+                    continue;
+                }
+                Found::Nobody => match upstream.cancel_once(id, &cancel).await {
+                    Ok(_) if departing.found() == Found::Viewer => {
+                        sent = true;
+                        break;
+                    }
+                    Ok(_) => return Settled::Sent,
+                    Err(failure) => failure,
+                },
+            };
+            if !failure.leaves_cancel_owed() {
+                return Settled::Unknown;
+            }
+            // It may have come through all the same.
+            sent |= failure.may_have_acted();
+            tokio::time::sleep(delays.after(failure.retry_after())).await;
+        }
+        // The viewer's streams may have been there before the cancel: only a newer one ends it.
+        if sent && let Err(error) = upstream.look_in(id).await {
+            tracing::warn!(execution = %id, ?error, "could not take back a cancel");
+        }
+        Settled::Viewed
     });
 }
 
-/// Runs what is owed until it is done or the bridge stops; where too much is owed already, for as long as an execute is tried.
+/// Runs what is owed until it is settled or the bridge stops; where too much is owed already, for as long as an execute is
+/// tried.
 fn owe(
     shared: &Arc<Shared>,
     id: ExecutionId,
     grace: Duration,
-    what: impl Future<Output = ()> + Send + 'static,
+    cancel: impl Future<Output = Settled> + Send + 'static,
 ) {
     let shared = shared.clone();
     shared.tracker.clone().spawn(async move {
@@ -214,7 +283,7 @@ fn owe(
         tokio::select! {
             biased;
             () = shared.shutdown.cancelled() => {}
-            () = what => tracing::info!(execution = %id, "a cancel that was owed is settled"),
+            settled = cancel => tracing::info!(execution = %id, "{}", settled.as_str()),
             () = over => tracing::warn!(execution = %id, "too many cancels are owed; this one was given up"),
         }
     });

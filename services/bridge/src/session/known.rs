@@ -56,6 +56,12 @@ impl Known {
         self.doubtful.remove(&id);
     }
 
+    /// Whether claude-api is known to have it.
+    #[must_use]
+    pub fn is_accepted(&self, id: ExecutionId) -> bool {
+        self.entries.contains_key(&id)
+    }
+
     /// By creation.
     #[must_use]
     pub fn oldest_first(&self) -> Vec<ExecutionId> {

@@ -163,12 +163,31 @@ impl Machine {
         self.inputs.held()
     }
 
-    /// What is to be cancelled when nobody attaches: the session is gone, and nothing more will come.
+    /// Views that may still begin: their answers wait for a turn or for their batch.
     #[must_use]
-    pub fn departing(&mut self) -> Vec<ExecutionId> {
+    pub fn owes_views(&self) -> bool {
+        self.held > 0 || self.turns.waiting() > 0
+    }
+
+    /// Whether claude-api is known to have this execution.
+    #[must_use]
+    pub fn is_accepted(&self, id: ExecutionId) -> bool {
+        self.known.is_accepted(id) || self.pending.is_accepted(id)
+    }
+
+    /// The session is gone, and nothing more will come: what came and waited for its turn takes effect. Of what is to do then
+    /// only the signals matter.
+    #[must_use]
+    pub fn close(&mut self) -> Vec<Action> {
         for (token, came) in self.turns.close() {
             self.apply(token, came);
         }
+        self.take()
+    }
+
+    /// What is to be cancelled when nobody attaches, once the session is gone and closed.
+    #[must_use]
+    pub fn departing(&self) -> Vec<ExecutionId> {
         self.known.departing()
     }
 
@@ -241,14 +260,16 @@ impl Machine {
             self.turns.join(id, token);
         }
         let executes = |id| self.pending.of(id);
-        // They are answered in order: the last one asked so far is the last one answered.
-        let Some(last) = call.named().and_then(|id| executes(id).last()) else {
-            return self.call(token, call);
-        };
         if call.is_cancel() {
             let stopped = call.named().into_iter().flat_map(executes);
             self.actions.extend(stopped.map(Action::StopRetrying));
         }
+        // They are answered in order: the last one asked so far is the last one answered.
+        let last = call.named().and_then(|id| executes(id).last());
+        let accepted = call.named().is_some_and(|id| self.is_accepted(id));
+        let Some(last) = last.filter(|_| !(accepted && call.needs_no_answer())) else {
+            return self.call(token, call);
+        };
         self.pending.wait(last, token, call);
     }
 
@@ -346,6 +367,7 @@ impl Machine {
             fresh,
             on_slow,
             cancel_on_disconnect: on_disconnect == OnDisconnect::Cancel,
+            accepted: false,
         });
         let execute = Handover { id, fresh, body };
         let job = Job::new(token, execute, on_disconnect);
@@ -354,7 +376,14 @@ impl Machine {
 
     /// claude-api has accepted an execute, or not.
     pub fn on_executed(&mut self, token: Token, result: Result<Status, RpcError>) -> Vec<Action> {
+        let accepted = result.as_ref().ok().map(|status| status.execution_id);
         self.arrived(token, Came::Executed(Box::new(result)));
+        // Its answer may wait for a turn; a signal does not.
+        if let Some(id) = accepted {
+            for (token, call) in self.pending.accepted(id) {
+                self.call(token, call);
+            }
+        }
         self.start_looks();
         self.take()
     }

@@ -26,6 +26,8 @@ pub struct Execute {
     pub on_slow: OnSlow,
     /// Whether it is cancelled when the session is gone.
     pub cancel_on_disconnect: bool,
+    /// Whether claude-api is known to have it.
+    pub accepted: bool,
 }
 
 /// See the module.
@@ -72,6 +74,27 @@ impl Pending {
     #[must_use]
     pub fn has_too_many_waiters(&self) -> bool {
         self.waiting >= WAITERS
+    }
+
+    /// claude-api has this id, though the answer to its execute may wait for a turn: the calls that need no answer wait no
+    /// longer.
+    pub fn accepted(&mut self, id: ExecutionId) -> Vec<(Token, Call)> {
+        let mut free = Vec::new();
+        for execute in self.executes.iter_mut().filter(|e| e.id == id) {
+            execute.accepted = true;
+            if let Some(waiters) = self.waiters.get_mut(&execute.token) {
+                free.extend(waiters.extract_if(.., |(_, call)| call.needs_no_answer()));
+            }
+        }
+        self.waiting -= free.len();
+        free.sort_by_key(|(token, _)| *token);
+        free
+    }
+
+    /// Whether claude-api is known to have this id.
+    #[must_use]
+    pub fn is_accepted(&self, id: ExecutionId) -> bool {
+        self.executes.iter().any(|e| e.id == id && e.accepted)
     }
 
     /// An execute was answered. With it come those that waited for it.

@@ -1,7 +1,8 @@
 //! Handing an execute over: the same PUT again and again, under one id, until claude-api has durably
 //! accepted it, says no, or the time is over. And its end before that: a cancel under the same id, unless that is
-//! certainly unknown to claude-api. Who waits for the answer waits for one call at most: where claude-api cannot be
-//! reached, the cancel is the caller's to repeat ([`Upstream::cancel_surely`]).
+//! certainly unknown to claude-api. claude-api may read an attempt from its socket after the cancel, which came on another
+//! connection: so the cancel of an attempt burns an id that is not known yet. Who waits for the answer waits for one call
+//! at most: where claude-api cannot be reached, the cancel is the caller's to repeat ([`Upstream::cancel_surely`]).
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -15,19 +16,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Upstream;
-use super::call::{Verb, json, unavailable};
+use super::call::{Cancel, Cancelled, Verb, json, unavailable};
 use super::errors::Failure;
 use super::retry::Delays;
 
 /// An attempt without an answer for so long counts as a failure of claude-api, though it goes on.
 const SLOW: Duration = Duration::from_secs(1);
-/// claude-api may read an attempt from its socket this much later than a cancel that came on another
-/// connection: so long "no such execution" is no certainty.
-const SETTLE: Duration = Duration::from_secs(3);
 /// The time kept for one last attempt when `Retry-After` exceeds what is left.
 const LAST_ATTEMPT: Duration = Duration::from_secs(1);
-/// Between two cancels of what is not known yet.
-const AGAIN: Duration = Duration::from_millis(250);
 
 /// An execute on its way to claude-api.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,35 +132,19 @@ impl Upstream {
         }
     }
 
-    /// Cancels what may have been accepted: tries until claude-api has answered, however long that takes. One that does not
-    /// know it is asked again for a while, as it may read the execute behind the cancel. `wanted` is asked before each attempt;
-    /// None when it said no.
-    ///
-    /// # Errors
-    /// As [`Self::control`], but for claude-api not being available.
-    pub async fn cancel_surely(
-        &self,
-        id: ExecutionId,
-        wanted: impl Fn() -> bool,
-    ) -> Option<Result<Status, RpcError>> {
+    /// Cancels what may have been accepted: tries until claude-api has answered, however long that takes. True when
+    /// claude-api has the cancel, false when it knows no such execution.
+    pub async fn cancel_surely(&self, id: ExecutionId, cancel: &Cancel) -> bool {
         let mut delays = Delays::default();
-        let mut unknown = Unknown::default();
-        while wanted() {
-            let failure = match self.control_once(id, Verb::Cancel).await {
-                Ok(status) => return Some(Ok(status)),
-                Err(failure) => failure,
-            };
-            let wait = if failure.is_transient() {
-                unknown = Unknown::default();
-                delays.after(failure.retry_after())
-            } else if failure.problem(ProblemType::NotFound).is_some() && !unknown.is_settled() {
-                AGAIN
-            } else {
-                return Some(Err(failure.to_rpc()));
-            };
-            sleep(wait).await;
+        loop {
+            match self.cancel_once(id, cancel).await {
+                Ok(_) => return true,
+                Err(failure) if failure.leaves_cancel_owed() => {
+                    sleep(delays.after(failure.retry_after())).await;
+                }
+                Err(_) => return false,
+            }
         }
-        None
     }
 
     async fn put(&self, execute: &Handover, end: Instant) -> Result<Status, Failure> {
@@ -186,69 +166,55 @@ impl Upstream {
         }
     }
 
-    /// If it was accepted, its status is the execute's answer. `put`: an attempt under way; it is not dropped,
-    /// for what is sent cannot be called back. `acted`: one may have come through, or still come.
+    /// If it was accepted, its status is the execute's answer. `put`: an attempt under way; it goes on as long as nothing is
+    /// known, for what is sent cannot be called back. `acted`: one may have come through, or still come; then the id is
+    /// burned, and the attempt that comes after that is refused.
     async fn cancel_unsure(
         &self,
         id: ExecutionId,
         mut put: Option<Attempt<'_>>,
         acted: bool,
     ) -> Result<Status, RpcError> {
-        let mut unknown = Unknown::default();
-        let mut wait = Duration::ZERO;
-        loop {
-            let cancel = async {
-                sleep(wait).await;
-                self.control(id, Verb::Cancel).await
-            };
+        let cancel = async {
+            if acted {
+                return self.burn(id).await;
+            }
+            let status = self.control(id, Verb::Cancel).await?;
+            Ok(Cancelled::Known(Box::new(status)))
+        };
+        let mut cancel = pin!(cancel);
+        let cancelled = loop {
             let under_way = async {
                 match put.as_mut() {
                     Some(put) => put.await,
                     None => std::future::pending().await,
                 }
             };
-            let error = tokio::select! {
-                answer = cancel => match answer {
-                    Ok(status) => return Ok(status),
-                    Err(error) => error,
-                },
+            tokio::select! {
+                cancelled = &mut cancel => break cancelled,
                 answer = under_way => {
                     if let Ok(status) = answer {
                         // Who waits for the execute's answer cancels now.
                         return Ok(status);
                     }
                     put = None;
-                    unknown = Unknown::default();
-                    continue;
-                }
-            };
-            wait = AGAIN;
-            match error.code {
-                // No attempt of this execute came through. An earlier one of another session may have.
-                code::UNAVAILABLE if !acted => return Err(stopped(id, "unknown".into())),
-                code::NO_SUCH_EXECUTION if put.is_some() || (acted && !unknown.is_settled()) => {}
-                code::NO_SUCH_EXECUTION if acted => return Err(stopped(id, "unknown".into())),
-                // Not known there, or deleted.
-                code::NO_SUCH_EXECUTION | code::ID_IN_USE => return Err(stopped(id, false.into())),
-                _ => {
-                    return Err(error
-                        .with("executionId", id.to_string())
-                        .with("accepted", "unknown"));
                 }
             }
-        }
-    }
-}
-
-/// Since when claude-api has said, without a failure between, that it does not know an execution.
-#[derive(Debug, Default)]
-struct Unknown(Option<Instant>);
-
-impl Unknown {
-    /// It says so now: whether that is certain.
-    fn is_settled(&mut self) -> bool {
-        let now = Instant::now();
-        now.duration_since(*self.0.get_or_insert(now)) >= SETTLE
+        };
+        let error = match cancelled {
+            Ok(Cancelled::Known(status)) => return Ok(*status),
+            Ok(Cancelled::Burned) => return Err(stopped(id, false.into())),
+            Err(error) => error,
+        };
+        Err(match error.code {
+            // No attempt of this execute came through. An earlier one of another session may have.
+            code::UNAVAILABLE if !acted => stopped(id, "unknown".into()),
+            // Not known there, or deleted.
+            code::NO_SUCH_EXECUTION | code::ID_IN_USE => stopped(id, false.into()),
+            _ => error
+                .with("executionId", id.to_string())
+                .with("accepted", "unknown"),
+        })
     }
 }
 
@@ -280,6 +246,7 @@ fn refused(id: ExecutionId, failure: &Failure, error: RpcError, unknown: bool) -
         ProblemType::QueueFull,
         ProblemType::IdInUse,
         ProblemType::Deleted,
+        ProblemType::CancelledBeforeAccepted,
     ]
     .iter()
     .any(|kind| failure.problem(*kind).is_some());

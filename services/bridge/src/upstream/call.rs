@@ -1,11 +1,13 @@
 //! The short calls: control, status, list, limits, readiness. Each ends within its time.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::rpc::{RpcError, code};
-use protocol::{ExecutionId, Limits, Page, Status};
+use protocol::trailers::VIEWER;
+use protocol::{Burned, ExecutionId, Limits, Page, Status};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Upstream;
@@ -39,6 +41,38 @@ impl Verb {
     }
 }
 
+/// A cancel that no client waits for.
+#[derive(Debug, Clone)]
+pub enum Cancel {
+    /// At once. `burn`: an id that is not known is never accepted from then on.
+    Now {
+        /// See above.
+        burn: bool,
+    },
+    /// When nobody viewed it for so long. `burn` as above.
+    Unviewed {
+        /// For how long.
+        after: Duration,
+        /// The session that left.
+        session: Arc<str>,
+        /// See above.
+        burn: bool,
+    },
+}
+
+impl Cancel {
+    fn path(&self) -> String {
+        let (after, burn) = match self {
+            Self::Now { burn } => (None, burn),
+            Self::Unviewed { after, burn, .. } => (Some(after), burn),
+        };
+        let mut query = Vec::new();
+        query.extend(burn.then(|| "ifUnknown=burn".to_owned()));
+        query.extend(after.map(|after| format!("ifUnviewedForMs={}", after.as_millis())));
+        format!("/cancel?{}", query.join("&"))
+    }
+}
+
 /// The whole body, unless it is longer than `limit`.
 pub(crate) async fn collect(
     mut response: reqwest::Response,
@@ -60,12 +94,36 @@ pub(crate) async fn collect(
 pub(crate) async fn json<T: serde::de::DeserializeOwned>(
     response: reqwest::Response,
 ) -> Result<T, Failure> {
+    parse(&success(response).await?)
+}
+
+async fn success(response: reqwest::Response) -> Result<Bytes, Failure> {
     if !response.status().is_success() {
         return Err(failure(response).await);
     }
-    let body = collect(response, ANSWER_BYTES).await?;
-    serde_json::from_slice(&body)
+    collect(response, ANSWER_BYTES).await
+}
+
+fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body)
         .map_err(|e| Failure::Broken(format!("an answer that is not as the contract says: {e}")))
+}
+
+/// What a cancel that burns an unknown id came to.
+#[derive(Debug)]
+pub enum Cancelled {
+    /// The id was known.
+    Known(Box<Status>),
+    /// The id was not known, and is never accepted from now on.
+    Burned,
+}
+
+async fn cancelled(response: reqwest::Response) -> Result<Cancelled, Failure> {
+    let body = success(response).await?;
+    if serde_json::from_slice::<Burned>(&body).is_ok() {
+        return Ok(Cancelled::Burned);
+    }
+    Ok(Cancelled::Known(parse(&body)?))
 }
 
 impl Upstream {
@@ -87,18 +145,55 @@ impl Upstream {
         self.call(|| self.client.post(&url)).await
     }
 
-    /// One attempt of [`Self::control`].
-    pub(super) async fn control_once(
+    /// Cancels a PUT that was given up: an id that is not known is never accepted from then on. A broken attempt is tried
+    /// again within the call's time.
+    ///
+    /// # Errors
+    /// As [`Self::status`], and -32004 when claude-api has no place to record it.
+    pub async fn burn(&self, id: ExecutionId) -> Result<Cancelled, RpcError> {
+        let url = self.execution_url(id, "/cancel?ifUnknown=burn");
+        self.attempts(|| {
+            let request = self.client.post(&url);
+            async move { cancelled(request.send().await?).await }
+        })
+        .await
+    }
+
+    /// One attempt to cancel.
+    pub(crate) async fn cancel_once(
         &self,
         id: ExecutionId,
-        verb: Verb,
-    ) -> Result<Status, Failure> {
-        let url = self.execution_url(id, verb.path());
-        let post = async { json(self.client.post(&url).send().await?).await };
+        cancel: &Cancel,
+    ) -> Result<Cancelled, Failure> {
+        let mut request = self.client.post(self.execution_url(id, &cancel.path()));
+        if let Cancel::Unviewed { session, .. } = cancel {
+            request = request.header(VIEWER, &**session);
+        }
+        let post = async { cancelled(request.send().await?).await };
         match tokio::time::timeout(self.times.call, post).await {
             Ok(result) => result,
             Err(_) => Err(Failure::Broken("no answer in time".to_owned())),
         }
+    }
+
+    /// Takes back a cancel for when nobody views: opens a stream, as any viewer does, and drops it.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn look_in(&self, id: ExecutionId) -> Result<(), RpcError> {
+        let url = self.execution_url(id, "?follow=true");
+        self.attempts(|| {
+            let request = self.client.get(&url);
+            async move {
+                let response = request.send().await?;
+                if response.status().is_success() {
+                    Ok(())
+                } else {
+                    Err(failure(response).await)
+                }
+            }
+        })
+        .await
     }
 
     /// Lines for a CLI's stdin: idempotent by offset, so a broken attempt is tried again within the call's time. The accepted

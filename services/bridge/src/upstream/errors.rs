@@ -86,6 +86,20 @@ impl Failure {
         matches!(self, Self::Refused(p, _) if matches!(p.kind, ProblemType::NotFound | ProblemType::Deleted))
     }
 
+    /// Whether a cancel may still be made: anything but a clear word of claude-api about the execution. A full queue has no
+    /// place for a burned id now, and a full disk none for a record.
+    #[must_use]
+    pub fn leaves_cancel_owed(&self) -> bool {
+        use ProblemType as P;
+        match self {
+            Self::Refused(problem, _) => !matches!(
+                problem.kind,
+                P::NotFound | P::Deleted | P::InvalidId | P::InvalidQuery | P::NotAllowed
+            ),
+            Self::Foreign(..) | Self::Connect(_) | Self::Broken(_) => true,
+        }
+    }
+
     /// The problem, if claude-api named one of this type.
     #[must_use]
     pub fn problem(&self, kind: ProblemType) -> Option<&Problem> {
@@ -166,7 +180,7 @@ fn refusal(problem: &Problem, after: Option<Duration>) -> RpcError {
         | P::OffsetBeyondEnd => code::INVALID_PARAMS,
         P::NotAllowed => code::NOT_ALLOWED,
         P::NotFound | P::UnknownConversation => code::NO_SUCH_EXECUTION,
-        P::IdInUse | P::Deleted => code::ID_IN_USE,
+        P::IdInUse | P::Deleted | P::CancelledBeforeAccepted => code::ID_IN_USE,
         P::WrongState => code::WRONG_STATE,
         P::OffsetNotKept => code::OFFSET_NOT_KEPT,
         P::QueueFull => code::QUEUE_FULL,
@@ -215,6 +229,11 @@ mod tests {
             (ProblemType::WrongState, -32008, "wrong_state"),
             (ProblemType::IdInUse, -32009, "id_in_use"),
             (ProblemType::Deleted, -32009, "deleted"),
+            (
+                ProblemType::CancelledBeforeAccepted,
+                -32009,
+                "cancelled_before_accepted",
+            ),
             (ProblemType::NotFound, -32003, "not_found"),
             (ProblemType::NotAllowed, -32002, "not_allowed"),
             (ProblemType::InvalidBody, -32602, "invalid_body"),

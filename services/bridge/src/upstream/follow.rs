@@ -11,6 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::BytesMut;
+use protocol::trailers::VIEWER;
 use protocol::{ExecutionId, Status};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -164,11 +165,12 @@ impl Follow {
     }
 
     fn connect(&mut self) {
-        let request = self
-            .upstream
-            .client
-            .get(self.upstream.execution_url(self.id, "?follow=true"))
-            .send();
+        let url = self.upstream.execution_url(self.id, "?follow=true");
+        let mut request = self.upstream.client.get(url);
+        if let Some(viewer) = &self.upstream.viewer {
+            request = request.header(VIEWER, &**viewer);
+        }
+        let request = request.send();
         self.deadline = Instant::now() + self.upstream.times.head;
         self.phase = Phase::Connecting(Box::pin(async move {
             let response = request.await?;

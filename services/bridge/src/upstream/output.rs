@@ -157,7 +157,10 @@ impl Output {
         let upstream = self.upstream.clone();
         let path = super::path(self.id, &format!("/output?offset={}", self.offset));
         let id = self.id;
-        let connecting = Box::pin(async move { Stream::open(upstream.home(id), &path).await });
+        let connecting = Box::pin(async move {
+            let viewer = upstream.viewer.as_deref();
+            Stream::open(upstream.home(id), &path, viewer).await
+        });
         let deadline = Instant::now() + self.upstream.times.head;
         self.phase = Phase::Connecting(connecting, deadline);
     }

@@ -6,6 +6,7 @@ use http::header::HOST;
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use protocol::trailers::VIEWER;
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -27,11 +28,15 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// `base` is `http://host:port`, `path` what follows.
+    /// `base` is `http://host:port`, `path` what follows, `viewer` the session that reads.
     ///
     /// # Errors
     /// There was no answer, or it is no success.
-    pub(super) async fn open(base: &str, path: &str) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        base: &str,
+        path: &str,
+        viewer: Option<&str>,
+    ) -> Result<Self, Failure> {
         let (authority, stream) = connect(base).await?;
         let handshake = http1::Builder::new()
             .max_buf_size(READ_BYTES)
@@ -41,8 +46,11 @@ impl Stream {
             // What it fails with, the answer fails with too.
             let _ = connection.await;
         }));
-        let request = http::Request::get(path)
-            .header(HOST, authority)
+        let mut request = http::Request::get(path).header(HOST, authority);
+        if let Some(viewer) = viewer {
+            request = request.header(VIEWER, viewer);
+        }
+        let request = request
             .body(Empty::<Bytes>::new())
             .map_err(|error| Failure::Broken(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(broken)?;

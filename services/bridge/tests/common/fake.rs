@@ -49,6 +49,13 @@ pub struct World {
     pub puts: Vec<(ExecutionId, Body)>,
     pub faults: VecDeque<Fault>,
     pub cancels: Vec<ExecutionId>,
+    /// Cancels for when nobody views, asked for so far.
+    pub unviewed: Vec<ExecutionId>,
+    pub burned: Vec<ExecutionId>,
+    /// Burns are answered with `queue-full`.
+    pub full: bool,
+    /// Open streams, and how many were opened so far, of each execution.
+    streams: HashMap<ExecutionId, (usize, u64)>,
     /// All connections are answered with 502.
     pub down: bool,
     /// Output streams break after a random count of bytes up to this.
@@ -180,6 +187,56 @@ impl Fake {
     }
 }
 
+/// An open stream, until dropped.
+struct Streaming(Fake, ExecutionId);
+
+impl Streaming {
+    fn new(fake: &Fake, id: ExecutionId) -> Self {
+        fake.change(|w| {
+            let (open, opened) = w.streams.entry(id).or_default();
+            *open += 1;
+            *opened += 1;
+        });
+        Self(fake.clone(), id)
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0
+            .change(|w| w.streams.entry(self.1).or_default().0 -= 1);
+    }
+}
+
+/// Cancels when no stream was open for so long, unless one is opened.
+async fn cancel_unviewed(fake: Fake, id: ExecutionId, after: std::time::Duration) {
+    let opened = |w: &World| w.streams.get(&id).copied().unwrap_or_default();
+    let before = opened(&fake.world()).1;
+    let mut changed = fake.changed.subscribe();
+    loop {
+        changed.borrow_and_update();
+        let (open, now) = opened(&fake.world());
+        if now != before {
+            return;
+        }
+        if open > 0 {
+            changed.changed().await.unwrap();
+            continue;
+        }
+        tokio::time::sleep(after).await;
+        if opened(&fake.world()) == (0, before) {
+            fake.change(|w| w.cancels.push(id));
+            return fake.end(id, State::Cancelled);
+        }
+    }
+}
+
+fn refused(world: &World, id: ExecutionId) -> Option<Response> {
+    let kind = ProblemType::CancelledBeforeAccepted;
+    let burned = world.burned.contains(&id);
+    burned.then(|| problem(&Problem::new(kind, "cancelled before it was accepted")))
+}
+
 fn insert(world: &mut World, id: ExecutionId, body: Body) -> Status {
     let mut status = Status::queued(id, Timestamp::now(), body.workspace.clone());
     status.lane.clone_from(&body.lane);
@@ -244,10 +301,13 @@ async fn accept(Ctx(fake): Ctx<Fake>, Path(id): Path<ExecutionId>, bytes: Bytes)
                 fake.until(|w| w.late).await;
                 fake.change(|w| {
                     let known = w.executions.get(&id).map(|e| e.status.clone());
-                    known.unwrap_or_else(|| insert(w, id, body))
+                    match refused(w, id) {
+                        Some(refused) => refused,
+                        None => Json(known.unwrap_or_else(|| insert(w, id, body))).into_response(),
+                    }
                 })
             });
-            return Json(late.await.unwrap()).into_response();
+            return late.await.unwrap();
         }
         Some(Fault::Reset { accepted: true }) | None => {}
     }
@@ -256,6 +316,7 @@ async fn accept(Ctx(fake): Ctx<Fake>, Path(id): Path<ExecutionId>, bytes: Bytes)
             problem(&Problem::new(ProblemType::IdInUse, "another body"))
         }
         Some(old) => Json(old.status.clone()).into_response(),
+        None if w.burned.contains(&id) => refused(w, id).unwrap(),
         None => (http::StatusCode::CREATED, Json(insert(w, id, body))).into_response(),
     });
     if fault.is_some() { broken() } else { answer }
@@ -282,36 +343,40 @@ async fn status(
         return Json(first).into_response();
     }
     let changed = fake.changed.subscribe();
+    let streaming = Streaming::new(&fake, id);
     let lines = stream::unfold(
         (fake, changed, None::<Status>),
-        move |(fake, mut changed, old)| async move {
-            if old.as_ref().is_some_and(|s| s.state.is_terminal()) {
-                return None;
+        move |(fake, mut changed, old)| {
+            let _ = &streaming;
+            async move {
+                if old.as_ref().is_some_and(|s| s.state.is_terminal()) {
+                    return None;
+                }
+                let new = loop {
+                    changed.borrow_and_update();
+                    if fake.world().down {
+                        return Some((Err(io::Error::other("down")), (fake, changed, old)));
+                    }
+                    let Some(new) = get(&fake) else {
+                        return Some((Err(io::Error::other("gone")), (fake, changed, old)));
+                    };
+                    let plain = |s: &Status| Status {
+                        output_bytes: 0,
+                        crc32: None,
+                        ..s.clone()
+                    };
+                    if old.as_ref().is_none_or(|old| plain(old) != plain(&new)) {
+                        break new;
+                    }
+                    let wait = tokio::time::timeout(fake.heartbeat, changed.changed());
+                    if wait.await.is_err() && !fake.world().no_beats {
+                        break new;
+                    }
+                };
+                let mut line = serde_json::to_vec(&new).unwrap();
+                line.push(b'\n');
+                Some((Ok(Bytes::from(line)), (fake, changed, Some(new))))
             }
-            let new = loop {
-                changed.borrow_and_update();
-                if fake.world().down {
-                    return Some((Err(io::Error::other("down")), (fake, changed, old)));
-                }
-                let Some(new) = get(&fake) else {
-                    return Some((Err(io::Error::other("gone")), (fake, changed, old)));
-                };
-                let plain = |s: &Status| Status {
-                    output_bytes: 0,
-                    crc32: None,
-                    ..s.clone()
-                };
-                if old.as_ref().is_none_or(|old| plain(old) != plain(&new)) {
-                    break new;
-                }
-                let wait = tokio::time::timeout(fake.heartbeat, changed.changed());
-                if wait.await.is_err() && !fake.world().no_beats {
-                    break new;
-                }
-            };
-            let mut line = serde_json::to_vec(&new).unwrap();
-            line.push(b'\n');
-            Some((Ok(Bytes::from(line)), (fake, changed, Some(new))))
         },
     );
     Response::new(HttpBody::from_stream(lines))
@@ -347,52 +412,82 @@ async fn output(
         cut.map(|most| rand::rng().random_range(1..=most))
     };
     let changed = fake.changed.subscribe();
+    let streaming = Streaming::new(&fake, id);
     let chunks = stream::unfold(
         (fake, changed, offset as usize, left),
-        move |(fake, mut changed, at, left)| async move {
-            loop {
-                changed.borrow_and_update();
-                let broken = {
-                    let world = fake.world();
-                    let execution = world.executions.get(&id)?;
-                    left == Some(0) || world.down || (at as u64) < execution.status.kept_from
-                };
-                if broken {
-                    // hyper loses what is not flushed when an error follows at once.
-                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-                    return Some((Err(io::Error::other("cut")), (fake, changed, at, left)));
-                }
-                {
-                    let world = fake.world();
-                    let execution = world.executions.get(&id)?;
-                    let most = left.unwrap_or(usize::MAX).min(64 * 1024);
-                    let end = execution.output.len().min(at.saturating_add(most));
-                    if end > at {
-                        let end = rand::rng().random_range(at + 1..=end);
-                        let chunk = Bytes::copy_from_slice(&execution.output[at..end]);
-                        drop(world);
-                        let left = left.map(|n| n - chunk.len());
-                        return Some((Ok(chunk), (fake, changed, end, left)));
+        move |(fake, mut changed, at, left)| {
+            let _ = &streaming;
+            async move {
+                loop {
+                    changed.borrow_and_update();
+                    let broken = {
+                        let world = fake.world();
+                        let execution = world.executions.get(&id)?;
+                        left == Some(0) || world.down || (at as u64) < execution.status.kept_from
+                    };
+                    if broken {
+                        // hyper loses what is not flushed when an error follows at once.
+                        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                        return Some((Err(io::Error::other("cut")), (fake, changed, at, left)));
                     }
-                    if execution.status.state.is_terminal() {
-                        return None;
+                    {
+                        let world = fake.world();
+                        let execution = world.executions.get(&id)?;
+                        let most = left.unwrap_or(usize::MAX).min(64 * 1024);
+                        let end = execution.output.len().min(at.saturating_add(most));
+                        if end > at {
+                            let end = rand::rng().random_range(at + 1..=end);
+                            let chunk = Bytes::copy_from_slice(&execution.output[at..end]);
+                            drop(world);
+                            let left = left.map(|n| n - chunk.len());
+                            return Some((Ok(chunk), (fake, changed, end, left)));
+                        }
+                        if execution.status.state.is_terminal() {
+                            return None;
+                        }
                     }
+                    changed.changed().await.ok()?;
                 }
-                changed.changed().await.ok()?;
             }
         },
     );
     Response::new(HttpBody::from_stream(chunks))
 }
 
-async fn control(Ctx(fake): Ctx<Fake>, Path((id, verb)): Path<(ExecutionId, String)>) -> Response {
+async fn control(
+    Ctx(fake): Ctx<Fake>,
+    Path((id, verb)): Path<(ExecutionId, String)>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    let unviewed = query.get("ifUnviewedForMs").map(|ms| ms.parse().unwrap());
+    let burns = query.get("ifUnknown").is_some_and(|what| what == "burn");
     let known = fake.change(|w| {
         w.controls += 1;
-        if verb == "cancel" {
+        if verb == "cancel" && unviewed.is_none() {
             w.cancels.push(id);
         }
-        w.executions.get(&id).map(|e| e.status.state)
+        let known = w.executions.get(&id).map(|e| e.status.state);
+        if burns && !w.full && known.is_none() && !w.deleted.contains(&id) {
+            w.burned.push(id);
+        }
+        if unviewed.is_some() {
+            w.unviewed.push(id);
+        }
+        known
     });
+    if burns && known.is_none() && !fake.world().deleted.contains(&id) {
+        if fake.world().full {
+            return problem(&Problem::new(ProblemType::QueueFull, "full"));
+        }
+        return Json(protocol::Burned::new(id)).into_response();
+    }
+    if let (Some(state), Some(ms)) = (known, unviewed) {
+        if !state.is_terminal() {
+            let after = std::time::Duration::from_millis(ms);
+            tokio::spawn(cancel_unviewed(fake.clone(), id, after));
+        }
+        return Json(fake.world().executions[&id].status.clone()).into_response();
+    }
     match (known, verb.as_str()) {
         (None, _) => return missing(&fake.world(), id),
         (Some(State::Queued), "pause") => {

@@ -7,6 +7,7 @@ use protocol::{ExecutionId, State, Status};
 use tokio::sync::watch;
 
 use super::input::Gate;
+use super::views::Views;
 use super::wish::{Answer, Wishes};
 
 /// How long the answer to a control waits for the first signal: answers come within 100 ms (contract, section 2).
@@ -46,6 +47,8 @@ pub struct Live {
     /// Its status; closed without a terminal state only if its owner died.
     pub status: watch::Receiver<Published>,
     pub(crate) wishes: Arc<Wishes>,
+    /// Its open streams.
+    pub(crate) views: Arc<Views>,
     /// The way to its stdin, if it was created for that.
     pub(crate) input: Option<Arc<Gate>>,
 }

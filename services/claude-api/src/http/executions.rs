@@ -1,23 +1,26 @@
 //! Accepting, asking, controlling, listing and deleting executions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt;
-use protocol::{ExecutionId, Problem, ProblemType, Status, trailers};
+use protocol::{Burned, ExecutionId, Problem, ProblemType, Status, trailers};
 
-use super::output::{needs_http_11, stream};
+use super::output::{needs_http_11, stream, viewer};
 use super::query::{Id, NoQuery, Query};
 use super::reply::{json, json_response};
 use super::{App, Reply, follow};
 use crate::execution::Control;
-use crate::service::Service;
+use crate::service::{Burn, Cancel, Service};
 
 /// The page size of a list, default and most.
 const LIST: (u64, u64) = (50, 1000);
+/// The longest time without a viewer that a cancel may wait for, in milliseconds: a day.
+const UNVIEWED_MS: u64 = 24 * 3600 * 1000;
 
 /// `PUT /v1/executions/{id}`.
 pub(crate) async fn accept(
@@ -68,7 +71,8 @@ async fn submit(
         StatusCode::OK
     };
     let mut response = if let Some(place) = stream_place {
-        let mut response = stream(service, &acceptance.view, id, None, place).await?;
+        let viewer = viewer(headers);
+        let mut response = stream(service, &acceptance.view, id, None, place, viewer).await?;
         *response.status_mut() = code;
         response
     } else {
@@ -101,6 +105,7 @@ fn wants_json(headers: &HeaderMap) -> bool {
 pub(crate) async fn status(
     State(service): App,
     Id(id): Id,
+    headers: HeaderMap,
     version: Version,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Reply> {
@@ -110,7 +115,7 @@ pub(crate) async fn status(
     }
     let view = service.find(id).await?;
     if follows {
-        return Ok(follow::response(service, view).await?);
+        return Ok(follow::response(service, view, viewer(&headers)).await?);
     }
     let status = service.status(&view).await?;
     Ok(json_response(
@@ -143,8 +148,38 @@ pub(crate) async fn resume(State(service): App, Id(id): Id, _: NoQuery) -> Resul
 }
 
 /// `POST .../cancel`.
-pub(crate) async fn cancel(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
-    control(&service, id, Control::Cancel).await
+pub(crate) async fn cancel(
+    State(service): App,
+    Id(id): Id,
+    headers: HeaderMap,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Reply> {
+    let query = Query::parse(raw.as_deref(), ["ifUnknown", "ifUnviewedForMs"])?;
+    let burns = query.is("ifUnknown", "burn")?;
+    let cancel = match query.number("ifUnviewedForMs")? {
+        None => Cancel::Now,
+        Some(ms) if ms <= UNVIEWED_MS => Cancel::Unviewed {
+            after: Duration::from_millis(ms),
+            viewer: viewer(&headers).map(Arc::from),
+        },
+        Some(_) => {
+            return Err(Reply(Problem::new(
+                ProblemType::InvalidQuery,
+                format!("ifUnviewedForMs is 0 to {UNVIEWED_MS}"),
+            )));
+        }
+    };
+    let cancelled = if burns {
+        service.cancel_or_burn(id, cancel).await?
+    } else {
+        let view = service.find(id).await?;
+        Burn::Cancelled(Box::new(service.cancel(&view, cancel).await?))
+    };
+    let body = match cancelled {
+        Burn::Cancelled(status) => status.to_json(service.status_bytes()),
+        Burn::Burned => json(&Burned::new(id)),
+    };
+    Ok(json_response(StatusCode::OK, body))
 }
 
 /// `DELETE /v1/executions/{id}`.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::output::{StreamPlace, mark_stream};
 use crate::execution::Live;
 use crate::execution::live::Published;
+use crate::execution::views::Viewing;
 use crate::service::{Service, View};
 
 /// At most 10 a second (contract, section 2).
@@ -28,10 +29,17 @@ struct Follow {
     sent: Option<Instant>,
     over: bool,
     _place: StreamPlace,
+    /// Counts the stream until it is dropped.
+    _viewing: Option<Viewing>,
 }
 
 /// The response.
-pub(crate) async fn response(service: Arc<Service>, view: View) -> Result<Response, Problem> {
+pub(crate) async fn response(
+    service: Arc<Service>,
+    view: View,
+    viewer: Option<&str>,
+) -> Result<Response, Problem> {
+    let viewing = service.viewing(&view, viewer).await;
     let View::Live(live) = view else {
         let status = service.status(&view).await?;
         return Ok(lines(Body::from(line(&service, &status))));
@@ -43,6 +51,7 @@ pub(crate) async fn response(service: Arc<Service>, view: View) -> Result<Respon
         live,
         sent: None,
         over: false,
+        _viewing: viewing,
         _place: place,
     };
     let statuses = stream::unfold(follow, |mut follow| async move {

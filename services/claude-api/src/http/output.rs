@@ -23,6 +23,8 @@ use crate::service::{Service, View, deleted};
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Chunks on their way into one connection. hyper alone would collect up to 400 KiB for each reader that takes nothing.
 const UNDER_WAY: usize = 1;
+/// The longest name of a viewer, in bytes: a session's id is a UUID.
+const VIEWER_BYTES: usize = 64;
 /// An error directly behind unflushed data loses that data in hyper: it gets this long to leave.
 const FLUSH: Duration = Duration::from_millis(50);
 
@@ -36,6 +38,7 @@ const NO_BUFFERING: (HeaderName, HeaderValue) = (
 pub(crate) async fn output(
     State(service): App,
     Id(id): Id,
+    headers: HeaderMap,
     version: Version,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Reply> {
@@ -43,7 +46,8 @@ pub(crate) async fn output(
     let offset = Query::parse(raw.as_deref(), ["offset"])?.number("offset")?;
     let view = service.find(id).await?;
     let place = service.streams.place()?;
-    Ok(stream(&service, &view, id, Some(offset.unwrap_or(0)), place).await?)
+    let offset = Some(offset.unwrap_or(0));
+    Ok(stream(&service, &view, id, offset, place, viewer(&headers)).await?)
 }
 
 /// Refuses a stream over HTTP/1.0: without chunks and trailers its reader takes a cut for the end.
@@ -112,6 +116,7 @@ pub(crate) async fn stream(
     id: ExecutionId,
     offset: Option<u64>,
     stream_place: StreamPlace,
+    viewer: Option<&str>,
 ) -> Result<Response, Problem> {
     let entry = view.entry().clone();
     let opened = tokio::task::spawn_blocking(move || entry.reader(offset.unwrap_or(0))).await;
@@ -124,11 +129,13 @@ pub(crate) async fn stream(
             ));
         }
     };
+    let viewing = service.viewing(view, viewer).await;
     let service = Arc::clone(service);
     let view = view.clone();
     let places = Places::default();
     let frames = stream::unfold(Step::Data(reader), move |step| {
-        let _ = &stream_place;
+        // Held until the response is dropped.
+        let _ = (&viewing, &stream_place);
         let (service, view) = (Arc::clone(&service), view.clone());
         let places = places.clone();
         async move {
@@ -137,6 +144,12 @@ pub(crate) async fn stream(
         }
     });
     Ok(respond("text/plain; charset=utf-8", frames, true))
+}
+
+/// Who opens a stream, if a bridge named its session.
+pub(crate) fn viewer(headers: &HeaderMap) -> Option<&str> {
+    let name = headers.get(trailers::VIEWER)?.to_str().ok()?;
+    (name.len() <= VIEWER_BYTES).then_some(name)
 }
 
 enum Step {

@@ -100,6 +100,15 @@ impl<const N: usize> Query<N> {
         }
     }
 
+    /// Whether a parameter is there that takes this one word.
+    pub(crate) fn is(&self, name: &str, word: &str) -> Result<bool, Problem> {
+        match self.get(name) {
+            None => Ok(false),
+            Some(text) if text == word => Ok(true),
+            Some(text) => Err(wrong(format!("{name}={text:?} is not {word:?}"))),
+        }
+    }
+
     /// An execution id.
     pub(crate) fn id(&self, name: &str) -> Result<Option<ExecutionId>, Problem> {
         self.get(name).map(id).transpose()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use protocol::{Body, ExecutionId, Problem, ProblemType};
 use spool::SpoolError;
 
+use super::burn::burned;
 use super::continuation::{Continued, first_status};
 use super::{Service, View, deleted, spool_problem};
 use crate::admission::Place;
@@ -69,6 +70,9 @@ impl Service {
             Err(problem) if problem.kind == ProblemType::NotFound => {}
             Err(problem) => return Err(problem),
         }
+        if self.burned.contains(id) {
+            return Err(burned(id));
+        }
         body.check(&self.settings.limits)
             .map_err(|e| Problem::new(e.kind(), e.to_string()))?;
         let continued = self.continued(&body).await?;
@@ -132,6 +136,7 @@ impl Service {
             Ok(Ok(entry)) => entry,
             Ok(Err(SpoolError::Exists { .. })) => return Err(in_use(id)),
             Ok(Err(SpoolError::Deleted { .. })) => return Err(deleted(id)),
+            Ok(Err(SpoolError::Burned)) => return Err(burned(id)),
             Ok(Err(error)) => {
                 if let SpoolError::Unwritable { what, source } = &error {
                     self.readiness.unwritable(&format!("{what}: {source}"));

@@ -8,6 +8,7 @@
 //! never makes another, also where the first has ended already. It stands last in its lane.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use protocol::body::DEFAULT_WORKSPACE;
@@ -190,6 +191,7 @@ impl Service {
                     note_next(self, entry, id).and_then(|()| self.give_birth(id, next, not_before));
                 match born {
                     Ok(born) => {
+                        inherit_unviewed(entry, &born.entry);
                         status.continued_by = Some(born.status.execution_id);
                         tracing::info!(
                             execution = %status.execution_id,
@@ -331,7 +333,28 @@ impl Service {
         } else {
             self.admission.restore(id, lane, &accepted.conversation)
         };
-        self.adopt(accepted, entry, status, ticket)
+        let unviewed = entry.unviewed_noted();
+        let live = self.adopt(accepted, entry, status, ticket);
+        match unviewed {
+            // Nobody viewed it yet in this life of the service: the whole time begins again.
+            Ok(Some(ms)) => self.cancel_unviewed(&live, Duration::from_millis(ms), None),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(execution = %live.id, %error, "could not read the note of a cancel");
+            }
+        }
+        live
+    }
+}
+
+/// A cancel for when nobody views the old execution is meant for its continuation too. Blocks on the disk.
+pub(super) fn inherit_unviewed(old: &spool::Entry, new: &spool::Entry) {
+    let inherited = old.unviewed_noted().and_then(|ms| match ms {
+        None => Ok(()),
+        ms => new.note_unviewed(ms),
+    });
+    if let Err(error) = inherited {
+        tracing::error!(execution = %new.id(), %error, "could not record a cancel");
     }
 }
 

@@ -1,16 +1,84 @@
 //! Pause, resume and cancel, as clients ask for them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::{Problem, ProblemType, Status};
 
-use super::{Service, View};
+use super::{Service, View, spool_unwritable};
 use crate::execution::Control;
 use crate::execution::live::{Live, SIGNAL_WAIT};
 use crate::execution::task::blocking;
+use crate::execution::views::Viewer;
 use crate::execution::wish::Answer;
 
+/// When an execution is cancelled.
+#[derive(Debug, Clone)]
+pub enum Cancel {
+    /// At once.
+    Now,
+    /// When no output or follow stream was open for so long. The viewer that left does not count as a new one.
+    Unviewed {
+        /// For how long.
+        after: Duration,
+        /// Who left.
+        viewer: Option<Arc<str>>,
+    },
+}
+
 impl Service {
+    /// Cancels an execution, now or when nobody views it; answers the status at once.
+    ///
+    /// # Errors
+    /// `spool-unwritable` when the wish is not on disk; what [`Service::control`] may say.
+    pub async fn cancel(self: &Arc<Self>, view: &View, cancel: Cancel) -> Result<Status, Problem> {
+        let (live, after, viewer) = match (view, cancel) {
+            (View::Live(live), Cancel::Unviewed { after, viewer }) => (live, after, viewer),
+            _ => return self.control(view, Control::Cancel).await,
+        };
+        if live.status.borrow().status.state.is_terminal() {
+            return self.status(view).await;
+        }
+        self.cancel_unviewed(live, after, viewer);
+        match live.views.record(&live.entry).await {
+            Ok(()) => {}
+            // It ended and was deleted meanwhile.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(execution = %live.id, %error, "could not record a cancel");
+                return Err(spool_unwritable());
+            }
+        }
+        self.status(view).await
+    }
+
+    /// Cancels a live execution when no stream was open for so long.
+    pub(super) fn cancel_unviewed(
+        self: &Arc<Self>,
+        live: &Live,
+        after: Duration,
+        viewer: Option<Viewer>,
+    ) {
+        let number = live.views.want(after, viewer);
+        let (service, live) = (Arc::clone(self), live.clone());
+        tokio::spawn(async move {
+            let due = tokio::select! {
+                // A stop, like the end, leaves the wish on disk.
+                () = service.stopping() => false,
+                _ = live.ended() => false,
+                due = live.views.due(number) => due,
+            };
+            if !due {
+                return;
+            }
+            tracing::info!(execution = %live.id, "nobody views the execution; cancelling");
+            let id = live.id;
+            if let Err(problem) = service.control(&View::Live(live), Control::Cancel).await {
+                tracing::error!(execution = %id, detail = problem.detail, "the cancel failed");
+            }
+        });
+    }
+
     /// Passes a control on and answers the status: of a running execution once the first signal was
     /// sent, within 100 ms; of a queued one that was cancelled, and of one whose end is being
     /// recorded, the terminal status once it is recorded.

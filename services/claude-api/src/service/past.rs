@@ -99,6 +99,7 @@ impl Service {
                 Ok(Err(error)) => tracing::warn!(%error, "retention failed"),
                 Ok(Ok(_)) | Err(_) => {}
             }
+            self.expire_burned(SystemTime::now()).await;
             if pass % NOTES_EVERY == 0 {
                 self.expire_notes().await;
             }

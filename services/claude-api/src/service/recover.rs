@@ -15,7 +15,7 @@ use spool::SpoolError;
 mod notes;
 
 use super::Service;
-use super::continuation::{Born, first_status};
+use super::continuation::{Born, first_status, inherit_unviewed};
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::ending::{EMPTY_SHA256, sweep_on};
@@ -51,6 +51,7 @@ impl Service {
     /// # Errors
     /// The spool cannot be listed.
     pub fn recover(self: &Arc<Self>) -> anyhow::Result<()> {
+        self.recover_burned()?;
         let mut found = Vec::new();
         for id in self.spool.unfinished()? {
             match self.found(id.into()) {
@@ -71,6 +72,12 @@ impl Service {
                 continue;
             };
             // Only a policy makes one before the other's end: the cancel was meant for both.
+            if let Ok(Some(entry)) = self.spool.get(old.uuid())
+                && !entry.is_terminal()
+            {
+                // The kill may have come before the continuation had it.
+                inherit_unviewed(&entry, &one.entry);
+            }
             if cancelled.contains(&old) {
                 one.cancelled = true;
                 if let Err(error) = one.entry.note_cancel() {

@@ -8,10 +8,17 @@ use std::{io, os::unix::fs::FileExt};
 use uuid::Uuid;
 
 use super::Entry;
-use crate::record::CANCEL_AT;
+use crate::{
+    files::u64_at,
+    record::{CANCEL_AT, UNVIEWED_AT},
+};
 
 const MAGIC: [u8; 8] = *b"cccancel";
 const NOTE_BYTES: usize = 24;
+
+const UNVIEWED_MAGIC: [u8; 8] = *b"ccunview";
+/// The magic, the id, and the milliseconds.
+const UNVIEWED_BYTES: usize = 32;
 
 /// Nothing else is ever there but zeros: one that a power cut tore is none.
 fn note(id: Uuid) -> [u8; NOTE_BYTES] {
@@ -42,5 +49,35 @@ impl Entry {
         let mut found = [0; NOTE_BYTES];
         self.inner.record.read_exact_at(&mut found, CANCEL_AT)?;
         Ok(found == note(self.id()))
+    }
+
+    /// Notes that the execution is cancelled when nobody views it for so many milliseconds, or with None that it is not
+    /// any more; the note is on disk when this returns.
+    ///
+    /// # Errors
+    /// As [`Entry::note_cancel`].
+    pub fn note_unviewed(&self, after_ms: Option<u64>) -> io::Result<()> {
+        self.here()?;
+        let mut bytes = [0; UNVIEWED_BYTES];
+        if let Some(ms) = after_ms {
+            bytes[..8].copy_from_slice(&UNVIEWED_MAGIC);
+            bytes[8..24].copy_from_slice(self.id().as_bytes());
+            bytes[24..].copy_from_slice(&ms.to_le_bytes());
+        }
+        let record = &self.inner.record;
+        record.write_all_at(&bytes, UNVIEWED_AT)?;
+        record.sync_data()
+    }
+
+    /// For how many milliseconds nobody must view the execution before it is cancelled; None where that was not asked.
+    ///
+    /// # Errors
+    /// As [`Entry::note_cancel`].
+    pub fn unviewed_noted(&self) -> io::Result<Option<u64>> {
+        self.here()?;
+        let mut bytes = [0; UNVIEWED_BYTES];
+        self.inner.record.read_exact_at(&mut bytes, UNVIEWED_AT)?;
+        let noted = bytes[..8] == UNVIEWED_MAGIC && bytes[8..24] == *self.id().as_bytes();
+        Ok(noted.then(|| u64_at(&bytes, 24)))
     }
 }

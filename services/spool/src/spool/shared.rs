@@ -153,6 +153,10 @@ impl Shared {
         self.dir.join("staging").join(name(id))
     }
 
+    pub(super) fn burned_path(&self, id: Uuid) -> PathBuf {
+        self.dir.join("burned").join(name(id))
+    }
+
     pub(super) fn tombstone_path(&self, id: Uuid) -> PathBuf {
         self.dir.join("tombstones").join(name(id))
     }

@@ -23,7 +23,7 @@ impl Spool {
     /// # Errors
     /// `InUse` while another process has it, `Unwritable`, or the disk's.
     pub fn open(dir: &Path, limits: SpoolLimits) -> Result<(Self, Vec<String>), SpoolError> {
-        for folder in ["executions", "staging", "tombstones"] {
+        for folder in ["executions", "staging", "tombstones", "burned"] {
             private_dir(&dir.join(folder))
                 .map_err(SpoolError::unwritable("the spool's folders"))?;
         }

@@ -428,6 +428,83 @@ fn a_cancel_is_noted_beside_the_statuses_and_a_torn_note_is_none() {
     assert!(entry.note_cancel().is_err() && entry.cancel_noted().is_err());
 }
 
+/// CONTRACT-2, "Corrections": `ifUnviewedForMs`.
+#[test]
+fn a_cancel_for_when_nobody_views_is_noted_and_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    let entry = create(&spool, 1);
+    assert_eq!(entry.unviewed_noted().unwrap(), None);
+    entry.note_unviewed(Some(10_000)).unwrap();
+    entry.note_cancel().unwrap();
+    drop((entry, spool));
+    let spool = open(&dir);
+    let entry = spool.get(id(1)).unwrap().unwrap();
+    assert_eq!(entry.unviewed_noted().unwrap(), Some(10_000));
+    entry.note_unviewed(None).unwrap();
+    assert_eq!(entry.unviewed_noted().unwrap(), None);
+    assert!(entry.cancel_noted().unwrap());
+    assert_eq!(entry.body().unwrap(), b"body 1");
+}
+
+/// CONTRACT-2, "Corrections": `ifUnknown=burn`.
+#[test]
+fn a_burned_id_is_refused_for_an_hour_across_restarts() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir);
+    spool.burn(id(1)).unwrap();
+    spool.burn(id(1)).unwrap();
+    let now = SystemTime::now();
+    let refused = |spool: &Spool| {
+        let created = spool.create(id(1), b"body", [1; 32], b"{}");
+        assert!(matches!(created, Err(SpoolError::Burned)));
+        assert!(spool.get(id(1)).unwrap().is_none() && listed(spool).is_empty());
+    };
+    refused(&spool);
+    drop(spool);
+    let spool = open(&dir);
+    refused(&spool);
+    assert_eq!(spool.burned().unwrap(), [id(1)]);
+    let minutes = |n: u64| now + Duration::from_secs(60 * n);
+    assert!(spool.expire_burned(minutes(59)).unwrap().is_empty());
+    refused(&spool);
+    assert_eq!(spool.expire_burned(minutes(61)).unwrap(), [id(1)]);
+    create(&spool, 1);
+}
+
+/// CONTRACT-2, "Corrections": `ifUnknown=burn`.
+#[test]
+fn a_repeated_burn_begins_its_hour_again() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir);
+    spool.burn(id(1)).unwrap();
+    let now = SystemTime::now();
+    let hour = Duration::from_secs(3600);
+    let file = File::open(spool.shared.burned_path(id(1))).unwrap();
+    file.set_modified(now - hour).unwrap();
+    spool.burn(id(1)).unwrap();
+    assert!(spool.expire_burned(now + hour / 2).unwrap().is_empty());
+    assert!(spool.is_burned(id(1)).unwrap());
+}
+
+/// CONTRACT-2, "Corrections": `ifUnknown=burn`.
+#[test]
+fn a_known_or_deleted_id_is_not_burned() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir);
+    ended(&spool, 1);
+    assert!(matches!(
+        spool.burn(id(1)),
+        Err(SpoolError::Exists { digest }) if digest == [1; 32]
+    ));
+    spool.delete(id(1)).unwrap();
+    assert!(matches!(
+        spool.burn(id(1)),
+        Err(SpoolError::Deleted { digest }) if digest == [1; 32]
+    ));
+    assert!(spool.burned().unwrap().is_empty());
+}
+
 #[test]
 fn readiness_knows_a_lack_of_room() {
     let dir = tempfile::tempdir().unwrap();

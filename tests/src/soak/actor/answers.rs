@@ -103,6 +103,9 @@ impl Actor {
                 self.forget(execution)
             }
             (What::Execute, -32009) if deleted => self.forget(execution),
+            (What::Execute, -32009) if error["data"]["reason"] == "cancelled_before_accepted" => {
+                self.cancelled_before(execution, asked)
+            }
             (What::Execute, -32003 | -32008) if execution.continues().is_some() => {
                 self.too_late(execution, asked, error)?;
                 self.forget(execution)
@@ -117,6 +120,21 @@ impl Actor {
             (What::Control | What::Cancel, -32005 | -32008) | (What::Detach, -32005) => Ok(()),
             (what, _) => Err(format!("{what:?} of {} was refused", execution.id)),
         }
+    }
+
+    /// A bridge gave an execute of it up. Nobody may have seen it accepted, and somebody must have asked for a cancel.
+    fn cancelled_before(&mut self, execution: &Execution, asked: &Asked) -> Result<(), String> {
+        {
+            let mut facts = execution.facts();
+            if asked.accepted || facts.accepted || !facts.may_cancel {
+                return Err(format!(
+                    "{} was cancelled before it was accepted",
+                    execution.id
+                ));
+            }
+            facts.refused = true;
+        }
+        self.forget(execution)
     }
 
     /// What it was to continue is continued by another, or deleted.

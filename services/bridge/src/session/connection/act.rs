@@ -11,7 +11,7 @@ use super::Session;
 use crate::session::action::{Action, Call};
 use crate::session::replies::Token;
 use crate::session::room::Charge;
-use crate::session::{Event, Shared, call, inbound_full};
+use crate::session::{Event, Executed, Shared, call, inbound_full};
 use crate::viewer;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
@@ -60,13 +60,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     };
                     // One session alone cannot take it all.
                     match charge.zip(own.take(bytes as u64)) {
-                        Some(charges) => self.executor.execute(job, charges, shared, events),
+                        Some(charges) => self
+                            .executor
+                            .execute(job, charges, shared, events, &self.name),
                         None => {
                             let error = inbound_full(shared.own.inbound_bytes)
                                 .with("executionId", job.execute.id.to_string());
-                            let result = Box::new(Err(error));
+                            let executed = Executed {
+                                result: Err(error),
+                                asking: None,
+                            };
                             // Our own receiver is there.
-                            let _ = events.send(Event::Executed(job.token, result));
+                            let _ = events.send(Event::Executed(job.token, Box::new(executed)));
                         }
                     }
                 }
@@ -78,13 +83,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 }
                 Action::View(view, start) => {
                     let id = start.status.execution_id;
-                    let context = self.shared.viewer.clone();
+                    let mut context = self.shared.viewer.clone();
+                    context.upstream = context.upstream.for_viewer(self.name.clone());
                     let to = self.message_sender.clone();
                     let task = tokio::spawn(watched(
                         viewer::run(context, *start, view, to, self.share.clone()),
                         self.event_sender.clone(),
                     ));
                     let guard = self.shared.departures.view(id);
+                    self.asking.remove(&id);
                     self.shared.viewer.metrics.viewers.add(1);
                     self.views
                         .insert(view, (AbortOnDropHandle::new(task), guard));

@@ -20,6 +20,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             event_sender,
             views,
             pages,
+            name,
+            asking,
             messages_in,
             bytes_in,
             executes,
@@ -34,19 +36,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         metrics.bytes_out.add(bytes_out);
         // Results that came too late to be told still say what was accepted.
         events.close();
+        let mut actions = Vec::new();
         while let Ok(event) = events.try_recv() {
-            if let Event::Executed(token, result) = event {
-                // What waited for it is not answered any more, but a signal is sent all the same.
-                for action in machine.on_executed(token, *result) {
-                    if let Action::Call(token, what @ Call::Control(..)) = action {
-                        make_call(&shared, &event_sender, token, what, pages.turns(), None);
-                    }
-                }
+            if let Event::Executed(token, executed) = event {
+                actions.extend(machine.on_executed(token, executed.result));
             }
         }
+        actions.extend(machine.close());
+        // What waited for an answer is not answered any more, but a signal is sent all the same.
+        for action in actions {
+            if let Action::Call(token, call @ Call::Control(..)) = action {
+                make_call(&shared, &event_sender, token, call, pages.turns(), None);
+            }
+        }
+        // Nor does this session ask for a view any more.
+        drop(asking);
         if !shared.shutdown.is_cancelled() {
             for id in machine.departing() {
-                depart(&shared, id);
+                depart(&shared, id, name.clone(), machine.is_accepted(id));
             }
         }
         let close_code = match end {

@@ -640,6 +640,12 @@ fn a_result_that_waits_for_its_turn_departs_too() {
     let job = job(&ask(&mut machine, 2, "execute", params));
     let accepted = status(id, State::Running, 1);
     assert!(machine.on_executed(job.token, Ok(accepted)).is_empty());
+    assert!(
+        machine
+            .close()
+            .iter()
+            .all(|a| !matches!(a, Action::Call(..)))
+    );
     assert_eq!(machine.departing(), [id]);
 }
 
@@ -670,4 +676,34 @@ fn an_attach_between_two_executes_of_one_id_waits_for_the_first_only() {
         .map(|action| sent(action)["id"].clone())
         .collect();
     assert_eq!(answered, [2, 3]);
+}
+
+/// OUTER A5.
+#[test]
+fn a_control_of_an_accepted_id_waits_for_no_turn_of_its_view() {
+    let mut machine = machine();
+    let id = ExecutionId::random();
+    attach_to(&mut machine, 1, id, 0);
+    let job = execute_as(&mut machine, 2, id);
+    assert_eq!(stops(&cancel_of(&mut machine, 3, id)), [job.token]);
+    let actions = machine.on_executed(job.token, Ok(status(id, State::Running, 1)));
+    assert_eq!(target(&actions), Target::One(id));
+    // Its answer still waits for the attach; what is asked from now on does not wait either.
+    let actions = ask(&mut machine, 4, "status", json!({"executionId": id}));
+    assert_eq!(target(&actions), Target::One(id));
+}
+
+/// OUTER A5.
+#[test]
+fn a_cancel_whose_execute_was_refused_behind_an_attach_is_made_when_the_session_ends() {
+    let mut machine = machine();
+    let id = ExecutionId::random();
+    attach_to(&mut machine, 1, id, 0);
+    let job = execute_as(&mut machine, 2, id);
+    cancel_of(&mut machine, 3, id);
+    let error = RpcError::new(-32005, "cancelled", "x").with("accepted", "unknown");
+    assert!(machine.on_executed(job.token, Err(error)).is_empty());
+    let calls = machine.close();
+    let cancel = |action: &Action| matches!(action, Action::Call(_, call) if call.is_cancel());
+    assert!(calls.iter().any(cancel), "{calls:?}");
 }

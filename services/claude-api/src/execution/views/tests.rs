@@ -1,0 +1,88 @@
+//! The count of streams, without HTTP.
+
+use std::pin::pin;
+
+use futures::FutureExt;
+
+use super::*;
+use crate::service::testing::{accepted, open};
+
+const AFTER: Duration = Duration::from_millis(200);
+
+struct Case {
+    _dir: tempfile::TempDir,
+    entry: spool::Entry,
+    views: Arc<Views>,
+}
+
+fn case() -> Case {
+    let dir = tempfile::tempdir().unwrap();
+    let service = open(dir.path());
+    let id = accepted(&service, protocol::State::Running);
+    let entry = service.spool.get(id.uuid()).unwrap().unwrap();
+    let views = Arc::default();
+    Case {
+        _dir: dir,
+        entry,
+        views,
+    }
+}
+
+impl Case {
+    async fn noted(&self) -> Option<u64> {
+        self.views.record(&self.entry).await.unwrap();
+        self.entry.unviewed_noted().unwrap()
+    }
+}
+
+/// CONTRACT-2, "Corrections": `ifUnviewedForMs`.
+#[tokio::test]
+async fn a_wish_waits_for_streams_that_were_open_and_then_its_whole_time() {
+    let case = case();
+    let old = case.views.open(&case.entry, None).await;
+    let number = case.views.want(AFTER, None);
+    assert_eq!(case.noted().await, Some(200));
+    let mut due = pin!(case.views.due(number));
+    assert!(tokio::time::timeout(AFTER * 2, &mut due).await.is_err());
+    let closed = Instant::now();
+    drop(old);
+    assert!(due.await);
+    assert!(closed.elapsed() >= AFTER);
+    assert!(!case.views.due(number).await, "it is taken once");
+}
+
+/// CONTRACT-2, "Corrections": "any new stream clears it".
+#[tokio::test]
+async fn a_new_stream_ends_the_wish_for_good() {
+    let case = case();
+    let number = case.views.want(AFTER, Some("left".into()));
+    case.views.record(&case.entry).await.unwrap();
+    let mut due = pin!(case.views.due(number));
+    assert!(due.as_mut().now_or_never().is_none());
+    drop(case.views.open(&case.entry, Some("another")).await);
+    assert_eq!(case.entry.unviewed_noted().unwrap(), None);
+    assert!(!due.await);
+}
+
+/// CONTRACT-2, "Corrections": a stream request that its session left behind is no new viewer.
+#[tokio::test]
+async fn a_late_stream_of_the_viewer_that_left_only_delays_the_wish() {
+    let case = case();
+    let number = case.views.want(AFTER, Some("left".into()));
+    let late = case.views.open(&case.entry, Some("left")).await;
+    assert_eq!(case.noted().await, Some(200));
+    let mut due = pin!(case.views.due(number));
+    assert!(tokio::time::timeout(AFTER * 2, &mut due).await.is_err());
+    drop(late);
+    assert!(due.await);
+}
+
+/// CONTRACT-2, "Corrections": a repeated call.
+#[tokio::test]
+async fn a_later_wish_takes_the_place_of_an_earlier_one() {
+    let case = case();
+    let first = case.views.want(Duration::ZERO, None);
+    let second = case.views.want(AFTER, None);
+    assert!(!case.views.due(first).await);
+    assert!(case.views.due(second).await);
+}

@@ -1,0 +1,96 @@
+//! Burned ids: races, places in the queue, expiry.
+
+use std::time::Duration;
+
+use protocol::{Body, State};
+
+use super::*;
+use crate::service::testing::{accepted, end, open, open_with, status};
+
+async fn accept(service: &Arc<Service>, id: ExecutionId) -> Result<bool, ProblemType> {
+    let accepted = service.accept(id, Body::new("x"), ()).await;
+    accepted
+        .map(|accepted| accepted.created)
+        .map_err(|problem| problem.kind)
+}
+
+async fn burn(service: &Arc<Service>, id: ExecutionId) -> Result<Option<State>, ProblemType> {
+    match service.cancel_or_burn(id, Cancel::Now).await {
+        Ok(Burn::Burned) => Ok(None),
+        Ok(Burn::Cancelled(status)) => Ok(Some(status.state)),
+        Err(problem) => Err(problem.kind),
+    }
+}
+
+/// CONTRACT-2, "Corrections": `ifUnknown=burn`.
+#[tokio::test]
+async fn a_burn_and_an_acceptance_at_once_leave_either_a_cancelled_execution_or_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = open(dir.path());
+    for _ in 0..50 {
+        let id = ExecutionId::random();
+        let (put, cancel) = tokio::join!(accept(&service, id), burn(&service, id));
+        match put {
+            Ok(_) => {
+                let Ok(Some(_)) = cancel else {
+                    panic!("the execution was accepted, and its cancel came to {cancel:?}")
+                };
+                assert_eq!(end(&service, id).await.state, State::Cancelled);
+            }
+            Err(kind) => {
+                assert_eq!(kind, ProblemType::CancelledBeforeAccepted);
+                assert_eq!(cancel, Ok(None));
+                assert!(service.live(id).is_none());
+            }
+        }
+    }
+}
+
+/// CONTRACT-2, "Corrections": "Burned ids count in `queued`".
+#[tokio::test]
+async fn burned_ids_take_places_in_the_queue_until_they_expire() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = ["--queued=2"];
+    let service = open_with(dir.path(), &flags);
+    let [first, second, third] = std::array::from_fn(|_| ExecutionId::random());
+    assert_eq!(burn(&service, first).await, Ok(None));
+    assert_eq!(accept(&service, second).await, Ok(true));
+    assert_eq!(burn(&service, third).await, Err(ProblemType::QueueFull));
+    assert_eq!(accept(&service, third).await, Err(ProblemType::QueueFull));
+    // A repeat takes no second place, and neither does a cancel of what is known.
+    assert_eq!(burn(&service, first).await, Ok(None));
+    assert!(burn(&service, second).await.is_ok());
+    end(&service, second).await;
+    assert_eq!(burn(&service, third).await, Ok(None));
+    drop(service);
+    // The places are taken again after a restart.
+    let service = open_with(dir.path(), &flags);
+    service.recover().unwrap();
+    let other = ExecutionId::random();
+    assert_eq!(accept(&service, other).await, Err(ProblemType::QueueFull));
+    let refused = Err(ProblemType::CancelledBeforeAccepted);
+    assert_eq!(accept(&service, first).await, refused);
+    let later = SystemTime::now() + Duration::from_secs(3700);
+    service.expire_burned(later).await;
+    assert_eq!(accept(&service, other).await, Ok(true));
+    assert_eq!(accept(&service, first).await, Ok(true));
+}
+
+/// CONTRACT-2, "Corrections": `ifUnknown=burn`.
+#[tokio::test]
+async fn a_burn_of_a_known_id_is_an_ordinary_cancel_and_a_deleted_one_stays_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = open(dir.path());
+    let [running, queued] = [State::Running, State::Queued].map(|s| accepted(&before, s));
+    drop(before);
+    let service = open(dir.path());
+    service.recover().unwrap();
+    assert_eq!(burn(&service, running).await, Ok(Some(State::Interrupted)));
+    assert!(burn(&service, queued).await.unwrap().is_some());
+    end(&service, queued).await;
+    assert_eq!(status(&service, queued).state, State::Cancelled);
+    service.delete(running).await.unwrap();
+    assert_eq!(burn(&service, running).await, Err(ProblemType::Deleted));
+    assert_eq!(accept(&service, running).await, Err(ProblemType::Deleted));
+    assert!(service.burned.ids().is_empty());
+}

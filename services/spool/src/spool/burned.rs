@@ -1,0 +1,88 @@
+//! Burned ids: executions that were cancelled before they were accepted.
+//!
+//! A burned id is an empty file named after it. The file's time is the time of the last burn.
+
+use std::time::SystemTime;
+
+use super::*;
+
+/// How long a burned id is refused: far longer than an acceptance can be on its way.
+const BURN_AGE: Duration = Duration::from_secs(3600);
+
+impl Spool {
+    /// Refuses the acceptance of this id for an hour from now on; the record is on disk when this returns. A repeated
+    /// burn begins the hour again. The caller bounds how many ids are burned.
+    ///
+    /// # Errors
+    /// `Exists`, `Deleted`, or `Unwritable`; then nothing is recorded.
+    pub fn burn(&self, id: Uuid) -> Result<(), SpoolError> {
+        let shared = &self.shared;
+        // An acceptance of the same id is either finished here, or begins behind the burn.
+        let _busy = shared.hold(id);
+        if let Some(header) = Header::read_path(&shared.folder(id).join("record"))? {
+            return Err(SpoolError::Exists {
+                digest: header.digest,
+            });
+        }
+        if let Some(digest) = self.tombstone(id) {
+            return Err(SpoolError::Deleted { digest });
+        }
+        shared
+            .write_burned(id)
+            .map_err(SpoolError::unwritable("the cancelled id"))
+    }
+
+    /// Whether this id was burned.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn is_burned(&self, id: Uuid) -> io::Result<bool> {
+        self.shared.burned_path(id).try_exists()
+    }
+
+    /// All burned ids. For the start.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn burned(&self) -> io::Result<Vec<Uuid>> {
+        ids_in(&self.shared.dir.join("burned"))?.collect()
+    }
+
+    /// Forgets the ids that were burned over an hour ago, and returns them.
+    ///
+    /// # Errors
+    /// The disk's; what was forgotten before stays forgotten.
+    pub fn expire_burned(&self, now: SystemTime) -> io::Result<Vec<Uuid>> {
+        let mut expired = Vec::new();
+        for id in self.burned()? {
+            // A repeated burn waits here, or is seen by its time.
+            let _busy = self.shared.hold(id);
+            let path = self.shared.burned_path(id);
+            let burned_at = match fs::metadata(&path) {
+                Ok(found) => found.modified()?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            if now
+                .duration_since(burned_at)
+                .is_ok_and(|age| age > BURN_AGE)
+            {
+                fs::remove_file(&path)?;
+                expired.push(id);
+            }
+        }
+        Ok(expired)
+    }
+}
+
+impl Shared {
+    fn write_burned(&self, id: Uuid) -> io::Result<()> {
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.burned_path(id))?;
+        file.set_modified(SystemTime::now())?;
+        sync_together(&file, &[File::open(self.dir.join("burned"))?])
+    }
+}
