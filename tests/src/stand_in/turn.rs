@@ -195,11 +195,13 @@ impl<'a> Turn<'a> {
         let message = self.message();
         self.out.line(&self.lines.assistant_text(&message, &text));
         self.stop_block();
-        self.last = if text.len() <= self.result_bytes {
-            text
-        } else {
-            "(long)".into()
-        };
+        // The real CLI's result repeats the last text whole. A part of it, as here, says nothing that was not shown.
+        let mut end = text.len().min(self.result_bytes);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.last = text;
+        self.last.truncate(end);
     }
 
     fn stop_block(&mut self) {
