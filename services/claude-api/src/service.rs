@@ -392,6 +392,7 @@ impl Service {
             entry: entry.clone(),
             status: watch,
             wishes: Arc::clone(&wishes),
+            cancel_noted: Arc::default(),
             views: Arc::default(),
             input: input.clone(),
         };
