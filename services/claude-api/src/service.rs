@@ -38,7 +38,7 @@ use crate::config::Settings;
 use crate::conversations::Conversations;
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
-use crate::execution::ending::{Digesting, digest_later};
+use crate::execution::ending::{Digesting, Sweeps, digest_later};
 use crate::execution::live::{Live, Published};
 use crate::execution::task::{Owner, blocking};
 use crate::execution::times::Times;
@@ -74,6 +74,8 @@ pub struct Service {
     continuing: Arc<tokio::sync::Mutex<()>>,
     /// The outputs that wait for their SHA-256.
     pub(crate) digesting: Digesting,
+    /// The sweep of what outlived SIGKILL.
+    pub(crate) sweeps: Sweeps,
     /// One change of a terminal status at a time. Held over its write; no await happens inside.
     amending: std::sync::Mutex<()>,
     background: TaskTracker,
@@ -182,6 +184,7 @@ impl Service {
             burned: burn::Burned::default(),
             continuing: Arc::default(),
             digesting: Digesting::default(),
+            sweeps: Sweeps::default(),
             amending: std::sync::Mutex::default(),
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -389,6 +392,7 @@ impl Service {
             entry: entry.clone(),
             status: watch,
             wishes: Arc::clone(&wishes),
+            cancel_noted: Arc::default(),
             views: Arc::default(),
             input: input.clone(),
         };

@@ -23,6 +23,10 @@ const OVERRUN_BYTES: usize = 8;
 /// long.
 const MOST_BROKEN: usize = 1024;
 
+/// Behind so many whole objects the rest of the line is noise too, so that no line takes more
+/// memory than its length: one of 64 MiB could hold millions.
+const MOST_WHOLE: usize = 4096;
+
 /// What a damaged line holds.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Salvaged<'a> {
@@ -30,7 +34,7 @@ pub(crate) struct Salvaged<'a> {
     pub(crate) objects: Vec<&'a [u8]>,
     /// Other bytes than these and blanks are there.
     pub(crate) noise: bool,
-    /// An object is not whole that began like an event.
+    /// An object that began like an event is not among them.
     pub(crate) lost: bool,
 }
 
@@ -42,6 +46,7 @@ pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
     let mut done = 0;
     let mut broken = 0;
     while broken < MOST_BROKEN
+        && salvaged.objects.len() < MOST_WHOLE
         && let Some(found) = memmem::find(&line[from..], OBJECT)
     {
         let start = from + found;
@@ -72,7 +77,10 @@ pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
         }
         from = from.min(line.len());
     }
-    salvaged.noise |= !is_blank(&line[done..]);
+    let rest = &line[done..];
+    salvaged.noise |= !is_blank(rest);
+    let full = salvaged.objects.len() == MOST_WHOLE;
+    salvaged.lost |= full && memmem::find(rest, EVENT).is_some();
     salvaged
 }
 
@@ -153,5 +161,19 @@ mod tests {
         let line = |count| "{\"x".repeat(count) + "{\"b\":1}";
         assert_eq!(objects(&line(9)), (vec!["{\"b\":1}"], true, false));
         assert_eq!(objects(&line(2 * MOST_BROKEN)), (vec![], true, false));
+    }
+
+    #[test]
+    fn a_line_of_millions_of_objects_takes_no_more_memory_than_one_of_thousands() {
+        let line = br#"{"a":1}"#.repeat(1 << 20);
+        let Salvaged {
+            objects,
+            noise,
+            lost,
+        } = salvage(&line);
+        assert!(objects.len() <= MOST_WHOLE, "{}", objects.len());
+        assert!(noise && !lost);
+        let events = br#"{"type":"user"}"#.repeat(1 << 16);
+        assert!(salvage(&events).lost);
     }
 }

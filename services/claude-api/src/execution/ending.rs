@@ -1,6 +1,7 @@
 //! The end of an execution: the verdict, the terminal status on disk, then in everybody's sight.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -206,10 +207,47 @@ async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
 pub(crate) fn sweep_on(service: &Arc<Service>) {
     let service = Arc::clone(service);
     tokio::spawn(async move {
-        while !service.runners.sweep_orphans().await.is_empty() {
-            tokio::time::sleep(RETRY).await;
-        }
+        let sweep = || {
+            let runners = service.runners.clone();
+            async move { runners.sweep_orphans().await.is_empty() }
+        };
+        service.sweeps.go_on(RETRY, sweep).await;
     });
+}
+
+/// One sweep that goes on for all who ask.
+///
+/// Sweeps take turns, and while something outlives SIGKILL each takes seconds. One for each
+/// execution that left something would keep the sweep after a runner's death waiting, and with it
+/// the end of that execution.
+#[derive(Debug, Default)]
+pub(crate) struct Sweeps {
+    /// How many asked since the last time that nothing was left.
+    asked: AtomicU64,
+}
+
+impl Sweeps {
+    /// Sweeps until nothing is left. Returns at once while another call does: that one sweeps again
+    /// for this one.
+    async fn go_on<F: Future<Output = bool>>(&self, pause: Duration, sweep: impl Fn() -> F) {
+        if self.asked.fetch_add(1, Ordering::SeqCst) > 0 {
+            return;
+        }
+        loop {
+            let asked = self.asked.load(Ordering::SeqCst);
+            let clean = sweep().await;
+            let done = |now| (clean && now == asked).then_some(0);
+            let set = self
+                .asked
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, done);
+            if set.is_ok() {
+                return;
+            }
+            if !clean {
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
 }
 
 fn apply(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::{ExecutionId, State, Status};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use super::input::Gate;
 use super::views::Views;
@@ -47,6 +47,9 @@ pub struct Live {
     /// Its status; closed without a terminal state only if its owner died.
     pub status: watch::Receiver<Published>,
     pub(crate) wishes: Arc<Wishes>,
+    /// Whether a client's cancel is on disk. Held over the write, by the thread that writes: repeated
+    /// cancels wait for one write, and take no threads.
+    pub(crate) cancel_noted: Arc<Mutex<bool>>,
     /// Its open streams.
     pub(crate) views: Arc<Views>,
     /// The way to its stdin, if it was created for that.

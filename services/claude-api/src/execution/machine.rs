@@ -252,7 +252,8 @@ impl Machine {
         self.linger_at = self.linger_at.map(|_| now + self.linger);
     }
 
-    /// Follows a wish to end. Returns true when the tree is to be ended because of it.
+    /// Follows a wish to end. Returns true when the tree is to be ended because of it: not when TERM
+    /// was sent before, as the runner then answers nothing more.
     ///
     /// A client's cancel overrides every other cause until the terminal state. The service's stop
     /// overrides none: neither a cause that is there already, nor the exit of a CLI that ended on
@@ -265,7 +266,7 @@ impl Machine {
             }
             Some(EndWish::Cancel | EndWish::Stop) | None => return false,
         }
-        !self.exited
+        !self.exited && !self.terminated
     }
 
     /// Notes that the runner has sent TERM to the tree.

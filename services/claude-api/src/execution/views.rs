@@ -14,10 +14,10 @@
 //! about to close from others. A new stream ends the wish, unless it is of the viewer that left: its request may have been
 //! on its way when its session ended, and is read behind the wish.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use super::task::blocking;
@@ -48,13 +48,15 @@ struct State {
 /// The streams of one execution.
 ///
 /// A counter, taken when a stream opens and given back when it is dropped; what bounds the streams is their connections.
-/// Nobody waits for it, only for the note of a wish on disk that a new stream ends. One task counts for the latest wish; the
+/// Nobody waits for it, only for the note of a wish on disk, and that wait takes no thread. One task counts for the latest wish; the
 /// one of an earlier wish ends when a later one comes. In the other direction nothing is sent.
 #[derive(Debug)]
 pub(crate) struct Views {
     state: watch::Sender<State>,
-    /// Orders the notes on disk: the last one says what the state says. Held over the write, never across an await.
-    note: Mutex<()>,
+    /// What the note on disk says; none where that is not known. Held over each write, by the thread
+    /// that writes, so that the last note says what the state says. Who waits for it is no thread:
+    /// one client's wishes would take all of them.
+    noted: Arc<Mutex<Option<Option<u64>>>>,
 }
 
 impl Default for Views {
@@ -67,7 +69,7 @@ impl Default for Views {
         };
         Self {
             state: watch::channel(state).0,
-            note: Mutex::default(),
+            noted: Arc::default(),
         }
     }
 }
@@ -128,12 +130,18 @@ impl Views {
     /// # Errors
     /// The disk's.
     pub(crate) async fn record(self: &Arc<Self>, entry: &spool::Entry) -> std::io::Result<()> {
-        let (views, entry) = (Arc::clone(self), entry.clone());
+        let mut noted = Arc::clone(&self.noted).lock_owned().await;
+        let wish = self.state.borrow().wish.clone();
+        let ms = wish.map(|wish| super::live::millis(wish.after));
+        if *noted == Some(ms) {
+            return Ok(());
+        }
+        let entry = entry.clone();
         blocking(move || {
-            let _order = views.note.lock().unwrap_or_else(PoisonError::into_inner);
-            let wish = views.state.borrow().wish.clone();
-            let ms = wish.map(|wish| super::live::millis(wish.after));
-            entry.note_unviewed(ms)
+            *noted = None;
+            entry.note_unviewed(ms)?;
+            *noted = Some(ms);
+            Ok(())
         })
         .await
     }

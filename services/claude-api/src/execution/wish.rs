@@ -103,6 +103,9 @@ struct Inner {
     sent: VecDeque<(Action, u64)>,
     /// The runner's socket refused the newest wish.
     unsent: bool,
+    /// TERM is on its way or was sent. It is the last command: a second TERM could make a CLI leave
+    /// its work undone.
+    ending: bool,
 }
 
 /// The shared wish of one execution. Its cost is fixed: any number of controls is one value, and an
@@ -138,6 +141,7 @@ impl Wishes {
                 stage,
                 sent: VecDeque::new(),
                 unsent: false,
+                ending: false,
             }),
             newest: watch::Sender::new(Wish::default()),
             acted: watch::Sender::new(0),
@@ -160,7 +164,6 @@ impl Wishes {
             (Stage::Queued, Control::Resume) => return Ok(Answer::Now),
             _ => {}
         }
-        let ending = self.newest.borrow().end.is_some();
         self.newest.send_modify(|wish| wish.merge(control));
         let wish = *self.newest.borrow();
         match &inner.stage {
@@ -168,13 +171,11 @@ impl Wishes {
             Stage::Queued | Stage::Exited | Stage::Ended => Ok(Answer::Now),
             Stage::Starting => Ok(Answer::Signal(wish.revision)),
             Stage::Running(_) => {
-                if !ending {
+                if !inner.ending {
                     inner.send(wish);
                 } else if let Some((_, revision)) = inner.sent.back_mut() {
-                    // TERM is on its way already: a second one could make a CLI leave its work
-                    // undone.
                     *revision = wish.revision;
-                } else if !inner.unsent {
+                } else {
                     self.acted_on(wish.revision);
                 }
                 Ok(Answer::Signal(wish.revision))
@@ -236,8 +237,11 @@ impl Wishes {
     pub(crate) fn terminate(&self) {
         let mut inner = self.lock();
         if let Stage::Running(send) = &inner.stage
+            && !inner.ending
             && send(Action::Terminate)
         {
+            inner.ending = true;
+            inner.unsent = false;
             inner.sent.push_back((Action::Terminate, 0));
         }
     }
@@ -297,6 +301,7 @@ impl Inner {
             let action = wish.action();
             self.unsent = !send(action);
             if !self.unsent {
+                self.ending = action == Action::Terminate;
                 self.sent.push_back((action, wish.revision));
             }
         }

@@ -53,17 +53,19 @@ async fn submit(
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
     let wants_json = wants_json(headers);
-    // Before anything is recorded.
-    let stream_place = if wants_json {
-        None
-    } else {
+    if !wants_json {
         needs_http_11(version)?;
-        Some(service.streams.place()?)
-    };
+    }
     let (body, share) = service
         .inbound
         .execution(request, &service.settings.limits)
         .await?;
+    // Behind the body, which may never come, and before anything is recorded.
+    let stream_place = if wants_json {
+        None
+    } else {
+        Some(service.streams.place()?)
+    };
     let acceptance = service.accept(id, body, share).await?;
     let code = if acceptance.created {
         StatusCode::CREATED

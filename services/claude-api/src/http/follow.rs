@@ -39,16 +39,17 @@ pub(crate) async fn response(
     view: View,
     viewer: Option<&str>,
 ) -> Result<Response, Problem> {
-    let viewing = service.viewing(&view, viewer).await;
-    let View::Live(live) = view else {
+    let View::Live(live) = &view else {
         let status = service.status(&view).await?;
         return Ok(lines(Body::from(line(&service, &status))));
     };
     let place = service.streams.place()?;
+    // A stream that was refused is no view.
+    let viewing = service.viewing(&view, viewer).await;
     let follow = Follow {
         status: live.status.clone(),
         service,
-        live,
+        live: live.clone(),
         sent: None,
         over: false,
         _viewing: viewing,

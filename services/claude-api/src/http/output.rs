@@ -345,3 +345,72 @@ fn read_problem(id: ExecutionId, error: &ReadError) -> Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use http::Request;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::service::testing::{accepted, open_with};
+
+    fn request(method: &str, path: &str, body: Body) -> Request<Body> {
+        let request = Request::builder().method(method).uri(path);
+        request.header("host", "localhost").body(body).unwrap()
+    }
+
+    /// The places of 8 connections.
+    const STREAMS: usize = 6;
+
+    #[tokio::test]
+    async fn a_put_whose_body_never_comes_takes_no_place_of_a_stream() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = open_with(dir.path(), &["--connections=8"]);
+        let mut puts = Vec::new();
+        for _ in 0..STREAMS {
+            let path = format!("/v1/executions/{}", ExecutionId::random());
+            let never = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+            let router = crate::http::router(Arc::clone(&service));
+            let mut put = Box::pin(router.oneshot(request("PUT", &path, never)));
+            assert!(futures::poll!(&mut put).is_pending());
+            puts.push(put);
+        }
+        assert!(service.streams.place().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_refused_is_no_view_and_no_acceptance() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = open_with(dir.path(), &["--connections=8"]);
+        let id = accepted(&service, protocol::State::Queued);
+        service.recover().unwrap();
+        let view = service.find(id).await.unwrap();
+        let View::Live(live) = &view else {
+            panic!("it is queued");
+        };
+        let number = live.views.want(Duration::from_secs(3600), None);
+        let taken: Vec<_> = (0..STREAMS).map(|_| service.streams.place()).collect();
+        let other = ExecutionId::random();
+        let prompt = || Body::from(r#"{"prompt":"x"}"#);
+        for (method, path, body) in [
+            (
+                "GET",
+                format!("/v1/executions/{id}?follow=true"),
+                Body::empty(),
+            ),
+            ("GET", format!("/v1/executions/{id}/output"), Body::empty()),
+            ("PUT", format!("/v1/executions/{other}"), prompt()),
+        ] {
+            let router = crate::http::router(Arc::clone(&service));
+            let answer = router.oneshot(request(method, &path, body)).await.unwrap();
+            assert_eq!(answer.status(), 503, "{method} {path}");
+        }
+        assert!(
+            live.views.due(number).now_or_never().is_none(),
+            "the wish is as it was"
+        );
+        assert!(service.find(other).await.is_err(), "nothing is recorded");
+        drop(taken);
+    }
+}

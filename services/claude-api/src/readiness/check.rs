@@ -23,11 +23,15 @@ const RUNNER_END: Duration = Duration::from_secs(5);
 const CLI_LIMIT: Duration = Duration::from_secs(60);
 /// How often folders and disk are looked at.
 const DISK_INTERVAL: Duration = Duration::from_secs(3);
+/// How long a look at the disks may take until it counts as one that hangs.
+const DISK_PATIENCE: Duration = Duration::from_secs(10);
 /// Room that an execution needs to be recorded, bytes.
 pub(super) const ROOM_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The code of a CLI that cannot be started.
 pub(super) const MISSING: &str = "cli-missing";
+/// The code of a disk that does not answer.
+const HANGS: &str = "disk-hangs";
 /// The code of a check whose runner could not be started.
 pub(super) const NO_RUNNER: &str = "no-runner";
 /// The code of a check whose runner died.
@@ -59,7 +63,7 @@ pub(super) fn no_room(what: &str) -> Obstacle {
 
 /// Runs until `stop`.
 pub(crate) async fn keep_checking(service: Arc<Service>, stop: CancellationToken) {
-    let mut places = look_at_disk(&service, Places::default()).await;
+    let mut places = look_at_disk(&service, Places::default(), DISK_PATIENCE).await;
     let mut cli_due = tokio::time::Instant::now();
     // Whether a failed spawn asked for this check.
     let mut asked = false;
@@ -98,15 +102,17 @@ pub(crate) async fn keep_checking(service: Arc<Service>, stop: CancellationToken
                 asked = true;
             }
             () = tokio::time::sleep(DISK_INTERVAL) => {
-                places = look_at_disk(&service, places).await;
+                places = look_at_disk(&service, places, DISK_PATIENCE).await;
             }
         }
     }
 }
 
-async fn look_at_disk(service: &Arc<Service>, mut places: Places) -> Places {
+/// Returns what the next look is to be given. A disk that has not answered after `patience` is an
+/// obstacle until it does.
+async fn look_at_disk(service: &Arc<Service>, mut places: Places, patience: Duration) -> Places {
     let inner = Arc::clone(service);
-    let looked = tokio::task::spawn_blocking(move || {
+    let mut looked = tokio::task::spawn_blocking(move || {
         let disk = inner
             .spool
             .check_writable(ROOM_BYTES)
@@ -144,7 +150,19 @@ async fn look_at_disk(service: &Arc<Service>, mut places: Places) -> Places {
         let obstacles = places.look(environment, &inner.settings.args);
         (disk, folders, obstacles, places)
     });
-    let Ok((disk, folders, obstacles, places)) = looked.await else {
+    let looked = match tokio::time::timeout(patience, &mut looked).await {
+        Ok(looked) => looked,
+        Err(_) => {
+            let hangs = Obstacle::new(
+                HANGS,
+                format!("a disk has not answered for {} s", patience.as_secs()),
+                "see that the disks of the spool, the workspaces and the CLI's home work",
+            );
+            service.readiness.set_disk(Some(hangs));
+            looked.await
+        }
+    };
+    let Ok((disk, folders, obstacles, places)) = looked else {
         return Places::default();
     };
     service.readiness.set_disk(disk);
@@ -282,5 +300,49 @@ async fn run_to_end(handle: &mut runner::Handle) -> Ran {
                 None => return Ran::RunnerDied(failure.unwrap_or_else(|| events.runner_end())),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::testing::open;
+
+    #[test]
+    fn a_disk_that_hangs_is_an_obstacle_until_it_answers() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let service = open(dir.path());
+            let is_told = || {
+                service
+                    .readiness
+                    .obstacles()
+                    .iter()
+                    .any(|o| o.code == HANGS)
+            };
+            // A look that gets no further, as on a disk that hangs.
+            let (answers, hangs) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || hangs.recv());
+            let look = look_at_disk(&service, Places::default(), Duration::from_millis(20));
+            let waits = async {
+                while !is_told() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                answers.send(()).unwrap();
+            };
+            let both = async { tokio::join!(look, waits) };
+            let limit = Duration::from_secs(10);
+            assert!(
+                tokio::time::timeout(limit, both).await.is_ok(),
+                "it is told"
+            );
+            assert!(!is_told(), "it answers again");
+            busy.await.unwrap().unwrap();
+        });
     }
 }

@@ -13,10 +13,12 @@ use protocol::body::DEFAULT_WORKSPACE;
 /// Between two reads of a configuration that cannot be understood: the CLI may be writing it.
 const REREAD: Duration = Duration::from_millis(100);
 
-/// The last look at the CLI's configuration, so that it is only read when it changed.
+/// The time and the length of the CLI's configuration when it was last found whole, so that it is
+/// only read when it changed. A broken one is read each time: what is wrong with it may be a mode,
+/// an owner or a backup, which change neither.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    config: Option<(SystemTime, u64, Option<Obstacle>)>,
+    whole: Option<(SystemTime, u64)>,
 }
 
 impl Places {
@@ -48,17 +50,16 @@ impl Places {
     fn cli_config(&mut self, file: &Path, config_dir: &Path) -> Option<Obstacle> {
         let meta = std::fs::metadata(file).ok()?;
         let seen = (meta.modified().ok()?, meta.len());
-        if let Some((modified, len, obstacle)) = &self.config
-            && (*modified, *len) == seen
-        {
-            return obstacle.clone();
+        if self.whole == Some(seen) {
+            return None;
         }
         let mut broken = is_broken(file, config_dir);
         if broken.is_some() {
             std::thread::sleep(REREAD);
             broken = is_broken(file, config_dir);
         }
-        let obstacle = broken.map(|what| {
+        self.whole = broken.is_none().then_some(seen);
+        broken.map(|what| {
             let shown = file.display();
             let remedy = match newest_backup(config_dir) {
                 Some(backup) => {
@@ -71,9 +72,7 @@ impl Places {
                 format!("the CLI cannot read its configuration {shown}: {what}"),
                 remedy,
             )
-        });
-        self.config = Some((seen.0, seen.1, obstacle.clone()));
-        obstacle
+        })
     }
 }
 
@@ -170,6 +169,21 @@ mod tests {
         }
         let found = look(b"").expect("the CLI refuses it");
         assert!(found.remedy.contains("backup.1795874461875"), "{found:?}");
+    }
+
+    /// A mode or an owner may stand in the way as well: neither changes the file's time or length.
+    #[test]
+    fn a_broken_configuration_is_looked_at_again_though_the_file_is_the_same() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join(".claude.json");
+        let backups = home.path().join("backups");
+        std::fs::write(&file, "").unwrap();
+        std::fs::create_dir(&backups).unwrap();
+        std::fs::write(backups.join(".claude.json.backup.1"), "{}").unwrap();
+        let mut places = Places::default();
+        assert!(places.cli_config(&file, home.path()).is_some());
+        std::fs::remove_dir_all(&backups).unwrap();
+        assert_eq!(places.cli_config(&file, home.path()), None);
     }
 
     #[test]

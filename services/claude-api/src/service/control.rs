@@ -123,9 +123,20 @@ impl Service {
 /// Has a cancel on disk before it is answered: after a kill behind the answer the execution must neither run again nor go on.
 /// Where the disk takes longer than an answer may, it is not waited for.
 async fn note_cancel(live: &Live) {
-    let entry = live.entry.clone();
-    let noted = blocking(move || entry.note_cancel());
-    match tokio::time::timeout(SIGNAL_WAIT, noted).await {
+    let note = async {
+        let mut noted = Arc::clone(&live.cancel_noted).lock_owned().await;
+        if *noted {
+            return Ok(());
+        }
+        let entry = live.entry.clone();
+        blocking(move || {
+            entry.note_cancel()?;
+            *noted = true;
+            Ok(())
+        })
+        .await
+    };
+    match tokio::time::timeout(SIGNAL_WAIT, note).await {
         Ok(Ok(())) => {}
         // It ended and was deleted meanwhile.
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -117,9 +117,11 @@ pub(super) fn signal_child(pid: u32, what: Signal) {
     }
 }
 
-/// Sends a signal to everything below `root`, parents first.
-pub(super) fn signal_tree(root: u32, what: Signal) {
+/// Sends a signal to everything below `root` but `had_it`, parents first.
+pub(super) fn signal_others(root: u32, had_it: u32, what: Signal) {
     for process in descendants(root) {
-        let _ = signal(&process, what);
+        if process.id.pid != had_it {
+            let _ = signal(&process, what);
+        }
     }
 }

@@ -14,7 +14,7 @@ use rustix::{
 
 use super::{
     control::Control,
-    freeze::{LiveTable, continue_stragglers, continue_tree, signal_child, signal_tree},
+    freeze::{LiveTable, continue_stragglers, continue_tree, signal_child, signal_others},
     reap::{Ending, Reaped, reap},
     warning,
 };
@@ -211,7 +211,7 @@ impl Supervisor {
         let at = Instant::now() + kill_after.min(Duration::from_secs(86_400));
         self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));
         if !again {
-            signal_tree(own_pid(), Signal::TERM);
+            signal_others(own_pid(), self.cli, Signal::TERM);
         }
         if stopped {
             continue_tree(own_pid());

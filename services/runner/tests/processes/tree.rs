@@ -23,6 +23,7 @@ tests![
     many_threads_stand_still,
     a_tree_that_ignores_term_is_killed_after_the_grace,
     term_lets_the_whole_tree_clean_up,
+    the_cli_gets_one_term,
     daemons_of_a_normal_end_are_killed_and_end_of_file_comes,
     kill_leaves_nothing,
     a_tree_that_forks_faster_than_it_is_killed_leaves_nothing,
@@ -392,6 +393,32 @@ async fn term_lets_the_whole_tree_clean_up() {
         Some(143),
         "a daemon out of the CLI's reach got its TERM too"
     );
+}
+
+/// The first one, for its tools: a second one could make a CLI leave its work undone.
+async fn the_cli_gets_one_term() {
+    let dir = scratch();
+    // So many tools that the CLI has handled the first one before the tree was walked.
+    let program = r#"
+import os, signal, sys, time
+terms = []
+for _ in range(100):
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+signal.signal(signal.SIGTERM, lambda *_: terms.append(1))
+open(f"{sys.argv[1]}/ready", "w").close()
+while not terms: time.sleep(0.001)
+until = time.monotonic() + 0.5
+while time.monotonic() < until: time.sleep(0.05)
+sys.exit(len(terms))
+"#;
+    let mut run = python(program, dir.path(), &[]).await;
+    run.spawned().await;
+    until("it is ready", || dir.path().join("ready").exists()).await;
+    run.control.terminate(LONG);
+    run.signalled(Action::Terminate).await;
+    assert_eq!(run.end().await.code, Some(1));
 }
 
 async fn daemons_of_a_normal_end_are_killed_and_end_of_file_comes() {

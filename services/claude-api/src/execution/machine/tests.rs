@@ -306,6 +306,19 @@ fn a_cancel_overrides_every_cause_and_a_stop_overrides_none() {
     }
 }
 
+/// A runner that was told to end the tree answers no second time: who waited for that would kill
+/// it, and the CLI with it, in the middle of the kill grace.
+#[test]
+fn a_cancel_behind_the_term_expects_no_other_signal() {
+    for before in [EndedBy::Stop, EndedBy::Deadline, EndedBy::Linger] {
+        let mut machine = machine(Instant::now());
+        machine.by = before;
+        machine.terminated();
+        assert!(!machine.end_wished(Some(EndWish::Cancel)), "{before:?}");
+        assert_eq!(machine.by, EndedBy::Cancel);
+    }
+}
+
 /// The soak's seed 904417: a stop beside the exit of a CLI.
 #[test]
 fn a_cli_that_was_reaped_before_our_term_ended_on_its_own() {

@@ -86,3 +86,32 @@ async fn a_later_wish_takes_the_place_of_an_earlier_one() {
     assert!(!case.views.due(first).await);
     assert!(case.views.due(second).await);
 }
+
+/// 700 requests at once took all 512 threads for disk work, and everybody's acceptance waited.
+#[test]
+fn wishes_that_wait_for_the_disk_take_no_threads() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let case = case();
+        // A disk that hangs.
+        let writing = Arc::clone(&case.views.noted).lock_owned().await;
+        case.views.want(AFTER, None);
+        let record = || case.views.record(&case.entry);
+        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(record())).collect();
+        for record in &mut waiting {
+            assert!(futures::poll!(record).is_pending());
+        }
+        let work = tokio::task::spawn_blocking(|| ());
+        let done = tokio::time::timeout(Duration::from_secs(5), work).await;
+        assert!(done.is_ok(), "a thread is free");
+        drop(writing);
+        for record in waiting {
+            record.await.unwrap();
+        }
+        assert_eq!(case.entry.unviewed_noted().unwrap(), Some(200));
+    });
+}

@@ -170,6 +170,39 @@ fn a_repeated_cancel_sends_no_second_term_and_is_answered_with_the_first() {
 }
 
 #[test]
+fn a_cancel_of_a_tree_that_a_clock_ends_sends_no_second_term() {
+    for signalled_before in [false, true] {
+        let (wishes, runner) = running();
+        wishes.terminate();
+        if signalled_before {
+            wishes.signalled(Action::Terminate);
+        }
+        let cancel = signal(&wishes, Control::Cancel);
+        assert_eq!(is_answered(&wishes, cancel), signalled_before);
+        wishes.signalled(Action::Terminate);
+        assert!(is_answered(&wishes, cancel));
+        assert_eq!(end(&wishes), Some(EndWish::Cancel));
+        assert_eq!(runner.got(), [Action::Terminate]);
+    }
+}
+
+#[test]
+fn a_repeated_cancel_is_not_answered_by_the_pause_before_it() {
+    let (wishes, runner) = running();
+    signal(&wishes, Control::Pause);
+    runner.fill(true);
+    signal(&wishes, Control::Cancel);
+    let cancel = signal(&wishes, Control::Cancel);
+    wishes.signalled(Action::Pause);
+    assert!(!is_answered(&wishes, cancel), "no TERM was sent");
+    runner.fill(false);
+    wishes.resend();
+    wishes.signalled(Action::Terminate);
+    assert!(is_answered(&wishes, cancel));
+    assert_eq!(runner.got(), [Action::Pause, Action::Terminate]);
+}
+
+#[test]
 fn a_queued_execution_refuses_a_pause_and_its_cancel_is_answered_by_the_end() {
     let wishes = Wishes::new(true);
     assert_eq!(wishes.ask(Control::Pause), Err(State::Queued));

@@ -125,7 +125,7 @@ async fn a_live_execution_whose_record_is_damaged_is_interrupted_by_the_next_sta
             .write_status(&entry.status().unwrap(), true, false)
             .unwrap();
     }
-    record(&before, header).write_all_at(&[0xff], 10).unwrap();
+    record(&before, header).write_all_at(&[0xff], 0).unwrap();
     let body_at = SLOTS_AT + 3 * SLOT_BYTES;
     record(&before, body)
         .write_all_at(&[0xff], body_at)
@@ -165,7 +165,7 @@ async fn an_ended_execution_whose_status_is_damaged_is_shown_as_interrupted() {
     type Damage = fn(&Service, ExecutionId);
     let damages: [(&str, Damage); 5] = [
         ("the header", |service, id| {
-            record(service, id).write_all_at(&[0xff], 10).unwrap();
+            record(service, id).write_all_at(&[0xff], 0).unwrap();
         }),
         ("every status", |service, id| {
             let zeros = vec![0; 3 * SLOT_BYTES as usize];
