@@ -236,6 +236,50 @@ async fn views_never_read() {
     }
 }
 
+/// `outboundBytes`: views of one session that have a part of a character, when others have taken
+/// the room.
+#[tokio::test]
+async fn characters_in_two_parts_when_room_is_short() {
+    let args = ["--outbound-bytes", "1048576", "--sessions", "20"];
+    let (fake, bridge, _witness) = Witness::start(&args).await;
+    let large: Vec<_> = (0..30)
+        .map(|_| fake.add(State::Running, &[b'x'; 400_000]))
+        .collect();
+    let mut hogs = Vec::new();
+    for _ in 0..2 {
+        let mut client = bridge.connect().await;
+        for id in &large {
+            client.request("attach", json!({"executionId": id})).await;
+        }
+        hogs.push(client);
+    }
+    until_number(&bridge, "outbound_bytes", |n| n >= 524_288).await;
+    let ids: Vec<_> = (0..6).map(|_| fake.add(State::Running, b"")).collect();
+    let mut client = bridge.connect().await;
+    for id in &ids {
+        client.request("attach", json!({"executionId": id})).await;
+    }
+    let (first, second) = "x\u{20ac}".as_bytes().split_at(3);
+    for id in &ids {
+        fake.write(*id, first);
+    }
+    let reads = async {
+        let mut left = ids.len();
+        while left > 0 {
+            left -= usize::from(client.recv().await["method"] == "output");
+        }
+        for id in &ids {
+            fake.write(*id, second);
+            fake.end(*id, State::Completed);
+        }
+        for id in &ids {
+            assert_eq!(client.all_of(*id).await.output, "x\u{20ac}".as_bytes());
+        }
+    };
+    let reads = tokio::time::timeout(USUAL, reads).await;
+    reads.expect("the streams were held up");
+}
+
 /// What lists hold while claude-api is asked, and their turns.
 #[tokio::test]
 async fn lists_never_read() {

@@ -1,5 +1,5 @@
 //! The inputs of one session: handed to claude-api one at a time, in the order received, as each begins where the one before
-//! it ended. Their bytes are bounded. Pure.
+//! it ended. Their bytes and their number are bounded. Pure.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,6 +8,9 @@ use super::replies::Token;
 
 /// Bytes of inputs that are not answered yet.
 pub(super) const UNANSWERED_BYTES: usize = 16 * 1024 * 1024;
+/// Inputs that are not answered yet, before no more requests are read: each costs memory, however
+/// short it is.
+const UNANSWERED: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
@@ -25,6 +28,11 @@ impl Inputs {
             self.held.insert(token, bytes);
         }
         room
+    }
+
+    /// Whether no more requests are to be read.
+    pub(super) fn is_full(&self) -> bool {
+        self.held.len() >= UNANSWERED
     }
 
     /// Those that are not answered yet, and their bytes.

@@ -130,6 +130,7 @@ impl Machine {
         bytes >= self.bounds.session_bytes
             || (self.is_short && bytes >= self.bounds.floor_bytes)
             || self.calls.is_full()
+            || self.inputs.is_full()
             || self.pending.has_too_many_waiters()
     }
 

@@ -7,8 +7,8 @@
 //! - Who waits behind whom: a message that cannot grow waits, and its session is not read. The
 //!   oldest unfinished message waits for no other: its remaining need is kept free, so one message
 //!   always makes progress. After [`Room::patience`] a waiting message has another session closed
-//!   with 1013: the oldest holder that made no progress for as long, later the oldest holder. At
-//!   most one session is closed per patience. Small requests have their own share ([`shares`]).
+//!   with 1013: the oldest holder that made no progress for as long, later the oldest one that is
+//!   too slow ([`SLOW`]). At most one session is closed per patience. Small requests have their own share ([`shares`]).
 //! - The other direction: [`super::outbound`] bounds answers and output.
 
 use std::collections::BTreeMap;
@@ -23,9 +23,12 @@ pub fn shares(inbound: u64) -> (u64, u64) {
     (inbound - small, small)
 }
 
-/// After so many times the patience a waiting message evicts the oldest holder, though that one
-/// makes progress.
+/// After so many times the patience a waiting message evicts a slow holder, though that one makes
+/// progress.
 const STUBBORN: u32 = 5;
+/// A holder is slow that needs more than so many times the patience for the rest of its message, at
+/// its rate so far. Two pings, as in [`super::socket`].
+const SLOW: u32 = 40;
 
 /// One budget.
 #[derive(Debug)]
@@ -50,11 +53,22 @@ struct Seat {
     held: u64,
     /// The most that the message may come to.
     most: u64,
-    /// The last time it made 64 KiB of progress.
+    began: Instant,
+    /// Its bytes when it last made 64 KiB of progress, and when that was.
+    received: u64,
     moved: Instant,
     waits: bool,
     waker: Option<Waker>,
     is_evicted: bool,
+}
+
+impl Seat {
+    /// Whether the rest of the message takes longer than `limit`, at its rate so far.
+    fn is_slow(&self, now: Instant, limit: Duration) -> bool {
+        let rest = self.most.saturating_sub(self.received);
+        let needed = u128::from(rest) * (now - self.began).as_nanos();
+        needed > u128::from(self.received) * limit.as_nanos()
+    }
 }
 
 impl Room {
@@ -159,10 +173,13 @@ impl Making {
         let mut state = room.lock();
         state.next_seat += 1;
         let number = state.next_seat;
+        let now = Instant::now();
         let seat = Seat {
             held: 0,
             most,
-            moved: Instant::now(),
+            began: now,
+            received: 0,
+            moved: now,
             waits: false,
             waker: None,
             is_evicted: false,
@@ -213,11 +230,11 @@ impl Making {
         Poll::Ready(())
     }
 
-    /// Records progress.
-    pub fn moved(&self) {
+    /// Records progress: the message has so many bytes now.
+    pub fn moved(&self, received: u64) {
         let mut state = self.room.lock();
         if let Some(seat) = state.seats.get_mut(&self.number) {
-            seat.moved = Instant::now();
+            (seat.received, seat.moved) = (received, Instant::now());
         }
     }
 
@@ -244,7 +261,10 @@ impl Making {
         };
         let stands = |seat: &Seat| !seat.waits && now - seat.moved >= patience;
         let victim = holders().find(|(_, seat)| stands(seat));
-        let victim = victim.or_else(|| holders().next().filter(|_| times >= STUBBORN));
+        let victim = victim.or_else(|| {
+            let mut slow = holders().filter(|_| times >= STUBBORN);
+            slow.find(|(_, seat)| seat.is_slow(now, patience * SLOW))
+        });
         let Some(number) = victim.map(|(number, _)| *number) else {
             return;
         };
@@ -333,6 +353,16 @@ mod tests {
             assert_eq!(first.is_evicted(), gone);
             assert!(!empty.is_evicted() && !second.is_evicted() && !waiter.is_evicted());
         }
+    }
+
+    #[test]
+    fn a_holder_that_will_soon_be_whole_is_never_evicted() {
+        let room = Room::new(100, Duration::from_secs(3600));
+        let [mut fast, mut slow, mut waiter] = [(); 3].map(|()| Making::new(room.clone(), 50));
+        assert!(grows(&mut fast, 50) && grows(&mut slow, 50) && !grows(&mut waiter, 10));
+        fast.moved(40);
+        waiter.press(STUBBORN);
+        assert!(!fast.is_evicted() && slow.is_evicted());
     }
 
     #[test]

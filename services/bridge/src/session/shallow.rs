@@ -103,71 +103,66 @@ const DEPTH: usize = 127;
 /// Names of one object that are compared; no parameter has nearly as many.
 const NAMES: usize = 4096;
 
-/// Reads a whole value, strings included, without keeping it; numbers may have any size. True when
-/// an object in it has a member twice.
+/// Reads a whole value once, strings included, without keeping it; numbers may have any size. True
+/// when an object in it has a member twice.
 ///
 /// # Errors
 /// It is not JSON.
 pub(super) fn check(value: &RawValue) -> serde_json::Result<bool> {
-    let mut seed = Check {
-        depth: 0,
-        twice: false,
-    };
-    seed.read(value)?;
-    Ok(seed.twice)
+    // A raw value is JSON already, but for its depth and for the characters that escapes name.
+    let text = value.get();
+    // The names so far of each open object; None for an array.
+    let mut open: Vec<Option<HashSet<String>>> = Vec::new();
+    let (mut twice, mut is_name) = (false, false);
+    let mut at = 0;
+    while let Some(byte) = text.as_bytes().get(at) {
+        match byte {
+            b'[' | b'{' => {
+                if open.len() >= DEPTH {
+                    return Err(serde::de::Error::custom("recursion limit exceeded"));
+                }
+                is_name = *byte == b'{';
+                open.push(is_name.then(HashSet::new));
+            }
+            b']' | b'}' => drop(open.pop()),
+            b',' => is_name = open.last().is_some_and(Option::is_some),
+            b':' => is_name = false,
+            b'"' => {
+                let (length, has_escapes) = string(&text[at..]);
+                let string = &text[at..at + length];
+                if is_name && let Some(Some(names)) = open.last_mut() {
+                    let name = serde_json::from_str::<String>(string)?;
+                    twice |= names.contains(&name);
+                    if names.len() < NAMES {
+                        names.insert(name);
+                    }
+                } else if has_escapes {
+                    serde_json::from_str::<String>(string)?;
+                }
+                at += length;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    Ok(twice)
 }
 
-struct Check {
-    depth: usize,
-    twice: bool,
-}
-
-impl Check {
-    fn read(&mut self, value: &RawValue) -> serde_json::Result<()> {
-        let text = value.get();
-        match text.as_bytes().first() {
-            Some(b'"') => serde_json::from_str::<String>(text).map(|_| ()),
-            Some(b'[' | b'{') if self.depth >= DEPTH => {
-                Err(serde::de::Error::custom("recursion limit exceeded"))
-            }
-            Some(b'[' | b'{') => {
-                self.depth += 1;
-                let mut json = serde_json::Deserializer::from_str(text);
-                let result = json.deserialize_any(&mut *self);
-                self.depth -= 1;
-                result
-            }
-            // Numbers and names are whole, or there were no raw value.
-            _ => Ok(()),
+/// The length of the string that `text` begins with, its quotes included, and whether it has
+/// escapes.
+fn string(text: &str) -> (usize, bool) {
+    let mut is_escaped = false;
+    let mut has_escapes = false;
+    for (index, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => (is_escaped, has_escapes) = (true, true),
+            b'"' => return (index + 1, has_escapes),
+            _ => {}
         }
     }
-}
-
-impl<'de> Visitor<'de> for &mut Check {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array or an object")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(value) = seq.next_element::<&RawValue>()? {
-            self.read(value).map_err(serde::de::Error::custom)?;
-        }
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut names = HashSet::new();
-        while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-            self.twice |= names.contains(&name);
-            if names.len() < NAMES {
-                names.insert(name);
-            }
-            self.read(value).map_err(serde::de::Error::custom)?;
-        }
-        Ok(())
-    }
+    (text.len(), has_escapes)
 }
 
 /// Why an object is not taken.
@@ -237,6 +232,52 @@ mod tests {
         assert_eq!((read.items.len(), read.count), (50, 100_000));
         assert_eq!(items("[]", 50).unwrap().count, 0);
         assert!(items("[1] 2", 50).is_err() && items("[1,", 0).is_err());
+    }
+
+    /// Nanoseconds that this thread ran: a busy machine makes no difference.
+    fn cpu_time() -> u64 {
+        let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        stat.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// A value of many levels takes no longer than a flat one of its length.
+    #[test]
+    fn each_byte_is_read_once() {
+        let nested = |depth: usize| {
+            let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+            let text = format!("{open}{}0{close}", "0,".repeat(200_000));
+            let value = serde_json::from_str::<Box<RawValue>>(&text).unwrap();
+            let start = cpu_time();
+            check(&value).unwrap();
+            cpu_time() - start
+        };
+        let (flat, deep) = (nested(1), nested(DEPTH));
+        assert!(deep < flat * 10, "{deep} ns and {flat} ns");
+    }
+
+    #[test]
+    fn whole_values_are_checked() {
+        let check = |text: &str| check(serde_json::from_str(text).unwrap());
+        let once = r#"{"a":[{"b":"a"},{"b":"a","c":"\"b\":\\"}],"b":[1e400,true,"a","a"]}"#;
+        assert!(!check(once).unwrap());
+        for twice in [
+            r#"{"a":1,"b":[],"a":2}"#,
+            r#"[{"x":{"a":{},"\u0061":"a"}}]"#,
+            r#"{"":"","":""}"#,
+        ] {
+            assert!(check(twice).unwrap(), "{twice}");
+        }
+        for bad in [
+            r#""\ud83d""#,
+            r#"["x",{"\udc00":1}]"#,
+            r#"{"a":"\\\ud83d"}"#,
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+        for (depth, good) in [(DEPTH, true), (DEPTH + 1, false)] {
+            let text = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            assert_eq!(check(&text).is_ok(), good);
+        }
     }
 
     #[test]

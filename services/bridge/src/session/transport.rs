@@ -290,7 +290,7 @@ impl<T> Transport<T> {
             if let Some(making) = &inbound.making
                 && steps(old) != steps(inbound.bytes)
             {
-                making.moved();
+                making.moved(inbound.bytes);
             }
         }
     }

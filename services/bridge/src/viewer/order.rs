@@ -137,7 +137,9 @@ impl Order {
     pub fn held_bytes(&self) -> usize {
         let output = match self.buffer.held() {
             0 => 0,
-            bytes => bytes + READ_AHEAD_BYTES,
+            bytes if self.buffer.has_piece(self.is_read()) => bytes + READ_AHEAD_BYTES,
+            // A part of a character: it cannot be sent before more is read.
+            bytes => bytes,
         };
         let notices: usize = self.notices.iter().map(String::len).sum();
         let statuses: usize = self.statuses.iter().map(|(_, _, s)| weight(s)).sum();

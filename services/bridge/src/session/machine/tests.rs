@@ -330,6 +330,26 @@ fn unanswered_input_is_bounded() {
     assert_eq!(inputs(&more).len(), 1);
 }
 
+/// An input of no bytes costs memory too.
+#[test]
+fn a_session_with_many_unanswered_inputs_is_not_read_further() {
+    let mut machine = machine();
+    run(&mut machine, 1);
+    let empty =
+        |machine: &mut Machine, id| ask(machine, id, "input", json!({"offset": 0, "data": ""}));
+    let first = empty(&mut machine, 2);
+    for id in 3..2000 {
+        assert!(empty(&mut machine, id).is_empty());
+    }
+    assert!(machine.is_full());
+    let mut open = inputs(&first);
+    while let Some((token, _)) = open.pop() {
+        let then = machine.on_called(token, Ok(Outcome::Input(0)), &[]);
+        open = inputs(&then);
+    }
+    assert!(!machine.is_full() && machine.inputs().is_empty());
+}
+
 fn stops(actions: &[Action]) -> Vec<Token> {
     let stop = |action: &Action| match action {
         Action::StopRetrying(token) => Some(*token),

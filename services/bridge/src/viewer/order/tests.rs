@@ -280,3 +280,16 @@ fn a_lost_execution_ends_after_its_start() {
     order.on_gone(Timestamp::from_second(10).unwrap());
     assert_eq!(order.seen().ended_at, Some(started));
 }
+
+/// Several views whose output ends within a character must not use up a session's floor: nothing
+/// of it can be sent before more is read.
+#[test]
+fn an_unfinished_character_holds_no_room() {
+    let mut order = order(State::Running);
+    words(&mut order);
+    order.on_bytes(&Bytes::from_static(&"x\u{20ac}".as_bytes()[..3]));
+    assert!(order.held_bytes() > 1024, "{}", order.held_bytes());
+    assert_eq!(words(&mut order), ["output"]);
+    assert!(!order.has_message());
+    assert!(order.held_bytes() <= 3, "{}", order.held_bytes());
+}
