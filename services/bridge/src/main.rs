@@ -87,7 +87,7 @@ fn serve(config: &Config) -> ExitCode {
 #[tokio::main]
 async fn run(config: &Config, settings: Settings) -> anyhow::Result<()> {
     raise_descriptor_limit();
-    // Checked with the settings.
+    // The settings' check has already parsed the address.
     let host =
         protocol::guard::listen_address(&config.host).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let addr = SocketAddr::new(host, settings.port);

@@ -181,8 +181,8 @@ impl Settings {
     /// # Errors
     /// Every mistake, one text each.
     pub fn check(mut args: ServeArgs, mut mistakes: Vec<String>) -> Result<Self, Vec<String>> {
-        // Executions start in their workspace: a relative path would be looked for there. A bare
-        // name is for PATH.
+        // Executions start in their workspace, so a relative path would be resolved there. A bare
+        // name is resolved in PATH.
         if args.claude_bin.components().count() > 1
             && let Ok(absolute) = std::path::absolute(&args.claude_bin)
         {

@@ -124,12 +124,12 @@ pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    let slots = match told(Slots::load(&file))? {
+    let slots = match unless_damaged(Slots::load(&file))? {
         Some(slots) if slots.newest_number() > 1 => return Ok(true),
         found => found,
     };
-    let body = match told(Header::read(&file))? {
-        Some(header) => told(read_body(&file, &header))?,
+    let body = match unless_damaged(Header::read(&file))? {
+        Some(header) => unless_damaged(read_body(&file, &header))?,
         None => None,
     };
     let names = folder.join("output").exists() && folder.join("events").exists();
@@ -137,7 +137,7 @@ pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
 }
 
 /// None where what is there is damaged or cut off.
-fn told<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+fn unless_damaged<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Ok(value) => Ok(Some(value)),
         Err(error) if is_damage(&error) => Ok(None),
@@ -176,7 +176,7 @@ pub(crate) fn restore(
     if len < BODY_AT {
         file.set_len(BODY_AT)?;
     }
-    let header = match told(Header::read(&file))? {
+    let header = match unless_damaged(Header::read(&file))? {
         Some(header) if header.id == id => header,
         _ => {
             let body_len = len.saturating_sub(BODY_AT);
@@ -196,7 +196,7 @@ pub(crate) fn restore(
     };
     // As if a first version were there: the next one is never taken for what a power cut left of an
     // acceptance.
-    let slots = told(Slots::load(&file))?.unwrap_or_else(Slots::first);
+    let slots = unless_damaged(Slots::load(&file))?.unwrap_or_else(Slots::first);
     Ok((file, header, slots))
 }
 

@@ -23,11 +23,11 @@ pub fn shares(inbound: u64) -> (u64, u64) {
     (inbound - small, small)
 }
 
-/// After so many times the patience a waiting message evicts the oldest holder, though that one
+/// After so many times the patience, a waiting message evicts the oldest holder even if that one
 /// makes progress.
 const STUBBORN: u32 = 5;
 
-/// One budget.
+/// A budget of bytes: see the module's documentation.
 #[derive(Debug)]
 pub struct Room {
     total: u64,
@@ -48,9 +48,9 @@ struct State {
 #[derive(Debug)]
 struct Seat {
     held: u64,
-    /// The most that the message may come to.
+    /// The most bytes that the message may have.
     most: u64,
-    /// The last time it made 64 KiB of progress.
+    /// When the message last made 64 KiB of progress.
     moved: Instant,
     waits: bool,
     waker: Option<Waker>,
@@ -58,7 +58,7 @@ struct Seat {
 }
 
 impl Room {
-    /// `patience`: how long a message waits before it evicts another.
+    /// Creates an unused budget. `patience`: how long a message waits before it evicts another.
     #[must_use]
     pub fn new(total: u64, patience: Duration) -> Arc<Self> {
         Arc::new(Self {
@@ -84,7 +84,8 @@ impl Room {
         self.patience
     }
 
-    /// Takes so many bytes; None when they are not there. More than all of it takes all of it.
+    /// Takes so many bytes; None when they are not free. A request for more than the budget takes
+    /// the whole budget.
     #[must_use]
     pub fn take(self: &Arc<Self>, bytes: u64) -> Option<Charge> {
         let bytes = bytes.min(self.total);
@@ -123,7 +124,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// Takes a part out of it, at most what there is.
+    /// Splits off a charge of `bytes`, or of all that is left.
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Self {
         let bytes = (bytes as u64).min(self.bytes);
@@ -152,7 +153,7 @@ pub struct Making {
 }
 
 impl Making {
-    /// It holds nothing yet. `most`: the most bytes that it may come to.
+    /// Creates a message that holds nothing yet. `most`: the most bytes that it may have.
     #[must_use]
     pub fn new(room: Arc<Room>, most: u64) -> Self {
         let most = most.min(room.total);
@@ -176,7 +177,8 @@ impl Making {
         }
     }
 
-    /// Bytes that it may come to with what it holds; no limit once it holds all that there is.
+    /// The length that the message may reach with its charge; unlimited once it holds the whole
+    /// budget.
     #[must_use]
     pub fn allowed(&self) -> u64 {
         if self.held >= self.room.total {
@@ -186,7 +188,7 @@ impl Making {
         }
     }
 
-    /// Grows until it holds `bytes`.
+    /// Grows the charge until it holds `bytes`.
     pub fn poll_grow(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.room.lock();
         let state = &mut *state;
@@ -257,7 +259,7 @@ impl Making {
         }
     }
 
-    /// Whether its session is to be closed, so that others can grow.
+    /// Whether this message was evicted: its session must close so that other messages can grow.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
         let state = self.room.lock();
@@ -267,7 +269,7 @@ impl Making {
             .is_some_and(|seat| seat.is_evicted)
     }
 
-    /// Ends the message, which has so many bytes, and releases the rest.
+    /// Ends the message: keeps a charge of `bytes`, its length, and releases the rest.
     #[must_use]
     pub fn finish(mut self, bytes: u64) -> Charge {
         let bytes = bytes.min(self.held);

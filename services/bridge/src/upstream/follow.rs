@@ -45,7 +45,7 @@ enum Phase {
     Over,
 }
 
-/// The moment after so long, or one that never comes.
+/// The instant after `wait`, or a very distant one when that overflows.
 fn far(wait: std::time::Duration) -> Instant {
     const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
     Instant::now() + wait.min(YEAR)

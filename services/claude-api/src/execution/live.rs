@@ -47,7 +47,7 @@ pub struct Live {
     /// Its status; closed without a terminal state only if its owner died.
     pub status: watch::Receiver<Published>,
     pub(crate) wishes: Arc<Wishes>,
-    /// Its open streams.
+    /// The open streams of the execution.
     pub(crate) views: Arc<Views>,
     /// The way to its stdin, if it was created for that.
     pub(crate) input: Option<Arc<Gate>>,
@@ -74,7 +74,7 @@ impl Live {
                 let _ = tokio::time::timeout(SIGNAL_WAIT, self.wishes.acted(revision)).await;
             }
             Answer::End { .. } => {
-                // An owner that died has no end to wait for; the service records it.
+                // After a panic of the owner, the service records the end.
                 let _ = self.ended().await;
             }
         }

@@ -67,7 +67,7 @@ impl Wish {
 /// Sends a command to the runner without waiting; false when the socket did not take it.
 pub(crate) type SendCommand = Box<dyn Fn(Action) -> bool + Send>;
 
-/// How far the execution is.
+/// The stage of the execution.
 enum Stage {
     /// The execution waits for its permit. A cancel ends it without a process.
     Queued,
@@ -171,8 +171,8 @@ impl Wishes {
                 if !ending {
                     inner.send(wish);
                 } else if let Some((_, revision)) = inner.sent.back_mut() {
-                    // TERM is on its way already: a second one could make a CLI leave its work
-                    // undone.
+                    // TERM was sent already: a second one could make a CLI exit without finishing
+                    // its cleanup.
                     *revision = wish.revision;
                 } else if !inner.unsent {
                     self.acted_on(wish.revision);
@@ -220,7 +220,7 @@ impl Wishes {
         true
     }
 
-    /// Connects the runner and sends it the wish of the time before.
+    /// Connects the runner, and sends it a wish from before the start.
     pub(crate) fn run(&self, send: SendCommand) {
         let mut inner = self.lock();
         inner.stage = Stage::Running(send);

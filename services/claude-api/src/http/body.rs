@@ -17,8 +17,8 @@ const ESCAPED: u64 = 6;
 const OTHER_FIELDS_BYTES: u64 = 1024 * 1024;
 /// How long a body may take to arrive; the time that it waits for room does not count.
 const ARRIVAL: Duration = Duration::from_secs(120);
-/// How long a body waits for room in the budget, each time that it has grown. Then the client is
-/// told to come back.
+/// How long a body waits for room in the budget, each time that it has grown. After that it is
+/// refused with 503.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A refused body is read on for so long and so far, so that the client sees the answer and not a reset.
 const READ_ON: (Duration, u64) = (Duration::from_secs(1), 64 * 1024 * 1024);
@@ -27,7 +27,7 @@ const READ_ON: (Duration, u64) = (Duration::from_secs(1), 64 * 1024 * 1024);
 const FREE_BYTES: u64 = 16 * 1024;
 /// Bodies up to this many bytes have a part of the budget for themselves.
 const SMALL_BYTES: u64 = 256 * 1024;
-/// The part of the budget that is for small bodies alone: one in so many.
+/// The divisor of the budget for small bodies: they have one part in so many for themselves.
 const SMALL_SHARE: u64 = 8;
 
 /// What one body counts for; to be held as long as the body is in memory.
@@ -130,9 +130,9 @@ impl Inbound {
         }
     }
 
-    /// Takes room for a body that has grown to `bytes`. `is_large`: it is known to become so. One
-    /// that outgrows the small share moves all that it counts for, so that large bodies never take
-    /// of what is for small ones.
+    /// Takes room for a body that has grown to `bytes`. `is_large`: its announced length is large.
+    /// A body that outgrows the small share moves its whole charge, so that large bodies never use
+    /// the share of small ones.
     async fn grow(&self, share: &mut Share, bytes: u64, is_large: bool) -> Result<(), Full> {
         let counted = bytes.saturating_sub(FREE_BYTES);
         if !is_large && bytes <= SMALL_BYTES {
@@ -161,10 +161,10 @@ impl Inbound {
     }
 }
 
-/// There is no room.
+/// The budget has no room.
 struct Full;
 
-/// Adds to what is held until it comes to `bytes`.
+/// Adds to the held permits until they cover `bytes`.
 async fn take(
     part: &Part,
     held: &mut Option<OwnedSemaphorePermit>,

@@ -53,7 +53,7 @@ async fn submit(
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
     let wants_json = wants_json(headers);
-    // Before anything is recorded.
+    // Taken before anything is recorded.
     let stream_place = if wants_json {
         None
     } else {

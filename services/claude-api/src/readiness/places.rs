@@ -1,5 +1,5 @@
-//! What an execution needs of the machine beside writable folders: a configuration that the CLI can
-//! read, room on every disk that it writes to, and a workspace that may be entered.
+//! Requirements of an execution beside writable folders: a configuration that the CLI can read,
+//! room on every disk that it writes to, and a workspace that it may enter.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -10,24 +10,25 @@ use crate::cli::Environment;
 use crate::config::ServeArgs;
 use protocol::body::DEFAULT_WORKSPACE;
 
-/// Between two reads of a configuration that cannot be understood: the CLI may be writing it.
+/// The pause before a broken configuration is read again: the CLI may be writing it.
 const REREAD: Duration = Duration::from_millis(100);
 
-/// The last look at the CLI's configuration, so that it is only read when it changed.
+/// The checks of these requirements. They remember the CLI's configuration, so that it is read only
+/// when it changed.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     config: Option<(SystemTime, u64, Option<Obstacle>)>,
 }
 
 impl Places {
-    /// Everything that stands in the way. Blocks on the disk.
+    /// Returns all obstacles. Blocks on the disk.
     pub(super) fn look(&mut self, environment: &Environment, args: &ServeArgs) -> Vec<Obstacle> {
         let mut found = Vec::new();
         found.extend(self.cli_config(&environment.config_file(), &environment.config_dir()));
         found.extend(rooms(environment, args));
         let own = args.default_workspace.as_deref();
         let folder = crate::cli::workspace_folder(&args.workspace_root, own, DEFAULT_WORKSPACE);
-        // One below the root is made when it is needed.
+        // A workspace below the root is created on demand.
         if (own.is_some() || folder.exists())
             && let Some(why) = runner::cannot_enter(&folder)
         {
@@ -90,7 +91,7 @@ fn is_broken(file: &Path, config_dir: &Path) -> Option<String> {
         return Some("it holds only NULs".to_owned());
     }
     let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes);
-    // The text of the error has a place in the file, and nothing of its content.
+    // The error's text has a line and a column, and nothing of the file.
     parsed.err().map(|error| format!("it is not JSON: {error}"))
 }
 
@@ -132,7 +133,8 @@ fn rooms(environment: &Environment, args: &ServeArgs) -> Vec<Obstacle> {
         .collect()
 }
 
-/// Bytes that this user may still write there; none where the file system does not say.
+/// Returns the bytes that this user may still write to the folder's disk; None when the file system
+/// does not say.
 fn available(folder: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(folder).ok()?;
     (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))

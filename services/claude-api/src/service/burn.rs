@@ -13,10 +13,12 @@ use crate::admission::Place;
 
 /// The burned ids, each with the place that it takes in the queue.
 ///
-/// The places bound their number: burned ids and waiting executions together are at most `queued`. A place is taken when a
-/// burn of an unknown id is recorded, and is free when the burn expires after an hour. A burn that finds no place is
-/// refused with `queue-full`, and nothing is recorded; nobody waits for a place. In the other direction a burned id sends
-/// nothing.
+/// Burned ids and waiting executions together are at most `queued`.
+///
+/// - Taken when: a burn of an unknown id is recorded; released when it expires after an hour.
+/// - Who waits behind whom: nobody. A burn without a place is refused with `queue-full`, and
+///   nothing is recorded.
+/// - The other direction: a burned id sends nothing.
 #[derive(Debug, Default)]
 pub(super) struct Burned {
     // Held for a look into the map, never over an await.
@@ -33,7 +35,7 @@ impl Burned {
     }
 }
 
-/// What a cancel that burns came to.
+/// The outcome of a cancel that may burn the id.
 #[derive(Debug)]
 pub enum Burn {
     /// The id was known: the ordinary cancel's answer.
@@ -55,7 +57,7 @@ impl Service {
     ) -> Result<Burn, Problem> {
         let service = Arc::clone(self);
         let work = tokio::spawn(async move {
-            // An acceptance of the same id that began before is finished then, and is cancelled.
+            // An earlier acceptance of the same id has finished by then, and is cancelled.
             let alone = service.one_at_a_time(id).await;
             let view = match service.look_up(id).await {
                 Ok(view) => view,
@@ -77,7 +79,7 @@ impl Service {
         })
     }
 
-    /// Burns an unknown id. The caller holds the id.
+    /// Burns an unknown id. The caller holds the id's lock.
     async fn burn_alone(self: &Arc<Self>, id: ExecutionId) -> Result<(), Problem> {
         let place = match self.burned.contains(id) {
             true => None,

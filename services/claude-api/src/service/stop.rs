@@ -13,13 +13,12 @@ use crate::execution::Control;
 
 /// What the end of a tree needs beside the kill grace: the sweep and the durable status.
 const RECORD: Duration = Duration::from_millis(1250);
-/// What is left of `shutdownMs` for the last responses, once every execution has ended or was given
-/// up.
+/// The part of `shutdownMs` that is kept for the last responses, after the executions.
 const RESPONSES: Duration = Duration::from_millis(250);
 
 impl Service {
-    /// Stops; returns within `shutdownMs` less [`RESPONSES`], and the time at which `shutdownMs`
-    /// are over. What has not ended by then is recorded by the next start.
+    /// Stops the service within `shutdownMs` less [`RESPONSES`]; returns the time at which
+    /// `shutdownMs` are over. The next start records executions that have not ended by then.
     pub async fn stop(self: &Arc<Self>) -> Instant {
         self.stopping.cancel();
         self.readiness.stop();

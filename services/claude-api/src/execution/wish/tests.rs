@@ -237,8 +237,8 @@ fn whoever_waits_is_answered_when_the_cli_exits_or_the_end_is_published() {
 }
 
 proptest! {
-    /// Whatever is asked and however late the runner answers: the last command is what the wish
-    /// says, and every answer comes.
+    /// For all controls and all delays of the runner: the last command matches the wish, and every
+    /// control is answered.
     #[test]
     fn the_runner_ends_up_with_the_newest_wish(
         steps in prop::collection::vec((0..5_usize, any::<bool>()), 1..40),

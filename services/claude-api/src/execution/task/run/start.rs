@@ -15,12 +15,12 @@ use crate::execution::wish::{EndWish, Wishes};
 
 /// The capacity wished for the stdout pipe, bytes: the CLI cuts its output at a full pipe when it ends.
 const PIPE_BYTES: usize = 256 * 1024;
-/// How often, and how long, a start is tried again when the machine is short of descriptors or
-/// processes. The runner takes as long for the CLI's own start.
+/// The interval and the time limit for retries of a start when the machine is short of descriptors
+/// or processes. The runner has the same time limit for the start of the CLI.
 const START_RETRY: (Duration, u32) = (Duration::from_millis(250), 120);
 
-/// Starts the CLI; also gives the first message for its stdin. A cancel or a stop that came before
-/// starts nothing, and ends the wait for a shortage to pass.
+/// Starts the CLI, and returns its runner with the first message for stdin. An earlier cancel or
+/// stop starts nothing; one during a shortage ends the retries.
 ///
 /// # Errors
 /// Why there is none, and whether somebody's wish ended the wait.
