@@ -1,4 +1,5 @@
-//! What an operator chooses: the user, the time zone, the workspace, more tools; and how health is watched.
+//! What an operator chooses: the user, the time zone, the workspace, more tools; and how health is
+//! watched.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -68,7 +69,8 @@ async fn any_user_has_a_name_and_the_time_zone_is_passed() {
     .await;
 }
 
-/// A repository and a linked worktree of it, for a user that is not root: the folder, the worktree, the user's ids.
+/// A repository and a linked worktree of it, for a user that is not root: the folder, the worktree,
+/// the user's ids.
 async fn linked_worktree() -> (tempfile::TempDir, PathBuf, (u32, u32)) {
     let folder = tempfile::tempdir().expect("a folder");
     let git = async |words: &[&str]| {

@@ -130,7 +130,8 @@ async fn a_disconnect_is_not_a_cancel() {
     stack.assert_quiet();
 }
 
-/// Asks claude-api to cancel when nobody views the execution for so long; the status at that moment.
+/// Asks claude-api to cancel when nobody views the execution for so long; the status at that
+/// moment.
 async fn unviewed(stack: &Stack, id: &str, ms: u64) -> Value {
     let path = path(id, &format!("/cancel?ifUnviewedForMs={ms}"));
     let (code, _, status) = send(&stack.http(), Method::POST, &path, "").await;
@@ -203,7 +204,8 @@ async fn a_cancel_for_when_nobody_views_outlives_a_kill_of_claude_api() {
     drop(http.follow(&cleared).await.expect("a stream"));
     stack.crash_api().await;
     let http = stack.http();
-    // What a policy made of the running one inherits the wish, and waits behind the two; nobody views anything here.
+    // What a policy made of the running one inherits the wish, and waits behind the two; nobody
+    // views anything here.
     let end = over(&http, &first).await;
     let next = end["continuedBy"]
         .as_str()
@@ -243,7 +245,8 @@ async fn who_reads_over_http_keeps_what_a_session_left() {
     stack.assert_quiet();
 }
 
-/// A session that leaves in the very moment in which its view begins: its streams are no new viewers.
+/// A session that leaves in the very moment in which its view begins: its streams are no new
+/// viewers.
 #[tokio::test]
 async fn streams_that_a_session_leaves_behind_keep_nothing() {
     let options = StackOptions::default().bridge("--disconnect-grace-ms=300");

@@ -1,8 +1,9 @@
-//! Handing an execute over: the same PUT again and again, under one id, until claude-api has durably
-//! accepted it, says no, or the time is over. And its end before that: a cancel under the same id, unless that is
-//! certainly unknown to claude-api. claude-api may read an attempt from its socket after the cancel, which came on another
-//! connection: so the cancel of an attempt burns an id that is not known yet. Who waits for the answer waits for one call
-//! at most: where claude-api cannot be reached, the cancel is the caller's to repeat ([`Upstream::cancel_surely`]).
+//! Handing an execute over: the same PUT again and again, under one id, until claude-api has
+//! durably accepted it, says no, or the time is over. And its end before that: a cancel under the
+//! same id, unless that is certainly unknown to claude-api. claude-api may read an attempt from its
+//! socket after the cancel, which came on another connection: so the cancel of an attempt burns an
+//! id that is not known yet. Who waits for the answer waits for one call at most: where claude-api
+//! cannot be reached, the cancel is the caller's to repeat ([`Upstream::cancel_surely`]).
 
 use std::future::Future;
 use std::pin::{Pin, pin};

@@ -145,8 +145,8 @@ impl Upstream {
         self.call(|| self.client.post(&url)).await
     }
 
-    /// Cancels a PUT that was given up: an id that is not known is never accepted from then on. A broken attempt is tried
-    /// again within the call's time.
+    /// Cancels a PUT that was given up: an id that is not known is never accepted from then on. A
+    /// broken attempt is tried again within the call's time.
     ///
     /// # Errors
     /// As [`Self::status`], and -32004 when claude-api has no place to record it.

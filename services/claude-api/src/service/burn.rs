@@ -1,5 +1,6 @@
-//! Burned ids: `POST .../cancel?ifUnknown=burn`. A bridge that gives up a `PUT` cannot know whether claude-api still reads
-//! that `PUT` later. It burns the id: an unknown id is recorded as cancelled, and a later `PUT` of it is refused.
+//! Burned ids: `POST .../cancel?ifUnknown=burn`. A bridge that gives up a `PUT` cannot know whether
+//! claude-api still reads that `PUT` later. It burns the id: an unknown id is recorded as
+//! cancelled, and a later `PUT` of it is refused.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,11 +46,12 @@ pub enum Burn {
 }
 
 impl Service {
-    /// Cancels an execution, or burns an id that is not known. The record is on disk when this returns, and is made even if
-    /// the caller goes away.
+    /// Cancels an execution, or burns an id that is not known. The record is on disk when this
+    /// returns, and is made even if the caller goes away.
     ///
     /// # Errors
-    /// `queue-full` when there is no place for another burned id; `deleted`; what [`Service::cancel`] may say.
+    /// `queue-full` when there is no place for another burned id; `deleted`; what
+    /// [`Service::cancel`] may say.
     pub async fn cancel_or_burn(
         self: &Arc<Self>,
         id: ExecutionId,

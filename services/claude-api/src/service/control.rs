@@ -31,7 +31,8 @@ impl Service {
     /// Cancels an execution, now or when nobody views it; returns the status at once.
     ///
     /// # Errors
-    /// `spool-unwritable` when the scheduled cancel could not be written to disk; what [`Service::control`] may say.
+    /// `spool-unwritable` when the scheduled cancel could not be written to disk; what
+    /// [`Service::control`] may say.
     pub async fn cancel(self: &Arc<Self>, view: &View, cancel: Cancel) -> Result<Status, Problem> {
         let (live, after, viewer) = match (view, cancel) {
             (View::Live(live), Cancel::Unviewed { after, viewer }) => (live, after, viewer),

@@ -455,7 +455,8 @@ fn has_escapes(text: &str) -> bool {
         .any(|c| (c.is_control() && c != '\n') || c == '\u{202e}')
 }
 
-/// Control characters of others reach neither stderr nor a table, and stdout that is no terminal stays exact.
+/// Control characters of others reach neither stderr nor a table, and stdout that is no terminal
+/// stays exact.
 #[tokio::test]
 async fn what_others_wrote_moves_no_cursor() {
     let mut plan = hostile();

@@ -285,7 +285,8 @@ async fn an_execute_over_the_greeted_limit_is_refused_alone_and_not_sent() {
     assert_eq!(fake.params("execute").len(), 1);
 }
 
-/// OUTER A11. The bridge may not know its limits when it greets: then its close of code 1009 names the request.
+/// OUTER A11. The bridge may not know its limits when it greets: then its close of code 1009 names
+/// the request.
 #[tokio::test]
 async fn a_close_for_one_large_request_refuses_that_one_and_no_other() {
     let mut fake = Fake::start(small_messages()).await;

@@ -13,7 +13,7 @@ fn record_of(spool: &Spool, n: u128) -> File {
 
 type Damage = fn(&Spool, u128);
 
-/// What may be wrong with an ended entry.
+/// The kinds of damage to an ended entry.
 const DAMAGES: [(&str, Damage); 5] = [
     ("a header byte", |spool, n| {
         record_of(spool, n).write_all_at(&[0xff], 10).unwrap();
