@@ -79,7 +79,7 @@ fn serve(config: &Config) -> ExitCode {
         LogFormat::Pretty => logs.with_ansi(false).init(),
     }
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
-        tracing::warn!(%error, "freed memory is returned to the system only while there is work");
+        tracing::warn!(%error, "could not start the thread that returns freed memory to the system");
     }
     finish(run(config, settings))
 }

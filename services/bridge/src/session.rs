@@ -183,7 +183,7 @@ async fn list(
         RpcError::new(
             code::QUEUE_FULL,
             "too_many_lists",
-            "the lists of others leave no room for this one; try again later",
+            "the lists of other sessions leave no memory for this one; try again later",
         )
     };
     let Ok(turn) = turns.acquire_owned().await else {

@@ -113,7 +113,7 @@ fn unknown_path(path: &str) -> Reply {
     let detail = if right != path && right.starts_with('/') {
         format!("no path of this service ends with a slash; use {right}")
     } else {
-        "there is nothing here; executions are at /v1/executions, health at /health/ready"
+        "this path does not exist; executions are at /v1/executions, health at /health/ready"
             .to_owned()
     };
     Reply(Problem::new(ProblemType::UnknownPath, detail))

@@ -129,7 +129,7 @@ fn log(args: &ServeArgs) {
 /// stay single-threaded.
 fn return_memory() {
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
-        tracing::warn!(%error, "freed memory is returned to the system only while there is work");
+        tracing::warn!(%error, "could not start the thread that returns freed memory to the system");
     }
 }
 

@@ -103,7 +103,7 @@ impl View {
 fn spool_unwritable() -> Problem {
     Problem::new(
         ProblemType::SpoolUnwritable,
-        "the execution cannot be recorded: the spool's disk takes no writes; free some space and try again",
+        "the execution cannot be recorded: the spool cannot be written; free some space and try again",
     )
 }
 
@@ -314,7 +314,7 @@ impl Service {
                     }
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(deleted(id)),
                     Err(error) => {
-                        tracing::error!(execution = %id, %error, "a status cannot be read");
+                        tracing::error!(execution = %id, %error, "could not read a status");
                         Err(Problem::new(
                             ProblemType::Internal,
                             "the status cannot be read; see the log",

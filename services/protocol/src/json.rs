@@ -290,7 +290,7 @@ mod tests {
         /// The text of any value reads back as the same value, and no member of it counts as
         /// repeated.
         #[test]
-        fn what_is_written_is_read(value in value()) {
+        fn a_written_value_reads_back_the_same(value in value()) {
             let json = to_vec(&value).unwrap();
             prop_assert_eq!(from_slice::<Value>(&json).unwrap(), value);
         }

@@ -205,7 +205,7 @@ fn narrow_contents(dir: &Path) -> io::Result<()> {
 fn narrow(path: &Path, mode: u32) -> io::Result<()> {
     match fs::set_permissions(path, Permissions::from_mode(mode)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            tracing::debug!(path = %path.display(), "the mode of another owner's folder stays");
+            tracing::debug!(path = %path.display(), "could not change the mode of another owner's folder");
             Ok(())
         }
         narrowed => narrowed,

@@ -117,7 +117,7 @@ impl Index {
         if whole(first) > whole(before)
             && let Err(error) = files::Store::punch(&self.file, 0, whole(first))
         {
-            tracing::debug!(%error, "the index keeps the room of rows that are gone");
+            tracing::debug!(%error, "could not free the room of removed rows of the index");
         }
     }
 

@@ -304,7 +304,7 @@ impl Spool {
                 Ok(Some(_)) => unfinished.push(id),
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::error!(%error, %id, "an execution in the spool cannot be read");
+                    tracing::error!(%error, %id, "could not read an execution in the spool");
                     unfinished.push(id);
                 }
             }

@@ -1,5 +1,5 @@
-//! What an operator chooses: the user, the time zone, the workspace, more tools; and how health is
-//! watched.
+//! Choices of an operator: the user, the time zone, the workspace, more tools. Also the frequency
+//! of health checks.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -130,13 +130,13 @@ fn block_of_the_documentation(mark: &str) -> String {
     block.map(|line| format!("{line}\n")).collect()
 }
 
-/// An image that is removed at the end, however that comes; its containers are gone by then.
+/// An image that is removed on drop; its containers must be gone by then.
 struct Removed<'a>(&'a str);
 
 impl Drop for Removed<'_> {
     fn drop(&mut self) {
         let mut command = std::process::Command::new("docker");
-        // One that was never built needs no removal.
+        // An image that was never built needs no removal.
         let _ = command.args(["image", "rm", self.0]).output();
     }
 }
@@ -178,12 +178,12 @@ async fn checks(project: &Project, service: &str) -> usize {
     project.inspect(service, log).await.trim().len()
 }
 
-/// A healthcheck is started seldom while all is well; what changes is told within seconds.
+/// The healthcheck of a healthy container is started seldom; a change is reported within seconds.
 #[tokio::test]
 async fn a_healthy_container_is_seldom_asked_and_an_ill_one_is_seen() {
     case(LIMIT, Use::Own, async |_| {
         let project = Project::up("health", &Plan::default()).await;
-        // What stands still is looked at by the clock: before, a check was started every 2 s.
+        // Before, a check was started every 2 s.
         let before = checks(&project, "bridge").await;
         tokio::time::sleep(Duration::from_secs(15)).await;
         for service in ["claude-api", "bridge", "scripted-model"] {

@@ -1,5 +1,5 @@
-//! OUTER B6. Clients that do not read cost little memory and hold nobody up, and miss nothing
-//! later; output comes when it is written. F9, F13, I6.
+//! OUTER B6. Clients that do not read cost little memory, delay nobody, and miss nothing later;
+//! output arrives as it is written. F9, F13, I6.
 
 use std::{
     collections::HashMap,

@@ -263,7 +263,7 @@ pub fn depart(shared: &Arc<Shared>, id: ExecutionId, session: Arc<str>, accepted
         }
         // The viewer's streams may be older than the cancel: only a newer stream clears it.
         if sent && let Err(error) = upstream.withdraw_unviewed(id).await {
-            tracing::warn!(execution = %id, ?error, "could not take back a cancel");
+            tracing::warn!(execution = %id, ?error, "could not withdraw a cancel");
         }
         Settled::Viewed
     });

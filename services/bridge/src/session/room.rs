@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_all_of_it_takes_all_of_it() {
+    fn a_request_for_more_than_the_budget_takes_the_whole_budget() {
         let room = Room::new(100, Duration::ZERO);
         let mut making = Making::new(room.clone(), 1000);
         assert!(grows(&mut making, 500));

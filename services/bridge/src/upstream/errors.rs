@@ -247,7 +247,7 @@ mod tests {
 
     /// Issue 10: texts that reach a log.
     #[test]
-    fn what_is_logged_has_no_control_characters() {
+    fn logged_texts_have_no_control_characters() {
         let odd = "a\u{1b}[31m\r\nb\u{9b}\u{2028}c\u{e9}";
         let problem = Problem::new(ProblemType::Stopping, odd);
         for failure in [

@@ -92,7 +92,7 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
         let why = if unkillable.iter().all(|u| u.state == 'D') {
             "the kernel holds them"
         } else {
-            "they belong to another user, or start new ones all the time"
+            "they belong to another user, or keep starting new processes"
         };
         machine.warn(
             "process_left",

@@ -62,7 +62,7 @@ mod tests {
 
     /// Field case C18.
     #[test]
-    fn times_go_on_behind_what_a_status_has_and_not_by_the_wall_clock() {
+    fn times_continue_after_a_status_and_ignore_the_wall_clock() {
         let ahead = Timestamp::now() + SignedDuration::from_hours(2);
         let ahead = Timestamp::from_millisecond(ahead.as_millisecond()).unwrap();
         let mut status = Status::queued(ExecutionId::random(), ahead, "default".to_owned());

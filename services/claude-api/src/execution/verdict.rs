@@ -203,7 +203,7 @@ fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
         }
         Reason::AuthFailed => format!(
             "the credential was refused: {}; give a valid ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or log in again",
-            said.unwrap_or_else(|| "the CLI did not say by whom".to_owned())
+            said.unwrap_or_else(|| "the CLI gave no details".to_owned())
         ),
         Reason::KilledBySignal => {
             format!("signal {} ended the CLI", facts.signal.unwrap_or_default())

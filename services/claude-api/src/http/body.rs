@@ -301,7 +301,7 @@ mod tests {
 
     /// ENGINE A2: the text was also said of bodies that had arrived.
     #[tokio::test]
-    async fn only_a_body_that_did_not_arrive_is_called_so() {
+    async fn only_a_late_body_is_reported_as_not_arrived() {
         let inbound = impatient(SMALL_SHARE * SMALL_BYTES);
         let begun = Instant::now();
         let refused = inbound.read(stuck(1), 10, "").await.unwrap_err();

@@ -68,7 +68,7 @@ impl<const N: usize> Query<N> {
                 )));
             };
             if values[at].replace(value.into_owned()).is_some() {
-                return Err(wrong(format!("{name} is there twice; give it once")));
+                return Err(wrong(format!("{name} is given twice; give it once")));
             }
         }
         Ok(Self { values, names })

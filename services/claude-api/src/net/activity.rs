@@ -115,9 +115,12 @@ impl Activity {
         loop {
             let now = *doing.borrow_and_update();
             let (until, why) = match now {
-                Doing::Evicted => return "its place was needed",
-                Doing::Head(since) => (since + timeouts.head, "the head of a request never came"),
-                Doing::Idle(since) => (since + timeouts.keep_alive, "it was idle"),
+                Doing::Evicted => return "another connection needed its place",
+                Doing::Head(since) => (
+                    since + timeouts.head,
+                    "no complete request head arrived in time",
+                ),
+                Doing::Idle(since) => (since + timeouts.keep_alive, "the connection was idle"),
                 _ => {
                     // The channel cannot close: the sender is `self`.
                     let _ = doing.changed().await;

@@ -214,7 +214,7 @@ async fn check_cli(service: &Arc<Service>) -> Result<(), Obstacle> {
             return Err(Obstacle::new(
                 RUNNER_DIED,
                 format!(
-                    "the runner of {bin} --version died ({how}), so nothing is known of the CLI"
+                    "the runner of {bin} --version died ({how}), so the CLI could not be checked"
                 ),
                 "it is checked again within seconds; if this repeats, raise the limits of memory \
                  and processes",

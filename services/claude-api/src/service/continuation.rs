@@ -300,7 +300,7 @@ impl Service {
                 entry.map_or(Ok(()), |entry| entry.note_cancel())
             });
             if let Err(error) = noted.await {
-                tracing::warn!(execution = %old, %error, "the cancel is not on disk");
+                tracing::warn!(execution = %old, %error, "could not record a cancel");
             }
         }
         let live = self.raise(born);

@@ -83,7 +83,7 @@ impl Service {
         // Notes are kept as long as tombstones, and never shorter than the executions themselves.
         let age = CONVERSATIONS.max(Duration::from_millis(self.settings.limits.retention_ms));
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || notes.expire(age)).await {
-            tracing::warn!(%error, "notes of old conversations stay");
+            tracing::warn!(%error, "could not remove the notes of old conversations");
         }
     }
 

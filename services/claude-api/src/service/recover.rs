@@ -124,7 +124,10 @@ impl Service {
     }
 
     fn found(&self, id: ExecutionId) -> anyhow::Result<Found> {
-        let entry = self.spool.get(id.uuid())?.context("its folder is gone")?;
+        let entry = self
+            .spool
+            .get(id.uuid())?
+            .context("the folder of the execution is missing")?;
         let record = Record::decode(&entry.status()?).context("its status")?;
         let cancelled = entry.cancel_noted()?;
         Ok(Found {
@@ -174,7 +177,7 @@ impl Service {
         let why = format!("{error:#}");
         tracing::error!(execution = %id, error = why, "not recovered");
         if let Err(error) = self.end_damaged(id, Reason::ServiceStopped, &why) {
-            tracing::error!(execution = %id, %error, "its end was not recorded");
+            tracing::error!(execution = %id, %error, "could not record the end of an execution");
         }
     }
 
@@ -307,7 +310,7 @@ impl Service {
                 let entry = service
                     .spool
                     .get(id.uuid())?
-                    .context("its folder is gone")?;
+                    .context("the folder of the execution is missing")?;
                 let record = Record::decode(&entry.status()?)?;
                 if record.status.state.is_terminal() {
                     return anyhow::Ok(None);
@@ -328,7 +331,7 @@ impl Service {
                     break;
                 }
                 Ok(Err(error)) => {
-                    tracing::error!(execution = %id, %error, "the end was not recorded; retrying");
+                    tracing::error!(execution = %id, %error, "could not record the end of an execution; retrying");
                 }
                 Err(error) => {
                     tracing::error!(execution = %id, %error, "recording the end panicked");

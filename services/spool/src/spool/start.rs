@@ -111,7 +111,7 @@ impl Shared {
             };
             // The rest of an unfinished deletion takes room, but must not stop the start.
             if let Err(error) = finished {
-                tracing::error!(%error, path = %path.display(), "a deletion could not be finished");
+                tracing::error!(%error, path = %path.display(), "could not finish a deletion");
             }
         }
         Ok(())
@@ -172,7 +172,7 @@ fn empty(dir: &Path) -> io::Result<()> {
             Err(error) => Err(error),
         };
         if let Err(error) = removed {
-            tracing::error!(%error, path = %path.display(), "a left-over could not be removed");
+            tracing::error!(%error, path = %path.display(), "could not remove a left-over");
         }
     }
     Ok(())

@@ -334,7 +334,7 @@ async fn a_sha256_that_a_stop_cut_off_is_made_when_the_status_is_asked_for() {
 
 /// ENGINE A19.
 #[tokio::test]
-async fn what_the_service_makes_is_for_its_owner_alone() {
+async fn files_of_the_service_are_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());

@@ -230,7 +230,7 @@ fn newest(report: &mut Report, executions: &[Status]) {
 fn elsewhere(report: &mut Report) {
     report.ok(
         "claude-api",
-        "seen through the bridge only; --claude-api URL names the one behind it",
+        "checked only through the bridge; to check it directly, add --claude-api URL",
     );
 }
 

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_looks_like_no_line_of_ours() {
+    fn foreign_text_looks_like_no_line_of_ccb() {
         let mut status = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
         status.state = State::Running;
         status.activity = Some("tool: x\nccb: completed".into());

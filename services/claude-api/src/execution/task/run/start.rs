@@ -26,7 +26,10 @@ const START_RETRY: (Duration, u32) = (Duration::from_millis(250), 120);
 /// Why there is none, and whether somebody's wish ended the wait.
 pub(super) async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (EndedBy, String)> {
     if let Some(by) = wait(&owner.wishes, Duration::ZERO).await {
-        return Err((by, "its end was asked for before its start".to_owned()));
+        return Err((
+            by,
+            "the execution was cancelled or stopped before its start".to_owned(),
+        ));
     }
     let mut tries = 0;
     loop {
