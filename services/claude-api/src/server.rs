@@ -55,10 +55,10 @@ pub async fn run(
         shutdown.await;
         Arc::clone(&service).stop().await
     });
-    let over = loop {
+    let shutdown_end = loop {
         tokio::select! {
             biased;
-            over = &mut stopped => break over,
+            shutdown_end = &mut stopped => break shutdown_end,
             (stream, activity, place) = connections.accept() => {
                 let served = serve(stream, activity, timeouts, router.clone(), stop.clone(), place);
                 tracker.spawn(served);
@@ -69,7 +69,7 @@ pub async fn run(
     stop.cancel();
     tracker.close();
     // Open streams are cut after that.
-    let last = over.min(Instant::now() + LAST_RESPONSES);
+    let last = shutdown_end.min(Instant::now() + LAST_RESPONSES);
     let _ = tokio::time::timeout_at(last, tracker.wait()).await;
     Ok(())
 }

@@ -169,11 +169,12 @@ impl Task {
         let owes_cancel = result.as_ref().is_err_and(owes_cancel);
         let executed = Box::new(Executed { result, asking });
         // When the session is gone, its request for a view is dropped with the event here.
-        let told = events.send(Event::Executed(job.token, executed)).is_ok();
-        if stop.is_cancelled() && may_live && (owes_cancel || !told) {
-            // claude-api could not be told, or the session asked for a cancel and left: nobody else makes it.
+        let is_delivered = events.send(Event::Executed(job.token, executed)).is_ok();
+        if stop.is_cancelled() && may_live && (owes_cancel || !is_delivered) {
+            // The cancel did not reach claude-api, or the session asked for it and left: only
+            // this task can still send it.
             cancel(&shared, id, owes_cancel);
-        } else if !told && may_live && job.cancel_on_disconnect {
+        } else if !is_delivered && may_live && job.cancel_on_disconnect {
             depart(&shared, id, session, accepted);
         }
         if !has_turn && let Some(turn) = turn {

@@ -150,13 +150,13 @@ impl Share {
     fn change(&self, old: u64, new: u64) {
         let Limits { session, floor, .. } = self.all.limits;
         self.used.send_if_modified(|used| {
-            let before = *used;
-            *used = before - old + new;
-            let beyond = |used: u64| used.saturating_sub(floor);
-            if beyond(before) != beyond(*used) {
-                self.all.change(beyond(before), beyond(*used));
+            let old_used = *used;
+            *used = old_used - old + new;
+            let above_floor = |used: u64| used.saturating_sub(floor);
+            if above_floor(old_used) != above_floor(*used) {
+                self.all.change(above_floor(old_used), above_floor(*used));
             }
-            let falls_below = |limit: u64| before >= limit && *used < limit;
+            let falls_below = |limit: u64| old_used >= limit && *used < limit;
             falls_below(floor) || falls_below(session)
         });
     }

@@ -46,7 +46,7 @@ enum Phase {
 }
 
 /// The instant after `wait`, or a very distant one when that overflows.
-fn far(wait: std::time::Duration) -> Instant {
+fn deadline_after(wait: std::time::Duration) -> Instant {
     const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
     Instant::now() + wait.min(YEAR)
 }
@@ -157,7 +157,7 @@ impl Follow {
 
     fn heard(&mut self, status: Status) -> Heard {
         self.delays.reset();
-        self.deadline = far(self.upstream.silence());
+        self.deadline = deadline_after(self.upstream.silence());
         if status.state.is_terminal() {
             self.phase = Phase::Over;
         }

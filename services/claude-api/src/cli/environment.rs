@@ -182,15 +182,15 @@ impl Environment {
     pub fn endpoints(&self) -> BTreeMap<String, String> {
         let mut vars = self.vars.clone();
         align_proxies(&mut vars);
-        let mut found = BTreeMap::new();
+        let mut endpoints = BTreeMap::new();
         let names = PROXIES.into_iter().chain([NO_PROXY]);
         for name in names.flat_map(|(upper, lower)| [upper, lower]) {
             let value = vars.get(name).cloned().unwrap_or_default();
-            found.insert(name.to_owned(), value);
+            endpoints.insert(name.to_owned(), value);
         }
         let base = self.get("ANTHROPIC_BASE_URL").unwrap_or(ANTHROPIC);
-        found.insert("ANTHROPIC_BASE_URL".to_owned(), base.to_owned());
-        found
+        endpoints.insert("ANTHROPIC_BASE_URL".to_owned(), base.to_owned());
+        endpoints
     }
 
     /// The file of the CLI's own configuration: in the folder that `CLAUDE_CONFIG_DIR` names, else

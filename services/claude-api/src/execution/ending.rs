@@ -350,9 +350,9 @@ pub(crate) fn digest_later(service: &Arc<Service>, id: ExecutionId) {
 /// Adds the SHA-256 to a terminal status, where all bytes are kept.
 async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> {
     // The entry's files are open only during its turn.
-    let finding = Arc::clone(service);
-    let found = blocking(move || finding.spool.get(id.uuid()).map_err(std::io::Error::other));
-    let Some(entry) = found.await? else {
+    let opener = Arc::clone(service);
+    let opened = blocking(move || opener.spool.get(id.uuid()).map_err(std::io::Error::other));
+    let Some(entry) = opened.await? else {
         return Ok(());
     };
     let Some(digest) = spool::sha256(&entry).await else {

@@ -181,7 +181,7 @@ fn failure_text(outcome: &Outcome) -> Option<String> {
 }
 
 fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
-    let said = facts.outcome.and_then(failure_text);
+    let cli_message = facts.outcome.and_then(failure_text);
     let last_line = facts
         .stderr
         .lines()
@@ -198,23 +198,23 @@ fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
             format!(
                 "there is no credential: {}; set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, \
              or log in with the CLI",
-                said.unwrap_or_default()
+                cli_message.unwrap_or_default()
             )
         }
         Reason::AuthFailed => format!(
             "the credential was refused: {}; give a valid ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or log in again",
-            said.unwrap_or_else(|| "the CLI gave no details".to_owned())
+            cli_message.unwrap_or_else(|| "the CLI gave no details".to_owned())
         ),
         Reason::KilledBySignal => {
             format!("signal {} ended the CLI", facts.signal.unwrap_or_default())
         }
         Reason::NoResult => "the CLI ended with code 0 but without a result".to_owned(),
-        Reason::NonzeroExit => match (said, facts.code) {
-            (Some(said), _) => said,
+        Reason::NonzeroExit => match (cli_message, facts.code) {
+            (Some(cli_message), _) => cli_message,
             (None, Some(code)) => format!("the CLI ended with code {code}: {last_line}"),
             (None, None) => "the CLI had no exit code".to_owned(),
         },
-        _ => said.unwrap_or_else(|| "the CLI reported an error without a text".to_owned()),
+        _ => cli_message.unwrap_or_else(|| "the CLI reported an error without a text".to_owned()),
     };
     let code = serde_json::to_value(reason)
         .ok()

@@ -104,9 +104,9 @@ impl Inbound {
         let is_large = body.size_hint().lower() > SMALL_BYTES;
         let mut share = Share::default();
         let mut bytes = BytesMut::new();
-        let mut until = Instant::now() + self.arrival;
+        let mut deadline = Instant::now() + self.arrival;
         loop {
-            let frame = match tokio::time::timeout_at(until, body.frame()).await {
+            let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
                 Ok(Some(frame)) => frame.map_err(|error| did_not_arrive(&error))?,
                 Ok(None) => return Ok((bytes.freeze(), share)),
                 Err(_) => return Err(late(self.arrival)),
@@ -119,13 +119,13 @@ impl Inbound {
                 drop((bytes, share));
                 return Err(too_large(body, most, advice).await);
             }
-            let before = Instant::now();
+            let waits_since = Instant::now();
             if self.grow(&mut share, grown, is_large).await.is_err() {
                 drop((bytes, share));
                 read_on(body).await;
                 return Err(full());
             }
-            until += before.elapsed();
+            deadline += waits_since.elapsed();
             bytes.extend_from_slice(&data);
         }
     }

@@ -74,11 +74,11 @@ pub(crate) async fn keep_checking(service: Arc<Service>, stop: CancellationToken
                 tracing::warn!(code = obstacle.code, "{}", obstacle.message);
             }
             // A failed or killed runner proves nothing about the CLI.
-            let mute = [NO_RUNNER, RUNNER_DIED];
+            let inconclusive = [NO_RUNNER, RUNNER_DIED];
             let tells = result
                 .as_ref()
                 .err()
-                .is_none_or(|o| !mute.contains(&o.code));
+                .is_none_or(|o| !inconclusive.contains(&o.code));
             if tells || !service.readiness.startup().is_empty() {
                 service.readiness.set_cli(result);
             }

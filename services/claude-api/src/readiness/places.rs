@@ -23,16 +23,20 @@ pub(super) struct Places {
 impl Places {
     /// Returns all obstacles. Blocks on the disk.
     pub(super) fn look(&mut self, environment: &Environment, args: &ServeArgs) -> Vec<Obstacle> {
-        let mut found = Vec::new();
-        found.extend(self.cli_config(&environment.config_file(), &environment.config_dir()));
-        found.extend(rooms(environment, args));
-        let own = args.default_workspace.as_deref();
-        let folder = crate::cli::workspace_folder(&args.workspace_root, own, DEFAULT_WORKSPACE);
+        let mut obstacles = Vec::new();
+        obstacles.extend(self.cli_config(&environment.config_file(), &environment.config_dir()));
+        obstacles.extend(rooms(environment, args));
+        let default_workspace = args.default_workspace.as_deref();
+        let folder = crate::cli::workspace_folder(
+            &args.workspace_root,
+            default_workspace,
+            DEFAULT_WORKSPACE,
+        );
         // A workspace below the root is created on demand.
-        if (own.is_some() || folder.exists())
+        if (default_workspace.is_some() || folder.exists())
             && let Some(why) = runner::cannot_enter(&folder)
         {
-            found.push(Obstacle::new(
+            obstacles.push(Obstacle::new(
                 "workspace-closed",
                 format!(
                     "the workspace {DEFAULT_WORKSPACE:?}, {}, cannot be used: {why}",
@@ -41,7 +45,7 @@ impl Places {
                 "give the service's user the right to enter the folder, or name another one",
             ));
         }
-        found
+        obstacles
     }
 
     /// Measured with 2.1.329: the CLI refuses to start when the file is not JSON, and when it is

@@ -60,7 +60,7 @@ impl Service {
         let service = Arc::clone(self);
         let work = tokio::spawn(async move {
             // An earlier acceptance of the same id has finished by then, and is cancelled.
-            let alone = service.one_at_a_time(id).await;
+            let id_guard = service.one_at_a_time(id).await;
             let view = match service.look_up(id).await {
                 Ok(view) => view,
                 Err(problem) if problem.kind == ProblemType::NotFound => {
@@ -68,7 +68,7 @@ impl Service {
                 }
                 Err(problem) => return Err(problem),
             };
-            drop(alone);
+            drop(id_guard);
             let status = service.cancel(&view, cancel).await?;
             Ok(Burn::Cancelled(Box::new(status)))
         });

@@ -194,15 +194,15 @@ pub fn cannot_enter(directory: &Path) -> Option<String> {
         .filter(|part| !part.as_os_str().is_empty())
     {
         let shown = part.display();
-        let found = match fs::metadata(part) {
-            Ok(found) => found,
+        let metadata = match fs::metadata(part) {
+            Ok(metadata) => metadata,
             Err(reason) => return Some(format!("{shown}: {reason}")),
         };
-        if !found.is_dir() {
+        if !metadata.is_dir() {
             return Some(format!("{shown} is not a directory"));
         }
         if access(part, Access::EXEC_OK).is_err() {
-            let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+            let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
             let own = geteuid().as_raw();
             return Some(format!(
                 "user {own} may not enter {shown}, which belongs to user {owner} \
