@@ -74,7 +74,7 @@ pub fn arguments(
     args
 }
 
-/// The arguments for what the CLI takes from the workspace's own `CLAUDE.md` and `.claude/`.
+/// The arguments that limit what the CLI reads of the workspace's own `CLAUDE.md` and `.claude/`.
 ///
 /// In `full` the CLI reads the repository's settings, whose `env` wins over the CLI's own
 /// environment. So the variables that decide where the credential is sent are set once more in

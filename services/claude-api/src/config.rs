@@ -69,7 +69,7 @@ pub enum LogFormat {
     Pretty,
 }
 
-/// What the CLI takes from the workspace's own `CLAUDE.md` and `.claude/`.
+/// The parts of a workspace's own `CLAUDE.md` and `.claude/` that the CLI reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RepositorySettings {
     /// Nothing
@@ -128,8 +128,8 @@ pub struct ServeArgs {
     /// More of the service's own environment that the CLI gets, by comma
     #[arg(long, env = "CLAUDE_API_PASS_ENV", value_delimiter = ',')]
     pub pass_env: Vec<String>,
-    /// What the CLI takes from a workspace's own CLAUDE.md and .claude; `full` is for repositories
-    /// that you trust
+    /// The parts of a workspace's own CLAUDE.md and .claude that the CLI reads; `full` is for
+    /// repositories that you trust
     #[arg(
         long,
         env = "CLAUDE_API_REPOSITORY_SETTINGS",

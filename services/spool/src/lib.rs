@@ -12,7 +12,7 @@
 //! executions/{id}/output the output, addressed by offset; its oldest bytes may be a hole
 //! executions/{id}/events raw stdout, or the patches from which it is rebuilt out of the output
 //! tombstones/{id}        the header of a deleted entry's record
-//! burned/{id}            an empty file: the id was cancelled before it was accepted, and is refused for an hour
+//! burned/{id}            an empty file: the id was cancelled before acceptance; refused for an hour
 //! ```
 //!
 //! Folders have mode 0700 and files 0600, whatever the umask; an existing spool is narrowed at the

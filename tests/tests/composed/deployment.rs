@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::support::ran;
 
 const LIMIT: Duration = Duration::from_secs(180);
-/// Debian packages come over the network.
+/// The time limit of a build, which downloads Debian packages.
 const BUILD: Duration = Duration::from_secs(420);
 
 fn root() -> &'static Path {

@@ -130,7 +130,7 @@ const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 /// ENGINE A2. 40 PUTs whose chunked bodies never come took the whole inbound budget before their
 /// first byte.
 #[tokio::test]
-async fn chunked_bodies_that_never_come_hold_nobody_up() {
+async fn chunked_bodies_that_never_arrive_delay_nobody() {
     let stack = Stack::start().await;
     let put = || head("PUT", &path(&id(), ""), CHUNKED);
     let open = many(stack.api.addr(), 40, put).await;
@@ -141,7 +141,7 @@ async fn chunked_bodies_that_never_come_hold_nobody_up() {
 
 /// ENGINE A2, for `input`, which shares the budget.
 #[tokio::test]
-async fn input_bodies_that_never_come_hold_nobody_up() {
+async fn input_bodies_that_never_arrive_delay_nobody() {
     let stack = Stack::start().await;
     let (http, target) = (stack.http(), id());
     accept(&http, &target, "@say x", json!({"input": "stream"})).await;
@@ -201,10 +201,10 @@ async fn trickling_bodies_delay_only_large_bodies_which_are_refused_in_time() {
     stack.assert_quiet();
 }
 
-/// A head that never comes is given up after `--head-ms`, and a connection that idles after
+/// A connection without a complete head is closed after `--head-ms`, and an idle one after
 /// `--keep-alive-ms`.
 #[tokio::test]
-async fn heads_that_never_come_and_idle_connections_are_closed() {
+async fn heads_that_never_arrive_and_idle_connections_are_closed() {
     let options = StackOptions::default()
         .api("--head-ms=500")
         .api("--keep-alive-ms=1500");

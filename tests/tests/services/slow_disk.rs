@@ -1,5 +1,5 @@
 //! Controls, health and ends while the spool's disk hangs: writes of claude-api wait until the test
-//! lets them go on (`slow_disk/shim.c`, built with `cc`).
+//! releases them (`slow_disk/shim.c`, built with `cc`).
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::{PATIENCE, accept, ended, exists, id, path, send, until};
 
-/// How long a disk that hangs may be watched for an answer that must not come.
+/// How long a test watches for an answer that must not arrive while the disk hangs.
 const STILL: Duration = Duration::from_millis(500);
 
 /// Both services, and the switches of claude-api's disk.
@@ -168,8 +168,7 @@ async fn a_cancel_behind_many_controls_of_a_busy_execution_is_not_lost() {
     slow.stack.assert_quiet();
 }
 
-/// ENGINE A8: a cancel that comes while the end is being written is answered with that end, or it
-/// is the end.
+/// ENGINE A8: a cancel during the write of the end is answered with that end, or decides it.
 #[tokio::test]
 async fn a_cancel_beside_the_write_of_the_end_is_answered_as_the_execution_ended() {
     let slow = Slow::start(StackOptions::default()).await;

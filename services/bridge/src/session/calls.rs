@@ -18,7 +18,7 @@ pub(super) struct Calls {
     looks: VecDeque<(Token, Call)>,
 }
 
-/// The most bytes that the answer of a call may come to.
+/// Returns the most bytes that the answer of a call may have.
 fn answer_bytes(call: &Call, status_bytes: usize) -> usize {
     match call {
         Call::List(..) => protocol::SERVER_MESSAGE_BYTES,

@@ -1,7 +1,7 @@
 //! Pages of a list. A page is at most as long as a message may be; `next` names the next page. The
 //! bridge asks claude-api for a page in parts, because a status has anything from 1 to 64 KiB.
 //!
-//! The budget for lists while claude-api is asked ([`PART_BYTES`] each):
+//! The budget for lists while claude-api is asked (`PART_BYTES` each):
 //! - Taken when: a list has its turn in its session; released with the page, after `callMs` at
 //!   most.
 //! - Who waits behind whom: lists of one session for each other, and all lists in the order

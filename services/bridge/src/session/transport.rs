@@ -59,7 +59,7 @@ impl Inbound {
         if self.bytes < FREE_BYTES && self.making.is_none() {
             return Poll::Ready(FREE_BYTES - self.bytes);
         }
-        // A message in fragments may come to any length.
+        // A message in fragments may have any length.
         let rest = if frames.ends {
             frames.payload
         } else {

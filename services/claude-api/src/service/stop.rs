@@ -17,8 +17,8 @@ const RECORD: Duration = Duration::from_millis(1250);
 const RESPONSES: Duration = Duration::from_millis(250);
 
 impl Service {
-    /// Stops the service within `shutdownMs` less [`RESPONSES`]; returns the time at which
-    /// `shutdownMs` are over. The next start records executions that have not ended by then.
+    /// Stops the service within `shutdownMs` less 250 ms; returns the time at which `shutdownMs` are
+    /// over. The next start records executions that have not ended by then.
     pub async fn stop(self: &Arc<Self>) -> Instant {
         self.stopping.cancel();
         self.readiness.stop();

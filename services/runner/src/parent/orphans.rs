@@ -34,8 +34,8 @@ pub(super) fn sweep() -> Vec<Unkillable> {
     let mut table = Orphans(LiveTable::reaping(reap));
     loop {
         reap();
-        // The children of an orphan become ours when it is reaped: only a look that finds none ends
-        // the sweep.
+        // Reaping an orphan makes its children children of this process: only a look that finds
+        // none ends the sweep.
         let left = orphans();
         if left.is_empty() {
             return Vec::new();

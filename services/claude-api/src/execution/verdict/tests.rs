@@ -394,7 +394,7 @@ fn a_credential_that_is_missing_was_not_refused() {
     }
 }
 
-/// Field case C16: the remedy spoke of the program whatever was wrong.
+/// Field case C16: every remedy blamed the program.
 #[test]
 fn a_failed_start_gives_its_own_cause_alone() {
     let got = verdict(&Facts {
