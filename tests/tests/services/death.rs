@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cc_tests::{
-    harness::{Stack, StackOptions, eventually, processes},
-    http::Http,
-};
+use cc_tests::harness::{Stack, StackOptions, eventually, processes};
 use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -276,7 +273,7 @@ async fn a_runner_that_dies_at_the_check_of_the_cli_leaves_no_process_and_is_rep
         .parent;
     kill_process(Pid::from_raw(parent).expect("a pid"), Signal::KILL).expect("killed");
     let http = stack.http();
-    let page = eventually_reported(&http, "runner-died").await;
+    let page = crate::start::startup_page_with(&http, "runner-died").await;
     let told = crate::start::reason(&page, "runner-died");
     assert!(told["message"].to_string().contains("SIGKILL"), "{told}");
     eventually("the CLI to be gone", PATIENCE, || {
@@ -288,19 +285,6 @@ async fn a_runner_that_dies_at_the_check_of_the_cli_leaves_no_process_and_is_rep
     std::fs::write(&release, "").expect("written");
     crate::start::health(&http, "/health/startup", 200).await;
     stack.assert_quiet();
-}
-
-/// The startup page once it has this reason.
-async fn eventually_reported(http: &Http, code: &str) -> Value {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let (_, page) = http.get("/health/startup").await.expect("an answer");
-        if page.to_string().contains(code) {
-            return page;
-        }
-        assert!(Instant::now() < end, "never {code}: {page}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
 }
 
 /// ENGINE A3: stdout that never pauses does not keep a stopped runner from being given up.

@@ -51,6 +51,19 @@ pub(crate) fn reason(page: &Value, code: &str) -> Value {
     found
 }
 
+/// Waits until the startup page has the reason with this code.
+pub(crate) async fn startup_page_with(http: &Http, code: &str) -> Value {
+    let end = std::time::Instant::now() + PATIENCE;
+    loop {
+        let (_, page) = http.get("/health/startup").await.expect("an answer");
+        if page.to_string().contains(code) {
+            return page;
+        }
+        assert!(std::time::Instant::now() < end, "never {code}: {page}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 fn script(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join("claude");
     fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("written");
@@ -76,7 +89,7 @@ async fn a_folder_that_cannot_be_written_at_the_start() {
             assert!(log.contains("/below") && !log.contains("panicked"), "{log}");
         } else {
             let service = Service::start(service).await;
-            let page = health(&Http::new(service.addr()), "/health/startup", 503).await;
+            let page = startup_page_with(&Http::new(service.addr()), "folder-unwritable").await;
             let reason = reason(&page, "folder-unwritable");
             assert!(
                 reason["message"]
