@@ -104,7 +104,7 @@ LABEL io.cc-bridge.image="claude-api" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
       io.cc-bridge.cli.version="$CLAUDE_VERSION"
-# The check waits by itself while all is well: see scripts/image/watch-health.
+# The check itself waits while the service is healthy: see scripts/image/watch-health.
 HEALTHCHECK --interval=2s --timeout=90s --start-period=60s --retries=3 CMD ["watch-health", "claude-api", "healthcheck"]
 ENTRYPOINT ["start"]
 CMD ["serve"]

@@ -9,8 +9,8 @@ seen() {
 
 basic() {
   check 300 "Docker Compose and buildx" scripts/compose-tools || return
-  check 60 "settings in .env are what Compose makes of them" scripts/lib/settings-check
-  check 60 "what git needs beside a workspace is mounted" scripts/lib/git-check
+  check 60 "the scripts read .env as Compose does" scripts/lib/settings-check
+  check 60 "the repository of a linked worktree is mounted" scripts/lib/git-check
   seen 60 "compose files are valid" compose_files
   composed_up || return
   check 60 "second up --demo" scripts/up --demo

@@ -60,8 +60,9 @@ test_result() {
   before_this=$now
 }
 
-# suite_end: every test that a suite announced ("running N tests") has a result, and no line is taken for a result that
-# is none. A suite that ends early says so by what is missing. It shares cargo_tests's variables.
+# suite_end: checks that every test that a suite announced ("running N tests") has a result, and
+# that no other line counts as a result. Missing results show that a suite ended early. Shares the
+# variables of cargo_tests.
 suite_end() {
   [ -n "$planned" ] || return 0
   if [ "$seen" -ne "$planned" ]; then failed "$suite: $planned tests were announced, $seen reported a result"
@@ -83,7 +84,7 @@ cargo_tests() {
       'running '*' test' | 'running '*' tests')
         suite_end
         planned=${line#running } planned=${planned%% *} seen=0 finished='' results=1 pending='' ;;
-      # Behind the results comes what failing tests wrote, which may look like results.
+      # The output of failing tests follows the results, and may look like results.
       'failures:' | 'successes:') results='' ;;
       'test result: '*) results='' finished=$(awk '{ print $4 + $6 + $8 }' <<<"$line") ;;
       ccb-code\ *) code=${line#ccb-code } ;;

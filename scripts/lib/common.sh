@@ -17,15 +17,17 @@ fail() {
   exit 1
 }
 
-# settings_named: the names in .env that could be settings of ours. A superset: Compose alone knows what they are set to.
+# settings_named: the names in .env that may be settings of cc-bridge. A superset: only Compose
+# knows their values.
 settings_named() {
   { LC_ALL=C grep -oE '[A-Za-z_][A-Za-z0-9_]*' "$ROOT/.env" || true; } | sort -u |
     { grep -xE '(ANTHROPIC|CLAUDE|BRIDGE|CCB)_.+|(HTTPS?|NO)_PROXY|(https?|no)_proxy|(RUST|DEBIAN)_IMAGE|TZ' || true; }
 }
 
-# env_file: exports what Compose makes of .env; the shell wins, as with Compose. There is no reader of .env here: a small
-# project on stdin lists the names, and Compose answers with the values as JSON, one name a line. Code 1: there is a
-# .env, and no Compose that could read it. Not for the tests, which know nothing of this machine's account.
+# env_file: exports the settings in .env as Compose reads them; the shell wins, as with Compose.
+# Compose is the only reader of .env: a small project on stdin lists the names, and Compose answers
+# with the values as JSON, one name a line. Returns 1 when there is a .env and no Compose to read
+# it. Not for the tests, which must not use the operator's settings.
 env_file() {
   local names answer line name value dollar='$' quote='"' slash='\' values=() project="services: {settings: {image: none, environment: [\"CCB__DOLLAR=\$\$\""
   [ "${CCB_ENV_FILE:-}" != none ] && [ -f "$ROOT/.env" ] || return 0
@@ -55,7 +57,7 @@ env_file() {
 SETTINGS=read
 env_file || SETTINGS=unread
 
-# need_settings: what a .env says must not be left out in silence.
+# need_settings: fails when .env has settings that could not be read.
 need_settings() {
   [ "$SETTINGS" = read ] || fail "$ROOT/.env holds settings, and Docker Compose, which alone reads that file, is not here" \
     "with Docker: scripts/compose-tools installs Compose" \
@@ -83,7 +85,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # The comment block at the top of a script is its help.
 show_help() { sed -n '2,/^[^#]/{/^#/!d;/^# shellcheck/d;s/^# \{0,1\}//;p}' "$1"; }
 
-# printable: what others wrote, without the control characters that would move a terminal's cursor.
+# printable: foreign text without the control characters that would move a terminal's cursor.
 printable() { LC_ALL=C tr '\000-\010\013-\037\177' '?' | LC_ALL=C sed 's/\xc2[\x80-\x9f]/?/g'; }
 
 # step SECONDS TITLE COMMAND...: runs it with a time limit and its output in a log; prints the title, a sign of life

@@ -49,8 +49,8 @@ doctor() {
 # any_bridge: a running container of the bridge's image, whatever its project: ccb is in each.
 any_bridge() { docker ps -q --filter status=running --filter label=io.cc-bridge.image=bridge | head -n 1; }
 
-# doctor_of_named ARGS...: the stack at the address that was named, and nothing of any other. Containers belong to it
-# when they are of the project that publishes the address.
+# doctor_of_named ARGS...: checks the stack at the named address, and no other. Its containers are
+# those of the project that publishes the address.
 doctor_of_named() {
   local bridge='' port
   if [ "$(docker_state)" = there ] && PROJECT=$(project_at "$NAMED"); then

@@ -21,7 +21,8 @@ compose_words() {
   [ ! -f "$STATE/git.yaml" ] || COMPOSE+=(-f "$STATE/git.yaml")
 }
 
-# git_file: what git needs beside the workspace goes into a Compose file of its own, which compose_words takes.
+# git_file: writes the mounts that git needs beside the workspace to a Compose file of its own, for
+# compose_words.
 git_file() {
   local mounts
   mkdir -p "$STATE"
@@ -29,9 +30,10 @@ git_file() {
   if [ -n "$mounts" ]; then printf '%s\n' "$mounts" >"$STATE/git.yaml"; else rm -f "$STATE/git.yaml"; fi
 }
 
-# git_mounts: a Compose file that mounts what CCB_WORKSPACE's .git points to, at the path where it is pointed to; nothing
-# where all of it lies in the folder. A linked worktree (git worktree add) has a .git file that names the repository, and
-# the repository names the worktree. Objects that a clone borrows (git clone --shared) are mounted read-only.
+# git_mounts: prints a Compose file that mounts the target of CCB_WORKSPACE's .git at the same path,
+# or nothing when all of it lies in the folder. A linked worktree (git worktree add) has a .git file
+# that names the repository, and the repository names the worktree. Objects that a clone borrows
+# (git clone --shared) are mounted read-only.
 git_mounts() {
   local folder=${CCB_WORKSPACE:-} pointer='' common shared line paths=()
   [ -n "$folder" ] && [ -e "$folder/.git" ] || return 0

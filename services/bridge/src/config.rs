@@ -172,7 +172,7 @@ impl Config {
             message_bytes: number("message-bytes", &self.message_bytes, 1024, 1 << 30),
             inbound_bytes: number("inbound-bytes", &self.inbound_bytes, 1024, BYTES),
             outbound_bytes: number("outbound-bytes", &self.outbound_bytes, 1 << 20, BYTES),
-            // An answer of more could not be one message of at most 512 KiB.
+            // The answer to a larger batch could exceed one message of 512 KiB.
             batch: number("batch", &self.batch, 1, 64),
             status_bytes: number("status-bytes", &self.status_bytes, 4096, 256 * 1024),
             heartbeat_ms: number("heartbeat-ms", &self.heartbeat_ms, 10, DAY),
@@ -255,7 +255,7 @@ fn check_upstream(text: &str) -> Result<(), String> {
     }
     let good = url.is_some_and(|url| {
         let bare = url.query().is_none() && url.fragment().is_none();
-        // A URL may not have them, but its parser leaves them out, and the text is logged.
+        // The URL parser drops control characters silently, but the text itself is logged.
         let plain = !text.contains(char::is_control);
         url.scheme() == "http" && url.has_host() && url.path() == "/" && bare && plain
     });

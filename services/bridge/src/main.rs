@@ -79,7 +79,7 @@ fn serve(config: &Config) -> ExitCode {
         LogFormat::Pretty => logs.with_ansi(false).init(),
     }
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
-        tracing::warn!(%error, "freed memory is returned to the system only while there is work");
+        tracing::warn!(%error, "could not start the thread that returns freed memory to the system");
     }
     finish(run(config, settings))
 }
@@ -87,7 +87,7 @@ fn serve(config: &Config) -> ExitCode {
 #[tokio::main]
 async fn run(config: &Config, settings: Settings) -> anyhow::Result<()> {
     raise_descriptor_limit();
-    // Checked with the settings.
+    // The settings' check has already parsed the address.
     let host =
         protocol::guard::listen_address(&config.host).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let addr = SocketAddr::new(host, settings.port);

@@ -33,14 +33,15 @@ use crate::viewer::buffer::Skip;
 
 /// A request's head must be here in this time.
 const HEAD_TIME: Duration = Duration::from_secs(10);
-/// The longest head of a request, and what is read or written of it at once, in bytes.
+/// The longest head of a request, and the size of a connection's read and write buffers, in bytes.
 const HEAD_BYTES: usize = 32 * 1024;
 /// Connections without a session at once, beside one for each session: all of them may reconnect at
 /// the same time.
 const WAITING: usize = 512;
-/// Connections at once that are told that there are too many sessions.
+/// The most connections at once that are being refused for too many sessions.
 const REFUSALS: usize = 256;
-/// The part of the ping interval that a message waits for room before it evicts another.
+/// A message waits for this fraction of the ping interval (one in so many) before it evicts
+/// another.
 const PATIENCE: u32 = 20;
 /// What the kernel holds for a peer that does not read, in bytes (it doubles this).
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
@@ -58,8 +59,8 @@ pub struct App {
     pub shared: Arc<Shared>,
     /// Open sessions.
     pub open: Arc<AtomicU64>,
-    /// Places for connections that are refused with -32001. Taken at the upgrade, for 3 s at most.
-    /// Nobody waits for one: without a place the answer is 503.
+    /// Places for connections that are refused with -32001. A place is taken at the upgrade, for 3
+    /// s at most. Nobody waits for a place: without one the answer is 503.
     pub refusals: Arc<Semaphore>,
     guard: Arc<Guard>,
 }
@@ -241,8 +242,8 @@ fn prepare(stream: &TcpStream, user_timeout_ms: u32) {
 /// - Taken when: accept(2) returns; released by the upgrade or the end.
 /// - Who waits behind whom: nobody. When all places are taken, the oldest connection is closed. A
 ///   request's head must arrive within 10 s; an idle connection has as long.
-/// - The other direction: hyper reads no further while an answer is not taken, and the kernel drops
-///   a peer that takes nothing for two pings.
+/// - The other direction: hyper reads no further while the client does not read its answer, and the
+///   kernel drops a peer that acknowledges no data for two pings.
 #[derive(Debug, Clone)]
 struct Waiting {
     most: usize,

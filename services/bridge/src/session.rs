@@ -51,11 +51,11 @@ pub struct Shared {
     pub views: usize,
     /// Most of `inboundBytes`: large messages, and their executes and inputs that await an answer.
     pub inbound: Arc<Room>,
-    /// The rest of it: executes and inputs of small messages.
+    /// The rest of `inboundBytes`: executes and inputs of small messages.
     pub small: Arc<Room>,
     /// `outboundBytes`: what is on its way to clients.
     pub outbound: Arc<Outbound>,
-    /// What lists may hold in memory while claude-api is asked.
+    /// Memory for lists while claude-api is asked: see [`pages`].
     pub lists: Arc<Semaphore>,
     /// How long nobody must attach before a departed session's executions are cancelled.
     pub disconnect_grace: Duration,
@@ -81,12 +81,12 @@ pub enum Event {
     ViewFailed,
 }
 
-/// What an execute came to.
+/// The outcome of an execute.
 #[derive(Debug)]
 pub struct Executed {
     /// Its result.
     pub result: Result<Status, RpcError>,
-    /// The view that follows, where the id is the client's.
+    /// The request for the view that follows, if the client chose the id.
     pub asking: Option<Asking>,
 }
 
@@ -99,7 +99,7 @@ pub struct Called {
     pub ended: Vec<ExecutionId>,
     /// A list's turn among those of its session.
     pub turn: Option<OwnedSemaphorePermit>,
-    /// The view that follows an attach.
+    /// The request for the view that follows an attach.
     pub asking: Option<Asking>,
 }
 
@@ -124,7 +124,7 @@ impl Shared {
         [large, small].map(|bytes| Room::new(bytes, Duration::ZERO))
     }
 
-    /// A part of the budget for small messages; None when it is not there.
+    /// Takes bytes of the budget for small messages; None when they are not free.
     #[must_use]
     pub fn charge(&self, bytes: usize) -> Option<room::Charge> {
         self.small.take(bytes as u64)
@@ -183,7 +183,7 @@ async fn list(
         RpcError::new(
             code::QUEUE_FULL,
             "too_many_lists",
-            "the lists of others leave no room for this one; try again later",
+            "the lists of other sessions leave no memory for this one; try again later",
         )
     };
     let Ok(turn) = turns.acquire_owned().await else {

@@ -47,7 +47,7 @@ pub struct Times {
 pub struct Upstream {
     client: reqwest::Client,
     base: String,
-    /// The session whose streams these are.
+    /// The session that reads the streams.
     viewer: Option<Arc<str>>,
     /// Its times.
     pub times: Times,
@@ -83,7 +83,8 @@ impl Upstream {
         })
     }
 
-    /// The same, whose streams name this session. A stream that a session leaves behind is no new viewer for its cancel.
+    /// Returns a copy whose streams name this session. So claude-api does not take a late stream of
+    /// a session that left for a new viewer.
     #[must_use]
     pub fn for_viewer(&self, session: Arc<str>) -> Self {
         Self {
@@ -92,7 +93,7 @@ impl Upstream {
         }
     }
 
-    /// claude-api's heartbeat is known.
+    /// Notes claude-api's heartbeat.
     pub fn learn_heartbeat(&self, milliseconds: u64) {
         self.heartbeat_ms.store(milliseconds, Ordering::Relaxed);
     }

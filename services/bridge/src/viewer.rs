@@ -57,12 +57,12 @@ pub struct Message {
     pub text: String,
     /// Nothing more comes of this view.
     pub last: bool,
-    /// Its part of the outbound budget, until the socket has it.
+    /// The message's part of the outbound budget, until the socket has taken the message.
     pub charge: Charge,
 }
 
-/// The time as this view sees it: one reading of the wall clock, and from there on a clock that
-/// nobody sets. It begins no earlier than what the status tells of claude-api's time.
+/// The clock of one view: one reading of the wall clock, then a monotonic clock. It starts no
+/// earlier than the newest time in claude-api's status.
 struct Clock {
     wall: Timestamp,
     read_at: Instant,
@@ -85,7 +85,7 @@ impl Clock {
 
 type Permit = Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Box<Message>>>> + Send>>;
 
-/// Looks at a view without room, before its connection to claude-api is given up.
+/// How often a view may find no room before it closes its stream from claude-api.
 const TIGHT_CHECKS: u32 = 2;
 
 /// Runs until everything was said or the session is gone. Aborting it at any point is fine. What it
@@ -189,7 +189,7 @@ pub async fn run(
                     if share.has_room() || !share.all().is_short() {
                         order.on_bytes(&bytes);
                     } else {
-                        // Others took the room meanwhile: these bytes are read again later.
+                        // Other views took the room meanwhile: these bytes are read again later.
                         output.close(order.read_from());
                         tight = TIGHT_CHECKS;
                     }

@@ -37,7 +37,7 @@ async fn a_client_that_does_not_read_its_lists_gets_one_at_a_time() {
         let page = other.call("list", json!({"limit": 10})).await;
         assert_eq!(page["result"]["executions"].as_array().unwrap().len(), 10);
     }
-    // What the kernel takes of the first pages is not the bridge's to hold.
+    // Pages in the kernel's socket buffer do not count as held by the bridge.
     assert!(fake.world().first_lists < 12 + 3);
     for list in lists {
         let page = client.answer(list).await;
@@ -112,7 +112,7 @@ async fn statuses_of_a_client_that_does_not_read_are_bounded_and_all_answered_la
     settled(|| fake.served.load(Ordering::Relaxed) as usize).await;
     fake.change(|w| w.no_status = false);
     let last = settled(|| fake.world().statuses).await;
-    // What a session may hold, and what the kernel took.
+    // The session's limit, plus the kernel's socket buffers.
     let most = (4 << 20) + (6 << 20);
     assert!(last * answer_bytes < most, "{last} answers were made");
     let mut other = bridge.connect().await;
@@ -123,7 +123,7 @@ async fn statuses_of_a_client_that_does_not_read_are_bounded_and_all_answered_la
     }
 }
 
-/// OUTER A1, with what acts at once.
+/// OUTER A1, for calls that act at once.
 #[tokio::test]
 async fn controls_of_a_client_that_does_not_read_are_bounded() {
     let (fake, bridge) = start(&[]).await;

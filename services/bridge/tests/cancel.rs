@@ -125,7 +125,7 @@ async fn an_execute_that_is_read_behind_its_cancel_is_never_accepted() {
     let id = ExecutionId::random();
     let executed = execute(&mut client, id).await;
     let cancelled = cancel(&mut client, id).await;
-    // The cancel is read first: nobody waits until the execute can no longer come.
+    // claude-api reads the cancel first, and the execute later.
     let error = client.answer(executed).await["error"].clone();
     assert_eq!(error["data"]["reason"], "cancelled", "{error}");
     assert_eq!(error["data"]["accepted"], false, "{error}");
@@ -384,7 +384,7 @@ async fn a_client_that_is_back_and_cannot_attach_yet_is_no_desertion() {
 
 /// OUTER A2.
 #[tokio::test]
-async fn a_client_that_is_back_and_repeats_its_execute_is_no_desertion() {
+async fn a_client_that_reconnects_and_repeats_its_execute_has_not_left() {
     let args = ["--disconnect-grace-ms", "300", "--call-ms", "100"];
     let (fake, bridge) = start(&args).await;
     let mut client = bridge.connect().await;
@@ -392,7 +392,7 @@ async fn a_client_that_is_back_and_repeats_its_execute_is_no_desertion() {
     let params = json!({"prompt": "x", "executionId": id, "onDisconnect": "cancel"});
     client.call("execute", params.clone()).await;
     fake.state(id, State::Running);
-    // Only what is called once claude-api is back can tell what it is.
+    // No call is answered until claude-api is back.
     fake.change(|w| w.down = true);
     drop(client);
     let mut client = bridge.connect().await;
@@ -460,7 +460,7 @@ async fn attach_status_and_control_of_a_deleted_execution_say_so() {
 
 /// CONTRACT-2, "Corrections": `ifUnviewedForMs`.
 #[tokio::test]
-async fn a_departure_is_told_at_once_and_again_while_claude_api_is_away() {
+async fn a_departure_is_reported_at_once_and_retried_while_claude_api_is_away() {
     let (fake, bridge) = start(&["--disconnect-grace-ms", "600", "--call-ms", "300"]).await;
     let mut left = Vec::new();
     for away in [false, true] {
@@ -485,7 +485,7 @@ async fn a_departure_is_told_at_once_and_again_while_claude_api_is_away() {
         .await;
 }
 
-/// CONTRACT-2, "Corrections": a client that comes back within the grace.
+/// CONTRACT-2, "Corrections": a client that reconnects within the grace.
 #[tokio::test]
 async fn a_client_that_is_back_in_time_keeps_its_execution_and_its_session_left_nothing_behind() {
     let (fake, bridge) = start(&["--disconnect-grace-ms", "700"]).await;

@@ -359,7 +359,7 @@ async fn news_in_the_status_are_notices() {
 
 /// Field case C18: the wall clock was set back two hours after the acceptance.
 #[tokio::test]
-async fn the_elapsed_time_goes_on_though_the_clock_was_set_back() {
+async fn the_elapsed_time_continues_when_the_clock_is_set_back() {
     let (fake, bridge) = start().await;
     let id = fake.add(State::Running, b"");
     fake.set(id, |execution| {
@@ -369,7 +369,7 @@ async fn the_elapsed_time_goes_on_though_the_clock_was_set_back() {
     client.call("attach", json!({"executionId": id})).await;
     let first = client.status("RUNNING").await;
     let at = |message: &Value| message["params"]["elapsedMs"].as_u64().unwrap();
-    // The bridge is told nothing of the time but by its own clock.
+    // The bridge learns the passing of time only from its own clock.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     loop {
         let later = client.status("RUNNING").await;

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::Message;
 /// clients could use up.
 const USUAL: Duration = Duration::from_secs(8);
 
-/// The client that is not to be held up, with an execution that runs.
+/// The well-behaved client, with a running execution.
 struct Witness {
     fake: Fake,
     client: Client,
@@ -163,7 +163,7 @@ async fn large_messages_half_sent() {
                 head(0x81, 900_000)
             };
             holder.write_all(&head).await.unwrap();
-            // Those that find no room are not read.
+            // Messages without room are not read.
             let sending = tokio::time::timeout(Duration::from_millis(300), holder.write_all(&sent));
             let _ = sending.await;
             holders.push(holder);
@@ -171,7 +171,7 @@ async fn large_messages_half_sent() {
         until_number(&bridge, "inbound_bytes", |n| n > 1_000_000).await;
         witness.works().await;
         witness.executes(1_000).await;
-        // The oldest of them makes room.
+        // The oldest message is evicted.
         witness.executes(500_000).await;
         assert!(number(&bridge, "inbound_bytes").await <= 4_000_000);
     }
@@ -192,7 +192,7 @@ async fn answers_never_read() {
     }
     witness.works().await;
     witness.executes(1_000).await;
-    // What is pledged for answers under way is charged before they are there.
+    // Answers under way are charged before they exist.
     assert!(number(&bridge, "outbound_bytes").await <= 2_097_152 + 4 * 65_536);
 }
 
@@ -224,7 +224,7 @@ async fn views_never_read() {
     // Each view may have taken a chunk when the last of the room went.
     let used = number(&bridge, "outbound_bytes").await;
     assert!(used <= 1_048_576 + 4 * 30 * 65_536 / 2, "{used}");
-    // Who reads after all gets everything, in order.
+    // A client that reads in the end gets everything, in order.
     for id in &ids {
         fake.end(*id, State::Completed);
     }
@@ -280,7 +280,7 @@ async fn characters_in_two_parts_when_room_is_short() {
     reads.expect("the streams were held up");
 }
 
-/// What lists hold while claude-api is asked, and their turns.
+/// Memory of lists while claude-api is asked, and their turns.
 #[tokio::test]
 async fn lists_never_read() {
     let (fake, bridge, mut witness) = Witness::start(&[]).await;
@@ -296,7 +296,7 @@ async fn lists_never_read() {
     assert!(page["result"]["next"].is_string(), "{page}");
 }
 
-/// What batches hold until their last answer.
+/// Memory of batches until their last answer.
 #[tokio::test]
 async fn batches_that_are_never_answered() {
     let (fake, bridge, mut witness) = Witness::start(&["--outbound-bytes", "2097152"]).await;
@@ -325,7 +325,7 @@ async fn batches_that_are_never_answered() {
 
 /// Places for sessions, and for their refusals.
 #[tokio::test]
-async fn as_many_sessions_as_there_may_be() {
+async fn all_places_for_sessions_taken() {
     let (_fake, bridge, mut witness) = Witness::start(&["--sessions", "20"]).await;
     let mut open = Vec::new();
     for _ in 0..350 {
@@ -333,7 +333,7 @@ async fn as_many_sessions_as_there_may_be() {
     }
     witness.works().await;
     witness.executes(1_000).await;
-    // One more is told, or refused at once where even those that are told are too many.
+    // One more session is refused with -32001, or with 503 when there are too many refusals.
     let mut more = upgraded(&bridge).await;
     let mut answer = [0; 12];
     let read = tokio::time::timeout(USUAL, more.read_exact(&mut answer)).await;

@@ -465,7 +465,7 @@ async fn the_oldest_holder_of_a_message_in_the_making_makes_room_for_one_that_wa
     feeding.abort();
 }
 
-/// OUTER A3, issue 10: what a message has not sent yet takes nothing of the budget.
+/// OUTER A3, issue 10: bytes of a message that have not arrived do not count.
 #[tokio::test]
 async fn clients_in_the_middle_of_a_message_take_no_more_than_they_have_sent() {
     let (_fake, bridge) = start(&[]).await;

@@ -81,7 +81,7 @@ impl Admission {
         self.enter(id, lane, conversation, false)
     }
 
-    /// Takes a place whatever the limits say now; it is free again when dropped.
+    /// Takes a place even beyond the limits; dropping the place frees it.
     #[must_use]
     pub fn reserve_anyway(&self) -> Place {
         self.with(|inner| inner.lanes.reserve_anyway(None));

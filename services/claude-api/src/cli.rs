@@ -74,7 +74,7 @@ pub fn arguments(
     args
 }
 
-/// The arguments for what the CLI takes from the workspace's own `CLAUDE.md` and `.claude/`.
+/// The arguments that limit what the CLI reads of the workspace's own `CLAUDE.md` and `.claude/`.
 ///
 /// In `full` the CLI reads the repository's settings, whose `env` wins over the CLI's own
 /// environment. So the variables that decide where the credential is sent are set once more in
@@ -120,7 +120,7 @@ pub fn first_message(body: &Body, conversation: &str) -> Vec<u8> {
     if body.prompt_mode == PromptMode::Verbatim {
         message["client_composed"] = json!(true);
     }
-    // Node's readline splits lines at U+2028, too: those are escaped.
+    // Node's readline also splits lines at U+2028: `to_vec` escapes it.
     let mut line = protocol::json::to_vec(&message).unwrap_or_default();
     line.push(b'\n');
     line
@@ -132,16 +132,16 @@ pub fn closes_stdin(body: &Body) -> bool {
     body.input == InputMode::None
 }
 
-/// Makes a folder for its owner alone, with those above it, where it is missing: what is in it
-/// comes from prompts. A folder that is there keeps its mode.
+/// Creates a missing folder, and its missing parents, with mode 0700: executions write private data
+/// there. An existing folder keeps its mode.
 ///
 /// # Errors
-/// It cannot be made.
+/// The folder cannot be created.
 pub(crate) fn create_private(dir: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// The folder that a workspace's name means, made or not.
+/// Returns the folder of a workspace's name; the folder may not exist yet.
 #[must_use]
 pub fn workspace_folder(root: &Path, own: Option<&Path>, name: &str) -> std::path::PathBuf {
     match (own, name) {

@@ -69,7 +69,7 @@ pub enum LogFormat {
     Pretty,
 }
 
-/// What the CLI takes from the workspace's own `CLAUDE.md` and `.claude/`.
+/// The parts of a workspace's own `CLAUDE.md` and `.claude/` that the CLI reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RepositorySettings {
     /// Nothing
@@ -128,8 +128,8 @@ pub struct ServeArgs {
     /// More of the service's own environment that the CLI gets, by comma
     #[arg(long, env = "CLAUDE_API_PASS_ENV", value_delimiter = ',')]
     pub pass_env: Vec<String>,
-    /// What the CLI takes from a workspace's own CLAUDE.md and .claude; `full` is for repositories
-    /// that you trust
+    /// The parts of a workspace's own CLAUDE.md and .claude that the CLI reads; `full` is for
+    /// repositories that you trust
     #[arg(
         long,
         env = "CLAUDE_API_REPOSITORY_SETTINGS",
@@ -181,8 +181,8 @@ impl Settings {
     /// # Errors
     /// Every mistake, one text each.
     pub fn check(mut args: ServeArgs, mut mistakes: Vec<String>) -> Result<Self, Vec<String>> {
-        // Executions start in their workspace: a relative path would be looked for there. A bare
-        // name is for PATH.
+        // Executions start in their workspace, so a relative path would be resolved there. A bare
+        // name is resolved in PATH.
         if args.claude_bin.components().count() > 1
             && let Ok(absolute) = std::path::absolute(&args.claude_bin)
         {

@@ -170,7 +170,7 @@ pub fn transcript_bytes(config_dir: &Path, conversation: &str) -> u64 {
         let file = File::open(path).ok()?;
         let len = file.metadata().ok()?.len();
         let mut last = [0];
-        // A full disk may take a part of a line, which the CLI cannot read again.
+        // A full disk may cut the last line, and the CLI cannot read a part of a line.
         file.read_exact_at(&mut last, len.checked_sub(1)?).ok()?;
         (last == *b"\n").then_some(len)
     };

@@ -75,13 +75,13 @@ pub fn router(service: Arc<Service>) -> Router {
         })
         .fallback(|uri: Uri| async move { unknown_path(uri.path()) })
         .layer(cors(Arc::clone(&guard)))
-        // Around everything: a foreign origin gets no preflight either.
+        // Outermost layer: a foreign origin gets no preflight either.
         .layer(from_fn_with_state(guard, check))
         .with_state(service)
 }
 
-/// What a page of a listed origin may do (Fetch Standard, CORS protocol). There are no cookies, so
-/// credentials are never allowed, and an origin is only ever named, never `*`.
+/// The CORS layer: permissions for pages of a listed origin (Fetch Standard, CORS protocol). There
+/// are no cookies, so credentials are never allowed. Answers name the origin, never `*`.
 fn cors(guard: Arc<Guard>) -> CorsLayer {
     let listed = move |origin: &HeaderValue, _: &Parts| {
         origin.to_str().is_ok_and(|origin| guard.lists(origin))
@@ -107,13 +107,13 @@ fn cors(guard: Arc<Guard>) -> CorsLayer {
         .max_age(PREFLIGHT)
 }
 
-/// 404 that names the right path where a slash at the end is all that is wrong.
+/// The 404 answer; it names the right path when only a trailing slash is wrong.
 fn unknown_path(path: &str) -> Reply {
     let right = path.trim_end_matches('/');
     let detail = if right != path && right.starts_with('/') {
         format!("no path of this service ends with a slash; use {right}")
     } else {
-        "there is nothing here; executions are at /v1/executions, health at /health/ready"
+        "this path does not exist; executions are at /v1/executions, health at /health/ready"
             .to_owned()
     };
     Reply(Problem::new(ProblemType::UnknownPath, detail))

@@ -20,8 +20,8 @@ use tokio::signal::unix::{SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// How long threads that a disk holds may delay the exit. What they write is as safe as under a
-/// kill.
+/// How long threads that wait for a disk may delay the exit. After that their writes are as safe as
+/// under a kill.
 const LAST_THREADS: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
@@ -85,8 +85,8 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
     };
     log(&settings.args);
     return_memory();
-    // A few more threads than cores for what is short and synchronous. Writes of running executions
-    // are not: each leaves its thread's work to another one while it lasts
+    // A few more threads than cores, for short synchronous work. Longer disk writes of running
+    // executions first move their thread's other work to another thread
     // (`execution::task::in_place`).
     let threads = std::thread::available_parallelism().map_or(4, |n| n.get() + 2);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -98,7 +98,7 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
         Err(error) => return fail(&format!("no runtime: {error}"), 1),
     };
     let ended = runtime.block_on(start(settings));
-    // Dropping the runtime would wait for every thread that a disk holds.
+    // Dropping the runtime would wait for every thread that waits for a disk.
     runtime.shutdown_timeout(LAST_THREADS);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -125,11 +125,11 @@ fn log(args: &ServeArgs) {
     }
 }
 
-/// Starts the thread that returns memory while nothing is allocated. A runner never comes here: it
-/// has one thread.
+/// Starts the thread that returns memory while nothing is allocated. Runners do not call this: they
+/// stay single-threaded.
 fn return_memory() {
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
-        tracing::warn!(%error, "freed memory is returned to the system only while there is work");
+        tracing::warn!(%error, "could not start the thread that returns freed memory to the system");
     }
 }
 

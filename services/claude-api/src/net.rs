@@ -1,12 +1,12 @@
-//! Connections: no more than there are places, none whose peer is gone without a word, and none
-//! that does nothing for long.
+//! Connections: at most one per place, and none of a vanished peer or an idle client for long.
 //!
-//! A place is taken when a connection was accepted, and given back when it is closed. Where all are
-//! taken, the connection that has waited longest for its own client makes room for the new one. So
-//! a client that opens connections and says nothing, sends half a request, or does not read a short
-//! answer holds up nobody. Two kinds of connections are never closed for another: one whose request
-//! is being worked on, and one with an open stream, whose slow reader is no fault. Streams have
-//! places of their own for that reason: three quarters of all (see [`crate::http`]).
+//! - Taken when: a connection is accepted; released when it is closed.
+//! - Who waits behind whom: when all places are taken, the connection that has waited longest for
+//!   its own client is closed for the new one. So silent clients, half requests and unread short
+//!   answers delay nobody. Two kinds are never closed for another: a connection whose request is
+//!   being processed, and one with an open stream, whose reader may be slow. Streams have their own
+//!   limit for that reason: three quarters of all places (see [`crate::http`]).
+//! - The other direction: each connection buffers one chunk of its answer.
 
 pub(crate) mod activity;
 mod io;
@@ -31,10 +31,11 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// Connections never take more than this part of the descriptors: executions need the rest.
 const SHARE: u64 = 2;
-/// Where no connection can be closed for a new one, how long until the next look.
+/// The interval between two attempts to make room when no connection can be closed.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The places for connections that this process can afford, of those that the operator allows.
+/// Returns the number of places: the operator's limit, or less when the process has too few
+/// descriptors.
 #[must_use]
 pub(crate) fn places(allowed: u64) -> usize {
     let descriptors = getrlimit(Resource::Nofile)
@@ -43,14 +44,14 @@ pub(crate) fn places(allowed: u64) -> usize {
     usize::try_from(allowed.min(descriptors / SHARE).max(1)).unwrap_or(usize::MAX)
 }
 
-/// A listener with places.
+/// A listener that gives each connection a place.
 pub(crate) struct Connections {
     listener: TcpListener,
     places: Arc<Semaphore>,
     open: Arc<Open>,
 }
 
-/// What each open connection does.
+/// The activity of each open connection.
 #[derive(Debug, Default)]
 struct Open {
     // Held for a look into the map; no await happens inside.
@@ -101,7 +102,7 @@ impl Connections {
         }
     }
 
-    /// The next connection, once it has a place.
+    /// Accepts the next connection, once there is a place for it.
     pub(crate) async fn accept(&mut self) -> (Connection, Activity, Place) {
         let (stream, _) = Listener::accept(&mut self.listener).await;
         prepare(&stream);
@@ -128,7 +129,7 @@ impl Connections {
             self.open.make_room();
             let free = Arc::clone(&self.places).acquire_owned();
             if let Ok(permit) = tokio::time::timeout(LOOK_AGAIN, free).await {
-                // Never closed.
+                // The semaphore is never closed.
                 return permit.ok();
             }
         }

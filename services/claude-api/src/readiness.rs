@@ -40,8 +40,8 @@ impl Obstacle {
 struct Cache {
     cli: Result<(), Obstacle>,
     folders: Vec<Obstacle>,
-    /// What an execution needs beside writable folders: the CLI's configuration, room on every
-    /// disk, the workspace.
+    /// Obstacles other than folders that are not writable: the CLI's configuration, full disks, the
+    /// workspace.
     places: Vec<Obstacle>,
     disk: Option<Obstacle>,
     /// The fingerprint of the credential that was refused.

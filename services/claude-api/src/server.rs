@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::http;
-use crate::net::activity::{Activity, Answered, Received, Times};
+use crate::net::activity::{Activity, Answered, Received, Timeouts};
 use crate::net::{Connection, Connections, Place};
 use crate::readiness;
 use crate::service::Service;
@@ -25,7 +25,7 @@ use crate::service::Service;
 /// How long open responses may go on after the stop, when every execution has ended; never beyond
 /// `shutdownMs`.
 const LAST_RESPONSES: Duration = Duration::from_secs(2);
-/// What hyper reads ahead of one connection, and the longest head of a request, bytes.
+/// The read buffer of one connection, which also bounds the head of a request, in bytes.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Serves until `shutdown` resolves, then stops as the contract says.
@@ -43,7 +43,7 @@ pub async fn run(
     ));
     tokio::spawn(Arc::clone(&service).keep_expiring());
     let args = &service.settings.args.connections;
-    let times = Times {
+    let timeouts = Timeouts {
         head: Duration::from_millis(args.head_ms),
         keep_alive: Duration::from_millis(args.keep_alive_ms),
     };
@@ -55,12 +55,12 @@ pub async fn run(
         shutdown.await;
         Arc::clone(&service).stop().await
     });
-    let over = loop {
+    let shutdown_end = loop {
         tokio::select! {
             biased;
-            over = &mut stopped => break over,
+            shutdown_end = &mut stopped => break shutdown_end,
             (stream, activity, place) = connections.accept() => {
-                let served = serve(stream, activity, times, router.clone(), stop.clone(), place);
+                let served = serve(stream, activity, timeouts, router.clone(), stop.clone(), place);
                 tracker.spawn(served);
             }
         }
@@ -69,16 +69,16 @@ pub async fn run(
     stop.cancel();
     tracker.close();
     // Open streams are cut after that.
-    let last = over.min(Instant::now() + LAST_RESPONSES);
+    let last = shutdown_end.min(Instant::now() + LAST_RESPONSES);
     let _ = tokio::time::timeout_at(last, tracker.wait()).await;
     Ok(())
 }
 
-/// One connection, to its end. `place` is given back then.
+/// Serves one connection to its end, then releases `place`.
 async fn serve(
     stream: Connection,
     activity: Activity,
-    times: Times,
+    timeouts: Timeouts,
     router: Router,
     stop: CancellationToken,
     place: Place,
@@ -106,15 +106,15 @@ async fn serve(
         }
     });
     let connection = http1::Builder::new()
-        // `Activity` has the times; hyper's one limit would count an idle connection as a head that
-        // never comes.
+        // `Activity` has the time limits; hyper's single limit would treat an idle connection as a
+        // head that is late.
         .header_read_timeout(None)
         .max_buf_size(READ_BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        why = activity.over(times) => {
+        why = activity.close_due(timeouts) => {
             tracing::debug!(why, "closed a connection");
             Ok(())
         }

@@ -105,7 +105,7 @@ impl View {
 fn spool_unwritable() -> Problem {
     Problem::new(
         ProblemType::SpoolUnwritable,
-        "the execution cannot be recorded: the spool's disk takes no writes; free some space and try again",
+        "the execution cannot be recorded: the spool cannot be written; free some space and try again",
     )
 }
 
@@ -317,7 +317,7 @@ impl Service {
                     }
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(deleted(id)),
                     Err(error) => {
-                        tracing::error!(execution = %id, %error, "a status cannot be read");
+                        tracing::error!(execution = %id, %error, "could not read a status");
                         Err(Problem::new(
                             ProblemType::Internal,
                             "the status cannot be read; see the log",
@@ -328,8 +328,8 @@ impl Service {
         }
     }
 
-    /// The status of one without an owner. A damaged one of an ended execution is replaced. Blocks
-    /// on the disk.
+    /// Reads the status of an execution without an owner, and replaces a damaged status of an ended
+    /// one. Blocks on the disk.
     fn past_status(&self, entry: &spool::Entry) -> std::io::Result<Status> {
         let read = || {
             let json = entry.status()?;
@@ -353,7 +353,7 @@ impl Service {
         Ok(record?.status)
     }
 
-    /// A stop or a kill may have come before the SHA-256 was made.
+    /// Queues the SHA-256 of an ended output if a stop or a kill prevented it.
     fn digest_if_missing(self: &Arc<Self>, status: &Status) {
         let all_kept = status.state.is_terminal() && status.kept_from == 0;
         if all_kept && status.sha256.is_none() && self.digesting.has_room() {
@@ -379,7 +379,7 @@ impl Service {
         ticket: Ticket,
     ) -> Live {
         let id = status.execution_id;
-        let times = Times::behind(&status);
+        let times = Times::following(&status);
         let wishes = Arc::new(Wishes::new(status.state == State::Queued));
         let (publish, watch) = watch::channel(Published {
             status: Arc::new(status),
@@ -424,8 +424,8 @@ impl Service {
     /// only when nothing of the execution is left, also when the owner panics.
     async fn supervise(self: Arc<Self>, mut owner: Owner, mut ticket: Ticket, work: Work) {
         let id = owner.entry.id().into();
-        // What a panic leaves half done is dropped unread: only the runner and the disk are looked
-        // at.
+        // After a panic only the runner and the disk are used; the owner's half-changed state is
+        // dropped.
         let owned = AssertUnwindSafe(work(&mut owner, &mut ticket)).catch_unwind();
         if owned.await.is_err() {
             tracing::error!(execution = %id, "the owner of the execution panicked");
@@ -434,5 +434,5 @@ impl Service {
     }
 }
 
-/// What an owner does from acceptance to the terminal state; tests put something else in its place.
+/// The work of an owner from acceptance to the terminal state; tests replace it.
 type Work = for<'a> fn(&'a mut Owner, &'a mut Ticket) -> BoxFuture<'a, ()>;

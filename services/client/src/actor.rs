@@ -124,7 +124,8 @@ impl Actor {
                     return End::Stop(stop);
                 },
                 () = self.book.deliver(), if waiting => {}
-                // Also while events wait, so that pings are answered; the book bounds what a slow run leaves.
+                // The link is read also while events wait, so that pings are answered. The book
+                // bounds the events that wait for a slow run.
                 text = link.next() => {
                     let heard = match text {
                         Ok(text) => self.book.message(&text),

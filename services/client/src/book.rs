@@ -8,8 +8,9 @@
 //!                     attaching again, at the offset reached
 //! ```
 //!
-//! A view whose run does not read is detached once too much waits for it, so that the connection is always read and
-//! answers pings. It attaches again, at the offset reached, when its run has read what waits.
+//! A view whose run does not read is detached once too many events wait for it, so that the
+//! connection is always read and answers pings. The view attaches again, at the offset reached,
+//! when its run has read the waiting events.
 
 mod outbox;
 mod view;
@@ -68,7 +69,8 @@ pub(crate) struct Book {
     out: VecDeque<(u64, String)>,
     events: Outboxes,
     raw: bool,
-    /// The largest message that the bridge takes, in bytes; a larger request fails alone and is not sent.
+    /// The largest message that the bridge takes, in bytes; a larger request fails alone and is not
+    /// sent.
     limit: Option<usize>,
 }
 
@@ -80,7 +82,7 @@ impl Book {
         }
     }
 
-    /// What the bridge of the present connection takes at most, in bytes.
+    /// Sets the largest message that the bridge of the present connection takes, in bytes.
     pub(crate) fn set_limit(&mut self, bytes: usize) {
         self.limit = Some(bytes);
     }
@@ -149,7 +151,7 @@ impl Book {
         None
     }
 
-    /// Fails one request, whoever waits for it.
+    /// Fails one request of any kind.
     fn refuse(&mut self, request: u64, error: &Error) {
         match self.requests.remove(&request) {
             Some((_, Request::Call(reply))) => {
@@ -160,8 +162,8 @@ impl Book {
         }
     }
 
-    /// Fails the largest request without an answer: the bridge found one too large and did not say which. False when
-    /// there is none.
+    /// Fails the largest unanswered request: the bridge found a request too large and did not say
+    /// which. False when no request is unanswered.
     pub(crate) fn refuse_largest(&mut self, error: &Error) -> bool {
         let requests = self.requests.iter();
         let largest = requests.max_by_key(|(_, (text, _))| text.len());
@@ -183,7 +185,8 @@ impl Book {
         !self.events.is_empty()
     }
 
-    /// Delivers the oldest event of a run that has room for it. Cancel-safe: an event stays the oldest until then.
+    /// Delivers the oldest event of a run that has room for it. Cancel-safe: an event stays the
+    /// oldest until then.
     pub(crate) async fn deliver(&mut self) {
         if self.events.is_empty() {
             return;
@@ -204,7 +207,8 @@ impl Book {
         let Some(view) = self.views.get_mut(&id) else {
             return;
         };
-        // A message that is passed on as it came cannot be replaced by a gap: then a skipping run detaches too.
+        // A raw message cannot be replaced by a gap, so a raw run detaches even with `onSlow:
+        // "skip"`.
         if view.on_slow == OnSlow::Skip && !self.raw {
             view.skipped += self.events.skip(view.token, bytes);
             if let Ok(Event::Terminal { verdict, .. }) = &mut item
@@ -224,7 +228,7 @@ impl Book {
         self.events.push(view.token, &view.tx, item, bytes);
     }
 
-    /// For every run that reads, or has room left.
+    /// Sends an event to every run that reads, or whose outbox has room.
     fn emit_all(&mut self, event: &Event, bytes: usize) {
         for view in self.views.values() {
             if !view.detached && !self.events.is_full(view.token) {
@@ -330,14 +334,16 @@ impl Book {
             Incoming::Refused(error) => return Err(Error::Rpc(error)),
             Incoming::Status(update) => {
                 let id = update.status.execution_id;
-                self.news(id, bytes, |view| view.status(update));
+                self.take_notification(id, bytes, |view| view.status(update));
             }
             Incoming::Output(id, offset, content) => {
-                self.news(id, bytes, |view| view.output(offset, content));
+                self.take_notification(id, bytes, |view| view.output(offset, content));
             }
-            Incoming::Gap(id, from, to) => self.news(id, bytes, |view| view.gap(from, to)),
+            Incoming::Gap(id, from, to) => {
+                self.take_notification(id, bytes, |view| view.gap(from, to))
+            }
             Incoming::Notice(notice) => match notice.execution_id {
-                Some(id) => self.news(id, bytes, |_| Ok(Some(Event::Notice(notice)))),
+                Some(id) => self.take_notification(id, bytes, |_| Ok(Some(Event::Notice(notice)))),
                 None => self.emit_all(&Event::Notice(notice), bytes),
             },
             Incoming::Connected(_) | Incoming::Other => return Ok(Heard::Nothing),
@@ -351,8 +357,9 @@ impl Book {
         requests.any(|(_, request)| matches!(request, Request::Open(of) if *of == id))
     }
 
-    /// As [`Self::take`], for what comes by itself: a view that is detached waits for its new attach.
-    fn news(
+    /// Takes a notification as [`Self::take`] takes an answer; a detached view ignores it until its
+    /// new attach.
+    fn take_notification(
         &mut self,
         id: ExecutionId,
         bytes: usize,
@@ -363,8 +370,8 @@ impl Book {
         }
     }
 
-    /// Lets a view judge; what it says goes to its run, and an end or an error ends the view. `bytes`: the size of
-    /// the message.
+    /// Passes a message to a view and the resulting item to its run; an end or an error ends the
+    /// view. `bytes`: the size of the message.
     fn take(
         &mut self,
         id: ExecutionId,

@@ -17,7 +17,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_conf
 use crate::wire::Incoming;
 use crate::{Address, Connected, Error, Options};
 
-/// What a bridge takes when its greeting does not say (contract, section 4: `messageBytes`).
+/// The largest message of a bridge whose greeting has no `messageBytes` (contract, section 4).
 pub(crate) const MESSAGE_BYTES: usize = 13 * 1024 * 1024;
 /// Lists are the only large messages of the bridge: at most 1000 statuses of 64 KiB.
 const INBOUND_BYTES: usize = 96 * 1024 * 1024;
@@ -45,7 +45,7 @@ pub(crate) struct Link {
 pub(crate) enum Gone {
     /// Come back.
     Lost(String),
-    /// One request is larger than the bridge takes; the others may come back.
+    /// One request is larger than the bridge takes; the other requests may be retried.
     TooBig(String),
     /// Coming back would not help.
     For(Error),

@@ -53,9 +53,10 @@ pub(crate) type Item = Result<Event, Error>;
 
 /// A view of one execution, from [`crate::Client::execute`] or [`crate::Client::attach`].
 ///
-/// Dropping it detaches; the execution goes on. A run that is not read holds up nothing: beyond about 1 MiB that
-/// waits for it, its client detaches it and attaches it again where it stopped once it has read that. With
-/// `onSlow: "skip"` the oldest output is dropped instead and announced as a gap.
+/// Dropping a run detaches; the execution continues. A run that is not read delays no other run:
+/// when about 1 MiB waits for it, the client detaches it, and attaches it again at the same offset
+/// once it has read that. With `onSlow: "skip"` the oldest output is dropped instead and announced
+/// as a gap.
 #[derive(Debug)]
 pub struct Run {
     pub(crate) id: ExecutionId,

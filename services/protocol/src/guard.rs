@@ -84,7 +84,7 @@ impl Guard {
 /// Reads an address to listen on: an IP address, or `localhost` for 127.0.0.1.
 ///
 /// # Errors
-/// Says what is needed.
+/// A text that names the valid forms.
 pub fn listen_address(text: &str) -> Result<IpAddr, String> {
     if text.eq_ignore_ascii_case("localhost") {
         return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));

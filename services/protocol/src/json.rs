@@ -1,5 +1,5 @@
-//! JSON by one law on both hops: a member given twice is refused, and a line stays one line for
-//! every reader.
+//! JSON rules for both services: a repeated member is refused, and a line stays one line for every
+//! reader.
 //!
 //! RFC 8259 (section 4) leaves a repeated member name to each parser: some take the first, some the
 //! last. Two parsers on one path then see two different requests, so [`refuse_repeated_members`]
@@ -106,7 +106,7 @@ pub fn refuse_repeated_members(json: &str) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// Where the quote is that ends the string that begins at `at`.
+/// Returns the position of the closing quote of the string that begins at `at`.
 fn string_end(bytes: &[u8], mut at: usize) -> usize {
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         if bytes[at + found] == b'"' {
@@ -128,8 +128,8 @@ fn name(json: &str, from: usize, to: usize) -> Result<Cow<'_, str>, Unfit> {
         .map_err(|e| Unfit::BadName(e.to_string()))
 }
 
-/// A value as JSON in one line, whatever reads it: no line separator and no control character
-/// stands in it unescaped.
+/// Serializes a value as JSON in one line for every reader: all line separators and control
+/// characters are escaped.
 ///
 /// # Errors
 /// As [`serde_json::to_vec`].
@@ -157,7 +157,7 @@ impl Formatter for OneLine {
 /// Outside of strings valid JSON has none of them.
 ///
 /// # Errors
-/// The writer's.
+/// The writer's errors.
 pub fn write_escaped(writer: &mut (impl Write + ?Sized), json: &[u8]) -> io::Result<()> {
     let mut from = 0;
     let mut at = 0;
@@ -287,10 +287,10 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a value holds, its text reads back as the same, and no member of it is called
+        /// The text of any value reads back as the same value, and no member of it counts as
         /// repeated.
         #[test]
-        fn what_is_written_is_read(value in value()) {
+        fn a_written_value_reads_back_the_same(value in value()) {
             let json = to_vec(&value).unwrap();
             prop_assert_eq!(from_slice::<Value>(&json).unwrap(), value);
         }

@@ -1,9 +1,9 @@
 //! The contract of `claude-api` and `bridge` as types: states, statuses, bodies, problems, JSON-RPC
 //! messages, limits and the Host/Origin guard. Nothing here does I/O.
 //!
-//! Both services read a client's JSON by one law: [`json::from_slice`], or
-//! [`json::refuse_repeated_members`] beside a parser of their own, refuses a member that is given
-//! twice. Both write JSON lines with [`json::to_vec`].
+//! Both services refuse JSON in which a member is given twice: with [`json::from_slice`], or with
+//! [`json::refuse_repeated_members`] beside another parser. Both write JSON lines with
+//! [`json::to_vec`].
 
 pub mod body;
 pub mod guard;

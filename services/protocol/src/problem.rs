@@ -79,7 +79,7 @@ problem_types! {
     QueueFull = "queue-full", 503;
     /// The CLI has not read enough of its input; nothing of the request was taken.
     InputFull = "input-full", 503;
-    /// The bodies of other requests leave no memory for this one; nothing of it was taken.
+    /// The bodies of other requests leave no memory for this one; it had no effect.
     InboundFull = "inbound-full", 503;
     /// Too many streams are open.
     TooManyStreams = "too-many-streams", 503;

@@ -18,7 +18,8 @@ pub const STDERR_TAIL_BYTES: usize = 16 * 1024;
 /// The bytes of JSON that the metadata of a status always has.
 const METADATA_BYTES: usize = 4 * 1024;
 
-/// The answer to a cancel that burned an unknown id: it was recorded as cancelled before it was accepted.
+/// The answer to a cancel that burned an unknown id: it was recorded as cancelled before it was
+/// accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Burned {
@@ -31,7 +32,7 @@ pub struct Burned {
 }
 
 impl Burned {
-    /// The answer for this id.
+    /// Creates the answer for this id.
     #[must_use]
     pub fn new(execution_id: ExecutionId) -> Self {
         Self {
@@ -168,8 +169,8 @@ impl Status {
         });
     }
 
-    /// As one line of JSON of at most `limit` bytes: what grows without need is cut, longest first,
-    /// and the state, the numbers and the reason always stay.
+    /// Serializes the status as one line of JSON of at most `limit` bytes. Long texts are cut, the
+    /// longest first; the state, the numbers and the reason always stay.
     #[must_use]
     pub fn to_json(&self, limit: usize) -> Vec<u8> {
         let encode = |status: &Self| crate::json::to_vec(status).unwrap_or_default();

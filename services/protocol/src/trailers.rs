@@ -13,8 +13,8 @@ pub const ALL: &str = "execution-state, exit-code, output-length, output-crc32";
 /// The response header with the execution's id.
 pub const EXECUTION_ID: &str = "execution-id";
 
-/// The request header in which a bridge names the session that an output or follow stream, or a cancel for when nobody
-/// views, belongs to.
+/// The request header in which a bridge names its session, on output and follow streams and on
+/// `cancel?ifUnviewedForMs`.
 pub const VIEWER: &str = "viewer";
 
 /// A crc32 as the contract writes it.

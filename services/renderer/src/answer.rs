@@ -124,8 +124,8 @@ impl Answer {
         restart
     }
 
-    /// A `result`: whatever comes next is another answer. `text` is the result's, where an event
-    /// before it was lost: what it has more than the last message is shown.
+    /// Takes a `result`, which ends the answer. `text` is the result's text if an event was lost
+    /// before it; the part that the last message lacks is shown.
     pub(crate) fn result(&mut self, text: Option<&str>, out: &mut String) {
         self.close(out);
         if let Some(text) = text.filter(|_| self.shown) {
@@ -135,8 +135,8 @@ impl Answer {
         self.broken = None;
     }
 
-    /// Shows what the last message lacks of `text`. A last message that is too long to compare is
-    /// left as it is.
+    /// Shows the part of `text` that the last message lacks. A last message that is too long to
+    /// compare stays as it is.
     fn complete(&mut self, text: &str, out: &mut String) {
         let last = match (&self.open, &self.broken) {
             (Some(open), _) => open.last(),

@@ -1,8 +1,8 @@
 //! The CLI's event lines, as far as they are used. Everything is borrowed from the line.
 //!
-//! Each line is read once for [`Head`], which is all that a token line needs; the rarer lines are
-//! read a second time for the struct of their kind. Strings are [`Raw`] or [`Literal`], so that
-//! none of them can make a line unreadable.
+//! Each line is read once for [`Head`], which is enough for a line of tokens. Other lines are
+//! rarer, and are read a second time for the struct of their kind. Strings are [`Raw`] or
+//! [`Literal`], so that no string can make a line unreadable.
 
 use std::fmt;
 
@@ -223,16 +223,16 @@ pub(crate) fn text(string: Option<&Raw<'_>>) -> Option<String> {
     string.map(Raw::text)
 }
 
-/// Of an id, a name or another word so much is kept: 256 bytes.
+/// The most bytes that are kept of an id, a name or another word.
 const LONGEST_WORD_BYTES: usize = 256;
 
-/// The beginning of a word that is there: what is kept of a line must not be as long as a line can
+/// Returns the beginning of a word, if there is one: a kept word must not be as long as a line may
 /// be.
 pub(crate) fn word(string: Option<&Raw<'_>>) -> Option<String> {
     string.map(|string| short(&string.text()))
 }
 
-/// The beginning of a word.
+/// Returns the first [`LONGEST_WORD_BYTES`] of a word.
 pub(crate) fn short(word: &str) -> String {
     word[..word.floor_char_boundary(LONGEST_WORD_BYTES)].to_owned()
 }

@@ -5,8 +5,8 @@ use memchr::memmem;
 /// A JSON line longer than this is dropped and counted as noise, so that memory stays bounded (64 MiB).
 pub const LONGEST_LINE_BYTES: usize = 64 << 20;
 
-/// A line in whose first so many bytes (64 KiB) no object begins is dropped beyond them: no event
-/// is lost by that.
+/// The longest line that holds no event (64 KiB). A line without the beginning of an object in its
+/// first so many bytes is cut there, which loses no event.
 pub const LONGEST_NOISE_BYTES: usize = 64 << 10;
 
 /// What is kept allocated between lines.
@@ -18,7 +18,7 @@ pub(crate) enum Line<'a> {
     Whole(&'a [u8]),
     /// It was longer than its limit and is gone.
     TooLong {
-        /// It began like an event.
+        /// Whether the line began like an event.
         event: bool,
     },
 }
@@ -27,7 +27,7 @@ pub(crate) enum Line<'a> {
 pub(crate) struct Lines {
     /// The line whose end has not come.
     partial: Vec<u8>,
-    /// That line is too long and its bytes are passed over; whether it began like an event.
+    /// Set while a line that is too long is skipped: whether it began like an event.
     too_long: Option<bool>,
 }
 
@@ -85,7 +85,7 @@ impl Lines {
     }
 }
 
-/// Whether this line may be as long as it is.
+/// Whether the length of this line is allowed.
 fn fits(line: &[u8]) -> bool {
     line.len() <= LONGEST_NOISE_BYTES || (line.len() <= LONGEST_LINE_BYTES && holds_object(line))
 }

@@ -13,7 +13,7 @@ use crate::wtf8::{Literal, Raw};
 /// Of a result's text this much is in the outcome: enough for any message (64 KiB).
 const LONGEST_TEXT_BYTES: usize = 64 << 10;
 
-/// Longer counts of tokens are left out: no status could carry them (16 KiB).
+/// The longest `usage` object that is kept (16 KiB): a status could not carry a longer one.
 const LONGEST_USAGE_BYTES: usize = 16 << 10;
 
 /// How many messages of `errors`, and how many bytes of each.
@@ -73,9 +73,9 @@ pub(crate) fn read<'a>(event: &ResultEvent<'a>) -> (Outcome, Option<Literal<'a>>
     (outcome, event.result)
 }
 
-/// Each field alone may tell of a failure: API errors have the subtype `success`, and `is_error`
-/// may be false beside a subtype that names an error. Without `is_error`, only a plain success is
-/// one.
+/// Whether a result is an error. Each field alone may say so: API errors have the subtype
+/// `success`, and `is_error` may be false beside a subtype that names an error. Without `is_error`,
+/// only a plain success counts as success.
 fn is_error(word: Option<bool>, subtype: &str, api_error_status: Option<u16>) -> bool {
     word.unwrap_or(subtype != "success")
         || subtype.starts_with("error")

@@ -86,14 +86,14 @@ impl State {
         }
     }
 
-    /// Takes an event. False if these bytes could not be read as one; they may still be JSON.
+    /// Takes an event. False if the bytes could not be read as an event; they may still be JSON.
     fn object(&mut self, bytes: &[u8], out: &mut Rendered) -> bool {
         bytes.starts_with(b"{")
             && (self.event(bytes, out).is_ok()
                 || sanitised(bytes).is_some_and(|clean| self.event(clean.as_bytes(), out).is_ok()))
     }
 
-    /// A line is one event, unless something got between: then each whole event in it is taken.
+    /// Takes each whole event of a damaged line.
     fn damaged(&mut self, line: &[u8], out: &mut Rendered) {
         let Salvaged {
             objects,

@@ -1,15 +1,15 @@
 //! The whole events of a damaged line.
 //!
-//! A line is one event, but other bytes may get between: an escape sequence before it, a NUL
-//! behind it, an event that was cut and has the next one glued to it. [`salvage`] finds every JSON
-//! object that stands in the line by itself. It never looks inside an object, whole or not: the
-//! model chooses what stands there.
+//! A line is one event, but other bytes may be mixed in: an escape sequence before it, a NUL after
+//! it, or a cut event with the next one joined to it. [`salvage`] finds every whole JSON object at
+//! the top level of the line. It never looks inside an object, whole or cut, because the model
+//! chooses the text there.
 
 use memchr::memmem;
 use serde::de::IgnoredAny;
 use serde_json::Deserializer;
 
-/// How each event of the CLI begins, and each object that is looked for.
+/// The beginning of each object that is searched for; each event of the CLI begins so.
 const OBJECT: &[u8] = b"{\"";
 
 /// An object that begins like this was meant to be an event.
@@ -19,26 +19,26 @@ const EVENT: &[u8] = br#"{"type":""#;
 /// of `{"`, and four hexadecimal digits where an escape was cut.
 const OVERRUN_BYTES: usize = 8;
 
-/// After so many objects that are not whole the rest of the line is noise, so that no line takes
-/// long.
+/// The most broken objects of a line: the rest of the line then counts as noise, which bounds the
+/// time.
 const MOST_BROKEN: usize = 1024;
 
-/// Behind so many whole objects the rest of the line is noise too, so that no line takes more
-/// memory than its length: one of 64 MiB could hold millions.
+/// After so many whole objects the rest of the line is noise, so that no line takes more memory
+/// than its length: one of 64 MiB could hold millions.
 const MOST_WHOLE: usize = 4096;
 
-/// What a damaged line holds.
+/// The contents of a damaged line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Salvaged<'a> {
     /// The objects that are whole, in order.
     pub(crate) objects: Vec<&'a [u8]>,
-    /// Other bytes than these and blanks are there.
+    /// Whether the line has bytes other than whole objects and blanks.
     pub(crate) noise: bool,
-    /// An object that began like an event is not among them.
+    /// Whether an object that began like an event is not whole.
     pub(crate) lost: bool,
 }
 
-/// Looks through a line that is not one JSON value. Takes time in proportion to the line.
+/// Searches a line that is not one JSON value, in time linear in its length.
 pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
     let mut salvaged = Salvaged::default();
     let mut from = 0;
@@ -68,8 +68,8 @@ pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
                 broken += 1;
                 salvaged.noise = true;
                 salvaged.lost |= rest.starts_with(EVENT);
-                // A line has no line feed: the column is the offset. Whatever was opened before it
-                // is a part of this object, and fails where this one failed.
+                // A line has no line feed, so the column is the offset. Objects that begin before
+                // it are parts of this object, and fail at the same place.
                 from = start + error.column().saturating_sub(OVERRUN_BYTES).max(1);
                 done = from.min(line.len());
             }
@@ -84,7 +84,7 @@ pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
     salvaged
 }
 
-/// Whether another event may begin behind the start of this line.
+/// Whether another event may begin after the start of this line.
 pub(crate) fn has_another(line: &[u8]) -> bool {
     const NAMES: [&[u8]; 6] = [
         b"result\"",
@@ -105,7 +105,7 @@ fn is_blank(bytes: &[u8]) -> bool {
     bytes.trim_ascii().is_empty()
 }
 
-/// What follows a part of a larger object.
+/// Whether the next byte shows that the object before it is a part of a larger one.
 fn is_part(behind: &[u8]) -> bool {
     matches!(
         behind.trim_ascii_start().first(),

@@ -19,7 +19,7 @@ impl Raw<'_> {
         &self.0
     }
 
-    /// The string with U+FFFD for what is not Unicode.
+    /// Returns the string, with U+FFFD for lone surrogates.
     pub(crate) fn text(&self) -> String {
         decode(&self.0).into_owned()
     }
@@ -44,9 +44,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
     }
 }
 
-/// A JSON string as it stands in the line, between its quotes. It may have megabytes: it is
-/// decoded only where it is used, and straight to where it is used. A value that is no string is
-/// an empty one.
+/// A JSON string in its escaped form, between its quotes. It may have megabytes, so it is decoded
+/// only on use, directly into the destination. A value that is no string counts as an empty one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Literal<'a>(&'a str);
 
@@ -55,7 +54,7 @@ impl<'a> Literal<'a> {
         self.0.is_empty()
     }
 
-    /// The string with U+FFFD for what is not Unicode.
+    /// Returns the string, with U+FFFD for lone surrogates.
     pub(crate) fn text(self) -> Cow<'a, str> {
         if memchr::memchr(b'\\', self.0.as_bytes()).is_none() {
             return Cow::Borrowed(self.0);
@@ -66,7 +65,7 @@ impl<'a> Literal<'a> {
         Cow::Owned(text)
     }
 
-    /// About the first so many bytes of it, never fewer unless that is all.
+    /// Returns about the first `bytes` of the string, never fewer unless the string is shorter.
     pub(crate) fn beginning(self, bytes: usize) -> String {
         let mut text = String::new();
         self.decode(bytes, &mut text);
@@ -137,7 +136,7 @@ impl Decoder {
         }
     }
 
-    /// Takes one escape of JSON, its backslash left out, off the front.
+    /// Takes one JSON escape off the front; its backslash was taken before.
     fn escape<'t>(&mut self, text: &'t str, out: &mut String) -> &'t str {
         let mut rest = text.chars();
         let plain = match rest.next() {

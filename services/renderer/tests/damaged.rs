@@ -1,5 +1,5 @@
-//! Damaged lines: every whole event in them is taken, the rest is noise, and a lost event is a
-//! fact.
+//! Damaged lines: every whole event in them is taken, the rest is noise, and a lost event is
+//! reported as a fact.
 
 mod support;
 
@@ -175,7 +175,7 @@ fn each_field_of_a_result_alone_may_tell_of_a_failure() {
 }
 
 #[test]
-fn nothing_that_is_kept_of_a_line_is_as_long_as_a_line_can_be() {
+fn kept_words_of_a_line_are_bounded() {
     let long = "x".repeat(1 << 20);
     let lines = [
         format!(r#"{{"type":"system","subtype":"init","model":"{long}","session_id":"{long}"}}"#),

@@ -57,7 +57,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
             line
         },
     );
-    // What follows is glued to it.
+    // A cut event without its line feed: the next line is joined to it.
     let cut = (captured.clone(), any::<prop::sample::Index>()).prop_map(|(mut line, end)| {
         line.truncate(end.index(line.len()));
         line

@@ -57,10 +57,10 @@ impl Runners {
     /// Kills and reaps every child of this process that is no live runner: what a dead runner left. It needs
     /// [`init_parent`]. Everything else this process starts must be started through a runner, or it ends here.
     ///
-    /// Returns when none is left, with what outlived SIGKILL: after 60 s at most, and that long
-    /// only while orphans start new processes that can be neither stopped nor killed. It waits for
-    /// single process ids, never for any child, which would steal tokio's. Cancelling it leaves the
-    /// work to a blocking thread that finishes it.
+    /// Returns the processes that outlived SIGKILL, after 60 s at most; it takes so long only while
+    /// orphans start new processes that can be neither stopped nor killed. It waits for single
+    /// process ids, never for any child, which would steal tokio's children. After a cancellation a
+    /// blocking thread finishes the work.
     pub async fn sweep_orphans(&self) -> Vec<Unkillable> {
         tokio::task::spawn_blocking(orphans::sweep)
             .await

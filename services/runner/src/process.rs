@@ -58,7 +58,7 @@ pub(crate) fn stop_is_pending(pid: u32) -> bool {
     read_status(pid).is_some_and(|status| stat::stop_is_pending(&status))
 }
 
-/// The same of SIGSTOP or SIGKILL: a process with either does nothing more of its own.
+/// Whether SIGSTOP or SIGKILL is pending: such a process runs no more code of its own.
 pub(crate) fn halt_is_pending(pid: u32) -> bool {
     read_status(pid).is_some_and(|status| stat::halt_is_pending(&status))
 }
@@ -134,8 +134,8 @@ pub(crate) fn descendants(root: u32) -> Vec<Stat> {
     found
 }
 
-/// Those of the processes that live, in the form a report takes. A dead one waits for its parent,
-/// not for the kernel.
+/// Returns the live ones of the processes, for a report. A dead one waits for its parent, not for
+/// the kernel.
 pub(crate) fn unkillable(pids: impl IntoIterator<Item = u32>) -> Vec<Unkillable> {
     pids.into_iter()
         .filter_map(look)

@@ -45,12 +45,13 @@ use crate::wire::{Command, Event};
 
 /// The runner process. Call it before any async runtime or thread exists; its control socket is its stdin.
 ///
-/// Returns when nothing of the execution is left (or what is left cannot be killed); exit code 70
-/// if it could not do its work. It has no log of its own: the reason goes to claude-api as
-/// [`Event::Failed`], and to stderr, which is the execution's until the CLI was started.
+/// Runs one execution; returns when no process of it is left, or the rest cannot be killed. Returns
+/// exit code 70 on a failure of the runner itself. A runner has no log: it sends the reason to
+/// claude-api as [`Event::Failed`], and to stderr, which is the execution's until the CLI was
+/// started.
 #[must_use]
 pub fn main() -> ExitCode {
-    // A copy from before `Control` takes the socket: it must outlive whatever fails.
+    // A copy made before `Control` takes the socket: it must outlive every failure.
     let socket = fcntl_dupfd_cloexec(stdin(), 3).ok();
     let report = move |message: String| {
         let _ = writeln!(io::stderr(), "runner failed: {message}");

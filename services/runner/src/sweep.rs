@@ -1,15 +1,16 @@
-//! How everything below a process is killed, and when that is given up: the rule, without I/O.
+//! The rule by which everything below a process is killed, and when the sweep gives up; without
+//! I/O.
 //!
 //! ```text
-//! killing the children ──(4 rounds)──▶ stopping the tree ──(it stands, or cannot)──▶ killing all
+//! killing the children ──(4 rounds)──▶ stopping the tree ──(stopped, or in vain)───▶ killing all
 //!          ▲                                                                            │
 //!          └────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! Most trees are gone after one or two rounds of killing: orphans become direct children, which
-//! the next round meets. A tree that forks faster than it is killed is not: each death makes room
-//! for another fork. So the tree is stopped first, which takes its processor time away and keeps
-//! its places taken, and then killed where it stands.
+//! the next round kills. A tree may fork faster than it is killed, because each death makes room
+//! for another fork. Such a tree is stopped first, so that it gets no processor time and its
+//! processes keep their places. Then the stopped tree is killed.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -21,8 +22,8 @@ use crate::{
     stop::{Condition, Look, Root, StopWalk, Table, Verdict},
 };
 
-/// How long the same processes must outlive SIGKILL until they count as unkillable: with a kill
-/// grace of 3 s the end is told within the 5 s that a cancel may take.
+/// How long the same processes must outlive SIGKILL until they count as unkillable. With a kill
+/// grace of 3 s, the end is reported within the 5 s that a cancel may take.
 const STUCK: Duration = Duration::from_millis(1_500);
 /// How long a sweep takes at most. Only a tree that starts new processes all the time, and can be
 /// neither stopped nor killed (it belongs to another user), reaches it.
@@ -31,17 +32,18 @@ const LIMIT: Duration = Duration::from_secs(60);
 const KILL_ROUNDS: u32 = 4;
 /// How long a stop may take. A large tree on a busy machine needs seconds.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-/// A stop ends when so many rounds, and so much time, have stopped nothing more: those processes
+/// A stop ends after so many rounds and so much time without another stopped process: the rest
 /// cannot be stopped.
 const STOP_IN_VAIN: (u32, Duration) = (20, Duration::from_millis(300));
-/// Between two rounds of a stop.
+/// The pause between two rounds of a stop.
 const STOP_PAUSE: Duration = Duration::from_millis(1);
 
 /// A process table whose processes can be killed.
 pub(crate) trait KillTable: Table {
-    /// SIGKILL to a child of our own that is not reaped yet.
+    /// Sends SIGKILL to an own child that is not reaped yet.
     fn kill_child(&mut self, pid: u32);
-    /// SIGKILL, if it is still that process below that parent. Called right after [`Table::look`].
+    /// Sends SIGKILL if the process is still the one that was seen, with the same parent. Called
+    /// right after [`Table::look`].
     fn kill(&mut self, seen: &Look);
 }
 
@@ -50,8 +52,7 @@ pub(crate) trait KillTable: Table {
 pub(crate) struct Sweep {
     begun: Instant,
     phase: Phase,
-    /// The processes that the last kill of the whole tree met, and since when they are the same
-    /// ones.
+    /// The processes found by the last kill of the whole tree, and since when they are the same.
     met: Option<(BTreeSet<Identity>, Instant)>,
     stuck: bool,
 }
@@ -64,8 +65,8 @@ enum Phase {
     Stopping {
         walk: StopWalk,
         begun: Instant,
-        /// How many could still run after the last round; since when, and for how many rounds, that
-        /// is the number.
+        /// The number of processes that could still run after the last round; the next fields say
+        /// since when, and for how many rounds, it is the same.
         active: usize,
         since: Instant,
         rounds: u32,
@@ -82,7 +83,7 @@ impl Sweep {
         }
     }
 
-    /// One round over everything below `root`: how long to wait for its effect before the next one.
+    /// Runs one round over everything below `root`; returns how long to wait before the next one.
     pub(crate) fn round(
         &mut self,
         now: Instant,
@@ -142,13 +143,13 @@ impl Sweep {
         }
     }
 
-    /// Whether what is left cannot be killed: always the same processes, or too many for too long.
+    /// Whether the sweep gives up: the same processes survive, or the time limit has passed.
     pub(crate) fn gives_up(&self, now: Instant) -> bool {
         self.stuck || now.duration_since(self.begun) >= LIMIT
     }
 }
 
-/// SIGKILL to everything below `root`; what was alive then.
+/// Sends SIGKILL to everything below `root`; returns the processes that were alive.
 fn kill_all(root: u32, table: &mut impl KillTable) -> BTreeSet<Identity> {
     let mut alive = BTreeSet::new();
     let mut met = BTreeSet::new();
@@ -157,7 +158,7 @@ fn kill_all(root: u32, table: &mut impl KillTable) -> BTreeSet<Identity> {
         if !met.insert(pid) {
             continue;
         }
-        // Before the kill: the children of a dead process move away.
+        // Listed before the kill: the children of a dead process get another parent.
         next.extend(table.children(pid));
         let Some(look) = table.look(pid) else {
             continue;
@@ -234,7 +235,7 @@ mod tests {
                     *condition = Condition::Held;
                 }
             }
-            // Those that are not stopped yet go on.
+            // Processes that are not stopped yet keep forking.
             self.fork();
         }
 

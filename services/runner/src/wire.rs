@@ -72,9 +72,9 @@ pub enum Action {
     Kill,
 }
 
-/// What a runner reports, in this order: `Spawned`, then anything, then `Exited`, then `Done`. A
-/// CLI that did not start gives `SpawnFailed`, with at most warnings and the signal of an end
-/// before it. `Failed` may come at any time.
+/// The reports of a runner, in this order: `Spawned`, then any others, then `Exited`, then `Done`.
+/// A CLI that did not start gives `SpawnFailed`, preceded at most by warnings and the signal of an
+/// end. `Failed` may occur at any time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -114,8 +114,8 @@ pub enum Event {
         /// The signal that ended it, if one did.
         signal: Option<i32>,
     },
-    /// The sweep takes long, and goes on: sent about once a second, so that a busy runner is not
-    /// taken for one that hangs.
+    /// A long sweep continues: sent about once a second, so that a busy runner is not taken for a
+    /// hung one.
     Sweeping {
         /// How many processes are left.
         left: u32,
@@ -128,13 +128,13 @@ pub enum Event {
         signal: Option<i32>,
         /// How many processes, the CLI aside, were reaped after our SIGKILL.
         killed: u32,
-        /// What outlived SIGKILL; normally empty.
+        /// The processes that outlived SIGKILL; normally empty.
         unkillable: Vec<Unkillable>,
     },
-    /// The runner itself failed and ends now. Whatever it ran is left to claude-api. The last
+    /// The runner itself failed and ends now; claude-api sweeps its processes. This is the last
     /// event.
     Failed {
-        /// What failed.
+        /// The failure, in words.
         message: String,
     },
     /// Something did not go as it should; the execution goes on.
@@ -146,8 +146,8 @@ pub enum Event {
     },
 }
 
-/// A process that outlived SIGKILL: in an uninterruptible wait, for example for a dead network
-/// disk, or of another user, who does not let us signal it.
+/// A process that outlived SIGKILL: it is in an uninterruptible wait, for example for a dead
+/// network disk, or belongs to another user and may not be signalled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unkillable {
     /// Its process id.

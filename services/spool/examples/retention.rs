@@ -1,5 +1,5 @@
-//! What a pass of retention costs behind many executions that are long gone: `cargo run --example
-//! retention -- TOMBSTONES ROWS`.
+//! Measures a pass of retention after many deleted executions: `cargo run --example retention --
+//! TOMBSTONES ROWS`.
 //!
 //! Prints the time of the start and of some passes. The folder is made by hand: accepting a million
 //! executions takes hours.

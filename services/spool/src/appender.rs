@@ -44,8 +44,8 @@ pub(crate) struct Appender {
     marked: u64,
     /// Whether the file system frees the beginning of a file; learned from the first try that fails.
     can_punch: bool,
-    /// Bytes were lost and no mark on disk says so. Nothing is written until one does: the next
-    /// start would take the gap for output.
+    /// Bytes were lost, and no mark on disk says so. Nothing is written until one does: otherwise
+    /// the next start would take the gap for output.
     unmarked_loss: bool,
 }
 
@@ -120,8 +120,8 @@ impl Appender {
         let room = bytes.len() as u64;
         let failed = self.unmarked_loss
             || loop {
-                // After freeing, all of it is written again: the part that was there lands on its
-                // own place.
+                // After freeing, all bytes are written again: a part that was written before is
+                // overwritten with the same bytes.
                 let Err(error) = write_all(&*self.track.store, bytes, start) else {
                     break false;
                 };
@@ -142,7 +142,7 @@ impl Appender {
             done.lost = room;
             self.drop_all();
         } else if let Some(target) = self.over(bytes, start) {
-            // Where that fails nothing is freed, and the next step over the cap tries again.
+            // After a failure nothing is freed, and the next append beyond the cap tries again.
             let _ = self.free_to(target, false);
         } else {
             if self.now.len - self.marked >= CHECKPOINT_BYTES {
@@ -168,7 +168,7 @@ impl Appender {
         (target > self.now.kept_from).then_some(target)
     }
 
-    /// What a mark says of now.
+    /// Returns the mark of the present state.
     fn current_mark(&self) -> Mark {
         let Marks {
             len,
@@ -194,7 +194,7 @@ impl Appender {
         }
     }
 
-    /// Another record, or the same one that takes writes again.
+    /// Replaces the record, in tests by one that takes writes again.
     #[cfg(test)]
     pub(crate) fn use_slots(&mut self, slots: MarkSlots) {
         self.slots = slots;

@@ -15,7 +15,7 @@ const TURN_BYTES: u64 = 16 << 20;
 /// # Cancellation
 /// Dropping it stops it after the bytes at hand.
 pub async fn sha256(entry: &Entry) -> Option<[u8; 32]> {
-    // The first look at an entry opens its files, and may read of them.
+    // The first access to an entry opens its files, and may read them.
     let opened = entry.clone();
     let opened = tokio::task::spawn_blocking(move || opened.reader(0)).await;
     let mut reader = opened.ok()?.ok()?;

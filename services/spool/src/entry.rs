@@ -50,8 +50,8 @@ pub(crate) struct Inner {
     slots: Mutex<Slots>,
     /// Loaded when first needed. Also orders making a writer against the terminal status. Never across an await.
     tracks: Mutex<Option<Arc<Tracks>>>,
-    /// A terminal status was written. Beside `slots`, whose lock is held while the disk syncs: the
-    /// runtime asks too.
+    /// Whether a terminal status was written. Not in `slots`, whose lock is held while the disk
+    /// syncs: async code reads this, too.
     terminal: AtomicBool,
     /// There is a writer.
     pub(crate) writing: AtomicBool,
@@ -66,8 +66,8 @@ impl Drop for Inner {
 }
 
 impl Entry {
-    /// Opens the entry in `folder`; None where there is none. An entry that the index calls ended,
-    /// and whose terminal status is not there, is damaged.
+    /// Opens the entry in `folder`; None when there is none. An entry without a terminal status is
+    /// damaged if the index says that it ended.
     pub(crate) fn open(spool: Arc<Shared>, folder: PathBuf) -> io::Result<Option<Self>> {
         let record = match File::options()
             .read(true)
@@ -145,8 +145,7 @@ impl Entry {
         self.inner.terminal.load(Ordering::SeqCst)
     }
 
-    /// When it was accepted, as far as the file system knows: for an entry whose statuses are
-    /// damaged.
+    /// Returns the time of acceptance by the file system, for an entry with damaged statuses.
     pub fn file_time(&self) -> Option<SystemTime> {
         let metadata = self.inner.record.metadata().ok()?;
         metadata.created().or_else(|_| metadata.modified()).ok()

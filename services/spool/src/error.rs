@@ -44,13 +44,13 @@ pub enum SpoolError {
         /// What the system said.
         source: io::Error,
     },
-    /// What is on disk of the entry is damaged. [`crate::Spool::restore`] makes it one that can be
+    /// The entry is damaged on disk. [`crate::Spool::restore`] repairs it so far that it can be
     /// ended.
     #[error("the record of execution {id} is damaged: {source}")]
     Damaged {
         /// The entry.
         id: Uuid,
-        /// What is wrong with it.
+        /// The damage.
         source: io::Error,
     },
     /// Reading failed.
@@ -59,7 +59,7 @@ pub enum SpoolError {
 }
 
 impl SpoolError {
-    /// An error that reading the entry `id` met.
+    /// Maps an error of reading the entry `id`.
     pub(crate) fn reading(id: Uuid) -> impl FnOnce(io::Error) -> Self {
         move |source| {
             if is_damage(&source) {

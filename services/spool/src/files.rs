@@ -17,8 +17,8 @@ use rustix::{
 /// The block that hole punching frees in. Larger blocks of a file system only make the freeing coarser.
 pub(crate) const BLOCK: u64 = 4096;
 
-/// The modes of everything in the spool, whatever the umask: prompts and outputs are for their
-/// owner alone.
+/// The mode of folders in the spool, whatever the umask: only the owner may read prompts and
+/// outputs.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
@@ -147,25 +147,25 @@ pub(crate) fn sync_together(first: &File, others: &[File]) -> io::Result<()> {
     })
 }
 
-/// Opens files so that a new one is for its owner alone.
+/// Returns options with which a new file has mode 0600.
 pub(crate) fn private() -> OpenOptions {
     let mut options = File::options();
     options.mode(FILE_MODE);
     options
 }
 
-/// Makes a folder for its owner alone.
+/// Creates a folder with mode 0700.
 pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(FOLDER_MODE).create(path)
 }
 
-/// Makes a folder for its owner alone, with the folders above it, where it is missing. An existing
-/// one is narrowed: first all in it, so that a start which was cut off does it again.
+/// Creates a missing folder, and its missing parents, with mode 0700. Narrows the modes of an
+/// existing folder: its contents first, so that an interrupted start repeats the work.
 ///
-/// A folder of another owner stays as it is. What is in it is narrowed all the same.
+/// The mode of another owner's folder stays; its contents are still narrowed.
 ///
 /// # Errors
-/// The folder cannot be made or listed, or a mode cannot be changed.
+/// The folder cannot be created or listed, or a mode cannot be changed.
 pub fn private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
@@ -205,14 +205,14 @@ fn narrow_contents(dir: &Path) -> io::Result<()> {
 fn narrow(path: &Path, mode: u32) -> io::Result<()> {
     match fs::set_permissions(path, Permissions::from_mode(mode)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            tracing::debug!(path = %path.display(), "the mode of another owner's folder stays");
+            tracing::debug!(path = %path.display(), "could not change the mode of another owner's folder");
             Ok(())
         }
         narrowed => narrowed,
     }
 }
 
-/// Whether what was read is damaged or cut off, in distinction to a disk that cannot be read.
+/// Whether an error means damaged or truncated data, not an unreadable disk.
 pub(crate) fn is_damage(error: &io::Error) -> bool {
     matches!(
         error.kind(),

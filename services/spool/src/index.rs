@@ -2,8 +2,8 @@
 //!
 //! The folders are the truth; the index makes lists, the start and retention independent of their
 //! number. A position is never used twice. A deleted execution leaves zeros, and the zeros at the
-//! old end are neither read again nor kept on disk: what a scan costs goes with the executions
-//! since the oldest one that is still there, not with all there ever were.
+//! old end are neither read again nor kept on disk. So the cost of a scan grows with the executions
+//! since the oldest existing one, not with all executions ever.
 
 use std::{
     fs::File,
@@ -96,7 +96,7 @@ impl Index {
             .read(true)
             .write(true)
             .open(path)?;
-        // Behind the hole of an earlier life, where there is one and the file system tells.
+        // Skip the hole at the beginning, if the file system reports one.
         let data = seek(&file, SeekFrom::Data(0)).unwrap_or(0);
         Ok(Self {
             file,
@@ -104,20 +104,20 @@ impl Index {
         })
     }
 
-    /// The row at a position; `Free` behind the last one.
+    /// Returns the row at a position; `Free` after the last one.
     pub(crate) fn at(&self, sequence: u64) -> io::Result<Slot> {
         let rows = self.read_rows(sequence, sequence + 1)?;
         Ok(rows.first().copied().unwrap_or(Slot::Free))
     }
 
-    /// Notes that all before `first` is free, and gives its room back to the disk.
+    /// Notes that all rows before `first` are free, and frees their room on disk.
     fn raise_first(&self, first: u64) {
         let before = self.first.fetch_max(first, Ordering::SeqCst);
         let whole = |rows: u64| rows * ROW_BYTES / BLOCK * BLOCK;
         if whole(first) > whole(before)
             && let Err(error) = files::Store::punch(&self.file, 0, whole(first))
         {
-            tracing::debug!(%error, "the index keeps the room of rows that are gone");
+            tracing::debug!(%error, "could not free the room of removed rows of the index");
         }
     }
 

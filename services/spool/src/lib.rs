@@ -1,5 +1,5 @@
-//! What is kept on disk of executions: the accepted body, the status, the output, the CLI's raw
-//! events, tombstones.
+//! The store of executions on disk: the accepted body, the status, the output, the CLI's raw
+//! events, tombstones and burned ids.
 //!
 //! The layout under the spool's folder:
 //!
@@ -12,15 +12,15 @@
 //! executions/{id}/output the output, addressed by offset; its oldest bytes may be a hole
 //! executions/{id}/events raw stdout, or the patches from which it is rebuilt out of the output
 //! tombstones/{id}        the header of a deleted entry's record
-//! burned/{id}            an empty file: the id was cancelled before it was accepted, and is refused for an hour
+//! burned/{id}            an empty file: the id was cancelled before acceptance; refused for an hour
 //! ```
 //!
 //! Folders have mode 0700 and files 0600, whatever the umask; an existing spool is narrowed at the
 //! start.
 //!
-//! An entry exists when its folder is in `executions`; it gets there by one rename, after
-//! everything in it is written, and is promised when that is on disk (see `spool`). It ceases by
-//! one rename too, of its record to `tombstones`, so that a full disk can still forget.
+//! An entry exists when its folder is in `executions`. One rename puts the complete folder there,
+//! and acceptance is promised when the rename is on disk (see `spool`). One rename of the record to
+//! `tombstones` deletes the entry, so that deletion works on a full disk.
 //!
 //! Calls that are not `async` block on the disk (acceptance and durable statuses wait for fsync):
 //! call them from a thread that may block. Nothing here grows with the number of past executions or

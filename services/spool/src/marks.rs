@@ -71,12 +71,12 @@ impl Mark {
     }
 }
 
-/// Why bytes were not freed.
+/// The reason why bytes were not freed.
 #[derive(Debug)]
 pub(crate) enum Unfreed {
     /// The mark could not be written: all bytes are still there.
     Mark(io::Error),
-    /// The mark is written, and what it does not keep may still be there.
+    /// The mark is written, but the bytes that it gives up may still be on disk.
     Bytes(io::Error),
 }
 
@@ -124,9 +124,9 @@ impl MarkSlots {
         Ok((Self { record, at, number }, mark))
     }
 
-    /// Frees bytes in the one order that is safe: first the mark that says so, then `free`. After a
-    /// kill between the two nobody takes a hole for output. `free` is not called where the mark
-    /// could not be written.
+    /// Frees bytes in the safe order: first writes the mark, then calls `free`. After a kill
+    /// between the two no reader takes a hole for output. `free` is not called when the mark could
+    /// not be written.
     pub(crate) fn mark_then_free(
         &mut self,
         mark: Mark,

@@ -101,7 +101,8 @@ impl PatchLog {
         Ok(())
     }
 
-    /// The events cannot be rebuilt from before `floor`, though the patches are still there.
+    /// Notes that events before `floor` cannot be rebuilt any more, although their patches may
+    /// still exist.
     pub(crate) fn raise_floor(&self, floor: u64) {
         self.floor.fetch_max(floor, Ordering::SeqCst);
     }
@@ -119,8 +120,8 @@ impl PatchLog {
         self.read_by(at, |at, n| read_up_to(&*self.store, at, n))
     }
 
-    /// As [`PatchLog::read`], of what is in memory: an error of kind `WouldBlock` where the disk
-    /// would have to be waited for.
+    /// Reads from memory as [`PatchLog::read`] does; an error of kind `WouldBlock` when it would
+    /// wait for the disk.
     pub(crate) fn read_cached(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
         self.read_by(at, |at, n| {
             read_cached(&*self.store, at, n).ok_or_else(|| io::ErrorKind::WouldBlock.into())

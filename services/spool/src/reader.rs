@@ -12,19 +12,18 @@ use crate::{
     track::Track,
 };
 
-/// Limits the reads of what is not in memory, on threads that may wait for the disk: each thread
-/// has memory of its own.
+/// Places for reads that wait for the disk. Each uses a thread, which costs memory.
 ///
-/// A place is taken only after the page cache was asked, and held for one read of at most 64 KiB or
-/// one patch. Reads wait in the order in which they came, so readers of cold outputs wait behind
-/// each other, and a reader of what is in memory waits for nobody. The other direction needs no
-/// bound: the bytes go to the one who asked, who holds one chunk at a time.
+/// - Taken when: bytes are not in the page cache; held for one read of at most 64 KiB or one patch.
+/// - Who waits behind whom: reads that need the disk wait in their order of arrival. A read from
+///   the page cache waits for nobody.
+/// - The other direction: each reader holds one chunk at a time.
 static DISK_READS: Semaphore = Semaphore::const_new(8);
 
 /// Reads from the disk on a thread that may wait for it.
 ///
 /// # Cancellation
-/// A dropped call leaves the read to its thread, which needs nobody for it.
+/// After a dropped call the thread finishes the read alone.
 pub(crate) async fn off_the_runtime<T: Send + 'static>(
     read: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
@@ -127,8 +126,7 @@ impl Reader {
     pub(crate) async fn take(&mut self, n: u64) -> Result<Bytes, ReadError> {
         let at = self.offset;
         let n = usize::try_from(n).map_err(io::Error::other)?;
-        // What was just written is in the page cache as a rule, but nothing promises it: an old
-        // output never is.
+        // New output is usually in the page cache, but without a guarantee; old output is not.
         let read = match read_cached(&*self.track.store, at, n) {
             Some(bytes) => Ok(bytes),
             None => {

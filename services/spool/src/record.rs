@@ -5,7 +5,7 @@
 //! 512     marks of the output, two slots of a sector, written in turn
 //! 1536    marks of the events, the same
 //! 2560    that a client's cancel was accepted, or zeros
-//! 3072    that the execution is cancelled when nobody views it, or zeros
+//! 3072    the note of a cancel for when nobody views the execution, or zeros
 //! 4096    three status slots of 72 KiB
 //! 225280  the body
 //! ```
@@ -25,7 +25,8 @@ const HEADER_BYTES: usize = 512;
 pub(crate) const MARK_BYTES: u64 = 512;
 /// A sector of its own too, behind the marks.
 pub(crate) const CANCEL_AT: u64 = 5 * MARK_BYTES;
-/// A sector of its own too, behind the cancel.
+/// The position of the note of a cancel for when nobody views the execution, in a sector of its
+/// own.
 pub(crate) const UNVIEWED_AT: u64 = 6 * MARK_BYTES;
 /// Where the status slots begin; what a tombstone keeps of the file.
 pub(crate) const SLOTS_AT: u64 = 4096;
@@ -124,12 +125,12 @@ pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    let slots = match told(Slots::load(&file))? {
+    let slots = match unless_damaged(Slots::load(&file))? {
         Some(slots) if slots.newest_number() > 1 => return Ok(true),
         found => found,
     };
-    let body = match told(Header::read(&file))? {
-        Some(header) => told(read_body(&file, &header))?,
+    let body = match unless_damaged(Header::read(&file))? {
+        Some(header) => unless_damaged(read_body(&file, &header))?,
         None => None,
     };
     let names = folder.join("output").exists() && folder.join("events").exists();
@@ -137,7 +138,7 @@ pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
 }
 
 /// None where what is there is damaged or cut off.
-fn told<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+fn unless_damaged<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Ok(value) => Ok(Some(value)),
         Err(error) if is_damage(&error) => Ok(None),
@@ -145,7 +146,7 @@ fn told<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Makes the files beside a record that are missing.
+/// Creates missing files beside a record.
 pub(crate) fn restore_names(folder: &Path) -> io::Result<()> {
     for name in ["output", "events"] {
         private()
@@ -156,9 +157,9 @@ pub(crate) fn restore_names(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a damaged record in `folder` one that can be opened: header and slots are there again, as
-/// far as what is left tells them. The status may still be missing. `sequence` is where the index
-/// has it; `digest_of` finds the digest of a body.
+/// Repairs a damaged record in `folder` so far that it can be opened: restores the header and the
+/// slots from the remaining data. The status may still be missing. `sequence` is the entry's
+/// position in the index; `digest_of` computes the digest of a body.
 pub(crate) fn restore(
     folder: &Path,
     id: Uuid,
@@ -176,7 +177,7 @@ pub(crate) fn restore(
     if len < BODY_AT {
         file.set_len(BODY_AT)?;
     }
-    let header = match told(Header::read(&file))? {
+    let header = match unless_damaged(Header::read(&file))? {
         Some(header) if header.id == id => header,
         _ => {
             let body_len = len.saturating_sub(BODY_AT);
@@ -185,7 +186,7 @@ pub(crate) fn restore(
             let header = Header {
                 id,
                 sequence,
-                // No body has this one: a repeated acceptance is refused, and never runs.
+                // No body has the default digest: a repeated acceptance is refused, and never runs.
                 digest: digest_of(&body).unwrap_or_default(),
                 body_len,
                 body_crc: crc32fast::hash(&body),
@@ -194,9 +195,9 @@ pub(crate) fn restore(
             header
         }
     };
-    // As if a first version were there: the next one is never taken for what a power cut left of an
-    // acceptance.
-    let slots = told(Slots::load(&file))?.unwrap_or_else(Slots::first);
+    // Pretend a first version, so that the next one is never taken for the rest of an acceptance
+    // after a power cut.
+    let slots = unless_damaged(Slots::load(&file))?.unwrap_or_else(Slots::first);
     Ok((file, header, slots))
 }
 

@@ -83,7 +83,7 @@ pub(crate) struct Shared {
     freed: Condvar,
     /// Entries somebody holds, so that all hold the same. Never across an await.
     open: Mutex<HashMap<Uuid, Weak<Inner>>>,
-    /// How far the old tombstones were looked for: see `retention`. Never across an await.
+    /// The position of the search for old tombstones: see `retention`. Never held across an await.
     sweep: Mutex<Option<fs::ReadDir>>,
     probe: File,
     /// Holds the flock.
@@ -162,10 +162,10 @@ impl Spool {
         Ok(Some(self.shared_by_all(entry)))
     }
 
-    /// Makes a damaged entry one that can be read and ended, as far as what is left tells: its
-    /// status may still be missing, and the caller writes a terminal one. `digest_of` finds the
-    /// digest of a body that is still there, so that a repeated acceptance finds its execution. An
-    /// entry without damage is given as [`Spool::get`] does, with the names of its files.
+    /// Repairs a damaged entry from its remaining data so far that it can be read and ended. Its
+    /// status may still be missing, and the caller writes a terminal one. `digest_of` computes the
+    /// digest of an intact body, so that a repeated acceptance finds its execution. For an intact
+    /// entry this equals [`Spool::get`], with missing files created.
     ///
     /// # Errors
     /// The disk's.
@@ -210,8 +210,8 @@ impl Spool {
         Entry { inner }
     }
 
-    /// The digest of a deleted execution's body; None where none was deleted within 30 days. A
-    /// tombstone that cannot be read still is one, with a digest that no body has.
+    /// Returns the digest of a deleted execution's body; None when none was deleted within 30 days.
+    /// An unreadable tombstone counts, with a digest that no body has.
     pub fn tombstone(&self, id: Uuid) -> Option<[u8; 32]> {
         match Header::read_path(&self.shared.tombstone_path(id)) {
             Ok(header) => header.map(|header| header.digest),
@@ -230,7 +230,7 @@ impl Spool {
         let Some(entry) = self.get(id)? else {
             return match Header::read_path(&shared.tombstone_path(id)) {
                 Ok(None) => Err(SpoolError::Unknown(id)),
-                // An earlier call got no further than the tombstone.
+                // An earlier deletion stopped after the tombstone.
                 Ok(Some(header)) if shared.folder(id).exists() => shared
                     .clear_away(&header)
                     .map_err(SpoolError::unwritable("the tombstone")),
@@ -284,8 +284,8 @@ impl Spool {
         Ok(page)
     }
 
-    /// The executions that are not terminal, damaged ones included, in order of acceptance. For the
-    /// start.
+    /// Returns the executions that are not terminal, damaged ones included, in order of acceptance.
+    /// For the start.
     ///
     /// # Errors
     /// The disk's.
@@ -304,7 +304,7 @@ impl Spool {
                 Ok(Some(_)) => unfinished.push(id),
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::error!(%error, %id, "an execution in the spool cannot be read");
+                    tracing::error!(%error, %id, "could not read an execution in the spool");
                     unfinished.push(id);
                 }
             }

@@ -37,8 +37,8 @@ pub(crate) struct Track {
 }
 
 impl Track {
-    /// Takes up what is in the file. `mark` is the newest of `slots`. `ended`: the execution is
-    /// terminal, nothing will follow whatever the mark says.
+    /// Opens the track of an existing file. `mark` is the newest of `slots`. `ended`: the execution
+    /// is terminal, so nothing is appended even if the mark does not say so.
     pub(crate) fn load(
         store: Box<dyn Store>,
         slots: &mut MarkSlots,
@@ -67,11 +67,12 @@ const RECOVERY_BYTES: usize = 1 << 20;
 
 /// Finds length, crc and the oldest kept byte again.
 ///
-/// A kill leaves every byte that a write returned for, and perhaps a part of one that had not
-/// returned: nobody saw that part, so a character it cuts is trimmed. A power cut can also take
-/// bytes that a mark counts: then the rest is not one suffix any more, so nothing is kept and the
-/// numbers stay true. Where the mark is wrong, the right one is on disk before this returns: an old
-/// one would call bytes kept that are a hole by then, or were written later.
+/// Makes the mark and the file agree after a kill or a power cut. A kill leaves every byte of a
+/// write that returned, and perhaps a part of one that did not. Nobody has read that part, so a cut
+/// character is trimmed. A power cut can also lose bytes that a mark counts: the rest is then no
+/// suffix any more, so nothing is kept and the numbers stay true. A wrong mark is corrected on disk
+/// before this returns: an old mark would count bytes as kept that are a hole by then, or were
+/// written later.
 fn recover(
     store: &dyn Store,
     slots: &mut MarkSlots,
@@ -93,7 +94,7 @@ fn recover(
         };
         let sync = slots.clone();
         slots.mark_then_free(nothing_kept, || {
-            // A power cut is likely to be followed by another.
+            // Another power cut is likely.
             sync.sync()?;
             store.set_len(0)?;
             store.set_len(marked)
@@ -139,7 +140,7 @@ fn recover(
         ended,
         kind,
     };
-    // A part of a character is in no mark.
+    // No mark counts a part of a character.
     let cut = || {
         if len < size {
             store.set_len(len)?;
@@ -152,7 +153,7 @@ fn recover(
     } else {
         cut()?;
         if right != mark {
-            // It only saves the next start the reading.
+            // A missing mark only makes the next start read more.
             let _ = slots.write(right);
         }
     }

@@ -115,7 +115,7 @@ impl Writer {
             ..Mark::default()
         };
         if let Err(error) = slots.mark_then_free(mark, || log.forget(floor)) {
-            // Readers must not miss a patch, whatever the disk took.
+            // Readers must not miss a patch, even if the disk did not take it.
             log.raise_floor(floor);
             let error = std::io::Error::from(error);
             tracing::warn!(%error, "the list of patches could not be emptied");

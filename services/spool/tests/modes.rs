@@ -1,4 +1,4 @@
-//! Who may read the spool. A test binary of its own: the umask belongs to the process.
+//! Access rights of the spool. A test binary of its own, because the umask belongs to the process.
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
 
@@ -21,7 +21,7 @@ const LIMITS: SpoolLimits = SpoolLimits {
     retention_bytes: u64::MAX,
 };
 
-/// What others than the owner may use, with its mode.
+/// Collects the paths that others than the owner may use, each with its mode.
 fn open_to_others(path: &Path, found: &mut Vec<String>) {
     let metadata = fs::symlink_metadata(path).unwrap();
     let mode = metadata.permissions().mode() & 0o7777;

@@ -13,8 +13,9 @@ const BINARIES: [&str; 5] = [
     "stand-in-claude",
 ];
 
-/// The path of a binary of this workspace. The first call has cargo build all of them in the profile of the running
-/// test, so that no test runs an old one; cargo has given its lock back by the time it runs a test.
+/// The path of a binary of this workspace. The first call has cargo build all of them in the
+/// profile of the running test, so that no test runs an old one; cargo has given its lock back by
+/// the time it runs a test.
 ///
 /// # Panics
 /// If they cannot be built: a test that cannot run must not pass.
@@ -50,7 +51,8 @@ fn build() -> PathBuf {
     folder.to_owned()
 }
 
-/// The command that builds into `folder`, which lies in the target folder `root`: `PROFILE` or `TARGET/PROFILE`.
+/// The command that builds into `folder`, which lies in the target folder `root`: `PROFILE` or
+/// `TARGET/PROFILE`.
 fn command(workspace: &Path, root: &Path, folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--quiet", "--locked", "--manifest-path"]);

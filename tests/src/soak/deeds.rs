@@ -26,7 +26,7 @@ pub(super) enum Deed {
 pub(super) struct Suffered {
     /// It may be `interrupted`.
     pub(super) interrupt: bool,
-    /// A stop of claude-api may have ended it behind its last result, before its exit.
+    /// Whether a stop of claude-api may have ended the CLI between its last result and its exit.
     pub(super) stop: bool,
     /// It may have failed with `killed_by_signal`.
     pub(super) die: bool,

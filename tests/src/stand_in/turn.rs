@@ -13,7 +13,7 @@ use super::{
 const BLOCK_BYTES: usize = 1024 * 1024;
 /// Lines are gathered into writes of this size where speed matters.
 const WRITE_BYTES: usize = 256 * 1024;
-/// A delta of a long block.
+/// The length of a delta of a long block, in bytes.
 const LONG_DELTA_BYTES: usize = 1000;
 /// Longer texts are left out of `result`, unless a step asks for them.
 const RESULT_BYTES: usize = 64 * 1024;

@@ -1,4 +1,5 @@
-//! What an operator chooses: the user, the time zone, the workspace, more tools; and how health is watched.
+//! Choices of an operator: the user, the time zone, the workspace, more tools. Also the frequency
+//! of health checks.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use crate::support::ran;
 
 const LIMIT: Duration = Duration::from_secs(180);
-/// Debian packages come over the network.
+/// The time limit of a build, which downloads Debian packages.
 const BUILD: Duration = Duration::from_secs(420);
 
 fn root() -> &'static Path {
@@ -69,7 +70,8 @@ async fn any_user_has_a_name_and_the_time_zone_is_passed() {
     .await;
 }
 
-/// A repository and a linked worktree of it, for a user that is not root: the folder, the worktree, the user's ids.
+/// A repository and a linked worktree of it, for a user that is not root: the folder, the worktree,
+/// the user's ids.
 async fn linked_worktree() -> (tempfile::TempDir, PathBuf, (u32, u32)) {
     let folder = tempfile::tempdir().expect("a folder");
     let git = async |words: &[&str]| {
@@ -129,13 +131,13 @@ fn block_of_the_documentation(mark: &str) -> String {
     block.map(|line| format!("{line}\n")).collect()
 }
 
-/// An image that is removed at the end, however that comes; its containers are gone by then.
+/// An image that is removed on drop; its containers must be gone by then.
 struct Removed<'a>(&'a str);
 
 impl Drop for Removed<'_> {
     fn drop(&mut self) {
         let mut command = std::process::Command::new("docker");
-        // One that was never built needs no removal.
+        // An image that was never built needs no removal.
         let _ = command.args(["image", "rm", self.0]).output();
     }
 }
@@ -179,12 +181,12 @@ async fn checks(project: &Project, service: &str) -> HashSet<String> {
     starts.map(str::to_owned).collect()
 }
 
-/// A healthcheck is started seldom while all is well; what changes is told within seconds.
+/// The healthcheck of a healthy container is started seldom; a change is reported within seconds.
 #[tokio::test]
 async fn a_healthy_container_is_seldom_asked_and_an_ill_one_is_seen() {
     case(LIMIT, Use::Own, async |_| {
         let project = Project::up("health", &Plan::default()).await;
-        // What stands still is looked at by the clock: before, a check was started every 2 s.
+        // Before, a check was started every 2 s.
         let mut before = Vec::new();
         for service in ["claude-api", "bridge", "scripted-model"] {
             let checks = checks(&project, service).await;

@@ -1,5 +1,5 @@
-//! Both services with the real CLI: what it takes from a workspace's own `CLAUDE.md` and
-//! `.claude/`. Field case C4.
+//! Both services with the real CLI: its use of a workspace's own `CLAUDE.md` and `.claude/`. Field
+//! case C4.
 
 use std::{fs, path::Path};
 

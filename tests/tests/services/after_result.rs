@@ -46,8 +46,7 @@ async fn a_stop_in_the_linger_grace_takes_nothing_from_the_answer() {
     stack.assert_quiet();
 }
 
-/// The soak's seed 904417: an exit code that is known counts, though a stop comes before the end is
-/// recorded.
+/// The soak's seed 904417: a known exit code counts, even if a stop precedes the record of the end.
 #[tokio::test]
 async fn a_stop_between_the_exit_and_the_end_of_the_drain_leaves_the_exit_code() {
     let mut stack = Stack::with(stops().api("--drain-ms=1500")).await;

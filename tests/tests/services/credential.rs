@@ -134,7 +134,7 @@ async fn s15_no_probe_starts_a_process() {
 
 /// Field case C23: `NAME=key` was sent as the key, and the remedy spoke of permissions.
 #[tokio::test]
-async fn a_key_file_that_holds_something_else_is_told_as_such() {
+async fn a_key_file_without_a_credential_is_reported_as_malformed() {
     let folder = tempfile::tempdir().expect("a folder");
     let key = folder.path().join("key");
     std::fs::create_dir(&key).expect("a folder");

@@ -242,7 +242,7 @@ async fn a_runner_that_fails_has_its_reason_in_the_status_and_in_the_log() {
 /// ENGINE A4: the CLI lived on below claude-api, then stayed a zombie, and startup said
 /// `cli-missing` for 5 minutes.
 #[tokio::test]
-async fn a_runner_that_dies_at_the_check_of_the_cli_leaves_nothing_and_is_told_as_such() {
+async fn a_runner_that_dies_at_the_check_of_the_cli_leaves_no_process_and_is_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let (bin, started) = (folder.path().join("claude"), folder.path().join("started"));
     let release = folder.path().join("release");
@@ -273,7 +273,7 @@ async fn a_runner_that_dies_at_the_check_of_the_cli_leaves_nothing_and_is_told_a
         .parent;
     kill_process(Pid::from_raw(parent).expect("a pid"), Signal::KILL).expect("killed");
     let http = stack.http();
-    let page = crate::start::told(&http, "runner-died").await;
+    let page = crate::start::startup_page_with(&http, "runner-died").await;
     let told = crate::start::reason(&page, "runner-died");
     assert!(told["message"].to_string().contains("SIGKILL"), "{told}");
     eventually("the CLI to be gone", PATIENCE, || {
@@ -281,7 +281,7 @@ async fn a_runner_that_dies_at_the_check_of_the_cli_leaves_nothing_and_is_told_a
     })
     .await;
     stack.assert_no_zombies();
-    // It is checked again soon, not after 5 minutes.
+    // The CLI is checked again within seconds, not after 5 minutes.
     std::fs::write(&release, "").expect("written");
     crate::start::health(&http, "/health/startup", 200).await;
     stack.assert_quiet();

@@ -130,7 +130,7 @@ async fn a_disconnect_is_not_a_cancel() {
     stack.assert_quiet();
 }
 
-/// Asks claude-api to cancel when nobody views the execution for so long; the status at that moment.
+/// Asks claude-api to cancel when nobody views the execution for `ms`; returns the present status.
 async fn unviewed(stack: &Stack, id: &str, ms: u64) -> Value {
     let path = path(id, &format!("/cancel?ifUnviewedForMs={ms}"));
     let (code, _, status) = send(&stack.http(), Method::POST, &path, "").await;
@@ -140,7 +140,7 @@ async fn unviewed(stack: &Stack, id: &str, ms: u64) -> Value {
 
 /// CONTRACT-2, "Corrections": `ifUnviewedForMs`.
 #[tokio::test]
-async fn what_nobody_views_is_cancelled_and_a_new_stream_keeps_it() {
+async fn an_unviewed_execution_is_cancelled_and_a_new_stream_keeps_it() {
     let stack = Stack::start().await;
     let http = stack.http();
     let [kept, followed, watched, left] = std::array::from_fn(|_| id());
@@ -155,7 +155,7 @@ async fn what_nobody_views_is_cancelled_and_a_new_stream_keeps_it() {
         assert_eq!(status["state"], "running", "it is answered at once");
         assert!(asked.elapsed() < Duration::from_millis(1500));
     }
-    // A new stream of either kind ends the wish, though it is closed at once.
+    // A new stream of either kind clears the cancel, even if it is closed at once.
     drop(http.open_output(&kept, 0).await.expect("a stream"));
     drop(http.follow(&followed).await.expect("a stream"));
     let status = until(&http, &left, "cancelled", |s| s["state"] == "cancelled").await;
@@ -164,7 +164,7 @@ async fn what_nobody_views_is_cancelled_and_a_new_stream_keeps_it() {
         let status = http.status(id).await.expect("a status");
         assert_eq!(status["state"], "running", "{status}");
     }
-    // The stream that was there before only delayed it.
+    // The older stream only delayed the cancel.
     drop(open);
     until(&http, &watched, "cancelled", |s| s["state"] == "cancelled").await;
     for id in [&kept, &followed] {
@@ -203,7 +203,8 @@ async fn a_cancel_for_when_nobody_views_outlives_a_kill_of_claude_api() {
     drop(http.follow(&cleared).await.expect("a stream"));
     stack.crash_api().await;
     let http = stack.http();
-    // What a policy made of the running one inherits the wish, and waits behind the two; nobody views anything here.
+    // The policy's continuation of the running execution inherits the cancel, and waits behind the
+    // other two. Nobody views any of them.
     let end = over(&http, &first).await;
     let next = end["continuedBy"]
         .as_str()
@@ -214,14 +215,14 @@ async fn a_cancel_for_when_nobody_views_outlives_a_kill_of_claude_api() {
         assert_eq!(end["state"], "cancelled", "{end}");
     }
     assert_eq!(ended(&http, &cleared).await["state"], "completed");
-    // Their wishes were due before their places in the queue were.
+    // Their cancels were due before their turn in the queue.
     assert_eq!(stack.spawns(&next), 0);
     stack.assert_quiet();
 }
 
 /// CONTRACT-2, "Corrections": the viewer may be on another bridge, or none.
 #[tokio::test]
-async fn who_reads_over_http_keeps_what_a_session_left() {
+async fn a_reader_over_http_keeps_the_execution_that_a_session_left() {
     let options = StackOptions::default().bridge("--disconnect-grace-ms=1500");
     let stack = Stack::with(options).await;
     let http = stack.http();
@@ -243,9 +244,10 @@ async fn who_reads_over_http_keeps_what_a_session_left() {
     stack.assert_quiet();
 }
 
-/// A session that leaves in the very moment in which its view begins: its streams are no new viewers.
+/// A session that leaves in the very moment in which its view begins: its streams are no new
+/// viewers.
 #[tokio::test]
-async fn streams_that_a_session_leaves_behind_keep_nothing() {
+async fn late_streams_of_a_session_that_left_do_not_keep_its_execution() {
     let options = StackOptions::default().bridge("--disconnect-grace-ms=300");
     let stack = Stack::with(options).await;
     let mut left = Vec::new();
@@ -277,7 +279,7 @@ async fn streams_that_a_session_leaves_behind_keep_nothing() {
 
 /// The last closing note: a departure that is settled because somebody views the execution says so.
 #[tokio::test]
-async fn the_log_tells_a_cancel_that_was_sent_from_a_viewer_that_is_there() {
+async fn the_log_distinguishes_a_sent_cancel_from_a_returned_viewer() {
     let options = StackOptions::default().bridge("--disconnect-grace-ms=300");
     let stack = Stack::with(options).await;
     let logged = |id: &str, text: &str| {

@@ -253,7 +253,7 @@ async fn what_a_full_disk_does_not_take_is_a_gap_and_the_end_is_recorded() {
 
 /// Field case C13: `completed` without a warning, and the conversation could not be continued.
 #[tokio::test]
-async fn a_full_disk_of_the_clis_home_is_told_by_ready_and_by_the_execution() {
+async fn a_full_disk_of_the_clis_home_is_reported_by_ready_and_by_the_execution() {
     let stack = Full::start_on("home/.claude").await;
     let http = Http::new(stack.api.addr());
     health(&http, "/health/ready", 200).await;

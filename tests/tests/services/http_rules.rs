@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::support::{PATIENCE, accept, assert_problem, ended, id, path, send};
 
-/// All that comes on one connection until it ends, or until this is seen so often.
+/// Returns the bytes of one connection until it ends, or until `wanted` was seen so many times.
 async fn exchange(addr: SocketAddr, request: &str, wanted: &str, times: usize) -> String {
     let mut stream = TcpStream::connect(addr).await.expect("a connection");
     stream.write_all(request.as_bytes()).await.expect("sent");
@@ -279,7 +279,7 @@ async fn a_status_is_one_line_for_every_reader() {
         }
         assert_eq!(status["metadata"]["note"], text, "{get}");
     }
-    // What a client sent stands in an error, too.
+    // An error that repeats the client's text is one line, too.
     let answer = http.request(Method::GET, "/v1/executions?a%C2%9B%E2%80%A8=1");
     let problem = answer
         .send()
@@ -289,7 +289,7 @@ async fn a_status_is_one_line_for_every_reader() {
         .await
         .expect("text");
     assert!(!problem.contains(char::is_control), "{problem:?}");
-    // What the CLI gets on its stdin is one line for it as well: Node's readline splits at U+2028.
+    // A message on the CLI's stdin is one line for the CLI, too: Node's readline splits at U+2028.
     let prompt = format!("@echo\n{text}");
     let (output, _) = crate::support::run(&stack, &prompt, json!({})).await;
     assert_eq!(output, prompt);

@@ -309,7 +309,7 @@ async fn input_over_the_websocket_is_taken_in_order() {
     stack.assert_quiet();
 }
 
-/// A line that brings a picture of so many bytes.
+/// A line with a picture of so many bytes.
 fn picture(bytes: usize) -> String {
     let data = "QUJD".repeat(bytes.div_ceil(3));
     let source = json!({"type": "base64", "media_type": "image/png", "data": data});
@@ -344,7 +344,7 @@ async fn a_picture_over_the_limit_is_refused_once_and_the_next_line_works() {
         let next = message("@say two");
         total = taken(&post(&http, &id, &at(total), &next).await);
     }
-    // In pieces: what was taken of it is forgotten when it turns out to be too long.
+    // In pieces: the accepted pieces are dropped when the line becomes too long.
     let long = picture(3_000_000);
     let mut rest = long.as_str();
     let start_of_line = total;

@@ -1,20 +1,20 @@
-//! Memory that long lines of the CLI took goes back to the system.
+//! Both services return the memory of long lines to the system.
 
 use std::time::Duration;
 
 use cc_tests::harness::{Stack, eventually, processes};
 
-/// What both services together may have after long lines (contract, corrections).
+/// The most memory of both services together after long lines (contract, corrections).
 const BOUND_BYTES: u64 = 64 << 20;
-/// Within this time.
+/// The time in which the memory must be returned.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// So many sessions have so many answers each, one after the other.
+/// Sessions, and answers of each session, one after the other.
 const SESSIONS: usize = 4;
 const ANSWERS: usize = 3;
 /// The text of each answer: one event line has all of it, and so has the result's.
 const ANSWER_BYTES: usize = 20_000_000;
 
-/// From the issue: after twelve answers of 20 MB claude-api alone held 141 to 180 MiB.
+/// Issue 10: after twelve answers of 20 MB claude-api alone held 141 to 180 MiB.
 #[tokio::test]
 async fn both_services_return_the_memory_of_long_lines() {
     let stack = Stack::start().await;

@@ -1,5 +1,5 @@
-//! A client that does the worst at each bounded resource of claude-api, while another client's
-//! small request, control and stream go on as usual.
+//! For each bounded resource of claude-api: hostile clients, while another client's small request,
+//! control and stream work as usual.
 
 use std::{
     net::SocketAddr,
@@ -16,8 +16,8 @@ use tokio::{
 
 use crate::support::{accept, assert_problem, ended, id, path, send, until};
 
-/// What each step of the other client may take on a busy machine. The faults that these tests stand
-/// for took 60 s and more.
+/// The time for each step of the other client on a busy machine. The original faults took 60 s and
+/// more.
 const USUAL: Duration = Duration::from_secs(10);
 /// A client that hangs has a small window, so that what it does not read stays with the service
 /// soon.
@@ -50,7 +50,7 @@ async fn many(addr: SocketAddr, count: usize, request: impl Fn() -> String) -> V
     open
 }
 
-/// What comes until this is seen, or the connection's end.
+/// Returns the bytes until `wanted` is seen or the connection ends.
 async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
     let mut text = Vec::new();
     let read = async {
@@ -69,7 +69,7 @@ async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
 }
 
 /// Another client's small request, control and stream, each on a fresh connection.
-async fn others_go_on(stack: &Stack, what: &str) {
+async fn others_work(stack: &Stack, what: &str) {
     let step = async |name: &str, step: std::pin::Pin<Box<dyn Future<Output = ()> + '_>>| {
         let begun = Instant::now();
         let done = tokio::time::timeout(USUAL, step).await;
@@ -130,24 +130,24 @@ const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 /// ENGINE A2. 40 PUTs whose chunked bodies never come took the whole inbound budget before their
 /// first byte.
 #[tokio::test]
-async fn chunked_bodies_that_never_come_hold_nobody_up() {
+async fn chunked_bodies_that_never_arrive_delay_nobody() {
     let stack = Stack::start().await;
     let put = || head("PUT", &path(&id(), ""), CHUNKED);
     let open = many(stack.api.addr(), 40, put).await;
-    others_go_on(&stack, "chunked bodies that never come").await;
+    others_work(&stack, "chunked bodies that never come").await;
     drop(open);
     stack.assert_quiet();
 }
 
 /// ENGINE A2, for `input`, which shares the budget.
 #[tokio::test]
-async fn input_bodies_that_never_come_hold_nobody_up() {
+async fn input_bodies_that_never_arrive_delay_nobody() {
     let stack = Stack::start().await;
     let (http, target) = (stack.http(), id());
     accept(&http, &target, "@say x", json!({"input": "stream"})).await;
     let post = || head("POST", &path(&target, "/input?offset=0"), CHUNKED);
     let open = many(stack.api.addr(), 100, post).await;
-    others_go_on(&stack, "input bodies that never come").await;
+    others_work(&stack, "input bodies that never come").await;
     drop(open);
     let end = path(&target, "/input?offset=0&eof=true");
     assert_eq!(send(&http, Method::POST, &end, "").await.0, 200);
@@ -155,11 +155,11 @@ async fn input_bodies_that_never_come_hold_nobody_up() {
     stack.assert_quiet();
 }
 
-/// ENGINE A2. Bodies that trickle hold what has arrived of them. A large body finds no room then:
-/// it is told so soon, with `Retry-After`, and never that it "did not arrive". Small requests have
-/// a share of their own.
+/// ENGINE A2. Trickling bodies hold the bytes that have arrived. A large body without room is
+/// refused within seconds, with `Retry-After`, and never as "did not arrive". Small requests have a
+/// share of their own.
 #[tokio::test]
-async fn bodies_that_trickle_hold_up_large_ones_alone_and_those_are_told() {
+async fn trickling_bodies_delay_only_large_bodies_which_are_refused_in_time() {
     let stack = Stack::with(StackOptions::default().api("--inbound-bytes=4194304")).await;
     let part = "x".repeat(1 << 20);
     let put = || {
@@ -167,7 +167,7 @@ async fn bodies_that_trickle_hold_up_large_ones_alone_and_those_are_told() {
         format!("{head}{{\"prompt\":\"{part}")
     };
     let mut open = many(stack.api.addr(), 8, put).await;
-    // Those that find no room are told; what is left then fills the budget.
+    // Bodies without room are refused; the others fill the budget.
     let mut trickle = tokio::spawn(async move {
         loop {
             for stream in &mut open {
@@ -185,10 +185,10 @@ async fn bodies_that_trickle_hold_up_large_ones_alone_and_those_are_told() {
         .expect("an answer");
     assert_problem(&refused, 503, "inbound-full", "a large body without room");
     assert!(refused.1.contains_key("retry-after"), "{:?}", refused.1);
-    others_go_on(&stack, "bodies that trickle").await;
+    others_work(&stack, "bodies that trickle").await;
     trickle.abort();
     let _ = (&mut trickle).await;
-    // What the trickling clients held is free when they are gone.
+    // The memory of the trickling clients is free when they are gone.
     let begun = Instant::now();
     loop {
         let answer = send(&http, Method::PUT, &path(&id(), ""), large.clone()).await;
@@ -201,10 +201,10 @@ async fn bodies_that_trickle_hold_up_large_ones_alone_and_those_are_told() {
     stack.assert_quiet();
 }
 
-/// A head that never comes is given up after `--head-ms`, and a connection that idles after
+/// A connection without a complete head is closed after `--head-ms`, and an idle one after
 /// `--keep-alive-ms`.
 #[tokio::test]
-async fn heads_that_never_come_and_idle_connections_are_closed() {
+async fn heads_that_never_arrive_and_idle_connections_are_closed() {
     let options = StackOptions::default()
         .api("--head-ms=500")
         .api("--keep-alive-ms=1500");
@@ -223,14 +223,14 @@ async fn heads_that_never_come_and_idle_connections_are_closed() {
     let live = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut idle = raw(addr, live).await;
     read_until(&mut idle, "live\"}").await;
-    // Longer than a head may take: it idles, and is still good for a request.
+    // An idle connection outlives the time limit of a head, and still takes a request.
     tokio::time::sleep(Duration::from_millis(800)).await;
     idle.write_all(live.as_bytes()).await.expect("still open");
     read_until(&mut idle, "live\"}").await;
     let begun = Instant::now();
     assert_eq!(read_until(&mut idle, "never").await, "");
     assert!(begun.elapsed() >= Duration::from_millis(1000));
-    // A request that takes longer than both is no idle one.
+    // A connection whose request takes longer than both limits is not idle.
     let id = id();
     accept(&stack.http(), &id, "@silence 3\n@say x", json!({})).await;
     let output = stack.http().output(&id, 0).await.expect("an output");
@@ -256,7 +256,7 @@ async fn connections_that_do_nothing_make_room_for_those_that_ask() {
     ];
     for (what, request) in kinds {
         let open = many(addr, 100, request).await;
-        others_go_on(&stack, what).await;
+        others_work(&stack, what).await;
         drop(open);
     }
     send(&stack.http(), Method::POST, &path(&target, "/cancel"), "").await;
@@ -264,8 +264,8 @@ async fn connections_that_do_nothing_make_room_for_those_that_ask() {
     stack.assert_quiet();
 }
 
-/// Streams that are never read, of output, events and statuses: a part of the places is for short
-/// requests alone, and a stream without a place is told so.
+/// Unread streams of output, events and statuses: some places are for short requests alone, and a
+/// stream without a place is refused.
 #[tokio::test]
 async fn streams_that_are_never_read_leave_places_for_short_requests() {
     let stack = Stack::with(StackOptions::default().api("--connections=32")).await;
@@ -304,7 +304,7 @@ async fn streams_that_are_never_read_leave_places_for_short_requests() {
     let answer = send(&http, Method::POST, &path(&target, "/cancel"), "").await;
     assert_eq!(answer.0, 200, "{}", answer.2);
     drop(open);
-    others_go_on(&stack, "streams that were never read").await;
+    others_work(&stack, "streams that were never read").await;
     stack.assert_quiet();
 }
 
@@ -325,7 +325,7 @@ async fn streams_that_are_never_read_hold_nobody_up() {
         let get = || head("GET", &path(&target, rest), "");
         open.extend(many(stack.api.addr(), 60, get).await);
     }
-    others_go_on(&stack, "180 streams that are never read").await;
+    others_work(&stack, "180 streams that are never read").await;
     let grown = stack.api.resident_bytes().saturating_sub(before);
     assert!(grown < 64 << 20, "{grown} bytes for 180 readers");
     send(&http, Method::POST, &path(&target, "/cancel"), "").await;
@@ -346,7 +346,7 @@ async fn lists_that_are_never_read_hold_nobody_up() {
     }
     let get = || head("GET", "/v1/executions?limit=1000", "");
     let open = many(stack.api.addr(), 100, get).await;
-    others_go_on(&stack, "lists that are never read").await;
+    others_work(&stack, "lists that are never read").await;
     drop(open);
     stack.assert_quiet();
 }
@@ -382,6 +382,6 @@ async fn a_full_queue_refuses_executes_alone() {
     let answer = send(&http, Method::POST, &path(&first, "/cancel"), "").await;
     assert_eq!(answer.0, 200, "{}", answer.2);
     ended(&http, &first).await;
-    others_go_on(&stack, "a queue that was full").await;
+    others_work(&stack, "a queue that was full").await;
     stack.assert_quiet();
 }

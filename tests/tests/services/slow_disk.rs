@@ -1,5 +1,5 @@
 //! Controls, health and ends while the spool's disk hangs: writes of claude-api wait until the test
-//! lets them go on (`slow_disk/shim.c`, built with `cc`).
+//! releases them (`slow_disk/shim.c`, built with `cc`).
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::{PATIENCE, accept, ended, exists, id, path, send, until};
 
-/// How long a disk that hangs may be watched for an answer that must not come.
+/// How long a test watches for an answer that must not arrive while the disk hangs.
 const STILL: Duration = Duration::from_millis(500);
 
 /// Both services, and the switches of claude-api's disk.
@@ -38,7 +38,7 @@ impl Slow {
         Self { stack, folder }
     }
 
-    /// From here on such calls hang, for example `write-output`.
+    /// Makes such calls hang from now on, for example `write-output`.
     fn hang(&self, call: &str) {
         fs::write(self.folder.path().join(call), "").expect("written");
     }
@@ -48,7 +48,7 @@ impl Slow {
         exists(&self.folder.path().join(format!("hung-{call}"))).await;
     }
 
-    /// Lets the calls that hang go on.
+    /// Releases the hanging calls.
     fn release(&self, call: &str) {
         fs::remove_file(self.folder.path().join(call)).expect("it hung");
     }
@@ -129,7 +129,7 @@ async fn a_hung_status_write_delays_no_signal() {
     })
     .await;
     slow.hang("write-record");
-    // That the model was asked is recorded.
+    // The next status write records that the model was asked.
     fs::write(&go, "").expect("written");
     slow.hangs("write-record").await;
     slow.control(&id, "/cancel").await;
@@ -144,7 +144,7 @@ async fn a_hung_status_write_delays_no_signal() {
     slow.stack.assert_quiet();
 }
 
-/// ENGINE A7: no number of controls before it takes a cancel away.
+/// ENGINE A7: a cancel is not lost behind any number of controls.
 #[tokio::test]
 async fn a_cancel_behind_many_controls_of_a_busy_execution_is_not_lost() {
     let slow = Slow::start(StackOptions::default()).await;
@@ -168,8 +168,7 @@ async fn a_cancel_behind_many_controls_of_a_busy_execution_is_not_lost() {
     slow.stack.assert_quiet();
 }
 
-/// ENGINE A8: a cancel that comes while the end is being written is answered with that end, or it
-/// is the end.
+/// ENGINE A8: a cancel during the write of the end is answered with that end, or decides it.
 #[tokio::test]
 async fn a_cancel_beside_the_write_of_the_end_is_answered_as_the_execution_ended() {
     let slow = Slow::start(StackOptions::default()).await;

@@ -1,4 +1,5 @@
-//! OUTER B6. Clients that do not read cost little memory and hold nobody up, and miss nothing later; output comes when it is written. F9, F13, I6.
+//! OUTER B6. Clients that do not read cost little memory, delay nobody, and miss nothing later;
+//! output arrives as it is written. F9, F13, I6.
 
 use std::{
     collections::HashMap,
@@ -19,8 +20,8 @@ const LAGGARDS: usize = 20;
 const MEGABYTES: u64 = 20;
 /// Deltas a second, of 8 KiB: how fast a CLI writes is not what is looked at.
 const RATE: u64 = 800;
-/// What a client that does not read may cost the bridge: a few chunks and messages on their way. Totals depend on the
-/// build and the allocator; scripts/bench looks at those of a release build.
+/// What a client that does not read may cost the bridge: a few chunks and messages on their way.
+/// Totals depend on the build and the allocator; scripts/bench looks at those of a release build.
 const LAGGARD_BYTES: u64 = 400 << 10;
 /// A client that hangs has a small window, so that what it does not read stays with the services soon.
 const WINDOW_BYTES: usize = 16 * 1024;

@@ -52,7 +52,7 @@ pub(crate) fn reason(page: &Value, code: &str) -> Value {
 }
 
 /// Waits until the startup page has the reason with this code.
-pub(crate) async fn told(http: &Http, code: &str) -> Value {
+pub(crate) async fn startup_page_with(http: &Http, code: &str) -> Value {
     let end = std::time::Instant::now() + PATIENCE;
     loop {
         let (_, page) = http.get("/health/startup").await.expect("an answer");
@@ -89,7 +89,7 @@ async fn a_folder_that_cannot_be_written_at_the_start() {
             assert!(log.contains("/below") && !log.contains("panicked"), "{log}");
         } else {
             let service = Service::start(service).await;
-            let page = told(&Http::new(service.addr()), "folder-unwritable").await;
+            let page = startup_page_with(&Http::new(service.addr()), "folder-unwritable").await;
             let reason = reason(&page, "folder-unwritable");
             assert!(
                 reason["message"]

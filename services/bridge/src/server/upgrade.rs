@@ -70,13 +70,13 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
     response
 }
 
-/// Why a request is no handshake.
+/// The reason why a request is no WebSocket handshake.
 enum Refusal {
-    /// 405.
+    /// 405: the method is not GET.
     Method,
     /// 426: the connection cannot be upgraded (RFC 9110, section 7.8: only HTTP/1.1 has `Upgrade`).
     Version,
-    /// 426: no upgrade to WebSocket 13 is asked for.
+    /// 426: the request asks for no upgrade to WebSocket 13.
     Required,
     /// 400: something else is wrong, as this text says.
     Invalid(&'static str),
@@ -101,7 +101,7 @@ fn check(request: &Request) -> Result<String, Refusal> {
         return Err(Refusal::Required);
     }
     if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) {
-        // Its bytes could be taken for frames.
+        // The bytes of a body could be taken for frames.
         return Err(Refusal::Invalid(
             "a handshake has no body; leave Content-Length out",
         ));
@@ -119,7 +119,7 @@ fn check(request: &Request) -> Result<String, Refusal> {
     }
 }
 
-/// Whether it is the base64 of 16 bytes: 22 characters, of which the last carries two bits, and
+/// Whether `key` is the base64 of 16 bytes: 22 characters, of which the last carries two bits, and
 /// `==`.
 fn is_key(key: &[u8]) -> bool {
     let [digits @ .., last, b'=', b'='] = key else {
@@ -162,7 +162,7 @@ fn required(detail: &str) -> Response {
     response
 }
 
-/// 503: not even the refusal of one more session has a place.
+/// The 503 answer when not even a refusal of one more session has a place.
 fn busy() -> Response {
     let detail = "there are too many sessions; try again later";
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too-many-sessions", detail);

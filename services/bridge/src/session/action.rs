@@ -79,7 +79,8 @@ impl Call {
         matches!(self, Self::Status(_) | Self::List(..))
     }
 
-    /// Whether it is about an execution that claude-api is known to have, whatever its view does.
+    /// Whether the call needs no answer to an execute first: it names an execution that claude-api
+    /// has, with or without a view.
     #[must_use]
     pub fn needs_no_answer(&self) -> bool {
         matches!(self, Self::Status(_) | Self::Control(..))

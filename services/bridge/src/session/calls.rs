@@ -7,18 +7,18 @@ use std::collections::{HashMap, VecDeque};
 use super::action::Call;
 use super::replies::Token;
 
-/// Looks that wait, before no more requests are read.
+/// The most waiting looks; with more, no further request is read.
 const WAITING: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    /// With the bytes that the answer may come to.
+    /// Open calls, each with the most bytes that its answer may have.
     open: HashMap<Token, usize>,
     bytes: usize,
     looks: VecDeque<(Token, Call)>,
 }
 
-/// The most bytes that the answer of a call may come to.
+/// Returns the most bytes that the answer of a call may have.
 fn answer_bytes(call: &Call, status_bytes: usize) -> usize {
     match call {
         Call::List(..) => protocol::SERVER_MESSAGE_BYTES,
@@ -32,7 +32,7 @@ impl Calls {
         self.open.len()
     }
 
-    /// The most bytes that their answers may come to.
+    /// Returns the most bytes that the answers of all open calls may have.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -42,29 +42,29 @@ impl Calls {
         self.looks.len() >= WAITING
     }
 
-    /// A call is made.
+    /// Notes that a call was sent.
     pub(super) fn begin(&mut self, token: Token, call: &Call, status_bytes: usize) {
         let bytes = answer_bytes(call, status_bytes);
         self.bytes += bytes - self.open.insert(token, bytes).unwrap_or_default();
     }
 
-    /// A look waits.
+    /// Queues a look.
     pub(super) fn wait(&mut self, token: Token, call: Call) {
         self.looks.push_back((token, call));
     }
 
-    /// The most bytes that the answer of the first look that waits may come to.
+    /// Returns the most bytes that the answer of the first queued look may have.
     pub(super) fn next_look(&self, status_bytes: usize) -> Option<usize> {
         let (_, call) = self.looks.front()?;
         Some(answer_bytes(call, status_bytes))
     }
 
-    /// The first look that waits.
+    /// Takes the first queued look.
     pub(super) fn take_look(&mut self) -> Option<(Token, Call)> {
         self.looks.pop_front()
     }
 
-    /// One came back.
+    /// Notes that a call was answered.
     pub(super) fn ended(&mut self, token: Token) {
         self.bytes -= self.open.remove(&token).unwrap_or_default();
     }

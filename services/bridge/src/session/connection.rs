@@ -74,13 +74,14 @@ struct Session<T> {
     message_sender: mpsc::Sender<Box<viewer::Message>>,
     views: HashMap<u64, (AbortOnDropHandle<()>, Viewing)>,
     pages: Pages,
-    /// Its id, for claude-api.
+    /// The session's id, which claude-api gets as the `viewer` of its streams.
     name: Arc<str>,
-    /// Views that are asked for and may still begin.
+    /// Requests for views that may still begin.
     asking: HashMap<ExecutionId, Asking>,
     /// What inputs that are not answered yet have taken of the inbound budget.
     inputs: HashMap<Token, Arc<Charge>>,
-    /// Bounds the executes that await an answer.
+    /// The session's own limits of inbound bytes for unanswered executes and inputs, large and
+    /// small.
     own_inbound: [Arc<Room>; 2],
     share: Arc<Share>,
     /// Outbound bytes of answers that wait for their batch, and of calls under way.
@@ -328,7 +329,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         }
     }
 
-    /// A view was granted, and begins when its answer is sent.
+    /// Keeps the request for a view that was granted; the view begins when its answer is sent.
     fn asks(&mut self, asking: Option<Asking>) {
         self.asking
             .extend(asking.map(|asking| (asking.id(), asking)));

@@ -1,5 +1,6 @@
-//! `onDisconnect: "cancel"`: a session is gone. claude-api cancels when nobody views the execution for the grace; here is
-//! known who came back before claude-api could be asked for that.
+//! Departures: sessions that ended with `onDisconnect: "cancel"`. claude-api cancels the execution
+//! when nobody views it for the grace. This module knows which clients came back before the bridge
+//! could ask claude-api for that.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,19 +36,19 @@ pub struct Departing {
     begun: u64,
 }
 
-/// An attach or an execute of an id of the client's, until its view begins, it is refused, or its session is gone: dropped
-/// then.
+/// A request for a view: an attach, or an execute whose id the client chose. It is dropped when the
+/// view begins, the request is refused, or the session ends.
 #[derive(Debug)]
 pub struct Asking(Departures, ExecutionId);
 
-/// Who is there.
+/// Whether anybody views the execution of a departure.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Somebody attached.
+    /// A view began.
     Viewer,
-    /// Somebody tries to.
+    /// A client has asked for a view that has not begun.
     Asking,
-    /// Nobody.
+    /// There is no view and no request for one.
     Nobody,
 }
 
@@ -95,7 +96,7 @@ impl Departures {
 }
 
 impl Departing {
-    /// Who views it, did since the departure, or is about to.
+    /// Says whether a view is open, was open since the departure, or is asked for.
     #[must_use]
     pub fn found(&self) -> Found {
         self.departures.with(self.id, |e| {

@@ -22,11 +22,14 @@ use crate::upstream::accept::owes_cancel;
 use crate::upstream::call::Cancel;
 use crate::upstream::retry::Delays;
 
-/// Cancels that are owed and retried for as long as it takes, in all sessions. A place is taken when a cancel is owed, and
-/// is free when claude-api has answered it. Nobody waits for a place: a cancel without one is tried for as long as an
-/// execute is. What a cancel sends is one request at a time.
+/// The most owed cancels that are retried without a time limit, over all sessions.
+///
+/// - Taken when: a cancel is owed; released when claude-api has answered it.
+/// - Who waits behind whom: nobody. A cancel without a place is retried only as long as an execute
+///   is.
+/// - The other direction: each cancel sends one request at a time.
 pub const OWED: usize = 1024;
-/// How often a departure looks whether somebody who asked for a view has one.
+/// The interval at which a departure checks whether a requested view has begun.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long a PUT under way may go on when the bridge stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -62,7 +65,8 @@ impl Executor {
         session: &Arc<str>,
     ) {
         let stop = CancellationToken::new();
-        // The id is the client's: its session may have left, and this one is back for it.
+        // The client chose the id: an earlier session of it may have left, and this one is its
+        // return.
         let asking = (!job.execute.fresh).then(|| shared.departures.ask(job.execute.id));
         self.stops.insert(job.token, stop.clone());
         let (had, next) = oneshot::channel();
@@ -164,12 +168,13 @@ impl Task {
         let accepted = result.is_ok();
         let owes_cancel = result.as_ref().is_err_and(owes_cancel);
         let executed = Box::new(Executed { result, asking });
-        // A session that is gone asks for no view: its part of the event is dropped here.
-        let told = events.send(Event::Executed(job.token, executed)).is_ok();
-        if stop.is_cancelled() && may_live && (owes_cancel || !told) {
-            // claude-api could not be told, or the session asked for a cancel and left: nobody else makes it.
+        // When the session is gone, its request for a view is dropped with the event here.
+        let is_delivered = events.send(Event::Executed(job.token, executed)).is_ok();
+        if stop.is_cancelled() && may_live && (owes_cancel || !is_delivered) {
+            // The cancel did not reach claude-api, or the session asked for it and left: only
+            // this task can still send it.
             cancel(&shared, id, owes_cancel);
-        } else if !told && may_live && job.cancel_on_disconnect {
+        } else if !is_delivered && may_live && job.cancel_on_disconnect {
             depart(&shared, id, session, accepted);
         }
         if !has_turn && let Some(turn) = turn {
@@ -179,14 +184,14 @@ impl Task {
     }
 }
 
-/// How a cancel that was owed came to its end.
+/// The outcome of an owed cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Settled {
-    /// claude-api has it.
+    /// claude-api has the cancel.
     Sent,
     /// claude-api knows no such execution.
     Unknown,
-    /// Somebody views the execution again.
+    /// A client views the execution again.
     Viewed,
 }
 
@@ -204,7 +209,8 @@ impl Settled {
     }
 }
 
-/// `burn`: the PUT was given up, and claude-api may read it later.
+/// Owes a cancel at once. `burn`: the bridge gave up the PUT, and claude-api may still read it
+/// later.
 fn cancel(shared: &Arc<Shared>, id: ExecutionId, burn: bool) {
     let upstream = shared.viewer.upstream.clone();
     owe(shared, id, Duration::ZERO, async move {
@@ -213,16 +219,17 @@ fn cancel(shared: &Arc<Shared>, id: ExecutionId, burn: bool) {
     });
 }
 
-/// Has claude-api cancel when nobody views the execution for the grace. Who comes back while claude-api is away keeps it. A
-/// stop of the bridge never counts. `accepted`: claude-api is known to have it; if not, the bridge gives its PUT up after
-/// the grace.
+/// Asks claude-api to cancel the execution when nobody views it for the grace. A client that
+/// reconnects while claude-api is unreachable keeps its execution. A stop of the bridge is no
+/// departure. `accepted`: claude-api is known to have the execution; otherwise the bridge gives up
+/// the PUT after the grace.
 pub fn depart(shared: &Arc<Shared>, id: ExecutionId, session: Arc<str>, accepted: bool) {
     let departing = shared.departures.depart(id);
     let grace = shared.disconnect_grace;
     let upstream = shared.viewer.upstream.clone();
     owe(shared, id, grace, async move {
         if !accepted {
-            // An id that is burned at once is of no use to a client that is back within the grace.
+            // Burning the id at once would lock out a client that reconnects within the grace.
             tokio::time::sleep(grace).await;
         }
         let cancel = Cancel::Unviewed {
@@ -251,20 +258,20 @@ pub fn depart(shared: &Arc<Shared>, id: ExecutionId, session: Arc<str>, accepted
             if !failure.leaves_cancel_owed() {
                 return Settled::Unknown;
             }
-            // It may have come through all the same.
+            // claude-api may have acted on a request whose answer was lost.
             sent |= failure.may_have_acted();
             tokio::time::sleep(delays.after(failure.retry_after())).await;
         }
-        // The viewer's streams may have been there before the cancel: only a newer one ends it.
-        if sent && let Err(error) = upstream.look_in(id).await {
-            tracing::warn!(execution = %id, ?error, "could not take back a cancel");
+        // The viewer's streams may be older than the cancel: only a newer stream clears it.
+        if sent && let Err(error) = upstream.withdraw_unviewed(id).await {
+            tracing::warn!(execution = %id, ?error, "could not withdraw a cancel");
         }
         Settled::Viewed
     });
 }
 
-/// Runs what is owed until it is settled or the bridge stops; where too much is owed already, for as long as an execute is
-/// tried.
+/// Runs an owed cancel until it is settled or the bridge stops. Without a place ([`OWED`]) it is
+/// given up when the time of an execute has passed.
 fn owe(
     shared: &Arc<Shared>,
     id: ExecutionId,

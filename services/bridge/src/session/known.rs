@@ -56,7 +56,7 @@ impl Known {
         self.doubtful.remove(&id);
     }
 
-    /// Whether claude-api is known to have it.
+    /// Whether claude-api is known to have this execution.
     #[must_use]
     pub fn is_accepted(&self, id: ExecutionId) -> bool {
         self.entries.contains_key(&id)

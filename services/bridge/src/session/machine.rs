@@ -77,7 +77,7 @@ pub struct Machine {
     actions: Vec<Action>,
     /// Bytes of answers that the socket has not sent.
     unsent: usize,
-    /// All sessions together hold too much.
+    /// Whether all sessions together hold too much.
     is_short: bool,
 }
 
@@ -110,7 +110,7 @@ impl Machine {
         self.calls.open()
     }
 
-    /// How much the socket has not sent, and whether all sessions together hold too much.
+    /// Notes how much the socket has not sent, and whether all sessions together hold too much.
     pub fn set_room(&mut self, unsent: usize, is_short: bool) {
         (self.unsent, self.is_short) = (unsent, is_short);
     }
@@ -134,16 +134,16 @@ impl Machine {
             || self.pending.has_too_many_waiters()
     }
 
-    /// Whether a look may be made whose answer may come to so many bytes. One alone always may.
+    /// Whether a look with an answer of at most so many bytes may start. A look alone always may.
     fn fits(&self, bytes: usize) -> bool {
         let idle = self.unsent == 0 && self.calls.open() == 0 && self.pending.first().is_none();
         let bytes = self.unsent + self.pledged_bytes() + bytes;
-        // What acts has the other half.
+        // Calls that act have the other half.
         let room = bytes <= self.bounds.session_bytes / 2;
         idle || (room && (!self.is_short || bytes <= self.bounds.floor_bytes))
     }
 
-    /// The looks that may be made now.
+    /// Starts the looks that have room now.
     pub fn looks(&mut self) -> Vec<Action> {
         self.start_looks();
         self.take()
@@ -164,7 +164,7 @@ impl Machine {
         self.inputs.held()
     }
 
-    /// Views that may still begin: their answers wait for a turn or for their batch.
+    /// Whether views may still begin: their answers wait for a turn or for their batch.
     #[must_use]
     pub fn owes_views(&self) -> bool {
         self.held > 0 || self.turns.waiting() > 0
@@ -176,8 +176,8 @@ impl Machine {
         self.known.is_accepted(id) || self.pending.is_accepted(id)
     }
 
-    /// The session is gone, and nothing more will come: what came and waited for its turn takes effect. Of what is to do then
-    /// only the signals matter.
+    /// Ends the session: requests that were read and waited for their turn take effect. Only the
+    /// signals among the returned actions matter.
     #[must_use]
     pub fn close(&mut self) -> Vec<Action> {
         for (token, came) in self.turns.close() {
@@ -186,7 +186,7 @@ impl Machine {
         self.take()
     }
 
-    /// What is to be cancelled when nobody attaches, once the session is gone and closed.
+    /// Returns the executions to cancel when nobody attaches, once the session is closed.
     #[must_use]
     pub fn departing(&self) -> Vec<ExecutionId> {
         self.known.departing()
@@ -265,7 +265,7 @@ impl Machine {
             let stopped = call.named().into_iter().flat_map(executes);
             self.actions.extend(stopped.map(Action::StopRetrying));
         }
-        // They are answered in order: the last one asked so far is the last one answered.
+        // Executes are answered in order: the last one asked so far is the last one answered.
         let last = call.named().and_then(|id| executes(id).last());
         let accepted = call.named().is_some_and(|id| self.is_accepted(id));
         let Some(last) = last.filter(|_| !(accepted && call.needs_no_answer())) else {
@@ -379,7 +379,7 @@ impl Machine {
     pub fn on_executed(&mut self, token: Token, result: Result<Status, RpcError>) -> Vec<Action> {
         let accepted = result.as_ref().ok().map(|status| status.execution_id);
         self.arrived(token, Came::Executed(Box::new(result)));
-        // Its answer may wait for a turn; a signal does not.
+        // The answer of an execute may wait for a turn; a signal does not.
         if let Some(id) = accepted {
             for (token, call) in self.pending.accepted(id) {
                 self.call(token, call);

@@ -16,10 +16,10 @@ use tokio::sync::watch;
 
 /// The most that one session may hold, in bytes.
 pub const SESSION_BYTES: u64 = 4 * 1024 * 1024;
-/// What a session holds without taking from the others, in bytes.
+/// The floor of a session: bytes that it always has for itself.
 const FLOOR_BYTES: u64 = 128 * 1024;
 
-/// What all sessions share.
+/// The outbound budget of all sessions.
 #[derive(Debug)]
 pub struct Outbound {
     limits: Limits,
@@ -30,11 +30,11 @@ pub struct Outbound {
 /// The limits of one session, and of all.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Of all sessions, beyond their floors.
+    /// The most bytes of all sessions beyond their floors.
     pub all: u64,
-    /// Of one session.
+    /// The most bytes of one session.
     pub session: u64,
-    /// Of one session without taking from the others.
+    /// The floor of one session, in bytes.
     pub floor: u64,
 }
 
@@ -53,7 +53,7 @@ impl Limits {
 }
 
 impl Outbound {
-    /// Nothing is used.
+    /// Creates a budget of which nothing is used.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
@@ -62,19 +62,19 @@ impl Outbound {
         })
     }
 
-    /// The limits.
+    /// Returns the limits.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Bytes beyond the floors of their sessions.
+    /// Returns the used bytes beyond the floors of all sessions.
     #[must_use]
     pub fn used(&self) -> u64 {
         *self.used.borrow()
     }
 
-    /// Whether sessions have their floors only.
+    /// Whether the common part is spent, so that sessions have only their floors.
     #[must_use]
     pub fn is_short(&self) -> bool {
         self.used() >= self.limits.all
@@ -89,7 +89,7 @@ impl Outbound {
     }
 }
 
-/// One session's part.
+/// One session's share of the outbound budget.
 #[derive(Debug)]
 pub struct Share {
     all: Arc<Outbound>,
@@ -97,7 +97,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// A session begins.
+    /// Creates the share of a new session.
     #[must_use]
     pub fn new(all: Arc<Outbound>) -> Arc<Self> {
         Arc::new(Self {
@@ -106,13 +106,13 @@ impl Share {
         })
     }
 
-    /// What all sessions share.
+    /// Returns the budget of all sessions.
     #[must_use]
     pub fn all(&self) -> &Outbound {
         &self.all
     }
 
-    /// Bytes of this session.
+    /// Returns the bytes that this session holds.
     #[must_use]
     pub fn used(&self) -> u64 {
         *self.used.borrow()
@@ -130,7 +130,7 @@ impl Share {
     pub async fn room(&self) {
         let (mut own, mut all) = (self.used.subscribe(), self.all.used.subscribe());
         while !self.has_room() {
-            // Neither sender goes before this borrow ends.
+            // Both senders outlive this borrow.
             tokio::select! {
                 _ = own.changed() => {}
                 _ = all.changed() => {}
@@ -138,7 +138,7 @@ impl Share {
         }
     }
 
-    /// Takes nothing yet.
+    /// Creates a charge of zero bytes.
     #[must_use]
     pub fn charge(self: &Arc<Self>) -> Charge {
         Charge {
@@ -150,13 +150,13 @@ impl Share {
     fn change(&self, old: u64, new: u64) {
         let Limits { session, floor, .. } = self.all.limits;
         self.used.send_if_modified(|used| {
-            let before = *used;
-            *used = before - old + new;
-            let beyond = |used: u64| used.saturating_sub(floor);
-            if beyond(before) != beyond(*used) {
-                self.all.change(beyond(before), beyond(*used));
+            let old_used = *used;
+            *used = old_used - old + new;
+            let above_floor = |used: u64| used.saturating_sub(floor);
+            if above_floor(old_used) != above_floor(*used) {
+                self.all.change(above_floor(old_used), above_floor(*used));
             }
-            let falls_below = |limit: u64| before >= limit && *used < limit;
+            let falls_below = |limit: u64| old_used >= limit && *used < limit;
             falls_below(floor) || falls_below(session)
         });
     }
@@ -170,7 +170,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// Holds so many bytes from now on.
+    /// Sets the charge to so many bytes.
     pub fn set(&mut self, bytes: usize) {
         let bytes = bytes as u64;
         if bytes != self.bytes {

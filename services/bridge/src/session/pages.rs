@@ -1,7 +1,7 @@
 //! Pages of a list. A page is at most as long as a message may be; `next` names the next page. The
 //! bridge asks claude-api for a page in parts, because a status has anything from 1 to 64 KiB.
 //!
-//! The budget for lists while claude-api is asked ([`PART_BYTES`] each):
+//! The budget for lists while claude-api is asked (`PART_BYTES` each):
 //! - Taken when: a list has its turn in its session; released with the page, after `callMs` at
 //!   most.
 //! - Who waits behind whom: lists of one session for each other, and all lists in the order
@@ -18,13 +18,13 @@ use tokio::time::{Instant, timeout_at};
 use super::action::Action;
 use crate::upstream::Upstream;
 
-/// What lists may hold in all sessions while claude-api is asked, in bytes.
+/// Memory for the lists of all sessions while claude-api is asked, in bytes.
 pub const BUDGET_BYTES: usize = 64 * 1024 * 1024;
-/// What claude-api is asked for at once.
+/// Statuses in one request to claude-api.
 const PART: u64 = 16;
 /// A status of a page, generously, in bytes.
 const ENTRY_BYTES: u32 = 72 * 1024;
-/// What one list holds, in bytes: a part, and what is gathered of a page.
+/// Memory of one list, in bytes: a part, and the page gathered so far.
 pub(super) const PART_BYTES: u32 =
     PART as u32 * ENTRY_BYTES + protocol::SERVER_MESSAGE_BYTES as u32;
 /// The contract's default `limit`.
@@ -37,9 +37,9 @@ const SMALL_BYTES: usize = 64 * 1024;
 pub struct ListPage {
     /// Newest first.
     pub executions: Vec<(ExecutionId, String)>,
-    /// The newest one: it is on every page, cut where that has to be short.
+    /// The newest status: it is on every page, cut when it does not fit.
     pub newest: Option<Box<Status>>,
-    /// What to give as `before` for the next page; None at the end.
+    /// The `before` of the next page; None at the end.
     pub next: Option<ExecutionId>,
 }
 
@@ -94,7 +94,7 @@ pub(super) async fn gather(
         } else {
             match timeout_at(end, asked).await {
                 Ok(Ok(part)) => part,
-                // What is here is a page all the same: it says where to go on.
+                // A page of fewer statuses is still a page: its `next` names the following one.
                 Ok(Err(_)) | Err(_) => return Ok(page),
             }
         };
@@ -154,7 +154,7 @@ impl Pages {
         }
     }
 
-    /// The client has taken all that was sent.
+    /// Notes that the client has read everything that was sent.
     pub(super) fn sent(&mut self) {
         self.turn = None;
     }

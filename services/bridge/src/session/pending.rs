@@ -10,7 +10,8 @@ use super::replies::Token;
 
 /// Executes of one session that are not answered yet; claude-api's own queue is far shorter.
 const EXECUTES: usize = 1024;
-/// Calls of one session that wait for an execute's answer, before no more requests are read.
+/// The most calls of one session that wait for an execute's answer; with more, no further request
+/// is read.
 const WAITERS: usize = 1024;
 
 /// One execute.
@@ -26,7 +27,7 @@ pub struct Execute {
     pub on_slow: OnSlow,
     /// Whether it is cancelled when the session is gone.
     pub cancel_on_disconnect: bool,
-    /// Whether claude-api is known to have it.
+    /// Whether claude-api is known to have the execution.
     pub accepted: bool,
 }
 
@@ -76,8 +77,8 @@ impl Pending {
         self.waiting >= WAITERS
     }
 
-    /// claude-api has this id, though the answer to its execute may wait for a turn: the calls that need no answer wait no
-    /// longer.
+    /// Notes that claude-api has this id and returns the calls that need no answer. The answer to
+    /// the execute itself may still wait for a turn.
     pub fn accepted(&mut self, id: ExecutionId) -> Vec<(Token, Call)> {
         let mut free = Vec::new();
         for execute in self.executes.iter_mut().filter(|e| e.id == id) {

@@ -19,7 +19,7 @@ pub type Token = u64;
 pub enum Answer {
     /// A status object, cut to what a message holds.
     Status(Box<Status>),
-    /// As much of a page as a message holds.
+    /// A page of a list, cut to the length of a message.
     Page(Box<ListPage>),
     /// Anything else.
     Value(Value),

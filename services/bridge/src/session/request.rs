@@ -247,7 +247,7 @@ fn echo(id: &RawValue) -> serde_json::Result<Option<String>> {
         return Ok(None);
     }
     shallow::check(id)?;
-    // Not a value of ours: a number may be larger than any type holds (RFC 8259, section 6).
+    // Not `serde_json::Value`: a number may be larger than any type holds (RFC 8259, section 6).
     let is_id =
         text == "null" || text.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
     Ok(is_id.then(|| text.to_owned()))

@@ -8,7 +8,7 @@
 //!   oldest unfinished message waits for no other: its remaining need is kept free, so one message
 //!   always makes progress. After [`Room::patience`] a waiting message has another session closed
 //!   with 1013: the oldest holder that made no progress for as long, later the oldest one that is
-//!   too slow ([`SLOW`]). At most one session is closed per patience. Small requests have their own share ([`shares`]).
+//!   too slow (`SLOW`). At most one session is closed per patience. Small requests have their own share ([`shares`]).
 //! - The other direction: [`super::outbound`] bounds answers and output.
 
 use std::collections::BTreeMap;
@@ -23,14 +23,14 @@ pub fn shares(inbound: u64) -> (u64, u64) {
     (inbound - small, small)
 }
 
-/// After so many times the patience a waiting message evicts a slow holder, though that one makes
+/// After so many times the patience, a waiting message evicts a slow holder even if that one makes
 /// progress.
 const STUBBORN: u32 = 5;
 /// A holder is slow that needs more than so many times the patience for the rest of its message, at
 /// its rate so far. Two pings, as in [`super::socket`].
 const SLOW: u32 = 40;
 
-/// One budget.
+/// A budget of bytes: see the module's documentation.
 #[derive(Debug)]
 pub struct Room {
     total: u64,
@@ -51,7 +51,7 @@ struct State {
 #[derive(Debug)]
 struct Seat {
     held: u64,
-    /// The most that the message may come to.
+    /// The most bytes that the message may have.
     most: u64,
     began: Instant,
     /// Its bytes when it last made 64 KiB of progress, and when that was.
@@ -72,7 +72,7 @@ impl Seat {
 }
 
 impl Room {
-    /// `patience`: how long a message waits before it evicts another.
+    /// Creates an unused budget. `patience`: how long a message waits before it evicts another.
     #[must_use]
     pub fn new(total: u64, patience: Duration) -> Arc<Self> {
         Arc::new(Self {
@@ -98,7 +98,8 @@ impl Room {
         self.patience
     }
 
-    /// Takes so many bytes; None when they are not there. More than all of it takes all of it.
+    /// Takes so many bytes; None when they are not free. A request for more than the budget takes
+    /// the whole budget.
     #[must_use]
     pub fn take(self: &Arc<Self>, bytes: u64) -> Option<Charge> {
         let bytes = bytes.min(self.total);
@@ -137,7 +138,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// Takes a part out of it, at most what there is.
+    /// Splits off a charge of `bytes`, or of all that is left.
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Self {
         let bytes = (bytes as u64).min(self.bytes);
@@ -166,7 +167,7 @@ pub struct Making {
 }
 
 impl Making {
-    /// It holds nothing yet. `most`: the most bytes that it may come to.
+    /// Creates a message that holds nothing yet. `most`: the most bytes that it may have.
     #[must_use]
     pub fn new(room: Arc<Room>, most: u64) -> Self {
         let most = most.min(room.total);
@@ -193,7 +194,8 @@ impl Making {
         }
     }
 
-    /// Bytes that it may come to with what it holds; no limit once it holds all that there is.
+    /// The length that the message may reach with its charge; unlimited once it holds the whole
+    /// budget.
     #[must_use]
     pub fn allowed(&self) -> u64 {
         if self.held >= self.room.total {
@@ -203,7 +205,7 @@ impl Making {
         }
     }
 
-    /// Grows until it holds `bytes`.
+    /// Grows the charge until it holds `bytes`.
     pub fn poll_grow(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.room.lock();
         let state = &mut *state;
@@ -277,7 +279,7 @@ impl Making {
         }
     }
 
-    /// Whether its session is to be closed, so that others can grow.
+    /// Whether this message was evicted: its session must close so that other messages can grow.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
         let state = self.room.lock();
@@ -287,7 +289,7 @@ impl Making {
             .is_some_and(|seat| seat.is_evicted)
     }
 
-    /// Ends the message, which has so many bytes, and releases the rest.
+    /// Ends the message: keeps a charge of `bytes`, its length, and releases the rest.
     #[must_use]
     pub fn finish(mut self, bytes: u64) -> Charge {
         let bytes = bytes.min(self.held);
@@ -380,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_all_of_it_takes_all_of_it() {
+    fn a_request_for_more_than_the_budget_takes_the_whole_budget() {
         let room = Room::new(100, Duration::ZERO);
         let mut making = Making::new(room.clone(), 1000);
         assert!(grows(&mut making, 500));

@@ -82,7 +82,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 let value: &RawValue = map.next_value()?;
                 if let Some(replaced) = members.insert(name, value) {
                     twice = true;
-                    // What counts for nothing must still be JSON.
+                    // A value that a later one replaced must still be JSON.
                     check(replaced).map_err(serde::de::Error::custom)?;
                 }
             } else {
@@ -107,7 +107,7 @@ const NAMES: usize = 4096;
 /// when an object in it has a member twice.
 ///
 /// # Errors
-/// It is not JSON.
+/// The value is not JSON.
 pub(super) fn check(value: &RawValue) -> serde_json::Result<bool> {
     // A raw value is JSON already, but for its depth and for the characters that escapes name.
     let text = value.get();
@@ -170,7 +170,7 @@ fn string(text: &str) -> (usize, bool) {
 pub(super) enum Unfit {
     /// Not JSON after all: a lone surrogate, say.
     Syntax(serde_json::Error),
-    /// This is wrong with it.
+    /// The message is refused for this reason.
     Refused(&'static str),
 }
 
@@ -207,7 +207,7 @@ impl<'a> Members<'a> {
                 Ok(value) => {
                     values.insert(name, value);
                 }
-                // It is JSON, with a number that no type of ours holds.
+                // The value is JSON, with a number that no Rust type holds.
                 Err(_) => out_of_range = true,
             }
         }

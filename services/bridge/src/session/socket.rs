@@ -76,9 +76,9 @@ pub struct Socket<T> {
     /// Answers; they never wait behind output.
     urgent: VecDeque<String>,
     urgent_bytes: usize,
-    /// Bytes of the message that was handed over and is not out yet.
+    /// Bytes of the message that was handed to the socket and is not sent yet.
     out_bytes: usize,
-    /// Both of them, as a part of the outbound budget.
+    /// The charge for queued and unsent bytes in the outbound budget.
     charge: Option<outbound::Charge>,
     unflushed: bool,
     blocked: bool,
@@ -288,7 +288,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.stalled = if stalled { self.stalled + 1 } else { 0 };
         let alive = self.heard || heard || deaf || (self.blocked && moved);
         self.missed = if alive { 0 } else { self.missed + 1 };
-        // Other unfinished messages are evicted in time; what awaits claude-api may stay for long.
+        // Other unfinished messages are evicted in time; executes that await claude-api may hold
+        // their bytes for long.
         let starved = starves && self.stream.get_ref().waits_for_nobody();
         self.starved = if starved { self.starved + 1 } else { 0 };
         self.heard = false;
@@ -316,7 +317,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     pub async fn close(mut self, code: u16, reason: &str) {
         let end = Instant::now() + CLOSE_TIME;
         if UNREADABLE.contains(&code) {
-            // The message will not end: its bytes are released before the wait for the peer.
+            // The message will never be complete: release its bytes before waiting for the peer.
             self.stream.get_mut().give_up_message();
             if !self.unflushed && !self.blocked {
                 self.rebuild();

@@ -25,13 +25,13 @@ const LEAST_PATIENCE: Duration = Duration::from_millis(10);
 /// Messages up to this many bytes are always read: a sign of life, a cancel, a common prompt.
 pub const FREE_BYTES: u64 = 64 * 1024;
 
-/// What the messages of one session take of the inbound budget while they come.
+/// The inbound budget's charge for the message that one session is receiving.
 #[derive(Debug)]
 pub struct Inbound {
     room: Arc<Room>,
     /// The most that one message may come to.
     message: u64,
-    /// Payload of the message in the making that was handed over.
+    /// Payload bytes of the unfinished message that were handed over.
     bytes: u64,
     making: Option<Making>,
     /// While the message cannot grow: the end of the patience, and how often it has passed.
@@ -51,7 +51,7 @@ impl Inbound {
         }
     }
 
-    /// How many bytes of the payload may be read; ready when there are some.
+    /// Polls for the number of payload bytes that may be read.
     fn poll_room(&mut self, frames: &Frames, cx: &mut Context<'_>) -> Poll<u64> {
         if frames.is_control || frames.payload == 0 {
             return Poll::Ready(u64::MAX);
@@ -59,7 +59,7 @@ impl Inbound {
         if self.bytes < FREE_BYTES && self.making.is_none() {
             return Poll::Ready(FREE_BYTES - self.bytes);
         }
-        // A message in fragments may come to any length.
+        // A message in fragments may have any length.
         let rest = if frames.ends {
             frames.payload
         } else {
@@ -92,7 +92,7 @@ impl Inbound {
         Poll::Ready(making.allowed() - bytes)
     }
 
-    /// The message is whole.
+    /// Ends the charge of a complete message.
     fn finish(&mut self) -> Option<Charge> {
         let bytes = std::mem::take(&mut self.bytes);
         self.wait = None;
@@ -257,7 +257,7 @@ impl<T> Transport<T> {
         self.inbound.as_mut().and_then(Inbound::finish)
     }
 
-    /// Nothing more is read of the message in the making.
+    /// Gives up the unfinished message: nothing more of it is read.
     pub fn give_up_message(&mut self) {
         if let Some(inbound) = &mut self.inbound {
             // The charge is released at once.
@@ -265,7 +265,7 @@ impl<T> Transport<T> {
         }
     }
 
-    /// Whether a message waits for room that no other message in the making holds.
+    /// Whether a message waits for room that no other unfinished message holds.
     #[must_use]
     pub fn waits_for_nobody(&self) -> bool {
         let inbound = self.inbound.as_ref().filter(|i| i.wait.is_some());
@@ -281,7 +281,7 @@ impl<T> Transport<T> {
             .is_some_and(|inbound| inbound.wait.is_some())
     }
 
-    /// Payload was handed over, where there had been so much before.
+    /// Notes that payload was handed over; `before`: the payload bytes handed over until then.
     fn grown(&mut self, before: u64) {
         if let Some(inbound) = &mut self.inbound {
             let steps = |bytes: u64| bytes / FREE_BYTES;

@@ -32,7 +32,7 @@ impl<T> Turns<T> {
         self.ids.len()
     }
 
-    /// Requests of which something came, and whose turn it is not yet.
+    /// Counts the requests with an answer that waits for its turn.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held

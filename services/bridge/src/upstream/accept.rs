@@ -1,8 +1,9 @@
-//! Handing an execute over: the same PUT again and again, under one id, until claude-api has durably
-//! accepted it, says no, or the time is over. And its end before that: a cancel under the same id, unless that is
-//! certainly unknown to claude-api. claude-api may read an attempt from its socket after the cancel, which came on another
-//! connection: so the cancel of an attempt burns an id that is not known yet. Who waits for the answer waits for one call
-//! at most: where claude-api cannot be reached, the cancel is the caller's to repeat ([`Upstream::cancel_surely`]).
+//! Handing an execute over: the same PUT again and again, under one id, until claude-api has
+//! durably accepted it, says no, or the time is over. And its end before that: a cancel under the
+//! same id, unless that is certainly unknown to claude-api. claude-api may read an attempt from its
+//! socket after the cancel, which came on another connection: so the cancel of an attempt burns an
+//! id that is not known yet. Who waits for the answer waits for one call at most: where claude-api
+//! cannot be reached, the cancel is the caller's to repeat ([`Upstream::cancel_surely`]).
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -132,8 +133,9 @@ impl Upstream {
         }
     }
 
-    /// Cancels what may have been accepted: tries until claude-api has answered, however long that takes. True when
-    /// claude-api has the cancel, false when it knows no such execution.
+    /// Cancels an execution that may have been accepted, and retries until claude-api answers,
+    /// without a time limit. True when claude-api has the cancel, false when it knows no such
+    /// execution.
     pub async fn cancel_surely(&self, id: ExecutionId, cancel: &Cancel) -> bool {
         let mut delays = Delays::default();
         loop {
@@ -166,9 +168,10 @@ impl Upstream {
         }
     }
 
-    /// If it was accepted, its status is the execute's answer. `put`: an attempt under way; it goes on as long as nothing is
-    /// known, for what is sent cannot be called back. `acted`: one may have come through, or still come; then the id is
-    /// burned, and the attempt that comes after that is refused.
+    /// Cancels an execute whose acceptance is unknown. If claude-api accepted it, its status is the
+    /// execute's answer. `put`: an attempt under way; it continues meanwhile, because a sent
+    /// request cannot be called back. `acted`: an attempt may have reached claude-api, or may still
+    /// reach it; then the id is burned, so that a late attempt is refused.
     async fn cancel_unsure(
         &self,
         id: ExecutionId,
@@ -194,7 +197,7 @@ impl Upstream {
                 cancelled = &mut cancel => break cancelled,
                 answer = under_way => {
                     if let Ok(status) = answer {
-                        // Who waits for the execute's answer cancels now.
+                        // The task that waits for the execute's answer cancels it then.
                         return Ok(status);
                     }
                     put = None;
@@ -207,9 +210,10 @@ impl Upstream {
             Err(error) => error,
         };
         Err(match error.code {
-            // No attempt of this execute came through. An earlier one of another session may have.
+            // No attempt of this execute reached claude-api. An attempt of an earlier session may
+            // have.
             code::UNAVAILABLE if !acted => stopped(id, "unknown".into()),
-            // Not known there, or deleted.
+            // claude-api does not know the execution, or has deleted it.
             code::NO_SUCH_EXECUTION | code::ID_IN_USE => stopped(id, false.into()),
             _ => error
                 .with("executionId", id.to_string())

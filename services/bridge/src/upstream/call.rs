@@ -44,18 +44,18 @@ impl Verb {
 /// A cancel that no client waits for.
 #[derive(Debug, Clone)]
 pub enum Cancel {
-    /// At once. `burn`: an id that is not known is never accepted from then on.
+    /// Cancels at once.
     Now {
-        /// See above.
+        /// Whether an unknown id is burned: never accepted from then on.
         burn: bool,
     },
-    /// When nobody viewed it for so long. `burn` as above.
+    /// Cancels when nobody has viewed the execution for a time.
     Unviewed {
-        /// For how long.
+        /// How long no stream must have been open.
         after: Duration,
         /// The session that left.
         session: Arc<str>,
-        /// See above.
+        /// Whether an unknown id is burned: never accepted from then on.
         burn: bool,
     },
 }
@@ -109,7 +109,7 @@ fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
         .map_err(|e| Failure::Broken(format!("an answer that is not as the contract says: {e}")))
 }
 
-/// What a cancel that burns an unknown id came to.
+/// The outcome of a cancel that may burn the id.
 #[derive(Debug)]
 pub enum Cancelled {
     /// The id was known.
@@ -145,8 +145,8 @@ impl Upstream {
         self.call(|| self.client.post(&url)).await
     }
 
-    /// Cancels a PUT that was given up: an id that is not known is never accepted from then on. A broken attempt is tried
-    /// again within the call's time.
+    /// Cancels a PUT that was given up: an id that is not known is never accepted from then on. A
+    /// broken attempt is tried again within the call's time.
     ///
     /// # Errors
     /// As [`Self::status`], and -32004 when claude-api has no place to record it.
@@ -176,11 +176,11 @@ impl Upstream {
         }
     }
 
-    /// Takes back a cancel for when nobody views: opens a stream, as any viewer does, and drops it.
+    /// Withdraws a [`Cancel::Unviewed`]: opens a stream, as any viewer does, and drops it.
     ///
     /// # Errors
     /// As [`Self::status`].
-    pub async fn look_in(&self, id: ExecutionId) -> Result<(), RpcError> {
+    pub async fn withdraw_unviewed(&self, id: ExecutionId) -> Result<(), RpcError> {
         let url = self.execution_url(id, "?follow=true");
         self.attempts(|| {
             let request = self.client.get(&url);

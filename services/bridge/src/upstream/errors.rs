@@ -86,8 +86,8 @@ impl Failure {
         matches!(self, Self::Refused(p, _) if matches!(p.kind, ProblemType::NotFound | ProblemType::Deleted))
     }
 
-    /// Whether a cancel may still be made: anything but a clear word of claude-api about the execution. A full queue has no
-    /// place for a burned id now, and a full disk none for a record.
+    /// Whether the cancel must be retried: every failure except a definite answer of claude-api
+    /// about the execution. A full queue or a full disk may take the burned id later.
     #[must_use]
     pub fn leaves_cancel_owed(&self) -> bool {
         use ProblemType as P;
@@ -247,7 +247,7 @@ mod tests {
 
     /// Issue 10: texts that reach a log.
     #[test]
-    fn what_is_logged_has_no_control_characters() {
+    fn logged_texts_have_no_control_characters() {
         let odd = "a\u{1b}[31m\r\nb\u{9b}\u{2028}c\u{e9}";
         let problem = Problem::new(ProblemType::Stopping, odd);
         for failure in [

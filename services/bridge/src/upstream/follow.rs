@@ -45,8 +45,8 @@ enum Phase {
     Over,
 }
 
-/// The moment after so long, or one that never comes.
-fn far(wait: std::time::Duration) -> Instant {
+/// The instant after `wait`, or a very distant one when that overflows.
+fn deadline_after(wait: std::time::Duration) -> Instant {
     const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
     Instant::now() + wait.min(YEAR)
 }
@@ -157,7 +157,7 @@ impl Follow {
 
     fn heard(&mut self, status: Status) -> Heard {
         self.delays.reset();
-        self.deadline = far(self.upstream.silence());
+        self.deadline = deadline_after(self.upstream.silence());
         if status.state.is_terminal() {
             self.phase = Phase::Over;
         }

@@ -83,7 +83,7 @@ impl Output {
         self.phase = Phase::Idle;
     }
 
-    /// Closes the stream; it is opened again from `offset`.
+    /// Closes the stream; the next read opens it again at `offset`.
     pub fn close(&mut self, offset: u64) {
         if !matches!(self.phase, Phase::Idle) {
             self.jump(offset);

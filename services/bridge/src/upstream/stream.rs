@@ -28,7 +28,8 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// `base` is `http://host:port`, `path` what follows, `viewer` the session that reads.
+    /// Opens a stream. `base` is `http://host:port`, `path` the rest of the URL, `viewer` the
+    /// session that reads.
     ///
     /// # Errors
     /// There was no answer, or it is no success.

@@ -84,13 +84,13 @@ impl Buffer {
         self.jump.is_none() && (self.skip.is_some() || self.data.len() < UNSENT_BYTES)
     }
 
-    /// Bytes that are held.
+    /// Returns the number of buffered bytes.
     #[must_use]
     pub fn held(&self) -> usize {
         self.data.len()
     }
 
-    /// There is no room for more: one that skips drops what it need not hold.
+    /// Frees room: a buffer with `onSlow: skip` drops the output that it need not hold.
     pub fn shrink(&mut self) {
         if let Some(skip) = self.skip {
             let bytes = skip.bytes.min(UNSENT_BYTES as u64);

@@ -24,10 +24,10 @@ const STATUSES: usize = 4;
 /// for long comes near it.
 const NOTICES: usize = 128;
 
-/// What the connection to claude-api reads ahead of a viewer that takes nothing, in bytes.
+/// Bytes that the stream from claude-api reads ahead of a client that does not read.
 const READ_AHEAD_BYTES: usize = 32 * 1024;
 
-/// About the bytes of a status in memory.
+/// The approximate size of a status in memory, in bytes.
 fn weight(status: &Status) -> usize {
     const ITEM_BYTES: usize = 256;
     let items = status.warnings.len() + status.permission_denials.len() + status.metadata.len();
@@ -146,7 +146,7 @@ impl Order {
         output + notices + statuses
     }
 
-    /// There is no room for more output: one that skips drops what it need not hold.
+    /// Frees room: a view with `onSlow: skip` drops the output that it need not hold.
     pub fn shrink(&mut self) {
         self.buffer.shrink();
     }

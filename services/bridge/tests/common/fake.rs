@@ -24,7 +24,7 @@ use tokio::sync::watch;
 pub enum Fault {
     Problem(ProblemType),
     Foreign(u16),
-    /// As [`Fault::Foreign`], with this `Retry-After` in seconds.
+    /// The same as [`Fault::Foreign`], with this `Retry-After` in seconds.
     Later(u16, u64),
     /// The connection breaks; whether it was accepted before that.
     Reset {
@@ -100,7 +100,7 @@ impl Fake {
         Self::beating(listener, std::time::Duration::from_millis(150)).await
     }
 
-    /// One with this heartbeat, which its limits name.
+    /// Starts a fake with this heartbeat, which its limits name.
     pub async fn beating(listener: TcpListener, heartbeat: std::time::Duration) -> Self {
         let fake = Self {
             addr: listener.local_addr().unwrap(),
@@ -208,7 +208,7 @@ impl Drop for Streaming {
     }
 }
 
-/// Cancels when no stream was open for so long, unless one is opened.
+/// Cancels the execution when no stream has been open for `after`.
 async fn cancel_unviewed(fake: Fake, id: ExecutionId, after: std::time::Duration) {
     let opened = |w: &World| w.streams.get(&id).copied().unwrap_or_default();
     let before = opened(&fake.world()).1;

@@ -105,12 +105,12 @@ pub struct Heard {
     pub end: Option<Value>,
 }
 
-/// What a view may send next.
+/// The messages that a view may send next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
-    /// The statusUpdate with the state of the answer.
+    /// Only the statusUpdate with the state of the answer.
     First(String),
-    /// Anything.
+    /// Any message.
     Open,
 }
 
@@ -119,7 +119,8 @@ pub struct Client {
     next: u64,
     /// The ids of requests that begin a view when they are granted.
     views: HashSet<String>,
-    /// By execution. One that is missing has no answer: its first message is a statusUpdate.
+    /// The phase of each execution's view. A missing entry has no answer: its first message is a
+    /// statusUpdate.
     phases: HashMap<String, Phase>,
     pub seen: HashMap<String, Heard>,
     backlog: Vec<Value>,

@@ -89,7 +89,7 @@ const PROXIES: [(&str, &str); 3] = [
 const NO_PROXY: (&str, &str) = ("NO_PROXY", "no_proxy");
 /// Hosts that are never asked through a proxy: this machine, and the services of compose.yaml.
 const INNER_HOSTS: [&str; 5] = ["localhost", "127.0.0.1", "::1", "claude-api", "bridge"];
-/// Where the CLI sends its requests when nothing is set.
+/// The CLI's default address of the model.
 const ANTHROPIC: &str = "https://api.anthropic.com";
 
 /// Credentials that may be given as a file, by `NAME_FILE`, in the CLI's own order of precedence.
@@ -116,9 +116,10 @@ pub enum Credential {
     Present(String),
     /// There is none.
     Missing,
-    /// There is a file for one that cannot be read; says why.
+    /// A file is named for the credential and cannot be read, for this reason.
     Unreadable(String),
-    /// There is a file for one that holds something else; says what, without anything of it.
+    /// The named file holds no credential. The text says what is wrong and repeats nothing of the
+    /// file.
     Malformed(String),
 }
 
@@ -175,21 +176,21 @@ impl Environment {
         vars.into_iter().collect()
     }
 
-    /// The variables that decide where requests, and with them the credential, go: as they are, or
+    /// The variables that decide where requests and the credential are sent, each with its value or
     /// empty.
     #[must_use]
     pub fn endpoints(&self) -> BTreeMap<String, String> {
         let mut vars = self.vars.clone();
         align_proxies(&mut vars);
-        let mut found = BTreeMap::new();
+        let mut endpoints = BTreeMap::new();
         let names = PROXIES.into_iter().chain([NO_PROXY]);
         for name in names.flat_map(|(upper, lower)| [upper, lower]) {
             let value = vars.get(name).cloned().unwrap_or_default();
-            found.insert(name.to_owned(), value);
+            endpoints.insert(name.to_owned(), value);
         }
         let base = self.get("ANTHROPIC_BASE_URL").unwrap_or(ANTHROPIC);
-        found.insert("ANTHROPIC_BASE_URL".to_owned(), base.to_owned());
-        found
+        endpoints.insert("ANTHROPIC_BASE_URL".to_owned(), base.to_owned());
+        endpoints
     }
 
     /// The file of the CLI's own configuration: in the folder that `CLAUDE_CONFIG_DIR` names, else
@@ -315,7 +316,7 @@ fn inner_host(url: &str) -> Option<String> {
     loopback.then(|| host.to_owned())
 }
 
-/// Why a credential's file cannot be used. Nothing of its content is in the text.
+/// The reason why a credential's file cannot be used. The text repeats nothing of the file.
 #[derive(Debug, thiserror::Error)]
 enum SecretError {
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! How many connections clients may have, and how long one may do nothing.
+//! Settings for connections: how many clients may open, and how long one may be idle.
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;

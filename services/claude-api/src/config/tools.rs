@@ -116,7 +116,7 @@ impl ToolPolicy {
             let entries = split_entries(text).into_iter();
             for entry in entries.filter(|e| e.starts_with(protocol::body::MCP_PREFIX)) {
                 mcp_mistakes.push(format!(
-                    "{flag} has {entry:?}, a tool of an MCP server, and no MCP server can be given"
+                    "{flag} has {entry:?}, a tool of an MCP server, and there are no MCP servers; leave it out"
                 ));
             }
         }

@@ -24,7 +24,7 @@ use crate::service::{Born, Service};
 
 /// Up to this length the SHA-256 is part of the terminal status; longer outputs get it later, off the data path.
 const DIGEST_AT_ONCE_BYTES: u64 = 1024 * 1024;
-/// The SHA-256 of an output without a byte.
+/// The SHA-256 of an empty output.
 pub(crate) const EMPTY_SHA256: &str =
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /// Larger outputs that are hashed at once: each takes a thread, a core and memory, and nobody waits for it.
@@ -89,11 +89,11 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
             .iter()
             .map(|u| json!({ "pid": u.pid, "command": u.command, "state": u.state.to_string() }))
             .collect();
-        // Only an uninterruptible wait is the kernel's doing.
+        // Only an uninterruptible wait (state D) is caused by the kernel.
         let why = if unkillable.iter().all(|u| u.state == 'D') {
             "the kernel holds them"
         } else {
-            "they belong to another user, or start new ones all the time"
+            "they belong to another user, or keep starting new processes"
         };
         machine.warn(
             "process_left",
@@ -183,7 +183,7 @@ async fn follow_end(owner: &Owner, status: &mut Status, before: Before) -> Optio
         .await
 }
 
-/// Warns when the CLI's transcript did not grow: the CLI says nothing of a disk that is full.
+/// Warns when the CLI's transcript did not grow: the CLI does not report a full disk.
 async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
     let config_dir = owner.service.environment.config_dir();
     let conversation = owner.accepted.conversation.clone();
@@ -202,8 +202,8 @@ async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
     }
 }
 
-/// What outlived SIGKILL comes to this process when its runner ends: it is reaped whenever it does
-/// die.
+/// Reaps the processes that outlived SIGKILL as soon as they die. They became this process's
+/// children when their runner ended.
 pub(crate) fn sweep_on(service: &Arc<Service>) {
     let service = Arc::clone(service);
     tokio::spawn(async move {
@@ -283,8 +283,8 @@ fn apply(
 /// What the disk does not take is shown all the same, but stays live until the disk has it: whoever asks hears one end.
 async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Option<Born>) {
     let service = Arc::clone(&owner.service);
-    // A cancel that came while the end was made still came before it, and was meant for what
-    // follows too. A later one changes nothing and is answered with this end.
+    // A cancel during the steps above counts as before the end, and cancels a continuation as well.
+    // A later cancel changes nothing and is answered with this end.
     let cancelled = owner.wishes.seal() == Some(EndWish::Cancel);
     if cancelled && status.state != State::Cancelled {
         let exit = (status.exit_code, None);
@@ -373,7 +373,7 @@ pub(crate) fn digest_later(service: &Arc<Service>, id: ExecutionId) {
         // Never closed.
         let Ok(_place) = place else { return };
         let made = tokio::select! {
-            // One under way is dropped too, after the bytes at hand.
+            // A stop also drops the digest under way, after its current chunk.
             biased;
             () = service.stopping() => return,
             made = digest(&service, id) => made,
@@ -387,10 +387,10 @@ pub(crate) fn digest_later(service: &Arc<Service>, id: ExecutionId) {
 
 /// Adds the SHA-256 to a terminal status, where all bytes are kept.
 async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> {
-    // Its files are open only while it is its turn.
-    let finding = Arc::clone(service);
-    let found = blocking(move || finding.spool.get(id.uuid()).map_err(std::io::Error::other));
-    let Some(entry) = found.await? else {
+    // The entry's files are open only during its turn.
+    let opener = Arc::clone(service);
+    let opened = blocking(move || opener.spool.get(id.uuid()).map_err(std::io::Error::other));
+    let Some(entry) = opened.await? else {
         return Ok(());
     };
     let Some(digest) = spool::sha256(&entry).await else {
@@ -400,20 +400,21 @@ async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> 
     blocking(move || amending.amend(&entry, |status| status.sha256 = Some(hex(digest)))).await
 }
 
-/// The outputs that wait for their SHA-256, or are being hashed: each once.
+/// The outputs that wait for their SHA-256 or are being hashed, each once.
 ///
-/// An end always takes a place: its output needs one at once, and the place is an id. A look at an
-/// old status takes one only while fewer than 64 are taken, and asks again with the next look. They
-/// wait for one core, in order, and nobody waits for them. A place is given back when the digest is
-/// recorded or cannot be made.
+/// - Taken when: an execution ends, always, at the cost of an id. A look at an old status takes a
+///   place only while fewer than 64 are taken; otherwise the next look tries again. A place is
+///   released when the digest is recorded or cannot be made.
+/// - Who waits behind whom: outputs wait for one core, in order. No client waits for them.
+/// - The other direction: a digest sends nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Digesting(std::sync::Mutex<HashSet<ExecutionId>>);
 
 impl Digesting {
-    /// The most that looks at old statuses may fill.
+    /// Places that looks at old statuses may fill.
     const LOOKS: usize = 64;
 
-    /// False where it waits already.
+    /// Adds an output; false when it already waits.
     fn add(&self, id: ExecutionId) -> bool {
         self.ids().insert(id)
     }
@@ -422,7 +423,7 @@ impl Digesting {
         self.ids().remove(&id);
     }
 
-    /// Whether a look may add one.
+    /// Whether a look at an old status may add its output.
     pub(crate) fn has_room(&self) -> bool {
         self.ids().len() < Self::LOOKS
     }

@@ -71,7 +71,7 @@ impl Gate {
         done
     }
 
-    /// Where the next offer must begin.
+    /// The offset at which the next offer must begin.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         let guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);

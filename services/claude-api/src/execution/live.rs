@@ -47,10 +47,10 @@ pub struct Live {
     /// Its status; closed without a terminal state only if its owner died.
     pub status: watch::Receiver<Published>,
     pub(crate) wishes: Arc<Wishes>,
-    /// Whether a client's cancel is on disk. Held over the write, by the thread that writes: repeated
+    /// Whether a client's cancel is on disk. Held during the write, by the writing thread: repeated
     /// cancels wait for one write, and take no threads.
     pub(crate) cancel_noted: Arc<Mutex<bool>>,
-    /// Its open streams.
+    /// The open streams of the execution.
     pub(crate) views: Arc<Views>,
     /// The way to its stdin, if it was created for that.
     pub(crate) input: Option<Arc<Gate>>,
@@ -77,7 +77,7 @@ impl Live {
                 let _ = tokio::time::timeout(SIGNAL_WAIT, self.wishes.acted(revision)).await;
             }
             Answer::End { .. } => {
-                // An owner that died has no end to wait for; the service records it.
+                // After a panic of the owner, the service records the end.
                 let _ = self.ended().await;
             }
         }

@@ -69,7 +69,7 @@ impl Machine {
         stdin_open: bool,
     ) -> Self {
         Self {
-            times: Times::behind(&status),
+            times: Times::following(&status),
             status,
             timers,
             changed: true,
@@ -129,8 +129,8 @@ impl Machine {
         );
     }
 
-    /// The CLI's stdout had an event that could not be read. One warning counts them all: the list
-    /// is short.
+    /// Notes an event of the CLI that could not be read. One warning counts all of them, because
+    /// the list of warnings is short.
     fn event_lost(&mut self) {
         let mut warnings = self.status.warnings.iter_mut();
         if let Some(warning) = warnings.find(|warning| warning.code == EVENT_LOST) {
@@ -274,9 +274,9 @@ impl Machine {
         self.terminated = true;
     }
 
-    /// Notes that the CLI was reaped and its tree is being swept. No clock makes another end of
-    /// that. A CLI that was reaped before our TERM ended on its own, whatever we had decided; only
-    /// a cancel counts all the same.
+    /// Notes that the CLI was reaped and its tree is being swept. No deadline changes the cause
+    /// from here on. A CLI that was reaped before claude-api's TERM ended on its own, and only a
+    /// cancel overrides that.
     pub(crate) fn exited(&mut self) {
         self.exited = true;
         if !self.terminated && self.by != EndedBy::Cancel {

@@ -36,7 +36,7 @@ pub(crate) struct Owner {
     pub(crate) publish: watch::Sender<Published>,
     pub(crate) wishes: Arc<Wishes>,
     pub(crate) cli: Option<CliProcess>,
-    /// The times that its status gets.
+    /// The clock for the times in the status.
     pub(crate) times: Times,
     /// The prompt itself is on disk: a thousand queued ones must not fill the memory.
     pub(crate) prompt_bytes: usize,
@@ -45,7 +45,7 @@ pub(crate) struct Owner {
     pub(crate) input: Option<Arc<Gate>>,
     /// The length of the CLI's transcript at the start, bytes: it grows with every answer.
     pub(crate) transcript_bytes: u64,
-    /// Its runner, while there may be one: for whoever cleans up after a panic.
+    /// The execution's runner, if one may exist: the cleanup after a panic needs it.
     pub(crate) runner: Option<runner::Control>,
 }
 
@@ -126,7 +126,7 @@ impl Owner {
     }
 }
 
-/// Makes it a running one from this time on.
+/// Marks the status as running since `at`.
 pub(crate) fn begin(status: &mut Status, at: Timestamp) {
     status.state = State::Running;
     status.started_at = Some(at);

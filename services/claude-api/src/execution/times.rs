@@ -1,5 +1,5 @@
-//! The times of one execution: they never go back, and the intervals between them are true,
-//! whatever the wall clock does.
+//! The times of one execution. They never go back, and the intervals between them are exact, even
+//! when the wall clock is set.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use protocol::Status;
 use rustix::time::{ClockId, clock_gettime};
 
-/// A wall time and the moment at which it was read. Later times follow from it by a clock that
-/// nobody sets.
+/// A wall time and the monotonic time at which it was read. All later times are counted from it by
+/// the monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Times {
     wall: Timestamp,
@@ -16,8 +16,8 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// Goes on behind the newest time of a status.
-    pub(crate) fn behind(status: &Status) -> Self {
+    /// Continues after the newest time in a status.
+    pub(crate) fn following(status: &Status) -> Self {
         let mut wall = Timestamp::now().max(status.created_at);
         let warned = status.warnings.iter().map(|warning| warning.at);
         for time in warned.chain(status.started_at).chain(status.ended_at) {
@@ -29,7 +29,7 @@ impl Times {
         }
     }
 
-    /// Now, as statuses write it: whole milliseconds.
+    /// Returns the present time in whole milliseconds, as statuses carry it.
     pub(crate) fn now(&self) -> Timestamp {
         self.at(since_boot())
     }
@@ -44,8 +44,8 @@ impl Times {
     }
 }
 
-/// The time since the boot, also while the machine sleeps (clock_gettime(2), CLOCK_BOOTTIME): a
-/// wall clock counts that too.
+/// Returns the time since the boot, suspended time included (clock_gettime(2), CLOCK_BOOTTIME), as
+/// the wall clock includes it.
 fn since_boot() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     Duration::new(
@@ -62,11 +62,11 @@ mod tests {
 
     /// Field case C18.
     #[test]
-    fn times_go_on_behind_what_a_status_has_and_not_by_the_wall_clock() {
+    fn times_continue_after_a_status_and_ignore_the_wall_clock() {
         let ahead = Timestamp::now() + SignedDuration::from_hours(2);
         let ahead = Timestamp::from_millisecond(ahead.as_millisecond()).unwrap();
         let mut status = Status::queued(ExecutionId::random(), ahead, "default".to_owned());
-        let times = Times::behind(&status);
+        let times = Times::following(&status);
         assert_eq!(times.at(times.read_at), ahead, "the clock was set back");
         let later = times.at(times.read_at + Duration::from_millis(1500));
         assert_eq!(
@@ -75,6 +75,6 @@ mod tests {
         );
         assert_eq!(times.at(Duration::ZERO), ahead, "it never goes back");
         status.started_at = Some(later);
-        assert!(Times::behind(&status).now() >= later);
+        assert!(Times::following(&status).now() >= later);
     }
 }

@@ -6,8 +6,8 @@
 //! apply: it holds for a CLI that ended on its own, and nobody knows the exit code that a CLI would
 //! have had. The decision:
 //!
-//! - The CLI was reaped before our TERM: it ended on its own, and its exit code counts. The stop
-//!   changes nothing (`Machine::exited`).
+//! - The CLI was reaped before claude-api's TERM: it ended on its own, and its exit code counts.
+//!   The stop changes nothing (`Machine::exited`).
 //! - Our TERM came first, the last result is a success, and nothing more was asked: `completed`,
 //!   `lingered`, without an exit code. The answer is whole. As `interrupted` it could be continued,
 //!   and the prompt would be answered twice.
@@ -84,7 +84,7 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
         EndedBy::Cancel => ended(State::Cancelled, None, facts.code),
         EndedBy::Idle => ended(State::TimedOut, Some(Reason::IdleTimeout), facts.code),
         EndedBy::Deadline => ended(State::TimedOut, Some(Reason::Deadline), facts.code),
-        // See the module.
+        // The rule for a stop after a successful result: see the module's documentation.
         EndedBy::Stop if success && facts.answered => {
             ended(State::Completed, Some(Reason::Lingered), None)
         }
@@ -160,8 +160,9 @@ fn is_max_budget(outcome: &Outcome) -> bool {
         || outcome.terminal_reason.as_deref() == Some("budget_exhausted")
 }
 
-/// The words of a failed result: its text or its messages, behind a subtype that names the error.
-fn told(outcome: &Outcome) -> Option<String> {
+/// Returns the message of a failed result: the subtype that names the error, then the text or the
+/// messages.
+fn failure_text(outcome: &Outcome) -> Option<String> {
     let errors = outcome.errors.iter().map(|text| text.trim());
     let errors: Vec<_> = errors.filter(|text| !text.is_empty()).collect();
     let text = outcome.text.as_deref().map(str::trim);
@@ -180,7 +181,7 @@ fn told(outcome: &Outcome) -> Option<String> {
 }
 
 fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
-    let said = facts.outcome.and_then(told);
+    let cli_message = facts.outcome.and_then(failure_text);
     let last_line = facts
         .stderr
         .lines()
@@ -192,28 +193,28 @@ fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
             "the CLI could not be started: {}",
             facts.spawn_failed.unwrap_or_default()
         ),
-        // Nobody was asked, so nobody refused anything.
+        // Without an HTTP status no request was made, so no credential was refused.
         Reason::AuthFailed if facts.outcome.is_some_and(|o| o.api_error_status.is_none()) => {
             format!(
                 "there is no credential: {}; set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, \
              or log in with the CLI",
-                said.unwrap_or_default()
+                cli_message.unwrap_or_default()
             )
         }
         Reason::AuthFailed => format!(
             "the credential was refused: {}; give a valid ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or log in again",
-            said.unwrap_or_else(|| "the CLI did not say by whom".to_owned())
+            cli_message.unwrap_or_else(|| "the CLI gave no details".to_owned())
         ),
         Reason::KilledBySignal => {
             format!("signal {} ended the CLI", facts.signal.unwrap_or_default())
         }
         Reason::NoResult => "the CLI ended with code 0 but without a result".to_owned(),
-        Reason::NonzeroExit => match (said, facts.code) {
-            (Some(said), _) => said,
+        Reason::NonzeroExit => match (cli_message, facts.code) {
+            (Some(cli_message), _) => cli_message,
             (None, Some(code)) => format!("the CLI ended with code {code}: {last_line}"),
             (None, None) => "the CLI had no exit code".to_owned(),
         },
-        _ => said.unwrap_or_else(|| "the CLI reported an error without a text".to_owned()),
+        _ => cli_message.unwrap_or_else(|| "the CLI reported an error without a text".to_owned()),
     };
     let code = serde_json::to_value(reason)
         .ok()

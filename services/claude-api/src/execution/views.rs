@@ -4,15 +4,15 @@
 //! ```text
 //!                        a new stream
 //!         ┌────────────────────────────────────────┐
-//!         ▼      want            no stream is open │
-//!  not wanted ─────────▶ wanted ─────────────────▶ counting ── N ms ──▶ due: an ordinary cancel
+//!         ▼    schedule          no stream is open │
+//!       none ─────────▶ scheduled ───────────────▶ counting ── N ms ──▶ due: an ordinary cancel
 //!                          ▲     a stream of the     │
 //!                          └──── leaving viewer ─────┘
 //! ```
 //!
-//! A stream that was open before the wish only delays it: claude-api cannot tell the streams that the leaving viewer is
-//! about to close from others. A new stream ends the wish, unless it is of the viewer that left: its request may have been
-//! on its way when its session ended, and is read behind the wish.
+//! A stream that was open before the cancel was scheduled only delays it: claude-api cannot tell
+//! whether the leaving viewer is about to close it. A new stream clears the cancel, unless it
+//! belongs to the viewer that left: its request may have been on its way when its session ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +22,16 @@ use tokio::time::Instant;
 
 use super::task::blocking;
 
-/// Who opens streams: what a bridge sends in the header `viewer`.
+/// The name of a stream's reader, from the request header `viewer`: a bridge sends its session's
+/// id.
 pub(crate) type Viewer = Arc<str>;
 
+/// A cancel for when no stream has been open for `after`.
 #[derive(Debug, Clone)]
-struct Wish {
+struct UnviewedCancel {
     after: Duration,
     viewer: Option<Viewer>,
-    /// The time that counts when no stream was open since.
+    /// When the cancel was scheduled; the time without a viewer starts here or at the last close.
     at: Instant,
     number: u64,
 }
@@ -40,22 +42,25 @@ struct State {
     open: usize,
     /// When the last stream closed.
     closed: Instant,
-    wish: Option<Wish>,
-    /// Wishes so far.
-    wishes: u64,
+    cancel: Option<UnviewedCancel>,
+    /// Scheduled cancels so far; each one gets its number from this count.
+    scheduled: u64,
 }
 
 /// The streams of one execution.
 ///
-/// A counter, taken when a stream opens and given back when it is dropped; what bounds the streams is their connections.
-/// Nobody waits for it, only for the note of a wish on disk, and that wait takes no thread. One task counts for the latest wish; the
-/// one of an earlier wish ends when a later one comes. In the other direction nothing is sent.
+/// - Taken when: a stream opens; released when the stream is dropped. Connections bound the
+///   streams, and one task waits for the latest scheduled cancel: the task of an earlier one ends
+///   when it is replaced.
+/// - Who waits behind whom: a stream that clears a cancel waits for the removal of its note on
+///   disk, and that wait takes no thread. Otherwise nobody waits.
+/// - The other direction: nothing is sent.
 #[derive(Debug)]
 pub(crate) struct Views {
     state: watch::Sender<State>,
-    /// What the note on disk says; none where that is not known. Held over each write, by the thread
-    /// that writes, so that the last note says what the state says. Who waits for it is no thread:
-    /// one client's wishes would take all of them.
+    /// The note on disk; `None` where it is not known. Held during each write, by the writing
+    /// thread, so that the last write matches the state. Waiting for it takes no thread: repeated
+    /// calls of one client would take all of them.
     noted: Arc<Mutex<Option<Option<u64>>>>,
 }
 
@@ -64,8 +69,8 @@ impl Default for Views {
         let state = State {
             open: 0,
             closed: Instant::now(),
-            wish: None,
-            wishes: 0,
+            cancel: None,
+            scheduled: 0,
         };
         Self {
             state: watch::channel(state).0,
@@ -88,7 +93,8 @@ impl Drop for Viewing {
 }
 
 impl Views {
-    /// Counts a stream that opens. It ends the wish of any other viewer, also on disk.
+    /// Counts a stream that opens. It clears a scheduled cancel, also on disk, unless its own
+    /// viewer left that cancel.
     pub(crate) async fn open(
         self: &Arc<Self>,
         entry: &spool::Entry,
@@ -98,8 +104,8 @@ impl Views {
         self.state.send_modify(|state| {
             state.open += 1;
             ended = state
-                .wish
-                .take_if(|wish| wish.viewer.is_none() || wish.viewer.as_deref() != viewer)
+                .cancel
+                .take_if(|cancel| cancel.viewer.is_none() || cancel.viewer.as_deref() != viewer)
                 .is_some();
         });
         let viewing = Viewing(Arc::clone(self));
@@ -109,13 +115,14 @@ impl Views {
         viewing
     }
 
-    /// Takes up a wish: the execution is to be cancelled when no stream was open for so long. The latest wish stands.
-    pub(crate) fn want(&self, after: Duration, viewer: Option<Viewer>) -> u64 {
+    /// Schedules a cancel for when no stream has been open for `after`, in place of an earlier one.
+    /// Returns its number for [`Self::due`].
+    pub(crate) fn schedule(&self, after: Duration, viewer: Option<Viewer>) -> u64 {
         let mut number = 0;
         self.state.send_modify(|state| {
-            state.wishes += 1;
-            number = state.wishes;
-            state.wish = Some(Wish {
+            state.scheduled += 1;
+            number = state.scheduled;
+            state.cancel = Some(UnviewedCancel {
                 after,
                 viewer,
                 at: Instant::now(),
@@ -125,14 +132,14 @@ impl Views {
         number
     }
 
-    /// Has the wish, or that there is none, on disk.
+    /// Writes the scheduled cancel to disk, or removes its note when there is none.
     ///
     /// # Errors
     /// The disk's.
     pub(crate) async fn record(self: &Arc<Self>, entry: &spool::Entry) -> std::io::Result<()> {
         let mut noted = Arc::clone(&self.noted).lock_owned().await;
-        let wish = self.state.borrow().wish.clone();
-        let ms = wish.map(|wish| super::live::millis(wish.after));
+        let cancel = self.state.borrow().cancel.clone();
+        let ms = cancel.map(|cancel| super::live::millis(cancel.after));
         if *noted == Some(ms) {
             return Ok(());
         }
@@ -146,16 +153,21 @@ impl Views {
         .await
     }
 
-    /// Waits until this wish is due and takes it: true. False when a stream or another wish ended it.
+    /// Waits until this cancel is due, and takes it. False when a stream cleared it or a later one
+    /// replaced it.
     pub(crate) async fn due(&self, number: u64) -> bool {
         let mut changed = self.state.subscribe();
         loop {
             let at = {
                 let state = changed.borrow_and_update();
-                let Some(wish) = state.wish.as_ref().filter(|wish| wish.number == number) else {
+                let Some(cancel) = state
+                    .cancel
+                    .as_ref()
+                    .filter(|cancel| cancel.number == number)
+                else {
                     return false;
                 };
-                (state.open == 0).then(|| wish.at.max(state.closed) + wish.after)
+                (state.open == 0).then(|| cancel.at.max(state.closed) + cancel.after)
             };
             let count = async {
                 match at {
@@ -173,15 +185,15 @@ impl Views {
         }
     }
 
-    /// Takes the wish if it is still due.
+    /// Takes the cancel if it is still due.
     fn take(&self, number: u64) -> bool {
         let now = Instant::now();
         self.state.send_if_modified(|state| {
             let (open, closed) = (state.open, state.closed);
-            let due = |wish: &mut Wish| {
-                wish.number == number && open == 0 && wish.at.max(closed) + wish.after <= now
+            let due = |cancel: &mut UnviewedCancel| {
+                cancel.number == number && open == 0 && cancel.at.max(closed) + cancel.after <= now
             };
-            state.wish.take_if(due).is_some()
+            state.cancel.take_if(due).is_some()
         })
     }
 }

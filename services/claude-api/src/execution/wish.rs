@@ -67,7 +67,7 @@ impl Wish {
 /// Sends a command to the runner without waiting; false when the socket did not take it.
 pub(crate) type SendCommand = Box<dyn Fn(Action) -> bool + Send>;
 
-/// How far the execution is.
+/// The stage of the execution.
 enum Stage {
     /// The execution waits for its permit. A cancel ends it without a process.
     Queued,
@@ -221,7 +221,7 @@ impl Wishes {
         true
     }
 
-    /// Connects the runner and sends it the wish of the time before.
+    /// Connects the runner, and sends it a wish from before the start.
     pub(crate) fn run(&self, send: SendCommand) {
         let mut inner = self.lock();
         inner.stage = Stage::Running(send);

@@ -17,8 +17,8 @@ const ESCAPED: u64 = 6;
 const OTHER_FIELDS_BYTES: u64 = 1024 * 1024;
 /// How long a body may take to arrive; the time that it waits for room does not count.
 const ARRIVAL: Duration = Duration::from_secs(120);
-/// How long a body waits for room in the budget, each time that it has grown. Then the client is
-/// told to come back.
+/// How long a body waits for room in the budget, each time that it has grown. After that it is
+/// refused with 503.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A refused body is read on for so long and so far, so that the client sees the answer and not a reset.
 const READ_ON: (Duration, u64) = (Duration::from_secs(1), 64 * 1024 * 1024);
@@ -27,7 +27,7 @@ const READ_ON: (Duration, u64) = (Duration::from_secs(1), 64 * 1024 * 1024);
 const FREE_BYTES: u64 = 16 * 1024;
 /// Bodies up to this many bytes have a part of the budget for themselves.
 const SMALL_BYTES: u64 = 256 * 1024;
-/// The part of the budget that is for small bodies alone: one in so many.
+/// The divisor of the budget for small bodies: they have one part in so many for themselves.
 const SMALL_SHARE: u64 = 8;
 
 /// What one body counts for; to be held as long as the body is in memory.
@@ -104,9 +104,9 @@ impl Inbound {
         let is_large = body.size_hint().lower() > SMALL_BYTES;
         let mut share = Share::default();
         let mut bytes = BytesMut::new();
-        let mut until = Instant::now() + self.arrival;
+        let mut deadline = Instant::now() + self.arrival;
         loop {
-            let frame = match tokio::time::timeout_at(until, body.frame()).await {
+            let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
                 Ok(Some(frame)) => frame.map_err(|error| did_not_arrive(&error))?,
                 Ok(None) => return Ok((bytes.freeze(), share)),
                 Err(_) => return Err(late(self.arrival)),
@@ -119,20 +119,20 @@ impl Inbound {
                 drop((bytes, share));
                 return Err(too_large(body, most, advice).await);
             }
-            let before = Instant::now();
+            let waits_since = Instant::now();
             if self.grow(&mut share, grown, is_large).await.is_err() {
                 drop((bytes, share));
                 read_on(body).await;
                 return Err(full());
             }
-            until += before.elapsed();
+            deadline += waits_since.elapsed();
             bytes.extend_from_slice(&data);
         }
     }
 
-    /// Takes room for a body that has grown to `bytes`. `is_large`: it is known to become so. One
-    /// that outgrows the small share moves all that it counts for, so that large bodies never take
-    /// of what is for small ones.
+    /// Takes room for a body that has grown to `bytes`. `is_large`: its announced length is large.
+    /// A body that outgrows the small share moves its whole charge, so that large bodies never use
+    /// the share of small ones.
     async fn grow(&self, share: &mut Share, bytes: u64, is_large: bool) -> Result<(), Full> {
         let counted = bytes.saturating_sub(FREE_BYTES);
         if !is_large && bytes <= SMALL_BYTES {
@@ -161,10 +161,10 @@ impl Inbound {
     }
 }
 
-/// There is no room.
+/// The budget has no room.
 struct Full;
 
-/// Adds to what is held until it comes to `bytes`.
+/// Adds to the held permits until they cover `bytes`.
 async fn take(
     part: &Part,
     held: &mut Option<OwnedSemaphorePermit>,
@@ -301,7 +301,7 @@ mod tests {
 
     /// ENGINE A2: the text was also said of bodies that had arrived.
     #[tokio::test]
-    async fn only_a_body_that_did_not_arrive_is_called_so() {
+    async fn only_a_late_body_is_reported_as_not_arrived() {
         let inbound = impatient(SMALL_SHARE * SMALL_BYTES);
         let begun = Instant::now();
         let refused = inbound.read(stuck(1), 10, "").await.unwrap_err();

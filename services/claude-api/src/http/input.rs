@@ -11,7 +11,7 @@ use super::{App, Reply};
 use crate::execution::input::Offer;
 use crate::service::View;
 
-/// Every refusal of input says where the next offer must begin.
+/// Adds `accepted`, the offset of the next offer, to a refusal of input.
 fn with_accepted(problem: Problem, view: &View) -> Problem {
     let View::Live(live) = view else {
         return problem;

@@ -28,7 +28,7 @@ const VIEWER_BYTES: usize = 64;
 /// An error directly behind unflushed data loses that data in hyper: it gets this long to leave.
 const FLUSH: Duration = Duration::from_millis(50);
 
-/// nginx does not buffer an answer that says so (ngx_http_proxy_module, `proxy_buffering`).
+/// The header that stops nginx from buffering an answer (ngx_http_proxy_module, `proxy_buffering`).
 const NO_BUFFERING: (HeaderName, HeaderValue) = (
     HeaderName::from_static("x-accel-buffering"),
     HeaderValue::from_static("no"),
@@ -50,7 +50,8 @@ pub(crate) async fn output(
     Ok(stream(&service, &view, id, offset, place, viewer(&headers)).await?)
 }
 
-/// Refuses a stream over HTTP/1.0: without chunks and trailers its reader takes a cut for the end.
+/// Refuses a stream over HTTP/1.0: without chunks and trailers its reader cannot tell a cut from
+/// the end.
 pub(crate) fn needs_http_11(version: Version) -> Result<(), Problem> {
     if version >= Version::HTTP_11 {
         return Ok(());
@@ -78,7 +79,7 @@ impl Streams {
         Self(Arc::new(Semaphore::new(places)))
     }
 
-    /// A place for one more.
+    /// Takes a place for one more stream.
     pub(crate) fn place(&self) -> Result<StreamPlace, Problem> {
         match Arc::clone(&self.0).try_acquire_owned() {
             Ok(permit) => Ok(StreamPlace { _permit: permit }),
@@ -101,7 +102,7 @@ pub(crate) struct StreamPlace {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct IsStream;
 
-/// What makes a response a stream, for this service, for caches and for buffering proxies (nginx).
+/// Marks a response as a stream for this service, for caches and for buffering proxies (nginx).
 pub(super) fn mark_stream(response: &mut Response) {
     response.extensions_mut().insert(IsStream);
     let headers = response.headers_mut();
@@ -146,7 +147,7 @@ pub(crate) async fn stream(
     Ok(respond("text/plain; charset=utf-8", frames, true))
 }
 
-/// Who opens a stream, if a bridge named its session.
+/// Returns the viewer that opens a stream, if a bridge named its session.
 pub(crate) fn viewer(headers: &HeaderMap) -> Option<&str> {
     let name = headers.get(trailers::VIEWER)?.to_str().ok()?;
     (name.len() <= VIEWER_BYTES).then_some(name)
@@ -389,7 +390,7 @@ mod tests {
         let View::Live(live) = &view else {
             panic!("it is queued");
         };
-        let number = live.views.want(Duration::from_secs(3600), None);
+        let number = live.views.schedule(Duration::from_secs(3600), None);
         let taken: Vec<_> = (0..STREAMS).map(|_| service.streams.place()).collect();
         let other = ExecutionId::random();
         let prompt = || Body::from(r#"{"prompt":"x"}"#);

@@ -39,7 +39,7 @@ pub(crate) struct Query<const N: usize> {
     names: [&'static str; N],
 }
 
-/// Refuses any query: for paths that take no parameter.
+/// The extractor for paths without parameters: refuses any query.
 pub(crate) struct NoQuery;
 
 impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
@@ -68,7 +68,7 @@ impl<const N: usize> Query<N> {
                 )));
             };
             if values[at].replace(value.into_owned()).is_some() {
-                return Err(wrong(format!("{name} is there twice; give it once")));
+                return Err(wrong(format!("{name} is given twice; give it once")));
             }
         }
         Ok(Self { values, names })
@@ -100,7 +100,7 @@ impl<const N: usize> Query<N> {
         }
     }
 
-    /// Whether a parameter is there that takes this one word.
+    /// Whether the flag parameter `name` is given; `word` is its only valid value.
     pub(crate) fn is(&self, name: &str, word: &str) -> Result<bool, Problem> {
         match self.get(name) {
             None => Ok(false),

@@ -1,4 +1,4 @@
-//! What one connection does, as far as its place depends on it.
+//! The activity of one connection: it decides whether the connection may keep its place.
 //!
 //! ```text
 //! Head ──request──▶ Working ◀──▶ Receiving (the request's body)
@@ -24,20 +24,20 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// See the module.
+/// The states of the module's diagram, with the time since when the client's turn lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Doing {
     Head(Instant),
     Idle(Instant),
     Receiving(Instant),
-    /// The state to go back to once the client reads: Idle when the answer has ended.
+    /// True when the answer has ended: the connection becomes Idle once the client has read it.
     Sending(Instant, bool),
     Working,
     Streaming,
     Evicted,
 }
 
-/// What one connection does, shared by its socket, its request and its task. Cheap to clone.
+/// The state of one connection, shared by its socket, its request and its task. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Activity(Arc<watch::Sender<Doing>>);
 
@@ -49,7 +49,7 @@ impl Default for Activity {
 
 /// How long a connection may wait for its client.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
+pub(crate) struct Timeouts {
     /// For the head of a request.
     pub(crate) head: Duration,
     /// Between two requests.
@@ -67,12 +67,12 @@ impl Activity {
         });
     }
 
-    /// Bytes came from the client.
+    /// Notes that bytes arrived from the client.
     pub(super) fn received(&self) {
         self.change(|doing| matches!(doing, Doing::Idle(_)).then(|| Doing::Head(Instant::now())));
     }
 
-    /// The client took bytes, or takes none.
+    /// Notes that the client read bytes, or does not read.
     pub(super) fn sent(&self, takes_none: bool) {
         self.change(|doing| match doing {
             Doing::Working if takes_none => Some(Doing::Sending(Instant::now(), false)),
@@ -83,18 +83,18 @@ impl Activity {
         });
     }
 
-    /// A request's head is here.
+    /// Notes that the head of a request is complete.
     pub(crate) fn begin(&self) -> Exchange {
         self.change(|doing| (doing != Doing::Evicted).then_some(Doing::Working));
         Exchange(self.clone())
     }
 
-    /// The answer is a stream.
+    /// Notes that the answer is a stream.
     pub(crate) fn stream(&self) {
         self.change(|doing| (doing != Doing::Evicted).then_some(Doing::Streaming));
     }
 
-    /// Since when it waits for its client, if it may be closed for another connection.
+    /// Returns since when the connection waits for its client, if it may be closed for another.
     pub(super) fn waits_since(&self) -> Option<Instant> {
         match *self.0.borrow() {
             Doing::Head(since)
@@ -109,17 +109,20 @@ impl Activity {
         self.0.send_replace(Doing::Evicted);
     }
 
-    /// Resolves when the connection is to be closed; says why.
-    pub(crate) async fn over(&self, times: Times) -> &'static str {
+    /// Waits until the connection must be closed, and returns the reason.
+    pub(crate) async fn close_due(&self, timeouts: Timeouts) -> &'static str {
         let mut doing = self.0.subscribe();
         loop {
             let now = *doing.borrow_and_update();
             let (until, why) = match now {
-                Doing::Evicted => return "its place was needed",
-                Doing::Head(since) => (since + times.head, "the head of a request never came"),
-                Doing::Idle(since) => (since + times.keep_alive, "it was idle"),
+                Doing::Evicted => return "another connection needed its place",
+                Doing::Head(since) => (
+                    since + timeouts.head,
+                    "no complete request head arrived in time",
+                ),
+                Doing::Idle(since) => (since + timeouts.keep_alive, "the connection was idle"),
                 _ => {
-                    // It cannot end: the sender is held here.
+                    // The channel cannot close: the sender is `self`.
                     let _ = doing.changed().await;
                     continue;
                 }
@@ -145,7 +148,7 @@ impl Drop for Exchange {
     }
 }
 
-/// A request's body that tells when it waits for its client.
+/// A request's body that notes when it waits for its client.
 pub(crate) struct Received<B> {
     pub(crate) body: B,
     pub(crate) activity: Activity,
@@ -215,7 +218,7 @@ impl<B: Body + Unpin> Body for Answered<B> {
 mod tests {
     use super::*;
 
-    const TIMES: Times = Times {
+    const TIMEOUTS: Timeouts = Timeouts {
         head: Duration::from_millis(40),
         keep_alive: Duration::from_millis(120),
     };
@@ -224,16 +227,16 @@ mod tests {
     async fn a_head_has_its_time_and_an_idle_connection_another() {
         let activity = Activity::default();
         let begun = Instant::now();
-        assert!(activity.over(TIMES).await.contains("head"));
-        assert!(begun.elapsed() >= TIMES.head / 2);
+        assert!(activity.close_due(TIMEOUTS).await.contains("head"));
+        assert!(begun.elapsed() >= TIMEOUTS.head / 2);
         drop(activity.begin());
         let begun = Instant::now();
-        assert!(activity.over(TIMES).await.contains("idle"));
-        assert!(begun.elapsed() >= TIMES.keep_alive);
+        assert!(activity.close_due(TIMEOUTS).await.contains("idle"));
+        assert!(begun.elapsed() >= TIMEOUTS.keep_alive);
         activity.received();
         let begun = Instant::now();
-        assert!(activity.over(TIMES).await.contains("head"));
-        assert!(begun.elapsed() >= TIMES.head);
+        assert!(activity.close_due(TIMEOUTS).await.contains("head"));
+        assert!(begun.elapsed() >= TIMEOUTS.head);
     }
 
     #[tokio::test]
@@ -245,9 +248,9 @@ mod tests {
                 activity.stream();
             }
             assert_eq!(activity.waits_since(), None);
-            let over = activity.over(TIMES);
+            let over = activity.close_due(TIMEOUTS);
             assert!(
-                tokio::time::timeout(3 * TIMES.keep_alive, over)
+                tokio::time::timeout(3 * TIMEOUTS.keep_alive, over)
                     .await
                     .is_err()
             );
@@ -257,13 +260,13 @@ mod tests {
         drop(exchange);
         activity.sent(true);
         assert!(activity.waits_since().is_some());
-        let over = activity.over(TIMES);
+        let over = activity.close_due(TIMEOUTS);
         assert!(
-            tokio::time::timeout(3 * TIMES.keep_alive, over)
+            tokio::time::timeout(3 * TIMEOUTS.keep_alive, over)
                 .await
                 .is_err()
         );
         activity.evict();
-        assert!(activity.over(TIMES).await.contains("place"));
+        assert!(activity.close_due(TIMEOUTS).await.contains("place"));
     }
 }

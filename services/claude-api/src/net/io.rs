@@ -1,4 +1,4 @@
-//! A socket that tells what its client does.
+//! A client's socket that reports reads and writes to the connection's [`Activity`].
 
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::activity::Activity;
 
-/// See the module.
+/// A client's socket; its reads and writes update the connection's activity.
 pub(crate) struct Connection {
     stream: TcpStream,
     activity: Activity,

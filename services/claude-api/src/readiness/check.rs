@@ -14,10 +14,9 @@ use crate::service::Service;
 
 /// How often the CLI is started for a check, at most (contract, `/health/ready`).
 const CLI_INTERVAL: Duration = Duration::from_secs(300);
-/// How soon the CLI is checked again after a check that says nothing of it: its runner did not
-/// start, or died.
+/// The pause after an inconclusive check of the CLI: its runner did not start, or died.
 const CLI_SOON: Duration = Duration::from_secs(5);
-/// How long the runner of a check may take to end once it was told to.
+/// How long the runner of a check may take to end after its kill command.
 const RUNNER_END: Duration = Duration::from_secs(5);
 /// How long `--version` may take: a cold start on a busy machine takes seconds.
 const CLI_LIMIT: Duration = Duration::from_secs(60);
@@ -78,12 +77,12 @@ pub(crate) async fn keep_checking(service: Arc<Service>, stop: CancellationToken
             if let Err(obstacle) = &result {
                 tracing::warn!(code = obstacle.code, "{}", obstacle.message);
             }
-            // A machine short of descriptors, and a runner that was killed, say nothing of the CLI.
-            let mute = [NO_RUNNER, RUNNER_DIED];
+            // A failed or killed runner proves nothing about the CLI.
+            let inconclusive = [NO_RUNNER, RUNNER_DIED];
             let tells = result
                 .as_ref()
                 .err()
-                .is_none_or(|o| !mute.contains(&o.code));
+                .is_none_or(|o| !inconclusive.contains(&o.code));
             if tells || !service.readiness.startup().is_empty() {
                 service.readiness.set_cli(result);
             }
@@ -180,16 +179,16 @@ fn writable(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What became of a run of `claude --version`.
+/// The outcome of a run of `claude --version`.
 enum Ran {
-    /// It ended: its code and its stdout. Whether something is left of it.
+    /// The CLI ended: its exit code, its stdout, and whether processes are left.
     Ended(Option<i32>, Vec<u8>, bool),
     NotStarted(String),
     RunnerDied(String),
 }
 
-/// Starts `claude --version` through a runner, as everything is that the service starts. Nothing of
-/// it is left when this returns, whatever became of it.
+/// Runs `claude --version` through a runner, like everything that the service starts. No process of
+/// the check is left when this returns.
 async fn check_cli(service: &Arc<Service>) -> Result<(), Obstacle> {
     let args = &service.settings.args;
     let remedy = format!(
@@ -214,7 +213,7 @@ async fn check_cli(service: &Arc<Service>) -> Result<(), Obstacle> {
     })?;
     let ran = tokio::time::timeout(CLI_LIMIT, run_to_end(&mut handle)).await;
     if !matches!(ran, Ok(Ran::Ended(_, _, false) | Ran::NotStarted(_))) {
-        // It is over, or has to be: one that hangs is killed, and what it left is swept.
+        // The run has ended or timed out: kill it if it hangs, and sweep what it left.
         handle.control.kill();
         handle.control.ended(RUNNER_END).await;
         if !service.runners.sweep_orphans().await.is_empty() {
@@ -233,7 +232,7 @@ async fn check_cli(service: &Arc<Service>) -> Result<(), Obstacle> {
             return Err(Obstacle::new(
                 RUNNER_DIED,
                 format!(
-                    "the runner of {bin} --version died ({how}), so nothing is known of the CLI"
+                    "the runner of {bin} --version died ({how}), so the CLI could not be checked"
                 ),
                 "it is checked again within seconds; if this repeats, raise the limits of memory \
                  and processes",
@@ -266,7 +265,7 @@ async fn check_cli(service: &Arc<Service>) -> Result<(), Obstacle> {
     Ok(())
 }
 
-/// Reads what the CLI says, at most 64 KiB of it, until its runner reports the end.
+/// Reads at most 64 KiB of the CLI's stdout, until its runner reports the end.
 async fn run_to_end(handle: &mut runner::Handle) -> Ran {
     const MOST_BYTES: usize = 64 * 1024;
     let runner::Handle {

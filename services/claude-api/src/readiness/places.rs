@@ -1,5 +1,5 @@
-//! What an execution needs of the machine beside writable folders: a configuration that the CLI can
-//! read, room on every disk that it writes to, and a workspace that may be entered.
+//! Requirements of an execution beside writable folders: a configuration that the CLI can read,
+//! room on every disk that it writes to, and a workspace that it may enter.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -10,30 +10,34 @@ use crate::cli::Environment;
 use crate::config::ServeArgs;
 use protocol::body::DEFAULT_WORKSPACE;
 
-/// Between two reads of a configuration that cannot be understood: the CLI may be writing it.
+/// The pause before a broken configuration is read again: the CLI may be writing it.
 const REREAD: Duration = Duration::from_millis(100);
 
-/// The time and the length of the CLI's configuration when it was last found whole, so that it is
-/// only read when it changed. A broken one is read each time: what is wrong with it may be a mode,
-/// an owner or a backup, which change neither.
+/// The checks of these requirements. They remember the time and the length of the CLI's
+/// configuration when it was last found whole, so that it is read only when it changed. A broken
+/// one is read each time: the cause may be a mode, an owner or a backup, which change neither.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     whole: Option<(SystemTime, u64)>,
 }
 
 impl Places {
-    /// Everything that stands in the way. Blocks on the disk.
+    /// Returns all obstacles. Blocks on the disk.
     pub(super) fn look(&mut self, environment: &Environment, args: &ServeArgs) -> Vec<Obstacle> {
-        let mut found = Vec::new();
-        found.extend(self.cli_config(&environment.config_file(), &environment.config_dir()));
-        found.extend(rooms(environment, args));
-        let own = args.default_workspace.as_deref();
-        let folder = crate::cli::workspace_folder(&args.workspace_root, own, DEFAULT_WORKSPACE);
-        // One below the root is made when it is needed.
-        if (own.is_some() || folder.exists())
+        let mut obstacles = Vec::new();
+        obstacles.extend(self.cli_config(&environment.config_file(), &environment.config_dir()));
+        obstacles.extend(rooms(environment, args));
+        let default_workspace = args.default_workspace.as_deref();
+        let folder = crate::cli::workspace_folder(
+            &args.workspace_root,
+            default_workspace,
+            DEFAULT_WORKSPACE,
+        );
+        // A workspace below the root is created on demand.
+        if (default_workspace.is_some() || folder.exists())
             && let Some(why) = runner::cannot_enter(&folder)
         {
-            found.push(Obstacle::new(
+            obstacles.push(Obstacle::new(
                 "workspace-closed",
                 format!(
                     "the workspace {DEFAULT_WORKSPACE:?}, {}, cannot be used: {why}",
@@ -42,7 +46,7 @@ impl Places {
                 "give the service's user the right to enter the folder, or name another one",
             ));
         }
-        found
+        obstacles
     }
 
     /// Measured with 2.1.329: the CLI refuses to start when the file is not JSON, and when it is
@@ -89,7 +93,7 @@ fn is_broken(file: &Path, config_dir: &Path) -> Option<String> {
         return Some("it holds only NULs".to_owned());
     }
     let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes);
-    // The text of the error has a place in the file, and nothing of its content.
+    // The error's text has a line and a column, and nothing of the file.
     parsed.err().map(|error| format!("it is not JSON: {error}"))
 }
 
@@ -131,7 +135,8 @@ fn rooms(environment: &Environment, args: &ServeArgs) -> Vec<Obstacle> {
         .collect()
 }
 
-/// Bytes that this user may still write there; none where the file system does not say.
+/// Returns the bytes that this user may still write to the folder's disk; None when the file system
+/// does not say.
 fn available(folder: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(folder).ok()?;
     (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))

@@ -112,7 +112,7 @@ impl Service {
         // Dropped with its ticket, a place or a permit is free again.
         let mut ticket = place.enter(id, &accepted.conversation);
         if ticket.may_run() {
-            let at = Times::behind(&status).now();
+            let at = Times::following(&status).now();
             begin(&mut status, at);
         }
         let record = Record::encode(&status, None, self.status_bytes());

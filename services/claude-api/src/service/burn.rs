@@ -1,5 +1,6 @@
-//! Burned ids: `POST .../cancel?ifUnknown=burn`. A bridge that gives up a `PUT` cannot know whether claude-api still reads
-//! that `PUT` later. It burns the id: an unknown id is recorded as cancelled, and a later `PUT` of it is refused.
+//! Burned ids: `POST .../cancel?ifUnknown=burn`. A bridge that gives up a `PUT` cannot know whether
+//! claude-api still reads that `PUT` later. It burns the id: an unknown id is recorded as
+//! cancelled, and a later `PUT` of it is refused.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +14,12 @@ use crate::admission::Place;
 
 /// The burned ids, each with the place that it takes in the queue.
 ///
-/// The places bound their number: burned ids and waiting executions together are at most `queued`. A place is taken when a
-/// burn of an unknown id is recorded, and is free when the burn expires after an hour. A burn that finds no place is
-/// refused with `queue-full`, and nothing is recorded; nobody waits for a place. In the other direction a burned id sends
-/// nothing.
+/// Burned ids and waiting executions together are at most `queued`.
+///
+/// - Taken when: a burn of an unknown id is recorded; released when it expires after an hour.
+/// - Who waits behind whom: nobody. A burn without a place is refused with `queue-full`, and
+///   nothing is recorded.
+/// - The other direction: a burned id sends nothing.
 #[derive(Debug, Default)]
 pub(super) struct Burned {
     // Held for a look into the map, never over an await.
@@ -33,7 +36,7 @@ impl Burned {
     }
 }
 
-/// What a cancel that burns came to.
+/// The outcome of a cancel that may burn the id.
 #[derive(Debug)]
 pub enum Burn {
     /// The id was known: the ordinary cancel's answer.
@@ -43,11 +46,12 @@ pub enum Burn {
 }
 
 impl Service {
-    /// Cancels an execution, or burns an id that is not known. The record is on disk when this returns, and is made even if
-    /// the caller goes away.
+    /// Cancels an execution, or burns an id that is not known. The record is on disk when this
+    /// returns, and is made even if the caller goes away.
     ///
     /// # Errors
-    /// `queue-full` when there is no place for another burned id; `deleted`; what [`Service::cancel`] may say.
+    /// `queue-full` when there is no place for another burned id; `deleted`; what
+    /// [`Service::cancel`] may say.
     pub async fn cancel_or_burn(
         self: &Arc<Self>,
         id: ExecutionId,
@@ -55,8 +59,8 @@ impl Service {
     ) -> Result<Burn, Problem> {
         let service = Arc::clone(self);
         let work = tokio::spawn(async move {
-            // An acceptance of the same id that began before is finished then, and is cancelled.
-            let alone = service.one_at_a_time(id).await;
+            // An earlier acceptance of the same id has finished by then, and is cancelled.
+            let id_guard = service.one_at_a_time(id).await;
             let view = match service.look_up(id).await {
                 Ok(view) => view,
                 Err(problem) if problem.kind == ProblemType::NotFound => {
@@ -64,7 +68,7 @@ impl Service {
                 }
                 Err(problem) => return Err(problem),
             };
-            drop(alone);
+            drop(id_guard);
             let status = service.cancel(&view, cancel).await?;
             Ok(Burn::Cancelled(Box::new(status)))
         });
@@ -77,7 +81,7 @@ impl Service {
         })
     }
 
-    /// Burns an unknown id. The caller holds the id.
+    /// Burns an unknown id. The caller holds the id's lock.
     async fn burn_alone(self: &Arc<Self>, id: ExecutionId) -> Result<(), Problem> {
         let place = match self.burned.contains(id) {
             true => None,

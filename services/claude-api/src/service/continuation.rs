@@ -1,11 +1,11 @@
-//! Continuations: a new execution that goes on in the conversation of one that was interrupted, or
-//! that a usage limit ended. By request (`continues`), or by the policies of
-//! [`crate::execution::policy`]. An id is never used again.
+//! Continuations: a new execution that resumes the conversation of one that was interrupted, or
+//! that a usage limit ended. A client requests it (`continues`), or a policy of
+//! [`crate::execution::policy`] creates it. An id is never used again.
 //!
-//! A policy's is on disk before the end that it follows, so that no crash loses it: whoever finds
-//! it beside an end that was never written, or that does not name it, adds the name
-//! ([`Service::recover`]). Its id is in the record of the old one even before, so that a start
-//! never makes another, also where the first has ended already. It stands last in its lane.
+//! A policy's continuation is on disk before the end that it follows, so that no crash loses it.
+//! [`Service::recover`] adds its name to an end that was not written or does not name it. Before
+//! that, its id is noted in the old execution's record, so that a start never creates a second one,
+//! even when the first has already ended. It is last in its lane.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -286,9 +286,9 @@ impl Service {
         }
     }
 
-    /// Cancels one that a policy made, before it runs. Its cancel is on disk when this returns, as
-    /// far as the disk takes it, and the cancel of the old one before: otherwise the next start
-    /// would call that one interrupted and continued.
+    /// Cancels a policy's continuation before it runs. First the cancel of the old execution is
+    /// written to disk, then that of the continuation: otherwise the next start would report the
+    /// old one as interrupted and continued. A failed write is logged.
     pub(crate) async fn withdraw(self: &Arc<Self>, born: Born) {
         if let Some(old) = born.status.continues {
             let service = Arc::clone(self);
@@ -300,7 +300,7 @@ impl Service {
                 entry.map_or(Ok(()), |entry| entry.note_cancel())
             });
             if let Err(error) = noted.await {
-                tracing::warn!(execution = %old, %error, "the cancel is not on disk");
+                tracing::warn!(execution = %old, %error, "could not record a cancel");
             }
         }
         let live = self.raise(born);
@@ -336,7 +336,7 @@ impl Service {
         let unviewed = entry.unviewed_noted();
         let live = self.adopt(accepted, entry, status, ticket);
         match unviewed {
-            // Nobody viewed it yet in this life of the service: the whole time begins again.
+            // Nobody has viewed the execution since this start: the whole time begins again.
             Ok(Some(ms)) => self.cancel_unviewed(&live, Duration::from_millis(ms), None),
             Ok(None) => {}
             Err(error) => {
@@ -347,7 +347,8 @@ impl Service {
     }
 }
 
-/// A cancel for when nobody views the old execution is meant for its continuation too. Blocks on the disk.
+/// Copies the note of a cancel for when nobody views the execution to its continuation. Blocks on
+/// the disk.
 pub(super) fn inherit_unviewed(old: &spool::Entry, new: &spool::Entry) {
     let inherited = old.unviewed_noted().and_then(|ms| match ms {
         None => Ok(()),
@@ -358,8 +359,8 @@ pub(super) fn inherit_unviewed(old: &spool::Entry, new: &spool::Entry) {
     }
 }
 
-/// Writes the id of the continuation that is about to be made into the record of the old one, which
-/// has no end yet. Blocks on the disk.
+/// Writes the id of the next continuation into the record of the old execution, which has no end
+/// yet. Blocks on the disk.
 fn note_next(
     service: &Service,
     old: &spool::Entry,

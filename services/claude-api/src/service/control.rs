@@ -12,25 +12,27 @@ use crate::execution::task::blocking;
 use crate::execution::views::Viewer;
 use crate::execution::wish::Answer;
 
-/// When an execution is cancelled.
+/// The time at which a cancel takes effect.
 #[derive(Debug, Clone)]
 pub enum Cancel {
     /// At once.
     Now,
-    /// When no output or follow stream was open for so long. The viewer that left does not count as a new one.
+    /// When no output or follow stream has been open for `after`. A late stream of the viewer that
+    /// left does not clear the cancel.
     Unviewed {
-        /// For how long.
+        /// How long no stream must have been open.
         after: Duration,
-        /// Who left.
+        /// The viewer that left.
         viewer: Option<Arc<str>>,
     },
 }
 
 impl Service {
-    /// Cancels an execution, now or when nobody views it; answers the status at once.
+    /// Cancels an execution, now or when nobody views it; returns the status at once.
     ///
     /// # Errors
-    /// `spool-unwritable` when the wish is not on disk; what [`Service::control`] may say.
+    /// `spool-unwritable` when the scheduled cancel could not be written to disk; what
+    /// [`Service::control`] may say.
     pub async fn cancel(self: &Arc<Self>, view: &View, cancel: Cancel) -> Result<Status, Problem> {
         let (live, after, viewer) = match (view, cancel) {
             (View::Live(live), Cancel::Unviewed { after, viewer }) => (live, after, viewer),
@@ -52,18 +54,18 @@ impl Service {
         self.status(view).await
     }
 
-    /// Cancels a live execution when no stream was open for so long.
+    /// Cancels a live execution when no stream has been open for `after`.
     pub(super) fn cancel_unviewed(
         self: &Arc<Self>,
         live: &Live,
         after: Duration,
         viewer: Option<Viewer>,
     ) {
-        let number = live.views.want(after, viewer);
+        let number = live.views.schedule(after, viewer);
         let (service, live) = (Arc::clone(self), live.clone());
         tokio::spawn(async move {
             let due = tokio::select! {
-                // A stop, like the end, leaves the wish on disk.
+                // A stop leaves the note on disk, as the end does.
                 () = service.stopping() => false,
                 _ = live.ended() => false,
                 due = live.views.due(number) => due,
@@ -107,13 +109,13 @@ impl Service {
                 .with("state", state.as_str())
             })?;
             let noted = async {
-                // One that came too late is answered with the end as it is.
+                // A late cancel is answered with the recorded end.
                 let late = answer == Answer::End { accepted: false };
                 if control == Control::Cancel && !late {
                     note_cancel(live).await;
                 }
             };
-            // Both at once: neither the signal nor the disk waits for the other.
+            // Concurrently: neither the signal nor the disk waits for the other.
             tokio::join!(live.answered(answer), noted);
         }
         self.status(view).await

@@ -13,9 +13,9 @@ use crate::execution::input::{Fault, Gate, Offer, Refusal, Refused, Rules, line_
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Service {
-    /// The way to the CLI's stdin, for an execution that was created for it. One request always
-    /// fits. What waits in it is bounded per execution, and `runningExecutions` bounds the
-    /// executions that take input.
+    /// Creates the gate to the CLI's stdin for an execution with `input: "stream"`. One request
+    /// always fits. The gate bounds the waiting lines of its execution, and `runningExecutions`
+    /// bounds the executions with a gate.
     pub(super) fn gate(&self, accepted: &Accepted) -> Option<Arc<Gate>> {
         let wanted = accepted.body.input == InputMode::Stream;
         let limit = usize::try_from(self.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
@@ -28,7 +28,7 @@ impl Service {
         wanted.then(|| Arc::new(Gate::new(line_bytes(limit), rules(), PATIENCE)))
     }
 
-    /// The most bytes of one request's lines.
+    /// Returns the most bytes of one request's lines.
     pub(crate) fn input_bytes(&self) -> u64 {
         let content = usize::try_from(self.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
         line_bytes(content) as u64

@@ -12,8 +12,8 @@ use super::{Service, View, deleted, not_found, spool_problem};
 const CONVERSATIONS: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How often retention looks.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
-/// After how many looks at executions the notes of conversations are looked at, all of them: once
-/// an hour is enough for 30 days.
+/// Old notes of conversations are removed in every so many passes of retention: once an hour is
+/// enough for 30 days.
 const NOTES_EVERY: u32 = 60;
 
 /// Ids of one page, newest first.
@@ -80,10 +80,10 @@ impl Service {
 
     async fn expire_notes(&self) {
         let notes = self.conversations.clone();
-        // As long as a tombstone, and never shorter than what is kept of its executions.
+        // Notes are kept as long as tombstones, and never shorter than the executions themselves.
         let age = CONVERSATIONS.max(Duration::from_millis(self.settings.limits.retention_ms));
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || notes.expire(age)).await {
-            tracing::warn!(%error, "notes of old conversations stay");
+            tracing::warn!(%error, "could not remove the notes of old conversations");
         }
     }
 

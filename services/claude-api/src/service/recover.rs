@@ -23,7 +23,7 @@ use crate::execution::policy::{Before, was_asked};
 use crate::execution::task::now;
 use crate::execution::times::Times;
 
-/// How long until the end of an execution whose owner panicked is written again.
+/// The pause between attempts to record the end of an execution whose owner panicked.
 const ORPHAN_RETRY: Duration = Duration::from_secs(2);
 
 /// How long a runner may take to sweep after the panic of its execution's owner before it is killed
@@ -41,7 +41,7 @@ enum Policy {
 struct Found {
     entry: spool::Entry,
     record: Record,
-    /// A client's cancel was accepted, of this one or of the one that it continues.
+    /// A client's cancel of this execution, or of the one that it continues, was accepted.
     cancelled: bool,
 }
 
@@ -75,7 +75,7 @@ impl Service {
             if let Ok(Some(entry)) = self.spool.get(old.uuid())
                 && !entry.is_terminal()
             {
-                // The kill may have come before the continuation had it.
+                // A kill may have prevented the copy to the continuation.
                 inherit_unviewed(&entry, &one.entry);
             }
             if cancelled.contains(&old) {
@@ -101,8 +101,8 @@ impl Service {
         for mut one in ran {
             let record = &mut one.record;
             let id = record.status.execution_id;
-            // The name of a policy's is on disk before it is made: see `Service::follow_up`. It may
-            // have ended already.
+            // The id of a policy's continuation is on disk before the continuation itself (see
+            // `Service::follow_up`), which may have ended already.
             let noted = record.status.continued_by.filter(|by| self.was_made(*by));
             record.status.continued_by = continued.get(&id).copied().or(noted);
             match self.interrupt(one, Reason::ServiceStopped, Policy::Followed) {
@@ -124,7 +124,10 @@ impl Service {
     }
 
     fn found(&self, id: ExecutionId) -> anyhow::Result<Found> {
-        let entry = self.spool.get(id.uuid())?.context("its folder is gone")?;
+        let entry = self
+            .spool
+            .get(id.uuid())?
+            .context("the folder of the execution is missing")?;
         let record = Record::decode(&entry.status()?).context("its status")?;
         let cancelled = entry.cancel_noted()?;
         Ok(Found {
@@ -163,7 +166,7 @@ impl Service {
         }
     }
 
-    /// Whether an execution with this id was ever accepted. What cannot be read was.
+    /// Whether an execution with this id was ever accepted. An unreadable entry counts as accepted.
     fn was_made(&self, id: ExecutionId) -> bool {
         let there = !matches!(self.spool.get(id.uuid()), Ok(None));
         there || self.spool.tombstone(id.uuid()).is_some()
@@ -174,7 +177,7 @@ impl Service {
         let why = format!("{error:#}");
         tracing::error!(execution = %id, error = why, "not recovered");
         if let Err(error) = self.end_damaged(id, Reason::ServiceStopped, &why) {
-            tracing::error!(execution = %id, %error, "its end was not recorded");
+            tracing::error!(execution = %id, %error, "could not record the end of an execution");
         }
     }
 
@@ -257,18 +260,19 @@ impl Service {
         };
         status.reason = (!cancelled).then_some(reason);
         if cancelled {
-            // What a policy made of it was withdrawn.
+            // The policy's continuation was withdrawn.
             status.continued_by = None;
         }
         status.exit_code = None;
-        status.ended_at = Some(Times::behind(&status).now());
+        status.ended_at = Some(Times::following(&status).now());
         status.activity = None;
         status.stalled = false;
         status.queue_position = None;
         status.output_bytes = marks.len;
         status.kept_from = marks.kept_from;
         status.crc32 = Some(crc32_text(marks.crc32));
-        // Of any other output it is made when somebody looks: a start does not wait for it.
+        // The SHA-256 of any other output is computed when its status is next read: a start does
+        // not wait for it.
         status.sha256 = (marks.len == 0).then(|| EMPTY_SHA256.to_owned());
         let born = match (policy, status.continued_by) {
             (Policy::Followed, None) if !cancelled => self.follow_up(&entry, &mut status, before),
@@ -285,15 +289,15 @@ impl Service {
         Ok(born)
     }
 
-    /// Its owner panicked: the runner sees its control socket close and sweeps; the end is recorded
-    /// here, when nothing of the execution is left. Until the disk takes it the execution stays
-    /// live: without an end nobody would ever look at it again.
+    /// Records the end of an execution whose owner panicked, once none of its processes is left.
+    /// Its runner sees the control socket close and sweeps. The execution stays live until its end
+    /// is on disk: otherwise nothing would ever end it.
     pub(super) async fn orphaned(
         self: &Arc<Self>,
         id: ExecutionId,
         runner: Option<runner::Control>,
     ) {
-        // A live runner, and all below it, is no orphan: its end comes first.
+        // A live runner and its tree are no orphans: wait for its end first.
         if let Some(runner) = runner {
             runner.ended(RUNNER_END).await;
         }
@@ -306,7 +310,7 @@ impl Service {
                 let entry = service
                     .spool
                     .get(id.uuid())?
-                    .context("its folder is gone")?;
+                    .context("the folder of the execution is missing")?;
                 let record = Record::decode(&entry.status()?)?;
                 if record.status.state.is_terminal() {
                     return anyhow::Ok(None);
@@ -327,7 +331,7 @@ impl Service {
                     break;
                 }
                 Ok(Err(error)) => {
-                    tracing::error!(execution = %id, %error, "the end was not recorded; retrying");
+                    tracing::error!(execution = %id, %error, "could not record the end of an execution; retrying");
                 }
                 Err(error) => {
                     tracing::error!(execution = %id, %error, "recording the end panicked");
@@ -342,7 +346,7 @@ impl Service {
     }
 }
 
-/// The status of an execution of which no status is left: from its body, or empty where that is
+/// Builds a status for an execution that has none left: from its body, or empty when the body is
 /// damaged too.
 fn status_from_body(id: ExecutionId, entry: &spool::Entry) -> Status {
     let accepted = entry

@@ -13,23 +13,22 @@ use crate::execution::Control;
 
 /// What the end of a tree needs beside the kill grace: the sweep and the durable status.
 const RECORD: Duration = Duration::from_millis(1250);
-/// What is left of `shutdownMs` for the last responses, once every execution has ended or was given
-/// up.
+/// The part of `shutdownMs` that is kept for the last responses, after the executions.
 const RESPONSES: Duration = Duration::from_millis(250);
 
 impl Service {
-    /// Stops; returns within `shutdownMs` less [`RESPONSES`], and the time at which `shutdownMs`
-    /// are over. What has not ended by then is recorded by the next start.
+    /// Stops the service within `shutdownMs` less 250 ms; returns the time at which `shutdownMs` are
+    /// over. The next start records executions that have not ended by then.
     pub async fn stop(self: &Arc<Self>) -> Instant {
         self.stopping.cancel();
         self.readiness.stop();
         self.admission.close();
         let limits = &self.settings.limits;
         let begun = Instant::now();
-        let over = begun + Duration::from_millis(limits.shutdown_ms);
-        let until = (over - RESPONSES).max(begun);
+        let shutdown_end = begun + Duration::from_millis(limits.shutdown_ms);
+        let executions_end = (shutdown_end - RESPONSES).max(begun);
         let ending = Duration::from_millis(limits.kill_ms) + RECORD;
-        let drain_until = until - ending.min(until - begun);
+        let drain_until = executions_end - ending.min(executions_end - begun);
         // Whoever is being accepted has an owner then; nobody comes after them.
         for accepting in &self.accepting {
             let _ = tokio::time::timeout_at(drain_until, accepting.lock()).await;
@@ -53,15 +52,15 @@ impl Service {
                 .collect();
             tracing::info!(running = left.len(), "ending running executions");
             let stops = join_all(left.iter().map(|live| live.control(Control::Stop)));
-            let _ = tokio::time::timeout_at(until, stops).await;
+            let _ = tokio::time::timeout_at(executions_end, stops).await;
             let ends = join_all(left.iter().map(|live| live.ended()));
-            if tokio::time::timeout_at(until, ends).await.is_err() {
+            if tokio::time::timeout_at(executions_end, ends).await.is_err() {
                 tracing::warn!("some executions did not end in time; the next start records them");
             }
         }
         self.background.close();
-        let _ = tokio::time::timeout_at(until, self.background.wait()).await;
-        over
+        let _ = tokio::time::timeout_at(executions_end, self.background.wait()).await;
+        shutdown_end
     }
 
     /// Resolves when a stop has begun.
@@ -125,12 +124,12 @@ mod tests {
         let service = open_with(dir.path(), &["--shutdown-ms=1000", "--kill-ms=200"]);
         service.background(std::future::pending());
         let begun = Instant::now();
-        let over = service.stop().await;
+        let shutdown_end = service.stop().await;
         let took = begun.elapsed();
         let limit = Duration::from_millis(service.settings.limits.shutdown_ms);
         // For the threads of a busy machine; the stop itself is done before.
         let slack = Duration::from_millis(500);
         assert!(took < limit + slack, "{took:?}");
-        assert!(over - begun < limit + slack);
+        assert!(shutdown_end - begun < limit + slack);
     }
 }

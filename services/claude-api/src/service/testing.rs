@@ -29,7 +29,7 @@ pub(crate) fn open_with(dir: &std::path::Path, flags: &[&str]) -> Arc<Service> {
     open_by(dir, flags, "/nonexistent".into())
 }
 
-/// One with these flags, whose runners are this program.
+/// Opens a service with these flags, whose runners are this program.
 pub(crate) fn open_by(
     dir: &std::path::Path,
     flags: &[&str],
@@ -124,7 +124,7 @@ pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) 
     let entry = service.spool.get(id.uuid()).unwrap().unwrap();
     let accepted: Accepted = serde_json::from_slice(&entry.body().unwrap()).unwrap();
     let accepted_status = status(service, id);
-    let times = Times::behind(&accepted_status);
+    let times = Times::following(&accepted_status);
     let (publish, _) = watch::channel(Published {
         status: Arc::new(accepted_status),
         before: std::time::Duration::ZERO,

@@ -8,14 +8,17 @@ use tokio::sync::mpsc;
 use crate::Event;
 use crate::run::Item;
 
-/// The most that waits for one run, in bytes of the bridge's messages, beyond its channel of 16 events. Taken when
-/// an event arrives, given back when the run reads it. No run waits behind another: each has its own. A run
-/// beyond it detaches (`onSlow: "wait"`) or loses its oldest output (`"skip"`); the socket is always read.
+/// The most bytes of messages that wait for one run, beyond its channel of 16 events.
+///
+/// - Taken when: an event arrives; released when the run reads it.
+/// - Who waits behind whom: nobody; each run has its own limit. A run beyond it detaches (`onSlow:
+///   "wait"`) or loses its oldest output (`"skip"`), and the socket is always read.
+/// - The other direction: the bridge's `messageBytes` bounds a request.
 pub(super) const WAITING_BYTES: usize = 1024 * 1024;
-/// What an event without a message of its own is counted as.
+/// The size that an event without a message of its own counts as, in bytes.
 pub(super) const SMALL: usize = 256;
 
-/// The events that wait, by the token of their run. A run for which nothing waits has no entry.
+/// The waiting events, by the token of their run. A run without waiting events has no entry.
 #[derive(Default)]
 pub(super) struct Outboxes(BTreeMap<u64, Outbox>);
 
@@ -30,12 +33,12 @@ impl Outboxes {
         self.0.is_empty()
     }
 
-    /// Whether nothing waits for this run.
+    /// Whether no event waits for this run.
     pub(super) fn is_drained(&self, token: u64) -> bool {
         !self.0.contains_key(&token)
     }
 
-    /// Whether more waits for this run than may.
+    /// Whether the waiting events of this run exceed [`WAITING_BYTES`].
     pub(super) fn is_full(&self, token: u64) -> bool {
         let outbox = self.0.get(&token);
         outbox.is_some_and(|outbox| outbox.bytes > WAITING_BYTES)
@@ -52,20 +55,20 @@ impl Outboxes {
         outbox.bytes += bytes;
     }
 
-    /// Drops what nobody will read.
+    /// Drops the events of a run that has ended.
     pub(super) fn remove(&mut self, token: u64) {
         self.0.remove(&token);
     }
 
-    /// Replaces the oldest output by gaps, and drops the oldest statuses, until `bytes` more fit. Answers how much
-    /// output went.
+    /// Replaces the oldest output by gaps, and drops the oldest statuses, until `bytes` more fit.
+    /// Returns how many bytes of output were dropped.
     pub(super) fn skip(&mut self, token: u64, bytes: usize) -> u64 {
         let outbox = self.0.get_mut(&token);
         outbox.map_or(0, |outbox| outbox.skip(bytes))
     }
 
-    /// Delivers the oldest event of a run that has room for it, and answers the run's token. Cancel-safe: an event
-    /// stays the oldest until there is room. Something must wait.
+    /// Delivers the oldest event of a run that has room for it, and returns the run's token.
+    /// Cancel-safe: the event stays in place until there is room. At least one event must wait.
     pub(super) async fn deliver(&mut self) -> u64 {
         let waiting = self.0.iter().map(|(token, outbox)| {
             let (token, tx) = (*token, outbox.tx.clone());

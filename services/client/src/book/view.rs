@@ -17,9 +17,10 @@ pub(crate) struct View {
     pub(crate) on_slow: OnSlow,
     /// Whether it was answered once: from then on a new connection attaches.
     pub(crate) accepted: bool,
-    /// Its run does not read: it was detached, and attaches again when the run has read what waits.
+    /// Whether the view was detached because its run does not read. It attaches again when the run
+    /// has read the waiting events.
     pub(crate) detached: bool,
-    /// Bytes of output that were dropped here because the run skips.
+    /// Bytes of output that the client dropped for a run with `onSlow: "skip"`.
     pub(crate) skipped: u64,
 }
 
@@ -40,7 +41,7 @@ impl View {
         let status: Box<Status> = serde_json::from_str(result.get())
             .map_err(|e| Error::Protocol(format!("the answer is no status: {e}")))?;
         let first = !std::mem::replace(&mut self.accepted, true);
-        // The run knows nothing of a detach of ours.
+        // The run does not know that the client detached it.
         let unseen = std::mem::take(&mut self.detached);
         Ok(match (first, unseen) {
             (true, _) => Some(Event::Answer(status)),

@@ -426,7 +426,7 @@ async fn a_pager_that_stands_holds_up_only_its_own_output() {
         .await
         .unwrap()
         .unwrap();
-    // Nothing more is read. The session is: it detaches, and would answer pings.
+    // `ccb` still reads its connection: it detaches, and would answer pings.
     fake.wait_for("detach").await;
     assert!(child.try_wait().unwrap().is_none());
     timeout(Duration::from_secs(20), stdout.read_to_end(&mut got))
@@ -438,7 +438,7 @@ async fn a_pager_that_stands_holds_up_only_its_own_output() {
     assert_eq!(fake.params("control").len(), 0);
 }
 
-/// A status from others: each text may hold an escape sequence, or look like a line of ours.
+/// A plan with hostile texts: escape sequences, and lines that look like lines of `ccb`.
 fn hostile() -> Plan {
     Plan {
         end: (
@@ -455,9 +455,10 @@ fn has_escapes(text: &str) -> bool {
         .any(|c| (c.is_control() && c != '\n') || c == '\u{202e}')
 }
 
-/// Control characters of others reach neither stderr nor a table, and stdout that is no terminal stays exact.
+/// Control characters of others reach neither stderr nor a table, and stdout that is no terminal
+/// stays exact.
 #[tokio::test]
-async fn what_others_wrote_moves_no_cursor() {
+async fn foreign_text_moves_no_cursor() {
     let mut plan = hostile();
     plan.output = "a\x1b[2Jb\u{9b}c\r\n".as_bytes().to_vec();
     let fake = Fake::start(plan.clone()).await;
@@ -471,7 +472,7 @@ async fn what_others_wrote_moves_no_cursor() {
     }
 }
 
-/// What `ccb` writes to a terminal for these arguments.
+/// Returns the text that `ccb` writes to a terminal for these arguments.
 async fn on_a_terminal(url: &str, args: &[&str]) -> String {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();

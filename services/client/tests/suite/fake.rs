@@ -54,7 +54,7 @@ pub(crate) struct Plan {
     pub(crate) refuse: Option<RpcError>,
     /// A larger message is answered with a close of code 1009.
     pub(crate) message_bytes: usize,
-    /// What the greeting says of the limits.
+    /// The `limits` of the greeting.
     pub(crate) limits: Value,
 }
 

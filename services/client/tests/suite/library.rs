@@ -246,7 +246,7 @@ async fn a_dropped_run_detaches_and_a_second_view_replaces_the_first() {
     while !is_it(&fake.wait_for("detach").await["params"]) {}
 }
 
-/// As [`hasty`], but a busy machine is not taken for a dead bridge.
+/// Options with a long ping interval, so that a busy machine is not taken for a dead bridge.
 fn calm() -> Options {
     Options {
         ping: Duration::from_secs(10),
@@ -285,7 +285,8 @@ async fn an_execute_over_the_greeted_limit_is_refused_alone_and_not_sent() {
     assert_eq!(fake.params("execute").len(), 1);
 }
 
-/// OUTER A11. The bridge may not know its limits when it greets: then its close of code 1009 names the request.
+/// OUTER A11. The bridge may not know its limits when it greets: then its close of code 1009 names
+/// the request.
 #[tokio::test]
 async fn a_close_for_one_large_request_refuses_that_one_and_no_other() {
     let mut fake = Fake::start(small_messages()).await;
@@ -301,7 +302,7 @@ async fn a_close_for_one_large_request_refuses_that_one_and_no_other() {
     assert_eq!(read(&mut run).await.end.unwrap().0, State::Cancelled);
 }
 
-/// OUTER A12. A run that nobody reads detaches; its session lives, and other runs go on.
+/// OUTER A12. A run that nobody reads detaches; its session lives, and other runs continue.
 #[tokio::test]
 async fn a_run_that_is_not_read_holds_up_no_other_and_continues_exactly() {
     let text = "0123456789abcdef".repeat(512 * 1024);
@@ -313,7 +314,7 @@ async fn a_run_that_is_not_read_holds_up_no_other_and_continues_exactly() {
     let client = Client::connect(&fake.url(), calm()).await.unwrap();
     let mut slow = client.execute(Execute::prompt("p")).unwrap();
     assert!(matches!(slow.next().await, Ok(Some(Event::Answer(_)))));
-    // 8 MiB come, nobody reads them, and the session still answers.
+    // 8 MiB arrive, nobody reads them, and the session still answers.
     tokio::time::timeout(Duration::from_secs(10), client.ping())
         .await
         .expect("the session is read")

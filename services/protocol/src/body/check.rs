@@ -187,7 +187,9 @@ impl Body {
         if let Some(tool) = self.allowed_tools.iter().flatten().find(mcp) {
             return Err(field(
                 "allowedTools",
-                format!("{tool:?} is a tool of an MCP server, and no MCP server can be given"),
+                format!(
+                    "{tool:?} is a tool of an MCP server, and there are no MCP servers; leave it out"
+                ),
             ));
         }
         for (name, value) in &self.env {

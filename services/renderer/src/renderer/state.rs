@@ -22,7 +22,7 @@ pub(super) struct State {
     activity: Current,
     tools: Tools,
     pub(super) noise_lines: u64,
-    /// An event was lost since the last result: what was shown may lack some text.
+    /// Whether an event was lost since the last result: the shown answer may lack text.
     incomplete: bool,
     model: Option<String>,
     /// What the last message said, if it was a synthetic one about an error.

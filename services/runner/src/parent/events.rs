@@ -19,7 +19,7 @@ pub struct Events {
     unread: Vec<u8>,
     ended: bool,
     control: Control,
-    /// Changes when the runner was reaped, to how it ended.
+    /// Set to the runner's end when the runner was reaped.
     reaped: watch::Receiver<String>,
 }
 
@@ -62,8 +62,8 @@ impl Events {
         }
     }
 
-    /// How the runner ended, for a person (`signal: 9 (SIGKILL)`); empty while it lives. It is
-    /// known once [`Self::next`] has given `None`.
+    /// Returns the end of the runner in words (`signal: 9 (SIGKILL)`); empty while it lives. The
+    /// end is known once [`Self::next`] has returned `None`.
     #[must_use]
     pub fn runner_end(&self) -> String {
         self.reaped.borrow().clone()

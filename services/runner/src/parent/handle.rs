@@ -30,9 +30,9 @@ pub struct Handle {
     pub events: Events,
 }
 
-/// Commands to a runner. Cheap to clone; no call blocks or fails. A command says whether the socket
-/// took it: one that it did not take is answered by nothing, and may be sent again. The others are
-/// answered by [`crate::Event::Signalled`] at once, in order.
+/// Commands to a runner. Cheap to clone; no call blocks or fails. A command returns whether the
+/// socket took it. The runner answers taken commands with [`crate::Event::Signalled`] at once, in
+/// order. A refused command gets no answer and may be sent again.
 #[derive(Clone, Debug)]
 pub struct Control {
     inner: Arc<Inner>,
@@ -44,7 +44,7 @@ struct Inner {
     /// Pins the process: a signal through it never reaches a later one of the same id.
     runner: OwnedFd,
     pid: u32,
-    /// Its sender is dropped when the runner was reaped.
+    /// Closed when the runner was reaped.
     reaped: watch::Receiver<String>,
 }
 
@@ -92,8 +92,8 @@ impl Control {
         let _ = pidfd_send_signal(&self.inner.runner, Signal::KILL);
     }
 
-    /// Waits until the runner has ended, for a caller that has no [`Events`] any more; one that
-    /// still lives after `limit` is killed. What it left is then an orphan: call
+    /// Waits until the runner has ended, for a caller without its [`Events`]; kills it after
+    /// `limit`. Processes of a killed runner become orphans: call
     /// [`super::Runners::sweep_orphans`].
     pub async fn ended(&self, limit: Duration) {
         let mut reaped = self.inner.reaped.clone();

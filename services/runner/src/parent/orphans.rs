@@ -17,9 +17,14 @@ use crate::{
     wire::Unkillable,
 };
 
-/// One sweep at a time, so that nobody else reaps an orphan between the look at it and a signal.
-/// Whoever waits for it would have to wait for the same orphans: nobody can tell whose they are. It
-/// is held for 60 s at most, normally for some milliseconds, on a thread that may block.
+/// Allows one sweep at a time, so that no other sweep reaps an orphan between a look at it and a
+/// signal.
+///
+/// - Taken when: a sweep begins, on a thread that may block; held for some milliseconds, 60 s at
+///   most.
+/// - Who waits behind whom: sweeps wait for each other. They would wait for the same orphans
+///   anyway, because an orphan's execution is unknown.
+/// - The other direction: a sweep sends nothing.
 static SWEEPING: Mutex<()> = Mutex::new(());
 
 /// Blocks until no orphan is left, or what is left cannot be killed.
@@ -29,8 +34,8 @@ pub(super) fn sweep() -> Vec<Unkillable> {
     let mut table = Orphans(LiveTable::reaping(reap));
     loop {
         reap();
-        // What an orphan leaves comes to us when it is reaped: only a look that finds none is the
-        // end.
+        // Reaping an orphan makes its children children of this process: only a look that finds
+        // none ends the sweep.
         let left = orphans();
         if left.is_empty() {
             return Vec::new();
@@ -45,7 +50,7 @@ pub(super) fn sweep() -> Vec<Unkillable> {
     }
 }
 
-/// The children that are no live runners.
+/// Lists the children that are no live runners.
 ///
 /// Under the lock: a child that is no runner now cannot become one, because its id is taken until
 /// it is reaped here.
@@ -55,7 +60,7 @@ fn orphans() -> Vec<u32> {
     children.filter(|pid| !live.contains(*pid)).collect()
 }
 
-/// Reaps the dead among the orphans, by their ids: a wait for any child would steal tokio's.
+/// Reaps dead orphans by their ids: a wait for any child would steal tokio's children.
 fn reap() -> usize {
     let dead = |pid: &u32| {
         raw(*pid).is_some_and(|pid| matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(Some(_))))

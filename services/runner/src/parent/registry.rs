@@ -10,7 +10,7 @@ use std::{
 /// met by a sweep between its birth and its registration.
 static LIVE: Mutex<Option<HashSet<u32>>> = Mutex::new(None);
 
-/// The list, locked: nobody spawns or lists orphans meanwhile.
+/// Locks the list: nobody spawns or lists orphans meanwhile.
 pub(super) struct Live(MutexGuard<'static, Option<HashSet<u32>>>);
 
 pub(super) fn lock() -> Live {

@@ -139,13 +139,13 @@ impl Control {
         send(&self.socket, event, flags);
     }
 
-    /// Waits for a command, the end of the socket or the time given, before there is a CLI.
+    /// Waits, before the CLI exists, for a command, the end of the socket or `limit`.
     pub(super) fn wait(&self, limit: Duration) {
         let limit = Timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(limit.subsec_nanos()),
         };
-        // A wait that fails is a short one: whoever waits has a limit of its own.
+        // A failed wait counts as a short one: the caller has its own time limit.
         let _ = poll(
             &mut [PollFd::new(&self.socket, PollFlags::IN)],
             Some(&limit),
@@ -164,8 +164,8 @@ pub(super) fn send(socket: &OwnedFd, event: &Event, flags: SendFlags) {
         match rustix::net::send(socket, rest, flags | SendFlags::NOSIGNAL) {
             Ok(count) => rest = &rest[count..],
             Err(Errno::INTR) => {}
-            // Nobody there, or full. A short line is taken whole or not at all (unix(7)), so
-            // nothing is torn.
+            // The peer is gone, or the buffer is full. The socket takes a short line whole or not
+            // at all (unix(7)), so no line is torn.
             Err(_) => return,
         }
     }

@@ -74,7 +74,7 @@ impl<R: FnMut() -> usize> KillTable for LiveTable<R> {
     }
 
     fn kill(&mut self, seen: &Look) {
-        // One that may not be signalled is met again, and reported as left.
+        // A process that may not be signalled is found again, and reported as left.
         if let Some(stat) = self.last.as_ref().filter(|stat| stat.id == seen.id) {
             let _ = signal(stat, Signal::KILL);
         }

@@ -27,7 +27,7 @@ use crate::{
     wire::{Action, Command, Event, Spec},
 };
 
-/// Between two attempts to start the CLI during a shortage.
+/// The pause between two attempts to start the CLI during a shortage.
 const START_RETRY: Duration = Duration::from_millis(250);
 
 /// When memory runs out the kernel takes a CLI or a tool of it, not the services (proc_pid_oom_score_adj(5), 1000 at most).
@@ -38,7 +38,7 @@ pub(super) struct Spawned {
     start_ticks: u64,
     /// What went wrong without harm to the execution.
     pub(super) problems: Vec<Event>,
-    /// The commands that came before there was a CLI.
+    /// Commands that arrived before the CLI was started.
     pub(super) early: Vec<Command>,
 }
 
@@ -60,7 +60,7 @@ impl Spawned {
 /// or the end of claude-api ends the wait; other commands are kept for the CLI.
 ///
 /// # Errors
-/// A text that names what is missing, and what to do.
+/// A text that names the cause and the remedy.
 pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut Control) -> Result<Spawned, String> {
     let program = spec.program.display();
     let give_up = Instant::now() + spec.start_patience;
@@ -150,8 +150,8 @@ fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
     Ok(child.id())
 }
 
-/// Whether it may pass by itself: too few descriptors, processes or too little memory for a moment
-/// (fork(2), pipe(2)).
+/// Whether the error is a shortage that may pass: descriptors, processes or memory (fork(2),
+/// pipe(2)).
 fn is_shortage(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| {
@@ -183,8 +183,8 @@ fn explain(spec: &Spec, error: &io::Error) -> String {
     format!("cannot start {program}: {error}; check --claude-bin")
 }
 
-/// Says why this process cannot enter a directory: the first part of its path that stands in the
-/// way, and what to do.
+/// Explains why this process cannot enter a directory: the first part of the path that denies it,
+/// and the remedy.
 #[must_use]
 pub fn cannot_enter(directory: &Path) -> Option<String> {
     let parts: Vec<_> = directory.ancestors().collect();
@@ -194,15 +194,15 @@ pub fn cannot_enter(directory: &Path) -> Option<String> {
         .filter(|part| !part.as_os_str().is_empty())
     {
         let shown = part.display();
-        let found = match fs::metadata(part) {
-            Ok(found) => found,
+        let metadata = match fs::metadata(part) {
+            Ok(metadata) => metadata,
             Err(reason) => return Some(format!("{shown}: {reason}")),
         };
-        if !found.is_dir() {
+        if !metadata.is_dir() {
             return Some(format!("{shown} is not a directory"));
         }
         if access(part, Access::EXEC_OK).is_err() {
-            let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+            let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
             let own = geteuid().as_raw();
             return Some(format!(
                 "user {own} may not enter {shown}, which belongs to user {owner} \

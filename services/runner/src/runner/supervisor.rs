@@ -30,9 +30,9 @@ const WALK_LIMIT: Duration = Duration::from_secs(2);
 /// Between two rounds of a walk: time for signals to take effect and for other commands.
 const ROUND_PAUSE: Duration = Duration::from_millis(1);
 
-/// A sweep that takes longer than this reports that it goes on, and again after each such time.
+/// The interval of the reports of a long sweep.
 const SWEEP_REPORT: Duration = Duration::from_secs(1);
-/// How often the children are looked at for one that died after the last wait.
+/// How many times the children are checked for one that died after the last wait.
 const LAST_LOOKS: usize = 5;
 
 pub(super) struct Supervisor {
@@ -110,8 +110,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The live processes that are left. A child that died since the last wait is reaped: it would
-    /// be a zombie of claude-api's when this process ends.
+    /// Returns the live processes that are left. Reaps a child that died since the last wait: it
+    /// would become a zombie of claude-api.
     fn left(&mut self) -> Vec<Unkillable> {
         for _ in 0..LAST_LOOKS {
             self.reap_all();
@@ -253,7 +253,7 @@ impl Supervisor {
         self.sweep.get_or_insert_with(|| Sweep::new(now));
     }
 
-    /// One round of the sweep: how long to wait for a death before the next one.
+    /// Runs one round of the sweep; returns how long to wait for a death before the next round.
     fn sweep_round(&mut self) -> Duration {
         let Some(mut sweep) = self.sweep.take() else {
             return ROUND_PAUSE;

@@ -104,7 +104,7 @@ async fn a_runner_that_fails_says_why_on_its_socket() {
     assert!(pids(dir.path()).iter().all(|pid| state(*pid).is_none()));
 }
 
-/// ENGINE A10: it has no tracing subscriber, so its error went nowhere.
+/// ENGINE A10: a runner has no tracing subscriber, so its error was lost.
 async fn a_runner_that_fails_before_its_task_says_why_on_stderr() {
     let output = Command::new("/proc/self/exe")
         .arg("runner")

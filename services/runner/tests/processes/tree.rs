@@ -506,7 +506,7 @@ while time.time() < end:
     except OSError: pass
 "#;
 
-/// ENGINE A14: `Done` came after 10 s of killing, whatever still lived.
+/// ENGINE A14: `Done` was sent after 10 s of killing, even with live processes.
 async fn a_tree_that_forks_faster_than_it_is_killed_leaves_nothing() {
     let dir = scratch();
     let mut run = python(BOMB, dir.path(), &[]).await;

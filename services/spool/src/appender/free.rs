@@ -24,17 +24,18 @@ impl Appender {
             .is_ok()
     }
 
-    /// Keeps nothing from `target` down, to the next character. `full`: the disk needs the room.
+    /// Frees everything before `target`, rounded up to a whole character. `full`: the disk needs
+    /// the room.
     ///
     /// # Errors
-    /// The mark could not be written: nothing is freed then.
+    /// The mark could not be written, and nothing was freed.
     pub(super) fn free_to(&mut self, target: u64, full: bool) -> io::Result<()> {
         self.now.kept_from = self.character_at(target.min(self.now.len));
         self.forget_lines();
         self.free_before_kept(full)
     }
 
-    /// Gives back what a kill between a mark and its hole left.
+    /// Frees the bytes that a kill between a mark and its hole left.
     pub(super) fn free_again(&mut self) {
         if self.now.kept_from - self.now.kept_from % BLOCK > 0 {
             let _ = self.free_before_kept(false);
@@ -47,7 +48,7 @@ impl Appender {
         }
     }
 
-    /// Writes the mark, tells the readers, and gives the whole blocks before `kept_from` back.
+    /// Writes the mark, notifies the readers, and frees the whole blocks before `kept_from`.
     fn free_before_kept(&mut self, full: bool) -> io::Result<()> {
         let end = self.now.kept_from - self.now.kept_from % BLOCK;
         let punches = self.can_punch && end > self.punched;
@@ -79,7 +80,7 @@ impl Appender {
         Ok(())
     }
 
-    /// Keeps nothing before the present end; the file's length says where the end is.
+    /// Frees everything before the present end; the file's length is the end.
     pub(super) fn drop_all(&mut self) {
         self.now.kept_from = self.now.len;
         self.forget_lines();
@@ -101,7 +102,7 @@ impl Appender {
         self.punched = len - len % BLOCK;
     }
 
-    /// Writes the mark of now, and frees only behind it. The readers hear of it in any case.
+    /// Writes the present mark, then frees. The readers are notified in any case.
     fn mark_then(
         &mut self,
         free: impl FnOnce(&dyn Store) -> io::Result<()>,

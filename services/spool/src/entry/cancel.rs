@@ -51,8 +51,8 @@ impl Entry {
         Ok(found == note(self.id()))
     }
 
-    /// Notes that the execution is cancelled when nobody views it for so many milliseconds, or with None that it is not
-    /// any more; the note is on disk when this returns.
+    /// Notes that the execution is cancelled when nobody views it for `after_ms`; None removes the
+    /// note. The change is on disk when this returns.
     ///
     /// # Errors
     /// As [`Entry::note_cancel`].
@@ -69,7 +69,8 @@ impl Entry {
         record.sync_data()
     }
 
-    /// For how many milliseconds nobody must view the execution before it is cancelled; None where that was not asked.
+    /// Reads the noted time without a viewer, in milliseconds, after which the execution is
+    /// cancelled; None without a note.
     ///
     /// # Errors
     /// As [`Entry::note_cancel`].

@@ -1,4 +1,4 @@
-//! Where bytes are read.
+//! The threads on which bytes are read.
 
 use std::{
     sync::Mutex,
@@ -8,7 +8,7 @@ use std::{
 use super::*;
 use crate::files::Store;
 
-/// A file of which nothing is in memory. It notes which threads waited for the disk.
+/// A file that is not in the page cache. It notes which threads waited for the disk.
 #[derive(Clone, Default)]
 struct Cold {
     waited: Arc<Mutex<Vec<ThreadId>>>,

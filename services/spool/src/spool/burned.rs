@@ -10,14 +10,14 @@ use super::*;
 const BURN_AGE: Duration = Duration::from_secs(3600);
 
 impl Spool {
-    /// Refuses the acceptance of this id for an hour from now on; the record is on disk when this returns. A repeated
-    /// burn begins the hour again. The caller bounds how many ids are burned.
+    /// Refuses the acceptance of this id for an hour from now on; the record is on disk when this
+    /// returns. A repeated burn begins the hour again. The caller bounds how many ids are burned.
     ///
     /// # Errors
     /// `Exists`, `Deleted`, or `Unwritable`; then nothing is recorded.
     pub fn burn(&self, id: Uuid) -> Result<(), SpoolError> {
         let shared = &self.shared;
-        // An acceptance of the same id is either finished here, or begins behind the burn.
+        // An acceptance of the same id has either finished, or begins after the burn.
         let _busy = shared.hold(id);
         if let Some(header) = Header::read_path(&shared.folder(id).join("record"))? {
             return Err(SpoolError::Exists {
@@ -40,7 +40,7 @@ impl Spool {
         self.shared.burned_path(id).try_exists()
     }
 
-    /// All burned ids. For the start.
+    /// Returns all burned ids. For the start.
     ///
     /// # Errors
     /// The disk's.
@@ -51,11 +51,11 @@ impl Spool {
     /// Forgets the ids that were burned over an hour ago, and returns them.
     ///
     /// # Errors
-    /// The disk's; what was forgotten before stays forgotten.
+    /// The disk's; ids forgotten before the error stay forgotten.
     pub fn expire_burned(&self, now: SystemTime) -> io::Result<Vec<Uuid>> {
         let mut expired = Vec::new();
         for id in self.burned()? {
-            // A repeated burn waits here, or is seen by its time.
+            // A repeated burn either waits for this lock, or has already renewed the file's time.
             let _busy = self.shared.hold(id);
             let path = self.shared.burned_path(id);
             let burned_at = match fs::metadata(&path) {

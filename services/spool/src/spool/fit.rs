@@ -88,8 +88,8 @@ fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
     }
     let path = folder.join("record");
     let record = File::open(&path)?;
-    // A damaged header tells no place: it stands with the newest, so that it is listed, ended and
-    // removed as all others.
+    // A damaged header has no position: the entry is listed with the newest, so that it can be
+    // ended and removed like all others.
     let sequence = match Header::read(&record) {
         Ok(header) if header.id == id => header.sequence,
         Err(error) if !is_damage(&error) => return Err(error),

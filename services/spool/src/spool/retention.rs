@@ -1,7 +1,7 @@
 //! Retention: which ended executions go, oldest ended first.
 //!
-//! One that cannot be removed stops no other: it is named in the log, and the pass goes on. A
-//! damaged one leaves a tombstone made from its row of the index.
+//! An execution that cannot be removed is logged, and the pass continues with the others. A damaged
+//! one leaves a tombstone made from its row of the index.
 
 use std::{
     collections::BinaryHeap,
@@ -16,24 +16,25 @@ use crate::entry::disk_bytes;
 const TOMBSTONE_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Chosen at once: what bounds the memory of a pass over any number of executions.
 const BATCH: usize = 256;
-/// Tombstones that one pass looks at; the next pass goes on behind them. At one pass a minute all
-/// of 1.4 million are looked at within a day, which is as exact as 30 days need it.
+/// Tombstones that one pass checks; the next pass continues after them. At one pass a minute 1.4
+/// million are checked within a day, which is exact enough for 30 days.
 const TOMBSTONES_AT_ONCE: usize = 1000;
 
 impl Spool {
-    /// Deletes what ended longer ago than the retention, then the oldest ended until the rest fits
-    /// its size; live ones count but stay. Tombstones older than 30 days go too, a part of them
-    /// with each call. Returns the ids deleted.
+    /// Deletes executions that ended longer ago than the retention, then the oldest ended ones
+    /// until the rest fits the size. Live ones count but stay. Each call also removes a part of the
+    /// tombstones older than 30 days. Returns the deleted ids.
     ///
     /// # Errors
-    /// The disk's; what was deleted before stays deleted. One that cannot be deleted is no error.
+    /// The disk's; executions deleted before the error stay deleted. An execution that cannot be
+    /// deleted is no error.
     pub fn expire(&self, now: SystemTime) -> Result<Vec<Uuid>, SpoolError> {
         let now_ms = now
             .duration_since(UNIX_EPOCH)
             .map_or(0, |age| age.as_millis() as u64);
         let keep_ms = u64::try_from(self.shared.limits.retention.as_millis()).unwrap_or(u64::MAX);
         let mut gone = Vec::new();
-        // Those that could not be removed in this pass, at most a batch.
+        // Executions that could not be removed in this pass, at most a batch.
         let mut stuck = HashSet::new();
         loop {
             let (oldest, total) = self.oldest_ended(&stuck)?;
@@ -70,11 +71,11 @@ impl Spool {
         Ok(gone)
     }
 
-    /// Removes an ended entry, damaged or not. False: somebody else did.
+    /// Removes an ended entry, damaged or not. False when another task removed it.
     fn remove(&self, candidate: &Candidate) -> Result<bool, SpoolError> {
         match self.delete(candidate.id) {
             Ok(()) => Ok(true),
-            // A damaged one that is being ended anew.
+            // A damaged entry that is being ended again.
             Err(SpoolError::Live) => Ok(false),
             // Deleted by a client meanwhile, or its record is gone.
             Err(SpoolError::Unknown(_)) => self.bury(candidate, "its record is gone"),
@@ -99,7 +100,7 @@ impl Spool {
             _ => Header {
                 id,
                 sequence,
-                // No body has this one.
+                // No body has this digest.
                 digest: [0; 32],
                 body_len: 0,
                 body_crc: 0,
@@ -116,7 +117,7 @@ impl Spool {
                 .truncate(true)
                 .open(&staged)?;
             file.write_all_at(&header.encode(), 0)?;
-            // Uncut, until nothing is left of the entry: see `Shared::clear_away`.
+            // Its length marks an unfinished deletion: see `Shared::clear_away`.
             file.set_len(SLOTS_AT + 1)?;
             file.sync_all()?;
             fs::rename(&staged, shared.tombstone_path(id))?;
@@ -128,8 +129,9 @@ impl Spool {
         Ok(true)
     }
 
-    /// The first to go, `but` these, oldest end first, at most `BATCH`, and what all take on disk.
-    fn oldest_ended(&self, but: &HashSet<Uuid>) -> Result<(Vec<Candidate>, u64), SpoolError> {
+    /// Returns the next executions to delete, oldest end first, at most `BATCH` and without
+    /// `excluded`; also the bytes that all executions take on disk.
+    fn oldest_ended(&self, excluded: &HashSet<Uuid>) -> Result<(Vec<Candidate>, u64), SpoolError> {
         let mut total = 0_u64;
         let mut heap: BinaryHeap<Candidate> = BinaryHeap::with_capacity(BATCH + 1);
         let mut live = Vec::new();
@@ -141,7 +143,7 @@ impl Spool {
                 None => live.push(id),
                 Some(Ended { at_ms, bytes }) => {
                     total = total.saturating_add(bytes);
-                    if but.contains(&id) {
+                    if excluded.contains(&id) {
                         return true;
                     }
                     heap.push(Candidate {
@@ -163,8 +165,7 @@ impl Spool {
         Ok((heap.into_sorted_vec(), total))
     }
 
-    /// Looks at the next tombstones, in whatever order the folder has them; behind the last it
-    /// begins anew.
+    /// Checks the next tombstones in the folder's own order, and starts again after the last one.
     fn expire_tombstones(&self, now: SystemTime) -> io::Result<()> {
         let mut sweep = self
             .shared

@@ -73,13 +73,14 @@ impl Shared {
             .set_len(SLOTS_AT)
     }
 
-    /// Whether the index has an end of this entry.
+    /// Whether the index says that this entry ended.
     pub(crate) fn is_ended_in_index(&self, header: &Header) -> io::Result<bool> {
         let slot = self.index().at(header.sequence)?;
         Ok(matches!(slot, Slot::Row(Row { id, ended: Some(_) }) if id == header.id))
     }
 
-    /// Where an entry stands in the index. Reads all of it: for entries whose header is damaged.
+    /// Returns an entry's position in the index. Reads the whole index: for entries with a damaged
+    /// header.
     pub(super) fn sequence_in_index(&self, id: Uuid) -> io::Result<Option<u64>> {
         let mut sequence = None;
         self.index().scan(|at, slot| {
@@ -91,7 +92,7 @@ impl Shared {
         Ok(sequence)
     }
 
-    /// The place in the list of an entry or of a deleted one.
+    /// Returns the position in the list of an entry or of a deleted one.
     pub(super) fn sequence_of(&self, id: Uuid) -> io::Result<Option<u64>> {
         let header = match Header::read_path(&self.folder(id).join("record")) {
             Ok(None) => Header::read_path(&self.tombstone_path(id)),

@@ -53,7 +53,7 @@ impl Spool {
         shared.fit_index()?;
         let positions = shared.index().positions()?;
         shared.next_sequence.store(positions, Ordering::SeqCst);
-        // Last: the lock, the probe and the index are there.
+        // Last, because the lock, the probe and the index exist now.
         private_dir(dir).map_err(SpoolError::unwritable("the spool's folder"))?;
         sync_dir(dir)?;
         Ok((
@@ -109,9 +109,9 @@ impl Shared {
                 Ok(Some(header)) => self.clear_away(&header),
                 other => other.map(|_| ()),
             };
-            // What is left of one takes room and stops nobody.
+            // The rest of an unfinished deletion takes room, but must not stop the start.
             if let Err(error) = finished {
-                tracing::error!(%error, path = %path.display(), "a deletion could not be finished");
+                tracing::error!(%error, path = %path.display(), "could not finish a deletion");
             }
         }
         Ok(())
@@ -162,7 +162,7 @@ fn probe(dir: &Path) -> io::Result<(File, Vec<String>)> {
     Ok((file, warnings))
 }
 
-/// Removes what is in a folder. What cannot be removed is named and stays.
+/// Empties a folder. Entries that cannot be removed are logged and stay.
 fn empty(dir: &Path) -> io::Result<()> {
     for found in fs::read_dir(dir)? {
         let path = found?.path();
@@ -172,7 +172,7 @@ fn empty(dir: &Path) -> io::Result<()> {
             Err(error) => Err(error),
         };
         if let Err(error) = removed {
-            tracing::error!(%error, path = %path.display(), "a left-over could not be removed");
+            tracing::error!(%error, path = %path.display(), "could not remove a left-over");
         }
     }
     Ok(())

@@ -18,7 +18,7 @@ use crate::{
 
 mod lines;
 
-/// A record that takes no writes: what a mark needs fails, as at a kill before it.
+/// Opens a record read-only: writes of marks fail, as with a kill before them.
 pub(crate) fn read_only(path: &std::path::Path) -> File {
     File::open(path).unwrap()
 }
@@ -135,7 +135,7 @@ impl Store for Fake {
     }
 }
 
-/// In memory: a mark that is synced would wait for the disk thousands of times.
+/// Marks in memory: synced marks would wait for the disk thousands of times.
 fn record() -> Arc<File> {
     let file = rustix::fs::memfd_create("record", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     let file = File::from(file);

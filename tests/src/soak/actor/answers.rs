@@ -122,7 +122,8 @@ impl Actor {
         }
     }
 
-    /// A bridge gave an execute of it up. Nobody may have seen it accepted, and somebody must have asked for a cancel.
+    /// Checks an execution whose execute a bridge gave up: nobody has seen it accepted, and
+    /// somebody asked for a cancel.
     fn cancelled_before(&mut self, execution: &Execution, asked: &Asked) -> Result<(), String> {
         {
             let mut facts = execution.facts();

@@ -1,7 +1,7 @@
 //! Whether what was seen of an execution may be: its output against its plans, its statuses against what was done to it.
 //!
-//! A stop of claude-api that comes between a successful result and the exit hides the exit code
-//! that was due: such an execution is `completed` with `lingered` (the truth table's row for "one
+//! A stop of claude-api between a successful result and the exit hides the exit code that was due:
+//! such an execution is `completed` with `lingered` (the truth table's row for "one
 //! that lingers after its result and is ended by us"; claude-api's `verdict.rs` has the decision).
 //! A kill of claude-api leaves no such end, and an error result makes none.
 

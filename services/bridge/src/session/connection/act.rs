@@ -15,8 +15,8 @@ use crate::session::{Event, Executed, Shared, call, inbound_full};
 use crate::viewer;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    /// Charges inputs when they are read, those of a large message to its charge. An input without
-    /// room is refused.
+    /// Charges inputs when they are read; the input of a large message uses that message's charge.
+    /// An input without room is refused.
     pub(super) fn charge_inputs(&mut self, actions: &mut Vec<Action>) {
         let held = self.machine.inputs();
         self.inputs.retain(|token, _| held.contains_key(token));
@@ -58,7 +58,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                         Some(message) => (Some(message.split(bytes)), large),
                         None => (shared.charge(bytes), small),
                     };
-                    // One session alone cannot take it all.
+                    // No session alone can take the whole budget.
                     match charge.zip(own.take(bytes as u64)) {
                         Some(charges) => self
                             .executor
@@ -76,7 +76,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     }
                 }
                 Action::Call(token, what) => {
-                    // Only an input has one.
+                    // Only an input has a charge.
                     let charge = self.inputs.get(&token).cloned();
                     let (shared, events) = (&self.shared, &self.event_sender);
                     make_call(shared, events, token, what, self.pages.turns(), charge);

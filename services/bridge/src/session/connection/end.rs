@@ -43,13 +43,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             }
         }
         actions.extend(machine.close());
-        // What waited for an answer is not answered any more, but a signal is sent all the same.
+        // Waiting requests get no answer any more, but their signals are still sent.
         for action in actions {
             if let Action::Call(token, call @ Call::Control(..)) = action {
                 make_call(&shared, &event_sender, token, call, pages.turns(), None);
             }
         }
-        // Nor does this session ask for a view any more.
+        // This session's requests for views end, too.
         drop(asking);
         if !shared.shutdown.is_cancelled() {
             for id in machine.departing() {

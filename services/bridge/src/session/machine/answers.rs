@@ -9,7 +9,7 @@ use crate::session::action::{Action, Call, Outcome};
 use crate::session::replies::{Answer, Token, cut};
 use crate::viewer::{Start, encode};
 
-/// The error in a notification, in bytes.
+/// The longest error in a notification, in bytes.
 const NOTICE_BYTES: usize = 64 * 1024;
 
 impl Machine {
@@ -88,7 +88,7 @@ impl Machine {
         let status_bytes = if self.unsent + self.pledged_bytes() < self.bounds.session_bytes {
             self.bounds.status_bytes
         } else {
-            // The limit is reached, but what acted is answered all the same.
+            // Calls that act are answered even when the limit is reached.
             self.bounds.status_bytes.min(SHORT_STATUS_BYTES)
         };
         let ready = self.replies.answer(token, Ok(answer), after, status_bytes);

@@ -604,7 +604,7 @@ fn lists_of_a_batch_have_their_parts_of_one_message() {
 
 /// OUTER A1: a control is made at once, but its answer is short while the client has much to read.
 #[test]
-fn a_client_with_much_to_read_is_not_read_and_gets_short_answers() {
+fn a_client_with_many_unread_answers_is_not_read_and_gets_short_answers() {
     let mut machine = machine();
     let id = run(&mut machine, 1);
     let status_of = json!({"executionId": id});

@@ -204,7 +204,7 @@ fn a_lone_surrogate_anywhere_is_no_json() {
     }
 }
 
-/// OUTER A10: a number that no type of ours holds is JSON all the same.
+/// OUTER A10: a number that no Rust type holds is still JSON.
 #[test]
 fn a_number_out_of_range_is_no_syntax_error() {
     let text = r#"{"jsonrpc":"2.0","id":1,"method":"list","params":{"limit":1e400}}"#;

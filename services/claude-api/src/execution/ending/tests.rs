@@ -64,7 +64,7 @@ async fn the_times_of_an_execution_never_go_back() {
     let mut running = status(&service, id);
     running.created_at += hours;
     running.started_at = running.started_at.map(|at| at + hours);
-    owner.times = Times::behind(&running);
+    owner.times = Times::following(&running);
     failed_to_start(&mut owner, running, EndedBy::Itself, "no such file").await;
     let last = status(&service, id);
     assert!(last.started_at >= Some(last.created_at), "{last:?}");
@@ -74,7 +74,7 @@ async fn the_times_of_an_execution_never_go_back() {
     // The clock was set back before the start.
     let mut queued = status(&service, id);
     queued.created_at += hours;
-    let times = Times::behind(&queued);
+    let times = Times::following(&queued);
     begin(&mut queued, times.now());
     assert!(queued.started_at >= Some(queued.created_at), "{queued:?}");
 }

@@ -86,7 +86,7 @@ impl Buffer {
         }
     }
 
-    /// Where the next offer must begin.
+    /// The offset at which the next offer must begin.
     pub(super) fn accepted(&self) -> u64 {
         self.accepted
     }
@@ -177,8 +177,8 @@ impl Buffer {
         Ok((out, line))
     }
 
-    /// Nobody could mend a line whose beginning is bad: what is held of the first of an offer's
-    /// lines is not accepted any more.
+    /// Forgets the held beginning of a line when the first line of an offer is bad, so that the
+    /// client can send the whole line again.
     fn forget_held(&mut self, number: usize) {
         if number == 1 {
             self.accepted -= self.held.len() as u64;

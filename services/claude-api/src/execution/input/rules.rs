@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 /// The longest `request_id`, bytes.
 const REQUEST_ID_BYTES: usize = 256;
-/// Room in a line for all that is no content, bytes.
+/// Room in a line for everything that is no content, in bytes.
 const LINE_MORE_BYTES: usize = 64 * 1024;
 
 /// What is wrong with a line.
@@ -19,7 +19,7 @@ pub enum Fault {
     /// A message whose texts and pictures are too large together.
     #[error("has {bytes} bytes of text and pictures; at most {limit} are taken")]
     TooLarge {
-        /// Their bytes.
+        /// Bytes of the message's texts and pictures.
         bytes: usize,
         /// The limit.
         limit: usize,
@@ -34,7 +34,7 @@ pub fn line_bytes(content: usize) -> usize {
     content.saturating_mul(3).saturating_add(LINE_MORE_BYTES)
 }
 
-/// The bytes of a message as a person counts them: of its texts, and of files behind their base64.
+/// Counts the bytes of a message as a person would: its texts, and its files before base64.
 fn content_bytes(content: &Value) -> usize {
     match content {
         Value::String(text) => text.len(),

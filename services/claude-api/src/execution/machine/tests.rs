@@ -351,7 +351,7 @@ fn a_cli_that_was_reaped_before_our_term_ended_on_its_own() {
     }
 }
 
-/// The same, where the stop comes behind the exit, while the tree is swept and the pipes are
+/// The soak's seed 904417: a stop after the exit, while the tree is swept and the pipes are
 /// drained.
 #[test]
 fn a_stop_behind_the_exit_changes_nothing_and_a_cancel_sends_no_signal() {

@@ -4,8 +4,8 @@ use protocol::Format;
 use renderer::{EventsOutput, Fact, Rendered, Renderer};
 use spool::{Appended, EventsKept, Patch, Writer};
 
-/// More than this is not kept allocated between two chunks: a long line may have made much more of
-/// it (256 KiB).
+/// The largest buffer kept between two chunks (256 KiB): a long line may have grown it much
+/// further.
 const KEPT_CAPACITY_BYTES: usize = 256 << 10;
 
 /// Turns what the CLI writes into output and facts. Readers see bytes only after `append` returned.

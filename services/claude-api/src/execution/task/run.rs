@@ -110,7 +110,7 @@ struct Running<'a> {
     recording: Option<JoinHandle<std::io::Result<()>>>,
     /// The status is to be written once the write under way is done.
     status_due: bool,
-    /// That the conversation has begun is to be written likewise.
+    /// The note that the conversation has begun is to be written after it, too.
     begun_due: bool,
 }
 
@@ -163,7 +163,7 @@ impl<'a> Running<'a> {
             Action::Kill => commands.kill(),
         }));
         let mut wish = owner.wishes.subscribe();
-        // The wishes of before count as well.
+        // Wishes from before the start count as well.
         wish.mark_changed();
         Self {
             owner,
@@ -199,10 +199,10 @@ impl<'a> Running<'a> {
         loop {
             let wake = self.wake();
             let step = tokio::select! {
-                // The runner's reports first, so that a flood of output never delays them; they are
-                // few. The rest takes turns at random: a branch that is always ready starves none.
-                // What is due by the clock or by a wish is looked at after every step; their
-                // branches only wake the loop.
+                // The runner's few reports are first, so that a flood of output never delays them.
+                // The other branches take turns at random, so that a branch that is always ready
+                // starves none. Deadlines and wishes are checked after every step; their branches
+                // only wake the loop.
                 biased;
                 event = self.events.next() => Step::Runner(event),
                 step = async {

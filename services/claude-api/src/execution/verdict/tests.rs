@@ -376,7 +376,7 @@ fn a_failure_names_the_subtype_and_its_message_is_never_empty() {
 /// Field cases, friction: no credential at all read "the credential was refused".
 #[test]
 fn a_credential_that_is_missing_was_not_refused() {
-    let told = |status| Outcome {
+    let failure = |status| Outcome {
         error_kind: Some("authentication_failed".to_owned()),
         ..outcome(true, status, "Not logged in")
     };
@@ -384,7 +384,7 @@ fn a_credential_that_is_missing_was_not_refused() {
         (None, "there is no credential", "refused"),
         (Some(401), "refused", "there is no"),
     ] {
-        let got = judge(EndedBy::Itself, Some(1), None, Some(&told(status)));
+        let got = judge(EndedBy::Itself, Some(1), None, Some(&failure(status)));
         assert_eq!(got.reason, Some(Reason::AuthFailed));
         let message = got.error.expect("it failed").message;
         assert!(
@@ -394,7 +394,7 @@ fn a_credential_that_is_missing_was_not_refused() {
     }
 }
 
-/// Field case C16: the remedy spoke of the program whatever was wrong.
+/// Field case C16: every remedy blamed the program.
 #[test]
 fn a_failed_start_gives_its_own_cause_alone() {
     let got = verdict(&Facts {

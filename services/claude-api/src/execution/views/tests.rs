@@ -37,10 +37,10 @@ impl Case {
 
 /// CONTRACT-2, "Corrections": `ifUnviewedForMs`.
 #[tokio::test]
-async fn a_wish_waits_for_streams_that_were_open_and_then_its_whole_time() {
+async fn a_cancel_waits_for_open_streams_and_then_its_whole_time() {
     let case = case();
     let old = case.views.open(&case.entry, None).await;
-    let number = case.views.want(AFTER, None);
+    let number = case.views.schedule(AFTER, None);
     assert_eq!(case.noted().await, Some(200));
     let mut due = pin!(case.views.due(number));
     assert!(tokio::time::timeout(AFTER * 2, &mut due).await.is_err());
@@ -53,9 +53,9 @@ async fn a_wish_waits_for_streams_that_were_open_and_then_its_whole_time() {
 
 /// CONTRACT-2, "Corrections": "any new stream clears it".
 #[tokio::test]
-async fn a_new_stream_ends_the_wish_for_good() {
+async fn a_new_stream_clears_the_cancel_for_good() {
     let case = case();
-    let number = case.views.want(AFTER, Some("left".into()));
+    let number = case.views.schedule(AFTER, Some("left".into()));
     case.views.record(&case.entry).await.unwrap();
     let mut due = pin!(case.views.due(number));
     assert!(due.as_mut().now_or_never().is_none());
@@ -66,9 +66,9 @@ async fn a_new_stream_ends_the_wish_for_good() {
 
 /// CONTRACT-2, "Corrections": a stream request that its session left behind is no new viewer.
 #[tokio::test]
-async fn a_late_stream_of_the_viewer_that_left_only_delays_the_wish() {
+async fn a_late_stream_of_the_viewer_that_left_only_delays_the_cancel() {
     let case = case();
-    let number = case.views.want(AFTER, Some("left".into()));
+    let number = case.views.schedule(AFTER, Some("left".into()));
     let late = case.views.open(&case.entry, Some("left")).await;
     assert_eq!(case.noted().await, Some(200));
     let mut due = pin!(case.views.due(number));
@@ -79,10 +79,10 @@ async fn a_late_stream_of_the_viewer_that_left_only_delays_the_wish() {
 
 /// CONTRACT-2, "Corrections": a repeated call.
 #[tokio::test]
-async fn a_later_wish_takes_the_place_of_an_earlier_one() {
+async fn a_later_cancel_replaces_an_earlier_one() {
     let case = case();
-    let first = case.views.want(Duration::ZERO, None);
-    let second = case.views.want(AFTER, None);
+    let first = case.views.schedule(Duration::ZERO, None);
+    let second = case.views.schedule(AFTER, None);
     assert!(!case.views.due(first).await);
     assert!(case.views.due(second).await);
 }
@@ -99,7 +99,7 @@ fn wishes_that_wait_for_the_disk_take_no_threads() {
         let case = case();
         // A disk that hangs.
         let writing = Arc::clone(&case.views.noted).lock_owned().await;
-        case.views.want(AFTER, None);
+        case.views.schedule(AFTER, None);
         let record = || case.views.record(&case.entry);
         let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(record())).collect();
         for record in &mut waiting {

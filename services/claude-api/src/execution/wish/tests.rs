@@ -222,7 +222,7 @@ fn a_queued_execution_refuses_a_pause_and_its_cancel_is_answered_by_the_end() {
 }
 
 #[test]
-fn the_wish_of_before_the_start_is_the_first_command() {
+fn a_wish_from_before_the_start_is_the_first_command() {
     for (control, expected) in [
         (Control::Pause, &[Action::Pause][..]),
         (Control::Cancel, &[Action::Terminate]),
@@ -256,7 +256,7 @@ fn a_cancel_counts_until_the_end_is_decided_and_is_refused_then() {
 }
 
 #[test]
-fn whoever_waits_is_answered_when_the_cli_exits_or_the_end_is_published() {
+fn waiting_controls_are_answered_when_the_cli_exits_or_the_end_is_published() {
     let (wishes, _runner) = running();
     let pause = signal(&wishes, Control::Pause);
     wishes.exited();
@@ -270,8 +270,8 @@ fn whoever_waits_is_answered_when_the_cli_exits_or_the_end_is_published() {
 }
 
 proptest! {
-    /// Whatever is asked and however late the runner answers: the last command is what the wish
-    /// says, and every answer comes.
+    /// For all controls and all delays of the runner: the last command matches the wish, and every
+    /// control is answered.
     #[test]
     fn the_runner_ends_up_with_the_newest_wish(
         steps in prop::collection::vec((0..5_usize, any::<bool>()), 1..40),

@@ -107,7 +107,7 @@ fn record(service: &Service, id: ExecutionId) -> std::fs::File {
     std::fs::File::options().write(true).open(path).unwrap()
 }
 
-/// Where the statuses of a record stand, and their size: see the spool.
+/// The position of a record's statuses, and their size: see the spool.
 const SLOTS_AT: u64 = 4096;
 const SLOT_BYTES: u64 = 72 * 1024;
 
@@ -237,7 +237,8 @@ async fn a_continuation_that_ended_before_the_end_it_follows_was_recorded_is_the
         .follow_up(&entry, &mut end, known)
         .expect("its policy says so");
     let next = end.continued_by.unwrap();
-    // A client cancels it, and a kill comes before the end of the old one is on disk.
+    // A client cancels the continuation, and a kill follows before the old execution's end is on
+    // disk.
     let live = before.raise(born);
     let cancelled = live.control(crate::execution::Control::Cancel).await;
     cancelled.unwrap();
@@ -271,7 +272,7 @@ async fn a_withdrawn_continuation_is_not_named_by_the_next_start() {
         .follow_up(&entry, &mut end, known)
         .expect("its policy says so");
     let next = end.continued_by.unwrap();
-    // A cancel of the old one came, whose note failed; a kill comes before the end is on disk.
+    // The note of the old execution's cancel failed, and a kill follows before its end is on disk.
     before.withdraw(born).await;
     drop(entry);
     close(before).await;
@@ -333,7 +334,7 @@ async fn a_sha256_that_a_stop_cut_off_is_made_when_the_status_is_asked_for() {
 
 /// ENGINE A19.
 #[tokio::test]
-async fn what_the_service_makes_is_for_its_owner_alone() {
+async fn files_of_the_service_are_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());

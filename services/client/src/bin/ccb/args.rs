@@ -168,8 +168,8 @@ pub(crate) struct ExecArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Address of claude-api, when it can be reached from here. Without it and with the usual --url,
-    /// http://127.0.0.1:8002 is tried
+    /// Address of claude-api, when it can be reached from here. Without it and with the usual
+    /// --url, http://127.0.0.1:8002 is tried
     #[arg(long, env = "CCB_CLAUDE_API_URL", value_name = "URL")]
     pub(crate) claude_api: Option<String>,
     /// What scripts/ccb found out about the engine and the containers, which cannot be seen from inside one

@@ -18,7 +18,7 @@ use report::{Check, Report};
 const LIMIT: Duration = Duration::from_secs(5);
 /// Below this the CLI's own retries are ended as idle (CLI.md: healthy runs are silent for 330 s).
 const HEALTHY_SILENCE_MS: u64 = 330_000;
-/// How many of the newest executions are looked at.
+/// The number of newest executions that are checked.
 const NEWEST: u32 = 5;
 /// Where claude-api is when nobody says otherwise.
 const CLAUDE_API: &str = "http://127.0.0.1:8002";
@@ -170,7 +170,7 @@ fn shown_limits(report: &mut Report, limits: &Value) {
     }
 }
 
-/// How the newest executions ended tells what no probe can; newest first.
+/// Reports how the newest executions ended, newest first: they show faults that no probe finds.
 fn newest(report: &mut Report, executions: &[Status]) {
     let Some(status) = executions.first() else {
         report.ok("newest execution", "there is none yet");
@@ -186,7 +186,7 @@ fn newest(report: &mut Report, executions: &[Status]) {
             .as_ref()
             .map_or_else(String::new, |r| format!(" ({r})"))
     );
-    // The error says what the CLI said; without it the remedy would be a guess.
+    // The error has the CLI's own message; without it the remedy would be a guess.
     let said = status.error.as_ref().map(|error| &error.message);
     let what = said.map_or(what.clone(), |said| format!("{what}: {said}"));
     let ended: Vec<_> = executions
@@ -198,7 +198,8 @@ fn newest(report: &mut Report, executions: &[Status]) {
     if in_a_row > 0 {
         let remedy =
             "see its events: ccb status, and the page /v1/executions/ID/events of claude-api";
-        // One may be the prompt's fault. Several, or the only one there is, are the CLI's.
+        // One failure may be caused by the prompt. Several in a row, or the only execution, point
+        // to the CLI.
         if in_a_row > 1 || in_a_row == ended.len() {
             let what = format!("the newest {in_a_row} failed as cli_error; {what}");
             report.fail("newest execution", &what, remedy);
@@ -224,11 +225,12 @@ fn newest(report: &mut Report, executions: &[Status]) {
     report.warn("newest execution", &what, remedy);
 }
 
-/// The bridge was named and its claude-api was not: the one on the usual port may be another stack's.
+/// Reports on claude-api through the bridge, for a run that names only the bridge: a claude-api on
+/// the usual port may belong to another stack.
 fn elsewhere(report: &mut Report) {
     report.ok(
         "claude-api",
-        "seen through the bridge only; --claude-api URL names the one behind it",
+        "checked only through the bridge; to check it directly, add --claude-api URL",
     );
 }
 

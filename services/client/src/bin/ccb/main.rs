@@ -19,7 +19,8 @@ use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 
-/// clap gives the same tip only where no option has a similar name.
+/// The tip for a prompt that begins with a dash; clap gives it only when no option has a similar
+/// name.
 const DASH_TIP: &str =
     "  tip: a prompt that begins with a dash goes after --, as in: ccb exec -- \"--fix it\"";
 

@@ -6,8 +6,8 @@ use jiff::tz::TimeZone;
 use jiff::{SpanRound, Timestamp, Unit};
 use protocol::{Page, Status};
 
-/// Whether a character can change what a terminal shows of others: controls, and those that turn the direction of
-/// text. A newline and a tab are fine.
+/// Whether a character can change how a terminal shows other text: control characters, and those
+/// that set the direction of text. A newline and a tab are fine.
 fn is_active(c: char) -> bool {
     let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     turns || (c.is_control() && c != '\n' && c != '\t')
@@ -19,23 +19,25 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// As [`plain`], and in one line: what others wrote must not look like a line of ours.
+/// Makes text safe as [`plain`] does, in one line: foreign text must not look like a line of `ccb`.
 pub(crate) fn one_line(text: &str) -> String {
     plain(text).replace(['\n', '\t'], " ")
 }
 
-/// As [`plain`], for a message of ours: lines after the first are indented, so that none looks like another message.
+/// Makes a message of `ccb` safe as [`plain`] does. Lines after the first are indented, so that
+/// none looks like another message.
 pub(crate) fn message(text: &str) -> String {
     plain(text).trim_end().replace('\n', "\n     ")
 }
 
-/// The output as a terminal may show it. Windows' line ends are newlines there.
+/// Makes output safe for a terminal. CRLF becomes a newline.
 pub(crate) fn for_terminal(output: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(output);
     plain(&text.replace("\r\n", "\n")).into_bytes()
 }
 
-/// JSON as a terminal may show it: the same value, without the control characters that JSON allows.
+/// Makes JSON safe for a terminal: the same value, with the control characters that JSON allows
+/// escaped.
 pub(crate) fn json_for_terminal(json: &str) -> String {
     let mut text = String::new();
     for c in json.chars() {
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_looks_like_no_line_of_ours() {
+    fn foreign_text_looks_like_no_line_of_ccb() {
         let mut status = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
         status.state = State::Running;
         status.activity = Some("tool: x\nccb: completed".into());

@@ -1,4 +1,5 @@
-//! stdout, flushed per message, without holding up signals. What is no terminal gets every byte as it is.
+//! Writes stdout, flushed per message, without delaying signals. A file or a pipe gets every byte
+//! unchanged.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal};

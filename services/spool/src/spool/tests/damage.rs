@@ -13,7 +13,7 @@ fn record_of(spool: &Spool, n: u128) -> File {
 
 type Damage = fn(&Spool, u128);
 
-/// What may be wrong with an ended entry.
+/// The kinds of damage to an ended entry.
 const DAMAGES: [(&str, Damage); 5] = [
     ("a header byte", |spool, n| {
         record_of(spool, n).write_all_at(&[0xff], 10).unwrap();
@@ -59,7 +59,7 @@ fn retention_removes_a_damaged_entry_and_all_behind_it() {
 
 /// ENGINE A1, its kind: what cannot be removed stays, and all others go.
 #[test]
-fn what_cannot_be_removed_stops_neither_the_start_nor_retention() {
+fn an_entry_that_cannot_be_removed_stops_neither_the_start_nor_retention() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     for n in 1..=3 {
@@ -104,7 +104,7 @@ fn a_deletion_that_failed_behind_its_tombstone_is_finished_by_retention() {
 
 /// ENGINE A1, its kind.
 #[test]
-fn a_list_goes_on_behind_a_damaged_entry() {
+fn a_list_continues_after_a_damaged_entry() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     for n in 1..=3 {

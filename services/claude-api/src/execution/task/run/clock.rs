@@ -1,5 +1,5 @@
-//! The clock of a running execution: when to look, what is due, what others should see, what the
-//! disk must know.
+//! The clock of a running execution: deadlines, and when its status is published and written to
+//! disk.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ impl Running<'_> {
         }
     }
 
-    /// After every step: what is wished, what is due, and what others should see.
+    /// Runs after every step: follows the wish, acts on deadlines, and publishes the status.
     pub(super) fn after(&mut self) {
         let now = Instant::now();
         self.follow_wish();
@@ -77,7 +77,7 @@ impl Running<'_> {
         self.record();
     }
 
-    /// Begins the write that is due, unless one is under way: a slow disk holds up no step.
+    /// Starts the due write unless one is under way, so that a slow disk delays no step.
     fn record(&mut self) {
         if self.recording.is_some() || !(self.status_due || self.begun_due) {
             return;
@@ -97,8 +97,8 @@ impl Running<'_> {
     }
 }
 
-/// The result of work on a blocking thread, once it is there; `None` when it panicked. Pends while
-/// there is none. Cancel safe.
+/// Waits for the result of work on a blocking thread; `None` when the work panicked. Pends forever
+/// without work. Cancel safe.
 pub(super) async fn finished<T>(work: &mut Option<JoinHandle<T>>) -> Option<T> {
     match work {
         Some(work) => work.await.ok(),

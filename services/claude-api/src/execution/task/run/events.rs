@@ -24,7 +24,7 @@ impl Running<'_> {
         }
     }
 
-    /// The tree is being ended: a runner that does not answer is given up.
+    /// Sets the deadline for the runner's answer; a runner that misses it is given up.
     pub(super) fn expect_answer(&mut self) {
         self.give_up = Some(Instant::now() + RUNNER_ANSWER);
     }
@@ -45,7 +45,7 @@ impl Running<'_> {
                     start_ticks,
                     boot_id,
                 });
-                // With the CLI's pid.
+                // Records the CLI's pid.
                 self.status_due = true;
             }
             Some(Event::SpawnFailed { message }) => {
@@ -57,7 +57,7 @@ impl Running<'_> {
             Some(Event::Signalled { action }) => {
                 self.owner.wishes.signalled(action);
                 if action == Action::Terminate {
-                    // The wish that the command follows may have come behind the last look.
+                    // The command's wish may be newer than the last check.
                     self.follow_wish();
                     self.machine.terminated();
                     let grace = Duration::from_millis(self.owner.service.settings.limits.kill_ms);
@@ -85,7 +85,7 @@ impl Running<'_> {
                 self.unkillable = unkillable;
                 return true;
             }
-            // A busy runner is not given up: only one that says nothing is.
+            // Only a silent runner is given up, not a busy one.
             Some(Event::Sweeping { left }) => {
                 let id = &self.machine.status.execution_id;
                 tracing::info!(execution = %id, left, "still killing processes");

@@ -45,8 +45,7 @@ impl Running<'_> {
     pub(super) async fn finish(mut self) -> End {
         self.prompt.abort();
         self.owner.runner = None;
-        // A wish that came while the pipes were drained still came before the end. Nothing is left
-        // to signal.
+        // A wish during the draining of the pipes still counts. No process is left to signal.
         self.follow_wish();
         self.owner.wishes.exited();
         if let Some(gate) = &self.owner.input {

@@ -15,18 +15,21 @@ use crate::execution::wish::{EndWish, Wishes};
 
 /// The capacity wished for the stdout pipe, bytes: the CLI cuts its output at a full pipe when it ends.
 const PIPE_BYTES: usize = 256 * 1024;
-/// How often, and how long, a start is tried again when the machine is short of descriptors or
-/// processes. The runner takes as long for the CLI's own start.
+/// The interval and the time limit for retries of a start when the machine is short of descriptors
+/// or processes. The runner has the same time limit for the start of the CLI.
 const START_RETRY: (Duration, u32) = (Duration::from_millis(250), 120);
 
-/// Starts the CLI; also gives the first message for its stdin. A cancel or a stop that came before
-/// starts nothing, and ends the wait for a shortage to pass.
+/// Starts the CLI, and returns its runner with the first message for stdin. An earlier cancel or
+/// stop starts nothing; one during a shortage ends the retries.
 ///
 /// # Errors
 /// Why there is none, and whether somebody's wish ended the wait.
 pub(super) async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (EndedBy, String)> {
     if let Some(by) = wait(&owner.wishes, Duration::ZERO).await {
-        return Err((by, "its end was asked for before its start".to_owned()));
+        return Err((
+            by,
+            "the execution was cancelled or stopped before its start".to_owned(),
+        ));
     }
     let mut tries = 0;
     loop {
