@@ -85,9 +85,8 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
     };
     log(&settings.args);
     return_memory();
-    // A few more threads than cores, for short synchronous work. Longer disk writes of running
-    // executions first move their thread's other work to another thread
-    // (`execution::task::in_place`).
+    // A few more threads than cores, for short synchronous work. Running executions, which write to
+    // the disk, have threads of their own (`execution::task::thread`).
     let threads = std::thread::available_parallelism().map_or(4, |n| n.get() + 2);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)

@@ -40,7 +40,7 @@ use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::ending::{Digesting, Sweeps, digest_later};
 use crate::execution::live::{Live, Published};
-use crate::execution::task::{Owner, blocking};
+use crate::execution::task::{Owner, blocking, thread};
 use crate::execution::times::Times;
 use crate::execution::views::Viewing;
 use crate::execution::wish::Wishes;
@@ -415,24 +415,45 @@ impl Service {
             transcript_bytes: 0,
             runner: None,
         };
-        let own: Work = |owner, ticket| owner.own(ticket).boxed();
-        tokio::spawn(Arc::clone(self).supervise(owner, ticket, own));
+        tokio::spawn(Arc::clone(self).own(owner, ticket));
         live
     }
 
-    /// Sees the owner of an execution to its end. The ticket, which holds the lane, is given up
-    /// only when nothing of the execution is left, also when the owner panics.
-    async fn supervise(self: Arc<Self>, mut owner: Owner, mut ticket: Ticket, work: Work) {
+    /// Sees an execution to its end. In the queue it is a task, because thousands may wait there; running it has a thread.
+    async fn own(self: Arc<Self>, owner: Owner, ticket: Ticket) {
+        let turn: Work<bool> = |owner, ticket| owner.turn(ticket).boxed();
+        let run: Work<()> = |owner, ticket| owner.run(ticket).boxed();
+        let turn = Arc::clone(&self).supervise(owner, ticket, turn).await;
+        if let Some((owner, ticket, true)) = turn {
+            thread::run(async move {
+                self.supervise(owner, ticket, run).await;
+            });
+        }
+    }
+
+    /// Sees the work of an owner to its end, and gives back what it took. `None` if the owner
+    /// panicked. The ticket, which holds the lane, is given up only when nothing of the execution
+    /// is left, also then.
+    async fn supervise<T>(
+        self: Arc<Self>,
+        mut owner: Owner,
+        mut ticket: Ticket,
+        work: Work<T>,
+    ) -> Option<(Owner, Ticket, T)> {
         let id = owner.entry.id().into();
         // After a panic only the runner and the disk are used; the owner's half-changed state is
         // dropped.
-        let owned = AssertUnwindSafe(work(&mut owner, &mut ticket)).catch_unwind();
-        if owned.await.is_err() {
-            tracing::error!(execution = %id, "the owner of the execution panicked");
-            self.orphaned(id, owner.runner.take()).await;
+        let done = AssertUnwindSafe(work(&mut owner, &mut ticket)).catch_unwind();
+        match done.await {
+            Ok(done) => Some((owner, ticket, done)),
+            Err(_) => {
+                tracing::error!(execution = %id, "the owner of the execution panicked");
+                self.orphaned(id, owner.runner.take()).await;
+                None
+            }
         }
     }
 }
 
-/// The work of an owner from acceptance to the terminal state; tests replace it.
-type Work = for<'a> fn(&'a mut Owner, &'a mut Ticket) -> BoxFuture<'a, ()>;
+/// The work of an owner; tests replace it.
+type Work<T> = for<'a> fn(&'a mut Owner, &'a mut Ticket) -> BoxFuture<'a, T>;

@@ -3,6 +3,7 @@
 
 mod output;
 mod run;
+pub(crate) mod thread;
 
 pub(crate) use output::Lost;
 
@@ -11,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use protocol::{State, Status};
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -50,19 +50,30 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// Owns the execution from acceptance to its terminal state. Never cancelled: dropping it would lose the end.
-    pub(crate) async fn own(&mut self, ticket: &mut Ticket) {
+    /// Waits for its turn; true once it may run. False: it was cancelled in the queue, and is over. Never dropped before its
+    /// end, nor is [`Self::run`]: the execution would lose its end.
+    pub(crate) async fn turn(&mut self, ticket: &mut Ticket) -> bool {
         // One that may run at its acceptance was accepted as running.
         let running = self.publish.borrow().status.state == State::Running;
-        let permitted = running || self.wait(ticket).await;
+        if running || self.wait(ticket).await {
+            return true;
+        }
+        let status = self.status();
+        ending::unstarted(self, status, EndedBy::Cancel).await;
+        false
+    }
+
+    /// Runs to its terminal state.
+    pub(crate) async fn run(&mut self, ticket: &mut Ticket) {
+        let status = self.status();
+        run::run(self, status, ticket).await;
+    }
+
+    /// The status, past its time in the queue.
+    fn status(&self) -> Status {
         let mut status = Status::clone(&self.publish.borrow().status);
         status.not_before = None;
-        if permitted {
-            run::run(self, status, ticket).await;
-        } else {
-            let by = EndedBy::Cancel;
-            ending::unstarted(self, status, by).await;
-        }
+        status
     }
 
     /// Waits in the queue. False: cancelled there. A stop of the service leaves it queued for the next start.
@@ -162,22 +173,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(std::io::Error::other)?
-}
-
-/// Runs disk work on this thread. The runtime first moves the thread's other tasks, and its polling
-/// of sockets and timers, to another thread.
-///
-/// More worker threads are no substitute. The blocked thread may be the one that polls for all, and
-/// no other takes over: with 11 workers, one hung write of one execution stopped HTTP. The move
-/// costs some 20 µs on a busy machine; [`blocking`] costs 30 to 50 µs.
-///
-/// A thread is taken when the work begins, one per running execution at most. Only that execution
-/// waits for the work, and its full pipe holds its CLI back.
-pub(super) fn in_place<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::current().runtime_flavor() {
-        RuntimeFlavor::CurrentThread => work(),
-        _ => tokio::task::block_in_place(work),
-    }
 }
 
 /// Now, as statuses write it: whole milliseconds.

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::output::Output;
-use super::{Owner, begin, in_place};
+use super::{Owner, begin};
 use crate::admission::Ticket;
 use crate::cli;
 use crate::execution::ending::{self, End};
@@ -61,8 +61,7 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     let tool_limit = owner.service.tool_limit();
     let mut machine = Machine::new(status, timers, limits, tool_limit, !closes_stdin);
     machine.times = owner.times;
-    let output = in_place(|| Output::new(&owner.entry, owner.accepted.body.format));
-    let output = match output {
+    let output = match Output::new(&owner.entry, owner.accepted.body.format) {
         Ok(output) => output,
         Err(error) => {
             let (status, by, why) = (machine.status, EndedBy::Itself, error.to_string());
@@ -72,7 +71,7 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     let (handle, message) = match start(owner).await {
         Ok(started) => started,
         Err((by, why)) => {
-            in_place(|| output.finish());
+            output.finish();
             return ending::failed_to_start(owner, machine.status, by, &why).await;
         }
     };
@@ -262,7 +261,7 @@ impl<'a> Running<'a> {
     fn take(&mut self, chunk: &[u8]) {
         let now = Instant::now();
         self.machine.output(now);
-        let facts = in_place(|| self.output.push(chunk));
+        let facts = self.output.push(chunk);
         self.facts(facts, now);
     }
 

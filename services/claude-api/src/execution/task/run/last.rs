@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Running, in_place};
+use super::Running;
 use crate::execution::ending::End;
 
 impl Running<'_> {
@@ -52,11 +52,11 @@ impl Running<'_> {
             gate.close();
         }
         let now = Instant::now();
-        let facts = in_place(|| self.output.end());
+        let facts = self.output.end();
         self.facts(facts, now);
         self.recorded().await;
         let output = self.output;
-        let marks = in_place(|| output.finish());
+        let marks = output.finish();
         End {
             machine: self.machine,
             marks,
