@@ -273,6 +273,22 @@ fn odd_lines_are_as_asked() {
     );
 }
 
+/// The soak's seed 904417: a result that was cut in the middle of an escape was no JSON.
+#[test]
+fn the_result_of_a_long_text_is_the_beginning_of_that_text_wherever_its_escapes_are() {
+    // Lines of 20 bytes, 21 when escaped: one of the texts has its limit inside of an escape.
+    for before in 1..=21 {
+        let run = run(&format!("@say {}\n@volume 4000 20", "a".repeat(before)));
+        let result = run.events().pop().expect("a last event");
+        assert_eq!(result["type"], "result", "{before}");
+        let text = result["result"].as_str().expect("a text");
+        assert!(
+            text.len() > 60_000 && run.text().starts_with(text),
+            "{before}"
+        );
+    }
+}
+
 #[test]
 fn stderr_is_as_long_as_asked() {
     let run = run("@stderr 2000000");

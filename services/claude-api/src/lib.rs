@@ -7,6 +7,11 @@
 //!                                   renderer ──▶ spool ──▶ readers (http)
 //! ```
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests may start tasks")
+)]
+
 pub mod admission;
 pub mod cli;
 pub mod config;

@@ -37,11 +37,9 @@ pub async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    tokio::spawn(readiness::keep_checking(
-        Arc::clone(&service),
-        service.stop_token(),
-    ));
-    tokio::spawn(Arc::clone(&service).keep_expiring());
+    let token = service.stop_token();
+    service.spawn(readiness::keep_checking(Arc::clone(&service), token));
+    service.spawn(Arc::clone(&service).keep_expiring());
     let args = &service.settings.args.connections;
     let timeouts = Timeouts {
         head: Duration::from_millis(args.head_ms),

@@ -28,7 +28,9 @@ use futures::future::BoxFuture;
 use protocol::{ExecutionId, Problem, ProblemType, Reason, State, Status};
 use runner::Runners;
 use spool::{Spool, SpoolError, SpoolLimits};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -79,6 +81,7 @@ pub struct Service {
     /// One change of a terminal status at a time. Held over its write; no await happens inside.
     amending: std::sync::Mutex<()>,
     background: TaskTracker,
+    runtime: Handle,
     stopping: CancellationToken,
 }
 
@@ -187,6 +190,7 @@ impl Service {
             sweeps: Sweeps::default(),
             amending: std::sync::Mutex::default(),
             background: TaskTracker::new(),
+            runtime: Handle::current(),
             stopping: CancellationToken::new(),
             settings,
         });
@@ -214,8 +218,18 @@ impl Service {
         Duration::from_millis(text.and_then(|t| t.parse().ok()).unwrap_or(120_000))
     }
 
+    /// Starts a task that a stop waits for.
     pub(crate) fn background(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.background.spawn(work);
+        self.background.spawn_on(work, &self.runtime);
+    }
+
+    /// Starts a task of the service. `tokio::spawn` would not do: on the thread of an execution
+    /// ([`thread`]) it starts one that ends with that execution.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.runtime.spawn(work)
     }
 
     fn live(&self, id: ExecutionId) -> Option<Live> {
@@ -415,7 +429,7 @@ impl Service {
             transcript_bytes: 0,
             runner: None,
         };
-        tokio::spawn(Arc::clone(self).own(owner, ticket));
+        self.spawn(Arc::clone(self).own(owner, ticket));
         live
     }
 
@@ -425,7 +439,8 @@ impl Service {
         let run: Work<()> = |owner, ticket| owner.run(ticket).boxed();
         let turn = Arc::clone(&self).supervise(owner, ticket, turn).await;
         if let Some((owner, ticket, true)) = turn {
-            thread::run(async move {
+            let service = Arc::clone(&self);
+            thread::run(&service, async move {
                 self.supervise(owner, ticket, run).await;
             });
         }

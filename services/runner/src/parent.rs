@@ -11,6 +11,7 @@ mod start;
 use std::path::PathBuf;
 
 use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
+use tokio::runtime;
 
 pub use events::Events;
 pub use handle::{Control, Handle};
@@ -42,15 +43,23 @@ pub fn init_parent() -> Result<(), String> {
 #[derive(Clone, Debug)]
 pub struct Runners {
     runner_exe: std::sync::Arc<PathBuf>,
+    /// Reaps the runners.
+    runtime: runtime::Handle,
 }
 
 impl Runners {
     /// `runner_exe` is a program that calls [`crate::main`] when its only argument is `runner`; claude-api gives its own
     /// path (`/proc/self/exe` stays right when the file is replaced by an upgrade).
+    ///
+    /// The runtime of the caller reaps all runners, whichever runtime they are started from, so it must outlive them.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
     #[must_use]
     pub fn new(runner_exe: PathBuf) -> Self {
         Self {
             runner_exe: std::sync::Arc::new(runner_exe),
+            runtime: runtime::Handle::current(),
         }
     }
 

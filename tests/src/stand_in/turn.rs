@@ -195,10 +195,12 @@ impl<'a> Turn<'a> {
         let message = self.message();
         self.out.line(&self.lines.assistant_text(&message, &text));
         self.stop_block();
-        // The real CLI's result repeats the last text whole. A part of it, as here, says nothing that was not shown.
-        let mut end = text.len().min(self.result_bytes);
-        while !text.is_char_boundary(end) {
-            end -= 1;
+        // The real CLI's result repeats the last text whole. A part of it, as here, says nothing that was not shown. It ends
+        // before a blank, because it is escaped already and must not end inside of an escape.
+        let mut end = text.len();
+        if end > self.result_bytes {
+            let part = &text[..text.floor_char_boundary(self.result_bytes)];
+            end = part.rfind(' ').unwrap_or(0);
         }
         self.last = text;
         self.last.truncate(end);

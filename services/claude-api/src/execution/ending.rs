@@ -205,8 +205,9 @@ async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
 /// Reaps the processes that outlived SIGKILL as soon as they die. They became this process's
 /// children when their runner ended.
 pub(crate) fn sweep_on(service: &Arc<Service>) {
-    let service = Arc::clone(service);
-    tokio::spawn(async move {
+    let sweeping = Arc::clone(service);
+    service.spawn(async move {
+        let service = sweeping;
         let sweep = || {
             let runners = service.runners.clone();
             async move { runners.sweep_orphans().await.is_empty() }

@@ -89,7 +89,7 @@ impl Runners {
     }
 
     /// Spawns and registers in one step under the lock, so that a sweep never takes the newborn for an orphan; a task
-    /// then reaps it. Our copies of the runner's ends close with the command.
+    /// of [`Runners::new`]'s runtime then reaps it. Our copies of the runner's ends close with the command.
     fn spawn(
         &self,
         ours: OwnedFd,
@@ -107,6 +107,8 @@ impl Runners {
             .stdout(Stdio::from(stdout))
             .stderr(Stdio::from(stderr));
         let mut command = Command::from(command);
+        // The wait for it is registered where it is spawned from.
+        let entered = self.runtime.enter();
         let mut live = registry::lock();
         let mut child = command.spawn()?;
         let pid = child
@@ -114,12 +116,13 @@ impl Runners {
             .ok_or_else(|| io::Error::other("the runner has no id"))?;
         let registration = live.register(pid);
         drop(live);
+        drop(entered);
         // Nobody else reaps it, so the id is still its own here.
         let pinned = raw(pid)
             .ok_or_else(|| io::Error::other("the runner has no id"))
             .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
         let (sender, reaped) = watch::channel(String::new());
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             // Registered until it is reaped: an unreaped runner is a child, and must not be taken for an orphan.
             let _registration = registration;
             match child.wait().await {

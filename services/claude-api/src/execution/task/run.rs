@@ -26,8 +26,9 @@ use crate::execution::wish::Wish;
 use clock::{Sample, finished, sleep_until};
 use start::start;
 
-/// How much of stdout is taken at once, bytes: the usual capacity of a pipe (pipe(7)).
-const CHUNK_BYTES: usize = 64 * 1024;
+/// How much of stdout is taken at once, bytes. A pipe holds up to twice as much ([`start`]); each take costs a write to the disk
+/// and wakes the readers.
+const CHUNK_BYTES: usize = 128 * 1024;
 /// The longest that a start holds its slot: a silent CLI must not keep others from starting.
 const START_LIMIT: Duration = Duration::from_secs(10);
 
@@ -144,6 +145,7 @@ impl<'a> Running<'a> {
         if let Some(gate) = &gate {
             gate.open();
         }
+        #[expect(clippy::disallowed_methods, reason = "it ends with the execution")]
         let prompt = tokio::spawn(async move {
             // A CLI that ends without reading its prompt says so by its exit.
             let _ = stdin.write_all(&message).await;
