@@ -16,8 +16,7 @@ use serde_json::json;
 use crate::support::id;
 
 const EXECUTIONS: usize = 1000;
-/// What stays open and what the allocators keep is there by then: jemalloc's arenas fill up to some 400 executions, 5 MB
-/// between 200 and 500, and by 1.6 MB in the 1,500 behind that.
+/// What stays open is there by then, and the allocators' arenas are nearly full.
 const WARM_UP: usize = 400;
 const AT_ONCE: usize = 8;
 /// Sessions come and go too: one runs so many.
@@ -26,9 +25,8 @@ const PER_SESSION: usize = 25;
 const ZOMBIE_FOR: Duration = Duration::from_secs(3);
 /// Each look reads all of `/proc`.
 const SAMPLE: Duration = Duration::from_millis(200);
-/// What 600 executions may leave in claude-api and in the bridge, bytes: 5 KB and 2.6 KB each. The allocators' arenas still fill
-/// by 0.5 to 2.0 MB and 0.3 to 0.5 MB then; a kept task with its buffers, or a kept body with its status, takes more than the
-/// rest.
+/// What 600 executions may leave in claude-api and in the bridge, bytes: 5 KB and 2.6 KB each. A kept task with its buffers, or
+/// a kept body with its status, takes more.
 const GROWTH: [u64; 2] = [3 << 20, 3 << 19];
 /// Where nobody may look: executions that each left one behind in claude-api would soon meet this.
 const DESCRIPTORS: u64 = 220;
@@ -153,6 +151,19 @@ fn descriptors(service: &Service) -> Option<usize> {
     Some(folder.count())
 }
 
+/// Waits until no more descriptors are open than these. The allocators have returned by then what they keep for some seconds
+/// (jemalloc: 10 s). Answers the resident memory, in bytes.
+async fn settled(services: [&Service; 2], open: [Option<usize>; 2]) -> [u64; 2] {
+    for (service, open) in services.into_iter().zip(open) {
+        let Some(open) = open else { continue };
+        eventually("the descriptors to be as before", PATIENCE, || {
+            descriptors(service).filter(|now| *now <= open)
+        })
+        .await;
+    }
+    services.map(Service::resident_bytes)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f2_a_thousand_executions_leave_nothing_behind() {
     let options = StackOptions {
@@ -166,9 +177,9 @@ async fn f2_a_thousand_executions_leave_nothing_behind() {
     let mut ids = some(&stack, 0..KINDS).await;
     let open = services.map(descriptors);
     ids.extend(many(&stack, 0..WARM_UP).await);
-    let before = services.map(Service::resident_bytes);
+    let before = settled(services, open).await;
     ids.extend(many(&stack, WARM_UP..EXECUTIONS).await);
-    let after = services.map(Service::resident_bytes);
+    let after = settled(services, open).await;
 
     let (looks, longest, which) = watch.end();
     println!("RSS {before:?} -> {after:?}; {looks} looks, a zombie seen for {longest:?}: {which}");
@@ -189,13 +200,6 @@ async fn f2_a_thousand_executions_leave_nothing_behind() {
         "claude-api still has children"
     );
     assert_eq!(left(&ids), [], "processes of executions that have ended");
-    for (service, open) in services.into_iter().zip(open) {
-        let Some(open) = open else { continue };
-        eventually("the descriptors to be as before", PATIENCE, || {
-            descriptors(service).filter(|now| *now <= open)
-        })
-        .await;
-    }
     let log = fs::read_to_string(stack.path("home/.claude/spawns.log")).expect("a log of starts");
     let started: HashSet<_> = log
         .lines()
