@@ -25,6 +25,22 @@ pub(crate) struct Head<'a> {
     pub(crate) abandoned_blocks: Option<Abandoned>,
 }
 
+/// What a line is read for that could not be read as the event that it is.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Kind<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Raw<'a>>,
+    parent_tool_use_id: Option<IgnoredAny>,
+}
+
+impl Kind<'_> {
+    /// Whether it belongs to the answer: it may hold text of the main conversation, or the end.
+    pub(crate) fn is_of_answer(&self) -> bool {
+        let kinds = ["stream_event", "assistant", "result"];
+        self.parent_tool_use_id.is_none() && kinds.iter().any(|kind| is(self.kind.as_ref(), kind))
+    }
+}
+
 /// The `event` of a `stream_event`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct StreamEvent<'a> {

@@ -5,6 +5,7 @@ mod state;
 use memchr::memmem;
 use serde::de::IgnoredAny;
 
+use crate::event::Kind;
 use crate::facts::{Fact, Rendered};
 use crate::lines::{Line, Lines};
 use crate::salvage::{Salvaged, has_another, salvage};
@@ -83,6 +84,8 @@ impl State {
         }
         if !is_json(line) {
             self.damaged(line, out);
+        } else if is_of_answer(line) {
+            self.lost(out);
         }
     }
 
@@ -112,6 +115,12 @@ impl State {
 
 fn is_json(line: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(line).is_ok()
+}
+
+/// Whether an event that could not be read, though it is JSON, belongs to the answer.
+fn is_of_answer(line: &[u8]) -> bool {
+    let kind: Result<Kind<'_>, _> = serde_json::from_slice(line);
+    kind.is_ok_and(|kind| kind.is_of_answer())
 }
 
 /// A line of which format `events` needs nothing: one more token, or a message from the user.

@@ -191,3 +191,40 @@ fn kept_words_of_a_line_are_bounded() {
     let bytes = format!("{facts:?}").len();
     assert!(bytes < 10_000, "{bytes} bytes of facts");
 }
+
+#[test]
+fn an_event_of_the_answer_whose_fields_have_other_types_is_reported_as_lost() {
+    for (line, lost) in [
+        (
+            r#"{"type":"result","subtype":"success","is_error":"no","result":"done"}"#,
+            1,
+        ),
+        (
+            r#"{"type":"assistant","message":{"id":"a","content":"plain text"}}"#,
+            1,
+        ),
+        (
+            r#"{"type":"stream_event","event":{"type":"content_block_delta","index":-1}}"#,
+            1,
+        ),
+        // None of these is a part of the answer.
+        (
+            r#"{"type":"assistant","parent_tool_use_id":"a","message":{"content":"plain text"}}"#,
+            0,
+        ),
+        (
+            r#"{"type":"user","message":{"content":"the \"tool_result\""}}"#,
+            0,
+        ),
+        (r#"{"type":"system","subtype":"init","model":7}"#, 0),
+        (r#"{"type":"new_thing","event":7}"#, 0),
+    ] {
+        let facts = render(line.as_bytes()).facts;
+        let found = facts
+            .iter()
+            .filter(|fact| **fact == Fact::EventLost)
+            .count();
+        assert_eq!(found, lost, "{line}");
+        assert_eq!(without_noise(facts).1, 0, "{line}");
+    }
+}

@@ -140,8 +140,8 @@ impl Machine {
         }
         self.warn(
             EVENT_LOST,
-            "an event of the CLI was damaged or too long and is lost: the answer may lack text; /events has \
-             every byte"
+            "an event of the CLI was damaged, too long or of an unknown form, and is lost: the answer may lack \
+             text; /events has every byte"
                 .to_owned(),
             json!({ "events": 1 }),
         );
