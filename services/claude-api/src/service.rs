@@ -232,6 +232,15 @@ impl Service {
         self.runtime.spawn(work)
     }
 
+    /// Runs work that may block on one of the service's threads. On the thread of an execution
+    /// `tokio::task::spawn_blocking` would start another thread for it.
+    pub(crate) fn spawn_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.runtime.spawn_blocking(work)
+    }
+
     fn live(&self, id: ExecutionId) -> Option<Live> {
         self.live
             .read()

@@ -188,7 +188,8 @@ async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
     let config_dir = owner.service.environment.config_dir();
     let conversation = owner.accepted.conversation.clone();
     let shown = config_dir.display().to_string();
-    let written = blocking(move || Ok(transcript_bytes(&config_dir, &conversation))).await;
+    let look = move || transcript_bytes(&config_dir, &conversation);
+    let written = owner.service.spawn_blocking(look).await;
     if written.is_ok_and(|written| written <= owner.transcript_bytes) {
         status.warn(
             owner.times.now(),
@@ -325,7 +326,9 @@ async fn record_end(owner: &Owner, status: &Status) -> bool {
     let json = Record::encode(status, owner.cli.as_ref(), owner.service.status_bytes());
     for attempt in 1..=TRIES {
         let (entry, json) = (owner.entry.clone(), json.clone());
-        match blocking(move || entry.write_status(&json, true, true)).await {
+        let write = move || entry.write_status(&json, true, true);
+        let written = owner.service.spawn_blocking(write).await;
+        match written.map_err(std::io::Error::other).flatten() {
             Ok(()) => return true,
             Err(error) if attempt == TRIES => {
                 tracing::warn!(execution = %status.execution_id, %error, "the terminal status was not written");

@@ -104,7 +104,9 @@ impl Owner {
         let limit = self.service.status_bytes();
         let json = Record::encode(status, self.cli.as_ref(), limit);
         let entry = self.entry.clone();
-        blocking(move || entry.write_status(&json, durable, false)).await
+        let write = move || entry.write_status(&json, durable, false);
+        let written = self.service.spawn_blocking(write).await;
+        written.map_err(std::io::Error::other).flatten()
     }
 
     /// Starts writing the status, and that the conversation has begun, without waiting. The next
@@ -119,7 +121,7 @@ impl Owner {
         let entry = self.entry.clone();
         let conversations = self.service.conversations.clone();
         let conversation = begun.then(|| self.accepted.conversation.clone());
-        tokio::task::spawn_blocking(move || {
+        self.service.spawn_blocking(move || {
             if let Some(conversation) = conversation {
                 conversations.mark_begun(&conversation);
             }

@@ -8,50 +8,33 @@
 //!
 //! The thread has a runtime of its own, with its own poll of the CLI's pipes, because a thread that the service's runtime has
 //! to wake for every chunk is slower by a quarter. So what is started on this thread ends with the execution: tasks of the
-//! service are started with [`crate::service::Service::spawn`], and clippy refuses `tokio::spawn`.
+//! service are started with [`Service::spawn`], and clippy refuses `tokio::spawn`.
 
 use std::future::Future;
-use std::io;
-use std::sync::mpsc;
-use std::thread;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle};
 
 use crate::service::Service;
 
-/// Runs the work on a thread of its own; `ps -L` shows the thread as `execution`.
+/// Runs the work on a thread of its own.
 ///
-/// The thread and its three descriptors are taken when an execution has its permit, never while it waits in the queue, so
-/// there are at most as many as executions may run. Nobody waits for a thread: if none can be had, the work runs as a task of
-/// the service, where a disk that hangs holds up others, too. Nothing waits for the end of a thread either: one that hangs in
-/// the disk ends with the process.
+/// The thread, and three descriptors for its runtime, are taken when an execution has its permit, never while it waits in the
+/// queue. So there are at most as many as executions may run, and `main` allows so many beside the threads for disk work:
+/// nobody waits for a thread. Without descriptors the work does without a runtime of its own, and is slower.
+///
+/// Nothing waits for the end of a thread that hangs in the disk: it ends with the process.
 pub(crate) fn run(service: &Service, work: impl Future<Output = ()> + Send + 'static) {
-    match start() {
-        Ok(thread) => {
-            // The thread does nothing but wait for it.
-            let _ = thread.send(Box::pin(work));
-        }
-        Err(error) => {
-            tracing::warn!(%error, "no thread for an execution; it runs as a task");
-            service.spawn(work);
-        }
-    }
-}
-
-type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Starts a thread that runs the work it is sent.
-fn start() -> io::Result<mpsc::SyncSender<Work>> {
-    let runtime: Runtime = Builder::new_current_thread().enable_all().build()?;
-    let (sender, receiver) = mpsc::sync_channel::<Work>(1);
-    thread::Builder::new()
-        .name("execution".to_owned())
-        .spawn(move || {
-            if let Ok(work) = receiver.recv() {
-                runtime.block_on(work);
+    service.spawn_blocking(
+        || match Builder::new_current_thread().enable_all().build() {
+            Ok(own) => {
+                own.block_on(work);
+                // Does not wait for a disk that hangs.
+                own.shutdown_background();
             }
-            // Does not wait for a disk that hangs.
-            runtime.shutdown_background();
-        })?;
-    Ok(sender)
+            Err(error) => {
+                tracing::warn!(%error, "no runtime for the thread of an execution");
+                Handle::current().block_on(work);
+            }
+        },
+    );
 }

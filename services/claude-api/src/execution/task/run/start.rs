@@ -3,10 +3,11 @@
 use std::io;
 use std::time::Duration;
 
+use futures::FutureExt;
 use runner::Handle;
 use tokio::time::timeout;
 
-use super::super::{Owner, blocking};
+use super::super::Owner;
 use crate::cli;
 use crate::conversations::transcript_bytes;
 use crate::execution::accepted::Accepted;
@@ -25,7 +26,13 @@ const START_RETRY: (Duration, u32) = (Duration::from_millis(250), 120);
 /// # Errors
 /// Why there is none, and whether somebody's wish ended the wait.
 pub(super) async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (EndedBy, String)> {
-    if let Some(by) = wait(&owner.wishes, Duration::ZERO).await {
+    // A timer of no time would cost its millisecond.
+    if let Some(by) = owner
+        .wishes
+        .end_above(None)
+        .now_or_never()
+        .and_then(ended_by)
+    {
         return Err((
             by,
             "the execution was cancelled or stopped before its start".to_owned(),
@@ -59,49 +66,38 @@ pub(super) async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (Ended
 
 /// Waits for `time`, or for a wish to end the execution.
 async fn wait(wishes: &Wishes, time: Duration) -> Option<EndedBy> {
-    match timeout(time, wishes.end_above(None)).await {
-        Ok(Some(EndWish::Cancel)) => Some(EndedBy::Cancel),
-        Ok(Some(EndWish::Stop)) => Some(EndedBy::Stop),
-        Ok(None) | Err(_) => None,
+    let wish = timeout(time, wishes.end_above(None)).await;
+    wish.ok().and_then(ended_by)
+}
+
+fn ended_by(wish: Option<EndWish>) -> Option<EndedBy> {
+    match wish? {
+        EndWish::Cancel => Some(EndedBy::Cancel),
+        EndWish::Stop => Some(EndedBy::Stop),
     }
 }
 
+/// Reads from the disk on the execution's own thread, so only this execution waits for it.
 async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Error)> {
-    let entry = owner.entry.clone();
-    let readiness = owner.service.readiness.clone();
-    let (message, credential) = blocking(move || {
-        // The prompt was on disk only since the acceptance.
-        let accepted: Accepted = serde_json::from_slice(&entry.body()?)?;
-        let message = cli::first_message(&accepted.body, &accepted.conversation);
-        Ok((message, readiness.credential()))
-    })
-    .await
-    .map_err(|e| ("its body".to_owned(), e))?;
-    owner.credential = Some(credential);
+    // The prompt was on disk only since the acceptance.
+    let message = first_message(owner).map_err(|e| ("its body".to_owned(), e))?;
+    owner.credential = Some(owner.service.readiness.credential());
     let service = &owner.service;
     let accepted = &owner.accepted;
-    let root = service.settings.args.workspace_root.clone();
-    let own = service.settings.args.default_workspace.clone();
-    let name = accepted.body.workspace.clone();
-    let conversations = service.conversations.clone();
-    let conversation = accepted.conversation.clone();
-    let config_dir = service.environment.config_dir();
-    let (cwd, kind, written) = blocking(move || {
-        let cwd = cli::workspace(&root, own.as_deref(), &name)?;
-        let written = transcript_bytes(&config_dir, &conversation);
-        Ok((cwd, conversations.kind(&conversation, &config_dir), written))
-    })
-    .await
-    .map_err(|e| {
-        let args = &service.settings.args;
-        let own = args.default_workspace.as_deref();
-        let name = &accepted.body.workspace;
-        let folder = cli::workspace_folder(&args.workspace_root, own, name);
+    let root = &service.settings.args.workspace_root;
+    let own = service.settings.args.default_workspace.as_deref();
+    let name = &accepted.body.workspace;
+    let cwd = cli::workspace(root, own, name).map_err(|e| {
+        let folder = cli::workspace_folder(root, own, name);
         let why = runner::cannot_enter(&folder).map_or_else(String::new, |why| format!(" ({why})"));
         let folder = folder.display();
         (format!("workspace {name:?}, folder {folder}{why}"), e)
     })?;
-    owner.transcript_bytes = written;
+    let config_dir = service.environment.config_dir();
+    owner.transcript_bytes = transcript_bytes(&config_dir, &accepted.conversation);
+    let kind = service
+        .conversations
+        .kind(&accepted.conversation, &config_dir);
     let repository = service.settings.args.repository_settings;
     let mut args = cli::arguments(
         &accepted.body,
@@ -131,6 +127,12 @@ async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Er
         }
         Err(error) => Err(("its runner cannot be started".to_owned(), error)),
     }
+}
+
+/// Reads the prompt, and returns it as the CLI takes it.
+fn first_message(owner: &Owner) -> io::Result<Vec<u8>> {
+    let accepted: Accepted = serde_json::from_slice(&owner.entry.body()?)?;
+    Ok(cli::first_message(&accepted.body, &accepted.conversation))
 }
 
 fn is_shortage(error: &io::Error) -> bool {
