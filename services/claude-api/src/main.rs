@@ -24,10 +24,6 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// under a kill.
 const LAST_THREADS: Duration = Duration::from_millis(100);
 
-/// The most threads for disk work, beside those of running executions. A thread is taken when the work begins, and ends after
-/// 10 s without work. Work waits for a thread in the order it came.
-const DISK_THREADS: usize = 512;
-
 fn main() -> ExitCode {
     // Before anything else: a runner has no runtime, no configuration and no log of its own.
     if std::env::args_os()
@@ -92,11 +88,8 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
     // A few more threads than cores, for short synchronous work. Running executions, which write to
     // the disk, have threads of their own (`execution::task::thread`).
     let threads = std::thread::available_parallelism().map_or(4, |n| n.get() + 2);
-    // One for each of them, and the rest for short disk work.
-    let running = usize::try_from(settings.limits.running_executions).unwrap_or(usize::MAX);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
-        .max_blocking_threads(running.saturating_add(DISK_THREADS))
         .enable_all()
         .build()
     {

@@ -42,7 +42,7 @@ use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::ending::{Digesting, Sweeps, digest_later};
 use crate::execution::live::{Live, Published};
-use crate::execution::task::{Owner, blocking, thread};
+use crate::execution::task::{Owner, Thread, blocking};
 use crate::execution::times::Times;
 use crate::execution::views::Viewing;
 use crate::execution::wish::Wishes;
@@ -224,7 +224,7 @@ impl Service {
     }
 
     /// Starts a task of the service. `tokio::spawn` would not do: on the thread of an execution
-    /// ([`thread`]) it starts one that ends with that execution.
+    /// ([`Thread`]) it starts one that ends with that execution.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -444,12 +444,11 @@ impl Service {
 
     /// Sees an execution to its end. In the queue it is a task, because thousands may wait there; running it has a thread.
     async fn own(self: Arc<Self>, owner: Owner, ticket: Ticket) {
-        let turn: Work<bool> = |owner, ticket| owner.turn(ticket).boxed();
+        let turn: Work<Option<Thread>> = |owner, ticket| owner.turn(ticket).boxed();
         let run: Work<()> = |owner, ticket| owner.run(ticket).boxed();
         let turn = Arc::clone(&self).supervise(owner, ticket, turn).await;
-        if let Some((owner, ticket, true)) = turn {
-            let service = Arc::clone(&self);
-            thread::run(&service, async move {
+        if let Some((owner, ticket, Some(thread))) = turn {
+            thread.run(async move {
                 self.supervise(owner, ticket, run).await;
             });
         }
@@ -472,7 +471,9 @@ impl Service {
             Ok(done) => Some((owner, ticket, done)),
             Err(_) => {
                 tracing::error!(execution = %id, "the owner of the execution panicked");
-                self.orphaned(id, owner.runner.take()).await;
+                let (service, runner) = (Arc::clone(&self), owner.runner.take());
+                let recorded = self.spawn(async move { service.orphaned(id, runner).await });
+                let _ = recorded.await;
                 None
             }
         }

@@ -111,7 +111,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) api_error_params: Option<ErrorParams>,
 }
 
-/// Its message. A `content` that is a plain string is of no use here and makes the line one that says nothing.
+/// Its message. A `content` that is a plain string makes the line unreadable: a `user` line then says nothing, and an
+/// `assistant` line counts as lost.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Message<'a> {
     #[serde(borrow)]

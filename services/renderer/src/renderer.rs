@@ -108,7 +108,9 @@ impl State {
             self.lost(out);
         }
         for object in objects {
-            self.object(object, out);
+            if !self.object(object, out) && is_of_answer(object) {
+                self.lost(out);
+            }
         }
     }
 }
@@ -119,8 +121,9 @@ fn is_json(line: &[u8]) -> bool {
 
 /// Whether an event that could not be read, though it is JSON, belongs to the answer.
 fn is_of_answer(line: &[u8]) -> bool {
-    let kind: Result<Kind<'_>, _> = serde_json::from_slice(line);
-    kind.is_ok_and(|kind| kind.is_of_answer())
+    // Serde reads a struct from an array, too.
+    let kind = line.starts_with(b"{").then(|| serde_json::from_slice(line));
+    kind.is_some_and(|kind: Result<Kind<'_>, _>| kind.is_ok_and(|kind| kind.is_of_answer()))
 }
 
 /// A line of which format `events` needs nothing: one more token, or a message from the user.

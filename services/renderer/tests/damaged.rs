@@ -218,6 +218,7 @@ fn an_event_of_the_answer_whose_fields_have_other_types_is_reported_as_lost() {
         ),
         (r#"{"type":"system","subtype":"init","model":7}"#, 0),
         (r#"{"type":"new_thing","event":7}"#, 0),
+        (r#"["result",null]"#, 0),
     ] {
         let facts = render(line.as_bytes()).facts;
         let found = facts

@@ -43,7 +43,7 @@ pub fn init_parent() -> Result<(), String> {
 #[derive(Clone, Debug)]
 pub struct Runners {
     runner_exe: std::sync::Arc<PathBuf>,
-    /// Reaps the runners.
+    /// Reaps the runners, and sweeps.
     runtime: runtime::Handle,
 }
 
@@ -51,7 +51,7 @@ impl Runners {
     /// `runner_exe` is a program that calls [`crate::main`] when its only argument is `runner`; claude-api gives its own
     /// path (`/proc/self/exe` stays right when the file is replaced by an upgrade).
     ///
-    /// The runtime of the caller reaps all runners, whichever runtime they are started from, so it must outlive them.
+    /// The runtime of the caller reaps all runners and sweeps, whichever runtime they are started from, so it must outlive them.
     ///
     /// # Panics
     /// Outside of a runtime.
@@ -71,7 +71,8 @@ impl Runners {
     /// process ids, never for any child, which would steal tokio's children. After a cancellation a
     /// blocking thread finishes the work.
     pub async fn sweep_orphans(&self) -> Vec<Unkillable> {
-        tokio::task::spawn_blocking(orphans::sweep)
+        self.runtime
+            .spawn_blocking(orphans::sweep)
             .await
             .unwrap_or_default()
     }

@@ -241,6 +241,14 @@ impl Entry {
         Ok(self.tracks()?.output.marks.subscribe())
     }
 
+    /// How far the output goes now, without a wait for the disk: none while its files are not open, or are being opened.
+    #[must_use]
+    pub fn known_marks(&self) -> Option<Marks> {
+        let tracks = self.inner.tracks.try_lock().ok()?;
+        let marks = *tracks.as_ref()?.output.marks.borrow();
+        Some(marks)
+    }
+
     /// Tells the index the end and the size, for retention.
     pub(crate) fn note_size(&self) {
         if self.is_terminal() && !self.inner.deleted.load(Ordering::SeqCst) {

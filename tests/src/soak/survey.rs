@@ -24,6 +24,8 @@ const REPORT: Duration = Duration::from_secs(5);
 const LEFT: Duration = Duration::from_secs(3);
 /// Input that clients have not ended by then is ended: the run must go on.
 const UNFED: Duration = Duration::from_secs(4);
+/// claude-api answers a few requests about one execution long before.
+const ANSWER: Duration = Duration::from_secs(20);
 /// What runs for so much longer than its plan says hangs. A busy machine takes some of it.
 const SLACK: Duration = Duration::from_secs(15);
 
@@ -121,7 +123,12 @@ pub(super) async fn janitor(world: Arc<World>) {
             if execution.is_done() {
                 continue;
             }
-            let status = tend(&world, &execution).await;
+            let tended = tokio::time::timeout(ANSWER, tend(&world, &execution));
+            let status = tended.await.unwrap_or_else(|_| {
+                let text = format!("no answer about {} in {ANSWER:?}", execution.id);
+                world.violate("claude-api", &text);
+                None
+            });
             // Who was not asked may be what the others wait for.
             statuses = statuses.zip(status).map(|(mut all, status)| {
                 all.push(status);

@@ -164,7 +164,11 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
     }
     let mut later = marks.kept_from == 0;
     if later && marks.len <= DIGEST_AT_ONCE_BYTES {
-        status.sha256 = spool::sha256(&owner.entry).await.map(hex);
+        let entry = owner.entry.clone();
+        let digest = owner
+            .service
+            .spawn(async move { spool::sha256(&entry).await });
+        status.sha256 = digest.await.ok().flatten().map(hex);
         later = false;
     }
     let born = follow_end(owner, &mut status, Before { asked, resets_at }).await;
@@ -295,7 +299,12 @@ async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Opti
         status.continued_by = None;
     }
     match born {
-        Some(born) if cancelled => service.withdraw(born).await,
+        Some(born) if cancelled => {
+            let withdrawing = Arc::clone(&service);
+            let _ = service
+                .spawn(async move { withdrawing.withdraw(born).await })
+                .await;
+        }
         Some(born) => {
             service.raise(born);
         }

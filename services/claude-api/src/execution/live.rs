@@ -95,9 +95,8 @@ impl Live {
     pub fn fill(&self, published: &Published, now: Instant) -> Status {
         let mut status = Status::clone(&published.status);
         if !status.state.is_terminal() && status.started_at.is_some() {
-            // What cannot be read now keeps the value published last.
-            if let Ok(marks) = self.entry.marks() {
-                let marks = *marks.borrow();
+            // What is not known without the disk keeps the value published last.
+            if let Some(marks) = self.entry.known_marks() {
                 status.output_bytes = marks.len;
                 status.kept_from = marks.kept_from;
             }

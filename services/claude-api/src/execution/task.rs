@@ -3,9 +3,10 @@
 
 mod output;
 mod run;
-pub(crate) mod thread;
+mod thread;
 
 pub(crate) use output::Lost;
+pub(crate) use thread::Thread;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,17 +51,24 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// Waits for its turn; true once it may run. False: it was cancelled in the queue, and is over. Never dropped before its
-    /// end, nor is [`Self::run`]: the execution would lose its end.
-    pub(crate) async fn turn(&mut self, ticket: &mut Ticket) -> bool {
+    /// Waits for its turn, and for a thread to run on. `None`: it was cancelled before, or there was no thread, and it is over.
+    /// Never dropped before its end, nor is [`Self::run`]: the execution would lose its end.
+    pub(crate) async fn turn(&mut self, ticket: &mut Ticket) -> Option<Thread> {
         // One that may run at its acceptance was accepted as running.
         let running = self.publish.borrow().status.state == State::Running;
-        if running || self.wait(ticket).await {
-            return true;
+        if !running && !self.wait(ticket).await {
+            let status = self.status();
+            ending::unstarted(self, status, EndedBy::Cancel).await;
+            return None;
         }
-        let status = self.status();
-        ending::unstarted(self, status, EndedBy::Cancel).await;
-        false
+        match run::thread(&self.wishes).await {
+            Ok(thread) => Some(thread),
+            Err((by, why)) => {
+                let status = self.status();
+                ending::failed_to_start(self, status, by, &why).await;
+                None
+            }
+        }
     }
 
     /// Runs to its terminal state.

@@ -25,6 +25,7 @@ use crate::execution::verdict::EndedBy;
 use crate::execution::wish::Wish;
 use clock::{Sample, finished, sleep_until};
 use start::start;
+pub(super) use start::thread;
 
 /// How much of stdout is taken at once, bytes. A pipe holds up to twice as much ([`start`]); each take costs a write to the disk
 /// and wakes the readers.
@@ -200,7 +201,7 @@ impl<'a> Running<'a> {
         loop {
             let wake = self.wake();
             let step = tokio::select! {
-                // The runner's few reports are first, so that a flood of output never delays them.
+                // The runner's few reports are first, so that a flood of output never delays them: `take` polls the sockets.
                 // The other branches take turns at random, so that a branch that is always ready
                 // starves none. Deadlines and wishes are checked after every step; their branches
                 // only wake the loop.
@@ -225,7 +226,7 @@ impl<'a> Running<'a> {
                     }
                 }
                 Step::Wish => {}
-                Step::Stdout(Ok(n)) if n > 0 => self.take(&out[..n]),
+                Step::Stdout(Ok(n)) if n > 0 => self.take(&out[..n]).await,
                 Step::Stdout(_) => out_open = false,
                 Step::Stderr(Ok(n)) if n > 0 => self.machine.stderr(&err[..n]),
                 Step::Stderr(_) => err_open = false,
@@ -260,11 +261,14 @@ impl<'a> Running<'a> {
         self.finish().await
     }
 
-    fn take(&mut self, chunk: &[u8]) {
+    /// Takes what the CLI wrote. Then this thread's sockets and timers are polled once: nobody else does that, and while each
+    /// read fills the whole buffer, the loop never waits.
+    async fn take(&mut self, chunk: &[u8]) {
         let now = Instant::now();
         self.machine.output(now);
         let facts = self.output.push(chunk);
         self.facts(facts, now);
+        tokio::task::yield_now().await;
     }
 
     fn facts(&mut self, facts: Vec<renderer::Fact>, now: Instant) {

@@ -15,7 +15,7 @@ impl Running<'_> {
         while out_open || err_open {
             tokio::select! {
                 n = self.stdout.read(out), if out_open => match n {
-                    Ok(n) if n > 0 => self.take(&out[..n]),
+                    Ok(n) if n > 0 => self.take(&out[..n]).await,
                     _ => out_open = false,
                 },
                 n = self.stderr.read(&mut err), if err_open => match n {
@@ -38,7 +38,7 @@ impl Running<'_> {
             let _ = self
                 .stdout
                 .drain_available(|bytes| rest.extend_from_slice(bytes));
-            self.take(&rest);
+            self.take(&rest).await;
         }
     }
 

@@ -1,13 +1,14 @@
 //! The start of the CLI: the prompt from the disk, the arguments, the runner.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use runner::Handle;
 use tokio::time::timeout;
 
-use super::super::Owner;
+use super::super::{Owner, Thread};
 use crate::cli;
 use crate::conversations::transcript_bytes;
 use crate::execution::accepted::Accepted;
@@ -20,19 +21,32 @@ const PIPE_BYTES: usize = 256 * 1024;
 /// or processes. The runner has the same time limit for the start of the CLI.
 const START_RETRY: (Duration, u32) = (Duration::from_millis(250), 120);
 
+/// Starts the thread that the execution runs on.
+///
+/// # Errors
+/// As [`start`].
+pub(in super::super) async fn thread(wishes: &Wishes) -> Result<Thread, (EndedBy, String)> {
+    let mut tries = 0;
+    loop {
+        match Thread::start() {
+            Ok(thread) => return Ok(thread),
+            Err(error) => {
+                let what = "its thread cannot be started".to_owned();
+                wait_for_better_times(wishes, &mut tries, (what, error)).await?;
+            }
+        }
+    }
+}
+
 /// Starts the CLI, and returns its runner with the first message for stdin. An earlier cancel or
 /// stop starts nothing; one during a shortage ends the retries.
 ///
 /// # Errors
 /// Why there is none, and whether somebody's wish ended the wait.
 pub(super) async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (EndedBy, String)> {
+    let wishes = Arc::clone(&owner.wishes);
     // A timer of no time would cost its millisecond.
-    if let Some(by) = owner
-        .wishes
-        .end_above(None)
-        .now_or_never()
-        .and_then(ended_by)
-    {
+    if let Some(by) = wishes.end_above(None).now_or_never().and_then(ended_by) {
         return Err((
             by,
             "the execution was cancelled or stopped before its start".to_owned(),
@@ -40,27 +54,39 @@ pub(super) async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (Ended
     }
     let mut tries = 0;
     loop {
-        let (what, error) = match attempt(owner).await {
+        match attempt(owner).await {
             Ok(started) => return Ok(started),
-            Err(failed) => failed,
-        };
-        let why = format!("{what}: {error}");
-        // Short of descriptors or processes for a moment: no reason to fail an accepted execution.
-        if !is_shortage(&error) {
-            return Err((EndedBy::Itself, why));
+            Err(failed) => wait_for_better_times(&wishes, &mut tries, failed).await?,
         }
-        if tries == START_RETRY.1 {
-            let waited = (START_RETRY.0 * START_RETRY.1).as_secs();
-            let why = format!(
-                "{why}; the machine was short of processes, memory or descriptors for {waited} s: \
-                 raise the limits of processes, memory and open files (CCB_PIDS, CCB_MEMORY)"
-            );
-            return Err((EndedBy::Itself, why));
-        }
-        tries += 1;
-        if let Some(by) = wait(&owner.wishes, START_RETRY.0).await {
-            return Err((by, why));
-        }
+    }
+}
+
+/// Waits before the next try of what failed for a shortage of descriptors, processes or memory. That may pass: no reason to
+/// fail an accepted execution.
+///
+/// # Errors
+/// It was no shortage, or the last try, or somebody wishes to end the execution.
+async fn wait_for_better_times(
+    wishes: &Wishes,
+    tries: &mut u32,
+    (what, error): (String, io::Error),
+) -> Result<(), (EndedBy, String)> {
+    let why = format!("{what}: {error}");
+    if !is_shortage(&error) {
+        return Err((EndedBy::Itself, why));
+    }
+    if *tries == START_RETRY.1 {
+        let waited = (START_RETRY.0 * START_RETRY.1).as_secs();
+        let why = format!(
+            "{why}; the machine was short of processes, memory or descriptors for {waited} s: \
+             raise the limits of processes, memory and open files (CCB_PIDS, CCB_MEMORY)"
+        );
+        return Err((EndedBy::Itself, why));
+    }
+    *tries += 1;
+    match wait(wishes, START_RETRY.0).await {
+        Some(by) => Err((by, why)),
+        None => Ok(()),
     }
 }
 
