@@ -249,6 +249,12 @@ impl Entry {
         Some(marks)
     }
 
+    /// Holds the lock as whoever opens the files does.
+    #[cfg(test)]
+    pub(crate) fn open_files(&self) -> impl Sized {
+        self.lock_tracks()
+    }
+
     /// Tells the index the end and the size, for retention.
     pub(crate) fn note_size(&self) {
         if self.is_terminal() && !self.inner.deleted.load(Ordering::SeqCst) {

@@ -513,3 +513,16 @@ fn readiness_knows_a_lack_of_room() {
     let reason = spool.check_writable(u64::MAX).unwrap_err();
     assert!(reason.contains("bytes left"), "{reason}");
 }
+
+#[test]
+fn known_marks_wait_for_nobody_who_opens_the_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let entry = create(&open(&dir), 1);
+    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    writer.append(b"four");
+    assert_eq!(entry.known_marks().map(|marks| marks.len), Some(4));
+    let opening = entry.open_files();
+    assert_eq!(entry.known_marks(), None);
+    drop(opening);
+    assert!(entry.known_marks().is_some());
+}
