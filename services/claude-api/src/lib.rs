@@ -1,7 +1,7 @@
 //! `claude-api`: runs the Claude CLI in its own process tree and streams plain text over HTTP.
 //!
 //! ```text
-//! http ──▶ service ──▶ admission (lanes) ──▶ execution (one owner task each) ──▶ runner ──▶ claude ──▶ tools
+//! http ──▶ service ──▶ admission (lanes) ──▶ execution (one owner each) ──▶ runner ──▶ claude ──▶ tools
 //!                                                 │
 //!                                                 ▼
 //!                                   renderer ──▶ spool ──▶ readers (http)

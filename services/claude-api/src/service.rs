@@ -241,6 +241,18 @@ impl Service {
         self.runtime.spawn_blocking(work)
     }
 
+    /// Runs disk work on one of the service's threads.
+    ///
+    /// # Errors
+    /// The work's, or that it panicked.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+    ) -> std::io::Result<T> {
+        let done = self.spawn_blocking(work).await;
+        done.map_err(std::io::Error::other).flatten()
+    }
+
     fn live(&self, id: ExecutionId) -> Option<Live> {
         self.live
             .read()

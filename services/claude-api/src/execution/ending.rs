@@ -212,12 +212,11 @@ async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
 pub(crate) fn sweep_on(service: &Arc<Service>) {
     let sweeping = Arc::clone(service);
     service.spawn(async move {
-        let service = sweeping;
         let sweep = || {
-            let runners = service.runners.clone();
+            let runners = sweeping.runners.clone();
             async move { runners.sweep_orphans().await.is_empty() }
         };
-        service.sweeps.go_on(RETRY, sweep).await;
+        sweeping.sweeps.go_on(RETRY, sweep).await;
     });
 }
 
@@ -336,8 +335,7 @@ async fn record_end(owner: &Owner, status: &Status) -> bool {
     for attempt in 1..=TRIES {
         let (entry, json) = (owner.entry.clone(), json.clone());
         let write = move || entry.write_status(&json, true, true);
-        let written = owner.service.spawn_blocking(write).await;
-        match written.map_err(std::io::Error::other).flatten() {
+        match owner.service.blocking(write).await {
             Ok(()) => return true,
             Err(error) if attempt == TRIES => {
                 tracing::warn!(execution = %status.execution_id, %error, "the terminal status was not written");

@@ -113,8 +113,7 @@ impl Owner {
         let json = Record::encode(status, self.cli.as_ref(), limit);
         let entry = self.entry.clone();
         let write = move || entry.write_status(&json, durable, false);
-        let written = self.service.spawn_blocking(write).await;
-        written.map_err(std::io::Error::other).flatten()
+        self.service.blocking(write).await
     }
 
     /// Starts writing the status, and that the conversation has begun, without waiting. The next
@@ -173,7 +172,7 @@ async fn until(time: Option<Timestamp>) {
     }
 }
 
-/// Runs disk work on a thread that may block.
+/// Runs disk work on a thread that may block. An execution's own thread uses [`Service::blocking`].
 ///
 /// # Errors
 /// The work's, or that it panicked.

@@ -151,8 +151,8 @@ fn descriptors(service: &Service) -> Option<usize> {
     Some(folder.count())
 }
 
-/// Waits until no more descriptors are open than these. The allocators have returned by then what they keep for some seconds
-/// (jemalloc: 10 s). Answers the resident memory, in bytes.
+/// Waits until no more descriptors are open than these, which takes seconds. The allocators have returned by then what they keep
+/// for a while. Answers the resident memory, in bytes.
 async fn settled(services: [&Service; 2], open: [Option<usize>; 2]) -> [u64; 2] {
     for (service, open) in services.into_iter().zip(open) {
         let Some(open) = open else { continue };
