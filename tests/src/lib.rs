@@ -1,6 +1,7 @@
 //! What the tests of cc-bridge stand on. See `README.md` beside this crate for how to use each part.
 //!
 //! * [`composed`]: the containers of the composed stack, and the cases that run on them.
+//! * [`exposition`]: pages of `/metrics`, and the rules for them.
 //! * [`mod@bench`]: figures through both hops (bin `bench`).
 //! * [`model`]: the scripted model, a server that speaks the Messages API (bin `scripted-model`).
 //! * [`soak`]: both services under fire (bin `soak`).
@@ -8,6 +9,7 @@
 
 pub mod bench;
 pub mod composed;
+pub mod exposition;
 pub mod faults;
 pub mod harness;
 pub mod http;

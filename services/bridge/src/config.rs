@@ -99,6 +99,15 @@ pub struct Config {
     /// Executions that one session may view at once; one more attach or execute is an error
     #[arg(long, env = "BRIDGE_VIEWS", default_value = "64")]
     pub views: String,
+    /// MCP calls at once that view an execution, and as many others; one more is an error
+    #[arg(long, env = "BRIDGE_MCP_CALLS", default_value = "64")]
+    pub mcp_calls: String,
+    /// Open MCP sessions at once; one more is refused with 503
+    #[arg(long, env = "BRIDGE_MCP_SESSIONS", default_value = "1000")]
+    pub mcp_sessions: String,
+    /// Progress of an MCP call comes at least this often
+    #[arg(long, env = "BRIDGE_MCP_PROGRESS_MS", default_value = "15000")]
+    pub mcp_progress_ms: String,
     /// Requests in one batch
     #[arg(long, env = "BRIDGE_BATCH", default_value = "50")]
     pub batch: String,
@@ -142,10 +151,23 @@ pub struct Settings {
     pub limits: Limits,
     /// Views of one session.
     pub views: usize,
+    /// MCP on `/mcp`.
+    pub mcp: Mcp,
     /// Times of the upstream side.
     pub times: Times,
     /// Time after a disconnect before a cancel.
     pub disconnect_grace: Duration,
+}
+
+/// Settings of `/mcp`.
+#[derive(Debug, Clone)]
+pub struct Mcp {
+    /// MCP calls at once that view an execution, and as many others.
+    pub calls: usize,
+    /// Open MCP sessions at once.
+    pub sessions: usize,
+    /// The longest time between two progress notifications of one call.
+    pub progress: Duration,
 }
 
 impl Config {
@@ -185,6 +207,9 @@ impl Config {
         let accept = number("accept-ms", &self.accept_ms, 1, DAY);
         let call = number("call-ms", &self.call_ms, 1, DAY);
         let views = number("views", &self.views, 1, 1_000_000);
+        let mcp_calls = number("mcp-calls", &self.mcp_calls, 1, 1_000_000);
+        let mcp_sessions = number("mcp-sessions", &self.mcp_sessions, 1, 1_000_000);
+        let mcp_progress = number("mcp-progress-ms", &self.mcp_progress_ms, 10, DAY);
         let grace = number("disconnect-grace-ms", &self.disconnect_grace_ms, 0, DAY);
         if let Err(mistake) = protocol::guard::listen_address(&self.host) {
             mistakes.push(format!("--host {:?}: {mistake}", self.host));
@@ -239,6 +264,11 @@ impl Config {
             },
             limits,
             views: usize::try_from(views).unwrap_or(usize::MAX),
+            mcp: Mcp {
+                calls: usize::try_from(mcp_calls).unwrap_or(usize::MAX),
+                sessions: usize::try_from(mcp_sessions).unwrap_or(usize::MAX),
+                progress: ms(mcp_progress),
+            },
             disconnect_grace: ms(grace),
         })
     }

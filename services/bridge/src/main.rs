@@ -77,7 +77,8 @@ fn serve(config: &Config) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let filter = EnvFilter::new(&config.log_level);
+    // rmcp logs a client that left as an error, and whole requests, prompts included, at debug.
+    let filter = EnvFilter::new(format!("rmcp=off,{}", config.log_level));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| protocol::json::EscapedLines(std::io::stderr()));

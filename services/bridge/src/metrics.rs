@@ -1,137 +1,154 @@
-//! Counters and gauges, as Prometheus text.
+//! What `/metrics` shows: counters since the start of the bridge, and what is there now.
+//!
+//! - A counter is a relaxed atomic.
+//! - What the bridge already keeps elsewhere is not kept here a second time: [`Now`] carries it at a scrape.
+//! - Labels take values of fixed lists only, so that the number of series has a bound. An id is never a label. Every series is
+//!   there from the start, with the value 0.
 
-use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod registry;
 
-/// A number that only grows, or a gauge.
-#[derive(Debug, Default)]
-pub struct Number(AtomicU64);
+use std::collections::BTreeMap;
 
-impl Number {
-    /// Adds.
-    pub fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
+use prometheus_client::encoding::{EncodeLabelSet, prometheus_text, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use protocol::Exposition;
 
-    /// Takes away (gauges).
-    pub fn take(&self, count: u64) {
-        self.0.fetch_sub(count, Ordering::Relaxed);
-    }
+/// The label for a reason that is on no list.
+const OTHER: &str = "other";
 
-    /// Sets (gauges that are counted elsewhere).
-    pub fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabel {
+    request: &'static str,
+}
 
-    /// The value now.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: String,
 }
 
 /// All of the bridge's numbers.
-#[derive(Debug, Default)]
-#[allow(missing_docs, reason = "the help texts below say it")]
+#[derive(Debug)]
 pub struct Metrics {
-    pub sessions: Number,
-    pub viewers: Number,
-    pub sessions_opened: Number,
-    pub sessions_refused: Number,
-    pub messages_in: Number,
-    pub messages_out: Number,
-    pub bytes_in: Number,
-    pub bytes_out: Number,
-    pub skipped_bytes: Number,
-    pub executes: Number,
-    pub executes_refused: Number,
-    pub inbound_bytes: Number,
-    pub outbound_bytes: Number,
+    registry: Registry,
+    sessions: Gauge,
+    inbound: Gauge,
+    outbound: Gauge,
+    inbound_limit: Gauge,
+    outbound_limit: Gauge,
+    /// By the reason of the error.
+    refused: BTreeMap<String, Counter>,
+    /// Views of executions.
+    pub viewers: Gauge,
+    /// Sessions that were opened.
+    pub sessions_opened: Counter,
+    /// Sessions that were refused, because there were too many.
+    pub sessions_refused: Counter,
+    /// WebSocket messages received.
+    pub messages_in: Counter,
+    /// WebSocket messages sent.
+    pub messages_out: Counter,
+    /// Bytes of the messages received.
+    pub bytes_in: Counter,
+    /// Bytes of the messages sent.
+    pub bytes_out: Counter,
+    /// Gaps announced to clients.
+    pub gaps_sent: Counter,
+    /// Bytes of output that were dropped for slow viewers that skip.
+    pub skipped_bytes: Counter,
+    /// Executes that claude-api accepted.
+    pub executes: Counter,
+    /// Executes that were refused.
+    pub executes_refused: Counter,
+}
+
+/// What is there at the time of a scrape.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Open sessions.
+    pub sessions: u64,
+    /// Bytes taken of the inbound budget.
+    pub inbound_bytes: u64,
+    /// Bytes taken of the outbound budget, beyond what each session has for itself.
+    pub outbound_bytes: u64,
+    /// The inbound budget, in bytes.
+    pub inbound_limit_bytes: u64,
+    /// The common part of the outbound budget, in bytes.
+    pub outbound_limit_bytes: u64,
 }
 
 impl Metrics {
+    /// Counts a refused request by the reason of its error, or by the type of its problem.
+    pub fn refused(&self, reason: &str) {
+        let counter = self.refused.get(&*reason.replace('-', "_"));
+        if let Some(counter) = counter.or_else(|| self.refused.get(OTHER)) {
+            counter.inc();
+        }
+    }
+
     /// The page.
     #[must_use]
-    pub fn page(&self) -> String {
-        let rows = [
-            ("sessions", "gauge", "open sessions", &self.sessions),
-            ("viewers", "gauge", "views of executions", &self.viewers),
-            (
-                "inbound_bytes",
-                "gauge",
-                "bytes of large messages and of executes that claude-api has not accepted yet",
-                &self.inbound_bytes,
-            ),
-            (
-                "outbound_bytes",
-                "gauge",
-                "bytes on their way to clients, beyond what each session has for itself",
-                &self.outbound_bytes,
-            ),
-            (
-                "sessions_opened_total",
-                "counter",
-                "sessions opened",
-                &self.sessions_opened,
-            ),
-            (
-                "sessions_refused_total",
-                "counter",
-                "sessions refused, there were too many",
-                &self.sessions_refused,
-            ),
-            (
-                "messages_received_total",
-                "counter",
-                "WebSocket messages received",
-                &self.messages_in,
-            ),
-            (
-                "messages_sent_total",
-                "counter",
-                "WebSocket messages sent",
-                &self.messages_out,
-            ),
-            (
-                "received_bytes_total",
-                "counter",
-                "bytes of messages received",
-                &self.bytes_in,
-            ),
-            (
-                "sent_bytes_total",
-                "counter",
-                "bytes of messages sent",
-                &self.bytes_out,
-            ),
-            (
-                "skipped_bytes_total",
-                "counter",
-                "output dropped for slow viewers that skip",
-                &self.skipped_bytes,
-            ),
-            (
-                "executes_total",
-                "counter",
-                "executes accepted by claude-api",
-                &self.executes,
-            ),
-            (
-                "executes_refused_total",
-                "counter",
-                "executes refused",
-                &self.executes_refused,
-            ),
-        ];
+    pub fn page(&self, now: Now, format: Exposition) -> String {
+        let Now {
+            sessions,
+            inbound_bytes,
+            outbound_bytes,
+            inbound_limit_bytes,
+            outbound_limit_bytes,
+        } = now;
+        for (gauge, value) in [
+            (&self.sessions, sessions),
+            (&self.inbound, inbound_bytes),
+            (&self.outbound, outbound_bytes),
+            (&self.inbound_limit, inbound_limit_bytes),
+            (&self.outbound_limit, outbound_limit_bytes),
+        ] {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
         let mut page = String::new();
-        for (name, kind, help, number) in rows {
-            let value = number.get();
-            // Writing to a String cannot fail.
-            let _ = writeln!(
-                page,
-                "# HELP cc_bridge_{name} {help}\n# TYPE cc_bridge_{name} {kind}\ncc_bridge_{name} {value}"
-            );
+        let encoded = match format {
+            Exposition::OpenMetrics => text::encode(&mut page, &self.registry),
+            Exposition::Text => prometheus_text::encode(&mut page, &self.registry),
+        };
+        if let Err(error) = encoded {
+            tracing::error!(%error, "could not encode the metrics");
         }
         page
     }
 }
+
+/// The repeated requests to claude-api. Clones count in the same numbers.
+#[derive(Debug, Clone)]
+pub struct Retries {
+    family: Family<RequestLabel, Counter>,
+    /// Acceptances of executes.
+    pub execute: Counter,
+    /// Controls, inputs, statuses and lists that a client waits for.
+    pub call: Counter,
+    /// Cancels that no client waits for.
+    pub cancel: Counter,
+    /// Streams of output.
+    pub output: Counter,
+    /// Streams of statuses.
+    pub follow: Counter,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        let family = Family::<RequestLabel, Counter>::default();
+        let counter = |request| family.get_or_create(&RequestLabel { request }).clone();
+        Self {
+            execute: counter("execute"),
+            call: counter("call"),
+            cancel: counter("cancel"),
+            output: counter("output"),
+            follow: counter("follow"),
+            family,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! The listener: connections in, sessions and pages out, and an orderly stop.
 
+pub mod mcp;
 pub mod pages;
 pub mod upgrade;
 
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{any, get};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -63,6 +64,7 @@ pub struct App {
     /// s at most. Nobody waits for a place: without one the answer is 503.
     pub refusals: Arc<Semaphore>,
     guard: Arc<Guard>,
+    mcp: ::mcp::http::Service,
 }
 
 /// A place among the sessions, until dropped.
@@ -79,8 +81,7 @@ impl App {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
             .ok()?;
         let metrics = &self.shared.viewer.metrics;
-        metrics.sessions.add(1);
-        metrics.sessions_opened.add(1);
+        metrics.sessions_opened.inc();
         Some(Place(self.clone()))
     }
 }
@@ -88,7 +89,6 @@ impl App {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::AcqRel);
-        self.0.shared.viewer.metrics.sessions.take(1);
     }
 }
 
@@ -109,6 +109,7 @@ pub async fn run(
         times,
         disconnect_grace,
         views,
+        mcp,
     } = settings;
     let upstream = Upstream::new(&config.claude_api_url, times)?;
     let (known, limits) = watch::channel(None);
@@ -127,7 +128,7 @@ pub async fn run(
                 lines: own.skip_lines,
             },
             status_bytes: usize::try_from(own.status_bytes).unwrap_or(usize::MAX),
-            metrics: Arc::new(Metrics::default()),
+            metrics: Arc::new(Metrics::new(&upstream.retries)),
         },
         limits,
         own: own.clone(),
@@ -142,13 +143,24 @@ pub async fn run(
         tracker: tracker.clone(),
         shutdown: stop.clone(),
     });
-    let hosts = std::iter::once(SERVICE_NAME.to_owned()).chain(trimmed(&config.allowed_hosts));
-    let guard = Guard::new(hosts, trimmed(&config.allowed_origins));
+    let mcp = mcp::Local {
+        address: listener.local_addr()?,
+        settings: mcp,
+        body_bytes: usize::try_from(shared.own.message_bytes).unwrap_or(usize::MAX),
+    };
+    let mut hosts: Vec<_> = std::iter::once(SERVICE_NAME.to_owned())
+        .chain(trimmed(&config.allowed_hosts))
+        .collect();
+    hosts.extend(mcp.own_host());
+    let origins: Vec<_> = trimmed(&config.allowed_origins).collect();
+    let mcp = mcp.service(&hosts, &origins, stop.child_token());
+    let guard = Guard::new(hosts, origins);
     let app = App {
         shared,
         open: Arc::default(),
         refusals: Arc::new(Semaphore::new(REFUSALS)),
         guard: Arc::new(guard),
+        mcp,
     };
     let waiting = Waiting {
         most: WAITING.saturating_add(usize::try_from(own.sessions).unwrap_or(usize::MAX)),
@@ -202,6 +214,7 @@ fn router(app: App) -> Router {
         .route("/", get(pages::front))
         .route("/ws", get(upgrade::upgrade))
         .route("/ws/mcp", get(upgrade::upgrade))
+        .route("/mcp", any(mcp::handle))
         .route("/health/live", get(pages::live))
         .route("/health/ready", get(pages::ready))
         .route("/health", get(pages::ready))
@@ -218,10 +231,14 @@ async fn guard(
     request: axum::extract::Request,
     next: axum::middleware::Next,
 ) -> axum::response::Response {
-    match app.guard.check(request.headers()) {
+    let response = match app.guard.check(request.headers()) {
         Ok(()) => next.run(request).await,
         Err(foreign) => pages::foreign(&foreign),
+    };
+    if let Some(pages::Refused(kind)) = response.extensions().get() {
+        app.shared.viewer.metrics.refused(kind);
     }
+    response
 }
 
 /// None of these is vital, so a failure is only said.

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use protocol::ExecutionId;
 
+use crate::metrics::Retries;
+
 /// How long a TCP connection to claude-api may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The kernel asks a silent claude-api for a sign of life this often, so that a stream without traffic of
@@ -53,6 +55,8 @@ pub struct Upstream {
     pub times: Times,
     /// claude-api's own heartbeat in milliseconds, as far as known.
     heartbeat_ms: Arc<AtomicU64>,
+    /// Counts the requests that are made again.
+    pub retries: Retries,
 }
 
 impl Upstream {
@@ -80,6 +84,7 @@ impl Upstream {
             viewer: None,
             times,
             heartbeat_ms: Arc::default(),
+            retries: Retries::default(),
         })
     }
 

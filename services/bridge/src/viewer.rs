@@ -135,7 +135,7 @@ pub async fn run(
             has_room = share.has_room();
         }
         if order.dropped() > dropped {
-            metrics.skipped_bytes.add(order.dropped() - dropped);
+            metrics.skipped_bytes.inc_by(order.dropped() - dropped);
             dropped = order.dropped();
         }
         let is_tight = !has_room && order.wants_bytes();
@@ -157,7 +157,10 @@ pub async fn run(
                     let late = if order.is_unreachable() { heartbeat } else { heartbeat * 6 / 5 };
                     beat.as_mut().reset(Instant::now() + late);
                 }
-                if let Some(text) = order.next(clock.now()) {
+                let gaps = order.gaps();
+                let text = order.next(clock.now());
+                metrics.gaps_sent.inc_by(order.gaps() - gaps);
+                if let Some(text) = text {
                     let last = order.is_done();
                     let mut charge = share.charge();
                     charge.set(text.len());

@@ -338,6 +338,9 @@ async fn a_slow_client_skips_or_waits_and_control_does_not() {
     let heard = skipping.all_of(id).await;
     assert!(!heard.gaps.is_empty());
     assert_eq!(heard.next as usize, size, "up to the last byte");
+    let page = bridge.get("/metrics").await.1;
+    let gaps = format!("\ncc_bridge_gaps_sent_total {}\n", heard.gaps.len());
+    assert!(page.as_str().unwrap().contains(&gaps), "{gaps}{page}");
     let heard = waiting.all_of(id).await;
     assert!(heard.gaps.is_empty() && heard.output.len() == size);
 }

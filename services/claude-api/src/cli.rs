@@ -177,9 +177,25 @@ pub fn workspace(
     Ok(real)
 }
 
+/// Whether a start failed for want of descriptors, processes or memory: that may pass.
+pub(crate) fn is_shortage(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM]
+        .contains(&Errno::from_io_error(error).unwrap_or(Errno::INVAL))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shortage_passes() {
+        use rustix::io::Errno;
+        for errno in [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            assert!(is_shortage(&errno.into()), "{errno}");
+        }
+        assert!(!is_shortage(&Errno::NOENT.into()));
+    }
 
     #[test]
     fn a_value_never_becomes_a_flag() {

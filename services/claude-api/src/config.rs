@@ -3,6 +3,7 @@
 
 mod connections;
 pub mod every;
+mod hooks;
 mod input;
 mod limits;
 mod tools;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use connections::ConnectionArgs;
+pub use hooks::{Hook, HookArgs, HookMode, HookMoment, Hooks};
 pub use input::InputArgs;
 pub use limits::LimitArgs;
 pub use tools::{PermissionMode, Permissions, ToolPolicy};
@@ -157,6 +159,9 @@ pub struct ServeArgs {
     /// Connections of clients.
     #[command(flatten)]
     pub connections: ConnectionArgs,
+    /// Programs that run before and after each execution.
+    #[command(flatten)]
+    pub hooks: HookArgs,
     /// Limits of contract section 4.
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -171,6 +176,8 @@ pub struct Settings {
     pub tools: ToolPolicy,
     /// The control requests that clients may send.
     pub control_requests: Vec<crate::execution::input::Control>,
+    /// The programs that run before and after each execution.
+    pub hooks: Hooks,
     /// The limits in force.
     pub limits: protocol::Limits,
 }
@@ -229,6 +236,7 @@ impl Settings {
                 Vec::new()
             }
         };
+        let hooks = args.hooks.check(&mut mistakes);
         let limits = args.limits.limits();
         mistakes.extend(limits::check(&limits));
         if mistakes.is_empty() {
@@ -236,6 +244,7 @@ impl Settings {
                 args,
                 tools,
                 control_requests,
+                hooks,
                 limits,
             })
         } else {

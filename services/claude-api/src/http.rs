@@ -5,6 +5,7 @@ mod executions;
 mod follow;
 mod health;
 mod input;
+mod metrics;
 pub(crate) mod output;
 mod query;
 mod reply;
@@ -67,6 +68,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/health/startup", get(health::startup))
         .route("/health/ready", get(health::ready))
         .route("/health", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
         .method_not_allowed_fallback(|| async {
             Reply(Problem::new(
                 ProblemType::MethodNotAllowed,
@@ -75,8 +77,13 @@ pub fn router(service: Arc<Service>) -> Router {
         })
         .fallback(|uri: Uri| async move { unknown_path(uri.path()) })
         .layer(cors(Arc::clone(&guard)))
-        // Outermost layer: a foreign origin gets no preflight either.
+        // Around the CORS layer: a foreign origin gets no preflight either.
         .layer(from_fn_with_state(guard, check))
+        // Around the guard: its refusals count, too.
+        .layer(from_fn_with_state(
+            Arc::clone(&service),
+            metrics::count_refusals,
+        ))
         .with_state(service)
 }
 

@@ -5,6 +5,7 @@ mod burn;
 mod continuation;
 mod control;
 mod input;
+mod metrics;
 mod past;
 mod recover;
 mod stop;
@@ -33,6 +34,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::admission::{Admission, Ticket};
 use crate::cli::Environment;
@@ -46,8 +48,10 @@ use crate::execution::task::{Owner, Thread, blocking};
 use crate::execution::times::Times;
 use crate::execution::views::Viewing;
 use crate::execution::wish::Wishes;
+use crate::hooks::AfterHooks;
 use crate::http::body::Inbound;
 use crate::http::output::Streams;
+use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 
 /// See the module.
@@ -66,6 +70,8 @@ pub struct Service {
     /// Places for connections.
     pub(crate) places: usize,
     pub(crate) streams: Streams,
+    /// The numbers of `/metrics`.
+    pub(crate) metrics: Metrics,
     // Short, synchronous look-ups; no await happens inside.
     live: RwLock<HashMap<ExecutionId, Live>>,
     /// One acceptance of an id at a time: two equal PUTs at once must meet.
@@ -80,6 +86,8 @@ pub struct Service {
     pub(crate) sweeps: Sweeps,
     /// One change of a terminal status at a time. Held over its write; no await happens inside.
     amending: std::sync::Mutex<()>,
+    /// The hooks after executions.
+    pub(crate) after_hooks: AfterHooks,
     background: TaskTracker,
     runtime: Handle,
     stopping: CancellationToken,
@@ -165,7 +173,9 @@ impl Service {
                 dir.display()
             )
         };
-        let (spool, warnings) = Spool::open(dir, spool_limits).with_context(unusable)?;
+        let (spool, mut warnings) = Spool::open(dir, spool_limits).with_context(unusable)?;
+        // Only advisory hooks: a required one that cannot be run is a mistake of the configuration.
+        warnings.extend(settings.hooks.obstacles());
         let conversations =
             Conversations::open(dir.join("conversations")).with_context(unusable)?;
         // Created before the first check, which starts the CLI in it; a failure is an obstacle to readiness, not to life.
@@ -181,6 +191,7 @@ impl Service {
             conversations,
             inbound: Inbound::new(limits.inbound_bytes),
             streams: Streams::new(places),
+            metrics: Metrics::default(),
             places,
             live: RwLock::default(),
             accepting: (0..64).map(|_| tokio::sync::Mutex::default()).collect(),
@@ -189,6 +200,7 @@ impl Service {
             digesting: Digesting::default(),
             sweeps: Sweeps::default(),
             amending: std::sync::Mutex::default(),
+            after_hooks: AfterHooks::default(),
             background: TaskTracker::new(),
             runtime: Handle::current(),
             stopping: CancellationToken::new(),
@@ -221,6 +233,11 @@ impl Service {
     /// Starts a task that a stop waits for.
     pub(crate) fn background(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.background.spawn_on(work, &self.runtime);
+    }
+
+    /// Makes a stop wait, as for a task of [`Self::background`], until the token is dropped.
+    pub(crate) fn background_token(&self) -> TaskTrackerToken {
+        self.background.token()
     }
 
     /// Starts a task of the service. `tokio::spawn` would not do: on the thread of an execution

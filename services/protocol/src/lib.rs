@@ -6,6 +6,7 @@
 //! [`json::to_vec`].
 
 pub mod body;
+pub mod exposition;
 pub mod guard;
 pub mod id;
 pub mod json;
@@ -17,6 +18,7 @@ pub mod status;
 pub mod trailers;
 
 pub use body::{Body, BodyError, Format, InputMode, OnInterrupt, OnUsageLimit, PromptMode};
+pub use exposition::Exposition;
 pub use guard::Guard;
 pub use id::ExecutionId;
 pub use limits::Limits;

@@ -15,6 +15,9 @@ macro_rules! problem_types {
         }
 
         impl ProblemType {
+            /// Every type.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
             /// The `type` member.
             #[must_use]
             pub fn as_str(self) -> &'static str {

@@ -75,6 +75,8 @@ pub enum Reason {
     Lingered,
     /// failed: the CLI could not be started.
     SpawnFailed,
+    /// failed: the operator's required hook before the execution failed; no CLI was started.
+    HookRefused,
     /// failed: the credential is missing or was refused.
     AuthFailed,
     /// failed: a final 429.
@@ -107,6 +109,33 @@ pub enum Reason {
     Rejected,
 }
 
+impl Reason {
+    /// The reason as a status writes it: `idle_timeout`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lingered => "lingered",
+            Self::SpawnFailed => "spawn_failed",
+            Self::HookRefused => "hook_refused",
+            Self::AuthFailed => "auth_failed",
+            Self::UsageLimit => "usage_limit",
+            Self::PromptTooLong => "prompt_too_long",
+            Self::KilledBySignal => "killed_by_signal",
+            Self::MaxTurns => "max_turns",
+            Self::MaxBudget => "max_budget",
+            Self::CliError => "cli_error",
+            Self::NonzeroExit => "nonzero_exit",
+            Self::NoResult => "no_result",
+            Self::IdleTimeout => "idle_timeout",
+            Self::Deadline => "deadline",
+            Self::RunnerDied => "runner_died",
+            Self::ServiceStopped => "service_stopped",
+            Self::Lost => "lost",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +155,27 @@ mod tests {
             let json = serde_json::to_value(state).unwrap();
             assert_eq!(json, state.as_str());
             assert_eq!(state.as_capitals().to_lowercase(), state.as_str());
+        }
+        for reason in [
+            Reason::Lingered,
+            Reason::SpawnFailed,
+            Reason::AuthFailed,
+            Reason::UsageLimit,
+            Reason::PromptTooLong,
+            Reason::KilledBySignal,
+            Reason::MaxTurns,
+            Reason::MaxBudget,
+            Reason::CliError,
+            Reason::NonzeroExit,
+            Reason::NoResult,
+            Reason::IdleTimeout,
+            Reason::Deadline,
+            Reason::RunnerDied,
+            Reason::ServiceStopped,
+            Reason::Lost,
+            Reason::Rejected,
+        ] {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
         }
     }
 }

@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     open: Mutex<HashMap<Uuid, Weak<Inner>>>,
     /// The position of the search for old tombstones: see `retention`. Never held across an await.
     sweep: Mutex<Option<fs::ReadDir>>,
+    /// The bytes of all executions on disk after the last pass of retention.
+    measured_bytes: AtomicU64,
     probe: File,
     /// Holds the flock.
     _lock: File,

@@ -2,7 +2,9 @@
 //! `cargo test -p cc-tests --features real-cli --test real_cli`; `CCB_CLAUDE_BIN` names the binary, else it is
 //! looked for where `scripts/up --local` puts it. A missing binary fails every test. The tests of `pause` go through both services.
 
+mod hooks;
 mod interrupt;
+mod mcp;
 mod pause;
 mod repository;
 

@@ -67,7 +67,7 @@ impl World {
     }
 
     /// How often the model was asked for an answer.
-    async fn requests(&self) -> u64 {
+    pub(super) async fn requests(&self) -> u64 {
         let (_, stats) = self.model.get("/stats").await.expect("an answer");
         stats["requests"].as_u64().expect("a count")
     }

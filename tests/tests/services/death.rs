@@ -11,7 +11,7 @@ use crate::continue_::wrapped;
 use crate::support::{PATIENCE, accept, ended, exists, id, path, run, send, until};
 
 /// The runner of an execution: the child of claude-api that has the CLI below it.
-async fn runner(stack: &Stack, execution: &str) -> i32 {
+pub(crate) async fn runner(stack: &Stack, execution: &str) -> i32 {
     let api = stack.api.pid();
     eventually("the runner", PATIENCE, || {
         let runners = processes::all()

@@ -16,6 +16,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
+    metrics,
     start::{health, reason},
     support::{PATIENCE, accept, assert_problem, ended, id, path, send, until},
 };
@@ -215,7 +216,11 @@ async fn what_a_full_disk_does_not_take_is_a_gap_and_the_end_is_recorded() {
     assert_eq!(told["executionId"], *talker);
     let lost = end["warnings"].as_array().expect("warnings").iter();
     let lost = lost.filter_map(|warning| warning["data"]["lostBytes"].as_u64());
-    assert!(lost.max() > Some(0), "{}", end["warnings"]);
+    let lost = lost.max().unwrap_or_default();
+    assert!(lost > 0, "{}", end["warnings"]);
+    let page = metrics::page(stack.api.addr()).await;
+    let dropped = page.sum("claude_api_dropped_bytes_total", &[("track", "output")]);
+    assert_eq!(dropped, lost as f64, "{}", end["warnings"]);
     let page = health(&http, "/health/ready", 503).await;
     reason(&page, "no-room");
 

@@ -69,11 +69,19 @@ async fn a8_every_path_of_both_services_is_guarded() {
             calls.extend(
                 ["/ws", "/ws/mcp", "/", "/metrics"].map(|path| (Method::GET, path.to_owned())),
             );
+            calls.extend(
+                [Method::GET, Method::POST, Method::DELETE].map(|method| (method, "/mcp".into())),
+            );
             return calls;
         }
         calls.extend(
-            ["/health/startup", "/v1/limits", "/v1/executions"]
-                .map(|path| (Method::GET, path.to_owned())),
+            [
+                "/health/startup",
+                "/v1/limits",
+                "/v1/executions",
+                "/metrics",
+            ]
+            .map(|path| (Method::GET, path.to_owned())),
         );
         calls.push((Method::PUT, path(&id, "")));
         calls.push((Method::POST, "/v1/executions".into()));

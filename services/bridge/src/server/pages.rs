@@ -1,15 +1,18 @@
 //! The pages beside the WebSocket: health, metrics, problems.
 
+use std::sync::atomic::Ordering;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use protocol::guard::Foreign;
-use protocol::{Problem, ProblemType, problem};
+use protocol::{Exposition, Problem, ProblemType, problem};
 use serde_json::json;
 
 use super::App;
+use crate::metrics::Now;
 
 const JSON: &str = "application/json";
 
@@ -19,9 +22,16 @@ fn response(status: u16, kind: &'static str, body: impl Into<Body>) -> Response 
     (status, headers, body.into()).into_response()
 }
 
+/// Marks the answer to a refused request, with the type of its problem.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused(pub(super) &'static str);
+
 pub(super) fn problem_page(problem: &Problem) -> Response {
     let body = serde_json::to_vec(problem).unwrap_or_default();
-    response(problem.status, problem::CONTENT_TYPE, body)
+    let mut response = response(problem.status, problem::CONTENT_TYPE, body);
+    let refused = Refused(problem.kind.as_str());
+    response.extensions_mut().insert(refused);
+    response
 }
 
 /// 403, for a foreign `Host` or `Origin`.
@@ -36,7 +46,8 @@ pub fn foreign(foreign: &Foreign) -> Response {
 
 /// 404.
 pub async fn unknown_path() -> Response {
-    let detail = "no such path; WebSocket sessions are on /ws, health on /health/ready";
+    let detail =
+        "no such path; WebSocket sessions are on /ws, MCP is on /mcp, health on /health/ready";
     problem_page(&Problem::new(ProblemType::UnknownPath, detail))
 }
 
@@ -48,7 +59,7 @@ pub async fn method_not_allowed() -> Response {
 
 /// `/`
 pub async fn front() -> Response {
-    let text = "cc-bridge: JSON-RPC over WebSocket on /ws; /health/ready and /metrics beside it\n";
+    let text = "cc-bridge: JSON-RPC over WebSocket on /ws, MCP on /mcp; /health/ready and /metrics beside them\n";
     response(200, "text/plain; charset=utf-8", text)
 }
 
@@ -80,16 +91,28 @@ fn unreachable_page(detail: &str) -> Response {
     let remedy = "start claude-api, or point --claude-api-url (BRIDGE_CLAUDE_API_URL) at it";
     let reasons =
         json!([{ "code": "claude_api_unreachable", "message": detail, "remedy": remedy }]);
-    problem_page(&Problem::new(ProblemType::NotReady, detail).with("reasons", reasons))
+    let problem = Problem::new(ProblemType::NotReady, detail).with("reasons", reasons);
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    // The page refuses nothing: it is not counted.
+    response(problem.status, problem::CONTENT_TYPE, body)
 }
 
-/// `/metrics`
-pub async fn metrics(State(app): State<App>) -> Response {
+/// `/metrics`: answered from memory, in the format that the client reads.
+pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(ACCEPT).iter();
+    let format = Exposition::accepted(accept.filter_map(|value| value.to_str().ok()));
     let shared = &app.shared;
-    let metrics = &shared.viewer.metrics;
-    let inbound = shared.inbound.used() + shared.small.used();
-    metrics.inbound_bytes.set(inbound);
-    metrics.outbound_bytes.set(shared.outbound.used());
-    let page = metrics.page();
-    response(200, "text/plain; version=0.0.4; charset=utf-8", page)
+    let now = Now {
+        sessions: app.open.load(Ordering::Acquire),
+        inbound_bytes: shared.inbound.used() + shared.small.used(),
+        outbound_bytes: shared.outbound.used(),
+        inbound_limit_bytes: shared.own.inbound_bytes,
+        outbound_limit_bytes: shared.outbound.limits().all,
+    };
+    let page = shared.viewer.metrics.page(now, format);
+    let mut response = response(200, format.content_type(), page);
+    response
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("Accept"));
+    response
 }

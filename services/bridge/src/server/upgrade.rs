@@ -1,6 +1,7 @@
 //! The WebSocket handshake (RFC 6455, section 4.2). By hand, because the session wants the raw connection:
 //! small buffers, and its own say on closing.
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{
@@ -14,7 +15,7 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::App;
-use super::pages::problem_page;
+use super::pages::{Refused, problem_page};
 use crate::session::connection;
 
 /// The subprotocol that is selected when it is offered. Others are ignored, as RFC 6455 allows
@@ -48,7 +49,9 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
                     // What the handshake needed is no part of the session's task.
                     Box::pin(connection::run(io, app.shared.clone())).await;
                 } else {
-                    app.shared.viewer.metrics.sessions_refused.add(1);
+                    let metrics = &app.shared.viewer.metrics;
+                    metrics.sessions_refused.inc();
+                    metrics.refused("too_many_sessions");
                     Box::pin(connection::refuse(io, app.shared.own.sessions)).await;
                 }
             }
@@ -171,10 +174,16 @@ fn busy() -> Response {
     response
 }
 
-fn plain(status: StatusCode, kind: &str, detail: &str) -> Response {
+fn plain(status: StatusCode, kind: &'static str, detail: &str) -> Response {
     let body = json!({ "type": kind, "status": status.as_u16(), "detail": detail });
-    let kind = [(CONTENT_TYPE, protocol::problem::CONTENT_TYPE)];
-    (status, kind, body.to_string()).into_response()
+    let content_type = [(CONTENT_TYPE, protocol::problem::CONTENT_TYPE)];
+    (
+        status,
+        content_type,
+        Extension(Refused(kind)),
+        body.to_string(),
+    )
+        .into_response()
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, is: impl Fn(&str) -> bool) -> bool {

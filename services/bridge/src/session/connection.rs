@@ -92,6 +92,8 @@ struct Session<T> {
     read_first: bool,
     messages_in: u64,
     bytes_in: u64,
+    /// Messages and their bytes that were sent and counted.
+    sent: (u64, u64),
     executes: u64,
 }
 
@@ -161,6 +163,7 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         read_first: true,
         messages_in: 0,
         bytes_in: 0,
+        sent: (0, 0),
         executes: 0,
     };
     let end = session.run().await;
@@ -172,7 +175,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         let shared = self.shared.clone();
         let mut stop = pin!(shared.shutdown.cancelled());
         loop {
-            let happened = poll_fn(|cx| self.poll(cx, stop.as_mut())).await;
+            let happened = poll_fn(|cx| {
+                let happened = self.poll(cx, stop.as_mut());
+                // Also when nothing happened: what was sent may be all for hours.
+                self.count_sent();
+                happened
+            });
+            let happened = happened.await;
             let mut actions = match happened {
                 Happened::Stop => return End::Ours(close::RESTARTING, "restarting"),
                 Happened::Broken => return End::Peer(None),
@@ -251,7 +260,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     if last {
                         self.views.remove(&view);
                         self.machine.on_view_ended(view);
-                        self.shared.viewer.metrics.viewers.take(1);
+                        self.shared.viewer.metrics.viewers.dec();
                     }
                     continue;
                 }
@@ -335,12 +344,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             .extend(asking.map(|asking| (asking.id(), asking)));
     }
 
+    /// Counts what the socket has sent since the last call.
+    fn count_sent(&mut self) {
+        let (messages, bytes) = std::mem::take(&mut self.socket.sent);
+        if messages > 0 {
+            self.sent.0 += messages;
+            self.sent.1 += bytes;
+            let metrics = &self.shared.viewer.metrics;
+            metrics.messages_out.inc_by(messages);
+            metrics.bytes_out.inc_by(bytes);
+        }
+    }
+
     fn count(&mut self, bytes: usize) {
         self.messages_in += 1;
         self.bytes_in += bytes as u64;
         let metrics = &self.shared.viewer.metrics;
-        metrics.messages_in.add(1);
-        metrics.bytes_in.add(bytes as u64);
+        metrics.messages_in.inc();
+        metrics.bytes_in.inc_by(bytes as u64);
     }
 }
 

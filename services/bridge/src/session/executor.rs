@@ -156,11 +156,11 @@ impl Task {
         let metrics = &shared.viewer.metrics;
         let may_live = match &result {
             Ok(status) => {
-                metrics.executes.add(1);
+                metrics.executes.inc();
                 !status.state.is_terminal()
             }
             Err(error) => {
-                metrics.executes_refused.add(1);
+                metrics.executes_refused.inc();
                 error.data["accepted"] == "unknown"
             }
         };
@@ -261,6 +261,7 @@ pub fn depart(shared: &Arc<Shared>, id: ExecutionId, session: Arc<str>, accepted
             // claude-api may have acted on a request whose answer was lost.
             sent |= failure.may_have_acted();
             tokio::time::sleep(delays.after(failure.retry_after())).await;
+            upstream.retries.cancel.inc();
         }
         // The viewer's streams may be older than the cancel: only a newer stream clears it.
         if sent && let Err(error) = upstream.withdraw_unviewed(id).await {

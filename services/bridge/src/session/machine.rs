@@ -75,6 +75,8 @@ pub struct Machine {
     /// The last request that had its say about a view, while a batch may hold an earlier one.
     latest: HashMap<ExecutionId, Token>,
     actions: Vec<Action>,
+    /// The reasons of the errors that were answered, until they are counted.
+    refused: Vec<String>,
     /// Bytes of answers that the socket has not sent.
     unsent: usize,
     /// Whether all sessions together hold too much.
@@ -99,9 +101,21 @@ impl Machine {
             held: 0,
             latest: HashMap::new(),
             actions: Vec::new(),
+            refused: Vec::new(),
             unsent: 0,
             is_short: false,
         }
+    }
+
+    /// Takes the reasons of the errors that were answered since the last call.
+    #[must_use]
+    pub fn take_refused(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.refused)
+    }
+
+    fn note_refused(&mut self, error: &RpcError) {
+        let reason = error.data["reason"].as_str().unwrap_or_default();
+        self.refused.push(reason.to_owned());
     }
 
     /// Calls to claude-api that have not come back.
@@ -212,6 +226,7 @@ impl Machine {
 
     /// A frame that is no request: answered with id null.
     pub fn on_bad(&mut self, error: &RpcError) -> Vec<Action> {
+        self.note_refused(error);
         let text = protocol::rpc::error(&serde_json::Value::Null, error).to_string();
         self.actions.push(Action::Send(text));
         self.take()

@@ -94,7 +94,7 @@ pub struct Socket<T> {
     holding: u32,
     written: u64,
     read: (u64, u64),
-    /// Messages and their bytes sent so far.
+    /// Messages and their bytes sent, until the session has counted them.
     pub sent: (u64, u64),
 }
 

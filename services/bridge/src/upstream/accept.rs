@@ -100,8 +100,8 @@ impl Upstream {
                 () = stop.cancelled() => {
                     return self.give_up(execute, acted).await;
                 }
-                () = sleep(wait) => {}
-            }
+                () = sleep(wait) => self.retries.execute.inc(),
+            };
         }
     }
 
@@ -143,6 +143,7 @@ impl Upstream {
                 Ok(_) => return true,
                 Err(failure) if failure.leaves_cancel_owed() => {
                     sleep(delays.after(failure.retry_after())).await;
+                    self.retries.cancel.inc();
                 }
                 Err(_) => return false,
             }

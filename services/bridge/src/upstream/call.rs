@@ -316,6 +316,7 @@ impl Upstream {
                 return Err(unavailable(&failure, delays.attempts(), start));
             }
             sleep(delay).await;
+            self.retries.call.inc();
         }
     }
 }

@@ -184,6 +184,7 @@ impl Follow {
 
     fn wait(&mut self, failure: &Failure) -> Option<Heard> {
         tracing::debug!(execution = %self.id, error = %failure, "the follow stream broke");
+        self.upstream.retries.follow.inc();
         let delay = self.delays.after(failure.retry_after());
         self.phase = Phase::Waiting(Instant::now() + delay);
         // One cut is no news; a second failure without a line between them is.

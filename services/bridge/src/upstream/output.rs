@@ -73,6 +73,7 @@ impl Output {
     /// As [`Self::open`], but after a delay: a stream that ended without cause is not asked again at once.
     pub fn open_later(&mut self) {
         if matches!(self.phase, Phase::Idle) {
+            self.upstream.retries.output.inc();
             self.phase = Phase::Waiting(Instant::now() + self.delays.after(None));
         }
     }
@@ -182,6 +183,7 @@ impl Output {
         if failure.problem(ProblemType::OffsetBeyondEnd).is_some() {
             tracing::error!(execution = %self.id, offset = self.offset, "claude-api no longer has bytes that it sent");
         }
+        self.upstream.retries.output.inc();
         self.phase = Phase::Waiting(Instant::now() + self.delays.after(failure.retry_after()));
         // One cut is no news.
         (self.delays.attempts() >= 2).then_some(Read::Unreachable)

@@ -54,6 +54,8 @@ pub struct Order {
     status_bytes: usize,
     /// The last elapsed time told, in milliseconds.
     elapsed: u64,
+    /// Gaps told so far.
+    gaps: u64,
 }
 
 impl Order {
@@ -82,6 +84,7 @@ impl Order {
             done: false,
             status_bytes,
             elapsed: 0,
+            gaps: 0,
         };
         if status.state.is_terminal() {
             order.terminal = Some(status);
@@ -318,6 +321,12 @@ impl Order {
                 || self.is_read())
     }
 
+    /// How many gaps were told so far.
+    #[must_use]
+    pub fn gaps(&self) -> u64 {
+        self.gaps
+    }
+
     /// The next message.
     pub fn next(&mut self, now: Timestamp) -> Option<String> {
         if self.done {
@@ -341,7 +350,10 @@ impl Order {
         let last = self.is_read();
         match self.buffer.take(last) {
             Some(Piece::Text(offset, text)) => return Some(encode::output(id, offset, &text)),
-            Some(Piece::Gap(from, to)) => return Some(encode::gap(id, from, to)),
+            Some(Piece::Gap(from, to)) => {
+                self.gaps += 1;
+                return Some(encode::gap(id, from, to));
+            }
             None => {}
         }
         if !last {

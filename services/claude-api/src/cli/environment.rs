@@ -98,6 +98,13 @@ const SECRETS: [&str; 3] = [
     "CLAUDE_CODE_OAUTH_TOKEN",
     "ANTHROPIC_AUTH_TOKEN",
 ];
+/// What hooks do not get beside [`SECRETS`]: variables that hold a credential of the model, name
+/// its file, or may carry one.
+const MODEL_ACCESS: [&str; 3] = [
+    "ANTHROPIC_CUSTOM_HEADERS",
+    "AWS_BEARER_TOKEN_BEDROCK",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+];
 /// A credential is a line; a file beyond this is something else, bytes.
 const SECRET_BYTES: u64 = 64 * 1024;
 
@@ -172,6 +179,18 @@ impl Environment {
             }
         }
         vars.extend(client.clone());
+        align_proxies(&mut vars);
+        vars.into_iter().collect()
+    }
+
+    /// Returns the environment of a hook: this one without the credential of the model. What a
+    /// client sets is left out too, because it must not steer a program of the operator.
+    #[must_use]
+    pub fn without_credential(&self) -> Vec<(String, String)> {
+        let mut vars = self.vars.clone();
+        vars.retain(|name, _| {
+            !(SECRETS.contains(&name.as_str()) || MODEL_ACCESS.contains(&name.as_str()))
+        });
         align_proxies(&mut vars);
         vars.into_iter().collect()
     }
@@ -406,6 +425,28 @@ mod tests {
         }
         let whole = env.with(&BTreeMap::from([("A".to_owned(), "b".to_owned())]));
         assert!(whole.contains(&("A".to_owned(), "b".to_owned())));
+    }
+
+    #[test]
+    fn the_environment_of_a_hook_has_no_credential() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("key");
+        std::fs::write(&key, "from-a-file").unwrap();
+        let env = environment(&[
+            ("PATH", "/bin"),
+            ("ANTHROPIC_API_KEY_FILE", key.to_str().unwrap()),
+            ("CLAUDE_CODE_OAUTH_TOKEN", "a-secret"),
+            ("ANTHROPIC_AUTH_TOKEN", "a-secret"),
+            ("ANTHROPIC_CUSTOM_HEADERS", "x-key: a-secret"),
+            ("AWS_BEARER_TOKEN_BEDROCK", "a-secret"),
+            ("GOOGLE_APPLICATION_CREDENTIALS", "/a-secret"),
+        ]);
+        let vars = env.without_credential();
+        assert!(vars.contains(&("PATH".to_owned(), "/bin".to_owned())));
+        for (name, value) in vars {
+            let leaked = value.contains("a-secret") || value.contains("from-a-file");
+            assert!(!leaked, "{name}={value}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::task::{Owner, blocking};
 use super::verdict::{EndedBy, Facts, verdict};
 use super::wish::EndWish;
 use crate::conversations::transcript_bytes;
+use crate::hooks::{Failure, run_after};
 use crate::service::{Born, Service};
 
 /// Up to this length the SHA-256 is part of the terminal status; longer outputs get it later, off the data path.
@@ -59,12 +60,30 @@ pub(super) async fn unstarted(owner: &mut Owner, mut status: Status, by: EndedBy
 pub(super) async fn failed_to_start(owner: &mut Owner, mut status: Status, by: EndedBy, why: &str) {
     let at = owner.times.now();
     apply(&mut status, at, by, None, (None, None), Some(why), "");
-    status.crc32 = Some(crc32_text(0));
-    status.sha256 = Some(EMPTY_SHA256.to_owned());
-    status.duration_ms = Some(0);
     if by == EndedBy::Itself {
         owner.service.readiness.spawn_failed();
     }
+    without_output(owner, status).await;
+}
+
+/// Ends an execution whose required hook before it failed. No CLI was started.
+pub(super) async fn refused(owner: &mut Owner, mut status: Status, failure: Failure) {
+    let at = owner.times.now();
+    let by = EndedBy::Hook;
+    apply(&mut status, at, by, None, (None, None), None, "");
+    status.error = Some(ErrorInfo {
+        code: "hook_refused".to_owned(),
+        message: failure.message,
+    });
+    status.stderr_tail = failure.stderr;
+    without_output(owner, status).await;
+}
+
+/// Records the end of an execution that began and had no CLI.
+async fn without_output(owner: &mut Owner, mut status: Status) {
+    status.crc32 = Some(crc32_text(0));
+    status.sha256 = Some(EMPTY_SHA256.to_owned());
+    status.duration_ms.get_or_insert(0);
     let before = Before {
         asked: false,
         resets_at: None,
@@ -310,8 +329,11 @@ async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Opti
         None => {}
     }
     let recorded = record_end(owner, &status).await;
+    // A stop that sees the end published waits for the hook that follows.
+    let _hook_follows = service.background_token();
     owner.show(&status, Duration::ZERO, None);
     owner.wishes.answer_all();
+    service.metrics.ended(&status);
     log(&status, owner.prompt_bytes);
     if !recorded {
         let execution = status.execution_id;
@@ -327,6 +349,7 @@ async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Opti
     if !complete {
         digest_later(&service, status.execution_id);
     }
+    run_after(&service, status);
 }
 
 /// Whether the disk has it.
@@ -348,11 +371,10 @@ async fn record_end(owner: &Owner, status: &Status) -> bool {
 
 /// The one wide event of an execution.
 fn log(status: &Status, prompt_bytes: usize) {
-    let reason = status.reason.and_then(|r| serde_json::to_value(r).ok());
     tracing::info!(
         execution = %status.execution_id,
         state = status.state.as_str(),
-        reason = reason.as_ref().and_then(|r| r.as_str()),
+        reason = status.reason.map(Reason::as_str),
         exit_code = status.exit_code,
         prompt_bytes,
         output_bytes = status.output_bytes,

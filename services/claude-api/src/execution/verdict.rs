@@ -36,6 +36,8 @@ pub enum EndedBy {
     Stop,
     /// Its runner died.
     RunnerDeath,
+    /// The required hook before it failed.
+    Hook,
 }
 
 /// What is known at the end.
@@ -90,6 +92,7 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
         }
         EndedBy::Stop => ended(State::Interrupted, Some(Reason::ServiceStopped), None),
         EndedBy::RunnerDeath => ended(State::Interrupted, Some(Reason::RunnerDied), None),
+        EndedBy::Hook => ended(State::Failed, Some(Reason::HookRefused), None),
         EndedBy::Linger if success => ended(State::Completed, Some(Reason::Lingered), None),
         EndedBy::Itself if success && facts.code == Some(0) => {
             ended(State::Completed, None, Some(0))

@@ -115,6 +115,11 @@ impl Views {
         viewing
     }
 
+    /// The streams that are open now.
+    pub(crate) fn open_streams(&self) -> usize {
+        self.state.borrow().open
+    }
+
     /// Schedules a cancel for when no stream has been open for `after`, in place of an earlier one.
     /// Returns its number for [`Self::due`].
     pub(crate) fn schedule(&self, after: Duration, viewer: Option<Viewer>) -> u64 {

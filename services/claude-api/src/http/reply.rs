@@ -23,6 +23,8 @@ impl IntoResponse for Reply {
         let status =
             StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, json(&problem)).into_response();
+        // For the count of refusals ([`super::metrics`]).
+        response.extensions_mut().insert(problem.kind);
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Obstacle;
 use super::places::Places;
+use crate::config::{HookMode, Hooks};
 use crate::execution::ending::sweep_on;
 use crate::service::Service;
 
@@ -146,7 +147,8 @@ async fn look_at_disk(service: &Arc<Service>, mut places: Places, patience: Dura
                 ));
             }
         }
-        let obstacles = places.look(environment, &inner.settings.args);
+        let mut obstacles = places.look(environment, &inner.settings.args);
+        obstacles.extend(required_hook(&inner.settings.hooks));
         (disk, folders, obstacles, places)
     });
     let looked = match tokio::time::timeout(patience, &mut looked).await {
@@ -168,6 +170,16 @@ async fn look_at_disk(service: &Arc<Service>, mut places: Places, patience: Dura
     service.readiness.set_folders(folders);
     service.readiness.set_places(obstacles);
     places
+}
+
+/// Returns the obstacle that every execution would be refused, because its required hook cannot be
+/// run.
+fn required_hook(hooks: &Hooks) -> Option<Obstacle> {
+    let hook = hooks.before.as_ref()?;
+    let why = (hook.mode == HookMode::Required).then(|| hook.obstacle())??;
+    let remedy =
+        "put the program back, or change the settings of hooks and start the service again";
+    Some(Obstacle::new("hook-missing", why, remedy))
 }
 
 fn writable(dir: &Path) -> std::io::Result<()> {

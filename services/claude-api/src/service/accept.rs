@@ -145,6 +145,7 @@ impl Service {
             }
             Err(_) => return Err(Problem::new(ProblemType::Internal, "the acceptance failed")),
         };
+        self.metrics.accepted.inc();
         Ok(self.adopt(accepted, entry, status, ticket))
     }
 

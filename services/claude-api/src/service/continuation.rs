@@ -315,6 +315,7 @@ impl Service {
             entry,
             status,
         } = born;
+        self.metrics.accepted.inc();
         self.restore(accepted, entry, status)
     }
 

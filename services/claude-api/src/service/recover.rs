@@ -280,6 +280,7 @@ impl Service {
         };
         let json = Record::encode(&status, cli.as_ref(), self.status_bytes());
         entry.write_status(&json, true, true)?;
+        self.metrics.ended(&status);
         tracing::info!(
             execution = %status.execution_id,
             state = status.state.as_str(),

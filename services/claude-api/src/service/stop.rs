@@ -1,5 +1,5 @@
 //! The stop: no new executions, a grace for those that run, then their trees are ended and recorded as interrupted.
-//! Queued ones stay queued for the next start.
+//! Queued ones stay queued for the next start. Hooks after executions get the rest of the time, then they are killed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use crate::execution::Control;
 
 /// What the end of a tree needs beside the kill grace: the sweep and the durable status.
 const RECORD: Duration = Duration::from_millis(1250);
+/// The time for killing the hooks after executions, and for recording that.
+const HOOKS: Duration = Duration::from_millis(500);
 /// The part of `shutdownMs` that is kept for the last responses, after the executions.
 const RESPONSES: Duration = Duration::from_millis(250);
 
@@ -59,7 +61,14 @@ impl Service {
             }
         }
         self.background.close();
-        let _ = tokio::time::timeout_at(executions_end, self.background.wait()).await;
+        let hooks_end = executions_end - HOOKS.min(executions_end - begun);
+        if tokio::time::timeout_at(hooks_end, self.background.wait())
+            .await
+            .is_err()
+        {
+            self.after_hooks.stop();
+            let _ = tokio::time::timeout_at(executions_end, self.background.wait()).await;
+        }
         shutdown_end
     }
 

@@ -1,10 +1,9 @@
-//! The client and `ccb` against a fake bridge with faults.
+//! The client against a fake bridge with faults.
 
 #![allow(
     clippy::unwrap_used,
     reason = "helpers of tests; clippy.toml allows it only inside test functions"
 )]
 
-mod ccb;
 mod fake;
 mod library;

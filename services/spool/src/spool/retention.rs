@@ -39,6 +39,7 @@ impl Spool {
         loop {
             let (oldest, total) = self.oldest_ended(&stuck)?;
             let mut over = total.saturating_sub(self.shared.limits.retention_bytes);
+            let mut left = total;
             let before = gone.len() + stuck.len();
             let full = oldest.len() == BATCH;
             let mut rest_stays = false;
@@ -51,6 +52,7 @@ impl Spool {
                 match self.remove(&candidate) {
                     Ok(removed) => {
                         over = over.saturating_sub(candidate.bytes);
+                        left = left.saturating_sub(candidate.bytes);
                         if removed {
                             gone.push(candidate.id);
                         }
@@ -62,6 +64,7 @@ impl Spool {
                     }
                 }
             }
+            self.shared.measured_bytes.store(left, Ordering::Relaxed);
             let progress = gone.len() + stuck.len() > before;
             if rest_stays || !full || !progress || stuck.len() >= BATCH {
                 break;
@@ -69,6 +72,13 @@ impl Spool {
         }
         self.expire_tombstones(now)?;
         Ok(gone)
+    }
+
+    /// The bytes that all executions took on disk after the last pass of [`Self::expire`]; 0 before
+    /// the first one. Never touches the disk.
+    #[must_use]
+    pub fn measured_bytes(&self) -> u64 {
+        self.shared.measured_bytes.load(Ordering::Relaxed)
     }
 
     /// Removes an ended entry, damaged or not. False when another task removed it.

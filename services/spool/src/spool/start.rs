@@ -45,6 +45,7 @@ impl Spool {
             freed: Condvar::new(),
             open: Mutex::default(),
             sweep: Mutex::default(),
+            measured_bytes: AtomicU64::new(0),
             probe,
             _lock: lock,
         };

@@ -8,7 +8,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::writer::EventsKept;
+use crate::{entry::disk_bytes, writer::EventsKept};
 
 mod damage;
 mod power_cut;
@@ -325,8 +325,11 @@ fn retention_goes_by_age_of_the_end_then_by_size_and_spares_the_living() {
     set_end(&spool, 4, 5, ago(20), 4 << 20);
     set_end(&spool, 5, 6, ago(40), 1 << 20);
     // 3 is too old; then 6 and 4, ended first, until the rest and the living one fit.
+    assert_eq!(spool.measured_bytes(), 0, "nothing is measured yet");
     assert_eq!(spool.expire(now).unwrap(), [id(3), id(6), id(4)]);
     assert_eq!(listed(&spool), [5, 2, 1]);
+    let living = disk_bytes(&spool.shared.folder(id(1)));
+    assert_eq!(spool.measured_bytes(), (8 << 20) + living);
     assert_eq!(spool.tombstone(id(4)), Some([4; 32]));
     assert!(spool.expire(now).unwrap().is_empty());
 }

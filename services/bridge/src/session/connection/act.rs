@@ -45,6 +45,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 
     pub(super) fn act(&mut self, actions: Vec<Action>) {
+        for reason in self.machine.take_refused() {
+            self.shared.viewer.metrics.refused(&reason);
+        }
         for action in actions {
             match action {
                 Action::Send(text) => self.socket.queue(text),
@@ -92,13 +95,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     ));
                     let guard = self.shared.departures.view(id);
                     self.asking.remove(&id);
-                    self.shared.viewer.metrics.viewers.add(1);
+                    self.shared.viewer.metrics.viewers.inc();
                     self.views
                         .insert(view, (AbortOnDropHandle::new(task), guard));
                 }
                 Action::Unview(view) => {
                     if self.views.remove(&view).is_some() {
-                        self.shared.viewer.metrics.viewers.take(1);
+                        self.shared.viewer.metrics.viewers.dec();
                     }
                 }
             }

@@ -11,7 +11,8 @@ use crate::session::action::{Action, Call};
 use crate::session::executor::depart;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    pub(super) async fn end(self, end: End, id: &str, start: Instant) {
+    pub(super) async fn end(mut self, end: End, id: &str, start: Instant) {
+        self.count_sent();
         let Self {
             shared,
             socket,
@@ -24,16 +25,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             asking,
             messages_in,
             bytes_in,
+            sent: (messages_out, bytes_out),
             executes,
             ..
         } = self;
         let metrics = &shared.viewer.metrics;
-        metrics.viewers.take(views.len() as u64);
+        metrics
+            .viewers
+            .dec_by(i64::try_from(views.len()).unwrap_or(i64::MAX));
         // Their guards must be gone before a departure looks for viewers.
         drop(views);
-        let (messages_out, bytes_out) = socket.sent;
-        metrics.messages_out.add(messages_out);
-        metrics.bytes_out.add(bytes_out);
         // Results that came too late to be told still say what was accepted.
         events.close();
         let mut actions = Vec::new();

@@ -99,6 +99,7 @@ impl Machine {
     }
 
     pub(super) fn refuse(&mut self, token: Token, name: Option<&str>, error: &RpcError) {
+        self.note_refused(error);
         if self.replies.is_notification(token) {
             self.refuse_notification(name, error);
         }

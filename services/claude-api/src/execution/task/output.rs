@@ -4,6 +4,8 @@ use protocol::Format;
 use renderer::{EventsOutput, Fact, Rendered, Renderer};
 use spool::{Appended, EventsKept, Patch, Writer};
 
+use crate::metrics::OutputCounters;
+
 /// The largest buffer kept between two chunks (256 KiB): a long line may have grown it much
 /// further.
 const KEPT_CAPACITY_BYTES: usize = 256 << 10;
@@ -19,6 +21,10 @@ pub(super) struct Output {
     /// Since the last look.
     disk_full: bool,
     lost: Lost,
+    /// Whether there was any output.
+    has_begun: bool,
+    /// The counters of `/metrics`.
+    counters: OutputCounters,
 }
 
 /// Bytes that the disk did not take so far.
@@ -33,7 +39,11 @@ pub(crate) struct Lost {
 impl Output {
     /// # Errors
     /// The spool cannot be written.
-    pub(super) fn new(entry: &spool::Entry, format: Format) -> std::io::Result<Self> {
+    pub(super) fn new(
+        entry: &spool::Entry,
+        format: Format,
+        counters: OutputCounters,
+    ) -> std::io::Result<Self> {
         let kept = match format {
             Format::Text => EventsKept::Raw,
             Format::Events => EventsKept::InOutput,
@@ -47,6 +57,8 @@ impl Output {
             writer: entry.writer(kept)?,
             disk_full: false,
             lost: Lost::default(),
+            has_begun: false,
+            counters,
         })
     }
 
@@ -82,11 +94,20 @@ impl Output {
         } else {
             self.writer.append(self.rendered.text.as_bytes())
         };
+        let produced = match &self.events {
+            Some(_) => self.bytes.len(),
+            None => self.rendered.text.len(),
+        };
+        self.counters.produced.inc_by(produced as u64);
+        self.has_begun |= produced > 0;
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_CAPACITY_BYTES);
         self.rendered.text.clear();
         self.rendered.text.shrink_to(KEPT_CAPACITY_BYTES);
-        self.lost.output += appended.lost;
+        if appended.lost > 0 {
+            self.lost.output += appended.lost;
+            self.counters.dropped_output.inc_by(appended.lost);
+        }
         self.disk_full |= appended.disk_full;
         std::mem::take(&mut self.rendered.facts)
     }
@@ -95,8 +116,14 @@ impl Output {
         // What is over their cap is lost too, which is no news of the disk.
         if appended.disk_full {
             self.lost.events += appended.lost;
+            self.counters.dropped_events.inc_by(appended.lost);
             self.disk_full = true;
         }
+    }
+
+    /// Whether there was any output so far.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// Whether the disk was full since the last call, and how much could not be written so far.
@@ -150,7 +177,7 @@ mod tests {
         std::fs::remove_file(&events).unwrap();
         // full(4): every write fails with ENOSPC.
         std::os::unix::fs::symlink("/dev/full", &events).unwrap();
-        Output::new(&entry, Format::Text).unwrap()
+        Output::new(&entry, Format::Text, OutputCounters::default()).unwrap()
     }
 
     #[test]
@@ -164,6 +191,7 @@ mod tests {
             output.push(chunk);
         }
         assert_eq!(output.writer.marks().len, 2 << 20);
+        assert_eq!(output.counters.produced.get(), 2 << 20);
         assert!(output.rendered.text.capacity() <= KEPT_CAPACITY_BYTES);
     }
 
@@ -178,6 +206,13 @@ mod tests {
             events: 9,
         };
         assert_eq!(output.take_disk_full(), Some(lost));
+        let OutputCounters {
+            produced,
+            dropped_output,
+            dropped_events,
+        } = &output.counters;
+        let counted = [produced, dropped_output, dropped_events].map(|counter| counter.get());
+        assert_eq!(counted, [0, 0, 9]);
         assert_eq!(output.take_disk_full(), None, "it is told once");
     }
 }

@@ -1,6 +1,8 @@
 //! A running execution: one loop over controls, the runner's events, stdout, stderr and the clock.
 
+mod before;
 mod clock;
+mod count;
 mod events;
 mod last;
 mod start;
@@ -19,11 +21,14 @@ use super::{Owner, begin};
 use crate::admission::Ticket;
 use crate::cli;
 use crate::execution::ending::{self, End};
+use crate::execution::live::millis;
 use crate::execution::machine::Machine;
 use crate::execution::timers::Timers;
 use crate::execution::verdict::EndedBy;
 use crate::execution::wish::Wish;
+use before::{NoStart, before};
 use clock::{Sample, finished, sleep_until};
+use count::Counted;
 use start::start;
 pub(super) use start::thread;
 
@@ -44,26 +49,41 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
             return ending::failed_to_start(owner, status, EndedBy::Itself, &why).await;
         }
     }
+    owner.service.metrics.started(&status);
     let started = Instant::now();
     owner.show(&status, Duration::ZERO, Some(started));
-    let limits = &owner.service.settings.limits;
     let idle = Duration::from_millis(owner.accepted.idle_timeout_ms);
     let deadline = owner
         .accepted
         .body
         .deadline_seconds
         .map(Duration::from_secs_f64);
-    let timers = Timers::new(
+    let deadline_at = deadline.and_then(|deadline| started.checked_add(deadline));
+    match before(owner, &mut status, started, deadline_at, ticket).await {
+        Ok(()) => {}
+        Err(no_start) => {
+            status.duration_ms = Some(millis(started.elapsed()));
+            return match no_start {
+                NoStart::Ended(by, why) => ending::failed_to_start(owner, status, by, &why).await,
+                NoStart::Refused(failure) => ending::refused(owner, status, failure).await,
+            };
+        }
+    }
+    let limits = &owner.service.settings.limits;
+    let mut timers = Timers::new(
         started,
         Duration::from_millis(limits.stalled_ms),
         idle,
         deadline,
     );
+    // The time of the hook counts for the deadline, but not as a silence of the CLI.
+    timers.output(Instant::now());
     let closes_stdin = cli::closes_stdin(&owner.accepted.body);
     let tool_limit = owner.service.tool_limit();
     let mut machine = Machine::new(status, timers, limits, tool_limit, !closes_stdin);
     machine.times = owner.times;
-    let output = match Output::new(&owner.entry, owner.accepted.body.format) {
+    let counters = owner.service.metrics.output.clone();
+    let output = match Output::new(&owner.entry, owner.accepted.body.format, counters) {
         Ok(output) => output,
         Err(error) => {
             let (status, by, why) = (machine.status, EndedBy::Itself, error.to_string());
@@ -113,6 +133,8 @@ struct Running<'a> {
     status_due: bool,
     /// The note that the conversation has begun is to be written after it, too.
     begun_due: bool,
+    /// What of the execution was counted.
+    counted: Counted,
 }
 
 /// What the loop woke up for.
@@ -189,6 +211,7 @@ impl<'a> Running<'a> {
             recording: None,
             status_due: false,
             begun_due: false,
+            counted: Counted::default(),
         }
     }
 
@@ -267,6 +290,7 @@ impl<'a> Running<'a> {
         let now = Instant::now();
         self.machine.output(now);
         let facts = self.output.push(chunk);
+        self.count(&facts, now);
         self.facts(facts, now);
         tokio::task::yield_now().await;
     }

@@ -45,10 +45,14 @@ impl Running<'_> {
     pub(super) fn after(&mut self) {
         let now = Instant::now();
         self.follow_wish();
+        let was_stalled = self.machine.status.stalled;
         // Not before the sample is in: it may be the progress that a silence lacks.
         if self.sample.is_none() && self.machine.check(now) == Due::Terminate {
             self.owner.wishes.terminate();
             self.expect_answer();
+        }
+        if self.machine.status.stalled && !was_stalled {
+            self.owner.service.metrics.stalls.inc();
         }
         if self.give_up.is_some_and(|at| now >= at) {
             self.give_up = None;

@@ -53,6 +53,7 @@ impl Running<'_> {
         }
         let now = Instant::now();
         let facts = self.output.end();
+        self.count(&facts, now);
         self.facts(facts, now);
         self.recorded().await;
         let output = self.output;

@@ -72,7 +72,7 @@ async fn wait_for_better_times(
     (what, error): (String, io::Error),
 ) -> Result<(), (EndedBy, String)> {
     let why = format!("{what}: {error}");
-    if !is_shortage(&error) {
+    if !cli::is_shortage(&error) {
         return Err((EndedBy::Itself, why));
     }
     if *tries == START_RETRY.1 {
@@ -96,7 +96,7 @@ async fn wait(wishes: &Wishes, time: Duration) -> Option<EndedBy> {
     wish.ok().and_then(ended_by)
 }
 
-fn ended_by(wish: Option<EndWish>) -> Option<EndedBy> {
+pub(super) fn ended_by(wish: Option<EndWish>) -> Option<EndedBy> {
     match wish? {
         EndWish::Cancel => Some(EndedBy::Cancel),
         EndWish::Stop => Some(EndedBy::Stop),
@@ -161,25 +161,10 @@ fn first_message(owner: &Owner) -> io::Result<Vec<u8>> {
     Ok(cli::first_message(&accepted.body, &accepted.conversation))
 }
 
-fn is_shortage(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM]
-        .contains(&Errno::from_io_error(error).unwrap_or(Errno::INVAL))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::execution::Control;
-
-    #[test]
-    fn a_shortage_passes() {
-        use rustix::io::Errno;
-        for errno in [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
-            assert!(is_shortage(&errno.into()), "{errno}");
-        }
-        assert!(!is_shortage(&Errno::NOENT.into()));
-    }
 
     #[tokio::test]
     async fn a_cancel_or_a_stop_ends_the_wait_for_better_times() {

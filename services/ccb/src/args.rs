@@ -93,6 +93,8 @@ pub(crate) enum Command {
         /// The execution
         id: ExecutionId,
     },
+    /// Serve MCP on stdin and stdout, for Claude Desktop, Cursor and other MCP clients (docs/mcp.md)
+    Mcp,
     /// Check that a prompt would run now, and say what to do when not; exit code 0 only when it would
     Doctor(DoctorArgs),
 }

@@ -59,7 +59,7 @@ async fn ask(command: Command, common: &Common) -> Result<(String, Exit), Error>
         Command::Pause { id } => control(&client, id, Control::Pause, common).await,
         Command::Resume { id } => control(&client, id, Control::Resume, common).await,
         Command::Cancel { id } => control(&client, id, Control::Cancel, common).await,
-        Command::Exec(_) | Command::Attach(_) | Command::Doctor(_) => {
+        Command::Exec(_) | Command::Attach(_) | Command::Doctor(_) | Command::Mcp => {
             Ok((String::new(), exit::INTERNAL))
         } // main runs these itself
     };

@@ -4,6 +4,7 @@ mod args;
 mod doctor;
 mod exec;
 mod exit;
+mod mcp_server;
 mod progress;
 mod query;
 mod show;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         },
         Command::Attach(args) => Work::Run(exec::Task::attach(&args)),
         Command::Doctor(args) => Work::Doctor(args),
+        Command::Mcp => Work::Mcp,
         other => Work::Query(other),
     };
     // One thread: a command line client has one stream to wait for.
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         match task {
             Work::Run(task) => Box::pin(exec::run(task, &cli.common)).await,
             Work::Doctor(args) => Box::pin(doctor::run(args, &cli.common)).await,
+            Work::Mcp => Box::pin(mcp_server::run(&cli.common)).await,
             Work::Query(command) => Box::pin(query::run(command, &cli.common)).await,
         }
     });
@@ -88,6 +91,7 @@ fn executes() -> bool {
 enum Work {
     Run(exec::Task),
     Doctor(args::DoctorArgs),
+    Mcp,
     Query(Command),
 }
 

@@ -1,0 +1,134 @@
+//! The names and the help texts of all metrics. The encoder adds the unit and `_total` to a name.
+
+use std::collections::BTreeMap;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+use protocol::ProblemType;
+
+use super::{Metrics, OTHER, ReasonLabel, Retries};
+
+/// The reasons of the bridge's own errors. claude-api's are the types of its problems.
+const REASONS: [&str; 18] = [
+    "batch_too_long",
+    "binary_frame",
+    "cancelled",
+    "claude_api_unreachable",
+    "empty_batch",
+    "inbound_bytes",
+    "invalid_handshake",
+    "invalid_params",
+    "invalid_request",
+    "no_live_execution",
+    "not_accepted",
+    "parse_error",
+    "too_many_lists",
+    "too_many_sessions",
+    "too_many_unanswered",
+    "too_many_views",
+    "unknown_method",
+    OTHER,
+];
+
+impl Metrics {
+    /// Creates the numbers of a bridge, with those of its repeated requests.
+    #[must_use]
+    pub fn new(retries: &Retries) -> Self {
+        let mut registry = Registry::with_prefix("cc_bridge");
+        let reasons = Family::<ReasonLabel, Counter>::default();
+        registry.register(
+            "requests_refused",
+            "Requests that were refused, by the reason of the error",
+            reasons.clone(),
+        );
+        registry.register(
+            "retries",
+            "Requests to claude-api that were repeated after a failure, by kind",
+            retries.family.clone(),
+        );
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let sessions = gauge("sessions", "Open sessions");
+        let viewers = gauge("viewers", "Views of executions in open sessions");
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+            gauge
+        };
+        let inbound = gauge(
+            "inbound",
+            "Bytes of large messages and of executes that claude-api has not accepted yet",
+        );
+        let outbound = gauge(
+            "outbound",
+            "Bytes on their way to clients, beyond what each session has for itself",
+        );
+        let inbound_limit = gauge("inbound_limit", "The limit of cc_bridge_inbound_bytes");
+        let outbound_limit = gauge("outbound_limit", "The limit of cc_bridge_outbound_bytes");
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let sessions_opened = counter("sessions_opened", "Sessions that were opened");
+        let sessions_refused = counter(
+            "sessions_refused",
+            "Sessions that were refused, because there were too many",
+        );
+        let messages_in = counter("messages_received", "WebSocket messages received");
+        let messages_out = counter("messages_sent", "WebSocket messages sent");
+        let gaps_sent = counter("gaps_sent", "Gaps in the output that clients were told of");
+        let executes = counter("executes", "Executes that claude-api accepted");
+        let executes_refused = counter("executes_refused", "Executes that were refused");
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register_with_unit(name, help, Unit::Bytes, counter.clone());
+            counter
+        };
+        let bytes_in = counter("received", "Bytes of WebSocket messages received");
+        let bytes_out = counter("sent", "Bytes of WebSocket messages sent");
+        let skipped_bytes = counter("skipped", "Output dropped for slow viewers that skip");
+        Self {
+            registry,
+            sessions,
+            inbound,
+            outbound,
+            inbound_limit,
+            outbound_limit,
+            refused: refused(&reasons),
+            viewers,
+            sessions_opened,
+            sessions_refused,
+            messages_in,
+            messages_out,
+            bytes_in,
+            bytes_out,
+            gaps_sent,
+            skipped_bytes,
+            executes,
+            executes_refused,
+        }
+    }
+}
+
+/// A counter for each reason that there is.
+fn refused(family: &Family<ReasonLabel, Counter>) -> BTreeMap<String, Counter> {
+    // A page that says why the bridge is not ready refuses nothing.
+    let problems = ProblemType::ALL
+        .iter()
+        .filter(|kind| **kind != ProblemType::NotReady);
+    let problems = problems.map(|kind| kind.as_str().replace('-', "_"));
+    let reasons = REASONS.iter().map(|reason| (*reason).to_owned());
+    let counter = |reason: String| {
+        let label = ReasonLabel {
+            reason: reason.clone(),
+        };
+        (reason, family.get_or_create(&label).clone())
+    };
+    reasons.chain(problems).map(counter).collect()
+}

@@ -1,0 +1,113 @@
+//! `/mcp`: the MCP server over streamable HTTP. It is a client of this bridge like any other, over
+//! loopback, so that every byte, state and refusal is the same as over WebSocket.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use mcp::http::{HttpSettings, Refusal, Service};
+use protocol::{Problem, ProblemType};
+use tokio_util::sync::CancellationToken;
+
+use super::{App, pages};
+use crate::config::Mcp;
+
+/// How the MCP server reaches this bridge, and its settings.
+#[derive(Debug, Clone)]
+pub struct Local {
+    /// Where the bridge listens.
+    pub address: SocketAddr,
+    /// The operator's settings.
+    pub settings: Mcp,
+    /// The largest request body, in bytes.
+    pub body_bytes: usize,
+}
+
+impl Local {
+    /// The address over which this process reaches its own listener.
+    fn loopback(&self) -> SocketAddr {
+        let ip = match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        SocketAddr::new(ip, self.address.port())
+    }
+
+    /// The `Host` that the MCP server uses, when it is not a local one. A page cannot use it for DNS
+    /// rebinding, because it is an address and no name.
+    #[must_use]
+    pub fn own_host(&self) -> Option<String> {
+        match self.loopback().ip() {
+            ip if ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST => None,
+            IpAddr::V4(ip) => Some(ip.to_string()),
+            IpAddr::V6(ip) => Some(format!("[{ip}]")),
+        }
+    }
+
+    /// The service. `stop` ends its sessions and streams.
+    #[must_use]
+    pub fn service(self, hosts: &[String], origins: &[String], stop: CancellationToken) -> Service {
+        let mut settings = mcp::Settings::new(format!("ws://{}/ws", self.loopback()));
+        settings.calls = self.settings.calls;
+        settings.progress = self.settings.progress;
+        let http = HttpSettings {
+            body_bytes: self.body_bytes,
+            sessions: self.settings.sessions,
+            hosts: hosts.to_vec(),
+            origins: origins.to_vec(),
+            stop,
+        };
+        Service::new(settings, http)
+    }
+}
+
+/// `/mcp`
+pub async fn handle(State(app): State<App>, request: Request) -> Response {
+    match app.mcp.handle(request).await {
+        Ok(response) => response.map(axum::body::Body::new).into_response(),
+        Err(refusal) => {
+            let kind = match refusal {
+                Refusal::TooLarge(_) => ProblemType::TooLarge,
+                Refusal::Incomplete | Refusal::Json(_) => ProblemType::InvalidBody,
+                Refusal::TooManyBodies => ProblemType::InboundFull,
+                Refusal::TooManySessions(_) => ProblemType::TooManyStreams,
+            };
+            pages::problem_page(&Problem::new(kind, refusal.to_string()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn local(address: &str) -> Local {
+        Local {
+            address: address.parse().unwrap(),
+            settings: Mcp {
+                calls: 1,
+                sessions: 1,
+                progress: Duration::from_secs(1),
+            },
+            body_bytes: 1,
+        }
+    }
+
+    #[test]
+    fn the_bridge_reaches_itself_wherever_it_listens() {
+        for (listens, reached, host) in [
+            ("127.0.0.1:1", "127.0.0.1:1", None),
+            ("0.0.0.0:1", "127.0.0.1:1", None),
+            ("[::]:1", "[::1]:1", None),
+            ("10.0.0.5:1", "10.0.0.5:1", Some("10.0.0.5")),
+            ("[fd00::5]:1", "[fd00::5]:1", Some("[fd00::5]")),
+        ] {
+            let local = local(listens);
+            assert_eq!(local.loopback().to_string(), reached);
+            assert_eq!(local.own_host().as_deref(), host);
+        }
+    }
+}

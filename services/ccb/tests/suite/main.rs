@@ -1,0 +1,11 @@
+//! `ccb` against the fake bridge of the client's tests.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests; clippy.toml allows it only inside test functions"
+)]
+
+mod ccb;
+#[allow(dead_code, reason = "the tests of the client use more of it")]
+#[path = "../../../client/tests/suite/fake.rs"]
+mod fake;

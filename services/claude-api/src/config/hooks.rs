@@ -1,0 +1,234 @@
+//! Settings for hooks: programs of the operator that run before and after each execution.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, ValueEnum};
+
+/// Flags about hooks.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Hooks")]
+pub struct HookArgs {
+    /// Program to run before the CLI of each execution starts, in its workspace, with the status as
+    /// JSON on stdin; empty for none
+    #[arg(long, env = "CLAUDE_API_HOOK_BEFORE", value_name = "PATH")]
+    pub hook_before: Option<OsString>,
+    /// Effect of a failure of that hook: `advisory` adds a warning, `required` also ends the
+    /// execution, whose CLI is never started
+    #[arg(
+        long,
+        env = "CLAUDE_API_HOOK_BEFORE_MODE",
+        value_enum,
+        default_value = "advisory"
+    )]
+    pub hook_before_mode: HookMode,
+    /// Program to run after the end of each execution, in its workspace, with the terminal status
+    /// as JSON on stdin; empty for none
+    #[arg(long, env = "CLAUDE_API_HOOK_AFTER", value_name = "PATH")]
+    pub hook_after: Option<OsString>,
+    /// Effect of a failure of that hook: both add a warning; `required` logs it as an error
+    #[arg(
+        long,
+        env = "CLAUDE_API_HOOK_AFTER_MODE",
+        value_enum,
+        default_value = "advisory"
+    )]
+    pub hook_after_mode: HookMode,
+    /// Time limit of a hook, ms; its processes are killed after it
+    #[arg(
+        long,
+        env = "CLAUDE_API_HOOK_MS",
+        value_name = "N",
+        default_value_t = 10_000,
+        value_parser = RangedU64ValueParser::<u64>::new().range(1..=3_600_000)
+    )]
+    pub hook_ms: u64,
+}
+
+/// The effect of a hook's failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum HookMode {
+    /// The status gets a warning
+    Advisory,
+    /// Before: the execution ends without its CLI. After: the warning is also logged as an error
+    Required,
+}
+
+impl HookMode {
+    /// The name of the mode in settings and warnings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Advisory => "advisory",
+            Self::Required => "required",
+        }
+    }
+}
+
+/// The moment at which a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookMoment {
+    /// Before the CLI starts.
+    Before,
+    /// After the terminal status is recorded.
+    After,
+}
+
+impl HookMoment {
+    /// The name of the moment in settings and warnings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::After => "after",
+        }
+    }
+}
+
+/// One hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// The moment at which it runs.
+    pub moment: HookMoment,
+    /// The absolute path of the program.
+    pub program: PathBuf,
+    /// The effect of a failure.
+    pub mode: HookMode,
+}
+
+impl Hook {
+    fn new(moment: HookMoment, path: Option<&OsStr>, mode: HookMode) -> Option<Self> {
+        let path = path.filter(|path| !path.is_empty())?;
+        // Hooks run in the workspace, where a relative path would name another file.
+        let program = std::path::absolute(path).unwrap_or_else(|_| path.into());
+        Some(Self {
+            moment,
+            program,
+            mode,
+        })
+    }
+
+    /// Says why the program cannot be run now, if that is so. Blocks on the disk.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        let why = cannot_run(&self.program)?;
+        Some(format!(
+            "--hook-{} {} cannot be run: {why}; name an executable file, or leave the setting out",
+            self.moment.as_str(),
+            self.program.display()
+        ))
+    }
+}
+
+fn cannot_run(program: &Path) -> Option<String> {
+    match std::fs::metadata(program) {
+        Err(error) => Some(error.to_string()),
+        Ok(meta) if !meta.is_file() => Some("it is no file".to_owned()),
+        Ok(_) => match rustix::fs::access(program, rustix::fs::Access::EXEC_OK) {
+            Ok(()) => None,
+            Err(_) => Some("this user may not execute it".to_owned()),
+        },
+    }
+}
+
+/// The hooks in force.
+#[derive(Debug, Clone)]
+pub struct Hooks {
+    /// The hook before each execution.
+    pub before: Option<Hook>,
+    /// The hook after each execution.
+    pub after: Option<Hook>,
+    /// The time limit of one run of a hook.
+    pub limit: Duration,
+}
+
+impl Hooks {
+    /// Returns why hooks that are set cannot be run now, one text each. Blocks on the disk.
+    #[must_use]
+    pub fn obstacles(&self) -> Vec<String> {
+        let hooks = [&self.before, &self.after].into_iter().flatten();
+        hooks.filter_map(Hook::obstacle).collect()
+    }
+}
+
+impl HookArgs {
+    /// Reads the arguments. A required hook that cannot be run is a mistake.
+    pub(super) fn check(&self, mistakes: &mut Vec<String>) -> Hooks {
+        let hook = |moment, path: &Option<OsString>, mode| Hook::new(moment, path.as_deref(), mode);
+        let hooks = Hooks {
+            before: hook(HookMoment::Before, &self.hook_before, self.hook_before_mode),
+            after: hook(HookMoment::After, &self.hook_after, self.hook_after_mode),
+            limit: Duration::from_millis(self.hook_ms),
+        };
+        let required = [&hooks.before, &hooks.after].into_iter().flatten();
+        let required = required.filter(|hook| hook.mode == HookMode::Required);
+        mistakes.extend(required.filter_map(Hook::obstacle));
+        hooks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        hooks: HookArgs,
+    }
+
+    fn check(flags: &[&str]) -> (Hooks, Vec<String>) {
+        let args = std::iter::once("claude-api").chain(flags.iter().copied());
+        let mut mistakes = Vec::new();
+        let hooks = <Cli as clap::Parser>::parse_from(args)
+            .hooks
+            .check(&mut mistakes);
+        (hooks, mistakes)
+    }
+
+    #[test]
+    fn hooks_are_off_by_default_and_when_the_setting_is_empty() {
+        for flags in [&[][..], &["--hook-before=", "--hook-after="]] {
+            let (hooks, mistakes) = check(flags);
+            assert_eq!((hooks.before, hooks.after), (None, None));
+            assert_eq!(hooks.limit, Duration::from_secs(10));
+            assert_eq!(mistakes, [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_hook_that_cannot_be_run_is_a_mistake_only_if_it_is_required() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("hook");
+        std::fs::write(&file, "#!/bin/sh\n").unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+        let missing = dir.path().join("missing");
+        for (path, part) in [
+            (missing.as_path(), "No such file"),
+            (dir.path(), "no file"),
+            (&file, "may not execute"),
+        ] {
+            let flag = format!("--hook-after={}", path.display());
+            let (hooks, mistakes) = check(&[&flag]);
+            assert_eq!(mistakes, [""; 0]);
+            let obstacles = hooks.obstacles();
+            assert!(obstacles[0].contains(part), "{obstacles:?}");
+            let (_, mistakes) = check(&[&flag, "--hook-after-mode=required"]);
+            assert!(mistakes[0].contains(part), "{mistakes:?}");
+        }
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+        let flag = format!("--hook-before={}", file.display());
+        let (hooks, mistakes) = check(&[&flag, "--hook-before-mode=required"]);
+        assert_eq!((hooks.obstacles().len(), mistakes.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_relative_hook_is_not_looked_for_in_the_workspace() {
+        let (hooks, _) = check(&["--hook-before=hooks/before"]);
+        assert!(hooks.before.unwrap().program.is_absolute());
+    }
+}

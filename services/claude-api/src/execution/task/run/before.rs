@@ -1,0 +1,67 @@
+//! The hook before the CLI.
+
+use std::time::Instant;
+
+use protocol::Status;
+
+use super::Owner;
+use super::clock::sleep_until;
+use super::start::ended_by;
+use crate::admission::Ticket;
+use crate::config::HookMode;
+use crate::execution::verdict::EndedBy;
+use crate::hooks::{Ended, Failure, call};
+
+/// The reason why the CLI is not started.
+pub(super) enum NoStart {
+    /// The execution ended during the hook: the cause, and its description.
+    Ended(EndedBy, String),
+    /// The hook is required and failed.
+    Refused(Failure),
+}
+
+/// Runs the hook before the execution, if there is one. The failure of an advisory hook becomes a
+/// warning in `status`, which is published.
+///
+/// A cancel, a stop of the service or `deadline` ends the hook at once. A pause takes effect when
+/// the CLI starts.
+///
+/// # Errors
+/// The reason why the CLI must not be started.
+pub(super) async fn before(
+    owner: &Owner,
+    status: &mut Status,
+    started: Instant,
+    deadline: Option<Instant>,
+    ticket: &Ticket,
+) -> Result<(), NoStart> {
+    let Some(hook) = &owner.service.settings.hooks.before else {
+        return Ok(());
+    };
+    // The hook may take long, and other executions must not wait for this start.
+    ticket.started();
+    let halt = async {
+        tokio::select! {
+            biased;
+            wish = owner.wishes.end_above(None) => ended_by(wish).unwrap_or(EndedBy::Stop),
+            () = sleep_until(deadline) => EndedBy::Deadline,
+        }
+    };
+    let failure = match call(&owner.service, hook, status, halt).await {
+        Ended::Succeeded => return Ok(()),
+        Ended::Halted(by) => {
+            let why = "the execution ended during the hook before it".to_owned();
+            return Err(NoStart::Ended(by, why));
+        }
+        Ended::Failed(failure) => failure,
+    };
+    tracing::warn!(execution = %status.execution_id, "{}", failure.message);
+    match hook.mode {
+        HookMode::Required => Err(NoStart::Refused(failure)),
+        HookMode::Advisory => {
+            failure.warn(status, owner.times.now());
+            owner.show(status, started.elapsed(), Some(Instant::now()));
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What `/metrics` counts of a running execution.
+
+use std::time::Instant;
+
+use renderer::{Activity, Fact};
+
+use super::Running;
+
+/// What is counted once for each execution, and was.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    first_byte: bool,
+    first_text: bool,
+}
+
+impl Running<'_> {
+    /// Counts what a chunk of the CLI's output brought, after it was appended.
+    pub(super) fn count(&mut self, facts: &[Fact], now: Instant) {
+        let metrics = &self.owner.service.metrics;
+        if !self.counted.first_byte && self.output.has_begun() {
+            self.counted.first_byte = true;
+            metrics.first_byte(self.machine.timers.running(now));
+        }
+        for fact in facts {
+            match fact {
+                Fact::Activity(Activity::Writing) if !self.counted.first_text => {
+                    self.counted.first_text = true;
+                    metrics.first_text(self.machine.timers.running(now));
+                }
+                Fact::Retry { .. } => {
+                    metrics.api_retries.inc();
+                }
+                Fact::Restart => {
+                    metrics.restarts.inc();
+                }
+                Fact::EventLost => {
+                    metrics.events_lost.inc();
+                }
+                Fact::Init { .. }
+                | Fact::Activity(_)
+                | Fact::ToolsRunning(_)
+                | Fact::Noise { .. }
+                | Fact::ToolDenied { .. }
+                | Fact::HookFailed { .. }
+                | Fact::RateLimit { .. }
+                | Fact::Result(_) => {}
+            }
+        }
+    }
+}

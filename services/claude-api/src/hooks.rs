@@ -1,0 +1,22 @@
+//! Hooks: programs of the operator before and after each execution.
+//!
+//! ```text
+//!  running recorded ─▶ hook before ─▶ CLI ─▶ terminal status recorded and published ─▶ lane free
+//!                          │                                    │
+//!                          │ failed and required                └─▶ hook after (a task of the service)
+//!                          ▼
+//!              failed, hook_refused: no CLI
+//! ```
+//!
+//! - The hook before runs in the thread of its execution ([`crate::execution`]). Only that
+//!   execution waits for it. A cancel, a stop or the deadline of the execution ends it at once.
+//! - The hook after is a task of the service. No client and no execution waits for it; see
+//!   [`AfterHooks`] for the limits.
+//!
+//! Either hook runs through a runner, so no process of it is left when [`call`] returns.
+
+mod after;
+mod call;
+
+pub(crate) use after::{AfterHooks, run_after};
+pub(crate) use call::{Ended, Failure, call};

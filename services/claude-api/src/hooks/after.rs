@@ -1,0 +1,153 @@
+//! The hook after each execution.
+
+use std::sync::Arc;
+
+use protocol::Status;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::call::{Ended, Failure, call};
+use crate::config::{Hook, HookMode};
+use crate::execution::task::now;
+use crate::service::Service;
+
+/// Hooks that run at once.
+const RUNNING: usize = 4;
+/// Hooks that wait or run. Each holds a status, which has at most 64 KiB.
+const PLACES: usize = 256;
+
+/// The places of hooks after an execution.
+///
+/// - Taken when: an execution that had started ends. A place is released when its hook has ended.
+/// - Who waits behind whom: hooks wait for one of 4 turns, in the order of the ends. No client, no
+///   execution and no lane waits for them. An end that finds all 256 places taken runs no hook; its
+///   status gets the warning `hook_failed`.
+/// - The other direction: a hook sends nothing. Its output is read at once and thrown away, except
+///   for the end of stderr.
+/// - A stop of the service waits for the hooks as long as it may, then [`AfterHooks::stop`] kills
+///   them.
+#[derive(Debug)]
+pub(crate) struct AfterHooks {
+    places: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+    stopped: CancellationToken,
+}
+
+impl Default for AfterHooks {
+    fn default() -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(PLACES)),
+            turns: Arc::new(Semaphore::new(RUNNING)),
+            stopped: CancellationToken::new(),
+        }
+    }
+}
+
+impl AfterHooks {
+    /// Kills the hooks that run; those that wait are not run.
+    pub(crate) fn stop(&self) {
+        self.stopped.cancel();
+    }
+
+    /// Waits for a turn; none when the service stops first.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            () = self.stopped.cancelled() => None,
+            turn = Arc::clone(&self.turns).acquire_owned() => turn.ok(),
+        }
+    }
+}
+
+/// Runs the hook after an execution with this terminal status, if there is one, as a task of the
+/// service. Returns at once.
+pub(crate) fn run_after(service: &Arc<Service>, status: Status) {
+    // An execution that was cancelled in the queue never began.
+    let Some(hook) = service.settings.hooks.after.clone() else {
+        return;
+    };
+    if status.started_at.is_none() {
+        return;
+    }
+    let place = Arc::clone(&service.after_hooks.places).try_acquire_owned();
+    let task = Arc::clone(service);
+    service.background(async move {
+        let ended = match &place {
+            Ok(_) => in_turn(&task, &hook, &status).await,
+            Err(_) => {
+                let what = format!("was not run, because {PLACES} others wait");
+                Err(Failure::new(&hook, "too_many", &what, b""))
+            }
+        };
+        if let Err(failure) = ended {
+            report(&task, &hook, &status, failure).await;
+        }
+        drop(place);
+    });
+}
+
+async fn in_turn(service: &Arc<Service>, hook: &Hook, status: &Status) -> Result<(), Failure> {
+    let hooks = &service.after_hooks;
+    let stopped = |what| Err(Failure::new(hook, "stopped", what, b""));
+    let Some(_turn) = hooks.turn().await else {
+        return stopped("was not run, because the service stopped");
+    };
+    match call(service, hook, status, hooks.stopped.cancelled()).await {
+        Ended::Succeeded => Ok(()),
+        Ended::Failed(failure) => Err(failure),
+        Ended::Halted(()) => stopped("was killed, because the service stopped"),
+    }
+}
+
+/// Logs the failure and adds it to the terminal status.
+async fn report(service: &Arc<Service>, hook: &Hook, status: &Status, failure: Failure) {
+    let execution = status.execution_id;
+    match hook.mode {
+        HookMode::Advisory => tracing::warn!(%execution, "{}", failure.message),
+        HookMode::Required => tracing::error!(%execution, "{}", failure.message),
+    }
+    let amending = Arc::clone(service);
+    let amended = service.spawn_blocking(move || {
+        let entry = amending.spool.get(execution.uuid());
+        match entry.map_err(std::io::Error::other)? {
+            Some(entry) => amending.amend(&entry, |status| failure.warn(status, now())),
+            // It was deleted meanwhile.
+            None => Ok(()),
+        }
+    });
+    if let Err(error) = amended.await.map_err(std::io::Error::other).flatten() {
+        tracing::warn!(%execution, %error, "could not record the warning of the hook");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::State;
+    use serde_json::json;
+
+    use super::*;
+    use crate::service::testing::{accepted, open_with, owner, status};
+
+    #[tokio::test]
+    async fn an_end_that_finds_no_place_for_its_hook_has_a_warning() {
+        for (taken, cause) in [(PLACES, "too_many"), (PLACES - 1, "not_started")] {
+            let dir = tempfile::tempdir().unwrap();
+            let service = open_with(dir.path(), &["--hook-after=/nonexistent"]);
+            let id = accepted(&service, State::Running);
+            let (mut owner, mut ticket) = owner(&service, id, &[]);
+            let places = Arc::clone(&service.after_hooks.places);
+            let taken = places.acquire_many_owned(u32::try_from(taken).unwrap());
+            let taken = taken.await.unwrap();
+            owner.run(&mut ticket).await;
+            // It waits for the hook.
+            service.stop().await;
+            let end = status(&service, id);
+            assert_eq!(end.state, State::Failed);
+            let warning = &end.warnings[0];
+            assert_eq!(warning.code, "hook_failed");
+            let data = json!({ "hook": "after", "mode": "advisory", "cause": cause });
+            assert_eq!(warning.data, data, "{}", warning.message);
+            drop(taken);
+        }
+    }
+}

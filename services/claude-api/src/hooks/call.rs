@@ -1,0 +1,243 @@
+//! One run of a hook, from its start to the end of its last process.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::Status;
+use runner::{Event, Handle};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use crate::cli;
+use crate::config::Hook;
+use crate::execution::ending::sweep_on;
+use crate::service::Service;
+
+/// The part of a hook's stderr that is kept for warnings and errors: its last bytes.
+const STDERR_BYTES: usize = 4 * 1024;
+/// The pause before another try when the machine is short of descriptors or processes.
+const SHORTAGE_RETRY: Duration = Duration::from_millis(250);
+/// The time that a runner has for killing the tree of a hook before it is killed itself.
+const RUNNER_END: Duration = Duration::from_secs(4);
+
+/// The end of a run.
+#[derive(Debug)]
+pub(crate) enum Ended<T> {
+    /// The hook exited with code 0.
+    Succeeded,
+    /// The hook did not do that.
+    Failed(Failure),
+    /// The caller halted the run.
+    Halted(T),
+}
+
+/// The failure of a hook.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Failure {
+    /// The failure in words, with the end of stderr.
+    pub(crate) message: String,
+    /// The end of stderr alone.
+    pub(crate) stderr: String,
+    /// Details for programs: the hook, its mode and the cause.
+    pub(crate) data: Value,
+}
+
+impl Failure {
+    /// Creates a failure of `hook`. `cause` is a stable name; `what` completes the sentence "the
+    /// hook ...".
+    pub(crate) fn new(hook: &Hook, cause: &str, what: &str, stderr: &[u8]) -> Self {
+        let stderr = String::from_utf8_lossy(stderr).trim().to_owned();
+        let (moment, mode) = (hook.moment.as_str(), hook.mode.as_str());
+        let mut message = format!("the {mode} hook {moment} the execution {what}");
+        if !stderr.is_empty() {
+            message = format!("{message}: {stderr}");
+        }
+        Self {
+            message,
+            stderr,
+            data: json!({ "hook": moment, "mode": mode, "cause": cause }),
+        }
+    }
+
+    /// Adds the warning `hook_failed` to a status.
+    pub(crate) fn warn(self, status: &mut Status, at: jiff::Timestamp) {
+        status.warn(at, "hook_failed", self.message, self.data);
+    }
+}
+
+/// Runs a hook with `status` as one line of JSON on its stdin, in the workspace of the execution.
+///
+/// The run ends with the hook, after the time limit of the settings, or when `halt` resolves. Then
+/// the whole process tree is killed, and this returns once nothing is left of it. The memory is
+/// bounded: stdout is thrown away, and [`STDERR_BYTES`] of stderr are kept.
+///
+/// Dropping the future kills the tree too, but does not wait for its end.
+pub(crate) async fn call<T>(
+    service: &Arc<Service>,
+    hook: &Hook,
+    status: &Status,
+    halt: impl Future<Output = T>,
+) -> Ended<T> {
+    let limit = service.settings.hooks.limit;
+    let mut run = Run::default();
+    let ended = tokio::select! {
+        // A halt decides, also when the hook ends in the same moment.
+        biased;
+        halted = halt => Err(Some(halted)),
+        ended = run.follow(service, hook, status) => Ok(ended),
+        () = tokio::time::sleep(limit) => Err(None),
+    };
+    run.clean_up(service).await;
+    let failed = |cause, what: &str| Ended::Failed(Failure::new(hook, cause, what, &run.stderr));
+    match ended {
+        Ok(Ok(())) => Ended::Succeeded,
+        Ok(Err((cause, what))) => failed(cause, &what),
+        Err(Some(halted)) => Ended::Halted(halted),
+        Err(None) => failed(
+            "timed_out",
+            &format!(
+                "was killed after its time limit of {} ms",
+                limit.as_millis()
+            ),
+        ),
+    }
+}
+
+/// A run and what it leaves.
+#[derive(Default)]
+struct Run {
+    /// The runner; none once nothing is left of the hook.
+    runner: Option<runner::Control>,
+    stderr: Vec<u8>,
+}
+
+impl Run {
+    /// Starts the hook and waits for its end. Not cancel safe: [`Run::clean_up`] must follow.
+    ///
+    /// # Errors
+    /// The cause and the failure in words.
+    async fn follow(
+        &mut self,
+        service: &Arc<Service>,
+        hook: &Hook,
+        status: &Status,
+    ) -> Result<(), (&'static str, String)> {
+        let not_started = |why: &str| {
+            let program = hook.program.display();
+            (
+                "not_started",
+                format!("could not be started ({program}): {why}"),
+            )
+        };
+        let cwd = workspace(service, &status.workspace)
+            .await
+            .map_err(|error| not_started(&format!("workspace {:?}: {error}", status.workspace)))?;
+        let handle = start(service, hook, cwd)
+            .await
+            .map_err(|error| not_started(&format!("no runner: {error}")))?;
+        let Handle {
+            mut stdin,
+            mut stdout,
+            mut stderr,
+            control,
+            mut events,
+        } = handle;
+        self.runner = Some(control);
+        let mut line = status.to_json(service.status_bytes());
+        line.push(b'\n');
+        // A hook that does not read its stdin still ends in its own way.
+        let write = async move {
+            let _ = stdin.write_all(&line).await;
+        };
+        let mut write = std::pin::pin!(write);
+        let (mut writing, mut out_open, mut err_open) = (true, true, true);
+        let (mut out, mut err) = (vec![0; 64 * 1024], vec![0; 4 * 1024]);
+        loop {
+            tokio::select! {
+                // A flood of output must not delay the few reports of the runner.
+                biased;
+                event = events.next() => match event {
+                    Some(Event::SpawnFailed { message }) => {
+                        self.runner = None;
+                        return Err(not_started(&message));
+                    }
+                    Some(Event::Done { code, signal, unkillable, .. }) => {
+                        self.runner = None;
+                        let _ = stderr.drain_available(|bytes| self.keep(bytes));
+                        if !unkillable.is_empty() {
+                            sweep_on(service);
+                        }
+                        return match (code, signal) {
+                            (Some(0), _) => Ok(()),
+                            (Some(code), _) => Err(("exit_code", format!("ended with code {code}"))),
+                            (None, signal) => {
+                                let signal = signal.unwrap_or_default();
+                                Err(("signal", format!("was ended by signal {signal}")))
+                            }
+                        };
+                    }
+                    Some(_) => {}
+                    None => {
+                        let how = events.runner_end();
+                        return Err(("runner_died", format!("lost its runner ({how})")));
+                    }
+                },
+                () = &mut write, if writing => writing = false,
+                count = stderr.read(&mut err), if err_open => match count {
+                    Ok(count) if count > 0 => self.keep(&err[..count]),
+                    _ => err_open = false,
+                },
+                count = stdout.read(&mut out), if out_open => {
+                    out_open = count.is_ok_and(|count| count > 0);
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        self.stderr.extend_from_slice(bytes);
+        let excess = self.stderr.len().saturating_sub(STDERR_BYTES);
+        self.stderr.drain(..excess);
+    }
+
+    /// Waits until nothing is left of a run that did not end in order. The runner kills the tree,
+    /// because its socket was closed with [`Run::follow`].
+    async fn clean_up(&mut self, service: &Arc<Service>) {
+        let Some(runner) = self.runner.take() else {
+            return;
+        };
+        runner.ended(RUNNER_END).await;
+        if !service.runners.sweep_orphans().await.is_empty() {
+            sweep_on(service);
+        }
+    }
+}
+
+/// Returns the folder of a workspace; makes it when it is missing.
+async fn workspace(service: &Arc<Service>, name: &str) -> io::Result<PathBuf> {
+    let args = &service.settings.args;
+    let (root, own) = (args.workspace_root.clone(), args.default_workspace.clone());
+    let name = name.to_owned();
+    let folder = service.spawn_blocking(move || cli::workspace(&root, own.as_deref(), &name));
+    folder.await.map_err(io::Error::other).flatten()
+}
+
+/// Starts the runner of a hook; waits while the machine is short of descriptors or processes.
+async fn start(service: &Arc<Service>, hook: &Hook, cwd: PathBuf) -> io::Result<Handle> {
+    let spec = runner::Spec {
+        program: hook.program.clone(),
+        args: Vec::new(),
+        env: service.environment.without_credential(),
+        cwd,
+        stdout_pipe_bytes: 0,
+        start_patience: service.settings.hooks.limit,
+    };
+    loop {
+        match service.runners.start(spec.clone()).await {
+            Err(error) if cli::is_shortage(&error) => tokio::time::sleep(SHORTAGE_RETRY).await,
+            started => return started,
+        }
+    }
+}

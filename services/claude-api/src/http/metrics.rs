@@ -1,0 +1,30 @@
+//! `/metrics`, and the count of refused requests.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use protocol::{Exposition, ProblemType};
+
+use super::App;
+
+/// `GET /metrics`: answered from memory, in the format that the client reads.
+pub(crate) async fn metrics(State(service): App, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let format = Exposition::accepted(accept.filter_map(|value| value.to_str().ok()));
+    let head = [
+        (header::CONTENT_TYPE, format.content_type()),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::VARY, "Accept"),
+    ];
+    (head, service.metrics_page(format)).into_response()
+}
+
+/// Counts the requests that are answered with a problem, by its type.
+pub(super) async fn count_refusals(State(service): App, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(kind) = response.extensions().get::<ProblemType>() {
+        service.metrics.refused(*kind);
+    }
+    response
+}

@@ -1,0 +1,211 @@
+//! What `/metrics` shows: counters since the start of the service, and what is there now.
+//!
+//! - A counter is a relaxed atomic. The data path adds to one, once for each chunk of output ([`OutputCounters`]). Everything
+//!   else is counted when an execution starts or ends, or at a rare event.
+//! - What the service already keeps elsewhere is not kept here a second time: [`Now`] carries it at a scrape.
+//! - Labels take values of enumerations only, so that the number of series has a bound. An id, a lane or a workspace is never a
+//!   label. Every series is there from the start, with the value 0.
+
+mod registry;
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, prometheus_text, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use protocol::{Exposition, ProblemType, Reason, State, Status};
+use serde_json::Value;
+
+/// The value of the label `reason` where a state has none.
+const NO_REASON: &str = "none";
+/// The kinds of tokens, each with its member in the `usage` of the CLI's result.
+const TOKENS: [(&str, &str); 4] = [
+    ("input", "input_tokens"),
+    ("output", "output_tokens"),
+    ("cache_read", "cache_read_input_tokens"),
+    ("cache_creation", "cache_creation_input_tokens"),
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabels {
+    state: &'static str,
+    reason: &'static str,
+}
+
+impl EndLabels {
+    fn new(state: State, reason: Option<Reason>) -> Self {
+        Self {
+            state: state.as_str(),
+            reason: reason.map_or(NO_REASON, Reason::as_str),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TrackLabel {
+    track: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TypeLabel {
+    r#type: &'static str,
+}
+
+/// The numbers of one service. Cheap to count in; a scrape takes no lock for longer than one number.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    executions: Family<StateLabel, Gauge>,
+    viewers: Gauge,
+    spool_bytes: Gauge,
+    ended: Family<EndLabels, Counter>,
+    refused: Family<TypeLabel, Counter>,
+    tokens: Family<KindLabel, Counter>,
+    cost: Counter<f64, AtomicU64>,
+    queue: Histogram,
+    first_byte: Histogram,
+    first_text: Histogram,
+    duration: Histogram,
+    /// Executions accepted, continuations included.
+    pub(crate) accepted: Counter,
+    /// Times that an execution was found stalled.
+    pub(crate) stalls: Counter,
+    /// Requests to the model's API that the CLI repeated.
+    pub(crate) api_retries: Counter,
+    /// Answers that began again after they were cut.
+    pub(crate) restarts: Counter,
+    /// Events of the CLI that could not be read.
+    pub(crate) events_lost: Counter,
+    /// What the data path counts.
+    pub(crate) output: OutputCounters,
+}
+
+/// The counters of the data path. Clones count in the same numbers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OutputCounters {
+    /// Bytes of output that executions produced, those that the disk did not take included.
+    pub(crate) produced: Counter,
+    /// Bytes of output that a full disk did not take.
+    pub(crate) dropped_output: Counter,
+    /// Bytes of raw events that a full disk did not take.
+    pub(crate) dropped_events: Counter,
+}
+
+/// What is there at the time of a scrape.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// Executions that wait in the queue.
+    pub(crate) queued: i64,
+    /// Executions that run.
+    pub(crate) running: i64,
+    /// Executions that are paused.
+    pub(crate) paused: i64,
+    /// Open output and follow streams of these executions.
+    pub(crate) viewers: i64,
+    /// Bytes of all executions on disk, as last measured.
+    pub(crate) spool_bytes: u64,
+}
+
+impl Metrics {
+    /// Counts an execution that starts to run: how long it waited.
+    pub(crate) fn started(&self, status: &Status) {
+        if let Some(started) = status.started_at {
+            let waited = started.duration_since(status.created_at);
+            self.queue.observe(waited.as_secs_f64().max(0.0));
+        }
+    }
+
+    /// Counts the first byte of an execution's output, after so much running time.
+    pub(crate) fn first_byte(&self, after: Duration) {
+        self.first_byte.observe(after.as_secs_f64());
+    }
+
+    /// Counts the first text of the model in an execution, after so much running time.
+    pub(crate) fn first_text(&self, after: Duration) {
+        self.first_text.observe(after.as_secs_f64());
+    }
+
+    /// Counts an execution that has ended with this status.
+    pub(crate) fn ended(&self, status: &Status) {
+        let labels = EndLabels::new(status.state, status.reason);
+        self.ended.get_or_create(&labels).inc();
+        if let Some(ms) = status.duration_ms.filter(|_| status.started_at.is_some()) {
+            self.duration
+                .observe(Duration::from_millis(ms).as_secs_f64());
+        }
+        for (kind, member) in TOKENS {
+            let count = status.usage.as_ref().and_then(|usage| usage.get(member));
+            if let Some(count) = count.and_then(Value::as_u64) {
+                self.tokens.get_or_create(&KindLabel { kind }).inc_by(count);
+            }
+        }
+        // A counter never falls.
+        if let Some(cost) = status
+            .cost_usd
+            .filter(|cost| cost.is_finite() && *cost > 0.0)
+        {
+            self.cost.inc_by(cost);
+        }
+    }
+
+    /// Counts a refused request.
+    pub(crate) fn refused(&self, kind: ProblemType) {
+        // An answer of the health page refuses nothing.
+        if kind != ProblemType::NotReady {
+            let label = TypeLabel {
+                r#type: kind.as_str(),
+            };
+            self.refused.get_or_create(&label).inc();
+        }
+    }
+
+    /// The page.
+    pub(crate) fn page(&self, now: Now, format: Exposition) -> String {
+        let Now {
+            queued,
+            running,
+            paused,
+            viewers,
+            spool_bytes,
+        } = now;
+        for (state, count) in [
+            (State::Queued, queued),
+            (State::Running, running),
+            (State::Paused, paused),
+        ] {
+            let state = state.as_str();
+            self.executions
+                .get_or_create(&StateLabel { state })
+                .set(count);
+        }
+        self.viewers.set(viewers);
+        self.spool_bytes
+            .set(i64::try_from(spool_bytes).unwrap_or(i64::MAX));
+        let mut page = String::new();
+        let encoded = match format {
+            Exposition::OpenMetrics => text::encode(&mut page, &self.registry),
+            Exposition::Text => prometheus_text::encode(&mut page, &self.registry),
+        };
+        if let Err(error) = encoded {
+            tracing::error!(%error, "could not encode the metrics");
+        }
+        page
+    }
+}
+
+#[cfg(test)]
+mod tests;

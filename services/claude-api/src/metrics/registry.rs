@@ -1,0 +1,213 @@
+//! The names, the help texts and the buckets of all metrics. The encoder adds the unit and `_total` to a name.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use protocol::{ProblemType, Reason, State};
+
+use super::{
+    EndLabels, KindLabel, Metrics, OutputCounters, StateLabel, TOKENS, TrackLabel, TypeLabel,
+};
+
+/// Every end that an execution can have (contract, section 1).
+pub(super) const ENDS: [(State, Option<Reason>); 19] = [
+    (State::Completed, None),
+    (State::Completed, Some(Reason::Lingered)),
+    (State::Failed, Some(Reason::SpawnFailed)),
+    (State::Failed, Some(Reason::HookRefused)),
+    (State::Failed, Some(Reason::AuthFailed)),
+    (State::Failed, Some(Reason::UsageLimit)),
+    (State::Failed, Some(Reason::PromptTooLong)),
+    (State::Failed, Some(Reason::KilledBySignal)),
+    (State::Failed, Some(Reason::MaxTurns)),
+    (State::Failed, Some(Reason::MaxBudget)),
+    (State::Failed, Some(Reason::CliError)),
+    (State::Failed, Some(Reason::NonzeroExit)),
+    (State::Failed, Some(Reason::NoResult)),
+    (State::Cancelled, None),
+    (State::TimedOut, Some(Reason::IdleTimeout)),
+    (State::TimedOut, Some(Reason::Deadline)),
+    (State::Interrupted, Some(Reason::RunnerDied)),
+    (State::Interrupted, Some(Reason::ServiceStopped)),
+    (State::Interrupted, Some(Reason::Lost)),
+];
+
+/// Most executions start at once; a full queue holds one for minutes, a usage limit for hours.
+const QUEUE_SECONDS: [f64; 11] = [
+    0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0,
+];
+/// The CLI takes about a second to start, and a model seconds to answer.
+const FIRST_SECONDS: [f64; 11] = [
+    0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0,
+];
+/// From a short answer to hours with tools.
+const DURATION_SECONDS: [f64; 12] = [
+    1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0,
+];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("claude_api");
+        let (executions, viewers, spool_bytes) = now(&mut registry);
+        let [queue, first_byte, first_text, duration] = times(&mut registry);
+        let output = output(&mut registry);
+        let ended = Family::<EndLabels, Counter>::default();
+        for (state, reason) in ENDS {
+            drop(ended.get_or_create(&EndLabels::new(state, reason)));
+        }
+        registry.register(
+            "executions_ended",
+            "Executions that ended, by state and reason",
+            ended.clone(),
+        );
+        let refused = Family::<TypeLabel, Counter>::default();
+        for kind in ProblemType::ALL {
+            if *kind != ProblemType::NotReady {
+                let r#type = kind.as_str();
+                drop(refused.get_or_create(&TypeLabel { r#type }));
+            }
+        }
+        registry.register(
+            "requests_refused",
+            "Requests that were refused, by the type of the problem",
+            refused.clone(),
+        );
+        let tokens = Family::<KindLabel, Counter>::default();
+        for (kind, _) in TOKENS {
+            drop(tokens.get_or_create(&KindLabel { kind }));
+        }
+        registry.register(
+            "tokens",
+            "Tokens of ended executions, from the results of the CLI",
+            tokens.clone(),
+        );
+        let cost = Counter::default();
+        registry.register_with_unit(
+            "cost",
+            "Cost of ended executions in US dollars, from the results of the CLI",
+            Unit::Other("usd".to_owned()),
+            cost.clone(),
+        );
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let accepted = counter("executions_accepted", "Executions that were accepted");
+        let stalls = counter(
+            "stalls",
+            "Times that an execution made no progress for the time CLAUDE_API_STALLED_MS",
+        );
+        let api_retries = counter(
+            "model_retries",
+            "Requests to the API of the model that the CLI repeated",
+        );
+        let restarts = counter(
+            "answer_restarts",
+            "Answers of the model that were cut and began again",
+        );
+        let events_lost = counter("events_lost", "Events of the CLI that could not be read");
+        Self {
+            registry,
+            executions,
+            viewers,
+            spool_bytes,
+            ended,
+            refused,
+            tokens,
+            cost,
+            queue,
+            first_byte,
+            first_text,
+            duration,
+            accepted,
+            stalls,
+            api_retries,
+            restarts,
+            events_lost,
+            output,
+        }
+    }
+}
+
+/// What is set at a scrape.
+fn now(registry: &mut Registry) -> (Family<StateLabel, Gauge>, Gauge, Gauge) {
+    let executions = Family::<StateLabel, Gauge>::default();
+    registry.register(
+        "executions",
+        "Executions that have not ended, by state",
+        executions.clone(),
+    );
+    let viewers = Gauge::default();
+    registry.register(
+        "viewers",
+        "Open output and follow streams of executions that have not ended",
+        viewers.clone(),
+    );
+    let spool_bytes = Gauge::default();
+    registry.register_with_unit(
+        "spool",
+        "Bytes of all executions on disk, measured every minute",
+        Unit::Bytes,
+        spool_bytes.clone(),
+    );
+    (executions, viewers, spool_bytes)
+}
+
+/// The times in the life of an execution.
+fn times(registry: &mut Registry) -> [Histogram; 4] {
+    let mut histogram = |name: &str, help: &str, buckets: &[f64]| {
+        let histogram = Histogram::new(buckets.iter().copied());
+        registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+        histogram
+    };
+    [
+        histogram(
+            "execution_queue",
+            "Time from the acceptance of an execution to its start",
+            &QUEUE_SECONDS,
+        ),
+        histogram(
+            "execution_first_byte",
+            "Running time of an execution until the first byte of its output",
+            &FIRST_SECONDS,
+        ),
+        histogram(
+            "execution_first_token",
+            "Running time of an execution until the first text of the model",
+            &FIRST_SECONDS,
+        ),
+        histogram(
+            "execution_duration",
+            "Running time of ended executions, without pauses",
+            &DURATION_SECONDS,
+        ),
+    ]
+}
+
+/// What the data path counts.
+fn output(registry: &mut Registry) -> OutputCounters {
+    let produced = Counter::default();
+    registry.register_with_unit(
+        "output",
+        "Bytes of output that executions produced",
+        Unit::Bytes,
+        produced.clone(),
+    );
+    let dropped = Family::<TrackLabel, Counter>::default();
+    let track = |track| dropped.get_or_create(&TrackLabel { track }).clone();
+    let counters = OutputCounters {
+        produced,
+        dropped_output: track("output"),
+        dropped_events: track("events"),
+    };
+    registry.register_with_unit(
+        "dropped",
+        "Bytes that a full disk did not take",
+        Unit::Bytes,
+        dropped.clone(),
+    );
+    counters
+}

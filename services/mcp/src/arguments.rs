@@ -1,0 +1,163 @@
+//! The arguments of tools, by the names that the WebSocket's `execute` and its like have.
+
+use client::{Control, Execute};
+use protocol::rpc::OnDisconnect;
+use protocol::{Body, ExecutionId, InputMode};
+use rmcp::model::JsonObject;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::failure::Failure;
+
+/// The longest part of a mistake that a message quotes, in characters; the same as the bridge's.
+const QUOTED: usize = 512;
+
+/// Arguments that have not been read yet.
+#[derive(Debug, Default)]
+pub(crate) struct Arguments(JsonObject);
+
+impl Arguments {
+    pub(crate) fn new(arguments: Option<JsonObject>) -> Self {
+        Self(arguments.unwrap_or_default())
+    }
+
+    /// Takes one argument; null is the same as absent.
+    pub(crate) fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, Failure> {
+        let Some(value) = self.0.remove(name).filter(|value| !value.is_null()) else {
+            return Ok(None);
+        };
+        let value = serde_json::from_value(value);
+        value
+            .map(Some)
+            .map_err(|error| Failure::arguments(format!("{name}: {}", quoted(&error))))
+    }
+
+    /// Takes `executionId`, which must be there.
+    pub(crate) fn execution_id(&mut self) -> Result<ExecutionId, Failure> {
+        let id = self.take("executionId")?;
+        id.ok_or_else(|| Failure::arguments("missing field `executionId`"))
+    }
+
+    /// Takes a number, which must be in this range.
+    pub(crate) fn number(
+        &mut self,
+        name: &str,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<Option<u64>, Failure> {
+        let number = self.take(name)?;
+        match number {
+            Some(number) if !range.contains(&number) => Err(Failure::arguments(format!(
+                "{name} must be {} to {}",
+                range.start(),
+                range.end()
+            ))),
+            number => Ok(number),
+        }
+    }
+
+    /// Takes `action`, which must be there.
+    pub(crate) fn action(&mut self) -> Result<Control, Failure> {
+        let action: Option<String> = self.take("action")?;
+        match action.as_deref() {
+            Some("pause") => Ok(Control::Pause),
+            Some("resume") => Ok(Control::Resume),
+            Some("cancel") => Ok(Control::Cancel),
+            _ => Err(Failure::arguments("action must be pause, resume or cancel")),
+        }
+    }
+
+    /// Refuses arguments that no tool has taken.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(name) => {
+                let name: String = name.chars().take(64).collect();
+                Err(Failure::arguments(format!("unknown field `{name}`")))
+            }
+        }
+    }
+
+    /// Reads an execution: the fields of [`Body`], `executionId` and `onDisconnect`.
+    pub(crate) fn execute(mut self) -> Result<Execute, Failure> {
+        let id = self
+            .take("executionId")?
+            .unwrap_or_else(ExecutionId::random);
+        let on_disconnect = self.take::<OnDisconnect>("onDisconnect")?;
+        let body = Body::deserialize(Value::Object(self.0))
+            .map_err(|error| Failure::arguments(quoted(&error)))?;
+        if body.input == InputMode::Stream {
+            let message =
+                "input: no MCP tool sends input; use \"none\", or the WebSocket of the bridge";
+            return Err(Failure::arguments(message));
+        }
+        let mut execute = Execute::body(body);
+        execute.id = id;
+        execute.on_disconnect = on_disconnect.unwrap_or_default();
+        Ok(execute)
+    }
+
+    /// Reads an execution that nobody waits for.
+    pub(crate) fn start(self) -> Result<Execute, Failure> {
+        let execute = self.execute()?;
+        if execute.on_disconnect == OnDisconnect::Cancel {
+            let message = "onDisconnect: this call ends at once, and \"cancel\" would end the execution then; leave it out";
+            return Err(Failure::arguments(message));
+        }
+        Ok(execute)
+    }
+}
+
+fn quoted(error: &serde_json::Error) -> String {
+    error.to_string().chars().take(QUOTED).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn arguments(value: Value) -> Arguments {
+        Arguments::new(value.as_object().cloned())
+    }
+
+    fn refusal(failure: Failure) -> String {
+        let result = failure.into_result();
+        result.content[0].as_text().unwrap().text.clone()
+    }
+
+    #[test]
+    fn an_execution_has_the_fields_of_the_websocket() {
+        let id = ExecutionId::random();
+        let execute = arguments(json!({
+            "prompt": "p", "workspace": "shop", "model": "sonnet", "maxTurns": 3,
+            "executionId": id, "onDisconnect": "cancel", "lane": null,
+        }));
+        let execute = execute.execute().unwrap();
+        assert_eq!(execute.id, id);
+        assert_eq!(execute.on_disconnect, OnDisconnect::Cancel);
+        assert_eq!(execute.body.workspace, "shop");
+        assert_eq!(execute.body.max_turns, Some(3));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (value, word) in [
+            (json!({}), "prompt"),
+            (json!({"prompt": "p", "modle": "x"}), "modle"),
+            (json!({"prompt": "p", "executionId": "7"}), "executionId"),
+            (json!({"prompt": "p", "onDisconnect": "no"}), "onDisconnect"),
+            (json!({"prompt": "p", "input": "stream"}), "input"),
+        ] {
+            let failure = arguments(value.clone()).execute().unwrap_err();
+            let text = refusal(failure);
+            assert!(text.contains(word), "{value}: {text}");
+        }
+        let left = arguments(json!({"prompt": "p", "onDisconnect": "cancel"}));
+        assert!(refusal(left.start().unwrap_err()).contains("onDisconnect"));
+        assert!(refusal(arguments(json!({"x": 1})).finish().unwrap_err()).contains("`x`"));
+        let mut seconds = arguments(json!({"maxSeconds": 51}));
+        let failure = seconds.number("maxSeconds", 0..=50).unwrap_err();
+        assert_eq!(refusal(failure), "maxSeconds must be 0 to 50");
+    }
+}

@@ -1,0 +1,35 @@
+//! The MCP server of cc-bridge: it offers executions to MCP clients as tools, resources and tasks.
+//!
+//! The server reaches the bridge through the crate `client` only, over the WebSocket that every
+//! other client uses. Output, states and refusals are therefore the same as over WebSocket.
+//!
+//! - [`Server`]: the MCP methods; one value for each MCP session
+//! - [`stdio::serve`]: one session on stdin and stdout (`ccb mcp`)
+//! - [`http::Service`]: streamable HTTP, for the path `/mcp` of the bridge
+//!
+//! ```text
+//! MCP client ──stdio──▶ ccb mcp ──WebSocket──▶ bridge ──▶ claude-api
+//! MCP client ──HTTP───▶ bridge /mcp ──WebSocket over loopback──▶ the same bridge
+//! ```
+//!
+//! The server is stateless: a task is an execution, and its id is the execution's id.
+
+mod arguments;
+mod failure;
+pub mod http;
+mod places;
+mod progress;
+mod resources;
+mod results;
+mod run;
+mod running;
+mod server;
+mod settings;
+pub mod stdio;
+mod tasks;
+mod text;
+mod tools;
+mod views;
+
+pub use server::Server;
+pub use settings::Settings;

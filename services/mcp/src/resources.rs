@@ -1,0 +1,173 @@
+//! Executions as MCP resources: `execution://{id}/status` and `execution://{id}/output`.
+
+use protocol::rpc::code;
+use protocol::{ExecutionId, Page, Status};
+use rmcp::model::{
+    ListResourcesResult, MetaObject, ReadResourceResult, Resource, ResourceContents,
+    ResourceTemplate,
+};
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::places::{Places, Purpose};
+use crate::text::Text;
+use crate::{tasks, views};
+
+const SCHEME: &str = "execution://";
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain";
+/// Executions on one page of the list.
+const PAGE: u64 = 20;
+
+/// What a URI names.
+#[derive(Debug, PartialEq, Eq)]
+enum Target {
+    Status(ExecutionId),
+    /// The output from an offset on, or from the first byte that is kept.
+    Output(ExecutionId, Option<u64>),
+}
+
+/// A page of executions, newest first.
+///
+/// # Errors
+/// The bridge refuses or does not answer, or no place is free.
+pub(crate) async fn page(
+    places: &Places,
+    limit: u64,
+    before: Option<ExecutionId>,
+) -> Result<Page, Failure> {
+    let call = places.call(Purpose::Ask).await?;
+    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+    let page = call.client.list(limit, before).await?;
+    call.client.close().await;
+    Ok(page)
+}
+
+/// The resources of the newest executions, or of those before the cursor.
+///
+/// # Errors
+/// As [`page`]; or the cursor is none of this server.
+pub(crate) async fn list(
+    places: &Places,
+    cursor: Option<String>,
+) -> Result<ListResourcesResult, Failure> {
+    let before = cursor.map(|cursor| cursor.parse()).transpose();
+    let before = before.map_err(|_| Failure::arguments("the cursor is not one of this server"))?;
+    let page = page(places, PAGE, before).await?;
+    let resources = page.executions.iter().flat_map(pair).collect();
+    let mut result = ListResourcesResult::with_all_items(resources);
+    result.next_cursor = page.next.map(|next| next.to_string());
+    Ok(result)
+}
+
+fn pair(status: &Status) -> [Resource; 2] {
+    let id = status.execution_id;
+    let described = format!("{}, created {}", status.state.as_str(), status.created_at);
+    [
+        Resource::new(format!("{SCHEME}{id}/output"), format!("output of {id}"))
+            .with_description(described.clone())
+            .with_mime_type(TEXT)
+            .with_size(status.output_bytes),
+        Resource::new(format!("{SCHEME}{id}/status"), format!("status of {id}"))
+            .with_description(described)
+            .with_mime_type(JSON),
+    ]
+}
+
+/// The templates of all resources.
+pub(crate) fn templates() -> Vec<ResourceTemplate> {
+    vec![
+        ResourceTemplate::new(format!("{SCHEME}{{id}}/output{{?offset}}"), "output")
+            .with_description("The output of an execution, from a byte offset on")
+            .with_mime_type(TEXT),
+        ResourceTemplate::new(format!("{SCHEME}{{id}}/status"), "status")
+            .with_description("The status of an execution")
+            .with_mime_type(JSON),
+    ]
+}
+
+/// Reads a resource. A long output is cut; its `_meta` has `nextOffset` and `outputBytes`.
+///
+/// # Errors
+/// The URI names no resource, the bridge does not know the execution or does not answer, or no place
+/// is free.
+pub(crate) async fn read(places: &Places, uri: &str) -> Result<ReadResourceResult, Failure> {
+    let contents = match target(uri)? {
+        Target::Status(id) => {
+            let status = tasks::status(places, id).await?;
+            ResourceContents::text(json!(status).to_string(), uri).with_mime_type(JSON)
+        }
+        Target::Output(id, offset) => {
+            let most = places.settings().text_bytes;
+            let (text, status) = views::output(places, id, offset, most).await?;
+            ResourceContents::text(text.text(), uri).with_meta(place(&text, &status))
+        }
+    };
+    Ok(ReadResourceResult::new(vec![contents]))
+}
+
+/// Where a text stands in the output.
+fn place(text: &Text, status: &Status) -> MetaObject {
+    let mut members = json!({});
+    text.describe(&mut members);
+    let mut meta = MetaObject::default();
+    for name in ["offset", "nextOffset", "gaps"] {
+        meta.0.insert(name.to_owned(), members[name].take());
+    }
+    meta.0
+        .insert("outputBytes".to_owned(), status.output_bytes.into());
+    meta.0.insert("state".to_owned(), json!(status.state));
+    meta
+}
+
+fn target(uri: &str) -> Result<Target, Failure> {
+    let unknown = || {
+        let uri: String = uri.chars().take(128).collect();
+        let message = format!(
+            "{uri:?} is no resource; there are {SCHEME}ID/status and {SCHEME}ID/output?offset=N"
+        );
+        Failure::new(code::NO_SUCH_EXECUTION, "not_found", message)
+    };
+    let path = uri.strip_prefix(SCHEME).ok_or_else(unknown)?;
+    let (id, rest) = path.split_once('/').ok_or_else(unknown)?;
+    let id = id.parse().map_err(|_| unknown())?;
+    match rest.split_once('?') {
+        None if rest == "status" => Ok(Target::Status(id)),
+        None if rest == "output" => Ok(Target::Output(id, None)),
+        Some(("output", query)) => {
+            let offset = query.strip_prefix("offset=").ok_or_else(unknown)?;
+            let offset = offset.parse().map_err(|_| unknown())?;
+            Ok(Target::Output(id, Some(offset)))
+        }
+        _ => Err(unknown()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "018f4e2a-7b3c-7def-8123-456789abcdef";
+
+    #[test]
+    fn uris_name_a_status_or_an_output() {
+        let id: ExecutionId = ID.parse().unwrap();
+        for (rest, want) in [
+            ("status", Target::Status(id)),
+            ("output", Target::Output(id, None)),
+            ("output?offset=7", Target::Output(id, Some(7))),
+        ] {
+            assert_eq!(target(&format!("execution://{ID}/{rest}")).unwrap(), want);
+        }
+        for bad in [
+            "file:///etc/passwd".to_owned(),
+            format!("execution://{ID}"),
+            format!("execution://{ID}/events"),
+            format!("execution://{ID}/output?offset=x"),
+            format!("execution://{ID}/status?x=1"),
+            "execution://7/status".to_owned(),
+        ] {
+            assert!(target(&bad).is_err(), "{bad}");
+        }
+    }
+}

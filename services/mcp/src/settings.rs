@@ -1,0 +1,40 @@
+//! Settings of the server.
+
+use std::time::Duration;
+
+use client::Options;
+
+/// Settings of the server. The defaults suit a bridge on the same machine.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The bridge's WebSocket address, like `ws://127.0.0.1:8003/ws`.
+    pub url: String,
+    /// Timeouts of the WebSocket client.
+    pub client: Options,
+    /// Calls that view an execution at once (`execute`, `wait`, `output`, a resource's output), and
+    /// apart from them as many other calls. One more is refused.
+    pub calls: usize,
+    /// The longest time between two progress notifications of one call.
+    pub progress: Duration,
+    /// The most output that one result carries, in bytes.
+    pub text_bytes: usize,
+}
+
+impl Settings {
+    /// The default of [`Settings::calls`].
+    pub const CALLS: usize = 64;
+
+    /// The defaults, for the bridge at this address.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            client: Options::default(),
+            calls: Self::CALLS,
+            // MCP clients abort a call without progress after 60 to 300 s.
+            progress: Duration::from_secs(15),
+            // One message of the bridge is no larger either.
+            text_bytes: protocol::SERVER_MESSAGE_BYTES,
+        }
+    }
+}

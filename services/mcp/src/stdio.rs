@@ -1,0 +1,39 @@
+//! The server on stdin and stdout.
+
+use std::time::Duration;
+
+use rmcp::ServiceExt;
+use rmcp::service::ServerInitializeError;
+
+use crate::{Server, Settings};
+
+/// How long cancels may take that the client sent just before it left.
+const CANCEL_TIME: Duration = Duration::from_secs(10);
+
+/// The session could not begin.
+#[derive(Debug, thiserror::Error)]
+#[error("no MCP session: {0}")]
+pub struct Error(Box<ServerInitializeError>);
+
+/// Serves one MCP session on stdin and stdout, until stdin is closed. Executions continue then,
+/// except for those whose call was cancelled or had `onDisconnect: "cancel"`.
+///
+/// # Errors
+/// The client closed stdin or broke the protocol before the session began.
+pub async fn serve(settings: Settings) -> Result<(), Error> {
+    let server = Server::new(settings);
+    let calls = server.calls();
+    let session = server.serve(rmcp::transport::stdio()).await;
+    let session = session.map_err(|error| Error(Box::new(error)))?;
+    if let Err(error) = session.waiting().await {
+        tracing::warn!(%error, "the MCP session ended in an error");
+    }
+    calls.close();
+    if tokio::time::timeout(CANCEL_TIME, calls.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!("a cancel did not reach the bridge in time");
+    }
+    Ok(())
+}

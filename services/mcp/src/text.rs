@@ -1,0 +1,151 @@
+//! The output that one result carries: a range of the execution's output, cut at a limit.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+/// Collected output, from one offset on. Pure.
+///
+/// The collected bytes are the whole output between the start and [`Text::next`], except for the
+/// ranges in `gaps`. Behind the limit, or behind a character that would cross it, output is ignored.
+#[derive(Debug)]
+pub(crate) struct Text {
+    /// Where the first byte stands in the output. Up to 3 bytes before the requested offset when
+    /// that one is inside a character.
+    start: u64,
+    next: u64,
+    bytes: Vec<u8>,
+    limit: usize,
+    gaps: Vec<Range<u64>>,
+    /// Output was ignored because of the limit.
+    cut: bool,
+}
+
+impl Text {
+    /// Collects at most `limit` bytes, from this offset on.
+    pub(crate) fn new(start: u64, limit: usize) -> Self {
+        Self {
+            start,
+            next: start,
+            bytes: Vec::new(),
+            limit,
+            gaps: Vec::new(),
+            cut: false,
+        }
+    }
+
+    /// Whether the limit is reached: more output would be ignored.
+    pub(crate) fn is_full(&self) -> bool {
+        self.cut || self.bytes.len() >= self.limit
+    }
+
+    /// The offset behind the collected output: where the next call begins.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(crate) fn push(&mut self, offset: u64, piece: &Bytes) {
+        if self.cut {
+            return;
+        }
+        if self.bytes.is_empty() && self.gaps.is_empty() {
+            self.start = offset;
+        }
+        let room = self.limit - self.bytes.len();
+        let fitting = floor_char_boundary(piece, room);
+        self.cut = fitting < piece.len();
+        self.bytes.extend_from_slice(&piece[..fitting]);
+        self.next = offset + fitting as u64;
+    }
+
+    /// Notes bytes that are gone.
+    pub(crate) fn gap(&mut self, gone: Range<u64>) {
+        if !self.cut {
+            self.next = gone.end;
+            self.gaps.push(gone);
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// The members that describe this output in a structured result.
+    pub(crate) fn describe(&self, result: &mut Value) {
+        let Self {
+            start,
+            next,
+            gaps,
+            cut,
+            ..
+        } = self;
+        let gaps: Vec<_> = gaps
+            .iter()
+            .map(|gone| json!({ "from": gone.start, "to": gone.end }))
+            .collect();
+        result["text"] = self.text().into();
+        result["offset"] = (*start).into();
+        result["nextOffset"] = (*next).into();
+        result["truncated"] = (*cut).into();
+        result["gaps"] = gaps.into();
+    }
+}
+
+/// The longest prefix of at most `most` bytes that ends between two characters.
+fn floor_char_boundary(bytes: &[u8], most: usize) -> usize {
+    if bytes.len() <= most {
+        return bytes.len();
+    }
+    let begins = |byte: u8| byte & 0b1100_0000 != 0b1000_0000;
+    (0..=most).rev().find(|at| begins(bytes[*at])).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(text: &Text) -> Value {
+        let mut result = json!({});
+        text.describe(&mut result);
+        result
+    }
+
+    #[test]
+    fn output_is_cut_between_characters_and_the_next_offset_is_where_it_continues() {
+        let mut text = Text::new(0, 5);
+        text.push(0, &Bytes::from_static(b"abc"));
+        assert!(!text.is_full());
+        text.push(3, &Bytes::from("\u{20ac}uro")); // 3 bytes: one too many
+        assert!(text.is_full());
+        text.push(9, &Bytes::from_static(b"x"));
+        assert_eq!(
+            members(&text),
+            json!({"text": "abc", "offset": 0, "nextOffset": 3, "truncated": true, "gaps": []})
+        );
+    }
+
+    #[test]
+    fn output_that_fits_exactly_is_whole() {
+        let mut text = Text::new(7, 3);
+        text.push(7, &Bytes::from_static(b"abc"));
+        assert!(text.is_full());
+        assert_eq!(
+            members(&text),
+            json!({"text": "abc", "offset": 7, "nextOffset": 10, "truncated": false, "gaps": []})
+        );
+    }
+
+    #[test]
+    fn a_piece_may_begin_before_the_offset_and_gaps_are_listed() {
+        let mut text = Text::new(2, 100);
+        text.push(1, &Bytes::from("\u{20ac}"));
+        text.gap(4..9);
+        text.push(9, &Bytes::from_static(b"end"));
+        assert_eq!(
+            members(&text),
+            json!({"text": "\u{20ac}end", "offset": 1, "nextOffset": 12, "truncated": false,
+                   "gaps": [{"from": 4, "to": 9}]})
+        );
+    }
+}

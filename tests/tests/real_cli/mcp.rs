@@ -1,0 +1,107 @@
+//! The real CLI as an MCP client of the bridge, with the `.mcp.json` of this repository.
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use cc_tests::harness::Stack;
+use cc_tests::model;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+use crate::{PATIENCE, claude};
+
+/// The CLI in a folder that has a copy of the repository's `.mcp.json`.
+async fn run(stack: &Stack, model: &str, folder: &Path, arguments: &[&str]) -> Output {
+    let make = |name: &str| {
+        let path = folder.join(name);
+        std::fs::create_dir_all(&path).expect("a folder");
+        path
+    };
+    let (work, config) = (make("work"), make("home/.claude"));
+    let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/../.mcp.json");
+    std::fs::copy(ours, work.join(".mcp.json")).expect("the repository has a .mcp.json");
+    // A person answers this question once, in a terminal.
+    let settings = json!({"enableAllProjectMcpServers": true}).to_string();
+    std::fs::write(config.join("settings.json"), settings).expect("a file");
+    let output = Command::new(claude())
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", make("home"))
+        .env("CLAUDE_CONFIG_DIR", config)
+        .envs([("TMPDIR", make("tmp")), ("CLAUDE_CODE_TMPDIR", make("tmp"))])
+        .env("CCB_BRIDGE_PORT", stack.bridge.addr().port().to_string())
+        .envs([
+            ("ANTHROPIC_BASE_URL", model),
+            ("ANTHROPIC_API_KEY", "a-key"),
+            ("LANG", "C.UTF-8"),
+            ("ENABLE_TOOL_SEARCH", "false"),
+        ])
+        .envs(
+            [
+                "DISABLE_TELEMETRY",
+                "DISABLE_AUTOUPDATER",
+                "DISABLE_ERROR_REPORTING",
+                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+            ]
+            .map(|name| (name, "1")),
+        )
+        .current_dir(work)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(PATIENCE, output).await;
+    output.expect("the CLI ends in time").expect("it starts")
+}
+
+#[tokio::test]
+async fn mcp_the_cli_connects_with_the_repositorys_mcp_json_and_executes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let base = format!("http://{}", listener.local_addr().expect("bound"));
+    let config = model::Config::default();
+    let server = tokio::spawn(model::serve(listener, config, std::future::pending()));
+    let stack = Stack::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+
+    let listed = run(&stack, &base, folder.path(), &["mcp", "list"]).await;
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let line = listed.lines().find(|line| line.starts_with("cc-bridge:"));
+    assert!(
+        line.is_some_and(|line| line.contains("Connected")),
+        "{listed}"
+    );
+
+    let prompt = r#"@tool mcp__cc-bridge__execute {"prompt": "@say hello over MCP"}"#;
+    let arguments = [
+        "-p",
+        prompt,
+        "--output-format",
+        "json",
+        "--mcp-config",
+        ".mcp.json",
+        "--strict-mcp-config",
+        "--allowedTools",
+        "mcp__cc-bridge__execute",
+    ];
+    let answered = run(&stack, &base, folder.path(), &arguments).await;
+    let text = String::from_utf8_lossy(&answered.stdout).into_owned();
+    let result: Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(result["is_error"], false, "{text}");
+    let said = result["result"].as_str().unwrap_or_default();
+    assert!(said.contains("hello over MCP"), "{text}");
+    let mut client = stack.client().await;
+    let page = client
+        .call("list", json!({"limit": 10}))
+        .await
+        .expect("a page");
+    assert_eq!(
+        page["executions"].as_array().map(Vec::len),
+        Some(1),
+        "{page}"
+    );
+    client.finish().await;
+    server.abort();
+    stack.assert_quiet();
+}
