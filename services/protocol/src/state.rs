@@ -67,73 +67,65 @@ impl State {
     }
 }
 
-/// Why an execution is in its state, where there is something to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// completed: the CLI lingered after its result and was ended by us.
-    Lingered,
-    /// failed: the CLI could not be started.
-    SpawnFailed,
-    /// failed: the operator's required hook before the execution failed; no CLI was started.
-    HookRefused,
-    /// failed: the credential is missing or was refused.
-    AuthFailed,
-    /// failed: a final 429.
-    UsageLimit,
-    /// failed: too long for the model.
-    PromptTooLong,
-    /// failed: a signal that we did not send ended the CLI.
-    KilledBySignal,
-    /// failed: the CLI reached the `maxTurns` of the body.
-    MaxTurns,
-    /// failed: the CLI reached the `maxBudgetUsd` of the body.
-    MaxBudget,
-    /// failed: the CLI's result says so, by `is_error`, an error's subtype or an HTTP status.
-    CliError,
-    /// failed: the CLI's exit code was not 0.
-    NonzeroExit,
-    /// failed: exit code 0 without a result.
-    NoResult,
-    /// timed_out: no progress.
-    IdleTimeout,
-    /// timed_out: the deadline that the client set.
-    Deadline,
-    /// interrupted: its runner died.
-    RunnerDied,
-    /// interrupted: the service was stopped or killed under it.
-    ServiceStopped,
-    /// interrupted, told by the bridge: claude-api no longer knows the accepted id.
-    Lost,
-    /// FAILED without executionId, told by the bridge: an execute without an id was refused.
-    Rejected,
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        /// The reason of a state, where there is more to say than the state itself.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Reason {
+            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+        }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The reason as a status writes it: `idle_timeout`.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
 }
 
-impl Reason {
-    /// The reason as a status writes it: `idle_timeout`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Lingered => "lingered",
-            Self::SpawnFailed => "spawn_failed",
-            Self::HookRefused => "hook_refused",
-            Self::AuthFailed => "auth_failed",
-            Self::UsageLimit => "usage_limit",
-            Self::PromptTooLong => "prompt_too_long",
-            Self::KilledBySignal => "killed_by_signal",
-            Self::MaxTurns => "max_turns",
-            Self::MaxBudget => "max_budget",
-            Self::CliError => "cli_error",
-            Self::NonzeroExit => "nonzero_exit",
-            Self::NoResult => "no_result",
-            Self::IdleTimeout => "idle_timeout",
-            Self::Deadline => "deadline",
-            Self::RunnerDied => "runner_died",
-            Self::ServiceStopped => "service_stopped",
-            Self::Lost => "lost",
-            Self::Rejected => "rejected",
-        }
-    }
+reasons! {
+    /// completed: the CLI lingered after its result and was ended by us.
+    Lingered = "lingered";
+    /// failed: the CLI could not be started.
+    SpawnFailed = "spawn_failed";
+    /// failed: the operator's required hook before the execution failed; no CLI was started.
+    HookRefused = "hook_refused";
+    /// failed: the credential is missing or was refused.
+    AuthFailed = "auth_failed";
+    /// failed: a final 429.
+    UsageLimit = "usage_limit";
+    /// failed: too long for the model.
+    PromptTooLong = "prompt_too_long";
+    /// failed: a signal that we did not send ended the CLI.
+    KilledBySignal = "killed_by_signal";
+    /// failed: the CLI reached the `maxTurns` of the body.
+    MaxTurns = "max_turns";
+    /// failed: the CLI reached the `maxBudgetUsd` of the body.
+    MaxBudget = "max_budget";
+    /// failed: the CLI's result says so, by `is_error`, an error's subtype or an HTTP status.
+    CliError = "cli_error";
+    /// failed: the CLI's exit code was not 0.
+    NonzeroExit = "nonzero_exit";
+    /// failed: exit code 0 without a result.
+    NoResult = "no_result";
+    /// timed_out: no progress.
+    IdleTimeout = "idle_timeout";
+    /// timed_out: the deadline that the client set.
+    Deadline = "deadline";
+    /// interrupted: its runner died.
+    RunnerDied = "runner_died";
+    /// interrupted: the service was stopped or killed under it.
+    ServiceStopped = "service_stopped";
+    /// interrupted: the record of the execution is damaged, or claude-api no longer knows the
+    /// accepted id. Only the bridge reports the latter.
+    Lost = "lost";
+    /// FAILED without executionId: the bridge refused an execute without an id.
+    Rejected = "rejected";
 }
 
 #[cfg(test)]
@@ -156,25 +148,7 @@ mod tests {
             assert_eq!(json, state.as_str());
             assert_eq!(state.as_capitals().to_lowercase(), state.as_str());
         }
-        for reason in [
-            Reason::Lingered,
-            Reason::SpawnFailed,
-            Reason::AuthFailed,
-            Reason::UsageLimit,
-            Reason::PromptTooLong,
-            Reason::KilledBySignal,
-            Reason::MaxTurns,
-            Reason::MaxBudget,
-            Reason::CliError,
-            Reason::NonzeroExit,
-            Reason::NoResult,
-            Reason::IdleTimeout,
-            Reason::Deadline,
-            Reason::RunnerDied,
-            Reason::ServiceStopped,
-            Reason::Lost,
-            Reason::Rejected,
-        ] {
+        for reason in Reason::ALL {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
         }
     }

@@ -69,6 +69,20 @@ fn an_execution_that_never_started_has_no_duration() {
 }
 
 #[test]
+fn every_reason_of_the_contract_has_a_series() {
+    let reasons: HashSet<_> = ENDS.iter().filter_map(|(_, reason)| *reason).collect();
+    let mut expected: HashSet<_> = Reason::ALL.iter().copied().collect();
+    // An execute that the bridge refused is no execution of claude-api's.
+    expected.remove(&Reason::Rejected);
+    assert_eq!(reasons, expected);
+    assert_eq!(
+        HashSet::from(ENDS).len(),
+        ENDS.len(),
+        "an end is there twice"
+    );
+}
+
+#[test]
 fn every_series_is_there_from_the_start() {
     let metrics = Metrics::default();
     let series = |page: &str| {
