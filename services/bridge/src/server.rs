@@ -153,7 +153,8 @@ pub async fn run(
         .collect();
     hosts.extend(mcp.own_host());
     let origins: Vec<_> = trimmed(&config.allowed_origins).collect();
-    let mcp = mcp.service(&hosts, &origins, stop.child_token());
+    let metrics = shared.viewer.metrics.clone();
+    let mcp = mcp.service(&hosts, &origins, metrics, stop.child_token());
     let guard = Guard::new(hosts, origins);
     let app = App {
         shared,

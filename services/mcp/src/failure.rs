@@ -6,27 +6,68 @@ use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, ContentBlock, ErrorCode};
 use serde_json::{Value, json};
 
+const INVALID_PARAMS: &str = "invalid_params";
+const INTERNAL: &str = "internal";
+const NOT_FOUND: &str = "not_found";
+const TOO_LARGE: &str = "too_large";
+const TOO_MANY_CALLS: &str = "too_many_calls";
+
+/// The reasons of the requests that this server refuses by itself, before the bridge sees them.
+pub const REASONS: [&str; 5] = [
+    INVALID_PARAMS,
+    INTERNAL,
+    NOT_FOUND,
+    TOO_LARGE,
+    TOO_MANY_CALLS,
+];
+
 /// A failed call. Its message and reason are the bridge's own where the bridge refused.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Failure(RpcError);
+pub(crate) struct Failure {
+    error: RpcError,
+    /// The reason, one of [`REASONS`], where this server refused by itself.
+    refusal: Option<&'static str>,
+}
 
 impl Failure {
-    /// A failure with a JSON-RPC code, a machine-readable reason and a message for a person.
-    pub(crate) fn new(code: i64, reason: &str, message: impl Into<String>) -> Self {
-        Self(RpcError::new(code, reason, message))
+    /// Creates a failure with a JSON-RPC code, a machine-readable reason and a message for a person.
+    fn new(code: i64, reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            error: RpcError::new(code, reason, message),
+            refusal: None,
+        }
     }
 
-    /// Wrong arguments.
+    /// Creates the failure of a request that this server refuses by itself.
+    fn refusal(code: i64, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            refusal: Some(reason),
+            ..Self::new(code, reason, message)
+        }
+    }
+
+    /// Refuses wrong arguments.
     pub(crate) fn arguments(message: impl Into<String>) -> Self {
-        Self::new(code::INVALID_PARAMS, "invalid_params", message)
+        Self::refusal(code::INVALID_PARAMS, INVALID_PARAMS, message)
     }
 
-    /// An error of this program.
+    /// Refuses a name that no execution, task or resource has.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::refusal(code::NO_SUCH_EXECUTION, NOT_FOUND, message)
+    }
+
+    /// Refuses a call because `limit` calls run already.
+    pub(crate) fn too_many_calls(limit: usize) -> Self {
+        let message = format!("{limit} MCP calls run already (the limit); try again later");
+        Self::refusal(code::UNAVAILABLE, TOO_MANY_CALLS, message).with("limit", limit)
+    }
+
+    /// Reports an error of this program.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
-        Self::new(code::INTERNAL_ERROR, "internal", message)
+        Self::refusal(code::INTERNAL_ERROR, INTERNAL, message)
     }
 
-    /// The client cancelled the call, or left.
+    /// Ends a call that the client cancelled, or whose client left.
     pub(crate) fn cancelled() -> Self {
         let message = "the call was cancelled, or its client left";
         Self::new(code::INTERNAL_ERROR, "call_ended", message)
@@ -34,12 +75,21 @@ impl Failure {
 
     /// Adds one member to the data.
     pub(crate) fn with(self, name: &str, value: impl Into<Value>) -> Self {
-        Self(self.0.with(name, value))
+        let Self { error, refusal } = self;
+        Self {
+            error: error.with(name, value),
+            refusal,
+        }
+    }
+
+    /// Returns the reason where this server refused by itself; the bridge counts its own refusals.
+    pub(crate) fn own_reason(&self) -> Option<&'static str> {
+        self.refusal
     }
 
     /// The result of a tool: MCP clients show it to the model.
     pub(crate) fn into_result(self) -> CallToolResult {
-        let Self(error) = self;
+        let Self { error, .. } = self;
         let reason = error.data["reason"].clone();
         let mut result = CallToolResult::error(vec![ContentBlock::text(error.message.clone())]);
         result.structured_content = Some(json!({ "reason": reason, "error": error }));
@@ -57,7 +107,7 @@ impl Failure {
     }
 
     fn into_error(self, unknown: ErrorCode) -> ErrorData {
-        let Self(error) = self;
+        let Self { error, .. } = self;
         let code = match error.code {
             code::NO_SUCH_EXECUTION => unknown,
             code::INVALID_PARAMS => ErrorCode::INVALID_PARAMS,
@@ -71,8 +121,15 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let reason = match &error {
-            Error::Rpc(error) => return Self(error.clone()),
-            Error::TooLarge { .. } => "too_large",
+            Error::Rpc(error) => {
+                return Self {
+                    error: error.clone(),
+                    refusal: None,
+                };
+            }
+            Error::TooLarge { .. } => {
+                return Self::refusal(code::INVALID_PARAMS, TOO_LARGE, error.to_string());
+            }
             Error::Address(_) => "invalid_address",
             Error::Unreachable { .. } => "bridge_unreachable",
             Error::Refused { .. } => "bridge_refused",
@@ -83,7 +140,6 @@ impl From<Error> for Failure {
             Error::Closed => "closed",
         };
         let code = match &error {
-            Error::TooLarge { .. } => code::INVALID_PARAMS,
             Error::Unreachable { .. }
             | Error::Refused { .. }
             | Error::GaveUp { .. }
@@ -113,8 +169,33 @@ mod tests {
     }
 
     #[test]
+    fn only_refusals_of_this_server_have_a_reason_of_their_own() {
+        let of_the_bridge = RpcError::new(code::INVALID_PARAMS, "invalid_params", "x");
+        for failure in [
+            Failure::from(Error::Rpc(of_the_bridge)),
+            Failure::from(Error::Closed),
+            Failure::cancelled(),
+        ] {
+            assert_eq!(failure.own_reason(), None, "{failure:?}");
+        }
+        for failure in [
+            Failure::arguments("x"),
+            Failure::not_found("x"),
+            Failure::internal("x"),
+            Failure::too_many_calls(7).with("x", 1),
+        ] {
+            let reason = failure.own_reason().unwrap();
+            assert!(REASONS.contains(&reason), "{reason}");
+            assert_eq!(
+                failure.into_result().structured_content.unwrap()["reason"],
+                reason
+            );
+        }
+    }
+
+    #[test]
     fn an_unknown_execution_has_the_code_that_the_method_asks_for() {
-        let unknown = || Failure::new(code::NO_SUCH_EXECUTION, "not_found", "no such execution");
+        let unknown = || Failure::not_found("no such execution");
         assert_eq!(unknown().into_task_error().code, ErrorCode::INVALID_PARAMS);
         assert_eq!(
             unknown().into_resource_error().code,

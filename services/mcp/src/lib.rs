@@ -31,5 +31,6 @@ mod text;
 mod tools;
 mod views;
 
+pub use failure::REASONS;
 pub use server::Server;
-pub use settings::Settings;
+pub use settings::{OnRefusal, Settings};

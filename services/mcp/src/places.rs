@@ -10,7 +10,6 @@
 use std::sync::Arc;
 
 use client::Client;
-use protocol::rpc::code;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Settings;
@@ -71,11 +70,8 @@ impl Places {
             Purpose::View => &self.views,
             Purpose::Ask => &self.asks,
         };
-        places.clone().try_acquire_owned().map_err(|_| {
-            let most = self.settings.calls;
-            let message = format!("{most} MCP calls run already (the limit); try again later");
-            Failure::new(code::UNAVAILABLE, "too_many_calls", message).with("limit", most)
-        })
+        let place = places.clone().try_acquire_owned();
+        place.map_err(|_| Failure::too_many_calls(self.settings.calls))
     }
 }
 

@@ -1,6 +1,5 @@
 //! Executions as MCP resources: `execution://{id}/status` and `execution://{id}/output`.
 
-use protocol::rpc::code;
 use protocol::{ExecutionId, Page, Status};
 use rmcp::model::{
     ListResourcesResult, MetaObject, ReadResourceResult, Resource, ResourceContents,
@@ -126,7 +125,7 @@ fn target(uri: &str) -> Result<Target, Failure> {
         let message = format!(
             "{uri:?} is no resource; there are {SCHEME}ID/status and {SCHEME}ID/output?offset=N"
         );
-        Failure::new(code::NO_SUCH_EXECUTION, "not_found", message)
+        Failure::not_found(message)
     };
     let path = uri.strip_prefix(SCHEME).ok_or_else(unknown)?;
     let (id, rest) = path.split_once('/').ok_or_else(unknown)?;

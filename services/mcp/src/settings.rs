@@ -1,5 +1,7 @@
 //! Settings of the server.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::Options;
@@ -18,6 +20,36 @@ pub struct Settings {
     pub progress: Duration,
     /// The most output that one result carries, in bytes.
     pub text_bytes: usize,
+    /// Receives the refusals of this server.
+    pub on_refusal: OnRefusal,
+}
+
+/// A function that receives the reason of every request that the MCP server refuses by itself, one of
+/// [`crate::REASONS`]. The bridge counts its own refusals. The default ignores them.
+#[derive(Clone)]
+pub struct OnRefusal(Arc<dyn Fn(&'static str) + Send + Sync>);
+
+impl OnRefusal {
+    /// Calls this function for every refusal. It must not block.
+    pub fn new(function: impl Fn(&'static str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(function))
+    }
+
+    pub(crate) fn call(&self, reason: &'static str) {
+        (self.0)(reason);
+    }
+}
+
+impl Default for OnRefusal {
+    fn default() -> Self {
+        Self::new(|_| {})
+    }
+}
+
+impl fmt::Debug for OnRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnRefusal").finish_non_exhaustive()
+    }
 }
 
 impl Settings {
@@ -35,6 +67,7 @@ impl Settings {
             progress: Duration::from_secs(15),
             // One message of the bridge is no larger either.
             text_bytes: protocol::SERVER_MESSAGE_BYTES,
+            on_refusal: OnRefusal::default(),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Tasks (SEP-2663): a task is an execution, and its id is the execution's id. claude-api answers
 //! for it, so that a task survives a restart of this server and of the bridge.
 
-use protocol::rpc::code;
 use protocol::{ExecutionId, State, Status};
 use rmcp::model::{DetailedTask, Task, TaskPayload, TaskStatus};
 use serde_json::Value;
@@ -18,9 +17,8 @@ const POLL_MS: u64 = 2000;
 /// # Errors
 /// The text is no id, so the task is unknown.
 pub(crate) fn id(task: &str) -> Result<ExecutionId, Failure> {
-    task.parse().map_err(|error: protocol::id::BadId| {
-        Failure::new(code::NO_SUCH_EXECUTION, "not_found", error.to_string())
-    })
+    task.parse()
+        .map_err(|error: protocol::id::BadId| Failure::not_found(error.to_string()))
 }
 
 /// The status of an execution.

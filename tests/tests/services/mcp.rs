@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::metrics;
 use crate::support::{PATIENCE, assert_problem, id, path, send};
 
 /// The longest time of one scenario; the SDK starts in seconds on a busy machine.
@@ -297,6 +298,17 @@ async fn mcp_calls_sessions_and_bodies_are_bounded() {
     let _held = post(&silent, Some(&session)).await;
     let refusal = eventually_refused(&post, &session, &call).await;
     assert!(refusal.contains("1 MCP calls run already"), "{refusal}");
+    let page = metrics::page(stack.bridge.addr()).await;
+    for (reason, count) in [
+        ("too_many_calls", 1.0),
+        ("too_many_streams", 1.0),
+        ("too_large", 1.0),
+        ("invalid_body", 1.0),
+        ("other", 0.0),
+    ] {
+        let counted = page.sum("cc_bridge_requests_refused_total", &[("reason", reason)]);
+        assert_eq!(counted, count, "{reason}");
+    }
     let gone = http
         .request(Method::DELETE, "/mcp")
         .header("mcp-session-id", &session)

@@ -10,8 +10,10 @@ use protocol::ProblemType;
 
 use super::{Metrics, OTHER, ReasonLabel, Retries};
 
-/// The reasons of the bridge's own errors. claude-api's are the types of its problems.
-const REASONS: [&str; 18] = [
+/// The reasons of the bridge's own errors. Those of claude-api are the types of its problems, and
+/// those of the MCP server are [`mcp::REASONS`]. The end of an execution is no refusal: claude-api
+/// counts it, by a [`protocol::Reason`].
+pub(super) const REASONS: [&str; 18] = [
     "batch_too_long",
     "binary_frame",
     "cancelled",
@@ -123,7 +125,8 @@ fn refused(family: &Family<ReasonLabel, Counter>) -> BTreeMap<String, Counter> {
         .iter()
         .filter(|kind| **kind != ProblemType::NotReady);
     let problems = problems.map(|kind| kind.as_str().replace('-', "_"));
-    let reasons = REASONS.iter().map(|reason| (*reason).to_owned());
+    let own = REASONS.iter().chain(&mcp::REASONS);
+    let reasons = own.map(|reason| (*reason).to_owned());
     let counter = |reason: String| {
         let label = ReasonLabel {
             reason: reason.clone(),

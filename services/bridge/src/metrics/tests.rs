@@ -1,5 +1,8 @@
 //! The page as a client reads it.
 
+use protocol::{ProblemType, Reason};
+
+use super::registry::REASONS;
 use super::*;
 
 const NOW: Now = Now {
@@ -37,6 +40,30 @@ fn a_refusal_counts_by_its_reason_and_an_unknown_one_as_other() {
         assert!(page.contains(&line), "{line}{page}");
     }
     assert_eq!(series(), before, "a refusal makes no new series");
+}
+
+#[test]
+fn every_refusal_of_the_bridge_of_mcp_and_of_claude_api_has_a_series() {
+    let problems = ProblemType::ALL.iter().map(|kind| kind.as_str());
+    // The page that says why claude-api is not ready refuses nothing.
+    let problems = problems.filter(|kind| *kind != ProblemType::NotReady.as_str());
+    for reason in REASONS.into_iter().chain(mcp::REASONS).chain(problems) {
+        let metrics = Metrics::new(&Retries::default());
+        metrics.refused(reason);
+        let page = metrics.page(NOW, Exposition::Text);
+        let label = reason.replace('-', "_");
+        let line = format!("cc_bridge_requests_refused_total{{reason=\"{label}\"}} 1");
+        assert!(page.lines().any(|other| other == line), "{line}\n{page}");
+    }
+}
+
+#[test]
+fn the_reason_of_an_end_is_no_reason_of_a_refusal() {
+    let page = Metrics::new(&Retries::default()).page(NOW, Exposition::Text);
+    for reason in Reason::ALL {
+        let label = format!("reason=\"{}\"", reason.as_str());
+        assert!(!page.contains(&label), "{label}");
+    }
 }
 
 #[test]

@@ -2,15 +2,18 @@
 //! loopback, so that every byte, state and refusal is the same as over WebSocket.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use mcp::OnRefusal;
 use mcp::http::{HttpSettings, Refusal, Service};
 use protocol::{Problem, ProblemType};
 use tokio_util::sync::CancellationToken;
 
 use super::{App, pages};
 use crate::config::Mcp;
+use crate::metrics::Metrics;
 
 /// How the MCP server reaches this bridge, and its settings.
 #[derive(Debug, Clone)]
@@ -45,12 +48,20 @@ impl Local {
         }
     }
 
-    /// The service. `stop` ends its sessions and streams.
+    /// Creates the service, which counts its refusals in `metrics`. `stop` ends its sessions and
+    /// streams.
     #[must_use]
-    pub fn service(self, hosts: &[String], origins: &[String], stop: CancellationToken) -> Service {
+    pub fn service(
+        self,
+        hosts: &[String],
+        origins: &[String],
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> Service {
         let mut settings = mcp::Settings::new(format!("ws://{}/ws", self.loopback()));
         settings.calls = self.settings.calls;
         settings.progress = self.settings.progress;
+        settings.on_refusal = OnRefusal::new(move |reason| metrics.refused(reason));
         let http = HttpSettings {
             body_bytes: self.body_bytes,
             sessions: self.settings.sessions,

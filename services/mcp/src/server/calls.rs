@@ -1,0 +1,165 @@
+//! The calls of the tools.
+
+use std::time::Duration;
+
+use client::Control;
+use protocol::ExecutionId;
+use protocol::rpc::OnDisconnect;
+use rmcp::model::{CallToolResponse, CreateTaskResult};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer};
+
+use super::Server;
+use crate::arguments::Arguments;
+use crate::failure::Failure;
+use crate::places::Purpose;
+use crate::progress::Progress;
+use crate::running::Closed;
+use crate::{resources, results, run, tasks, tools, views};
+
+/// The longest time that one `wait` takes, in seconds. Some clients abort every call after 60 s.
+const WAIT_SECONDS: u64 = 50;
+/// Executions of one page of `list`, unless the caller says otherwise.
+const LIST: u64 = 20;
+/// The smallest `maxBytes`: any character fits.
+const LEAST_BYTES: u64 = 4;
+
+impl Server {
+    /// Calls a tool.
+    pub(super) async fn call(
+        &self,
+        name: &str,
+        mut arguments: Arguments,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, Failure> {
+        let places = &self.places;
+        let result = match name {
+            tools::EXECUTE => return self.execute(arguments, context).await,
+            tools::START => results::status(&run::start(places, arguments.start()?).await?),
+            tools::WAIT => {
+                let id = arguments.execution_id()?;
+                let offset = arguments.take("offset")?;
+                let seconds = arguments.number("maxSeconds", 0..=WAIT_SECONDS)?;
+                arguments.finish()?;
+                let time = Duration::from_secs(seconds.unwrap_or(WAIT_SECONDS));
+                let progress = Progress::new(&context, places.settings().progress);
+                let look = views::wait(places, id, offset, time, progress);
+                let (text, status) = unless_cancelled(&context, look).await?;
+                results::seen(&text, &status)
+            }
+            tools::OUTPUT => {
+                let id = arguments.execution_id()?;
+                let offset = arguments.take("offset")?;
+                let limit = places.settings().text_bytes;
+                let most = arguments.number("maxBytes", LEAST_BYTES..=limit as u64)?;
+                arguments.finish()?;
+                let most = most.map_or(limit, |most| usize::try_from(most).unwrap_or(limit));
+                let look = views::output(places, id, offset, most);
+                let (text, status) = unless_cancelled(&context, look).await?;
+                results::seen(&text, &status)
+            }
+            tools::STATUS => {
+                let id = arguments.execution_id()?;
+                arguments.finish()?;
+                results::status(&tasks::status(places, id).await?)
+            }
+            tools::LIST => {
+                let limit = arguments.number("limit", 1..=1000)?.unwrap_or(LIST);
+                let before = arguments.take::<ExecutionId>("before")?;
+                arguments.finish()?;
+                results::page(&resources::page(places, limit, before).await?)
+            }
+            tools::CONTROL => {
+                let (id, action) = (arguments.execution_id()?, arguments.action()?);
+                arguments.finish()?;
+                results::status(&self.control(id, action).await?)
+            }
+            other => {
+                let other: String = other.chars().take(64).collect();
+                return Err(Failure::arguments(format!("there is no tool {other:?}")));
+            }
+        };
+        Ok(result.into())
+    }
+
+    /// Runs an execution to its end, or makes it a task for a client that knows tasks.
+    async fn execute(
+        &self,
+        arguments: Arguments,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, Failure> {
+        let execute = arguments.execute()?;
+        let ends_with_call = execute.on_disconnect == OnDisconnect::Cancel;
+        let capabilities = context.client_capabilities();
+        if capabilities.is_some_and(|c| c.supports_tasks()) && !ends_with_call {
+            let status = run::start(&self.places, execute).await?;
+            return Ok(CallToolResponse::Task(CreateTaskResult::new(tasks::task(
+                &status,
+            ))));
+        }
+        let progress = Progress::new(&context, self.places.settings().progress);
+        let mut signals = self.running.enter(context.id.clone());
+        if let Some(Closed(closed)) = closed(&context).filter(|_| ends_with_call) {
+            signals = signals.with_closed(closed);
+        }
+        let run = run::to_the_end(self.places.clone(), execute, progress, signals);
+        // Checked after the registration: a cancel comes either before this line or to the entry.
+        if context.ct.is_cancelled() {
+            self.running.leave(&context.id);
+            return Err(Failure::cancelled());
+        }
+        let call = self.calls.spawn(run);
+        let result = tokio::select! {
+            biased;
+            // The entry stays: `on_cancelled` needs it, or it goes with the session.
+            () = context.ct.cancelled() => return Err(Failure::cancelled()),
+            result = call => result,
+        };
+        self.running.leave(&context.id);
+        match result {
+            Ok(result) => result.map(CallToolResponse::from),
+            Err(error) => Err(Failure::internal(error.to_string())),
+        }
+    }
+
+    /// Reports a failure that is a refusal of this server.
+    pub(super) fn noted(&self, failure: Failure) -> Failure {
+        if let Some(reason) = failure.own_reason() {
+            self.places.settings().on_refusal.call(reason);
+        }
+        failure
+    }
+
+    /// Reports a failure and makes it the error of a task.
+    pub(super) fn task_error(&self, failure: Failure) -> ErrorData {
+        self.noted(failure).into_task_error()
+    }
+
+    pub(super) async fn control(
+        &self,
+        id: ExecutionId,
+        action: Control,
+    ) -> Result<protocol::Status, Failure> {
+        let call = self.places.call(Purpose::Ask).await?;
+        let status = call.client.control(id, action).await?;
+        call.client.close().await;
+        Ok(status)
+    }
+}
+
+/// Waits for a look at an execution, unless the client cancels the call or leaves.
+async fn unless_cancelled<T>(
+    context: &RequestContext<RoleServer>,
+    look: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        () = context.ct.cancelled() => Err(Failure::cancelled()),
+        look = look => look,
+    }
+}
+
+/// Fires when the response stream of an HTTP request is closed.
+fn closed(context: &RequestContext<RoleServer>) -> Option<Closed> {
+    let parts = context.extensions.get::<http::request::Parts>()?;
+    parts.extensions.get::<Closed>().cloned()
+}
