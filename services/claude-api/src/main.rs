@@ -94,11 +94,8 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
     };
     log(&settings.args);
     return_memory();
-    // A few more threads than cores, for short synchronous work. Running executions, which write to
-    // the disk, have threads of their own (`execution::task::thread`).
-    let threads = std::thread::available_parallelism().map_or(4, |n| n.get() + 2);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
+        .worker_threads(claude_api::in_place::threads())
         .enable_all()
         .build()
     {

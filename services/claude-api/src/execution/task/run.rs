@@ -5,6 +5,7 @@ mod events;
 mod last;
 mod start;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::{State, Status};
@@ -25,7 +26,6 @@ use crate::execution::verdict::EndedBy;
 use crate::execution::wish::Wish;
 use clock::{Sample, finished, sleep_until};
 use start::start;
-pub(super) use start::thread;
 
 /// How much of stdout is taken at once, bytes. A pipe holds up to twice as much ([`start`]); each take costs a write to the disk
 /// and wakes the readers.
@@ -63,7 +63,9 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     let tool_limit = owner.service.tool_limit();
     let mut machine = Machine::new(status, timers, limits, tool_limit, !closes_stdin);
     machine.times = owner.times;
-    let output = match Output::new(&owner.entry, owner.accepted.body.format) {
+    let in_place = Arc::clone(&owner.service.in_place);
+    let output = in_place.run(|| Output::new(&owner.entry, owner.accepted.body.format));
+    let output = match output {
         Ok(output) => output,
         Err(error) => {
             let (status, by, why) = (machine.status, EndedBy::Itself, error.to_string());
@@ -73,7 +75,7 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     let (handle, message) = match start(owner).await {
         Ok(started) => started,
         Err((by, why)) => {
-            output.finish();
+            in_place.run(|| output.finish());
             return ending::failed_to_start(owner, machine.status, by, &why).await;
         }
     };
@@ -146,7 +148,6 @@ impl<'a> Running<'a> {
         if let Some(gate) = &gate {
             gate.open();
         }
-        #[expect(clippy::disallowed_methods, reason = "it ends with the execution")]
         let prompt = tokio::spawn(async move {
             // A CLI that ends without reading its prompt says so by its exit.
             let _ = stdin.write_all(&message).await;
@@ -201,8 +202,7 @@ impl<'a> Running<'a> {
         loop {
             let wake = self.wake();
             let step = tokio::select! {
-                // The runner's few reports are first, so that a flood of output never delays them: `take` polls the sockets.
-                // The other branches take turns at random, so that a branch that is always ready
+                // The runner's few reports are first, so that a flood of output never delays them. The other branches take turns at random, so that a branch that is always ready
                 // starves none. Deadlines and wishes are checked after every step; their branches
                 // only wake the loop.
                 biased;
@@ -226,7 +226,7 @@ impl<'a> Running<'a> {
                     }
                 }
                 Step::Wish => {}
-                Step::Stdout(Ok(n)) if n > 0 => self.take(&out[..n]).await,
+                Step::Stdout(Ok(n)) if n > 0 => self.take(&out[..n]),
                 Step::Stdout(_) => out_open = false,
                 Step::Stderr(Ok(n)) if n > 0 => self.machine.stderr(&err[..n]),
                 Step::Stderr(_) => err_open = false,
@@ -256,19 +256,20 @@ impl<'a> Running<'a> {
                 ticket.started();
             }
             self.after();
+            // Whom this step woke waits on this thread until the task yields, and the next step may hang in the disk.
+            tokio::task::yield_now().await;
         }
         self.drain(out_open, err_open, &mut out).await;
         self.finish().await
     }
 
-    /// Takes what the CLI wrote. Then this thread's sockets and timers are polled once: nobody else does that, and while each
-    /// read fills the whole buffer, the loop never waits.
-    async fn take(&mut self, chunk: &[u8]) {
+    /// Takes what the CLI wrote.
+    fn take(&mut self, chunk: &[u8]) {
         let now = Instant::now();
         self.machine.output(now);
-        let facts = self.output.push(chunk);
+        let output = &mut self.output;
+        let facts = self.owner.service.in_place.run(|| output.push(chunk));
         self.facts(facts, now);
-        tokio::task::yield_now().await;
     }
 
     fn facts(&mut self, facts: Vec<renderer::Fact>, now: Instant) {
