@@ -5,6 +5,7 @@ mod events;
 mod last;
 mod start;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -201,24 +202,33 @@ impl<'a> Running<'a> {
         let mut starting = true;
         loop {
             let wake = self.wake();
-            let step = tokio::select! {
-                // The runner's few reports are first, so that a flood of output never delays them. The other branches take turns at random, so that a branch that is always ready
-                // starves none. Deadlines and wishes are checked after every step; their branches
-                // only wake the loop.
-                biased;
-                event = self.events.next() => Step::Runner(event),
-                step = async {
-                    tokio::select! {
-                        _ = self.wish.changed() => Step::Wish,
-                        sampled = finished(&mut self.sample) => Step::Sampled(sampled),
-                        recorded = finished(&mut self.recording) => Step::Recorded(recorded),
-                        n = self.stdout.read(&mut out), if out_open => Step::Stdout(n),
-                        n = self.stderr.read(&mut err), if err_open => Step::Stderr(n),
-                        _ = &mut self.prompt, if self.machine.stdin_open => Step::StdinClosed,
-                        () = sleep_until(wake) => Step::Clock,
-                    }
-                } => step,
+            let step = async {
+                tokio::select! {
+                    // The runner's few reports are first, so that a flood of output never delays
+                    // them. The other branches take turns at random, so that a branch that is
+                    // always ready starves none. Deadlines and wishes are checked after every step;
+                    // their branches only wake the loop.
+                    biased;
+                    event = self.events.next() => Step::Runner(event),
+                    step = async {
+                        tokio::select! {
+                            _ = self.wish.changed() => Step::Wish,
+                            sampled = finished(&mut self.sample) => Step::Sampled(sampled),
+                            recorded = finished(&mut self.recording) => Step::Recorded(recorded),
+                            n = self.stdout.read(&mut out), if out_open => Step::Stdout(n),
+                            n = self.stderr.read(&mut err), if err_open => Step::Stderr(n),
+                            _ = &mut self.prompt, if self.machine.stdin_open => Step::StdinClosed,
+                            () = sleep_until(wake) => Step::Clock,
+                        }
+                    } => step,
+                }
             };
+            let (step, waited) = noting_waits(step).await;
+            // Without a wait the task did not yield since its last step. Whom that step woke may be
+            // next on this thread, and the write of this one may hang in the disk.
+            if !waited {
+                tokio::task::yield_now().await;
+            }
             match step {
                 Step::Runner(event) => {
                     if self.event(event).await {
@@ -256,8 +266,6 @@ impl<'a> Running<'a> {
                 ticket.started();
             }
             self.after();
-            // Whom this step woke waits on this thread until the task yields, and the next step may hang in the disk.
-            tokio::task::yield_now().await;
         }
         self.drain(out_open, err_open, &mut out).await;
         self.finish().await
@@ -284,6 +292,18 @@ impl<'a> Running<'a> {
             self.machine.disk_full(lost);
         }
     }
+}
+
+/// Awaits `work`, and says whether it ever had to wait.
+async fn noting_waits<T>(work: impl Future<Output = T>) -> (T, bool) {
+    let mut work = std::pin::pin!(work);
+    let mut waited = false;
+    let done = std::future::poll_fn(|context| {
+        let polled = work.as_mut().poll(context);
+        waited |= polled.is_pending();
+        polled
+    });
+    (done.await, waited)
 }
 
 #[cfg(test)]
