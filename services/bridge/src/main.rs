@@ -17,20 +17,8 @@ const USAGE: u8 = 64;
 /// A healthcheck that takes longer has failed.
 const HEALTHCHECK_TIME: Duration = Duration::from_secs(4);
 
-/// Returns freed memory to the system: glibc's allocator keeps what large messages took.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-/// What jemalloc reads at its start (jemalloc(3), TUNING): two arenas instead of four a core, and freed pages returned after 1 s
-/// instead of 10. Under 300 random faults both services then held 51 MiB at most, instead of 69.
-#[expect(
-    unsafe_code,
-    reason = "jemalloc finds its settings by the name of a symbol"
-)]
-#[unsafe(export_name = "_rjem_malloc_conf")]
-static ALLOCATOR_SETTINGS: &[u8; 30] = b"narenas:2,dirty_decay_ms:1000\0";
-
 fn main() -> ExitCode {
+    allocator::return_freed_memory();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -87,9 +75,6 @@ fn serve(config: &Config) -> ExitCode {
         // Colours are for a terminal, not for a file or a pipe.
         LogFormat::Pretty if std::io::stderr().is_terminal() => logs.init(),
         LogFormat::Pretty => logs.with_ansi(false).init(),
-    }
-    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
-        tracing::warn!(%error, "could not start the thread that returns freed memory to the system");
     }
     finish(run(config, settings))
 }

@@ -12,8 +12,8 @@
 //!
 //! One that has its permit when it is accepted is recorded as running at once: one wait for the disk, not two.
 //!
-//! One owner (in `task`) is the only writer of an execution: a task while it waits, a thread while it runs. Everybody else holds
-//! a [`Live`] and sees a `watch`. Controls reach the owner through one shared value (in `wish`).
+//! One task (in `task`) owns an execution and is its only writer; everybody else holds a [`Live`]
+//! and sees a `watch`. Controls reach the task through one shared value (in `wish`).
 
 pub mod accepted;
 pub(crate) mod ending;

@@ -1,16 +1,11 @@
 //! `claude-api`: runs the Claude CLI in its own process tree and streams plain text over HTTP.
 //!
 //! ```text
-//! http ──▶ service ──▶ admission (lanes) ──▶ execution (one owner each) ──▶ runner ──▶ claude ──▶ tools
+//! http ──▶ service ──▶ admission (lanes) ──▶ execution (one owner task each) ──▶ runner ──▶ claude ──▶ tools
 //!                                                 │
 //!                                                 ▼
 //!                                   renderer ──▶ spool ──▶ readers (http)
 //! ```
-
-#![cfg_attr(
-    test,
-    allow(clippy::disallowed_methods, reason = "tests may start tasks")
-)]
 
 pub mod admission;
 pub mod cli;
@@ -20,6 +15,7 @@ pub mod execution;
 pub mod health;
 mod hooks;
 pub mod http;
+pub mod in_place;
 mod metrics;
 mod net;
 pub mod readiness;

@@ -15,20 +15,6 @@ use claude_api::service::Service;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Returns freed memory to the system. glibc's allocator keeps what long event lines took: 141 to
-/// 180 MiB after twelve answers of 20 MB.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-/// What jemalloc reads at its start (jemalloc(3), TUNING): two arenas instead of four a core, and freed pages returned after 1 s
-/// instead of 10. Under 300 random faults both services then held 51 MiB at most, instead of 69.
-#[expect(
-    unsafe_code,
-    reason = "jemalloc finds its settings by the name of a symbol"
-)]
-#[unsafe(export_name = "_rjem_malloc_conf")]
-static ALLOCATOR_SETTINGS: &[u8; 30] = b"narenas:2,dirty_decay_ms:1000\0";
-
 /// How long threads that wait for a disk may delay the exit. After that their writes are as safe as
 /// under a kill.
 const LAST_THREADS: Duration = Duration::from_millis(100);
@@ -41,6 +27,7 @@ fn main() -> ExitCode {
     {
         return runner::main();
     }
+    allocator::return_freed_memory();
     let (cli, mistakes) = match parse::<Cli>(arguments()) {
         Parsed::Values(cli, mistakes) => (cli, mistakes),
         Parsed::Other(error) => {
@@ -93,12 +80,8 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
         }
     };
     log(&settings.args);
-    return_memory();
-    // A few more threads than cores, for short synchronous work. Running executions, which write to
-    // the disk, have threads of their own (`execution::task::thread`).
-    let threads = std::thread::available_parallelism().map_or(4, |n| n.get() + 2);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
+        .worker_threads(claude_api::in_place::threads())
         .enable_all()
         .build()
     {
@@ -130,14 +113,6 @@ fn log(args: &ServeArgs) {
         // Colours are for a terminal, not for a file or a pipe.
         LogFormat::Pretty if std::io::stderr().is_terminal() => builder.init(),
         LogFormat::Pretty => builder.with_ansi(false).init(),
-    }
-}
-
-/// Starts the thread that returns memory while nothing is allocated. Runners do not call this: they
-/// stay single-threaded.
-fn return_memory() {
-    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
-        tracing::warn!(%error, "could not start the thread that returns freed memory to the system");
     }
 }
 

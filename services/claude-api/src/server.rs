@@ -38,8 +38,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let token = service.stop_token();
-    service.spawn(readiness::keep_checking(Arc::clone(&service), token));
-    service.spawn(Arc::clone(&service).keep_expiring());
+    tokio::spawn(readiness::keep_checking(Arc::clone(&service), token));
+    tokio::spawn(Arc::clone(&service).keep_expiring());
     let args = &service.settings.args.connections;
     let timeouts = Timeouts {
         head: Duration::from_millis(args.head_ms),

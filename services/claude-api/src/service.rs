@@ -29,9 +29,7 @@ use futures::future::BoxFuture;
 use protocol::{ExecutionId, Problem, ProblemType, Reason, State, Status};
 use runner::Runners;
 use spool::{Spool, SpoolError, SpoolLimits};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -44,13 +42,14 @@ use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::ending::{Digesting, Sweeps, digest_later};
 use crate::execution::live::{Live, Published};
-use crate::execution::task::{Owner, Thread, blocking};
+use crate::execution::task::{Owner, blocking};
 use crate::execution::times::Times;
 use crate::execution::views::Viewing;
 use crate::execution::wish::Wishes;
 use crate::hooks::AfterHooks;
 use crate::http::body::Inbound;
 use crate::http::output::Streams;
+use crate::in_place::InPlace;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 
@@ -88,8 +87,9 @@ pub struct Service {
     amending: std::sync::Mutex<()>,
     /// The hooks after executions.
     pub(crate) after_hooks: AfterHooks,
+    /// Disk work of running executions.
+    pub(crate) in_place: Arc<InPlace>,
     background: TaskTracker,
-    runtime: Handle,
     stopping: CancellationToken,
 }
 
@@ -201,8 +201,8 @@ impl Service {
             sweeps: Sweeps::default(),
             amending: std::sync::Mutex::default(),
             after_hooks: AfterHooks::default(),
+            in_place: InPlace::start().context("the watch of the disk cannot be started")?,
             background: TaskTracker::new(),
-            runtime: Handle::current(),
             stopping: CancellationToken::new(),
             settings,
         });
@@ -232,42 +232,12 @@ impl Service {
 
     /// Starts a task that a stop waits for.
     pub(crate) fn background(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.background.spawn_on(work, &self.runtime);
+        self.background.spawn(work);
     }
 
     /// Makes a stop wait, as for a task of [`Self::background`], until the token is dropped.
     pub(crate) fn background_token(&self) -> TaskTrackerToken {
         self.background.token()
-    }
-
-    /// Starts a task of the service. `tokio::spawn` would not do: on the thread of an execution
-    /// ([`Thread`]) it starts one that ends with that execution.
-    pub(crate) fn spawn<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> JoinHandle<T> {
-        self.runtime.spawn(work)
-    }
-
-    /// Runs work that may block on one of the service's threads. On the thread of an execution
-    /// `tokio::task::spawn_blocking` would start another thread for it.
-    pub(crate) fn spawn_blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> JoinHandle<T> {
-        self.runtime.spawn_blocking(work)
-    }
-
-    /// Runs disk work on one of the service's threads.
-    ///
-    /// # Errors
-    /// The work's, or that it panicked.
-    pub(crate) async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-    ) -> std::io::Result<T> {
-        let done = self.spawn_blocking(work).await;
-        done.map_err(std::io::Error::other).flatten()
     }
 
     fn live(&self, id: ExecutionId) -> Option<Live> {
@@ -467,47 +437,24 @@ impl Service {
             transcript_bytes: 0,
             runner: None,
         };
-        self.spawn(Arc::clone(self).own(owner, ticket));
+        let own: Work = |owner, ticket| owner.own(ticket).boxed();
+        tokio::spawn(Arc::clone(self).supervise(owner, ticket, own));
         live
     }
 
-    /// Sees an execution to its end. In the queue it is a task, because thousands may wait there; running it has a thread.
-    async fn own(self: Arc<Self>, owner: Owner, ticket: Ticket) {
-        let turn: Work<Option<Thread>> = |owner, ticket| owner.turn(ticket).boxed();
-        let run: Work<()> = |owner, ticket| owner.run(ticket).boxed();
-        let turn = Arc::clone(&self).supervise(owner, ticket, turn).await;
-        if let Some((owner, ticket, Some(thread))) = turn {
-            thread.run(async move {
-                self.supervise(owner, ticket, run).await;
-            });
-        }
-    }
-
-    /// Sees the work of an owner to its end, and gives back what it took. `None` if the owner
-    /// panicked. The ticket, which holds the lane, is given up only when nothing of the execution
-    /// is left, also then.
-    async fn supervise<T>(
-        self: Arc<Self>,
-        mut owner: Owner,
-        mut ticket: Ticket,
-        work: Work<T>,
-    ) -> Option<(Owner, Ticket, T)> {
+    /// Sees the owner of an execution to its end. The ticket, which holds the lane, is given up
+    /// only when nothing of the execution is left, also when the owner panics.
+    async fn supervise(self: Arc<Self>, mut owner: Owner, mut ticket: Ticket, work: Work) {
         let id = owner.entry.id().into();
         // After a panic only the runner and the disk are used; the owner's half-changed state is
         // dropped.
-        let done = AssertUnwindSafe(work(&mut owner, &mut ticket)).catch_unwind();
-        match done.await {
-            Ok(done) => Some((owner, ticket, done)),
-            Err(_) => {
-                tracing::error!(execution = %id, "the owner of the execution panicked");
-                let (service, runner) = (Arc::clone(&self), owner.runner.take());
-                let recorded = self.spawn(async move { service.orphaned(id, runner).await });
-                let _ = recorded.await;
-                None
-            }
+        let owned = AssertUnwindSafe(work(&mut owner, &mut ticket)).catch_unwind();
+        if owned.await.is_err() {
+            tracing::error!(execution = %id, "the owner of the execution panicked");
+            self.orphaned(id, owner.runner.take()).await;
         }
     }
 }
 
-/// The work of an owner; tests replace it.
-type Work<T> = for<'a> fn(&'a mut Owner, &'a mut Ticket) -> BoxFuture<'a, T>;
+/// The work of an owner from acceptance to the terminal state; tests replace it.
+type Work = for<'a> fn(&'a mut Owner, &'a mut Ticket) -> BoxFuture<'a, ()>;

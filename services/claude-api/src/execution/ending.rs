@@ -183,11 +183,7 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
     }
     let mut later = marks.kept_from == 0;
     if later && marks.len <= DIGEST_AT_ONCE_BYTES {
-        let entry = owner.entry.clone();
-        let digest = owner
-            .service
-            .spawn(async move { spool::sha256(&entry).await });
-        status.sha256 = digest.await.ok().flatten().map(hex);
+        status.sha256 = spool::sha256(&owner.entry).await.map(hex);
         later = false;
     }
     let born = follow_end(owner, &mut status, Before { asked, resets_at }).await;
@@ -212,7 +208,7 @@ async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
     let conversation = owner.accepted.conversation.clone();
     let shown = config_dir.display().to_string();
     let look = move || transcript_bytes(&config_dir, &conversation);
-    let written = owner.service.spawn_blocking(look).await;
+    let written = tokio::task::spawn_blocking(look).await;
     if written.is_ok_and(|written| written <= owner.transcript_bytes) {
         status.warn(
             owner.times.now(),
@@ -229,13 +225,13 @@ async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
 /// Reaps the processes that outlived SIGKILL as soon as they die. They became this process's
 /// children when their runner ended.
 pub(crate) fn sweep_on(service: &Arc<Service>) {
-    let sweeping = Arc::clone(service);
-    service.spawn(async move {
+    let service = Arc::clone(service);
+    tokio::spawn(async move {
         let sweep = || {
-            let runners = sweeping.runners.clone();
+            let runners = service.runners.clone();
             async move { runners.sweep_orphans().await.is_empty() }
         };
-        sweeping.sweeps.go_on(RETRY, sweep).await;
+        service.sweeps.go_on(RETRY, sweep).await;
     });
 }
 
@@ -317,12 +313,7 @@ async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Opti
         status.continued_by = None;
     }
     match born {
-        Some(born) if cancelled => {
-            let withdrawing = Arc::clone(&service);
-            let _ = service
-                .spawn(async move { withdrawing.withdraw(born).await })
-                .await;
-        }
+        Some(born) if cancelled => service.withdraw(born).await,
         Some(born) => {
             service.raise(born);
         }
@@ -357,8 +348,7 @@ async fn record_end(owner: &Owner, status: &Status) -> bool {
     let json = Record::encode(status, owner.cli.as_ref(), owner.service.status_bytes());
     for attempt in 1..=TRIES {
         let (entry, json) = (owner.entry.clone(), json.clone());
-        let write = move || entry.write_status(&json, true, true);
-        match owner.service.blocking(write).await {
+        match blocking(move || entry.write_status(&json, true, true)).await {
             Ok(()) => return true,
             Err(error) if attempt == TRIES => {
                 tracing::warn!(execution = %status.execution_id, %error, "the terminal status was not written");

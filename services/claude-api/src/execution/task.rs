@@ -3,10 +3,8 @@
 
 mod output;
 mod run;
-mod thread;
 
 pub(crate) use output::Lost;
-pub(crate) use thread::Thread;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,37 +49,18 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// Waits for its turn, and for a thread to run on. `None`: it was cancelled before, or there was no thread, and it is over.
-    /// Never dropped before its end, nor is [`Self::run`]: the execution would lose its end.
-    pub(crate) async fn turn(&mut self, ticket: &mut Ticket) -> Option<Thread> {
+    /// Owns the execution from acceptance to its terminal state. Never cancelled: dropping it would lose the end.
+    pub(crate) async fn own(&mut self, ticket: &mut Ticket) {
         // One that may run at its acceptance was accepted as running.
         let running = self.publish.borrow().status.state == State::Running;
-        if !running && !self.wait(ticket).await {
-            let status = self.status();
-            ending::unstarted(self, status, EndedBy::Cancel).await;
-            return None;
-        }
-        match run::thread(&self.wishes).await {
-            Ok(thread) => Some(thread),
-            Err((by, why)) => {
-                let status = self.status();
-                ending::failed_to_start(self, status, by, &why).await;
-                None
-            }
-        }
-    }
-
-    /// Runs to its terminal state.
-    pub(crate) async fn run(&mut self, ticket: &mut Ticket) {
-        let status = self.status();
-        run::run(self, status, ticket).await;
-    }
-
-    /// The status, past its time in the queue.
-    fn status(&self) -> Status {
+        let permitted = running || self.wait(ticket).await;
         let mut status = Status::clone(&self.publish.borrow().status);
         status.not_before = None;
-        status
+        if permitted {
+            run::run(self, status, ticket).await;
+        } else {
+            ending::unstarted(self, status, EndedBy::Cancel).await;
+        }
     }
 
     /// Waits in the queue. False: cancelled there. A stop of the service leaves it queued for the next start.
@@ -113,7 +92,7 @@ impl Owner {
         let json = Record::encode(status, self.cli.as_ref(), limit);
         let entry = self.entry.clone();
         let write = move || entry.write_status(&json, durable, false);
-        self.service.blocking(write).await
+        blocking(write).await
     }
 
     /// Starts writing the status, and that the conversation has begun, without waiting. The next
@@ -128,7 +107,7 @@ impl Owner {
         let entry = self.entry.clone();
         let conversations = self.service.conversations.clone();
         let conversation = begun.then(|| self.accepted.conversation.clone());
-        self.service.spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
             if let Some(conversation) = conversation {
                 conversations.mark_begun(&conversation);
             }
@@ -172,7 +151,7 @@ async fn until(time: Option<Timestamp>) {
     }
 }
 
-/// Runs disk work on a thread that may block. An execution's own thread uses [`Service::blocking`].
+/// Runs disk work on a thread that may block.
 ///
 /// # Errors
 /// The work's, or that it panicked.

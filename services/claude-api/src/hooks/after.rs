@@ -107,7 +107,7 @@ async fn report(service: &Arc<Service>, hook: &Hook, status: &Status, failure: F
         HookMode::Required => tracing::error!(%execution, "{}", failure.message),
     }
     let amending = Arc::clone(service);
-    let amended = service.spawn_blocking(move || {
+    let amended = tokio::task::spawn_blocking(move || {
         let entry = amending.spool.get(execution.uuid());
         match entry.map_err(std::io::Error::other)? {
             Some(entry) => amending.amend(&entry, |status| failure.warn(status, now())),
@@ -138,7 +138,7 @@ mod tests {
             let places = Arc::clone(&service.after_hooks.places);
             let taken = places.acquire_many_owned(u32::try_from(taken).unwrap());
             let taken = taken.await.unwrap();
-            owner.run(&mut ticket).await;
+            owner.own(&mut ticket).await;
             // It waits for the hook.
             service.stop().await;
             let end = status(&service, id);

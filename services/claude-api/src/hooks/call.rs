@@ -220,7 +220,7 @@ async fn workspace(service: &Arc<Service>, name: &str) -> io::Result<PathBuf> {
     let args = &service.settings.args;
     let (root, own) = (args.workspace_root.clone(), args.default_workspace.clone());
     let name = name.to_owned();
-    let folder = service.spawn_blocking(move || cli::workspace(&root, own.as_deref(), &name));
+    let folder = tokio::task::spawn_blocking(move || cli::workspace(&root, own.as_deref(), &name));
     folder.await.map_err(io::Error::other).flatten()
 }
 

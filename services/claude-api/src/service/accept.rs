@@ -39,7 +39,7 @@ impl Service {
         share: impl Send + 'static,
     ) -> Result<Acceptance, Problem> {
         let service = Arc::clone(self);
-        let work = self.spawn(async move {
+        let work = tokio::spawn(async move {
             let _share = share;
             let _one = service.one_at_a_time(id).await;
             service.accept_alone(id, body).await

@@ -58,7 +58,7 @@ impl Service {
         cancel: Cancel,
     ) -> Result<Burn, Problem> {
         let service = Arc::clone(self);
-        let work = self.spawn(async move {
+        let work = tokio::spawn(async move {
             // An earlier acceptance of the same id has finished by then, and is cancelled.
             let id_guard = service.one_at_a_time(id).await;
             let view = match service.look_up(id).await {

@@ -267,7 +267,7 @@ impl Service {
         }
         let service = Arc::clone(self);
         let (entry, mut ended) = (entry.clone(), status.clone());
-        let followed = self.spawn_blocking(move || {
+        let followed = tokio::task::spawn_blocking(move || {
             let born = service.follow_up(&entry, &mut ended, before);
             (born, ended)
         });

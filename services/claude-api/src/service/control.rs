@@ -63,7 +63,7 @@ impl Service {
     ) {
         let number = live.views.schedule(after, viewer);
         let (service, live) = (Arc::clone(self), live.clone());
-        self.spawn(async move {
+        tokio::spawn(async move {
             let due = tokio::select! {
                 // A stop leaves the note on disk, as the end does.
                 () = service.stopping() => false,

@@ -307,7 +307,7 @@ impl Service {
         }
         loop {
             let service = Arc::clone(self);
-            let recorded = self.spawn_blocking(move || {
+            let recorded = tokio::task::spawn_blocking(move || {
                 let entry = service
                     .spool
                     .get(id.uuid())?

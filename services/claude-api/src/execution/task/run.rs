@@ -7,6 +7,8 @@ mod events;
 mod last;
 mod start;
 
+use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::{State, Status};
@@ -30,7 +32,6 @@ use before::{NoStart, before};
 use clock::{Sample, finished, sleep_until};
 use count::Counted;
 use start::start;
-pub(super) use start::thread;
 
 /// How much of stdout is taken at once, bytes. A pipe holds up to twice as much ([`start`]); each take costs a write to the disk
 /// and wakes the readers.
@@ -83,7 +84,9 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     let mut machine = Machine::new(status, timers, limits, tool_limit, !closes_stdin);
     machine.times = owner.times;
     let counters = owner.service.metrics.output.clone();
-    let output = match Output::new(&owner.entry, owner.accepted.body.format, counters) {
+    let in_place = Arc::clone(&owner.service.in_place);
+    let output = in_place.run(|| Output::new(&owner.entry, owner.accepted.body.format, counters));
+    let output = match output {
         Ok(output) => output,
         Err(error) => {
             let (status, by, why) = (machine.status, EndedBy::Itself, error.to_string());
@@ -93,7 +96,7 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     let (handle, message) = match start(owner).await {
         Ok(started) => started,
         Err((by, why)) => {
-            output.finish();
+            in_place.run(|| output.finish());
             return ending::failed_to_start(owner, machine.status, by, &why).await;
         }
     };
@@ -168,7 +171,6 @@ impl<'a> Running<'a> {
         if let Some(gate) = &gate {
             gate.open();
         }
-        #[expect(clippy::disallowed_methods, reason = "it ends with the execution")]
         let prompt = tokio::spawn(async move {
             // A CLI that ends without reading its prompt says so by its exit.
             let _ = stdin.write_all(&message).await;
@@ -223,25 +225,33 @@ impl<'a> Running<'a> {
         let mut starting = true;
         loop {
             let wake = self.wake();
-            let step = tokio::select! {
-                // The runner's few reports are first, so that a flood of output never delays them: `take` polls the sockets.
-                // The other branches take turns at random, so that a branch that is always ready
-                // starves none. Deadlines and wishes are checked after every step; their branches
-                // only wake the loop.
-                biased;
-                event = self.events.next() => Step::Runner(event),
-                step = async {
-                    tokio::select! {
-                        _ = self.wish.changed() => Step::Wish,
-                        sampled = finished(&mut self.sample) => Step::Sampled(sampled),
-                        recorded = finished(&mut self.recording) => Step::Recorded(recorded),
-                        n = self.stdout.read(&mut out), if out_open => Step::Stdout(n),
-                        n = self.stderr.read(&mut err), if err_open => Step::Stderr(n),
-                        _ = &mut self.prompt, if self.machine.stdin_open => Step::StdinClosed,
-                        () = sleep_until(wake) => Step::Clock,
-                    }
-                } => step,
+            let step = async {
+                tokio::select! {
+                    // The runner's few reports are first, so that a flood of output never delays
+                    // them. The other branches take turns at random, so that a branch that is
+                    // always ready starves none. Deadlines and wishes are checked after every step;
+                    // their branches only wake the loop.
+                    biased;
+                    event = self.events.next() => Step::Runner(event),
+                    step = async {
+                        tokio::select! {
+                            _ = self.wish.changed() => Step::Wish,
+                            sampled = finished(&mut self.sample) => Step::Sampled(sampled),
+                            recorded = finished(&mut self.recording) => Step::Recorded(recorded),
+                            n = self.stdout.read(&mut out), if out_open => Step::Stdout(n),
+                            n = self.stderr.read(&mut err), if err_open => Step::Stderr(n),
+                            _ = &mut self.prompt, if self.machine.stdin_open => Step::StdinClosed,
+                            () = sleep_until(wake) => Step::Clock,
+                        }
+                    } => step,
+                }
             };
+            let (step, waited) = noting_waits(step).await;
+            // Without a wait the task did not yield since its last step. Whom that step woke may be
+            // next on this thread, and the write of this one may hang in the disk.
+            if !waited {
+                tokio::task::yield_now().await;
+            }
             match step {
                 Step::Runner(event) => {
                     if self.event(event).await {
@@ -249,7 +259,7 @@ impl<'a> Running<'a> {
                     }
                 }
                 Step::Wish => {}
-                Step::Stdout(Ok(n)) if n > 0 => self.take(&out[..n]).await,
+                Step::Stdout(Ok(n)) if n > 0 => self.take(&out[..n]),
                 Step::Stdout(_) => out_open = false,
                 Step::Stderr(Ok(n)) if n > 0 => self.machine.stderr(&err[..n]),
                 Step::Stderr(_) => err_open = false,
@@ -284,15 +294,14 @@ impl<'a> Running<'a> {
         self.finish().await
     }
 
-    /// Takes what the CLI wrote. Then this thread's sockets and timers are polled once: nobody else does that, and while each
-    /// read fills the whole buffer, the loop never waits.
-    async fn take(&mut self, chunk: &[u8]) {
+    /// Takes what the CLI wrote.
+    fn take(&mut self, chunk: &[u8]) {
         let now = Instant::now();
         self.machine.output(now);
-        let facts = self.output.push(chunk);
+        let output = &mut self.output;
+        let facts = self.owner.service.in_place.run(|| output.push(chunk));
         self.count(&facts, now);
         self.facts(facts, now);
-        tokio::task::yield_now().await;
     }
 
     fn facts(&mut self, facts: Vec<renderer::Fact>, now: Instant) {
@@ -307,6 +316,18 @@ impl<'a> Running<'a> {
             self.machine.disk_full(lost);
         }
     }
+}
+
+/// Awaits `work`, and says whether it ever had to wait.
+async fn noting_waits<T>(work: impl Future<Output = T>) -> (T, bool) {
+    let mut work = std::pin::pin!(work);
+    let mut waited = false;
+    let done = std::future::poll_fn(|context| {
+        let polled = work.as_mut().poll(context);
+        waited |= polled.is_pending();
+        polled
+    });
+    (done.await, waited)
 }
 
 #[cfg(test)]

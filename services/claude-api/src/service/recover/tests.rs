@@ -371,7 +371,7 @@ async fn the_end_of_a_panicked_owner_is_recorded_after_its_runner_has_ended() {
     let service = open_by(dir.path(), &[], runner);
     let id = accepted(&service, State::Running);
     let (owner, ticket) = owner(&service, id, &[]);
-    let work: Work<()> = |owner, _| {
+    let work: Work = |owner, _| {
         async move {
             let spec = runner::Spec {
                 program: "true".into(),

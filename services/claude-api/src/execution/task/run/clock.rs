@@ -37,7 +37,7 @@ impl Running<'_> {
             // From the runner down: it inherits the times of whom it reaped.
             let pid = self.control.runner_pid();
             let look = move || (now, runner::tree_cpu(pid));
-            self.sample = Some(self.owner.service.spawn_blocking(look));
+            self.sample = Some(tokio::task::spawn_blocking(look));
         }
     }
 

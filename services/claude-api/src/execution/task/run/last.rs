@@ -1,5 +1,6 @@
 //! The end of a run: what is still in the pipes, and what is known by then.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Running;
@@ -15,7 +16,7 @@ impl Running<'_> {
         while out_open || err_open {
             tokio::select! {
                 n = self.stdout.read(out), if out_open => match n {
-                    Ok(n) if n > 0 => self.take(&out[..n]).await,
+                    Ok(n) if n > 0 => self.take(&out[..n]),
                     _ => out_open = false,
                 },
                 n = self.stderr.read(&mut err), if err_open => match n {
@@ -38,7 +39,7 @@ impl Running<'_> {
             let _ = self
                 .stdout
                 .drain_available(|bytes| rest.extend_from_slice(bytes));
-            self.take(&rest).await;
+            self.take(&rest);
         }
     }
 
@@ -52,12 +53,14 @@ impl Running<'_> {
             gate.close();
         }
         let now = Instant::now();
-        let facts = self.output.end();
+        let in_place = Arc::clone(&self.owner.service.in_place);
+        let output = &mut self.output;
+        let facts = in_place.run(|| output.end());
         self.count(&facts, now);
         self.facts(facts, now);
         self.recorded().await;
         let output = self.output;
-        let marks = output.finish();
+        let marks = in_place.run(|| output.finish());
         End {
             machine: self.machine,
             marks,

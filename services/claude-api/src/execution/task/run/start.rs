@@ -8,7 +8,7 @@ use futures::FutureExt;
 use runner::Handle;
 use tokio::time::timeout;
 
-use super::super::{Owner, Thread};
+use super::super::Owner;
 use crate::cli;
 use crate::conversations::transcript_bytes;
 use crate::execution::accepted::Accepted;
@@ -20,23 +20,6 @@ const PIPE_BYTES: usize = 256 * 1024;
 /// The interval and the time limit for retries of a start when the machine is short of descriptors
 /// or processes. The runner has the same time limit for the start of the CLI.
 const START_RETRY: (Duration, u32) = (Duration::from_millis(250), 120);
-
-/// Starts the thread that the execution runs on.
-///
-/// # Errors
-/// As [`start`].
-pub(in super::super) async fn thread(wishes: &Wishes) -> Result<Thread, (EndedBy, String)> {
-    let mut tries = 0;
-    loop {
-        match Thread::start() {
-            Ok(thread) => return Ok(thread),
-            Err(error) => {
-                let what = "its thread cannot be started".to_owned();
-                wait_for_better_times(wishes, &mut tries, (what, error)).await?;
-            }
-        }
-    }
-}
 
 /// Starts the CLI, and returns its runner with the first message for stdin. An earlier cancel or
 /// stop starts nothing; one during a shortage ends the retries.
@@ -103,8 +86,20 @@ pub(super) fn ended_by(wish: Option<EndWish>) -> Option<EndedBy> {
     }
 }
 
-/// Reads from the disk on the execution's own thread, so only this execution waits for it.
 async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Error)> {
+    let in_place = Arc::clone(&owner.service.in_place);
+    let (spec, message) = in_place.run(|| prepare(owner))?;
+    match owner.service.runners.start(spec).await {
+        Ok(handle) => {
+            owner.runner = Some(handle.control.clone());
+            Ok((handle, message))
+        }
+        Err(error) => Err(("its runner cannot be started".to_owned(), error)),
+    }
+}
+
+/// Reads from the disk what the CLI is started with, and its first message.
+fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Error)> {
     // The prompt was on disk only since the acceptance.
     let message = first_message(owner).map_err(|e| ("its body".to_owned(), e))?;
     owner.credential = Some(owner.service.readiness.credential());
@@ -146,13 +141,7 @@ async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Er
         stdout_pipe_bytes: PIPE_BYTES,
         start_patience: START_RETRY.0 * START_RETRY.1,
     };
-    match service.runners.start(spec).await {
-        Ok(handle) => {
-            owner.runner = Some(handle.control.clone());
-            Ok((handle, message))
-        }
-        Err(error) => Err(("its runner cannot be started".to_owned(), error)),
-    }
+    Ok((spec, message))
 }
 
 /// Reads the prompt, and returns it as the CLI takes it.
