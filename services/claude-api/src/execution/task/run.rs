@@ -171,7 +171,13 @@ impl<'a> Running<'a> {
         if let Some(gate) = &gate {
             gate.open();
         }
+        let mut wished = owner.wishes.subscribe();
         let prompt = tokio::spawn(async move {
+            // A short CLI would end before the signal of a pause from before its start. If nobody
+            // can wish any more, it goes on.
+            let _ = wished
+                .wait_for(|wish| !wish.paused || wish.end.is_some())
+                .await;
             // A CLI that ends without reading its prompt says so by its exit.
             let _ = stdin.write_all(&message).await;
             drop(message);
