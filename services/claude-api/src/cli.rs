@@ -177,6 +177,9 @@ pub fn workspace(
     Ok(real)
 }
 
+/// The pause before another try of a start that failed for a shortage ([`is_shortage`]).
+pub(crate) const SHORTAGE_RETRY: std::time::Duration = std::time::Duration::from_millis(250);
+
 /// Whether a start failed for want of descriptors, processes or memory: that may pass.
 pub(crate) fn is_shortage(error: &std::io::Error) -> bool {
     use rustix::io::Errno;

@@ -8,7 +8,7 @@
 //!              failed, hook_refused: no CLI
 //! ```
 //!
-//! - The hook before runs in the thread of its execution ([`crate::execution`]). Only that
+//! - The hook before runs in the task of its execution ([`crate::execution`]). Only that
 //!   execution waits for it. A cancel, a stop or the deadline of the execution ends it at once.
 //! - The hook after is a task of the service. No client and no execution waits for it; see
 //!   [`AfterHooks`] for the limits.

@@ -8,15 +8,15 @@
 //!
 //! Two ways out cost too much for each line. To move the thread's other tasks away before each
 //! write (`tokio::task::block_in_place`) is two switches of threads, and made text slower by a
-//! third. A thread for each execution has its lines wait for the thread of their reader: 40 % more
-//! delay with 100 executions, and executions started a quarter less often.
+//! third. A thread for each execution has its lines wait for the thread of their reader: a quarter
+//! more delay with 100 executions, and a sixth fewer executions a second.
 //!
 //! So a write is made in place, on as many threads at once as there are cores, and two more threads
 //! are left. A write beyond those moves the tasks away first. And the watch, a thread of its own,
 //! sees a write that hangs, and wakes another thread of the runtime, which then polls the sockets.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -33,13 +33,14 @@ const FREE_THREADS: usize = 2;
 ///
 /// - Taken when: a chunk is written, or a start reads its prompt; for that call alone.
 /// - Who waits behind whom: nobody. Work without a place is done as well, more slowly.
-/// - The other direction: work that hangs keeps its place until the disk answers; the two free threads of the runtime and
-///   the threads that `block_in_place` starts serve everybody else. Of those there is one for each execution that hangs.
+/// - The other direction: work that hangs keeps its place until the disk answers. The two free
+///   threads of the runtime, and those that `block_in_place` starts, serve everybody else; it starts
+///   one for each execution whose disk hangs.
 #[derive(Debug)]
 pub(crate) struct InPlace {
     /// The number of the work in each place, 0 in a free one.
     places: Box<[AtomicU64]>,
-    /// Counts all work that found a place.
+    /// Counts all work, with a place or without.
     number: AtomicU64,
     /// The watch looks; else it sleeps until it is woken.
     looks: AtomicBool,
@@ -66,10 +67,14 @@ impl Drop for Place<'_> {
 }
 
 impl InPlace {
-    /// Starts the watch on the current runtime, which ends with the last place.
+    /// Makes the places of the current runtime, and starts their watch: a thread that ends within a
+    /// minute after the last owner has dropped them.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
     pub(crate) fn start() -> std::io::Result<Arc<Self>> {
         let runtime = Handle::current();
-        let (sender, receiver) = std::sync::mpsc::sync_channel::<std::sync::Weak<Self>>(1);
+        let (sender, receiver) = mpsc::sync_channel::<Weak<Self>>(1);
         let watch = thread::Builder::new()
             .name("disk-watch".to_owned())
             .spawn(move || {
@@ -109,8 +114,9 @@ impl InPlace {
     }
 }
 
-/// Wakes a thread of the runtime at each look at which some work is still the same as at the last one.
-fn watch(places: &std::sync::Weak<InPlace>, runtime: &Handle) {
+/// Wakes a thread of the runtime at each look at which some work is still the same as at the last
+/// one.
+fn watch(places: &Weak<InPlace>, runtime: &Handle) {
     let mut seen = vec![0; cores()];
     let (mut last, mut idle) = (0, 0);
     loop {
@@ -151,7 +157,6 @@ fn watch(places: &std::sync::Weak<InPlace>, runtime: &Handle) {
 mod tests {
     use std::io::Write;
     use std::os::unix::net::UnixStream;
-    use std::sync::mpsc;
 
     use tokio::io::AsyncReadExt;
 

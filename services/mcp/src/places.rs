@@ -65,6 +65,20 @@ impl Places {
         })
     }
 
+    /// Asks the bridge one question, on a connection of its own.
+    ///
+    /// # Errors
+    /// As [`Places::call`]; or the bridge refuses.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(&Client) -> Result<T, client::Error>,
+    ) -> Result<T, Failure> {
+        let call = self.call(Purpose::Ask).await?;
+        let answer = question(&call.client).await?;
+        call.client.close().await;
+        Ok(answer)
+    }
+
     fn place(&self, purpose: Purpose) -> Result<OwnedSemaphorePermit, Failure> {
         let places = match purpose {
             Purpose::View => &self.views,

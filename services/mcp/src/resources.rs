@@ -1,5 +1,6 @@
 //! Executions as MCP resources: `execution://{id}/status` and `execution://{id}/output`.
 
+use client::Client;
 use protocol::{ExecutionId, Page, Status};
 use rmcp::model::{
     ListResourcesResult, MetaObject, ReadResourceResult, Resource, ResourceContents,
@@ -8,7 +9,7 @@ use rmcp::model::{
 use serde_json::json;
 
 use crate::failure::Failure;
-use crate::places::{Places, Purpose};
+use crate::places::Places;
 use crate::text::Text;
 use crate::{tasks, views};
 
@@ -35,11 +36,9 @@ pub(crate) async fn page(
     limit: u64,
     before: Option<ExecutionId>,
 ) -> Result<Page, Failure> {
-    let call = places.call(Purpose::Ask).await?;
     let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-    let page = call.client.list(limit, before).await?;
-    call.client.close().await;
-    Ok(page)
+    let ask = async |client: &Client| client.list(limit, before).await;
+    places.ask(ask).await
 }
 
 /// The resources of the newest executions, or of those before the cursor.

@@ -85,8 +85,8 @@ fn remark(text: &Text, status: &Status) -> Option<String> {
 /// The state, with its reason: `failed (auth_failed)`.
 fn described_state(status: &Status) -> String {
     let state = status.state.as_str();
-    match status.reason.map(|reason| json!(reason)) {
-        Some(Value::String(reason)) => format!("{state} ({reason})"),
-        _ => state.to_owned(),
+    match status.reason {
+        Some(reason) => format!("{state} ({})", reason.as_str()),
+        None => state.to_owned(),
     }
 }

@@ -1,12 +1,13 @@
 //! Tasks (SEP-2663): a task is an execution, and its id is the execution's id. claude-api answers
 //! for it, so that a task survives a restart of this server and of the bridge.
 
+use client::Client;
 use protocol::{ExecutionId, State, Status};
 use rmcp::model::{DetailedTask, Task, TaskPayload, TaskStatus};
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::places::{Places, Purpose};
+use crate::places::Places;
 use crate::{progress, results, views};
 
 /// How often a client is asked to poll, in milliseconds.
@@ -26,10 +27,8 @@ pub(crate) fn id(task: &str) -> Result<ExecutionId, Failure> {
 /// # Errors
 /// The bridge does not know it or does not answer, or no place is free.
 pub(crate) async fn status(places: &Places, id: ExecutionId) -> Result<Status, Failure> {
-    let call = places.call(Purpose::Ask).await?;
-    let status = call.client.status(id).await?;
-    call.client.close().await;
-    Ok(status)
+    let ask = async |client: &Client| client.status(id).await;
+    places.ask(ask).await
 }
 
 /// The present state of a task, with its result when it has ended.

@@ -290,20 +290,15 @@ async fn mcp_calls_sessions_and_bodies_are_bounded() {
     assert_eq!(problem["type"], "too-many-streams");
     let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
     assert_eq!(post(&ready, Some(&session)).await.status(), 202);
+    let held = id();
     let mut silent = call(
         "tools/call",
-        json!({"name": "execute", "arguments": {"prompt": "@silence 600"}}),
+        json!({"name": "execute", "arguments": {"prompt": "@silence 600", "executionId": held}}),
     );
     silent["id"] = 7.into();
     let _held = post(&silent, Some(&session)).await;
-    let api = stack.http();
-    let running = async {
-        // It holds its place by then.
-        while api.get("/v1/executions").await.expect("a page").1["executions"][0].is_null() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, running).await.expect("the call runs");
+    // It holds its place by then.
+    until(&stack, &held, "running").await;
     let refusal = eventually_refused(&post, &session, &call).await;
     assert!(refusal.contains("1 MCP calls run already"), "{refusal}");
     let page = metrics::page(stack.bridge.addr()).await;

@@ -10,15 +10,13 @@ use runner::{Event, Handle};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::cli;
+use crate::cli::{self, SHORTAGE_RETRY};
 use crate::config::Hook;
 use crate::execution::ending::sweep_on;
 use crate::service::Service;
 
 /// The part of a hook's stderr that is kept for warnings and errors: its last bytes.
 const STDERR_BYTES: usize = 4 * 1024;
-/// The pause before another try when the machine is short of descriptors or processes.
-const SHORTAGE_RETRY: Duration = Duration::from_millis(250);
 /// The time that a runner has for killing the tree of a hook before it is killed itself.
 const RUNNER_END: Duration = Duration::from_secs(4);
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::Control;
+use client::{Client, Control};
 use protocol::ExecutionId;
 use protocol::rpc::OnDisconnect;
 use rmcp::model::{CallToolResponse, CreateTaskResult};
@@ -12,7 +12,6 @@ use rmcp::{ErrorData, RoleServer};
 use super::Server;
 use crate::arguments::Arguments;
 use crate::failure::Failure;
-use crate::places::Purpose;
 use crate::progress::Progress;
 use crate::running::Closed;
 use crate::{resources, results, run, tasks, tools, views};
@@ -74,9 +73,11 @@ impl Server {
                 arguments.finish()?;
                 results::status(&self.control(id, action).await?)
             }
+            // An unknown one was refused before.
             other => {
-                let other: String = other.chars().take(64).collect();
-                return Err(Failure::arguments(format!("there is no tool {other:?}")));
+                return Err(Failure::internal(format!(
+                    "the tool {other:?} does nothing"
+                )));
             }
         };
         Ok(result.into())
@@ -140,10 +141,8 @@ impl Server {
         id: ExecutionId,
         action: Control,
     ) -> Result<protocol::Status, Failure> {
-        let call = self.places.call(Purpose::Ask).await?;
-        let status = call.client.control(id, action).await?;
-        call.client.close().await;
-        Ok(status)
+        let ask = async |client: &Client| client.control(id, action).await;
+        self.places.ask(ask).await
     }
 }
 

@@ -9,7 +9,7 @@ use runner::Handle;
 use tokio::time::timeout;
 
 use super::super::Owner;
-use crate::cli;
+use crate::cli::{self, SHORTAGE_RETRY};
 use crate::conversations::transcript_bytes;
 use crate::execution::accepted::Accepted;
 use crate::execution::verdict::EndedBy;
@@ -17,9 +17,9 @@ use crate::execution::wish::{EndWish, Wishes};
 
 /// The capacity wished for the stdout pipe, bytes: the CLI cuts its output at a full pipe when it ends.
 const PIPE_BYTES: usize = 256 * 1024;
-/// The interval and the time limit for retries of a start when the machine is short of descriptors
-/// or processes. The runner has the same time limit for the start of the CLI.
-const START_RETRY: (Duration, u32) = (Duration::from_millis(250), 120);
+/// The most retries of a start when the machine is short of descriptors or processes. The runner has
+/// the same time limit for the start of the CLI.
+const START_TRIES: u32 = 120;
 
 /// Starts the CLI, and returns its runner with the first message for stdin. An earlier cancel or
 /// stop starts nothing; one during a shortage ends the retries.
@@ -37,39 +37,27 @@ pub(super) async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (Ended
     }
     let mut tries = 0;
     loop {
-        match attempt(owner).await {
+        let (what, error) = match attempt(owner).await {
             Ok(started) => return Ok(started),
-            Err(failed) => wait_for_better_times(&wishes, &mut tries, failed).await?,
+            Err(failed) => failed,
+        };
+        let why = format!("{what}: {error}");
+        // A shortage may pass: no reason to fail an accepted execution.
+        if !cli::is_shortage(&error) {
+            return Err((EndedBy::Itself, why));
         }
-    }
-}
-
-/// Waits before the next try of what failed for a shortage of descriptors, processes or memory. That may pass: no reason to
-/// fail an accepted execution.
-///
-/// # Errors
-/// It was no shortage, or the last try, or somebody wishes to end the execution.
-async fn wait_for_better_times(
-    wishes: &Wishes,
-    tries: &mut u32,
-    (what, error): (String, io::Error),
-) -> Result<(), (EndedBy, String)> {
-    let why = format!("{what}: {error}");
-    if !cli::is_shortage(&error) {
-        return Err((EndedBy::Itself, why));
-    }
-    if *tries == START_RETRY.1 {
-        let waited = (START_RETRY.0 * START_RETRY.1).as_secs();
-        let why = format!(
-            "{why}; the machine was short of processes, memory or descriptors for {waited} s: \
-             raise the limits of processes, memory and open files (CCB_PIDS, CCB_MEMORY)"
-        );
-        return Err((EndedBy::Itself, why));
-    }
-    *tries += 1;
-    match wait(wishes, START_RETRY.0).await {
-        Some(by) => Err((by, why)),
-        None => Ok(()),
+        if tries == START_TRIES {
+            let waited = (SHORTAGE_RETRY * START_TRIES).as_secs();
+            let why = format!(
+                "{why}; the machine was short of processes, memory or descriptors for {waited} s: \
+                 raise the limits of processes, memory and open files (CCB_PIDS, CCB_MEMORY)"
+            );
+            return Err((EndedBy::Itself, why));
+        }
+        tries += 1;
+        if let Some(by) = wait(&wishes, SHORTAGE_RETRY).await {
+            return Err((by, why));
+        }
     }
 }
 
@@ -139,7 +127,7 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
         env,
         cwd,
         stdout_pipe_bytes: PIPE_BYTES,
-        start_patience: START_RETRY.0 * START_RETRY.1,
+        start_patience: SHORTAGE_RETRY * START_TRIES,
     };
     Ok((spec, message))
 }
@@ -168,9 +156,9 @@ mod tests {
                 wishes.ask(*control).unwrap();
             }
             let begun = tokio::time::Instant::now();
-            let by = wait(&wishes, START_RETRY.0).await;
+            let by = wait(&wishes, SHORTAGE_RETRY).await;
             assert_eq!(by, expected, "{controls:?}");
-            assert_eq!(begun.elapsed() >= START_RETRY.0, by.is_none());
+            assert_eq!(begun.elapsed() >= SHORTAGE_RETRY, by.is_none());
         }
     }
 }
