@@ -10,12 +10,14 @@ use std::{
 
 use rustix::{
     buffer::spare_capacity,
-    fs::{FallocateFlags, fallocate},
-    io::ReadWriteFlags,
+    fs::{FallocateFlags, fallocate, fstatfs},
+    io::{Errno, ReadWriteFlags},
 };
 
 /// The block that hole punching frees in. Larger blocks of a file system only make the freeing coarser.
 pub(crate) const BLOCK: u64 = 4096;
+/// The type of a file system in memory, as fstatfs(2) tells it.
+pub(crate) const TMPFS_MAGIC: i64 = 0x0102_1994;
 
 /// The mode of folders in the spool, whatever the umask: only the owner may read prompts and
 /// outputs.
@@ -50,12 +52,13 @@ impl Store for File {
 
     fn read_cached(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
         let mut parts = [IoSliceMut::new(into)];
-        Ok(rustix::io::preadv2(
-            self,
-            &mut parts,
-            at,
-            ReadWriteFlags::NOWAIT,
-        )?)
+        match rustix::io::preadv2(self, &mut parts, at, ReadWriteFlags::NOWAIT) {
+            // tmpfs refuses the call, though its bytes are in memory always.
+            Err(Errno::OPNOTSUPP) if fstatfs(self)?.f_type as i64 == TMPFS_MAGIC => {
+                Ok(rustix::io::pread(self, &mut parts[0][..], at)?)
+            }
+            read => Ok(read?),
+        }
     }
 
     fn punch(&self, from: u64, to: u64) -> io::Result<()> {
@@ -248,6 +251,8 @@ pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{MemfdFlags, memfd_create};
+
     use super::*;
 
     #[test]
@@ -258,5 +263,15 @@ mod tests {
         let cached = read_cached(&file, BLOCK, 2 * BLOCK as usize);
         assert!(cached.is_none_or(|bytes| bytes == [b'x'; 2 * BLOCK as usize]));
         assert_eq!(read_cached(&file, 2 * BLOCK, 2 * BLOCK as usize), None);
+    }
+
+    #[test]
+    fn a_file_in_memory_is_read_at_once() {
+        // A file of tmpfs, which has no RWF_NOWAIT.
+        let file = memfd_create(c"a spool", MemfdFlags::CLOEXEC).unwrap();
+        let file = File::from(file);
+        write_all(&file, b"written", 0).unwrap();
+        assert_eq!(read_cached(&file, 2, 5).as_deref(), Some(&b"itten"[..]));
+        assert_eq!(read_cached(&file, 2, 6), None, "a part is not all");
     }
 }

@@ -11,11 +11,10 @@ use std::{
 use rustix::fs::{FlockOperation, flock, fstatfs, fstatvfs};
 
 use super::*;
-use crate::files::{BLOCK, Store, is_full};
+use crate::files::{BLOCK, Store, TMPFS_MAGIC, is_full};
 
 /// statfs(2).
 const OVERLAYFS_MAGIC: i64 = 0x794c_7630;
-const TMPFS_MAGIC: i64 = 0x0102_1994;
 
 impl Spool {
     /// Opens the spool in `dir`, making it where it is missing. Says what is unwise about the place.
