@@ -1,19 +1,18 @@
-//! Disk work of running executions on the runtime's own threads, so that a disk that hangs holds
-//! up nobody else.
+//! Short disk writes of running executions, made in place: on the runtime's own threads. A disk that
+//! hangs holds up nobody else.
 //!
-//! A running execution writes its output from its own loop, and a disk may hang. A thread of the
-//! runtime that hangs is not only lost itself: it may be the one that polls the sockets for all,
-//! and no other takes that over by itself (see `enable_eager_driver_handoff` of tokio's
-//! `runtime::Builder`, which is unstable). With 11 threads, one hung write stopped HTTP.
+//! - As many writes as there are cores are made in place at once; two more threads of the runtime
+//!   stay free. A write beyond those first moves the thread's other tasks away
+//!   (`tokio::task::block_in_place`).
+//! - The watch, a thread of its own, sees a write that hangs and wakes another thread of the runtime.
+//!   The thread that hangs may be the one that polls the sockets for all, and no other takes that
+//!   over by itself (see `enable_eager_driver_handoff` of tokio's `runtime::Builder`, which is
+//!   unstable): with 11 threads, one hung write stopped HTTP.
 //!
-//! Two ways out cost too much for each line. To move the thread's other tasks away before each
-//! write (`tokio::task::block_in_place`) is two switches of threads, and made text slower by a
-//! third. A thread for each execution has its lines wait for the thread of their reader: a quarter
-//! more delay with 100 executions, and a sixth fewer executions a second.
-//!
-//! So a write is made in place, on as many threads at once as there are cores, and two more threads
-//! are left. A write beyond those moves the tasks away first. And the watch, a thread of its own,
-//! sees a write that hangs, and wakes another thread of the runtime, which then polls the sockets.
+//! Two simpler ways cost too much for each line. `block_in_place` around every write is two switches
+//! of threads, and made text slower by a third. With a thread for each execution, lines waited for
+//! the thread of their reader: a quarter more delay with 100 executions, and a sixth fewer executions
+//! a second.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Weak, mpsc};
@@ -23,7 +22,7 @@ use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// How often the watch looks: sockets wait at most twice as long for a write that hangs.
-const LOOK: Duration = Duration::from_millis(20);
+const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// The watch sleeps after so many looks without any work, 1 s.
 const IDLE_LOOKS: u32 = 50;
 /// Threads of the runtime beyond those on which work may hang.
@@ -92,7 +91,8 @@ impl InPlace {
         Ok(places)
     }
 
-    /// Does disk work on this thread. Only the task that calls it waits.
+    /// Does disk work on this thread, and blocks it until the work is done. Other tasks go on, on
+    /// other threads; on a runtime of one thread they wait. It cannot be cancelled.
     pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
         if let Some(_place) = self.take() {
             return work();
@@ -120,7 +120,7 @@ fn watch(places: &Weak<InPlace>, runtime: &Handle) {
     let mut seen = vec![0; cores()];
     let (mut last, mut idle) = (0, 0);
     loop {
-        thread::sleep(LOOK);
+        thread::sleep(WATCH_INTERVAL);
         let Some(places) = places.upgrade() else {
             return;
         };

@@ -39,13 +39,14 @@ use crate::{process::raw, wire};
 const HANDOVER_LIMIT: Duration = Duration::from_secs(10);
 
 impl Runners {
-    /// Starts a runner and sends it `spec`. The CLI itself may still fail to start: [`crate::Event`] tells.
+    /// Starts a runner and sends it `spec`. The CLI itself may still fail to start, or the runner may die before it has all
+    /// of its task: [`Events`] tells.
     ///
     /// Dropping the future, or everything it gave, ends the runner and what it started.
     ///
     /// # Errors
     /// No descriptor or process could be had: the system's error as it is, as a shortage may pass. Or the runner did not take
-    /// its task.
+    /// its task within 10 s.
     pub async fn start(&self, spec: wire::Spec) -> io::Result<Handle> {
         let pipes = Pipes::new(spec.stdout_pipe_bytes)?;
         let mut line = serde_json::to_vec(&wire::Command::Run(spec)).map_err(io::Error::other)?;
@@ -70,13 +71,17 @@ impl Runners {
             self.spawn(ours.try_clone()?, theirs, child_stdout, child_stderr)?;
         let mut socket = UnixStream::from_std(ours.into())?;
         let handover = hand_over(&mut socket, &line, child_stdin);
-        if let Err(error) = timeout(HANDOVER_LIMIT, handover)
+        let handed_over = timeout(HANDOVER_LIMIT, handover)
             .await
             .map_err(io::Error::from)
-            .and_then(|done| done)
-        {
-            control.kill_runner();
-            return Err(error);
+            .and_then(|done| done);
+        match handed_over {
+            // A runner that was killed before it had its task dies like any other: its events say how.
+            Err(error) if !is_gone(&error) => {
+                control.kill_runner();
+                return Err(error);
+            }
+            _ => {}
         }
         let events = Events::new(socket, control.clone(), reaped);
         Ok(Handle {
@@ -132,6 +137,12 @@ impl Runners {
         });
         Ok((Control::new(ours, pinned?, pid, reaped.clone()), reaped))
     }
+}
+
+/// Whether a write failed because the other end is closed.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionReset)
 }
 
 /// Sends the task; the read end of the CLI's stdin goes with its first bytes.

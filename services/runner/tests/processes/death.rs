@@ -9,7 +9,9 @@ use std::{
 use runner::{Event, sweep_stale};
 
 use crate::{
-    support::{alive, counter, pids, runners, scratch, shell, spec, state, until},
+    support::{
+        alive, counter, pids, runners, runners_by, scratch, shell, spec, start_by, state, until,
+    },
     tests,
     tree::{FAMILY, family},
 };
@@ -20,6 +22,7 @@ tests![
     a_sweep_spares_the_living,
     a_runner_that_fails_says_why_on_its_socket,
     a_runner_that_fails_before_its_task_says_why_on_stderr,
+    a_runner_that_is_killed_before_it_has_its_task_dies_as_any_other,
     the_end_of_the_control_socket_leaves_nothing,
     a_sweep_without_orphans_is_at_once,
     runners_started_during_sweeps_live,
@@ -114,6 +117,16 @@ async fn a_runner_that_fails_before_its_task_says_why_on_stderr() {
     assert_eq!(output.status.code(), Some(70));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("runner failed:"), "{stderr:?}");
+}
+
+async fn a_runner_that_is_killed_before_it_has_its_task_dies_as_any_other() {
+    let dir = scratch();
+    let killed = runners_by(dir.path(), "kill -9 $$");
+    // More than its socket holds, so that it has not all of it at its death.
+    let mut run = start_by(&killed, spec("true", &[&"x".repeat(4 << 20)])).await;
+    assert_eq!(run.next().await, None, "no CLI was started");
+    let end = run.events.runner_end();
+    assert!(end.contains("SIGKILL"), "{end:?}");
 }
 
 async fn the_end_of_the_control_socket_leaves_nothing() {
