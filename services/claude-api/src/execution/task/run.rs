@@ -38,6 +38,9 @@ use start::start;
 const CHUNK_BYTES: usize = 128 * 1024;
 /// The longest that a start holds its slot: a silent CLI must not keep others from starting.
 const START_LIMIT: Duration = Duration::from_secs(10);
+/// The longest time between two yields of a loop that never has to wait. A yield at every chunk made text slower by a
+/// tenth.
+const YIELD_AFTER: Duration = Duration::from_millis(1);
 
 /// Runs the execution to its end.
 pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) {
@@ -229,6 +232,8 @@ impl<'a> Running<'a> {
         let mut err = vec![0; 8 * 1024];
         let (mut out_open, mut err_open) = (true, true);
         let mut starting = true;
+        let mut yielded = Instant::now();
+        let mut woke_others = false;
         loop {
             let wake = self.wake();
             let step = async {
@@ -254,10 +259,16 @@ impl<'a> Running<'a> {
             };
             let (step, waited) = noting_waits(step).await;
             // Without a wait the task did not yield since its last step. Whom that step woke may be
-            // next on this thread, and the write of this one may hang in the disk.
-            if !waited {
+            // next on this thread, and the write of this one may hang in the disk. That another
+            // execution may start now must not hang with it; a reader may miss the last millisecond.
+            let yields = woke_others || yielded.elapsed() >= YIELD_AFTER;
+            if !waited && yields {
                 tokio::task::yield_now().await;
             }
+            if waited || yields {
+                yielded = Instant::now();
+            }
+            woke_others = !matches!(step, Step::Stdout(_) | Step::Stderr(_));
             match step {
                 Step::Runner(event) => {
                     if self.event(event).await {
@@ -292,6 +303,7 @@ impl<'a> Running<'a> {
             let late = self.machine.timers.running(Instant::now()) >= START_LIMIT;
             if starting && (self.machine.first_output || !out_open || paused || late) {
                 starting = false;
+                woke_others = true;
                 ticket.started();
             }
             self.after();
