@@ -140,8 +140,11 @@ async fn warned(hooked: &Hooked, id: &str) -> Value {
 async fn assert_missing(hooked: &Hooked, moment: &'static str) {
     let (program, away) = (hooked.file(moment), hooked.file("away"));
     fs::rename(&program, &away).expect("renamed");
-    let why = "No such file or directory (os error 2)";
-    let what = format!("could not be started ({}): {why}", program.display());
+    let what = format!(
+        "could not be started: cannot start {}: No such file or directory (os error 2); check that \
+         this program exists and may be executed",
+        program.display()
+    );
     let failed = Failed::start(hooked, moment, ("missing", "not_started", what)).await;
     failed.assert_told(hooked).await;
     let (code, page) = hooked.http().get("/health/ready").await.expect("a page");

@@ -136,8 +136,6 @@ async fn assert_stop_is_at_once(hooked: &mut Hooked, ended: &str) {
     assert_eq!(status["state"], "completed", "{status}");
     let what = "was killed, because the service stopped";
     hooked.assert_warned(&status, "after", "stopped", what);
-    let (code, page) = hooked.http().get("/health/ready").await.expect("a page");
-    assert_eq!(code.as_u16(), 200, "{page}");
 }
 
 #[tokio::test]
