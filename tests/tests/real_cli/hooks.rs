@@ -63,6 +63,8 @@ impl Hooked {
             ("CLAUDE_API_HOOK_AFTER_MODE", mode),
             ("CLAUDE_API_HOOK_MS", limit_ms),
             ("CLAUDE_API_RUNNING_EXECUTIONS", "16"),
+            // A hook must not hold the only place for starts.
+            ("CLAUDE_API_SIMULTANEOUS_STARTS", "1"),
             ("CLAUDE_API_SHUTDOWN_MS", "4000"),
             ("CLAUDE_API_KILL_MS", "200"),
             // The end of a CLI on a busy machine is none of the subject here.
