@@ -26,5 +26,5 @@ basic() {
   seen 90 "curl -N on claude-api" curl_streams
   seen 90 "ccb doctor --url looks at the stack at that address alone" doctor_of_another_stack
   seen 180 "ccb doctor names a service that is paused, or has ended" doctor_sees_what_is_wrong
-  suite basic 600
+  shared_suite basic 600
 }

@@ -63,3 +63,14 @@ suite() {
   fi
   cargo_tests "$2" --package cc-tests --features composed --test composed -- --test-threads=4 "$1::"
 }
+
+# shared_suite NAME SECONDS: the same for a suite on the shared stack. At its end the pages of metrics must agree with
+# what it did; its tests record that in the file that CCB_TALLY names.
+shared_suite() {
+  composed_up || return
+  export CCB_TALLY=$REPORT/tally
+  rm -f "$CCB_TALLY"
+  suite "$1" "$2"
+  cargo_tests 120 --package cc-tests --features composed --test composed -- --ignored counts::
+  unset CCB_TALLY
+}

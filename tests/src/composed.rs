@@ -19,12 +19,14 @@ pub mod liar;
 mod plan;
 mod project;
 mod report;
+mod tally;
 mod tree;
 
 pub use case::{Case, Use, case};
 pub use idle_proxy::IdleProxy;
 pub use plan::Plan;
 pub use project::Project;
+pub use tally::Tally;
 pub use tree::Tree;
 
 use std::time::{Duration, Instant};

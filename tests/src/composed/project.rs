@@ -1,5 +1,6 @@
 //! A Compose project: the one that runs already, or one of the test's own.
 
+mod clients;
 mod containers;
 
 use std::{
@@ -15,15 +16,9 @@ use tokio::process::Command;
 use super::{
     Plan,
     docker::{self, Ran},
-    report,
-};
-use crate::{
-    http::Http,
-    ws::{Client, Options},
+    report, tally,
 };
 
-/// The real CLI on a busy machine takes its time.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// A container that was started is healthy within this.
 const HEALTHY: Duration = Duration::from_secs(60);
 /// What a shell may hold that would change the containers; the images' names and the user's ids stay.
@@ -96,10 +91,12 @@ impl Project {
     /// If the variables are not set.
     #[must_use]
     pub fn shared() -> Self {
+        let (api, bridge) = (address("CCB_HTTP", "http://"), address("CCB_WS", "ws://"));
+        tally::begin(api, bridge);
         Self {
             name: std::env::var("CCB_PROJECT").unwrap_or_else(|_| "cc-bridge".into()),
-            api: address("CCB_HTTP", "http://"),
-            bridge: address("CCB_WS", "ws://"),
+            api,
+            bridge,
             own: None,
             since: now(),
         }
@@ -225,36 +222,6 @@ impl Project {
     #[must_use]
     pub fn api(&self) -> SocketAddr {
         self.api
-    }
-
-    /// A client of claude-api.
-    #[must_use]
-    pub fn http(&self) -> Http {
-        Http::new(self.api)
-    }
-
-    /// A session with patience for the real CLI.
-    ///
-    /// # Panics
-    /// If there is none.
-    pub async fn client(&self) -> Client {
-        self.client_at(self.bridge).await
-    }
-
-    /// The same through another address, such as a proxy's.
-    ///
-    /// # Panics
-    /// If there is none.
-    pub async fn client_at(&self, address: SocketAddr) -> Client {
-        let patience = PATIENCE;
-        Client::connect_with(
-            address,
-            Options {
-                patience,
-                ..Options::default()
-            },
-        )
-        .await
     }
 }
 

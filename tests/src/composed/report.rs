@@ -36,7 +36,9 @@ pub(super) fn print(project: &str, api: SocketAddr, since: &str) {
         }
     }
     eprintln!("-- executions, newest first");
-    match list(api) {
+    match get(api, &format!("/v1/executions?limit={EXECUTIONS}"))
+        .and_then(|text| serde_json::from_str::<Value>(&text).ok())
+    {
         Some(list) => list["executions"]
             .as_array()
             .into_iter()
@@ -46,19 +48,22 @@ pub(super) fn print(project: &str, api: SocketAddr, since: &str) {
     }
 }
 
-/// Asked by hand: a destructor has no runtime.
-fn list(api: SocketAddr) -> Option<Value> {
+/// The body of `GET path`, asked by hand: a destructor has no runtime. None when there is no answer,
+/// or it says that something went wrong.
+pub(super) fn get(addr: SocketAddr, path: &str) -> Option<String> {
     let limit = Duration::from_secs(5);
-    let mut stream = TcpStream::connect_timeout(&api, limit).ok()?;
+    let mut stream = TcpStream::connect_timeout(&addr, limit).ok()?;
     stream.set_read_timeout(Some(limit)).ok()?;
     let request = format!(
-        "GET /v1/executions?limit={EXECUTIONS} HTTP/1.0\r\nHost: 127.0.0.1\r\nAccept: application/json\r\n\r\n"
+        "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nAccept: application/json, text/plain\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
-    let text = String::from_utf8_lossy(&answer);
-    serde_json::from_str(text.split_once("\r\n\r\n")?.1).ok()
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let good = head.split(' ').nth(1) == Some("200");
+    good.then(|| body.to_owned())
 }
 
 /// Removes what carries the project's name: containers, networks, volumes.

@@ -5,16 +5,14 @@ use std::time::Duration;
 use cc_tests::composed::{Project, Use, case};
 use serde_json::json;
 
-use crate::client;
-
 const LIMIT: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn s2_the_bash_tool_computes_168() {
     case(LIMIT, Use::Shared, async |_| {
-        let _project = Project::shared();
+        let project = Project::shared();
         for path in ["/ws", "/ws/mcp"] {
-            let mut client = client(path).await;
+            let mut client = project.client_on(path).await;
             assert!(!client.session_id().is_empty());
             let (output, end) = client
                 .run("python3 -c \"print('RESULT:::' + str(24 * 7))\"")

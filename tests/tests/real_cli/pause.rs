@@ -29,7 +29,7 @@ const SLACK_MS: u64 = 3000;
 
 /// Both services with the real CLI, and its model.
 pub(super) struct World {
-    stack: Stack,
+    pub(super) stack: Stack,
     model: Http,
     serving: JoinHandle<std::io::Result<()>>,
 }

@@ -2,6 +2,7 @@
 
 mod bridge;
 mod ends;
+mod promtool;
 mod refusals;
 
 use std::net::SocketAddr;

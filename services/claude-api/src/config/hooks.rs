@@ -15,8 +15,8 @@ pub struct HookArgs {
     /// JSON on stdin; empty for none
     #[arg(long, env = "CLAUDE_API_HOOK_BEFORE", value_name = "PATH")]
     pub hook_before: Option<OsString>,
-    /// Effect of a failure of that hook: `advisory` adds a warning, `required` also ends the
-    /// execution, whose CLI is never started
+    /// Effect of a failure of that hook: `advisory` adds a warning and the CLI starts, `required`
+    /// ends the execution without its CLI
     #[arg(
         long,
         env = "CLAUDE_API_HOOK_BEFORE_MODE",

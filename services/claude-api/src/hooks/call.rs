@@ -122,13 +122,7 @@ impl Run {
         hook: &Hook,
         status: &Status,
     ) -> Result<(), (&'static str, String)> {
-        let not_started = |why: &str| {
-            let program = hook.program.display();
-            (
-                "not_started",
-                format!("could not be started ({program}): {why}"),
-            )
-        };
+        let not_started = |why: &str| ("not_started", format!("could not be started: {why}"));
         let cwd = workspace(service, &status.workspace)
             .await
             .map_err(|error| not_started(&format!("workspace {:?}: {error}", status.workspace)))?;

@@ -180,7 +180,8 @@ fn explain(spec: &Spec, error: &io::Error) -> String {
             "cannot start {program}: the file is there, its interpreter or loader is not ({error})"
         );
     }
-    format!("cannot start {program}: {error}; check --claude-bin")
+    // The program may be the CLI or a hook: the caller knows its setting.
+    format!("cannot start {program}: {error}; check that this program exists and may be executed")
 }
 
 /// Explains why this process cannot enter a directory: the first part of the path that denies it,

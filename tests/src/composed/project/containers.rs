@@ -8,7 +8,7 @@ use super::{HEALTHY, Project};
 use crate::{
     composed::{
         docker::{self, docker},
-        until,
+        tally, until,
     },
     http::Http,
 };
@@ -137,9 +137,13 @@ impl Project {
         .await;
     }
 
-    /// The command line client, in a container of its own on this project's network: it outlives the bridge.
+    /// The command line client, in a container of its own on this project's network: it outlives the bridge. It
+    /// counts as one session, so run it once.
     #[must_use]
     pub fn ccb(&self, arguments: &[&str]) -> Command {
+        if self.own.is_none() {
+            tally::session();
+        }
         let image = format!(
             "{}/bridge:{}",
             std::env::var("CCB_IMAGES").unwrap_or_else(|_| "cc-bridge".into()),

@@ -15,8 +15,17 @@ use super::{assert_near, page, until};
 use crate::death::runner;
 use crate::support::{PATIENCE, exists, send};
 
+/// The limits that [`run_each_end`] needs.
+pub(super) fn options() -> StackOptions {
+    StackOptions::default()
+        .api("--stalled-ms=1000")
+        .api("--idle-timeout-ms=2000")
+        .api("--linger-ms=500")
+        .api("--kill-ms=500")
+}
+
 /// One execution for each end that there is without a restart; returns how many there were.
-async fn run_each_end(stack: &Stack, client: &mut ws::Client) -> usize {
+pub(super) async fn run_each_end(stack: &Stack, client: &mut ws::Client) -> usize {
     let prompts = [
         "@say x",
         "@tokens 500",
@@ -88,12 +97,7 @@ async fn run_each_end(stack: &Stack, client: &mut ws::Client) -> usize {
 
 #[tokio::test]
 async fn claude_api_counts_agree_with_the_statuses_of_all_executions() {
-    let options = StackOptions::default()
-        .api("--stalled-ms=1000")
-        .api("--idle-timeout-ms=2000")
-        .api("--linger-ms=500")
-        .api("--kill-ms=500");
-    let stack = Stack::with(options).await;
+    let stack = Stack::with(options()).await;
     let mut client = stack.client().await;
     let count = run_each_end(&stack, &mut client).await;
     client.finish().await;
