@@ -126,39 +126,39 @@ async fn mcp_the_cli_connects_with_the_repositorys_mcp_json_and_executes() {
     stack.assert_quiet();
 }
 
-/// Six minutes of silence against the CLI's limit of five, at a scale of 1 to 150: an execution is
-/// silent for 6 s, the limit is 2 s, and the bridge sends progress every 100 ms. Without progress the
-/// CLI gives the call up, which shows that the limit is in force; the execution continues then.
+/// Six minutes of silence against the CLI's limit of five, at a scale of 1 to 30: the limit is 10 s,
+/// and the bridge sends progress every 0.5 s. The CLI looks every 30 s, so an execution is silent for
+/// 35 s. Without progress the CLI gives the call up, which shows that the limit is in force; the
+/// execution continues then.
 #[tokio::test]
 async fn mcp_a_silent_execute_is_not_given_up_by_the_cli() {
+    tokio::join!(silent("500", false), silent("3600000", true));
+}
+
+/// Calls a silent `execute` with this interval of progress.
+async fn silent(progress_ms: &str, given_up: bool) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let base = format!("http://{}", listener.local_addr().expect("bound"));
     let config = model::Config::default();
     let server = tokio::spawn(model::serve(listener, config, std::future::pending()));
-    for (progress_ms, given_up) in [(100, false), (3_600_000, true)] {
-        let options = StackOptions::default().bridge(format!("--mcp-progress-ms={progress_ms}"));
-        let stack = Stack::with(options).await;
-        let folder = tempfile::tempdir().expect("a folder");
-        let id = uuid::Uuid::new_v4().to_string();
-        let arguments = json!({"prompt": "@silence 6\n@say after the silence", "executionId": id});
-        let prompt = format!("@tool mcp__cc-bridge__execute {arguments}");
-        let limit = [("CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT", "2000")];
-        let result = answer(&stack, &base, folder.path(), &prompt, &limit).await;
-        let said = result["result"].as_str().unwrap_or_default();
-        assert_eq!(
-            said.contains("after the silence"),
-            !given_up,
-            "{progress_ms}: {result}"
-        );
-        assert_eq!(
-            said.contains("no response or progress"),
-            given_up,
-            "{progress_ms}: {result}"
-        );
-        let ended = stack.http().follow_to_end(&id).await.expect("statuses");
-        assert_eq!(ended.last().expect("a status")["state"], "completed");
-        assert_eq!(stack.spawns(&id), 1);
-        stack.assert_quiet();
+    let options = StackOptions::default().bridge(format!("--mcp-progress-ms={progress_ms}"));
+    let stack = Stack::with(options).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let id = uuid::Uuid::new_v4().to_string();
+    let arguments = json!({"prompt": "@silence 35\n@say after the silence", "executionId": id});
+    let prompt = format!("@tool mcp__cc-bridge__execute {arguments}");
+    let limit = [("CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT", "10000")];
+    let result = answer(&stack, &base, folder.path(), &prompt, &limit).await;
+    let said = result["result"].as_str().unwrap_or_default();
+    for (text, is_said) in [
+        ("after the silence", !given_up),
+        ("sent no response or progress for", given_up),
+    ] {
+        assert_eq!(said.contains(text), is_said, "{progress_ms} ms: {result}");
     }
+    let ended = stack.http().follow_to_end(&id).await.expect("statuses");
+    assert_eq!(ended.last().expect("a status")["state"], "completed");
+    assert_eq!(stack.spawns(&id), 1);
     server.abort();
+    stack.assert_quiet();
 }
