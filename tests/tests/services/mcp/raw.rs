@@ -1,8 +1,5 @@
 //! A client that writes every header and message itself, so that it can also break the rules.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use cc_tests::harness::Stack;
 use cc_tests::http::Http;
 use reqwest::header::HeaderMap;
@@ -10,7 +7,6 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::sdk;
 use crate::support::PATIENCE;
 
 /// The protocol versions that begin with `initialize`.
@@ -220,7 +216,7 @@ impl Raw {
         self.seen.extend(messages.iter().map(seen));
     }
 
-    /// The messages that [`Raw::ask`] received, for [`assert_valid`].
+    /// The messages that [`Raw::ask`] received, for [`super::sdk::assert_valid`].
     pub(super) fn seen(self) -> Vec<Value> {
         self.seen
     }
@@ -239,22 +235,4 @@ pub(super) fn with(mut headers: Headers, name: &'static str, value: Option<&str>
     headers.retain(|(other, _)| *other != name);
     headers.extend(value.map(|value| (name, value.to_owned())));
     headers
-}
-
-/// Asserts that the messages of the server have the types of the official SDK (`tests/mcp/validate.py`).
-pub(super) fn assert_valid(seen: &[Value]) {
-    assert!(!seen.is_empty(), "no message was seen");
-    let mut child = Command::new(sdk::python())
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/mcp/validate.py"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("Python starts");
-    let lines: String = seen.iter().map(|message| format!("{message}\n")).collect();
-    let mut stdin = child.stdin.take().expect("stdin is a pipe");
-    // It reads all of its input before it ends, and writes little.
-    stdin.write_all(lines.as_bytes()).expect("it reads");
-    drop(stdin);
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "ok\n");
 }

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::raw::{LEGACY, MODERN, Raw, Reply, TASKS, assert_valid};
-use super::sdk::{Talk, Transport};
+use super::raw::{LEGACY, MODERN, Raw, Reply, TASKS};
+use super::sdk::{Talk, Transport, assert_valid};
 use super::{state, until};
 use crate::support::id;
 

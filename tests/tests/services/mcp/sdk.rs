@@ -1,10 +1,12 @@
 //! The official Python SDK of MCP as a client (`tests/mcp/check.py`), over every transport.
 
+use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
 use cc_tests::harness::{Stack, binary};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
@@ -95,4 +97,22 @@ impl Talk {
         let pid = Pid::from_raw(pid.cast_signed()).expect("a pid");
         kill_process(pid, Signal::KILL).expect("it can be killed");
     }
+}
+
+/// Asserts that the messages of the server have the types of the official SDK (`tests/mcp/validate.py`).
+pub(super) fn assert_valid(seen: &[Value]) {
+    assert!(!seen.is_empty(), "no message was seen");
+    let mut child = std::process::Command::new(python())
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/mcp/validate.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Python starts");
+    let lines: String = seen.iter().map(|message| format!("{message}\n")).collect();
+    let mut stdin = child.stdin.take().expect("stdin is a pipe");
+    // It reads all of its input before it ends, and writes little.
+    stdin.write_all(lines.as_bytes()).expect("it reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ok\n");
 }

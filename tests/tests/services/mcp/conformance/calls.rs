@@ -6,7 +6,8 @@ use cc_tests::harness::{Stack, StackOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::super::raw::{MODERN, Raw, Reply, VERSIONS, assert_valid};
+use super::super::raw::{MODERN, Raw, Reply, VERSIONS};
+use super::super::sdk::assert_valid;
 use crate::support::id;
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use cc_tests::harness::Stack;
 use serde_json::{Value, json};
 
-use super::super::raw::{LEGACY, MODERN, Raw, VERSIONS, assert_valid, with};
+use super::super::raw::{LEGACY, MODERN, Raw, VERSIONS, with};
+use super::super::sdk::assert_valid;
 
 /// The methods of features that the server does not declare, with valid parameters.
 fn undeclared() -> Vec<(&'static str, Value)> {

@@ -3,7 +3,8 @@
 use cc_tests::harness::Stack;
 use serde_json::{Value, json};
 
-use super::super::raw::{MODERN, Raw, VERSIONS, assert_valid};
+use super::super::raw::{MODERN, Raw, VERSIONS};
+use super::super::sdk::assert_valid;
 use super::calls::assert_hints;
 
 const UNKNOWN: &str = "execution://00000000-0000-4000-8000-000000000000/status";

@@ -8,7 +8,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::super::raw::{LEGACY, MODERN, VERSIONS, assert_valid};
+use super::super::raw::{LEGACY, MODERN, VERSIONS};
+use super::super::sdk::assert_valid;
 use crate::support::PATIENCE;
 
 /// `ccb mcp` in one protocol version.
@@ -91,9 +92,6 @@ impl Program {
 
     /// Closes stdin and waits for the end.
     async fn finish(mut self) -> Vec<Value> {
-        let Self { stdin, lines, .. } = &mut self;
-        stdin.shutdown().await.expect("stdin can be closed");
-        let _ = lines;
         drop(self.stdin);
         let status = timeout(PATIENCE, self.child.wait()).await;
         let status = status

@@ -5,7 +5,8 @@ use std::time::Duration;
 use cc_tests::harness::Stack;
 use serde_json::{Value, json};
 
-use super::super::raw::{LEGACY, MODERN, Raw, TASKS, assert_valid, with};
+use super::super::raw::{LEGACY, MODERN, Raw, TASKS, with};
+use super::super::sdk::assert_valid;
 use crate::support::PATIENCE;
 
 const UNKNOWN: &str = "00000000-0000-4000-8000-000000000000";

@@ -3,7 +3,8 @@
 use cc_tests::harness::Stack;
 use serde_json::{Value, json};
 
-use super::super::raw::{LEGACY, MODERN, Raw, TASKS, VERSIONS, assert_valid, base_headers, with};
+use super::super::raw::{LEGACY, MODERN, Raw, TASKS, VERSIONS, base_headers, with};
+use super::super::sdk::assert_valid;
 
 const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
