@@ -182,6 +182,14 @@ async def leave(client, options):
     await client.call_tool("execute", json.loads(options))
 
 
+async def answer(client, options):
+    """Executes and prints the answer; the caller restarts the bridge in between."""
+    print("calling", flush=True)
+    result = await client.call_tool("execute", json.loads(options))
+    assert not result.is_error, result
+    print(result.content[0].text, flush=True)
+
+
 class Ask(Request[dict[str, Any], str]):
     method: str
     params: dict[str, Any]

@@ -154,7 +154,8 @@ pub async fn run(
     hosts.extend(mcp.own_host());
     let origins: Vec<_> = trimmed(&config.allowed_origins).collect();
     let metrics = shared.viewer.metrics.clone();
-    let mcp = mcp.service(&hosts, &origins, metrics, stop.child_token());
+    let mcp = mcp.service(metrics, stop.child_token());
+    tracker.spawn(mcp.clone().drain());
     let guard = Guard::new(hosts, origins);
     let app = App {
         shared,

@@ -1,6 +1,7 @@
 //! Failed calls, as MCP clients receive them.
 
 use client::Error;
+use protocol::ExecutionId;
 use protocol::rpc::{RpcError, code};
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, ContentBlock, ErrorCode};
@@ -11,14 +12,16 @@ const INTERNAL: &str = "internal";
 const NOT_FOUND: &str = "not_found";
 const TOO_LARGE: &str = "too_large";
 const TOO_MANY_CALLS: &str = "too_many_calls";
+const UNKNOWN_METHOD: &str = "unknown_method";
 
 /// The reasons of the requests that this server refuses by itself, before the bridge sees them.
-pub const REASONS: [&str; 5] = [
+pub const REASONS: [&str; 6] = [
     INVALID_PARAMS,
     INTERNAL,
     NOT_FOUND,
     TOO_LARGE,
     TOO_MANY_CALLS,
+    UNKNOWN_METHOD,
 ];
 
 /// A failed call. Its message and reason are the bridge's own where the bridge refused.
@@ -62,6 +65,16 @@ impl Failure {
         Self::refusal(code::UNAVAILABLE, TOO_MANY_CALLS, message).with("limit", limit)
     }
 
+    /// Refuses a method that this server does not have.
+    pub(crate) fn unknown_method(method: &str) -> Self {
+        let method: String = method.chars().take(64).collect();
+        let message = format!(
+            "there is no method {method:?}; this server has tools/*, resources/* and tasks/* as its \
+             capabilities say"
+        );
+        Self::refusal(code::METHOD_NOT_FOUND, UNKNOWN_METHOD, message)
+    }
+
     /// Reports an error of this program.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::refusal(code::INTERNAL_ERROR, INTERNAL, message)
@@ -71,6 +84,15 @@ impl Failure {
     pub(crate) fn cancelled() -> Self {
         let message = "the call was cancelled, or its client left";
         Self::new(code::INTERNAL_ERROR, "call_ended", message)
+    }
+
+    /// Ends a call because the server stops; the execution continues.
+    pub(crate) fn stopping(id: ExecutionId) -> Self {
+        let message = format!(
+            "the bridge is stopping and the execution continues: when the bridge is back, call `wait` \
+             with executionId {id}, or repeat the call with it (a prompt never runs twice)"
+        );
+        Self::new(code::UNAVAILABLE, "stopping", message).with("executionId", id.to_string())
     }
 
     /// Adds one member to the data.
@@ -104,6 +126,11 @@ impl Failure {
     /// A JSON-RPC error, for a resource.
     pub(crate) fn into_resource_error(self) -> ErrorData {
         self.into_error(ErrorCode::RESOURCE_NOT_FOUND)
+    }
+
+    /// A JSON-RPC error, for a method.
+    pub(crate) fn into_method_error(self) -> ErrorData {
+        ErrorData::new(ErrorCode::METHOD_NOT_FOUND, self.error.message, None)
     }
 
     fn into_error(self, unknown: ErrorCode) -> ErrorData {

@@ -8,7 +8,11 @@
 //!   most.
 //! - Who waits behind whom: nobody. Without a place the request is refused with 503.
 //! - The other direction: a response is a stream that pauses while the client does not read it.
+//!
+//! A stop has two steps ([`Service::drain`]). First each running `execute`, `wait` and `output` is
+//! answered with an error that says how to continue. Then all streams and sessions end.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +25,7 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::running::Closed;
 use crate::{Server, Settings};
@@ -33,8 +38,8 @@ const LARGE: usize = 16;
 const SMALL_BYTES: u64 = 64 * 1024;
 /// The longest time that a body may take.
 const BODY_TIME: Duration = Duration::from_secs(60);
-/// The first protocol version without sessions.
-const NO_SESSIONS: &str = "2026-07-28";
+/// The longest time that clients may take to read their last answer at a stop.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// Settings of the HTTP side.
 #[derive(Debug, Clone)]
@@ -43,11 +48,7 @@ pub struct HttpSettings {
     pub body_bytes: usize,
     /// The most MCP sessions at once.
     pub sessions: usize,
-    /// `Host` names that are answered, beside the local ones.
-    pub hosts: Vec<String>,
-    /// Origins of pages that are answered. A request without `Origin` is not of a page.
-    pub origins: Vec<String>,
-    /// Ends all sessions and streams.
+    /// Ends all calls; [`Service::drain`] then ends all sessions and streams.
     pub stop: CancellationToken,
 }
 
@@ -71,7 +72,7 @@ pub enum Refusal {
     TooManySessions(usize),
 }
 
-/// The service.
+/// The service. The caller checks `Host` and `Origin` before (`protocol::guard::Guard`).
 #[derive(Clone)]
 pub struct Service {
     inner: StreamableHttpService<Server, LocalSessionManager>,
@@ -79,6 +80,11 @@ pub struct Service {
     large: Arc<Semaphore>,
     body_bytes: usize,
     most_sessions: usize,
+    /// Responses to POST requests.
+    responses: TaskTracker,
+    stop: CancellationToken,
+    /// Ends the library's sessions and streams.
+    end: CancellationToken,
 }
 
 impl std::fmt::Debug for Service {
@@ -94,21 +100,19 @@ impl Service {
         let HttpSettings {
             body_bytes,
             sessions: most_sessions,
-            hosts,
-            origins,
             stop,
         } = http;
         let mut sessions = LocalSessionManager::default();
         sessions.session_config.keep_alive = Some(SESSION_IDLE);
         let sessions = Arc::new(sessions);
-        let local = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let end = CancellationToken::new();
         let config = StreamableHttpServerConfig::default()
-            .with_allowed_hosts(local.into_iter().chain(hosts))
-            .with_allowed_origins(origins)
-            .enforce_origin_validation()
+            // The caller has checked both. The library would refuse pages of the service's own origin.
+            .disable_allowed_hosts()
+            .disable_allowed_origins()
             .with_max_request_body_bytes(body_bytes)
-            .with_cancellation_token(stop);
-        let server = Server::new(settings);
+            .with_cancellation_token(end.clone());
+        let server = Server::new(settings).stopped_by(stop.clone());
         let inner =
             StreamableHttpService::new(move || Ok(server.session()), sessions.clone(), config);
         Self {
@@ -117,7 +121,26 @@ impl Service {
             large: Arc::new(Semaphore::new(LARGE)),
             body_bytes,
             most_sessions,
+            responses: TaskTracker::new(),
+            stop,
+            end,
         }
+    }
+
+    /// Waits for the stop, lets the clients read the answers to their calls for at most 2 s, and
+    /// then ends all sessions and streams. Dropping the future leaves them open.
+    pub async fn drain(self) {
+        self.stop.cancelled().await;
+        self.responses.close();
+        let read = tokio::time::timeout(ANSWER_TIME, self.responses.wait());
+        if read.await.is_err() {
+            let left = self.responses.len();
+            tracing::warn!(
+                left,
+                "MCP clients did not read their answers; ending the streams"
+            );
+        }
+        self.end.cancel();
     }
 
     /// Answers one request.
@@ -132,22 +155,25 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let begins_session =
-            request.method() == Method::POST && may_begin_session(request.headers());
-        if begins_session && self.sessions.sessions.read().await.len() >= self.most_sessions {
-            return Err(Refusal::TooManySessions(self.most_sessions));
-        }
         let (mut parts, body) = request.into_parts();
         let body = self.receive(&parts.headers, body).await?;
+        let method = parts.method.clone();
+        if method == Method::POST
+            && begins_session(&parts.headers, &body)
+            && self.sessions.sessions.read().await.len() >= self.most_sessions
+        {
+            return Err(Refusal::TooManySessions(self.most_sessions));
+        }
         let closed = CancellationToken::new();
         parts.extensions.insert(Closed(closed.clone()));
         let request = Request::from_parts(parts, Full::new(body));
+        let open = (method == Method::POST).then(|| self.responses.token());
         let response = self.inner.handle(request).await;
         // Dropped with the response's body, which hyper drops when the connection is gone.
-        let closed = closed.drop_guard();
+        let held = (closed.drop_guard(), open);
         Ok(response.map(|body| {
             let body = body.map_frame(move |frame| {
-                let _ = &closed;
+                let _ = &held;
                 frame
             });
             body.boxed()
@@ -192,11 +218,15 @@ impl Service {
     }
 }
 
-/// Whether a POST with these headers may be an `initialize`.
-fn may_begin_session(headers: &HeaderMap) -> bool {
-    let version = headers.get("mcp-protocol-version");
-    let has_sessions = version
-        .and_then(|version| version.to_str().ok())
-        .is_none_or(|version| version < NO_SESSIONS);
-    has_sessions && !headers.contains_key("mcp-session-id")
+/// Whether this POST is an `initialize`, whatever protocol version it names.
+fn begins_session(headers: &HeaderMap, body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Envelope<'a> {
+        #[serde(borrow)]
+        method: Cow<'a, str>,
+    }
+    let named = headers.contains_key("mcp-session-id");
+    !named
+        && serde_json::from_slice::<Envelope<'_>>(body)
+            .is_ok_and(|message| message.method == "initialize")
 }

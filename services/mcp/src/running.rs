@@ -7,6 +7,8 @@
 //!   without sessions, the response stream is closed.
 //! - The response stream is closed, and the client asked for `onDisconnect: "cancel"`. The call then
 //!   closes its WebSocket session, and the bridge does the rest.
+//!
+//! When the server stops, the client has its answer at once, and the call ends with its session.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use client::Control;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CancelTaskParams, CancelledNotificationParam,
-    GetTaskParams, GetTaskResult, Implementation, ListResourceTemplatesResult, ListResourcesResult,
-    ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
-    ServerCapabilities, ServerConfig, Tool, UpdateTaskParams,
+    CustomRequest, CustomResult, GetTaskParams, GetTaskResult, Implementation,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
+    ServerConfig, Tool, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::arguments::Arguments;
@@ -34,6 +36,8 @@ pub struct Server {
     /// The `execute` calls of all sessions; they outlive their session for as long as a cancel takes.
     calls: TaskTracker,
     running: Running,
+    /// Ends the calls of all sessions with an error that says how to continue.
+    stop: CancellationToken,
 }
 
 impl Server {
@@ -44,7 +48,14 @@ impl Server {
             places: Places::new(Arc::new(settings)),
             calls: TaskTracker::new(),
             running: Running::default(),
+            stop: CancellationToken::new(),
         }
+    }
+
+    /// The same server, whose calls end when this token is cancelled.
+    #[must_use]
+    pub fn stopped_by(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
     }
 
     /// The same server for another session.
@@ -54,6 +65,7 @@ impl Server {
             places: self.places.clone(),
             calls: self.calls.clone(),
             running: Running::default(),
+            stop: self.stop.clone(),
         }
     }
 
@@ -163,6 +175,22 @@ impl ServerHandler for Server {
         let id = tasks::id(&request.task_id).map_err(|failure| self.task_error(failure))?;
         let status = self.control(id, Control::Cancel).await;
         status.map(drop).map_err(|failure| self.task_error(failure))
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let failure = Failure::unknown_method(&request.method);
+        // Without sessions the HTTP status is 404, which the bridge counts.
+        let modern = ProtocolVersion::V_2026_07_28;
+        let version = context.protocol_version();
+        let failure = match version.is_some_and(|version| version.as_str() < modern.as_str()) {
+            true => self.noted(failure),
+            false => failure,
+        };
+        Err(failure.into_method_error())
     }
 
     async fn on_cancelled(

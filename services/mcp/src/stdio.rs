@@ -19,12 +19,16 @@ pub struct Error(Box<ServerInitializeError>);
 /// except for those whose call was cancelled or had `onDisconnect: "cancel"`.
 ///
 /// # Errors
-/// The client closed stdin or broke the protocol before the session began.
+/// The client broke the protocol before the session began.
 pub async fn serve(settings: Settings) -> Result<(), Error> {
     let server = Server::new(settings);
     let calls = server.calls();
-    let session = server.serve(rmcp::transport::stdio()).await;
-    let session = session.map_err(|error| Error(Box::new(error)))?;
+    let session = match server.serve(rmcp::transport::stdio()).await {
+        Ok(session) => session,
+        // A client may look at `server/discover` only, and closing stdin is how it leaves.
+        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+        Err(error) => return Err(Error(Box::new(error))),
+    };
     if let Err(error) = session.waiting().await {
         tracing::warn!(%error, "the MCP session ended in an error");
     }

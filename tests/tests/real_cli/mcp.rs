@@ -1,9 +1,12 @@
 //! The real CLI as an MCP client of the bridge, with the `.mcp.json` of this repository.
+//!
+//! The CLI gives up a tool call over HTTP that is silent for `CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT`, by
+//! default 300 s; each progress notification begins the time anew. Its least value is 1 s.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use cc_tests::harness::Stack;
+use cc_tests::harness::{Stack, StackOptions};
 use cc_tests::model;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -11,8 +14,14 @@ use tokio::process::Command;
 
 use crate::{PATIENCE, claude};
 
-/// The CLI in a folder that has a copy of the repository's `.mcp.json`.
-async fn run(stack: &Stack, model: &str, folder: &Path, arguments: &[&str]) -> Output {
+/// The CLI in a folder that has a copy of the repository's `.mcp.json`, with more environment.
+async fn run(
+    stack: &Stack,
+    model: &str,
+    folder: &Path,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Output {
     let make = |name: &str| {
         let path = folder.join(name);
         std::fs::create_dir_all(&path).expect("a folder");
@@ -47,6 +56,7 @@ async fn run(stack: &Stack, model: &str, folder: &Path, arguments: &[&str]) -> O
             ]
             .map(|name| (name, "1")),
         )
+        .envs(environment.iter().copied())
         .current_dir(work)
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -55,24 +65,14 @@ async fn run(stack: &Stack, model: &str, folder: &Path, arguments: &[&str]) -> O
     output.expect("the CLI ends in time").expect("it starts")
 }
 
-#[tokio::test]
-async fn mcp_the_cli_connects_with_the_repositorys_mcp_json_and_executes() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let base = format!("http://{}", listener.local_addr().expect("bound"));
-    let config = model::Config::default();
-    let server = tokio::spawn(model::serve(listener, config, std::future::pending()));
-    let stack = Stack::start().await;
-    let folder = tempfile::tempdir().expect("a folder");
-
-    let listed = run(&stack, &base, folder.path(), &["mcp", "list"]).await;
-    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    let line = listed.lines().find(|line| line.starts_with("cc-bridge:"));
-    assert!(
-        line.is_some_and(|line| line.contains("Connected")),
-        "{listed}"
-    );
-
-    let prompt = r#"@tool mcp__cc-bridge__execute {"prompt": "@say hello over MCP"}"#;
+/// Runs a prompt in the CLI, which may call `execute`; the CLI's result.
+async fn answer(
+    stack: &Stack,
+    model: &str,
+    folder: &Path,
+    prompt: &str,
+    environment: &[(&str, &str)],
+) -> Value {
     let arguments = [
         "-p",
         prompt,
@@ -84,13 +84,33 @@ async fn mcp_the_cli_connects_with_the_repositorys_mcp_json_and_executes() {
         "--allowedTools",
         "mcp__cc-bridge__execute",
     ];
-    let answered = run(&stack, &base, folder.path(), &arguments).await;
+    let answered = run(stack, model, folder, &arguments, environment).await;
     let text = String::from_utf8_lossy(&answered.stdout).into_owned();
-    let result: Value =
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-    assert_eq!(result["is_error"], false, "{text}");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[tokio::test]
+async fn mcp_the_cli_connects_with_the_repositorys_mcp_json_and_executes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let base = format!("http://{}", listener.local_addr().expect("bound"));
+    let config = model::Config::default();
+    let server = tokio::spawn(model::serve(listener, config, std::future::pending()));
+    let stack = Stack::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+
+    let listed = run(&stack, &base, folder.path(), &["mcp", "list"], &[]).await;
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let line = listed.lines().find(|line| line.starts_with("cc-bridge:"));
+    assert!(
+        line.is_some_and(|line| line.contains("Connected")),
+        "{listed}"
+    );
+
+    let prompt = r#"@tool mcp__cc-bridge__execute {"prompt": "@say hello over MCP"}"#;
+    let result = answer(&stack, &base, folder.path(), prompt, &[]).await;
+    assert_eq!(result["is_error"], false, "{result}");
     let said = result["result"].as_str().unwrap_or_default();
-    assert!(said.contains("hello over MCP"), "{text}");
+    assert!(said.contains("hello over MCP"), "{result}");
     let mut client = stack.client().await;
     let page = client
         .call("list", json!({"limit": 10}))
@@ -102,6 +122,43 @@ async fn mcp_the_cli_connects_with_the_repositorys_mcp_json_and_executes() {
         "{page}"
     );
     client.finish().await;
+    server.abort();
+    stack.assert_quiet();
+}
+
+/// Six minutes of silence against the CLI's limit of five, at a scale of 1 to 30: the limit is 10 s,
+/// and the bridge sends progress every 0.5 s. The CLI looks every 30 s, so an execution is silent for
+/// 35 s. Without progress the CLI gives the call up, which shows that the limit is in force; the
+/// execution continues then.
+#[tokio::test]
+async fn mcp_a_silent_execute_is_not_given_up_by_the_cli() {
+    tokio::join!(silent("500", false), silent("3600000", true));
+}
+
+/// Calls a silent `execute` with this interval of progress.
+async fn silent(progress_ms: &str, given_up: bool) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let base = format!("http://{}", listener.local_addr().expect("bound"));
+    let config = model::Config::default();
+    let server = tokio::spawn(model::serve(listener, config, std::future::pending()));
+    let options = StackOptions::default().bridge(format!("--mcp-progress-ms={progress_ms}"));
+    let stack = Stack::with(options).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let id = uuid::Uuid::new_v4().to_string();
+    let arguments = json!({"prompt": "@silence 35\n@say after the silence", "executionId": id});
+    let prompt = format!("@tool mcp__cc-bridge__execute {arguments}");
+    let limit = [("CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT", "10000")];
+    let result = answer(&stack, &base, folder.path(), &prompt, &limit).await;
+    let said = result["result"].as_str().unwrap_or_default();
+    for (text, is_said) in [
+        ("after the silence", !given_up),
+        ("sent no response or progress for", given_up),
+    ] {
+        assert_eq!(said.contains(text), is_said, "{progress_ms} ms: {result}");
+    }
+    let ended = stack.http().follow_to_end(&id).await.expect("statuses");
+    assert_eq!(ended.last().expect("a status")["state"], "completed");
+    assert_eq!(stack.spawns(&id), 1);
     server.abort();
     stack.assert_quiet();
 }

@@ -47,7 +47,8 @@ fn every_refusal_of_the_bridge_of_mcp_and_of_claude_api_has_a_series() {
     let problems = ProblemType::ALL.iter().map(|kind| kind.as_str());
     // The page that says why claude-api is not ready refuses nothing.
     let problems = problems.filter(|kind| *kind != ProblemType::NotReady.as_str());
-    for reason in REASONS.into_iter().chain(mcp::REASONS).chain(problems) {
+    let own = REASONS.into_iter().chain(crate::server::mcp::REASONS);
+    for reason in own.chain(mcp::REASONS).chain(problems) {
         let metrics = Metrics::new(&Retries::default());
         metrics.refused(reason);
         let page = metrics.page(NOW, Exposition::Text);

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use mcp::OnRefusal;
 use mcp::http::{HttpSettings, Refusal, Service};
 use protocol::{Problem, ProblemType};
 use tokio_util::sync::CancellationToken;
 
+use super::pages::Refused;
 use super::{App, pages};
 use crate::config::Mcp;
 use crate::metrics::Metrics;
@@ -48,16 +50,9 @@ impl Local {
         }
     }
 
-    /// Creates the service, which counts its refusals in `metrics`. `stop` ends its sessions and
-    /// streams.
+    /// Creates the service, which counts its refusals in `metrics`. `stop` ends its calls.
     #[must_use]
-    pub fn service(
-        self,
-        hosts: &[String],
-        origins: &[String],
-        metrics: Arc<Metrics>,
-        stop: CancellationToken,
-    ) -> Service {
+    pub fn service(self, metrics: Arc<Metrics>, stop: CancellationToken) -> Service {
         let mut settings = mcp::Settings::new(format!("ws://{}/ws", self.loopback()));
         settings.calls = self.settings.calls;
         settings.progress = self.settings.progress;
@@ -65,18 +60,41 @@ impl Local {
         let http = HttpSettings {
             body_bytes: self.body_bytes,
             sessions: self.settings.sessions,
-            hosts: hosts.to_vec(),
-            origins: origins.to_vec(),
             stop,
         };
         Service::new(settings, http)
     }
 }
 
+/// The reasons of the requests that the MCP library refuses with an HTTP error of its own.
+pub const REASONS: [&str; 4] = [BAD_REQUEST, MEDIA_TYPE, NOT_FOUND, SERVER_ERROR];
+
+const BAD_REQUEST: &str = "mcp_bad_request";
+const MEDIA_TYPE: &str = "mcp_media_type";
+const NOT_FOUND: &str = "mcp_not_found";
+const SERVER_ERROR: &str = "mcp_server_error";
+
+/// The reason of a response of the MCP library. None for a response that refuses nothing.
+fn refused(status: StatusCode) -> Option<&'static str> {
+    match status {
+        StatusCode::NOT_FOUND => Some(NOT_FOUND),
+        StatusCode::METHOD_NOT_ALLOWED => Some(ProblemType::MethodNotAllowed.as_str()),
+        StatusCode::NOT_ACCEPTABLE | StatusCode::UNSUPPORTED_MEDIA_TYPE => Some(MEDIA_TYPE),
+        status if status.is_client_error() => Some(BAD_REQUEST),
+        status if status.is_server_error() => Some(SERVER_ERROR),
+        _ => None,
+    }
+}
+
 /// `/mcp`
 pub async fn handle(State(app): State<App>, request: Request) -> Response {
     match app.mcp.handle(request).await {
-        Ok(response) => response.map(axum::body::Body::new).into_response(),
+        Ok(response) => {
+            let refused = refused(response.status()).map(Refused);
+            let mut response = response.map(axum::body::Body::new).into_response();
+            refused.map(|refused| response.extensions_mut().insert(refused));
+            response
+        }
         Err(refusal) => {
             let kind = match refusal {
                 Refusal::TooLarge(_) => ProblemType::TooLarge,

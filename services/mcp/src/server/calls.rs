@@ -43,7 +43,7 @@ impl Server {
                 let time = Duration::from_secs(seconds.unwrap_or(WAIT_SECONDS));
                 let progress = Progress::new(&context, places.settings().progress);
                 let look = views::wait(places, id, offset, time, progress);
-                let (text, status) = unless_cancelled(&context, look).await?;
+                let (text, status) = self.look(&context, id, look).await?;
                 results::seen(&text, &status)
             }
             tools::OUTPUT => {
@@ -54,7 +54,7 @@ impl Server {
                 arguments.finish()?;
                 let most = most.map_or(limit, |most| usize::try_from(most).unwrap_or(limit));
                 let look = views::output(places, id, offset, most);
-                let (text, status) = unless_cancelled(&context, look).await?;
+                let (text, status) = self.look(&context, id, look).await?;
                 results::seen(&text, &status)
             }
             tools::STATUS => {
@@ -90,6 +90,7 @@ impl Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, Failure> {
         let execute = arguments.execute()?;
+        let id = execute.id;
         let ends_with_call = execute.on_disconnect == OnDisconnect::Cancel;
         let capabilities = context.client_capabilities();
         if capabilities.is_some_and(|c| c.supports_tasks()) && !ends_with_call {
@@ -114,6 +115,8 @@ impl Server {
             biased;
             // The entry stays: `on_cancelled` needs it, or it goes with the session.
             () = context.ct.cancelled() => return Err(Failure::cancelled()),
+            // The execution continues: `Running` abandons the call when its session ends.
+            () = self.stop.cancelled() => return Err(Failure::stopping(id)),
             result = call => result,
         };
         self.running.leave(&context.id);
@@ -136,6 +139,21 @@ impl Server {
         self.noted(failure).into_task_error()
     }
 
+    /// Waits for a look at an execution, unless the client cancels the call or leaves, or the server
+    /// stops.
+    async fn look<T>(
+        &self,
+        context: &RequestContext<RoleServer>,
+        id: ExecutionId,
+        look: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            () = context.ct.cancelled() => Err(Failure::cancelled()),
+            () = self.stop.cancelled() => Err(Failure::stopping(id)),
+            look = look => look,
+        }
+    }
+
     pub(super) async fn control(
         &self,
         id: ExecutionId,
@@ -143,17 +161,6 @@ impl Server {
     ) -> Result<protocol::Status, Failure> {
         let ask = async |client: &Client| client.control(id, action).await;
         self.places.ask(ask).await
-    }
-}
-
-/// Waits for a look at an execution, unless the client cancels the call or leaves.
-async fn unless_cancelled<T>(
-    context: &RequestContext<RoleServer>,
-    look: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    tokio::select! {
-        () = context.ct.cancelled() => Err(Failure::cancelled()),
-        look = look => look,
     }
 }
 

@@ -1,0 +1,150 @@
+//! Bounds of calls, sessions and bodies.
+
+use cc_tests::harness::{Stack, StackOptions};
+use cc_tests::http::Http;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::raw::{LEGACY, MODERN, Raw, with};
+use super::until;
+use crate::metrics;
+use crate::support::{assert_problem, id, send};
+
+#[tokio::test]
+async fn mcp_calls_sessions_and_bodies_are_bounded() {
+    let options = StackOptions::default()
+        .bridge("--mcp-calls=1")
+        .bridge("--mcp-sessions=2")
+        .bridge("--message-bytes=100000");
+    let stack = Stack::with(options).await;
+    let http = Http::new(stack.bridge.addr());
+    let call = |method: &str, params: Value| json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    let initialize = call(
+        "initialize",
+        json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}),
+    );
+    let post = async |body: &Value, session: Option<&str>| {
+        let mut request = http
+            .request(Method::POST, "/mcp")
+            .header("accept", "application/json, text/event-stream")
+            .header("content-type", "application/json");
+        if let Some(session) = session {
+            request = request.header("mcp-session-id", session);
+        }
+        request
+            .body(body.to_string())
+            .send()
+            .await
+            .expect("an answer")
+    };
+    let large = json!({"x": "y".repeat(100_000)});
+    let answer = send(&http, Method::POST, "/mcp", large.to_string()).await;
+    assert_problem(&answer, 413, "too-large", "a large body");
+    let answer = send(&http, Method::POST, "/mcp", r#"{"id":1,"id":2}"#).await;
+    assert_problem(&answer, 400, "invalid-body", "a repeated member");
+
+    let first = post(&initialize, None).await;
+    let session = first.headers()["mcp-session-id"]
+        .to_str()
+        .expect("ASCII")
+        .to_owned();
+    let second = post(&initialize, None).await;
+    assert_eq!(second.status(), 200);
+    let third = post(&initialize, None).await;
+    assert_eq!(third.status(), 503);
+    let problem: Value = third.json().await.expect("a problem");
+    assert_eq!(problem["type"], "too-many-streams");
+    let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    assert_eq!(post(&ready, Some(&session)).await.status(), 202);
+    let held = id();
+    let mut silent = call(
+        "tools/call",
+        json!({"name": "execute", "arguments": {"prompt": "@silence 600", "executionId": held}}),
+    );
+    silent["id"] = 7.into();
+    let _held = post(&silent, Some(&session)).await;
+    // It holds its place by then.
+    until(&stack, &held, "running").await;
+    let refusal = eventually_refused(&post, &session, &call).await;
+    assert!(refusal.contains("1 MCP calls run already"), "{refusal}");
+    let page = metrics::page(stack.bridge.addr()).await;
+    for (reason, count) in [
+        ("too_many_calls", 1.0),
+        ("too_many_streams", 1.0),
+        ("too_large", 1.0),
+        ("invalid_body", 1.0),
+        ("other", 0.0),
+    ] {
+        let counted = page.sum("cc_bridge_requests_refused_total", &[("reason", reason)]);
+        assert_eq!(counted, count, "{reason}");
+    }
+    let gone = http
+        .request(Method::DELETE, "/mcp")
+        .header("mcp-session-id", &session)
+        .send()
+        .await;
+    assert_eq!(gone.expect("an answer").status(), 202);
+    stack.assert_quiet();
+}
+
+/// The answer to an `output` while all places for views are taken.
+async fn eventually_refused(
+    post: &impl AsyncFn(&Value, Option<&str>) -> reqwest::Response,
+    session: &str,
+    call: &impl Fn(&str, Value) -> Value,
+) -> String {
+    let unknown = "00000000-0000-4000-8000-000000000000";
+    let mut body = call(
+        "tools/call",
+        json!({"name": "output", "arguments": {"executionId": unknown}}),
+    );
+    for number in 10..1000 {
+        body["id"] = number.into();
+        let answer = post(&body, Some(session)).await.text().await.expect("text");
+        if answer.contains("too_many_calls") {
+            return answer;
+        }
+    }
+    panic!("no call was refused");
+}
+
+/// The library answers these requests by itself, with an HTTP error.
+#[tokio::test]
+async fn mcp_refusals_of_the_library_are_counted() {
+    let stack = Stack::start().await;
+    let mut modern = Raw::open(&stack, MODERN).await;
+    let mut legacy = Raw::open(&stack, LEGACY[3]).await;
+    let good = modern.message("tools/list", json!({}));
+    let headers = modern.headers(&good);
+    let unknown = legacy.message("unknown/method", json!({}));
+    let lost = with(legacy.headers(&unknown), "mcp-session-id", Some("x"));
+    for (body, headers, status) in [
+        (&good, with(headers.clone(), "mcp-method", None), 400),
+        (&good, with(headers.clone(), "accept", None), 406),
+        (&good, with(headers.clone(), "content-type", None), 415),
+        (&unknown, lost, 404),
+        // In versions with sessions an unknown method is an error in an answer with status 200.
+        (&unknown, legacy.headers(&unknown), 200),
+        (&good, headers.clone(), 200),
+    ] {
+        let reply = modern.send(&body.to_string(), &headers).await;
+        assert_eq!(reply.status, status, "{}", reply.body);
+    }
+    assert_eq!(modern.ask("unknown/method", json!({})).await.status, 404);
+    let deleted = modern.start(Method::DELETE, "", &headers).await;
+    assert_eq!(deleted.status(), 405);
+    let page = metrics::page(stack.bridge.addr()).await;
+    let name = "cc_bridge_requests_refused_total";
+    for (reason, count) in [
+        ("mcp_bad_request", 1.0),
+        ("mcp_media_type", 2.0),
+        ("mcp_not_found", 2.0),
+        ("method_not_allowed", 1.0),
+        ("unknown_method", 1.0),
+        ("other", 0.0),
+    ] {
+        assert_eq!(page.sum(name, &[("reason", reason)]), count, "{reason}");
+    }
+    assert_eq!(page.sum(name, &[]), 7.0);
+    stack.assert_quiet();
+}

@@ -1,0 +1,48 @@
+//! Calls that are cancelled, and clients that vanish.
+
+use std::path::Path;
+
+use cc_tests::harness::{Stack, StackOptions};
+use serde_json::json;
+
+use super::sdk::{ALL, Talk, Transport, run};
+use super::until;
+use crate::support::id;
+
+#[tokio::test]
+async fn mcp_a_cancelled_call_cancels_its_execution() {
+    for transport in [Transport::Legacy, Transport::Stdio] {
+        let stack = Stack::start().await;
+        let mark = stack.path("mark");
+        run(&stack, transport, &["cancel", &mark.to_string_lossy()]).await;
+        stack.assert_quiet();
+    }
+}
+
+async fn vanish(stack: &Stack, transport: Transport, on_disconnect: &str, go: &Path) -> String {
+    let execution = id();
+    let prompt = format!("@wait {}\n@say survived", go.display());
+    let arguments =
+        json!({"prompt": prompt, "executionId": execution, "onDisconnect": on_disconnect});
+    let mut talk = Talk::start(stack, transport, &["leave", &arguments.to_string()]);
+    talk.expect("calling").await;
+    until(stack, &execution, "running").await;
+    talk.kill();
+    execution
+}
+
+#[tokio::test]
+async fn mcp_a_client_that_vanishes_cancels_only_what_it_asked_to() {
+    let options = StackOptions::default().bridge("--disconnect-grace-ms=200");
+    let stack = Stack::with(options).await;
+    for transport in ALL {
+        let go = stack.path(&id());
+        let cancelled = vanish(&stack, transport, "cancel", &go).await;
+        until(&stack, &cancelled, "cancelled").await;
+        let kept = vanish(&stack, transport, "continue", &go).await;
+        std::fs::write(&go, "").expect("a mark");
+        until(&stack, &kept, "completed").await;
+        assert_eq!(stack.spawns(&kept), 1);
+    }
+    stack.assert_quiet();
+}
