@@ -122,7 +122,8 @@ proptest! {
             prop_assert_eq!(&read, &stdout[offset..], "from {}", offset);
         }
         let beyond = entry.events_from(Some(whole.len + 1));
-        prop_assert!(matches!(beyond, Err(ReadError::Beyond { len }) if len == whole.len));
+        let is_beyond = matches!(beyond, Err(ReadError::Beyond { len }) if len == whole.len);
+        prop_assert!(is_beyond);
     }
 }
 
