@@ -165,6 +165,20 @@ fn taken(ask: &Ask, method: Option<&str>, params: &Value) {
             assert!(limit.is_none_or(|limit| (1..=1000).contains(&limit)));
             assert_eq!(before.map(|id| id.to_string()), id("before"));
         }
+        Ask::Events(events) => {
+            assert_eq!(method, "events");
+            assert_eq!(Some(events.execution_id.to_string()), id("executionId"));
+            assert_eq!(events.offset, params["offset"].as_u64());
+            assert_eq!(
+                events.max_bytes.map(|n| n as u64),
+                params["maxBytes"].as_u64()
+            );
+            assert!(
+                events
+                    .max_bytes
+                    .is_none_or(|n| (4..=512 * 1024).contains(&n))
+            );
+        }
         Ask::Input(input) => {
             assert_eq!(method, "input");
             assert_eq!(Some(input.offset), params["offset"].as_u64());

@@ -158,20 +158,41 @@ async def resources(client):
     """Lists and reads executions."""
     execution = (await call(client, "execute", prompt="@say read me"))["executionId"]
     templates = {template.uri_template for template in (await client.list_resource_templates()).resource_templates}
-    assert templates == {"execution://{id}/output{?offset}", "execution://{id}/status"}, templates
-    uris = [str(resource.uri) for resource in (await client.list_resources()).resources]
-    assert uris[:2] == [f"execution://{execution}/output", f"execution://{execution}/status"], uris
+    names = ["output", "events", "status"]
+    assert templates == {f"execution://{{id}}/{name}" + "{?offset}" * (name != "status") for name in names}, templates
+    listed = (await client.list_resources()).resources
+    uris = [str(resource.uri) for resource in listed]
+    assert uris[:3] == [f"execution://{execution}/{name}" for name in names], uris
+    types = [resource.mime_type for resource in listed[:3]]
+    assert types == ["text/plain", "application/x-ndjson", "application/json"], types
     output = (await client.read_resource(uris[0])).contents[0]
     assert (output.text, output.mime_type) == ("read me", "text/plain"), output
     rest = (await client.read_resource(f"{uris[0]}?offset=5")).contents[0]
     assert rest.text == "me" and rest.meta["offset"] == 5 and rest.meta["outputBytes"] == 7, rest
-    status = (await client.read_resource(uris[1])).contents[0]
+    events = (await client.read_resource(uris[1])).contents[0]
+    size = len(events.text.encode())
+    assert events.mime_type == "application/x-ndjson", events
+    assert (events.meta["offset"], events.meta["nextOffset"], events.meta["ended"]) == (0, size, True), events.meta
+    lines = events.text.splitlines(keepends=True)
+    assert json.loads(lines[-1])["type"] == "result", lines[-1]
+    second = len(lines[0].encode())
+    later = (await client.read_resource(f"{uris[1]}?offset={second}")).contents[0]
+    assert later.text == "".join(lines[1:]) and later.meta["offset"] == second, later
+    end = (await client.read_resource(f"{uris[1]}?offset={size}")).contents[0]
+    assert end.text == "" and end.meta["nextOffset"] == size and end.meta["ended"], end
+    status = (await client.read_resource(uris[2])).contents[0]
     assert json.loads(status.text) == await call(client, "status", executionId=execution)
-    for bad in ["execution://7/status", f"execution://{UNKNOWN}/status"]:
+    for bad, why in [
+        ("execution://7/status", "no resource"),
+        (f"execution://{UNKNOWN}/status", "no execution"),
+        (f"execution://{UNKNOWN}/events", "no execution"),
+        (f"{uris[1]}?offset=x", "no resource"),
+        (f"{uris[1]}?offset={size + 1}", f"has {size} bytes of events"),
+    ]:
         try:
             await client.read_resource(bad)
         except Exception as error:
-            assert "no" in str(error), error
+            assert why in str(error), error
         else:
             raise AssertionError(bad)
 

@@ -125,7 +125,7 @@ pub struct Retries {
     family: Family<RequestLabel, Counter>,
     /// Acceptances of executes.
     pub execute: Counter,
-    /// Controls, inputs, statuses and lists that a client waits for.
+    /// Controls, inputs, statuses, lists and events that a client waits for.
     pub call: Counter,
     /// Cancels that no client waits for.
     pub cancel: Counter,

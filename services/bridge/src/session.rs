@@ -10,6 +10,7 @@ pub mod known;
 pub mod machine;
 pub mod outbound;
 pub mod pages;
+pub mod part;
 pub mod pending;
 pub mod replies;
 pub mod request;
@@ -55,7 +56,7 @@ pub struct Shared {
     pub small: Arc<Room>,
     /// `outboundBytes`: what is on its way to clients.
     pub outbound: Arc<Outbound>,
-    /// Memory for lists while claude-api is asked: see [`pages`].
+    /// Memory for lists and events while claude-api is asked: see [`pages`].
     pub lists: Arc<Semaphore>,
     /// How long nobody must attach before a departed session's executions are cancelled.
     pub disconnect_grace: Duration,
@@ -97,7 +98,7 @@ pub struct Called {
     pub result: Result<Outcome, RpcError>,
     /// Those of its candidates that were found to have ended, or to be unknown.
     pub ended: Vec<ExecutionId>,
-    /// A list's turn among those of its session.
+    /// The turn of a list, or of events, among those of its session.
     pub turn: Option<OwnedSemaphorePermit>,
     /// The request for the view that follows an attach.
     pub asking: Option<Asking>,
@@ -134,8 +135,8 @@ impl Shared {
 /// Makes one call. It ends within the call's time; a session that leaves does not end it.
 async fn call(shared: Arc<Shared>, call: Call, lists: Arc<Semaphore>) -> Called {
     let mut ended = Vec::new();
-    if let Call::List(limit, before) = call {
-        return list(&shared, lists, limit, before).await;
+    if matches!(call, Call::List(..) | Call::Events(_)) {
+        return page(&shared, lists, call).await;
     }
     if let Call::Attach(attach) = call {
         let asking = shared.departures.ask(attach.execution_id);
@@ -171,19 +172,16 @@ async fn call(shared: Arc<Shared>, call: Call, lists: Arc<Semaphore>) -> Called 
     Called::new(Ok(Outcome::NothingLive(call)), ended)
 }
 
-/// One list of a session at a time; it waits for the client to take the one before.
-async fn list(
-    shared: &Shared,
-    turns: Arc<Semaphore>,
-    limit: Option<u64>,
-    before: Option<ExecutionId>,
-) -> Called {
+/// One list or part of the events of a session at a time; it waits for the client to take the one
+/// before.
+async fn page(shared: &Shared, turns: Arc<Semaphore>, call: Call) -> Called {
     let upstream = &shared.viewer.upstream;
     let full = || {
         RpcError::new(
             code::QUEUE_FULL,
             "too_many_lists",
-            "the lists of other sessions leave no memory for this one; try again later",
+            "the lists and events of other sessions leave no memory for this request; \
+             try again later",
         )
     };
     let Ok(turn) = turns.acquire_owned().await else {
@@ -194,8 +192,17 @@ async fn list(
     let Ok(Ok(_room)) = tokio::time::timeout(upstream.times.call, room).await else {
         return Called::new(Err(full()), Vec::new());
     };
-    let page = pages::gather(upstream, limit, before, shared.viewer.status_bytes).await;
-    let page = page.map(|page| Outcome::Page(Box::new(page)));
+    let page = match call {
+        Call::List(limit, before) => {
+            let page = pages::gather(upstream, limit, before, shared.viewer.status_bytes).await;
+            page.map(|page| Outcome::Page(Box::new(page)))
+        }
+        Call::Events(events) => {
+            let part = part::fetch(upstream, events).await;
+            part.map(|part| Outcome::Events(Box::new(part)))
+        }
+        other => about_one(shared, other).await,
+    };
     Called {
         turn: Some(turn),
         ..Called::new(page, Vec::new())
@@ -218,6 +225,7 @@ async fn about_one(shared: &Shared, call: Call) -> Result<Outcome, RpcError> {
             Ok(Outcome::Input(accepted))
         }
         Call::List(..)
+        | Call::Events(_)
         | Call::Attach(_)
         | Call::Detach(_)
         | Call::Status(_)

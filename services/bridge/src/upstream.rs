@@ -4,6 +4,7 @@
 pub mod accept;
 pub mod call;
 pub mod errors;
+pub mod events;
 pub mod follow;
 pub mod output;
 pub mod retry;

@@ -1,6 +1,7 @@
 //! The HTTP side of contract section 2: an adapter, all decisions are the service's.
 
 pub(crate) mod body;
+pub(crate) mod events;
 mod executions;
 mod follow;
 mod health;
@@ -58,7 +59,7 @@ pub fn router(service: Arc<Service>) -> Router {
                 .delete(executions::delete),
         )
         .route("/v1/executions/{id}/output", get(output::output))
-        .route("/v1/executions/{id}/events", get(output::events))
+        .route("/v1/executions/{id}/events", get(events::events))
         .route("/v1/executions/{id}/input", post(input::input))
         .route("/v1/executions/{id}/pause", post(executions::pause))
         .route("/v1/executions/{id}/resume", post(executions::resume))
@@ -107,6 +108,9 @@ fn cors(guard: Arc<Guard>) -> CorsLayer {
             header::LOCATION,
             header::RETRY_AFTER,
             HeaderName::from_static(protocol::trailers::EXECUTION_ID),
+            HeaderName::from_static(protocol::trailers::EVENTS_OFFSET),
+            HeaderName::from_static(protocol::trailers::EVENTS_LENGTH),
+            HeaderName::from_static(protocol::trailers::EVENTS_ENDED),
         ])
         // A page on the web that the operator lists may reach a local service (Private Network
         // Access).

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::rpc::{OnSlow, method};
-use protocol::{ExecutionId, Page, Status};
+use protocol::{Events, ExecutionId, Page, Status};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -139,6 +139,24 @@ impl Client {
             params["before"] = json!(before);
         }
         self.ask(method::LIST, params).await
+    }
+
+    /// The events of an execution that are there now: the CLI's stdout from a byte offset on, or
+    /// from the oldest kept byte, at most `max_bytes` of it.
+    ///
+    /// # Errors
+    /// As [`Client::control`].
+    pub async fn events(
+        &self,
+        id: ExecutionId,
+        offset: Option<u64>,
+        max_bytes: usize,
+    ) -> Result<Events, Error> {
+        let mut params = json!({ "executionId": id, "maxBytes": max_bytes });
+        if let Some(offset) = offset {
+            params["offset"] = offset.into();
+        }
+        self.ask(method::EVENTS, params).await
     }
 
     /// Stops viewing; the execution goes on.

@@ -1,7 +1,7 @@
-//! Executions as MCP resources: `execution://{id}/status` and `execution://{id}/output`.
+//! Executions as MCP resources: `execution://{id}/output`, `/events` and `/status`.
 
 use client::Client;
-use protocol::{ExecutionId, Page, Status};
+use protocol::{Events, ExecutionId, Page, Status};
 use rmcp::model::{
     ListResourcesResult, MetaObject, ReadResourceResult, Resource, ResourceContents,
     ResourceTemplate,
@@ -16,6 +16,7 @@ use crate::{tasks, views};
 const SCHEME: &str = "execution://";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
+const LINES: &str = "application/x-ndjson";
 /// Executions on one page of the list.
 const PAGE: u64 = 20;
 
@@ -25,6 +26,8 @@ enum Target {
     Status(ExecutionId),
     /// The output from an offset on, or from the first byte that is kept.
     Output(ExecutionId, Option<u64>),
+    /// The events, in the same way.
+    Events(ExecutionId, Option<u64>),
 }
 
 /// A page of executions, newest first.
@@ -52,13 +55,13 @@ pub(crate) async fn list(
     let before = cursor.map(|cursor| cursor.parse()).transpose();
     let before = before.map_err(|_| Failure::arguments("the cursor is not one of this server"))?;
     let page = page(places, PAGE, before).await?;
-    let resources = page.executions.iter().flat_map(pair).collect();
+    let resources = page.executions.iter().flat_map(all).collect();
     let mut result = ListResourcesResult::with_all_items(resources);
     result.next_cursor = page.next.map(|next| next.to_string());
     Ok(result)
 }
 
-fn pair(status: &Status) -> [Resource; 2] {
+fn all(status: &Status) -> [Resource; 3] {
     let id = status.execution_id;
     let described = format!("{}, created {}", status.state.as_str(), status.created_at);
     [
@@ -66,6 +69,9 @@ fn pair(status: &Status) -> [Resource; 2] {
             .with_description(described.clone())
             .with_mime_type(TEXT)
             .with_size(status.output_bytes),
+        Resource::new(format!("{SCHEME}{id}/events"), format!("events of {id}"))
+            .with_description(described.clone())
+            .with_mime_type(LINES),
         Resource::new(format!("{SCHEME}{id}/status"), format!("status of {id}"))
             .with_description(described)
             .with_mime_type(JSON),
@@ -78,13 +84,17 @@ pub(crate) fn templates() -> Vec<ResourceTemplate> {
         ResourceTemplate::new(format!("{SCHEME}{{id}}/output{{?offset}}"), "output")
             .with_description("The output of an execution, from a byte offset on")
             .with_mime_type(TEXT),
+        ResourceTemplate::new(format!("{SCHEME}{{id}}/events{{?offset}}"), "events")
+            .with_description("The CLI's JSON lines as it wrote them, from a byte offset on")
+            .with_mime_type(LINES),
         ResourceTemplate::new(format!("{SCHEME}{{id}}/status"), "status")
             .with_description("The status of an execution")
             .with_mime_type(JSON),
     ]
 }
 
-/// Reads a resource. A long output is cut; its `_meta` has `nextOffset` and `outputBytes`.
+/// Reads a resource. A long output is cut; its `_meta` has `nextOffset` and `outputBytes`. Events
+/// are cut between lines; their `_meta` has `nextOffset` and `ended`.
 ///
 /// # Errors
 /// The URI names no resource, the bridge does not know the execution or does not answer, or no place
@@ -99,6 +109,24 @@ pub(crate) async fn read(places: &Places, uri: &str) -> Result<ReadResourceResul
             let most = places.settings().text_bytes;
             let (text, status) = views::output(places, id, offset, most).await?;
             ResourceContents::text(text.text(), uri).with_meta(place(&text, &status))
+        }
+        Target::Events(id, offset) => {
+            let most = places.settings().text_bytes;
+            let ask = async |client: &Client| client.events(id, offset, most).await;
+            let Events {
+                execution_id: _,
+                offset,
+                text,
+                next_offset,
+                ended,
+            } = places.ask(ask).await?;
+            let mut meta = MetaObject::default();
+            meta.0.insert("offset".to_owned(), offset.into());
+            meta.0.insert("nextOffset".to_owned(), next_offset.into());
+            meta.0.insert("ended".to_owned(), ended.into());
+            ResourceContents::text(text, uri)
+                .with_mime_type(LINES)
+                .with_meta(meta)
         }
     };
     Ok(ReadResourceResult::new(vec![contents]))
@@ -122,7 +150,8 @@ fn target(uri: &str) -> Result<Target, Failure> {
     let unknown = || {
         let uri: String = uri.chars().take(128).collect();
         let message = format!(
-            "{uri:?} is no resource; there are {SCHEME}ID/status and {SCHEME}ID/output?offset=N"
+            "{uri:?} is no resource; there are {SCHEME}ID/status, {SCHEME}ID/output?offset=N and \
+             {SCHEME}ID/events?offset=N"
         );
         Failure::not_found(message)
     };
@@ -132,10 +161,14 @@ fn target(uri: &str) -> Result<Target, Failure> {
     match rest.split_once('?') {
         None if rest == "status" => Ok(Target::Status(id)),
         None if rest == "output" => Ok(Target::Output(id, None)),
-        Some(("output", query)) => {
+        None if rest == "events" => Ok(Target::Events(id, None)),
+        Some((name @ ("output" | "events"), query)) => {
             let offset = query.strip_prefix("offset=").ok_or_else(unknown)?;
-            let offset = offset.parse().map_err(|_| unknown())?;
-            Ok(Target::Output(id, Some(offset)))
+            let offset = Some(offset.parse().map_err(|_| unknown())?);
+            Ok(match name {
+                "output" => Target::Output(id, offset),
+                _ => Target::Events(id, offset),
+            })
         }
         _ => Err(unknown()),
     }
@@ -148,19 +181,23 @@ mod tests {
     const ID: &str = "018f4e2a-7b3c-7def-8123-456789abcdef";
 
     #[test]
-    fn uris_name_a_status_or_an_output() {
+    fn uris_name_a_status_or_an_output_or_events() {
         let id: ExecutionId = ID.parse().unwrap();
         for (rest, want) in [
             ("status", Target::Status(id)),
             ("output", Target::Output(id, None)),
             ("output?offset=7", Target::Output(id, Some(7))),
+            ("events", Target::Events(id, None)),
+            ("events?offset=7", Target::Events(id, Some(7))),
         ] {
             assert_eq!(target(&format!("execution://{ID}/{rest}")).unwrap(), want);
         }
         for bad in [
             "file:///etc/passwd".to_owned(),
             format!("execution://{ID}"),
-            format!("execution://{ID}/events"),
+            format!("execution://{ID}/events?offset=-1"),
+            format!("execution://{ID}/events?offset=1&offset=2"),
+            format!("execution://{ID}/event"),
             format!("execution://{ID}/output?offset=x"),
             format!("execution://{ID}/status?x=1"),
             "execution://7/status".to_owned(),

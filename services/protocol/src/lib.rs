@@ -6,6 +6,7 @@
 //! [`json::to_vec`].
 
 pub mod body;
+pub mod events;
 pub mod exposition;
 pub mod guard;
 pub mod id;
@@ -18,6 +19,7 @@ pub mod status;
 pub mod trailers;
 
 pub use body::{Body, BodyError, Format, InputMode, OnInterrupt, OnUsageLimit, PromptMode};
+pub use events::Events;
 pub use exposition::Exposition;
 pub use guard::Guard;
 pub use id::ExecutionId;

@@ -18,6 +18,7 @@ pub mod method {
     pub const INPUT: &str = "input";
     pub const STATUS: &str = "status";
     pub const LIST: &str = "list";
+    pub const EVENTS: &str = "events";
     pub const PING: &str = "ping";
 }
 

@@ -13,6 +13,13 @@ pub const ALL: &str = "execution-state, exit-code, output-length, output-crc32";
 /// The response header with the execution's id.
 pub const EXECUTION_ID: &str = "execution-id";
 
+/// The response header of `events?follow=false` with the offset of its first byte.
+pub const EVENTS_OFFSET: &str = "events-offset";
+/// The response header of `events?follow=false` with the count of event bytes, kept or not.
+pub const EVENTS_LENGTH: &str = "events-length";
+/// The response header of `events?follow=false`: `true` when no more events follow, else `false`.
+pub const EVENTS_ENDED: &str = "events-ended";
+
 /// The request header in which a bridge names its session, on output and follow streams and on
 /// `cancel?ifUnviewedForMs`.
 pub const VIEWER: &str = "viewer";

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     appender::{Appender, Cap},
     error::ReadError,
-    events::EventsReader,
+    events::{EventsExtent, EventsReader},
     index::Ended,
     marks::{MarkSlots, Marks, Which},
     reader::Reader,
@@ -231,6 +231,23 @@ impl Entry {
             Arc::clone(&tracks.output),
             tracks.events.subscribe(),
         ))
+    }
+
+    /// Reads the CLI's stdout byte for byte from `offset`, or from the oldest kept byte, and says
+    /// how far it goes now. Where the output holds the events, this reads all patches.
+    ///
+    /// # Errors
+    /// `Beyond`, `NotKept`, or the disk's.
+    pub fn events_from(
+        &self,
+        offset: Option<u64>,
+    ) -> Result<(EventsReader, EventsExtent), ReadError> {
+        let tracks = self.tracks()?;
+        EventsReader::starting_at(
+            offset,
+            Arc::clone(&tracks.output),
+            tracks.events.subscribe(),
+        )
     }
 
     /// How far the output goes, now and as it grows. It changes once per append. Of a terminal entry it never changes.

@@ -1,9 +1,13 @@
 //! The CLI's stdout byte for byte: from its own file, or rebuilt from the output and its patches.
 
+mod seek;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+
+pub use seek::EventsExtent;
 
 use crate::{
     error::ReadError,
@@ -27,7 +31,8 @@ enum Source {
     Rebuilt(Arc<PatchLog>),
 }
 
-/// Reads the CLI's stdout from the oldest kept byte on, and follows a live execution.
+/// Reads the CLI's stdout from the oldest kept byte on, or from an offset, and follows a live
+/// execution.
 pub struct EventsReader {
     source: Source,
     output: Reader,
@@ -36,17 +41,66 @@ pub struct EventsReader {
     patch: Option<Patch>,
     /// Original bytes of a patch that a small `max` left over.
     rest: Bytes,
+    /// The bytes that are still to be read before the reader ends by itself.
+    left: Option<u64>,
 }
 
 impl EventsReader {
     pub(crate) fn new(output: Arc<Track>, state: watch::Receiver<EventsState>) -> Self {
+        Self::of(Source::Waiting(state), Reader::oldest(output))
+    }
+
+    /// Begins at `offset`, or at the oldest kept byte. Blocks on the disk.
+    pub(crate) fn starting_at(
+        offset: Option<u64>,
+        output: Arc<Track>,
+        state: watch::Receiver<EventsState>,
+    ) -> Result<(Self, EventsExtent), ReadError> {
+        // The marks first: an execution that has a writer and has ended is no empty one.
+        let marks = output.now();
+        let kept = state.borrow().clone();
+        match kept {
+            EventsState::Unknown => {
+                let empty = EventsExtent {
+                    kept_from: 0,
+                    len: 0,
+                    ended: marks.ended,
+                };
+                empty.start(offset)?;
+                Ok((Self::new(output, state), empty))
+            }
+            EventsState::Raw(track) => {
+                let extent = EventsExtent::of(track.now());
+                let reader = Reader::at(track, extent.start(offset)?);
+                let reader = Self::of(Source::Raw(reader), Reader::oldest(output));
+                Ok((reader, extent))
+            }
+            EventsState::InOutput(log) => {
+                let (place, extent) = seek::find(&output, &log, offset)?;
+                let reader = Self {
+                    log_at: place.log_at,
+                    rest: place.rest,
+                    ..Self::of(Source::Rebuilt(log), Reader::at(output, place.output))
+                };
+                Ok((reader, extent))
+            }
+        }
+    }
+
+    fn of(source: Source, output: Reader) -> Self {
         Self {
-            source: Source::Waiting(state),
-            output: Reader::oldest(output),
+            source,
+            output,
             log_at: 0,
             patch: None,
             rest: Bytes::new(),
+            left: None,
         }
+    }
+
+    /// Makes the reader end by itself after so many bytes.
+    pub fn end_after(&mut self, bytes: u64) {
+        self.left = Some(bytes);
     }
 
     /// The next bytes, between 1 and `max`; None at the end. Errors and cancellation as [`Reader::next`].
@@ -54,6 +108,20 @@ impl EventsReader {
     /// # Errors
     /// See [`ReadError`]; the offsets in `NotKept` count the bytes of the file that is read.
     pub async fn next(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
+        let Some(left) = self.left else {
+            return self.next_kept(max).await;
+        };
+        if left == 0 {
+            return Ok(None);
+        }
+        let max = usize::try_from(left).map_or(max, |left| max.min(left));
+        let bytes = self.next_kept(max).await?;
+        let read = bytes.as_ref().map_or(0, Bytes::len);
+        self.left = Some(left - read as u64);
+        Ok(bytes)
+    }
+
+    async fn next_kept(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
         loop {
             match &mut self.source {
                 Source::Waiting(state) => {
@@ -61,7 +129,7 @@ impl EventsReader {
                     match found {
                         EventsState::Raw(track) => self.source = Source::Raw(Reader::oldest(track)),
                         EventsState::InOutput(log) => {
-                            let floor = log.floor();
+                            let floor = log.floor().output;
                             let oldest = self.output.offset();
                             self.output.skip(floor.saturating_sub(oldest));
                             self.source = Source::Rebuilt(log);
@@ -105,9 +173,10 @@ impl EventsReader {
             };
             self.look_for_patch(log).await?;
             let at = self.output.offset();
-            if at < log.floor() {
+            let floor = log.floor().output;
+            if at < floor {
                 return Err(ReadError::NotKept {
-                    kept_from: log.floor(),
+                    kept_from: floor,
                     len: at + available,
                 });
             }
@@ -125,9 +194,10 @@ impl EventsReader {
                 None => available,
             };
             let bytes = self.output.take(plain.min(max as u64)).await?;
-            if at < log.floor() {
+            let floor = log.floor().output;
+            if at < floor {
                 return Err(ReadError::NotKept {
-                    kept_from: log.floor(),
+                    kept_from: floor,
                     len: at + available,
                 });
             }

@@ -46,7 +46,7 @@ mod writer;
 pub use digest::sha256;
 pub use entry::Entry;
 pub use error::{ReadError, SpoolError};
-pub use events::EventsReader;
+pub use events::{EventsExtent, EventsReader};
 pub use files::private_dir;
 pub use marks::Marks;
 pub use patches::Patch;

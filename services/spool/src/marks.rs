@@ -26,7 +26,8 @@ pub struct Marks {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Mark {
     pub(crate) kept_from: u64,
-    /// The length at the checkpoint; the file may go on behind it.
+    /// The length at the checkpoint; the file may go on behind it. Where the output holds the
+    /// events, the offset in the events of what is `kept_from` in the output.
     pub(crate) len: u64,
     /// The crc32 of the first `len` bytes.
     pub(crate) crc32: u32,

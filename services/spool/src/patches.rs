@@ -2,12 +2,17 @@
 
 use std::{
     io,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
 };
 
 use crate::files::{Store, read_cached, read_up_to, u32_at, u64_at, write_all};
 
 const HEAD_BYTES: usize = 20;
+/// One read of a walk over the whole log, in bytes.
+const BLOCK_BYTES: usize = 256 * 1024;
 
 /// One difference: `len` output bytes at `offset` stand for `original`.
 ///
@@ -29,6 +34,11 @@ impl Patch {
         self.offset + u64::from(self.len)
     }
 
+    /// By how many bytes the events are longer than the output here; negative where they are shorter.
+    fn growth(&self) -> i64 {
+        self.original.len() as i64 - i64::from(self.len)
+    }
+
     fn encode(&self, into: &mut Vec<u8>) {
         let Self {
             offset,
@@ -46,13 +56,46 @@ impl Patch {
     }
 }
 
+/// Where the events can be rebuilt from: patches before it are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Floor {
+    /// The offset in the output.
+    pub(crate) output: u64,
+    /// The offset of the same place in the events.
+    pub(crate) events: u64,
+}
+
 /// The patches of one execution, in order of offset, in its `events` file.
 pub(crate) struct PatchLog {
     store: Box<dyn Store>,
     /// The bytes of whole patches; readers look no further.
     len: AtomicU64,
-    /// The output offset from which the events can be rebuilt: patches before it are gone.
-    floor: AtomicU64,
+    /// A lock, because its two offsets change together. No await happens inside it.
+    floor: Mutex<Floor>,
+    /// The growth of all patches ever appended. Only the writer uses it.
+    growth: AtomicI64,
+}
+
+/// A part of the log that a walk has read ahead.
+#[derive(Default)]
+pub(crate) struct Block {
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Block {
+    /// Reads exactly `n` bytes at `at`, or fewer where the file ends.
+    fn read(&mut self, store: &dyn Store, at: u64, n: usize) -> io::Result<Vec<u8>> {
+        let from = at.checked_sub(self.at).map(usize::try_from);
+        if let Some(Ok(from)) = from
+            && let Some(bytes) = self.bytes.get(from..from.saturating_add(n))
+        {
+            return Ok(bytes.to_vec());
+        }
+        self.bytes = read_up_to(store, at, n.max(BLOCK_BYTES))?;
+        self.at = at;
+        Ok(self.bytes[..n.min(self.bytes.len())].to_vec())
+    }
 }
 
 impl PatchLog {
@@ -60,21 +103,25 @@ impl PatchLog {
     /// last one, are cut off.
     pub(crate) fn load(
         store: Box<dyn Store>,
-        floor: u64,
+        floor: Floor,
         output_len: u64,
         ended: bool,
     ) -> io::Result<Self> {
         let log = Self {
             len: AtomicU64::new(store.len()?),
             store,
-            floor: AtomicU64::new(floor),
+            growth: AtomicI64::new(floor.events.wrapping_sub(floor.output) as i64),
+            floor: Mutex::new(floor),
         };
         if !ended {
-            let mut at = 0;
-            while let Some((patch, next)) = log.read(at)?
+            let (mut at, mut block) = (0, Block::default());
+            while let Some((patch, next)) = log.read_ahead(at, &mut block)?
                 && patch.end() <= output_len
             {
                 at = next;
+                if patch.offset >= floor.output {
+                    log.growth.fetch_add(patch.growth(), Ordering::SeqCst);
+                }
             }
             log.store.set_len(at)?;
             log.len.store(at, Ordering::SeqCst);
@@ -82,8 +129,22 @@ impl PatchLog {
         Ok(log)
     }
 
-    pub(crate) fn floor(&self) -> u64 {
-        self.floor.load(Ordering::SeqCst)
+    fn lock_floor(&self) -> MutexGuard<'_, Floor> {
+        self.floor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the events can be rebuilt from.
+    pub(crate) fn floor(&self) -> Floor {
+        *self.lock_floor()
+    }
+
+    /// The floor at an output offset behind all patches.
+    pub(crate) fn floor_at(&self, output: u64) -> Floor {
+        let growth = self.growth.load(Ordering::SeqCst);
+        Floor {
+            output,
+            events: output.saturating_add_signed(growth),
+        }
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -94,6 +155,8 @@ impl PatchLog {
         let mut bytes = Vec::new();
         for patch in patches {
             patch.encode(&mut bytes);
+            // Also of a patch that the disk does not take: the CLI wrote its bytes.
+            self.growth.fetch_add(patch.growth(), Ordering::SeqCst);
         }
         let at = self.bytes();
         write_all(&*self.store, &bytes, at)?;
@@ -103,13 +166,16 @@ impl PatchLog {
 
     /// Notes that events before `floor` cannot be rebuilt any more, although their patches may
     /// still exist.
-    pub(crate) fn raise_floor(&self, floor: u64) {
-        self.floor.fetch_max(floor, Ordering::SeqCst);
+    pub(crate) fn raise_floor(&self, floor: Floor) {
+        let mut now = self.lock_floor();
+        if floor.output > now.output {
+            *now = floor;
+        }
     }
 
     /// Forgets every patch: the events can be rebuilt from `floor` only.
-    pub(crate) fn forget(&self, floor: u64) -> io::Result<()> {
-        self.floor.store(floor, Ordering::SeqCst);
+    pub(crate) fn forget(&self, floor: Floor) -> io::Result<()> {
+        *self.lock_floor() = floor;
         self.len.store(0, Ordering::SeqCst);
         self.store.set_len(0)
     }
@@ -118,6 +184,16 @@ impl PatchLog {
     /// Blocks on the disk.
     pub(crate) fn read(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
         self.read_by(at, |at, n| read_up_to(&*self.store, at, n))
+    }
+
+    /// Reads as [`PatchLog::read`] does, with few reads of the file for a walk over the whole log.
+    /// After a walk, a floor that is still the same proves that no patch was missed.
+    pub(crate) fn read_ahead(
+        &self,
+        at: u64,
+        block: &mut Block,
+    ) -> io::Result<Option<(Patch, u64)>> {
+        self.read_by(at, |at, n| block.read(&*self.store, at, n))
     }
 
     /// Reads from memory as [`PatchLog::read`] does; an error of kind `WouldBlock` when it would
@@ -131,7 +207,7 @@ impl PatchLog {
     fn read_by(
         &self,
         at: u64,
-        read: impl Fn(u64, usize) -> io::Result<Vec<u8>>,
+        mut read: impl FnMut(u64, usize) -> io::Result<Vec<u8>>,
     ) -> io::Result<Option<(Patch, u64)>> {
         let end = self.bytes();
         if at + HEAD_BYTES as u64 > end {

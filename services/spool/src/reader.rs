@@ -46,25 +46,25 @@ pub struct Reader {
 
 impl Reader {
     pub(crate) fn new(track: Arc<Track>, offset: u64) -> Result<Self, ReadError> {
-        let marks = track.marks.subscribe();
-        let Marks { len, kept_from, .. } = *marks.borrow();
+        let Marks { len, kept_from, .. } = track.now();
         if offset > len {
             return Err(ReadError::Beyond { len });
         }
         if offset < kept_from {
             return Err(ReadError::NotKept { kept_from, len });
         }
-        Ok(Self {
-            track,
-            marks,
-            offset,
-        })
+        Ok(Self::at(track, offset))
     }
 
     /// Begins at the oldest kept byte.
     pub(crate) fn oldest(track: Arc<Track>) -> Self {
+        let offset = track.now().kept_from;
+        Self::at(track, offset)
+    }
+
+    /// Begins at an offset that the caller has checked. The first read checks it again.
+    pub(crate) fn at(track: Arc<Track>, offset: u64) -> Self {
         let marks = track.marks.subscribe();
-        let offset = marks.borrow().kept_from;
         Self {
             track,
             marks,

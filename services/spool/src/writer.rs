@@ -108,9 +108,10 @@ impl Writer {
         if kept.is_ok() && log.bytes() <= *cap {
             return Appended::default();
         }
-        let floor = last.end();
+        let floor = log.floor_at(last.end());
         let mark = Mark {
-            kept_from: floor,
+            kept_from: floor.output,
+            len: floor.events,
             kind: EventsKept::InOutput.kind(),
             ..Mark::default()
         };

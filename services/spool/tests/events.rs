@@ -1,6 +1,6 @@
 //! `/events` of format `events`: `EventsReader` gives the CLI's stdout byte for byte, whatever the
 //! bytes and however they are written and read. The fuzz corpus of the event lines goes through it
-//! too.
+//! too. `Entry::events_from` begins at any byte of it.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use renderer::EventsOutput;
-use spool::{EventsKept, Patch, Spool, SpoolLimits};
+use spool::{Entry, EventsExtent, EventsKept, Patch, ReadError, Spool, SpoolLimits};
 use uuid::Uuid;
 
 fn spool(dir: &tempfile::TempDir) -> Spool {
@@ -25,9 +25,8 @@ fn spool(dir: &tempfile::TempDir) -> Spool {
     Spool::open(dir.path(), limits).unwrap().0
 }
 
-/// Writes stdout as claude-api does, in chunks of this size, and reads the events in pieces of at
-/// most `max` bytes.
-async fn through(spool: &Spool, stdout: &[u8], chunk: usize, max: usize) -> Vec<u8> {
+/// Writes stdout as claude-api does, in chunks of this size.
+fn written(spool: &Spool, stdout: &[u8], chunk: usize) -> Entry {
     let id = Uuid::new_v4();
     let entry = spool.create(id, b"body", [0; 32], b"{}").unwrap();
     let mut writer = entry.writer(EventsKept::InOutput).unwrap();
@@ -58,6 +57,12 @@ async fn through(spool: &Spool, stdout: &[u8], chunk: usize, max: usize) -> Vec<
     events.finish(&mut bytes, &mut patches);
     flush(&mut bytes, &mut patches);
     writer.finish();
+    entry
+}
+
+/// Writes stdout and reads the events in pieces of at most `max` bytes.
+async fn through(spool: &Spool, stdout: &[u8], chunk: usize, max: usize) -> Vec<u8> {
+    let entry = written(spool, stdout, chunk);
     let mut reader = entry.events_reader().unwrap();
     let mut all = Vec::new();
     while let Some(piece) = reader.next(max).await.unwrap() {
@@ -94,6 +99,31 @@ proptest! {
         let spool = spool(&dir);
         let read = runtime().block_on(through(&spool, &stdout, chunk, max));
         prop_assert_eq!(read, stdout);
+    }
+
+    #[test]
+    fn the_events_from_any_offset_are_the_rest_of_stdout(
+        stdout in mixed(), chunk in 1_usize..20, max in 1_usize..20,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = spool(&dir);
+        let entry = written(&spool, &stdout, chunk);
+        let whole = EventsExtent { kept_from: 0, len: stdout.len() as u64, ended: true };
+        for offset in 0..=stdout.len() {
+            let (mut reader, extent) = entry.events_from(Some(offset as u64)).unwrap();
+            prop_assert_eq!(extent, whole);
+            let read = runtime().block_on(async {
+                let mut rest = Vec::new();
+                while let Some(piece) = reader.next(max).await.unwrap() {
+                    rest.extend_from_slice(&piece);
+                }
+                rest
+            });
+            prop_assert_eq!(&read, &stdout[offset..], "from {}", offset);
+        }
+        let beyond = entry.events_from(Some(whole.len + 1));
+        let is_beyond = matches!(beyond, Err(ReadError::Beyond { len }) if len == whole.len);
+        prop_assert!(is_beyond);
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use spool::{Entry, EventsKept, Marks, Patch, ReadError, Reader, Spool, SpoolLimits, sha256};
+use spool::{Entry, EventsKept, Marks, ReadError, Reader, Spool, SpoolLimits, sha256};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -245,110 +245,4 @@ async fn events_come_back_byte_for_byte() {
     writer.append(b"text");
     writer.finish();
     assert_eq!(live.await.unwrap(), raw);
-}
-
-/// What the caller does in format `events`: replace, patch, append.
-fn feed(writer: &mut spool::Writer, chunk: &[u8]) {
-    let mut offset = writer.marks().len;
-    let mut output = Vec::new();
-    let mut patches = Vec::new();
-    for part in chunk.utf8_chunks() {
-        output.extend_from_slice(part.valid().as_bytes());
-        offset += part.valid().len() as u64;
-        if !part.invalid().is_empty() {
-            patches.push(Patch {
-                offset,
-                len: 3,
-                original: part.invalid().to_vec(),
-            });
-            output.extend_from_slice("\u{fffd}".as_bytes());
-            offset += 3;
-        }
-    }
-    writer.append_patches(&patches);
-    writer.append(&output);
-}
-
-#[tokio::test]
-async fn events_are_rebuilt_from_the_output_and_its_patches() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(&dir, 1 << 20);
-    let entry = entry(&spool);
-    let mut live = entry.events_reader().unwrap();
-    let live = tokio::spawn(async move {
-        let mut all = Vec::new();
-        while let Some(bytes) = live.next(5).await.unwrap() {
-            all.extend_from_slice(&bytes);
-        }
-        all
-    });
-    let chunks: [&[u8]; 5] = [
-        b"{}\n",
-        b"\xff",
-        b"a\xfe\xfdb \xef\xbf\xbd true one\n",
-        b"\xf0\x9f\x98",
-        b"no newline",
-    ];
-    let mut writer = entry.writer(EventsKept::InOutput).unwrap();
-    for chunk in chunks {
-        feed(&mut writer, chunk);
-        tokio::task::yield_now().await;
-    }
-    writer.append_patches(&[Patch {
-        offset: writer.marks().len,
-        len: 1,
-        original: Vec::new(),
-    }]);
-    writer.append(b"\n");
-    writer.finish();
-    assert_eq!(live.await.unwrap(), chunks.concat());
-    let output = read_all(entry.reader(0).unwrap(), 100).await.unwrap();
-    assert_eq!(
-        String::from_utf8(output).unwrap(),
-        format!("{}\n", String::from_utf8_lossy(&chunks.concat()))
-    );
-    entry.write_status(b"{}", true, true).unwrap();
-    drop((entry, spool));
-    let spool = open(&dir, 1 << 20);
-    let mut past = spool
-        .get(Uuid::from_u128(1))
-        .unwrap()
-        .unwrap()
-        .events_reader()
-        .unwrap();
-    let mut all = Vec::new();
-    while let Some(bytes) = past.next(1000).await.unwrap() {
-        all.extend_from_slice(&bytes);
-    }
-    assert_eq!(all, chunks.concat());
-}
-
-#[tokio::test]
-async fn too_many_patches_move_the_beginning_of_the_events() {
-    let dir = tempfile::tempdir().unwrap();
-    let limits = SpoolLimits {
-        kept_bytes: 1 << 20,
-        kept_lines: 0,
-        events_bytes: 100,
-        retention: Duration::MAX,
-        retention_bytes: 1 << 40,
-    };
-    let spool = Spool::open(dir.path(), limits).unwrap().0;
-    let entry = entry(&spool);
-    let mut writer = entry.writer(EventsKept::InOutput).unwrap();
-    for n in 0..12 {
-        feed(&mut writer, &[b'a' + n]);
-        feed(&mut writer, b"\xff");
-    }
-    writer.finish();
-    let mut events = entry.events_reader().unwrap();
-    let mut all = Vec::new();
-    while let Some(bytes) = events.next(1000).await.unwrap() {
-        all.extend_from_slice(&bytes);
-    }
-    let whole: Vec<u8> = (0..12).flat_map(|n| [b'a' + n, 0xff]).collect();
-    assert!(
-        all.len() >= 2 && all.len() < whole.len() && whole.ends_with(&all),
-        "{all:?}"
-    );
 }

@@ -179,6 +179,16 @@ impl Checker {
                     return Err("a list without next".into());
                 }
             }
+            "events" => {
+                let numbers = [&result["offset"], &result["nextOffset"]].map(Value::as_u64);
+                let [Some(offset), Some(next)] = numbers else {
+                    return Err("events without offsets".into());
+                };
+                let has_text = result["text"].as_str().is_some_and(|text| !text.is_empty());
+                if has_text != (next > offset) || !result["ended"].is_boolean() {
+                    return Err(format!("events from {offset} to {next}: {result}"));
+                }
+            }
             "ping" if *result != serde_json::json!({}) => {
                 return Err(format!("ping answered {result}"));
             }

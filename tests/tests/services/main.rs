@@ -18,6 +18,7 @@ mod disconnect;
 mod disk;
 mod endings;
 mod environment;
+mod events;
 mod follow;
 mod forgotten;
 mod frames;

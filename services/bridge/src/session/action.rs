@@ -5,9 +5,10 @@ use protocol::rpc::OnDisconnect;
 use protocol::{ExecutionId, Status};
 
 use super::pages::ListPage;
+use super::part::EventsPart;
 
 use super::replies::Token;
-use super::request::Attach;
+use super::request::{Attach, Events};
 use crate::upstream::accept::Handover;
 use crate::upstream::call::Verb;
 use crate::viewer::Start;
@@ -30,6 +31,8 @@ pub enum Call {
     Control(Verb, Target),
     /// A page.
     List(Option<u64>, Option<ExecutionId>),
+    /// A part of the events.
+    Events(Events),
     /// The status object, for a view that begins with it.
     Attach(Attach),
     /// Nothing is asked; it only waits for its turn.
@@ -48,6 +51,7 @@ impl Call {
             | Self::Input(Target::One(id), ..)
             | Self::Detach(id) => Some(*id),
             Self::Attach(attach) => Some(attach.execution_id),
+            Self::Events(events) => Some(events.execution_id),
             Self::List(..) | Self::Status(_) | Self::Control(..) | Self::Input(..) => None,
         }
     }
@@ -58,7 +62,11 @@ impl Call {
         match self {
             Self::Attach(attach) => Some(attach.execution_id),
             Self::Detach(id) => Some(*id),
-            Self::Status(_) | Self::Control(..) | Self::List(..) | Self::Input(..) => None,
+            Self::Status(_)
+            | Self::Control(..)
+            | Self::List(..)
+            | Self::Events(_)
+            | Self::Input(..) => None,
         }
     }
 
@@ -69,21 +77,21 @@ impl Call {
             Self::Status(_) => Self::Status(target),
             Self::Control(verb, _) => Self::Control(verb, target),
             Self::Input(_, data, offset, eof) => Self::Input(target, data, offset, eof),
-            other @ (Self::List(..) | Self::Attach(_) | Self::Detach(_)) => other,
+            other @ (Self::List(..) | Self::Events(_) | Self::Attach(_) | Self::Detach(_)) => other,
         }
     }
 
     /// Whether it only looks at how things are.
     #[must_use]
     pub fn is_look(&self) -> bool {
-        matches!(self, Self::Status(_) | Self::List(..))
+        matches!(self, Self::Status(_) | Self::List(..) | Self::Events(_))
     }
 
     /// Whether the call needs no answer to an execute first: it names an execution that claude-api
     /// has, with or without a view.
     #[must_use]
     pub fn needs_no_answer(&self) -> bool {
-        matches!(self, Self::Status(_) | Self::Control(..))
+        matches!(self, Self::Status(_) | Self::Control(..) | Self::Events(_))
     }
 
     /// Whether it ends an execution.
@@ -100,6 +108,8 @@ pub enum Outcome {
     Status(Box<Status>),
     /// A page.
     Page(Box<ListPage>),
+    /// A part of the events.
+    Events(Box<EventsPart>),
     /// A view can begin.
     Attach(Box<Status>, Attach),
     /// Input was taken: the accepted total.

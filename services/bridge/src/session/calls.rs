@@ -21,7 +21,7 @@ pub(super) struct Calls {
 /// Returns the most bytes that the answer of a call may have.
 fn answer_bytes(call: &Call, status_bytes: usize) -> usize {
     match call {
-        Call::List(..) => protocol::SERVER_MESSAGE_BYTES,
+        Call::List(..) | Call::Events(_) => protocol::SERVER_MESSAGE_BYTES,
         _ => status_bytes,
     }
 }

@@ -239,6 +239,7 @@ impl Machine {
             Ok(Ask::Execute(execute)) => self.on_execute(token, *execute),
             Ok(Ask::Ping) => self.answer(token, Answer::Value(json!({})), Vec::new()),
             Ok(Ask::List(limit, before)) => self.ask(token, Call::List(limit, before)),
+            Ok(Ask::Events(events)) => self.ask(token, Call::Events(events)),
             Ok(Ask::Attach(attach)) => self.ask(token, Call::Attach(attach)),
             Ok(Ask::Detach(id)) => self.ask(token, Call::Detach(id)),
             Ok(Ask::Input(input)) => self.on_input(token, input),

@@ -1,10 +1,10 @@
 //! Pages of a list. A page is at most as long as a message may be; `next` names the next page. The
 //! bridge asks claude-api for a page in parts, because a status has anything from 1 to 64 KiB.
 //!
-//! The budget for lists while claude-api is asked (`PART_BYTES` each):
-//! - Taken when: a list has its turn in its session; released with the page, after `callMs` at
-//!   most.
-//! - Who waits behind whom: lists of one session for each other, and all lists in the order
+//! The budget for lists and events ([`super::part`]) while claude-api is asked (`PART_BYTES` each):
+//! - Taken when: a list, or a request for events, has its turn in its session; released with the
+//!   page, after `callMs` at most.
+//! - Who waits behind whom: those of one session for each other, and all of them in the order
 //!   received, for `callMs` at most. All take the same amount, so the first blocks no smaller one.
 //! - The other direction: a finished page is an answer like any other ([`super::outbound`]).
 
@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::action::Action;
 use crate::upstream::Upstream;
 
-/// Memory for the lists of all sessions while claude-api is asked, in bytes.
+/// Memory for the lists and events of all sessions while claude-api is asked, in bytes.
 pub const BUDGET_BYTES: usize = 64 * 1024 * 1024;
 /// Statuses in one request to claude-api.
 const PART: u64 = 16;
@@ -113,7 +113,7 @@ pub(super) async fn gather(
     Ok(page)
 }
 
-/// The lists of one session: one at a time, until the client has taken it.
+/// The lists and events of one session: one at a time, until the client has taken it.
 #[derive(Debug)]
 pub(super) struct Pages {
     turns: Arc<Semaphore>,
@@ -131,19 +131,19 @@ impl Default for Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // Lists that wait for their turn: nobody will take them.
+        // Requests that wait for their turn: nobody will take their answers.
         self.turns.close();
     }
 }
 
 impl Pages {
-    /// Where a list of this session gets its turn.
+    /// Where a list, or a request for events, gets its turn.
     pub(super) fn turns(&self) -> Arc<Semaphore> {
         self.turns.clone()
     }
 
     /// Keeps the turn until these actions are sent. A page that waits in a batch delays no other
-    /// list.
+    /// one.
     pub(super) fn keep(&mut self, turn: OwnedSemaphorePermit, actions: &[Action]) {
         let sent = actions.iter().map(|action| match action {
             Action::Send(text) => text.len(),

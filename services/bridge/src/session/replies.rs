@@ -7,6 +7,7 @@ use protocol::rpc::RpcError;
 use serde_json::{Value, json};
 
 use super::pages::ListPage;
+use super::part::EventsPart;
 
 /// The names around an answer, in bytes, generously.
 const FRAME_BYTES: usize = 64;
@@ -21,6 +22,8 @@ pub enum Answer {
     Status(Box<Status>),
     /// A page of a list, cut to the length of a message.
     Page(Box<ListPage>),
+    /// A part of the events, cut to the length of a message.
+    Events(Box<EventsPart>),
     /// Anything else.
     Value(Value),
 }
@@ -173,6 +176,7 @@ fn encode(id: &str, answer: Result<Answer, &RpcError>, status_bytes: usize, part
     let room = part.saturating_sub(id.len() + FRAME_BYTES);
     let result = match answer {
         Ok(Answer::Page(page)) => page.to_json(room),
+        Ok(Answer::Events(part)) => part.to_json(room),
         Ok(Answer::Value(value)) => value.to_string(),
         Ok(Answer::Status(status)) => {
             let json = status.to_json(status_bytes.min(room));
@@ -314,10 +318,20 @@ mod tests {
                 next: None,
             })
         };
-        let kinds = [0, 1, 2];
+        let part = || {
+            Box::new(EventsPart {
+                id: status.execution_id,
+                offset: u64::MAX / 2,
+                bytes: "\u{1}".repeat(protocol::events::MAX_BYTES).into(),
+                is_all: false,
+                ended: false,
+            })
+        };
+        let kinds = [0, 1, 2, 3];
         let answer = |kind| match kind {
             0 => Ok(Answer::Status(Box::new(status.clone()))),
             1 => Ok(Answer::Page(page())),
+            2 => Ok(Answer::Events(part())),
             _ => Err(&error),
         };
         for kind in kinds {
@@ -339,8 +353,12 @@ mod tests {
                 );
                 let value: Value = serde_json::from_str(&message).unwrap();
                 let first = if size.is_some() { &value[0] } else { &value };
-                let full = ["executionId", "executions", "code"][kind];
-                let answer = [&first["result"], &first["result"], &first["error"]][kind];
+                let full = ["executionId", "executions", "nextOffset", "code"][kind];
+                let answer = if kind < 3 {
+                    &first["result"]
+                } else {
+                    &first["error"]
+                };
                 assert!(!answer[full].is_null(), "{first}");
             }
         }

@@ -56,6 +56,8 @@ pub enum Ask {
     Status(Option<ExecutionId>),
     /// A page of statuses.
     List(Option<u64>, Option<ExecutionId>),
+    /// A part of the events.
+    Events(Events),
     /// Lines for a CLI's stdin.
     Input(Input),
     /// A sign of life.
@@ -87,6 +89,20 @@ pub struct Attach {
     pub offset: Option<u64>,
     #[serde(default)]
     pub on_slow: Option<OnSlow>,
+}
+
+/// A part of the events.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Events {
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// The first byte, in bytes of the CLI's stdout. None: the oldest kept byte.
+    #[serde(default)]
+    pub offset: Option<u64>,
+    /// The most bytes of events in the answer. None: as many as a message holds.
+    #[serde(default)]
+    pub max_bytes: Option<usize>,
 }
 
 /// Lines for a CLI's stdin.
@@ -293,6 +309,15 @@ fn ask(name: &str, params: Map<String, Value>, limits: Option<&Limits>) -> Resul
                 return Err(params_error("limit must be 1 to 1000"));
             }
             Ok(Ask::List(limit, before))
+        }
+        method::EVENTS => {
+            let events: Events = typed(params)?;
+            let range = protocol::events::MIN_BYTES..=protocol::events::MAX_BYTES;
+            if events.max_bytes.is_some_and(|n| !range.contains(&n)) {
+                let (least, most) = range.into_inner();
+                return Err(params_error(format!("maxBytes must be {least} to {most}")));
+            }
+            Ok(Ask::Events(events))
         }
         method::INPUT => typed(params).map(Ask::Input),
         method::PING => typed(params).map(|Nothing {}| Ask::Ping),

@@ -297,7 +297,7 @@ impl Upstream {
     }
 
     /// Tries until it goes well, is refused, or the call's time is over.
-    async fn attempts<T, F: Future<Output = Result<T, Failure>>>(
+    pub(super) async fn attempts<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         attempt: impl Fn() -> F,
     ) -> Result<T, RpcError> {

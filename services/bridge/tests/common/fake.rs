@@ -68,6 +68,10 @@ pub struct World {
     pub no_beats: bool,
     /// Output is answered with 502.
     pub no_output: bool,
+    /// Requests for events.
+    pub events: usize,
+    /// Events stop behind their first bytes.
+    pub stuck_events: bool,
     /// Statuses are not answered.
     pub no_status: bool,
     /// Statuses of these are not answered.
@@ -113,6 +117,7 @@ impl Fake {
         let app = Router::new()
             .route("/v1/executions/{id}", put(accept).get(status))
             .route("/v1/executions/{id}/output", get(output))
+            .route("/v1/executions/{id}/events", get(events))
             .route("/v1/executions/{id}/{verb}", post(control))
             .route("/v1/executions", get(list))
             .route("/v1/limits", get(limits))
@@ -452,6 +457,50 @@ async fn output(
         },
     );
     Response::new(HttpBody::from_stream(chunks))
+}
+
+/// The output, as events that are there now.
+async fn events(
+    Ctx(fake): Ctx<Fake>,
+    Path(id): Path<ExecutionId>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    assert_eq!(query.get("follow").map(String::as_str), Some("false"));
+    let is_stuck = fake.change(|w| {
+        w.events += 1;
+        w.stuck_events
+    });
+    let world = fake.world();
+    let Some(execution) = world.executions.get(&id) else {
+        return missing(&world, id);
+    };
+    let (kept, length) = (execution.status.kept_from, execution.output.len() as u64);
+    let offset = query.get("offset").map_or(kept, |n| n.parse().unwrap());
+    if offset < kept {
+        return problem(&Problem::new(ProblemType::OffsetNotKept, "gone").with("keptFrom", kept));
+    }
+    if offset > length {
+        return problem(
+            &Problem::new(ProblemType::OffsetBeyondEnd, "beyond").with("length", length),
+        );
+    }
+    let ended = execution.status.state.is_terminal();
+    let bytes = Bytes::copy_from_slice(&execution.output[offset as usize..]);
+    let body = if is_stuck {
+        let first = stream::iter([Ok::<_, io::Error>(bytes.slice(..bytes.len() / 2))]);
+        HttpBody::from_stream(futures::StreamExt::chain(first, stream::pending()))
+    } else {
+        HttpBody::from(bytes)
+    };
+    let mut response = Response::new(body);
+    for (name, value) in [
+        (protocol::trailers::EVENTS_OFFSET, offset.to_string()),
+        (protocol::trailers::EVENTS_LENGTH, length.to_string()),
+        (protocol::trailers::EVENTS_ENDED, ended.to_string()),
+    ] {
+        response.headers_mut().insert(name, value.parse().unwrap());
+    }
+    response
 }
 
 async fn control(

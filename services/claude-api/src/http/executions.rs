@@ -111,7 +111,7 @@ pub(crate) async fn status(
     version: Version,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Reply> {
-    let follows = Query::parse(raw.as_deref(), ["follow"])?.flag("follow")?;
+    let follows = Query::parse(raw.as_deref(), ["follow"])?.flag("follow", false)?;
     if follows {
         needs_http_11(version)?;
     }

@@ -36,7 +36,7 @@ pub(crate) async fn input(
             "offset is missing: the count of input bytes before these, 0 for the first",
         )
     })?;
-    let eof = query.flag("eof")?;
+    let eof = query.flag("eof", false)?;
     // Before the body: who may send none need not send it all.
     let view = service.find(id).await?;
     // Held as long as the data.

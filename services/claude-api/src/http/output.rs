@@ -1,4 +1,4 @@
-//! Output and events as streams. A clean end means complete; a stream that fails ends in an aborted connection.
+//! Output as a stream. A clean end means complete; a stream that fails ends in an aborted connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use protocol::{ExecutionId, Problem, ProblemType, Status, trailers};
 use spool::ReadError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::query::{Id, NoQuery, Query};
+use super::query::{Id, Query};
 use super::{App, Reply};
 use crate::service::{Service, View, deleted};
 
 /// The most bytes of one read.
-const CHUNK_BYTES: usize = 64 * 1024;
+pub(super) const CHUNK_BYTES: usize = 64 * 1024;
 /// Chunks on their way into one connection. hyper alone would collect up to 400 KiB for each reader that takes nothing.
 const UNDER_WAY: usize = 1;
 /// The longest name of a viewer, in bytes: a session's id is a UUID.
@@ -122,7 +122,7 @@ pub(crate) async fn stream(
     let entry = view.entry().clone();
     let opened = tokio::task::spawn_blocking(move || entry.reader(offset.unwrap_or(0))).await;
     let reader = match opened {
-        Ok(opened) => opened.map_err(|e| read_problem(id, &e))?,
+        Ok(opened) => opened.map_err(|e| read_problem("output", id, &e))?,
         Err(_) => {
             return Err(Problem::new(
                 ProblemType::Internal,
@@ -158,11 +158,11 @@ enum Step {
     Over,
 }
 
-type Item = Result<Frame<Bytes>, std::io::Error>;
+pub(super) type Item = Result<Frame<Bytes>, std::io::Error>;
 
 /// Who gives out chunks, and waits until hyper has written one before the next.
 #[derive(Clone)]
-struct Places(Arc<Semaphore>);
+pub(super) struct Places(Arc<Semaphore>);
 
 impl Default for Places {
     fn default() -> Self {
@@ -171,7 +171,7 @@ impl Default for Places {
 }
 
 impl Places {
-    async fn next(&self) -> Place {
+    pub(super) async fn next(&self) -> Place {
         // Never closed.
         let permit = Arc::clone(&self.0).acquire_owned().await;
         Place {
@@ -181,7 +181,7 @@ impl Places {
 }
 
 /// A chunk's place, until hyper has written and dropped the chunk.
-struct Place {
+pub(super) struct Place {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -197,7 +197,7 @@ impl AsRef<[u8]> for Placed {
 }
 
 impl Place {
-    fn holds(self, bytes: Bytes) -> Frame<Bytes> {
+    pub(super) fn holds(self, bytes: Bytes) -> Frame<Bytes> {
         let placed = Placed {
             bytes,
             _place: self,
@@ -237,7 +237,7 @@ async fn terminal(service: &Arc<Service>, view: &View) -> Option<Status> {
     }
 }
 
-async fn abort(why: &str) -> Item {
+pub(super) async fn abort(why: &str) -> Item {
     tokio::time::sleep(FLUSH).await;
     Err(std::io::Error::other(why.to_owned()))
 }
@@ -260,44 +260,7 @@ fn trailer(status: &Status) -> HeaderMap {
     map
 }
 
-/// `GET .../events`.
-pub(crate) async fn events(
-    State(service): App,
-    Id(id): Id,
-    _: NoQuery,
-    version: Version,
-) -> Result<Response, Reply> {
-    needs_http_11(version)?;
-    let stream_place = service.streams.place()?;
-    let entry = service.find(id).await?.entry().clone();
-    let opened = tokio::task::spawn_blocking(move || entry.events_reader()).await;
-    let reader = match opened {
-        Ok(opened) => opened.map_err(|e| read_problem(id, &e))?,
-        Err(_) => {
-            return Err(Reply(Problem::new(
-                ProblemType::Internal,
-                "the events cannot be opened",
-            )));
-        }
-    };
-    let places = Places::default();
-    let frames = stream::unfold(Some(reader), move |reader| {
-        let _ = &stream_place;
-        let places = places.clone();
-        async move {
-            let mut reader = reader?;
-            let place = places.next().await;
-            match reader.next(CHUNK_BYTES).await {
-                Ok(Some(bytes)) => Some((Ok(place.holds(bytes)), Some(reader))),
-                Ok(None) => None,
-                Err(error) => Some((abort(&error.to_string()).await, None)),
-            }
-        }
-    });
-    Ok(respond("application/x-ndjson", frames, false))
-}
-
-fn respond(
+pub(super) fn respond(
     kind: &'static str,
     frames: impl Stream<Item = Item> + Send + 'static,
     trailers: bool,
@@ -320,28 +283,30 @@ fn respond(
     response
 }
 
-fn read_problem(id: ExecutionId, error: &ReadError) -> Problem {
+/// The answer to what cannot be read. `what`: the output or the events.
+pub(super) fn read_problem(what: &str, id: ExecutionId, error: &ReadError) -> Problem {
     match error {
         ReadError::NotKept { kept_from, len } => Problem::new(
             ProblemType::OffsetNotKept,
             format!(
-                "the bytes before {kept_from} of execution {id} are no longer kept; read from there"
+                "of the {what} of execution {id} the bytes before {kept_from} are no longer kept; \
+                 read from there"
             ),
         )
         .with("keptFrom", *kept_from)
         .with("length", *len),
         ReadError::Beyond { len } => Problem::new(
             ProblemType::OffsetBeyondEnd,
-            format!("the output of execution {id} has {len} bytes now"),
+            format!("execution {id} has {len} bytes of {what} now; begin at {len} at most"),
         )
         .with("length", *len),
         // A DELETE came while it was opened.
         ReadError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => deleted(id),
         other => {
-            tracing::error!(execution = %id, error = %other, "the output cannot be read");
+            tracing::error!(execution = %id, error = %other, what, "could not read the stream");
             Problem::new(
                 ProblemType::Internal,
-                "the output cannot be read; the log of claude-api says why",
+                format!("the {what} cannot be read; the log of claude-api says why"),
             )
         }
     }

@@ -91,10 +91,11 @@ impl<const N: usize> Query<N> {
         }
     }
 
-    /// `true` or `false`.
-    pub(crate) fn flag(&self, name: &str) -> Result<bool, Problem> {
+    /// `true` or `false`; without the parameter `default`.
+    pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool, Problem> {
         match self.get(name) {
-            None | Some("false") => Ok(false),
+            None => Ok(default),
+            Some("false") => Ok(false),
             Some("true") => Ok(true),
             Some(text) => Err(wrong(format!("{name}={text:?} is neither true nor false"))),
         }
@@ -127,7 +128,9 @@ mod tests {
     fn numbers_flags_and_mistakes() {
         let query = Query::parse(Some("offset=12&follow=true"), ["offset", "follow"]).unwrap();
         assert_eq!(query.number("offset").unwrap(), Some(12));
-        assert!(query.flag("follow").unwrap());
+        assert!(query.flag("follow", false).unwrap());
+        let query = Query::parse(None, ["follow"]).unwrap();
+        assert!(query.flag("follow", true).unwrap() && !query.flag("follow", false).unwrap());
         let encoded = Query::parse(Some("%6Fffset=%312"), ["offset"]).unwrap();
         assert_eq!(encoded.number("offset").unwrap(), Some(12));
         assert_eq!(

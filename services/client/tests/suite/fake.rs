@@ -243,6 +243,18 @@ impl Connection {
                     )
                     .await;
                 }
+                "events" => {
+                    let offset = params["offset"].as_u64().unwrap_or(0) as usize;
+                    let most = params["maxBytes"].as_u64().unwrap() as usize;
+                    let output = &self.plan.output;
+                    let next = output.len().min(offset + most);
+                    let part = json!({
+                        "executionId": params["executionId"], "offset": offset, "nextOffset": next,
+                        "text": String::from_utf8_lossy(&output[offset..next]),
+                        "ended": next == output.len(),
+                    });
+                    send(&mut socket, &rpc::result(id, part)).await;
+                }
                 _ => send(&mut socket, &rpc::result(id, json!({}))).await,
             }
         }

@@ -357,3 +357,25 @@ async fn a_skipping_run_that_is_not_read_loses_the_oldest_output_and_says_so() {
     );
     assert_eq!(fake.params("detach").len(), 0);
 }
+
+#[tokio::test]
+async fn events_are_asked_for_part_by_part() {
+    let fake = Fake::start(Plan::of(TEXT)).await;
+    let client = Client::connect(&fake.url(), hasty()).await.unwrap();
+    let id = ExecutionId::random();
+    let (mut text, mut offset) = (String::new(), None);
+    loop {
+        let part = client.events(id, offset, 30).await.unwrap();
+        assert_eq!((part.execution_id, part.offset), (id, text.len() as u64));
+        text += &part.text;
+        assert_eq!(part.next_offset, text.len() as u64);
+        offset = Some(part.next_offset);
+        if part.ended {
+            break;
+        }
+    }
+    assert_eq!(text, TEXT);
+    let asked = fake.params("events");
+    assert!(asked[0].get("offset").is_none() && asked[1]["offset"] == 30);
+    client.close().await;
+}

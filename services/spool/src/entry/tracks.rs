@@ -14,7 +14,7 @@ use crate::{
     events::EventsState,
     files::Store,
     marks::{Mark, MarkSlots, Marks, Which},
-    patches::PatchLog,
+    patches::{Floor, PatchLog},
     track::{Shape, Track},
     writer::{EventsKept, EventsSide},
 };
@@ -79,12 +79,19 @@ impl Entry {
                 let track = Track::load(store, slots, mark, Shape::Bytes, ended)?;
                 EventsState::Raw(Arc::new(track))
             }
-            EventsKept::InOutput => EventsState::InOutput(Arc::new(PatchLog::load(
-                store,
-                mark.kept_from,
-                output_len,
-                ended,
-            )?)),
+            EventsKept::InOutput => {
+                let floor = Floor {
+                    output: mark.kept_from,
+                    // Earlier versions wrote no length here.
+                    events: if mark.len == 0 {
+                        mark.kept_from
+                    } else {
+                        mark.len
+                    },
+                };
+                let log = PatchLog::load(store, floor, output_len, ended)?;
+                EventsState::InOutput(Arc::new(log))
+            }
         })
     }
 

@@ -20,7 +20,7 @@ pub(super) fn connected(session: &str, shared: &Shared) -> String {
         "capabilities": {
             "methods": [
                 method::EXECUTE, method::CONTROL, method::ATTACH, method::DETACH, method::STATUS,
-                method::LIST, method::INPUT, method::PING,
+                method::LIST, method::EVENTS, method::INPUT, method::PING,
             ],
             "control": ["PAUSE", "RESUME", "CANCEL"],
             "formats": ["text", "events"],

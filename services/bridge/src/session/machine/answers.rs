@@ -63,6 +63,7 @@ impl Machine {
                 let answer = json!({ "accepted": accepted });
                 self.answer(token, Answer::Value(answer), Vec::new());
             }
+            Ok(Outcome::Events(part)) => self.answer(token, Answer::Events(part), Vec::new()),
             Ok(Outcome::Page(page)) => self.answer(token, Answer::Page(page), Vec::new()),
             Ok(Outcome::Status(status)) => {
                 if status.state.is_terminal() {

@@ -1,6 +1,7 @@
 mod random;
 
 use super::super::pages::ListPage;
+use super::super::part::EventsPart;
 use super::super::request::Attach;
 use super::*;
 use crate::upstream::call::Verb;

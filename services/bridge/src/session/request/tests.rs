@@ -101,6 +101,22 @@ fn wrong_parameters() {
         ("detach", "{}", -32602),
         ("list", r#"{"limit":0}"#, -32602),
         ("list", r#"{"limit":1001}"#, -32602),
+        ("events", "{}", -32602),
+        (
+            "events",
+            r#"{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef","offset":-1}"#,
+            -32602,
+        ),
+        (
+            "events",
+            r#"{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef","maxBytes":3}"#,
+            -32602,
+        ),
+        (
+            "events",
+            r#"{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef","maxBytes":524289}"#,
+            -32602,
+        ),
         ("ping", r#"{"a":1}"#, -32602),
         ("input", r#"{"offset":0}"#, -32602),
         ("input", r#"{"offset":-1,"data":""}"#, -32602),

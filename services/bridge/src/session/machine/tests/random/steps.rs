@@ -14,6 +14,7 @@ pub(super) enum Request {
     Cancel(Option<u8>),
     Status(Option<u8>),
     Input(u8),
+    Events(u8),
     List,
     Ping,
     Nonsense,
@@ -28,7 +29,7 @@ pub(super) enum Step {
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    use Request::{Attach, Cancel, Detach, Execute, Input, List, Nonsense, Ping, Tell};
+    use Request::{Attach, Cancel, Detach, Events, Execute, Input, List, Nonsense, Ping, Tell};
     let id = 0..4_u8;
     prop_oneof![
         3 => id.clone().prop_map(Execute),
@@ -37,7 +38,8 @@ fn request() -> impl Strategy<Value = Request> {
         2 => id.clone().prop_map(Detach),
         1 => prop::option::of(id.clone()).prop_map(Cancel),
         1 => prop::option::of(id.clone()).prop_map(Request::Status),
-        1 => id.prop_map(Input),
+        1 => id.clone().prop_map(Input),
+        1 => id.prop_map(Events),
         1 => Just(List),
         1 => Just(Ping),
         1 => Just(Nonsense),

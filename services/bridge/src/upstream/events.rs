@@ -1,0 +1,76 @@
+//! The events that are there now, from an offset on: a short call with a limit of bytes.
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+use protocol::rpc::RpcError;
+use protocol::{ExecutionId, trailers};
+
+use super::Upstream;
+use super::errors::{Failure, failure};
+
+/// Events of one execution.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The offset of the first byte.
+    pub offset: u64,
+    /// At most as many bytes as asked for.
+    pub bytes: Bytes,
+    /// Whether claude-api had no more bytes than these.
+    pub is_all: bool,
+    /// Whether nothing follows what claude-api had.
+    pub ended: bool,
+}
+
+impl Upstream {
+    /// Reads at most `limit` bytes of events from `offset`, or from the oldest kept byte. A broken
+    /// attempt is tried again within the call's time.
+    ///
+    /// # Errors
+    /// -32602 `offset_beyond_end`, -32007, or as [`Self::status`].
+    pub async fn events(
+        &self,
+        id: ExecutionId,
+        offset: Option<u64>,
+        limit: usize,
+    ) -> Result<Fetched, RpcError> {
+        let mut query = "?follow=false".to_owned();
+        if let Some(offset) = offset {
+            query += &format!("&offset={offset}");
+        }
+        let url = self.execution_url(id, &format!("/events{query}"));
+        self.attempts(|| {
+            let request = self.client.get(&url);
+            async move { fetched(request.send().await?, limit).await }
+        })
+        .await
+    }
+}
+
+async fn fetched(mut response: reqwest::Response, limit: usize) -> Result<Fetched, Failure> {
+    if !response.status().is_success() {
+        return Err(failure(response).await);
+    }
+    let offset: u64 = header(&response, trailers::EVENTS_OFFSET)?;
+    let length: u64 = header(&response, trailers::EVENTS_LENGTH)?;
+    let ended = header(&response, trailers::EVENTS_ENDED)?;
+    let mut bytes = Vec::new();
+    while bytes.len() < limit
+        && let Some(chunk) = response.chunk().await?
+    {
+        let room = chunk.len().min(limit - bytes.len());
+        bytes.extend_from_slice(&chunk[..room]);
+    }
+    Ok(Fetched {
+        offset,
+        is_all: offset + bytes.len() as u64 == length,
+        bytes: bytes.into(),
+        ended,
+    })
+}
+
+fn header<T: FromStr>(response: &reqwest::Response, name: &str) -> Result<T, Failure> {
+    let value = response.headers().get(name);
+    let value = value.and_then(|value| value.to_str().ok()?.parse().ok());
+    value.ok_or_else(|| Failure::Broken(format!("events without a right {name}")))
+}

@@ -1,0 +1,142 @@
+//! The CLI's stdout as a stream. A clean end means complete; a stream that fails ends in an aborted connection.
+
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderName, HeaderValue, Version};
+use axum::response::Response;
+use futures::stream;
+use protocol::{Problem, ProblemType, trailers};
+use spool::{Entry, EventsExtent, EventsReader, ReadError};
+
+use super::output::{CHUNK_BYTES, Places, abort, needs_http_11, read_problem, respond};
+use super::query::{Id, Query};
+use super::{App, Reply};
+
+/// `GET .../events?offset=N&follow=false`. Without `offset` it begins at the oldest kept byte; with
+/// `follow=false` it ends at the present end, and headers say where that is.
+pub(crate) async fn events(
+    State(service): App,
+    Id(id): Id,
+    version: Version,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Reply> {
+    needs_http_11(version)?;
+    let query = Query::parse(raw.as_deref(), ["offset", "follow"])?;
+    let (offset, follows) = (query.number("offset")?, query.flag("follow", true)?);
+    let stream_place = service.streams.place()?;
+    let entry = service.find(id).await?.entry().clone();
+    let opened = tokio::task::spawn_blocking(move || open(&entry, offset, follows)).await;
+    let Opened { reader, now } = match opened {
+        Ok(opened) => opened.map_err(|e| read_problem("events", id, &e))?,
+        Err(_) => {
+            return Err(Reply(Problem::new(
+                ProblemType::Internal,
+                "the events cannot be opened",
+            )));
+        }
+    };
+    let places = Places::default();
+    let frames = stream::unfold(Some(reader), move |reader| {
+        let _ = &stream_place;
+        let places = places.clone();
+        async move {
+            let mut reader = reader?;
+            let place = places.next().await;
+            match reader.next(CHUNK_BYTES).await {
+                Ok(Some(bytes)) => Some((Ok(place.holds(bytes)), Some(reader))),
+                Ok(None) => None,
+                Err(error) => Some((abort(&error.to_string()).await, None)),
+            }
+        }
+    });
+    let mut response = respond("application/x-ndjson", frames, false);
+    if let Some((offset, extent)) = now {
+        let headers = response.headers_mut();
+        for (name, value) in [
+            (trailers::EVENTS_OFFSET, HeaderValue::from(offset)),
+            (trailers::EVENTS_LENGTH, HeaderValue::from(extent.len)),
+            (trailers::EVENTS_ENDED, truth(extent.ended)),
+        ] {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    Ok(response)
+}
+
+struct Opened {
+    reader: EventsReader,
+    /// The first offset and the present extent, of a stream that does not follow.
+    now: Option<(u64, EventsExtent)>,
+}
+
+/// Opens the events. Waits for the disk; to begin at an offset it may read all patches.
+fn open(entry: &Entry, offset: Option<u64>, follows: bool) -> Result<Opened, ReadError> {
+    if follows && offset.is_none() {
+        let reader = entry.events_reader()?;
+        return Ok(Opened { reader, now: None });
+    }
+    let (mut reader, extent) = entry.events_from(offset)?;
+    let now = (!follows).then(|| (offset.unwrap_or(extent.kept_from), extent));
+    if let Some((offset, extent)) = now {
+        reader.end_after(extent.len - offset);
+    }
+    Ok(Opened { reader, now })
+}
+
+fn truth(value: bool) -> HeaderValue {
+    HeaderValue::from_static(if value { "true" } else { "false" })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::body::Body;
+    use http::Request;
+    use protocol::State;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::service::testing::{accepted, open};
+
+    #[tokio::test]
+    async fn events_of_a_queued_execution_end_at_once_and_wrong_queries_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = open(dir.path());
+        let id = accepted(&service, State::Queued);
+        service.recover().unwrap();
+        for (query, code, kind) in [
+            ("follow=false", 200, None),
+            ("follow=false&offset=0", 200, None),
+            ("follow=false&offset=1", 416, Some("offset-beyond-end")),
+            ("offset=1", 416, Some("offset-beyond-end")),
+            ("offset=-1", 400, Some("invalid-query")),
+            ("offset=", 400, Some("invalid-query")),
+            ("follow=no", 400, Some("invalid-query")),
+            ("limit=1", 400, Some("invalid-query")),
+        ] {
+            let request = Request::get(format!("/v1/executions/{id}/events?{query}"));
+            let request = request.header("host", "localhost").body(Body::empty());
+            let router = crate::http::router(Arc::clone(&service));
+            let answer = router.oneshot(request.unwrap()).await.unwrap();
+            assert_eq!(answer.status(), code, "{query}");
+            let header = |name: &str| {
+                let value = answer.headers().get(name)?;
+                Some(value.to_str().unwrap().to_owned())
+            };
+            if code == 200 {
+                let names = ["events-offset", "events-length", "events-ended"];
+                let values = names.map(|name| header(name).unwrap());
+                assert_eq!(values, ["0", "0", "false"], "{query}");
+            }
+            let body = axum::body::to_bytes(answer.into_body(), 4096);
+            let body = body.await.unwrap();
+            match kind {
+                None => assert!(body.is_empty(), "{query}"),
+                Some(kind) => {
+                    let problem: Problem = serde_json::from_slice(&body).unwrap();
+                    assert_eq!(problem.kind.as_str(), kind, "{query}");
+                }
+            }
+        }
+    }
+}
