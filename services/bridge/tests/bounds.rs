@@ -200,7 +200,7 @@ async fn statuses_that_are_not_answered_hold_up_nothing_else() {
 async fn inbound(bridge: &Bridge) -> u64 {
     let page = bridge.get("/metrics").await.1;
     let line = page.as_str().unwrap().lines();
-    let mut line = line.filter_map(|line| line.strip_prefix("cc_bridge_inbound_bytes "));
+    let mut line = line.filter_map(|line| line.strip_prefix("bridge_inbound_bytes "));
     line.next().unwrap().parse().unwrap()
 }
 

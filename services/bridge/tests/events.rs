@@ -132,7 +132,7 @@ async fn refusals_name_their_reason_and_are_counted() {
         "offset_beyond_end",
         "invalid_params",
     ] {
-        let line = format!("cc_bridge_requests_refused_total{{reason=\"{reason}\"}} 1\n");
+        let line = format!("bridge_requests_refused_total{{reason=\"{reason}\"}} 1\n");
         assert!(page.as_str().unwrap().contains(&line), "{line}");
     }
 }

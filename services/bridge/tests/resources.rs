@@ -83,7 +83,7 @@ impl Witness {
 async fn number(bridge: &Bridge, name: &str) -> u64 {
     let page = bridge.get("/metrics").await.1;
     let mut lines = page.as_str().unwrap().lines();
-    let line = lines.find_map(|l| l.strip_prefix(&format!("cc_bridge_{name} ")));
+    let line = lines.find_map(|l| l.strip_prefix(&format!("bridge_{name} ")));
     line.unwrap().parse().unwrap()
 }
 

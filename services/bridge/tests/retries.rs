@@ -25,7 +25,7 @@ async fn the_same_put_until_accepted() {
     });
     let id = client.execute("once").await;
     let page = bridge.get("/metrics").await.1;
-    let retries = "\ncc_bridge_retries_total{request=\"execute\"} 4\n";
+    let retries = "\nbridge_retries_total{request=\"execute\"} 4\n";
     assert!(page.as_str().unwrap().contains(retries), "{page}");
     let world = fake.world();
     assert_eq!(world.puts.len(), 5);

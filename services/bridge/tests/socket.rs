@@ -267,7 +267,7 @@ async fn on_disconnect_cancel() {
 async fn a_dead_peer_and_a_stuck_one_are_dropped() {
     let (fake, bridge) = start(&["--ping-ms", "100"]).await;
     let sessions = async |n: u64| {
-        let gauge = format!("cc_bridge_sessions {n}");
+        let gauge = format!("bridge_sessions {n}");
         while !bridge
             .get("/metrics")
             .await
@@ -323,7 +323,7 @@ async fn a_slow_client_skips_or_waits_and_control_does_not() {
                 .as_str()
                 .unwrap()
                 .lines()
-                .find(|l| l.starts_with("cc_bridge_skipped_bytes_total"));
+                .find(|l| l.starts_with("bridge_skipped_bytes_total"));
             let count: usize = line.unwrap().split(' ').nth(1).unwrap().parse().unwrap();
             if count > size / 2 {
                 break;
@@ -339,7 +339,7 @@ async fn a_slow_client_skips_or_waits_and_control_does_not() {
     assert!(!heard.gaps.is_empty());
     assert_eq!(heard.next as usize, size, "up to the last byte");
     let page = bridge.get("/metrics").await.1;
-    let gaps = format!("\ncc_bridge_gaps_sent_total {}\n", heard.gaps.len());
+    let gaps = format!("\nbridge_gaps_sent_total {}\n", heard.gaps.len());
     assert!(page.as_str().unwrap().contains(&gaps), "{gaps}{page}");
     let heard = waiting.all_of(id).await;
     assert!(heard.gaps.is_empty() && heard.output.len() == size);
@@ -555,7 +555,7 @@ async fn only_a_whole_handshake_of_http_1_1_gets_an_upgrade() {
     assert!(
         page.as_str()
             .unwrap()
-            .contains("cc_bridge_sessions_opened_total 0\n")
+            .contains("bridge_sessions_opened_total 0\n")
     );
 }
 
@@ -628,7 +628,7 @@ async fn a_message_whose_rest_never_comes_holds_its_room_for_two_pings_only() {
 /// Waits until a large message has taken its part of the inbound budget.
 async fn charged(bridge: &Bridge) {
     let gauge = async {
-        let free = "cc_bridge_inbound_bytes 0\n";
+        let free = "bridge_inbound_bytes 0\n";
         while bridge
             .get("/metrics")
             .await

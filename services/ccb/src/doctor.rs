@@ -214,9 +214,7 @@ fn newest(report: &mut Report, executions: &[Status]) {
             "the account's limit is reached: wait for its reset, or execute with onUsageLimit wait"
         }
         (_, Some("spawn_failed")) => "see its error with: ccb status",
-        (_, Some("hook_refused")) => {
-            "the hook before executions refused it: see its error with: ccb status"
-        }
+        (_, Some("hook_refused")) => "the before hook refused it: see its error with: ccb status",
         (State::Interrupted, _) => {
             "claude-api was stopped under it; run it again, or continue it with `continues`"
         }

@@ -8,9 +8,10 @@
 //!              failed, hook_refused: no CLI
 //! ```
 //!
-//! - The hook before runs in the task of its execution ([`crate::execution`]). Only that
-//!   execution waits for it. A cancel, a stop or the deadline of the execution ends it at once.
-//! - The hook after is a task of the service. No client and no execution waits for it; see
+//! - The before hook runs in the task of its execution ([`crate::execution`]). Only that
+//!   execution waits for it. A cancel or the
+//!   deadline of the execution ends it at once, a stop when its time for running executions is over.
+//! - The after hook is a task of the service. No client and no execution waits for it; see
 //!   [`AfterHooks`] for the limits.
 //!
 //! Either hook runs through a runner, so no process of it is left when [`call`] returns.

@@ -61,11 +61,20 @@ struct TrackLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TypeLabel {
-    r#type: &'static str,
+struct RefusalLabel {
+    reason: String,
 }
 
-/// The numbers of one service. Cheap to count in; a scrape takes no lock for longer than one number.
+impl RefusalLabel {
+    /// The type of the problem, spelled as the reasons of the bridge are.
+    fn of(kind: ProblemType) -> Self {
+        Self {
+            reason: kind.as_str().replace('-', "_"),
+        }
+    }
+}
+
+/// The counters and gauges of one service. Cheap to count in; a scrape takes no lock for longer than one number.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -73,7 +82,7 @@ pub(crate) struct Metrics {
     viewers: Gauge,
     spool_bytes: Gauge,
     ended: Family<EndLabels, Counter>,
-    refused: Family<TypeLabel, Counter>,
+    refused: Family<RefusalLabel, Counter>,
     tokens: Family<KindLabel, Counter>,
     cost: Counter<f64, AtomicU64>,
     queue: Histogram,
@@ -99,7 +108,7 @@ pub(crate) struct Metrics {
 pub(crate) struct OutputCounters {
     /// Bytes of output that executions produced, those that the disk did not take included.
     pub(crate) produced: Counter,
-    /// Bytes of output that a full disk did not take.
+    /// Bytes of output that could not be written.
     pub(crate) dropped_output: Counter,
     /// Bytes of raw events that a full disk did not take.
     pub(crate) dropped_events: Counter,
@@ -166,9 +175,7 @@ impl Metrics {
     pub(crate) fn refused(&self, kind: ProblemType) {
         // An answer of the health page refuses nothing.
         if kind != ProblemType::NotReady {
-            let label = TypeLabel {
-                r#type: kind.as_str(),
-            };
+            let label = RefusalLabel::of(kind);
             self.refused.get_or_create(&label).inc();
         }
     }

@@ -27,8 +27,9 @@ fn define() -> Vec<Tool> {
         tool(
             EXECUTE,
             "Runs a prompt with the Claude CLI to its end and returns the answer. The result is an \
-             error unless the state is `completed`. Cancelling the call cancels the execution; a lost \
-             connection does not, unless onDisconnect is \"cancel\".",
+             error unless the state is `completed`. Cancelling the call cancels the execution, where the \
+             protocol version has cancellation; a lost connection does not, unless onDisconnect is \
+             \"cancel\".",
             execution(true),
             writes(),
         ),
@@ -168,7 +169,7 @@ fn execution(waits: bool) -> JsonObject {
     if waits {
         properties["onDisconnect"] = choice(
             &["continue", "cancel"],
-            "\"cancel\": a lost connection ends the execution after 10 s",
+            "\"cancel\": a lost connection ends the execution after the bridge's grace time (10 s by default)",
         );
     }
     object(properties, &["prompt"])

@@ -93,7 +93,7 @@ reasons! {
     Lingered = "lingered";
     /// failed: the CLI could not be started.
     SpawnFailed = "spawn_failed";
-    /// failed: the operator's required hook before the execution failed; no CLI was started.
+    /// failed: the operator's required before hook failed; no CLI was started.
     HookRefused = "hook_refused";
     /// failed: the credential is missing or was refused.
     AuthFailed = "auth_failed";

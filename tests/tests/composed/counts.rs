@@ -57,11 +57,7 @@ async fn metrics_agree_with_what_the_suite_did() {
     let project = Project::shared();
     let live = ["claude_api_executions", "claude_api_viewers"];
     let api = at_rest(project.api(), &live).await;
-    let bridge = at_rest(
-        project.bridge(),
-        &["cc_bridge_sessions", "cc_bridge_viewers"],
-    )
-    .await;
+    let bridge = at_rest(project.bridge(), &["bridge_sessions", "bridge_viewers"]).await;
     let statuses = executions(&project, before.at).await;
     let by_api =
         |name: &str, labels: &[(&str, &str)]| api.sum(name, labels) - before.api.sum(name, labels);
@@ -95,7 +91,7 @@ async fn metrics_agree_with_what_the_suite_did() {
     let name = "claude_api_execution_duration_seconds_count";
     assert_agrees(name, &[], started as f64);
 
-    let name = "cc_bridge_sessions_opened_total";
+    let name = "bridge_sessions_opened_total";
     let sessions = bridge.sum(name, &[]) - before.bridge.sum(name, &[]);
     assert_eq!(sessions, before.sessions as f64, "{name}");
     println!("{ends:?}, {bytes} bytes, {sessions} sessions");

@@ -61,7 +61,7 @@ impl Hooked {
             ("CLAUDE_API_HOOK_BEFORE_MODE", mode),
             ("CLAUDE_API_HOOK_AFTER", &after.to_string_lossy()),
             ("CLAUDE_API_HOOK_AFTER_MODE", mode),
-            ("CLAUDE_API_HOOK_MS", limit_ms),
+            ("CLAUDE_API_HOOK_TIMEOUT_MS", limit_ms),
             ("CLAUDE_API_RUNNING_EXECUTIONS", "16"),
             // A hook must not hold the only place for starts.
             ("CLAUDE_API_SIMULTANEOUS_STARTS", "1"),
@@ -132,7 +132,7 @@ impl Hooked {
 
     /// The message of a failure: `what` follows "the ... hook ... the execution".
     fn message(&self, moment: &str, what: &str) -> String {
-        format!("the {} hook {moment} the execution {what}", self.mode)
+        format!("the {} {moment} hook {what}", self.mode)
     }
 
     /// Asserts the one warning that a status has.

@@ -38,7 +38,7 @@ fn expected() -> String {
 /// Waits until the bridge has so many sessions; how long that took.
 async fn sessions(stack: &Stack, wanted: usize) -> Duration {
     let (http, begun) = (Http::new(stack.bridge.addr()), Instant::now());
-    let gauge = format!("\ncc_bridge_sessions {wanted}\n");
+    let gauge = format!("\nbridge_sessions {wanted}\n");
     loop {
         let page = http.request(reqwest::Method::GET, "/metrics").send();
         let page = page.await.expect("an answer").text().await;

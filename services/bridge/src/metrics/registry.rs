@@ -38,7 +38,7 @@ impl Metrics {
     /// Creates the numbers of a bridge, with those of its repeated requests.
     #[must_use]
     pub fn new(retries: &Retries) -> Self {
-        let mut registry = Registry::with_prefix("cc_bridge");
+        let mut registry = Registry::with_prefix("bridge");
         let reasons = Family::<ReasonLabel, Counter>::default();
         registry.register(
             "requests_refused",
@@ -70,8 +70,8 @@ impl Metrics {
             "outbound",
             "Bytes on their way to clients, beyond what each session has for itself",
         );
-        let inbound_limit = gauge("inbound_limit", "The limit of cc_bridge_inbound_bytes");
-        let outbound_limit = gauge("outbound_limit", "The limit of cc_bridge_outbound_bytes");
+        let inbound_limit = gauge("inbound_limit", "The limit of bridge_inbound_bytes");
+        let outbound_limit = gauge("outbound_limit", "The limit of bridge_outbound_bytes");
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -86,7 +86,10 @@ impl Metrics {
         let messages_out = counter("messages_sent", "WebSocket messages sent");
         let gaps_sent = counter("gaps_sent", "Gaps in the output that clients were told of");
         let executes = counter("executes", "Executes that claude-api accepted");
-        let executes_refused = counter("executes_refused", "Executes that were refused");
+        let executes_refused = counter(
+            "executes_refused",
+            "Executes that were sent to claude-api and not accepted",
+        );
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register_with_unit(name, help, Unit::Bytes, counter.clone());

@@ -36,7 +36,7 @@ fn a_refusal_counts_by_its_reason_and_an_unknown_one_as_other() {
         ("other", 2),
         ("internal", 0),
     ] {
-        let line = format!("cc_bridge_requests_refused_total{{reason=\"{reason}\"}} {count}\n");
+        let line = format!("bridge_requests_refused_total{{reason=\"{reason}\"}} {count}\n");
         assert!(page.contains(&line), "{line}{page}");
     }
     assert_eq!(series(), before, "a refusal makes no new series");
@@ -53,7 +53,7 @@ fn every_refusal_of_the_bridge_of_mcp_and_of_claude_api_has_a_series() {
         metrics.refused(reason);
         let page = metrics.page(NOW, Exposition::Text);
         let label = reason.replace('-', "_");
-        let line = format!("cc_bridge_requests_refused_total{{reason=\"{label}\"}} 1");
+        let line = format!("bridge_requests_refused_total{{reason=\"{label}\"}} 1");
         assert!(page.lines().any(|other| other == line), "{line}\n{page}");
     }
 }
@@ -74,14 +74,14 @@ fn a_page_has_what_is_there_now_and_the_retries_of_the_upstream() {
     retries.clone().follow.inc();
     let page = metrics.page(NOW, Exposition::Text);
     for line in [
-        "cc_bridge_sessions 3",
-        "cc_bridge_inbound_bytes 5",
-        "cc_bridge_outbound_bytes 7",
-        "cc_bridge_inbound_limit_bytes 11",
-        "cc_bridge_outbound_limit_bytes 9223372036854775807",
-        r#"cc_bridge_retries_total{request="follow"} 1"#,
-        r#"cc_bridge_retries_total{request="execute"} 0"#,
-        "cc_bridge_received_bytes_total 0",
+        "bridge_sessions 3",
+        "bridge_inbound_bytes 5",
+        "bridge_outbound_bytes 7",
+        "bridge_inbound_limit_bytes 11",
+        "bridge_outbound_limit_bytes 9223372036854775807",
+        r#"bridge_retries_total{request="follow"} 1"#,
+        r#"bridge_retries_total{request="execute"} 0"#,
+        "bridge_received_bytes_total 0",
     ] {
         assert!(page.lines().any(|other| other == line), "{line}\n{page}");
     }

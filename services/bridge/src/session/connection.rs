@@ -81,8 +81,8 @@ struct Session<T> {
     /// What inputs that are not answered yet have taken of the inbound budget.
     inputs: HashMap<Token, Arc<Charge>>,
     /// The session's own limits of inbound bytes for unanswered executes and inputs, large and
-    /// small.
-    own_inbound: [Arc<Room>; 2],
+    /// small. None before the first execute.
+    own_inbound: Option<[Arc<Room>; 2]>,
     share: Arc<Share>,
     /// Outbound bytes of answers that wait for their batch, and of calls under way.
     held: outbound::Charge,
@@ -155,7 +155,7 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         name: id.as_str().into(),
         asking: HashMap::new(),
         inputs: HashMap::new(),
-        own_inbound: shared.session_inbound(),
+        own_inbound: None,
         held: share.charge(),
         share,
         ping,

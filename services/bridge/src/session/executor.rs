@@ -35,22 +35,13 @@ const LOOK: Duration = Duration::from_millis(250);
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// The session's end of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Executor {
     /// Of the last one: it is dropped when that one had its turn.
     last: Option<oneshot::Receiver<()>>,
     stops: HashMap<Token, CancellationToken>,
-    failing: Arc<watch::Sender<bool>>,
-}
-
-impl Default for Executor {
-    fn default() -> Self {
-        Self {
-            last: None,
-            stops: HashMap::new(),
-            failing: Arc::new(watch::channel(false).0),
-        }
-    }
+    /// Whether claude-api failed since it last answered. None before the first execute: an idle session does not pay for it.
+    failing: Option<Arc<watch::Sender<bool>>>,
 }
 
 impl Executor {
@@ -76,7 +67,7 @@ impl Executor {
             asking,
             stop,
             turn: self.last.replace(next),
-            failing: self.failing.clone(),
+            failing: self.failing.get_or_insert_default().clone(),
             shared: shared.clone(),
             events: events.clone(),
         };

@@ -10,9 +10,10 @@
 //! - The other direction: a client that takes no byte for two pings is closed, which frees its
 //!   bytes. [`super::room`] bounds what clients send.
 
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// The most that one session may hold, in bytes.
 pub const SESSION_BYTES: u64 = 4 * 1024 * 1024;
@@ -93,7 +94,10 @@ impl Outbound {
 #[derive(Debug)]
 pub struct Share {
     all: Arc<Outbound>,
-    used: watch::Sender<u64>,
+    // A plain lock: held for a look and the change of the whole budget, never over an await.
+    used: Mutex<u64>,
+    /// Wakes views when there is room in the share again. A watch channel would be a twentieth of what an idle session costs.
+    freed: Notify,
 }
 
 impl Share {
@@ -102,7 +106,8 @@ impl Share {
     pub fn new(all: Arc<Outbound>) -> Arc<Self> {
         Arc::new(Self {
             all,
-            used: watch::Sender::new(0),
+            used: Mutex::default(),
+            freed: Notify::new(),
         })
     }
 
@@ -115,7 +120,11 @@ impl Share {
     /// Returns the bytes that this session holds.
     #[must_use]
     pub fn used(&self) -> u64 {
-        *self.used.borrow()
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a view may take more.
@@ -128,11 +137,17 @@ impl Share {
 
     /// Waits for room. Cancel-safe.
     pub async fn room(&self) {
-        let (mut own, mut all) = (self.used.subscribe(), self.all.used.subscribe());
-        while !self.has_room() {
-            // Both senders outlive this borrow.
+        let mut all = self.all.used.subscribe();
+        loop {
+            let mut freed = pin!(self.freed.notified());
+            // Before the look, so that no room is missed between the two.
+            freed.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            // The sender outlives this borrow.
             tokio::select! {
-                _ = own.changed() => {}
+                () = freed => {}
                 _ = all.changed() => {}
             }
         }
@@ -149,16 +164,19 @@ impl Share {
 
     fn change(&self, old: u64, new: u64) {
         let Limits { session, floor, .. } = self.all.limits;
-        self.used.send_if_modified(|used| {
-            let old_used = *used;
-            *used = old_used - old + new;
-            let above_floor = |used: u64| used.saturating_sub(floor);
-            if above_floor(old_used) != above_floor(*used) {
-                self.all.change(above_floor(old_used), above_floor(*used));
-            }
-            let falls_below = |limit: u64| old_used >= limit && *used < limit;
-            falls_below(floor) || falls_below(session)
-        });
+        let mut guard = self.lock();
+        let old_used = *guard;
+        let used = old_used - old + new;
+        *guard = used;
+        let above_floor = |used: u64| used.saturating_sub(floor);
+        if above_floor(old_used) != above_floor(used) {
+            self.all.change(above_floor(old_used), above_floor(used));
+        }
+        drop(guard);
+        let falls_below = |limit: u64| old_used >= limit && used < limit;
+        if falls_below(floor) || falls_below(session) {
+            self.freed.notify_waiters();
+        }
     }
 }
 

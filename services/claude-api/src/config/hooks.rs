@@ -39,12 +39,12 @@ pub struct HookArgs {
     /// Time limit of a hook, ms; its processes are killed after it
     #[arg(
         long,
-        env = "CLAUDE_API_HOOK_MS",
+        env = "CLAUDE_API_HOOK_TIMEOUT_MS",
         value_name = "N",
         default_value_t = 10_000,
         value_parser = RangedU64ValueParser::<u64>::new().range(1..=3_600_000)
     )]
-    pub hook_ms: u64,
+    pub hook_timeout_ms: u64,
 }
 
 /// The effect of a hook's failure.
@@ -160,7 +160,7 @@ impl HookArgs {
         let hooks = Hooks {
             before: hook(HookMoment::Before, &self.hook_before, self.hook_before_mode),
             after: hook(HookMoment::After, &self.hook_after, self.hook_after_mode),
-            limit: Duration::from_millis(self.hook_ms),
+            limit: Duration::from_millis(self.hook_timeout_ms),
         };
         let required = [&hooks.before, &hooks.after].into_iter().flatten();
         let required = required.filter(|hook| hook.mode == HookMode::Required);

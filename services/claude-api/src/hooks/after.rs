@@ -75,7 +75,7 @@ pub(crate) fn run_after(service: &Arc<Service>, status: Status) {
         let ended = match &place {
             Ok(_) => in_turn(&task, &hook, &status).await,
             Err(_) => {
-                let what = format!("was not run, because {PLACES} others wait");
+                let what = format!("was not run, because {PLACES} hooks run or wait already");
                 Err(Failure::new(&hook, "too_many", &what, b""))
             }
         };

@@ -25,7 +25,7 @@ const RUNNER_END: Duration = Duration::from_secs(4);
 pub(crate) enum Ended<T> {
     /// The hook exited with code 0.
     Succeeded,
-    /// The hook did not do that.
+    /// The hook failed.
     Failed(Failure),
     /// The caller halted the run.
     Halted(T),
@@ -48,7 +48,7 @@ impl Failure {
     pub(crate) fn new(hook: &Hook, cause: &str, what: &str, stderr: &[u8]) -> Self {
         let stderr = String::from_utf8_lossy(stderr).trim().to_owned();
         let (moment, mode) = (hook.moment.as_str(), hook.mode.as_str());
-        let mut message = format!("the {mode} hook {moment} the execution {what}");
+        let mut message = format!("the {mode} {moment} hook {what}");
         if !stderr.is_empty() {
             message = format!("{message}: {stderr}");
         }

@@ -1,4 +1,4 @@
-//! The names, the help texts and the buckets of all metrics. The encoder adds the unit and `_total` to a name.
+//! The names, the help texts and the buckets of all metrics. The encoder adds the unit and `_total` to a name, and the period to a help text.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -8,10 +8,10 @@ use prometheus_client::registry::{Registry, Unit};
 use protocol::{ProblemType, Reason, State};
 
 use super::{
-    EndLabels, KindLabel, Metrics, OutputCounters, StateLabel, TOKENS, TrackLabel, TypeLabel,
+    EndLabels, KindLabel, Metrics, OutputCounters, RefusalLabel, StateLabel, TOKENS, TrackLabel,
 };
 
-/// Every end that an execution can have (contract, section 1).
+/// Every end that an execution can have.
 pub(super) const ENDS: [(State, Option<Reason>); 19] = [
     (State::Completed, None),
     (State::Completed, Some(Reason::Lingered)),
@@ -62,16 +62,15 @@ impl Default for Metrics {
             "Executions that ended, by state and reason",
             ended.clone(),
         );
-        let refused = Family::<TypeLabel, Counter>::default();
+        let refused = Family::<RefusalLabel, Counter>::default();
         for kind in ProblemType::ALL {
             if *kind != ProblemType::NotReady {
-                let r#type = kind.as_str();
-                drop(refused.get_or_create(&TypeLabel { r#type }));
+                drop(refused.get_or_create(&RefusalLabel::of(*kind)));
             }
         }
         registry.register(
             "requests_refused",
-            "Requests that were refused, by the type of the problem",
+            "Requests that were refused, by the type of the problem, with _ for -",
             refused.clone(),
         );
         let tokens = Family::<KindLabel, Counter>::default();
@@ -205,7 +204,7 @@ fn output(registry: &mut Registry) -> OutputCounters {
     };
     registry.register_with_unit(
         "dropped",
-        "Bytes that a full disk did not take",
+        "Bytes of output that could not be written, and of events that a full disk did not take",
         Unit::Bytes,
         dropped.clone(),
     );

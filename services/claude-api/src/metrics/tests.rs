@@ -118,7 +118,7 @@ fn every_series_is_there_from_the_start() {
         "claude_api_viewers 4",
         "claude_api_spool_bytes 9223372036854775807",
         r#"claude_api_dropped_bytes_total{track="events"} 1"#,
-        r#"claude_api_requests_refused_total{type="queue-full"} 1"#,
+        r#"claude_api_requests_refused_total{reason="queue_full"} 1"#,
     ] {
         assert_line(&page, line);
     }

@@ -195,7 +195,7 @@ async fn each_failure(mode: &'static str) {
     let complaints = stack.api.complaints();
     let errors = if mode == "required" { 4 } else { 0 };
     assert_eq!(complaints.len(), errors, "{complaints:#?}");
-    let ours = "the required hook after the execution ";
+    let ours = "the required after hook ";
     assert!(
         complaints.iter().all(|line| line.contains(ours)),
         "{complaints:#?}"

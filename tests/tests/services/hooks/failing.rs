@@ -8,7 +8,7 @@ use super::Hooked;
 use crate::support::{ended, path};
 
 /// A hook of the endless kind is killed after it, ms.
-const LIMIT: &str = "--hook-ms=6000";
+const LIMIT: &str = "--hook-timeout-ms=6000";
 /// The memory that claude-api may take for the output of huge hooks, bytes.
 const MEMORY: u64 = 64 << 20;
 

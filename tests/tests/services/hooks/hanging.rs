@@ -15,7 +15,7 @@ use crate::support::{PATIENCE, ended, exists, path};
 
 /// Far below the time limit of a hook: what takes longer waited for one.
 const USUAL: Duration = Duration::from_secs(5);
-const LIMIT: &str = "--hook-ms=60000";
+const LIMIT: &str = "--hook-timeout-ms=60000";
 
 async fn cancel(http: &Http, id: &str) {
     let cancelled = http.call(Method::POST, &path(id, "/cancel"), None).await;

@@ -75,7 +75,7 @@ async fn mcp_calls_sessions_and_bodies_are_bounded() {
         ("invalid_body", 1.0),
         ("other", 0.0),
     ] {
-        let counted = page.sum("cc_bridge_requests_refused_total", &[("reason", reason)]);
+        let counted = page.sum("bridge_requests_refused_total", &[("reason", reason)]);
         assert_eq!(counted, count, "{reason}");
     }
     let gone = http
@@ -134,7 +134,7 @@ async fn mcp_refusals_of_the_library_are_counted() {
     let deleted = modern.start(Method::DELETE, "", &headers).await;
     assert_eq!(deleted.status(), 405);
     let page = metrics::page(stack.bridge.addr()).await;
-    let name = "cc_bridge_requests_refused_total";
+    let name = "bridge_requests_refused_total";
     for (reason, count) in [
         ("mcp_bad_request", 1.0),
         ("mcp_media_type", 2.0),

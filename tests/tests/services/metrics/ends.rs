@@ -226,14 +226,14 @@ async fn a_kill_is_counted_by_the_next_life_and_the_bridge_counts_its_retries() 
     exists(&mark).await;
     client.wait_output(&id, 1).await;
     let page = page(stack.bridge.addr()).await;
-    assert_near(page.sum("cc_bridge_retries_total", &[]), 0.0, "retries");
+    assert_near(page.sum("bridge_retries_total", &[]), 0.0, "retries");
     stack.crash_api().await;
     client.wait_terminal(&id).await;
     let api = stack.api.addr();
     let labels = [("state", "interrupted"), ("reason", "service_stopped")];
     until(api, "claude_api_executions_ended_total", &labels, 1.0).await;
     let page = self::page(stack.bridge.addr()).await;
-    assert!(page.sum("cc_bridge_retries_total", &[("request", "follow")]) >= 1.0);
+    assert!(page.sum("bridge_retries_total", &[("request", "follow")]) >= 1.0);
     let end = Instant::now() + PATIENCE;
     while self::page(api).await.sum("claude_api_spool_bytes", &[]) == 0.0 {
         assert!(Instant::now() < end, "the spool is never measured");

@@ -27,15 +27,15 @@ async fn refusals_of_claude_api_count_by_type_and_both_formats_have_the_same_num
     for format in FORMATS {
         let page = page_as(api, format).await;
         for (kind, count) in [
-            ("not-found", 2.0),
-            ("invalid-id", 1.0),
-            ("invalid-body", 1.0),
-            ("unknown-path", 1.0),
-            ("method-not-allowed", 1.0),
-            ("foreign-origin", 1.0),
-            ("queue-full", 0.0),
+            ("not_found", 2.0),
+            ("invalid_id", 1.0),
+            ("invalid_body", 1.0),
+            ("unknown_path", 1.0),
+            ("method_not_allowed", 1.0),
+            ("foreign_origin", 1.0),
+            ("queue_full", 0.0),
         ] {
-            assert_near(page.sum(name, &[("type", kind)]), count, kind);
+            assert_near(page.sum(name, &[("reason", kind)]), count, kind);
         }
         assert_near(page.sum(name, &[]), 7.0, "all of them");
         page_as(stack.bridge.addr(), format).await;

@@ -55,7 +55,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 Action::Execute(job) => {
                     let (shared, events) = (&self.shared, &self.event_sender);
                     let bytes = job.execute.body.len();
-                    let [large, small] = &self.own_inbound;
+                    let own = self
+                        .own_inbound
+                        .get_or_insert_with(|| shared.session_inbound());
+                    let [large, small] = &*own;
                     let (charge, own) = match &mut self.charge {
                         // Its message was large, and has its place already.
                         Some(message) => (Some(message.split(bytes)), large),

@@ -20,10 +20,11 @@ pub(super) enum NoStart {
     Refused(Failure),
 }
 
-/// Runs the hook before the execution, if there is one. The failure of an advisory hook becomes a
+/// Runs the before hook, if there is one. The failure of an advisory hook becomes a
 /// warning in `status`, which is published.
 ///
-/// A cancel, a stop of the service or `deadline` ends the hook at once. A pause takes effect when
+/// A cancel or `deadline` ends the hook at once; a stop of the service when its time for running
+/// executions is over. A pause takes effect when
 /// the CLI starts.
 ///
 /// # Errors
@@ -50,7 +51,7 @@ pub(super) async fn before(
     let failure = match call(&owner.service, hook, status, halt).await {
         Ended::Succeeded => return Ok(()),
         Ended::Halted(by) => {
-            let why = "the execution ended during the hook before it".to_owned();
+            let why = "the execution ended during its before hook".to_owned();
             return Err(NoStart::Ended(by, why));
         }
         Ended::Failed(failure) => failure,
