@@ -154,7 +154,8 @@ pub async fn run(
     hosts.extend(mcp.own_host());
     let origins: Vec<_> = trimmed(&config.allowed_origins).collect();
     let metrics = shared.viewer.metrics.clone();
-    let mcp = mcp.service(metrics, stop.child_token());
+    let mcp_stop = CancellationToken::new();
+    let mcp = mcp.service(metrics, mcp_stop.clone());
     tracker.spawn(mcp.clone().drain());
     let guard = Guard::new(hosts, origins);
     let app = App {
@@ -189,9 +190,11 @@ pub async fn run(
             },
         }
     }
-    drop(listener);
     tracing::info!("stopping");
+    // First, so that the MCP calls know why they lose their sessions and get no new ones.
+    mcp_stop.cancel();
     stop.cancel();
+    drop(listener);
     tracker.close();
     if tokio::time::timeout(shutdown_time, tracker.wait())
         .await

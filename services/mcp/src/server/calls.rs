@@ -148,6 +148,8 @@ impl Server {
         look: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         tokio::select! {
+            // A stop also makes the look fail.
+            biased;
             () = context.ct.cancelled() => Err(Failure::cancelled()),
             () = self.stop.cancelled() => Err(Failure::stopping(id)),
             look = look => look,

@@ -63,7 +63,7 @@ async fn mcp_resources_are_listed_and_read_as_text() {
 async fn mcp_the_pages_of_the_list_are_whole_and_a_foreign_cursor_is_invalid() {
     let stack = Stack::start().await;
     let mut raw = Raw::open(&stack, MODERN).await;
-    // One page has 20 executions.
+    // One page has 20 executions, with three resources each.
     for _ in 0..21 {
         let started = raw.call("start", json!({"prompt": "@say x"})).await;
         assert!(started["executionId"].is_string(), "{started}");
@@ -87,7 +87,7 @@ async fn mcp_the_pages_of_the_list_are_whole_and_a_foreign_cursor_is_invalid() {
         let all = uris.len();
         uris.sort_unstable();
         uris.dedup();
-        assert_eq!((uris.len(), all, pages), (42, 42, 2), "{version}");
+        assert_eq!((uris.len(), all, pages), (63, 63, 2), "{version}");
         let reply = raw
             .ask("resources/list", json!({"cursor": "foreign"}))
             .await;
