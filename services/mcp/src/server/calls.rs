@@ -121,7 +121,8 @@ impl Server {
         };
         self.running.leave(&context.id);
         match result {
-            Ok(result) => result.map(CallToolResponse::from),
+            Ok(Err(failure)) => Err(self.or_stopping(failure, id)),
+            Ok(Ok(result)) => Ok(result.into()),
             Err(error) => Err(Failure::internal(error.to_string())),
         }
     }
@@ -147,12 +148,22 @@ impl Server {
         id: ExecutionId,
         look: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        tokio::select! {
-            // A stop also makes the look fail.
+        let seen = tokio::select! {
             biased;
             () = context.ct.cancelled() => Err(Failure::cancelled()),
             () = self.stop.cancelled() => Err(Failure::stopping(id)),
             look = look => look,
+        };
+        seen.map_err(|failure| self.or_stopping(failure, id))
+    }
+
+    /// Returns the stop of the server as the cause of a failure that comes after it: the server takes
+    /// its own calls no more then.
+    fn or_stopping(&self, failure: Failure, id: ExecutionId) -> Failure {
+        if self.stop.is_cancelled() {
+            Failure::stopping(id)
+        } else {
+            failure
         }
     }
 
