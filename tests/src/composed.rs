@@ -29,26 +29,4 @@ pub use project::Project;
 pub use tally::Tally;
 pub use tree::Tree;
 
-use std::time::{Duration, Instant};
-
-/// Between two questions about a condition: a container answers in tens of milliseconds.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
-
-/// Waits until `found` finds something.
-///
-/// # Panics
-/// If it does not within `patience`.
-pub async fn until<T>(
-    what: &str,
-    patience: Duration,
-    mut found: impl AsyncFnMut() -> Option<T>,
-) -> T {
-    let end = Instant::now() + patience;
-    loop {
-        if let Some(found) = found().await {
-            return found;
-        }
-        assert!(Instant::now() < end, "waited {patience:?} for {what}");
-        tokio::time::sleep(ASK_AGAIN).await;
-    }
-}
+pub use crate::harness::until;

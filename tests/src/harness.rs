@@ -44,6 +44,28 @@ pub async fn eventually<T>(
     }
 }
 
+/// The time between two questions of [`until`]: a service, or a container, answers in milliseconds.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Waits until `found` finds something, as [`eventually`], where asking takes an await.
+///
+/// # Panics
+/// If it does not within `patience`.
+pub async fn until<T>(
+    what: &str,
+    patience: Duration,
+    mut found: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let end = Instant::now() + patience;
+    loop {
+        if let Some(found) = found().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited {patience:?} for {what}");
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
 /// Until somebody wants this program to end: Ctrl-C, or SIGTERM.
 ///
 /// # Panics

@@ -23,6 +23,7 @@ pub mod turns;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryFutureExt;
 use protocol::rpc::{RpcError, code};
 use protocol::{ExecutionId, Limits, Status};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -135,8 +136,17 @@ impl Shared {
 /// Makes one call. It ends within the call's time; a session that leaves does not end it.
 async fn call(shared: Arc<Shared>, call: Call, lists: Arc<Semaphore>) -> Called {
     let mut ended = Vec::new();
-    if matches!(call, Call::List(..) | Call::Events(_)) {
-        return page(&shared, lists, call).await;
+    let upstream = &shared.viewer.upstream;
+    if let Call::List(limit, before) = call {
+        let page = pages::gather(upstream, limit, before, shared.viewer.status_bytes);
+        let page = page.map_ok(|page| Outcome::Page(Box::new(page)));
+        return in_turn(&shared, lists, page).await;
+    }
+    if let Call::Events(asked) = call {
+        let limit = asked.max_bytes.unwrap_or(protocol::events::MAX_BYTES);
+        let part = upstream.events(asked.execution_id, asked.offset, limit);
+        let part = part.map_ok(|part| Outcome::Events(Box::new(part)));
+        return in_turn(&shared, lists, part).await;
     }
     if let Call::Attach(attach) = call {
         let asking = shared.departures.ask(attach.execution_id);
@@ -172,10 +182,13 @@ async fn call(shared: Arc<Shared>, call: Call, lists: Arc<Semaphore>) -> Called 
     Called::new(Ok(Outcome::NothingLive(call)), ended)
 }
 
-/// One list or part of the events of a session at a time; it waits for the client to take the one
-/// before.
-async fn page(shared: &Shared, turns: Arc<Semaphore>, call: Call) -> Called {
-    let upstream = &shared.viewer.upstream;
+/// Asks for one list or part of the events of a session at a time, when the client has taken the one
+/// before and there is memory.
+async fn in_turn(
+    shared: &Shared,
+    turns: Arc<Semaphore>,
+    asked: impl Future<Output = Result<Outcome, RpcError>>,
+) -> Called {
     let full = || {
         RpcError::new(
             code::QUEUE_FULL,
@@ -189,23 +202,12 @@ async fn page(shared: &Shared, turns: Arc<Semaphore>, call: Call) -> Called {
         return Called::new(Err(full()), Vec::new());
     };
     let room = shared.lists.acquire_many(pages::PART_BYTES);
-    let Ok(Ok(_room)) = tokio::time::timeout(upstream.times.call, room).await else {
+    let Ok(Ok(_room)) = tokio::time::timeout(shared.viewer.upstream.times.call, room).await else {
         return Called::new(Err(full()), Vec::new());
-    };
-    let page = match call {
-        Call::List(limit, before) => {
-            let page = pages::gather(upstream, limit, before, shared.viewer.status_bytes).await;
-            page.map(|page| Outcome::Page(Box::new(page)))
-        }
-        Call::Events(events) => {
-            let part = part::fetch(upstream, events).await;
-            part.map(|part| Outcome::Events(Box::new(part)))
-        }
-        other => about_one(shared, other).await,
     };
     Called {
         turn: Some(turn),
-        ..Called::new(page, Vec::new())
+        ..Called::new(asked.await, Vec::new())
     }
 }
 

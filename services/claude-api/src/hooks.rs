@@ -9,8 +9,8 @@
 //! ```
 //!
 //! - The before hook runs in the task of its execution ([`crate::execution`]). Only that
-//!   execution waits for it. A cancel or the
-//!   deadline of the execution ends it at once, a stop when its time for running executions is over.
+//!   execution waits for it. A cancel or the deadline of the execution ends it at once;
+//!   a stop ends it when its time for running executions is over.
 //! - The after hook is a task of the service. No client and no execution waits for it; see
 //!   [`AfterHooks`] for the limits.
 //!

@@ -1,5 +1,5 @@
 //! Short disk writes of running executions, made in place: on the runtime's own threads. A disk that
-//! hangs holds up nobody else.
+//! hangs delays no other execution and no socket.
 //!
 //! - As many writes as there are cores are made in place at once; two more threads of the runtime
 //!   stay free. A write beyond those first moves the thread's other tasks away

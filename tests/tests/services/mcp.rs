@@ -8,12 +8,9 @@ mod restart;
 mod sdk;
 mod tools;
 
-use std::time::Duration;
-
-use cc_tests::harness::Stack;
+use cc_tests::harness::{self, Stack};
 use reqwest::Method;
 use serde_json::Value;
-use tokio::time::timeout;
 
 use crate::support::{PATIENCE, path};
 
@@ -25,11 +22,9 @@ async fn state(stack: &Stack, execution: &str) -> Value {
 }
 
 async fn until(stack: &Stack, execution: &str, wanted: &str) {
-    timeout(PATIENCE, async {
-        while state(stack, execution).await != wanted {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    let what = format!("{execution} to become {wanted}");
+    harness::until(&what, PATIENCE, async || {
+        (state(stack, execution).await == wanted).then_some(())
     })
-    .await
-    .unwrap_or_else(|_| panic!("{execution} does not become {wanted}"));
+    .await;
 }

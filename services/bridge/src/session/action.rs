@@ -5,12 +5,12 @@ use protocol::rpc::OnDisconnect;
 use protocol::{ExecutionId, Status};
 
 use super::pages::ListPage;
-use super::part::EventsPart;
 
 use super::replies::Token;
 use super::request::{Attach, Events};
 use crate::upstream::accept::Handover;
 use crate::upstream::call::Verb;
+use crate::upstream::events::EventsPart;
 use crate::viewer::Start;
 
 /// Which execution a call is about.

@@ -40,7 +40,8 @@ pub struct Executor {
     /// Of the last one: it is dropped when that one had its turn.
     last: Option<oneshot::Receiver<()>>,
     stops: HashMap<Token, CancellationToken>,
-    /// Whether claude-api failed since it last answered. None before the first execute: an idle session does not pay for it.
+    /// Whether claude-api failed since it last answered. None before the first execute, so that an
+    /// idle session needs no memory for it.
     failing: Option<Arc<watch::Sender<bool>>>,
 }
 

@@ -96,7 +96,8 @@ pub struct Share {
     all: Arc<Outbound>,
     // A plain lock: held for a look and the change of the whole budget, never over an await.
     used: Mutex<u64>,
-    /// Wakes views when there is room in the share again. A watch channel would be a twentieth of what an idle session costs.
+    /// Wakes views when there is room in the share again. A watch channel would be a twentieth of
+    /// the memory of an idle session.
     freed: Notify,
 }
 

@@ -131,7 +131,7 @@ impl Default for Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // Requests that wait for their turn: nobody will take their answers.
+        // The session has ended, so requests that wait for their turn are not made.
         self.turns.close();
     }
 }

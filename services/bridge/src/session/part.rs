@@ -3,57 +3,12 @@
 //! The memory of a part while claude-api is asked is of the same budget as a list's
 //! ([`super::pages`]).
 
-use bytes::Bytes;
-use protocol::rpc::RpcError;
-use protocol::{Events, ExecutionId, events};
+use protocol::Events;
 
-use super::request;
-use crate::upstream::Upstream;
-use crate::upstream::events::Fetched;
+use crate::upstream::events::EventsPart;
 
 /// The names around the text, two offsets and an id, in bytes.
 const FRAME_BYTES: usize = 192;
-
-/// A part of the events.
-#[derive(Debug)]
-pub struct EventsPart {
-    /// The execution.
-    pub id: ExecutionId,
-    /// The offset of the first byte.
-    pub offset: u64,
-    /// The CLI's own bytes.
-    pub bytes: Bytes,
-    /// Whether claude-api had no more bytes than these.
-    pub is_all: bool,
-    /// Whether nothing follows what claude-api had.
-    pub ended: bool,
-}
-
-/// Asks claude-api for a part.
-pub(super) async fn fetch(
-    upstream: &Upstream,
-    asked: request::Events,
-) -> Result<EventsPart, RpcError> {
-    let request::Events {
-        execution_id: id,
-        offset,
-        max_bytes,
-    } = asked;
-    let limit = max_bytes.unwrap_or(events::MAX_BYTES);
-    let Fetched {
-        offset,
-        bytes,
-        is_all,
-        ended,
-    } = upstream.events(id, offset, limit).await?;
-    Ok(EventsPart {
-        id,
-        offset,
-        bytes,
-        is_all,
-        ended,
-    })
-}
 
 impl EventsPart {
     /// The JSON of as many whole lines as fit, or of a part of the first one.
@@ -143,8 +98,11 @@ fn json_bytes(c: char) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use bytes::Bytes;
     use proptest::prelude::*;
+    use protocol::ExecutionId;
+
+    use super::*;
 
     fn part(bytes: &[u8], is_all: bool, ended: bool) -> EventsPart {
         EventsPart {

@@ -7,7 +7,7 @@ use protocol::rpc::RpcError;
 use serde_json::{Value, json};
 
 use super::pages::ListPage;
-use super::part::EventsPart;
+use crate::upstream::events::EventsPart;
 
 /// The names around an answer, in bytes, generously.
 const FRAME_BYTES: usize = 64;

@@ -9,12 +9,14 @@ use protocol::{ExecutionId, trailers};
 use super::Upstream;
 use super::errors::{Failure, failure};
 
-/// Events of one execution.
+/// A part of the events of one execution.
 #[derive(Debug)]
-pub struct Fetched {
+pub struct EventsPart {
+    /// The execution.
+    pub id: ExecutionId,
     /// The offset of the first byte.
     pub offset: u64,
-    /// At most as many bytes as asked for.
+    /// The CLI's own bytes, at most as many as asked for.
     pub bytes: Bytes,
     /// Whether claude-api had no more bytes than these.
     pub is_all: bool,
@@ -33,7 +35,7 @@ impl Upstream {
         id: ExecutionId,
         offset: Option<u64>,
         limit: usize,
-    ) -> Result<Fetched, RpcError> {
+    ) -> Result<EventsPart, RpcError> {
         let mut query = "?follow=false".to_owned();
         if let Some(offset) = offset {
             query += &format!("&offset={offset}");
@@ -41,13 +43,17 @@ impl Upstream {
         let url = self.execution_url(id, &format!("/events{query}"));
         self.attempts(|| {
             let request = self.client.get(&url);
-            async move { fetched(request.send().await?, limit).await }
+            async move { fetched(id, request.send().await?, limit).await }
         })
         .await
     }
 }
 
-async fn fetched(mut response: reqwest::Response, limit: usize) -> Result<Fetched, Failure> {
+async fn fetched(
+    id: ExecutionId,
+    mut response: reqwest::Response,
+    limit: usize,
+) -> Result<EventsPart, Failure> {
     if !response.status().is_success() {
         return Err(failure(response).await);
     }
@@ -61,7 +67,8 @@ async fn fetched(mut response: reqwest::Response, limit: usize) -> Result<Fetche
         let room = chunk.len().min(limit - bytes.len());
         bytes.extend_from_slice(&chunk[..room]);
     }
-    Ok(Fetched {
+    Ok(EventsPart {
+        id,
         offset,
         is_all: offset + bytes.len() as u64 == length,
         bytes: bytes.into(),

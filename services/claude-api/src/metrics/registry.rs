@@ -1,4 +1,5 @@
-//! The names, the help texts and the buckets of all metrics. The encoder adds the unit and `_total` to a name, and the period to a help text.
+//! The names, the help texts and the buckets of all metrics. The encoder adds the unit and `_total` to
+//! a name, and the period to a help text.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

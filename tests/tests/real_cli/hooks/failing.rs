@@ -1,9 +1,8 @@
 //! Hooks of the real CLI that fail at once or at their time limit, each at each moment.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
-use cc_tests::ws;
+use cc_tests::{harness::until, ws};
 use serde_json::{Value, json};
 
 use super::{Hooked, MOMENTS, PATIENCE};
@@ -126,30 +125,25 @@ impl Failed {
 
 /// The status of an execution that has ended, once it has a warning.
 async fn warned(hooked: &Hooked, id: &str) -> Value {
-    let end = Instant::now() + PATIENCE;
-    loop {
+    until("a warning", PATIENCE, async || {
         let status = hooked.http().status(id).await.expect("a status");
-        if status["warnings"] != json!([]) {
-            return status;
-        }
-        assert!(Instant::now() < end, "never warned: {status}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        (status["warnings"] != json!([])).then_some(status)
+    })
+    .await
 }
 
 /// Waits until the page of readiness has this code; a 503 is one for the missing hook.
 async fn ready(hooked: &Hooked, wanted: u16) {
-    let end = Instant::now() + PATIENCE;
-    loop {
+    until(&format!("readiness {wanted}"), PATIENCE, async || {
         let (code, page) = hooked.http().get("/health/ready").await.expect("a page");
-        if code.as_u16() == wanted {
+        let found = code.as_u16() == wanted;
+        if found {
             let missing = page.to_string().contains("hook-missing");
             assert_eq!(missing, wanted == 503, "{page}");
-            return;
         }
-        assert!(Instant::now() < end, "never {wanted}: {page}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        found.then_some(())
+    })
+    .await;
 }
 
 /// Takes a hook away for a while, and asserts what an execution without it is told.

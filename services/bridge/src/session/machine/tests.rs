@@ -1,10 +1,10 @@
 mod random;
 
 use super::super::pages::ListPage;
-use super::super::part::EventsPart;
 use super::super::request::Attach;
 use super::*;
 use crate::upstream::call::Verb;
+use crate::upstream::events::EventsPart;
 use jiff::Timestamp;
 use protocol::State;
 use serde_json::Value;

@@ -38,8 +38,8 @@ use start::start;
 const CHUNK_BYTES: usize = 128 * 1024;
 /// The longest that a start holds its slot: a silent CLI must not keep others from starting.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// The longest time between two yields of a loop that never has to wait. A yield at every chunk made text slower by a
-/// tenth.
+/// The longest time between two yields of a loop that never has to wait. A yield at every chunk made
+/// text slower.
 const YIELD_AFTER: Duration = Duration::from_millis(1);
 
 /// Runs the execution to its end.

@@ -1,8 +1,6 @@
 //! The extension for tasks (SEP-2663).
 
-use std::time::Duration;
-
-use cc_tests::harness::Stack;
+use cc_tests::harness::{Stack, until};
 use serde_json::{Value, json};
 
 use super::super::raw::{LEGACY, MODERN, Raw, TASKS, with};
@@ -25,16 +23,12 @@ fn execute(prompt: &str) -> Value {
 
 /// The task when it is no longer working.
 async fn ended(raw: &mut Raw, task: &str) -> Value {
-    let end = std::time::Instant::now() + PATIENCE;
-    loop {
+    until("the end of the task", PATIENCE, async || {
         let reply = raw.ask("tasks/get", json!({"taskId": task})).await;
         let state = reply.result();
-        if state["status"] != "working" {
-            return state.clone();
-        }
-        assert!(std::time::Instant::now() < end, "it works on: {state}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        (state["status"] != "working").then(|| state.clone())
+    })
+    .await
 }
 
 #[track_caller]

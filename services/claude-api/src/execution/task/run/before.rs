@@ -20,12 +20,11 @@ pub(super) enum NoStart {
     Refused(Failure),
 }
 
-/// Runs the before hook, if there is one. The failure of an advisory hook becomes a
-/// warning in `status`, which is published.
+/// Runs the before hook, if there is one. The failure of an advisory hook becomes a warning in
+/// `status`, which is published.
 ///
 /// A cancel or `deadline` ends the hook at once; a stop of the service when its time for running
-/// executions is over. A pause takes effect when
-/// the CLI starts.
+/// executions is over. A pause takes effect when the CLI starts.
 ///
 /// # Errors
 /// The reason why the CLI must not be started.
