@@ -7,11 +7,24 @@ RECIPE=1
 SLIM=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*'
   --aptopt='APT::Install-Recommends "false"' --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='path-exclude=/usr/share/locale/*')
 
-# base_image KIND NAME: prints the name of an image that is there now.
+# choose_bases KIND...: sets and exports DEBIAN_IMAGE or RUST_IMAGE to the name of an image that is there now. One that is
+# set stays. In this shell and no other, so that a signal to the script ends what it has begun.
+choose_bases() {
+  local kind
+  mkdir -p "$CACHE"
+  for kind in "$@"; do
+    case $kind in
+      debian) BASE=${DEBIAN_IMAGE:-} && [ -n "$BASE" ] || base_image debian debian:bookworm-slim; export DEBIAN_IMAGE=$BASE ;;
+      rust) BASE=${RUST_IMAGE:-} && [ -n "$BASE" ] || base_image rust "rust:$RUST_VERSION-bookworm"; export RUST_IMAGE=$BASE ;;
+      *) fail "no base image is called $kind" "the names are debian and rust" ;;
+    esac
+  done
+}
+
+# base_image KIND NAME: sets BASE to the name of an image that is there now.
 base_image() {
-  if image_there "$2"; then echo "$2"; return; fi
-  if can_pull && pull "$2" >&2; then echo "$2"; return; fi
-  "make_$1"
+  BASE=$2
+  image_there "$2" || { can_pull && step 900 "pull $2" docker pull "$2"; } || "make_$1"
 }
 
 image_there() { docker image inspect "$1" >/dev/null 2>&1; }
@@ -33,7 +46,8 @@ can_pull() {
 
 pull_begins() {
   local log pid began=$SECONDS answer=1
-  log=$(mktemp "${TMPDIR:-/tmp}/ccb-pull.XXXXXX")
+  work_folder
+  log=$WORK/pull
   timeout 600 docker pull "$1" >"$log" 2>&1 </dev/null &
   pid=$!
   while [ $((SECONDS - began)) -lt 20 ]; do
@@ -43,11 +57,8 @@ pull_begins() {
   done
   [ "$answer" -eq 0 ] || kill "$pid" 2>/dev/null || true
   wait "$pid" 2>/dev/null || true
-  rm -f "$log"
   return "$answer"
 }
-
-pull() { step 900 "pull $1" docker pull "$1"; }
 
 # This machine's CA bundle: a proxy with a certificate of its own must be trusted inside as it is outside.
 ca_bundle() {
@@ -73,7 +84,7 @@ make_rust() {
 
 # make_base NAME EXTRA-PACKAGES TOOLCHAIN: a Debian base in a tar, imported under a tag that names its recipe.
 make_base() {
-  local name=$1 packages=ca-certificates,usr-is-merged$2 toolchain=$3 mirror security ca tag work hooks=() changes=() sources=()
+  local name=$1 packages=ca-certificates,usr-is-merged$2 toolchain=$3 mirror security ca tag hooks=() changes=() sources=()
   mirror=$(apt_mirror)
   security=$(apt_security)
   [ -n "$mirror" ] || fail "no image can be pulled, and no Debian mirror stands in this machine's apt sources" \
@@ -85,18 +96,35 @@ make_base() {
   if ! image_there "$tag"; then
     # usr-is-merged with its hook in place of usrmerge, which would bring 50 MB of Perl.
     need_command mmdebstrap mmdebstrap
-    work=$(mktemp -d "${TMPDIR:-/tmp}/ccb-base.XXXXXX")
+    work_folder
     [ "$ca" = /dev/null ] || hooks+=(--customize-hook="upload $ca /etc/ssl/certs/ca-certificates.crt")
     if [ -n "$toolchain" ]; then
       hooks+=(--customize-hook="mkdir -p \"\$1/usr/local/rust\"; cp -a '$toolchain/bin' '$toolchain/lib' \"\$1/usr/local/rust/\"")
       changes=(--change "ENV PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     fi
-    step 600 "make $name from this machine's packages" mmdebstrap --variant=minbase --include="$packages" "${SLIM[@]}" \
-      --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr "${hooks[@]}" bookworm "$work/base.tar" "${sources[@]}" ||
-      { rm -rf "$work"; fail "the base image $name could not be made" "see the lines above; is the package mirror reachable?"; }
-    step 300 "import $name" docker import "${changes[@]}" --change 'CMD ["bash"]' "$work/base.tar" "$tag" ||
-      { rm -rf "$work"; fail "the base image $name could not be imported" "is there room where Docker keeps its images?"; }
-    rm -rf "$work"
+    step 600 "make $name from this machine's packages" env TMPDIR="$WORK" mmdebstrap --variant=minbase --include="$packages" "${SLIM[@]}" \
+      --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr "${hooks[@]}" bookworm "$WORK/base.tar" "${sources[@]}" ||
+      fail "the base image $name could not be made" "see the lines above; is the package mirror reachable?"
+    step 300 "import $name" docker import "${changes[@]}" --change 'CMD ["bash"]' "$WORK/base.tar" "$tag" ||
+      fail "the base image $name could not be imported" "is there room where Docker keeps its images?"
+    rm -f "$WORK/base.tar"
   fi
-  echo "$tag"
+  BASE=$tag
+}
+
+# work_folder: sets WORK to a temporary folder, which is removed when this script ends. mmdebstrap makes its own folder in
+# it, where users other than ours must get to. Its name has the id of this process, so that scripts/down knows whose it is.
+work_folder() {
+  [ -z "${WORK:-}" ] || return 0
+  WORK=$(mktemp -d "${TMPDIR:-/tmp}/ccb-base.$$.XXXXXX")
+  chmod 0711 "$WORK"
+  trap 'remove_work "$WORK"' EXIT
+}
+
+# remove_work FOLDER: a mmdebstrap that was killed leaves its mounts.
+remove_work() {
+  local mount
+  awk -v folder="$1/" 'index($5, folder) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
+    while IFS= read -r mount; do root umount --lazy "$mount"; done
+  rm -rf --one-file-system "$1"
 }

@@ -25,7 +25,7 @@ stop_limited() {
   kill -TERM "$pid" 2>/dev/null || true
   for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
 }
-trap 'stop_limited; exit 130' INT TERM
+undo() { stop_limited; }
 
 # check SECONDS NAME COMMAND...: one test; the progress of long work is shown as it comes, the rest when it fails. Code 0
 # when it passed.

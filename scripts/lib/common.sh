@@ -88,25 +88,46 @@ show_help() { sed -n '2,/^[^#]/{/^#/!d;/^# shellcheck/d;s/^# \{0,1\}//;p}' "$1";
 # printable: foreign text without the control characters that would move a terminal's cursor.
 printable() { LC_ALL=C tr '\000-\010\013-\037\177' '?' | LC_ALL=C sed 's/\xc2[\x80-\x9f]/?/g'; }
 
+# A signal to a script ends its background jobs; `undo` takes back what the script says, and EXIT traps remove temporary
+# files. bash acts on a signal only between two foreground commands, so long ones are background jobs that are waited for.
+undo() { :; }
+interrupted() {
+  local jobs
+  trap '' INT TERM
+  jobs=$(jobs -p)
+  # shellcheck disable=SC2086 # ids
+  [ -z "$jobs" ] || { kill $jobs || true; wait $jobs || true; } 2>/dev/null
+  undo
+  exit "$1"
+}
+trap 'interrupted 130' INT
+trap 'interrupted 143' TERM
+
+# run COMMAND...: waits for it as a background job.
+run() { "$@" & wait "$!"; }
+
 # step SECONDS TITLE COMMAND...: runs it with a time limit and its output in a log; prints the title, a sign of life
-# every 10 s, and on failure the end of the log. Returns the command's code (124 when the time was up).
+# every 10 s, and on failure the end of the log. Returns the command's code (124 when the time was up). The command has a
+# process group of its own, which the time limit and a signal to this script end.
 step() {
   local limit=$1 title=$2 began=$SECONDS log code=0 ticker file
   shift 2
-  # Without a name from the start, so that nothing is left of it when Ctrl-C ends this script.
+  # Without a name from the start, so that nothing is left of it when a signal ends this script.
   log=$(mktemp "${TMPDIR:-/tmp}/ccb-step.XXXXXX")
   exec {file}<>"$log"
   rm -f "$log"
   log=/proc/$BASHPID/fd/$file
   printf '· %s\n' "$title" >&2
-  ( while sleep 10; do printf '  … %s, %d s: %s\n' "$title" $((SECONDS - began)) "$(last_line "$log")" >&2; done ) &
+  # Waits by reading a pipe that nothing is written to: a `sleep` would outlive the end of this job.
+  ( while ! read -rt 10; do printf '  … %s, %d s: %s\n' "$title" $((SECONDS - began)) "$(last_line "$log")" >&2; done ) <> <(:) &
   ticker=$!
   if [ "${CCB_VERBOSE:-}" = 1 ]; then
-    timeout --foreground --kill-after=10 "$limit" "$@" > >(tee "$log" >&2) 2>&1 || code=$?
+    timeout --kill-after=10 "$limit" "$@" > >(tee "$log" >&2) 2>&1 </dev/null &
   else
-    timeout --foreground --kill-after=10 "$limit" "$@" >"$log" 2>&1 </dev/null || code=$?
+    timeout --kill-after=10 "$limit" "$@" >"$log" 2>&1 </dev/null &
   fi
-  kill_tree "$ticker"
+  wait "$!" || code=$?
+  kill "$ticker" && wait "$ticker" 2>/dev/null || true
   if [ "$code" -ne 0 ]; then
     tail -n 25 "$log" | printable | sed 's/^/    /' >&2
     [ "$code" -ne 124 ] || printf '  it took longer than its limit of %d s\n' "$limit" >&2
@@ -119,16 +140,6 @@ step() {
 }
 
 last_line() { tail -c 2000 "$1" 2>/dev/null | tr '\r' '\n' | grep -v '^[[:space:]]*$' | tail -n 1 | printable | cut -c1-100 || true; }
-
-# A background shell and the sleep inside it: both by their ids.
-kill_tree() {
-  local child children=()
-  read -r -a children <"/proc/$1/task/$1/children" 2>/dev/null || true
-  # The shell first, or it would report its child's death.
-  kill "$1" 2>/dev/null || true
-  for child in ${children[@]+"${children[@]}"}; do kill "$child" 2>/dev/null || true; done
-  wait "$1" 2>/dev/null || true
-}
 
 # root COMMAND...: as root, through sudo when we are not.
 root() {

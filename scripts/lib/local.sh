@@ -23,6 +23,8 @@ local_start() {
   shift
   setsid nohup "$@" >>"$RUN/$name.log" 2>&1 </dev/null &
   PID=$!
+  # No job of this script: it outlives it, and a signal.
+  disown "$PID"
   echo "$PID $(start_time "$PID") $(boot_id)" >"$RUN/$name.pid"
 }
 
@@ -84,7 +86,7 @@ local_up() {
   cli=$(local_cli)
   compile
   mkdir -p "$RUN/spool" "$RUN/workspace" "$RUN/home"
-  trap 'trap - INT TERM; say "interrupted: stopping what was started"; local_down; exit 130' INT TERM
+  undo() { say "interrupted: stopping what was started"; local_down; }
   # What runs and is no older than its binary may stay, if it was started the same way.
   if [ "$(cat "$STATE/mode" 2>/dev/null)" != "local ${DEMO:-0} ${CCB_WORKSPACE:-}" ]; then local_down; fi
   for name in scripted-model claude-api bridge; do
@@ -105,7 +107,7 @@ local_up() {
   local_wait claude-api 60 "$release/claude-api" healthcheck --url "http://127.0.0.1:$HTTP_PORT/health/startup"
   local_running bridge || local_start bridge "$release/bridge" serve --port "$WS_PORT" --claude-api-url "http://127.0.0.1:$HTTP_PORT"
   local_wait bridge 30 "$release/bridge" healthcheck --url "http://127.0.0.1:$WS_PORT/health/live"
-  trap - INT TERM
+  undo() { :; }
   echo "local ${DEMO:-0} ${CCB_WORKSPACE:-}" >"$STATE/mode"
   if "$release/claude-api" healthcheck --url "http://127.0.0.1:$HTTP_PORT/health/ready" >/dev/null 2>&1; then
     ready_words $((SECONDS - began))
