@@ -14,12 +14,14 @@ choose_bases() {
   mkdir -p "$CACHE"
   for kind in "$@"; do
     case $kind in
-      debian) BASE=${DEBIAN_IMAGE:-} && [ -n "$BASE" ] || base_image debian debian:bookworm-slim; export DEBIAN_IMAGE=$BASE ;;
-      rust) BASE=${RUST_IMAGE:-} && [ -n "$BASE" ] || base_image rust "rust:$RUST_VERSION-bookworm"; export RUST_IMAGE=$BASE ;;
+      debian) BASE=${DEBIAN_IMAGE:-} && [ -n "$BASE" ] || base_image debian "$PULLED_DEBIAN"; export DEBIAN_IMAGE=$BASE ;;
+      rust) BASE=${RUST_IMAGE:-} && [ -n "$BASE" ] || base_image rust "$PULLED_RUST"; export RUST_IMAGE=$BASE ;;
       *) fail "no base image is called $kind" "the names are debian and rust" ;;
     esac
   done
 }
+
+PULLED_DEBIAN=debian:bookworm-slim PULLED_RUST=rust:$RUST_VERSION-bookworm
 
 # base_image KIND NAME: sets BASE to the name of an image that is there now.
 base_image() {
@@ -37,7 +39,7 @@ can_pull() {
     rm -f "$CACHE"/pull-*
     say "· can images be pulled? (at most 20 s)"
     answer=$CACHE/pull-refused
-    if pull_begins debian:bookworm-slim; then answer=$CACHE/pull-works; fi
+    if pull_begins "$PULLED_DEBIAN"; then answer=$CACHE/pull-works; fi
     : >"$answer"
     say "  $([ "${answer##*-}" = works ] && echo yes || echo "no: base images will be made on this machine")"
   fi
@@ -119,6 +121,15 @@ work_folder() {
   WORK=$(mktemp -d "${TMPDIR:-/tmp}/ccb-base.$$.XXXXXX")
   chmod 0711 "$WORK"
   trap 'remove_work "$WORK"' EXIT
+}
+
+# remove_lost_work: removes the folders of scripts that were killed before they could.
+remove_lost_work() {
+  local folder pid
+  for folder in "${TMPDIR:-/tmp}"/ccb-base.*; do
+    pid=${folder##*/ccb-base.}
+    [ ! -O "$folder" ] || [ -d "/proc/${pid%%.*}" ] || remove_work "$folder"
+  done
 }
 
 # remove_work FOLDER: a mmdebstrap that was killed leaves its mounts.

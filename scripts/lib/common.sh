@@ -66,7 +66,8 @@ need_settings() {
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/cc-bridge
 # The Compose project, so that two stacks (yours and a test's) live side by side.
 PROJECT=${CCB_PROJECT:-cc-bridge}
-STATE=${XDG_STATE_HOME:-$HOME/.local/state}/cc-bridge/$PROJECT
+STATES=${XDG_STATE_HOME:-$HOME/.local/state}/cc-bridge
+STATE=$STATES/$PROJECT
 # The pinned versions; scripts/upgrade-cli changes those of the CLI, here and wherever else they stand.
 CLI_VERSION=2.1.329
 CLI_WHEEL=claude-agent-sdk==0.2.186
@@ -79,6 +80,13 @@ HTTP_PORT=${CCB_CLAUDE_API_PORT:-8002}
 WS_PORT=${CCB_BRIDGE_PORT:-8003}
 export CLI_WHEEL CLI_WHEEL_SHA256_AMD64 CLI_WHEEL_SHA256_ARM64 CLI_SHA256_AMD64
 export ROOT CACHE PROJECT STATE CLI_VERSION RUST_VERSION HTTP_PORT WS_PORT
+
+# installed KIND NAME: notes what a script put on this machine outside of its own folders, for scripts/down to name it.
+INSTALLED=$STATES/.installed
+installed() {
+  mkdir -p "$STATES"
+  grep -qsxF "$1 $2" "$INSTALLED" || echo "$1 $2" >>"$INSTALLED"
+}
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -94,6 +102,7 @@ undo() { :; }
 interrupted() {
   local jobs
   trap '' INT TERM
+  say "interrupted: ending what was begun"
   jobs=$(jobs -p)
   # shellcheck disable=SC2086 # ids
   [ -z "$jobs" ] || { kill $jobs || true; wait $jobs || true; } 2>/dev/null
@@ -158,4 +167,5 @@ need_command() {
   step 300 "apt-get install $2" "${as[@]}" env DEBIAN_FRONTEND=noninteractive sh -c \
     "apt-get -q update && apt-get -qy install --no-install-recommends $2" ||
     fail "$1 could not be installed" "it needs root (or sudo without a password); install the package $2 by hand and run this again"
+  installed package "$2"
 }

@@ -86,7 +86,7 @@ local_up() {
   cli=$(local_cli)
   compile
   mkdir -p "$RUN/spool" "$RUN/workspace" "$RUN/home"
-  undo() { say "interrupted: stopping what was started"; local_down; }
+  undo() { say "stopping what was started"; local_down; }
   # What runs and is no older than its binary may stay, if it was started the same way.
   if [ "$(cat "$STATE/mode" 2>/dev/null)" != "local ${DEMO:-0} ${CCB_WORKSPACE:-}" ]; then local_down; fi
   for name in scripted-model claude-api bridge; do
