@@ -40,7 +40,7 @@ pub struct Metrics {
     outbound_limit: Gauge,
     /// By the reason of the error.
     refused: BTreeMap<String, Counter>,
-    /// Views of executions.
+    /// Pairs of an open session and an execution that it views.
     pub viewers: Gauge,
     /// Sessions that were opened.
     pub sessions_opened: Counter,

@@ -123,7 +123,7 @@ pub(crate) struct Now {
     pub(crate) running: i64,
     /// Executions that are paused.
     pub(crate) paused: i64,
-    /// Open output and follow streams of these executions.
+    /// Open HTTP streams of output or statuses of these executions.
     pub(crate) viewers: i64,
     /// Bytes of all executions on disk, as last measured.
     pub(crate) spool_bytes: u64,

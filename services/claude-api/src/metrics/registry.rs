@@ -143,7 +143,7 @@ fn now(registry: &mut Registry) -> (Family<StateLabel, Gauge>, Gauge, Gauge) {
     let viewers = Gauge::default();
     registry.register(
         "viewers",
-        "Open output and follow streams of executions that have not ended",
+        "Open HTTP streams of output or statuses of executions that have not ended; a view of a bridge has two",
         viewers.clone(),
     );
     let spool_bytes = Gauge::default();
