@@ -143,7 +143,8 @@ fn now(registry: &mut Registry) -> (Family<StateLabel, Gauge>, Gauge, Gauge) {
     let viewers = Gauge::default();
     registry.register(
         "viewers",
-        "Open HTTP streams of output or statuses of executions that have not ended; a view of a bridge has two",
+        "Open HTTP streams of output or statuses of executions that have not ended, \
+         of which a view of a bridge has two",
         viewers.clone(),
     );
     let spool_bytes = Gauge::default();
