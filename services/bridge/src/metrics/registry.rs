@@ -56,7 +56,10 @@ impl Metrics {
             gauge
         };
         let sessions = gauge("sessions", "Open sessions");
-        let viewers = gauge("viewers", "Pairs of an open session and an execution that it views");
+        let viewers = gauge(
+            "viewers",
+            "Pairs of an open session and an execution that it views",
+        );
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
