@@ -14,16 +14,20 @@ apt_security() { apt_uris | grep -- -security | head -n 1 || true; }
 
 apt_keyring() { ls /usr/share/keyrings/debian-archive-keyring.gpg 2>/dev/null || true; }
 
-# apt_private DIR SUITE COMPONENT: sets APT to an apt-get that sees this suite only, with its lists in DIR, so that
-# the system's own lists stay as they are. $advice is what to do instead when there is no mirror.
-apt_private() {
-  local mirror keyring
+# apt_fetch DIR SUITE TITLE PACKAGE...: goes to DIR and downloads the packages of this suite into it. The lists are DIR's own,
+# so that those of the system stay as they are. $advice is what to do instead where that fails.
+apt_fetch() {
+  local folder=$1 suite=$2 title=$3 mirror keyring apt
+  shift 3
+  if ! have apt-get || ! have dpkg-deb; then fail "there is no apt here to take $title from" "$advice"; fi
   mirror=$(apt_mirror)
   keyring=$(apt_keyring)
-  [ -n "$mirror" ] || fail "no Debian mirror stands in this machine's apt sources" "${advice:-install it by hand}"
-  mkdir -p "$1/lists/partial"
-  printf 'deb %s%s %s %s\n' "${keyring:+[signed-by=$keyring] }" "$mirror" "$2" "$3" >"$1/sources.list"
-  # shellcheck disable=SC2034 # used by who called
-  APT=(apt-get -q -o "Dir::Etc::sourcelist=$1/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$1/lists"
+  [ -n "$mirror" ] || fail "no Debian mirror stands in this machine's apt sources" "$advice"
+  mkdir -p "$folder/lists/partial"
+  cd "$folder"
+  printf 'deb %s%s %s main\n' "${keyring:+[signed-by=$keyring] }" "$mirror" "$suite" >sources.list
+  apt=(apt-get -q -o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$folder/lists"
     -o "Dir::Cache::pkgcache=" -o "Dir::Cache::srcpkgcache=" -o APT::Sandbox::User=root)
+  step 120 "package lists for $title" "${apt[@]}" update || fail "the package mirror does not answer" "$advice"
+  step 300 "download $title" "${apt[@]}" download "$@" || fail "$title could not be downloaded" "$advice"
 }

@@ -7,21 +7,22 @@ RECIPE=1
 SLIM=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*'
   --aptopt='APT::Install-Recommends "false"' --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='path-exclude=/usr/share/locale/*')
 
+PULLED_DEBIAN=debian:bookworm-slim PULLED_RUST=rust:$RUST_VERSION-bookworm
+
 # choose_bases KIND...: sets and exports DEBIAN_IMAGE or RUST_IMAGE to the name of an image that is there now. One that is
 # set stays. In this shell and no other, so that a signal to the script ends what it has begun.
 choose_bases() {
-  local kind
+  local kind setting pulled
   mkdir -p "$CACHE"
   for kind in "$@"; do
-    case $kind in
-      debian) BASE=${DEBIAN_IMAGE:-} && [ -n "$BASE" ] || base_image debian "$PULLED_DEBIAN"; export DEBIAN_IMAGE=$BASE ;;
-      rust) BASE=${RUST_IMAGE:-} && [ -n "$BASE" ] || base_image rust "$PULLED_RUST"; export RUST_IMAGE=$BASE ;;
-      *) fail "no base image is called $kind" "the names are debian and rust" ;;
-    esac
+    case $kind in debian | rust) ;; *) fail "no base image is called $kind" "the names are debian and rust" ;; esac
+    setting=${kind^^}_IMAGE pulled=PULLED_${kind^^}
+    if [ -z "${!setting:-}" ]; then
+      base_image "$kind" "${!pulled}"
+      export "$setting=$BASE"
+    fi
   done
 }
-
-PULLED_DEBIAN=debian:bookworm-slim PULLED_RUST=rust:$RUST_VERSION-bookworm
 
 # base_image KIND NAME: sets BASE to the name of an image that is there now.
 base_image() {
@@ -39,27 +40,11 @@ can_pull() {
     rm -f "$CACHE"/pull-*
     say "· can images be pulled? (at most 20 s)"
     answer=$CACHE/pull-refused
-    if pull_begins "$PULLED_DEBIAN"; then answer=$CACHE/pull-works; fi
+    if run timeout 20 sh -c 'docker pull "$1" 2>&1 | grep -q "Pulling from"' sh "$PULLED_DEBIAN"; then answer=$CACHE/pull-works; fi
     : >"$answer"
     say "  $([ "${answer##*-}" = works ] && echo yes || echo "no: base images will be made on this machine")"
   fi
   [ "${answer##*-}" = works ]
-}
-
-pull_begins() {
-  local log pid began=$SECONDS answer=1
-  work_folder
-  log=$WORK/pull
-  timeout 600 docker pull "$1" >"$log" 2>&1 </dev/null &
-  pid=$!
-  while [ $((SECONDS - began)) -lt 20 ]; do
-    if grep -q 'Pulling from' "$log"; then answer=0; break; fi
-    kill -0 "$pid" 2>/dev/null || break
-    sleep 0.2
-  done
-  [ "$answer" -eq 0 ] || kill "$pid" 2>/dev/null || true
-  wait "$pid" 2>/dev/null || true
-  return "$answer"
 }
 
 # This machine's CA bundle: a proxy with a certificate of its own must be trusted inside as it is outside.

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What `ccb doctor` cannot see from inside a container: the engine, the containers, the ports, the disk. Sourced, never run.
 
-FACTS=''
+FACTS='' bridge=''
 # fact LEVEL NAME MESSAGE [REMEDY]: level ok, warn or fail. ccb reads them from CCB_DOCTOR_FACTS.
 fact() { FACTS+="$1"$'\t'"$2"$'\t'"$3"$'\t'"${4:-}"$'\n'; }
 
@@ -24,26 +24,30 @@ wants_doctor() {
 
 # doctor ARGS...: gathers the facts, and hands them to ccb where one can run; ends this program.
 doctor() {
-  local bridge='' release=$ROOT/target/release/ccb
+  local release=$ROOT/target/release/ccb
   if [ -n "$NAMED" ]; then doctor_of_named "$@"; fi
   if local_running bridge; then
     local_facts
     export CCB_DOCTOR_FACTS=$FACTS CCB_URL=${CCB_URL:-ws://127.0.0.1:$WS_PORT/ws} CCB_CLAUDE_API_URL=http://127.0.0.1:$HTTP_PORT
     exec "$release" "$@"
   fi
-  engine_facts
-  if [ "$(docker_state)" = there ]; then
-    container_facts claude-api "$HTTP_PORT" 8002
-    container_facts bridge "$WS_PORT" 8003
-    demo_fact
-    disk_facts
-    bridge=$(container_of bridge)
-  fi
+  stack_facts
   if [ -n "$bridge" ]; then
     export CCB_DOCTOR_FACTS=$FACTS CCB_CLAUDE_API_URL=http://claude-api:8002
     ccb_inside "$bridge" "$@"
   fi
   facts_only "$@"
+}
+
+# stack_facts: what the engine says of this project; sets bridge to the running container of that service.
+stack_facts() {
+  engine_facts
+  [ "$(docker_state)" = there ] || return 0
+  container_facts claude-api "$HTTP_PORT" 8002
+  container_facts bridge "$WS_PORT" 8003
+  demo_fact
+  disk_facts
+  bridge=$(container_of bridge)
 }
 
 # any_bridge: a running container of the bridge's image, whatever its project: ccb is in each.
@@ -52,14 +56,9 @@ any_bridge() { docker ps -q --filter status=running --filter label=io.cc-bridge.
 # doctor_of_named ARGS...: checks the stack at the named address, and no other. Its containers are
 # those of the project that publishes the address.
 doctor_of_named() {
-  local bridge='' port
+  local port
   if [ "$(docker_state)" = there ] && PROJECT=$(project_at "$NAMED"); then
-    engine_facts
-    container_facts claude-api "$HTTP_PORT" 8002
-    container_facts bridge "$WS_PORT" 8003
-    demo_fact
-    disk_facts
-    bridge=$(container_of bridge)
+    stack_facts
     port=$(docker port "$(container_of claude-api)" 8002 2>/dev/null | head -n 1 || true)
     [ -z "$port" ] || CCB_CLAUDE_API_URL=${CCB_CLAUDE_API_URL:-http://127.0.0.1:${port##*:}}
   elif local_running bridge && [ "${NAMED#*:"$WS_PORT"}" != "$NAMED" ]; then

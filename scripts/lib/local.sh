@@ -49,19 +49,16 @@ local_down() {
 
 # local_wait NAME SECONDS COMMAND...: until the command succeeds; says why when the process has ended instead.
 local_wait() {
-  local name=$1 deadline=$((SECONDS + $2)) shown=$SECONDS
+  local name=$1 deadline=$((SECONDS + $2)) shown=$SECONDS why
   shift 2
   until "$@" >/dev/null 2>&1; do
-    if ! local_running "$name"; then
+    why=''
+    if ! local_running "$name"; then why="ended at once"; elif [ "$SECONDS" -ge "$deadline" ]; then why="did not become healthy"; fi
+    if [ -n "$why" ]; then
       tail -n 10 "$RUN/$name.log" >&2
       local_down
-      fail "$name ended at once" "the lines above are the end of $RUN/$name.log" \
+      fail "$name $why" "the lines above are the end of $RUN/$name.log" \
         "a port that is in use: set CCB_CLAUDE_API_PORT or CCB_BRIDGE_PORT"
-    fi
-    if [ "$SECONDS" -ge "$deadline" ]; then
-      tail -n 10 "$RUN/$name.log" >&2
-      local_down
-      fail "$name did not become healthy" "the lines above are the end of $RUN/$name.log"
     fi
     if [ $((SECONDS - shown)) -ge 5 ]; then shown=$SECONDS; say "  … waiting for $name"; fi
     sleep 0.2
