@@ -4,7 +4,7 @@
 # The URIs of the machine's Debian mirrors, from its own sources: deb822 files first, then the one-line format.
 apt_uris() {
   {
-    cat /etc/apt/sources.list.d/debian.sources 2>/dev/null | sed -n 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p'
+    sed -n 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p' /etc/apt/sources.list.d/debian.sources 2>/dev/null
     cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
       sed -n 's/^deb[[:space:]]\+\(\[[^]]*\][[:space:]]*\)\?\([^[:space:]]*debian[^[:space:]]*\)[[:space:]].*/\2/p'
   } || true
@@ -16,6 +16,7 @@ apt_keyring() { ls /usr/share/keyrings/debian-archive-keyring.gpg 2>/dev/null ||
 
 # apt_fetch DIR SUITE TITLE PACKAGE...: goes to DIR and downloads the packages of this suite into it. The lists are DIR's own,
 # so that those of the system stay as they are. $advice is what to do instead where that fails.
+# shellcheck disable=SC2154 # advice is the caller's
 apt_fetch() {
   local folder=$1 suite=$2 title=$3 mirror keyring apt
   shift 3
@@ -24,7 +25,7 @@ apt_fetch() {
   keyring=$(apt_keyring)
   [ -n "$mirror" ] || fail "no Debian mirror stands in this machine's apt sources" "$advice"
   mkdir -p "$folder/lists/partial"
-  cd "$folder"
+  cd "$folder" || return
   printf 'deb %s%s %s main\n' "${keyring:+[signed-by=$keyring] }" "$mirror" "$suite" >sources.list
   apt=(apt-get -q -o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$folder/lists"
     -o "Dir::Cache::pkgcache=" -o "Dir::Cache::srcpkgcache=" -o APT::Sandbox::User=root)

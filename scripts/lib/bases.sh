@@ -7,6 +7,7 @@ RECIPE=1
 SLIM=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*'
   --aptopt='APT::Install-Recommends "false"' --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='path-exclude=/usr/share/locale/*')
 
+# shellcheck disable=SC2034 # by names that are put together
 PULLED_DEBIAN=debian:bookworm-slim PULLED_RUST=rust:$RUST_VERSION-bookworm
 
 # choose_bases KIND...: sets and exports DEBIAN_IMAGE or RUST_IMAGE to the name of an image that is there now. One that is

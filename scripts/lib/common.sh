@@ -29,7 +29,7 @@ settings_named() {
 # with the values as JSON, one name a line. Returns 1 when there is a .env and no Compose to read
 # it. Not for the tests, which must not use the operator's settings.
 env_file() {
-  local names answer line name value dollar='$' quote='"' slash='\' values=() project="services: {settings: {image: none, environment: [\"CCB__DOLLAR=\$\$\""
+  local names answer line name value dollar='$' quote='"' slash=\\ values=() project="services: {settings: {image: none, environment: [\"CCB__DOLLAR=\$\$\""
   [ "${CCB_ENV_FILE:-}" != none ] && [ -f "$ROOT/.env" ] || return 0
   names=$(settings_named)
   [ -n "$names" ] || return 0
@@ -54,7 +54,7 @@ env_file() {
     export "${line%%=*}=${value//"$dollar"/"${dollar:0:1}"}"
   done
 }
-SETTINGS=read
+SETTINGS="read"
 env_file || SETTINGS=unread
 
 # need_settings: fails when .env has settings that could not be read.

@@ -119,5 +119,5 @@ ready_words() {
   say "ready after $1 s: ws://127.0.0.1:$WS_PORT/ws (WebSocket) and http://127.0.0.1:$HTTP_PORT (HTTP)"
   say "a first prompt:"
   say "  scripts/ccb exec \"python3 -c \\\"print('RESULT:::' + str(24 * 7))\\\"\""
-  say "to stop it and remove what it made: scripts/down"
+  say "to stop it, and remove its containers and data: scripts/down"
 }

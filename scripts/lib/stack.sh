@@ -81,6 +81,7 @@ credential_set() {
 
 # compose_path PATH: as Compose reads it: ~ is the home, and what begins with a dot lies beside compose.yaml.
 compose_path() {
+  # shellcheck disable=SC2088 # as it is written
   case $1 in
     '~' | '~/'*) printf '%s' "$HOME${1#\~}" ;;
     ./* | ../*) printf '%s' "$ROOT/$1" ;;
