@@ -1,8 +1,8 @@
 //! The server over streamable HTTP, as a service for one path.
 //!
 //! Protocol versions before 2026-07-28 have sessions: they begin with `initialize`, and end with
-//! DELETE, after an idle hour, or when a new one needs the place of an idle one. Later versions have
-//! none; each request is complete in itself.
+//! DELETE, after an idle hour, or when a new one needs the place of an idle one. Later versions
+//! have none; each request is complete in itself.
 //!
 //! A stop has two steps ([`Service::drain`]). First each running `execute`, `wait` and `output` is
 //! answered with an error that says how to continue. Then all streams and sessions end.

@@ -1,9 +1,10 @@
 //! Request bodies: received with limits on size, time and memory.
 //!
 //! The memory for bodies ([`super::HttpSettings::inbound_bytes`]):
-//! - Taken when: the head of a request is there, for the length that it announces; without a length,
-//!   when bytes arrive. The first 64 KiB of each body are not counted. Released when the request has
-//!   been handled; for an `execute` that is when its execution is accepted ([`Charge::release`]).
+//! - Taken when: the head of a request is there, for the length that it announces; without a
+//!   length, when bytes arrive. The first 64 KiB of each body are not counted. Released when the
+//!   request has been handled; for an `execute` that is when its execution is accepted
+//!   ([`Charge::release`]).
 //! - Who waits behind whom: a body without room waits behind earlier ones, in their order, for at
 //!   most 10 s. Then it is refused with 503 and releases its bytes, so that bodies without a length
 //!   that wait for each other do not stand still. A body of at most 64 KiB never waits. A body that
@@ -20,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Refusal;
 
-/// A body of at most this size is not counted, in bytes. The number of connections bounds their sum.
+/// A body of at most this size is not counted, in bytes. The number of connections bounds their
+/// sum.
 pub(super) const SMALL_BYTES: usize = 64 * 1024;
 /// The longest time that a body may take, without the time that it waits for room.
 pub(super) const BODY_TIME: Duration = Duration::from_secs(60);

@@ -36,7 +36,8 @@ pub(super) struct Sessions {
     on_refusal: OnRefusal,
 }
 
-/// The open sessions. A session that is not in it does not exist, even if the library still ends it.
+/// The open sessions. A session that is not in it does not exist, even if the library still ends
+/// it.
 #[derive(Debug, Default)]
 struct Table {
     // A plain lock: held for a look into the map, never over an await.
