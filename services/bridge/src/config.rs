@@ -102,7 +102,7 @@ pub struct Config {
     /// MCP calls at once that view an execution, and as many others; one more is an error
     #[arg(long, env = "BRIDGE_MCP_CALLS", default_value = "64")]
     pub mcp_calls: String,
-    /// Open MCP sessions at once; one more is refused with 503
+    /// Open MCP sessions at once; one more ends the one idle longest, or gets 503 when all are in use
     #[arg(long, env = "BRIDGE_MCP_SESSIONS", default_value = "1000")]
     pub mcp_sessions: String,
     /// Progress of an MCP call comes at least this often

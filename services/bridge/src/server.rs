@@ -41,6 +41,10 @@ const HEAD_BYTES: usize = 32 * 1024;
 const WAITING: usize = 512;
 /// The most connections at once that are being refused for too many sessions.
 const REFUSALS: usize = 256;
+/// Request bodies of `/mcp` may take one part in so many of `inboundBytes`, beside the messages. They
+/// have a budget of their own: what they carry becomes a message to this bridge, which must find
+/// room while its body is still held.
+const MCP_SHARE: u64 = 4;
 /// A message waits for this fraction of the ping interval (one in so many) before it evicts
 /// another.
 const PATIENCE: u32 = 20;
@@ -147,6 +151,7 @@ pub async fn run(
         address: listener.local_addr()?,
         settings: mcp,
         body_bytes: usize::try_from(shared.own.message_bytes).unwrap_or(usize::MAX),
+        inbound_bytes: usize::try_from(own.inbound_bytes / MCP_SHARE).unwrap_or(usize::MAX),
     };
     let mut hosts: Vec<_> = std::iter::once(SERVICE_NAME.to_owned())
         .chain(trimmed(&config.allowed_hosts))

@@ -12,12 +12,14 @@ const INTERNAL: &str = "internal";
 const NOT_FOUND: &str = "not_found";
 const TOO_LARGE: &str = "too_large";
 const TOO_MANY_CALLS: &str = "too_many_calls";
-const UNKNOWN_METHOD: &str = "unknown_method";
+pub(crate) const MISSING_CAPABILITY: &str = "missing_capability";
+pub(crate) const UNKNOWN_METHOD: &str = "unknown_method";
 
 /// The reasons of the requests that this server refuses by itself, before the bridge sees them.
-pub const REASONS: [&str; 6] = [
+pub const REASONS: [&str; 7] = [
     INVALID_PARAMS,
     INTERNAL,
+    MISSING_CAPABILITY,
     NOT_FOUND,
     TOO_LARGE,
     TOO_MANY_CALLS,

@@ -1,16 +1,14 @@
 //! The server over streamable HTTP, as a service for one path.
 //!
 //! Protocol versions before 2026-07-28 have sessions: they begin with `initialize`, and end with
-//! DELETE or after an idle hour. Later versions have none; each request is complete in itself.
-//!
-//! Large bodies being received (`LARGE` places, for bodies over 64 KiB or of unknown length):
-//! - Taken when: the head of a request is there; released when its body is, after `BODY_TIME` at
-//!   most.
-//! - Who waits behind whom: nobody. Without a place the request is refused with 503.
-//! - The other direction: a response is a stream that pauses while the client does not read it.
+//! DELETE, after an idle hour, or when a new one needs the place of an idle one. Later versions
+//! have none; each request is complete in itself.
 //!
 //! A stop has two steps ([`Service::drain`]). First each running `execute`, `wait` and `output` is
 //! answered with an error that says how to continue. Then all streams and sessions end.
+
+mod bodies;
+mod sessions;
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -20,24 +18,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::running::Closed;
 use crate::{Server, Settings};
+pub(crate) use bodies::Charge;
+use bodies::{BODY_TIME, Bodies, SMALL_BYTES};
+use sessions::Sessions;
 
 /// Without any message for so long, a session ends. A call that sends progress keeps its session.
 const SESSION_IDLE: Duration = Duration::from_secs(3600);
-/// The most large bodies that are received at once.
-const LARGE: usize = 16;
-/// A body of at most this size is not large, in bytes.
-const SMALL_BYTES: u64 = 64 * 1024;
-/// The longest time that a body may take.
-const BODY_TIME: Duration = Duration::from_secs(60);
 /// The longest time that clients may take to read their last answer at a stop.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 
@@ -46,6 +40,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 pub struct HttpSettings {
     /// The largest request body, in bytes.
     pub body_bytes: usize,
+    /// The memory for bodies that are being received or handled, in bytes.
+    pub inbound_bytes: usize,
     /// The most MCP sessions at once.
     pub sessions: usize,
     /// Ends all calls; [`Service::drain`] then ends all sessions and streams.
@@ -64,22 +60,24 @@ pub enum Refusal {
     /// The body is no JSON of which every object has each member once.
     #[error("the body is not acceptable JSON: {0}")]
     Json(String),
-    /// Too many large bodies are being received.
-    #[error("{LARGE} large requests are being received (the limit); try again later")]
-    TooManyBodies,
-    /// Too many MCP sessions are open.
-    #[error("{0} MCP sessions are open (the limit); end one with DELETE, or try again later")]
+    /// The bodies of other requests leave no memory for this one.
+    #[error("other MCP requests leave no memory for this body; try again later")]
+    InboundFull,
+    /// Too many MCP sessions are in use.
+    #[error("{0} MCP sessions are in use (the limit); end one with DELETE, or try again later")]
     TooManySessions(usize),
+    /// The server stops, and the body was not there yet.
+    #[error("the bridge is stopping; send the request again when it is back")]
+    Stopping,
 }
 
 /// The service. The caller checks `Host` and `Origin` before (`protocol::guard::Guard`).
 #[derive(Clone)]
 pub struct Service {
-    inner: StreamableHttpService<Server, LocalSessionManager>,
-    sessions: Arc<LocalSessionManager>,
-    large: Arc<Semaphore>,
-    body_bytes: usize,
+    inner: StreamableHttpService<Server, Sessions>,
+    sessions: Arc<Sessions>,
     most_sessions: usize,
+    bodies: Bodies,
     /// Responses to POST requests.
     responses: TaskTracker,
     stop: CancellationToken,
@@ -99,11 +97,13 @@ impl Service {
     pub fn new(settings: Settings, http: HttpSettings) -> Self {
         let HttpSettings {
             body_bytes,
+            inbound_bytes,
             sessions: most_sessions,
             stop,
         } = http;
         let mut sessions = LocalSessionManager::default();
         sessions.session_config.keep_alive = Some(SESSION_IDLE);
+        let sessions = Sessions::new(sessions, most_sessions, settings.on_refusal.clone());
         let sessions = Arc::new(sessions);
         let end = CancellationToken::new();
         let config = StreamableHttpServerConfig::default()
@@ -118,9 +118,8 @@ impl Service {
         Self {
             inner,
             sessions,
-            large: Arc::new(Semaphore::new(LARGE)),
-            body_bytes,
             most_sessions,
+            bodies: Bodies::new(body_bytes, inbound_bytes, stop.clone()),
             responses: TaskTracker::new(),
             stop,
             end,
@@ -156,21 +155,31 @@ impl Service {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (mut parts, body) = request.into_parts();
-        let body = self.receive(&parts.headers, body).await?;
+        let (body, charge) = self.bodies.receive(body).await?;
+        check_members(&body)?;
         let method = parts.method.clone();
-        if method == Method::POST
-            && begins_session(&parts.headers, &body)
-            && self.sessions.sessions.read().await.len() >= self.most_sessions
-        {
-            return Err(Refusal::TooManySessions(self.most_sessions));
+        let session = session(&parts.headers);
+        if method == Method::POST && session.is_none() && is_initialize(&body) {
+            if body.len() > SMALL_BYTES {
+                // A session keeps what its `initialize` said.
+                return Err(Refusal::TooLarge(SMALL_BYTES));
+            }
+            let place = self.sessions.place().await;
+            let place = place.ok_or(Refusal::TooManySessions(self.most_sessions))?;
+            parts.extensions.insert(place);
+        }
+        let session = session.and_then(|id| self.sessions.enter(id)).map(Arc::new);
+        if let Some(session) = &session {
+            parts.extensions.insert(session.clone());
         }
         let closed = CancellationToken::new();
         parts.extensions.insert(Closed(closed.clone()));
+        parts.extensions.insert(charge);
         let request = Request::from_parts(parts, Full::new(body));
         let open = (method == Method::POST).then(|| self.responses.token());
         let response = self.inner.handle(request).await;
         // Dropped with the response's body, which hyper drops when the connection is gone.
-        let held = (closed.drop_guard(), open);
+        let held = (closed.drop_guard(), open, session);
         Ok(response.map(|body| {
             let body = body.map_frame(move |frame| {
                 let _ = &held;
@@ -179,54 +188,26 @@ impl Service {
             body.boxed()
         }))
     }
-
-    async fn receive<B>(&self, headers: &HeaderMap, body: B) -> Result<Bytes, Refusal>
-    where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let large = body
-            .size_hint()
-            .upper()
-            .is_none_or(|most| most > SMALL_BYTES);
-        let _place = match large {
-            true => Some(
-                self.large
-                    .try_acquire()
-                    .map_err(|_| Refusal::TooManyBodies)?,
-            ),
-            false => None,
-        };
-        let body = Limited::new(body, self.body_bytes).collect();
-        let body = match tokio::time::timeout(BODY_TIME, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return Err(Refusal::TooLarge(self.body_bytes));
-            }
-            Ok(Err(_)) | Err(_) => return Err(Refusal::Incomplete),
-        };
-        let json = headers
-            .get(http::header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-        if json && !body.is_empty() {
-            // rmcp would take the last of two members with one name.
-            let text = std::str::from_utf8(&body).map_err(|e| Refusal::Json(e.to_string()))?;
-            protocol::json::refuse_repeated_members(text)
-                .map_err(|e| Refusal::Json(e.to_string()))?;
-        }
-        Ok(body)
-    }
 }
 
-/// Whether this POST is an `initialize`, whatever protocol version it names.
-fn begins_session(headers: &HeaderMap, body: &[u8]) -> bool {
+/// The session that a request names. The library ignores an id that is not ASCII.
+fn session(headers: &HeaderMap) -> Option<&str> {
+    headers.get("mcp-session-id")?.to_str().ok()
+}
+
+/// Refuses a body in which one object has two members of one name, whatever its type is called: the
+/// library would take the last one.
+fn check_members(body: &[u8]) -> Result<(), Refusal> {
+    let text = std::str::from_utf8(body).map_err(|e| Refusal::Json(e.to_string()))?;
+    protocol::json::refuse_repeated_members(text).map_err(|e| Refusal::Json(e.to_string()))
+}
+
+/// Whether this body is an `initialize`, whatever protocol version it names.
+fn is_initialize(body: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Envelope<'a> {
         #[serde(borrow)]
         method: Cow<'a, str>,
     }
-    let named = headers.contains_key("mcp-session-id");
-    !named
-        && serde_json::from_slice::<Envelope<'_>>(body)
-            .is_ok_and(|message| message.method == "initialize")
+    serde_json::from_slice::<Envelope<'_>>(body).is_ok_and(|message| message.method == "initialize")
 }

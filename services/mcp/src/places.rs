@@ -5,7 +5,8 @@
 //!   an execution can be cancelled while all views are taken.
 //! - Who waits behind whom: nobody. Without a free place the call is refused at once.
 //! - The other direction: a result holds at most [`crate::Settings::text_bytes`] of output. A client
-//!   that does not read its progress holds up its own call only; the execution continues.
+//!   that does not read its progress holds up the calls of its own session only; the executions
+//!   continue.
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ use protocol::{ExecutionId, Status};
 use rmcp::model::CallToolResult;
 
 use crate::failure::Failure;
+use crate::http::Charge;
 use crate::places::{Call, Places, Purpose};
 use crate::progress::Progress;
 use crate::results;
@@ -12,7 +13,7 @@ use crate::running::Signals;
 use crate::text::Text;
 
 /// Runs an execution to its end, and sends progress. The future is not dropped early: `signals` end
-/// it, so that a cancel reaches the bridge.
+/// it, so that a cancel reaches the bridge. `charge` is released when the execution is accepted.
 ///
 /// # Errors
 /// The bridge refuses the execution or is lost, no place is free, or a signal ended the call.
@@ -21,6 +22,7 @@ pub(crate) async fn to_the_end(
     execute: Execute,
     mut progress: Progress,
     signals: Signals,
+    charge: Option<Charge>,
 ) -> Result<CallToolResult, Failure> {
     let id = execute.id;
     let call = tokio::select! {
@@ -58,6 +60,8 @@ pub(crate) async fn to_the_end(
         };
         progress.note(&event);
         match event {
+            // From now on no repetition needs the prompt.
+            Event::Answer(_) => charge.iter().for_each(Charge::release),
             Event::Output { offset, bytes } => text.push(offset, &bytes),
             Event::Gap(gone) => text.gap(gone),
             Event::Terminal { update, verdict } => {

@@ -10,8 +10,8 @@ use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CancelTaskParams, CancelledNotificationParam,
     CustomRequest, CustomResult, GetTaskParams, GetTaskResult, Implementation,
     ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
-    ServerConfig, Tool, UpdateTaskParams,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
+    UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -180,16 +180,10 @@ impl ServerHandler for Server {
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        context: RequestContext<RoleServer>,
+        _context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
+        // The HTTP side counts the error in the answer, as it does for the library's own.
         let failure = Failure::unknown_method(&request.method);
-        // Without sessions the HTTP status is 404, which the bridge counts.
-        let modern = ProtocolVersion::V_2026_07_28;
-        let version = context.protocol_version();
-        let failure = match version.is_some_and(|version| version.as_str() < modern.as_str()) {
-            true => self.noted(failure),
-            false => failure,
-        };
         Err(failure.into_method_error())
     }
 

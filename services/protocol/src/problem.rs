@@ -86,6 +86,8 @@ problem_types! {
     InboundFull = "inbound-full", 503;
     /// Too many streams are open.
     TooManyStreams = "too-many-streams", 503;
+    /// All MCP sessions of the bridge are in use.
+    TooManyMcpSessions = "too-many-mcp-sessions", 503;
     /// The service is stopping.
     Stopping = "stopping", 503;
     /// Not ready; the reasons and remedies are listed.

@@ -1,12 +1,16 @@
 //! The MCP server, over streamable HTTP and over stdio.
 
+mod bodies;
 mod bounds;
 mod conformance;
 mod leaving;
 mod raw;
 mod restart;
+mod resume;
 mod sdk;
+mod sessions;
 mod tools;
+mod wire;
 
 use cc_tests::harness::{self, Stack};
 use reqwest::Method;

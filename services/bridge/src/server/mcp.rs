@@ -26,6 +26,8 @@ pub struct Local {
     pub settings: Mcp,
     /// The largest request body, in bytes.
     pub body_bytes: usize,
+    /// The memory for bodies that are being received or handled, in bytes.
+    pub inbound_bytes: usize,
 }
 
 impl Local {
@@ -59,6 +61,7 @@ impl Local {
         settings.on_refusal = OnRefusal::new(move |reason| metrics.refused(reason));
         let http = HttpSettings {
             body_bytes: self.body_bytes,
+            inbound_bytes: self.inbound_bytes,
             sessions: self.settings.sessions,
             stop,
         };
@@ -96,13 +99,20 @@ pub async fn handle(State(app): State<App>, request: Request) -> Response {
             response
         }
         Err(refusal) => {
-            let kind = match refusal {
-                Refusal::TooLarge(_) => ProblemType::TooLarge,
-                Refusal::Incomplete | Refusal::Json(_) => ProblemType::InvalidBody,
-                Refusal::TooManyBodies => ProblemType::InboundFull,
-                Refusal::TooManySessions(_) => ProblemType::TooManyStreams,
+            let (kind, setting) = match refusal {
+                Refusal::TooLarge(_) => (ProblemType::TooLarge, None),
+                Refusal::Incomplete | Refusal::Json(_) => (ProblemType::InvalidBody, None),
+                Refusal::InboundFull => (ProblemType::InboundFull, Some("BRIDGE_INBOUND_BYTES")),
+                Refusal::TooManySessions(_) => {
+                    (ProblemType::TooManyMcpSessions, Some("BRIDGE_MCP_SESSIONS"))
+                }
+                Refusal::Stopping => (ProblemType::Stopping, None),
             };
-            pages::problem_page(&Problem::new(kind, refusal.to_string()))
+            let detail = match setting {
+                Some(setting) => format!("{refusal}; an operator can raise {setting}"),
+                None => refusal.to_string(),
+            };
+            pages::problem_page(&Problem::new(kind, detail))
         }
     }
 }
@@ -122,6 +132,7 @@ mod tests {
                 progress: Duration::from_secs(1),
             },
             body_bytes: 1,
+            inbound_bytes: 1,
         }
     }
 

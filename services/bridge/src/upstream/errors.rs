@@ -189,6 +189,7 @@ fn refusal(problem: &Problem, after: Option<Duration>) -> RpcError {
         | P::InputFull
         | P::InboundFull
         | P::TooManyStreams
+        | P::TooManyMcpSessions
         | P::SpoolUnwritable => code::UNAVAILABLE,
         // The bridge asked wrongly, or claude-api is broken: nothing the client could mend.
         P::ForeignHost

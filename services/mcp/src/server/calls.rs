@@ -5,13 +5,14 @@ use std::time::Duration;
 use client::{Client, Control};
 use protocol::ExecutionId;
 use protocol::rpc::OnDisconnect;
-use rmcp::model::{CallToolResponse, CreateTaskResult};
+use rmcp::model::{CallToolResponse, CreateTaskResult, RequestId, RequestMetaObject};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 
 use super::Server;
 use crate::arguments::Arguments;
 use crate::failure::Failure;
+use crate::http::Charge;
 use crate::progress::Progress;
 use crate::running::Closed;
 use crate::{resources, results, run, tasks, tools, views};
@@ -20,6 +21,8 @@ use crate::{resources, results, run, tasks, tools, views};
 const WAIT_SECONDS: u64 = 50;
 /// Executions of one page of `list`, unless the caller says otherwise.
 const LIST: u64 = 20;
+/// The longest request id and progress token that are kept without being counted, in bytes.
+const KEPT_ID_BYTES: usize = 1024;
 /// The smallest `maxBytes`: any character fits.
 const LEAST_BYTES: u64 = 4;
 
@@ -87,7 +90,7 @@ impl Server {
     async fn execute(
         &self,
         arguments: Arguments,
-        context: RequestContext<RoleServer>,
+        mut context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, Failure> {
         let execute = arguments.execute()?;
         let id = execute.id;
@@ -104,7 +107,10 @@ impl Server {
         if let Some(Closed(closed)) = closed(&context).filter(|_| ends_with_call) {
             signals = signals.with_closed(closed);
         }
-        let run = run::to_the_end(self.places.clone(), execute, progress, signals);
+        let charge = charge(&context);
+        // It is as large as the client likes, and the call may take hours.
+        context.meta = RequestMetaObject::new();
+        let run = run::to_the_end(self.places.clone(), execute, progress, signals, charge);
         // Checked after the registration: a cancel comes either before this line or to the entry.
         if context.ct.is_cancelled() {
             self.running.leave(&context.id);
@@ -181,4 +187,17 @@ impl Server {
 fn closed(context: &RequestContext<RoleServer>) -> Option<Closed> {
     let parts = context.extensions.get::<http::request::Parts>()?;
     parts.extensions.get::<Closed>().cloned()
+}
+
+/// The memory for the body of an HTTP request, to be released early. None for a request whose id or
+/// progress token is long, because both stay in memory until the call ends.
+fn charge(context: &RequestContext<RoleServer>) -> Option<Charge> {
+    let token = context.meta.get_progress_token();
+    let ids = [Some(&context.id), token.as_ref().map(|token| &token.0)];
+    let is_long = |id: &RequestId| matches!(id, RequestId::String(id) if id.len() > KEPT_ID_BYTES);
+    if ids.into_iter().flatten().any(is_long) {
+        return None;
+    }
+    let parts = context.extensions.get::<http::request::Parts>()?;
+    parts.extensions.get::<Charge>().cloned()
 }

@@ -1,4 +1,4 @@
-//! Bounds of calls, sessions and bodies.
+//! Bounds of calls and bodies, and the count of refusals.
 
 use cc_tests::harness::{Stack, StackOptions};
 use cc_tests::http::Http;
@@ -11,10 +11,9 @@ use crate::metrics;
 use crate::support::{assert_problem, id, send};
 
 #[tokio::test]
-async fn mcp_calls_sessions_and_bodies_are_bounded() {
+async fn mcp_calls_and_bodies_are_bounded() {
     let options = StackOptions::default()
         .bridge("--mcp-calls=1")
-        .bridge("--mcp-sessions=2")
         .bridge("--message-bytes=100000");
     let stack = Stack::with(options).await;
     let http = Http::new(stack.bridge.addr());
@@ -48,12 +47,6 @@ async fn mcp_calls_sessions_and_bodies_are_bounded() {
         .to_str()
         .expect("ASCII")
         .to_owned();
-    let second = post(&initialize, None).await;
-    assert_eq!(second.status(), 200);
-    let third = post(&initialize, None).await;
-    assert_eq!(third.status(), 503);
-    let problem: Value = third.json().await.expect("a problem");
-    assert_eq!(problem["type"], "too-many-streams");
     let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
     assert_eq!(post(&ready, Some(&session)).await.status(), 202);
     let held = id();
@@ -70,7 +63,6 @@ async fn mcp_calls_sessions_and_bodies_are_bounded() {
     let page = metrics::page(stack.bridge.addr()).await;
     for (reason, count) in [
         ("too_many_calls", 1.0),
-        ("too_many_streams", 1.0),
         ("too_large", 1.0),
         ("invalid_body", 1.0),
         ("other", 0.0),
@@ -106,6 +98,40 @@ async fn eventually_refused(
         }
     }
     panic!("no call was refused");
+}
+
+/// The library answers these requests by itself, within a session and with status 200.
+#[tokio::test]
+async fn mcp_refusals_within_a_session_are_counted() {
+    let stack = Stack::start().await;
+    let mut raw = Raw::open(&stack, LEGACY[3]).await;
+    let name = "bridge_requests_refused_total";
+    for (method, params) in [
+        ("prompts/list", json!({})),
+        ("logging/setLevel", json!({"level": "info"})),
+        (
+            "resources/subscribe",
+            json!({"uri": "execution://x/status"}),
+        ),
+        ("subscriptions/listen", json!({"notifications": {}})),
+        ("tasks/list", json!({})),
+        ("unknown/method", json!({})),
+    ] {
+        let before = metrics::page(stack.bridge.addr()).await;
+        assert_eq!(raw.ask(method, params).await.error(), (200, -32601));
+        let after = metrics::page(stack.bridge.addr()).await;
+        let labels = [("reason", "unknown_method")];
+        let counted = after.sum(name, &labels) - before.sum(name, &labels);
+        assert_eq!(counted, 1.0, "{method}");
+    }
+    // The client has not declared tasks.
+    let reply = raw.ask("tasks/get", json!({"taskId": "x"})).await;
+    assert_eq!(reply.error(), (200, -32021));
+    assert_eq!(raw.ask("ping", json!({})).await.result(), &json!({}));
+    let page = metrics::page(stack.bridge.addr()).await;
+    assert_eq!(page.sum(name, &[("reason", "missing_capability")]), 1.0);
+    assert_eq!(page.sum(name, &[]), 7.0);
+    stack.assert_quiet();
 }
 
 /// The library answers these requests by itself, with an HTTP error.

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::raw::{LEGACY, MODERN, Raw, Reply, TASKS};
 use super::sdk::{Talk, Transport, assert_valid};
+use super::wire::{CHUNKED, Wire};
 use super::{state, until};
 use crate::support::id;
 
@@ -145,6 +146,26 @@ async fn mcp_a_stop_of_the_bridge_answers_its_calls_and_their_executions_continu
         drop(waiting.raw);
         stack.assert_quiet();
     }
+}
+
+#[tokio::test]
+async fn mcp_a_stop_of_the_bridge_does_not_wait_for_a_body() {
+    let mut stack = Stack::start().await;
+    let length = "Content-Length: 1000\r\n";
+    let mut late = Vec::new();
+    for head in [length, CHUNKED] {
+        let wire = Wire::begin(stack.bridge.addr(), head).await;
+        late.push(wire.expect("the bridge reads the body"));
+    }
+    let begun = Instant::now();
+    assert!(stack.bridge.stop().await.success());
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    for wire in late {
+        let answer = wire.answer().await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer:?}");
+        assert!(answer.contains(r#""type":"stopping""#), "{answer:?}");
+    }
+    stack.assert_quiet();
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use cc_tests::harness::{Stack, StackOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::super::raw::{LEGACY, MODERN, Raw, Reply, base_headers, with};
+use super::super::raw::{LEGACY, MODERN, Raw, Reply, with};
 
 #[tokio::test]
 async fn mcp_a_session_ends_with_delete_and_is_404_from_then_on() {
@@ -62,27 +62,6 @@ async fn mcp_each_initialize_begins_a_session_of_its_own() {
         sessions.insert(Raw::open(&stack, LEGACY[3]).await.session);
     }
     assert_eq!(sessions.len(), 3);
-    stack.assert_quiet();
-}
-
-/// A client names the newest version that it knows in `initialize`, also one without sessions.
-#[tokio::test]
-async fn mcp_no_initialize_passes_the_limit_of_sessions() {
-    let options = StackOptions::default().bridge("--mcp-sessions=1");
-    let stack = Stack::with(options).await;
-    let first = Raw::open(&stack, LEGACY[3]).await;
-    let mut raw = Raw::open(&stack, MODERN).await;
-    let params = json!({"protocolVersion": MODERN, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
-    let message = raw.message("initialize", params);
-    for headers in [base_headers(), raw.headers(&message)] {
-        let reply = raw.send(&message.to_string(), &headers).await;
-        assert_eq!(reply.status, 503, "{headers:?}: {}", reply.body);
-        assert!(!reply.headers.contains_key("mcp-session-id"));
-    }
-    // The limit is on sessions: requests without one, and those of the open one, are answered.
-    assert_eq!(raw.ask("tools/list", json!({})).await.status, 200);
-    let mut first = first;
-    assert_eq!(first.ask("tools/list", json!({})).await.status, 200);
     stack.assert_quiet();
 }
 
