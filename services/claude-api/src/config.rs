@@ -139,6 +139,16 @@ pub struct ServeArgs {
         default_value = "instructions"
     )]
     pub repository_settings: RepositorySettings,
+    /// Whether each execution runs behind walls: it may use the system, its workspace, its home and
+    /// a temporary folder of its own, and reaches no other process. Needs Linux 6.12 to be whole;
+    /// true in the image
+    #[arg(
+        long,
+        env = "CLAUDE_API_WALLS",
+        action = clap::ArgAction::Set,
+        default_value_t = false
+    )]
+    pub walls: bool,
     /// error, warn, info, debug or trace, also per module (`info,claude_api=debug`)
     #[arg(long, env = "CLAUDE_API_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
