@@ -103,7 +103,7 @@ impl Walls {
         let walls = Self {
             read,
             write,
-            temporary: environment.temporary_dirs().swap_remove(0),
+            temporary: environment.get("TMPDIR").unwrap_or("/tmp").into(),
         };
         walls.check(&args.spool_dir, "the spool")?;
         walls.check(&args.workspace_root, "the workspaces")?;
