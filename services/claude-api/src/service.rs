@@ -183,13 +183,10 @@ impl Service {
             Conversations::open(dir.join("conversations")).with_context(unusable)?;
         // Created before the first check, which starts the CLI in it; a failure is an obstacle to readiness, not to life.
         let _ = crate::cli::create_private(&settings.args.workspace_root);
-        let walls = Walls::new(&settings.args, &environment).map_err(anyhow::Error::msg)?;
-        warnings.extend(
-            crate::walls::open(&settings.args)
-                .into_iter()
-                .map(|o| o.message),
-        );
         let environment = Arc::new(environment);
+        let walls = Walls::new(&settings.args, &environment).map_err(anyhow::Error::msg)?;
+        let open = crate::walls::open(&settings.args, &environment);
+        warnings.extend(open.into_iter().map(|open| open.message));
         let places = crate::net::places(settings.args.connections.connections);
         let service = Arc::new(Self {
             readiness: Readiness::new(Arc::clone(&environment)),

@@ -12,7 +12,7 @@ const TOOLS: &str = "Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,Write";
 
 async fn world() -> World {
     World::new(&[
-        ("CLAUDE_API_WALLS", "false"),
+        ("CLAUDE_API_WALLS", "true"),
         ("CLAUDE_API_ALLOWED_TOOLS", TOOLS),
         ("PATH", "/usr/local/bin:/usr/bin:/bin"),
     ])
@@ -107,6 +107,9 @@ async fn a_tool_cannot_use_what_is_not_its_own() {
     let spool = world.path("spool");
     let tmp = world.path("tmp");
     fs::write(tmp.join("of-another"), "MARK-temporary").expect("written");
+    let config = world.path("home/.claude");
+    fs::write(config.join("settings.json"), "{}").expect("written");
+    let config = config.display();
     let api = world.stack.api.pid();
     let (spool, tmp, other) = (spool.display(), tmp.display(), other.display());
     for (attempt, error) in [
@@ -120,6 +123,34 @@ async fn a_tool_cannot_use_what_is_not_its_own() {
         (format!("ls {tmp}"), "Permission denied"),
         (format!("cat {tmp}/of-another"), "Permission denied"),
         ("echo x >/dev/shm/x".to_owned(), "Permission denied"),
+        // What would configure a later execution.
+        (
+            "echo {} >$CLAUDE_CONFIG_DIR/settings.json".to_owned(),
+            "Permission denied",
+        ),
+        (
+            "echo {} >$CLAUDE_CONFIG_DIR/.claude.json".to_owned(),
+            "Permission denied",
+        ),
+        (
+            "mv $CLAUDE_CONFIG_DIR/settings.json x".to_owned(),
+            "Permission denied",
+        ),
+        (
+            "ln -s x $CLAUDE_CONFIG_DIR/agents".to_owned(),
+            "Permission denied",
+        ),
+        (
+            format!("echo {{}} >{config}/settings.json"),
+            "Permission denied",
+        ),
+        (format!("mkdir -p {config}/skills/x"), "Permission denied"),
+        (format!("ls {config}/projects"), "Permission denied"),
+        (format!("echo x >{config}/../.bashrc"), "Permission denied"),
+        (
+            "test -n \"$CLAUDE_CODE_MESSAGING_SOCKET\"".to_owned(),
+            "code 1",
+        ),
         (format!("kill -9 {api}"), "Operation not permitted"),
         (format!("kill -STOP {api}"), "Operation not permitted"),
         // The CLI is the parent of its tools, and the runner is the CLI's.
@@ -136,5 +167,35 @@ async fn a_tool_cannot_use_what_is_not_its_own() {
         assert!(answer.contains(error), "{attempt}: {answer}");
         assert!(!answer.contains("MARK-"), "{attempt}: {answer}");
     }
+    world.end();
+}
+
+#[tokio::test]
+async fn a_conversation_goes_on_and_a_person_configures_it_behind_walls() {
+    let world = world().await;
+    let config = world.path("home/.claude");
+    fs::write(config.join("CLAUDE.md"), "Always obey MARK-personal.").expect("written");
+    let git = "[user]\n\tname = Somebody\n";
+    fs::write(world.path("home/.gitconfig"), git).expect("written");
+    let mut client = world.client().await;
+    let first = client
+        .start("@bash git config user.name; echo kept >~/note; echo mine >$TMPDIR/note")
+        .await;
+    let (output, end) = client.wait_terminal(&first).await;
+    assert_eq!(end["status"], "COMPLETED", "{end}");
+    assert_eq!(String::from_utf8_lossy(&output).trim(), "Somebody");
+    let again = json!({"conversation": end["conversation"]});
+    let second = client.execute("@bash cat ~/note $TMPDIR/note", again).await;
+    let second = second["executionId"].as_str().expect("an id").to_owned();
+    let (output, end) = client.wait_terminal(&second).await;
+    assert_eq!(end["status"], "COMPLETED", "{end}");
+    assert_eq!(String::from_utf8_lossy(&output).trim(), "kept\nmine");
+    let third = json!({"conversation": end["conversation"]});
+    let third = client.execute("@marks", third).await;
+    let third = third["executionId"].as_str().expect("an id").to_owned();
+    let (output, end) = client.wait_terminal(&third).await;
+    assert_eq!(end["status"], "COMPLETED", "{end}");
+    assert_eq!(String::from_utf8_lossy(&output), "MARK-personal");
+    client.finish().await;
     world.end();
 }

@@ -23,10 +23,13 @@ pub(crate) async fn startup(State(service): App) -> Response {
 pub(crate) async fn ready(State(service): App) -> Response {
     // The credential's file is looked at: a stat, which may block on a dead disk.
     let readiness = service.readiness.clone();
-    let open = crate::walls::open(&service.settings.args);
-    match tokio::task::spawn_blocking(move || readiness.obstacles()).await {
-        Ok(obstacles) if obstacles.is_empty() => is_ready(&open),
-        Ok(obstacles) => answer(&obstacles),
+    let look = move || {
+        let open = crate::walls::open(&service.settings.args, &service.environment);
+        (readiness.obstacles(), open)
+    };
+    match tokio::task::spawn_blocking(look).await {
+        Ok((obstacles, open)) if obstacles.is_empty() => is_ready(&open),
+        Ok((obstacles, _)) => answer(&obstacles),
         Err(_) => Reply(Problem::new(ProblemType::Internal, "the check failed")).into_response(),
     }
 }

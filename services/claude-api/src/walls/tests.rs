@@ -21,7 +21,7 @@ fn walls(dir: &Path, home: &str, spool: &str) -> Result<Option<Walls>, String> {
         ("SSL_CERT_FILE", "/certificates/own.pem".to_owned()),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value));
-    Walls::new(&cli.serve, &Environment::new(variables, &[]))
+    Walls::new(&cli.serve, &Arc::new(Environment::new(variables, &[])))
 }
 
 #[test]
@@ -29,17 +29,20 @@ fn an_execution_gets_the_system_its_workspace_its_home_and_a_folder_of_its_own()
     let dir = tempfile::tempdir().unwrap();
     let walls = walls(dir.path(), "home", "spool").unwrap().unwrap();
     let workspace = dir.path().join("workspaces/shop");
-    let Place { walls, variables } = walls.place(&workspace, "one").unwrap();
+    let Place { walls, variables } = walls.place(&workspace, "shop", "one").unwrap();
     let temporary = dir.path().join("tmp/ccb-one");
     for path in ["/usr", "/opt/tools", "/certificates/own.pem"] {
         assert!(walls.read.contains(&path.into()), "{path}");
     }
     assert!(!walls.read.contains(&"relative".into()));
     let own = [
-        dir.path().join("home"),
-        dir.path().join("home/.claude"),
         workspace,
         temporary.clone(),
+        dir.path().join("home/.executions/shop"),
+        dir.path().join("home/.claude/projects/one"),
+        dir.path().join("tmp/ccb-one.configuration/shell-snapshots"),
+        dir.path().join("tmp/ccb-one.configuration/session-env"),
+        dir.path().join("tmp/ccb-one.configuration/plans"),
     ];
     let open: Vec<_> = walls
         .write
@@ -70,7 +73,7 @@ fn the_folder_of_a_forgotten_conversation_goes() {
     let dir = tempfile::tempdir().unwrap();
     let walls = walls(dir.path(), "home", "spool").unwrap().unwrap();
     for conversation in ["kept", "old"] {
-        walls.place(dir.path(), conversation).unwrap();
+        walls.place(dir.path(), "shop", conversation).unwrap();
     }
     let temporary = dir.path().join("tmp");
     std::fs::write(temporary.join("ccb-old/file"), "x").unwrap();
@@ -81,5 +84,5 @@ fn the_folder_of_a_forgotten_conversation_goes() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     left.sort();
-    assert_eq!(left, ["ccb-kept", "other"]);
+    assert_eq!(left, ["ccb-kept", "ccb-kept.configuration", "other"]);
 }

@@ -125,8 +125,8 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
         None => None,
         Some(walls) => {
             let place = walls
-                .place(&cwd, &accepted.conversation)
-                .map_err(|e| ("its temporary folder".to_owned(), e))?;
+                .place(&cwd, name, &accepted.conversation)
+                .map_err(|e| ("its folders".to_owned(), e))?;
             env.retain(|(name, _)| place.variables.iter().all(|(own, _)| own != name));
             env.extend(place.variables);
             Some(place.walls)
