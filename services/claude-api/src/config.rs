@@ -149,6 +149,9 @@ pub struct ServeArgs {
         default_value_t = false
     )]
     pub walls: bool,
+    /// More paths that every execution may use behind walls, by comma: folders that you mounted
+    #[arg(long, env = "CLAUDE_API_WALLS_OPEN", value_delimiter = ',')]
+    pub walls_open: Vec<PathBuf>,
     /// error, warn, info, debug or trace, also per module (`info,claude_api=debug`)
     #[arg(long, env = "CLAUDE_API_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
@@ -220,6 +223,12 @@ impl Settings {
                     "--allowed-env names {name}, which no client may set"
                 ));
             }
+        }
+        for path in args.walls_open.iter().filter(|path| !path.is_absolute()) {
+            mistakes.push(format!(
+                "--walls-open {}: give an absolute path",
+                path.display()
+            ));
         }
         for origin in &args.allowed_origins {
             if !protocol::guard::is_origin(origin) {

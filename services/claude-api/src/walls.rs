@@ -86,6 +86,8 @@ pub(crate) fn open(args: &ServeArgs, environment: &Environment) -> Vec<Obstacle>
 #[derive(Debug)]
 pub(crate) struct Walls {
     read: Vec<PathBuf>,
+    /// Devices, and what the operator opened.
+    write: Vec<PathBuf>,
     /// Where the temporary folders are.
     temporary: PathBuf,
     environment: Arc<Environment>,
@@ -117,14 +119,17 @@ impl Walls {
         read.extend(program_folder(&args.claude_bin));
         let named = READ_BY_NAME.iter().filter_map(|name| environment.get(name));
         read.extend(named.map(PathBuf::from));
+        let mut write: Vec<PathBuf> = DEVICES.iter().map(PathBuf::from).collect();
+        write.extend(args.walls_open.iter().cloned());
         let walls = Self {
             read,
+            write,
             temporary: environment.get("TMPDIR").unwrap_or("/tmp").into(),
             environment: Arc::clone(environment),
             home: environment.get("HOME").unwrap_or("/").into(),
         };
         // The whole home is open where the CLI's own login is used.
-        let mut open = walls.read.clone();
+        let mut open = [walls.read.clone(), walls.write.clone()].concat();
         check(&open, &walls.home, "the homes of all executions")?;
         open.extend([walls.home.clone(), environment.config_dir()]);
         check(&open, &args.spool_dir, "the spool")?;
@@ -150,7 +155,7 @@ impl Walls {
         variables.extend(NO_SOCKETS.map(|(name, value)| (name, value.into())));
         let mut walls = runner::Walls {
             read: self.read.clone(),
-            write: DEVICES.iter().map(PathBuf::from).collect(),
+            write: self.write.clone(),
         };
         walls.write.extend([folder.to_owned(), temporary.clone()]);
         if self.environment.logs_in() {
