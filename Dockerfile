@@ -59,7 +59,7 @@ RUN --mount=type=secret,id=ca_bundle \
        --require-hashes -d /tmp/cli -r /tmp/cli.txt \
     || { echo 'The Claude CLI could not be downloaded within 15 minutes, or its checksum is wrong. Is the Python package index reachable from a container? Behind a proxy, set HTTPS_PROXY and CCB_CA_BUNDLE.' >&2; exit 1; }; \
     python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract("claude_agent_sdk/_bundled/claude", "/tmp/cli")' /tmp/cli/*.whl \
-    && install -m 0755 /tmp/cli/claude_agent_sdk/_bundled/claude /usr/local/bin/claude \
+    && install -m 0711 /tmp/cli/claude_agent_sdk/_bundled/claude /usr/local/bin/claude \
     && rm -rf /tmp/cli \
     && timeout 60 claude --version | grep -qF "$CLAUDE_VERSION" \
     || { echo "The downloaded CLI is not version $CLAUDE_VERSION" >&2; exit 1; }
@@ -79,8 +79,9 @@ RUN sed -i -E 's/^(passwd|group):.*files.*/& extrausers/' /etc/nsswitch.conf && 
     && printf 'claude:x:10001:10001::/home/claude:/bin/bash\n' >/var/lib/extrausers/passwd \
     && printf 'claude:x:10001:\n' >/var/lib/extrausers/group && getent passwd 10001 && getent group 10001 \
     && mkdir -p /home/claude /spool /workspace/default && chmod 1777 /home/claude /spool /workspace /workspace/default /var/lib/extrausers
+# A program that its user may run but not read hides its memory and descriptors from everybody of that user (proc(5)).
 COPY --from=cli /usr/local/bin/claude /usr/local/bin/claude
-COPY --from=binaries /out/claude-api /usr/local/bin/claude-api
+COPY --from=binaries --chmod=0711 /out/claude-api /usr/local/bin/claude-api
 COPY scripts/image/start scripts/image/watch-health /usr/local/bin/
 # The box is the wall here, so the CLI may use its tools; what is not listed is denied without asking anybody.
 ENV HOME=/home/claude USER=claude LOGNAME=claude LANG=C.UTF-8 DEBIAN_FRONTEND= \
@@ -90,6 +91,7 @@ ENV HOME=/home/claude USER=claude LOGNAME=claude LANG=C.UTF-8 DEBIAN_FRONTEND= \
     CLAUDE_API_WORKSPACE_ROOT=/workspace \
     CLAUDE_API_CLAUDE_BIN=/usr/local/bin/claude \
     CLAUDE_API_ALLOWED_HOSTS=claude-api \
+    CLAUDE_API_WALLS=true \
     CLAUDE_API_PERMISSION_MODE=dontAsk \
     CLAUDE_API_ALLOWED_TOOLS=Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,TodoWrite,WebFetch,WebSearch,Write
 WORKDIR /workspace

@@ -139,6 +139,19 @@ pub struct ServeArgs {
         default_value = "instructions"
     )]
     pub repository_settings: RepositorySettings,
+    /// Whether each execution runs behind walls: it may use the system, its workspace, its home and
+    /// a temporary folder of its own, and reaches no other process. Needs Linux 6.12 to be whole;
+    /// true in the image
+    #[arg(
+        long,
+        env = "CLAUDE_API_WALLS",
+        action = clap::ArgAction::Set,
+        default_value_t = false
+    )]
+    pub walls: bool,
+    /// More paths that every execution may use behind walls, by comma: folders that you mounted
+    #[arg(long, env = "CLAUDE_API_WALLS_OPEN", value_delimiter = ',')]
+    pub walls_open: Vec<PathBuf>,
     /// error, warn, info, debug or trace, also per module (`info,claude_api=debug`)
     #[arg(long, env = "CLAUDE_API_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
@@ -210,6 +223,12 @@ impl Settings {
                     "--allowed-env names {name}, which no client may set"
                 ));
             }
+        }
+        for path in args.walls_open.iter().filter(|path| !path.is_absolute()) {
+            mistakes.push(format!(
+                "--walls-open {}: give an absolute path",
+                path.display()
+            ));
         }
         for origin in &args.allowed_origins {
             if !protocol::guard::is_origin(origin) {

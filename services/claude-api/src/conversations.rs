@@ -152,14 +152,20 @@ fn transcript(config_dir: &Path, conversation: &str) -> bool {
     transcripts(config_dir, conversation).next().is_some()
 }
 
-/// The CLI's transcripts of this conversation: one, below the folder of its workspace.
+/// The CLI's transcripts of this conversation: one, in a folder that is named by the path of its
+/// workspace (`-` for each `/`), behind walls below a folder of the conversation.
 fn transcripts(config_dir: &Path, conversation: &str) -> impl Iterator<Item = PathBuf> {
     let name = format!("{conversation}.jsonl");
-    let dirs = std::fs::read_dir(config_dir.join("projects")).into_iter();
-    dirs.flatten()
+    let projects = config_dir.join("projects");
+    let dirs = [projects.join(conversation), projects];
+    let entries = dirs.into_iter().flat_map(std::fs::read_dir).flatten();
+    entries
         .flatten()
+        // In the folder of another conversation, its tools may have written any name.
+        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"-"))
         .map(move |dir| dir.path().join(&name))
-        .filter(|path| path.exists())
+        // Not a pipe, which would be waited for.
+        .filter(|path| std::fs::symlink_metadata(path).is_ok_and(|file| file.is_file()))
 }
 
 /// How many bytes the CLI has written of a conversation's transcript, up to its last whole line.

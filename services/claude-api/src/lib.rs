@@ -21,3 +21,4 @@ mod net;
 pub mod readiness;
 pub mod server;
 pub mod service;
+mod walls;

@@ -143,6 +143,14 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     let environment = Environment::new(own, &settings.args.pass_env);
     // This very program, even when its file was replaced meanwhile (proc(5)).
     let runners = runner::Runners::new("/proc/self/exe".into());
+    if std::process::id() == 1 {
+        let init = runners.clone();
+        tokio::spawn(async move {
+            if let Err(error) = init.reap_as_init().await {
+                tracing::warn!(%error, "dead processes of others stay until the next sweep");
+            }
+        });
+    }
     let opened =
         tokio::task::spawn_blocking(move || Service::open(settings, environment, runners)).await?;
     let (service, warnings) = opened?;

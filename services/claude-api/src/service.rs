@@ -52,6 +52,7 @@ use crate::http::output::Streams;
 use crate::in_place::InPlace;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
+use crate::walls::Walls;
 
 /// See the module.
 pub struct Service {
@@ -87,6 +88,8 @@ pub struct Service {
     amending: std::sync::Mutex<()>,
     /// The hooks after executions.
     pub(crate) after_hooks: AfterHooks,
+    /// What executions may touch; everything that this service may when `None`.
+    pub(crate) walls: Option<Walls>,
     /// Disk work of running executions.
     pub(crate) in_place: Arc<InPlace>,
     background: TaskTracker,
@@ -181,6 +184,9 @@ impl Service {
         // Created before the first check, which starts the CLI in it; a failure is an obstacle to readiness, not to life.
         let _ = crate::cli::create_private(&settings.args.workspace_root);
         let environment = Arc::new(environment);
+        let walls = Walls::new(&settings.args, &environment).map_err(anyhow::Error::msg)?;
+        let open = crate::walls::open(&settings.args, &environment);
+        warnings.extend(open.into_iter().map(|open| open.message));
         let places = crate::net::places(settings.args.connections.connections);
         let service = Arc::new(Self {
             readiness: Readiness::new(Arc::clone(&environment)),
@@ -201,6 +207,7 @@ impl Service {
             sweeps: Sweeps::default(),
             amending: std::sync::Mutex::default(),
             after_hooks: AfterHooks::default(),
+            walls,
             in_place: InPlace::start().context("the watch of the disk cannot be started")?,
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),

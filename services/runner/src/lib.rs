@@ -4,12 +4,13 @@
 //! claude-api ── control socket (JSON lines) ──▶ runner ── spawns, signals, reaps ──▶ the CLI ──▶ tools
 //!     ▲  ▲                                                                             │
 //!     │  └────────────────────── stdout, stderr: the CLI's own pipes ──────────────────┤
-//!     └ stdin: the write end stays here, the read end goes to the runner by SCM_RIGHTS ▶
+//!     └ stdin: our end stays here, the CLI's goes to the runner by SCM_RIGHTS ──────────▶
 //! ```
 //!
 //! * [`main`] is the runner process. It is a child subreaper, so everything the CLI leaves behind becomes its child;
 //!   when `waitpid` says ECHILD nothing of the execution is left, and only then it reports [`Event::Done`].
 //! * [`Runners`] starts runners and kills what a dead one left; [`Handle`] is one of them.
+//! * [`Walls`] are what the CLI and its tools may touch.
 //! * [`tree_cpu`] and [`sweep_stale`] look at process trees from outside.
 
 mod parent;
@@ -19,6 +20,7 @@ mod stale;
 mod stop;
 mod sweep;
 mod usage;
+mod walls;
 mod wire;
 
 pub use parent::{Control, Drained, Events, Handle, Runners, Stderr, Stdin, Stdout, init_parent};
@@ -26,4 +28,5 @@ pub use process::boot_id;
 pub use runner::{cannot_enter, main};
 pub use stale::{StaleSweep, sweep_stale};
 pub use usage::tree_cpu;
+pub use walls::{Gap, Walls, gaps};
 pub use wire::{Action, Event, Spec, Unkillable};

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
 use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 pub use events::Events;
 pub use handle::{Control, Handle};
@@ -60,6 +61,23 @@ impl Runners {
         Self {
             runner_exe: std::sync::Arc::new(runner_exe),
             runtime: runtime::Handle::current(),
+        }
+    }
+
+    /// Reaps dead orphans as they come, which PID 1 of a container has to do: the kernel gives it
+    /// what others leave, for example a check of the container's health that was killed. Live ones
+    /// go on until a sweep.
+    ///
+    /// Runs for ever. A cancellation leaves the rest to the next sweep.
+    ///
+    /// # Errors
+    /// SIGCHLD cannot be watched.
+    pub async fn reap_as_init(&self) -> std::io::Result<()> {
+        let mut died = signal(SignalKind::child())?;
+        loop {
+            // A look at the children may block on a busy process table.
+            let _ = self.runtime.spawn_blocking(orphans::reap_dead).await;
+            died.recv().await;
         }
     }
 

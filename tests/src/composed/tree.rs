@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The contract's promise after a cancel.
 const GONE: Duration = Duration::from_secs(5);
 
+/// The workspace of the tool.
+const FOLDER: &str = "/workspace/default";
+
 /// One such tree, by its own mark.
 #[derive(Debug, Clone)]
 pub struct Tree {
@@ -41,7 +44,7 @@ impl Tree {
     pub async fn prepare(project: &Project) -> Self {
         let mark = format!("tree-{}", uuid::Uuid::new_v4().simple());
         project
-            .write("claude-api", &format!("/workspace/{mark}.py"), PROGRAM)
+            .write("claude-api", &format!("{FOLDER}/{mark}.py"), PROGRAM)
             .await;
         Self { mark }
     }
@@ -50,13 +53,13 @@ impl Tree {
     #[must_use]
     pub fn prompt(&self) -> String {
         let mark = &self.mark;
-        format!("@say begun\n@bash python3 /workspace/{mark}.py /workspace/{mark}.count {mark}")
+        format!("@say begun\n@bash python3 {FOLDER}/{mark}.py {FOLDER}/{mark}.count {mark}")
     }
 
     /// How far the grandchild and the tool have counted; a file that is being written has no number.
     async fn counts(&self, project: &Project) -> [Option<u64>; 2] {
         let script = format!(
-            "cd /workspace; for f in {0}.count {0}.count.tool; do echo \"$(cat $f)\"; done",
+            "cd {FOLDER}; for f in {0}.count {0}.count.tool; do echo \"$(cat $f)\"; done",
             self.mark
         );
         let text = project.exec("claude-api", &["sh", "-c", &script]).await;

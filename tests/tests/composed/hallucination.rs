@@ -27,7 +27,7 @@ impl Question {
     async fn new(project: &Project) -> Self {
         let marker = format!("marker-{}", Uuid::new_v4().simple());
         let secret = Uuid::new_v4().to_string();
-        let path = format!("/workspace/{marker}");
+        let path = format!("/workspace/default/{marker}");
         project.write("claude-api", &path, &secret).await;
         let code = format!(
             "import hashlib\nsecret = open('{path}').read()\n\

@@ -12,3 +12,4 @@ mod hallucination;
 mod resilience;
 mod stress;
 mod support;
+mod walls;

@@ -44,9 +44,9 @@ impl World {
             claude_bin: Some(claude()),
             ..StackOptions::default()
         }
-        .api("--allowed-tools=Bash")
         .api(format!("--pass-env={}", BYTE_LIMIT.0))
         .env("LANG", "C.UTF-8")
+        .env("CLAUDE_API_ALLOWED_TOOLS", "Bash")
         .env("ANTHROPIC_BASE_URL", &base);
         for (name, value) in environment {
             options = options.env(*name, *value);

@@ -240,6 +240,17 @@ impl Environment {
         }
     }
 
+    fn login(&self) -> PathBuf {
+        self.config_dir().join(".credentials.json")
+    }
+
+    /// Whether the CLI's own login would be used. Reads files.
+    #[must_use]
+    pub fn logs_in(&self) -> bool {
+        let login = self.login().display().to_string();
+        matches!(self.credential(), Credential::Present(name) if name.starts_with(&login))
+    }
+
     /// Looks for a credential; reads files, and of a secret tells only whether it changed.
     #[must_use]
     pub fn credential(&self) -> Credential {
@@ -272,7 +283,7 @@ impl Environment {
         if let Some(present) = cloud.into_iter().find_map(set) {
             return present;
         }
-        let login = self.config_dir().join(".credentials.json");
+        let login = self.login();
         match std::fs::metadata(&login) {
             Ok(meta) if meta.len() > 2 => Credential::Present(format!(
                 "{}:{:?}:{}",

@@ -23,18 +23,26 @@ pub(crate) async fn startup(State(service): App) -> Response {
 pub(crate) async fn ready(State(service): App) -> Response {
     // The credential's file is looked at: a stat, which may block on a dead disk.
     let readiness = service.readiness.clone();
-    match tokio::task::spawn_blocking(move || readiness.obstacles()).await {
-        Ok(obstacles) => answer(&obstacles),
+    let look = move || {
+        let open = crate::walls::open(&service.settings.args, &service.environment);
+        (readiness.obstacles(), open)
+    };
+    match tokio::task::spawn_blocking(look).await {
+        Ok((obstacles, open)) if obstacles.is_empty() => is_ready(&open),
+        Ok((obstacles, _)) => answer(&obstacles),
         Err(_) => Reply(Problem::new(ProblemType::Internal, "the check failed")).into_response(),
     }
 }
 
+/// Ready, with what a person should know nevertheless.
+fn is_ready(warnings: &[Obstacle]) -> Response {
+    let body = serde_json::json!({"status": "ready", "reasons": [], "warnings": warnings});
+    json_response(StatusCode::OK, body.to_string().into_bytes())
+}
+
 fn answer(obstacles: &[Obstacle]) -> Response {
     if obstacles.is_empty() {
-        return json_response(
-            StatusCode::OK,
-            br#"{"status":"ready","reasons":[]}"#.to_vec(),
-        );
+        return is_ready(&[]);
     }
     let detail: Vec<_> = obstacles
         .iter()

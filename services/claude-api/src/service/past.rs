@@ -78,12 +78,24 @@ impl Service {
         }
     }
 
-    async fn expire_notes(&self) {
-        let notes = self.conversations.clone();
+    async fn expire_notes(self: &Arc<Self>) {
+        let service = Arc::clone(self);
         // Notes are kept as long as tombstones, and never shorter than the executions themselves.
         let age = CONVERSATIONS.max(Duration::from_millis(self.settings.limits.retention_ms));
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || notes.expire(age)).await {
-            tracing::warn!(%error, "could not remove the notes of old conversations");
+        let expire = move || {
+            let notes = &service.conversations;
+            notes.expire(age)?;
+            let Some(walls) = &service.walls else {
+                return Ok(());
+            };
+            walls.expire(|conversation| notes.workspace(conversation).is_some())
+        };
+        let expired: Result<std::io::Result<()>, _> = tokio::task::spawn_blocking(expire).await;
+        if let Ok(Err(error)) = expired {
+            tracing::warn!(
+                %error,
+                "could not remove the notes and temporary folders of old conversations"
+            );
         }
     }
 

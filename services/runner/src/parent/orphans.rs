@@ -50,6 +50,14 @@ pub(super) fn sweep() -> Vec<Unkillable> {
     }
 }
 
+/// Reaps the orphans that are dead already, as an init does. A sweep that is under way does it
+/// itself.
+pub(super) fn reap_dead() {
+    if let Ok(_one) = SWEEPING.try_lock() {
+        reap();
+    }
+}
+
 /// Lists the children that are no live runners.
 ///
 /// Under the lock: a child that is no runner now cannot become one, because its id is taken until

@@ -9,21 +9,36 @@ use std::{
 
 use rustix::{
     io::{Errno, ioctl_fionread},
+    net::{
+        AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair,
+        sockopt::set_socket_send_buffer_size,
+    },
     pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWrite},
-    net::unix::pipe,
+    net::{UnixStream, unix::pipe},
 };
 
 use super::quota::{self, Share};
 
-/// stderr is a trickle and stdin is written once: small pipes leave the user's quota to stdout.
+/// stderr is a trickle and stdin is written once: small pipes leave the user's quota to stdout. Of a
+/// socket the kernel takes twice as much (socket(7)).
 const SMALL_PIPE_BYTES: usize = 16 << 10;
 
-/// The write end of the CLI's stdin. Dropping it is the CLI's end of file.
+/// Our end of the CLI's stdin. Dropping it is the CLI's end of file.
 #[derive(Debug)]
-pub struct Stdin(pipe::Sender);
+pub struct Stdin(Ours);
+
+#[derive(Debug)]
+enum Ours {
+    Pipe(pipe::Sender),
+    /// For a program behind walls: any process of the same user can open a pipe again by
+    /// `/proc/PID/fd/0`, and a tool could so write answers to the CLI's own questions. A socket
+    /// cannot be opened (ENXIO). Not for others, because `bash -c` with a socket as its stdin
+    /// takes itself for a remote shell and reads `~/.bashrc` (bash(1), "Invocation").
+    Socket(UnixStream),
+}
 
 impl AsyncWrite for Stdin {
     fn poll_write(
@@ -31,16 +46,20 @@ impl AsyncWrite for Stdin {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        match &mut self.0 {
+            Ours::Pipe(pipe) => Pin::new(pipe).poll_write(cx, bytes),
+            Ours::Socket(socket) => Pin::new(socket).poll_write(cx, bytes),
+        }
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+    /// Neither kind has a buffer of its own.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     /// Closes nothing: drop it for that.
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -151,16 +170,16 @@ pub(super) struct Pipes {
 
 impl Pipes {
     /// Only our ends are non-blocking: these are other open files than the CLI's ends, which stay blocking.
-    pub(super) fn new(stdout_bytes: usize) -> io::Result<Self> {
-        let (child_stdin, stdin) = pipe_with(PipeFlags::CLOEXEC)?;
+    /// `walled` is whether the CLI runs behind walls.
+    pub(super) fn new(stdout_bytes: usize, walled: bool) -> io::Result<Self> {
+        let (child_stdin, stdin) = if walled { socket()? } else { stdin_pipe()? };
         let (stdout, child_stdout) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, child_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
         // Over the user's quota these fail or are small already: both fine.
-        let _ = fcntl_setpipe_size(&stdin, SMALL_PIPE_BYTES);
         let _ = fcntl_setpipe_size(&stderr, SMALL_PIPE_BYTES);
         let share = quota::enlarge(&stdout, stdout_bytes);
         Ok(Self {
-            stdin: Stdin(pipe::Sender::from_owned_fd(stdin)?),
+            stdin: Stdin(stdin),
             stdout: Stdout {
                 pipe: pipe::Receiver::from_owned_fd(stdout)?,
                 _share: share,
@@ -173,4 +192,27 @@ impl Pipes {
             child_stderr,
         })
     }
+}
+
+/// The CLI's end of its stdin, and ours.
+fn stdin_pipe() -> io::Result<(OwnedFd, Ours)> {
+    let (child, ours) = pipe_with(PipeFlags::CLOEXEC)?;
+    let _ = fcntl_setpipe_size(&ours, SMALL_PIPE_BYTES);
+    Ok((child, Ours::Pipe(pipe::Sender::from_owned_fd(ours)?)))
+}
+
+/// As [`stdin_pipe`].
+fn socket() -> io::Result<(OwnedFd, Ours)> {
+    let (child, ours) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    set_socket_send_buffer_size(&ours, SMALL_PIPE_BYTES)?;
+    // What a tool writes into the CLI's stdin fails. Nobody would read it, and if it lay here when
+    // this end is closed, the CLI would get an error in place of its end of file (unix(7)).
+    shutdown(&ours, Shutdown::Read)?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    Ok((child, Ours::Socket(UnixStream::from_std(ours.into())?)))
 }

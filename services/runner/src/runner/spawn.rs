@@ -11,10 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use landlock::{RulesetCreated, RulesetStatus};
 use rustix::{
     fs::{Access, access},
     io::Errno,
-    process::geteuid,
+    process::{DumpableBehavior, geteuid, set_dumpable_behavior},
     stdio::{dup2_stderr, dup2_stdout},
 };
 
@@ -24,6 +25,7 @@ use super::{
 };
 use crate::{
     process::{boot_id, look},
+    walls::Walls,
     wire::{Action, Command, Event, Spec},
 };
 
@@ -32,6 +34,9 @@ const START_RETRY: Duration = Duration::from_millis(250);
 
 /// When memory runs out the kernel takes a CLI or a tool of it, not the services (proc_pid_oom_score_adj(5), 1000 at most).
 const OOM_SCORE_ADJ: &str = "500";
+
+/// Tells that the kernel did not put up the walls. No other step of a start fails with it.
+const NO_WALLS: Errno = Errno::NOTRECOVERABLE;
 
 pub(super) struct Spawned {
     pub(super) pid: u32,
@@ -52,7 +57,7 @@ impl Spawned {
     }
 }
 
-/// Runs the CLI in a process group of its own, its stdin the pipe given, its stdout and stderr the runner's own; then
+/// Runs the CLI behind its walls, in a process group of its own, its stdin the socket given, its stdout and stderr the runner's own; then
 /// lets go of these, or end of file would never come.
 ///
 /// A shortage of processes, memory or descriptors may pass, so it is waited out for the time that
@@ -116,12 +121,10 @@ pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut Control) -> Resul
             format!("the runner could not close its copies of the CLI's output: {error}"),
         ));
     }
-    if let Err(error) = fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE_ADJ)
-        && error.kind() != io::ErrorKind::NotFound
-    {
+    if let Some(score) = oom_score(pid).filter(|score| score != OOM_SCORE_ADJ) {
         problems.push(warning(
             "oom_score",
-            format!("the CLI is not preferred when memory runs out: {error}"),
+            format!("the CLI is not preferred when memory runs out: its oom_score_adj is {score}"),
         ));
     }
     // It is not reaped yet, so even one that has already ended is there.
@@ -137,7 +140,9 @@ pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut Control) -> Resul
 /// The CLI's process id. The `Child` is not kept: the runner reaps everything with one wait, and
 /// dropping it does nothing to the process.
 fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
-    let child = std::process::Command::new(&spec.program)
+    let mut walls = spec.walls.as_ref().map(Walls::build).transpose()?;
+    let mut command = std::process::Command::new(&spec.program);
+    command
         .args(&spec.args)
         .env_clear()
         .envs(spec.env.iter().map(|(name, value)| (name, value)))
@@ -145,9 +150,46 @@ fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
         .process_group(0)
         .stdin(Stdio::from(stdin.try_clone()?))
         .stdout(Stdio::inherit())
-        .stderr(Stdio::inherit())
-        .spawn()?;
-    Ok(child.id())
+        .stderr(Stdio::inherit());
+    let enter = move || {
+        prefer_when_memory_runs_out();
+        walls.take().map_or(Ok(()), enter)
+    };
+    #[expect(
+        unsafe_code,
+        reason = "code between fork and exec has no safe interface"
+    )]
+    // SAFETY: the runner has one thread, so no lock is held by another one at the fork, and the
+    // closure may allocate. Everything that it touches is its own copy.
+    unsafe {
+        command.pre_exec(enter);
+    }
+    Ok(command.spawn()?.id())
+}
+
+/// Puts this process behind its walls, for good. Runs between fork and exec, so an error can be told
+/// by its number alone ([`NO_WALLS`]).
+fn enter(walls: RulesetCreated) -> io::Result<()> {
+    match walls.restrict_self().map(|entered| entered.ruleset) {
+        Ok(RulesetStatus::PartiallyEnforced | RulesetStatus::FullyEnforced) => Ok(()),
+        Ok(RulesetStatus::NotEnforced) | Err(_) => Err(NO_WALLS.into()),
+    }
+}
+
+/// Has the kernel take this process before a service. Runs between fork and exec: afterwards the
+/// program may be one that nobody can read, whose settings nobody can change. A failure is seen
+/// from outside ([`oom_score`]).
+fn prefer_when_memory_runs_out() {
+    // A process that hides its memory, as the runner does, cannot write its own settings either.
+    // This copy of it is hidden again by the exec, if the program is.
+    let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
+    let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
+}
+
+/// How much the kernel prefers a process when memory runs out; `None` when it is gone.
+fn oom_score(pid: u32) -> Option<String> {
+    let score = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?;
+    Some(score.trim().to_owned())
 }
 
 /// Whether the error is a shortage that may pass: descriptors, processes or memory (fork(2),
@@ -171,6 +213,12 @@ fn let_go_of_output() -> io::Result<()> {
 fn explain(spec: &Spec, error: &io::Error) -> String {
     let Spec { program, cwd, .. } = spec;
     let program = program.display();
+    if Errno::from_io_error(error) == Some(NO_WALLS) {
+        return format!(
+            "cannot start {program}: the kernel refused its walls (Landlock, at most 16 domains \
+             inside each other)"
+        );
+    }
     if let Some(problem) = cannot_enter(cwd) {
         let cwd = cwd.display();
         return format!("cannot start {program}: working directory {cwd}: {problem}");

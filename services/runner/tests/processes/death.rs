@@ -10,7 +10,8 @@ use runner::{Event, sweep_stale};
 
 use crate::{
     support::{
-        alive, counter, pids, runners, runners_by, scratch, shell, spec, start_by, state, until,
+        alive, children, counter, pids, runners, runners_by, scratch, shell, spec, start_by, state,
+        until,
     },
     tests,
     tree::{FAMILY, family},
@@ -25,6 +26,7 @@ tests![
     a_runner_that_is_killed_before_it_has_its_task_dies_as_any_other,
     the_end_of_the_control_socket_leaves_nothing,
     a_sweep_without_orphans_is_at_once,
+    dead_orphans_are_reaped_and_living_ones_left_alone,
     runners_started_during_sweeps_live,
     what_an_earlier_run_left_is_killed,
     no_zombie_after_many_executions,
@@ -154,6 +156,28 @@ async fn the_end_of_the_control_socket_leaves_nothing() {
     .await;
 }
 
+async fn dead_orphans_are_reaped_and_living_ones_left_alone() {
+    let init = tokio::spawn(async { runners().reap_as_init().await });
+    let leave = |what: &str| {
+        let script = format!("{what} & exit");
+        let mut shell = std::process::Command::new("bash");
+        let shell = shell.args(["-c", &script]).status().expect("a shell");
+        assert!(shell.success());
+    };
+    leave("exec sleep 1000");
+    for _ in 0..20 {
+        leave("exit 1");
+    }
+    let own = std::process::id();
+    until(
+        "only the living one is left",
+        || matches!(children(own)[..], [(_, state)] if state != 'Z'),
+    )
+    .await;
+    init.abort();
+    assert!(runners().sweep_orphans().await.is_empty());
+}
+
 async fn a_sweep_without_orphans_is_at_once() {
     let begun = Instant::now();
     assert_eq!(runners().sweep_orphans().await, []);
@@ -239,8 +263,5 @@ async fn no_zombie_after_many_executions() {
         .await
         .expect("started");
     drop(handle);
-    until("none is left", || {
-        crate::support::children(std::process::id()).is_empty()
-    })
-    .await;
+    until("none is left", || children(std::process::id()).is_empty()).await;
 }

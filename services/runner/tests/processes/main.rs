@@ -9,6 +9,7 @@ mod life;
 mod measure;
 mod support;
 mod tree;
+mod walls;
 
 use std::{
     env,
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         tree::tests(),
         death::tests(),
         measure::tests(),
+        walls::tests(),
     ]
     .concat();
     let mut failed = Vec::new();
@@ -53,7 +55,7 @@ fn main() -> ExitCode {
         );
         if result.is_err() {
             failed.push(name);
-            runtime.block_on(support::runners().sweep_orphans());
+            runtime.block_on(async { support::runners().sweep_orphans().await });
         }
         // While the runtime lives: its tasks reap the runners.
         runtime.block_on(support::leave_nothing());

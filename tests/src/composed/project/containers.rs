@@ -173,7 +173,7 @@ impl Project {
 
     /// The CLI's own record of a conversation, as it lies in the container. Empty if there is none.
     pub async fn transcript(&self, conversation: &str) -> String {
-        let script = "cat \"$HOME\"/.claude/projects/*/\"$1\".jsonl";
+        let script = "cat \"$HOME/.claude/projects/$1\"/-*/\"$1\".jsonl";
         self.exec("claude-api", &["sh", "-c", script, "sh", conversation])
             .await
             .unwrap_or_default()

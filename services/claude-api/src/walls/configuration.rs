@@ -1,0 +1,130 @@
+//! The configuration that the CLI reads behind walls: made anew for each start, and read-only. Only
+//! the person who runs the service can change what it links to; what the CLI has to keep goes to a
+//! folder of the conversation.
+//!
+//! Which files the pinned CLI reads and writes is measured: docs/claude-cli.md.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::cli::create_private;
+
+/// What a person may put into the CLI's configuration folder, beside the login.
+const PERSONAL: [&str; 9] = [
+    "settings.json",
+    "CLAUDE.md",
+    "rules",
+    "skills",
+    "agents",
+    "commands",
+    "output-styles",
+    "plugins",
+    ".credentials.json",
+];
+
+/// What the CLI writes and an execution needs for itself alone. A later one must find it empty: the
+/// CLI runs scripts from `session-env` when it goes on in a conversation.
+const FRESH: [&str; 3] = ["shell-snapshots", "session-env", "plans"];
+
+/// The configuration of one start.
+#[derive(Debug)]
+pub(super) struct Configuration {
+    pub(super) folder: PathBuf,
+    /// What its links lead to.
+    pub(super) read: Vec<PathBuf>,
+    pub(super) write: Vec<PathBuf>,
+}
+
+/// Makes the configuration of `conversation` in `folder`, which is emptied first. `own` is the
+/// folder that the person configures, and `own_file` the CLI's file beside or in it.
+///
+/// # Errors
+/// The disk's.
+pub(super) fn make(
+    folder: PathBuf,
+    own: &Path,
+    own_file: &Path,
+    conversation: &str,
+) -> io::Result<Configuration> {
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    create_private(&folder)?;
+    let mut read = vec![folder.clone()];
+    for name in PERSONAL {
+        let from = own.join(name);
+        if from.exists() {
+            symlink(&from, folder.join(name))?;
+            read.push(from);
+        }
+    }
+    identify(own_file)?;
+    symlink(own_file, folder.join(".claude.json"))?;
+    read.push(own_file.to_owned());
+    let kept = kept(own, conversation)?;
+    symlink(&kept, folder.join("projects"))?;
+    let tasks = kept.join(".tasks");
+    create_private(&tasks)?;
+    symlink(&tasks, folder.join("tasks"))?;
+    let mut write = vec![kept];
+    for name in FRESH {
+        let path = folder.join(name);
+        create_private(&path)?;
+        write.push(path);
+    }
+    Ok(Configuration {
+        folder,
+        read,
+        write,
+    })
+}
+
+/// The folder in which a conversation's transcript is kept. One from before the walls moves there.
+fn kept(own: &Path, conversation: &str) -> io::Result<PathBuf> {
+    let projects = own.join("projects");
+    create_private(own)?;
+    create_private(&projects)?;
+    let kept = projects.join(conversation);
+    create_private(&kept)?;
+    let name = format!("{conversation}.jsonl");
+    for project in fs::read_dir(&projects)?.flatten() {
+        // The CLI's own folders are named by paths. Others belong to conversations, whose tools may
+        // write any name there.
+        let of_cli = project.file_name().as_encoded_bytes().starts_with(b"-");
+        let old = project.path().join(&name);
+        if of_cli && old.is_file() {
+            let folder = kept.join(project.file_name());
+            create_private(&folder)?;
+            fs::rename(old, folder.join(&name))?;
+        }
+    }
+    Ok(kept)
+}
+
+/// Gives the CLI the file of its own in which it would note who it is. It cannot write it behind
+/// walls, and would call itself by another name in each run.
+fn identify(own_file: &Path) -> io::Result<()> {
+    if own_file.exists() {
+        return Ok(());
+    }
+    if let Some(folder) = own_file.parent() {
+        create_private(folder)?;
+    }
+    let id = || {
+        let [one, two] = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()];
+        format!("{}{}", one.simple(), two.simple())
+    };
+    let text = serde_json::json!({"userID": id(), "machineID": id()}).to_string();
+    // Whole at once: two executions may start at the same time, and the CLI refuses half a file.
+    let staged = own_file.with_extension(format!("json.{}", uuid::Uuid::new_v4().simple()));
+    fs::write(&staged, text)?;
+    let taken = fs::hard_link(&staged, own_file);
+    fs::remove_file(&staged)?;
+    match taken {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,88 @@
+use std::os::unix::fs::PermissionsExt;
+
+use clap::Parser;
+
+use super::*;
+use crate::config::Cli;
+
+fn walls(dir: &Path, home: &str, spool: &str) -> Result<Option<Walls>, String> {
+    let below = |name: &str| dir.join(name).display().to_string();
+    std::fs::create_dir_all(dir.join(home)).unwrap();
+    let cli = Cli::parse_from([
+        "claude-api".to_owned(),
+        "--walls=true".to_owned(),
+        format!("--spool-dir={}", below(spool)),
+        format!("--workspace-root={}", below("workspaces")),
+    ]);
+    let variables = [
+        ("HOME", below(home)),
+        ("TMPDIR", below("tmp")),
+        ("PATH", "/usr/bin:relative:/opt/tools".to_owned()),
+        ("SSL_CERT_FILE", "/certificates/own.pem".to_owned()),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value));
+    Walls::new(&cli.serve, &Arc::new(Environment::new(variables, &[])))
+}
+
+#[test]
+fn an_execution_gets_the_system_its_workspace_its_home_and_a_folder_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let walls = walls(dir.path(), "home", "spool").unwrap().unwrap();
+    let workspace = dir.path().join("workspaces/shop");
+    let Place { walls, variables } = walls.place(&workspace, "shop", "one").unwrap();
+    let temporary = dir.path().join("tmp/ccb-one");
+    for path in ["/usr", "/opt/tools", "/certificates/own.pem"] {
+        assert!(walls.read.contains(&path.into()), "{path}");
+    }
+    assert!(!walls.read.contains(&"relative".into()));
+    let own = [
+        workspace,
+        temporary.clone(),
+        dir.path().join("home/.executions/shop"),
+        dir.path().join("home/.claude/projects/one"),
+        dir.path().join("tmp/ccb-one.configuration/shell-snapshots"),
+        dir.path().join("tmp/ccb-one.configuration/session-env"),
+        dir.path().join("tmp/ccb-one.configuration/plans"),
+    ];
+    let open: Vec<_> = walls
+        .write
+        .into_iter()
+        .filter(|path| !path.starts_with("/dev"))
+        .collect();
+    assert_eq!(open, own);
+    assert!(variables.contains(&("TMPDIR".to_owned(), temporary.display().to_string())));
+    let mode = std::fs::metadata(temporary).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn walls_with_a_hole_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for (home, spool, named) in [
+        ("home", "home/data/spool", "home/data/spool"),
+        (".", "spool", "spool"),
+    ] {
+        let refused = walls(dir.path(), home, spool).unwrap_err();
+        assert!(refused.contains(named), "{refused}");
+        assert!(refused.starts_with("--walls: the spool"), "{refused}");
+    }
+}
+
+#[test]
+fn the_folder_of_a_forgotten_conversation_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let walls = walls(dir.path(), "home", "spool").unwrap().unwrap();
+    for conversation in ["kept", "old"] {
+        walls.place(dir.path(), "shop", conversation).unwrap();
+    }
+    let temporary = dir.path().join("tmp");
+    std::fs::write(temporary.join("ccb-old/file"), "x").unwrap();
+    std::fs::write(temporary.join("other"), "x").unwrap();
+    walls.expire(|conversation| conversation == "kept").unwrap();
+    let mut left: Vec<_> = std::fs::read_dir(temporary)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["ccb-kept", "ccb-kept.configuration", "other"]);
+}

@@ -1,0 +1,133 @@
+//! The walls around a CLI and its tools: a Landlock domain (landlock(7)) that every process of the
+//! execution inherits and none can leave.
+//!
+//! Inside the domain only the listed paths can be used. Signals, ptrace and abstract UNIX sockets
+//! reach nothing outside of it, and `/proc/PID/{environ,mem,fd,root,cwd}` of other processes are
+//! closed: the kernel asks for the right to trace them. Each execution has a domain of its own, and
+//! its runner is outside, so no tool can end the runner either.
+//!
+//! What no domain can do: hide the process list, close network ports, or separate System V and
+//! POSIX message queues of the same user.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, PathFdError,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
+};
+use serde::{Deserialize, Serialize};
+
+/// The newest version of the kernel's interface whose rights are used. An older kernel leaves gaps
+/// ([`gaps`]).
+const NEWEST: ABI = ABI::V6;
+
+/// What the processes of an execution may use of the file system. A folder stands for everything
+/// below it; a path that does not exist gives nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Walls {
+    /// May be read and executed.
+    pub read: Vec<PathBuf>,
+    /// May be read, executed, written, created and removed.
+    pub write: Vec<PathBuf>,
+}
+
+/// What the walls leave open on this kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// Everything: the kernel has no Landlock, or one in which files cannot be moved between
+    /// folders (before Linux 5.19), which would break git. No walls are put up.
+    Everything,
+    /// Files that cannot be read can still be emptied (before Linux 6.2).
+    Truncate,
+    /// Signals and abstract sockets reach every process of the same user (before Linux 6.12).
+    Signals,
+}
+
+impl Gap {
+    /// The gap in words, for logs and health pages.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Everything => {
+                "this kernel has no usable Landlock (Linux 5.19 or later, enabled at boot): what the \
+                 model runs can read and change whatever the service can"
+            }
+            Self::Truncate => {
+                "this kernel (before Linux 6.2) lets tools empty files that they cannot read"
+            }
+            Self::Signals => {
+                "this kernel (before Linux 6.12) lets tools send signals to other executions and \
+                 connect to their abstract sockets"
+            }
+        }
+    }
+}
+
+/// Returns what the walls leave open on this kernel; nothing where they are whole. Restricts
+/// nobody.
+#[must_use]
+pub fn gaps() -> Vec<Gap> {
+    let has = |ruleset: Result<Ruleset, RulesetError>| ruleset.is_ok();
+    let hard = || Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    if !has(hard().handle_access(AccessFs::Refer)) {
+        return vec![Gap::Everything];
+    }
+    let mut gaps = Vec::new();
+    if !has(hard().handle_access(AccessFs::Truncate)) {
+        gaps.push(Gap::Truncate);
+    }
+    if !has(hard().scope(Scope::from_all(NEWEST))) {
+        gaps.push(Gap::Signals);
+    }
+    gaps
+}
+
+impl Walls {
+    /// Makes the domain, which restricts nobody before `restrict_self`. Opens each path.
+    ///
+    /// # Errors
+    /// A path could not be opened although it is there, or the kernel refused the domain: the
+    /// system's error, which may be a shortage of descriptors that passes.
+    pub(crate) fn build(&self) -> io::Result<RulesetCreated> {
+        let mut rules = Vec::new();
+        for (paths, access) in [
+            (&self.read, AccessFs::from_read(NEWEST)),
+            (&self.write, AccessFs::from_all(NEWEST)),
+        ] {
+            for path in paths {
+                rules.extend(rule(path, access)?);
+            }
+        }
+        let build = || {
+            Ruleset::default()
+                .handle_access(AccessFs::from_all(NEWEST))?
+                .scope(Scope::from_all(NEWEST))?
+                .create()?
+                .add_rules(rules.into_iter().map(Ok::<_, RulesetError>))
+        };
+        build().map_err(|error| io::Error::other(format!("no walls could be made: {error}")))
+    }
+}
+
+/// The rule for one path; none for a path that is not there, or that this user cannot reach.
+fn rule(path: &Path, access: BitFlags<AccessFs>) -> io::Result<Option<PathBeneath<PathFd>>> {
+    let opened = match PathFd::new(path) {
+        Ok(opened) => opened,
+        Err(PathFdError::OpenCall { source, .. }) => {
+            use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+            return match source.kind() {
+                NotFound | NotADirectory | PermissionDenied => Ok(None),
+                _ => Err(source),
+            };
+        }
+        Err(error) => return Err(io::Error::other(error)),
+    };
+    let folder = path.is_dir();
+    let access = if folder {
+        access
+    } else {
+        access & AccessFs::from_file(NEWEST)
+    };
+    Ok(Some(PathBeneath::new(opened, access)))
+}

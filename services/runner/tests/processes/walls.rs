@@ -1,0 +1,278 @@
+//! What the walls hold, tried from inside by a program that wants out.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Child, Command},
+};
+
+use runner::{Gap, Spec, Walls, gaps};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+
+use crate::{
+    support::{End, Run, alive, runners_by, scratch, spec, start_by, state, until},
+    tests,
+};
+
+tests![
+    this_kernel_has_whole_walls,
+    files_outside_cannot_be_read_written_or_emptied,
+    a_file_can_be_opened_alone,
+    nothing_outside_is_signalled_traced_or_looked_into,
+    two_executions_reach_nothing_of_each_other,
+    kill_of_everything_ends_only_the_execution,
+    stdin_cannot_be_opened_again_or_written_to,
+    a_program_that_nobody_may_read_is_the_first_victim_too,
+];
+
+const SYSTEM: [&str; 8] = [
+    "/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/proc", "/dev",
+];
+
+/// Makes a program run as a user without any right beyond its own: root may look into every process
+/// in spite of Landlock (CAP_PERFMON).
+const AS_NOBODY: &str = "setpriv --reuid 54321 --regid 54321 --clear-groups --inh-caps=-all";
+
+/// A folder of that user.
+fn folder() -> TempDir {
+    let dir = scratch();
+    let open = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(dir.path(), open).expect("ours");
+    dir
+}
+
+/// A shell script behind walls: it may use the system and `dir`.
+fn walled(dir: &Path, script: &str) -> Spec {
+    Spec {
+        cwd: dir.into(),
+        walls: Some(Walls {
+            read: SYSTEM.map(Into::into).to_vec(),
+            write: vec![dir.into(), "/dev/null".into()],
+        }),
+        ..spec("bash", &["-c", script])
+    }
+}
+
+async fn begin(spec: Spec) -> Run {
+    let dir = folder();
+    let runners = runners_by(dir.path(), &format!("exec {AS_NOBODY} \"$@\""));
+    let mut run = start_by(&runners, spec).await;
+    run.spawned().await;
+    run
+}
+
+async fn run(spec: Spec) -> End {
+    begin(spec).await.end().await
+}
+
+/// A process of the same user outside.
+fn victim() -> Child {
+    let mut words = AS_NOBODY.split(' ');
+    Command::new(words.next().expect("setpriv"))
+        .args(words)
+        .args(["sleep", "1000"])
+        .env("SECRET", "hidden")
+        .spawn()
+        .expect("a victim")
+}
+
+fn end(mut victim: Child) {
+    victim.kill().expect("ours");
+    victim.wait().expect("ours");
+}
+
+/// Runs lines of a shell, each of which must fail with the text behind ` # `.
+async fn refused(dir: &Path, lines: &[String]) {
+    for line in lines {
+        let (command, wanted) = line.split_once(" # ").expect("a command and its error");
+        let end = run(walled(dir, command)).await;
+        let said = String::from_utf8_lossy(&end.stderr).into_owned();
+        let shown = String::from_utf8_lossy(&end.stdout).into_owned();
+        assert_ne!(end.code, Some(0), "{command} went through: {shown}{said}");
+        assert!(
+            said.contains(wanted),
+            "{command}: {said:?} has no {wanted:?}"
+        );
+    }
+}
+
+async fn this_kernel_has_whole_walls() {
+    assert_eq!(gaps(), Vec::<Gap>::new(), "the other tests need it");
+}
+
+async fn files_outside_cannot_be_read_written_or_emptied() {
+    let (inside, outside) = (folder(), folder());
+    let secret = outside.path().join("secret");
+    fs::write(&secret, "hidden").expect("written");
+    std::os::unix::fs::chown(&secret, Some(54321), Some(54321)).expect("given away");
+    let (folder, secret_path) = (outside.path().display(), secret.display());
+    let denied = "Permission denied";
+    refused(
+        inside.path(),
+        &[
+            format!("cat {secret_path} # {denied}"),
+            format!("ls {folder} # {denied}"),
+            format!("echo x >>{secret_path} # {denied}"),
+            format!("truncate -s 0 {secret_path} # {denied}"),
+            format!("rm -f {secret_path} # {denied}"),
+            format!("touch {folder}/new # {denied}"),
+            format!("mkdir {folder}/new # {denied}"),
+            format!("ln -s /etc {folder}/new # {denied}"),
+            format!("mv {secret_path} . # {denied}"),
+            format!("ln {secret_path} hard # Invalid cross-device link"),
+            format!("ln -s {secret_path} soft && cat soft # {denied}"),
+            format!("cat /proc/$PPID/root{secret_path} # {denied}"),
+            "echo x >/etc/new # Permission denied".to_owned(),
+        ],
+    )
+    .await;
+    assert_eq!(fs::read(&secret).expect("there"), b"hidden");
+    let work = "set -e; mkdir a b; echo 1 >a/f; mv a/f b/f; cat b/f; rm b/f; truncate -s 9 g; \
+                ln g h; ln -s g i; cat /etc/hostname >/dev/null; echo done";
+    let end = run(walled(inside.path(), work)).await;
+    assert_eq!(
+        (end.code, &*end.stdout),
+        (Some(0), &b"1\ndone\n"[..]),
+        "{}",
+        String::from_utf8_lossy(&end.stderr)
+    );
+}
+
+async fn a_file_can_be_opened_alone() {
+    let (inside, outside) = (folder(), folder());
+    let (one, other) = (outside.path().join("one"), outside.path().join("other"));
+    fs::write(&one, "1").expect("written");
+    fs::write(&other, "2").expect("written");
+    let mut spec = walled(
+        inside.path(),
+        &format!("cat {} {}", one.display(), other.display()),
+    );
+    spec.walls
+        .as_mut()
+        .expect("set")
+        .read
+        .extend([one, outside.path().join("missing")]);
+    let end = run(spec).await;
+    assert_eq!((end.code, &*end.stdout), (Some(1), &b"1"[..]));
+}
+
+async fn nothing_outside_is_signalled_traced_or_looked_into() {
+    let (inside, outside) = (folder(), folder());
+    let victim = victim();
+    let pid = victim.id();
+    let abstract_name = format!("cc-walls-{}", std::process::id());
+    let python = |code: &str| format!("python3 -c '{code}'");
+    let connect = python(&format!(
+        "import socket; socket.socket(socket.AF_UNIX).connect(\"\\0{abstract_name}\")"
+    ));
+    let trace = python(&format!(
+        "import ctypes; l = ctypes.CDLL(None, use_errno=True); r = l.ptrace(16, {pid}, 0, 0); \
+         raise SystemExit(__import__(\"os\").strerror(ctypes.get_errno()) if r else 0)"
+    ));
+    let listener = {
+        use std::os::linux::net::SocketAddrExt;
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(&abstract_name);
+        std::os::unix::net::UnixListener::bind_addr(&address.expect("a name")).expect("bound")
+    };
+    let mut lines = vec![
+        format!("{connect} # Operation not permitted"),
+        format!("{trace} # Operation not permitted"),
+        "kill -9 $PPID # Operation not permitted".to_owned(),
+    ];
+    for signal in ["KILL", "STOP", "CONT", "TERM", "0"] {
+        lines.push(format!("kill -{signal} {pid} # Operation not permitted"));
+    }
+    for file in ["environ", "mem", "fd/0", "root/etc", "cwd/", "maps", "auxv"] {
+        let look = format!("[ -d /proc/{pid}/{file} ] && ls /proc/{pid}/{file}");
+        lines.push(format!(
+            "{look} || head -c 1 /proc/{pid}/{file} # Permission denied"
+        ));
+    }
+    refused(inside.path(), &lines).await;
+    assert!(alive(pid) && state(pid) != Some('T'));
+    drop((listener, outside));
+    end(victim);
+}
+
+async fn two_executions_reach_nothing_of_each_other() {
+    let (one, two) = (folder(), folder());
+    let first = begin(walled(one.path(), "echo $$ >pid; exec sleep 1000")).await;
+    let note = one.path().join("pid");
+    until("it runs", || {
+        fs::read_to_string(&note).is_ok_and(|pid| pid.ends_with('\n'))
+    })
+    .await;
+    let pid: u32 = fs::read_to_string(&note)
+        .expect("there")
+        .trim()
+        .parse()
+        .expect("a number");
+    refused(
+        two.path(),
+        &[
+            format!("kill -9 {pid} # Operation not permitted"),
+            format!("cat /proc/{pid}/environ # Permission denied"),
+            format!("ls {} # Permission denied", one.path().display()),
+            format!("ls /proc/{pid}/cwd/ # Permission denied"),
+        ],
+    )
+    .await;
+    assert!(alive(pid));
+    // Its own runner still may.
+    first.control.kill();
+    assert_eq!(first.end().await.signal, Some(9));
+}
+
+/// F17: the model runs `kill -9 -1`.
+async fn kill_of_everything_ends_only_the_execution() {
+    let dir = folder();
+    let victim = victim();
+    let ended = run(walled(dir.path(), "sleep 1000 & kill -9 -1; exit 7")).await;
+    assert!(alive(victim.id()), "it reached a process outside");
+    // kill(2) spares its own process, which then ends as it likes; nothing of it is left.
+    assert_eq!((ended.code, ended.signal), (Some(7), None));
+    assert!(ended.unkillable.is_empty());
+    end(victim);
+}
+
+async fn stdin_cannot_be_opened_again_or_written_to() {
+    let dir = folder();
+    let script = "for way in '<' '>' '<>'; do eval \"exec 3$way/proc/$$/fd/0\" && echo opened; done 2>&1; \
+                  trap \"\" PIPE; echo planted 1>&0; cat; echo end";
+    let mut walled = begin(walled(dir.path(), script)).await;
+    let stdin = walled.stdin.as_mut().expect("open");
+    stdin.write_all(b"from outside\n").await.expect("taken");
+    let end = walled.end().await;
+    let out = String::from_utf8_lossy(&end.stdout).into_owned();
+    assert!(!out.contains("opened") && !out.contains("planted"), "{out}");
+    assert_eq!(out.matches("No such device or address").count(), 3, "{out}");
+    assert!(out.ends_with("from outside\nend\n"), "{out}");
+    let err = String::from_utf8_lossy(&end.stderr).into_owned();
+    assert!(err.contains("Broken pipe"), "{err}");
+}
+
+/// A program of mode 0711 hides its memory, and root owns its settings. Root runs these tests.
+async fn a_program_that_nobody_may_read_is_the_first_victim_too() {
+    let dir = folder();
+    let program = dir.path().join("unreadable");
+    fs::copy("/bin/sleep", &program).expect("copied");
+    for (path, mode) in [(dir.path(), 0o755), (&program, 0o711)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    }
+    let runners = runners_by(dir.path(), &format!("exec {AS_NOBODY} \"$@\""));
+    let spec = spec(program.to_str().expect("plain"), &["1000"]);
+    let mut run = start_by(&runners, spec).await;
+    let pid = run.spawned().await;
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
+    assert_eq!(read("oom_score_adj").expect("there").trim(), "500");
+    let owner = fs::metadata(format!("/proc/{pid}/environ")).expect("there");
+    assert_eq!(
+        std::os::unix::fs::MetadataExt::uid(&owner),
+        0,
+        "it is readable"
+    );
+    run.control.kill();
+    assert_eq!(run.end().await.signal, Some(9));
+}

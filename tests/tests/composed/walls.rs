@@ -1,0 +1,118 @@
+//! The walls of the image: a thief as a prompt of the real CLI tries everything that it can think of.
+//! Each try is a line with the error that it has to meet.
+
+use std::time::Duration;
+
+use cc_tests::composed::{Plan, Project, Use, case};
+use serde_json::json;
+
+use crate::support::completed;
+
+const LIMIT: Duration = Duration::from_secs(240);
+const DENIED: &str = "Permission denied";
+const NOT_PERMITTED: &str = "Operation not permitted";
+
+/// What a tool tries, and what it must be told. `VICTIM` is a tool of another execution.
+const TRIES: [(&str, &str); 40] = [
+    // Signals and traces: the service, its runner, another CLI.
+    ("kill -9 1", NOT_PERMITTED),
+    ("kill -STOP 1", NOT_PERMITTED),
+    ("kill -9 $(ps -o ppid= -p $PPID)", NOT_PERMITTED),
+    ("kill -9 VICTIM", NOT_PERMITTED),
+    ("kill -STOP VICTIM", NOT_PERMITTED),
+    ("PTRACE VICTIM", NOT_PERMITTED),
+    ("PTRACE 1", NOT_PERMITTED),
+    // Its own CLI holds the credential, and would take answers to its questions.
+    ("PTRACE $PPID", NOT_PERMITTED),
+    ("cat /proc/$PPID/environ", DENIED),
+    ("cat /proc/$PPID/mem", DENIED),
+    ("echo x >/proc/$PPID/fd/0", DENIED),
+    ("test -n \"$CLAUDE_CODE_MESSAGING_SOCKET\"", "code 1"),
+    // What the system shows of processes.
+    ("cat /proc/1/environ", DENIED),
+    ("cat /proc/1/mem", DENIED),
+    ("ls /proc/1/fd", DENIED),
+    ("ls /proc/1/cwd/", DENIED),
+    ("ls /proc/1/root/", DENIED),
+    ("cat /proc/VICTIM/environ", DENIED),
+    ("cat /proc/VICTIM/mem", DENIED),
+    ("cat /proc/VICTIM/fd/1", DENIED),
+    ("ls /proc/VICTIM/cwd/", DENIED),
+    ("ls /proc/VICTIM/root/", DENIED),
+    ("cat /usr/local/bin/claude-api", DENIED),
+    ("cat /usr/local/bin/claude", DENIED),
+    // Files of the service and of others.
+    ("ls /spool", DENIED),
+    ("mkdir -p /spool/executions/planted", DENIED),
+    ("ls /run/secrets", DENIED),
+    ("ls /workspace", DENIED),
+    ("cat /workspace/other/secret", DENIED),
+    ("ls /tmp", DENIED),
+    ("echo x >/tmp/x", DENIED),
+    ("ls /dev/shm", DENIED),
+    ("cat /dev/shm/secret", DENIED),
+    ("ls /home/claude/.executions/other", DENIED),
+    // What would configure a later execution.
+    ("echo {} >/home/claude/.claude/settings.json", DENIED),
+    ("mkdir -p /home/claude/.claude/skills/x", DENIED),
+    ("echo x >/home/claude/.bashrc", DENIED),
+    ("ls /home/claude/.claude/projects", DENIED),
+    ("echo {} >$CLAUDE_CONFIG_DIR/settings.json", DENIED),
+    ("mv $CLAUDE_CONFIG_DIR/.claude.json x", DENIED),
+];
+
+/// Attaches to a process (ptrace(2), PTRACE_ATTACH is 16).
+const PTRACE: &str = "python3 -c 'import ctypes, os, sys; l = ctypes.CDLL(None, use_errno=True); \
+    r = l.ptrace(16, int(sys.argv[1]), 0, 0); sys.exit(os.strerror(ctypes.get_errno()) if r else 0)'";
+
+#[tokio::test]
+async fn a_thief_gets_nothing() {
+    case(LIMIT, Use::Own, async |case| {
+        let project = Project::up("walls", &Plan::default()).await;
+        let sh = |script: &str| {
+            let script = script.to_owned();
+            let project = &project;
+            async move { project.exec("claude-api", &["sh", "-c", &script]).await }
+        };
+        sh("mkdir -p /workspace/other && echo hidden >/workspace/other/secret && echo hidden >/dev/shm/secret")
+            .await
+            .expect("prepared");
+        let mut client = project.client().await;
+        case.step("a victim in another lane and workspace");
+        let mut other = project.client().await;
+        let extra = json!({"workspace": "other"});
+        let victim = other
+            .execute("@bash echo hidden >~/secret; sleep 600", extra)
+            .await;
+        let victim = victim["executionId"].as_str().expect("an id").to_owned();
+        let found = cc_tests::composed::until("its tool", Duration::from_secs(30), async || {
+            let found = sh("ps -eo pid=,args= | grep -m1 '[s]leep 600' | head -n 1").await.ok()?;
+            found.split_whitespace().next().map(str::to_owned)
+        })
+        .await;
+        case.step("each try");
+        for (attempt, error) in TRIES {
+            let attempt = attempt.replace("PTRACE", PTRACE).replace("VICTIM", &found);
+            let (output, end) = client.run(&format!("@bash {attempt}; echo code $?")).await;
+            let said = String::from_utf8_lossy(&output).into_owned();
+            assert_eq!(end["status"], "COMPLETED", "{attempt}: {said} {end}");
+            assert!(said.contains(error), "{attempt}: {said}");
+            assert!(!said.contains("hidden") && !said.ends_with("code 0"), "{attempt}: {said}");
+        }
+        case.step("the victim is as it was");
+        assert_eq!(project.http().status(&victim).await.expect("known")["state"], "running");
+        other.control("CANCEL", Some(&victim)).await.expect("accepted");
+        other.wait_terminal(&victim).await;
+        case.step("two of one workspace work together");
+        let (_, end) = other.run("@bash echo shared >note").await;
+        completed(&end);
+        let (output, end) = client.run("@bash cat note").await;
+        completed(&end);
+        assert_eq!(String::from_utf8_lossy(&output).trim(), "shared");
+        other.finish().await;
+        client.finish().await;
+        assert_eq!(project.inspect("claude-api", "{{.RestartCount}}").await, "0");
+        project.assert_quiet().await;
+    })
+    .await;
+}

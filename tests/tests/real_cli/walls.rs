@@ -1,0 +1,201 @@
+//! Both services with the real CLI behind walls: its tools do their work, and reach nothing else. What
+//! a user without rights can try is in the composed suite `walls`.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::pause::World;
+
+/// The tools of the default list that need no network and are there without a terminal.
+const TOOLS: &str = "Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,Write";
+
+async fn world() -> World {
+    World::new(&[
+        ("CLAUDE_API_WALLS", "true"),
+        ("CLAUDE_API_ALLOWED_TOOLS", TOOLS),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+    ])
+    .await
+}
+
+/// The answer to one prompt.
+async fn answer(world: &World, prompt: &str) -> String {
+    let mut client = world.client().await;
+    let (output, end) = client.run(prompt).await;
+    client.finish().await;
+    let output = String::from_utf8(output).expect("UTF-8");
+    assert_eq!(end["status"], "COMPLETED", "{output}: {end}");
+    output
+}
+
+#[tokio::test]
+async fn each_tool_does_its_work_behind_walls() {
+    let world = world().await;
+    let workspace = world.path("workspaces/default");
+    fs::create_dir_all(&workspace).expect("made");
+    let notebook = json!({"cells": [{"cell_type": "code", "id": "a", "metadata": {}, "outputs": [],
+        "execution_count": null, "source": "1"}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5});
+    fs::write(workspace.join("n.ipynb"), notebook.to_string()).expect("written");
+    let file = workspace.join("a.txt").display().to_string();
+    let notebook = workspace.join("n.ipynb").display().to_string();
+    let tool = |name: &str, input: serde_json::Value| format!("@tool {name} {input}");
+    for (prompt, wanted) in [
+        (
+            tool("Write", json!({"file_path": file, "content": "one\n"})),
+            "successfully",
+        ),
+        (tool("Read", json!({"file_path": file})), "one"),
+        (
+            [
+                tool("Read", json!({"file_path": file})),
+                tool(
+                    "Edit",
+                    json!({"file_path": file, "old_string": "one", "new_string": "two"}),
+                ),
+            ]
+            .join("\n"),
+            "updated",
+        ),
+        (tool("Glob", json!({"pattern": "*.txt"})), "a.txt"),
+        (
+            tool("Grep", json!({"pattern": "two", "output_mode": "content"})),
+            "two",
+        ),
+        (
+            [
+                tool("Read", json!({"file_path": notebook})),
+                tool(
+                    "NotebookEdit",
+                    json!({"notebook_path": notebook, "cell_id": "a", "new_source": "2"}),
+                ),
+            ]
+            .join("\n"),
+            "Updated cell",
+        ),
+        (
+            tool(
+                "Task",
+                json!({"description": "d", "prompt": "@say from below", "subagent_type": "general-purpose"}),
+            ),
+            "from below",
+        ),
+    ] {
+        let answer = answer(&world, &prompt).await;
+        assert!(answer.contains(wanted), "{prompt}: {answer}");
+    }
+    let work = "git init -q r && cd r && git config user.email a@b && git config user.name c && echo 1 >f && \
+                git add f && git commit -qm one && git clone -q . ../copy && git -C ../copy log --oneline | wc -l && \
+                mktemp && cat <<< here && printf 'int main(){return 0;}' | cc -x c - -o p && ./p && \
+                python3 -c 'import tempfile, subprocess; tempfile.TemporaryFile(); print(subprocess.check_output([\"echo\", \"sub\"]))' && \
+                diff <(echo same) <(echo same) && echo ALL";
+    let answer = answer(&world, &format!("@bash {work}")).await;
+    assert!(answer.trim_end().ends_with("ALL"), "{answer}");
+    assert!(
+        answer.contains(&world.path("tmp/ccb-").display().to_string()),
+        "its own folder: {answer}"
+    );
+    world.end();
+}
+
+#[tokio::test]
+async fn a_tool_cannot_use_what_is_not_its_own() {
+    let world = world().await;
+    let other = world.path("workspaces/other");
+    fs::create_dir_all(&other).expect("made");
+    fs::write(other.join("secret"), "MARK-secret").expect("written");
+    let spool = world.path("spool");
+    let tmp = world.path("tmp");
+    fs::write(tmp.join("of-another"), "MARK-temporary").expect("written");
+    let config = world.path("home/.claude");
+    fs::write(config.join("settings.json"), "{}").expect("written");
+    let config = config.display();
+    let api = world.stack.api.pid();
+    let (spool, tmp, other) = (spool.display(), tmp.display(), other.display());
+    for (attempt, error) in [
+        (format!("ls {spool}"), "Permission denied"),
+        (
+            format!("touch {spool}/executions/planted"),
+            "Permission denied",
+        ),
+        (format!("cat {other}/secret"), "Permission denied"),
+        (format!("cp -r {other} ."), "Permission denied"),
+        (format!("ls {tmp}"), "Permission denied"),
+        (format!("cat {tmp}/of-another"), "Permission denied"),
+        ("echo x >/dev/shm/x".to_owned(), "Permission denied"),
+        // What would configure a later execution.
+        (
+            "echo {} >$CLAUDE_CONFIG_DIR/settings.json".to_owned(),
+            "Permission denied",
+        ),
+        (
+            "echo {} >$CLAUDE_CONFIG_DIR/.claude.json".to_owned(),
+            "Permission denied",
+        ),
+        (
+            "mv $CLAUDE_CONFIG_DIR/settings.json x".to_owned(),
+            "Permission denied",
+        ),
+        (
+            "ln -s x $CLAUDE_CONFIG_DIR/agents".to_owned(),
+            "Permission denied",
+        ),
+        (
+            format!("echo {{}} >{config}/settings.json"),
+            "Permission denied",
+        ),
+        (format!("mkdir -p {config}/skills/x"), "Permission denied"),
+        (format!("ls {config}/projects"), "Permission denied"),
+        (format!("echo x >{config}/../.bashrc"), "Permission denied"),
+        (
+            "test -n \"$CLAUDE_CODE_MESSAGING_SOCKET\"".to_owned(),
+            "code 1",
+        ),
+        (format!("kill -9 {api}"), "Operation not permitted"),
+        (format!("kill -STOP {api}"), "Operation not permitted"),
+        // The CLI is the parent of its tools, and the runner is the CLI's.
+        (
+            "kill -9 $(ps -o ppid= -p $PPID)".to_owned(),
+            "Operation not permitted",
+        ),
+        (
+            "exec 3>/proc/$PPID/fd/0".to_owned(),
+            "No such device or address",
+        ),
+    ] {
+        let answer = answer(&world, &format!("@bash {attempt}; echo code $?")).await;
+        assert!(answer.contains(error), "{attempt}: {answer}");
+        assert!(!answer.contains("MARK-"), "{attempt}: {answer}");
+    }
+    world.end();
+}
+
+#[tokio::test]
+async fn a_conversation_goes_on_and_a_person_configures_it_behind_walls() {
+    let world = world().await;
+    let config = world.path("home/.claude");
+    fs::write(config.join("CLAUDE.md"), "Always obey MARK-personal.").expect("written");
+    let git = "[user]\n\tname = Somebody\n";
+    fs::write(world.path("home/.gitconfig"), git).expect("written");
+    let mut client = world.client().await;
+    let first = client
+        .start("@bash git config user.name; echo kept >~/note; echo mine >$TMPDIR/note")
+        .await;
+    let (output, end) = client.wait_terminal(&first).await;
+    assert_eq!(end["status"], "COMPLETED", "{end}");
+    assert_eq!(String::from_utf8_lossy(&output).trim(), "Somebody");
+    let again = json!({"conversation": end["conversation"]});
+    let second = client.execute("@bash cat ~/note $TMPDIR/note", again).await;
+    let second = second["executionId"].as_str().expect("an id").to_owned();
+    let (output, end) = client.wait_terminal(&second).await;
+    assert_eq!(end["status"], "COMPLETED", "{end}");
+    assert_eq!(String::from_utf8_lossy(&output).trim(), "kept\nmine");
+    let third = json!({"conversation": end["conversation"]});
+    let third = client.execute("@marks", third).await;
+    let third = third["executionId"].as_str().expect("an id").to_owned();
+    let (output, end) = client.wait_terminal(&third).await;
+    assert_eq!(end["status"], "COMPLETED", "{end}");
+    assert_eq!(String::from_utf8_lossy(&output), "MARK-personal");
+    client.finish().await;
+    world.end();
+}
