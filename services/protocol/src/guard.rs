@@ -3,8 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use http::HeaderMap;
 use http::header::{HOST, ORIGIN};
+use http::{HeaderMap, Uri};
 
 /// Names that a request may always use as `Host`.
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -50,20 +50,18 @@ impl Guard {
         self.origins.iter().any(|o| o.eq_ignore_ascii_case(origin))
     }
 
-    /// Checks one request's headers. HTTP/1.1 only: the Host header is the authority.
+    /// Checks the target and the headers of one request, HTTP/1.1 only. A target in absolute form has
+    /// an authority, which takes the place of `Host` (RFC 9112, section 3.2.2); both must be allowed.
     ///
     /// # Errors
     /// Says which header is foreign.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), Foreign> {
-        let host = single(headers, HOST.as_str())
-            .map_err(Foreign::Host)?
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        let name = without_port(&host);
-        let allowed = |h: &String| *h == host || *h == name;
-        if !LOCAL.contains(&name) && !self.hosts.iter().any(allowed) {
-            return Err(Foreign::Host(host));
-        }
+    pub fn check(&self, target: &Uri, headers: &HeaderMap) -> Result<(), Foreign> {
+        let header = single(headers, HOST.as_str()).map_err(Foreign::Host)?;
+        let header = self.host(header.unwrap_or_default())?;
+        let host = match target.authority() {
+            Some(authority) => self.host(authority.as_str())?,
+            None => header,
+        };
         let Some(origin) = single(headers, ORIGIN.as_str()).map_err(Foreign::Origin)? else {
             return Ok(());
         };
@@ -77,6 +75,18 @@ impl Guard {
             Ok(())
         } else {
             Err(Foreign::Origin(origin))
+        }
+    }
+
+    /// An allowed host in small letters.
+    fn host(&self, host: &str) -> Result<String, Foreign> {
+        let host = host.to_ascii_lowercase();
+        let name = without_port(&host);
+        let allowed = |h: &String| *h == host || *h == name;
+        if LOCAL.contains(&name) || self.hosts.iter().any(allowed) {
+            Ok(host)
+        } else {
+            Err(Foreign::Host(host))
         }
     }
 }
@@ -145,7 +155,7 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(ORIGIN, origin.parse().unwrap());
         }
-        guard.check(&headers)
+        guard.check(&Uri::from_static("/"), &headers)
     }
 
     #[test]
@@ -175,7 +185,11 @@ mod tests {
         ] {
             assert!(matches!(ask(host, None), Err(Foreign::Host(_))), "{host}");
         }
-        assert!(Guard::default().check(&HeaderMap::new()).is_err());
+        assert!(
+            Guard::default()
+                .check(&Uri::from_static("/"), &HeaderMap::new())
+                .is_err()
+        );
     }
 
     #[test]
@@ -234,6 +248,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(HOST, "localhost".parse().unwrap());
         headers.append(HOST, "localhost".parse().unwrap());
-        assert!(Guard::default().check(&headers).is_err());
+        assert!(
+            Guard::default()
+                .check(&Uri::from_static("/"), &headers)
+                .is_err()
+        );
     }
 }
