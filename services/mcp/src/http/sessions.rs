@@ -23,8 +23,10 @@ use rmcp::transport::streamable_http_server::session::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
+use tokio_util::either::Either;
 
-use crate::failure::{MISSING_CAPABILITY, UNKNOWN_METHOD};
+use crate::failure::{INVALID_REQUEST, MISSING_CAPABILITY, UNKNOWN_METHOD};
+use crate::requests::Requests;
 use crate::settings::OnRefusal;
 
 /// The library's sessions, each with a place.
@@ -47,9 +49,16 @@ struct Table {
 #[derive(Debug)]
 struct Entry {
     _place: OwnedSemaphorePermit,
+    requests: Requests,
     /// Open responses and running requests.
     uses: usize,
     idle_since: Instant,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.requests.end();
+    }
 }
 
 impl Table {
@@ -127,6 +136,15 @@ impl Sessions {
         }
     }
 
+    /// The requests of an open session.
+    fn requests(&self, id: &SessionId) -> Result<Requests, LocalSessionManagerError> {
+        let open = self.table.lock();
+        let entry = open.get(id);
+        entry
+            .map(|entry| entry.requests.clone())
+            .ok_or_else(|| LocalSessionManagerError::SessionNotFound(id.clone()))
+    }
+
     /// Uses an open session. None when there is no such session.
     pub(super) fn enter(&self, id: &str) -> Option<Use> {
         let mut open = self.table.lock();
@@ -170,6 +188,7 @@ impl SessionManager for Sessions {
         };
         let entry = Entry {
             _place: place,
+            requests: Requests::default(),
             uses: 0,
             idle_since: Instant::now(),
         };
@@ -191,16 +210,29 @@ impl SessionManager for Sessions {
     async fn create_stream(
         &self,
         id: &SessionId,
-        message: ClientJsonRpcMessage,
+        mut message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
+        let handled = match &mut message {
+            ClientJsonRpcMessage::Request(request) => match self.requests(id)?.begin(request) {
+                Ok(handled) => Some(handled),
+                Err(malformed) => {
+                    self.on_refusal.call(INVALID_REQUEST);
+                    let refused = ServerSseMessage::from_message(malformed.response());
+                    return Ok(Either::Left(tokio_stream::once(refused)));
+                }
+            },
+            _ => None,
+        };
         let on_refusal = self.on_refusal.clone();
         let stream = self.inner.create_stream(id, message).await?;
-        Ok(stream.map(move |message| {
+        Ok(Either::Right(stream.map(move |message| {
+            // The id is free when the answer was routed here, or the stream is lost.
+            let _ = &handled;
             if let Some(reason) = refusal(&message) {
                 on_refusal.call(reason);
             }
             message
-        }))
+        })))
     }
 
     async fn accept_message(
