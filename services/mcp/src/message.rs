@@ -175,3 +175,43 @@ impl<'de> Visitor<'de> for Checked {
         Ok(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(text: &str) -> (i32, Option<RequestId>, String) {
+        let Malformed { code, id, message } = read(text.as_bytes()).unwrap_err();
+        (code.0, id, message)
+    }
+
+    #[test]
+    fn a_refusal_has_the_id_where_it_is_certain() {
+        let (code, id, message) = refused(r#"{"id":7,"method":"x","params":{"a":1,"a":2}}"#);
+        assert_eq!((code, id), (-32600, Some(RequestId::Number(7))));
+        assert!(message.contains("given twice"), "{message}");
+        let (code, id, message) = refused(r#"{"id":7,"id":8,"method":"x"}"#);
+        assert_eq!((code, id), (-32600, None));
+        assert!(message.contains("given twice"), "{message}");
+        for text in ["{", "", "{} x", r#"{"id":7,"params":["\ud83d"]}"#] {
+            let (code, id, _) = refused(text);
+            assert_eq!((code, id), (-32700, None), "{text}");
+        }
+        assert_eq!(refused("7").0, -32600);
+    }
+
+    #[test]
+    fn only_a_message_without_an_id_is_a_notification() {
+        for (text, is_notification) in [
+            (r#"{"method":"x"}"#, true),
+            (r#"{"method":"x","id":7}"#, false),
+            (r#"{"method":"x","id":null}"#, false),
+            (r#"{"method":"x","id":1.5}"#, false),
+            (r#"{"result":{}}"#, false),
+        ] {
+            let envelope = read(text.as_bytes()).unwrap();
+            assert_eq!(envelope.is_notification(), is_notification, "{text}");
+        }
+    }
+}

@@ -56,7 +56,7 @@ pub(crate) async fn to_the_end(
                 call.give_back();
                 continue;
             }
-            () = progress.due() => {
+            () = progress.due(), if !signals.is_abandoned() => {
                 tokio::select! {
                     biased;
                     () = signals.any() => {}

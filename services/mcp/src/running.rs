@@ -42,6 +42,17 @@ impl Signals {
         self
     }
 
+    /// Whether nobody wants the result any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        let Self {
+            cancelled: _,
+            ended,
+            session,
+            closed,
+        } = self;
+        ended.is_cancelled() || session.is_cancelled() || closed.is_cancelled()
+    }
+
     /// Waits until nobody wants the result any more. Cancel-safe.
     pub(crate) async fn abandoned(&self) {
         tokio::select! {

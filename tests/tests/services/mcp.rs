@@ -4,6 +4,7 @@ mod bodies;
 mod bounds;
 mod conformance;
 mod ending;
+mod in_flight;
 mod leaving;
 mod lost;
 mod misread;
