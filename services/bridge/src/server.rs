@@ -241,7 +241,7 @@ async fn guard(
     request: axum::extract::Request,
     next: axum::middleware::Next,
 ) -> axum::response::Response {
-    let response = match app.guard.check(request.headers()) {
+    let response = match app.guard.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(foreign) => pages::foreign(&foreign),
     };

@@ -132,7 +132,7 @@ fn unknown_path(path: &str) -> Reply {
 
 /// Refuses foreign hosts and origins before anything else happens.
 async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    match guard.check(request.headers()) {
+    match guard.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(foreign) => {
             let kind = match &foreign {

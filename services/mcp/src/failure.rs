@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 const INVALID_PARAMS: &str = "invalid_params";
 const INTERNAL: &str = "internal";
+pub(crate) const INVALID_REQUEST: &str = "invalid_request";
 const NOT_FOUND: &str = "not_found";
 const TOO_LARGE: &str = "too_large";
 const TOO_MANY_CALLS: &str = "too_many_calls";
@@ -16,9 +17,10 @@ pub(crate) const MISSING_CAPABILITY: &str = "missing_capability";
 pub(crate) const UNKNOWN_METHOD: &str = "unknown_method";
 
 /// The reasons of the requests that this server refuses by itself, before the bridge sees them.
-pub const REASONS: [&str; 7] = [
+pub const REASONS: [&str; 8] = [
     INVALID_PARAMS,
     INTERNAL,
+    INVALID_REQUEST,
     MISSING_CAPABILITY,
     NOT_FOUND,
     TOO_LARGE,
@@ -132,7 +134,11 @@ impl Failure {
 
     /// A JSON-RPC error, for a method.
     pub(crate) fn into_method_error(self) -> ErrorData {
-        ErrorData::new(ErrorCode::METHOD_NOT_FOUND, self.error.message, None)
+        let code = match self.error.code {
+            code::INVALID_PARAMS => ErrorCode::INVALID_PARAMS,
+            _ => ErrorCode::METHOD_NOT_FOUND,
+        };
+        ErrorData::new(code, self.error.message, None)
     }
 
     fn into_error(self, unknown: ErrorCode) -> ErrorData {

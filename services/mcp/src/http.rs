@@ -10,22 +10,24 @@
 mod bodies;
 mod sessions;
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::message::{self, Envelope, Malformed};
 use crate::running::Closed;
-use crate::{Server, Settings};
+use crate::{Server, Settings, methods};
 pub(crate) use bodies::Charge;
 use bodies::{BODY_TIME, Bodies, SMALL_BYTES};
 use sessions::Sessions;
@@ -57,9 +59,9 @@ pub enum Refusal {
     /// The body did not arrive in time, or not whole.
     #[error("the body did not arrive whole within {} s", BODY_TIME.as_secs())]
     Incomplete,
-    /// The body is no JSON of which every object has each member once.
-    #[error("the body is not acceptable JSON: {0}")]
-    Json(String),
+    /// The body is no message.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     /// The bodies of other requests leave no memory for this one.
     #[error("other MCP requests leave no memory for this body; try again later")]
     InboundFull,
@@ -156,13 +158,22 @@ impl Service {
     {
         let (mut parts, body) = request.into_parts();
         let (body, charge) = self.bodies.receive(body).await?;
-        check_members(&body)?;
-        let method = parts.method.clone();
+        let is_post = parts.method == Method::POST;
+        let kind = Kind::of(&parts.headers);
+        let envelope = match message::read(&body) {
+            Ok(envelope) => envelope,
+            Err(malformed) if is_post && kind != Kind::Other => return Err(malformed.into()),
+            // The library refuses another type; other methods have no body.
+            Err(_) => Envelope::default(),
+        };
         let session = session(&parts.headers);
-        if method == Method::POST && session.is_none() && is_initialize(&body) {
+        if is_post && session.is_none() && envelope.method.as_deref() == Some("initialize") {
             if body.len() > SMALL_BYTES {
                 // A session keeps what its `initialize` said.
                 return Err(Refusal::TooLarge(SMALL_BYTES));
+            }
+            if let Some(mistake) = mistake(&body) {
+                return Err(Malformed::params(envelope, mistake).into());
             }
             let place = self.sessions.place().await;
             let place = place.ok_or(Refusal::TooManySessions(self.most_sessions))?;
@@ -174,12 +185,17 @@ impl Service {
         }
         let closed = CancellationToken::new();
         parts.extensions.insert(Closed(closed.clone()));
+        // Dropped with the response's body, which hyper drops when the connection is gone.
+        let closed = closed.drop_guard();
         parts.extensions.insert(charge);
         let request = Request::from_parts(parts, Full::new(body));
-        let open = (method == Method::POST).then(|| self.responses.token());
+        let open = is_post.then(|| self.responses.token());
         let response = self.inner.handle(request).await;
-        // Dropped with the response's body, which hyper drops when the connection is gone.
-        let held = (closed.drop_guard(), open, session);
+        if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && kind == Kind::Json {
+            // The library answers so to JSON that it does not read as a message.
+            return Err(Malformed::shape(envelope).into());
+        }
+        let held = (closed, open, session);
         Ok(response.map(|body| {
             let body = body.map_frame(move |frame| {
                 let _ = &held;
@@ -195,19 +211,35 @@ fn session(headers: &HeaderMap) -> Option<&str> {
     headers.get("mcp-session-id")?.to_str().ok()
 }
 
-/// Refuses a body in which one object has two members of one name, whatever its type is called: the
-/// library would take the last one.
-fn check_members(body: &[u8]) -> Result<(), Refusal> {
-    let text = std::str::from_utf8(body).map_err(|e| Refusal::Json(e.to_string()))?;
-    protocol::json::refuse_repeated_members(text).map_err(|e| Refusal::Json(e.to_string()))
+/// What is wrong with the parameters of an `initialize`. The library would ask for a session.
+fn mistake(body: &[u8]) -> Option<String> {
+    let Ok(ClientJsonRpcMessage::Request(request)) = serde_json::from_slice(body) else {
+        return None;
+    };
+    let ClientRequest::CustomRequest(request) = request.request else {
+        return None;
+    };
+    methods::mistake(&request.method, request.params.as_ref())
 }
 
-/// Whether this body is an `initialize`, whatever protocol version it names.
-fn is_initialize(body: &[u8]) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Envelope<'a> {
-        #[serde(borrow)]
-        method: Cow<'a, str>,
+/// The type that a request gives for its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Json,
+    Other,
+    None,
+}
+
+impl Kind {
+    fn of(headers: &HeaderMap) -> Self {
+        let Some(kind) = headers.get(CONTENT_TYPE) else {
+            return Self::None;
+        };
+        let kind = kind.to_str().unwrap_or_default();
+        let (kind, _parameters) = kind.split_once(';').unwrap_or((kind, ""));
+        match kind.trim().eq_ignore_ascii_case("application/json") {
+            true => Self::Json,
+            false => Self::Other,
+        }
     }
-    serde_json::from_slice::<Envelope<'_>>(body).is_ok_and(|message| message.method == "initialize")
 }

@@ -17,8 +17,11 @@
 mod arguments;
 mod failure;
 pub mod http;
+pub mod message;
+mod methods;
 mod places;
 mod progress;
+mod requests;
 mod resources;
 mod results;
 mod run;

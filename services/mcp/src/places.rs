@@ -1,6 +1,7 @@
 //! Places for calls: how many run at once, and the connection that each one has.
 //!
-//! - Taken when: a call starts, before it connects to the bridge; released when the call ends.
+//! - Taken when: a call starts, before it connects to the bridge; released when the call ends, or
+//!   when its response stream is lost. The client may resume the stream, so the call continues.
 //!   Calls that view an execution and all other calls have the same number of places each, so that
 //!   an execution can be cancelled while all views are taken.
 //! - Who waits behind whom: nobody. Without a free place the call is refused at once.
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use client::Client;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::Settings;
 use crate::failure::Failure;
@@ -36,7 +38,23 @@ pub(crate) struct Places {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) client: Client,
-    _place: OwnedSemaphorePermit,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Call {
+    /// Waits until the place can be given back, because `lost` says that nobody reads the result now.
+    /// Waits for ever once the place is given back. Cancel-safe.
+    pub(crate) async fn lost(&self, lost: &CancellationToken) {
+        if self.place.is_none() {
+            std::future::pending::<()>().await;
+        }
+        lost.cancelled().await;
+    }
+
+    /// Gives the place back; the call continues without one.
+    pub(crate) fn give_back(&mut self) {
+        self.place = None;
+    }
 }
 
 impl Places {
@@ -62,7 +80,7 @@ impl Places {
         let client = Client::connect(&self.settings.url, self.settings.client.clone()).await?;
         Ok(Call {
             client,
-            _place: place,
+            place: Some(place),
         })
     }
 

@@ -1,8 +1,10 @@
 //! An execution as one call: from the prompt to the terminal status.
 
 use client::{Control, Event, Execute};
+use protocol::rpc::OnDisconnect;
 use protocol::{ExecutionId, Status};
 use rmcp::model::CallToolResult;
+use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::http::Charge;
@@ -13,7 +15,8 @@ use crate::running::Signals;
 use crate::text::Text;
 
 /// Runs an execution to its end, and sends progress. The future is not dropped early: `signals` end
-/// it, so that a cancel reaches the bridge. `charge` is released when the execution is accepted.
+/// it, so that a cancel reaches the bridge. `lost` says that the response stream is lost. `charge` is
+/// released when the execution is accepted.
 ///
 /// # Errors
 /// The bridge refuses the execution or is lost, no place is free, or a signal ended the call.
@@ -22,12 +25,16 @@ pub(crate) async fn to_the_end(
     execute: Execute,
     mut progress: Progress,
     signals: Signals,
+    lost: CancellationToken,
     charge: Option<Charge>,
 ) -> Result<CallToolResult, Failure> {
     let id = execute.id;
-    let call = tokio::select! {
+    // An execution that is to outlive its call is accepted first.
+    let mut may_leave = execute.on_disconnect == OnDisconnect::Cancel;
+    let mut call = tokio::select! {
         biased;
-        () = signals.any() => return Err(left(id)),
+        () = signals.cancelled.cancelled() => return Err(left(id)),
+        () = signals.abandoned(), if may_leave => return Err(left(id)),
         call = places.call(Purpose::View) => call?,
     };
     let mut run = call.client.execute(execute)?;
@@ -40,12 +47,16 @@ pub(crate) async fn to_the_end(
                 cancel(call, id).await;
                 return Err(left(id));
             }
-            () = signals.abandoned() => {
+            () = signals.abandoned(), if may_leave => {
                 drop(run);
                 call.client.close().await;
                 return Err(left(id));
             }
-            () = progress.due() => {
+            () = call.lost(&lost) => {
+                call.give_back();
+                continue;
+            }
+            () = progress.due(), if !signals.is_abandoned() => {
                 tokio::select! {
                     biased;
                     () = signals.any() => {}
@@ -61,7 +72,10 @@ pub(crate) async fn to_the_end(
         progress.note(&event);
         match event {
             // From now on no repetition needs the prompt.
-            Event::Answer(_) => charge.iter().for_each(Charge::release),
+            Event::Answer(_) => {
+                charge.iter().for_each(Charge::release);
+                may_leave = true;
+            }
             Event::Output { offset, bytes } => text.push(offset, &bytes),
             Event::Gap(gone) => text.gap(gone),
             Event::Terminal { update, verdict } => {

@@ -3,8 +3,8 @@
 //! A call ends early for one of three reasons, and only the first one cancels the execution:
 //!
 //! - The client cancels the call (`notifications/cancelled`).
-//! - The MCP session ends: stdin is closed, the HTTP session expires, or, in protocol versions
-//!   without sessions, the response stream is closed.
+//! - The MCP session ends: stdin is closed, the HTTP session is deleted or expires, or, in protocol
+//!   versions without sessions, the response stream is closed.
 //! - The response stream is closed, and the client asked for `onDisconnect: "cancel"`. The call then
 //!   closes its WebSocket session, and the bridge does the rest.
 //!
@@ -21,8 +21,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub(crate) struct Signals {
     /// The client cancelled the call.
     pub(crate) cancelled: CancellationToken,
-    /// The MCP session ended.
+    /// The values of the MCP session were dropped.
     ended: CancellationToken,
+    /// The MCP session ended. The library waits up to 5 s for its calls before it drops the session.
+    session: CancellationToken,
     /// The response stream is closed, where that is to end the call.
     closed: CancellationToken,
 }
@@ -34,10 +36,28 @@ impl Signals {
         self
     }
 
+    /// Ends the call with the session too.
+    pub(crate) fn with_session(mut self, ended: CancellationToken) -> Self {
+        self.session = ended;
+        self
+    }
+
+    /// Whether nobody wants the result any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        let Self {
+            cancelled: _,
+            ended,
+            session,
+            closed,
+        } = self;
+        ended.is_cancelled() || session.is_cancelled() || closed.is_cancelled()
+    }
+
     /// Waits until nobody wants the result any more. Cancel-safe.
     pub(crate) async fn abandoned(&self) {
         tokio::select! {
             () = self.ended.cancelled() => {}
+            () = self.session.cancelled() => {}
             () = self.closed.cancelled() => {}
         }
     }

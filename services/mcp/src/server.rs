@@ -22,7 +22,7 @@ use crate::arguments::Arguments;
 use crate::failure::Failure;
 use crate::places::Places;
 use crate::running::Running;
-use crate::{Settings, resources, tasks, tools};
+use crate::{Settings, methods, resources, tasks, tools};
 
 const INSTRUCTIONS: &str = "Runs prompts with the Claude CLI on the machine of cc-bridge. \
     `execute` runs a prompt to its end. For work that takes longer than your client waits for one \
@@ -182,8 +182,12 @@ impl ServerHandler for Server {
         request: CustomRequest,
         _context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        // The HTTP side counts the error in the answer, as it does for the library's own.
-        let failure = Failure::unknown_method(&request.method);
+        let CustomRequest { method, params, .. } = request;
+        let failure = match methods::mistake(&method, params.as_ref()) {
+            Some(mistake) => self.noted(Failure::arguments(mistake)),
+            // The HTTP side counts the error in the answer, as it does for the library's own.
+            None => Failure::unknown_method(&method),
+        };
         Err(failure.into_method_error())
     }
 

@@ -6,6 +6,7 @@ use client::{Attach, Event, Run, Verdict};
 use protocol::rpc::OnSlow;
 use protocol::{ExecutionId, Status};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::places::{Call, Places, Purpose};
@@ -13,7 +14,8 @@ use crate::progress::Progress;
 use crate::text::Text;
 
 /// Collects output from an offset on until the execution ends, the time is over, or one result is
-/// full; then the output and the present status. Dropping the future only detaches.
+/// full; then the output and the present status. `lost` says that the response stream is lost.
+/// Dropping the future only detaches.
 ///
 /// # Errors
 /// The bridge refuses the view or is lost, or no place is free.
@@ -23,15 +25,20 @@ pub(crate) async fn wait(
     offset: Option<u64>,
     time: Duration,
     mut progress: Progress,
+    lost: CancellationToken,
 ) -> Result<(Text, Status), Failure> {
     let end = Instant::now() + time;
-    let call = places.call(Purpose::View).await?;
+    let mut call = places.call(Purpose::View).await?;
     let mut run = attach(&call, id, offset);
     let mut text = Text::new(offset.unwrap_or(0), places.settings().text_bytes);
     let mut terminal = None;
     while !text.is_full() {
         let event = tokio::select! {
             event = run.next() => event?,
+            () = call.lost(&lost) => {
+                call.give_back();
+                continue;
+            }
             () = progress.due() => {
                 progress.send().await;
                 continue;

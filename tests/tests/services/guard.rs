@@ -1,5 +1,7 @@
 //! Foreign Host and Origin: 403 before anything else, on every path of both services.
 
+mod target;
+
 use std::net::SocketAddr;
 
 use cc_tests::{

@@ -3,7 +3,12 @@
 mod bodies;
 mod bounds;
 mod conformance;
+mod ending;
+mod in_flight;
 mod leaving;
+mod lost;
+mod misread;
+mod program;
 mod raw;
 mod restart;
 mod resume;
@@ -13,10 +18,12 @@ mod tools;
 mod wire;
 
 use cc_tests::harness::{self, Stack};
-use reqwest::Method;
+use reqwest::{Method, Response};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::support::{PATIENCE, path};
+use raw::Reply;
 
 async fn state(stack: &Stack, execution: &str) -> Value {
     let request = stack.http().request(Method::GET, &path(execution, ""));
@@ -31,4 +38,10 @@ async fn until(stack: &Stack, execution: &str, wanted: &str) {
         (state(stack, execution).await == wanted).then_some(())
     })
     .await;
+}
+
+/// Reads a response to its end.
+async fn read(response: Response) -> Reply {
+    let reply = timeout(PATIENCE, Reply::read(response)).await;
+    reply.expect("an end in time").expect("an orderly end")
 }

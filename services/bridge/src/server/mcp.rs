@@ -99,9 +99,9 @@ pub async fn handle(State(app): State<App>, request: Request) -> Response {
             response
         }
         Err(refusal) => {
-            let (kind, setting) = match refusal {
+            let (kind, setting) = match &refusal {
                 Refusal::TooLarge(_) => (ProblemType::TooLarge, None),
-                Refusal::Incomplete | Refusal::Json(_) => (ProblemType::InvalidBody, None),
+                Refusal::Incomplete | Refusal::Malformed(_) => (ProblemType::InvalidBody, None),
                 Refusal::InboundFull => (ProblemType::InboundFull, Some("BRIDGE_INBOUND_BYTES")),
                 Refusal::TooManySessions(_) => {
                     (ProblemType::TooManyMcpSessions, Some("BRIDGE_MCP_SESSIONS"))
@@ -112,7 +112,14 @@ pub async fn handle(State(app): State<App>, request: Request) -> Response {
                 Some(setting) => format!("{refusal}; an operator can raise {setting}"),
                 None => refusal.to_string(),
             };
-            pages::problem_page(&Problem::new(kind, detail))
+            let mut problem = Problem::new(kind, detail);
+            if let Refusal::Malformed(malformed) = refusal {
+                // The problem is a JSON-RPC error too, for clients that read only that.
+                let response = serde_json::to_value(malformed.response()).unwrap_or_default();
+                let members = response.as_object().cloned().unwrap_or_default();
+                problem.extra.extend(members);
+            }
+            pages::problem_page(&problem)
         }
     }
 }

@@ -10,8 +10,9 @@
 //! - The other direction: a session queues 16 messages each way. A client that does not read one of
 //!   its streams holds up its own session only.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod table;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorCode, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_server::session::local::{
@@ -21,11 +22,12 @@ use rmcp::transport::streamable_http_server::session::{
     ServerSseMessage, SessionId, SessionManager,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
+use tokio_util::either::Either;
 
-use crate::failure::{MISSING_CAPABILITY, UNKNOWN_METHOD};
+use crate::failure::{INVALID_REQUEST, MISSING_CAPABILITY, UNKNOWN_METHOD};
 use crate::settings::OnRefusal;
+use table::{Table, Use};
 
 /// The library's sessions, each with a place.
 #[derive(Debug)]
@@ -34,38 +36,6 @@ pub(super) struct Sessions {
     places: Arc<Semaphore>,
     table: Arc<Table>,
     on_refusal: OnRefusal,
-}
-
-/// The open sessions. A session that is not in it does not exist, even if the library still ends
-/// it.
-#[derive(Debug, Default)]
-struct Table {
-    // A plain lock: held for a look into the map, never over an await.
-    open: Mutex<HashMap<SessionId, Entry>>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    _place: OwnedSemaphorePermit,
-    /// Open responses and running requests.
-    uses: usize,
-    idle_since: Instant,
-}
-
-impl Table {
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Entry>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Removes the session that has been idle for the longest time.
-    fn remove_idle(&self) -> Option<SessionId> {
-        let mut open = self.lock();
-        let idle = open.iter().filter(|(_, entry)| entry.uses == 0);
-        let (id, _) = idle.min_by_key(|(_, entry)| entry.idle_since)?;
-        let id = id.clone();
-        open.remove(&id);
-        Some(id)
-    }
 }
 
 /// A place for the session of one `initialize`, in the extensions of its HTTP request.
@@ -84,22 +54,6 @@ impl Place {
         let parts = request.extensions.get::<http::request::Parts>()?;
         let Self(place) = parts.extensions.get::<Self>()?;
         place.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// A use of a session, which is not idle until all its uses are dropped.
-#[derive(Debug)]
-pub(super) struct Use {
-    table: Arc<Table>,
-    id: SessionId,
-}
-
-impl Drop for Use {
-    fn drop(&mut self) {
-        if let Some(entry) = self.table.lock().get_mut(&self.id) {
-            entry.uses -= 1;
-            entry.idle_since = Instant::now();
-        }
     }
 }
 
@@ -129,13 +83,16 @@ impl Sessions {
 
     /// Uses an open session. None when there is no such session.
     pub(super) fn enter(&self, id: &str) -> Option<Use> {
-        let mut open = self.table.lock();
-        let (id, _) = open.get_key_value(id)?;
-        let id = id.clone();
-        open.get_mut(&id)?.uses += 1;
-        let table = self.table.clone();
-        Some(Use { table, id })
+        self.table.enter(id)
     }
+}
+
+/// Whether a message is the answer to the request of its stream.
+fn is_answer(message: &ServerSseMessage) -> bool {
+    matches!(
+        message.message.as_deref(),
+        Some(ServerJsonRpcMessage::Response(_) | ServerJsonRpcMessage::Error(_))
+    )
 }
 
 /// The reason of a refusal that only the library knows of.
@@ -168,39 +125,54 @@ impl SessionManager for Sessions {
             self.inner.close_session(id).await?;
             return Err(LocalSessionManagerError::SessionNotFound(id.clone()));
         };
-        let entry = Entry {
-            _place: place,
-            uses: 0,
-            idle_since: Instant::now(),
-        };
-        self.table.lock().insert(id.clone(), entry);
+        self.table.add(id.clone(), place);
         let _use = self.enter(id);
         self.inner.initialize_session(id, message).await
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool, Self::Error> {
-        Ok(self.table.lock().contains_key(id))
+        Ok(self.table.has(id))
     }
 
     /// The library calls it for every session that ends, also for one that ended by itself.
     async fn close_session(&self, id: &SessionId) -> Result<(), Self::Error> {
-        self.table.lock().remove(id);
+        self.table.remove(id);
         self.inner.close_session(id).await
     }
 
     async fn create_stream(
         &self,
         id: &SessionId,
-        message: ClientJsonRpcMessage,
+        mut message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
+        let mut handled = match &mut message {
+            ClientJsonRpcMessage::Request(request) => {
+                let requests = self.table.requests(id);
+                let requests = requests
+                    .ok_or_else(|| LocalSessionManagerError::SessionNotFound(id.clone()))?;
+                match requests.begin(request) {
+                    Ok(handled) => Some(handled),
+                    Err(malformed) => {
+                        self.on_refusal.call(INVALID_REQUEST);
+                        let refused = ServerSseMessage::from_message(malformed.response());
+                        return Ok(Either::Left(tokio_stream::once(refused)));
+                    }
+                }
+            }
+            _ => None,
+        };
         let on_refusal = self.on_refusal.clone();
         let stream = self.inner.create_stream(id, message).await?;
-        Ok(stream.map(move |message| {
+        Ok(Either::Right(stream.map(move |message| {
+            if is_answer(&message) {
+                // The client may use the id again when it has the answer.
+                handled.take();
+            }
             if let Some(reason) = refusal(&message) {
                 on_refusal.call(reason);
             }
             message
-        }))
+        })))
     }
 
     async fn accept_message(

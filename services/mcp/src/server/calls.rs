@@ -8,12 +8,14 @@ use protocol::rpc::OnDisconnect;
 use rmcp::model::{CallToolResponse, CreateTaskResult, RequestId, RequestMetaObject};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
+use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use crate::arguments::Arguments;
 use crate::failure::Failure;
 use crate::http::Charge;
 use crate::progress::Progress;
+use crate::requests::Handled;
 use crate::running::Closed;
 use crate::{resources, results, run, tasks, tools, views};
 
@@ -45,8 +47,14 @@ impl Server {
                 arguments.finish()?;
                 let time = Duration::from_secs(seconds.unwrap_or(WAIT_SECONDS));
                 let progress = Progress::new(&context, places.settings().progress);
-                let look = views::wait(places, id, offset, time, progress);
-                let (text, status) = self.look(&context, id, look).await?;
+                let (lost, ended) = (lost(&context), session_ended(&context));
+                let look = views::wait(places, id, offset, time, progress, lost);
+                let look = self.look(&context, id, look);
+                let (text, status) = tokio::select! {
+                    biased;
+                    () = ended.cancelled() => return Err(Failure::cancelled()),
+                    seen = look => seen?,
+                };
                 results::seen(&text, &status)
             }
             tools::OUTPUT => {
@@ -103,14 +111,23 @@ impl Server {
             ))));
         }
         let progress = Progress::new(&context, self.places.settings().progress);
-        let mut signals = self.running.enter(context.id.clone());
-        if let Some(Closed(closed)) = closed(&context).filter(|_| ends_with_call) {
-            signals = signals.with_closed(closed);
+        let signals = self.running.enter(context.id.clone());
+        let mut signals = signals.with_session(session_ended(&context));
+        let lost = lost(&context);
+        if ends_with_call {
+            signals = signals.with_closed(lost.clone());
         }
         let charge = charge(&context);
         // It is as large as the client likes, and the call may take hours.
         context.meta = RequestMetaObject::new();
-        let run = run::to_the_end(self.places.clone(), execute, progress, signals, charge);
+        let run = run::to_the_end(
+            self.places.clone(),
+            execute,
+            progress,
+            signals,
+            lost,
+            charge,
+        );
         // Checked after the registration: a cancel comes either before this line or to the entry.
         if context.ct.is_cancelled() {
             self.running.leave(&context.id);
@@ -183,10 +200,17 @@ impl Server {
     }
 }
 
-/// Fires when the response stream of an HTTP request is closed.
-fn closed(context: &RequestContext<RoleServer>) -> Option<Closed> {
-    let parts = context.extensions.get::<http::request::Parts>()?;
-    parts.extensions.get::<Closed>().cloned()
+/// Fires when the response stream of an HTTP request is closed. Never fires over stdio.
+fn lost(context: &RequestContext<RoleServer>) -> CancellationToken {
+    let parts = context.extensions.get::<http::request::Parts>();
+    let closed = parts.and_then(|parts| parts.extensions.get::<Closed>());
+    closed.map_or_else(CancellationToken::new, |Closed(closed)| closed.clone())
+}
+
+/// Fires when the session of a request ends. Never fires in versions without sessions over HTTP.
+fn session_ended(context: &RequestContext<RoleServer>) -> CancellationToken {
+    let handled = context.extensions.get::<Handled>();
+    handled.map_or_else(CancellationToken::new, Handled::session_ended)
 }
 
 /// The memory for the body of an HTTP request, to be released early. None for a request whose id or

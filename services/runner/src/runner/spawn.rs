@@ -60,8 +60,8 @@ impl Spawned {
 /// Runs the CLI behind its walls, in a process group of its own, its stdin the socket given, its stdout and stderr the runner's own; then
 /// lets go of these, or end of file would never come.
 ///
-/// A shortage of processes, memory or descriptors may pass, so it is waited out for the time that
-/// the spec gives. No process exists meanwhile, and only this execution waits. A terminate, a kill
+/// A shortage of processes, memory or descriptors may pass, and so may a program that is open for
+/// writing. Both are waited out for the time that the spec gives. No process exists meanwhile, and only this execution waits. A terminate, a kill
 /// or the end of claude-api ends the wait; other commands are kept for the CLI.
 ///
 /// # Errors
@@ -74,16 +74,23 @@ pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut Control) -> Resul
     let pid = loop {
         let error = match attempt(spec, &stdin) {
             Ok(pid) => break pid,
-            Err(error) if is_shortage(&error) => error,
+            Err(error) if may_pass(&error) => error,
             Err(error) => return Err(explain(spec, &error)),
         };
         if Instant::now() >= give_up {
-            return Err(format!(
-                "cannot start {program}: {error}; the machine was short of processes, memory or \
-                 descriptors for {} s: raise the limits of processes, memory and open files \
-                 (CCB_PIDS, CCB_MEMORY)",
-                spec.start_patience.as_secs()
-            ));
+            let seconds = spec.start_patience.as_secs();
+            let why = match Errno::from_io_error(&error) {
+                Some(Errno::TXTBSY) => {
+                    format!(
+                        "the program was open for writing for {seconds} s: end its installation"
+                    )
+                }
+                _ => format!(
+                    "the machine was short of processes, memory or descriptors for {seconds} s: raise \
+                     the limits of processes, memory and open files (CCB_PIDS, CCB_MEMORY)"
+                ),
+            };
+            return Err(format!("cannot start {program}: {error}; {why}"));
         }
         if !delayed {
             delayed = true;
@@ -105,8 +112,7 @@ pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut Control) -> Resul
             };
             control.send(&Event::Signalled { action });
             return Err(format!(
-                "cannot start {program}: {error}; it was ended while the start waited for the \
-                 machine's limits"
+                "cannot start {program}: {error}; it was ended while the start was retried"
             ));
         }
         if control.ended() {
@@ -192,12 +198,19 @@ fn oom_score(pid: u32) -> Option<String> {
     Some(score.trim().to_owned())
 }
 
-/// Whether the error is a shortage that may pass: descriptors, processes or memory (fork(2),
-/// pipe(2)).
-fn is_shortage(error: &io::Error) -> bool {
+/// Whether the error may pass: a shortage of descriptors, processes or memory (fork(2), pipe(2)), or
+/// a program that is open for writing, because it is being installed (execve(2)).
+fn may_pass(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| {
-        [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM].contains(&errno)
+        let passing = [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::AGAIN,
+            Errno::NOMEM,
+            Errno::TXTBSY,
+        ];
+        passing.contains(&errno)
     })
 }
 

@@ -21,6 +21,7 @@ tests![
     spawn_failures_say_what_is_missing,
     a_directory_that_may_not_be_entered_is_named_with_its_owner,
     a_shortage_at_the_clis_start_is_waited_out,
+    a_program_that_is_open_for_writing_is_started_when_it_is_closed,
     a_shortage_that_lasts_ends_with_a_reason_and_a_terminate_ends_the_wait,
     a_runner_that_cannot_be_started_leaves_the_systems_error,
     ten_megabytes_of_stderr_with_a_long_line,
@@ -301,6 +302,26 @@ async fn a_shortage_that_lasts_ends_with_a_reason_and_a_terminate_ends_the_wait(
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
         assert_eq!(run.next().await, None);
     }
+}
+
+async fn a_program_that_is_open_for_writing_is_started_when_it_is_closed() {
+    let dir = scratch();
+    let program = dir.path().join("program");
+    fs::write(&program, "#!/bin/sh\nexit 7\n").expect("written");
+    make_executable(&program);
+    let open = fs::OpenOptions::new().append(true).open(&program);
+    let open = open.expect("opened");
+    let program = program.to_str().expect("UTF-8");
+    let mut run = start(spec(program, &[])).await;
+    let event = run.next().await;
+    assert!(
+        matches!(&event, Some(Event::Warning { code, message })
+            if code == "start_delayed" && message.contains("Text file busy")),
+        "{event:?}"
+    );
+    drop(open);
+    run.spawned().await;
+    assert_eq!(run.end().await.code, Some(7));
 }
 
 fn make_executable(path: &std::path::Path) {

@@ -155,3 +155,22 @@ async fn the_warning_of_a_hook_after_a_deleted_execution_disturbs_nothing() {
     hooked.assert_nothing_left(&slow).await;
     hooked.stack.assert_quiet();
 }
+
+/// A hook that an installer holds open for writing cannot be started (ETXTBSY): that may pass.
+#[tokio::test]
+async fn the_start_of_a_hook_that_is_open_for_writing_is_retried_until_its_time_limit() {
+    let hooked = Hooked::start("before", "advisory", &["--hook-timeout-ms=1500"]).await;
+    let open = fs::OpenOptions::new()
+        .append(true)
+        .open(hooked.file("hook"))
+        .expect("opened");
+    let id = hooked.accept("record", json!({})).await;
+    let end = ended(&hooked.http(), &id).await;
+    assert_warned(&end, "before", "advisory", "timed_out", "1500 ms");
+    drop(open);
+    let id = hooked.accept("record", json!({})).await;
+    let end = ended(&hooked.http(), &id).await;
+    assert_eq!(end["warnings"], json!([]), "{end}");
+    assert!(hooked.file("status").exists(), "the hook did not run");
+    hooked.stack.assert_quiet();
+}

@@ -5,12 +5,12 @@ use reqwest::{Method, Response};
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::raw::{LEGACY, Raw, Reply, with};
-use super::{state, until};
+use super::raw::{LEGACY, Raw, with};
+use super::{read, state, until};
 use crate::support::{PATIENCE, id};
 
 /// Reads a stream until it has an event with an id; the id.
-async fn event_id(response: &mut Response) -> String {
+pub(super) async fn event_id(response: &mut Response) -> String {
     let mut text = String::new();
     loop {
         let chunk = timeout(PATIENCE, response.chunk()).await;
@@ -23,14 +23,9 @@ async fn event_id(response: &mut Response) -> String {
     }
 }
 
-async fn resume(raw: &Raw, event: &str) -> Response {
+pub(super) async fn resume(raw: &Raw, event: &str) -> Response {
     let headers = with(raw.headers(&json!({})), "last-event-id", Some(event));
     raw.start(Method::GET, "", &headers).await
-}
-
-async fn end(response: Response) -> Reply {
-    let reply = timeout(PATIENCE, Reply::read(response)).await;
-    reply.expect("an end in time").expect("an orderly end")
 }
 
 #[tokio::test]
@@ -55,17 +50,17 @@ async fn mcp_a_lost_stream_is_resumed_while_its_call_runs_and_is_empty_afterward
         assert_eq!(resumed.status(), 200, "{version}");
         // An event that the session does not have is an empty stream, and cancels nothing.
         for foreign in ["x", "7/7", "7/x", "99999999999999999999"] {
-            let reply = end(resume(&raw, foreign).await).await;
+            let reply = read(resume(&raw, foreign).await).await;
             assert_eq!((reply.status, reply.body.as_str()), (200, ""), "{foreign}");
         }
         assert_eq!(state(&stack, &execution).await, "running", "{version}");
         std::fs::write(&go, "").expect("a mark");
-        let reply = end(resumed).await;
+        let reply = read(resumed).await;
         assert_eq!(reply.response()["id"], message["id"], "{version}");
         assert_eq!(reply.result()["content"][0]["text"], "done", "{version}");
         assert_eq!(state(&stack, &execution).await, "completed", "{version}");
 
-        let reply = end(resume(&raw, &event).await).await;
+        let reply = read(resume(&raw, &event).await).await;
         assert_eq!((reply.status, reply.body.as_str()), (200, ""), "{version}");
         assert_eq!(raw.ask("ping", json!({})).await.result(), &json!({}));
         assert_eq!(stack.spawns(&execution), 1);

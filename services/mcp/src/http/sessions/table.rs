@@ -1,0 +1,100 @@
+//! The open sessions and their uses.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rmcp::transport::streamable_http_server::session::SessionId;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use crate::requests::Requests;
+
+/// The open sessions. A session that is not in it does not exist, even if the library still ends
+/// it.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    // A plain lock: held for a look into the map, never over an await.
+    open: Mutex<HashMap<SessionId, Entry>>,
+}
+
+/// An open session. Dropping it abandons the calls of the session.
+#[derive(Debug)]
+struct Entry {
+    _place: OwnedSemaphorePermit,
+    requests: Requests,
+    /// Open responses and running requests.
+    uses: usize,
+    idle_since: Instant,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.requests.end();
+    }
+}
+
+/// A use of a session, which is not idle until all its uses are dropped.
+#[derive(Debug)]
+pub(in crate::http) struct Use {
+    table: Arc<Table>,
+    id: SessionId,
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        if let Some(entry) = self.table.lock().get_mut(&self.id) {
+            entry.uses -= 1;
+            entry.idle_since = Instant::now();
+        }
+    }
+}
+
+impl Table {
+    /// Adds a new session.
+    pub(super) fn add(&self, id: SessionId, place: OwnedSemaphorePermit) {
+        let entry = Entry {
+            _place: place,
+            requests: Requests::default(),
+            uses: 0,
+            idle_since: Instant::now(),
+        };
+        self.lock().insert(id, entry);
+    }
+
+    pub(super) fn has(&self, id: &SessionId) -> bool {
+        self.lock().contains_key(id)
+    }
+
+    /// Uses an open session. None when there is no such session.
+    pub(super) fn enter(self: &Arc<Self>, id: &str) -> Option<Use> {
+        let mut open = self.lock();
+        let (id, _) = open.get_key_value(id)?;
+        let id = id.clone();
+        open.get_mut(&id)?.uses += 1;
+        let table = self.clone();
+        Some(Use { table, id })
+    }
+
+    /// The requests of an open session.
+    pub(super) fn requests(&self, id: &SessionId) -> Option<Requests> {
+        Some(self.lock().get(id)?.requests.clone())
+    }
+
+    pub(super) fn remove(&self, id: &SessionId) {
+        self.lock().remove(id);
+    }
+
+    /// Removes the session that has been idle for the longest time.
+    pub(super) fn remove_idle(&self) -> Option<SessionId> {
+        let mut open = self.lock();
+        let idle = open.iter().filter(|(_, entry)| entry.uses == 0);
+        let (id, _) = idle.min_by_key(|(_, entry)| entry.idle_since)?;
+        let id = id.clone();
+        open.remove(&id);
+        Some(id)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Entry>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

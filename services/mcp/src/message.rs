@@ -1,0 +1,217 @@
+//! Messages of clients before the library reads them, over HTTP and over stdio alike.
+//!
+//! The library takes the last of two members of one name, and ignores or misnames what it cannot
+//! read. [`read`] therefore comes first, and refuses what the WebSocket refuses too.
+
+use std::fmt;
+
+use rmcp::ErrorData;
+use rmcp::model::{ErrorCode, RequestId, ServerJsonRpcMessage};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+/// A text that is no acceptable message.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct Malformed {
+    code: ErrorCode,
+    id: Option<RequestId>,
+    message: String,
+}
+
+impl Malformed {
+    /// A text that is no JSON: it has no id.
+    fn json(error: impl fmt::Display) -> Self {
+        Self {
+            code: ErrorCode::PARSE_ERROR,
+            id: None,
+            message: format!("the message is not JSON: {error}"),
+        }
+    }
+
+    /// JSON that is no request, notification or response.
+    pub(crate) fn request(id: Option<RequestId>, message: impl Into<String>) -> Self {
+        Self {
+            code: ErrorCode::INVALID_REQUEST,
+            id,
+            message: message.into(),
+        }
+    }
+
+    /// A message that the library does not read.
+    pub(crate) fn shape(envelope: Envelope) -> Self {
+        let message = "the message is no JSON-RPC 2.0 request, notification or response: a request \
+                       has the members jsonrpc (\"2.0\"), id (a string or an integer), method and params";
+        Self::request(envelope.id, message)
+    }
+
+    /// Parameters of a method that the library does not read.
+    pub(crate) fn params(envelope: Envelope, message: impl Into<String>) -> Self {
+        Self {
+            code: ErrorCode::INVALID_PARAMS,
+            ..Self::request(envelope.id, message)
+        }
+    }
+
+    /// The JSON-RPC error. It has no id when the id could not be read (MCP 2025-11-25).
+    #[must_use]
+    pub fn response(&self) -> ServerJsonRpcMessage {
+        let error = ErrorData::new(self.code, self.message.clone(), None);
+        ServerJsonRpcMessage::error(error, self.id.clone())
+    }
+}
+
+/// The members of a message that are needed before the library reads it.
+#[derive(Debug, Default)]
+pub(crate) struct Envelope {
+    /// The id, when it is one.
+    pub(crate) id: Option<RequestId>,
+    /// The method, when it is a text.
+    pub(crate) method: Option<String>,
+    /// Whether there is an id, whatever its type is.
+    has_id: bool,
+}
+
+impl Envelope {
+    /// Whether the message wants no answer.
+    pub(crate) fn is_notification(&self) -> bool {
+        !self.has_id && self.method.is_some()
+    }
+}
+
+/// Reads the envelope of a message.
+///
+/// # Errors
+/// The text is no JSON, no object, or has two members of one name in one object.
+pub(crate) fn read(json: &[u8]) -> Result<Envelope, Malformed> {
+    let text = std::str::from_utf8(json).map_err(Malformed::json)?;
+    let members = serde_json::from_str::<Members>(text);
+    let repeated = || protocol::json::refuse_repeated_members(text).map_err(|e| e.to_string());
+    let Members { id, method, .. } = match members {
+        Ok(members) => members,
+        Err(error) if error.is_data() => {
+            let message = repeated().err();
+            let message = message.unwrap_or_else(|| "the message is no JSON object".to_owned());
+            return Err(Malformed::request(None, message));
+        }
+        Err(error) => return Err(Malformed::json(error)),
+    };
+    let envelope = Envelope {
+        has_id: id.is_some(),
+        id: id.and_then(|id| serde_json::from_value(id).ok()),
+        method: method.and_then(|method| Some(method.as_str()?.to_owned())),
+    };
+    match repeated() {
+        Ok(()) => Ok(envelope),
+        Err(message) => Err(Malformed::request(envelope.id, message)),
+    }
+}
+
+/// The members as they are, whatever their types are.
+#[derive(Deserialize)]
+struct Members {
+    #[serde(default, deserialize_with = "given")]
+    id: Option<Value>,
+    method: Option<Value>,
+    #[serde(default, rename = "params")]
+    _params: Checked,
+}
+
+/// Reads a member that is there, so that null differs from no member.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// A JSON value that is read and thrown away. It reads texts and numbers, which serde's `IgnoredAny`
+/// skips: a lone surrogate is an error.
+#[derive(Default)]
+struct Checked;
+
+impl<'de> Deserialize<'de> for Checked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Checked {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        while members.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(text: &str) -> (i32, Option<RequestId>, String) {
+        let Malformed { code, id, message } = read(text.as_bytes()).unwrap_err();
+        (code.0, id, message)
+    }
+
+    #[test]
+    fn a_refusal_has_the_id_where_it_is_certain() {
+        let (code, id, message) = refused(r#"{"id":7,"method":"x","params":{"a":1,"a":2}}"#);
+        assert_eq!((code, id), (-32600, Some(RequestId::Number(7))));
+        assert!(message.contains("given twice"), "{message}");
+        let (code, id, message) = refused(r#"{"id":7,"id":8,"method":"x"}"#);
+        assert_eq!((code, id), (-32600, None));
+        assert!(message.contains("given twice"), "{message}");
+        for text in ["{", "", "{} x", r#"{"id":7,"params":["\ud83d"]}"#] {
+            let (code, id, _) = refused(text);
+            assert_eq!((code, id), (-32700, None), "{text}");
+        }
+        assert_eq!(refused("7").0, -32600);
+    }
+
+    #[test]
+    fn only_a_message_without_an_id_is_a_notification() {
+        for (text, is_notification) in [
+            (r#"{"method":"x"}"#, true),
+            (r#"{"method":"x","id":7}"#, false),
+            (r#"{"method":"x","id":null}"#, false),
+            (r#"{"method":"x","id":1.5}"#, false),
+            (r#"{"result":{}}"#, false),
+        ] {
+            let envelope = read(text.as_bytes()).unwrap();
+            assert_eq!(envelope.is_notification(), is_notification, "{text}");
+        }
+    }
+}
