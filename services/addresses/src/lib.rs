@@ -102,7 +102,13 @@ mod tests {
             }
         }
         // Documentation addresses (RFC 5737, RFC 3849), and a neighbour of loopback.
-        for foreign in ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "128.0.0.1", "::"] {
+        for foreign in [
+            "192.0.2.1",
+            "2001:db8::1",
+            "::ffff:192.0.2.1",
+            "128.0.0.1",
+            "::",
+        ] {
             assert!(!own.include_peer(ip(foreign)), "{foreign}");
         }
     }
@@ -115,7 +121,10 @@ mod tests {
         };
         let no_descriptor = || Err(io::Error::from_raw_os_error(24));
         assert_eq!(own.last_unless(no_descriptor()), [ip("192.0.2.7")]);
-        assert_eq!(own.last_unless(Ok(vec![ip("192.0.2.8")])), [ip("192.0.2.8")]);
+        assert_eq!(
+            own.last_unless(Ok(vec![ip("192.0.2.8")])),
+            [ip("192.0.2.8")]
+        );
         assert_eq!(own.last_unless(no_descriptor()), [ip("192.0.2.8")]);
         assert!(own.contains(ip("127.0.0.1")) && !own.contains(ip("192.0.2.8")));
     }
