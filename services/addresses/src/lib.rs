@@ -101,11 +101,11 @@ mod tests {
                 assert!(own.include_peer(mapped), "{mapped}");
             }
         }
-        // Documentation addresses (RFC 5737, RFC 3849), and a neighbour of loopback.
+        // Addresses that no interface has (RFC 1112, section 4; RFC 3849), and a neighbour of loopback.
         for foreign in [
-            "192.0.2.1",
+            "240.0.0.1",
             "2001:db8::1",
-            "::ffff:192.0.2.1",
+            "::ffff:240.0.0.1",
             "128.0.0.1",
             "::",
         ] {

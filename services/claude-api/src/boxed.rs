@@ -120,7 +120,7 @@ mod tests {
         assert!(boxed(&[]).is_none());
         let boxed = boxed(&["--boxed"]).unwrap();
         assert!(boxed.has([127, 0, 0, 2].into()));
-        assert!(!boxed.has([192, 0, 2, 1].into()));
+        assert!(!boxed.has([240, 0, 0, 1].into()));
     }
 
     #[test]
