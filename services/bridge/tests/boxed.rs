@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use common::{Bridge, Fake, SOON};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -132,13 +132,17 @@ async fn before_claude_api_has_answered_only_its_own_addresses_wait() {
 
 #[tokio::test]
 async fn an_address_of_the_bridge_itself_is_never_refused() {
-    let (_fake, bridge) = start("127.0.0.1", true).await;
-    for (method, path, headers) in CALLS {
-        let answer = ask(&bridge, "127.0.0.1", method, path, headers).await;
-        assert!(
-            !answer.starts_with("HTTP/1.1 401 "),
-            "{method} {path}: {answer}"
-        );
+    let own = addresses::OwnAddresses::read().unwrap().now();
+    let v4 = own.into_iter().filter(IpAddr::is_ipv4);
+    for api in v4.map(|ip| ip.to_string()) {
+        let (_fake, bridge) = start(&api, true).await;
+        for (method, path, headers) in CALLS {
+            let answer = ask(&bridge, &api, method, path, headers).await;
+            assert!(
+                !answer.starts_with("HTTP/1.1 401 "),
+                "{method} {path} from {api}: {answer}"
+            );
+        }
     }
 }
 

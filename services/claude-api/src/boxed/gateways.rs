@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn the_default_route_of_a_container_names_its_gateway() {
-        let [one, other] = [[172, 17, 0, 1], [10, 0, 0, 1]].map(|ip| u32::from_ne_bytes(ip));
+        let [one, other] = [[172, 17, 0, 1], [10, 0, 0, 1]].map(u32::from_ne_bytes);
         let routes = format!(
             "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
              eth0\t00000000\t{one:08X}\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
