@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// The addresses of all interfaces.
 ///
-/// They are read for each question: a network may be connected to a running container. Reading takes
-/// a descriptor, so the last answer serves when the process has none left.
+/// They are read for each question: a network may be connected to a running container. Reading
+/// takes a descriptor, so the last answer serves when the process has none left.
 #[derive(Debug)]
 pub struct OwnAddresses {
     // Held for a copy or a comparison; no await happens inside.
@@ -101,7 +101,7 @@ mod tests {
                 assert!(own.include_peer(mapped), "{mapped}");
             }
         }
-        // Addresses that no interface has (RFC 1112, section 4; RFC 3849), and a neighbour of loopback.
+        // Reserved addresses (RFC 1112, section 4; RFC 3849), and a neighbour of loopback.
         for foreign in [
             "240.0.0.1",
             "2001:db8::1",

@@ -2,9 +2,9 @@
 //! use the service from there.
 //!
 //! - A peer with an address of this container gets 401, whatever it asks for except health.
-//! - A request that leaves the container and comes back through the published port arrives from the
-//!   gateway, exactly as one of the host does. Nothing tells them apart, so the start looks for such
-//!   a way ([`reach`]). Where there is one, only health is served.
+//! - A request that leaves the container and comes back through the published port arrives from
+//!   the gateway, exactly as one of the host does. Nothing tells them apart, so the start looks for
+//!   such a way ([`reach`]). Where there is one, only health is served.
 
 mod gateways;
 pub(crate) mod reach;
@@ -61,7 +61,7 @@ impl Boxed {
         self.own.include_peer(peer)
     }
 
-    /// Notes a request with this nonce from outside; false when it is not the nonce of this process.
+    /// Notes a request with this nonce from outside; false when the nonce is not this process's.
     pub(crate) fn came_back(&self, nonce: &str) -> bool {
         let same = nonce.parse() == Ok(self.nonce);
         if same && self.reach.send_replace(Reach::Yes) != Reach::Yes {

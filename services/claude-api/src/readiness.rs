@@ -135,7 +135,9 @@ impl Readiness {
                 obstacles.push(Obstacle::new(
                     "box-reaches-service",
                     "commands of the model reach this service through its published port, so only the health pages are served",
-                    "set CCB_PUBLISH=127.0.0.1 (the default) and start it again, or keep the container from that port with a firewall",
+                    "set CCB_PUBLISH=127.0.0.1 (the default), or keep the container from that port with a firewall, and start it again; where \
+                     the engine forwards the container to the machine's loopback (Docker Desktop), only CLAUDE_API_BOXED=false serves \
+                     your clients, and then what the model runs too",
                 ));
             }
             if cache.stopping {

@@ -62,8 +62,8 @@ fn addresses(args: &NetworkArgs) -> Vec<IpAddr> {
     addresses
 }
 
-/// Asks for `path` at each of these addresses and waits for the answer, so that the request has been
-/// handled when this returns.
+/// Asks for `path` at each of these addresses and waits for the answer, so that the request has
+/// been handled when this returns.
 async fn call(addresses: &[SocketAddr], path: &str) {
     for address in addresses {
         if let Err(error) = ask(*address, path).await {

@@ -10,8 +10,8 @@ use clap::{ArgAction, Args};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Network")]
 pub struct NetworkArgs {
-    /// This service runs in a container of its own: requests from the addresses of that container
-    /// get 401 from-the-box, except the health pages. So what the model runs cannot use the service
+    /// This service runs in a container of its own: requests from addresses of that container get
+    /// 401 from-the-box, except for the health pages. So what the model runs cannot use the service
     #[arg(
         long,
         env = "CLAUDE_API_BOXED",
@@ -33,8 +33,8 @@ pub struct NetworkArgs {
         value_parser = protocol::guard::listen_address
     )]
     pub published_on: Option<IpAddr>,
-    /// The host's port on which this service is published; Compose sets it. With --boxed the service
-    /// looks at its start whether its own container reaches that port
+    /// The host's port on which this service is published; Compose sets it. With --boxed, the start
+    /// looks whether the container of this service reaches that port
     #[arg(long, env = "CLAUDE_API_PUBLISHED_PORT", value_name = "PORT")]
     pub published_port: Option<u16>,
     /// Publish on any address, though everybody who reaches it may run prompts

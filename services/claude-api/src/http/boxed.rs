@@ -69,11 +69,11 @@ fn box_reaches_service() -> Problem {
     Problem::new(
         ProblemType::BoxReachesService,
         "commands of the model reach this service through its published port, so it serves only \
-         its health pages; publish it on 127.0.0.1 (CCB_PUBLISH) and start it again",
+         its health pages; the remedy is in /health/ready",
     )
 }
 
-/// `GET /health/box/{nonce}`: a call of the start, if it has come back to this process from outside.
+/// `GET /health/box/{nonce}`: a call of the start that has come back to this process from outside.
 pub(crate) async fn probe(
     State(service): App,
     peer: Option<Extension<Peer>>,

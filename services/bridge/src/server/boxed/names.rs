@@ -1,8 +1,8 @@
 //! The addresses of claude-api's host: resolved when a request asks, at most 1 s old.
 //!
 //! One attempt runs at a time, in a task of its own, so that a slow resolver takes one thread and
-//! blocks no connection. A request waits for it: 1 s when something is known, 3 s before that. While
-//! resolving fails or takes longer, the last answer holds for 60 s.
+//! blocks no connection. A request waits for it: 1 s when something is known, 3 s before that.
+//! While resolving fails or takes longer, the last answer holds for 60 s.
 
 use std::fmt;
 use std::future::Future;

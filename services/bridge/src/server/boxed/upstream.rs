@@ -9,8 +9,8 @@ use tokio::sync::Mutex;
 use crate::upstream::Upstream;
 use crate::upstream::errors::Failure;
 
-/// An answer is asked for again after this time: claude-api may have been started again with another
-/// setting.
+/// An answer is asked for again after this time: claude-api may have been started again with
+/// another setting.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// claude-api, asked whether it is boxed.
@@ -58,8 +58,8 @@ impl Side {
     }
 }
 
-/// What an answer to the question for the limits says about the box. Only a boxed claude-api refuses
-/// in these words.
+/// What an answer to the question for the limits says about the box. Only a boxed claude-api
+/// refuses in these words.
 fn says(answer: &Result<Limits, Failure>) -> Option<bool> {
     match answer {
         Ok(limits) => Some(limits.boxed),
