@@ -87,6 +87,7 @@ COPY scripts/image/start scripts/image/watch-health /usr/local/bin/
 ENV HOME=/home/claude USER=claude LOGNAME=claude LANG=C.UTF-8 DEBIAN_FRONTEND= \
     CLAUDE_API_HOST=0.0.0.0 \
     CLAUDE_API_PORT=8002 \
+    CLAUDE_API_BOXED=true \
     CLAUDE_API_SPOOL_DIR=/spool \
     CLAUDE_API_WORKSPACE_ROOT=/workspace \
     CLAUDE_API_CLAUDE_BIN=/usr/local/bin/claude \

@@ -116,7 +116,12 @@ published_facts() {
   local address
   address=$(docker port "$2" "$3" 2>/dev/null | head -n 1 || true)
   if [ -z "$address" ]; then [ "$(docker inspect -f '{{.State.Running}}' "$2")" != true ] || fact warn "port of $1" "it is not published on this machine" "programs on this machine cannot reach it: see ports in compose.yaml"
-  elif tcp_answers "${address##*:}"; then fact ok "port of $1" "$address"
+  elif tcp_answers "${address##*:}" "${address%:*}"; then
+    case $address in
+      127.* | '[::1]:'*) fact ok "port of $1" "$address" ;;
+      *) fact warn "port of $1" "$address is open to other machines, and whoever reaches it may run prompts" \
+        "leave CCB_PUBLISH at 127.0.0.1, unless a firewall decides who reaches it" ;;
+    esac
   else fact fail "port of $1" "$address does not answer, though it is published" "is the engine on another machine (DOCKER_HOST), or a firewall between?"; fi
 }
 

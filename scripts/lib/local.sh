@@ -82,6 +82,8 @@ local_up() {
   [ -z "$DEMO" ] || demo_banner
   cli=$(local_cli)
   compile
+  # Nothing is published: both services listen on loopback.
+  PUBLISH=127.0.0.1
   mkdir -p "$RUN/spool" "$RUN/workspace" "$RUN/home"
   undo() { say "stopping what was started"; local_down; }
   # What runs and is no older than its binary may stay, if it was started the same way.
@@ -116,7 +118,10 @@ local_up() {
 }
 
 ready_words() {
-  say "ready after $1 s: ws://127.0.0.1:$WS_PORT/ws (WebSocket) and http://127.0.0.1:$HTTP_PORT (HTTP)"
+  local at
+  at=$(reached_at "$PUBLISH")
+  case $at in *:*) at="[$at]" ;; esac
+  say "ready after $1 s: ws://$at:$WS_PORT/ws (WebSocket) and http://$at:$HTTP_PORT (HTTP)"
   say "a first prompt:"
   say "  scripts/ccb exec \"python3 -c \\\"print('RESULT:::' + str(24 * 7))\\\"\""
   say "to stop it, and remove its containers and data: scripts/down"

@@ -131,7 +131,7 @@ check_ports() {
   for setting in CCB_CLAUDE_API_PORT:claude-api:$HTTP_PORT CCB_BRIDGE_PORT:bridge:$WS_PORT; do
     IFS=: read -r setting service port <<<"$setting"
     if who=$(port_taken "$port" "$service"); then
-      fail "port $port, which $service wants on 127.0.0.1, is in use by $who" \
+      fail "port $port, which $service wants on $PUBLISH, is in use by $who" \
         "stop that, or take another port: $setting=$(free_port $((port + 1000))) scripts/up"
     fi
   done
@@ -144,7 +144,16 @@ free_port() {
   echo "$port"
 }
 
-tcp_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+# tcp_answers PORT [ADDRESS]: without an address, where the stack is published.
+tcp_answers() { (exec 3<>"/dev/tcp/$(reached_at "${2:-$PUBLISH}")/$1") 2>/dev/null; }
+
+# reached_at ADDRESS: where this machine reaches what is published on an address, without brackets.
+reached_at() {
+  case $1 in
+    0.0.0.0 | '::' | '[::]') echo 127.0.0.1 ;;
+    *) tr -d '[]' <<<"$1" ;;
+  esac
+}
 
 # Each build leaves the image it replaces without a name, 0.6 GB at a time. Only ours, by their label; what a container
 # still uses stays.

@@ -1,17 +1,21 @@
 //! The listener: connections in, sessions and pages out, and an orderly stop.
 
+mod boxed;
 pub mod mcp;
 pub mod pages;
 pub mod upgrade;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::routing::{any, get};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -20,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
 use crate::config::{Config, Settings};
 use crate::metrics::Metrics;
@@ -31,6 +36,7 @@ use crate::session::room::{self, Room};
 use crate::upstream::Upstream;
 use crate::viewer;
 use crate::viewer::buffer::Skip;
+use boxed::{Peer, Rule};
 
 /// A request's head must be here in this time.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -68,6 +74,7 @@ pub struct App {
     /// s at most. Nobody waits for a place: without one the answer is 503.
     pub refusals: Arc<Semaphore>,
     guard: Arc<Guard>,
+    boxed: Arc<Rule>,
     mcp: ::mcp::http::Service,
 }
 
@@ -116,6 +123,8 @@ pub async fn run(
         mcp,
     } = settings;
     let upstream = Upstream::new(&config.claude_api_url, times)?;
+    let boxed = Rule::new(&config.claude_api_url, upstream.clone());
+    let boxed = Arc::new(boxed.context("the addresses of this machine cannot be read")?);
     let (known, limits) = watch::channel(None);
     let stop = CancellationToken::new();
     let tracker = TaskTracker::new();
@@ -168,6 +177,7 @@ pub async fn run(
         open: Arc::default(),
         refusals: Arc::new(Semaphore::new(REFUSALS)),
         guard: Arc::new(guard),
+        boxed: Arc::clone(&boxed),
         mcp,
     };
     let waiting = Waiting {
@@ -176,6 +186,8 @@ pub async fn run(
     };
     tracing::info!(addr = %listener.local_addr()?, claude_api = %config.claude_api_url, "listening");
     tracker.spawn(learn_limits(upstream, own, known, stop.clone()));
+    let warns = async move { boxed.warn_of_shared_address().await };
+    tracker.spawn(stop.clone().run_until_cancelled_owned(warns));
     let router = router(app);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -183,10 +195,11 @@ pub async fn run(
             biased;
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     prepare(&stream, user_timeout);
                     let place = waiting.enter();
-                    tracker.spawn(connection(stream, router.clone(), stop.clone(), place));
+                    let (router, stop) = (router.clone(), stop.clone());
+                    tracker.spawn(connection(stream, peer.ip(), router, stop, place));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -241,9 +254,12 @@ async fn guard(
     request: axum::extract::Request,
     next: axum::middleware::Next,
 ) -> axum::response::Response {
-    let response = match app.guard.check(request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(foreign) => pages::foreign(&foreign),
+    let response = match app.boxed.refusal(&request).await {
+        Some(refusal) => refusal,
+        None => match app.guard.check(request.uri(), request.headers()) {
+            Ok(()) => next.run(request).await,
+            Err(foreign) => pages::foreign(&foreign),
+        },
     };
     if let Some(pages::Refused(kind)) = response.extensions().get() {
         app.shared.viewer.metrics.refused(kind);
@@ -310,10 +326,15 @@ impl Drop for WaitingPlace {
 
 async fn connection(
     stream: TcpStream,
+    peer: IpAddr,
     router: Router,
     stop: CancellationToken,
     place: WaitingPlace,
 ) {
+    let router = router.map_request(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request
+    });
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

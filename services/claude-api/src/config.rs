@@ -6,6 +6,7 @@ pub mod every;
 mod hooks;
 mod input;
 mod limits;
+mod network;
 mod tools;
 
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ pub use connections::ConnectionArgs;
 pub use hooks::{Hook, HookArgs, HookMode, HookMoment, Hooks};
 pub use input::InputArgs;
 pub use limits::LimitArgs;
+pub use network::NetworkArgs;
 pub use tools::{PermissionMode, Permissions, ToolPolicy};
 
 /// The exit code of a bad configuration (sysexits.h, `EX_USAGE`).
@@ -163,6 +165,9 @@ pub struct ServeArgs {
         default_value = "json"
     )]
     pub log_format: LogFormat,
+    /// Who can reach this service.
+    #[command(flatten)]
+    pub network: NetworkArgs,
     /// What the CLI's tools may do.
     #[command(flatten)]
     pub tools: tools::ToolArgs,
@@ -256,7 +261,11 @@ impl Settings {
             }
         };
         let hooks = args.hooks.check(&mut mistakes);
-        let limits = args.limits.limits();
+        mistakes.extend(args.network.check());
+        let limits = protocol::Limits {
+            boxed: args.network.boxed,
+            ..args.limits.limits()
+        };
         mistakes.extend(limits::check(&limits));
         if mistakes.is_empty() {
             Ok(Self {

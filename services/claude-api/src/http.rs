@@ -1,6 +1,7 @@
 //! The HTTP side of contract section 2: an adapter, all decisions are the service's.
 
 pub(crate) mod body;
+pub(crate) mod boxed;
 pub(crate) mod events;
 mod executions;
 mod follow;
@@ -69,6 +70,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/health/startup", get(health::startup))
         .route("/health/ready", get(health::ready))
         .route("/health", get(health::ready))
+        .route("/health/box/{nonce}", get(boxed::probe))
         .route("/metrics", get(metrics::metrics))
         .method_not_allowed_fallback(|| async {
             Reply(Problem::new(
@@ -80,7 +82,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .layer(cors(Arc::clone(&guard)))
         // Around the CORS layer: a foreign origin gets no preflight either.
         .layer(from_fn_with_state(guard, check))
-        // Around the guard: its refusals count, too.
+        .layer(from_fn_with_state(Arc::clone(&service), boxed::check))
+        // Around the checks: their refusals count, too.
         .layer(from_fn_with_state(
             Arc::clone(&service),
             metrics::count_refusals,

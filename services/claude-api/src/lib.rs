@@ -8,6 +8,7 @@
 //! ```
 
 pub mod admission;
+mod boxed;
 pub mod cli;
 pub mod config;
 pub mod conversations;

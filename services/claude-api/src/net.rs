@@ -12,6 +12,7 @@ pub(crate) mod activity;
 mod io;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -103,8 +104,8 @@ impl Connections {
     }
 
     /// Accepts the next connection, once there is a place for it.
-    pub(crate) async fn accept(&mut self) -> (Connection, Activity, Place) {
-        let (stream, _) = Listener::accept(&mut self.listener).await;
+    pub(crate) async fn accept(&mut self) -> (Connection, IpAddr, Activity, Place) {
+        let (stream, peer) = Listener::accept(&mut self.listener).await;
         prepare(&stream);
         let permit = self.place().await;
         let activity = Activity::default();
@@ -118,7 +119,8 @@ impl Connections {
             open: Arc::clone(&self.open),
             _permit: permit,
         };
-        (Connection::new(stream, activity.clone()), activity, place)
+        let connection = Connection::new(stream, activity.clone());
+        (connection, peer.ip(), activity, place)
     }
 
     async fn place(&self) -> Option<OwnedSemaphorePermit> {

@@ -47,6 +47,8 @@ struct Cache {
     /// The fingerprint of the credential that was refused.
     refused: Option<Credential>,
     stopping: bool,
+    /// The box reaches the service from outside.
+    reached: bool,
 }
 
 /// The cached answers. Cheap to clone.
@@ -73,6 +75,7 @@ impl Readiness {
             disk: None,
             refused: None,
             stopping: false,
+            reached: false,
         };
         Self {
             cache: Arc::new(Mutex::new(cache)),
@@ -128,6 +131,15 @@ impl Readiness {
             }
             obstacles.extend(cache.places.iter().cloned());
             obstacles.extend(cache.disk.clone());
+            if cache.reached {
+                obstacles.push(Obstacle::new(
+                    "box-reaches-service",
+                    "commands of the model reach this service through its published port, so only the health pages are served",
+                    "set CCB_PUBLISH=127.0.0.1 (the default), or keep the container from that port with a firewall, and start it again; where \
+                     the engine forwards the container to the machine's loopback (Docker Desktop), only CLAUDE_API_BOXED=false serves \
+                     your clients, and then what the model runs too",
+                ));
+            }
             if cache.stopping {
                 obstacles.push(Obstacle::new("stopping", "the service is stopping", "try again in a moment"));
             }
@@ -180,6 +192,11 @@ impl Readiness {
         self.with(|cache| cache.disk = Some(obstacle));
     }
 
+    /// The box reaches the service from outside; that does not change before the next start.
+    pub(crate) fn box_reaches_service(&self) {
+        self.with(|cache| cache.reached = true);
+    }
+
     /// The service is stopping.
     pub fn stop(&self) {
         self.with(|cache| cache.stopping = true);
@@ -221,10 +238,16 @@ mod tests {
         assert_eq!(codes(&readiness), ["cli-unchecked", "credential-missing"]);
         readiness.set_cli(Ok(()));
         readiness.disk_full();
+        readiness.box_reaches_service();
         readiness.stop();
         assert_eq!(
             codes(&readiness),
-            ["credential-missing", "no-room", "stopping"]
+            [
+                "credential-missing",
+                "no-room",
+                "box-reaches-service",
+                "stopping"
+            ]
         );
         assert!(
             readiness.obstacles()[0]

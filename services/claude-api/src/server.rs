@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::boxed::reach;
 use crate::http;
+use crate::http::boxed::Peer;
 use crate::net::activity::{Activity, Answered, Received, Timeouts};
 use crate::net::{Connection, Connections, Place};
 use crate::readiness;
@@ -40,6 +42,7 @@ pub async fn run(
     let token = service.stop_token();
     tokio::spawn(readiness::keep_checking(Arc::clone(&service), token));
     tokio::spawn(Arc::clone(&service).keep_expiring());
+    tokio::spawn(reach::look(Arc::clone(&service)));
     let args = &service.settings.args.connections;
     let timeouts = Timeouts {
         head: Duration::from_millis(args.head_ms),
@@ -57,9 +60,10 @@ pub async fn run(
         tokio::select! {
             biased;
             shutdown_end = &mut stopped => break shutdown_end,
-            (stream, activity, place) = connections.accept() => {
-                let served = serve(stream, activity, timeouts, router.clone(), stop.clone(), place);
-                tracker.spawn(served);
+            (stream, peer, activity, place) = connections.accept() => {
+                let peer = Peer::of(&service, peer);
+                let (router, stop) = (router.clone(), stop.clone());
+                tracker.spawn(serve(stream, peer, activity, timeouts, router, stop, place));
             }
         }
     };
@@ -75,6 +79,7 @@ pub async fn run(
 /// Serves one connection to its end, then releases `place`.
 async fn serve(
     stream: Connection,
+    peer: Peer,
     activity: Activity,
     timeouts: Timeouts,
     router: Router,
@@ -87,12 +92,13 @@ async fn serve(
         let exchange = activity.begin();
         async move {
             let received = activity.clone();
-            let request = request.map(|body| {
+            let mut request = request.map(|body| {
                 Body::new(Received {
                     body,
                     activity: received,
                 })
             });
+            request.extensions_mut().insert(peer);
             let Ok(response) = router.oneshot(request).await;
             if http::is_stream(&response) {
                 activity.stream();

@@ -35,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::admission::{Admission, Ticket};
+use crate::boxed::Boxed;
 use crate::cli::Environment;
 use crate::config::Settings;
 use crate::conversations::Conversations;
@@ -62,6 +63,8 @@ pub struct Service {
     pub environment: Arc<Environment>,
     /// Whether an execution would start now.
     pub readiness: Readiness,
+    /// The rule for requests from this container; `None` when the service is not boxed.
+    pub(crate) boxed: Option<Boxed>,
     pub(crate) spool: Spool,
     pub(crate) runners: Runners,
     pub(crate) admission: Admission,
@@ -183,6 +186,8 @@ impl Service {
             Conversations::open(dir.join("conversations")).with_context(unusable)?;
         // Created before the first check, which starts the CLI in it; a failure is an obstacle to readiness, not to life.
         let _ = crate::cli::create_private(&settings.args.workspace_root);
+        let boxed = Boxed::new(&settings.args.network)
+            .context("the addresses of this container cannot be read (--boxed)")?;
         let environment = Arc::new(environment);
         let walls = Walls::new(&settings.args, &environment).map_err(anyhow::Error::msg)?;
         let open = crate::walls::open(&settings.args, &environment);
@@ -191,6 +196,7 @@ impl Service {
         let service = Arc::new(Self {
             readiness: Readiness::new(Arc::clone(&environment)),
             environment,
+            boxed,
             spool,
             runners,
             admission: Admission::new(limits),

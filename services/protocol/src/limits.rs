@@ -7,11 +7,13 @@ const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
 /// What `GET /v1/limits` answers and `connected.limits` carries. Bytes, counts and milliseconds; 0 in a
-/// line limit means no limit.
+/// line limit means no limit. `boxed` says that claude-api runs in a container of its own, whose
+/// addresses may not use either service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[allow(missing_docs, reason = "the names are the contract's table")]
 pub struct Limits {
+    pub boxed: bool,
     pub running_executions: u64,
     pub simultaneous_starts: u64,
     pub queued: u64,
@@ -45,6 +47,7 @@ impl Default for Limits {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
         Self {
+            boxed: false,
             running_executions: 8,
             simultaneous_starts: 2 * cores,
             queued: 1000,

@@ -40,6 +40,8 @@ problem_types! {
     InvalidBody = "invalid-body", 400;
     /// A query parameter is wrong.
     InvalidQuery = "invalid-query", 400;
+    /// The request came from the container of claude-api: from what the model runs there.
+    FromTheBox = "from-the-box", 401;
     /// More than the operator allows was asked for.
     NotAllowed = "not-allowed", 403;
     /// A `Host` that this service does not answer to.
@@ -90,6 +92,8 @@ problem_types! {
     TooManyMcpSessions = "too-many-mcp-sessions", 503;
     /// The service is stopping.
     Stopping = "stopping", 503;
+    /// The box can reach claude-api from outside; only the health pages are served.
+    BoxReachesService = "box-reaches-service", 503;
     /// Not ready; the reasons and remedies are listed.
     NotReady = "not-ready", 503;
     /// The execution cannot be recorded.

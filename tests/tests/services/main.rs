@@ -6,6 +6,7 @@ mod bad_http;
 mod bad_ws;
 mod basic;
 mod blackhole;
+mod boxed;
 mod burn;
 mod churn;
 mod configuration;

@@ -108,7 +108,7 @@ async fn s17_logs_are_json_lines_and_tell_no_secret() {
 }
 
 /// The exit code of a healthcheck that asks `url`.
-fn healthcheck(service: &str, url: &str) -> Option<i32> {
+pub(crate) fn healthcheck(service: &str, url: &str) -> Option<i32> {
     let mut command = Command::new(binary(service));
     command.args(["healthcheck", "--url", url]).env_clear();
     command.stdout(Stdio::null()).stderr(Stdio::null());

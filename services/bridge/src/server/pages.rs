@@ -71,6 +71,7 @@ pub async fn live() -> Response {
 /// `/health/ready`: claude-api is ready.
 pub async fn ready(State(app): State<App>) -> Response {
     match app.shared.viewer.upstream.ready().await {
+        Ok((200, _)) if app.boxed.is_refused().await => refused_page(),
         Ok((200, _)) => response(200, JSON, r#"{"status":"ready"}"#),
         Ok((_, body)) => match serde_json::from_slice::<Problem>(&body) {
             // Its reasons and remedies, as they are.
@@ -94,6 +95,15 @@ fn unreachable_page(detail: &str) -> Response {
     let problem = Problem::new(ProblemType::NotReady, detail).with("reasons", reasons);
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     // The page refuses nothing: it is not counted.
+    response(problem.status, problem::CONTENT_TYPE, body)
+}
+
+fn refused_page() -> Response {
+    let detail = "claude-api takes this bridge for what its model runs, and refuses it";
+    let remedy = "give both services addresses of their own, or set CLAUDE_API_BOXED=false";
+    let reasons = json!([{ "code": "from-the-box", "message": detail, "remedy": remedy }]);
+    let problem = Problem::new(ProblemType::NotReady, detail).with("reasons", reasons);
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
     response(problem.status, problem::CONTENT_TYPE, body)
 }
 

@@ -190,9 +190,11 @@ fn refusal(problem: &Problem, after: Option<Duration>) -> RpcError {
         | P::InboundFull
         | P::TooManyStreams
         | P::TooManyMcpSessions
+        | P::BoxReachesService
         | P::SpoolUnwritable => code::UNAVAILABLE,
         // The bridge asked wrongly, or claude-api is broken: nothing the client could mend.
-        P::ForeignHost
+        P::FromTheBox
+        | P::ForeignHost
         | P::ForeignOrigin
         | P::UnknownPath
         | P::MethodNotAllowed

@@ -84,6 +84,10 @@ pub struct World {
     pub statuses: usize,
     /// Controls that were answered.
     pub controls: usize,
+    /// The limits say that this claude-api is boxed.
+    pub boxed: bool,
+    /// The limits are refused, as if the bridge were in the box.
+    pub refuses_bridge: bool,
 }
 
 #[derive(Clone)]
@@ -552,11 +556,17 @@ async fn control(
     Json(fake.world().executions[&id].status.clone()).into_response()
 }
 
-async fn limits(Ctx(fake): Ctx<Fake>) -> Json<Limits> {
-    Json(Limits {
+async fn limits(Ctx(fake): Ctx<Fake>) -> Response {
+    if fake.world().refuses_bridge {
+        return problem(&Problem::new(ProblemType::FromTheBox, "from the box"));
+    }
+    let boxed = fake.world().boxed;
+    let limits = Limits {
+        boxed,
         heartbeat_ms: u64::try_from(fake.heartbeat.as_millis()).unwrap(),
         ..Limits::default()
-    })
+    };
+    Json(limits).into_response()
 }
 
 async fn list(Ctx(fake): Ctx<Fake>, Query(query): Query<HashMap<String, String>>) -> Response {

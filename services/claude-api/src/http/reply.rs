@@ -40,6 +40,10 @@ impl IntoResponse for Reply {
         ) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
+        if problem.kind == ProblemType::FromTheBox {
+            // RFC 9110, section 15.5.2: 401 names a scheme.
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if problem.kind == ProblemType::UpgradeRequired {
             // RFC 9110, section 15.5.22: 426 names the protocol.
             headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));

@@ -1,0 +1,176 @@
+//! The box and the bridge: what the model runs shares the container of claude-api, and must not use
+//! the bridge from there.
+//!
+//! A peer is in the box when its address is one of those that the host of claude-api's URL resolves
+//! to, and claude-api says that it is boxed. An address of the bridge itself never counts: where
+//! both services share one (host networking, one pod), nothing tells the box from other clients.
+//! The bridge's start warns of that.
+
+mod names;
+mod upstream;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use addresses::OwnAddresses;
+use axum::extract::Request;
+use axum::response::Response;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method};
+use protocol::{Problem, ProblemType};
+
+use super::pages;
+use crate::upstream::Upstream;
+use names::Names;
+use upstream::Side;
+
+/// How long a request may wait for the verdict; less than a handshake may take
+/// ([`super::HEAD_TIME`]).
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The pause between two questions whether claude-api is boxed, at the start.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The address of a connection's peer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// Whether a peer may use the bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Served,
+    FromTheBox,
+    /// The peer has an address of claude-api, and claude-api has not said yet whether it is boxed;
+    /// or its name has not resolved in time.
+    Unknown,
+}
+
+/// The rule of one bridge.
+#[derive(Debug)]
+pub(super) struct Rule {
+    own: OwnAddresses,
+    names: Names,
+    side: Side,
+}
+
+impl Rule {
+    /// The rule for the claude-api at `url`, which the settings' check has parsed.
+    ///
+    /// # Errors
+    /// When the addresses of this machine cannot be read.
+    pub(super) fn new(url: &str, upstream: Upstream) -> io::Result<Self> {
+        Ok(Self {
+            own: OwnAddresses::read()?,
+            names: Names::of(url),
+            side: Side::new(upstream),
+        })
+    }
+
+    /// The refusal of a request; `None` when it is served. Everybody may read the health pages.
+    pub(super) fn refusal(
+        &self,
+        request: &Request,
+    ) -> impl Future<Output = Option<Response>> + Send + use<'_> {
+        let free = is_health(request);
+        let peer = request.extensions().get::<Peer>().copied();
+        async move {
+            if free {
+                return None;
+            }
+            let verdict = match peer {
+                Some(Peer(address)) => self.judge(address).await,
+                None => Verdict::Unknown,
+            };
+            match verdict {
+                Verdict::Served => None,
+                Verdict::FromTheBox => Some(from_the_box()),
+                Verdict::Unknown => Some(unknown()),
+            }
+        }
+    }
+
+    /// Decides about a peer, within [`PATIENCE`].
+    async fn judge(&self, peer: IpAddr) -> Verdict {
+        let peer = peer.to_canonical();
+        // Every machine has these two: most local clients cost no system call.
+        if peer == Ipv4Addr::LOCALHOST || peer == Ipv6Addr::LOCALHOST {
+            return Verdict::Served;
+        }
+        let decide = async {
+            let addresses = self.names.addresses().await;
+            let elsewhere = addresses.as_ref().is_some_and(|list| !list.contains(&peer));
+            if elsewhere || self.own.contains(peer) {
+                return Verdict::Served;
+            }
+            if addresses.is_none() {
+                return Verdict::Unknown;
+            }
+            match self.side.is_boxed().await {
+                Some(true) => Verdict::FromTheBox,
+                Some(false) => Verdict::Served,
+                None => Verdict::Unknown,
+            }
+        };
+        let verdict = tokio::time::timeout(PATIENCE, decide).await;
+        verdict.unwrap_or(Verdict::Unknown)
+    }
+
+    /// Whether claude-api takes this bridge for its box: then nothing works.
+    pub(super) async fn is_refused(&self) -> bool {
+        self.side.is_refused().await
+    }
+
+    /// Warns once if claude-api is boxed and shares an address with this bridge. Ends when
+    /// claude-api has said whether it is boxed.
+    pub(super) async fn warn_of_shared_address(&self) {
+        let boxed = loop {
+            match self.side.is_boxed().await {
+                Some(boxed) => break boxed,
+                None => tokio::time::sleep(ASK_AGAIN).await,
+            }
+        };
+        let shared = match self.names.addresses().await {
+            Some(addresses) if boxed => addresses.iter().copied().find(|a| self.own.contains(*a)),
+            _ => None,
+        };
+        if shared.is_some() || self.is_refused().await {
+            let address = shared.map_or_else(|| "unknown".to_owned(), |a| a.to_string());
+            tracing::warn!(
+                %address,
+                "claude-api shares an address with this bridge (host networking, one pod), so \
+                 nothing tells its box from other clients; the rule for the box is not applied. \
+                 claude-api serves this bridge only with CLAUDE_API_BOXED=false"
+            );
+        }
+    }
+}
+
+/// The pages that everybody may read.
+fn is_health(request: &Request) -> bool {
+    let path = request.uri().path();
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && (path == "/health" || path.starts_with("/health/"))
+}
+
+fn from_the_box() -> Response {
+    let problem = Problem::new(
+        ProblemType::FromTheBox,
+        "requests from claude-api's container are refused: commands of the model run there",
+    );
+    let mut response = pages::problem_page(&problem);
+    // RFC 9110, section 15.5.2: 401 names a scheme.
+    let scheme = HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    response
+}
+
+fn unknown() -> Response {
+    let problem = Problem::new(
+        ProblemType::NotReady,
+        "it is not known yet whether this request comes from claude-api's container; try again",
+    );
+    let mut response = pages::problem_page(&problem);
+    let seconds = HeaderValue::from_static("1");
+    response.headers_mut().insert(RETRY_AFTER, seconds);
+    response
+}

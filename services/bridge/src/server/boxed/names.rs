@@ -1,0 +1,167 @@
+//! The addresses of claude-api's host: resolved when a request asks, at most 1 s old.
+//!
+//! One attempt runs at a time, in a task of its own, so that a slow resolver takes one thread and
+//! blocks no connection. A request waits for it: 1 s when something is known, 3 s before that.
+//! While resolving fails or takes longer, the last answer holds for 60 s.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+/// The age at which an answer is asked for again.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long an answer holds while none newer comes.
+const HOLD: Duration = Duration::from_secs(60);
+/// How long a request waits for an attempt: when something is known, and when nothing is.
+const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+
+type Answer = io::Result<Vec<IpAddr>>;
+type Resolve = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+
+/// The host of claude-api's URL.
+pub(super) struct Names {
+    host: Host,
+    known: Arc<watch::Sender<Known>>,
+    resolve: Resolve,
+}
+
+#[derive(Debug, Clone)]
+enum Host {
+    Address(Arc<[IpAddr]>),
+    Name(String),
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, known, .. } = self;
+        let known = &*known.borrow();
+        f.debug_struct("Names")
+            .field("host", host)
+            .field("known", known)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Names {
+    /// The host of this URL. The settings' check has parsed it; a URL without a host has none.
+    pub(super) fn of(url: &str) -> Self {
+        let url = reqwest::Url::parse(url).ok();
+        let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or("");
+        Self::with(host, Arc::new(|name| Box::pin(look_up(name))))
+    }
+
+    fn with(host: &str, resolve: Resolve) -> Self {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let host = match bare.parse::<IpAddr>() {
+            Ok(address) => Host::Address([address.to_canonical()].into()),
+            Err(_) => Host::Name(host.to_owned()),
+        };
+        Self {
+            host,
+            known: Arc::new(watch::Sender::new(Known::default())),
+            resolve,
+        }
+    }
+
+    /// The addresses; `None` when the first attempt has not ended in time. Cancel-safe.
+    pub(super) async fn addresses(&self) -> Option<Arc<[IpAddr]>> {
+        let name = match &self.host {
+            Host::Address(address) => return Some(Arc::clone(address)),
+            Host::Name(name) => name,
+        };
+        let asked = Instant::now();
+        let mut known = self.known.subscribe();
+        let wait = known.borrow().wait();
+        let fresh = async {
+            while !known.borrow_and_update().is_fresh(asked) {
+                self.begin(name);
+                if known.changed().await.is_err() {
+                    // It cannot close: the sender is `self`.
+                    return;
+                }
+            }
+        };
+        // After that, what is known must do.
+        let _ = tokio::time::timeout(wait, fresh).await;
+        self.known.borrow().held(Instant::now())
+    }
+
+    /// Begins an attempt, unless one runs.
+    fn begin(&self, name: &str) {
+        let mut begins = false;
+        self.known.send_if_modified(|known| {
+            begins = !known.resolving;
+            known.resolving = true;
+            // Nobody waits for the beginning of an attempt.
+            false
+        });
+        if !begins {
+            return;
+        }
+        let began = Instant::now();
+        let answer = (self.resolve)(name.to_owned());
+        let known = Arc::clone(&self.known);
+        tokio::spawn(async move {
+            let answer = answer.await;
+            if let Err(error) = &answer {
+                tracing::debug!(%error, "the name of claude-api does not resolve");
+            }
+            known.send_modify(|known| known.learn(began, answer));
+        });
+    }
+}
+
+/// getaddrinfo(3) in a thread of the runtime.
+async fn look_up(name: String) -> Answer {
+    let found = tokio::net::lookup_host((name, 0)).await?;
+    Ok(found.map(|address| address.ip()).collect())
+}
+
+/// What is known of a name.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    addresses: Arc<[IpAddr]>,
+    /// The beginning of the attempt that found them.
+    found: Option<Instant>,
+    /// The beginning of the last attempt that has ended.
+    tried: Option<Instant>,
+    resolving: bool,
+}
+
+impl Known {
+    fn learn(&mut self, began: Instant, answer: Answer) {
+        self.resolving = false;
+        self.tried = Some(began);
+        if let Ok(addresses) = answer {
+            self.addresses = addresses.iter().map(IpAddr::to_canonical).collect();
+            self.found = Some(began);
+        }
+    }
+
+    /// Whether a request of that time needs no other attempt.
+    fn is_fresh(&self, asked: Instant) -> bool {
+        self.tried.is_some_and(|tried| tried + FRESH >= asked)
+    }
+
+    fn wait(&self) -> Duration {
+        WAITS[usize::from(self.tried.is_none())]
+    }
+
+    /// The last addresses, while they hold. No address when no attempt has succeeded for too long,
+    /// and `None` when none has ended yet.
+    fn held(&self, now: Instant) -> Option<Arc<[IpAddr]>> {
+        match self.found {
+            Some(found) if found + HOLD >= now => Some(Arc::clone(&self.addresses)),
+            _ => self.tried.map(|_| Arc::default()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

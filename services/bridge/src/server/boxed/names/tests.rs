@@ -1,0 +1,135 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::FutureExt;
+use tokio::sync::oneshot;
+
+use super::*;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn at(seconds: u64) -> Instant {
+    // One origin for all calls of a test.
+    static ORIGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *ORIGIN.get_or_init(Instant::now) + Duration::from_secs(seconds)
+}
+
+fn failed() -> Answer {
+    Err(io::Error::other("no such name"))
+}
+
+#[test]
+fn an_answer_is_asked_for_again_after_a_second() {
+    let mut known = Known::default();
+    assert!(!known.is_fresh(at(10)));
+    known.learn(at(10), Ok(vec![ip("10.0.0.2")]));
+    assert!(known.is_fresh(at(9)) && known.is_fresh(at(11)));
+    assert!(!known.is_fresh(at(12)));
+}
+
+#[test]
+fn the_last_answer_holds_for_a_minute_while_resolving_fails() {
+    let mut known = Known::default();
+    assert_eq!(known.held(at(0)), None);
+    known.learn(at(0), Ok(vec![ip("::ffff:10.0.0.2")]));
+    known.learn(at(30), failed());
+    assert_eq!(known.held(at(60)).as_deref(), Some(&[ip("10.0.0.2")][..]));
+    assert_eq!(known.held(at(61)).as_deref(), Some(&[][..]));
+    known.learn(at(62), Ok(vec![ip("10.0.0.3")]));
+    assert_eq!(known.held(at(63)).as_deref(), Some(&[ip("10.0.0.3")][..]));
+}
+
+#[test]
+fn a_name_that_never_resolved_has_no_addresses() {
+    let mut known = Known::default();
+    assert_eq!(known.wait(), WAITS[1]);
+    known.learn(at(0), failed());
+    assert_eq!(known.held(at(0)).as_deref(), Some(&[][..]));
+    assert_eq!(known.wait(), WAITS[0]);
+}
+
+/// A resolver that answers when the test says so.
+#[derive(Clone, Default)]
+struct Resolver {
+    attempts: Arc<AtomicUsize>,
+    waiting: Arc<Mutex<Vec<oneshot::Sender<Answer>>>>,
+}
+
+impl Resolver {
+    fn names(&self, host: &str) -> Names {
+        let resolver = self.clone();
+        let resolve: Resolve = Arc::new(move |_| {
+            resolver.attempts.fetch_add(1, Ordering::SeqCst);
+            let (sender, answer) = oneshot::channel();
+            resolver.waiting.lock().unwrap().push(sender);
+            Box::pin(async move { answer.await.unwrap_or_else(|_| failed()) })
+        });
+        Names::with(host, resolve)
+    }
+
+    fn answer(&self, answer: Answer) {
+        let sender = self.waiting.lock().unwrap().pop().unwrap();
+        sender.send(answer).unwrap();
+    }
+
+    fn attempts(&self) -> usize {
+        self.attempts.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn requests_at_once_wait_for_one_attempt() {
+    let resolver = Resolver::default();
+    let names = resolver.names("claude-api");
+    let mut requests: Vec<_> = (0..100).map(|_| Box::pin(names.addresses())).collect();
+    for request in &mut requests {
+        assert!(request.as_mut().now_or_never().is_none());
+    }
+    assert_eq!(resolver.attempts(), 1);
+    resolver.answer(Ok(vec![ip("10.0.0.2"), ip("fd00::2")]));
+    for request in requests {
+        let addresses = request.await.unwrap();
+        assert_eq!(addresses[..], [ip("10.0.0.2"), ip("fd00::2")]);
+    }
+    assert_eq!(resolver.attempts(), 1);
+    // The answer is fresh: no wait at all.
+    assert!(names.addresses().now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn a_resolver_that_hangs_holds_a_request_for_seconds_and_takes_one_attempt() {
+    let resolver = Resolver::default();
+    let names = resolver.names("claude-api");
+    let began = Instant::now();
+    assert_eq!(names.addresses().await, None);
+    assert!(began.elapsed() >= WAITS[1]);
+    assert_eq!(names.addresses().await, None);
+    assert_eq!(resolver.attempts(), 1);
+    // A late answer serves all the same.
+    resolver.answer(Ok(vec![ip("10.0.0.2")]));
+    let mut known = names.known.subscribe();
+    known.wait_for(|known| known.found.is_some()).await.unwrap();
+    let addresses = names.addresses().await.unwrap();
+    assert_eq!(addresses[..], [ip("10.0.0.2")]);
+}
+
+#[tokio::test]
+async fn an_address_needs_no_resolver() {
+    let resolver = Resolver::default();
+    for (host, address) in [
+        ("127.0.0.3", "127.0.0.3"),
+        ("[fd00::3]", "fd00::3"),
+        ("[::ffff:10.0.0.3]", "10.0.0.3"),
+    ] {
+        let addresses = resolver.names(host).addresses().now_or_never().flatten();
+        assert_eq!(addresses.as_deref(), Some(&[ip(address)][..]), "{host}");
+    }
+    assert_eq!(resolver.attempts(), 0);
+    let localhost = Names::of("http://localhost:8002")
+        .addresses()
+        .await
+        .unwrap();
+    assert!(localhost.iter().all(IpAddr::is_loopback) && !localhost.is_empty());
+}

@@ -1,0 +1,101 @@
+//! Whether claude-api is boxed, as it says itself.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use protocol::{Limits, ProblemType};
+use tokio::sync::Mutex;
+
+use crate::upstream::Upstream;
+use crate::upstream::errors::Failure;
+
+/// An answer is asked for again after this time: claude-api may have been started again with
+/// another setting.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// claude-api, asked whether it is boxed.
+#[derive(Debug)]
+pub(super) struct Side {
+    upstream: Upstream,
+    /// The last answer and its time. Held while claude-api is asked, so that it is asked once for
+    /// all requests that wait.
+    last: Mutex<Option<(Instant, bool)>>,
+    /// Whether the last answer said that claude-api takes this bridge for its box.
+    refused: AtomicBool,
+}
+
+impl Side {
+    pub(super) fn new(upstream: Upstream) -> Self {
+        Self {
+            upstream,
+            last: Mutex::default(),
+            refused: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether claude-api is boxed. While it does not answer, its last answer holds; `None` when
+    /// there is none.
+    pub(super) async fn is_boxed(&self) -> Option<bool> {
+        let mut last = self.last.lock().await;
+        match *last {
+            Some((at, boxed)) if at.elapsed() <= FRESH => return Some(boxed),
+            _ => {}
+        }
+        let asked = Instant::now();
+        let answer = self.upstream.limits().await;
+        if let Some(boxed) = says(&answer) {
+            *last = Some((asked, boxed));
+            let refused = matches!(&answer, Err(e) if e.problem(ProblemType::FromTheBox).is_some());
+            self.refused.store(refused, Ordering::Relaxed);
+        }
+        last.map(|(_, boxed)| boxed)
+    }
+
+    /// Whether claude-api takes this bridge for its box, by its last answer.
+    pub(super) async fn is_refused(&self) -> bool {
+        self.is_boxed().await;
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+/// What an answer to the question for the limits says about the box. Only a boxed claude-api
+/// refuses in these words.
+fn says(answer: &Result<Limits, Failure>) -> Option<bool> {
+    match answer {
+        Ok(limits) => Some(limits.boxed),
+        Err(failure) => {
+            let of_boxed = [ProblemType::FromTheBox, ProblemType::BoxReachesService];
+            let refused = of_boxed.iter().any(|kind| failure.problem(*kind).is_some());
+            refused.then_some(true)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Problem;
+
+    use super::*;
+
+    #[test]
+    fn only_a_boxed_claude_api_says_so() {
+        let limits = |boxed| {
+            Ok(Limits {
+                boxed,
+                ..Limits::default()
+            })
+        };
+        let refused = |kind| Err(Failure::Refused(Box::new(Problem::new(kind, "x")), None));
+        for (answer, expected) in [
+            (limits(true), Some(true)),
+            (limits(false), Some(false)),
+            (refused(ProblemType::FromTheBox), Some(true)),
+            (refused(ProblemType::BoxReachesService), Some(true)),
+            (refused(ProblemType::Stopping), None),
+            (Err(Failure::Foreign(401, None)), None),
+            (Err(Failure::Broken(String::new())), None),
+        ] {
+            assert_eq!(says(&answer), expected, "{answer:?}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The box and the service: what the model runs shares the container of claude-api, and must not
+//! use the service from there.
+//!
+//! - A peer with an address of this container gets 401, whatever it asks for except health.
+//! - A request that leaves the container and comes back through the published port arrives from
+//!   the gateway, exactly as one of the host does. Nothing tells them apart, so the start looks for
+//!   such a way ([`reach`]). Where there is one, only health is served.
+
+mod gateways;
+pub(crate) mod reach;
+
+use std::io;
+use std::net::IpAddr;
+
+use addresses::OwnAddresses;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::config::NetworkArgs;
+
+/// Whether the box reaches the service from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// The calls of the start are on their way.
+    Unknown,
+    No,
+    Yes,
+}
+
+/// What a service knows about its box.
+#[derive(Debug)]
+pub(crate) struct Boxed {
+    own: OwnAddresses,
+    /// Names this very process in its calls to its published port. Nobody else knows it.
+    nonce: Uuid,
+    reach: watch::Sender<Reach>,
+}
+
+impl Boxed {
+    /// The rule of a service with these settings; `None` when it is not boxed.
+    ///
+    /// # Errors
+    /// When the addresses of this container cannot be read.
+    pub(crate) fn new(args: &NetworkArgs) -> io::Result<Option<Self>> {
+        if !args.boxed {
+            return Ok(None);
+        }
+        let first = match args.published_port {
+            Some(_) => Reach::Unknown,
+            None => Reach::No,
+        };
+        Ok(Some(Self {
+            own: OwnAddresses::read()?,
+            nonce: Uuid::new_v4(),
+            reach: watch::Sender::new(first),
+        }))
+    }
+
+    /// Whether a peer has an address of this container.
+    pub(crate) fn has(&self, peer: IpAddr) -> bool {
+        self.own.include_peer(peer)
+    }
+
+    /// Notes a request with this nonce from outside; false when the nonce is not this process's.
+    pub(crate) fn came_back(&self, nonce: &str) -> bool {
+        let same = nonce.parse() == Ok(self.nonce);
+        if same && self.reach.send_replace(Reach::Yes) != Reach::Yes {
+            tracing::error!(
+                "box-reaches-service: commands of the model reach this service through its \
+                 published port; only the health pages are served. See Security in \
+                 docs/operations.md"
+            );
+        }
+        same
+    }
+
+    /// Whether the box reaches the service from outside. While the start looks, this waits: that
+    /// takes at most [`reach::LIMIT`].
+    pub(crate) async fn is_reached(&self) -> bool {
+        let mut reach = self.reach.subscribe();
+        match reach.wait_for(|reach| *reach != Reach::Unknown).await {
+            Ok(reach) => *reach == Reach::Yes,
+            // The channel cannot close: the sender is `self`.
+            Err(_) => true,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn nonce_for_tests(&self) -> Uuid {
+        self.nonce
+    }
+
+    /// The calls of the start have ended.
+    fn looked(&self) {
+        self.reach.send_if_modified(|reach| {
+            let unknown = *reach == Reach::Unknown;
+            if unknown {
+                *reach = Reach::No;
+            }
+            unknown
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::config::Cli;
+
+    pub(super) fn boxed(flags: &[&str]) -> Option<Boxed> {
+        let cli = Cli::parse_from(std::iter::once(&"claude-api").chain(flags));
+        Boxed::new(&cli.serve.network).unwrap()
+    }
+
+    #[test]
+    fn only_a_boxed_service_has_the_rule() {
+        assert!(boxed(&[]).is_none());
+        let boxed = boxed(&["--boxed"]).unwrap();
+        assert!(boxed.has([127, 0, 0, 2].into()));
+        assert!(!boxed.has([240, 0, 0, 1].into()));
+    }
+
+    #[test]
+    fn without_a_published_port_nothing_is_waited_for() {
+        let boxed = boxed(&["--boxed"]).unwrap();
+        assert_eq!(boxed.is_reached().now_or_never(), Some(false));
+    }
+
+    #[test]
+    fn requests_wait_for_the_end_of_the_calls() {
+        let boxed = boxed(&["--boxed", "--published-port=8002"]).unwrap();
+        assert_eq!(boxed.is_reached().now_or_never(), None);
+        boxed.looked();
+        assert_eq!(boxed.is_reached().now_or_never(), Some(false));
+    }
+
+    #[test]
+    fn only_the_nonce_of_this_process_counts_and_it_counts_late_too() {
+        let flags = ["--boxed", "--published-port=8002"];
+        let [one, other] = [(); 2].map(|()| boxed(&flags).unwrap());
+        assert!(!one.came_back(&other.nonce.to_string()));
+        assert!(!one.came_back("") && !one.came_back("health"));
+        assert_eq!(one.is_reached().now_or_never(), None);
+        one.looked();
+        assert!(one.came_back(&one.nonce.to_string()));
+        assert_eq!(one.is_reached().now_or_never(), Some(true));
+        one.looked();
+        assert_eq!(one.is_reached().now_or_never(), Some(true));
+    }
+}

@@ -1,0 +1,118 @@
+//! Settings about who can reach the service: its published address, and the rule for requests from
+//! its own container.
+
+use std::net::IpAddr;
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args};
+
+/// Flags about who can reach the service.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Network")]
+pub struct NetworkArgs {
+    /// This service runs in a container of its own: requests from addresses of that container get
+    /// 401 from-the-box, except for the health pages. So what the model runs cannot use the service
+    #[arg(
+        long,
+        env = "CLAUDE_API_BOXED",
+        value_name = "BOOL",
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+        value_parser = BoolishValueParser::new()
+    )]
+    pub boxed: bool,
+    /// The host's address on which the ports of both services are published; Compose sets it. Any
+    /// other than loopback needs --allow-unauthenticated
+    #[arg(
+        long,
+        env = "CLAUDE_API_PUBLISHED_ON",
+        value_name = "ADDRESS",
+        value_parser = protocol::guard::listen_address
+    )]
+    pub published_on: Option<IpAddr>,
+    /// The host's port on which this service is published; Compose sets it. With --boxed, the start
+    /// looks whether the container of this service reaches that port
+    #[arg(long, env = "CLAUDE_API_PUBLISHED_PORT", value_name = "PORT")]
+    pub published_port: Option<u16>,
+    /// Publish on any address, though everybody who reaches it may run prompts
+    #[arg(
+        long,
+        env = "CLAUDE_API_ALLOW_UNAUTHENTICATED",
+        value_name = "BOOL",
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+        value_parser = BoolishValueParser::new()
+    )]
+    pub allow_unauthenticated: bool,
+}
+
+impl NetworkArgs {
+    /// What is wrong with these settings.
+    pub(super) fn check(&self) -> Option<String> {
+        let address = self.published_on?.to_canonical();
+        if address.is_loopback() || self.allow_unauthenticated {
+            return None;
+        }
+        Some(format!(
+            "--published-on {address} (CCB_PUBLISH) opens the ports to other machines, and this \
+             version has no authentication: everybody who reaches a port may run prompts. There are \
+             two ways out. Leave CCB_PUBLISH at 127.0.0.1, and reach it by SSH or through a reverse \
+             proxy on this machine that authenticates its users. Or, where a firewall decides who \
+             reaches the port, set CLAUDE_API_ALLOW_UNAUTHENTICATED=true \
+             (--allow-unauthenticated). The third way, a file of tokens, comes with a later version"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::config::{Cli, Settings};
+
+    fn check(flags: &[&str]) -> Result<Settings, Vec<String>> {
+        let cli = Cli::parse_from(std::iter::once(&"claude-api").chain(flags));
+        Settings::check(cli.serve, Vec::new())
+    }
+
+    #[test]
+    fn the_limits_say_whether_the_service_is_boxed() {
+        for (flags, boxed) in [
+            (&[][..], false),
+            (&["--boxed"], true),
+            (&["--boxed=true"], true),
+            (&["--boxed=false"], false),
+        ] {
+            assert_eq!(check(flags).unwrap().limits.boxed, boxed, "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn a_published_address_beyond_loopback_needs_a_word_of_the_operator() {
+        for address in ["127.0.0.1", "::1", "localhost", "[::1]", "::ffff:127.0.0.1"] {
+            let flag = format!("--published-on={address}");
+            assert!(check(&[&flag]).is_ok(), "{address}");
+        }
+        for address in ["0.0.0.0", "::", "192.0.2.1", "::ffff:192.0.2.1"] {
+            let flag = format!("--published-on={address}");
+            let mistakes = check(&[&flag]).unwrap_err();
+            assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+            for word in [
+                "CCB_PUBLISH",
+                "127.0.0.1",
+                "CLAUDE_API_ALLOW_UNAUTHENTICATED",
+                "tokens",
+            ] {
+                assert!(mistakes[0].contains(word), "{word}: {mistakes:?}");
+            }
+            assert!(check(&[&flag, "--allow-unauthenticated"]).is_ok());
+            assert!(check(&[&flag, "--allow-unauthenticated=false"]).is_err());
+        }
+    }
+}

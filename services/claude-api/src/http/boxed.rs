@@ -1,0 +1,93 @@
+//! The rule for requests from the box (see [`crate::boxed`]), and the page of the start's calls.
+
+use std::net::IpAddr;
+
+use axum::Extension;
+use axum::extract::{Path, Request, State};
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use protocol::{Problem, ProblemType};
+
+use super::reply::json_response;
+use super::{App, Reply, unknown_path};
+use crate::service::Service;
+
+/// The peer of a connection, as the rule sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    /// Whether the peer has an address of this container.
+    pub(crate) is_own: bool,
+}
+
+impl Peer {
+    /// Looks at the peer of a new connection.
+    pub(crate) fn of(service: &Service, address: IpAddr) -> Self {
+        let boxed = service.boxed.as_ref();
+        Self {
+            is_own: boxed.is_some_and(|boxed| boxed.has(address)),
+        }
+    }
+}
+
+/// Refuses what comes from the box, before anything else happens.
+pub(super) async fn check(State(service): App, request: Request, next: Next) -> Response {
+    let Some(boxed) = &service.boxed else {
+        return next.run(request).await;
+    };
+    if is_health(&request) {
+        return next.run(request).await;
+    }
+    // A request without a known peer is one of the box, too.
+    let peer = request.extensions().get::<Peer>();
+    if peer.is_none_or(|peer| peer.is_own) {
+        return Reply(from_the_box()).into_response();
+    }
+    if boxed.is_reached().await {
+        return Reply(box_reaches_service()).into_response();
+    }
+    next.run(request).await
+}
+
+/// The pages that everybody may read: a healthcheck runs inside the container.
+fn is_health(request: &Request) -> bool {
+    let path = request.uri().path();
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && (path == "/health" || path.starts_with("/health/"))
+}
+
+fn from_the_box() -> Problem {
+    Problem::new(
+        ProblemType::FromTheBox,
+        "requests from claude-api's own container are refused: commands of the model run there. \
+         If your client runs elsewhere, its connections arrive from an address of that container \
+         (host networking, one pod, rootless port forwarding); set CLAUDE_API_BOXED=false there",
+    )
+}
+
+fn box_reaches_service() -> Problem {
+    Problem::new(
+        ProblemType::BoxReachesService,
+        "commands of the model reach this service through its published port, so it serves only \
+         its health pages; the remedy is in /health/ready",
+    )
+}
+
+/// `GET /health/box/{nonce}`: a call of the start that has come back to this process from outside.
+pub(crate) async fn probe(
+    State(service): App,
+    peer: Option<Extension<Peer>>,
+    Path(nonce): Path<String>,
+    uri: Uri,
+) -> Response {
+    let outside = peer.is_some_and(|Extension(peer)| !peer.is_own);
+    let boxed = service.boxed.as_ref();
+    if outside && boxed.is_some_and(|boxed| boxed.came_back(&nonce)) {
+        service.readiness.box_reaches_service();
+        return json_response(StatusCode::OK, br#"{"status":"reached"}"#.to_vec());
+    }
+    unknown_path(uri.path()).into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use futures::FutureExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::*;
+use crate::service::testing::open_with;
+
+struct Api {
+    service: Arc<Service>,
+    router: Router,
+    _dir: tempfile::TempDir,
+}
+
+const OWN: Option<Peer> = Some(Peer { is_own: true });
+const OTHER: Option<Peer> = Some(Peer { is_own: false });
+
+impl Api {
+    fn with(flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let service = open_with(dir.path(), flags);
+        Self {
+            router: crate::http::router(Arc::clone(&service)),
+            service,
+            _dir: dir,
+        }
+    }
+
+    async fn ask(&self, method: Method, path: &str, peer: Option<Peer>) -> Answer {
+        let mut request = axum::http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .body(Body::empty())
+            .unwrap();
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        let answer = self.router.clone().oneshot(request).await.unwrap();
+        let (head, body) = answer.into_parts();
+        let body = to_bytes(body, 1 << 20).await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        Answer {
+            code: head.status.as_u16(),
+            kind: body["type"].as_str().map(str::to_owned),
+            challenge: head.headers.contains_key("www-authenticate"),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    code: u16,
+    kind: Option<String>,
+    challenge: bool,
+}
+
+fn refused() -> Answer {
+    Answer {
+        code: 401,
+        kind: Some("from-the-box".to_owned()),
+        challenge: true,
+    }
+}
+
+const PATHS: [&str; 6] = [
+    "/v1/limits",
+    "/v1/executions",
+    "/metrics",
+    "/nowhere",
+    "/healthy",
+    "/",
+];
+
+#[tokio::test]
+async fn a_peer_in_the_box_gets_nothing_but_health() {
+    let api = Api::with(&["--boxed"]);
+    for peer in [OWN, None] {
+        for method in [Method::GET, Method::POST, Method::OPTIONS, Method::DELETE] {
+            for path in PATHS {
+                let answer = api.ask(method.clone(), path, peer).await;
+                assert_eq!(answer, refused(), "{method} {path}");
+            }
+        }
+        for path in [
+            "/health/live",
+            "/health/startup",
+            "/health/ready",
+            "/health",
+        ] {
+            for method in [Method::GET, Method::HEAD] {
+                let code = api.ask(method.clone(), path, peer).await.code;
+                assert!(matches!(code, 200 | 503), "{method} {path}: {code}");
+            }
+            assert_eq!(api.ask(Method::POST, path, peer).await, refused(), "{path}");
+        }
+    }
+    let page = api.service.metrics_page(protocol::Exposition::Text);
+    // 2 peers, 4 methods of 6 paths, and the POSTs to 4 health pages.
+    let line = r#"claude_api_requests_refused_total{reason="from_the_box"} 56"#;
+    assert!(page.lines().any(|other| other == line), "{page}");
+}
+
+#[tokio::test]
+async fn other_peers_are_served_and_so_is_everybody_without_a_box() {
+    let api = Api::with(&["--boxed"]);
+    assert_eq!(api.ask(Method::GET, "/v1/limits", OTHER).await.code, 200);
+    let open = Api::with(&[]);
+    for peer in [OWN, OTHER, None] {
+        assert_eq!(open.ask(Method::GET, "/v1/limits", peer).await.code, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_comes_back_leaves_only_health() {
+    let api = Api::with(&["--boxed", "--published-port=1"]);
+    let nonce = api.service.boxed.as_ref().unwrap().nonce_for_tests();
+    let path = format!("/health/box/{nonce}");
+    let wrong = format!("/health/box/{}", uuid::Uuid::new_v4());
+    // From inside, and with another nonce, a call says nothing.
+    for (path, peer) in [(&path, OWN), (&path, None), (&wrong, OTHER)] {
+        assert_eq!(api.ask(Method::GET, path, peer).await.code, 404);
+    }
+    let waiting = api.ask(Method::GET, "/v1/limits", OTHER).now_or_never();
+    assert_eq!(waiting, None, "requests wait for the calls of the start");
+    assert_eq!(api.ask(Method::GET, &path, OTHER).await.code, 200);
+    for path in PATHS {
+        let answer = api.ask(Method::GET, path, OTHER).await;
+        assert_eq!(
+            (answer.code, answer.kind.as_deref()),
+            (503, Some("box-reaches-service"))
+        );
+        assert_eq!(api.ask(Method::GET, path, OWN).await, refused());
+    }
+    assert_eq!(api.ask(Method::GET, "/health/live", OTHER).await.code, 200);
+    let obstacles = api.service.readiness.obstacles();
+    assert!(obstacles.iter().any(|o| o.code == "box-reaches-service"));
+}
