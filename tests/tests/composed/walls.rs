@@ -13,7 +13,7 @@ const DENIED: &str = "Permission denied";
 const NOT_PERMITTED: &str = "Operation not permitted";
 
 /// What a tool tries, and what it must be told. `VICTIM` is a tool of another execution.
-const TRIES: [(&str, &str); 40] = [
+const TRIES: [(&str, &str); 44] = [
     // Signals and traces: the service, its runner, another CLI.
     ("kill -9 1", NOT_PERMITTED),
     ("kill -STOP 1", NOT_PERMITTED),
@@ -52,6 +52,23 @@ const TRIES: [(&str, &str); 40] = [
     ("ls /dev/shm", DENIED),
     ("cat /dev/shm/secret", DENIED),
     ("ls /home/claude/.executions/other", DENIED),
+    // Ports of both services.
+    (
+        "curl -sS --fail-with-body http://127.0.0.1:8002/v1/executions",
+        "from-the-box",
+    ),
+    (
+        "curl -sS --fail-with-body http://claude-api:8002/metrics",
+        "from-the-box",
+    ),
+    (
+        "curl -sS --fail-with-body http://bridge:8003/metrics",
+        "from-the-box",
+    ),
+    (
+        "python3 -c 'import socket; socket.create_server((\"0.0.0.0\", 8002))'",
+        "Address already in use",
+    ),
     // What would configure a later execution.
     ("echo {} >/home/claude/.claude/settings.json", DENIED),
     ("mkdir -p /home/claude/.claude/skills/x", DENIED),
