@@ -241,9 +241,10 @@ async fn claude_api(report: &mut Report, url: Option<&str>, bridge_reached: bool
     let authority = shown.trim_start_matches("http://").trim_end_matches('/');
     let began = Instant::now();
     match http::get(authority, "/health/ready", LIMIT).await {
-        Ok((200, _)) => {
+        Ok((200, body)) => {
             let took = began.elapsed().as_millis();
             report.ok("claude-api", &format!("{shown} is ready, asked in {took} ms"));
+            warnings(report, &body);
         }
         Ok((503, body)) => {
             report.ok("claude-api", &format!("{shown} answers"));
@@ -264,6 +265,15 @@ async fn claude_api(report: &mut Report, url: Option<&str>, bridge_reached: bool
         ),
         // Nobody said that it can be reached from here.
         Err(_) => {}
+    }
+}
+
+/// What a person should know although everything works, such as walls with a gap.
+fn warnings(report: &mut Report, body: &[u8]) {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    for warning in body["warnings"].as_array().into_iter().flatten() {
+        let text = |name: &str| warning[name].as_str().unwrap_or_default();
+        report.warn(text("code"), text("message"), text("remedy"));
     }
 }
 

@@ -47,6 +47,19 @@ fn each_reason_is_told_with_its_remedy() {
 }
 
 #[test]
+fn what_is_open_is_told_and_a_prompt_would_run() {
+    let mut report = Report::default();
+    let body = br#"{"status":"ready","reasons":[],
+        "warnings":[{"code":"walls-open","message":"m","remedy":"r"}]}"#;
+    warnings(&mut report, body);
+    assert_eq!(found(&report), [(Level::Warn, "walls-open")]);
+    assert!(report.well() && report.text(false).contains("to do: r"));
+    let mut quiet = Report::default();
+    warnings(&mut quiet, br#"{"status":"ready","reasons":[]}"#);
+    assert_eq!(found(&quiet), []);
+}
+
+#[test]
 fn limits_that_end_healthy_runs_are_told() {
     let mut report = Report::default();
     shown_limits(&mut report, &json!({ "idleTimeoutMs": 60_000 }));
