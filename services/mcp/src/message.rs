@@ -1,7 +1,7 @@
 //! Messages of clients before the library reads them, over HTTP and over stdio alike.
 //!
 //! The library takes the last of two members of one name, and ignores or misnames what it cannot
-//! read. [`read`] therefore comes first, and refuses what the WebSocket refuses too.
+//! read. `read` therefore comes first, and refuses what the WebSocket refuses too.
 
 use std::fmt;
 

@@ -12,7 +12,7 @@ use super::{state, until};
 use crate::support::{PATIENCE, id};
 
 /// Less than the time that the library waits for the answers of running calls.
-const AT_ONCE: Duration = Duration::from_millis(2500);
+const AT_ONCE: Duration = Duration::from_secs(4);
 
 async fn stack(calls: usize) -> Stack {
     let options = StackOptions::default()
