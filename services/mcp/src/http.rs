@@ -159,6 +159,7 @@ impl Service {
         let (mut parts, body) = request.into_parts();
         let (body, charge) = self.bodies.receive(body).await?;
         let is_post = parts.method == Method::POST;
+        let is_delete = parts.method == Method::DELETE;
         let kind = Kind::of(&parts.headers);
         let envelope = match message::read(&body) {
             Ok(envelope) => envelope,
@@ -190,7 +191,11 @@ impl Service {
         parts.extensions.insert(charge);
         let request = Request::from_parts(parts, Full::new(body));
         let open = is_post.then(|| self.responses.token());
-        let response = self.inner.handle(request).await;
+        let mut response = self.inner.handle(request).await;
+        if is_delete && response.status() == StatusCode::ACCEPTED {
+            // The official Python SDK takes 202 for a failure, and says so to the user.
+            *response.status_mut() = StatusCode::NO_CONTENT;
+        }
         if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && kind == Kind::Json {
             // The library answers so to JSON that it does not read as a message.
             return Err(Malformed::shape(envelope).into());

@@ -75,7 +75,7 @@ async fn mcp_calls_and_bodies_are_bounded() {
         .header("mcp-session-id", &session)
         .send()
         .await;
-    assert_eq!(gone.expect("an answer").status(), 202);
+    assert_eq!(gone.expect("an answer").status(), 204);
     stack.assert_quiet();
 }
 

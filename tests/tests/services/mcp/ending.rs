@@ -48,7 +48,7 @@ async fn mcp_delete_of_a_session_abandons_its_calls_at_once() {
         let began = Instant::now();
         let headers = raw.headers(&json!({}));
         let deleted = raw.start(Method::DELETE, "", &headers).await;
-        assert_eq!(deleted.status(), 202);
+        assert_eq!(deleted.status(), 204);
         harness::until("a place", PATIENCE, async || {
             let seen = other.call("wait", look.clone()).await;
             (seen["reason"] != "too_many_calls").then_some(())
