@@ -57,12 +57,12 @@ impl Boxed {
     }
 
     /// Whether a peer has an address of this container.
-    pub(crate) fn has(&self, peer: IpAddr) -> bool {
+    pub(crate) fn includes(&self, peer: IpAddr) -> bool {
         self.own.include_peer(peer)
     }
 
-    /// Notes a request with this nonce from outside; false when the nonce is not this process's.
-    pub(crate) fn came_back(&self, nonce: &str) -> bool {
+    /// Notes that a call has come back from outside; false when the nonce is not this process's.
+    pub(crate) fn note_return(&self, nonce: &str) -> bool {
         let same = nonce.parse() == Ok(self.nonce);
         if same && self.reach.send_replace(Reach::Yes) != Reach::Yes {
             tracing::error!(
@@ -90,8 +90,8 @@ impl Boxed {
         self.nonce
     }
 
-    /// The calls of the start have ended.
-    fn looked(&self) {
+    /// Notes that the calls of the start have ended.
+    fn end_calls(&self) {
         self.reach.send_if_modified(|reach| {
             let unknown = *reach == Reach::Unknown;
             if unknown {
@@ -119,8 +119,8 @@ mod tests {
     fn only_a_boxed_service_has_the_rule() {
         assert!(boxed(&[]).is_none());
         let boxed = boxed(&["--boxed"]).unwrap();
-        assert!(boxed.has([127, 0, 0, 2].into()));
-        assert!(!boxed.has([240, 0, 0, 1].into()));
+        assert!(boxed.includes([127, 0, 0, 2].into()));
+        assert!(!boxed.includes([240, 0, 0, 1].into()));
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
     fn requests_wait_for_the_end_of_the_calls() {
         let boxed = boxed(&["--boxed", "--published-port=8002"]).unwrap();
         assert_eq!(boxed.is_reached().now_or_never(), None);
-        boxed.looked();
+        boxed.end_calls();
         assert_eq!(boxed.is_reached().now_or_never(), Some(false));
     }
 
@@ -141,13 +141,13 @@ mod tests {
     fn only_the_nonce_of_this_process_counts_and_it_counts_late_too() {
         let flags = ["--boxed", "--published-port=8002"];
         let [one, other] = [(); 2].map(|()| boxed(&flags).unwrap());
-        assert!(!one.came_back(&other.nonce.to_string()));
-        assert!(!one.came_back("") && !one.came_back("health"));
+        assert!(!one.note_return(&other.nonce.to_string()));
+        assert!(!one.note_return("") && !one.note_return("health"));
         assert_eq!(one.is_reached().now_or_never(), None);
-        one.looked();
-        assert!(one.came_back(&one.nonce.to_string()));
+        one.end_calls();
+        assert!(one.note_return(&one.nonce.to_string()));
         assert_eq!(one.is_reached().now_or_never(), Some(true));
-        one.looked();
+        one.end_calls();
         assert_eq!(one.is_reached().now_or_never(), Some(true));
     }
 }

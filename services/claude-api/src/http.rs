@@ -70,7 +70,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/health/startup", get(health::startup))
         .route("/health/ready", get(health::ready))
         .route("/health", get(health::ready))
-        .route("/health/box/{nonce}", get(boxed::probe))
+        .route("/health/box/{nonce}", get(boxed::returned_call))
         .route("/metrics", get(metrics::metrics))
         .method_not_allowed_fallback(|| async {
             Reply(Problem::new(

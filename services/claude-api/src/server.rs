@@ -42,7 +42,7 @@ pub async fn run(
     let token = service.stop_token();
     tokio::spawn(readiness::keep_checking(Arc::clone(&service), token));
     tokio::spawn(Arc::clone(&service).keep_expiring());
-    tokio::spawn(reach::look(Arc::clone(&service)));
+    tokio::spawn(reach::call_published_port(Arc::clone(&service)));
     let args = &service.settings.args.connections;
     let timeouts = Timeouts {
         head: Duration::from_millis(args.head_ms),

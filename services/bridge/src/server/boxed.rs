@@ -23,7 +23,7 @@ use protocol::{Problem, ProblemType};
 use super::pages;
 use crate::upstream::Upstream;
 use names::Names;
-use upstream::Side;
+use upstream::BoxedState;
 
 /// How long a request may wait for the verdict; less than a handshake may take
 /// ([`super::HEAD_TIME`]).
@@ -50,7 +50,7 @@ enum Verdict {
 pub(super) struct Rule {
     own: OwnAddresses,
     names: Names,
-    side: Side,
+    state: BoxedState,
 }
 
 impl Rule {
@@ -62,7 +62,7 @@ impl Rule {
         Ok(Self {
             own: OwnAddresses::read()?,
             names: Names::of(url),
-            side: Side::new(upstream),
+            state: BoxedState::new(upstream),
         })
     }
 
@@ -98,14 +98,14 @@ impl Rule {
         }
         let decide = async {
             let addresses = self.names.addresses().await;
-            let elsewhere = addresses.as_ref().is_some_and(|list| !list.contains(&peer));
-            if elsewhere || self.own.contains(peer) {
+            let is_outside = addresses.as_ref().is_some_and(|list| !list.contains(&peer));
+            if is_outside || self.own.contains(peer) {
                 return Verdict::Served;
             }
             if addresses.is_none() {
                 return Verdict::Unknown;
             }
-            match self.side.is_boxed().await {
+            match self.state.is_boxed().await {
                 Some(true) => Verdict::FromTheBox,
                 Some(false) => Verdict::Served,
                 None => Verdict::Unknown,
@@ -117,14 +117,14 @@ impl Rule {
 
     /// Whether claude-api takes this bridge for its box: then nothing works.
     pub(super) async fn is_refused(&self) -> bool {
-        self.side.is_refused().await
+        self.state.is_refused().await
     }
 
     /// Warns once if claude-api is boxed and shares an address with this bridge. Ends when
     /// claude-api has said whether it is boxed.
     pub(super) async fn warn_of_shared_address(&self) {
         let boxed = loop {
-            match self.side.is_boxed().await {
+            match self.state.is_boxed().await {
                 Some(boxed) => break boxed,
                 None => tokio::time::sleep(ASK_AGAIN).await,
             }

@@ -22,7 +22,7 @@ const ANSWER_BYTES: u64 = 4096;
 
 /// Calls the published port and notes whether the box reaches the service. At once when nothing is
 /// published, or the service is not boxed.
-pub(crate) async fn look(service: Arc<Service>) {
+pub(crate) async fn call_published_port(service: Arc<Service>) {
     let args = &service.settings.args.network;
     let (Some(boxed), Some(port)) = (&service.boxed, args.published_port) else {
         return;
@@ -42,7 +42,7 @@ pub(crate) async fn look(service: Arc<Service>) {
         call(&found, &path).await;
     }));
     while calls.join_next().await.is_some() {}
-    boxed.looked();
+    boxed.end_calls();
 }
 
 async fn limited(call: impl Future<Output = ()>) {

@@ -25,7 +25,7 @@ impl Peer {
     pub(crate) fn of(service: &Service, address: IpAddr) -> Self {
         let boxed = service.boxed.as_ref();
         Self {
-            is_own: boxed.is_some_and(|boxed| boxed.has(address)),
+            is_own: boxed.is_some_and(|boxed| boxed.includes(address)),
         }
     }
 }
@@ -74,7 +74,7 @@ fn box_reaches_service() -> Problem {
 }
 
 /// `GET /health/box/{nonce}`: a call of the start that has come back to this process from outside.
-pub(crate) async fn probe(
+pub(crate) async fn returned_call(
     State(service): App,
     peer: Option<Extension<Peer>>,
     Path(nonce): Path<String>,
@@ -82,7 +82,7 @@ pub(crate) async fn probe(
 ) -> Response {
     let outside = peer.is_some_and(|Extension(peer)| !peer.is_own);
     let boxed = service.boxed.as_ref();
-    if outside && boxed.is_some_and(|boxed| boxed.came_back(&nonce)) {
+    if outside && boxed.is_some_and(|boxed| boxed.note_return(&nonce)) {
         service.readiness.box_reaches_service();
         return json_response(StatusCode::OK, br#"{"status":"reached"}"#.to_vec());
     }

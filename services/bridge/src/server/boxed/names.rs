@@ -27,7 +27,7 @@ type Resolve = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Answer> + Send>
 /// The host of claude-api's URL.
 pub(super) struct Names {
     host: Host,
-    known: Arc<watch::Sender<Known>>,
+    known: Arc<watch::Sender<Resolution>>,
     resolve: Resolve,
 }
 
@@ -64,7 +64,7 @@ impl Names {
         };
         Self {
             host,
-            known: Arc::new(watch::Sender::new(Known::default())),
+            known: Arc::new(watch::Sender::new(Resolution::default())),
             resolve,
         }
     }
@@ -89,7 +89,7 @@ impl Names {
         };
         // After that, what is known must do.
         let _ = tokio::time::timeout(wait, fresh).await;
-        self.known.borrow().held(Instant::now())
+        self.known.borrow().addresses_at(Instant::now())
     }
 
     /// Begins an attempt, unless one runs.
@@ -112,53 +112,54 @@ impl Names {
             if let Err(error) = &answer {
                 tracing::debug!(%error, "the name of claude-api does not resolve");
             }
-            known.send_modify(|known| known.learn(began, answer));
+            known.send_modify(|known| known.record(began, answer));
         });
     }
 }
 
 /// getaddrinfo(3) in a thread of the runtime.
 async fn look_up(name: String) -> Answer {
-    let found = tokio::net::lookup_host((name, 0)).await?;
-    Ok(found.map(|address| address.ip()).collect())
+    let resolved = tokio::net::lookup_host((name, 0)).await?;
+    Ok(resolved.map(|address| address.ip()).collect())
 }
 
 /// What is known of a name.
 #[derive(Debug, Clone, Default)]
-struct Known {
+struct Resolution {
     addresses: Arc<[IpAddr]>,
-    /// The beginning of the attempt that found them.
-    found: Option<Instant>,
+    /// The beginning of the attempt that resolved them.
+    resolved_at: Option<Instant>,
     /// The beginning of the last attempt that has ended.
-    tried: Option<Instant>,
+    attempted_at: Option<Instant>,
     resolving: bool,
 }
 
-impl Known {
-    fn learn(&mut self, began: Instant, answer: Answer) {
+impl Resolution {
+    fn record(&mut self, began: Instant, answer: Answer) {
         self.resolving = false;
-        self.tried = Some(began);
+        self.attempted_at = Some(began);
         if let Ok(addresses) = answer {
             self.addresses = addresses.iter().map(IpAddr::to_canonical).collect();
-            self.found = Some(began);
+            self.resolved_at = Some(began);
         }
     }
 
     /// Whether a request of that time needs no other attempt.
     fn is_fresh(&self, asked: Instant) -> bool {
-        self.tried.is_some_and(|tried| tried + FRESH >= asked)
+        self.attempted_at
+            .is_some_and(|attempted_at| attempted_at + FRESH >= asked)
     }
 
     fn wait(&self) -> Duration {
-        WAITS[usize::from(self.tried.is_none())]
+        WAITS[usize::from(self.attempted_at.is_none())]
     }
 
     /// The last addresses, while they hold. No address when no attempt has succeeded for too long,
     /// and `None` when none has ended yet.
-    fn held(&self, now: Instant) -> Option<Arc<[IpAddr]>> {
-        match self.found {
-            Some(found) if found + HOLD >= now => Some(Arc::clone(&self.addresses)),
-            _ => self.tried.map(|_| Arc::default()),
+    fn addresses_at(&self, now: Instant) -> Option<Arc<[IpAddr]>> {
+        match self.resolved_at {
+            Some(resolved_at) if resolved_at + HOLD >= now => Some(Arc::clone(&self.addresses)),
+            _ => self.attempted_at.map(|_| Arc::default()),
         }
     }
 }

@@ -15,7 +15,7 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// claude-api, asked whether it is boxed.
 #[derive(Debug)]
-pub(super) struct Side {
+pub(super) struct BoxedState {
     upstream: Upstream,
     /// The last answer and its time. Held while claude-api is asked, so that it is asked once for
     /// all requests that wait.
@@ -24,7 +24,7 @@ pub(super) struct Side {
     refused: AtomicBool,
 }
 
-impl Side {
+impl BoxedState {
     pub(super) fn new(upstream: Upstream) -> Self {
         Self {
             upstream,
@@ -43,7 +43,7 @@ impl Side {
         }
         let asked = Instant::now();
         let answer = self.upstream.limits().await;
-        if let Some(boxed) = says(&answer) {
+        if let Some(boxed) = boxed_in(&answer) {
             *last = Some((asked, boxed));
             let refused = matches!(&answer, Err(e) if e.problem(ProblemType::FromTheBox).is_some());
             self.refused.store(refused, Ordering::Relaxed);
@@ -60,7 +60,7 @@ impl Side {
 
 /// What an answer to the question for the limits says about the box. Only a boxed claude-api
 /// refuses in these words.
-fn says(answer: &Result<Limits, Failure>) -> Option<bool> {
+fn boxed_in(answer: &Result<Limits, Failure>) -> Option<bool> {
     match answer {
         Ok(limits) => Some(limits.boxed),
         Err(failure) => {
@@ -95,7 +95,7 @@ mod tests {
             (Err(Failure::Foreign(401, None)), None),
             (Err(Failure::Broken(String::new())), None),
         ] {
-            assert_eq!(says(&answer), expected, "{answer:?}");
+            assert_eq!(boxed_in(&answer), expected, "{answer:?}");
         }
     }
 }

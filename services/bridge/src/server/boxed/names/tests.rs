@@ -22,31 +22,37 @@ fn failed() -> Answer {
 
 #[test]
 fn an_answer_is_asked_for_again_after_a_second() {
-    let mut known = Known::default();
+    let mut known = Resolution::default();
     assert!(!known.is_fresh(at(10)));
-    known.learn(at(10), Ok(vec![ip("10.0.0.2")]));
+    known.record(at(10), Ok(vec![ip("10.0.0.2")]));
     assert!(known.is_fresh(at(9)) && known.is_fresh(at(11)));
     assert!(!known.is_fresh(at(12)));
 }
 
 #[test]
 fn the_last_answer_holds_for_a_minute_while_resolving_fails() {
-    let mut known = Known::default();
-    assert_eq!(known.held(at(0)), None);
-    known.learn(at(0), Ok(vec![ip("::ffff:10.0.0.2")]));
-    known.learn(at(30), failed());
-    assert_eq!(known.held(at(60)).as_deref(), Some(&[ip("10.0.0.2")][..]));
-    assert_eq!(known.held(at(61)).as_deref(), Some(&[][..]));
-    known.learn(at(62), Ok(vec![ip("10.0.0.3")]));
-    assert_eq!(known.held(at(63)).as_deref(), Some(&[ip("10.0.0.3")][..]));
+    let mut known = Resolution::default();
+    assert_eq!(known.addresses_at(at(0)), None);
+    known.record(at(0), Ok(vec![ip("::ffff:10.0.0.2")]));
+    known.record(at(30), failed());
+    assert_eq!(
+        known.addresses_at(at(60)).as_deref(),
+        Some(&[ip("10.0.0.2")][..])
+    );
+    assert_eq!(known.addresses_at(at(61)).as_deref(), Some(&[][..]));
+    known.record(at(62), Ok(vec![ip("10.0.0.3")]));
+    assert_eq!(
+        known.addresses_at(at(63)).as_deref(),
+        Some(&[ip("10.0.0.3")][..])
+    );
 }
 
 #[test]
 fn a_name_that_never_resolved_has_no_addresses() {
-    let mut known = Known::default();
+    let mut known = Resolution::default();
     assert_eq!(known.wait(), WAITS[1]);
-    known.learn(at(0), failed());
-    assert_eq!(known.held(at(0)).as_deref(), Some(&[][..]));
+    known.record(at(0), failed());
+    assert_eq!(known.addresses_at(at(0)).as_deref(), Some(&[][..]));
     assert_eq!(known.wait(), WAITS[0]);
 }
 
@@ -110,7 +116,10 @@ async fn a_resolver_that_hangs_holds_a_request_for_seconds_and_takes_one_attempt
     // A late answer serves all the same.
     resolver.answer(Ok(vec![ip("10.0.0.2")]));
     let mut known = names.known.subscribe();
-    known.wait_for(|known| known.found.is_some()).await.unwrap();
+    known
+        .wait_for(|known| known.resolved_at.is_some())
+        .await
+        .unwrap();
     let addresses = names.addresses().await.unwrap();
     assert_eq!(addresses[..], [ip("10.0.0.2")]);
 }
