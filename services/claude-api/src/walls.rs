@@ -5,16 +5,17 @@
 
 mod configuration;
 mod home;
+mod open;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use open::open;
 use runner::Gap;
 
 use crate::cli::{Environment, create_private};
 use crate::config::ServeArgs;
-use crate::readiness::Obstacle;
 
 /// Programs, libraries and the machine's configuration. `/run` is not among them: secrets are
 /// mounted there.
@@ -52,35 +53,6 @@ const NO_SOCKETS: [(&str, &str); 1] = [("XDG_RUNTIME_DIR", "/proc/none")];
 
 /// The beginning of the name of a conversation's temporary folder.
 const PREFIX: &str = "ccb-";
-
-/// What is open although walls could stand there, for logs and `/health/ready`.
-/// Reads files.
-pub(crate) fn open(args: &ServeArgs, environment: &Environment) -> Vec<Obstacle> {
-    if !args.walls {
-        return vec![Obstacle::new(
-            "walls-off",
-            "there are no walls: what the model runs can read and change whatever this service can",
-            "run claude-api in its image, or set CLAUDE_API_WALLS=true",
-        )];
-    }
-    let login = environment.logs_in().then(|| {
-        Obstacle::new(
-            "walls-login",
-            "the CLI's own login is used, which the CLI has to renew: tools can change its \
-             configuration and read every transcript",
-            "use CLAUDE_CODE_OAUTH_TOKEN (from `claude setup-token`) or ANTHROPIC_API_KEY",
-        )
-    });
-    let gaps = runner::gaps().into_iter();
-    let gaps = gaps.map(|gap| {
-        Obstacle::new(
-            "walls-open",
-            gap.text(),
-            "run a kernel of Linux 6.12 or later with Landlock, or trust every prompt",
-        )
-    });
-    gaps.chain(login).collect()
-}
 
 /// The walls of every execution of this service.
 #[derive(Debug)]

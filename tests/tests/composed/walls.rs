@@ -95,6 +95,9 @@ async fn a_thief_gets_nothing() {
             .await
             .expect("prepared");
         let mut client = project.client().await;
+        case.step("nothing is open");
+        let (status, ready) = project.http().get("/health/ready").await.expect("an answer");
+        assert!(status == 200 && ready["warnings"] == json!([]), "{ready}");
         case.step("a victim in another lane and workspace");
         let mut other = project.client().await;
         let extra = json!({"workspace": "other"});

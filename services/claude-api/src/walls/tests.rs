@@ -86,3 +86,24 @@ fn the_folder_of_a_forgotten_conversation_goes() {
     left.sort();
     assert_eq!(left, ["ccb-kept", "ccb-kept.configuration", "other"]);
 }
+
+#[test]
+fn what_is_open_is_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let listed = |walls: &str| {
+        let cli = Cli::parse_from(["claude-api", walls, "--claude-bin=/bin/sh"]);
+        let home = ("HOME".to_owned(), dir.path().display().to_string());
+        let open = open(&cli.serve, &Environment::new([home], &[]));
+        open.into_iter().map(|open| open.code).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("--walls=false"), ["walls-off"]);
+    // This program is no container's first one, and may be read, as /bin/sh may.
+    let usual = ["walls-not-first", "walls-readable", "walls-readable"];
+    assert_eq!(listed("--walls=true"), usual);
+    std::fs::create_dir(dir.path().join(".claude")).unwrap();
+    std::fs::write(dir.path().join(".claude/.credentials.json"), "{\"x\":1}").unwrap();
+    assert_eq!(
+        listed("--walls=true"),
+        [&["walls-login"][..], &usual].concat()
+    );
+}
