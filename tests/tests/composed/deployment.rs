@@ -147,7 +147,7 @@ impl Drop for Removed<'_> {
 async fn a_dockerfile_on_top_of_the_image_adds_tools() {
     case(LIMIT + BUILD, Use::Own, async |_| {
         let dockerfile = block_of_the_documentation("`tools.Dockerfile`:");
-        assert_eq!(dockerfile.lines().count(), 5, "{dockerfile}");
+        assert_eq!(dockerfile.lines().count(), 6, "{dockerfile}");
         let or = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.into());
         let name = format!("{}/claude-api", or("CCB_IMAGES", "cc-bridge"));
         let base = format!("FROM {name}:{}\n", or("CCB_TAG", "local"));
