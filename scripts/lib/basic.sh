@@ -21,6 +21,7 @@ basic() {
   seen 60 "the CLI's own transcript shows the tool call" transcript_shows_the_tool
   seen 90 "scripts/ccb exec: the prompt from stdin" ccb_reads_stdin
   seen 90 "scripts/ccb exec: an interrupt cancels, exit code 130" ccb_interrupt_cancels
+  seen 180 "scripts/ccb exec outlives a bridge that is replaced, and one that is restarted" ccb_survives_a_new_bridge
   seen 180 "Python websockets on /ws and /ws/mcp" python_websockets
   seen 120 "the Python example in the README" readme_python
   seen 90 "curl -N on claude-api" curl_streams

@@ -33,7 +33,9 @@ doctor() {
   fi
   stack_facts
   if [ -n "$bridge" ]; then
-    export CCB_DOCTOR_FACTS=$FACTS CCB_CLAUDE_API_URL=http://claude-api:8002
+    CCB_CLAUDE_API_URL=$(claude_api_url)
+    export CCB_DOCTOR_FACTS=$FACTS CCB_CLAUDE_API_URL
+    [ -n "$CCB_CLAUDE_API_URL" ] || unset CCB_CLAUDE_API_URL
     ccb_inside "$bridge" "$@"
   fi
   facts_only "$@"
@@ -48,6 +50,21 @@ stack_facts() {
   demo_fact
   disk_facts
   bridge=$(container_of bridge)
+}
+
+# claude_api_url: where ccb, in the network that way_to_bridge chooses, reaches claude-api; nothing where it does not. The
+# report shows it.
+claude_api_url() {
+  local NETWORK BRIDGE_URL api at
+  way_to_bridge "$bridge"
+  [ "$NETWORK" = host ] || { echo http://claude-api:8002; return 0; }
+  api=$(container_of claude-api)
+  # One that does not run is looked for where it would be published.
+  if [ -z "$api" ]; then
+    at=$(reached_at "$PUBLISH")
+    case $at in *:*) at="[$at]" ;; esac
+    echo "http://$at:$HTTP_PORT"
+  elif at=$(published_at "$api" 8002); then echo "http://$at"; fi
 }
 
 # any_bridge: a running container of the bridge's image, whatever its project: ccb is in each.
