@@ -68,7 +68,9 @@ claude_api_url() {
 }
 
 # any_bridge: a running container of the bridge's image, whatever its project: ccb is in each.
-any_bridge() { docker ps -q --filter status=running --filter label=io.cc-bridge.image=bridge | head -n 1; }
+any_bridge() {
+  { docker ps -q --filter status=running --filter label=io.cc-bridge.image=bridge 2>/dev/null || true; } | head -n 1
+}
 
 # doctor_of_named ARGS...: checks the stack at the named address, and no other. Its containers are
 # those of the project that publishes the address.
@@ -87,7 +89,7 @@ doctor_of_named() {
   [ -n "$bridge" ] || bridge=$(any_bridge)
   if [ -n "$bridge" ]; then ccb_inside "$bridge" "$@"; fi
   [ ! -x "$ROOT/target/release/ccb" ] || exec "$ROOT/target/release/ccb" "$@"
-  fail "no ccb can run here to look at $NAMED" "scripts/up makes the image that holds it"
+  fail_with 69 "no ccb can run here to look at $NAMED" "scripts/up makes the image that holds it"
 }
 
 engine_facts() {
