@@ -173,6 +173,14 @@ login_mounted() {
     -s /home/claude/.claude/.credentials.json
 }
 
+# check_ids: CCB_UID and CCB_GID are ids, and not root's. What root writes into the volumes, no other user can read.
+check_ids() {
+  [[ ${CCB_UID:-1} =~ ^[0-9]+$ ]] || fail_with 64 "CCB_UID=$CCB_UID is no number" "set it to the id of a user (id -u NAME), or leave it out"
+  [[ ${CCB_UID:-1} =~ [1-9] ]] || fail_with 64 "CCB_UID=$CCB_UID would run the services, and all that the model runs, as root" \
+    "set it to the id of another user, or leave it out: then it is yours, and for root the owner of CCB_WORKSPACE or 10001"
+  [[ ${CCB_GID:-1} =~ ^[0-9]+$ ]] || fail_with 64 "CCB_GID=$CCB_GID is no number" "set it to the id of a group (id -g NAME), or leave it out"
+}
+
 # The ids that the containers run with: the caller's, so that files belong to the caller; never root's: for root, those
 # of the folder to work on.
 caller_ids() {
@@ -188,18 +196,22 @@ caller_ids() {
 
 # Volumes of an earlier stack may belong to another user: hand them over. The volumes themselves tell (not a note in
 # somebody's home). What still runs as the other user is stopped first, or its last words would be in nobody's hands.
+# The folder of a volume itself is right when our user may write it; otherwise it gets the image's owner and mode.
 hand_over_volumes() {
-  local names volume mounts=() words foreign
+  local names volume mounts=() words foreign roots inside closed
   names=$(docker volume ls -q --filter "label=com.docker.compose.project=$PROJECT")
   [ -n "$names" ] || return 0
   for volume in $names; do mounts+=(-v "$volume:/v/$volume"); done
-  words=(docker run --rm --network none -u 0 --entrypoint find "${mounts[@]}" "$IMAGE" /v -mindepth 2)
+  words=(docker run --rm --network none -u 0 --entrypoint find "${mounts[@]}" "$IMAGE" /v -mindepth 1)
+  closed=('(' ! -path '/v/*/*' ! -perm -0007 ! '(' -uid "$CCB_UID" -perm -0700 ')' ')')
   # workspace/default is where another volume or folder is mounted, and root's.
-  foreign=$(timeout 60 "${words[@]}" -maxdepth 2 ! -path '*_workspace/default' '(' ! -uid "$CCB_UID" -o ! -gid "$CCB_GID" ')' -print -quit) ||
+  inside=('(' -path '/v/*/*' ! -path '*_workspace/default' '(' ! -uid "$CCB_UID" -o ! -gid "$CCB_GID" ')' ')')
+  foreign=$(timeout 60 "${words[@]}" -maxdepth 2 '(' "${closed[@]}" -o "${inside[@]}" ')' -print -quit) ||
     fail "the volumes of project $PROJECT cannot be looked at" "scripts/down removes them, with all that is in them"
   [ -n "$foreign" ] || return 0
   step 60 "stop what runs as another user" "${COMPOSE[@]}" --progress plain stop || true
-  step 600 "hand the volumes over to $CCB_UID:$CCB_GID" "${words[@]}" -exec chown -h "$CCB_UID:$CCB_GID" '{}' + ||
+  roots=("${closed[@]}" -exec chown 0:0 '{}' + -exec chmod 1777 '{}' +)
+  step 600 "hand the volumes over to $CCB_UID:$CCB_GID" "${words[@]}" "${roots[@]}" -o -path '/v/*/*' -exec chown -h "$CCB_UID:$CCB_GID" '{}' + ||
     fail "the volumes could not be given to $CCB_UID:$CCB_GID" "scripts/down removes them, with all that is in them"
 }
 
