@@ -291,26 +291,26 @@ network_of() {
     awk 'NF { any = $0 } /_inner$/ { inner = $0 } END { print inner == "" ? any : inner }'
 }
 
-# way_to_bridge CONTAINER: sets NETWORK and BRIDGE_URL, for ccb in a container of its own. Both survive a restart and a
+# way_to_bridge CONTAINER: sets NETWORK and WS_URL, for ccb in a container of its own. Both survive a restart and a
 # replacement of the bridge; the container's own network would not. The published address is preferred: ccb shows it, and
 # it works on this machine too. Where it does not work in a container, the service's name in the project's network does.
 way_to_bridge() {
   local at
-  if host_network_is_ours && at=$(published_at "$1" 8003); then NETWORK=host BRIDGE_URL=ws://$at/ws
-  else NETWORK=$(network_of "$1") BRIDGE_URL=ws://bridge:8003/ws; fi
+  if host_network_is_ours && at=$(published_at "$1" 8003); then NETWORK=host WS_URL=ws://$at/ws
+  else NETWORK=$(network_of "$1") WS_URL=ws://bridge:8003/ws; fi
 }
 
 # ccb_inside CONTAINER ARGS...: becomes ccb, in the bridge's image. `docker run`, not `docker compose exec`: only run passes
 # signals on to what runs inside. It is a container of its own, so that nothing is left after it. An address that was
 # named is one of this machine's network. The label tells scripts/down whose network it uses.
 ccb_inside() {
-  local bridge=$1 words NETWORK=host BRIDGE_URL=''
+  local bridge=$1 words NETWORK=host WS_URL=''
   shift
   [ -n "$(named_url "$@")" ] || way_to_bridge "$bridge"
   words=(run --rm --interactive --init --network "$NETWORK" --label "io.cc-bridge.ccb=$PROJECT"
     --user "$(docker inspect -f '{{.Config.User}}' "$bridge")"
     --read-only --cap-drop ALL --security-opt no-new-privileges --log-driver none --entrypoint ccb
-    -e "CCB_URL=${CCB_URL:-${BRIDGE_URL:-ws://127.0.0.1:8003/ws}}"
+    -e "CCB_URL=${CCB_URL:-${WS_URL:-ws://127.0.0.1:8003/ws}}"
     -e CCB_CLAUDE_API_URL -e CCB_DOCTOR_FACTS -e NO_COLOR -e TERM -e TZ -e RUST_LOG)
   if [ -t 0 ] && [ -t 1 ]; then words+=(--tty); fi
   exec docker "${words[@]}" "$(docker inspect -f '{{.Image}}' "$bridge")" "$@"
