@@ -112,6 +112,33 @@ check_paths() {
   done
 }
 
+# check_port_numbers NAME=PORT...: each is a number that a service can listen on, and no two are the same.
+check_port_numbers() {
+  local setting name port other before=()
+  for setting in "$@"; do
+    name=${setting%%=*} port=${setting#*=}
+    [[ $port =~ ^[1-9][0-9]{0,4}$ ]] && [ "$port" -le 65535 ] || fail_with 64 "$name=$port is no port" "set it to a number from 1 to 65535"
+    for other in ${before[@]+"${before[@]}"}; do
+      [ "${other#*=}" != "$port" ] || fail_with 64 "${other%%=*} and $name are both $port" "give each a port of its own"
+    done
+    before+=("$setting")
+  done
+}
+
+# check_compose: Compose can read our files with these settings, and the file of this machine.
+check_compose() {
+  local said override=${CCB_OVERRIDE-$ROOT/compose.override.yaml}
+  compose_words
+  said=$("${COMPOSE[@]}" config --quiet 2>&1) && return 0
+  say "$(printable <<<"$said")"
+  if [ -n "$override" ] && [ -f "$override" ] && CCB_OVERRIDE='' compose config --quiet >/dev/null 2>&1; then
+    fail_with 64 "Docker Compose cannot read $override" \
+      "put right what the lines above name; compose.override.example.yaml shows the form, and docker compose config checks it"
+  fi
+  fail_with 64 "Docker Compose cannot read compose.yaml with these settings" \
+    "put right what the lines above name, in the shell or in .env; docs/operations.md lists the settings"
+}
+
 # port_taken PORT SERVICE: who has it, other than this project's own container; code 1 when it is free.
 port_taken() {
   local other
@@ -127,12 +154,13 @@ port_taken() {
 
 # A free port, and a setting to put it in, in place of an error of the engine later on.
 check_ports() {
-  local setting service port who
+  local setting service port who free
   for setting in CCB_CLAUDE_API_PORT:claude-api:$HTTP_PORT CCB_BRIDGE_PORT:bridge:$WS_PORT; do
     IFS=: read -r setting service port <<<"$setting"
     if who=$(port_taken "$port" "$service"); then
+      free=$(free_port $((port > 64000 ? port - 1000 : port + 1000)))
       fail "port $port, which $service wants on $PUBLISH, is in use by $who" \
-        "stop that, or take another port: $setting=$(free_port $((port + 1000))) scripts/up"
+        "stop that, or take another port: $setting=$free scripts/up, or put $setting=$free into .env for every start"
     fi
   done
 }
