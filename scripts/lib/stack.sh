@@ -259,7 +259,7 @@ ready_answer() {
 demo_banner() {
   say "==============================================================================="
   say "  DEMO: the CLI is real, the model is a SCRIPT. No account is used, nothing is"
-  say "  understood: a prompt that is Python code is run, others are answered by rote."
+  say "  understood: Python code that prints is run, any other prompt gets a fixed answer."
   say "  For the real model: set ANTHROPIC_API_KEY (or CLAUDE_CODE_OAUTH_TOKEN) and run"
   say "  scripts/up again. Set but empty means: the CLI's own login."
   say "==============================================================================="
