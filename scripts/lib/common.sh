@@ -66,32 +66,6 @@ need_settings() {
     "with Docker: scripts/compose-tools installs Compose" \
     "without: export the settings in the shell (export NAME=value), and CCB_ENV_FILE=none"
 }
-
-SETTING='(CCB|CLAUDE_API|BRIDGE|ANTHROPIC)_[A-Za-z0-9_]+'
-# settings_known [local]: the names of settings, one a line: those that compose.yaml passes or uses, that
-# compose.override.yaml mentions, and that the scripts use. Without containers, each setting of the services.
-settings_known() {
-  local override=${CCB_OVERRIDE-$ROOT/compose.override.yaml} scripts
-  scripts=("$ROOT"/scripts/{up,down,ccb,base-images,fetch-cli} "$ROOT"/scripts/lib/{common,stack,doctor,local,bases,binaries,cli}.sh)
-  {
-    grep -hoE "[$][{]$SETTING|^ +- $SETTING$" "$ROOT/compose.yaml"
-    grep -hoE "[$][{]?$SETTING" "${scripts[@]}"
-    if [ "${1:-}" = local ]; then grep -hoE "\`$SETTING\`" "$ROOT/docs/operations.md"
-    elif [ -n "$override" ] && [ -f "$override" ]; then cat "$override"; fi
-    # What the CLI gets of the services' own environment.
-    printf '%s\n' "${CLAUDE_API_PASS_ENV:-}"
-  } | LC_ALL=C grep -oE "$SETTING" | sort -u
-}
-
-# warn_of_names [local]: warns of each name in .env that looks like a setting and is none.
-warn_of_names() {
-  local name known
-  [ "${CCB_ENV_FILE:-}" != none ] && [ -f "$ROOT/.env" ] || return 0
-  known=$'\n'$(settings_known "$@")$'\n'
-  while IFS= read -r name; do
-    case $known in *$'\n'$name$'\n'*) ;; *) warn ".env: $name is no setting" ;; esac
-  done < <(LC_ALL=C sed -nE '1s/^\xef\xbb\xbf//; s/^[[:space:]]*(export[[:space:]]+)?('"$SETTING"')[[:space:]]*([=:].*)?$/\2/p' "$ROOT/.env")
-}
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/cc-bridge
 # The Compose project, so that two stacks (yours and a test's) live side by side.
 PROJECT=${CCB_PROJECT:-cc-bridge}

@@ -55,7 +55,9 @@ stack_facts() {
 # claude_api_url: where ccb, in the network that way_to_bridge chooses, reaches claude-api; nothing where it does not. The
 # report shows it.
 claude_api_url() {
-  local NETWORK WS_URL api at
+  local NETWORK api at
+  # shellcheck disable=SC2034 # way_to_bridge sets it
+  local WS_URL
   way_to_bridge "$bridge"
   [ "$NETWORK" = host ] || { echo http://claude-api:8002; return 0; }
   api=$(container_of claude-api)
