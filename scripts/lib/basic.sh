@@ -17,10 +17,12 @@ basic() {
   seen 60 "every setting of the services is in compose.yaml and in the documentation" settings_are_all_there
   seen 60 "ccb doctor is content" doctor_is_content
   seen 60 "containers: not root, read-only, no capabilities, init, health, loopback ports" containers_are_closed
+  seen 60 "scripts/up hands over volumes that another user owns" volumes_are_handed_over
   seen 90 "scripts/ccb exec: RESULT:::168, exit code 0" ccb_says_168
   seen 60 "the CLI's own transcript shows the tool call" transcript_shows_the_tool
   seen 90 "scripts/ccb exec: the prompt from stdin" ccb_reads_stdin
   seen 90 "scripts/ccb exec: an interrupt cancels, exit code 130" ccb_interrupt_cancels
+  seen 180 "scripts/ccb exec outlives a bridge that is replaced, and one that is restarted" ccb_survives_a_new_bridge
   seen 180 "Python websockets on /ws and /ws/mcp" python_websockets
   seen 120 "the Python example in the README" readme_python
   seen 90 "curl -N on claude-api" curl_streams

@@ -8,14 +8,17 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 say() { printf '%s\n' "$*" >&2; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
 
-# fail MESSAGE [REMEDY...]: what went wrong, then what to do about it, one line each.
-fail() {
-  printf 'error: %s\n' "$1" >&2
-  shift
-  local line
+# fail_with CODE MESSAGE [REMEDY...]: what went wrong, then what to do about it, one line each. Codes as those of ccb: 64 is
+# wrong usage or a wrong setting, 69 not available, 1 anything else.
+fail_with() {
+  local code=$1 line
+  printf 'error: %s\n' "$2" >&2
+  shift 2
   for line in "$@"; do printf '  %s\n' "$line" >&2; done
-  exit 1
+  exit "$code"
 }
+# fail MESSAGE [REMEDY...]
+fail() { fail_with 1 "$@"; }
 
 # settings_named: the names in .env that may be settings of cc-bridge. A superset: only Compose
 # knows their values.

@@ -33,7 +33,9 @@ doctor() {
   fi
   stack_facts
   if [ -n "$bridge" ]; then
-    export CCB_DOCTOR_FACTS=$FACTS CCB_CLAUDE_API_URL=http://claude-api:8002
+    CCB_CLAUDE_API_URL=$(claude_api_url)
+    export CCB_DOCTOR_FACTS=$FACTS CCB_CLAUDE_API_URL
+    [ -n "$CCB_CLAUDE_API_URL" ] || unset CCB_CLAUDE_API_URL
     ccb_inside "$bridge" "$@"
   fi
   facts_only "$@"
@@ -50,8 +52,27 @@ stack_facts() {
   bridge=$(container_of bridge)
 }
 
+# claude_api_url: where ccb, in the network that way_to_bridge chooses, reaches claude-api; nothing where it does not. The
+# report shows it.
+claude_api_url() {
+  local NETWORK api at
+  # shellcheck disable=SC2034 # way_to_bridge sets it
+  local WS_URL
+  way_to_bridge "$bridge"
+  [ "$NETWORK" = host ] || { echo http://claude-api:8002; return 0; }
+  api=$(container_of claude-api)
+  # One that does not run is looked for where it would be published.
+  if [ -z "$api" ]; then
+    at=$(reached_at "$PUBLISH")
+    case $at in *:*) at="[$at]" ;; esac
+    echo "http://$at:$HTTP_PORT"
+  elif at=$(published_at "$api" 8002); then echo "http://$at"; fi
+}
+
 # any_bridge: a running container of the bridge's image, whatever its project: ccb is in each.
-any_bridge() { docker ps -q --filter status=running --filter label=io.cc-bridge.image=bridge | head -n 1; }
+any_bridge() {
+  { docker ps -q --filter status=running --filter label=io.cc-bridge.image=bridge 2>/dev/null || true; } | head -n 1
+}
 
 # doctor_of_named ARGS...: checks the stack at the named address, and no other. Its containers are
 # those of the project that publishes the address.
@@ -70,7 +91,7 @@ doctor_of_named() {
   [ -n "$bridge" ] || bridge=$(any_bridge)
   if [ -n "$bridge" ]; then ccb_inside "$bridge" "$@"; fi
   [ ! -x "$ROOT/target/release/ccb" ] || exec "$ROOT/target/release/ccb" "$@"
-  fail "no ccb can run here to look at $NAMED" "scripts/up makes the image that holds it"
+  fail_with 69 "no ccb can run here to look at $NAMED" "scripts/up makes the image that holds it"
 }
 
 engine_facts() {

@@ -82,36 +82,6 @@ credential_set() {
   return 1
 }
 
-# compose_path PATH: as Compose reads it: ~ is the home, and what begins with a dot lies beside compose.yaml.
-compose_path() {
-  # shellcheck disable=SC2088 # as it is written
-  case $1 in
-    '~' | '~/'*) printf '%s' "$HOME${1#\~}" ;;
-    ./* | ../*) printf '%s' "$ROOT/$1" ;;
-    *) printf '%s' "$1" ;;
-  esac
-}
-
-# Files and folders that settings name are there; their names are absolute from here on, or Compose would take
-# a plain name for a volume, and the engine would make a missing folder, as root.
-check_paths() {
-  local name path
-  for name in CCB_WORKSPACE CCB_CLI_HOME; do
-    path=${!name:-}
-    [ -n "$path" ] || continue
-    path=$(compose_path "$path")
-    [ -d "$path" ] || fail "$name is no folder: $path" "make it first, or leave $name out"
-    export "$name=$(cd "$path" && pwd)"
-  done
-  for name in ANTHROPIC_API_KEY_FILE ANTHROPIC_AUTH_TOKEN_FILE CLAUDE_CODE_OAUTH_TOKEN_FILE; do
-    path=${!name:-}
-    [ -n "$path" ] || continue
-    path=$(compose_path "$path")
-    [ -r "$path" ] && [ -f "$path" ] || fail "$name is no file that you can read: $path"
-    export "$name=$(cd "$(dirname "$path")" && pwd)/$(basename "$path")"
-  done
-}
-
 # port_taken PORT SERVICE: who has it, other than this project's own container; code 1 when it is free.
 port_taken() {
   local other
@@ -123,25 +93,6 @@ port_taken() {
     other=$(ss -Hltnp "sport = :$1" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/process \2 (\1)/p' | head -n 1)
     echo "${other:-another program on this machine}"
   else return 1; fi
-}
-
-# A free port, and a setting to put it in, in place of an error of the engine later on.
-check_ports() {
-  local setting service port who
-  for setting in CCB_CLAUDE_API_PORT:claude-api:$HTTP_PORT CCB_BRIDGE_PORT:bridge:$WS_PORT; do
-    IFS=: read -r setting service port <<<"$setting"
-    if who=$(port_taken "$port" "$service"); then
-      fail "port $port, which $service wants on $PUBLISH, is in use by $who" \
-        "stop that, or take another port: $setting=$(free_port $((port + 1000))) scripts/up"
-    fi
-  done
-}
-
-# free_port FROM: the first from there on that nobody listens on.
-free_port() {
-  local port=$1
-  while [ "$port" -lt 65000 ] && tcp_answers "$port"; do port=$((port + 1)); done
-  echo "$port"
 }
 
 # tcp_answers PORT [ADDRESS]: without an address, where the stack is published.
@@ -188,18 +139,22 @@ caller_ids() {
 
 # Volumes of an earlier stack may belong to another user: hand them over. The volumes themselves tell (not a note in
 # somebody's home). What still runs as the other user is stopped first, or its last words would be in nobody's hands.
+# The folder of a volume itself is right when our user may write it; otherwise it gets the image's owner and mode.
 hand_over_volumes() {
-  local names volume mounts=() words foreign
+  local names volume mounts=() words foreign roots inside closed
   names=$(docker volume ls -q --filter "label=com.docker.compose.project=$PROJECT")
   [ -n "$names" ] || return 0
   for volume in $names; do mounts+=(-v "$volume:/v/$volume"); done
-  words=(docker run --rm --network none -u 0 --entrypoint find "${mounts[@]}" "$IMAGE" /v -mindepth 2)
+  words=(docker run --rm --network none -u 0 --entrypoint find "${mounts[@]}" "$IMAGE" /v -mindepth 1)
+  closed=('(' ! -path '/v/*/*' ! -perm -0007 ! '(' -uid "$CCB_UID" -perm -0700 ')' ')')
   # workspace/default is where another volume or folder is mounted, and root's.
-  foreign=$(timeout 60 "${words[@]}" -maxdepth 2 ! -path '*_workspace/default' '(' ! -uid "$CCB_UID" -o ! -gid "$CCB_GID" ')' -print -quit) ||
+  inside=('(' -path '/v/*/*' ! -path '*_workspace/default' '(' ! -uid "$CCB_UID" -o ! -gid "$CCB_GID" ')' ')')
+  foreign=$(timeout 60 "${words[@]}" -maxdepth 2 '(' "${closed[@]}" -o "${inside[@]}" ')' -print -quit) ||
     fail "the volumes of project $PROJECT cannot be looked at" "scripts/down removes them, with all that is in them"
   [ -n "$foreign" ] || return 0
   step 60 "stop what runs as another user" "${COMPOSE[@]}" --progress plain stop || true
-  step 600 "hand the volumes over to $CCB_UID:$CCB_GID" "${words[@]}" -exec chown -h "$CCB_UID:$CCB_GID" '{}' + ||
+  roots=("${closed[@]}" -exec chown 0:0 '{}' + -exec chmod 1777 '{}' +)
+  step 600 "hand the volumes over to $CCB_UID:$CCB_GID" "${words[@]}" "${roots[@]}" -o -path '/v/*/*' -exec chown -h "$CCB_UID:$CCB_GID" '{}' + ||
     fail "the volumes could not be given to $CCB_UID:$CCB_GID" "scripts/down removes them, with all that is in them"
 }
 
@@ -219,7 +174,7 @@ ready_answer() {
 demo_banner() {
   say "==============================================================================="
   say "  DEMO: the CLI is real, the model is a SCRIPT. No account is used, nothing is"
-  say "  understood: a prompt that is Python code is run, others are answered by rote."
+  say "  understood: Python code that prints is run, others get a fixed answer."
   say "  For the real model: set ANTHROPIC_API_KEY (or CLAUDE_CODE_OAUTH_TOKEN) and run"
   say "  scripts/up again. Set but empty means: the CLI's own login."
   say "==============================================================================="
@@ -229,43 +184,4 @@ demo_banner() {
 # container_of SERVICE: the id of this project's running container; not of one that is paused or starts again and again.
 container_of() {
   docker ps -q --filter status=running --filter "label=com.docker.compose.project=$PROJECT" --filter "label=com.docker.compose.service=$1" | head -n 1
-}
-
-# named_url ARGS...: the bridge's address that these words, or CCB_URL, name; nothing where the running stack is meant.
-named_url() {
-  local url=${CCB_URL:-}
-  while [ $# -gt 0 ]; do
-    case $1 in
-      --url) url=${2:-}; shift ;;
-      --url=*) url=${1#--url=} ;;
-      --) break ;;
-    esac
-    shift || true
-  done
-  printf '%s' "$url"
-}
-
-# project_at URL: the Compose project whose bridge is published at this address of this machine; code 1 for none.
-project_at() {
-  local authority=${1#ws://} project
-  authority=${authority%%/*}
-  case $authority in 127.*:* | localhost:* | '[::1]:'*) ;; *) return 1 ;; esac
-  project=$(docker ps --filter "publish=${authority##*:}" --filter label=com.docker.compose.service=bridge \
-    --format '{{.Label "com.docker.compose.project"}}' 2>/dev/null | head -n 1)
-  [ -n "$project" ] && printf '%s' "$project"
-}
-
-# ccb_inside CONTAINER ARGS...: becomes ccb, in the bridge's image. `docker run`, not `docker compose exec`: only run passes
-# signals on to what runs inside. It shares the bridge's network, so the default address is right, and is a container of
-# its own, so that nothing is left after it. An address that was named is one of this machine's network.
-ccb_inside() {
-  local bridge=$1 words network
-  shift
-  network=container:$bridge
-  [ -z "$(named_url "$@")" ] || network=host
-  words=(run --rm --interactive --init --network "$network" --user "$(docker inspect -f '{{.Config.User}}' "$bridge")"
-    --read-only --cap-drop ALL --security-opt no-new-privileges --log-driver none --entrypoint ccb
-    -e "CCB_URL=${CCB_URL:-ws://127.0.0.1:8003/ws}" -e CCB_CLAUDE_API_URL -e CCB_DOCTOR_FACTS -e NO_COLOR -e TERM -e TZ -e RUST_LOG)
-  if [ -t 0 ] && [ -t 1 ]; then words+=(--tty); fi
-  exec docker "${words[@]}" "$(docker inspect -f '{{.Image}}' "$bridge")" "$@"
 }
