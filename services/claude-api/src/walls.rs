@@ -58,7 +58,7 @@ const PREFIX: &str = "ccb-";
 #[derive(Debug)]
 pub(crate) struct Walls {
     read: Vec<PathBuf>,
-    /// Devices, and what the operator opened.
+    /// Devices, and the paths that the operator opened.
     write: Vec<PathBuf>,
     /// Where the temporary folders are.
     temporary: PathBuf,

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Method, Uri};
 
 /// Names that a request may always use as `Host`.
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -27,6 +27,15 @@ pub enum Foreign {
         "Origin {0:?} is foreign; name it with --allowed-origins if a page from there may use this service"
     )]
     Origin(String),
+}
+
+/// Whether a request reads a health page. Everybody may do that: a healthcheck runs inside the
+/// container whose other requests are refused.
+#[must_use]
+pub fn reads_health(method: &Method, uri: &Uri) -> bool {
+    let path = uri.path();
+    matches!(*method, Method::GET | Method::HEAD)
+        && (path == "/health" || path.starts_with("/health/"))
 }
 
 impl Guard {

@@ -6,7 +6,7 @@ mod bridge;
 use std::net::{IpAddr, SocketAddr};
 
 use addresses::OwnAddresses;
-use cc_tests::harness::{Service, StackOptions, stack::api_options};
+use cc_tests::harness::{Service, StackOptions, stack::api_options, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
@@ -116,16 +116,11 @@ async fn the_healthcheck_of_the_container_works_and_says_no_more() {
     let folder = tempfile::tempdir().expect("a folder");
     let (service, port) = boxed(folder.path(), "--host=0.0.0.0", &[]).await;
     let loopback = SocketAddr::from(([127, 0, 0, 1], port));
-    let there = async || {
-        crate::settings::healthcheck("claude-api", &format!("http://{loopback}/health/startup"))
-    };
-    let healthy = async {
-        while there().await != Some(0) {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    let started = tokio::time::timeout(PATIENCE, healthy).await;
-    assert!(started.is_ok(), "{}", service.log());
+    let startup = format!("http://{loopback}/health/startup");
+    until("a healthy service", PATIENCE, async || {
+        (crate::settings::healthcheck("claude-api", &startup) == Some(0)).then_some(())
+    })
+    .await;
     let limits = format!("http://{loopback}/v1/limits");
     assert_eq!(crate::settings::healthcheck("claude-api", &limits), Some(1));
     service.assert_quiet();

@@ -16,8 +16,9 @@ use std::time::Duration;
 use addresses::OwnAddresses;
 use axum::extract::Request;
 use axum::response::Response;
+use http::HeaderValue;
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method};
+use protocol::guard::reads_health;
 use protocol::{Problem, ProblemType};
 
 use super::pages;
@@ -71,7 +72,7 @@ impl Rule {
         &self,
         request: &Request,
     ) -> impl Future<Output = Option<Response>> + Send + use<'_> {
-        let free = is_health(request);
+        let free = reads_health(request.method(), request.uri());
         let peer = request.extensions().get::<Peer>().copied();
         async move {
             if free {
@@ -143,13 +144,6 @@ impl Rule {
             );
         }
     }
-}
-
-/// The pages that everybody may read.
-fn is_health(request: &Request) -> bool {
-    let path = request.uri().path();
-    matches!(*request.method(), Method::GET | Method::HEAD)
-        && (path == "/health" || path.starts_with("/health/"))
 }
 
 fn from_the_box() -> Response {

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use axum::Extension;
 use axum::extract::{Path, Request, State};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use protocol::guard::reads_health;
 use protocol::{Problem, ProblemType};
 
 use super::reply::json_response;
@@ -30,12 +31,12 @@ impl Peer {
     }
 }
 
-/// Refuses what comes from the box, before anything else happens.
+/// Refuses requests from the box before any other check.
 pub(super) async fn check(State(service): App, request: Request, next: Next) -> Response {
     let Some(boxed) = &service.boxed else {
         return next.run(request).await;
     };
-    if is_health(&request) {
+    if reads_health(request.method(), request.uri()) {
         return next.run(request).await;
     }
     // A request without a known peer is one of the box, too.
@@ -47,13 +48,6 @@ pub(super) async fn check(State(service): App, request: Request, next: Next) -> 
         return Reply(box_reaches_service()).into_response();
     }
     next.run(request).await
-}
-
-/// The pages that everybody may read: a healthcheck runs inside the container.
-fn is_health(request: &Request) -> bool {
-    let path = request.uri().path();
-    matches!(*request.method(), Method::GET | Method::HEAD)
-        && (path == "/health" || path.starts_with("/health/"))
 }
 
 fn from_the_box() -> Problem {

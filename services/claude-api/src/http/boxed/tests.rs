@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::http::Method;
 use futures::FutureExt;
 use serde_json::Value;
 use tower::ServiceExt;
