@@ -157,18 +157,18 @@ async fn the_end_of_the_control_socket_leaves_nothing() {
 }
 
 async fn dead_orphans_are_reaped_and_living_ones_left_alone() {
-    let init = tokio::spawn(async { runners().reap_as_init().await });
-    let leave = |what: &str| {
-        let script = format!("{what} & exit");
-        let mut shell = std::process::Command::new("bash");
-        let shell = shell.args(["-c", &script]).status().expect("a shell");
-        assert!(shell.success());
-    };
-    leave("exec sleep 1000");
-    for _ in 0..20 {
-        leave("exit 1");
-    }
+    // All before an init is there: it would reap this test's own shell too, which no runner started.
+    let mut shell = std::process::Command::new("bash")
+        .args(["-c", "for _ in {1..20}; do cat <&0 & done; sleep 1000 & exit"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let all_read_it = shell.stdin.take();
+    assert!(shell.wait().expect("a shell").success());
     let own = std::process::id();
+    assert_eq!(children(own).len(), 21);
+    let init = tokio::spawn(async { runners().reap_as_init().await });
+    drop(all_read_it);
     until(
         "only the living one is left",
         || matches!(children(own)[..], [(_, state)] if state != 'Z'),
