@@ -24,7 +24,10 @@ const SYSTEM: [&str; 13] = [
     "/proc", "/sys", "/var",
 ];
 
-/// Devices that hold nothing of anybody. `/dev/shm` is not among them: all executions share it.
+/// Where the memory is that programs share. Whoever opens it opens System V memory too.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// Devices that hold nothing of anybody. [`SHARED_MEMORY`] is not among them.
 const DEVICES: [&str; 8] = [
     "/dev/null",
     "/dev/zero",
@@ -60,6 +63,8 @@ pub(crate) struct Walls {
     read: Vec<PathBuf>,
     /// Devices, and the paths that the operator opened.
     write: Vec<PathBuf>,
+    /// Whether the operator opened [`SHARED_MEMORY`].
+    share_memory: bool,
     /// Where the temporary folders are.
     temporary: PathBuf,
     environment: Arc<Environment>,
@@ -96,6 +101,10 @@ impl Walls {
         let walls = Self {
             read,
             write,
+            share_memory: args
+                .walls_open
+                .iter()
+                .any(|path| Path::new(SHARED_MEMORY).starts_with(path)),
             temporary: environment.get("TMPDIR").unwrap_or("/tmp").into(),
             environment: Arc::clone(environment),
             home: environment.get("HOME").unwrap_or("/").into(),
@@ -128,6 +137,7 @@ impl Walls {
         let mut walls = runner::Walls {
             read: self.read.clone(),
             write: self.write.clone(),
+            share_memory: self.share_memory,
         };
         walls.write.extend([folder.to_owned(), temporary.clone()]);
         if self.environment.logs_in() {

@@ -1,35 +1,41 @@
-//! The walls around a CLI and its tools: a Landlock domain (landlock(7)) that every process of the
-//! execution inherits and none can leave.
+//! The walls around a CLI and its tools: a Landlock domain (landlock(7)) and a filter of system calls
+//! (`calls`) that every process of the execution inherits and none can leave.
 //!
 //! Inside the domain only the listed paths can be used. Signals, ptrace and abstract UNIX sockets
 //! reach nothing outside of it, and `/proc/PID/{environ,mem,fd,root,cwd}` of other processes are
 //! closed: the kernel asks for the right to trace them. Each execution has a domain of its own, and
 //! its runner is outside, so no tool can end the runner either.
 //!
-//! What no domain can do: hide the process list, close network ports, or separate System V and
-//! POSIX message queues of the same user.
+//! What they cannot do: hide the process list, names and sizes of files, close network ports, or
+//! keep named UNIX sockets, modes and times of files from processes of the same user.
+
+mod calls;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, PathFdError,
-    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
+use seccompiler::BpfProgram;
 use serde::{Deserialize, Serialize};
 
 /// The newest version of the kernel's interface whose rights are used. An older kernel leaves gaps
 /// ([`gaps`]).
 const NEWEST: ABI = ABI::V6;
 
-/// What the processes of an execution may use of the file system. A folder stands for everything
-/// below it; a path that does not exist gives nothing.
+/// What the processes of an execution may use. A folder stands for everything below it; a path that
+/// does not exist gives nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Walls {
     /// May be read and executed.
     pub read: Vec<PathBuf>,
     /// May be read, executed, written, created and removed.
     pub write: Vec<PathBuf>,
+    /// May use memory, semaphores and queues of System V and POSIX, which all processes of the user
+    /// share.
+    pub share_memory: bool,
 }
 
 /// What the walls leave open on this kernel.
@@ -42,6 +48,9 @@ pub enum Gap {
     Truncate,
     /// Signals and abstract sockets reach every process of the same user (before Linux 6.12).
     Signals,
+    /// Limits, priorities and System V memory of every process of the same user can be changed: the
+    /// kernel or the architecture has no filters of system calls.
+    Calls,
 }
 
 impl Gap {
@@ -59,6 +68,10 @@ impl Gap {
             Self::Signals => {
                 "this kernel (before Linux 6.12) lets tools send signals to other executions and \
                  connect to their abstract sockets"
+            }
+            Self::Calls => {
+                "this kernel or architecture has no seccomp filters: tools can change limits and \
+                 priorities of the service, and use memory that other executions share"
             }
         }
     }
@@ -80,16 +93,46 @@ pub fn gaps() -> Vec<Gap> {
     if !has(hard().scope(Scope::from_all(NEWEST))) {
         gaps.push(Gap::Signals);
     }
+    if !calls::there() {
+        gaps.push(Gap::Calls);
+    }
     gaps
 }
 
+/// Walls that were made and restrict nobody yet.
+pub(crate) struct Built {
+    domain: RulesetCreated,
+    filter: Option<BpfProgram>,
+}
+
+impl Built {
+    /// Puts this process behind the walls, for good, and whatever it starts. Runs between fork and
+    /// exec; says whether it worked.
+    pub(crate) fn enter(self) -> bool {
+        use RulesetStatus::{FullyEnforced, PartiallyEnforced};
+        let entered = self.domain.restrict_self().map(|entered| entered.ruleset);
+        matches!(entered, Ok(FullyEnforced | PartiallyEnforced))
+            && self
+                .filter
+                .is_none_or(|filter| seccompiler::apply_filter(&filter).is_ok())
+    }
+}
+
 impl Walls {
-    /// Makes the domain, which restricts nobody before `restrict_self`. Opens each path.
+    /// Makes the walls. Opens each path.
     ///
     /// # Errors
     /// A path could not be opened although it is there, or the kernel refused the domain: the
     /// system's error, which may be a shortage of descriptors that passes.
-    pub(crate) fn build(&self) -> io::Result<RulesetCreated> {
+    pub(crate) fn build(&self) -> io::Result<Built> {
+        let filter = || calls::filter(self.share_memory);
+        Ok(Built {
+            domain: self.domain()?,
+            filter: calls::there().then(filter).transpose()?,
+        })
+    }
+
+    fn domain(&self) -> io::Result<RulesetCreated> {
         let mut rules = Vec::new();
         for (paths, access) in [
             (&self.read, AccessFs::from_read(NEWEST)),

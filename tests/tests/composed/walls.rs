@@ -13,7 +13,7 @@ const DENIED: &str = "Permission denied";
 const NOT_PERMITTED: &str = "Operation not permitted";
 
 /// What a tool tries, and what it must be told. `VICTIM` is a tool of another execution.
-const TRIES: [(&str, &str); 44] = [
+const TRIES: [(&str, &str); 54] = [
     // Signals and traces: the service, its runner, another CLI.
     ("kill -9 1", NOT_PERMITTED),
     ("kill -STOP 1", NOT_PERMITTED),
@@ -22,6 +22,12 @@ const TRIES: [(&str, &str); 44] = [
     ("kill -STOP VICTIM", NOT_PERMITTED),
     ("PTRACE VICTIM", NOT_PERMITTED),
     ("PTRACE 1", NOT_PERMITTED),
+    // Limits and priorities: the first process, too, ends when its processor time is used up.
+    ("prlimit --pid 1 --cpu=1:1", NOT_PERMITTED),
+    ("prlimit --pid VICTIM --cpu=1:1", NOT_PERMITTED),
+    ("renice -n 19 -p 1", NOT_PERMITTED),
+    ("chrt -i -p 0 1", NOT_PERMITTED),
+    ("ionice -c 3 -p 1", NOT_PERMITTED),
     // Its own CLI holds the credential, and would take answers to its questions.
     ("PTRACE $PPID", NOT_PERMITTED),
     ("cat /proc/$PPID/environ", DENIED),
@@ -52,6 +58,12 @@ const TRIES: [(&str, &str); 44] = [
     ("ls /dev/shm", DENIED),
     ("cat /dev/shm/secret", DENIED),
     ("ls /home/claude/.executions/other", DENIED),
+    ("cat /home/claude/.executions/other/secret", DENIED),
+    ("cat TEMPORARY/secret", DENIED),
+    // Memory and queues of the user.
+    ("ipcmk -M 16", NOT_PERMITTED),
+    ("ipcmk -Q", NOT_PERMITTED),
+    ("ipcmk -S 1", NOT_PERMITTED),
     // Ports of both services.
     (
         "curl -sS --fail-with-body http://127.0.0.1:8002/v1/executions",
@@ -102,7 +114,7 @@ async fn a_thief_gets_nothing() {
         let mut other = project.client().await;
         let extra = json!({"workspace": "other"});
         let victim = other
-            .execute("@bash echo hidden >~/secret; sleep 600", extra)
+            .execute("@bash echo hidden | tee ~/secret >$TMPDIR/secret; sleep 600", extra)
             .await;
         let victim = victim["executionId"].as_str().expect("an id").to_owned();
         let found = cc_tests::composed::until("its tool", Duration::from_secs(30), async || {
@@ -110,15 +122,23 @@ async fn a_thief_gets_nothing() {
             found.split_whitespace().next().map(str::to_owned)
         })
         .await;
+        let temporary = sh("ls -d /tmp/ccb-*/secret").await.expect("the victim's");
+        let temporary = temporary.trim().strip_suffix("/secret").expect("a folder");
         case.step("each try");
+        let mut through = Vec::new();
         for (attempt, error) in TRIES {
-            let attempt = attempt.replace("PTRACE", PTRACE).replace("VICTIM", &found);
+            let attempt = attempt
+                .replace("PTRACE", PTRACE)
+                .replace("VICTIM", &found)
+                .replace("TEMPORARY", temporary);
             let (output, end) = client.run(&format!("@bash {attempt}; echo code $?")).await;
             let said = String::from_utf8_lossy(&output).into_owned();
-            assert_eq!(end["status"], "COMPLETED", "{attempt}: {said} {end}");
-            assert!(said.contains(error), "{attempt}: {said}");
-            assert!(!said.contains("hidden") && !said.ends_with("code 0"), "{attempt}: {said}");
+            let failed = said.contains(error) && !said.contains("hidden") && !said.ends_with("code 0");
+            if !failed || end["status"] != "COMPLETED" {
+                through.push(format!("{attempt}: {said} {}", end["status"]));
+            }
         }
+        assert!(through.is_empty(), "these went through, or met another error: {through:#?}");
         case.step("the victim is as it was");
         assert_eq!(project.http().status(&victim).await.expect("known")["state"], "running");
         other.control("CANCEL", Some(&victim)).await.expect("accepted");

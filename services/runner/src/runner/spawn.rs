@@ -11,7 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use landlock::{RulesetCreated, RulesetStatus};
 use rustix::{
     fs::{Access, access},
     io::Errno,
@@ -25,7 +24,7 @@ use super::{
 };
 use crate::{
     process::{boot_id, look},
-    walls::Walls,
+    walls::{Built, Walls},
     wire::{Action, Command, Event, Spec},
 };
 
@@ -159,7 +158,12 @@ fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
         .stderr(Stdio::inherit());
     let enter = move || {
         prefer_when_memory_runs_out();
-        walls.take().map_or(Ok(()), enter)
+        // An error can be told by its number alone here.
+        if walls.take().is_none_or(Built::enter) {
+            Ok(())
+        } else {
+            Err(NO_WALLS.into())
+        }
     };
     #[expect(
         unsafe_code,
@@ -171,15 +175,6 @@ fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
         command.pre_exec(enter);
     }
     Ok(command.spawn()?.id())
-}
-
-/// Puts this process behind its walls, for good. Runs between fork and exec, so an error can be told
-/// by its number alone ([`NO_WALLS`]).
-fn enter(walls: RulesetCreated) -> io::Result<()> {
-    match walls.restrict_self().map(|entered| entered.ruleset) {
-        Ok(RulesetStatus::PartiallyEnforced | RulesetStatus::FullyEnforced) => Ok(()),
-        Ok(RulesetStatus::NotEnforced) | Err(_) => Err(NO_WALLS.into()),
-    }
 }
 
 /// Has the kernel take this process before a service. Runs between fork and exec: afterwards the

@@ -159,7 +159,10 @@ async fn the_end_of_the_control_socket_leaves_nothing() {
 async fn dead_orphans_are_reaped_and_living_ones_left_alone() {
     // All before an init is there: it would reap this test's own shell too, which no runner started.
     let mut shell = std::process::Command::new("bash")
-        .args(["-c", "for _ in {1..20}; do cat <&0 & done; sleep 1000 & exit"])
+        .args([
+            "-c",
+            "for _ in {1..20}; do cat <&0 & done; sleep 1000 & exit",
+        ])
         .stdin(Stdio::piped())
         .spawn()
         .expect("a shell");
