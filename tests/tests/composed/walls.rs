@@ -156,3 +156,44 @@ async fn a_thief_gets_nothing() {
     })
     .await;
 }
+
+/// Has the kernel answer as one without Landlock does (38 is ENOSYS).
+const NO_LANDLOCK: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{
+    "names": ["landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"],
+    "action": "SCMP_ACT_ERRNO", "errnoRet": 38}]}"#;
+
+#[tokio::test]
+async fn without_landlock_it_runs_and_says_what_is_open() {
+    case(LIMIT, Use::Own, async |case| {
+        let profile = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(&profile, NO_LANDLOCK).expect("written");
+        let plan = Plan::default().overlay(format!(
+            "services:\n  claude-api:\n    security_opt: [\"seccomp={}\"]\n",
+            profile.path().display()
+        ));
+        let project = Project::up("open", &plan).await;
+        case.step("it says so");
+        let (status, ready) = project
+            .http()
+            .get("/health/ready")
+            .await
+            .expect("an answer");
+        assert!(
+            status == 200 && ready["warnings"][0]["code"] == "walls-open",
+            "{ready}"
+        );
+        assert_eq!(
+            ready["warnings"].as_array().map(Vec::len),
+            Some(1),
+            "{ready}"
+        );
+        case.step("it runs");
+        let mut client = project.client().await;
+        let (output, end) = client.run("@bash touch /tmp/open && echo open").await;
+        completed(&end);
+        assert_eq!(String::from_utf8_lossy(&output).trim(), "open");
+        client.finish().await;
+        project.assert_quiet().await;
+    })
+    .await;
+}

@@ -2,6 +2,7 @@
 //! a user without rights can try is in the composed suite `walls`.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -10,11 +11,20 @@ use super::pause::World;
 /// The tools of the default list that need no network and are there without a terminal.
 const TOOLS: &str = "Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,Write";
 
+/// Programs of the system, and the toolchain that runs this test, which a person would open with
+/// `CLAUDE_API_WALLS_OPEN`.
 async fn world() -> World {
+    let cargo = std::env::var("CARGO").expect("cargo runs this test");
+    let toolchain = Path::new(&cargo).ancestors().nth(2).expect("below bin");
+    let toolchain = toolchain.display();
     World::new(&[
         ("CLAUDE_API_WALLS", "true"),
+        ("CLAUDE_API_WALLS_OPEN", &toolchain.to_string()),
         ("CLAUDE_API_ALLOWED_TOOLS", TOOLS),
-        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        (
+            "PATH",
+            &format!("{toolchain}/bin:/usr/local/bin:/usr/bin:/bin"),
+        ),
     ])
     .await
 }
@@ -95,6 +105,27 @@ async fn each_tool_does_its_work_behind_walls() {
         answer.contains(&world.path("tmp/ccb-").display().to_string()),
         "its own folder: {answer}"
     );
+    world.end();
+}
+
+/// Package managers and compilers, as a model would use them; without a network.
+#[tokio::test]
+async fn packages_are_built_and_installed_behind_walls() {
+    let world = world().await;
+    let cargo = "cargo init -q --vcs none --name built crate && cd crate && cargo run -q";
+    let wheel = "import zipfile; w = zipfile.ZipFile(\"w-1-py3-none-any.whl\", \"w\"); \
+                 w.writestr(\"w.py\", \"print(6 * 7)\"); i = \"w-1.dist-info/\"; \
+                 w.writestr(i + \"METADATA\", \"Metadata-Version: 2.1\\nName: w\\nVersion: 1\\n\"); \
+                 w.writestr(i + \"WHEEL\", \"Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n\"); \
+                 w.writestr(i + \"RECORD\", \"\"); w.close()";
+    let pip = format!(
+        "python3 -c '{wheel}' && python3 -m pip install -q --no-index --target lib ./w-1-py3-none-any.whl \
+         && PYTHONPATH=lib python3 -m w"
+    );
+    for (work, wanted) in [(cargo, "Hello, world!"), (&pip, "42")] {
+        let answer = answer(&world, &format!("@bash {work}")).await;
+        assert!(answer.trim_end().ends_with(wanted), "{work}: {answer}");
+    }
     world.end();
 }
 
