@@ -83,7 +83,7 @@ RUN sed -i -E 's/^(passwd|group):.*files.*/& extrausers/' /etc/nsswitch.conf && 
 COPY --from=cli /usr/local/bin/claude /usr/local/bin/claude
 COPY --from=binaries --chmod=0711 /out/claude-api /usr/local/bin/claude-api
 COPY scripts/image/start scripts/image/watch-health /usr/local/bin/
-# The box is the wall here, so the CLI may use its tools; what is not listed is denied without asking anybody.
+# Executions are sandboxed, so the CLI may use its tools; what is not listed is denied without asking anybody.
 ENV HOME=/home/claude USER=claude LOGNAME=claude LANG=C.UTF-8 DEBIAN_FRONTEND= \
     CLAUDE_API_HOST=0.0.0.0 \
     CLAUDE_API_PORT=8002 \
@@ -92,7 +92,7 @@ ENV HOME=/home/claude USER=claude LOGNAME=claude LANG=C.UTF-8 DEBIAN_FRONTEND= \
     CLAUDE_API_WORKSPACE_ROOT=/workspace \
     CLAUDE_API_CLAUDE_BIN=/usr/local/bin/claude \
     CLAUDE_API_ALLOWED_HOSTS=claude-api \
-    CLAUDE_API_WALLS=true \
+    CLAUDE_API_SANDBOX=true \
     CLAUDE_API_PERMISSION_MODE=dontAsk \
     CLAUDE_API_ALLOWED_TOOLS=Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,TodoWrite,WebFetch,WebSearch,Write
 WORKDIR /workspace

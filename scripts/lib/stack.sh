@@ -56,10 +56,10 @@ git_mounts() {
     case $shared in /*) [ ! -d "$shared" ] || paths+=("$shared:true") ;; esac
   done < <(cat "$common/objects/info/alternates" 2>/dev/null || true)
   [ ${#paths[@]} -gt 0 ] || return 0
-  # Executions run behind walls: what is mounted must be opened to them, beside what the operator opened.
+  # Executions are sandboxed: what is mounted must be opened to them, beside what the operator opened.
   printf 'services:\n  claude-api:\n    environment:\n'
   pointer=$(printf ',%s' "${paths[@]%:*}" | sed 's/[\\"]/\\&/g; s/[$]/$$/g')
-  printf '      CLAUDE_API_WALLS_OPEN: "${CLAUDE_API_WALLS_OPEN:+$CLAUDE_API_WALLS_OPEN,}%s"\n    volumes:\n' "${pointer#,}"
+  printf '      CLAUDE_API_SANDBOX_PATHS: "${CLAUDE_API_SANDBOX_PATHS:+$CLAUDE_API_SANDBOX_PATHS,}%s"\n    volumes:\n' "${pointer#,}"
   for line in "${paths[@]}"; do
     pointer=$(sed 's/[\\"]/\\&/g; s/[$]/$$/g' <<<"${line%:*}")
     printf '      - {type: bind, source: "%s", target: "%s", read_only: %s}\n' "$pointer" "$pointer" "${line##*:}"

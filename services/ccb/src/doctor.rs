@@ -16,7 +16,7 @@ use report::{Check, Report};
 
 /// Each question's time limit: a doctor that waits helps nobody.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Below this the CLI's own retries are ended as idle (CLI.md: healthy runs are silent for 330 s).
+/// Below this the CLI's own retries are ended as idle (measured: healthy runs are silent for 330 s).
 const HEALTHY_SILENCE_MS: u64 = 330_000;
 /// The number of newest executions that are checked.
 const NEWEST: u32 = 5;
@@ -268,7 +268,7 @@ async fn claude_api(report: &mut Report, url: Option<&str>, bridge_reached: bool
     }
 }
 
-/// What a person should know although everything works, such as walls with a gap.
+/// What a person should know although everything works, such as a part of the sandbox that is missing.
 fn warnings(report: &mut Report, body: &[u8]) {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     for warning in body["warnings"].as_array().into_iter().flatten() {

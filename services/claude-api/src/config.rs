@@ -141,19 +141,25 @@ pub struct ServeArgs {
         default_value = "instructions"
     )]
     pub repository_settings: RepositorySettings,
-    /// Whether each execution runs behind walls: it may use the system, its workspace, its home and
-    /// a temporary folder of its own, and reaches no other process. Needs Linux 6.12 to be whole;
-    /// true in the image
+    /// Sandbox each execution: it may use the system, its workspace, a home of that workspace and a
+    /// temporary folder of its conversation, and reaches no other process. Whole on Linux 6.12 and
+    /// later; true in the image
     #[arg(
         long,
-        env = "CLAUDE_API_WALLS",
+        env = "CLAUDE_API_SANDBOX",
+        value_name = "BOOL",
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
         action = clap::ArgAction::Set,
-        default_value_t = false
+        value_parser = clap::builder::BoolishValueParser::new()
     )]
-    pub walls: bool,
-    /// More paths that every execution may use behind walls, by comma: folders that you mounted
-    #[arg(long, env = "CLAUDE_API_WALLS_OPEN", value_delimiter = ',')]
-    pub walls_open: Vec<PathBuf>,
+    pub sandbox: bool,
+    /// More paths that every execution may read and write in its sandbox, by comma: folders that you
+    /// mounted, or /dev/shm for programs that share memory
+    #[arg(long, env = "CLAUDE_API_SANDBOX_PATHS", value_delimiter = ',')]
+    pub sandbox_paths: Vec<PathBuf>,
     /// error, warn, info, debug or trace, also per module (`info,claude_api=debug`)
     #[arg(long, env = "CLAUDE_API_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
@@ -229,9 +235,9 @@ impl Settings {
                 ));
             }
         }
-        for path in args.walls_open.iter().filter(|path| !path.is_absolute()) {
+        for path in args.sandbox_paths.iter().filter(|path| !path.is_absolute()) {
             mistakes.push(format!(
-                "--walls-open {}: give an absolute path",
+                "--sandbox-paths {}: give an absolute path",
                 path.display()
             ));
         }

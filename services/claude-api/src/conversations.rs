@@ -153,7 +153,7 @@ fn transcript(config_dir: &Path, conversation: &str) -> bool {
 }
 
 /// The CLI's transcripts of this conversation: one, in a folder that is named by the path of its
-/// workspace (`-` for each `/`), behind walls below a folder of the conversation.
+/// workspace (`-` for each `/`), in the sandbox below a folder of the conversation.
 fn transcripts(config_dir: &Path, conversation: &str) -> impl Iterator<Item = PathBuf> {
     let name = format!("{conversation}.jsonl");
     let projects = config_dir.join("projects");

@@ -20,6 +20,6 @@ pub mod in_place;
 mod metrics;
 mod net;
 pub mod readiness;
+mod sandbox;
 pub mod server;
 pub mod service;
-mod walls;

@@ -53,7 +53,7 @@ use crate::http::output::Streams;
 use crate::in_place::InPlace;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
-use crate::walls::Walls;
+use crate::sandbox::Policy;
 
 /// See the module.
 pub struct Service {
@@ -92,7 +92,7 @@ pub struct Service {
     /// The hooks after executions.
     pub(crate) after_hooks: AfterHooks,
     /// What executions may touch; everything that this service may when `None`.
-    pub(crate) walls: Option<Walls>,
+    pub(crate) sandbox: Option<Policy>,
     /// Disk work of running executions.
     pub(crate) in_place: Arc<InPlace>,
     background: TaskTracker,
@@ -189,8 +189,8 @@ impl Service {
         let boxed = Boxed::new(&settings.args.network)
             .context("the addresses of this container cannot be read (--boxed)")?;
         let environment = Arc::new(environment);
-        let walls = Walls::new(&settings.args, &environment).map_err(anyhow::Error::msg)?;
-        let open = crate::walls::open(&settings.args, &environment);
+        let sandbox = Policy::new(&settings.args, &environment).map_err(anyhow::Error::msg)?;
+        let open = crate::sandbox::warnings(&settings.args, &environment);
         warnings.extend(open.into_iter().map(|open| open.message));
         let places = crate::net::places(settings.args.connections.connections);
         let service = Arc::new(Self {
@@ -213,7 +213,7 @@ impl Service {
             sweeps: Sweeps::default(),
             amending: std::sync::Mutex::default(),
             after_hooks: AfterHooks::default(),
-            walls,
+            sandbox,
             in_place: InPlace::start().context("the watch of the disk cannot be started")?,
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -10,23 +10,23 @@
 //! * [`main`] is the runner process. It is a child subreaper, so everything the CLI leaves behind becomes its child;
 //!   when `waitpid` says ECHILD nothing of the execution is left, and only then it reports [`Event::Done`].
 //! * [`Runners`] starts runners and kills what a dead one left; [`Handle`] is one of them.
-//! * [`Walls`] are what the CLI and its tools may touch.
+//! * [`Sandbox`] is what the CLI and its tools may use.
 //! * [`tree_cpu`] and [`sweep_stale`] look at process trees from outside.
 
 mod parent;
 mod process;
 mod runner;
+mod sandbox;
 mod stale;
 mod stop;
 mod sweep;
 mod usage;
-mod walls;
 mod wire;
 
 pub use parent::{Control, Drained, Events, Handle, Runners, Stderr, Stdin, Stdout, init_parent};
 pub use process::boot_id;
 pub use runner::{cannot_enter, main};
+pub use sandbox::{Gap, Sandbox, gaps};
 pub use stale::{StaleSweep, sweep_stale};
 pub use usage::tree_cpu;
-pub use walls::{Gap, Walls, gaps};
 pub use wire::{Action, Event, Spec, Unkillable};

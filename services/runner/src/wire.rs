@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::walls::Walls;
+use crate::sandbox::Sandbox;
 
 /// What to run. It travels over the control socket, never in an argv or environment of the runner.
 #[derive(Clone, Serialize, Deserialize)]
@@ -22,8 +22,8 @@ pub struct Spec {
     /// How long the start is retried while the machine is short of processes, memory or
     /// descriptors.
     pub start_patience: Duration,
-    /// What the program and everything it starts may touch; all that the service may when `None`.
-    pub walls: Option<Walls>,
+    /// What the program and everything it starts may use; without one, all that the service may.
+    pub sandbox: Option<Sandbox>,
 }
 
 impl fmt::Debug for Spec {

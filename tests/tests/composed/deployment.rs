@@ -60,7 +60,7 @@ async fn any_user_has_a_name_and_the_time_zone_is_passed() {
         let said = ran(&mut client, prompt).await;
         assert_eq!(
             said,
-            "4242 claude claude\nclaude\nclaude claude /home/claude/.executions/default\nJST"
+            "4242 claude claude\nclaude\nclaude claude /home/claude/.workspace-homes/default\nJST"
         );
         client.finish().await;
         let shell = "whoami; echo $USER $LOGNAME $HOME";

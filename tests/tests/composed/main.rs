@@ -10,6 +10,6 @@ mod credentials;
 mod deployment;
 mod hallucination;
 mod resilience;
+mod sandbox;
 mod stress;
 mod support;
-mod walls;

@@ -7,7 +7,7 @@ mod interrupt;
 mod mcp;
 mod pause;
 mod repository;
-mod walls;
+mod sandbox;
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 

@@ -50,9 +50,9 @@ fn each_reason_is_told_with_its_remedy() {
 fn what_is_open_is_told_and_a_prompt_would_run() {
     let mut report = Report::default();
     let body = br#"{"status":"ready","reasons":[],
-        "warnings":[{"code":"walls-open","message":"m","remedy":"r"}]}"#;
+        "warnings":[{"code":"sandbox-incomplete","message":"m","remedy":"r"}]}"#;
     warnings(&mut report, body);
-    assert_eq!(found(&report), [(Level::Warn, "walls-open")]);
+    assert_eq!(found(&report), [(Level::Warn, "sandbox-incomplete")]);
     assert!(report.well() && report.text(false).contains("to do: r"));
     let mut quiet = Report::default();
     warnings(&mut quiet, br#"{"status":"ready","reasons":[]}"#);

@@ -58,7 +58,7 @@ const KNOWN: [&str; 33] = [
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK",
 ];
 
-/// What is set unless the operator's environment sets it otherwise. CLI.md gives the measurements.
+/// What is set unless the operator's environment sets it otherwise. Measured with the pinned CLI.
 const DEFAULTS: [(&str, &str); 12] = [
     ("DISABLE_TELEMETRY", "1"),
     ("DISABLE_AUTOUPDATER", "1"),

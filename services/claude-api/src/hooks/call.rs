@@ -225,7 +225,7 @@ async fn start(service: &Arc<Service>, hook: &Hook, cwd: PathBuf) -> io::Result<
         cwd,
         stdout_pipe_bytes: 0,
         start_patience: service.settings.hooks.limit,
-        walls: None,
+        sandbox: None,
     };
     loop {
         match service.runners.start(spec.clone()).await {

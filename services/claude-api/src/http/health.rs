@@ -24,7 +24,7 @@ pub(crate) async fn ready(State(service): App) -> Response {
     // The credential's file is looked at: a stat, which may block on a dead disk.
     let readiness = service.readiness.clone();
     let look = move || {
-        let open = crate::walls::open(&service.settings.args, &service.environment);
+        let open = crate::sandbox::warnings(&service.settings.args, &service.environment);
         (readiness.obstacles(), open)
     };
     match tokio::task::spawn_blocking(look).await {

@@ -215,7 +215,7 @@ async fn check_cli(service: &Arc<Service>) -> Result<(), Obstacle> {
         cwd: args.workspace_root.clone(),
         stdout_pipe_bytes: 0,
         start_patience: CLI_SOON,
-        walls: None,
+        sandbox: None,
     };
     let mut handle = service.runners.start(spec).await.map_err(|e| {
         Obstacle::new(

@@ -85,10 +85,10 @@ impl Service {
         let expire = move || {
             let notes = &service.conversations;
             notes.expire(age)?;
-            let Some(walls) = &service.walls else {
+            let Some(policy) = &service.sandbox else {
                 return Ok(());
             };
-            walls.expire(|conversation| notes.workspace(conversation).is_some())
+            policy.expire(|conversation| notes.workspace(conversation).is_some())
         };
         let expired: Result<std::io::Result<()>, _> = tokio::task::spawn_blocking(expire).await;
         if let Ok(Err(error)) = expired {

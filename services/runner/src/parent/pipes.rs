@@ -33,7 +33,7 @@ pub struct Stdin(Ours);
 #[derive(Debug)]
 enum Ours {
     Pipe(pipe::Sender),
-    /// For a program behind walls: any process of the same user can open a pipe again by
+    /// For a program in the sandbox: any process of the same user can open a pipe again by
     /// `/proc/PID/fd/0`, and a tool could so write answers to the CLI's own questions. A socket
     /// cannot be opened (ENXIO). Not for others, because `bash -c` with a socket as its stdin
     /// takes itself for a remote shell and reads `~/.bashrc` (bash(1), "Invocation").
@@ -170,9 +170,9 @@ pub(super) struct Pipes {
 
 impl Pipes {
     /// Only our ends are non-blocking: these are other open files than the CLI's ends, which stay blocking.
-    /// `walled` is whether the CLI runs behind walls.
-    pub(super) fn new(stdout_bytes: usize, walled: bool) -> io::Result<Self> {
-        let (child_stdin, stdin) = if walled { socket()? } else { stdin_pipe()? };
+    /// `sandboxed` is whether the CLI runs in the sandbox.
+    pub(super) fn new(stdout_bytes: usize, sandboxed: bool) -> io::Result<Self> {
+        let (child_stdin, stdin) = if sandboxed { socket()? } else { stdin_pipe()? };
         let (stdout, child_stdout) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, child_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
         // Over the user's quota these fail or are small already: both fine.

@@ -48,7 +48,7 @@ impl Runners {
     /// No descriptor or process could be had: the system's error as it is, as a shortage may pass. Or the runner did not take
     /// its task within 10 s.
     pub async fn start(&self, spec: wire::Spec) -> io::Result<Handle> {
-        let pipes = Pipes::new(spec.stdout_pipe_bytes, spec.walls.is_some())?;
+        let pipes = Pipes::new(spec.stdout_pipe_bytes, spec.sandbox.is_some())?;
         let mut line = serde_json::to_vec(&wire::Command::Run(spec)).map_err(io::Error::other)?;
         line.push(b'\n');
         let Pipes {

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     process::{boot_id, look},
-    walls::{Built, Walls},
+    sandbox::{Prepared, Sandbox},
     wire::{Action, Command, Event, Spec},
 };
 
@@ -34,8 +34,8 @@ const START_RETRY: Duration = Duration::from_millis(250);
 /// When memory runs out the kernel takes a CLI or a tool of it, not the services (proc_pid_oom_score_adj(5), 1000 at most).
 const OOM_SCORE_ADJ: &str = "500";
 
-/// Tells that the kernel did not put up the walls. No other step of a start fails with it.
-const NO_WALLS: Errno = Errno::NOTRECOVERABLE;
+/// The child's error number for a sandbox that was refused. No other step of a start returns it.
+const NO_SANDBOX: Errno = Errno::NOTRECOVERABLE;
 
 pub(super) struct Spawned {
     pub(super) pid: u32,
@@ -56,8 +56,9 @@ impl Spawned {
     }
 }
 
-/// Runs the CLI behind its walls, in a process group of its own, its stdin the socket given, its stdout and stderr the runner's own; then
-/// lets go of these, or end of file would never come.
+/// Starts the program in a process group of its own, and in the sandbox if the spec has one. stdin is
+/// the given descriptor; stdout and stderr are the runner's, which it then closes, or readers would
+/// never see the end of file.
 ///
 /// A shortage of processes, memory or descriptors may pass, and so may a program that is open for
 /// writing. Both are waited out for the time that the spec gives. No process exists meanwhile, and only this execution waits. A terminate, a kill
@@ -145,7 +146,7 @@ pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut Control) -> Resul
 /// The CLI's process id. The `Child` is not kept: the runner reaps everything with one wait, and
 /// dropping it does nothing to the process.
 fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
-    let mut walls = spec.walls.as_ref().map(Walls::build).transpose()?;
+    let mut sandbox = spec.sandbox.as_ref().map(Sandbox::prepare).transpose()?;
     let mut command = std::process::Command::new(&spec.program);
     command
         .args(&spec.args)
@@ -158,11 +159,11 @@ fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
         .stderr(Stdio::inherit());
     let enter = move || {
         prefer_when_memory_runs_out();
-        // An error can be told by its number alone here.
-        if walls.take().is_none_or(Built::enter) {
+        // The parent gets only the number of an error from here.
+        if sandbox.take().is_none_or(Prepared::enter) {
             Ok(())
         } else {
-            Err(NO_WALLS.into())
+            Err(NO_SANDBOX.into())
         }
     };
     #[expect(
@@ -181,8 +182,8 @@ fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
 /// program may be one that nobody can read, whose settings nobody can change. A failure is seen
 /// from outside ([`oom_score`]).
 fn prefer_when_memory_runs_out() {
-    // A process that hides its memory, as the runner does, cannot write its own settings either.
-    // This copy of it is hidden again by the exec, if the program is.
+    // The runner is not dumpable, so this copy of it could not write its own files in /proc
+    // (proc(5)). If nobody may read the program, exec hides it again.
     let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
 }
@@ -221,10 +222,10 @@ fn let_go_of_output() -> io::Result<()> {
 fn explain(spec: &Spec, error: &io::Error) -> String {
     let Spec { program, cwd, .. } = spec;
     let program = program.display();
-    if Errno::from_io_error(error) == Some(NO_WALLS) {
+    if Errno::from_io_error(error) == Some(NO_SANDBOX) {
         return format!(
-            "cannot start {program}: the kernel refused its walls (Landlock, at most 16 domains \
-             inside each other)"
+            "cannot start {program}: the kernel refused its sandbox (a Landlock ruleset, of which \
+             16 can be nested, or a seccomp filter); CLAUDE_API_SANDBOX=false starts it without"
         );
     }
     if let Some(problem) = cannot_enter(cwd) {

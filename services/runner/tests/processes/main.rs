@@ -7,9 +7,9 @@
 mod death;
 mod life;
 mod measure;
+mod sandbox;
 mod support;
 mod tree;
-mod walls;
 
 use std::{
     env,
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         tree::tests(),
         death::tests(),
         measure::tests(),
-        walls::tests(),
+        sandbox::tests(),
     ]
     .concat();
     let mut failed = Vec::new();

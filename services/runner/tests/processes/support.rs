@@ -39,7 +39,7 @@ pub(crate) fn spec(program: &str, args: &[&str]) -> Spec {
         cwd: "/tmp".into(),
         stdout_pipe_bytes: 256 << 10,
         start_patience: Duration::from_secs(20),
-        walls: None,
+        sandbox: None,
     }
 }
 

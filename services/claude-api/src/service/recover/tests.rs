@@ -380,7 +380,7 @@ async fn the_end_of_a_panicked_owner_is_recorded_after_its_runner_has_ended() {
                 cwd: "/".into(),
                 stdout_pipe_bytes: 0,
                 start_patience: Duration::ZERO,
-                walls: None,
+                sandbox: None,
             };
             let handle = owner.service.runners.start(spec).await.unwrap();
             owner.runner = Some(handle.control.clone());

@@ -121,15 +121,15 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
     ));
     let mut env = service.environment.with(&accepted.body.env);
     env.extend(cli::repository_variable(repository));
-    let walls = match &service.walls {
+    let sandbox = match &service.sandbox {
         None => None,
-        Some(walls) => {
-            let place = walls
-                .place(&cwd, name, &accepted.conversation)
+        Some(policy) => {
+            let own = policy
+                .prepare(&cwd, name, &accepted.conversation)
                 .map_err(|e| ("its folders".to_owned(), e))?;
-            env.retain(|(name, _)| place.variables.iter().all(|(own, _)| own != name));
-            env.extend(place.variables);
-            Some(place.walls)
+            env.retain(|(name, _)| own.variables.iter().all(|(own, _)| own != name));
+            env.extend(own.variables);
+            Some(own.sandbox)
         }
     };
     let spec = runner::Spec {
@@ -139,7 +139,7 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
         cwd,
         stdout_pipe_bytes: PIPE_BYTES,
         start_patience: SHORTAGE_RETRY * START_TRIES,
-        walls,
+        sandbox,
     };
     Ok((spec, message))
 }

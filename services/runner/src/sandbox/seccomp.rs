@@ -17,7 +17,7 @@ use seccompiler::{
 /// Memory, queues and semaphores of System V, and queues of POSIX: they belong to a user, not to a
 /// process, and their numbers can be guessed. Each call that takes a number is named, not only
 /// those that make one.
-const SHARED: [libc::c_long; 13] = [
+const USER_IPC: [libc::c_long; 13] = [
     libc::SYS_shmget,
     libc::SYS_shmat,
     libc::SYS_shmctl,
@@ -35,38 +35,38 @@ const SHARED: [libc::c_long; 13] = [
 
 /// Calls that change how the process of their first argument is scheduled; 0 is the caller. Not
 /// `sched_setaffinity`: libraries for threads call it with the number of a thread of their own.
-const SCHEDULED: [libc::c_long; 3] = [
+const SCHEDULING: [libc::c_long; 3] = [
     libc::SYS_sched_setscheduler,
     libc::SYS_sched_setparam,
     libc::SYS_sched_setattr,
 ];
 
 /// Calls whose first argument says what the second one names: a process, a group or a user.
-const BY_KIND: [(libc::c_long, libc::c_uint); 2] = [
+const TARGET_KIND: [(libc::c_long, libc::c_uint); 2] = [
     (libc::SYS_setpriority, libc::PRIO_USER),
     // ioprio_set(2); libc has no name for it.
     (libc::SYS_ioprio_set, 3),
 ];
 
-/// A Linux for x86-64 may take each call by a second number as well, for programs with short
-/// pointers (x32).
+/// Linux on x86-64 may accept each call also by its number for x32, which is the number with this
+/// bit. Without rules for them the filter could be passed by.
 const X32: libc::c_long = 0x4000_0000;
 
 /// Says whether this kernel and architecture have such filters.
-pub(super) fn there() -> bool {
+pub(super) fn is_supported() -> bool {
     let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail");
     TargetArch::try_from(ARCH).is_ok()
         && actions.is_ok_and(|actions| actions.split_whitespace().any(|action| action == "errno"))
 }
 
-/// The filter of an execution. With `share` the calls of [`SHARED`] stay open.
+/// The filter of an execution. With `allow_ipc` the calls of [`USER_IPC`] stay open.
 ///
 /// # Errors
 /// The filter could not be compiled.
-pub(super) fn filter(share: bool) -> io::Result<BpfProgram> {
+pub(super) fn filter(allow_ipc: bool) -> io::Result<BpfProgram> {
     let compile = || {
         let filter = SeccompFilter::new(
-            rules(share)?,
+            rules(allow_ipc)?,
             SeccompAction::Allow,
             SeccompAction::Errno(libc::EPERM.unsigned_abs()),
             TargetArch::try_from(ARCH)?,
@@ -77,35 +77,35 @@ pub(super) fn filter(share: bool) -> io::Result<BpfProgram> {
 }
 
 /// What is refused, by the number of the call; any one rule of a call is enough.
-fn rules(share: bool) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
+fn rules(allow_ipc: bool) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     let mut rules = BTreeMap::new();
-    if !share {
-        rules.extend(SHARED.map(|call| (call, Vec::new())));
+    if !allow_ipc {
+        rules.extend(USER_IPC.map(|call| (call, Vec::new())));
     }
-    let other = |argument| is(argument, SeccompCmpOp::Ne, SeccompCmpArgLen::Dword, 0);
-    for call in SCHEDULED {
+    let other = |argument| condition(argument, SeccompCmpOp::Ne, SeccompCmpArgLen::Dword, 0);
+    for call in SCHEDULING {
         rules.insert(call, vec![SeccompRule::new(vec![other(0)?])?]);
     }
-    for (call, user) in BY_KIND {
-        let whole_user = is(0, SeccompCmpOp::Eq, SeccompCmpArgLen::Dword, user.into())?;
-        let refused = [other(1)?, whole_user].map(|condition| SeccompRule::new(vec![condition]));
+    for (call, user) in TARGET_KIND {
+        let whole_user = condition(0, SeccompCmpOp::Eq, SeccompCmpArgLen::Dword, user.into())?;
+        let refused = [other(1)?, whole_user].map(|one| SeccompRule::new(vec![one]));
         rules.insert(call, refused.into_iter().collect::<Result<_, _>>()?);
     }
     // Reading the limits of another process stays open: there is a second pointer only to set them.
-    let set = is(2, SeccompCmpOp::Ne, SeccompCmpArgLen::Qword, 0)?;
+    let set = condition(2, SeccompCmpOp::Ne, SeccompCmpArgLen::Qword, 0)?;
     let limits = SeccompRule::new(vec![other(0)?, set])?;
     rules.insert(libc::SYS_prlimit64, vec![limits]);
     if ARCH == "x86_64" {
-        let again: Vec<_> = rules
+        let x32: Vec<_> = rules
             .iter()
-            .map(|(call, of)| (call | X32, of.clone()))
+            .map(|(call, rules)| (call | X32, rules.clone()))
             .collect();
-        rules.extend(again);
+        rules.extend(x32);
     }
     Ok(rules)
 }
 
-fn is(
+fn condition(
     argument: u8,
     how: SeccompCmpOp,
     length: SeccompCmpArgLen,

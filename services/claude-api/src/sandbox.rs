@@ -1,18 +1,18 @@
-//! What an execution may touch: the system, its workspace, a home of the workspace, and a temporary
-//! folder and a transcript of its conversation. The spool, the credentials' files, other workspaces
-//! and the files of other conversations are outside. The runner puts the walls up
-//! ([`runner::Walls`]).
+//! The sandbox policy: which paths an execution may use. These are the system, its workspace, a home of
+//! the workspace, and a temporary folder and a transcript of its conversation. The spool, credential
+//! files, other workspaces and files of other conversations are outside. The runner enforces it
+//! ([`runner::Sandbox`]).
 
 mod configuration;
 mod home;
-mod open;
+mod warnings;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use open::open;
 use runner::Gap;
+pub(crate) use warnings::warnings;
 
 use crate::cli::{Environment, create_private};
 use crate::config::ServeArgs;
@@ -24,7 +24,7 @@ const SYSTEM: [&str; 13] = [
     "/proc", "/sys", "/var",
 ];
 
-/// Where the memory is that programs share. Whoever opens it opens System V memory too.
+/// The folder of POSIX shared memory. Opening it allows System V memory too.
 const SHARED_MEMORY: &str = "/dev/shm";
 
 /// Devices that hold nothing of anybody. [`SHARED_MEMORY`] is not among them.
@@ -50,99 +50,104 @@ const READ_BY_NAME: [&str; 4] = [
 /// Variables that get the temporary folder.
 const TEMPORARY: [&str; 4] = ["TMPDIR", "TMP", "TEMP", "CLAUDE_CODE_TMPDIR"];
 
-/// The CLI takes messages for its conversation on a socket in this folder, and gives each tool the
-/// word that opens it. Without the folder it has no socket. Measured with 2.1.329.
+/// Names a missing folder, so that the CLI makes no socket for messages: it would give tools the
+/// password, and they could put messages of a user into the conversation. Measured with 2.1.329.
 const NO_SOCKETS: [(&str, &str); 1] = [("XDG_RUNTIME_DIR", "/proc/none")];
 
 /// The beginning of the name of a conversation's temporary folder.
 const PREFIX: &str = "ccb-";
 
-/// The walls of every execution of this service.
+/// What all executions of this service may use, and what each one's share is made of.
 #[derive(Debug)]
-pub(crate) struct Walls {
-    read: Vec<PathBuf>,
+pub(crate) struct Policy {
+    read_only: Vec<PathBuf>,
     /// Devices, and the paths that the operator opened.
-    write: Vec<PathBuf>,
+    read_write: Vec<PathBuf>,
     /// Whether the operator opened [`SHARED_MEMORY`].
-    share_memory: bool,
+    allow_ipc: bool,
     /// Where the temporary folders are.
     temporary: PathBuf,
     environment: Arc<Environment>,
     home: PathBuf,
 }
 
-/// What one execution gets.
-pub(crate) struct Place {
-    pub(crate) walls: runner::Walls,
-    /// Variables that name its folders; nobody else may set them.
+/// The sandbox of one execution, and the variables that name its folders.
+pub(crate) struct ExecutionSandbox {
+    pub(crate) sandbox: runner::Sandbox,
+    /// Nobody else may set these.
     pub(crate) variables: Vec<(String, String)>,
 }
 
-impl Walls {
-    /// The walls that the arguments ask for; none when they ask for none, or the kernel has none.
+impl Policy {
+    /// The policy that the arguments ask for; none when they ask for none, or the kernel has no
+    /// Landlock.
     ///
     /// # Errors
-    /// The walls would have a hole: a folder that executions must not touch lies in one that they
+    /// The sandbox would have a hole: a folder that executions must not use lies in one that they
     /// may. The text names both.
     pub(crate) fn new(
         args: &ServeArgs,
         environment: &Arc<Environment>,
     ) -> Result<Option<Self>, String> {
-        if !args.walls || runner::gaps().contains(&Gap::Everything) {
+        if !args.sandbox || runner::gaps().contains(&Gap::Landlock) {
             return Ok(None);
         }
-        let mut read: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
-        read.extend(programs(environment));
-        read.extend(program_folder(&args.claude_bin));
+        let mut read_only: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
+        read_only.extend(programs(environment));
+        read_only.extend(program_folder(&args.claude_bin));
         let named = READ_BY_NAME.iter().filter_map(|name| environment.get(name));
-        read.extend(named.map(PathBuf::from));
-        let mut write: Vec<PathBuf> = DEVICES.iter().map(PathBuf::from).collect();
-        write.extend(args.walls_open.iter().cloned());
-        let walls = Self {
-            read,
-            write,
-            share_memory: args
-                .walls_open
-                .iter()
-                .any(|path| Path::new(SHARED_MEMORY).starts_with(path)),
+        read_only.extend(named.map(PathBuf::from));
+        let mut read_write: Vec<PathBuf> = DEVICES.iter().map(PathBuf::from).collect();
+        read_write.extend(args.sandbox_paths.iter().cloned());
+        let mut opened = args.sandbox_paths.iter();
+        let policy = Self {
+            read_only,
+            read_write,
+            allow_ipc: opened.any(|path| Path::new(SHARED_MEMORY).starts_with(path)),
             temporary: environment.get("TMPDIR").unwrap_or("/tmp").into(),
             environment: Arc::clone(environment),
             home: environment.get("HOME").unwrap_or("/").into(),
         };
-        // The whole home is open where the CLI's own login is used.
-        let mut open = [walls.read.clone(), walls.write.clone()].concat();
-        check(&open, &walls.home, "the homes of all executions")?;
-        open.extend([walls.home.clone(), environment.config_dir()]);
-        check(&open, &args.spool_dir, "the spool")?;
-        check(&open, &args.workspace_root, "the workspaces")?;
-        check(&open, &walls.temporary, "temporary files of all executions")?;
-        Ok(Some(walls))
+        let mut open = [policy.read_only.clone(), policy.read_write.clone()].concat();
+        refuse_exposed(&open, &policy.home, "the homes of all executions")?;
+        // With the CLI's own login the service's home is open anyway.
+        open.extend([policy.home.clone(), environment.config_dir()]);
+        refuse_exposed(&open, &args.spool_dir, "the spool")?;
+        refuse_exposed(&open, &args.workspace_root, "the workspaces")?;
+        refuse_exposed(
+            &open,
+            &policy.temporary,
+            "temporary files of all executions",
+        )?;
+        Ok(Some(policy))
     }
 
-    /// The walls of one execution, and its folders, which are made. Blocks on the disk.
+    /// Makes the folders of one execution, and returns its sandbox. Blocks on the disk.
     ///
     /// # Errors
     /// A folder cannot be made.
-    pub(crate) fn place(
+    pub(crate) fn prepare(
         &self,
         folder: &Path,
         workspace: &str,
         conversation: &str,
-    ) -> io::Result<Place> {
+    ) -> io::Result<ExecutionSandbox> {
         create_private(&self.temporary)?;
         let temporary = self.temporary.join(format!("{PREFIX}{conversation}"));
         create_private(&temporary)?;
         let mut variables: Vec<_> = TEMPORARY.map(|name| (name, temporary.clone())).to_vec();
         variables.extend(NO_SOCKETS.map(|(name, value)| (name, value.into())));
-        let mut walls = runner::Walls {
-            read: self.read.clone(),
-            write: self.write.clone(),
-            share_memory: self.share_memory,
+        let mut sandbox = runner::Sandbox {
+            read_only: self.read_only.clone(),
+            read_write: self.read_write.clone(),
+            allow_ipc: self.allow_ipc,
         };
-        walls.write.extend([folder.to_owned(), temporary.clone()]);
+        sandbox
+            .read_write
+            .extend([folder.to_owned(), temporary.clone()]);
         if self.environment.logs_in() {
-            walls.write.push(self.home.clone());
-            walls.write.push(self.environment.config_dir());
+            sandbox.read_write.push(self.home.clone());
+            sandbox.read_write.push(self.environment.config_dir());
         } else {
             let home = home::make(&self.home, workspace)?;
             let configuration = configuration::make(
@@ -153,17 +158,17 @@ impl Walls {
             )?;
             variables.push(("HOME", home.folder.clone()));
             variables.push(("CLAUDE_CONFIG_DIR", configuration.folder));
-            walls.read.extend(home.read);
-            walls.read.extend(configuration.read);
-            walls.write.push(home.folder);
-            walls.write.extend(configuration.write);
+            sandbox.read_only.extend(home.read);
+            sandbox.read_only.extend(configuration.read);
+            sandbox.read_write.push(home.folder);
+            sandbox.read_write.extend(configuration.write);
         }
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let variables = variables
             .into_iter()
             .map(|(name, path)| (name.to_owned(), text(path)));
-        Ok(Place {
-            walls,
+        Ok(ExecutionSandbox {
+            sandbox,
             variables: variables.collect(),
         })
     }
@@ -188,7 +193,7 @@ impl Walls {
 }
 
 /// Refuses a folder that lies in an open one.
-fn check(open: &[PathBuf], folder: &Path, what: &str) -> Result<(), String> {
+fn refuse_exposed(open: &[PathBuf], folder: &Path, what: &str) -> Result<(), String> {
     // A folder that is still to be made has a parent that is there.
     let real = folder
         .ancestors()
@@ -198,7 +203,7 @@ fn check(open: &[PathBuf], folder: &Path, what: &str) -> Result<(), String> {
     match open.find(|open| real.starts_with(open)) {
         None => Ok(()),
         Some(open) => Err(format!(
-            "--walls: {what}, {}, would be open to every execution, because {} is; move one of \
+            "--sandbox: {what}, {}, would be open to every execution, because {} is; move one of \
              them",
             folder.display(),
             open.display()

@@ -5,12 +5,12 @@ use clap::Parser;
 use super::*;
 use crate::config::Cli;
 
-fn walls(dir: &Path, home: &str, spool: &str) -> Result<Option<Walls>, String> {
+fn policy(dir: &Path, home: &str, spool: &str) -> Result<Option<Policy>, String> {
     let below = |name: &str| dir.join(name).display().to_string();
     std::fs::create_dir_all(dir.join(home)).unwrap();
     let cli = Cli::parse_from([
         "claude-api".to_owned(),
-        "--walls=true".to_owned(),
+        "--sandbox=true".to_owned(),
         format!("--spool-dir={}", below(spool)),
         format!("--workspace-root={}", below("workspaces")),
     ]);
@@ -21,31 +21,32 @@ fn walls(dir: &Path, home: &str, spool: &str) -> Result<Option<Walls>, String> {
         ("SSL_CERT_FILE", "/certificates/own.pem".to_owned()),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value));
-    Walls::new(&cli.serve, &Arc::new(Environment::new(variables, &[])))
+    Policy::new(&cli.serve, &Arc::new(Environment::new(variables, &[])))
 }
 
 #[test]
 fn an_execution_gets_the_system_its_workspace_its_home_and_a_folder_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
-    let walls = walls(dir.path(), "home", "spool").unwrap().unwrap();
+    let policy = policy(dir.path(), "home", "spool").unwrap().unwrap();
     let workspace = dir.path().join("workspaces/shop");
-    let Place { walls, variables } = walls.place(&workspace, "shop", "one").unwrap();
+    let ExecutionSandbox { sandbox, variables } =
+        policy.prepare(&workspace, "shop", "one").unwrap();
     let temporary = dir.path().join("tmp/ccb-one");
     for path in ["/usr", "/opt/tools", "/certificates/own.pem"] {
-        assert!(walls.read.contains(&path.into()), "{path}");
+        assert!(sandbox.read_only.contains(&path.into()), "{path}");
     }
-    assert!(!walls.read.contains(&"relative".into()));
+    assert!(!sandbox.read_only.contains(&"relative".into()));
     let own = [
         workspace,
         temporary.clone(),
-        dir.path().join("home/.executions/shop"),
+        dir.path().join("home/.workspace-homes/shop"),
         dir.path().join("home/.claude/projects/one"),
         dir.path().join("tmp/ccb-one.configuration/shell-snapshots"),
         dir.path().join("tmp/ccb-one.configuration/session-env"),
         dir.path().join("tmp/ccb-one.configuration/plans"),
     ];
-    let open: Vec<_> = walls
-        .write
+    let open: Vec<_> = sandbox
+        .read_write
         .into_iter()
         .filter(|path| !path.starts_with("/dev"))
         .collect();
@@ -56,29 +57,31 @@ fn an_execution_gets_the_system_its_workspace_its_home_and_a_folder_of_its_own()
 }
 
 #[test]
-fn walls_with_a_hole_are_refused() {
+fn a_sandbox_with_a_hole_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     for (home, spool, named) in [
         ("home", "home/data/spool", "home/data/spool"),
         (".", "spool", "spool"),
     ] {
-        let refused = walls(dir.path(), home, spool).unwrap_err();
+        let refused = policy(dir.path(), home, spool).unwrap_err();
         assert!(refused.contains(named), "{refused}");
-        assert!(refused.starts_with("--walls: the spool"), "{refused}");
+        assert!(refused.starts_with("--sandbox: the spool"), "{refused}");
     }
 }
 
 #[test]
 fn the_folder_of_a_forgotten_conversation_goes() {
     let dir = tempfile::tempdir().unwrap();
-    let walls = walls(dir.path(), "home", "spool").unwrap().unwrap();
+    let policy = policy(dir.path(), "home", "spool").unwrap().unwrap();
     for conversation in ["kept", "old"] {
-        walls.place(dir.path(), "shop", conversation).unwrap();
+        policy.prepare(dir.path(), "shop", conversation).unwrap();
     }
     let temporary = dir.path().join("tmp");
     std::fs::write(temporary.join("ccb-old/file"), "x").unwrap();
     std::fs::write(temporary.join("other"), "x").unwrap();
-    walls.expire(|conversation| conversation == "kept").unwrap();
+    policy
+        .expire(|conversation| conversation == "kept")
+        .unwrap();
     let mut left: Vec<_> = std::fs::read_dir(temporary)
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
@@ -90,20 +93,24 @@ fn the_folder_of_a_forgotten_conversation_goes() {
 #[test]
 fn what_is_open_is_listed() {
     let dir = tempfile::tempdir().unwrap();
-    let listed = |walls: &str| {
-        let cli = Cli::parse_from(["claude-api", walls, "--claude-bin=/bin/sh"]);
+    let listed = |sandbox: &str| {
+        let cli = Cli::parse_from(["claude-api", sandbox, "--claude-bin=/bin/sh"]);
         let home = ("HOME".to_owned(), dir.path().display().to_string());
-        let open = open(&cli.serve, &Environment::new([home], &[]));
+        let open = warnings(&cli.serve, &Environment::new([home], &[]));
         open.into_iter().map(|open| open.code).collect::<Vec<_>>()
     };
-    assert_eq!(listed("--walls=false"), ["walls-off"]);
+    assert_eq!(listed("--sandbox=no"), ["sandbox-off"]);
     // This program is no container's first one, and may be read, as /bin/sh may.
-    let usual = ["walls-not-first", "walls-readable", "walls-readable"];
-    assert_eq!(listed("--walls=true"), usual);
+    let usual = [
+        "sandbox-not-pid-1",
+        "sandbox-program-readable",
+        "sandbox-program-readable",
+    ];
+    assert_eq!(listed("--sandbox"), usual);
     std::fs::create_dir(dir.path().join(".claude")).unwrap();
     std::fs::write(dir.path().join(".claude/.credentials.json"), "{\"x\":1}").unwrap();
     assert_eq!(
-        listed("--walls=true"),
-        [&["walls-login"][..], &usual].concat()
+        listed("--sandbox=true"),
+        [&["sandbox-login"][..], &usual].concat()
     );
 }

@@ -1,4 +1,4 @@
-//! What the walls hold, tried from inside by a program that wants out.
+//! What the sandbox holds, tried from inside by a program that wants out.
 
 use std::{
     fs,
@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command},
 };
 
-use runner::{Gap, Spec, Walls, gaps};
+use runner::{Gap, Sandbox, Spec, gaps};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 tests![
-    this_kernel_has_whole_walls,
+    this_kernel_has_the_whole_sandbox,
     files_outside_cannot_be_read_written_or_emptied,
     a_file_can_be_opened_alone,
     nothing_outside_is_signalled_traced_or_looked_into,
@@ -35,7 +35,7 @@ const SYSTEM: [&str; 8] = [
 
 /// Makes a program run as a user without any right beyond its own: root may look into every process
 /// in spite of Landlock (CAP_PERFMON).
-const AS_NOBODY: &str = "setpriv --reuid 54321 --regid 54321 --clear-groups --inh-caps=-all";
+const UNPRIVILEGED: &str = "setpriv --reuid 54321 --regid 54321 --clear-groups --inh-caps=-all";
 
 /// A folder of that user.
 fn folder() -> TempDir {
@@ -45,14 +45,14 @@ fn folder() -> TempDir {
     dir
 }
 
-/// A shell script behind walls: it may use the system and `dir`.
-fn walled(dir: &Path, script: &str) -> Spec {
+/// A shell script in the sandbox: it may use the system and `dir`.
+fn sandboxed(dir: &Path, script: &str) -> Spec {
     Spec {
         cwd: dir.into(),
-        walls: Some(Walls {
-            read: SYSTEM.map(Into::into).to_vec(),
-            write: vec![dir.into(), "/dev/null".into()],
-            share_memory: false,
+        sandbox: Some(Sandbox {
+            read_only: SYSTEM.map(Into::into).to_vec(),
+            read_write: vec![dir.into(), "/dev/null".into()],
+            allow_ipc: false,
         }),
         ..spec("bash", &["-c", script])
     }
@@ -60,7 +60,7 @@ fn walled(dir: &Path, script: &str) -> Spec {
 
 async fn begin(spec: Spec) -> Run {
     let dir = folder();
-    let runners = runners_by(dir.path(), &format!("exec {AS_NOBODY} \"$@\""));
+    let runners = runners_by(dir.path(), &format!("exec {UNPRIVILEGED} \"$@\""));
     let mut run = start_by(&runners, spec).await;
     run.spawned().await;
     run
@@ -72,7 +72,7 @@ async fn run(spec: Spec) -> End {
 
 /// A process of the same user outside.
 fn victim() -> Child {
-    let mut words = AS_NOBODY.split(' ');
+    let mut words = UNPRIVILEGED.split(' ');
     Command::new(words.next().expect("setpriv"))
         .args(words)
         .args(["sleep", "1000"])
@@ -91,7 +91,7 @@ async fn refused(dir: &Path, lines: &[String]) {
     let mut through = Vec::new();
     for line in lines {
         let (command, wanted) = line.split_once(" # ").expect("a command and its error");
-        let end = run(walled(dir, command)).await;
+        let end = run(sandboxed(dir, command)).await;
         let said = String::from_utf8_lossy(&end.stderr).into_owned();
         let shown = String::from_utf8_lossy(&end.stdout).into_owned();
         if end.code == Some(0) || !said.contains(wanted) {
@@ -104,7 +104,7 @@ async fn refused(dir: &Path, lines: &[String]) {
     );
 }
 
-async fn this_kernel_has_whole_walls() {
+async fn this_kernel_has_the_whole_sandbox() {
     assert_eq!(gaps(), Vec::<Gap>::new(), "the other tests need it");
 }
 
@@ -137,7 +137,7 @@ async fn files_outside_cannot_be_read_written_or_emptied() {
     assert_eq!(fs::read(&secret).expect("there"), b"hidden");
     let work = "set -e; mkdir a b; echo 1 >a/f; mv a/f b/f; cat b/f; rm b/f; truncate -s 9 g; \
                 ln g h; ln -s g i; cat /etc/hostname >/dev/null; echo done";
-    let end = run(walled(inside.path(), work)).await;
+    let end = run(sandboxed(inside.path(), work)).await;
     assert_eq!(
         (end.code, &*end.stdout),
         (Some(0), &b"1\ndone\n"[..]),
@@ -151,14 +151,14 @@ async fn a_file_can_be_opened_alone() {
     let (one, other) = (outside.path().join("one"), outside.path().join("other"));
     fs::write(&one, "1").expect("written");
     fs::write(&other, "2").expect("written");
-    let mut spec = walled(
+    let mut spec = sandboxed(
         inside.path(),
         &format!("cat {} {}", one.display(), other.display()),
     );
-    spec.walls
+    spec.sandbox
         .as_mut()
         .expect("set")
-        .read
+        .read_only
         .extend([one, outside.path().join("missing")]);
     let end = run(spec).await;
     assert_eq!((end.code, &*end.stdout), (Some(1), &b"1"[..]));
@@ -168,7 +168,7 @@ async fn nothing_outside_is_signalled_traced_or_looked_into() {
     let (inside, outside) = (folder(), folder());
     let victim = victim();
     let pid = victim.id();
-    let abstract_name = format!("cc-walls-{}", std::process::id());
+    let abstract_name = format!("cc-sandbox-{}", std::process::id());
     let python = |code: &str| format!("python3 -c '{code}'");
     let connect = python(&format!(
         "import socket; socket.socket(socket.AF_UNIX).connect(\"\\0{abstract_name}\")"
@@ -219,7 +219,7 @@ async fn limits_and_priorities_of_others_stay_as_they_are() {
     end(victim);
     let own = "set -e; ulimit -n 100; nice -n 1 chrt -i 0 ionice -c 3 prlimit --cpu=9:9 true; \
                prlimit --pid $PPID >limits; echo done";
-    let own = run(walled(dir.path(), own)).await;
+    let own = run(sandboxed(dir.path(), own)).await;
     let said = String::from_utf8_lossy(&own.stderr).into_owned();
     assert_eq!(
         (own.code, &*own.stdout),
@@ -231,7 +231,7 @@ async fn limits_and_priorities_of_others_stay_as_they_are() {
 async fn memory_and_queues_of_the_user_are_closed() {
     let dir = folder();
     let queue = "python3 -c 'import ctypes; l = ctypes.CDLL(None, use_errno=True); \
-                 r = l.mq_open(b\"/cc-walls\", 66, 384, None); \
+                 r = l.mq_open(b\"/cc-sandbox\", 66, 384, None); \
                  raise SystemExit(__import__(\"os\").strerror(ctypes.get_errno()) if r < 0 else 0)'";
     let lines = ["ipcmk -M 16", "ipcmk -S 1", "ipcmk -Q", queue];
     refused(
@@ -239,11 +239,11 @@ async fn memory_and_queues_of_the_user_are_closed() {
         &lines.map(|line| format!("{line} # Operation not permitted")),
     )
     .await;
-    let mut shared = walled(
+    let mut shared = sandboxed(
         dir.path(),
         "id=$(ipcmk -M 16 | grep -o '[0-9]*') && ipcrm -m $id && echo done",
     );
-    shared.walls.as_mut().expect("set").share_memory = true;
+    shared.sandbox.as_mut().expect("set").allow_ipc = true;
     let end = run(shared).await;
     let said = String::from_utf8_lossy(&end.stderr).into_owned();
     assert_eq!(
@@ -255,7 +255,7 @@ async fn memory_and_queues_of_the_user_are_closed() {
 
 async fn two_executions_reach_nothing_of_each_other() {
     let (one, two) = (folder(), folder());
-    let first = begin(walled(one.path(), "echo $$ >pid; exec sleep 1000")).await;
+    let first = begin(sandboxed(one.path(), "echo $$ >pid; exec sleep 1000")).await;
     let note = one.path().join("pid");
     until("it runs", || {
         fs::read_to_string(&note).is_ok_and(|pid| pid.ends_with('\n'))
@@ -286,7 +286,7 @@ async fn two_executions_reach_nothing_of_each_other() {
 async fn kill_of_everything_ends_only_the_execution() {
     let dir = folder();
     let victim = victim();
-    let ended = run(walled(dir.path(), "sleep 1000 & kill -9 -1; exit 7")).await;
+    let ended = run(sandboxed(dir.path(), "sleep 1000 & kill -9 -1; exit 7")).await;
     assert!(alive(victim.id()), "it reached a process outside");
     // kill(2) spares its own process, which then ends as it likes; nothing of it is left.
     assert_eq!((ended.code, ended.signal), (Some(7), None));
@@ -298,10 +298,10 @@ async fn stdin_cannot_be_opened_again_or_written_to() {
     let dir = folder();
     let script = "for way in '<' '>' '<>'; do eval \"exec 3$way/proc/$$/fd/0\" && echo opened; done 2>&1; \
                   trap \"\" PIPE; echo planted 1>&0; cat; echo end";
-    let mut walled = begin(walled(dir.path(), script)).await;
-    let stdin = walled.stdin.as_mut().expect("open");
+    let mut sandboxed = begin(sandboxed(dir.path(), script)).await;
+    let stdin = sandboxed.stdin.as_mut().expect("open");
     stdin.write_all(b"from outside\n").await.expect("taken");
-    let end = walled.end().await;
+    let end = sandboxed.end().await;
     let out = String::from_utf8_lossy(&end.stdout).into_owned();
     assert!(!out.contains("opened") && !out.contains("planted"), "{out}");
     assert_eq!(out.matches("No such device or address").count(), 3, "{out}");
@@ -318,7 +318,7 @@ async fn a_program_that_nobody_may_read_is_the_first_victim_too() {
     for (path, mode) in [(dir.path(), 0o755), (&program, 0o711)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
     }
-    let runners = runners_by(dir.path(), &format!("exec {AS_NOBODY} \"$@\""));
+    let runners = runners_by(dir.path(), &format!("exec {UNPRIVILEGED} \"$@\""));
     let spec = spec(program.to_str().expect("plain"), &["1000"]);
     let mut run = start_by(&runners, spec).await;
     let pid = run.spawned().await;

@@ -1,5 +1,5 @@
-//! Both services with the real CLI behind walls: its tools do their work, and reach nothing else. What
-//! a user without rights can try is in the composed suite `walls`.
+//! Both services with the real CLI in the sandbox: its tools do their work, and reach nothing else. What
+//! a user without rights can try is in the composed suite `sandbox`.
 
 use std::fs;
 use std::path::Path;
@@ -12,14 +12,14 @@ use super::pause::World;
 const TOOLS: &str = "Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,Write";
 
 /// Programs of the system, and the toolchain that runs this test, which a person would open with
-/// `CLAUDE_API_WALLS_OPEN`.
+/// `CLAUDE_API_SANDBOX_PATHS`.
 async fn world() -> World {
     let cargo = std::env::var("CARGO").expect("cargo runs this test");
     let toolchain = Path::new(&cargo).ancestors().nth(2).expect("below bin");
     let toolchain = toolchain.display();
     World::new(&[
-        ("CLAUDE_API_WALLS", "true"),
-        ("CLAUDE_API_WALLS_OPEN", &toolchain.to_string()),
+        ("CLAUDE_API_SANDBOX", "true"),
+        ("CLAUDE_API_SANDBOX_PATHS", &toolchain.to_string()),
         ("CLAUDE_API_ALLOWED_TOOLS", TOOLS),
         (
             "PATH",
@@ -40,7 +40,7 @@ async fn answer(world: &World, prompt: &str) -> String {
 }
 
 #[tokio::test]
-async fn each_tool_does_its_work_behind_walls() {
+async fn each_tool_does_its_work_in_the_sandbox() {
     let world = world().await;
     let workspace = world.path("workspaces/default");
     fs::create_dir_all(&workspace).expect("made");
@@ -110,7 +110,7 @@ async fn each_tool_does_its_work_behind_walls() {
 
 /// Package managers and compilers, as a model would use them; without a network.
 #[tokio::test]
-async fn packages_are_built_and_installed_behind_walls() {
+async fn packages_are_built_and_installed_in_the_sandbox() {
     let world = world().await;
     let cargo = "cargo init -q --vcs none --name built crate && cd crate && cargo run -q";
     let wheel = "import zipfile; w = zipfile.ZipFile(\"w-1-py3-none-any.whl\", \"w\"); \
@@ -202,7 +202,7 @@ async fn a_tool_cannot_use_what_is_not_its_own() {
 }
 
 #[tokio::test]
-async fn a_conversation_goes_on_and_a_person_configures_it_behind_walls() {
+async fn a_conversation_goes_on_and_a_person_configures_it_in_the_sandbox() {
     let world = world().await;
     let config = world.path("home/.claude");
     fs::write(config.join("CLAUDE.md"), "Always obey MARK-personal.").expect("written");

@@ -1,15 +1,15 @@
-//! The walls around a CLI and its tools: a Landlock domain (landlock(7)) and a filter of system calls
-//! (`calls`) that every process of the execution inherits and none can leave.
+//! The sandbox of an execution: a Landlock domain (landlock(7)) and a filter of system calls
+//! (`seccomp`). Every process of the execution inherits both, and none can leave them.
 //!
 //! Inside the domain only the listed paths can be used. Signals, ptrace and abstract UNIX sockets
 //! reach nothing outside of it, and `/proc/PID/{environ,mem,fd,root,cwd}` of other processes are
 //! closed: the kernel asks for the right to trace them. Each execution has a domain of its own, and
 //! its runner is outside, so no tool can end the runner either.
 //!
-//! What they cannot do: hide the process list, names and sizes of files, close network ports, or
-//! keep named UNIX sockets, modes and times of files from processes of the same user.
+//! Not covered: the process list, names and sizes of files, the network, named UNIX sockets, and
+//! modes and times of files of the same user.
 
-mod calls;
+mod seccomp;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,32 +25,32 @@ use serde::{Deserialize, Serialize};
 /// ([`gaps`]).
 const NEWEST: ABI = ABI::V6;
 
-/// What the processes of an execution may use. A folder stands for everything below it; a path that
-/// does not exist gives nothing.
+/// The paths and shared resources that an execution may use. A folder includes everything below it;
+/// a path that does not exist is skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Walls {
+pub struct Sandbox {
     /// May be read and executed.
-    pub read: Vec<PathBuf>,
+    pub read_only: Vec<PathBuf>,
     /// May be read, executed, written, created and removed.
-    pub write: Vec<PathBuf>,
-    /// May use memory, semaphores and queues of System V and POSIX, which all processes of the user
-    /// share.
-    pub share_memory: bool,
+    pub read_write: Vec<PathBuf>,
+    /// May use memory, semaphores and queues of System V and POSIX. All processes of the user share
+    /// them.
+    pub allow_ipc: bool,
 }
 
-/// What the walls leave open on this kernel.
+/// A protection that this kernel lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
-    /// Everything: the kernel has no Landlock, or one in which files cannot be moved between
-    /// folders (before Linux 5.19), which would break git. No walls are put up.
-    Everything,
+    /// No sandbox at all: the kernel has no Landlock, or one in which files cannot be moved between
+    /// folders (before Linux 5.19), which would break git.
+    Landlock,
     /// Files that cannot be read can still be emptied (before Linux 6.2).
     Truncate,
     /// Signals and abstract sockets reach every process of the same user (before Linux 6.12).
     Signals,
     /// Limits, priorities and System V memory of every process of the same user can be changed: the
     /// kernel or the architecture has no filters of system calls.
-    Calls,
+    Seccomp,
 }
 
 impl Gap {
@@ -58,7 +58,7 @@ impl Gap {
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
-            Self::Everything => {
+            Self::Landlock => {
                 "this kernel has no usable Landlock (Linux 5.19 or later, enabled at boot): what the \
                  model runs can read and change whatever the service can"
             }
@@ -66,10 +66,10 @@ impl Gap {
                 "this kernel (before Linux 6.2) lets tools empty files that they cannot read"
             }
             Self::Signals => {
-                "this kernel (before Linux 6.12) lets tools send signals to other executions and \
-                 connect to their abstract sockets"
+                "this kernel (before Linux 6.12) lets tools send signals to other executions, stop the \
+                 service with SIGTERM, and connect to abstract sockets"
             }
-            Self::Calls => {
+            Self::Seccomp => {
                 "this kernel or architecture has no seccomp filters: tools can change limits and \
                  priorities of the service, and use memory that other executions share"
             }
@@ -77,14 +77,13 @@ impl Gap {
     }
 }
 
-/// Returns what the walls leave open on this kernel; nothing where they are whole. Restricts
-/// nobody.
+/// Returns the protections that this kernel lacks. Does not restrict the caller.
 #[must_use]
 pub fn gaps() -> Vec<Gap> {
     let has = |ruleset: Result<Ruleset, RulesetError>| ruleset.is_ok();
     let hard = || Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     if !has(hard().handle_access(AccessFs::Refer)) {
-        return vec![Gap::Everything];
+        return vec![Gap::Landlock];
     }
     let mut gaps = Vec::new();
     if !has(hard().handle_access(AccessFs::Truncate)) {
@@ -93,24 +92,24 @@ pub fn gaps() -> Vec<Gap> {
     if !has(hard().scope(Scope::from_all(NEWEST))) {
         gaps.push(Gap::Signals);
     }
-    if !calls::there() {
-        gaps.push(Gap::Calls);
+    if !seccomp::is_supported() {
+        gaps.push(Gap::Seccomp);
     }
     gaps
 }
 
-/// Walls that were made and restrict nobody yet.
-pub(crate) struct Built {
-    domain: RulesetCreated,
+/// A sandbox that is not in force yet.
+pub(crate) struct Prepared {
+    ruleset: RulesetCreated,
     filter: Option<BpfProgram>,
 }
 
-impl Built {
-    /// Puts this process behind the walls, for good, and whatever it starts. Runs between fork and
-    /// exec; says whether it worked.
+impl Prepared {
+    /// Puts this process into the sandbox for good, with whatever it starts. Runs between fork and
+    /// exec. Returns whether it worked.
     pub(crate) fn enter(self) -> bool {
         use RulesetStatus::{FullyEnforced, PartiallyEnforced};
-        let entered = self.domain.restrict_self().map(|entered| entered.ruleset);
+        let entered = self.ruleset.restrict_self().map(|entered| entered.ruleset);
         matches!(entered, Ok(FullyEnforced | PartiallyEnforced))
             && self
                 .filter
@@ -118,25 +117,25 @@ impl Built {
     }
 }
 
-impl Walls {
-    /// Makes the walls. Opens each path.
+impl Sandbox {
+    /// Opens each path, and makes the ruleset and the filter.
     ///
     /// # Errors
     /// A path could not be opened although it is there, or the kernel refused the domain: the
     /// system's error, which may be a shortage of descriptors that passes.
-    pub(crate) fn build(&self) -> io::Result<Built> {
-        let filter = || calls::filter(self.share_memory);
-        Ok(Built {
-            domain: self.domain()?,
-            filter: calls::there().then(filter).transpose()?,
+    pub(crate) fn prepare(&self) -> io::Result<Prepared> {
+        let filter = || seccomp::filter(self.allow_ipc);
+        Ok(Prepared {
+            ruleset: self.ruleset()?,
+            filter: seccomp::is_supported().then(filter).transpose()?,
         })
     }
 
-    fn domain(&self) -> io::Result<RulesetCreated> {
+    fn ruleset(&self) -> io::Result<RulesetCreated> {
         let mut rules = Vec::new();
         for (paths, access) in [
-            (&self.read, AccessFs::from_read(NEWEST)),
-            (&self.write, AccessFs::from_all(NEWEST)),
+            (&self.read_only, AccessFs::from_read(NEWEST)),
+            (&self.read_write, AccessFs::from_all(NEWEST)),
         ] {
             for path in paths {
                 rules.extend(rule(path, access)?);
@@ -149,7 +148,9 @@ impl Walls {
                 .create()?
                 .add_rules(rules.into_iter().map(Ok::<_, RulesetError>))
         };
-        build().map_err(|error| io::Error::other(format!("no walls could be made: {error}")))
+        build().map_err(|error| {
+            io::Error::other(format!("no Landlock ruleset could be made: {error}"))
+        })
     }
 }
 

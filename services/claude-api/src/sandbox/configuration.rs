@@ -1,8 +1,8 @@
-//! The configuration that the CLI reads behind walls: made anew for each start, and read-only. Only
-//! the person who runs the service can change what it links to; what the CLI has to keep goes to a
-//! folder of the conversation.
+//! The configuration that the CLI reads in its sandbox: made anew for each start, and read-only. It
+//! links to what the person who runs the service configured, which no tool can change; what the CLI has
+//! to keep goes to a folder of the conversation.
 //!
-//! Which files the pinned CLI reads and writes is measured: docs/claude-cli.md.
+//! Which files the pinned CLI reads and writes was measured: docs/claude-cli.md.
 
 use std::fs;
 use std::io;
@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::create_private;
 
-/// What a person may put into the CLI's configuration folder, beside the login.
-const PERSONAL: [&str; 9] = [
+/// Files that a person may put into the CLI's configuration folder. The login is not among them:
+/// executions get a key or a token.
+const LINKED: [&str; 8] = [
     "settings.json",
     "CLAUDE.md",
     "rules",
@@ -21,12 +22,11 @@ const PERSONAL: [&str; 9] = [
     "commands",
     "output-styles",
     "plugins",
-    ".credentials.json",
 ];
 
-/// What the CLI writes and an execution needs for itself alone. A later one must find it empty: the
-/// CLI runs scripts from `session-env` when it goes on in a conversation.
-const FRESH: [&str; 3] = ["shell-snapshots", "session-env", "plans"];
+/// Folders that the CLI writes and that are empty at each start: it runs scripts from `session-env` when
+/// it continues a conversation.
+const EMPTIED: [&str; 3] = ["shell-snapshots", "session-env", "plans"];
 
 /// The configuration of one start.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub(super) fn make(
     }
     create_private(&folder)?;
     let mut read = vec![folder.clone()];
-    for name in PERSONAL {
+    for name in LINKED {
         let from = own.join(name);
         if from.exists() {
             symlink(&from, folder.join(name))?;
@@ -70,7 +70,7 @@ pub(super) fn make(
     create_private(&tasks)?;
     symlink(&tasks, folder.join("tasks"))?;
     let mut write = vec![kept];
-    for name in FRESH {
+    for name in EMPTIED {
         let path = folder.join(name);
         create_private(&path)?;
         write.push(path);
@@ -82,7 +82,7 @@ pub(super) fn make(
     })
 }
 
-/// The folder in which a conversation's transcript is kept. One from before the walls moves there.
+/// The folder in which a conversation's transcript is kept. One from before the sandbox moves there.
 fn kept(own: &Path, conversation: &str) -> io::Result<PathBuf> {
     let projects = own.join("projects");
     create_private(own)?;
@@ -104,8 +104,8 @@ fn kept(own: &Path, conversation: &str) -> io::Result<PathBuf> {
     Ok(kept)
 }
 
-/// Gives the CLI the file of its own in which it would note who it is. It cannot write it behind
-/// walls, and would call itself by another name in each run.
+/// Makes `.claude.json` with ids: the CLI cannot write it in its sandbox, and would call itself another
+/// device in each run.
 fn identify(own_file: &Path) -> io::Result<()> {
     if own_file.exists() {
         return Ok(());

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use crate::cli::create_private;
 
 /// Where the homes are, below the home of the service.
-const FOLDER: &str = ".executions";
+const FOLDER: &str = ".workspace-homes";
 
 /// What a person may have put into the service's home for git and its like. A home gets a link to
-/// each; behind walls they can be read.
-const PERSONAL: [&str; 6] = [
+/// each, and every execution can read them.
+const LINKED: [&str; 6] = [
     ".gitconfig",
     ".git-credentials",
     ".ssh",
@@ -38,7 +38,7 @@ pub(super) fn make(own: &Path, workspace: &str) -> io::Result<Home> {
     let folder = homes.join(workspace);
     create_private(&folder)?;
     let mut read = Vec::new();
-    for name in PERSONAL {
+    for name in LINKED {
         let from = own.join(name);
         if !from.exists() {
             continue;
