@@ -35,7 +35,7 @@ impl Victim {
         let secrets = "mkdir -p /workspace/other && echo hidden >/workspace/other/secret && echo hidden >/dev/shm/secret";
         sh(project, secrets).await.expect("prepared");
         let mut client = project.client().await;
-        let prompt = "@bash echo hidden | tee ~/secret >$TMPDIR/secret; sleep 600";
+        let prompt = "@bash echo hidden | tee ~/secret >${TMPDIR:-/tmp}/secret; sleep 600";
         let accepted = client.execute(prompt, json!({"workspace": "other"})).await;
         let execution = accepted["executionId"].as_str().expect("an id").to_owned();
         let pid = until("its tool", Duration::from_secs(30), async || {

@@ -57,6 +57,35 @@ fn an_execution_gets_the_system_its_workspace_its_home_and_a_folder_of_its_own()
 }
 
 #[test]
+fn the_login_of_a_person_stays_outside_where_there_is_a_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut policy = policy(dir.path(), "home", "spool").unwrap().unwrap();
+    let configured = dir.path().join("home/.claude");
+    std::fs::create_dir_all(&configured).unwrap();
+    for name in [".credentials.json", "CLAUDE.md"] {
+        std::fs::write(configured.join(name), "{\"x\":1}").unwrap();
+    }
+    let home = dir.path().join("home").display().to_string();
+    let variables = [("HOME", home.as_str()), ("ANTHROPIC_API_KEY", "sk")];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    policy.environment = Arc::new(Environment::new(variables, &[]));
+    let own = policy.prepare(dir.path(), "shop", "one").unwrap();
+    let made = dir.path().join("tmp/ccb-one.configuration");
+    assert!(made.join("CLAUDE.md").exists() && !made.join(".credentials.json").exists());
+    assert!(
+        own.sandbox
+            .read_only
+            .contains(&configured.join("CLAUDE.md"))
+    );
+    assert!(
+        !own.sandbox
+            .read_only
+            .contains(&configured.join(".credentials.json"))
+    );
+    assert!(!own.sandbox.read_write.contains(&configured));
+}
+
+#[test]
 fn a_sandbox_with_a_hole_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     for (home, spool, named) in [
