@@ -42,7 +42,7 @@ pub(crate) type App = State<Arc<Service>>;
 
 /// All routes, behind the Host and Origin check.
 pub fn router(service: Arc<Service>) -> Router {
-    let args = &service.settings.args;
+    let args = &service.engine.settings.args;
     let own = ["claude-api".to_owned()];
     let guard = Arc::new(Guard::new(
         own.into_iter().chain(args.allowed_hosts.clone()),

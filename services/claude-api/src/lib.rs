@@ -12,6 +12,7 @@ mod boxed;
 pub mod cli;
 pub mod config;
 pub mod conversations;
+pub mod engine;
 pub mod execution;
 pub mod health;
 mod hooks;

@@ -176,9 +176,9 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     tracing::info!(
         addr = %listener.local_addr()?,
         version = env!("CARGO_PKG_VERSION"),
-        spool = %service.settings.args.spool_dir.display(),
-        workspaces = %service.settings.args.workspace_root.display(),
-        cli = %service.settings.args.claude_bin.display(),
+        spool = %service.engine.settings.args.spool_dir.display(),
+        workspaces = %service.engine.settings.args.workspace_root.display(),
+        cli = %service.engine.settings.args.claude_bin.display(),
         "listening"
     );
     server::run(service, listener, shutdown).await?;

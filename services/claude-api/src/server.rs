@@ -40,10 +40,10 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let token = service.stop_token();
-    tokio::spawn(readiness::keep_checking(Arc::clone(&service), token));
+    tokio::spawn(readiness::keep_checking(Arc::clone(&service.engine), token));
     tokio::spawn(Arc::clone(&service).keep_expiring());
     tokio::spawn(reach::call_published_port(Arc::clone(&service)));
-    let args = &service.settings.args.connections;
+    let args = &service.engine.settings.args.connections;
     let timeouts = Timeouts {
         head: Duration::from_millis(args.head_ms),
         keep_alive: Duration::from_millis(args.keep_alive_ms),

@@ -28,7 +28,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use protocol::{ExecutionId, Problem, ProblemType, Reason, State, Status};
 use runner::Runners;
-use spool::{Spool, SpoolError, SpoolLimits};
+use spool::SpoolError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,10 +38,10 @@ use crate::admission::{Admission, Ticket};
 use crate::boxed::Boxed;
 use crate::cli::Environment;
 use crate::config::Settings;
-use crate::conversations::Conversations;
+use crate::engine::Engine;
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
-use crate::execution::ending::{Digesting, Sweeps, digest_later};
+use crate::execution::ending::{Digesting, digest_later};
 use crate::execution::live::{Live, Published};
 use crate::execution::task::{Owner, blocking};
 use crate::execution::times::Times;
@@ -50,31 +50,18 @@ use crate::execution::wish::Wishes;
 use crate::hooks::AfterHooks;
 use crate::http::body::Inbound;
 use crate::http::output::Streams;
-use crate::in_place::InPlace;
-use crate::metrics::Metrics;
-use crate::readiness::Readiness;
-use crate::sandbox::Policy;
 
 /// See the module.
 pub struct Service {
-    /// The configuration.
-    pub settings: Settings,
-    /// The environment that executions start from.
-    pub environment: Arc<Environment>,
-    /// Whether an execution would start now.
-    pub readiness: Readiness,
+    /// What executions need.
+    pub engine: Arc<Engine>,
     /// The rule for requests from this container; `None` when the service is not boxed.
     pub(crate) boxed: Option<Boxed>,
-    pub(crate) spool: Spool,
-    pub(crate) runners: Runners,
     pub(crate) admission: Admission,
-    pub(crate) conversations: Conversations,
     pub(crate) inbound: Inbound,
     /// Places for connections.
     pub(crate) places: usize,
     pub(crate) streams: Streams,
-    /// The numbers of `/metrics`.
-    pub(crate) metrics: Metrics,
     // Short, synchronous look-ups; no await happens inside.
     live: RwLock<HashMap<ExecutionId, Live>>,
     /// One acceptance of an id at a time: two equal PUTs at once must meet.
@@ -85,16 +72,10 @@ pub struct Service {
     continuing: Arc<tokio::sync::Mutex<()>>,
     /// The outputs that wait for their SHA-256.
     pub(crate) digesting: Digesting,
-    /// The sweep of what outlived SIGKILL.
-    pub(crate) sweeps: Sweeps,
     /// One change of a terminal status at a time. Held over its write; no await happens inside.
     amending: std::sync::Mutex<()>,
     /// The hooks after executions.
     pub(crate) after_hooks: AfterHooks,
-    /// What executions may touch; everything that this service may when `None`.
-    pub(crate) sandbox: Option<Policy>,
-    /// Disk work of running executions.
-    pub(crate) in_place: Arc<InPlace>,
     background: TaskTracker,
     stopping: CancellationToken,
 }
@@ -164,60 +145,27 @@ impl Service {
         environment: Environment,
         runners: Runners,
     ) -> anyhow::Result<(Arc<Self>, Vec<String>)> {
-        let limits = &settings.limits;
-        let spool_limits = SpoolLimits {
-            kept_bytes: limits.kept_bytes,
-            kept_lines: limits.kept_lines,
-            events_bytes: limits.events_bytes,
-            retention: Duration::from_millis(limits.retention_ms),
-            retention_bytes: limits.retention_bytes,
-        };
-        let dir = &settings.args.spool_dir;
-        let unusable = || {
-            format!(
-                "--spool-dir {} cannot be used; give a folder on a disk that this user may write",
-                dir.display()
-            )
-        };
-        let (spool, mut warnings) = Spool::open(dir, spool_limits).with_context(unusable)?;
-        // Only advisory hooks: a required one that cannot be run is a mistake of the configuration.
-        warnings.extend(settings.hooks.obstacles());
-        let conversations =
-            Conversations::open(dir.join("conversations")).with_context(unusable)?;
-        // Created before the first check, which starts the CLI in it; a failure is an obstacle to readiness, not to life.
-        let _ = crate::cli::create_private(&settings.args.workspace_root);
         let boxed = Boxed::new(&settings.args.network)
             .context("the addresses of this container cannot be read (--boxed)")?;
-        let environment = Arc::new(environment);
-        let sandbox = Policy::new(&settings.args, &environment).map_err(anyhow::Error::msg)?;
-        let open = crate::sandbox::warnings(&settings.args, &environment);
-        warnings.extend(open.into_iter().map(|open| open.message));
-        let places = crate::net::places(settings.args.connections.connections);
+        let (engine, warnings) = Engine::open(settings, environment, runners)?;
+        let limits = &engine.settings.limits;
+        let places = crate::net::places(engine.settings.args.connections.connections);
         let service = Arc::new(Self {
-            readiness: Readiness::new(Arc::clone(&environment)),
-            environment,
             boxed,
-            spool,
-            runners,
             admission: Admission::new(limits),
-            conversations,
             inbound: Inbound::new(limits.inbound_bytes),
             streams: Streams::new(places),
-            metrics: Metrics::default(),
             places,
             live: RwLock::default(),
             accepting: (0..64).map(|_| tokio::sync::Mutex::default()).collect(),
             burned: burn::Burned::default(),
             continuing: Arc::default(),
             digesting: Digesting::default(),
-            sweeps: Sweeps::default(),
             amending: std::sync::Mutex::default(),
             after_hooks: AfterHooks::default(),
-            sandbox,
-            in_place: InPlace::start().context("the watch of the disk cannot be started")?,
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
-            settings,
+            engine,
         });
         Ok((service, warnings))
     }
@@ -228,19 +176,6 @@ impl Service {
             View::Live(live) => Some(live.views.open(&live.entry, viewer).await),
             View::Past(_) => None,
         }
-    }
-
-    pub(crate) fn status_bytes(&self) -> usize {
-        // The spool's slots hold no more.
-        usize::try_from(self.settings.limits.status_bytes)
-            .unwrap_or(usize::MAX)
-            .min(64 * 1024)
-    }
-
-    /// The time limit of the CLI's Bash tool.
-    pub(crate) fn tool_limit(&self) -> Duration {
-        let text = self.environment.get("BASH_DEFAULT_TIMEOUT_MS");
-        Duration::from_millis(text.and_then(|t| t.parse().ok()).unwrap_or(120_000))
     }
 
     /// Starts a task that a stop waits for.
@@ -306,13 +241,13 @@ impl Service {
         }
         let service = Arc::clone(self);
         let found = tokio::task::spawn_blocking(move || {
-            let entry = match service.spool.get(id.uuid()) {
+            let entry = match service.engine.spool.get(id.uuid()) {
                 Err(SpoolError::Damaged { source, .. }) => {
                     service.end_damaged(id, Reason::Lost, &source.to_string())?
                 }
                 found => found?,
             };
-            let gone = entry.is_none() && service.spool.tombstone(id.uuid()).is_some();
+            let gone = entry.is_none() && service.engine.spool.tombstone(id.uuid()).is_some();
             Ok::<_, SpoolError>((entry, gone))
         });
         match found.await {

@@ -23,7 +23,7 @@ const ANSWER_BYTES: u64 = 4096;
 /// Calls the published port and notes whether the box reaches the service. At once when nothing is
 /// published, or the service is not boxed.
 pub(crate) async fn call_published_port(service: Arc<Service>) {
-    let args = &service.settings.args.network;
+    let args = &service.engine.settings.args.network;
     let (Some(boxed), Some(port)) = (&service.boxed, args.published_port) else {
         return;
     };

@@ -1,7 +1,6 @@
 //! The end of an execution: the verdict, the terminal status on disk, then in everybody's sight.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -61,7 +60,7 @@ pub(super) async fn failed_to_start(owner: &mut Owner, mut status: Status, by: E
     let at = owner.times.now();
     apply(&mut status, at, by, None, (None, None), Some(why), "");
     if by == EndedBy::Itself {
-        owner.service.readiness.spawn_failed();
+        owner.service.engine.readiness.spawn_failed();
     }
     without_output(owner, status).await;
 }
@@ -119,7 +118,7 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
             format!("{} processes outlived SIGKILL: {why}", list.len()),
             json!({ "processes": list }),
         );
-        sweep_on(&owner.service);
+        owner.service.engine.sweep_on();
     }
     let stderr = machine.stderr_tail();
     let resets_at = machine.resets_at();
@@ -174,7 +173,7 @@ pub(super) async fn ended(owner: &mut Owner, end: End) {
     if status.state == State::Completed {
         warn_of_transcript(owner, &mut status).await;
     }
-    let readiness = &owner.service.readiness;
+    let readiness = &owner.service.engine.readiness;
     match status.reason {
         Some(Reason::AuthFailed) => readiness.credential_refused(owner.credential.clone()),
         Some(Reason::SpawnFailed) => readiness.spawn_failed(),
@@ -204,7 +203,7 @@ async fn follow_end(owner: &Owner, status: &mut Status, before: Before) -> Optio
 
 /// Warns when the CLI's transcript did not grow: the CLI does not report a full disk.
 async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
-    let config_dir = owner.service.environment.config_dir();
+    let config_dir = owner.service.engine.environment.config_dir();
     let conversation = owner.accepted.conversation.clone();
     let shown = config_dir.display().to_string();
     let look = move || transcript_bytes(&config_dir, &conversation);
@@ -219,54 +218,6 @@ async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
             ),
             serde_json::Value::Null,
         );
-    }
-}
-
-/// Reaps the processes that outlived SIGKILL as soon as they die. They became this process's
-/// children when their runner ended.
-pub(crate) fn sweep_on(service: &Arc<Service>) {
-    let service = Arc::clone(service);
-    tokio::spawn(async move {
-        let sweep = || {
-            let runners = service.runners.clone();
-            async move { runners.sweep_orphans().await.is_empty() }
-        };
-        service.sweeps.go_on(RETRY, sweep).await;
-    });
-}
-
-/// One sweep that goes on for all who ask.
-///
-/// Sweeps take turns, and while something outlives SIGKILL each takes seconds. One for each
-/// execution that left something would keep the sweep after a runner's death waiting, and with it
-/// the end of that execution.
-#[derive(Debug, Default)]
-pub(crate) struct Sweeps {
-    /// How many asked since the last time that nothing was left.
-    asked: AtomicU64,
-}
-
-impl Sweeps {
-    /// Sweeps until nothing is left. Returns at once while another call does: that one sweeps again
-    /// for this one.
-    async fn go_on<F: Future<Output = bool>>(&self, pause: Duration, sweep: impl Fn() -> F) {
-        if self.asked.fetch_add(1, Ordering::SeqCst) > 0 {
-            return;
-        }
-        loop {
-            let asked = self.asked.load(Ordering::SeqCst);
-            let clean = sweep().await;
-            let done = |now| (clean && now == asked).then_some(0);
-            let set = self
-                .asked
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, done);
-            if set.is_ok() {
-                return;
-            }
-            if !clean {
-                tokio::time::sleep(pause).await;
-            }
-        }
     }
 }
 
@@ -324,7 +275,7 @@ async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Opti
     let _hook_follows = service.background_token();
     owner.show(&status, Duration::ZERO, None);
     owner.wishes.answer_all();
-    service.metrics.ended(&status);
+    service.engine.metrics.ended(&status);
     log(&status, owner.prompt_bytes);
     if !recorded {
         let execution = status.execution_id;
@@ -345,7 +296,11 @@ async fn close(owner: &mut Owner, mut status: Status, complete: bool, born: Opti
 
 /// Whether the disk has it.
 async fn record_end(owner: &Owner, status: &Status) -> bool {
-    let json = Record::encode(status, owner.cli.as_ref(), owner.service.status_bytes());
+    let json = Record::encode(
+        status,
+        owner.cli.as_ref(),
+        owner.service.engine.status_bytes(),
+    );
     for attempt in 1..=TRIES {
         let (entry, json) = (owner.entry.clone(), json.clone());
         match blocking(move || entry.write_status(&json, true, true)).await {
@@ -412,7 +367,13 @@ pub(crate) fn digest_later(service: &Arc<Service>, id: ExecutionId) {
 async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> {
     // The entry's files are open only during its turn.
     let opener = Arc::clone(service);
-    let opened = blocking(move || opener.spool.get(id.uuid()).map_err(std::io::Error::other));
+    let opened = blocking(move || {
+        opener
+            .engine
+            .spool
+            .get(id.uuid())
+            .map_err(std::io::Error::other)
+    });
     let Some(entry) = opened.await? else {
         return Ok(());
     };

@@ -88,7 +88,7 @@ impl Owner {
     /// # Errors
     /// The disk's; the status before stands then.
     pub(super) async fn record(&self, status: &Status, durable: bool) -> std::io::Result<()> {
-        let limit = self.service.status_bytes();
+        let limit = self.service.engine.status_bytes();
         let json = Record::encode(status, self.cli.as_ref(), limit);
         let entry = self.entry.clone();
         let write = move || entry.write_status(&json, durable, false);
@@ -102,10 +102,10 @@ impl Owner {
         status: Option<&Status>,
         begun: bool,
     ) -> JoinHandle<std::io::Result<()>> {
-        let limit = self.service.status_bytes();
+        let limit = self.service.engine.status_bytes();
         let json = status.map(|status| Record::encode(status, self.cli.as_ref(), limit));
         let entry = self.entry.clone();
-        let conversations = self.service.conversations.clone();
+        let conversations = self.service.engine.conversations.clone();
         let conversation = begun.then(|| self.accepted.conversation.clone());
         tokio::task::spawn_blocking(move || {
             if let Some(conversation) = conversation {

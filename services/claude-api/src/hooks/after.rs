@@ -63,7 +63,7 @@ impl AfterHooks {
 /// service. Returns at once.
 pub(crate) fn run_after(service: &Arc<Service>, status: Status) {
     // An execution that was cancelled in the queue never began.
-    let Some(hook) = service.settings.hooks.after.clone() else {
+    let Some(hook) = service.engine.settings.hooks.after.clone() else {
         return;
     };
     if status.started_at.is_none() {
@@ -92,7 +92,7 @@ async fn in_turn(service: &Arc<Service>, hook: &Hook, status: &Status) -> Result
     let Some(_turn) = hooks.turn().await else {
         return stopped("was not run, because the service stopped");
     };
-    match call(service, hook, status, hooks.stopped.cancelled()).await {
+    match call(&service.engine, hook, status, hooks.stopped.cancelled()).await {
         Ended::Succeeded => Ok(()),
         Ended::Failed(failure) => Err(failure),
         Ended::Halted(()) => stopped("was killed, because the service stopped"),
@@ -108,7 +108,7 @@ async fn report(service: &Arc<Service>, hook: &Hook, status: &Status, failure: F
     }
     let amending = Arc::clone(service);
     let amended = tokio::task::spawn_blocking(move || {
-        let entry = amending.spool.get(execution.uuid());
+        let entry = amending.engine.spool.get(execution.uuid());
         match entry.map_err(std::io::Error::other)? {
             Some(entry) => amending.amend(&entry, |status| failure.warn(status, now())),
             // It was deleted meanwhile.

@@ -12,8 +12,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::cli::{self, SHORTAGE_RETRY};
 use crate::config::Hook;
-use crate::execution::ending::sweep_on;
-use crate::service::Service;
+use crate::engine::Engine;
 
 /// The part of a hook's stderr that is kept for warnings and errors: its last bytes.
 const STDERR_BYTES: usize = 4 * 1024;
@@ -73,21 +72,21 @@ impl Failure {
 ///
 /// Dropping the future kills the tree too, but does not wait for its end.
 pub(crate) async fn call<T>(
-    service: &Arc<Service>,
+    engine: &Arc<Engine>,
     hook: &Hook,
     status: &Status,
     halt: impl Future<Output = T>,
 ) -> Ended<T> {
-    let limit = service.settings.hooks.limit;
+    let limit = engine.settings.hooks.limit;
     let mut run = Run::default();
     let ended = tokio::select! {
         // A halt decides, also when the hook ends in the same moment.
         biased;
         halted = halt => Err(Some(halted)),
-        ended = run.follow(service, hook, status) => Ok(ended),
+        ended = run.follow(engine, hook, status) => Ok(ended),
         () = tokio::time::sleep(limit) => Err(None),
     };
-    run.clean_up(service).await;
+    run.clean_up(engine).await;
     let failed = |cause, what: &str| Ended::Failed(Failure::new(hook, cause, what, &run.stderr));
     match ended {
         Ok(Ok(())) => Ended::Succeeded,
@@ -118,15 +117,15 @@ impl Run {
     /// The cause and the failure in words.
     async fn follow(
         &mut self,
-        service: &Arc<Service>,
+        engine: &Arc<Engine>,
         hook: &Hook,
         status: &Status,
     ) -> Result<(), (&'static str, String)> {
         let not_started = |why: &str| ("not_started", format!("could not be started: {why}"));
-        let cwd = workspace(service, &status.workspace)
+        let cwd = workspace(engine, &status.workspace)
             .await
             .map_err(|error| not_started(&format!("workspace {:?}: {error}", status.workspace)))?;
-        let handle = start(service, hook, cwd)
+        let handle = start(engine, hook, cwd)
             .await
             .map_err(|error| not_started(&format!("no runner: {error}")))?;
         let Handle {
@@ -137,7 +136,7 @@ impl Run {
             mut events,
         } = handle;
         self.runner = Some(control);
-        let mut line = status.to_json(service.status_bytes());
+        let mut line = status.to_json(engine.status_bytes());
         line.push(b'\n');
         // A hook that does not read its stdin still ends in its own way.
         let write = async move {
@@ -159,7 +158,7 @@ impl Run {
                         self.runner = None;
                         let _ = stderr.drain_available(|bytes| self.keep(bytes));
                         if !unkillable.is_empty() {
-                            sweep_on(service);
+                            engine.sweep_on();
                         }
                         return match (code, signal) {
                             (Some(0), _) => Ok(()),
@@ -196,20 +195,20 @@ impl Run {
 
     /// Waits until nothing is left of a run that did not end in order. The runner kills the tree,
     /// because its socket was closed with [`Run::follow`].
-    async fn clean_up(&mut self, service: &Arc<Service>) {
+    async fn clean_up(&mut self, engine: &Arc<Engine>) {
         let Some(runner) = self.runner.take() else {
             return;
         };
         runner.ended(RUNNER_END).await;
-        if !service.runners.sweep_orphans().await.is_empty() {
-            sweep_on(service);
+        if !engine.runners.sweep_orphans().await.is_empty() {
+            engine.sweep_on();
         }
     }
 }
 
 /// Returns the folder of a workspace; makes it when it is missing.
-async fn workspace(service: &Arc<Service>, name: &str) -> io::Result<PathBuf> {
-    let args = &service.settings.args;
+async fn workspace(engine: &Arc<Engine>, name: &str) -> io::Result<PathBuf> {
+    let args = &engine.settings.args;
     let (root, own) = (args.workspace_root.clone(), args.default_workspace.clone());
     let name = name.to_owned();
     let folder = tokio::task::spawn_blocking(move || cli::workspace(&root, own.as_deref(), &name));
@@ -217,18 +216,18 @@ async fn workspace(service: &Arc<Service>, name: &str) -> io::Result<PathBuf> {
 }
 
 /// Starts the runner of a hook; waits while the machine is short of descriptors or processes.
-async fn start(service: &Arc<Service>, hook: &Hook, cwd: PathBuf) -> io::Result<Handle> {
+async fn start(engine: &Arc<Engine>, hook: &Hook, cwd: PathBuf) -> io::Result<Handle> {
     let spec = runner::Spec {
         program: hook.program.clone(),
         args: Vec::new(),
-        env: service.environment.without_credential(),
+        env: engine.environment.without_credential(),
         cwd,
         stdout_pipe_bytes: 0,
-        start_patience: service.settings.hooks.limit,
+        start_patience: engine.settings.hooks.limit,
         sandbox: None,
     };
     loop {
-        match service.runners.start(spec.clone()).await {
+        match engine.runners.start(spec.clone()).await {
             Err(error) if cli::is_shortage(&error) => tokio::time::sleep(SHORTAGE_RETRY).await,
             started => return started,
         }

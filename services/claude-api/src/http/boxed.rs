@@ -77,7 +77,7 @@ pub(crate) async fn returned_call(
     let outside = peer.is_some_and(|Extension(peer)| !peer.is_own);
     let boxed = service.boxed.as_ref();
     if outside && boxed.is_some_and(|boxed| boxed.note_return(&nonce)) {
-        service.readiness.box_reaches_service();
+        service.engine.readiness.box_reaches_service();
         return json_response(StatusCode::OK, br#"{"status":"reached"}"#.to_vec());
     }
     unknown_path(uri.path()).into_response()

@@ -58,7 +58,7 @@ async fn submit(
     }
     let (body, share) = service
         .inbound
-        .execution(request, &service.settings.limits)
+        .execution(request, &service.engine.settings.limits)
         .await?;
     // Behind the body, which may never come, and before anything is recorded.
     let stream_place = if wants_json {
@@ -79,7 +79,7 @@ async fn submit(
         response
     } else {
         let status = service.status(&acceptance.view).await?;
-        json_response(code, status.to_json(service.status_bytes()))
+        json_response(code, status.to_json(service.engine.status_bytes()))
     };
     let text = id.to_string();
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/executions/{text}")) {
@@ -122,7 +122,7 @@ pub(crate) async fn status(
     let status = service.status(&view).await?;
     Ok(json_response(
         StatusCode::OK,
-        status.to_json(service.status_bytes()),
+        status.to_json(service.engine.status_bytes()),
     ))
 }
 
@@ -135,7 +135,7 @@ async fn control(
     let status = service.control(&view, control).await?;
     Ok(json_response(
         StatusCode::OK,
-        status.to_json(service.status_bytes()),
+        status.to_json(service.engine.status_bytes()),
     ))
 }
 
@@ -178,7 +178,7 @@ pub(crate) async fn cancel(
         Burn::Cancelled(Box::new(service.cancel(&view, cancel).await?))
     };
     let body = match cancelled {
-        Burn::Cancelled(status) => status.to_json(service.status_bytes()),
+        Burn::Cancelled(status) => status.to_json(service.engine.status_bytes()),
         Burn::Burned => json(&Burned::new(id)),
     };
     Ok(json_response(StatusCode::OK, body))
@@ -215,7 +215,7 @@ pub(crate) async fn list(State(service): App, RawQuery(raw): RawQuery) -> Result
                 found(&service, id)
                     .await
                     .ok()
-                    .map(|s| s.to_json(service.status_bytes()))
+                    .map(|s| s.to_json(service.engine.status_bytes()))
             }
         })
         .filter_map(std::future::ready)

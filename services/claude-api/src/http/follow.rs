@@ -78,7 +78,7 @@ impl Follow {
             return None;
         }
         if let Some(sent) = self.sent {
-            let heartbeat = Duration::from_millis(self.service.settings.limits.heartbeat_ms);
+            let heartbeat = Duration::from_millis(self.service.engine.settings.limits.heartbeat_ms);
             tokio::select! {
                 changed = self.status.changed() => {
                     if changed.is_err() && !self.status.borrow().status.state.is_terminal() {
@@ -105,7 +105,7 @@ impl Follow {
 }
 
 fn line(service: &Service, status: &Status) -> Bytes {
-    let mut line = status.to_json(service.status_bytes());
+    let mut line = status.to_json(service.engine.status_bytes());
     line.push(b'\n');
     line.into()
 }

@@ -16,15 +16,16 @@ pub(crate) async fn live() -> Response {
 
 /// `GET /health/startup`: the CLI was started, is the expected version, and the folders are writable.
 pub(crate) async fn startup(State(service): App) -> Response {
-    answer(&service.readiness.startup())
+    answer(&service.engine.readiness.startup())
 }
 
 /// `GET /health/ready`: an execution would start now.
 pub(crate) async fn ready(State(service): App) -> Response {
     // The credential's file is looked at: a stat, which may block on a dead disk.
-    let readiness = service.readiness.clone();
+    let readiness = service.engine.readiness.clone();
     let look = move || {
-        let open = crate::sandbox::warnings(&service.settings.args, &service.environment);
+        let open =
+            crate::sandbox::warnings(&service.engine.settings.args, &service.engine.environment);
         (readiness.obstacles(), open)
     };
     match tokio::task::spawn_blocking(look).await {
@@ -55,5 +56,5 @@ fn answer(obstacles: &[Obstacle]) -> Response {
 
 /// `GET /v1/limits`.
 pub(crate) async fn limits(State(service): App) -> Response {
-    json_response(StatusCode::OK, json(&service.settings.limits))
+    json_response(StatusCode::OK, json(&service.engine.settings.limits))
 }

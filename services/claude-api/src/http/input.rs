@@ -42,7 +42,7 @@ pub(crate) async fn input(
     // Held as long as the data.
     let advice = format!(
         "send fewer lines at once; one message may have {} bytes of text and pictures",
-        service.settings.limits.prompt_bytes
+        service.engine.settings.limits.prompt_bytes
     );
     let read = service
         .inbound

@@ -24,7 +24,7 @@ pub(crate) async fn metrics(State(service): App, headers: HeaderMap) -> Response
 pub(super) async fn count_refusals(State(service): App, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     if let Some(kind) = response.extensions().get::<ProblemType>() {
-        service.metrics.refused(*kind);
+        service.engine.metrics.refused(*kind);
     }
     response
 }

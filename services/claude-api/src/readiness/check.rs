@@ -10,8 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Obstacle;
 use super::places::Places;
 use crate::config::{HookMode, Hooks};
-use crate::execution::ending::sweep_on;
-use crate::service::Service;
+use crate::engine::Engine;
 
 /// How often the CLI is started for a check, at most (contract, `/health/ready`).
 const CLI_INTERVAL: Duration = Duration::from_secs(300);
@@ -62,8 +61,8 @@ pub(super) fn no_room(what: &str) -> Obstacle {
 }
 
 /// Runs until `stop`.
-pub(crate) async fn keep_checking(service: Arc<Service>, stop: CancellationToken) {
-    let mut places = look_at_disk(&service, Places::default(), DISK_PATIENCE).await;
+pub(crate) async fn keep_checking(engine: Arc<Engine>, stop: CancellationToken) {
+    let mut places = look_at_disk(&engine, Places::default(), DISK_PATIENCE).await;
     let mut cli_due = tokio::time::Instant::now();
     // Whether a failed spawn asked for this check.
     let mut asked = false;
@@ -73,7 +72,7 @@ pub(crate) async fn keep_checking(service: Arc<Service>, stop: CancellationToken
             let result = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                result = check_cli(&service) => result,
+                result = check_cli(&engine) => result,
             };
             if let Err(obstacle) = &result {
                 tracing::warn!(code = obstacle.code, "{}", obstacle.message);
@@ -84,25 +83,25 @@ pub(crate) async fn keep_checking(service: Arc<Service>, stop: CancellationToken
                 .as_ref()
                 .err()
                 .is_none_or(|o| !inconclusive.contains(&o.code));
-            if tells || !service.readiness.startup().is_empty() {
-                service.readiness.set_cli(result);
+            if tells || !engine.readiness.startup().is_empty() {
+                engine.readiness.set_cli(result);
             }
             let next = if tells { CLI_INTERVAL } else { CLI_SOON };
             cli_due = tokio::time::Instant::now() + next;
             if !asked {
                 // What was refused may have been set right at the other end.
-                service.readiness.credential_worked();
+                engine.readiness.credential_worked();
             }
             asked = false;
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = service.readiness.recheck.notified() => {
+            () = engine.readiness.recheck.notified() => {
                 cli_due = tokio::time::Instant::now();
                 asked = true;
             }
             () = tokio::time::sleep(DISK_INTERVAL) => {
-                places = look_at_disk(&service, places, DISK_PATIENCE).await;
+                places = look_at_disk(&engine, places, DISK_PATIENCE).await;
             }
         }
     }
@@ -110,8 +109,8 @@ pub(crate) async fn keep_checking(service: Arc<Service>, stop: CancellationToken
 
 /// Returns what the next look is to be given. A disk that has not answered after `patience` is an
 /// obstacle until it does.
-async fn look_at_disk(service: &Arc<Service>, mut places: Places, patience: Duration) -> Places {
-    let inner = Arc::clone(service);
+async fn look_at_disk(engine: &Arc<Engine>, mut places: Places, patience: Duration) -> Places {
+    let inner = Arc::clone(engine);
     let mut looked = tokio::task::spawn_blocking(move || {
         let disk = inner
             .spool
@@ -159,16 +158,16 @@ async fn look_at_disk(service: &Arc<Service>, mut places: Places, patience: Dura
                 format!("a disk has not answered for {} s", patience.as_secs()),
                 "see that the disks of the spool, the workspaces and the CLI's home work",
             );
-            service.readiness.set_disk(Some(hangs));
+            engine.readiness.set_disk(Some(hangs));
             looked.await
         }
     };
     let Ok((disk, folders, obstacles, places)) = looked else {
         return Places::default();
     };
-    service.readiness.set_disk(disk);
-    service.readiness.set_folders(folders);
-    service.readiness.set_places(obstacles);
+    engine.readiness.set_disk(disk);
+    engine.readiness.set_folders(folders);
+    engine.readiness.set_places(obstacles);
     places
 }
 
@@ -201,8 +200,8 @@ enum Ran {
 
 /// Runs `claude --version` through a runner, like everything that the service starts. No process of
 /// the check is left when this returns.
-async fn check_cli(service: &Arc<Service>) -> Result<(), Obstacle> {
-    let args = &service.settings.args;
+async fn check_cli(engine: &Arc<Engine>) -> Result<(), Obstacle> {
+    let args = &engine.settings.args;
     let remedy = format!(
         "install the Claude CLI {} and name it with --claude-bin",
         args.claude_version
@@ -211,13 +210,13 @@ async fn check_cli(service: &Arc<Service>) -> Result<(), Obstacle> {
     let spec = runner::Spec {
         program: args.claude_bin.clone(),
         args: vec!["--version".to_owned()],
-        env: service.environment.with(&std::collections::BTreeMap::new()),
+        env: engine.environment.with(&std::collections::BTreeMap::new()),
         cwd: args.workspace_root.clone(),
         stdout_pipe_bytes: 0,
         start_patience: CLI_SOON,
         sandbox: None,
     };
-    let mut handle = service.runners.start(spec).await.map_err(|e| {
+    let mut handle = engine.runners.start(spec).await.map_err(|e| {
         Obstacle::new(
             NO_RUNNER,
             format!("no runner could be started: {e}"),
@@ -229,8 +228,8 @@ async fn check_cli(service: &Arc<Service>) -> Result<(), Obstacle> {
         // The run has ended or timed out: kill it if it hangs, and sweep what it left.
         handle.control.kill();
         handle.control.ended(RUNNER_END).await;
-        if !service.runners.sweep_orphans().await.is_empty() {
-            sweep_on(service);
+        if !engine.runners.sweep_orphans().await.is_empty() {
+            engine.sweep_on();
         }
     }
     let bin = args.claude_bin.display();
@@ -332,6 +331,7 @@ mod tests {
             let service = open(dir.path());
             let is_told = || {
                 service
+                    .engine
                     .readiness
                     .obstacles()
                     .iter()
@@ -340,7 +340,11 @@ mod tests {
             // A look that gets no further, as on a disk that hangs.
             let (answers, hangs) = std::sync::mpsc::channel::<()>();
             let busy = tokio::task::spawn_blocking(move || hangs.recv());
-            let look = look_at_disk(&service, Places::default(), Duration::from_millis(20));
+            let look = look_at_disk(
+                &service.engine,
+                Places::default(),
+                Duration::from_millis(20),
+            );
             let waits = async {
                 while !is_told() {
                     tokio::time::sleep(Duration::from_millis(5)).await;

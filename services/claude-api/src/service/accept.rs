@@ -73,7 +73,7 @@ impl Service {
         if self.burned.contains(id) {
             return Err(burned(id));
         }
-        body.check(&self.settings.limits)
+        body.check(&self.engine.settings.limits)
             .map_err(|e| Problem::new(e.kind(), e.to_string()))?;
         let continued = self.continued(&body).await?;
         let accepted = self.check(id, body, continued.as_ref())?;
@@ -115,7 +115,7 @@ impl Service {
             let at = Times::following(&status).now();
             begin(&mut status, at);
         }
-        let record = Record::encode(&status, None, self.status_bytes());
+        let record = Record::encode(&status, None, self.engine.status_bytes());
         let service = Arc::clone(self);
         let stored = accepted.clone();
         let created = tokio::task::spawn_blocking(move || {
@@ -124,13 +124,17 @@ impl Service {
                 source: e.into(),
             })?;
             service
+                .engine
                 .conversations
                 .add(&stored.conversation, &stored.body.workspace)
                 .map_err(|source| SpoolError::Unwritable {
                     what: "the conversation",
                     source,
                 })?;
-            service.spool.create(id.uuid(), &json, digest, &record)
+            service
+                .engine
+                .spool
+                .create(id.uuid(), &json, digest, &record)
         });
         let entry = match created.await {
             Ok(Ok(entry)) => entry,
@@ -139,13 +143,15 @@ impl Service {
             Ok(Err(SpoolError::Burned)) => return Err(burned(id)),
             Ok(Err(error)) => {
                 if let SpoolError::Unwritable { what, source } = &error {
-                    self.readiness.unwritable(&format!("{what}: {source}"));
+                    self.engine
+                        .readiness
+                        .unwritable(&format!("{what}: {source}"));
                 }
                 return Err(spool_problem(&error));
             }
             Err(_) => return Err(Problem::new(ProblemType::Internal, "the acceptance failed")),
         };
-        self.metrics.accepted.inc();
+        self.engine.metrics.accepted.inc();
         Ok(self.adopt(accepted, entry, status, ticket))
     }
 
@@ -159,23 +165,23 @@ impl Service {
         if let Some(old) = continued {
             body.workspace.clone_from(&old.workspace);
         }
-        let limits = &self.settings.limits;
+        let limits = &self.engine.settings.limits;
         let refuse = |what: String| Problem::new(ProblemType::NotAllowed, what);
         if let Some(name) = body
             .env
             .keys()
-            .find(|name| !self.settings.args.allowed_env.contains(name))
+            .find(|name| !self.engine.settings.args.allowed_env.contains(name))
         {
             return Err(refuse(format!(
                 "env: {name} is not on the operator's list (--allowed-env)"
             )));
         }
-        let permissions = self.settings.tools.resolve(&body).map_err(refuse)?;
+        let permissions = self.engine.settings.tools.resolve(&body).map_err(refuse)?;
         let conversation = match body.conversation {
             None => continued.map_or_else(|| id.to_string(), |old| old.conversation.clone()),
             Some(conversation) => {
                 let conversation = conversation.to_string();
-                match self.conversations.workspace(&conversation) {
+                match self.engine.conversations.workspace(&conversation) {
                     Some(workspace) if workspace == body.workspace => conversation,
                     Some(workspace) => {
                         return Err(Problem::new(

@@ -94,7 +94,7 @@ impl Service {
             })?),
         };
         let service = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || service.spool.burn(id.uuid())).await {
+        match tokio::task::spawn_blocking(move || service.engine.spool.burn(id.uuid())).await {
             Ok(Ok(())) => {
                 // The place of a repeated burn may have expired meanwhile.
                 let place = place.unwrap_or_else(|| self.admission.reserve_anyway());
@@ -112,9 +112,9 @@ impl Service {
     /// # Errors
     /// The spool cannot be listed.
     pub(super) fn recover_burned(&self) -> std::io::Result<()> {
-        self.spool.expire_burned(SystemTime::now())?;
+        self.engine.spool.expire_burned(SystemTime::now())?;
         let mut ids = self.burned.ids();
-        for id in self.spool.burned()? {
+        for id in self.engine.spool.burned()? {
             ids.insert(id.into(), self.admission.reserve_anyway());
         }
         Ok(())
@@ -124,7 +124,7 @@ impl Service {
     pub(super) async fn expire_burned(self: &Arc<Self>, now: SystemTime) {
         let service = Arc::clone(self);
         let expired = tokio::task::spawn_blocking(move || {
-            let expired = service.spool.expire_burned(now)?;
+            let expired = service.engine.spool.expire_burned(now)?;
             for id in &expired {
                 service.burned.ids().remove(&ExecutionId::from(*id));
             }

@@ -83,8 +83,9 @@ impl Service {
             let record = Record::decode(&read.status()?).map_err(std::io::Error::other)?;
             if let Some(conversation) = &record.status.conversation {
                 service
+                    .engine
                     .conversations
-                    .settle(conversation, &service.environment.config_dir());
+                    .settle(conversation, &service.engine.environment.config_dir());
             }
             Ok(record)
         });
@@ -147,7 +148,11 @@ impl Service {
         }
         let mut record = Record::decode(&entry.status()?).map_err(std::io::Error::other)?;
         change(&mut record.status);
-        let json = Record::encode(&record.status, record.cli.as_ref(), self.status_bytes());
+        let json = Record::encode(
+            &record.status,
+            record.cli.as_ref(),
+            self.engine.status_bytes(),
+        );
         entry.write_status(&json, true, true)
     }
 
@@ -167,7 +172,8 @@ impl Service {
                 return None;
             }
         };
-        let wait = std::time::Duration::from_millis(self.settings.args.input.usage_limit_wait_ms);
+        let wait =
+            std::time::Duration::from_millis(self.engine.settings.args.input.usage_limit_wait_ms);
         let next = follow(
             status,
             &accepted.body,
@@ -219,8 +225,9 @@ impl Service {
             continues: Some(status.execution_id),
             ..accepted.body.clone()
         };
-        let config_dir = self.environment.config_dir();
+        let config_dir = self.engine.environment.config_dir();
         let kind = self
+            .engine
             .conversations
             .settle(&accepted.conversation, &config_dir);
         if asked && kind == Conversation::Continued {
@@ -240,13 +247,16 @@ impl Service {
         // As statuses write times: whole milliseconds.
         status.not_before =
             not_before.map(|at| Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at));
-        let record = Record::encode(&status, None, self.status_bytes());
+        let record = Record::encode(&status, None, self.engine.status_bytes());
         let stored = serde_json::to_vec(&accepted).map_err(|e| spool::SpoolError::Unwritable {
             what: "the body",
             source: e.into(),
         })?;
         let digest = accepted.body.digest();
-        let entry = self.spool.create(id.uuid(), &stored, digest, &record)?;
+        let entry = self
+            .engine
+            .spool
+            .create(id.uuid(), &stored, digest, &record)?;
         Ok(Born {
             accepted,
             entry,
@@ -294,6 +304,7 @@ impl Service {
             let service = Arc::clone(self);
             let noted = crate::execution::task::blocking(move || {
                 let entry = service
+                    .engine
                     .spool
                     .get(old.uuid())
                     .map_err(std::io::Error::other)?;
@@ -315,7 +326,7 @@ impl Service {
             entry,
             status,
         } = born;
-        self.metrics.accepted.inc();
+        self.engine.metrics.accepted.inc();
         self.restore(accepted, entry, status)
     }
 
@@ -370,7 +381,11 @@ fn note_next(
     let note = || {
         let mut record = Record::decode(&old.status()?).map_err(std::io::Error::other)?;
         record.status.continued_by = Some(next);
-        let json = Record::encode(&record.status, record.cli.as_ref(), service.status_bytes());
+        let json = Record::encode(
+            &record.status,
+            record.cli.as_ref(),
+            service.engine.status_bytes(),
+        );
         old.write_status(&json, true, false)
     };
     note().map_err(|source| spool::SpoolError::Unwritable {

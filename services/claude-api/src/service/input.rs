@@ -18,9 +18,9 @@ impl Service {
     /// bounds the executions with a gate.
     pub(super) fn gate(&self, accepted: &Accepted) -> Option<Arc<Gate>> {
         let wanted = accepted.body.input == InputMode::Stream;
-        let limit = usize::try_from(self.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
+        let limit = usize::try_from(self.engine.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
         let rules = || Rules {
-            allowed: self.settings.control_requests.clone(),
+            allowed: self.engine.settings.control_requests.clone(),
             verbatim: accepted.body.prompt_mode == PromptMode::Verbatim,
             conversation: accepted.conversation.clone(),
             content_bytes: limit,
@@ -30,7 +30,8 @@ impl Service {
 
     /// Returns the most bytes of one request's lines.
     pub(crate) fn input_bytes(&self) -> u64 {
-        let content = usize::try_from(self.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
+        let content =
+            usize::try_from(self.engine.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
         line_bytes(content) as u64
     }
 

@@ -11,13 +11,13 @@ impl Service {
     /// The page of `/metrics`. Everything on it is in memory: a scrape never waits for the disk.
     #[must_use]
     pub fn metrics_page(&self, format: Exposition) -> String {
-        self.metrics.page(self.now(), format)
+        self.engine.metrics.page(self.now(), format)
     }
 
     /// Counts the executions that have not ended. One whose end is not on disk yet has ended.
     fn now(&self) -> Now {
         let mut now = Now {
-            spool_bytes: self.spool.measured_bytes(),
+            spool_bytes: self.engine.spool.measured_bytes(),
             ..Now::default()
         };
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);

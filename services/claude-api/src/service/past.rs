@@ -37,7 +37,10 @@ impl Service {
     ) -> Result<Ids, Problem> {
         let service = Arc::clone(self);
         let page = tokio::task::spawn_blocking(move || {
-            service.spool.page(before.map(ExecutionId::uuid), limit)
+            service
+                .engine
+                .spool
+                .page(before.map(ExecutionId::uuid), limit)
         })
         .await;
         match (page, before) {
@@ -69,7 +72,7 @@ impl Service {
             return Err(alive());
         }
         let service = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || service.spool.delete(id.uuid())).await {
+        match tokio::task::spawn_blocking(move || service.engine.spool.delete(id.uuid())).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(SpoolError::Live)) => Err(alive()),
             Ok(Err(SpoolError::Unknown(_))) => Err(deleted(id)),
@@ -81,11 +84,13 @@ impl Service {
     async fn expire_notes(self: &Arc<Self>) {
         let service = Arc::clone(self);
         // Notes are kept as long as tombstones, and never shorter than the executions themselves.
-        let age = CONVERSATIONS.max(Duration::from_millis(self.settings.limits.retention_ms));
+        let age = CONVERSATIONS.max(Duration::from_millis(
+            self.engine.settings.limits.retention_ms,
+        ));
         let expire = move || {
-            let notes = &service.conversations;
+            let notes = &service.engine.conversations;
             notes.expire(age)?;
-            let Some(policy) = &service.sandbox else {
+            let Some(policy) = &service.engine.sandbox else {
                 return Ok(());
             };
             policy.expire(|conversation| notes.workspace(conversation).is_some())
@@ -103,7 +108,10 @@ impl Service {
     pub(crate) async fn keep_expiring(self: Arc<Self>) {
         for pass in 0_u32.. {
             let service = Arc::clone(&self);
-            match tokio::task::spawn_blocking(move || service.spool.expire(SystemTime::now())).await
+            match tokio::task::spawn_blocking(move || {
+                service.engine.spool.expire(SystemTime::now())
+            })
+            .await
             {
                 Ok(Ok(expired)) if !expired.is_empty() => {
                     tracing::info!(executions = expired.len(), "removed by retention");

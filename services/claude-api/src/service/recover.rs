@@ -18,7 +18,7 @@ use super::Service;
 use super::continuation::{Born, first_status, inherit_unviewed};
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
-use crate::execution::ending::{EMPTY_SHA256, sweep_on};
+use crate::execution::ending::EMPTY_SHA256;
 use crate::execution::policy::{Before, was_asked};
 use crate::execution::task::now;
 use crate::execution::times::Times;
@@ -53,7 +53,7 @@ impl Service {
     pub fn recover(self: &Arc<Self>) -> anyhow::Result<()> {
         self.recover_burned()?;
         let mut found = Vec::new();
-        for id in self.spool.unfinished()? {
+        for id in self.engine.spool.unfinished()? {
             match self.found(id.into()) {
                 Ok(one) => found.push(one),
                 Err(error) => self.not_recovered(id.into(), &error),
@@ -72,7 +72,7 @@ impl Service {
                 continue;
             };
             // Only a policy makes one before the other's end: the cancel was meant for both.
-            if let Ok(Some(entry)) = self.spool.get(old.uuid())
+            if let Ok(Some(entry)) = self.engine.spool.get(old.uuid())
                 && !entry.is_terminal()
             {
                 // A kill may have prevented the copy to the continuation.
@@ -125,6 +125,7 @@ impl Service {
 
     fn found(&self, id: ExecutionId) -> anyhow::Result<Found> {
         let entry = self
+            .engine
             .spool
             .get(id.uuid())?
             .context("the folder of the execution is missing")?;
@@ -140,6 +141,7 @@ impl Service {
     fn requeue(self: &Arc<Self>, entry: spool::Entry, record: Record) -> anyhow::Result<()> {
         let accepted: Accepted = serde_json::from_slice(&entry.body()?).context("its body")?;
         if let Err(error) = self
+            .engine
             .conversations
             .add(&accepted.conversation, &accepted.body.workspace)
         {
@@ -152,7 +154,7 @@ impl Service {
 
     /// Adds `continuedBy` to an end that was recorded without it.
     fn name_continuation(&self, old: ExecutionId, by: ExecutionId) {
-        let Ok(Some(entry)) = self.spool.get(old.uuid()) else {
+        let Ok(Some(entry)) = self.engine.spool.get(old.uuid()) else {
             return;
         };
         let named = entry.status().map(|json| {
@@ -168,8 +170,8 @@ impl Service {
 
     /// Whether an execution with this id was ever accepted. An unreadable entry counts as accepted.
     fn was_made(&self, id: ExecutionId) -> bool {
-        let there = !matches!(self.spool.get(id.uuid()), Ok(None));
-        there || self.spool.tombstone(id.uuid()).is_some()
+        let there = !matches!(self.engine.spool.get(id.uuid()), Ok(None));
+        there || self.engine.spool.tombstone(id.uuid()).is_some()
     }
 
     /// What cannot be understood can still be ended: nobody waits for it for ever.
@@ -195,7 +197,7 @@ impl Service {
             let accepted: Accepted = serde_json::from_slice(body).ok()?;
             Some(accepted.body.digest())
         };
-        let Some(entry) = self.spool.restore(id.uuid(), digest_of)? else {
+        let Some(entry) = self.engine.spool.restore(id.uuid(), digest_of)? else {
             return Ok(None);
         };
         let record = entry
@@ -278,9 +280,9 @@ impl Service {
             (Policy::Followed, None) if !cancelled => self.follow_up(&entry, &mut status, before),
             (Policy::Followed | Policy::Ignored, _) => None,
         };
-        let json = Record::encode(&status, cli.as_ref(), self.status_bytes());
+        let json = Record::encode(&status, cli.as_ref(), self.engine.status_bytes());
         entry.write_status(&json, true, true)?;
-        self.metrics.ended(&status);
+        self.engine.metrics.ended(&status);
         tracing::info!(
             execution = %status.execution_id,
             state = status.state.as_str(),
@@ -302,13 +304,14 @@ impl Service {
         if let Some(runner) = runner {
             runner.ended(RUNNER_END).await;
         }
-        if !self.runners.sweep_orphans().await.is_empty() {
-            sweep_on(self);
+        if !self.engine.runners.sweep_orphans().await.is_empty() {
+            self.engine.sweep_on();
         }
         loop {
             let service = Arc::clone(self);
             let recorded = tokio::task::spawn_blocking(move || {
                 let entry = service
+                    .engine
                     .spool
                     .get(id.uuid())?
                     .context("the folder of the execution is missing")?;

@@ -23,9 +23,9 @@ impl Service {
     /// over. The next start records executions that have not ended by then.
     pub async fn stop(self: &Arc<Self>) -> Instant {
         self.stopping.cancel();
-        self.readiness.stop();
+        self.engine.readiness.stop();
         self.admission.close();
-        let limits = &self.settings.limits;
+        let limits = &self.engine.settings.limits;
         let begun = Instant::now();
         let shutdown_end = begun + Duration::from_millis(limits.shutdown_ms);
         let executions_end = (shutdown_end - RESPONSES).max(begun);
@@ -101,7 +101,7 @@ mod tests {
         service.recover().unwrap();
         assert!(service.live(id).is_some());
         assert_eq!(service.admission.counts(), (1, 0));
-        let limit = Duration::from_millis(service.settings.limits.kill_ms);
+        let limit = Duration::from_millis(service.engine.settings.limits.kill_ms);
         tokio::time::timeout(limit, service.stop())
             .await
             .expect("nothing runs that it could wait for");
@@ -121,7 +121,7 @@ mod tests {
         writer.append(b"x");
         digest_later(&service, id);
         tokio::task::yield_now().await;
-        let limit = Duration::from_millis(service.settings.limits.shutdown_ms);
+        let limit = Duration::from_millis(service.engine.settings.limits.shutdown_ms);
         let stopped = tokio::time::timeout(limit / 2, service.stop()).await;
         assert!(stopped.is_ok(), "nothing runs that the stop could wait for");
     }
@@ -135,7 +135,7 @@ mod tests {
         let begun = Instant::now();
         let shutdown_end = service.stop().await;
         let took = begun.elapsed();
-        let limit = Duration::from_millis(service.settings.limits.shutdown_ms);
+        let limit = Duration::from_millis(service.engine.settings.limits.shutdown_ms);
         // For the threads of a busy machine; the stop itself is done before.
         let slack = Duration::from_millis(500);
         assert!(took < limit + slack, "{took:?}");

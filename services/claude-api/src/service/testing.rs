@@ -103,10 +103,11 @@ fn create(
         let at = status.created_at;
         begin(&mut status, at);
     }
-    let record = Record::encode(&status, None, service.status_bytes());
+    let record = Record::encode(&status, None, service.engine.status_bytes());
     let body = serde_json::to_vec(&accepted).unwrap();
     let digest = accepted.body.digest();
     service
+        .engine
         .spool
         .create(id.uuid(), &body, digest, &record)
         .unwrap();
@@ -115,13 +116,13 @@ fn create(
 
 /// Its status on disk.
 pub(crate) fn status(service: &Service, id: ExecutionId) -> Status {
-    let entry = service.spool.get(id.uuid()).unwrap().unwrap();
+    let entry = service.engine.spool.get(id.uuid()).unwrap().unwrap();
     Record::decode(&entry.status().unwrap()).unwrap().status
 }
 
 /// The owner of an accepted one, which was asked for this already, and its ticket.
 pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) -> (Owner, Ticket) {
-    let entry = service.spool.get(id.uuid()).unwrap().unwrap();
+    let entry = service.engine.spool.get(id.uuid()).unwrap().unwrap();
     let accepted: Accepted = serde_json::from_slice(&entry.body().unwrap()).unwrap();
     let accepted_status = status(service, id);
     let times = Times::following(&accepted_status);
@@ -162,7 +163,7 @@ pub(crate) async fn end(service: &Service, id: ExecutionId) -> Status {
 
 /// The executions on disk beside this one.
 pub(crate) fn others(service: &Service, id: ExecutionId) -> Vec<ExecutionId> {
-    let ids = service.spool.page(None, 100).unwrap().ids;
+    let ids = service.engine.spool.page(None, 100).unwrap().ids;
     ids.into_iter()
         .map(ExecutionId::from)
         .filter(|other| *other != id)

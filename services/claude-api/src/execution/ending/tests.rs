@@ -20,7 +20,7 @@ async fn a_cancel_beside_the_end_counts_and_takes_the_continuation_with_it() {
         let (mut owner, _ticket) = owner(&service, id, asked);
         let second = Duration::from_secs(1);
         let timers = Timers::new(Instant::now(), second, second, None);
-        let limits = &service.settings.limits;
+        let limits = &service.engine.settings.limits;
         let mut machine = Machine::new(status(&service, id), timers, limits, second, false);
         machine.by = EndedBy::Stop;
         // It wrote nothing.
@@ -97,33 +97,4 @@ async fn a_cancel_behind_the_decision_is_answered_with_the_recorded_end() {
     );
     close(&mut owner, ended, true, None).await;
     assert_eq!(status(&service, id).state, State::Completed);
-}
-
-/// With eight executions whose processes outlived SIGKILL, the end of another one whose runner was
-/// killed was recorded after 15 s.
-#[tokio::test]
-async fn one_sweep_goes_on_for_all_and_none_who_asked_is_forgotten() {
-    let sweeps = Sweeps::default();
-    let (at_once, most, swept) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    let sweep = || async {
-        let now = at_once.fetch_add(1, Ordering::SeqCst) + 1;
-        most.fetch_max(now, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        at_once.fetch_sub(1, Ordering::SeqCst);
-        // Something is left the first time.
-        swept.fetch_add(1, Ordering::SeqCst) > 0
-    };
-    let go_on = || sweeps.go_on(Duration::from_millis(1), &sweep);
-    let late = async {
-        // In the middle of the second sweep, which may not have seen what this one left.
-        while swept.load(Ordering::SeqCst) == 0 || at_once.load(Ordering::SeqCst) == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        go_on().await;
-    };
-    tokio::join!(go_on(), go_on(), go_on(), late);
-    assert_eq!(most.load(Ordering::SeqCst), 1);
-    assert_eq!(swept.load(Ordering::SeqCst), 3);
-    go_on().await;
-    assert_eq!(swept.load(Ordering::SeqCst), 4, "a later one begins anew");
 }

@@ -53,7 +53,7 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
             return ending::failed_to_start(owner, status, EndedBy::Itself, &why).await;
         }
     }
-    owner.service.metrics.started(&status);
+    owner.service.engine.metrics.started(&status);
     let started = Instant::now();
     owner.show(&status, Duration::ZERO, Some(started));
     let idle = Duration::from_millis(owner.accepted.idle_timeout_ms);
@@ -73,7 +73,7 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
             };
         }
     }
-    let limits = &owner.service.settings.limits;
+    let limits = &owner.service.engine.settings.limits;
     let mut timers = Timers::new(
         started,
         Duration::from_millis(limits.stalled_ms),
@@ -83,11 +83,11 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     // The time of the hook counts for the deadline, but not as a silence of the CLI.
     timers.output(Instant::now());
     let closes_stdin = cli::closes_stdin(&owner.accepted.body);
-    let tool_limit = owner.service.tool_limit();
+    let tool_limit = owner.service.engine.tool_limit();
     let mut machine = Machine::new(status, timers, limits, tool_limit, !closes_stdin);
     machine.times = owner.times;
-    let counters = owner.service.metrics.output.clone();
-    let in_place = Arc::clone(&owner.service.in_place);
+    let counters = owner.service.engine.metrics.output.clone();
+    let in_place = Arc::clone(&owner.service.engine.in_place);
     let output = in_place.run(|| Output::new(&owner.entry, owner.accepted.body.format, counters));
     let output = match output {
         Ok(output) => output,
@@ -189,7 +189,7 @@ impl<'a> Running<'a> {
             }
         });
         let prompt = AbortOnDropHandle::new(prompt);
-        let grace = Duration::from_millis(owner.service.settings.limits.kill_ms);
+        let grace = Duration::from_millis(owner.service.engine.settings.limits.kill_ms);
         let commands = control.clone();
         owner.wishes.run(Box::new(move |action| match action {
             Action::Pause => commands.pause(),
@@ -317,7 +317,12 @@ impl<'a> Running<'a> {
         let now = Instant::now();
         self.machine.output(now);
         let output = &mut self.output;
-        let facts = self.owner.service.in_place.run(|| output.push(chunk));
+        let facts = self
+            .owner
+            .service
+            .engine
+            .in_place
+            .run(|| output.push(chunk));
         self.count(&facts, now);
         self.facts(facts, now);
     }
@@ -330,7 +335,7 @@ impl<'a> Running<'a> {
             self.machine.fact(fact, now);
         }
         if let Some(lost) = self.output.take_disk_full() {
-            self.owner.service.readiness.disk_full();
+            self.owner.service.engine.readiness.disk_full();
             self.machine.disk_full(lost);
         }
     }

@@ -137,6 +137,6 @@ async fn a_call_that_comes_back_leaves_only_health() {
         assert_eq!(api.ask(Method::GET, path, OWN).await, refused());
     }
     assert_eq!(api.ask(Method::GET, "/health/live", OTHER).await.code, 200);
-    let obstacles = api.service.readiness.obstacles();
+    let obstacles = api.service.engine.readiness.obstacles();
     assert!(obstacles.iter().any(|o| o.code == "box-reaches-service"));
 }

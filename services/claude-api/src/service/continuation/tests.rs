@@ -33,7 +33,7 @@ async fn an_end_that_the_disk_has_not_taken_is_not_continued_nor_amended() {
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());
     let id = accepted(&service, State::Running);
-    let entry = service.spool.get(id.uuid()).unwrap().unwrap();
+    let entry = service.engine.spool.get(id.uuid()).unwrap().unwrap();
     let body: Accepted = serde_json::from_slice(&entry.body().unwrap()).unwrap();
     let mut shown = status(&service, id);
     shown.state = State::Interrupted;

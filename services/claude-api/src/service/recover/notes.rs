@@ -18,7 +18,7 @@ impl Service {
         let mut before = None;
         let mut newest = None;
         loop {
-            let page = match self.spool.page(before, PAGE) {
+            let page = match self.engine.spool.page(before, PAGE) {
                 Ok(page) => page,
                 Err(error) => {
                     return tracing::warn!(%error, "notes of conversations are not looked at");
@@ -43,8 +43,11 @@ impl Service {
 
     fn mend_note(&self, status: &Status) {
         if let Some(conversation) = &status.conversation
-            && self.conversations.workspace(conversation).is_none()
-            && let Err(error) = self.conversations.add(conversation, &status.workspace)
+            && self.engine.conversations.workspace(conversation).is_none()
+            && let Err(error) = self
+                .engine
+                .conversations
+                .add(conversation, &status.workspace)
         {
             tracing::warn!(execution = %status.execution_id, %error, "the conversation's note was not written");
         }

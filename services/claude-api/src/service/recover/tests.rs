@@ -19,7 +19,7 @@ async fn close(service: Arc<Service>) {
 }
 
 fn cancel(service: &Service, id: ExecutionId) {
-    let entry = service.spool.get(id.uuid()).unwrap().unwrap();
+    let entry = service.engine.spool.get(id.uuid()).unwrap().unwrap();
     entry.note_cancel().unwrap();
 }
 
@@ -102,7 +102,7 @@ async fn shown(service: &Arc<Service>, id: ExecutionId) -> [Status; 3] {
 }
 
 fn record(service: &Service, id: ExecutionId) -> std::fs::File {
-    let dir = &service.settings.args.spool_dir;
+    let dir = &service.engine.settings.args.spool_dir;
     let path = dir.join("executions").join(id.to_string()).join("record");
     std::fs::File::options().write(true).open(path).unwrap()
 }
@@ -120,7 +120,7 @@ async fn a_live_execution_whose_record_is_damaged_is_interrupted_by_the_next_sta
         [State::Running, State::Queued, State::Running].map(|state| accepted(&before, state));
     // A second status: it was promised, whatever is damaged.
     for id in [header, body, output] {
-        let entry = before.spool.get(id.uuid()).unwrap().unwrap();
+        let entry = before.engine.spool.get(id.uuid()).unwrap().unwrap();
         entry
             .write_status(&entry.status().unwrap(), true, false)
             .unwrap();
@@ -130,7 +130,7 @@ async fn a_live_execution_whose_record_is_damaged_is_interrupted_by_the_next_sta
     record(&before, body)
         .write_all_at(&[0xff], body_at)
         .unwrap();
-    let folder = before.settings.args.spool_dir.join("executions");
+    let folder = before.engine.settings.args.spool_dir.join("executions");
     std::fs::remove_file(folder.join(output.to_string()).join("output")).unwrap();
     drop(before);
     let service = open(dir.path());
@@ -179,7 +179,7 @@ async fn an_ended_execution_whose_status_is_damaged_is_shown_as_interrupted() {
             record(service, id).set_len(100).unwrap();
         }),
         ("a status of another form", |service, id| {
-            let entry = service.spool.get(id.uuid()).unwrap().unwrap();
+            let entry = service.engine.spool.get(id.uuid()).unwrap().unwrap();
             entry.write_status(b"{}", true, true).unwrap();
         }),
     ];
@@ -187,11 +187,11 @@ async fn an_ended_execution_whose_status_is_damaged_is_shown_as_interrupted() {
         let dir = tempfile::tempdir().unwrap();
         let before = open(dir.path());
         let id = accepted(&before, State::Running);
-        let entry = before.spool.get(id.uuid()).unwrap().unwrap();
+        let entry = before.engine.spool.get(id.uuid()).unwrap().unwrap();
         let mut ended = status(&before, id);
         ended.state = State::Completed;
         ended.ended_at = Some(now());
-        let json = Record::encode(&ended, None, before.status_bytes());
+        let json = Record::encode(&ended, None, before.engine.status_bytes());
         entry.write_status(&json, true, true).unwrap();
         drop(entry);
         damage(&before, id);
@@ -226,7 +226,7 @@ async fn a_continuation_that_ended_before_the_end_it_follows_was_recorded_is_the
     let dir = tempfile::tempdir().unwrap();
     let before = open(dir.path());
     let old = accepted(&before, State::Running);
-    let entry = before.spool.get(old.uuid()).unwrap().unwrap();
+    let entry = before.engine.spool.get(old.uuid()).unwrap().unwrap();
     let mut end = status(&before, old);
     end.state = State::Interrupted;
     let known = Before {
@@ -261,7 +261,7 @@ async fn a_withdrawn_continuation_is_not_named_by_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let before = open(dir.path());
     let old = accepted(&before, State::Running);
-    let entry = before.spool.get(old.uuid()).unwrap().unwrap();
+    let entry = before.engine.spool.get(old.uuid()).unwrap().unwrap();
     let mut end = status(&before, old);
     end.state = State::Interrupted;
     let known = Before {
@@ -305,14 +305,14 @@ async fn a_sha256_that_a_stop_cut_off_is_made_when_the_status_is_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let before = open(dir.path());
     let id = accepted(&before, State::Running);
-    let entry = before.spool.get(id.uuid()).unwrap().unwrap();
+    let entry = before.engine.spool.get(id.uuid()).unwrap().unwrap();
     let mut writer = entry.writer(spool::EventsKept::Raw).unwrap();
     writer.append(b"abc");
     writer.finish();
     let mut ended = status(&before, id);
     ended.state = State::Completed;
     ended.output_bytes = 3;
-    let json = Record::encode(&ended, None, before.status_bytes());
+    let json = Record::encode(&ended, None, before.engine.status_bytes());
     entry.write_status(&json, true, true).unwrap();
     drop((entry, before));
     let service = open(dir.path());
@@ -338,10 +338,10 @@ async fn files_of_the_service_are_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());
-    let settings = &service.settings.args;
+    let settings = &service.engine.settings.args;
     let root = &settings.workspace_root;
     let workspace = crate::cli::workspace(root, None, "one").unwrap();
-    service.conversations.add("c", "one").unwrap();
+    service.engine.conversations.add("c", "one").unwrap();
     let notes = settings.spool_dir.join("conversations");
     for path in [
         &settings.spool_dir,
@@ -382,7 +382,7 @@ async fn the_end_of_a_panicked_owner_is_recorded_after_its_runner_has_ended() {
                 start_patience: Duration::ZERO,
                 sandbox: None,
             };
-            let handle = owner.service.runners.start(spec).await.unwrap();
+            let handle = owner.service.engine.runners.start(spec).await.unwrap();
             owner.runner = Some(handle.control.clone());
             panic!("planted, with {handle:?}");
         }

@@ -75,9 +75,9 @@ pub(super) fn ended_by(wish: Option<EndWish>) -> Option<EndedBy> {
 }
 
 async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Error)> {
-    let in_place = Arc::clone(&owner.service.in_place);
+    let in_place = Arc::clone(&owner.service.engine.in_place);
     let (spec, message) = in_place.run(|| prepare(owner))?;
-    match owner.service.runners.start(spec).await {
+    match owner.service.engine.runners.start(spec).await {
         Ok(handle) => {
             owner.runner = Some(handle.control.clone());
             Ok((handle, message))
@@ -90,11 +90,11 @@ async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Er
 fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Error)> {
     // The prompt was on disk only since the acceptance.
     let message = first_message(owner).map_err(|e| ("its body".to_owned(), e))?;
-    owner.credential = Some(owner.service.readiness.credential());
+    owner.credential = Some(owner.service.engine.readiness.credential());
     let service = &owner.service;
     let accepted = &owner.accepted;
-    let root = &service.settings.args.workspace_root;
-    let own = service.settings.args.default_workspace.as_deref();
+    let root = &service.engine.settings.args.workspace_root;
+    let own = service.engine.settings.args.default_workspace.as_deref();
     let name = &accepted.body.workspace;
     let cwd = cli::workspace(root, own, name).map_err(|e| {
         let folder = cli::workspace_folder(root, own, name);
@@ -102,12 +102,13 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
         let folder = folder.display();
         (format!("workspace {name:?}, folder {folder}{why}"), e)
     })?;
-    let config_dir = service.environment.config_dir();
+    let config_dir = service.engine.environment.config_dir();
     owner.transcript_bytes = transcript_bytes(&config_dir, &accepted.conversation);
     let kind = service
+        .engine
         .conversations
         .kind(&accepted.conversation, &config_dir);
-    let repository = service.settings.args.repository_settings;
+    let repository = service.engine.settings.args.repository_settings;
     let mut args = cli::arguments(
         &accepted.body,
         &accepted.permissions,
@@ -117,11 +118,11 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
     args.extend(cli::repository_arguments(
         repository,
         &cwd,
-        &service.environment,
+        &service.engine.environment,
     ));
-    let mut env = service.environment.with(&accepted.body.env);
+    let mut env = service.engine.environment.with(&accepted.body.env);
     env.extend(cli::repository_variable(repository));
-    let sandbox = match &service.sandbox {
+    let sandbox = match &service.engine.sandbox {
         None => None,
         Some(policy) => {
             let own = policy
@@ -133,7 +134,7 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
         }
     };
     let spec = runner::Spec {
-        program: service.settings.args.claude_bin.clone(),
+        program: service.engine.settings.args.claude_bin.clone(),
         args,
         env,
         cwd,
