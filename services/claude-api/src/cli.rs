@@ -183,8 +183,15 @@ pub(crate) const SHORTAGE_RETRY: std::time::Duration = std::time::Duration::from
 /// Whether a start failed for want of descriptors, processes or memory: that may pass.
 pub(crate) fn is_shortage(error: &std::io::Error) -> bool {
     use rustix::io::Errno;
-    [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM]
-        .contains(&Errno::from_io_error(error).unwrap_or(Errno::INVAL))
+    // TOOMANYREFS: too many descriptors of this user are on their way through sockets (unix(7)).
+    [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::AGAIN,
+        Errno::NOMEM,
+        Errno::TOOMANYREFS,
+    ]
+    .contains(&Errno::from_io_error(error).unwrap_or(Errno::INVAL))
 }
 
 #[cfg(test)]
@@ -194,7 +201,13 @@ mod tests {
     #[test]
     fn a_shortage_passes() {
         use rustix::io::Errno;
-        for errno in [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+        for errno in [
+            Errno::AGAIN,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::TOOMANYREFS,
+        ] {
             assert!(is_shortage(&errno.into()), "{errno}");
         }
         assert!(!is_shortage(&Errno::NOENT.into()));

@@ -67,17 +67,17 @@ impl Conversations {
         std::fs::rename(staged, self.dir.join(conversation))
     }
 
-    /// Removes the notes that nobody has asked for in `age`. Blocks on the disk.
+    /// Removes the notes that nobody has asked for in `age` before `now`. Blocks on the disk.
     ///
     /// # Errors
     /// The folder cannot be listed.
-    pub fn expire(&self, age: Duration) -> std::io::Result<u64> {
+    pub fn expire(&self, age: Duration, now: SystemTime) -> std::io::Result<u64> {
         let mut removed = 0;
         for note in std::fs::read_dir(&*self.dir)?.flatten() {
             let old = note
                 .metadata()
-                .and_then(|m| m.modified())
-                .is_ok_and(|at| at.elapsed().is_ok_and(|e| e > age));
+                .map(|found| spool::last_change(&found))
+                .is_ok_and(|at| now.duration_since(at).is_ok_and(|passed| passed > age));
             if old && std::fs::remove_file(note.path()).is_ok() {
                 removed += 1;
             }
@@ -210,13 +210,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let conversations = Conversations::open(dir.path().to_owned()).unwrap();
         let hour = Duration::from_secs(3600);
+        let begun = SystemTime::now();
         for name in ["old", "used"] {
             conversations.add(name, "w").unwrap();
-            let file = File::open(dir.path().join(name)).unwrap();
-            file.set_modified(SystemTime::now() - 2 * hour).unwrap();
         }
+        let used = File::open(dir.path().join("used")).unwrap();
+        used.set_modified(begun - 2 * hour).unwrap();
         conversations.add("used", "w").unwrap();
-        assert_eq!(conversations.expire(hour).unwrap(), 1);
+        assert!(used.metadata().unwrap().modified().unwrap() >= begun);
+        // As it would be had it been used so much later.
+        used.set_modified(begun + 2 * hour).unwrap();
+        assert_eq!(conversations.expire(hour, begun + 2 * hour).unwrap(), 1);
         assert_eq!(conversations.workspace("old"), None);
         assert!(conversations.workspace("used").is_some());
     }

@@ -5,12 +5,14 @@
 
 mod configuration;
 mod home;
+mod remove;
 mod warnings;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use remove::remove_tree;
 use runner::Gap;
 pub(crate) use warnings::warnings;
 
@@ -183,9 +185,12 @@ impl Policy {
             let name = entry.file_name();
             let conversation = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
             let conversation = conversation.map(|name| name.trim_end_matches(".configuration"));
-            if conversation.is_some_and(|conversation| !known(conversation)) {
-                // What a tool made unremovable stays until the next time.
-                let _ = std::fs::remove_dir_all(entry.path());
+            if conversation.is_some_and(|conversation| !known(conversation))
+                && let Err(error) = remove_tree(&entry.path())
+            {
+                let folder = entry.path();
+                let folder = folder.display();
+                tracing::warn!(%error, %folder, "could not remove an old folder; retrying later");
             }
         }
         Ok(())

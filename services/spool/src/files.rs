@@ -3,9 +3,10 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, IoSliceMut},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::Path,
     thread,
+    time::{Duration, SystemTime},
 };
 
 use rustix::{
@@ -179,6 +180,22 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
         narrow(path, FOLDER_MODE)?;
     }
     Ok(())
+}
+
+/// Returns the time at which a file was last written to, or renewed.
+///
+/// It is the later one of mtime and ctime: any process of this user can set mtime back (`touch -d`) and
+/// so make a record look expired, but nobody can set ctime (inode(7)).
+#[must_use]
+pub fn last_change(metadata: &fs::Metadata) -> SystemTime {
+    let since_epoch = Duration::new(
+        u64::try_from(metadata.ctime()).unwrap_or(0),
+        u32::try_from(metadata.ctime_nsec()).unwrap_or(0),
+    );
+    let changed = SystemTime::UNIX_EPOCH + since_epoch;
+    metadata
+        .modified()
+        .map_or(changed, |modified| modified.max(changed))
 }
 
 fn is_open_to_others(metadata: &fs::Metadata) -> bool {

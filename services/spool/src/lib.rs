@@ -47,7 +47,7 @@ pub use digest::sha256;
 pub use entry::Entry;
 pub use error::{ReadError, SpoolError};
 pub use events::{EventsExtent, EventsReader};
-pub use files::private_dir;
+pub use files::{last_change, private_dir};
 pub use marks::Marks;
 pub use patches::Patch;
 pub use reader::Reader;

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use super::remove::remove_tree;
 use crate::cli::create_private;
 
 /// Files that a person may put into the CLI's configuration folder. The login is not among them:
@@ -48,10 +49,7 @@ pub(super) fn make(
     own_file: &Path,
     conversation: &str,
 ) -> io::Result<Configuration> {
-    match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove_tree(&folder)?;
     create_private(&folder)?;
     let mut read = vec![folder.clone()];
     for name in LINKED {

@@ -89,7 +89,7 @@ impl Service {
         ));
         let expire = move || {
             let notes = &service.engine.conversations;
-            notes.expire(age)?;
+            notes.expire(age, std::time::SystemTime::now())?;
             let Some(policy) = &service.engine.sandbox else {
                 return Ok(());
             };

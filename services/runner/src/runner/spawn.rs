@@ -14,7 +14,7 @@ use std::{
 use rustix::{
     fs::{Access, access},
     io::Errno,
-    process::{DumpableBehavior, geteuid, set_dumpable_behavior},
+    process::{DumpableBehavior, geteuid, set_dumpable_behavior, setsid},
     stdio::{dup2_stderr, dup2_stdout},
 };
 
@@ -56,7 +56,7 @@ impl Spawned {
     }
 }
 
-/// Starts the program in a process group of its own, and in the sandbox if the spec has one. stdin is
+/// Starts the program in a session and process group of its own, and in the sandbox if the spec has one. stdin is
 /// the given descriptor; stdout and stderr are the runner's, which it then closes, or readers would
 /// never see the end of file.
 ///
@@ -153,11 +153,12 @@ fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
         .env_clear()
         .envs(spec.env.iter().map(|(name, value)| (name, value)))
         .current_dir(&spec.cwd)
-        .process_group(0)
         .stdin(Stdio::from(stdin.try_clone()?))
         .stdout(Stdio::inherit())
         .stderr(Stdio::inherit());
     let enter = move || {
+        // A process group can be joined only from its own session (setpgid(2)): nobody joins claude-api's.
+        setsid()?;
         prefer_when_memory_runs_out();
         // The parent gets only the number of an error from here.
         if sandbox.take().is_none_or(Prepared::enter) {

@@ -41,11 +41,12 @@ const SCHEDULING: [libc::c_long; 3] = [
     libc::SYS_sched_setattr,
 ];
 
-/// Calls whose first argument says what the second one names: a process, a group or a user.
+/// Calls whose first argument says what the second one names: a process, a group or a user. With the
+/// value that means a process; 0 of it is the caller.
 const TARGET_KIND: [(libc::c_long, libc::c_uint); 2] = [
-    (libc::SYS_setpriority, libc::PRIO_USER),
+    (libc::SYS_setpriority, libc::PRIO_PROCESS),
     // ioprio_set(2); libc has no name for it.
-    (libc::SYS_ioprio_set, 3),
+    (libc::SYS_ioprio_set, 1),
 ];
 
 /// Linux on x86-64 may accept each call also by its number for x32, which is the number with this
@@ -86,9 +87,9 @@ fn rules(allow_ipc: bool) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendErro
     for call in SCHEDULING {
         rules.insert(call, vec![SeccompRule::new(vec![other(0)?])?]);
     }
-    for (call, user) in TARGET_KIND {
-        let whole_user = condition(0, SeccompCmpOp::Eq, SeccompCmpArgLen::Dword, user.into())?;
-        let refused = [other(1)?, whole_user].map(|one| SeccompRule::new(vec![one]));
+    for (call, process) in TARGET_KIND {
+        let group = condition(0, SeccompCmpOp::Ne, SeccompCmpArgLen::Dword, process.into())?;
+        let refused = [other(1)?, group].map(|one| SeccompRule::new(vec![one]));
         rules.insert(call, refused.into_iter().collect::<Result<_, _>>()?);
     }
     // Reading the limits of another process stays open: there is a second pointer only to set them.

@@ -5,6 +5,7 @@
 use std::time::SystemTime;
 
 use super::*;
+use crate::files::last_change;
 
 /// How long a burned id is refused: far longer than an acceptance can be on its way.
 const BURN_AGE: Duration = Duration::from_secs(3600);
@@ -59,7 +60,7 @@ impl Spool {
             let _busy = self.shared.hold(id);
             let path = self.shared.burned_path(id);
             let burned_at = match fs::metadata(&path) {
-                Ok(found) => found.modified()?,
+                Ok(found) => last_change(&found),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };

@@ -3,7 +3,12 @@
 use std::time::UNIX_EPOCH;
 
 use super::*;
-use crate::{entry::disk_bytes, files::is_damage, index::IdSum, slots::Slots};
+use crate::{
+    entry::disk_bytes,
+    files::{is_damage, last_change},
+    index::IdSum,
+    slots::Slots,
+};
 
 impl Shared {
     /// Where the index fits, this reads it, the folders' names and the records that have not ended, no more.
@@ -96,13 +101,11 @@ fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
         _ => index.positions()?,
     };
     let ended = Slots::load(&record)?.terminal().then(|| {
-        let at_ms = record
-            .metadata()
-            .and_then(|found| found.modified())
-            .map_or(0, |at| {
-                at.duration_since(UNIX_EPOCH)
-                    .map_or(0, |age| age.as_millis() as u64)
-            });
+        let at_ms = record.metadata().map_or(0, |found| {
+            last_change(&found)
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |age| age.as_millis() as u64)
+        });
         Ended {
             at_ms,
             bytes: disk_bytes(folder),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::*;
-use crate::entry::disk_bytes;
+use crate::{entry::disk_bytes, files::last_change};
 
 /// How long an id that was deleted answers `deleted`.
 const TOMBSTONE_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -191,7 +191,7 @@ impl Spool {
                 return Ok(());
             };
             let path = found?.path();
-            let Ok(deleted_at) = fs::metadata(&path).and_then(|found| found.modified()) else {
+            let Ok(deleted_at) = fs::metadata(&path).map(|found| last_change(&found)) else {
                 continue;
             };
             if now

@@ -486,8 +486,29 @@ fn a_repeated_burn_begins_its_hour_again() {
     let file = File::open(spool.shared.burned_path(id(1))).unwrap();
     file.set_modified(now - hour).unwrap();
     spool.burn(id(1)).unwrap();
+    assert!(file.metadata().unwrap().modified().unwrap() >= now);
     assert!(spool.expire_burned(now + hour / 2).unwrap().is_empty());
     assert!(spool.is_burned(id(1)).unwrap());
+}
+
+/// Tools run as the same user, and may touch every file.
+#[test]
+fn a_record_that_was_touched_is_not_older() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir);
+    spool.burn(id(1)).unwrap();
+    ended(&spool, 2);
+    spool.delete(id(2)).unwrap();
+    let years = Duration::from_secs(10 * 365 * 24 * 3600);
+    for folder in ["burned", "tombstones"] {
+        for found in fs::read_dir(dir.path().join(folder)).unwrap() {
+            let file = File::open(found.unwrap().path()).unwrap();
+            file.set_modified(SystemTime::now() - years).unwrap();
+        }
+    }
+    assert!(spool.expire_burned(SystemTime::now()).unwrap().is_empty());
+    spool.expire(SystemTime::now()).unwrap();
+    assert!(spool.tombstone(id(2)).is_some());
 }
 
 /// CONTRACT-2, "Corrections": `ifUnknown=burn`.
