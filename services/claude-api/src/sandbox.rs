@@ -12,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use protocol::Body;
 use remove::remove_tree;
 use runner::Gap;
 pub(crate) use warnings::warnings;
@@ -78,6 +79,30 @@ pub(crate) struct ExecutionSandbox {
     pub(crate) sandbox: runner::Sandbox,
     /// Nobody else may set these.
     pub(crate) variables: Vec<(String, String)>,
+    /// A folder that its tools can read and nobody inside can write.
+    private: PathBuf,
+}
+
+impl ExecutionSandbox {
+    /// Takes the system prompts out of a body and into files of this execution; returns the CLI's
+    /// arguments for them. As arguments themselves they could be read by all executions (`ps`).
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(crate) fn system_prompts(&self, body: &mut Body) -> io::Result<Vec<String>> {
+        let mut arguments = Vec::new();
+        for (name, text) in [
+            ("system-prompt", &mut body.system_prompt),
+            ("append-system-prompt", &mut body.append_system_prompt),
+        ] {
+            let Some(text) = text.take() else { continue };
+            let path = self.private.join(name);
+            std::fs::write(&path, text)?;
+            arguments.push(format!("--{name}-file={}", path.display()));
+        }
+        Ok(arguments)
+    }
 }
 
 impl Policy {
@@ -147,19 +172,23 @@ impl Policy {
         sandbox
             .read_write
             .extend([folder.to_owned(), temporary.clone()]);
+        let private = temporary.with_extension("configuration");
+        remove_tree(&private)?;
+        create_private(&private)?;
+        sandbox.read_only.push(private.clone());
         if self.environment.logs_in() {
             sandbox.read_write.push(self.home.clone());
             sandbox.read_write.push(self.environment.config_dir());
         } else {
             let home = home::make(&self.home, workspace)?;
             let configuration = configuration::make(
-                temporary.with_extension("configuration"),
+                &private,
                 &self.environment.config_dir(),
                 &self.environment.config_file(),
                 conversation,
             )?;
             variables.push(("HOME", home.folder.clone()));
-            variables.push(("CLAUDE_CONFIG_DIR", configuration.folder));
+            variables.push(("CLAUDE_CONFIG_DIR", private.clone()));
             sandbox.read_only.extend(home.read);
             sandbox.read_only.extend(configuration.read);
             sandbox.read_write.push(home.folder);
@@ -172,6 +201,7 @@ impl Policy {
         Ok(ExecutionSandbox {
             sandbox,
             variables: variables.collect(),
+            private,
         })
     }
 

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use cc_tests::ws::Client;
 use serde_json::json;
 
 use super::pause::World;
@@ -198,6 +199,33 @@ async fn a_tool_cannot_use_what_is_not_its_own() {
         assert!(answer.contains(error), "{attempt}: {answer}");
         assert!(!answer.contains("MARK-"), "{attempt}: {answer}");
     }
+    world.end();
+}
+
+/// Every process of the machine can read the arguments of every other one.
+#[tokio::test]
+async fn system_prompts_reach_the_model_and_no_argument_list() {
+    let world = world().await;
+    let mut client = world.client().await;
+    for (member, argument) in [
+        ("systemPrompt", "--system-prompt-file="),
+        ("appendSystemPrompt", "--append-system-prompt-file="),
+    ] {
+        let run = async |client: &mut Client, prompt: &str| {
+            let extra = json!({member: "Obey MARK-system."});
+            let accepted = client.execute(prompt, extra).await;
+            let id = accepted["executionId"].as_str().expect("an id").to_owned();
+            let (output, end) = client.wait_terminal(&id).await;
+            assert_eq!(end["status"], "COMPLETED", "{end}");
+            String::from_utf8_lossy(&output).into_owned()
+        };
+        assert_eq!(run(&mut client, "@marks").await, "MARK-system", "{member}");
+        let arguments = "@bash tr '\\0' ' ' </proc/$PPID/cmdline";
+        let arguments = run(&mut client, arguments).await;
+        assert!(arguments.contains(argument), "{arguments}");
+        assert!(!arguments.contains("MARK-"), "{arguments}");
+    }
+    client.finish().await;
     world.end();
 }
 

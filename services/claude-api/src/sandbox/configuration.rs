@@ -9,7 +9,6 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::remove::remove_tree;
 use crate::cli::create_private;
 
 /// Files that a person may put into the CLI's configuration folder. The login is not among them:
@@ -32,26 +31,23 @@ const EMPTIED: [&str; 3] = ["shell-snapshots", "session-env", "plans"];
 /// The configuration of one start.
 #[derive(Debug)]
 pub(super) struct Configuration {
-    pub(super) folder: PathBuf,
     /// What its links lead to.
     pub(super) read: Vec<PathBuf>,
     pub(super) write: Vec<PathBuf>,
 }
 
-/// Makes the configuration of `conversation` in `folder`, which is emptied first. `own` is the
+/// Makes the configuration of `conversation` in `folder`, which is empty. `own` is the
 /// folder that the person configures, and `own_file` the CLI's file beside or in it.
 ///
 /// # Errors
 /// The disk's.
 pub(super) fn make(
-    folder: PathBuf,
+    folder: &Path,
     own: &Path,
     own_file: &Path,
     conversation: &str,
 ) -> io::Result<Configuration> {
-    remove_tree(&folder)?;
-    create_private(&folder)?;
-    let mut read = vec![folder.clone()];
+    let mut read = Vec::new();
     for name in LINKED {
         let from = own.join(name);
         if from.exists() {
@@ -73,11 +69,7 @@ pub(super) fn make(
         create_private(&path)?;
         write.push(path);
     }
-    Ok(Configuration {
-        folder,
-        read,
-        write,
-    })
+    Ok(Configuration { read, write })
 }
 
 /// The folder in which a conversation's transcript is kept. One from before the sandbox moves there.

@@ -29,8 +29,9 @@ fn an_execution_gets_the_system_its_workspace_its_home_and_a_folder_of_its_own()
     let dir = tempfile::tempdir().unwrap();
     let policy = policy(dir.path(), "home", "spool").unwrap().unwrap();
     let workspace = dir.path().join("workspaces/shop");
-    let ExecutionSandbox { sandbox, variables } =
-        policy.prepare(&workspace, "shop", "one").unwrap();
+    let ExecutionSandbox {
+        sandbox, variables, ..
+    } = policy.prepare(&workspace, "shop", "one").unwrap();
     let temporary = dir.path().join("tmp/ccb-one");
     for path in ["/usr", "/opt/tools", "/certificates/own.pem"] {
         assert!(sandbox.read_only.contains(&path.into()), "{path}");

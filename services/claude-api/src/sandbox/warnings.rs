@@ -7,6 +7,9 @@ use crate::cli::Environment;
 use crate::config::ServeArgs;
 use crate::readiness::Obstacle;
 
+/// The port of DNS.
+const DNS_PORT: u32 = 53;
+
 /// Lists the protections that are missing. Reads files.
 pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obstacle> {
     if !args.sandbox {
@@ -58,5 +61,56 @@ pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obsta
             "let root own the program, with mode 0711, and run the service as another user",
         )
     });
-    gaps.chain(login).chain(not_first).chain(readable).collect()
+    let dns = dns_is_open(
+        &read("/proc/sys/net/ipv4/ip_unprivileged_port_start"),
+        &read("/etc/resolv.conf"),
+    )
+    .then(|| {
+        Obstacle::new(
+            "sandbox-dns",
+            "tools may use port 53, on which the resolver of this machine listens: one execution can \
+             forge the DNS answers of all others",
+            "set the sysctl net.ipv4.ip_unprivileged_port_start to 1024, as compose.yaml does",
+        )
+    });
+    let all = gaps.chain(login).chain(not_first).chain(readable);
+    all.chain(dns).collect()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Whether any user may bind the port of a resolver on this machine. A tool that does so also gets the
+/// queries that Docker's own resolver (127.0.0.11) should get: it need only send one packet to each
+/// port from which a query may come, and the kernel takes the query for an answer to it (measured).
+fn dns_is_open(first_unprivileged_port: &str, resolv_conf: &str) -> bool {
+    let first = first_unprivileged_port.trim().parse();
+    let local = |line: &str| {
+        let mut words = line.split_whitespace();
+        let address = (words.next() == Some("nameserver")).then(|| words.next());
+        let address = address.flatten().and_then(|text| text.parse().ok());
+        address.is_some_and(|address: std::net::IpAddr| address.is_loopback())
+    };
+    first.is_ok_and(|first: u32| first <= DNS_PORT) && resolv_conf.lines().any(local)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_on_this_machine_needs_its_port() {
+        let docker = "search lan\nnameserver 127.0.0.11\noptions ndots:0\n";
+        assert!(dns_is_open("0\n", docker));
+        assert!(dns_is_open("53\n", docker));
+        assert!(!dns_is_open("54\n", docker));
+        assert!(!dns_is_open("1024\n", docker));
+        assert!(dns_is_open("0\n", "nameserver ::1\n"));
+        assert!(!dns_is_open(
+            "0\n",
+            "nameserver 10.0.0.1\n# nameserver 127.0.0.11\n"
+        ));
+        assert!(!dns_is_open("", docker));
+    }
 }

@@ -4,7 +4,7 @@ const DENIED: &str = "Permission denied";
 const NOT_PERMITTED: &str = "Operation not permitted";
 
 /// What a tool tries, and what it must be told. `VICTIM` is a tool of another execution.
-pub(super) const TRIES: [(&str, &str); 56] = [
+pub(super) const TRIES: [(&str, &str); 58] = [
     // Signals and traces: the service, its runner, another CLI.
     ("kill -9 1", NOT_PERMITTED),
     ("kill -STOP 1", NOT_PERMITTED),
@@ -74,6 +74,12 @@ pub(super) const TRIES: [(&str, &str); 56] = [
         "python3 -c 'import socket; socket.create_server((\"0.0.0.0\", 8002))'",
         "Address already in use",
     ),
+    // The resolver of the container listens on 127.0.0.11: who answers for it can send others anywhere.
+    (
+        "python3 -c 'import socket; socket.socket(type=socket.SOCK_DGRAM).bind((\"127.0.0.11\", 53))'",
+        DENIED,
+    ),
+    ("python3 -c 'import os; os.setpgid(0, 1)'", NOT_PERMITTED),
     // What would configure a later execution.
     ("echo {} >/home/claude/.claude/settings.json", DENIED),
     ("mkdir -p /home/claude/.claude/skills/x", DENIED),

@@ -91,10 +91,10 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
     // The prompt was on disk only since the acceptance.
     let message = first_message(owner).map_err(|e| ("its body".to_owned(), e))?;
     owner.credential = Some(owner.service.engine.readiness.credential());
-    let service = &owner.service;
+    let engine = &owner.service.engine;
     let accepted = &owner.accepted;
-    let root = &service.engine.settings.args.workspace_root;
-    let own = service.engine.settings.args.default_workspace.as_deref();
+    let root = &engine.settings.args.workspace_root;
+    let own = engine.settings.args.default_workspace.as_deref();
     let name = &accepted.body.workspace;
     let cwd = cli::workspace(root, own, name).map_err(|e| {
         let folder = cli::workspace_folder(root, own, name);
@@ -102,39 +102,38 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
         let folder = folder.display();
         (format!("workspace {name:?}, folder {folder}{why}"), e)
     })?;
-    let config_dir = service.engine.environment.config_dir();
+    let config_dir = engine.environment.config_dir();
     owner.transcript_bytes = transcript_bytes(&config_dir, &accepted.conversation);
-    let kind = service
-        .engine
+    let kind = engine
         .conversations
         .kind(&accepted.conversation, &config_dir);
-    let repository = service.engine.settings.args.repository_settings;
-    let mut args = cli::arguments(
-        &accepted.body,
-        &accepted.permissions,
-        &accepted.conversation,
-        kind,
-    );
+    let repository = engine.settings.args.repository_settings;
+    let mut env = engine.environment.with(&accepted.body.env);
+    env.extend(cli::repository_variable(repository));
+    // Without the prompt, which was taken out at the acceptance.
+    let mut body = accepted.body.clone();
+    let mut prompts = Vec::new();
+    let mut sandbox = None;
+    if let Some(policy) = &engine.sandbox {
+        let own = policy
+            .prepare(&cwd, name, &accepted.conversation)
+            .map_err(|e| ("its folders".to_owned(), e))?;
+        prompts = own
+            .system_prompts(&mut body)
+            .map_err(|e| ("its system prompts".to_owned(), e))?;
+        env.retain(|(name, _)| own.variables.iter().all(|(own, _)| own != name));
+        env.extend(own.variables);
+        sandbox = Some(own.sandbox);
+    }
+    let mut args = cli::arguments(&body, &accepted.permissions, &accepted.conversation, kind);
+    args.extend(prompts);
     args.extend(cli::repository_arguments(
         repository,
         &cwd,
-        &service.engine.environment,
+        &engine.environment,
     ));
-    let mut env = service.engine.environment.with(&accepted.body.env);
-    env.extend(cli::repository_variable(repository));
-    let sandbox = match &service.engine.sandbox {
-        None => None,
-        Some(policy) => {
-            let own = policy
-                .prepare(&cwd, name, &accepted.conversation)
-                .map_err(|e| ("its folders".to_owned(), e))?;
-            env.retain(|(name, _)| own.variables.iter().all(|(own, _)| own != name));
-            env.extend(own.variables);
-            Some(own.sandbox)
-        }
-    };
     let spec = runner::Spec {
-        program: service.engine.settings.args.claude_bin.clone(),
+        program: engine.settings.args.claude_bin.clone(),
         args,
         env,
         cwd,
