@@ -158,8 +158,13 @@ pub struct ServeArgs {
     pub sandbox: bool,
     /// More paths that every execution may read and write in its sandbox, by comma: folders that you
     /// mounted, or /dev/shm for programs that share memory
-    #[arg(long, env = "CLAUDE_API_SANDBOX_PATHS", value_delimiter = ',')]
-    pub sandbox_paths: Vec<PathBuf>,
+    #[arg(
+        long,
+        env = "CLAUDE_API_SANDBOX_PATHS",
+        value_delimiter = ',',
+        value_parser = |text: &str| Ok::<PathBuf, std::convert::Infallible>(text.trim().into())
+    )]
+    sandbox_paths: Vec<PathBuf>,
     /// error, warn, info, debug or trace, also per module (`info,claude_api=debug`)
     #[arg(long, env = "CLAUDE_API_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
@@ -206,6 +211,15 @@ pub struct Settings {
     pub limits: protocol::Limits,
 }
 
+impl ServeArgs {
+    /// The paths that sandboxed executions may use beside their own.
+    pub(crate) fn sandbox_paths(&self) -> impl Iterator<Item = &PathBuf> {
+        // `CLAUDE_API_SANDBOX_PATHS=` is no path.
+        let named = |path: &&PathBuf| !path.as_os_str().is_empty();
+        self.sandbox_paths.iter().filter(named)
+    }
+}
+
 impl Settings {
     /// Checks the arguments; `mistakes` are those found before.
     ///
@@ -235,9 +249,9 @@ impl Settings {
                 ));
             }
         }
-        for path in args.sandbox_paths.iter().filter(|path| !path.is_absolute()) {
+        for path in args.sandbox_paths().filter(|path| !path.is_absolute()) {
             mistakes.push(format!(
-                "--sandbox-paths {}: give an absolute path",
+                "--sandbox-paths (CLAUDE_API_SANDBOX_PATHS) {}: give an absolute path",
                 path.display()
             ));
         }

@@ -24,6 +24,11 @@ const SLOT_BYTES: usize = 64 * 1024;
 /// The time limit of the CLI's Bash tool where its environment names none.
 const TOOL_LIMIT_MS: u64 = 120_000;
 
+/// Settings that contradict each other, which only a look at the disk shows.
+#[derive(Debug, thiserror::Error)]
+#[error("bad configuration:\n  {0}")]
+pub struct BadSettings(String);
+
 /// See the module.
 pub struct Engine {
     /// The configuration.
@@ -79,7 +84,7 @@ impl Engine {
         // Created before the first check, which starts the CLI in it; a failure is an obstacle to readiness, not to life.
         let _ = create_private(&settings.args.workspace_root);
         let environment = Arc::new(environment);
-        let policy = Policy::new(&settings.args, &environment).map_err(anyhow::Error::msg)?;
+        let policy = Policy::new(&settings.args, &environment).map_err(BadSettings)?;
         let missing = sandbox::warnings(&settings.args, &environment);
         warnings.extend(missing.into_iter().map(|missing| missing.message));
         let engine = Arc::new(Self {

@@ -9,6 +9,7 @@ use anyhow::Context;
 use claude_api::cli::Environment;
 use claude_api::config::every::{Parsed, parse};
 use claude_api::config::{Cli, Command, EXIT_USAGE, LogFormat, ServeArgs, Settings};
+use claude_api::engine::BadSettings;
 use claude_api::health;
 use claude_api::server;
 use claude_api::service::Service;
@@ -93,6 +94,7 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
     runtime.shutdown_timeout(LAST_THREADS);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<BadSettings>() => fail(&error.to_string(), EXIT_USAGE),
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE

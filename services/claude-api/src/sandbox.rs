@@ -6,18 +6,21 @@
 mod configuration;
 mod home;
 mod remove;
+mod temporary;
 mod warnings;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use configuration::restore_transcript;
 use protocol::Body;
-use remove::remove_tree;
 use runner::Gap;
+pub(crate) use temporary::Folders;
+use temporary::Temporary;
 pub(crate) use warnings::warnings;
 
-use crate::cli::{Environment, create_private};
+use crate::cli::Environment;
 use crate::config::ServeArgs;
 
 /// Programs, libraries and the machine's configuration. `/run` is not among them: secrets are
@@ -57,9 +60,6 @@ const TEMPORARY: [&str; 4] = ["TMPDIR", "TMP", "TEMP", "CLAUDE_CODE_TMPDIR"];
 /// password, and they could put messages of a user into the conversation. Measured with 2.1.329.
 const NO_SOCKETS: [(&str, &str); 1] = [("XDG_RUNTIME_DIR", "/proc/none")];
 
-/// The beginning of the name of a conversation's temporary folder.
-const PREFIX: &str = "ccb-";
-
 /// What all executions of this service may use, and what each one's share is made of.
 #[derive(Debug)]
 pub(crate) struct Policy {
@@ -68,8 +68,7 @@ pub(crate) struct Policy {
     read_write: Vec<PathBuf>,
     /// Whether the operator opened [`SHARED_MEMORY`].
     allow_ipc: bool,
-    /// Where the temporary folders are.
-    temporary: PathBuf,
+    temporary: Temporary,
     environment: Arc<Environment>,
     home: PathBuf,
 }
@@ -79,8 +78,8 @@ pub(crate) struct ExecutionSandbox {
     pub(crate) sandbox: runner::Sandbox,
     /// Nobody else may set these.
     pub(crate) variables: Vec<(String, String)>,
-    /// A folder that its tools can read and nobody inside can write.
-    private: PathBuf,
+    /// To be kept until the execution has ended.
+    pub(crate) folders: Folders,
 }
 
 impl ExecutionSandbox {
@@ -97,7 +96,7 @@ impl ExecutionSandbox {
             ("append-system-prompt", &mut body.append_system_prompt),
         ] {
             let Some(text) = text.take() else { continue };
-            let path = self.private.join(name);
+            let path = self.folders.private.join(name);
             std::fs::write(&path, text)?;
             arguments.push(format!("--{name}-file={}", path.display()));
         }
@@ -125,13 +124,14 @@ impl Policy {
         let named = READ_BY_NAME.iter().filter_map(|name| environment.get(name));
         read_only.extend(named.map(PathBuf::from));
         let mut read_write: Vec<PathBuf> = DEVICES.iter().map(PathBuf::from).collect();
-        read_write.extend(args.sandbox_paths.iter().cloned());
-        let mut opened = args.sandbox_paths.iter();
+        read_write.extend(args.sandbox_paths().cloned());
+        let mut opened = args.sandbox_paths();
+        let temporary = environment.get("TMPDIR").unwrap_or("/tmp").into();
         let policy = Self {
             read_only,
             read_write,
             allow_ipc: opened.any(|path| Path::new(SHARED_MEMORY).starts_with(path)),
-            temporary: environment.get("TMPDIR").unwrap_or("/tmp").into(),
+            temporary: Temporary::new(temporary, &args.spool_dir),
             environment: Arc::clone(environment),
             home: environment.get("HOME").unwrap_or("/").into(),
         };
@@ -143,7 +143,7 @@ impl Policy {
         refuse_exposed(&open, &args.workspace_root, "the workspaces")?;
         refuse_exposed(
             &open,
-            &policy.temporary,
+            &policy.temporary.root,
             "temporary files of all executions",
         )?;
         Ok(Some(policy))
@@ -159,9 +159,10 @@ impl Policy {
         workspace: &str,
         conversation: &str,
     ) -> io::Result<ExecutionSandbox> {
-        create_private(&self.temporary)?;
-        let temporary = self.temporary.join(format!("{PREFIX}{conversation}"));
-        create_private(&temporary)?;
+        let folders = self.temporary.make(conversation)?;
+        let Folders {
+            temporary, private, ..
+        } = &folders;
         let mut variables: Vec<_> = TEMPORARY.map(|name| (name, temporary.clone())).to_vec();
         variables.extend(NO_SOCKETS.map(|(name, value)| (name, value.into())));
         let mut sandbox = runner::Sandbox {
@@ -172,18 +173,17 @@ impl Policy {
         sandbox
             .read_write
             .extend([folder.to_owned(), temporary.clone()]);
-        let private = temporary.with_extension("configuration");
-        remove_tree(&private)?;
-        create_private(&private)?;
         sandbox.read_only.push(private.clone());
         if self.environment.logs_in() {
             sandbox.read_write.push(self.home.clone());
             sandbox.read_write.push(self.environment.config_dir());
+            restore_transcript(&self.environment.config_dir(), conversation)?;
         } else {
-            let home = home::make(&self.home, workspace)?;
+            let config_dir = self.environment.config_dir();
+            let home = home::make(&self.home, workspace, &config_dir)?;
             let configuration = configuration::make(
-                &private,
-                &self.environment.config_dir(),
+                private,
+                &config_dir,
                 &self.environment.config_file(),
                 conversation,
             )?;
@@ -201,29 +201,26 @@ impl Policy {
         Ok(ExecutionSandbox {
             sandbox,
             variables: variables.collect(),
-            private,
+            folders,
         })
     }
 
-    /// Removes the temporary folders of conversations that are not `known` any more. Blocks on the
-    /// disk.
+    /// Removes the temporary folders of conversations that are neither running nor `known`. Blocks on
+    /// the disk.
     ///
     /// # Errors
-    /// The folder cannot be listed.
+    /// The folder of these cannot be listed.
     pub(crate) fn expire(&self, known: impl Fn(&str) -> bool) -> io::Result<()> {
-        for entry in std::fs::read_dir(&self.temporary)?.flatten() {
-            let name = entry.file_name();
-            let conversation = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-            let conversation = conversation.map(|name| name.trim_end_matches(".configuration"));
-            if conversation.is_some_and(|conversation| !known(conversation))
-                && let Err(error) = remove_tree(&entry.path())
-            {
-                let folder = entry.path();
-                let folder = folder.display();
-                tracing::warn!(%error, %folder, "could not remove an old folder; retrying later");
-            }
-        }
-        Ok(())
+        self.temporary.expire(known)
+    }
+
+    /// Removes temporary folders of conversations that are not running, if less than a tenth of their
+    /// disk is free, until a quarter is. Returns how many. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The folder of these cannot be read.
+    pub(crate) fn make_room(&self) -> io::Result<usize> {
+        self.temporary.make_room()
     }
 }
 
@@ -238,8 +235,8 @@ fn refuse_exposed(open: &[PathBuf], folder: &Path, what: &str) -> Result<(), Str
     match open.find(|open| real.starts_with(open)) {
         None => Ok(()),
         Some(open) => Err(format!(
-            "--sandbox: {what}, {}, would be open to every execution, because {} is; move one of \
-             them",
+            "--sandbox: {what}, {}, would be open to every execution, because {} is: take that out of \
+             --sandbox-paths (CLAUDE_API_SANDBOX_PATHS) or PATH, or move one of them",
             folder.display(),
             open.display()
         )),

@@ -383,6 +383,7 @@ impl Service {
             credential: None,
             input,
             transcript_bytes: 0,
+            folders: None,
             runner: None,
         };
         let own: Work = |owner, ticket| owner.own(ticket).boxed();

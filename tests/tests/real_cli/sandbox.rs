@@ -229,6 +229,30 @@ async fn system_prompts_reach_the_model_and_no_argument_list() {
     world.end();
 }
 
+/// A hook of a person that forbids a tool would fail open if its program could not be run.
+#[tokio::test]
+async fn a_persons_hook_guards_in_the_sandbox() {
+    let world = world().await;
+    let config = world.path("home/.claude");
+    let hook = config.join("hooks/guard.sh");
+    fs::create_dir_all(config.join("hooks")).expect("made");
+    fs::write(&hook, "#!/bin/sh\necho guarded >&2\nexit 2\n").expect("written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&hook, mode).expect("ours");
+    for command in [
+        hook.display().to_string(),
+        "~/.claude/hooks/guard.sh".to_owned(),
+    ] {
+        let command = json!({"type": "command", "command": command});
+        let hooks = json!({"hooks": {"PreToolUse": [{"matcher": "Bash", "hooks": [command]}]}});
+        fs::write(config.join("settings.json"), hooks.to_string()).expect("written");
+        let answer = answer(&world, "@bash touch ran").await;
+        assert!(answer.contains("guarded"), "{command}: {answer}");
+        assert!(!world.path("workspaces/default/ran").exists(), "{command}");
+    }
+    world.end();
+}
+
 #[tokio::test]
 async fn a_conversation_goes_on_and_a_person_configures_it_in_the_sandbox() {
     let world = world().await;
@@ -238,7 +262,7 @@ async fn a_conversation_goes_on_and_a_person_configures_it_in_the_sandbox() {
     fs::write(world.path("home/.gitconfig"), git).expect("written");
     let mut client = world.client().await;
     let first = client
-        .start("@bash git config user.name; echo kept >~/note; echo mine >$TMPDIR/note")
+        .start("@bash git config --global a.b c; git config user.name; echo kept >~/note; echo mine >$TMPDIR/note")
         .await;
     let (output, end) = client.wait_terminal(&first).await;
     assert_eq!(end["status"], "COMPLETED", "{end}");

@@ -22,6 +22,7 @@ use super::times::Times;
 use super::verdict::EndedBy;
 use super::wish::{EndWish, Wishes};
 use crate::admission::Ticket;
+use crate::sandbox::Folders;
 use crate::service::Service;
 
 /// How often one that waits for a time looks at the clock.
@@ -44,6 +45,8 @@ pub(crate) struct Owner {
     pub(crate) input: Option<Arc<Gate>>,
     /// The length of the CLI's transcript at the start, bytes: it grows with every answer.
     pub(crate) transcript_bytes: u64,
+    /// Its folders in the sandbox, which stay while this is held.
+    pub(crate) folders: Option<Folders>,
     /// The execution's runner, if one may exist: the cleanup after a panic needs it.
     pub(crate) runner: Option<runner::Control>,
 }

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use crate::cli::create_private;
 
 /// Files that a person may put into the CLI's configuration folder. The login is not among them:
-/// executions get a key or a token.
-const LINKED: [&str; 8] = [
+/// executions get a key or a token. Every file `*.md` is linked, too: a `CLAUDE.md` may include it.
+const LINKED: [&str; 9] = [
     "settings.json",
-    "CLAUDE.md",
     "rules",
+    "hooks",
+    "scripts",
     "skills",
     "agents",
     "commands",
@@ -48,11 +49,13 @@ pub(super) fn make(
     conversation: &str,
 ) -> io::Result<Configuration> {
     let mut read = Vec::new();
-    for name in LINKED {
-        let from = own.join(name);
-        if from.exists() {
-            symlink(&from, folder.join(name))?;
-            read.push(from);
+    create_private(own)?;
+    for entry in fs::read_dir(own)?.flatten() {
+        let name = entry.file_name();
+        let text = name.to_str().unwrap_or_default();
+        if LINKED.contains(&text) || text.ends_with(".md") {
+            symlink(entry.path(), folder.join(&name))?;
+            read.push(entry.path());
         }
     }
     identify(own_file)?;
@@ -70,6 +73,32 @@ pub(super) fn make(
         write.push(path);
     }
     Ok(Configuration { read, write })
+}
+
+/// Moves a transcript that was written in a sandbox to where a CLI without one looks for it. Blocks on
+/// the disk.
+///
+/// # Errors
+/// The disk's.
+pub(crate) fn restore_transcript(own: &Path, conversation: &str) -> io::Result<()> {
+    let projects = own.join("projects");
+    let name = format!("{conversation}.jsonl");
+    let kept = match fs::read_dir(projects.join(conversation)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        kept => kept?,
+    };
+    for project in kept.flatten() {
+        let transcript = project.path().join(&name);
+        // Tools may have written anything there.
+        let of_cli = project.file_name().as_encoded_bytes().starts_with(b"-");
+        let is_file = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+        if of_cli && project.file_type()?.is_dir() && is_file(&transcript) {
+            let folder = projects.join(project.file_name());
+            create_private(&folder)?;
+            fs::rename(transcript, folder.join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 /// The folder in which a conversation's transcript is kept. One from before the sandbox moves there.

@@ -32,7 +32,8 @@ fn an_execution_gets_the_system_its_workspace_its_home_and_a_folder_of_its_own()
     let ExecutionSandbox {
         sandbox, variables, ..
     } = policy.prepare(&workspace, "shop", "one").unwrap();
-    let temporary = dir.path().join("tmp/ccb-one");
+    let temporary = policy.temporary.make("one").unwrap().temporary.clone();
+    let private = temporary.with_added_extension("private");
     for path in ["/usr", "/opt/tools", "/certificates/own.pem"] {
         assert!(sandbox.read_only.contains(&path.into()), "{path}");
     }
@@ -42,9 +43,9 @@ fn an_execution_gets_the_system_its_workspace_its_home_and_a_folder_of_its_own()
         temporary.clone(),
         dir.path().join("home/.workspace-homes/shop"),
         dir.path().join("home/.claude/projects/one"),
-        dir.path().join("tmp/ccb-one.configuration/shell-snapshots"),
-        dir.path().join("tmp/ccb-one.configuration/session-env"),
-        dir.path().join("tmp/ccb-one.configuration/plans"),
+        private.join("shell-snapshots"),
+        private.join("session-env"),
+        private.join("plans"),
     ];
     let open: Vec<_> = sandbox
         .read_write
@@ -71,7 +72,7 @@ fn the_login_of_a_person_stays_outside_where_there_is_a_key() {
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     policy.environment = Arc::new(Environment::new(variables, &[]));
     let own = policy.prepare(dir.path(), "shop", "one").unwrap();
-    let made = dir.path().join("tmp/ccb-one.configuration");
+    let made = own.folders.private.clone();
     assert!(made.join("CLAUDE.md").exists() && !made.join(".credentials.json").exists());
     assert!(
         own.sandbox
@@ -100,31 +101,38 @@ fn a_sandbox_with_a_hole_is_refused() {
 }
 
 #[test]
-fn the_folder_of_a_forgotten_conversation_goes() {
+fn a_transcript_moves_into_the_sandbox_and_back() {
     let dir = tempfile::tempdir().unwrap();
-    let policy = policy(dir.path(), "home", "spool").unwrap().unwrap();
-    for conversation in ["kept", "old"] {
-        policy.prepare(dir.path(), "shop", conversation).unwrap();
-    }
-    let temporary = dir.path().join("tmp");
-    std::fs::write(temporary.join("ccb-old/file"), "x").unwrap();
-    std::fs::write(temporary.join("other"), "x").unwrap();
-    policy
-        .expire(|conversation| conversation == "kept")
-        .unwrap();
-    let mut left: Vec<_> = std::fs::read_dir(temporary)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    left.sort();
-    assert_eq!(left, ["ccb-kept", "ccb-kept.configuration", "other"]);
+    let project = dir.path().join("home/.claude/projects/-workspace-shop");
+    std::fs::create_dir_all(&project).unwrap();
+    let outside = project.join("one.jsonl");
+    std::fs::write(&outside, "{}\n").unwrap();
+    let home = dir.path().join("home").display().to_string();
+    let key = [("HOME", home.as_str()), ("ANTHROPIC_API_KEY", "sk")];
+    let key = key.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let mut policy = policy(dir.path(), "home", "spool").unwrap().unwrap();
+    policy.environment = Arc::new(Environment::new(key, &[]));
+    policy.prepare(dir.path(), "shop", "one").unwrap();
+    let kept = dir.path().join("home/.claude/projects/one");
+    let inside = kept.join("-workspace-shop/one.jsonl");
+    assert!(inside.is_file() && !outside.exists());
+    // A tool left other things there.
+    std::os::unix::fs::symlink("/etc/passwd", kept.join("-link")).unwrap();
+    std::fs::create_dir(kept.join("-other")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", kept.join("-other/one.jsonl")).unwrap();
+    let config = dir.path().join("home/.claude");
+    restore_transcript(&config, "one").unwrap();
+    assert!(outside.is_file() && !inside.exists());
+    assert!(!config.join("projects/-other").exists());
+    restore_transcript(&config, "unknown").unwrap();
 }
 
 #[test]
 fn what_is_open_is_listed() {
     let dir = tempfile::tempdir().unwrap();
-    let listed = |sandbox: &str| {
-        let cli = Cli::parse_from(["claude-api", sandbox, "--claude-bin=/bin/sh"]);
+    let listed = |flags: &str| {
+        let fixed = ["claude-api", "--claude-bin=/bin/sh"].into_iter();
+        let cli = Cli::parse_from(fixed.chain(flags.split(' ')));
         let home = ("HOME".to_owned(), dir.path().display().to_string());
         let open = warnings(&cli.serve, &Environment::new([home], &[]));
         open.into_iter().map(|open| open.code).collect::<Vec<_>>()
@@ -137,6 +145,10 @@ fn what_is_open_is_listed() {
         "sandbox-program-readable",
     ];
     assert_eq!(listed("--sandbox"), usual);
+    assert_eq!(
+        listed("--sandbox --sandbox-paths=,/usr,/nowhere"),
+        [&usual[..], &["sandbox-path-missing"]].concat()
+    );
     std::fs::create_dir(dir.path().join(".claude")).unwrap();
     std::fs::write(dir.path().join(".claude/.credentials.json"), "{\"x\":1}").unwrap();
     assert_eq!(

@@ -17,7 +17,7 @@ pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obsta
             "sandbox-off",
             "executions run unsandboxed: tools can use every file and signal every process of this \
              service's user",
-            "run claude-api in its image, or set CLAUDE_API_SANDBOX=true",
+            "set CLAUDE_API_SANDBOX=true",
         )];
     }
     let gaps = runner::gaps().into_iter().map(|gap| {
@@ -73,8 +73,19 @@ pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obsta
             "set the sysctl net.ipv4.ip_unprivileged_port_start to 1024, as compose.yaml does",
         )
     });
+    let paths = args.sandbox_paths().filter(|path| !path.exists());
+    let paths = paths.map(|path| {
+        Obstacle::new(
+            "sandbox-path-missing",
+            format!(
+                "CLAUDE_API_SANDBOX_PATHS names {}, which is not there",
+                path.display()
+            ),
+            "mount it, correct the name or take it out",
+        )
+    });
     let all = gaps.chain(login).chain(not_first).chain(readable);
-    all.chain(dns).collect()
+    all.chain(dns).chain(paths).collect()
 }
 
 fn read(path: &str) -> String {

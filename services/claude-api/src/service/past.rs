@@ -104,9 +104,29 @@ impl Service {
         }
     }
 
+    /// Makes room for temporary files of executions.
+    async fn make_room(self: &Arc<Self>) {
+        let engine = Arc::clone(&self.engine);
+        let made = tokio::task::spawn_blocking(move || {
+            let policy = engine.sandbox.as_ref();
+            policy.map_or(Ok(0), crate::sandbox::Policy::make_room)
+        });
+        match made.await {
+            Ok(Ok(0)) | Err(_) => {}
+            Ok(Ok(folders)) => {
+                tracing::warn!(
+                    folders,
+                    "room for temporary files was short: removed idle folders"
+                );
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "could not make room for temporary files"),
+        }
+    }
+
     /// Applies retention until the service stops.
     pub(crate) async fn keep_expiring(self: Arc<Self>) {
         for pass in 0_u32.. {
+            self.make_room().await;
             let service = Arc::clone(&self);
             match tokio::task::spawn_blocking(move || {
                 service.engine.spool.expire(SystemTime::now())

@@ -148,6 +148,7 @@ pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) 
         credential: None,
         input: None,
         transcript_bytes: 0,
+        folders: None,
         runner: None,
     };
     (owner, ticket)

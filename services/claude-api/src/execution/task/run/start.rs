@@ -14,6 +14,7 @@ use crate::conversations::transcript_bytes;
 use crate::execution::accepted::Accepted;
 use crate::execution::verdict::EndedBy;
 use crate::execution::wish::{EndWish, Wishes};
+use crate::sandbox::restore_transcript;
 
 /// The capacity wished for the stdout pipe, bytes: the CLI cuts its output at a full pipe when it ends.
 const PIPE_BYTES: usize = 256 * 1024;
@@ -124,6 +125,10 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
         env.retain(|(name, _)| own.variables.iter().all(|(own, _)| own != name));
         env.extend(own.variables);
         sandbox = Some(own.sandbox);
+        owner.folders = Some(own.folders);
+    } else {
+        restore_transcript(&config_dir, &accepted.conversation)
+            .map_err(|e| ("its transcript".to_owned(), e))?;
     }
     let mut args = cli::arguments(&body, &accepted.permissions, &accepted.conversation, kind);
     args.extend(prompts);

@@ -1,0 +1,299 @@
+//! The temporary folders of conversations. One is made at the first start of a conversation, kept for
+//! its later executions, and removed when the conversation is forgotten or room is short.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use rustix::fs::statvfs;
+use uuid::Uuid;
+
+use super::remove::remove_tree;
+use crate::cli::create_private;
+
+/// The end of the name of a conversation's private folder, beside its temporary one.
+const PRIVATE: &str = ".private";
+/// Room is short when less than this part of the disk is free.
+const SHORT: f64 = 0.10;
+/// As much is freed then, if there is so much that nobody uses.
+const ENOUGH: f64 = 0.25;
+
+/// Where the temporary folders are, and which are in use.
+#[derive(Debug)]
+pub(super) struct Temporary {
+    pub(super) root: PathBuf,
+    /// The beginning of the names of this service's folders: two services may share the root.
+    prefix: String,
+    in_use: Arc<Mutex<Conversations>>,
+}
+
+/// How many executions use the folders of each conversation.
+type Conversations = HashMap<String, usize>;
+
+/// The folders of one execution. They stay at least until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Folders {
+    /// Kept from one execution of a conversation to the next.
+    pub(super) temporary: PathBuf,
+    /// Empty at each start. Outside of the temporary folder, because nobody inside may write it.
+    pub(super) private: PathBuf,
+    conversation: String,
+    in_use: Arc<Mutex<Conversations>>,
+}
+
+impl Drop for Folders {
+    fn drop(&mut self) {
+        let mut in_use = lock(&self.in_use);
+        if let Some(count) = in_use.get_mut(&self.conversation) {
+            *count -= 1;
+            if *count == 0 {
+                in_use.remove(&self.conversation);
+            }
+        }
+    }
+}
+
+// Held for a look into the map or a rename, never over an await.
+fn lock(in_use: &Mutex<Conversations>) -> MutexGuard<'_, Conversations> {
+    in_use.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Temporary {
+    /// `spool` tells this service from others that share `root`.
+    pub(super) fn new(root: PathBuf, spool: &Path) -> Self {
+        let spool = spool.canonicalize().unwrap_or_else(|_| spool.to_owned());
+        let name = crc32fast::hash(spool.as_os_str().as_encoded_bytes());
+        Self {
+            root,
+            prefix: format!("ccb-{name:08x}-"),
+            in_use: Arc::default(),
+        }
+    }
+
+    /// Makes the folders of an execution. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn make(&self, conversation: &str) -> io::Result<Folders> {
+        create_private(&self.root)?;
+        *lock(&self.in_use)
+            .entry(conversation.to_owned())
+            .or_default() += 1;
+        let folders = Folders {
+            temporary: self.temporary(conversation),
+            private: self.private(conversation),
+            conversation: conversation.to_owned(),
+            in_use: Arc::clone(&self.in_use),
+        };
+        create_private(&folders.temporary)?;
+        remove_tree(&folders.private)?;
+        create_private(&folders.private)?;
+        Ok(folders)
+    }
+
+    /// Removes the folders of conversations that are neither in use nor `known`. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The root cannot be listed.
+    pub(super) fn expire(&self, known: impl Fn(&str) -> bool) -> io::Result<()> {
+        for conversation in self.conversations()? {
+            if !known(&conversation) {
+                self.remove(&conversation);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the folders of conversations that are not in use, those first that were used last the
+    /// longest time ago, if room is short. Returns of how many conversations. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The root cannot be read.
+    pub(super) fn make_room(&self) -> io::Result<usize> {
+        self.make_room_until(|| free(&self.root))
+    }
+
+    /// [`Self::make_room`], where `free` returns the free part.
+    fn make_room_until(&self, free: impl Fn() -> io::Result<f64>) -> io::Result<usize> {
+        if free()? >= SHORT {
+            return Ok(0);
+        }
+        let mut oldest_first: Vec<_> = self
+            .conversations()?
+            .into_iter()
+            .map(|conversation| (self.last_start(&conversation), conversation))
+            .collect();
+        oldest_first.sort();
+        let mut removed = 0;
+        for (_, conversation) in oldest_first {
+            if free()? >= ENOUGH {
+                break;
+            }
+            removed += usize::from(self.remove(&conversation));
+        }
+        Ok(removed)
+    }
+
+    fn temporary(&self, conversation: &str) -> PathBuf {
+        self.root.join(format!("{}{conversation}", self.prefix))
+    }
+
+    fn private(&self, conversation: &str) -> PathBuf {
+        self.root
+            .join(format!("{}{conversation}{PRIVATE}", self.prefix))
+    }
+
+    /// The conversations that have folders.
+    fn conversations(&self) -> io::Result<BTreeSet<String>> {
+        let entries = match std::fs::read_dir(&self.root) {
+            // No execution was started yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            entries => entries?.flatten(),
+        };
+        let own = entries.filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let conversation = name.strip_prefix(&self.prefix)?;
+            let conversation = conversation.strip_suffix(PRIVATE).unwrap_or(conversation);
+            Some(conversation.to_owned())
+        });
+        Ok(own.collect())
+    }
+
+    /// When an execution of the conversation was last started: that makes the private folder.
+    fn last_start(&self, conversation: &str) -> SystemTime {
+        let found = std::fs::symlink_metadata(self.private(conversation));
+        found.map_or(SystemTime::UNIX_EPOCH, |found| spool::last_change(&found))
+    }
+
+    /// Removes the folders of a conversation unless it is in use; says whether they are gone.
+    fn remove(&self, conversation: &str) -> bool {
+        let mut aside = Vec::new();
+        {
+            // An execution that starts now waits for the renames, and then makes folders anew.
+            let in_use = lock(&self.in_use);
+            if in_use.contains_key(conversation) {
+                return false;
+            }
+            for folder in [self.temporary(conversation), self.private(conversation)] {
+                // The name of no conversation, so that what a failure leaves goes the next time.
+                let to = self.temporary(&format!("removed-{}", Uuid::new_v4()));
+                match std::fs::rename(&folder, &to) {
+                    Ok(()) => aside.push(to),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(_) => return false,
+                }
+            }
+        }
+        aside.iter().all(|folder| match remove_tree(folder) {
+            Ok(()) => true,
+            Err(error) => {
+                let folder = folder.display();
+                tracing::warn!(%error, %folder, "could not remove a temporary folder; retrying later");
+                false
+            }
+        })
+    }
+}
+
+/// The free part of the file system below a folder, for users without rights; all of it while the folder
+/// is not there.
+fn free(folder: &Path) -> io::Result<f64> {
+    let found = match statvfs(folder) {
+        Err(rustix::io::Errno::NOENT) => return Ok(1.0),
+        found => found?,
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a part, not a count")]
+    let part = found.f_bavail as f64 / found.f_blocks.max(1) as f64;
+    Ok(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(root: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(root).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn only_folders_of_this_service_that_nobody_uses_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("tmp");
+        let one = Temporary::new(root.clone(), Path::new("/spool/one"));
+        let other = Temporary::new(root.clone(), Path::new("/spool/other"));
+        drop((one.make("kept").unwrap(), one.make("old").unwrap()));
+        drop(other.make("old").unwrap());
+        let used = one.make("used").unwrap();
+        let used_again = one.make("used").unwrap();
+        std::fs::write(root.join("foreign"), "x").unwrap();
+        let all = names(&root);
+        one.expire(|conversation| conversation == "kept").unwrap();
+        let gone = |left: &[String]| -> Vec<_> {
+            let gone = all.iter().filter(|name| !left.contains(name)).cloned();
+            gone.collect()
+        };
+        let old = format!("{}old", one.prefix);
+        assert_eq!(gone(&names(&root)), [old.clone(), format!("{old}.private")]);
+        drop(used);
+        one.expire(|_| false).unwrap();
+        assert!(used_again.temporary.exists() && used_again.private.exists());
+        drop(used_again);
+        one.expire(|_| false).unwrap();
+        let left: Vec<_> = names(&root);
+        let others = format!("{}old", other.prefix);
+        assert_eq!(
+            left,
+            [
+                others.clone(),
+                format!("{others}.private"),
+                "foreign".to_owned()
+            ]
+        );
+    }
+
+    #[test]
+    fn the_oldest_idle_folders_make_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let temporary = Temporary::new(dir.path().join("tmp"), Path::new("/spool"));
+        let used = temporary.make("a").unwrap();
+        for conversation in ["b", "c", "d", "b"] {
+            let before = SystemTime::now();
+            // The clock of the file system runs in steps.
+            while temporary.last_start(conversation) < before {
+                drop(temporary.make(conversation).unwrap());
+            }
+        }
+        let there = |conversation: &str| {
+            let folder = format!("{}{conversation}", temporary.prefix);
+            temporary.root.join(folder).exists()
+        };
+        assert_eq!(temporary.make_room_until(|| Ok(0.1)).unwrap(), 0);
+        // c was used last the longest time ago.
+        let gone = temporary.make_room_until(|| Ok(if there("c") { 0.09 } else { 0.25 }));
+        assert_eq!(gone.unwrap(), 1);
+        assert_eq!(["a", "b", "c", "d"].map(there), [true, true, false, true]);
+        temporary.make_room_until(|| Ok(0.0)).unwrap();
+        assert_eq!(["a", "b", "c", "d"].map(there), [true, false, false, false]);
+        drop(used);
+    }
+
+    #[test]
+    fn a_private_folder_is_empty_at_each_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let temporary = Temporary::new(dir.path().join("tmp"), Path::new("/spool"));
+        let first = temporary.make("one").unwrap();
+        std::fs::write(first.private.join("planted"), "x").unwrap();
+        std::fs::write(first.temporary.join("kept"), "x").unwrap();
+        drop(first);
+        let second = temporary.make("one").unwrap();
+        assert!(names(&second.private).is_empty());
+        assert_eq!(names(&second.temporary), ["kept"]);
+    }
+}
