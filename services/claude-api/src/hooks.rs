@@ -11,13 +11,11 @@
 //! - The before hook runs in the task of its execution ([`crate::execution`]). Only that
 //!   execution waits for it. A cancel or the deadline of the execution ends it at once;
 //!   a stop ends it when its time for running executions is over.
-//! - The after hook is a task of the service. No client and no execution waits for it; see
-//!   [`AfterHooks`] for the limits.
+//! - The after hook is a task of the service (`service/after_hooks.rs`). No client and no execution waits
+//!   for it.
 //!
 //! Either hook runs through a runner, so no process of it is left when [`call`] returns.
 
-mod after;
 mod call;
 
-pub(crate) use after::{AfterHooks, run_after};
 pub(crate) use call::{Ended, Failure, call};

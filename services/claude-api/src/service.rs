@@ -1,31 +1,33 @@
 //! The service without its transport: accepts executions, finds them, passes controls on, recovers after a restart, stops.
 
 mod accept;
+mod after_hooks;
 mod burn;
 mod continuation;
 mod control;
+mod digest;
 mod input;
 mod metrics;
 mod past;
 mod recover;
 mod stop;
+mod supervise;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use burn::Burn;
-pub(crate) use continuation::Born;
 pub use control::Cancel;
+
+use after_hooks::AfterHooks;
+use digest::{Digesting, digest_later};
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::ErrorKind;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use protocol::{ExecutionId, Problem, ProblemType, Reason, State, Status};
 use runner::Runners;
 use spool::SpoolError;
@@ -41,13 +43,11 @@ use crate::config::Settings;
 use crate::engine::Engine;
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
-use crate::execution::ending::{Digesting, digest_later};
 use crate::execution::live::{Live, Published};
 use crate::execution::task::{Owner, blocking};
 use crate::execution::times::Times;
 use crate::execution::views::Viewing;
 use crate::execution::wish::Wishes;
-use crate::hooks::AfterHooks;
 use crate::http::body::Inbound;
 use crate::http::output::Streams;
 
@@ -372,7 +372,7 @@ impl Service {
             .insert(id, live.clone());
         let prompt_bytes = std::mem::take(&mut accepted.body.prompt).len();
         let owner = Owner {
-            service: Arc::clone(self),
+            engine: Arc::clone(&self.engine),
             accepted,
             entry,
             publish,
@@ -386,24 +386,7 @@ impl Service {
             folders: None,
             runner: None,
         };
-        let own: Work = |owner, ticket| owner.own(ticket).boxed();
-        tokio::spawn(Arc::clone(self).supervise(owner, ticket, own));
+        tokio::spawn(Arc::clone(self).supervise(owner, ticket, supervise::OWN));
         live
     }
-
-    /// Sees the owner of an execution to its end. The ticket, which holds the lane, is given up
-    /// only when nothing of the execution is left, also when the owner panics.
-    async fn supervise(self: Arc<Self>, mut owner: Owner, mut ticket: Ticket, work: Work) {
-        let id = owner.entry.id().into();
-        // After a panic only the runner and the disk are used; the owner's half-changed state is
-        // dropped.
-        let owned = AssertUnwindSafe(work(&mut owner, &mut ticket)).catch_unwind();
-        if owned.await.is_err() {
-            tracing::error!(execution = %id, "the owner of the execution panicked");
-            self.orphaned(id, owner.runner.take()).await;
-        }
-    }
 }
-
-/// The work of an owner from acceptance to the terminal state; tests replace it.
-type Work = for<'a> fn(&'a mut Owner, &'a mut Ticket) -> BoxFuture<'a, ()>;

@@ -15,22 +15,22 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::accepted::{Accepted, CliProcess, Record};
-use super::ending;
+use super::ending::{self, Ended};
 use super::input::Gate;
 use super::live::Published;
 use super::times::Times;
 use super::verdict::EndedBy;
 use super::wish::{EndWish, Wishes};
 use crate::admission::Ticket;
+use crate::engine::Engine;
 use crate::sandbox::Folders;
-use crate::service::Service;
 
 /// How often one that waits for a time looks at the clock.
 const CLOCK_LOOK: Duration = Duration::from_secs(30);
 
 /// Everything that belongs to the owner.
 pub(crate) struct Owner {
-    pub(crate) service: Arc<Service>,
+    pub(crate) engine: Arc<Engine>,
     pub(crate) accepted: Accepted,
     pub(crate) entry: spool::Entry,
     pub(crate) publish: watch::Sender<Published>,
@@ -52,17 +52,18 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// Owns the execution from acceptance to its terminal state. Never cancelled: dropping it would lose the end.
-    pub(crate) async fn own(&mut self, ticket: &mut Ticket) {
+    /// Owns the execution from acceptance to its end, which the caller records. Never cancelled: dropping it would lose the
+    /// end.
+    pub(crate) async fn own(&mut self, ticket: &mut Ticket) -> Ended {
         // One that may run at its acceptance was accepted as running.
         let running = self.publish.borrow().status.state == State::Running;
         let permitted = running || self.wait(ticket).await;
         let mut status = Status::clone(&self.publish.borrow().status);
         status.not_before = None;
         if permitted {
-            run::run(self, status, ticket).await;
+            run::run(self, status, ticket).await
         } else {
-            ending::unstarted(self, status, EndedBy::Cancel).await;
+            ending::unstarted(self, status, EndedBy::Cancel)
         }
     }
 
@@ -91,7 +92,7 @@ impl Owner {
     /// # Errors
     /// The disk's; the status before stands then.
     pub(super) async fn record(&self, status: &Status, durable: bool) -> std::io::Result<()> {
-        let limit = self.service.engine.status_bytes();
+        let limit = self.engine.status_bytes();
         let json = Record::encode(status, self.cli.as_ref(), limit);
         let entry = self.entry.clone();
         let write = move || entry.write_status(&json, durable, false);
@@ -105,10 +106,10 @@ impl Owner {
         status: Option<&Status>,
         begun: bool,
     ) -> JoinHandle<std::io::Result<()>> {
-        let limit = self.service.engine.status_bytes();
+        let limit = self.engine.status_bytes();
         let json = status.map(|status| Record::encode(status, self.cli.as_ref(), limit));
         let entry = self.entry.clone();
-        let conversations = self.service.engine.conversations.clone();
+        let conversations = self.engine.conversations.clone();
         let conversation = begun.then(|| self.accepted.conversation.clone());
         tokio::task::spawn_blocking(move || {
             if let Some(conversation) = conversation {
@@ -119,7 +120,7 @@ impl Owner {
     }
 
     /// Shows the status to everybody.
-    pub(super) fn show(&self, status: &Status, before: Duration, since: Option<Instant>) {
+    pub(crate) fn show(&self, status: &Status, before: Duration, since: Option<Instant>) {
         self.publish.send_replace(Published {
             status: Arc::new(status.clone()),
             before,

@@ -88,7 +88,7 @@ mod tests {
     use protocol::ExecutionId;
 
     use super::*;
-    use crate::execution::ending::digest_later;
+    use crate::service::digest::digest_later;
     use crate::service::testing::{accepted, accepted_as, open, open_with, owner, status};
 
     #[tokio::test]

@@ -137,7 +137,7 @@ pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) 
     }
     let ticket = service.admission.restore(id, None, &accepted.conversation);
     let owner = Owner {
-        service: Arc::clone(service),
+        engine: Arc::clone(&service.engine),
         prompt_bytes: accepted.body.prompt.len(),
         accepted,
         entry,

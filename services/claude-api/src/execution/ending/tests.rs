@@ -1,5 +1,8 @@
 //! What comes while the end is being written.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::*;
 use crate::execution::live::Control;
 use crate::execution::task::begin;
@@ -36,7 +39,8 @@ async fn a_cancel_beside_the_end_counts_and_takes_the_continuation_with_it() {
             unkillable: Vec::new(),
             spawned: true,
         };
-        ended(&mut owner, left).await;
+        let decided = ended(&mut owner, left).await;
+        service.finish(&mut owner, decided).await;
         let last = status(&service, id);
         assert_eq!(last.state, state, "{asked:?}");
         let others = others(&service, id);
@@ -65,7 +69,8 @@ async fn the_times_of_an_execution_never_go_back() {
     running.created_at += hours;
     running.started_at = running.started_at.map(|at| at + hours);
     owner.times = Times::following(&running);
-    failed_to_start(&mut owner, running, EndedBy::Itself, "no such file").await;
+    let decided = failed_to_start(&mut owner, running, EndedBy::Itself, "no such file");
+    service.finish(&mut owner, decided).await;
     let last = status(&service, id);
     assert!(last.started_at >= Some(last.created_at), "{last:?}");
     assert!(last.ended_at >= last.started_at, "{last:?}");
@@ -95,6 +100,11 @@ async fn a_cancel_behind_the_decision_is_answered_with_the_recorded_end() {
         wishes.ask(Control::Cancel),
         Ok(Answer::End { accepted: false })
     );
-    close(&mut owner, ended, true, None).await;
+    let decided = Ended {
+        status: ended,
+        before: None,
+        digest_is_due: false,
+    };
+    service.finish(&mut owner, decided).await;
     assert_eq!(status(&service, id).state, State::Completed);
 }

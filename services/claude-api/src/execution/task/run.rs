@@ -22,7 +22,7 @@ use super::output::Output;
 use super::{Owner, begin};
 use crate::admission::Ticket;
 use crate::cli;
-use crate::execution::ending::{self, End};
+use crate::execution::ending::{self, End, Ended};
 use crate::execution::live::millis;
 use crate::execution::machine::Machine;
 use crate::execution::timers::Timers;
@@ -43,17 +43,17 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 const YIELD_AFTER: Duration = Duration::from_millis(1);
 
 /// Runs the execution to its end.
-pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) {
+pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) -> Ended {
     // On disk before a process exists: after a kill of the service it is interrupted, never run again.
     if status.state == State::Queued {
         begin(&mut status, owner.times.now());
         if let Err(error) = owner.record(&status, true).await {
             tracing::error!(execution = %status.execution_id, %error, "the spool did not take `running`");
             let why = format!("the spool cannot be written: {error}");
-            return ending::failed_to_start(owner, status, EndedBy::Itself, &why).await;
+            return ending::failed_to_start(owner, status, EndedBy::Itself, &why);
         }
     }
-    owner.service.engine.metrics.started(&status);
+    owner.engine.metrics.started(&status);
     let started = Instant::now();
     owner.show(&status, Duration::ZERO, Some(started));
     let idle = Duration::from_millis(owner.accepted.idle_timeout_ms);
@@ -68,12 +68,12 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
         Err(no_start) => {
             status.duration_ms = Some(millis(started.elapsed()));
             return match no_start {
-                NoStart::Ended(by, why) => ending::failed_to_start(owner, status, by, &why).await,
-                NoStart::Refused(failure) => ending::refused(owner, status, failure).await,
+                NoStart::Ended(by, why) => ending::failed_to_start(owner, status, by, &why),
+                NoStart::Refused(failure) => ending::refused(owner, status, failure),
             };
         }
     }
-    let limits = &owner.service.engine.settings.limits;
+    let limits = &owner.engine.settings.limits;
     let mut timers = Timers::new(
         started,
         Duration::from_millis(limits.stalled_ms),
@@ -83,29 +83,29 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     // The time of the hook counts for the deadline, but not as a silence of the CLI.
     timers.output(Instant::now());
     let closes_stdin = cli::closes_stdin(&owner.accepted.body);
-    let tool_limit = owner.service.engine.tool_limit();
+    let tool_limit = owner.engine.tool_limit();
     let mut machine = Machine::new(status, timers, limits, tool_limit, !closes_stdin);
     machine.times = owner.times;
-    let counters = owner.service.engine.metrics.output.clone();
-    let in_place = Arc::clone(&owner.service.engine.in_place);
+    let counters = owner.engine.metrics.output.clone();
+    let in_place = Arc::clone(&owner.engine.in_place);
     let output = in_place.run(|| Output::new(&owner.entry, owner.accepted.body.format, counters));
     let output = match output {
         Ok(output) => output,
         Err(error) => {
             let (status, by, why) = (machine.status, EndedBy::Itself, error.to_string());
-            return ending::failed_to_start(owner, status, by, &why).await;
+            return ending::failed_to_start(owner, status, by, &why);
         }
     };
     let (handle, message) = match start(owner).await {
         Ok(started) => started,
         Err((by, why)) => {
             in_place.run(|| output.finish());
-            return ending::failed_to_start(owner, machine.status, by, &why).await;
+            return ending::failed_to_start(owner, machine.status, by, &why);
         }
     };
     let running = Running::new(owner, machine, output, handle, message);
     let end = running.drive(ticket).await;
-    ending::ended(owner, end).await;
+    ending::ended(owner, end).await
 }
 
 struct Running<'a> {
@@ -189,7 +189,7 @@ impl<'a> Running<'a> {
             }
         });
         let prompt = AbortOnDropHandle::new(prompt);
-        let grace = Duration::from_millis(owner.service.engine.settings.limits.kill_ms);
+        let grace = Duration::from_millis(owner.engine.settings.limits.kill_ms);
         let commands = control.clone();
         owner.wishes.run(Box::new(move |action| match action {
             Action::Pause => commands.pause(),
@@ -317,12 +317,7 @@ impl<'a> Running<'a> {
         let now = Instant::now();
         self.machine.output(now);
         let output = &mut self.output;
-        let facts = self
-            .owner
-            .service
-            .engine
-            .in_place
-            .run(|| output.push(chunk));
+        let facts = self.owner.engine.in_place.run(|| output.push(chunk));
         self.count(&facts, now);
         self.facts(facts, now);
     }
@@ -335,7 +330,7 @@ impl<'a> Running<'a> {
             self.machine.fact(fact, now);
         }
         if let Some(lost) = self.output.take_disk_full() {
-            self.owner.service.engine.readiness.disk_full();
+            self.owner.engine.readiness.disk_full();
             self.machine.disk_full(lost);
         }
     }

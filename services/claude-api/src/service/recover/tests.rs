@@ -7,7 +7,7 @@ use futures::FutureExt;
 use protocol::{Reason, State};
 
 use super::*;
-use crate::service::Work;
+use crate::service::supervise::Work;
 use crate::service::testing::{accepted, born, open, open_by, others, owner, status};
 
 /// Stops it and waits until nothing holds its spool any more.
@@ -382,7 +382,7 @@ async fn the_end_of_a_panicked_owner_is_recorded_after_its_runner_has_ended() {
                 start_patience: Duration::ZERO,
                 sandbox: None,
             };
-            let handle = owner.service.engine.runners.start(spec).await.unwrap();
+            let handle = owner.engine.runners.start(spec).await.unwrap();
             owner.runner = Some(handle.control.clone());
             panic!("planted, with {handle:?}");
         }

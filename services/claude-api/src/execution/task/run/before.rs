@@ -35,7 +35,7 @@ pub(super) async fn before(
     deadline: Option<Instant>,
     ticket: &Ticket,
 ) -> Result<(), NoStart> {
-    let Some(hook) = &owner.service.engine.settings.hooks.before else {
+    let Some(hook) = &owner.engine.settings.hooks.before else {
         return Ok(());
     };
     // The hook may take long, and other executions must not wait for this start.
@@ -47,7 +47,7 @@ pub(super) async fn before(
             () = sleep_until(deadline) => EndedBy::Deadline,
         }
     };
-    let failure = match call(&owner.service.engine, hook, status, halt).await {
+    let failure = match call(&owner.engine, hook, status, halt).await {
         Ended::Succeeded => return Ok(()),
         Ended::Halted(by) => {
             let why = "the execution ended during its before hook".to_owned();

@@ -52,7 +52,7 @@ impl Running<'_> {
             self.expect_answer();
         }
         if self.machine.status.stalled && !was_stalled {
-            self.owner.service.engine.metrics.stalls.inc();
+            self.owner.engine.metrics.stalls.inc();
         }
         if self.give_up.is_some_and(|at| now >= at) {
             self.give_up = None;

@@ -16,7 +16,7 @@ pub(super) struct Counted {
 impl Running<'_> {
     /// Counts what a chunk of the CLI's output brought, after it was appended.
     pub(super) fn count(&mut self, facts: &[Fact], now: Instant) {
-        let metrics = &self.owner.service.engine.metrics;
+        let metrics = &self.owner.engine.metrics;
         if !self.counted.first_byte && self.output.has_begun() {
             self.counted.first_byte = true;
             metrics.first_byte(self.machine.timers.running(now));

@@ -39,7 +39,7 @@ impl Running<'_> {
                 boot_id,
             }) => {
                 self.spawned = true;
-                self.owner.service.engine.readiness.spawned();
+                self.owner.engine.readiness.spawned();
                 self.owner.cli = Some(CliProcess {
                     pid,
                     start_ticks,
@@ -60,8 +60,7 @@ impl Running<'_> {
                     // The command's wish may be newer than the last check.
                     self.follow_wish();
                     self.machine.terminated();
-                    let grace =
-                        Duration::from_millis(self.owner.service.engine.settings.limits.kill_ms);
+                    let grace = Duration::from_millis(self.owner.engine.settings.limits.kill_ms);
                     self.give_up = Some(now + grace + RUNNER_GRACE);
                 }
             }
@@ -108,7 +107,7 @@ impl Running<'_> {
                 if self.machine.by == EndedBy::Itself && !self.machine.has_exited() {
                     self.machine.by = EndedBy::RunnerDeath;
                 }
-                self.unkillable = self.owner.service.engine.runners.sweep_orphans().await;
+                self.unkillable = self.owner.engine.runners.sweep_orphans().await;
                 return true;
             }
         }

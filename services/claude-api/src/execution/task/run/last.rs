@@ -10,7 +10,7 @@ impl Running<'_> {
     /// The tree is gone; what it wrote is still in the pipes. Whoever else holds them open delays the end by at most the
     /// drain grace.
     pub(super) async fn drain(&mut self, mut out_open: bool, mut err_open: bool, out: &mut [u8]) {
-        let grace = Duration::from_millis(self.owner.service.engine.settings.limits.drain_ms);
+        let grace = Duration::from_millis(self.owner.engine.settings.limits.drain_ms);
         let until = tokio::time::Instant::now() + grace;
         let mut err = vec![0; 8 * 1024];
         while out_open || err_open {
@@ -53,7 +53,7 @@ impl Running<'_> {
             gate.close();
         }
         let now = Instant::now();
-        let in_place = Arc::clone(&self.owner.service.engine.in_place);
+        let in_place = Arc::clone(&self.owner.engine.in_place);
         let output = &mut self.output;
         let facts = in_place.run(|| output.end());
         self.count(&facts, now);

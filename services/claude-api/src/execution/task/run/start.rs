@@ -76,9 +76,9 @@ pub(super) fn ended_by(wish: Option<EndWish>) -> Option<EndedBy> {
 }
 
 async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Error)> {
-    let in_place = Arc::clone(&owner.service.engine.in_place);
+    let in_place = Arc::clone(&owner.engine.in_place);
     let (spec, message) = in_place.run(|| prepare(owner))?;
-    match owner.service.engine.runners.start(spec).await {
+    match owner.engine.runners.start(spec).await {
         Ok(handle) => {
             owner.runner = Some(handle.control.clone());
             Ok((handle, message))
@@ -91,8 +91,8 @@ async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Er
 fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Error)> {
     // The prompt was on disk only since the acceptance.
     let message = first_message(owner).map_err(|e| ("its body".to_owned(), e))?;
-    owner.credential = Some(owner.service.engine.readiness.credential());
-    let engine = &owner.service.engine;
+    owner.credential = Some(owner.engine.readiness.credential());
+    let engine = &owner.engine;
     let accepted = &owner.accepted;
     let root = &engine.settings.args.workspace_root;
     let own = engine.settings.args.default_workspace.as_deref();

@@ -6,10 +6,10 @@ use protocol::Status;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::call::{Ended, Failure, call};
+use super::Service;
 use crate::config::{Hook, HookMode};
 use crate::execution::task::now;
-use crate::service::Service;
+use crate::hooks::{Ended, Failure, call};
 
 /// Hooks that run at once.
 const RUNNING: usize = 4;
@@ -138,7 +138,8 @@ mod tests {
             let places = Arc::clone(&service.after_hooks.places);
             let taken = places.acquire_many_owned(u32::try_from(taken).unwrap());
             let taken = taken.await.unwrap();
-            owner.own(&mut ticket).await;
+            let ended = owner.own(&mut ticket).await;
+            service.finish(&mut owner, ended).await;
             // It waits for the hook.
             service.stop().await;
             let end = status(&service, id);

@@ -1,0 +1,143 @@
+//! From an accepted execution to its recorded end: starts the owner, lets the policies follow, records the
+//! end, shows it and takes the execution off the live ones.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use protocol::{Reason, State, Status};
+
+use super::Service;
+use super::after_hooks::run_after;
+use super::digest::digest_later;
+use crate::admission::Ticket;
+use crate::execution::accepted::Record;
+use crate::execution::ending::{Ended, cancelled};
+use crate::execution::task::{Owner, blocking};
+use crate::execution::wish::EndWish;
+
+/// How often writing a terminal status is tried: a disk that fails for a moment must not turn an end into a lie.
+const TRIES: u32 = 4;
+/// How long until a disk that takes nothing is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// The work of an owner from acceptance to its end; tests replace it.
+pub(super) type Work = for<'a> fn(&'a mut Owner, &'a mut Ticket) -> BoxFuture<'a, Ended>;
+
+/// What every execution does.
+pub(super) const OWN: Work = |owner, ticket| owner.own(ticket).boxed();
+
+impl Service {
+    /// Sees the owner of an execution to its recorded end. The ticket, which holds the lane, is given
+    /// up only when nothing of the execution is left, also when the owner panics.
+    pub(super) async fn supervise(
+        self: Arc<Self>,
+        mut owner: Owner,
+        mut ticket: Ticket,
+        work: Work,
+    ) {
+        let id = owner.entry.id().into();
+        // After a panic only the runner and the disk are used; the owner's half-changed state is
+        // dropped.
+        let whole_life = async {
+            let ended = work(&mut owner, &mut ticket).await;
+            self.finish(&mut owner, ended).await;
+        };
+        if AssertUnwindSafe(whole_life).catch_unwind().await.is_err() {
+            tracing::error!(execution = %id, "the owner of the execution panicked");
+            self.orphaned(id, owner.runner.take()).await;
+        }
+    }
+
+    /// Lets the policies follow an end, records it, shows it, and takes the execution off the live ones.
+    ///
+    /// What the disk does not take is shown all the same, but stays live until the disk has it: whoever
+    /// asks hears one end.
+    pub(crate) async fn finish(self: &Arc<Self>, owner: &mut Owner, ended: Ended) {
+        let Ended {
+            mut status,
+            before,
+            digest_is_due,
+        } = ended;
+        let born = match before {
+            None => None,
+            Some(before) => {
+                let (body, entry) = (&owner.accepted.body, &owner.entry);
+                self.follow_end(body, entry, &mut status, before).await
+            }
+        };
+        // A cancel during the steps above counts as before the end, and cancels a continuation as well.
+        // A later cancel changes nothing and is answered with this end.
+        let is_cancelled = owner.wishes.seal() == Some(EndWish::Cancel);
+        if is_cancelled && status.state != State::Cancelled {
+            cancelled(&mut status, owner.times.now());
+        }
+        match born {
+            Some(born) if is_cancelled => self.withdraw(born).await,
+            Some(born) => {
+                self.raise(born);
+            }
+            None => {}
+        }
+        let recorded = record_end(owner, &status).await;
+        // A stop that sees the end published waits for the hook that follows.
+        let _hook_follows = self.background_token();
+        owner.show(&status, Duration::ZERO, None);
+        owner.wishes.answer_all();
+        self.engine.metrics.ended(&status);
+        log(&status, owner.prompt_bytes);
+        if !recorded {
+            let execution = status.execution_id;
+            tracing::error!(%execution, "could not write the terminal status; retrying");
+            while !record_end(owner, &status).await {
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY) => {}
+                    () = self.stopping() => return,
+                }
+            }
+        }
+        self.retire(status.execution_id);
+        if digest_is_due {
+            digest_later(self, status.execution_id);
+        }
+        run_after(self, status);
+    }
+}
+
+/// Whether the disk has it.
+async fn record_end(owner: &Owner, status: &Status) -> bool {
+    let json = Record::encode(status, owner.cli.as_ref(), owner.engine.status_bytes());
+    for attempt in 1..=TRIES {
+        let (entry, json) = (owner.entry.clone(), json.clone());
+        match blocking(move || entry.write_status(&json, true, true)).await {
+            Ok(()) => return true,
+            Err(error) if attempt == TRIES => {
+                tracing::warn!(execution = %status.execution_id, %error, "the terminal status was not written");
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(10 << attempt)).await,
+        }
+    }
+    false
+}
+
+/// The one wide event of an execution.
+fn log(status: &Status, prompt_bytes: usize) {
+    tracing::info!(
+        execution = %status.execution_id,
+        state = status.state.as_str(),
+        reason = status.reason.map(Reason::as_str),
+        exit_code = status.exit_code,
+        prompt_bytes,
+        output_bytes = status.output_bytes,
+        duration_ms = status.duration_ms,
+        queued_ms = status.started_at.map(|at| at.as_millisecond() - status.created_at.as_millisecond()),
+        cost_usd = status.cost_usd,
+        restarts = status.restarts,
+        warnings = status.warnings.len(),
+        lane = status.lane,
+        workspace = status.workspace,
+        "execution ended"
+    );
+}
