@@ -167,7 +167,9 @@ disk_facts() {
 }
 
 local_facts() {
-  fact warn local "both services run without containers: the CLI's tools run without a box, as $(id -un)" "with a box: scripts/down, then scripts/up without --local"
+  local tools=unsandboxed
+  ! local_sandboxed || tools=sandboxed
+  fact warn local "both services run without containers: the CLI's tools run $tools, as $(id -un)" "in containers: scripts/down, then scripts/up without --local"
   local_running claude-api || fact fail "process claude-api" "it does not run" "its log: $RUN/claude-api.log; start it: scripts/up --local"
   local free
   free=$(df -Pk "$RUN" | awk 'NR == 2 { print int($4 / 1024) }')

@@ -1,12 +1,13 @@
 # shellcheck shell=bash
-# Both services as background processes of this machine: no containers, and no box around the CLI's tools. Sourced.
+# Both services as background processes of this machine, without containers. Sourced.
 
 LOCAL=${LOCAL:-}
 RUN=$STATE/local
 MODEL_PORT=${CCB_MODEL_PORT:-8004}
 
-# A process is known by its id, its start time and the boot, so that a reused id is never taken for it.
-start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+# A process is known by its id, its start time and the boot, so that a reused id is never taken for it. One that has ended
+# and is not reaped yet (Z) has no start time.
+start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'; }
 boot_id() { cat /proc/sys/kernel/random/boot_id; }
 
 # local_running NAME: is the one we started still there? Sets PID.
@@ -73,11 +74,48 @@ local_cli() {
   else "$ROOT/scripts/fetch-cli"; fi
 }
 
+# is_true VALUE: as the services read a setting that is true or false.
+is_true() { case ${1,,} in true | t | yes | y | on | 1) ;; *) return 1 ;; esac }
+
+# local_sandboxed: the claude-api that runs was started with the sandbox.
+local_sandboxed() { [ "$(cat "$RUN/sandbox" 2>/dev/null)" = true ]; }
+
+# The variables that the local services and the CLI read (services/claude-api/src/cli/environment.rs).
+LOCAL_SETTINGS='(ANTHROPIC|BRIDGE|CLAUDE_API|CLAUDE_CODE_(DISABLE|MAX|OAUTH|USE))_.+|AWS_(REGION|BEARER_TOKEN_BEDROCK)'
+LOCAL_SETTINGS+='|CCB_(BRIDGE_PORT|CLAUDE_API_PORT|WORKSPACE)|CLOUD_ML_REGION|CLAUDE_CODE_TMPDIR|GOOGLE_APPLICATION_CREDENTIALS'
+LOCAL_SETTINGS+='|MAX_THINKING_TOKENS|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|NODE_EXTRA_CA_CERTS|SSL_CERT_.+|TZ|HOME'
+
+# local_settings ENV...: prints a line "NAME SHA256" for each setting that is set in the environment that the words make.
+# A credential is among them, so no value is printed.
+local_settings() {
+  local line name passed=",${CLAUDE_API_PASS_ENV:-},"
+  while IFS= read -r -d '' line; do
+    name=${line%%=*}
+    [[ $name =~ ^($LOCAL_SETTINGS)$ || $passed = *",$name,"* ]] || continue
+    printf '%s %s\n' "$name" "$(printf '%s' "${line#*=}" | sha256sum | cut -d' ' -f1)"
+  done < <("$@" env -0) | LC_ALL=C sort
+}
+
+# local_outdated ENV...: stops the services that were started with other settings, and records the settings of this start.
+local_outdated() {
+  local settings changed
+  settings=$(local_settings "$@")
+  if [ -f "$RUN/settings" ]; then
+    changed=$(LC_ALL=C comm -3 "$RUN/settings" - <<<"$settings" | awk '{ print $1 }' | sort -u)
+    if [ -n "$changed" ] && { local_running claude-api || local_running bridge; }; then say "· settings changed: ${changed//$'\n'/, }"; fi
+    # Only the bridge reads BRIDGE_*: claude-api and its executions keep running.
+    if grep -qvE '^((CCB_)?BRIDGE_.*)?$' <<<"$changed"; then local_down; elif [ -n "$changed" ]; then local_stop bridge 15; fi
+  else local_down; fi
+  (umask 077; printf '%s\n' "$settings" >"$RUN/settings")
+  if is_true "${CLAUDE_API_SANDBOX:-}"; then echo true; else echo false; fi >"$RUN/sandbox"
+}
+
 local_up() {
   local cli release=$ROOT/target/release began=$SECONDS name env=()
   cargo_fits || fail "--local compiles the services and needs Rust $RUST_VERSION here" \
     "install it (rustup.rs), then: rustup toolchain install $RUST_VERSION" "or install Docker and use scripts/up"
-  say "LOCAL: no containers. THE CLI'S TOOLS RUN WITHOUT A BOX: what the model runs, it runs as $(id -un) on this machine."
+  if is_true "${CLAUDE_API_SANDBOX:-}"; then say "LOCAL: no containers. The CLI's tools run sandboxed, as $(id -un); scripts/ccb doctor names what the sandbox lacks here."
+  else say "LOCAL: no containers. The CLI's tools run UNSANDBOXED: what the model runs, it runs as $(id -un) on this machine."; fi
   [ -n "$DEMO" ] || credential_set || [ -s "${CLAUDE_CONFIG_DIR:-$HOME/.claude}/.credentials.json" ] || DEMO=1
   [ -z "$DEMO" ] || demo_banner
   cli=$(local_cli)
@@ -86,28 +124,28 @@ local_up() {
   PUBLISH=127.0.0.1
   mkdir -p "$RUN/spool" "$RUN/workspace" "$RUN/home"
   undo() { say "stopping what was started"; local_down; }
-  # What runs and is no older than its binary may stay, if it was started the same way.
-  if [ "$(cat "$STATE/mode" 2>/dev/null)" != "local ${DEMO:-0} ${CCB_WORKSPACE:-}" ]; then local_down; fi
+  # The demo keeps to a home of its own, and to its model.
+  [ -z "$DEMO" ] || env=(HOME="$RUN/home" ANTHROPIC_BASE_URL="http://127.0.0.1:$MODEL_PORT" ANTHROPIC_API_KEY=demo NO_PROXY=127.0.0.1)
+  env=(env -u CLAUDE_CONFIG_DIR ${env[@]+"${env[@]}"} CLAUDE_API_PERMISSION_MODE="${CLAUDE_API_PERMISSION_MODE:-dontAsk}"
+    CLAUDE_API_ALLOWED_TOOLS="${CLAUDE_API_ALLOWED_TOOLS-Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,TodoWrite,WebFetch,WebSearch,Write}")
+  # What runs may stay if it has these settings, and is no older than its binary.
+  local_outdated "${env[@]}" CCB_CLAUDE_API_PORT="$HTTP_PORT" CCB_BRIDGE_PORT="$WS_PORT" CCB_WORKSPACE="${CCB_WORKSPACE:-}" \
+    CLAUDE_API_CLAUDE_BIN="$cli"
   for name in scripted-model claude-api bridge; do
-    if [ "$release/$name" -nt "$RUN/$name.pid" ]; then local_down; fi
+    if [ -f "$RUN/$name.pid" ] && [ "$release/$name" -nt "$RUN/$name.pid" ]; then local_down; fi
   done
   say "· start, claude-api first"
   if [ -n "$DEMO" ]; then
     local_running scripted-model || local_start scripted-model "$release/scripted-model" --port "$MODEL_PORT"
     local_wait scripted-model 20 tcp_answers "$MODEL_PORT"
-    # The demo keeps to a home of its own, and to its model.
-    env=(HOME="$RUN/home" ANTHROPIC_BASE_URL="http://127.0.0.1:$MODEL_PORT" ANTHROPIC_API_KEY=demo NO_PROXY=127.0.0.1)
   fi
-  local_running claude-api || local_start claude-api env -u CLAUDE_CONFIG_DIR "${env[@]}" \
-    CLAUDE_API_PERMISSION_MODE="${CLAUDE_API_PERMISSION_MODE:-dontAsk}" \
-    CLAUDE_API_ALLOWED_TOOLS="${CLAUDE_API_ALLOWED_TOOLS-Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,TodoWrite,WebFetch,WebSearch,Write}" \
+  local_running claude-api || local_start claude-api "${env[@]}" \
     "$release/claude-api" serve --port "$HTTP_PORT" --spool-dir "$RUN/spool" \
     --workspace-root "$RUN/workspace" ${CCB_WORKSPACE:+--default-workspace "$CCB_WORKSPACE"} --claude-bin "$cli"
   local_wait claude-api 60 "$release/claude-api" healthcheck --url "http://127.0.0.1:$HTTP_PORT/health/startup"
   local_running bridge || local_start bridge "$release/bridge" serve --port "$WS_PORT" --claude-api-url "http://127.0.0.1:$HTTP_PORT"
   local_wait bridge 30 "$release/bridge" healthcheck --url "http://127.0.0.1:$WS_PORT/health/live"
   undo() { :; }
-  echo "local ${DEMO:-0} ${CCB_WORKSPACE:-}" >"$STATE/mode"
   if "$release/claude-api" healthcheck --url "http://127.0.0.1:$HTTP_PORT/health/ready" >/dev/null 2>&1; then
     ready_words $((SECONDS - began))
   else

@@ -112,3 +112,13 @@ check_ids() {
     "set it to the id of another user, or leave it out: then it is yours, and for root the owner of CCB_WORKSPACE or 10001"
   [[ ${CCB_GID:-1} =~ ^[0-9]+$ ]] || fail_with 64 "CCB_GID=$CCB_GID is no number" "set it to the id of a group (id -g NAME), or leave it out"
 }
+
+# need_images: the engine has the image of each service.
+need_images() {
+  local image services=(claude-api bridge)
+  [ -z "$DEMO" ] || services+=(scripted-model)
+  for image in $(compose config --images "${services[@]}" | sort); do
+    image_there "$image" || fail_with 69 "there is no image $image, and --no-build builds none" \
+      "build it: scripts/up without --no-build; or load it: docker load; or name another one with CCB_IMAGES and CCB_TAG"
+  done
+}

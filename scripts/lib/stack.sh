@@ -26,8 +26,24 @@ compose_words() {
 git_file() {
   local mounts
   mkdir -p "$STATE"
+  rm -f "$STATE/git.yaml"
   mounts=$(git_mounts) || exit 1
-  if [ -n "$mounts" ]; then printf '%s\n' "$mounts" >"$STATE/git.yaml"; else rm -f "$STATE/git.yaml"; fi
+  [ -z "$mounts" ] || printf '%s\n' "$mounts" >"$STATE/git.yaml"
+}
+
+# sandbox_paths: prints CLAUDE_API_SANDBOX_PATHS as Compose resolves it from the shell, .env and the files, escaped for a
+# double-quoted string in a Compose file.
+sandbox_paths() {
+  local answer value dollar
+  compose_words
+  answer=$("${COMPOSE[@]}" -f - config --format json 2>&1 <<<'services: {claude-api: {environment: ["CCB__DOLLAR=$$"]}}') ||
+    { say "$(printable <<<"$answer")"; fail "Docker Compose cannot read the files of this stack" "put right what the lines above name"; }
+  answer=$(sed -n '/^    "claude-api": {/,/^    }/p' <<<"$answer")
+  value=$(sed -n 's/^ *"CLAUDE_API_SANDBOX_PATHS": "\(.*\)",\{0,1\}$/\1/p' <<<"$answer")
+  # The escapes of JSON are valid in YAML. Some versions of Compose double each dollar in their answer.
+  dollar=$(sed -n 's/^ *"CCB__DOLLAR": "\(.*\)",\{0,1\}$/\1/p' <<<"$answer")
+  if [ "$dollar" = '$' ]; then value=${value//'$'/'$$'}; fi
+  printf '%s' "$value"
 }
 
 # git_mounts: prints a Compose file that mounts the target of CCB_WORKSPACE's .git at the same path,
@@ -35,7 +51,7 @@ git_file() {
 # that names the repository, and the repository names the worktree. Objects that a clone borrows
 # (git clone --shared) are mounted read-only.
 git_mounts() {
-  local folder=${CCB_WORKSPACE:-} pointer='' common shared line paths=()
+  local folder=${CCB_WORKSPACE:-} pointer='' common shared line opened paths=()
   [ -n "$folder" ] && [ -e "$folder/.git" ] || return 0
   folder=$(cd "$folder" && pwd)
   [ ! -f "$folder/.git" ] || pointer=$(head -n 1 "$folder/.git")
@@ -56,10 +72,12 @@ git_mounts() {
     case $shared in /*) [ ! -d "$shared" ] || paths+=("$shared:true") ;; esac
   done < <(cat "$common/objects/info/alternates" 2>/dev/null || true)
   [ ${#paths[@]} -gt 0 ] || return 0
-  # Executions are sandboxed: what is mounted must be opened to them, beside what the operator opened.
+  # Executions are sandboxed: what is mounted must be opened to them, beside what the operator opened. This file is the
+  # last one, so its value replaces that of compose.override.yaml.
+  opened=$(sandbox_paths) || exit 1
   printf 'services:\n  claude-api:\n    environment:\n'
   pointer=$(printf ',%s' "${paths[@]%:*}" | sed 's/[\\"]/\\&/g; s/[$]/$$/g')
-  printf '      CLAUDE_API_SANDBOX_PATHS: "${CLAUDE_API_SANDBOX_PATHS:+$CLAUDE_API_SANDBOX_PATHS,}%s"\n    volumes:\n' "${pointer#,}"
+  printf '      CLAUDE_API_SANDBOX_PATHS: "%s"\n    volumes:\n' "${opened:+$opened,}${pointer#,}"
   for line in "${paths[@]}"; do
     pointer=$(sed 's/[\\"]/\\&/g; s/[$]/$$/g' <<<"${line%:*}")
     printf '      - {type: bind, source: "%s", target: "%s", read_only: %s}\n' "$pointer" "$pointer" "${line##*:}"
