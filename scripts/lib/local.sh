@@ -48,6 +48,19 @@ local_down() {
   local_stop scripted-model 5
 }
 
+# local_temporary FIND_WORDS...: finds the temporary folders of executions, which claude-api names after its spool folder:
+# ccb-, the CRC-32 of the folder's path without symbolic links, and more.
+local_temporary() {
+  local crc folder folders=()
+  [ -d "$RUN/spool" ] || return 0
+  # gzip ends with the CRC-32 of its input and the input's length.
+  crc=$(printf '%s' "$(readlink -f "$RUN/spool")" | gzip -c | tail -c 8 | od -An -N4 -tx4 --endian=little | tr -d ' ')
+  for folder in "${TMPDIR:-/tmp}" /tmp; do
+    if [ -d "$folder" ] && [[ " ${folders[*]-} " != *" $folder "* ]]; then folders+=("$folder"); fi
+  done
+  [ ${#folders[@]} -eq 0 ] || find -H "${folders[@]}" -mindepth 1 -maxdepth 1 -type d -user "$(id -u)" -name "ccb-$crc-*" "$@"
+}
+
 # local_wait NAME SECONDS COMMAND...: until the command succeeds; says why when the process has ended instead.
 local_wait() {
   local name=$1 deadline=$((SECONDS + $2)) shown=$SECONDS why
