@@ -16,10 +16,13 @@
 //! and sees a `watch`. Controls reach the task through one shared value (in `wish`).
 
 pub mod accepted;
+mod control;
 pub(crate) mod ending;
 pub mod input;
 pub mod live;
+pub(crate) mod lost;
 pub(crate) mod machine;
+pub(crate) mod owner;
 pub mod policy;
 pub(crate) mod task;
 pub(crate) mod timers;
@@ -29,4 +32,5 @@ pub(crate) mod views;
 pub(crate) mod wish;
 
 pub use accepted::Accepted;
-pub use live::{Control, Live};
+pub use control::Control;
+pub use live::Live;

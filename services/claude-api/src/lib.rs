@@ -8,6 +8,7 @@
 //! ```
 
 pub mod admission;
+mod blocking;
 mod boxed;
 pub mod cli;
 pub mod config;

@@ -37,6 +37,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::admission::{Admission, Ticket};
+use crate::blocking::blocking;
 use crate::boxed::Boxed;
 use crate::cli::Environment;
 use crate::config::Settings;
@@ -44,7 +45,7 @@ use crate::engine::Engine;
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::live::{Live, Published};
-use crate::execution::task::{Owner, blocking};
+use crate::execution::owner::Owner;
 use crate::execution::times::Times;
 use crate::execution::views::Viewing;
 use crate::execution::wish::Wishes;

@@ -65,6 +65,14 @@ impl Record {
     }
 }
 
+/// Marks the status as running since `at`.
+pub(crate) fn begin(status: &mut Status, at: jiff::Timestamp) {
+    status.state = protocol::State::Running;
+    status.started_at = Some(at);
+    status.activity = Some(renderer::Activity::Starting.to_string());
+    status.queue_position = None;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,10 +8,10 @@ use runner::Unkillable;
 use serde_json::json;
 use spool::Marks;
 
-use super::live::millis;
 use super::machine::Machine;
+use super::owner::Owner;
 use super::policy::{Before, was_asked};
-use super::task::Owner;
+use super::times::millis;
 use super::verdict::{EndedBy, Facts, verdict};
 use crate::conversations::transcript_bytes;
 use crate::hooks::Failure;

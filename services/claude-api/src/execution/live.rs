@@ -6,25 +6,14 @@ use std::time::{Duration, Instant};
 use protocol::{ExecutionId, State, Status};
 use tokio::sync::{Mutex, watch};
 
+use super::control::Control;
 use super::input::Gate;
+use super::times::millis;
 use super::views::Views;
 use super::wish::{Answer, Wishes};
 
 /// How long the answer to a control waits for the first signal: answers come within 100 ms (contract, section 2).
 pub(crate) const SIGNAL_WAIT: Duration = Duration::from_millis(80);
-
-/// What a client, or the service's stop, wants of an execution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Control {
-    /// Stop its process tree.
-    Pause,
-    /// Let it go on.
-    Resume,
-    /// End it.
-    Cancel,
-    /// End it because the service is stopping.
-    Stop,
-}
 
 /// The published status. Counters that change with every byte are filled in by whoever reads it.
 #[derive(Debug, Clone)]
@@ -121,9 +110,4 @@ impl Live {
             .clone();
         Ok(Status::clone(&published.status))
     }
-}
-
-/// Whole milliseconds.
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,11 +7,11 @@ use protocol::{Limits, State, Status};
 use renderer::{Activity, Fact, Outcome, RunningTool};
 use serde_json::json;
 
-use super::live::millis;
+use super::lost::Lost;
 use super::policy::was_asked;
-use super::task::Lost;
 use super::timers::{Timers, Verdict};
 use super::times::Times;
+use super::times::millis;
 use super::verdict::EndedBy;
 use super::wish::EndWish;
 

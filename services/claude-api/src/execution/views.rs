@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-use super::task::blocking;
+use crate::blocking::blocking;
 
 /// The name of a stream's reader, from the request header `viewer`: a bridge sends its session's
 /// id.
@@ -144,7 +144,7 @@ impl Views {
     pub(crate) async fn record(self: &Arc<Self>, entry: &spool::Entry) -> std::io::Result<()> {
         let mut noted = Arc::clone(&self.noted).lock_owned().await;
         let cancel = self.state.borrow().cancel.clone();
-        let ms = cancel.map(|cancel| super::live::millis(cancel.after));
+        let ms = cancel.map(|cancel| super::times::millis(cancel.after));
         if *noted == Some(ms) {
             return Ok(());
         }

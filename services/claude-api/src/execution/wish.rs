@@ -19,7 +19,7 @@ use protocol::State;
 use runner::Action;
 use tokio::sync::watch;
 
-use super::live::Control;
+use super::control::Control;
 
 /// Why an execution should end. The order is the precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

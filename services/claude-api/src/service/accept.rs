@@ -11,9 +11,9 @@ use super::{Service, View, deleted, spool_problem};
 use crate::admission::Place;
 use crate::execution::Accepted;
 use crate::execution::accepted::Record;
+use crate::execution::accepted::begin;
 use crate::execution::live::Live;
 use crate::execution::policy::Chain;
-use crate::execution::task::begin;
 use crate::execution::times::Times;
 
 /// How a repeated or a new execution was taken.

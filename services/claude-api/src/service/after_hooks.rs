@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Service;
 use crate::config::{Hook, HookMode};
-use crate::execution::task::now;
+use crate::execution::times::now;
 use crate::hooks::{Ended, Failure, call};
 
 /// Hooks that run at once.

@@ -22,7 +22,7 @@ use super::{Service, View, not_found};
 use crate::cli::Conversation;
 use crate::execution::accepted::Record;
 use crate::execution::policy::{Before, Follow, follow, is_continuable};
-use crate::execution::task::now;
+use crate::execution::times::now;
 use crate::execution::{Accepted, Control, Live};
 
 /// What the CLI is told when a policy continues its conversation.
@@ -79,7 +79,7 @@ impl Service {
         // On disk is what was added behind the end.
         let read = entry.clone();
         let service = Arc::clone(self);
-        let record = crate::execution::task::blocking(move || {
+        let record = crate::blocking::blocking(move || {
             let record = Record::decode(&read.status()?).map_err(std::io::Error::other)?;
             if let Some(conversation) = &record.status.conversation {
                 service
@@ -123,7 +123,7 @@ impl Service {
     pub(super) async fn note_continued(self: &Arc<Self>, old: Continued, by: ExecutionId) {
         let service = Arc::clone(self);
         let entry = old.entry.clone();
-        let noted = crate::execution::task::blocking(move || {
+        let noted = crate::blocking::blocking(move || {
             service.amend(&entry, |status| status.continued_by = Some(by))
         });
         if let Err(error) = noted.await {
@@ -302,7 +302,7 @@ impl Service {
     pub(crate) async fn withdraw(self: &Arc<Self>, born: Born) {
         if let Some(old) = born.status.continues {
             let service = Arc::clone(self);
-            let noted = crate::execution::task::blocking(move || {
+            let noted = crate::blocking::blocking(move || {
                 let entry = service
                     .engine
                     .spool

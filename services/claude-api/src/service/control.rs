@@ -6,9 +6,9 @@ use std::time::Duration;
 use protocol::{Problem, ProblemType, Status};
 
 use super::{Service, View, spool_unwritable};
+use crate::blocking::blocking;
 use crate::execution::Control;
 use crate::execution::live::{Live, SIGNAL_WAIT};
-use crate::execution::task::blocking;
 use crate::execution::views::Viewer;
 use crate::execution::wish::Answer;
 

@@ -7,8 +7,8 @@ use protocol::ExecutionId;
 use tokio::sync::Semaphore;
 
 use super::Service;
+use crate::blocking::blocking;
 use crate::execution::ending::hex;
-use crate::execution::task::blocking;
 
 /// Larger outputs that are hashed at once: each takes a thread, a core and memory, and nobody waits for it.
 static DIGESTS: Semaphore = Semaphore::const_new(1);

@@ -20,8 +20,8 @@ use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::ending::EMPTY_SHA256;
 use crate::execution::policy::{Before, was_asked};
-use crate::execution::task::now;
 use crate::execution::times::Times;
+use crate::execution::times::now;
 
 /// The pause between attempts to record the end of an execution whose owner panicked.
 const ORPHAN_RETRY: Duration = Duration::from_secs(2);

@@ -13,9 +13,10 @@ use super::Service;
 use super::after_hooks::run_after;
 use super::digest::digest_later;
 use crate::admission::Ticket;
+use crate::blocking::blocking;
 use crate::execution::accepted::Record;
 use crate::execution::ending::{Ended, cancelled};
-use crate::execution::task::{Owner, blocking};
+use crate::execution::owner::Owner;
 use crate::execution::wish::EndWish;
 
 /// How often writing a terminal status is tried: a disk that fails for a moment must not turn an end into a lie.

@@ -12,10 +12,12 @@ use super::continuation::first_status;
 use crate::admission::Ticket;
 use crate::cli::Environment;
 use crate::config::{Cli, Permissions, Settings};
+use crate::execution::Control;
+use crate::execution::accepted::begin;
 use crate::execution::accepted::{Accepted, Record};
-use crate::execution::live::{Control, Published};
+use crate::execution::live::Published;
+use crate::execution::owner::Owner;
 use crate::execution::policy::Chain;
-use crate::execution::task::{Owner, begin};
 use crate::execution::times::Times;
 use crate::execution::wish::Wishes;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::execution::live::Control;
-use crate::execution::task::begin;
+use crate::execution::Control;
+use crate::execution::accepted::begin;
 use crate::execution::timers::Timers;
 use crate::execution::times::Times;
 use crate::execution::wish::Answer;

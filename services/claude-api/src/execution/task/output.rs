@@ -4,6 +4,7 @@ use protocol::Format;
 use renderer::{EventsOutput, Fact, Rendered, Renderer};
 use spool::{Appended, EventsKept, Patch, Writer};
 
+use crate::execution::lost::Lost;
 use crate::metrics::OutputCounters;
 
 /// The largest buffer kept between two chunks (256 KiB): a long line may have grown it much
@@ -25,15 +26,6 @@ pub(super) struct Output {
     has_begun: bool,
     /// The counters of `/metrics`.
     counters: OutputCounters,
-}
-
-/// Bytes that the disk did not take so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Lost {
-    /// Of the output.
-    pub(crate) output: u64,
-    /// Of what only `/events` shows.
-    pub(crate) events: u64,
 }
 
 impl Output {

@@ -19,13 +19,14 @@ use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::output::Output;
-use super::{Owner, begin};
 use crate::admission::Ticket;
 use crate::cli;
+use crate::execution::accepted::begin;
 use crate::execution::ending::{self, End, Ended};
-use crate::execution::live::millis;
 use crate::execution::machine::Machine;
+use crate::execution::owner::Owner;
 use crate::execution::timers::Timers;
+use crate::execution::times::millis;
 use crate::execution::verdict::EndedBy;
 use crate::execution::wish::Wish;
 use before::{NoStart, before};

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use protocol::Status;
 
-use super::Owner;
 use super::clock::sleep_until;
 use super::start::ended_by;
 use crate::admission::Ticket;
 use crate::config::HookMode;
+use crate::execution::owner::Owner;
 use crate::execution::verdict::EndedBy;
 use crate::hooks::{Ended, Failure, call};
 

@@ -8,10 +8,10 @@ use futures::FutureExt;
 use runner::Handle;
 use tokio::time::timeout;
 
-use super::super::Owner;
 use crate::cli::{self, SHORTAGE_RETRY};
 use crate::conversations::transcript_bytes;
 use crate::execution::accepted::Accepted;
+use crate::execution::owner::Owner;
 use crate::execution::verdict::EndedBy;
 use crate::execution::wish::{EndWish, Wishes};
 use crate::sandbox::restore_transcript;

@@ -3,7 +3,7 @@
 use protocol::Reason;
 
 use super::*;
-use crate::execution::live::Control;
+use crate::execution::Control;
 use crate::service::testing::{accepted, open, owner, status};
 
 #[tokio::test]
