@@ -1,6 +1,5 @@
 //! The HTTP side of contract section 2: an adapter, all decisions are the service's.
 
-pub(crate) mod body;
 pub(crate) mod boxed;
 pub(crate) mod events;
 mod executions;

@@ -1,40 +1,14 @@
 //! Whether an execution would start now, from cached answers: no probe starts a process.
 
-mod check;
-mod places;
+mod obstacle;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::cli::{Credential, Environment};
-pub(crate) use check::keep_checking;
-
-/// One thing that stands in the way, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Obstacle {
-    /// Machine-readable, stable.
-    pub code: &'static str,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub remedy: String,
-}
-
-impl Obstacle {
-    pub(crate) fn new(
-        code: &'static str,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            remedy: remedy.into(),
-        }
-    }
-}
+pub use obstacle::Obstacle;
+pub(crate) use obstacle::{MISSING, NO_RUNNER, ROOM_BYTES, RUNNER_DIED, no_room, unwritable};
 
 #[derive(Debug)]
 struct Cache {
@@ -57,7 +31,7 @@ pub struct Readiness {
     // Short, synchronous reads and writes; no await happens inside.
     cache: Arc<Mutex<Cache>>,
     environment: Arc<Environment>,
-    recheck: Arc<Notify>,
+    pub(crate) recheck: Arc<Notify>,
 }
 
 impl Readiness {
@@ -168,7 +142,7 @@ impl Readiness {
     /// A CLI was started: whatever the last check met has passed.
     pub fn spawned(&self) {
         self.with(|cache| {
-            let passed = [check::MISSING, check::NO_RUNNER, check::RUNNER_DIED];
+            let passed = [MISSING, NO_RUNNER, RUNNER_DIED];
             if cache.cli.as_ref().is_err_and(|o| passed.contains(&o.code)) {
                 cache.cli = Ok(());
             }
@@ -177,7 +151,7 @@ impl Readiness {
 
     /// The spool did not take an acceptance; the next look at the disk may find that it does again.
     pub fn unwritable(&self, what: &str) {
-        let obstacle = check::unwritable(what);
+        let obstacle = unwritable(what);
         self.with(|cache| cache.disk = Some(obstacle));
     }
 
@@ -188,7 +162,7 @@ impl Readiness {
 
     /// A write met a full disk; the next look at the disk may find room again.
     pub fn disk_full(&self) {
-        let obstacle = check::no_room("the spool's disk is full");
+        let obstacle = no_room("the spool's disk is full");
         self.with(|cache| cache.disk = Some(obstacle));
     }
 
@@ -202,19 +176,19 @@ impl Readiness {
         self.with(|cache| cache.stopping = true);
     }
 
-    fn set_cli(&self, cli: Result<(), Obstacle>) {
+    pub(crate) fn set_cli(&self, cli: Result<(), Obstacle>) {
         self.with(|cache| cache.cli = cli);
     }
 
-    fn set_folders(&self, folders: Vec<Obstacle>) {
+    pub(crate) fn set_folders(&self, folders: Vec<Obstacle>) {
         self.with(|cache| cache.folders = folders);
     }
 
-    fn set_places(&self, places: Vec<Obstacle>) {
+    pub(crate) fn set_places(&self, places: Vec<Obstacle>) {
         self.with(|cache| cache.places = places);
     }
 
-    fn set_disk(&self, disk: Option<Obstacle>) {
+    pub(crate) fn set_disk(&self, disk: Option<Obstacle>) {
         self.with(|cache| cache.disk = disk);
     }
 }

@@ -17,11 +17,11 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::boxed::reach;
+use crate::checks;
 use crate::http;
 use crate::http::boxed::Peer;
 use crate::net::activity::{Activity, Answered, Received, Timeouts};
 use crate::net::{Connection, Connections, Place};
-use crate::readiness;
 use crate::service::Service;
 
 /// How long open responses may go on after the stop, when every execution has ended; never beyond
@@ -40,7 +40,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let token = service.stop_token();
-    tokio::spawn(readiness::keep_checking(Arc::clone(&service.engine), token));
+    tokio::spawn(checks::keep_checking(Arc::clone(&service.engine), token));
     tokio::spawn(Arc::clone(&service).keep_expiring());
     tokio::spawn(reach::call_published_port(Arc::clone(&service)));
     let args = &service.engine.settings.args.connections;

@@ -49,8 +49,8 @@ use crate::execution::owner::Owner;
 use crate::execution::times::Times;
 use crate::execution::views::Viewing;
 use crate::execution::wish::Wishes;
-use crate::http::body::Inbound;
-use crate::http::output::Streams;
+use crate::inbound::Inbound;
+use crate::streams::Streams;
 
 /// See the module.
 pub struct Service {

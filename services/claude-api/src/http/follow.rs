@@ -12,11 +12,12 @@ use protocol::{Problem, Status};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::output::{StreamPlace, mark_stream};
+use super::output::mark_stream;
 use crate::execution::Live;
 use crate::execution::live::Published;
 use crate::execution::views::Viewing;
 use crate::service::{Service, View};
+use crate::streams::StreamPlace;
 
 /// At most 10 a second (contract, section 2).
 const INTERVAL: Duration = Duration::from_millis(100);

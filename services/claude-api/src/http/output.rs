@@ -13,11 +13,13 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use protocol::{ExecutionId, Problem, ProblemType, Status, trailers};
 use spool::ReadError;
+
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::query::{Id, Query};
 use super::{App, Reply};
 use crate::service::{Service, View, deleted};
+use crate::streams::StreamPlace;
 
 /// The most bytes of one read.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
@@ -62,40 +64,6 @@ pub(crate) fn needs_http_11(version: Version) -> Result<(), Problem> {
          in nginx say \
          `proxy_http_version 1.1`, or ask for the status with `Accept: application/json`",
     ))
-}
-
-/// Places for streams of outputs, events and statuses: three quarters of those for connections, so
-/// that the rest is for short requests.
-///
-/// A stream takes one when it begins and gives it back at its end. Nobody waits: a stream without a
-/// place is refused with 503 at once. A reader may be as slow as it likes: it holds its place, one
-/// chunk and what the kernel buffers.
-#[derive(Debug, Clone)]
-pub(crate) struct Streams(Arc<Semaphore>);
-
-impl Streams {
-    pub(crate) fn new(connections: usize) -> Self {
-        let places = (connections / 4 * 3).clamp(1, Semaphore::MAX_PERMITS);
-        Self(Arc::new(Semaphore::new(places)))
-    }
-
-    /// Takes a place for one more stream.
-    pub(crate) fn place(&self) -> Result<StreamPlace, Problem> {
-        match Arc::clone(&self.0).try_acquire_owned() {
-            Ok(permit) => Ok(StreamPlace { _permit: permit }),
-            Err(_) => Err(Problem::new(
-                ProblemType::TooManyStreams,
-                "too many streams are open; close one, try again later, \
-                 or ask for the status instead",
-            )),
-        }
-    }
-}
-
-/// A stream's place, until dropped.
-#[derive(Debug)]
-pub(crate) struct StreamPlace {
-    _permit: OwnedSemaphorePermit,
 }
 
 /// Marks a response that lasts as long as its execution.

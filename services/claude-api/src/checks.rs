@@ -1,16 +1,20 @@
 //! The checks themselves: the CLI at start, after a failed spawn and every 5 minutes; folders and
 //! disks every few seconds.
 
+mod places;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Obstacle;
-use super::places::Places;
 use crate::config::{HookMode, Hooks};
 use crate::engine::Engine;
+use crate::readiness::{
+    MISSING, NO_RUNNER, Obstacle, ROOM_BYTES, RUNNER_DIED, no_room, unwritable,
+};
+use places::Places;
 
 /// How often the CLI is started for a check, at most (contract, `/health/ready`).
 const CLI_INTERVAL: Duration = Duration::from_secs(300);
@@ -24,40 +28,14 @@ const CLI_LIMIT: Duration = Duration::from_secs(60);
 const DISK_INTERVAL: Duration = Duration::from_secs(3);
 /// How long a look at the disks may take until it counts as one that hangs.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
-/// Room that an execution needs to be recorded, bytes.
-pub(super) const ROOM_BYTES: u64 = 16 * 1024 * 1024;
-
-/// The code of a CLI that cannot be started.
-pub(super) const MISSING: &str = "cli-missing";
 /// The code of a disk that does not answer.
 const HANGS: &str = "disk-hangs";
-/// The code of a check whose runner could not be started.
-pub(super) const NO_RUNNER: &str = "no-runner";
-/// The code of a check whose runner died.
-pub(super) const RUNNER_DIED: &str = "runner-died";
-
-pub(super) fn unwritable(what: &str) -> Obstacle {
-    Obstacle::new(
-        "spool-unwritable",
-        format!("the spool cannot be written: {what}"),
-        "see that --spool-dir is mounted, writable for this user and not full",
-    )
-}
-
 fn unwritable_or_full(what: &str) -> Obstacle {
     if what.contains("cannot be written") && !what.contains("No space left") {
         unwritable(what)
     } else {
         no_room(what)
     }
-}
-
-pub(super) fn no_room(what: &str) -> Obstacle {
-    Obstacle::new(
-        "no-room",
-        what,
-        "free some space, or lower --retention-bytes and --kept-bytes",
-    )
 }
 
 /// Runs until `stop`.

@@ -4,10 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::Obstacle;
-use super::check::ROOM_BYTES;
 use crate::cli::Environment;
 use crate::config::ServeArgs;
+use crate::readiness::{Obstacle, ROOM_BYTES};
 use protocol::body::DEFAULT_WORKSPACE;
 
 /// The pause before a broken configuration is read again: the CLI may be writing it.
