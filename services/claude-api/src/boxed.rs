@@ -7,7 +7,8 @@
 //!   such a way ([`reach`]). Where there is one, only health is served.
 
 mod gateways;
-pub(crate) mod reach;
+
+pub(crate) use gateways::default_gateways;
 
 use std::io;
 use std::net::IpAddr;
@@ -32,7 +33,7 @@ enum Reach {
 pub(crate) struct Boxed {
     own: OwnAddresses,
     /// Names this very process in its calls to its published port. Nobody else knows it.
-    nonce: Uuid,
+    pub(crate) nonce: Uuid,
     reach: watch::Sender<Reach>,
 }
 
@@ -75,7 +76,7 @@ impl Boxed {
     }
 
     /// Whether the box reaches the service from outside. While the start looks, this waits: that
-    /// takes at most [`reach::LIMIT`].
+    /// takes at most [`crate::reach::LIMIT`].
     pub(crate) async fn is_reached(&self) -> bool {
         let mut reach = self.reach.subscribe();
         match reach.wait_for(|reach| *reach != Reach::Unknown).await {
@@ -91,7 +92,7 @@ impl Boxed {
     }
 
     /// Notes that the calls of the start have ended.
-    fn end_calls(&self) {
+    pub(crate) fn end_calls(&self) {
         self.reach.send_if_modified(|reach| {
             let unknown = *reach == Reach::Unknown;
             if unknown {

@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use connections::ConnectionArgs;
 pub use hooks::{Hook, HookArgs, HookMode, HookMoment, Hooks};
-pub use input::InputArgs;
+pub use input::{ControlRequest, InputArgs};
 pub use limits::LimitArgs;
 pub use network::NetworkArgs;
 pub use tools::{PermissionMode, Permissions, ToolPolicy};
@@ -204,7 +204,7 @@ pub struct Settings {
     /// What the CLI's tools may do.
     pub tools: ToolPolicy,
     /// The control requests that clients may send.
-    pub control_requests: Vec<crate::execution::input::Control>,
+    pub control_requests: Vec<ControlRequest>,
     /// The programs that run before and after each execution.
     pub hooks: Hooks,
     /// The limits in force.

@@ -19,6 +19,9 @@ use crate::readiness::Readiness;
 use crate::sandbox::{self, Policy};
 use sweeps::Sweeps;
 
+/// The pause before the next sweep while something is left.
+const RETRY: Duration = Duration::from_secs(2);
+
 /// The most that a slot of the spool holds, bytes.
 const SLOT_BYTES: usize = 64 * 1024;
 /// The time limit of the CLI's Bash tool where its environment names none.
@@ -100,6 +103,19 @@ impl Engine {
             settings,
         });
         Ok((engine, warnings))
+    }
+
+    /// Reaps the processes that outlived SIGKILL as soon as they die. They became this process's
+    /// children when their runner ended. Returns at once.
+    pub(crate) fn sweep_on(self: &Arc<Self>) {
+        let engine = Arc::clone(self);
+        tokio::spawn(async move {
+            let sweep = || {
+                let runners = engine.runners.clone();
+                async move { runners.sweep_orphans().await.is_empty() }
+            };
+            engine.sweeps.go_on(RETRY, sweep).await;
+        });
     }
 
     /// The limit of a status in bytes.

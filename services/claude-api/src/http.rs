@@ -27,6 +27,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::service::Service;
 pub(crate) use reply::Reply;
+use reply::unknown_path;
 
 /// How long a browser may remember a preflight's answer.
 const PREFLIGHT: Duration = Duration::from_secs(600);
@@ -35,9 +36,6 @@ const PREFLIGHT: Duration = Duration::from_secs(600);
 pub(crate) fn is_stream(response: &Response) -> bool {
     response.extensions().get::<output::IsStream>().is_some()
 }
-
-/// What every handler sees.
-pub(crate) type App = State<Arc<Service>>;
 
 /// All routes, behind the Host and Origin check.
 pub fn router(service: Arc<Service>) -> Router {
@@ -118,18 +116,6 @@ fn cors(guard: Arc<Guard>) -> CorsLayer {
         // Access).
         .allow_private_network(true)
         .max_age(PREFLIGHT)
-}
-
-/// The 404 answer; it names the right path when only a trailing slash is wrong.
-fn unknown_path(path: &str) -> Reply {
-    let right = path.trim_end_matches('/');
-    let detail = if right != path && right.starts_with('/') {
-        format!("no path of this service ends with a slash; use {right}")
-    } else {
-        "this path does not exist; executions are at /v1/executions, health at /health/ready"
-            .to_owned()
-    };
-    Reply(Problem::new(ProblemType::UnknownPath, detail))
 }
 
 /// Refuses foreign hosts and origins before anything else happens.

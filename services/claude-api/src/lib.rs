@@ -23,6 +23,7 @@ pub mod in_place;
 mod inbound;
 mod metrics;
 mod net;
+mod reach;
 pub mod readiness;
 mod sandbox;
 pub mod server;

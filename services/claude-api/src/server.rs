@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::boxed::reach;
 use crate::checks;
 use crate::http;
 use crate::http::boxed::Peer;
 use crate::net::activity::{Activity, Answered, Received, Timeouts};
 use crate::net::{Connection, Connections, Place};
+use crate::reach;
 use crate::service::Service;
 
 /// How long open responses may go on after the stop, when every execution has ended; never beyond

@@ -3,9 +3,12 @@
 mod accept;
 mod after_hooks;
 mod burn;
+mod burned;
 mod continuation;
 mod control;
 mod digest;
+mod digesting;
+mod hook_places;
 mod input;
 mod metrics;
 mod past;
@@ -18,37 +21,32 @@ pub(crate) mod testing;
 pub use burn::Burn;
 pub use control::Cancel;
 
-use after_hooks::AfterHooks;
-use digest::{Digesting, digest_later};
+use burned::Burned;
+use digesting::Digesting;
+use hook_places::AfterHooks;
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use anyhow::Context;
 use protocol::{ExecutionId, Problem, ProblemType, Reason, State, Status};
 use runner::Runners;
 use spool::SpoolError;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::admission::{Admission, Ticket};
+use crate::admission::Admission;
 use crate::blocking::blocking;
 use crate::boxed::Boxed;
 use crate::cli::Environment;
 use crate::config::Settings;
 use crate::engine::Engine;
-use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::live::{Live, Published};
-use crate::execution::owner::Owner;
-use crate::execution::times::Times;
 use crate::execution::views::Viewing;
-use crate::execution::wish::Wishes;
 use crate::inbound::Inbound;
 use crate::streams::Streams;
 
@@ -68,7 +66,7 @@ pub struct Service {
     /// One acceptance of an id at a time: two equal PUTs at once must meet.
     accepting: Vec<tokio::sync::Mutex<()>>,
     /// Ids that were cancelled before they were accepted.
-    burned: burn::Burned,
+    burned: Burned,
     /// One continuation by request at a time: nothing is continued twice.
     continuing: Arc<tokio::sync::Mutex<()>>,
     /// The outputs that wait for their SHA-256.
@@ -159,7 +157,7 @@ impl Service {
             places,
             live: RwLock::default(),
             accepting: (0..64).map(|_| tokio::sync::Mutex::default()).collect(),
-            burned: burn::Burned::default(),
+            burned: Burned::default(),
             continuing: Arc::default(),
             digesting: Digesting::default(),
             amending: std::sync::Mutex::default(),
@@ -324,14 +322,6 @@ impl Service {
         Ok(record?.status)
     }
 
-    /// Queues the SHA-256 of an ended output if a stop or a kill prevented it.
-    fn digest_if_missing(self: &Arc<Self>, status: &Status) {
-        let all_kept = status.state.is_terminal() && status.kept_from == 0;
-        if all_kept && status.sha256.is_none() && self.digesting.has_room() {
-            digest_later(self, status.execution_id);
-        }
-    }
-
     /// A published status with all counters of this moment.
     pub(crate) fn fill(&self, live: &Live, published: &Published) -> Status {
         let mut status = live.fill(published, std::time::Instant::now());
@@ -339,55 +329,5 @@ impl Service {
             status.queue_position = self.admission.position(live.id);
         }
         status
-    }
-
-    /// Gives an accepted execution its owner.
-    fn adopt(
-        self: &Arc<Self>,
-        mut accepted: Accepted,
-        entry: spool::Entry,
-        status: Status,
-        ticket: Ticket,
-    ) -> Live {
-        let id = status.execution_id;
-        let times = Times::following(&status);
-        let wishes = Arc::new(Wishes::new(status.state == State::Queued));
-        let (publish, watch) = watch::channel(Published {
-            status: Arc::new(status),
-            before: Duration::ZERO,
-            since: None,
-        });
-        let input = self.gate(&accepted);
-        let live = Live {
-            id,
-            entry: entry.clone(),
-            status: watch,
-            wishes: Arc::clone(&wishes),
-            cancel_noted: Arc::default(),
-            views: Arc::default(),
-            input: input.clone(),
-        };
-        self.live
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, live.clone());
-        let prompt_bytes = std::mem::take(&mut accepted.body.prompt).len();
-        let owner = Owner {
-            engine: Arc::clone(&self.engine),
-            accepted,
-            entry,
-            publish,
-            wishes,
-            times,
-            cli: None,
-            prompt_bytes,
-            credential: None,
-            input,
-            transcript_bytes: 0,
-            folders: None,
-            runner: None,
-        };
-        tokio::spawn(Arc::clone(self).supervise(owner, ticket, supervise::OWN));
-        live
     }
 }

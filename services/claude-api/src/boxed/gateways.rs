@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const VIA_GATEWAY: u32 = 2;
 
 /// Reads the default gateways of this network namespace (proc(5)). None when `/proc` has no routes.
-pub(super) fn default_gateways() -> Vec<IpAddr> {
+pub(crate) fn default_gateways() -> Vec<IpAddr> {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let v4 = of_v4(&read("/proc/net/route"));
     let v6 = of_v6(&read("/proc/net/ipv6_route"));

@@ -2,7 +2,32 @@
 
 use clap::Args;
 
-use crate::execution::input::Control;
+/// A control request that may reach the CLI, by its subtype.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlRequest(String);
+
+impl ControlRequest {
+    /// Reads a subtype.
+    ///
+    /// # Errors
+    /// It is none; says what one looks like.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let good = |b: u8| b.is_ascii_lowercase() || b == b'_';
+        if !text.is_empty() && text.len() <= 64 && text.bytes().all(good) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!(
+                "{text:?} is no control request; write its subtype, like interrupt"
+            ))
+        }
+    }
+
+    /// The subtype.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// Flags about input.
 #[derive(Debug, Clone, Args)]
@@ -27,12 +52,12 @@ pub struct InputArgs {
 }
 
 impl InputArgs {
-    pub(super) fn check(&self) -> Result<Vec<Control>, Vec<String>> {
+    pub(super) fn check(&self) -> Result<Vec<ControlRequest>, Vec<String>> {
         let names = self.allowed_control_requests.split(',').map(str::trim);
         let mut mistakes = Vec::new();
         let mut allowed = Vec::new();
         for name in names.filter(|name| !name.is_empty()) {
-            match Control::parse(name) {
+            match ControlRequest::parse(name) {
                 Ok(control) => allowed.push(control),
                 Err(error) => mistakes.push(format!("--allowed-control-requests: {error}")),
             }

@@ -1,28 +1,7 @@
 //! The sweep of processes that outlived SIGKILL.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use super::Engine;
-
-/// The pause before the next sweep while something is left.
-const RETRY: Duration = Duration::from_secs(2);
-
-impl Engine {
-    /// Reaps the processes that outlived SIGKILL as soon as they die. They became this process's
-    /// children when their runner ended. Returns at once.
-    pub(crate) fn sweep_on(self: &Arc<Self>) {
-        let engine = Arc::clone(self);
-        tokio::spawn(async move {
-            let sweep = || {
-                let runners = engine.runners.clone();
-                async move { runners.sweep_orphans().await.is_empty() }
-            };
-            engine.sweeps.go_on(RETRY, sweep).await;
-        });
-    }
-}
 
 /// One sweep that goes on for all who ask.
 ///
@@ -38,7 +17,11 @@ pub(super) struct Sweeps {
 impl Sweeps {
     /// Sweeps until nothing is left. Returns at once while another call does: that one sweeps again
     /// for this one.
-    async fn go_on<F: Future<Output = bool>>(&self, pause: Duration, sweep: impl Fn() -> F) {
+    pub(super) async fn go_on<F: Future<Output = bool>>(
+        &self,
+        pause: Duration,
+        sweep: impl Fn() -> F,
+    ) {
         if self.asked.fetch_add(1, Ordering::SeqCst) > 0 {
             return;
         }

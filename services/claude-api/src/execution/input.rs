@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use buffer::{Buffer, Next};
 pub use buffer::{Offer, Refusal};
-pub use rules::{Control, Fault, Rules, line_bytes};
+pub use rules::{Fault, Rules, line_bytes};
 
 /// Why nothing of an offer was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use protocol::guard::reads_health;
 use protocol::{Problem, ProblemType};
 
 use super::reply::json_response;
-use super::{App, Reply, unknown_path};
+use super::reply::{App, Reply, unknown_path};
 use crate::service::Service;
 
 /// The peer of a connection, as the rule sees it.

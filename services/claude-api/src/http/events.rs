@@ -9,7 +9,7 @@ use spool::{Entry, EventsExtent, EventsReader, ReadError};
 
 use super::output::{CHUNK_BYTES, Places, abort, needs_http_11, read_problem, respond};
 use super::query::{Id, Query};
-use super::{App, Reply};
+use super::reply::{App, Reply};
 
 /// `GET .../events?offset=N&follow=false`. Without `offset` it begins at the oldest kept byte; with
 /// `follow=false` it ends at the present end, and headers say where that is.

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use futures::StreamExt;
 use protocol::{Burned, ExecutionId, Problem, ProblemType, Status, trailers};
 
+use super::follow;
 use super::output::{needs_http_11, stream, viewer};
 use super::query::{Id, NoQuery, Query};
+use super::reply::{App, Reply};
 use super::reply::{json, json_response};
-use super::{App, Reply, follow};
 use crate::execution::Control;
 use crate::service::{Burn, Cancel, Service};
 

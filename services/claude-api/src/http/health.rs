@@ -5,8 +5,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use protocol::{Problem, ProblemType};
 
+use super::reply::{App, Reply};
 use super::reply::{json, json_response};
-use super::{App, Reply};
 use crate::readiness::Obstacle;
 
 /// `GET /health/live`: the process answers.

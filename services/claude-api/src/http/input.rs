@@ -6,8 +6,8 @@ use axum::response::Response;
 use protocol::{Problem, ProblemType};
 
 use super::query::{Id, Query};
+use super::reply::{App, Reply};
 use super::reply::{json, json_response};
-use super::{App, Reply};
 use crate::execution::input::Offer;
 use crate::service::View;
 

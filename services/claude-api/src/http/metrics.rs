@@ -6,7 +6,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use protocol::{Exposition, ProblemType};
 
-use super::App;
+use super::reply::App;
 
 /// `GET /metrics`: answered from memory, in the format that the client reads.
 pub(crate) async fn metrics(State(service): App, headers: HeaderMap) -> Response {

@@ -17,7 +17,7 @@ use spool::ReadError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::query::{Id, Query};
-use super::{App, Reply};
+use super::reply::{App, Reply};
 use crate::service::{Service, View, deleted};
 use crate::streams::StreamPlace;
 

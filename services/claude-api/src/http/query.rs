@@ -4,7 +4,7 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use protocol::{ExecutionId, Problem, ProblemType};
 
-use super::Reply;
+use super::reply::Reply;
 
 /// The most characters of an unknown name that an error repeats.
 const SHOWN_CHARS: usize = 64;

@@ -1,11 +1,19 @@
 //! Problems and statuses as responses.
 
+use std::sync::Arc;
+
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use protocol::{Problem, ProblemType, problem};
 
+use crate::service::Service;
+
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// What every handler sees.
+pub(crate) type App = State<Arc<Service>>;
 
 /// A problem as a response.
 #[derive(Debug)]
@@ -60,4 +68,16 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Vec<u8> {
 /// A JSON response.
 pub(crate) fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// The 404 answer; it names the right path when only a trailing slash is wrong.
+pub(super) fn unknown_path(path: &str) -> Reply {
+    let right = path.trim_end_matches('/');
+    let detail = if right != path && right.starts_with('/') {
+        format!("no path of this service ends with a slash; use {right}")
+    } else {
+        "this path does not exist; executions are at /v1/executions, health at /health/ready"
+            .to_owned()
+    };
+    Reply(Problem::new(ProblemType::UnknownPath, detail))
 }

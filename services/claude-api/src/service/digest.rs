@@ -1,9 +1,8 @@
 //! The SHA-256 of long outputs, added to the terminal status afterwards.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use protocol::ExecutionId;
+use protocol::{ExecutionId, Status};
 use tokio::sync::Semaphore;
 
 use super::Service;
@@ -63,35 +62,12 @@ async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> 
     blocking(move || amending.amend(&entry, |status| status.sha256 = Some(hex(digest)))).await
 }
 
-/// The outputs that wait for their SHA-256 or are being hashed, each once.
-///
-/// - Taken when: an execution ends, always, at the cost of an id. A look at an old status takes a
-///   place only while fewer than 64 are taken; otherwise the next look tries again. A place is
-///   released when the digest is recorded or cannot be made.
-/// - Who waits behind whom: outputs wait for one core, in order. No client waits for them.
-/// - The other direction: a digest sends nothing.
-#[derive(Debug, Default)]
-pub(crate) struct Digesting(Mutex<HashSet<ExecutionId>>);
-
-impl Digesting {
-    /// Places that looks at old statuses may fill.
-    const LOOKS: usize = 64;
-
-    /// Adds an output; false when it already waits.
-    fn add(&self, id: ExecutionId) -> bool {
-        self.ids().insert(id)
-    }
-
-    fn remove(&self, id: ExecutionId) {
-        self.ids().remove(&id);
-    }
-
-    /// Whether a look at an old status may add its output.
-    pub(crate) fn has_room(&self) -> bool {
-        self.ids().len() < Self::LOOKS
-    }
-
-    fn ids(&self) -> MutexGuard<'_, HashSet<ExecutionId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Service {
+    /// Queues the SHA-256 of an ended output if a stop or a kill prevented it.
+    pub(super) fn digest_if_missing(self: &Arc<Self>, status: &Status) {
+        let all_kept = status.state.is_terminal() && status.kept_from == 0;
+        if all_kept && status.sha256.is_none() && self.digesting.has_room() {
+            digest_later(self, status.execution_id);
+        }
     }
 }

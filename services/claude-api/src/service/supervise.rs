@@ -2,22 +2,26 @@
 //! end, shows it and takes the execution off the live ones.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use protocol::{Reason, State, Status};
+use tokio::sync::watch;
 
 use super::Service;
 use super::after_hooks::run_after;
 use super::digest::digest_later;
 use crate::admission::Ticket;
 use crate::blocking::blocking;
+use crate::execution::Accepted;
 use crate::execution::accepted::Record;
 use crate::execution::ending::{Ended, cancelled};
+use crate::execution::live::{Live, Published};
 use crate::execution::owner::Owner;
-use crate::execution::wish::EndWish;
+use crate::execution::times::Times;
+use crate::execution::wish::{EndWish, Wishes};
 
 /// How often writing a terminal status is tried: a disk that fails for a moment must not turn an end into a lie.
 const TRIES: u32 = 4;
@@ -31,6 +35,56 @@ pub(super) type Work = for<'a> fn(&'a mut Owner, &'a mut Ticket) -> BoxFuture<'a
 pub(super) const OWN: Work = |owner, ticket| owner.own(ticket).boxed();
 
 impl Service {
+    /// Gives an accepted execution its owner.
+    pub(super) fn adopt(
+        self: &Arc<Self>,
+        mut accepted: Accepted,
+        entry: spool::Entry,
+        status: Status,
+        ticket: Ticket,
+    ) -> Live {
+        let id = status.execution_id;
+        let times = Times::following(&status);
+        let wishes = Arc::new(Wishes::new(status.state == State::Queued));
+        let (publish, watch) = watch::channel(Published {
+            status: Arc::new(status),
+            before: Duration::ZERO,
+            since: None,
+        });
+        let input = self.gate(&accepted);
+        let live = Live {
+            id,
+            entry: entry.clone(),
+            status: watch,
+            wishes: Arc::clone(&wishes),
+            cancel_noted: Arc::default(),
+            views: Arc::default(),
+            input: input.clone(),
+        };
+        self.live
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, live.clone());
+        let prompt_bytes = std::mem::take(&mut accepted.body.prompt).len();
+        let owner = Owner {
+            engine: Arc::clone(&self.engine),
+            accepted,
+            entry,
+            publish,
+            wishes,
+            times,
+            cli: None,
+            prompt_bytes,
+            credential: None,
+            input,
+            transcript_bytes: 0,
+            folders: None,
+            runner: None,
+        };
+        tokio::spawn(Arc::clone(self).supervise(owner, ticket, OWN));
+        live
+    }
+
     /// Sees the owner of an execution to its recorded end. The ticket, which holds the lane, is given
     /// up only when nothing of the execution is left, also when the owner panics.
     pub(super) async fn supervise(

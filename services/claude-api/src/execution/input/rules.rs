@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::config::ControlRequest;
+
 /// The longest `request_id`, bytes.
 const REQUEST_ID_BYTES: usize = 256;
 /// Room in a line for everything that is no content, in bytes.
@@ -51,32 +53,11 @@ fn content_bytes(content: &Value) -> usize {
     }
 }
 
-/// A control request that may reach the CLI, by its subtype.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Control(String);
-
-impl Control {
-    /// Reads a subtype.
-    ///
-    /// # Errors
-    /// It is none; says what one looks like.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let good = |b: u8| b.is_ascii_lowercase() || b == b'_';
-        if !text.is_empty() && text.len() <= 64 && text.bytes().all(good) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(format!(
-                "{text:?} is no control request; write its subtype, like interrupt"
-            ))
-        }
-    }
-}
-
 /// How the lines of one execution are judged.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// The control requests that the operator allows.
-    pub allowed: Vec<Control>,
+    pub allowed: Vec<ControlRequest>,
     /// Whether messages are taken verbatim, as the prompt was.
     pub verbatim: bool,
     /// The conversation.
@@ -94,7 +75,7 @@ impl Rules {
     pub(super) fn for_tests() -> Self {
         Self {
             allowed: ["interrupt", "end_session"]
-                .map(|name| Control(name.to_owned()))
+                .map(|name| ControlRequest::parse(name).expect("a subtype"))
                 .into(),
             verbatim: true,
             conversation: "c".to_owned(),
@@ -181,8 +162,12 @@ impl Rules {
         let Some(subtype) = request.get("subtype").and_then(Value::as_str) else {
             return bad("a `control_request` needs `request.subtype`");
         };
-        if !self.allowed.iter().any(|Control(name)| name == subtype) {
-            let names: Vec<_> = self.allowed.iter().map(|c| c.0.as_str()).collect();
+        if !self
+            .allowed
+            .iter()
+            .any(|request| request.as_str() == subtype)
+        {
+            let names: Vec<_> = self.allowed.iter().map(ControlRequest::as_str).collect();
             return Err(Fault::NotAllowed(format!(
                 "the control request {subtype:?} is not allowed here; the operator allows: {}",
                 if names.is_empty() {
@@ -280,9 +265,9 @@ mod tests {
         ] {
             assert!(matches!(judged(line), Err(Fault::Bad(_))), "{line}");
         }
-        assert!(Control::parse("interrupt").is_ok());
+        assert!(ControlRequest::parse("interrupt").is_ok());
         for name in ["", "Interrupt", "a b", "x\n"] {
-            assert!(Control::parse(name).is_err(), "{name:?}");
+            assert!(ControlRequest::parse(name).is_err(), "{name:?}");
         }
     }
 }

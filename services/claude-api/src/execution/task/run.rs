@@ -5,17 +5,17 @@ mod clock;
 mod count;
 mod events;
 mod last;
+mod running;
 mod start;
+mod waits;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::{State, Status};
-use runner::{Action, Events, Handle, Stderr, Stdout, Unkillable};
+use runner::{Action, Handle};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::output::Output;
@@ -28,11 +28,10 @@ use crate::execution::owner::Owner;
 use crate::execution::timers::Timers;
 use crate::execution::times::millis;
 use crate::execution::verdict::EndedBy;
-use crate::execution::wish::Wish;
 use before::{NoStart, before};
-use clock::{Sample, finished, sleep_until};
-use count::Counted;
+use running::{Counted, Running};
 use start::start;
+use waits::{Sample, finished, sleep_until};
 
 /// How much of stdout is taken at once, bytes. A pipe holds up to twice as much ([`start`]); each take costs a write to the disk
 /// and wakes the readers.
@@ -107,41 +106,6 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     let running = Running::new(owner, machine, output, handle, message);
     let end = running.drive(ticket).await;
     ending::ended(owner, end).await
-}
-
-struct Running<'a> {
-    owner: &'a mut Owner,
-    machine: Machine,
-    output: Output,
-    stdout: Stdout,
-    stderr: Stderr,
-    control: runner::Control,
-    events: Events,
-    /// Ends when stdin is closed.
-    prompt: AbortOnDropHandle<()>,
-    wish: watch::Receiver<Wish>,
-    spawned: bool,
-    spawn_failed: Option<String>,
-    /// Why the runner died, as far as it is known.
-    runner_failure: Option<String>,
-    exit: (Option<i32>, Option<i32>),
-    unkillable: Vec<Unkillable>,
-    /// When a runner that should have ended is given up.
-    give_up: Option<Instant>,
-    last_shown: Instant,
-    /// It is recorded that the model was asked: whoever continues it must know.
-    asked: bool,
-    /// A look at the tree's CPU time, and when it was taken. It takes long where there are many processes: controls do not wait.
-    sample: Option<JoinHandle<Sample>>,
-    /// A write of the status that is under way. There is one at a time, and no step waits for it:
-    /// the newest status follows it.
-    recording: Option<JoinHandle<std::io::Result<()>>>,
-    /// The status is to be written once the write under way is done.
-    status_due: bool,
-    /// The note that the conversation has begun is to be written after it, too.
-    begun_due: bool,
-    /// What of the execution was counted.
-    counted: Counted,
 }
 
 /// What the loop woke up for.

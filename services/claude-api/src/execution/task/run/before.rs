@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use protocol::Status;
 
-use super::clock::sleep_until;
 use super::start::ended_by;
+use super::waits::sleep_until;
 use crate::admission::Ticket;
 use crate::config::HookMode;
 use crate::execution::owner::Owner;

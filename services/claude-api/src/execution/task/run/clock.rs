@@ -4,15 +4,12 @@
 use std::time::{Duration, Instant};
 
 use protocol::State;
-use tokio::task::JoinHandle;
 
-use super::Running;
+use super::running::Running;
+use super::waits::finished;
 use crate::execution::machine::Due;
 use crate::execution::policy::was_asked;
 use crate::execution::verdict::EndedBy;
-
-/// The CPU time that a tree had used, and when it was looked at.
-pub(super) type Sample = (Instant, Duration);
 
 /// How long until a command that the runner's socket refused is sent again.
 const RESEND: Duration = Duration::from_millis(100);
@@ -98,21 +95,5 @@ impl Running<'_> {
             let _ = finished(&mut self.recording).await;
             self.recording = None;
         }
-    }
-}
-
-/// Waits for the result of work on a blocking thread; `None` when the work panicked. Pends forever
-/// without work. Cancel safe.
-pub(super) async fn finished<T>(work: &mut Option<JoinHandle<T>>) -> Option<T> {
-    match work {
-        Some(work) => work.await.ok(),
-        None => std::future::pending().await,
-    }
-}
-
-pub(super) async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }

@@ -4,14 +4,7 @@ use std::time::Instant;
 
 use renderer::{Activity, Fact};
 
-use super::Running;
-
-/// What is counted once for each execution, and was.
-#[derive(Debug, Default)]
-pub(super) struct Counted {
-    first_byte: bool,
-    first_text: bool,
-}
+use super::running::Running;
 
 impl Running<'_> {
     /// Counts what a chunk of the CLI's output brought, after it was appended.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use runner::{Action, Event};
 
-use super::Running;
+use super::running::Running;
 use crate::execution::accepted::CliProcess;
 use crate::execution::verdict::EndedBy;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Running;
+use super::running::Running;
 use crate::execution::ending::End;
 
 impl Running<'_> {

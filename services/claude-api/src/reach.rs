@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 
-use super::gateways::default_gateways;
+use crate::boxed::default_gateways;
 use crate::config::NetworkArgs;
 use crate::service::Service;
 

@@ -1,0 +1,32 @@
+//! The ids that were burned, in memory.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use protocol::ExecutionId;
+
+use crate::admission::Place;
+
+/// The burned ids, each with the place that it takes in the queue.
+///
+/// Burned ids and waiting executions together are at most `queued`.
+///
+/// - Taken when: a burn of an unknown id is recorded; released when it expires after an hour.
+/// - Who waits behind whom: nobody. A burn without a place is refused with `queue-full`, and
+///   nothing is recorded.
+/// - The other direction: a burned id sends nothing.
+#[derive(Debug, Default)]
+pub(super) struct Burned {
+    // Held for a look into the map, never over an await.
+    ids: Mutex<HashMap<ExecutionId, Place>>,
+}
+
+impl Burned {
+    pub(super) fn ids(&self) -> MutexGuard<'_, HashMap<ExecutionId, Place>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn contains(&self, id: ExecutionId) -> bool {
+        self.ids().contains_key(&id)
+    }
+}
