@@ -60,6 +60,7 @@ pub struct HealthcheckArgs {
 }
 
 fn default_health_url() -> String {
+    #[expect(clippy::disallowed_methods, reason = "a default that --help shows")]
     let port = std::env::var("CLAUDE_API_PORT").unwrap_or_else(|_| "8002".to_owned());
     format!("http://127.0.0.1:{port}/health/startup")
 }

@@ -16,10 +16,7 @@ mod message;
 
 use crate::repeat::{Repeat, Step};
 use crate::wtf8::Literal;
-use message::{Block, Broken, Message};
-
-/// Between two blocks, and before text that continues nothing.
-const BLANK_LINE: &str = "\n\n";
+use message::{BLANK_LINE, Block, Broken, Message};
 
 /// More than any message of the CLI has.
 const REMEMBERED_BLOCKS: usize = 64;

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::event::{Denied, short, text, word};
-use crate::outcome::value;
+use crate::sanitise::value;
 
 /// A denial's JSON longer than this goes without the tool's input, which may be a whole file (1 KiB).
 const LONGEST_DENIAL_BYTES: usize = 1 << 10;

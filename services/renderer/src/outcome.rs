@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::denials;
 use crate::event::word;
 use crate::facts::Outcome;
-use crate::sanitise::without_lone_halves;
+use crate::sanitise::value;
 use crate::wtf8::{Literal, Raw};
 
 /// Of a result's text this much is in the outcome: enough for any message (64 KiB).
@@ -106,12 +106,6 @@ pub(crate) fn count(number: f64) -> u64 {
 )]
 pub(crate) fn seconds(number: f64) -> i64 {
     number as i64
-}
-
-/// A part of a line as a value; `None` if it nests too deep.
-pub(crate) fn value(raw: &RawValue) -> Option<Value> {
-    let again = || serde_json::from_str(&without_lone_halves(raw.get())?).ok();
-    serde_json::from_str(raw.get()).ok().or_else(again)
 }
 
 fn messages(raw: &RawValue) -> Vec<String> {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use memchr::memmem;
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// The line with U+FFFD for invalid UTF-8 and for escapes that are half a surrogate pair, or `None` when it has
 /// neither.
@@ -49,6 +51,12 @@ fn half(bytes: &[u8], at: usize) -> Option<u16> {
     let digits = std::str::from_utf8(escape.strip_prefix(b"\\u")?).ok()?;
     let unit = u16::from_str_radix(digits, 16).ok()?;
     (0xD800..=0xDFFF).contains(&unit).then_some(unit)
+}
+
+/// A part of a line as a value; `None` if it nests too deep.
+pub(crate) fn value(raw: &RawValue) -> Option<Value> {
+    let again = || serde_json::from_str(&without_lone_halves(raw.get())?).ok();
+    serde_json::from_str(raw.get()).ok().or_else(again)
 }
 
 #[cfg(test)]

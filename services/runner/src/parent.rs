@@ -1,5 +1,6 @@
 //! The side of the runners that lives in claude-api.
 
+mod commands;
 mod events;
 mod handle;
 mod orphans;
@@ -14,8 +15,9 @@ use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpabl
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+pub use commands::Control;
 pub use events::Events;
-pub use handle::{Control, Handle};
+pub use handle::Handle;
 pub use pipes::{Drained, Stderr, Stdin, Stdout};
 
 use crate::wire::Unkillable;

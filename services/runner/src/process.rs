@@ -1,6 +1,7 @@
 //! Processes as `/proc` shows them, and signals that cannot hit the wrong one.
 
 mod children;
+mod look;
 mod stat;
 
 use std::{fs, io};
@@ -8,16 +9,10 @@ use std::{fs, io};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 pub(crate) use children::children;
-pub(crate) use stat::{Stat, State};
+pub(crate) use look::look;
+pub(crate) use stat::{Identity, Stat, State};
 
 use crate::wire::Unkillable;
-
-/// A process, told from later ones of the same id by its start time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Identity {
-    pub(crate) pid: u32,
-    pub(crate) start_ticks: u64,
-}
 
 /// The id the kernel gave to this boot; empty where it cannot be read, which matches no boot.
 #[must_use]
@@ -25,31 +20,6 @@ pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|id| id.trim().to_owned())
         .unwrap_or_default()
-}
-
-/// The process as it is now; `None` if there is none.
-///
-/// A dead leader whose other threads live on looks like a zombie but is a live process: it is shown in the state of a
-/// live thread.
-pub(crate) fn look(pid: u32) -> Option<Stat> {
-    let mut stat = read_stat(&format!("/proc/{pid}/stat"))?;
-    if stat.state == State::Zombie && stat.threads > 1 {
-        for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
-            let path = thread.path().join("stat");
-            if let Some(other) = path.to_str().and_then(read_stat)
-                && other.state != State::Zombie
-            {
-                stat.state = other.state;
-                break;
-            }
-        }
-    }
-    Some(stat)
-}
-
-fn read_stat(path: &str) -> Option<Stat> {
-    // The name may hold any bytes, so it is not read as UTF-8.
-    Stat::parse(&fs::read(path).ok()?)
 }
 
 /// Whether SIGSTOP waits for the process, which it does while a vfork parent sits in D: it will stop before it does

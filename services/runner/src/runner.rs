@@ -96,7 +96,7 @@ fn run() -> io::Result<()> {
     drop(spec);
     control.send(&spawned.event());
     if let Err(error) = hidden {
-        control.send(&warning(
+        control.send(&Event::warning(
             "runner_readable",
             format!("tools of the same user can read the runner's memory: {error}"),
         ));
@@ -109,11 +109,4 @@ fn run() -> io::Result<()> {
         supervisor.obey(command);
     }
     supervisor.run()
-}
-
-fn warning(code: &str, message: String) -> Event {
-    Event::Warning {
-        code: code.to_owned(),
-        message,
-    }
 }

@@ -150,6 +150,16 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// What went wrong without harm to the execution.
+    pub(crate) fn warning(code: &str, message: String) -> Self {
+        Self::Warning {
+            code: code.to_owned(),
+            message,
+        }
+    }
+}
+
 /// A process that outlived SIGKILL: it is in an uninterruptible wait, for example for a dead
 /// network disk, or belongs to another user and may not be signalled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! A disk that is really full: a small tmpfs in a mount namespace of the test's own, which goes with the process.
 
+#![allow(clippy::disallowed_methods, reason = "a test ends what it starts")]
+
 use std::{
     fs::File,
     io::Write,

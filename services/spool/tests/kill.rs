@@ -1,5 +1,6 @@
 //! A kill takes nothing back that a reader has seen.
 
+#![allow(clippy::disallowed_methods, reason = "a test ends what it starts")]
 #![allow(
     clippy::unwrap_used,
     reason = "a test fails by panicking, in its helpers too"

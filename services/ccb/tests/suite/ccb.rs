@@ -17,6 +17,7 @@ const TEXT: &str = "Hello, \u{20ac}uro!\nThe second line has no end";
 const ID: &str = "018f4e2a-7b3c-7def-8123-456789abcdef";
 
 fn ccb(url: &str, args: &[&str]) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "a test ends what it starts")]
     let mut command = Command::new(env!("CARGO_BIN_EXE_ccb"));
     command.args(args).env("CCB_URL", url).env("TZ", "UTC");
     command

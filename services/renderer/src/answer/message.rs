@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::BLANK_LINE;
 use crate::kept::Kept;
 use crate::repeat::Repeat;
 use crate::wtf8::Decoder;
+
+/// Between two blocks, and before text that continues nothing.
+pub(super) const BLANK_LINE: &str = "\n\n";
 
 #[derive(Debug, Default)]
 pub(super) struct Message {

@@ -5,7 +5,7 @@ use std::{os::fd::AsFd, time::Duration};
 use rustix::net::{Shutdown, shutdown};
 use tokio::{io::AsyncReadExt, net::UnixStream, sync::watch, time::timeout};
 
-use super::handle::Control;
+use super::commands::Control;
 use crate::wire::Event;
 
 /// How long a runner may take from closing its socket to its end: it does nothing in between.

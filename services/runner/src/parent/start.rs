@@ -26,13 +26,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    Runners,
-    events::Events,
-    handle::{Control, Handle},
-    pipes::Pipes,
-    registry,
-};
+use super::{Runners, commands::Control, events::Events, handle::Handle, pipes::Pipes, registry};
 use crate::{process::raw, wire};
 
 /// A runner reads its task within a millisecond; one that does not in this time is given up.

@@ -3,7 +3,7 @@
 
 use std::{fs, sync::OnceLock};
 
-use super::look;
+use super::look::look;
 
 /// The children of a process, zombies included. While they come and go the list can miss some (proc(5) promises it
 /// only for stopped ones), so whoever needs all asks until two answers agree.

@@ -1,6 +1,11 @@
 //! `/proc/PID/stat` and the one line of `/proc/PID/status` that matters (proc_pid_stat(5), proc_pid_status(5)).
 
-use super::Identity;
+/// A process, told from later ones of the same id by its start time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Identity {
+    pub(crate) pid: u32,
+    pub(crate) start_ticks: u64,
+}
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

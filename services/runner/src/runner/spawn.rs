@@ -18,10 +18,7 @@ use rustix::{
     stdio::{dup2_stderr, dup2_stdout},
 };
 
-use super::{
-    control::{Control, dev_null},
-    warning,
-};
+use super::control::{Control, dev_null};
 use crate::{
     process::{boot_id, look},
     sandbox::{Prepared, Sandbox},
@@ -94,7 +91,7 @@ pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut Control) -> Resul
         }
         if !delayed {
             delayed = true;
-            control.send(&warning(
+            control.send(&Event::warning(
                 "start_delayed",
                 format!("the CLI cannot be started yet: {error}; retrying"),
             ));
@@ -122,13 +119,13 @@ pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut Control) -> Resul
     drop(stdin);
     let mut problems = Vec::new();
     if let Err(error) = let_go_of_output() {
-        problems.push(warning(
+        problems.push(Event::warning(
             "output_kept",
             format!("the runner could not close its copies of the CLI's output: {error}"),
         ));
     }
     if let Some(score) = oom_score(pid).filter(|score| score != OOM_SCORE_ADJ) {
-        problems.push(warning(
+        problems.push(Event::warning(
             "oom_score",
             format!("the CLI is not preferred when memory runs out: its oom_score_adj is {score}"),
         ));

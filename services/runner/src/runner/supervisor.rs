@@ -16,7 +16,6 @@ use super::{
     control::Control,
     freeze::{LiveTable, continue_stragglers, continue_tree, signal_child, signal_others},
     reap::{Ending, Reaped, reap},
-    warning,
 };
 use crate::{
     process::{State, children, descendants, look, own_pid, unkillable},
@@ -291,7 +290,8 @@ impl Supervisor {
                     "{active} processes could not be stopped within {} ms",
                     took.as_millis()
                 );
-                self.control.send(&warning("pause_incomplete", message));
+                self.control
+                    .send(&Event::warning("pause_incomplete", message));
                 descendants(own_pid()).len().saturating_sub(active)
             }
             Verdict::Again { .. } => {
