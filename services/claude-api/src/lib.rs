@@ -6,6 +6,11 @@
 //!                                                 ▼
 //!                                   renderer ──▶ spool ──▶ readers (http)
 //! ```
+//!
+//! Layers, each of which uses only itself and those below: [`server`]; [`http`]; [`service`], which decides
+//! what exists and records how it ended; [`execution`], which runs one and returns its end; hooks and
+//! checks; [`engine`], the resources that executions share; and what knows none of these. A test of the
+//! workspace (`structure`) finds circles and uses of a higher layer.
 
 pub mod admission;
 mod blocking;

@@ -3,31 +3,37 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 use cc_tests::ws::Client;
 use serde_json::json;
+use tokio::io::AsyncBufReadExt;
+use tokio::process::Command;
 
 use super::pause::World;
 
-/// The tools of the default list that need no network and are there without a terminal.
-const TOOLS: &str = "Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,Write";
+/// The tools of the default list that need nobody beyond this machine.
+const TOOLS: &str = "Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,WebFetch,Write";
 
 /// Programs of the system, and the toolchain that runs this test, which a person would open with
 /// `CLAUDE_API_SANDBOX_PATHS`.
 async fn world() -> World {
+    world_with(&[]).await
+}
+
+async fn world_with(more: &[(&str, &str)]) -> World {
     let cargo = std::env::var("CARGO").expect("cargo runs this test");
     let toolchain = Path::new(&cargo).ancestors().nth(2).expect("below bin");
     let toolchain = toolchain.display();
-    World::new(&[
+    let paths = toolchain.to_string();
+    let path = format!("{toolchain}/bin:/usr/local/bin:/usr/bin:/bin");
+    let settings = [
         ("CLAUDE_API_SANDBOX", "true"),
-        ("CLAUDE_API_SANDBOX_PATHS", &toolchain.to_string()),
+        ("CLAUDE_API_SANDBOX_PATHS", paths.as_str()),
         ("CLAUDE_API_ALLOWED_TOOLS", TOOLS),
-        (
-            "PATH",
-            &format!("{toolchain}/bin:/usr/local/bin:/usr/bin:/bin"),
-        ),
-    ])
-    .await
+        ("PATH", path.as_str()),
+    ];
+    World::new(&[&settings[..], more].concat()).await
 }
 
 /// The answer to one prompt.
@@ -106,6 +112,34 @@ async fn each_tool_does_its_work_in_the_sandbox() {
         answer.contains(&world.path("tmp/ccb-").display().to_string()),
         "its own folder: {answer}"
     );
+    world.end();
+}
+
+/// The CLI fetches by https alone, and asks claude.ai whether a host is safe unless a person's settings
+/// forbid that.
+#[tokio::test]
+async fn a_page_is_fetched_in_the_sandbox() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real_cli/sandbox");
+    let mut server = Command::new("/usr/bin/python3")
+        .arg(folder.join("web.py"))
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("a server");
+    let lines = server.stdout.take().expect("piped");
+    let mut lines = tokio::io::BufReader::new(lines).lines();
+    let port = lines.next_line().await.expect("read").expect("its port");
+    let certificate = folder.join("cert.pem").display().to_string();
+    let world = world_with(&[("NODE_EXTRA_CA_CERTS", &certificate)]).await;
+    let settings = world.path("home/.claude/settings.json");
+    fs::write(settings, r#"{"skipWebFetchPreflight": true}"#).expect("written");
+    let input =
+        json!({"url": format!("https://127.0.0.1:{port}/page"), "prompt": "What is there?"});
+    answer(&world, &format!("@tool WebFetch {input}")).await;
+    server.start_kill().expect("it runs");
+    let asked = lines.next_line().await.expect("read");
+    assert_eq!(asked.as_deref(), Some("GET /page"));
+    server.wait().await.expect("ended");
     world.end();
 }
 
