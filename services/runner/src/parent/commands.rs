@@ -68,12 +68,12 @@ impl Control {
     }
 
     /// KILL for the runner itself, for one that answers no more (it was stopped, for example). Its tree then comes to
-    /// this process: call [`super::Runners::sweep_orphans`] once [`Events::next`] has given `None`.
+    /// this process: call [`super::Runners::sweep_orphans`] once [`crate::Events::next`] has given `None`.
     pub fn kill_runner(&self) {
         let _ = pidfd_send_signal(&self.inner.runner, Signal::KILL);
     }
 
-    /// Waits until the runner has ended, for a caller without its [`Events`]; kills it after
+    /// Waits until the runner has ended, for a caller without its [`crate::Events`]; kills it after
     /// `limit`. Processes of a killed runner become orphans: call
     /// [`super::Runners::sweep_orphans`].
     pub async fn ended(&self, limit: Duration) {
