@@ -11,10 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{HookMode, Hooks};
 use crate::engine::Engine;
-use crate::readiness::{
-    MISSING, NO_RUNNER, Obstacle, ROOM_BYTES, RUNNER_DIED, no_room, unwritable,
-};
-use places::Places;
+use crate::readiness::{MISSING, NO_RUNNER, Obstacle, RUNNER_DIED, no_room, unwritable};
+use places::{Places, ROOM_BYTES};
 
 /// How often the CLI is started for a check, at most (contract, `/health/ready`).
 const CLI_INTERVAL: Duration = Duration::from_secs(300);

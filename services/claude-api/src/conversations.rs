@@ -67,7 +67,7 @@ impl Conversations {
         std::fs::rename(staged, self.dir.join(conversation))
     }
 
-    /// Removes the notes that nobody has asked for in `age` before `now`. Blocks on the disk.
+    /// Removes the notes that were last used more than `age` before `now`. Blocks on the disk.
     ///
     /// # Errors
     /// The folder cannot be listed.

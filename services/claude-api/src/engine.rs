@@ -32,7 +32,7 @@ const TOOL_LIMIT_MS: u64 = 120_000;
 #[error("bad configuration:\n  {0}")]
 pub struct BadSettings(String);
 
-/// See the module.
+/// The resources that all executions share.
 pub struct Engine {
     /// The configuration.
     pub settings: Settings,

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::cli::{Credential, Environment};
 pub use obstacle::Obstacle;
-pub(crate) use obstacle::{MISSING, NO_RUNNER, ROOM_BYTES, RUNNER_DIED, no_room, unwritable};
+pub(crate) use obstacle::{MISSING, NO_RUNNER, RUNNER_DIED, no_room, unwritable};
 
 #[derive(Debug)]
 struct Cache {

@@ -60,7 +60,7 @@ const TEMPORARY: [&str; 4] = ["TMPDIR", "TMP", "TEMP", "CLAUDE_CODE_TMPDIR"];
 /// password, and they could put messages of a user into the conversation. Measured with 2.1.329.
 const NO_SOCKETS: [(&str, &str); 1] = [("XDG_RUNTIME_DIR", "/proc/none")];
 
-/// What all executions of this service may use, and what each one's share is made of.
+/// The paths that every execution may use, and where the folders of each one are made.
 #[derive(Debug)]
 pub(crate) struct Policy {
     read_only: Vec<PathBuf>,

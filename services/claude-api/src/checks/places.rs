@@ -6,8 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use crate::cli::Environment;
 use crate::config::ServeArgs;
-use crate::readiness::{Obstacle, ROOM_BYTES};
+use crate::readiness::Obstacle;
 use protocol::body::DEFAULT_WORKSPACE;
+
+/// Room that an execution needs to be recorded, bytes.
+pub(super) const ROOM_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The pause before a broken configuration is read again: the CLI may be writing it.
 const REREAD: Duration = Duration::from_millis(100);

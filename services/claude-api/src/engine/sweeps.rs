@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// One sweep that goes on for all who ask.
+/// A sweep that all callers share: it repeats until nothing is left.
 ///
 /// Sweeps take turns, and while something outlives SIGKILL each takes seconds. One for each
 /// execution that left something would keep the sweep after a runner's death waiting, and with it

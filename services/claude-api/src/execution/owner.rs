@@ -40,6 +40,34 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
+    /// The owner of an execution that was just accepted or found on disk; its status is in `publish`.
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        mut accepted: Accepted,
+        entry: spool::Entry,
+        publish: watch::Sender<Published>,
+        wishes: Arc<Wishes>,
+        input: Option<Arc<Gate>>,
+    ) -> Self {
+        let times = Times::following(&publish.borrow().status);
+        let prompt_bytes = std::mem::take(&mut accepted.body.prompt).len();
+        Self {
+            engine,
+            accepted,
+            entry,
+            publish,
+            wishes,
+            cli: None,
+            times,
+            prompt_bytes,
+            credential: None,
+            input,
+            transcript_bytes: 0,
+            folders: None,
+            runner: None,
+        }
+    }
+
     /// Writes the status to the spool. Not terminal: see [`crate::execution::ending`].
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The owner of one execution: waits for its permit, starts the CLI, pumps its output into the spool, obeys controls and
+//! The life of one execution, which its owner leads: waits for its permit, starts the CLI, pumps its output into the spool, obeys controls and
 //! timers, and ends it with a verdict. Its only writer.
 
 mod output;

@@ -2,9 +2,6 @@
 
 use serde::Serialize;
 
-/// Room that an execution needs to be recorded, bytes.
-pub(crate) const ROOM_BYTES: u64 = 16 * 1024 * 1024;
-
 /// The code of a CLI that cannot be started.
 pub(crate) const MISSING: &str = "cli-missing";
 /// The code of a check whose runner could not be started.

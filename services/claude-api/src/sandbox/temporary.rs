@@ -21,6 +21,12 @@ const SHORT: f64 = 0.10;
 const ENOUGH: f64 = 0.25;
 
 /// Where the temporary folders are, and which are in use.
+///
+/// - Taken when: an execution starts; its conversation's folders stay while it runs, and afterwards until
+///   the conversation is forgotten or less than a tenth of the disk is free.
+/// - Who waits behind whom: nobody. Where no idle folder is left to remove, the service is not ready
+///   (`no-room`).
+/// - The other direction: a conversation has one folder, however many executions it has.
 #[derive(Debug)]
 pub(super) struct Temporary {
     pub(super) root: PathBuf,

@@ -20,7 +20,6 @@ use crate::execution::accepted::Record;
 use crate::execution::ending::{Ended, cancelled};
 use crate::execution::live::{Live, Published};
 use crate::execution::owner::Owner;
-use crate::execution::times::Times;
 use crate::execution::wish::{EndWish, Wishes};
 
 /// How often writing a terminal status is tried: a disk that fails for a moment must not turn an end into a lie.
@@ -38,13 +37,12 @@ impl Service {
     /// Gives an accepted execution its owner.
     pub(super) fn adopt(
         self: &Arc<Self>,
-        mut accepted: Accepted,
+        accepted: Accepted,
         entry: spool::Entry,
         status: Status,
         ticket: Ticket,
     ) -> Live {
         let id = status.execution_id;
-        let times = Times::following(&status);
         let wishes = Arc::new(Wishes::new(status.state == State::Queued));
         let (publish, watch) = watch::channel(Published {
             status: Arc::new(status),
@@ -65,22 +63,8 @@ impl Service {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(id, live.clone());
-        let prompt_bytes = std::mem::take(&mut accepted.body.prompt).len();
-        let owner = Owner {
-            engine: Arc::clone(&self.engine),
-            accepted,
-            entry,
-            publish,
-            wishes,
-            times,
-            cli: None,
-            prompt_bytes,
-            credential: None,
-            input,
-            transcript_bytes: 0,
-            folders: None,
-            runner: None,
-        };
+        let engine = Arc::clone(&self.engine);
+        let owner = Owner::new(engine, accepted, entry, publish, wishes, input);
         tokio::spawn(Arc::clone(self).supervise(owner, ticket, OWN));
         live
     }

@@ -18,7 +18,6 @@ use crate::execution::accepted::{Accepted, Record};
 use crate::execution::live::Published;
 use crate::execution::owner::Owner;
 use crate::execution::policy::Chain;
-use crate::execution::times::Times;
 use crate::execution::wish::Wishes;
 
 /// A service of which nothing starts.
@@ -127,7 +126,6 @@ pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) 
     let entry = service.engine.spool.get(id.uuid()).unwrap().unwrap();
     let accepted: Accepted = serde_json::from_slice(&entry.body().unwrap()).unwrap();
     let accepted_status = status(service, id);
-    let times = Times::following(&accepted_status);
     let (publish, _) = watch::channel(Published {
         status: Arc::new(accepted_status),
         before: std::time::Duration::ZERO,
@@ -138,21 +136,8 @@ pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) 
         wishes.ask(*control).unwrap();
     }
     let ticket = service.admission.restore(id, None, &accepted.conversation);
-    let owner = Owner {
-        engine: Arc::clone(&service.engine),
-        prompt_bytes: accepted.body.prompt.len(),
-        accepted,
-        entry,
-        publish,
-        wishes,
-        times,
-        cli: None,
-        credential: None,
-        input: None,
-        transcript_bytes: 0,
-        folders: None,
-        runner: None,
-    };
+    let engine = Arc::clone(&service.engine);
+    let owner = Owner::new(engine, accepted, entry, publish, wishes, None);
     (owner, ticket)
 }
 
