@@ -11,6 +11,7 @@
 //! ```
 //!
 //! One that has its permit when it is accepted is recorded as running at once: one wait for the disk, not two.
+//! What happens between `running` and the verdict is decided in `phase`.
 //!
 //! One task (in `task`) owns an execution and is its only writer; everybody else holds a [`Live`]
 //! and sees a `watch`. Controls reach the task through one shared value (in `wish`).
@@ -23,6 +24,7 @@ pub mod live;
 pub(crate) mod lost;
 pub(crate) mod machine;
 pub(crate) mod owner;
+pub(crate) mod phase;
 pub mod policy;
 pub(crate) mod task;
 pub(crate) mod timers;

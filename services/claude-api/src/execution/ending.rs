@@ -12,7 +12,7 @@ use super::machine::Machine;
 use super::owner::Owner;
 use super::policy::{Before, was_asked};
 use super::times::millis;
-use super::verdict::{EndedBy, Facts, verdict};
+use super::verdict::{EndedBy, Exit, Facts, verdict};
 use crate::conversations::transcript_bytes;
 use crate::hooks::Failure;
 
@@ -35,17 +35,14 @@ pub(crate) struct Ended {
 pub(super) struct End {
     pub(super) machine: Machine,
     pub(super) marks: Marks,
-    pub(super) spawn_failed: Option<String>,
     pub(super) runner_failure: Option<String>,
-    pub(super) exit: (Option<i32>, Option<i32>),
     pub(super) unkillable: Vec<Unkillable>,
-    pub(super) spawned: bool,
 }
 
-/// It never had a process: cancelled in the queue.
-pub(super) fn unstarted(owner: &mut Owner, mut status: Status, by: EndedBy) -> Ended {
-    let at = owner.times.now();
-    apply(&mut status, at, by, None, (None, None), None, "");
+/// Ends an execution that was cancelled in the queue, and never had a process.
+pub(super) fn cancelled_in_queue(owner: &mut Owner, mut status: Status) -> Ended {
+    let exit = Exit::NotStarted("it was cancelled in the queue".to_owned());
+    apply_without_result(&mut status, owner.times.now(), EndedBy::Cancel, &exit);
     status.output_bytes = 0;
     status.crc32 = Some(crc32_text(0));
     status.sha256 = Some(EMPTY_SHA256.to_owned());
@@ -63,8 +60,8 @@ pub(super) fn failed_to_start(
     by: EndedBy,
     why: &str,
 ) -> Ended {
-    let at = owner.times.now();
-    apply(&mut status, at, by, None, (None, None), Some(why), "");
+    let exit = Exit::NotStarted(why.to_owned());
+    apply_without_result(&mut status, owner.times.now(), by, &exit);
     if by == EndedBy::Itself {
         owner.engine.readiness.spawn_failed();
     }
@@ -73,9 +70,8 @@ pub(super) fn failed_to_start(
 
 /// Ends an execution whose required hook before it failed. No CLI was started.
 pub(super) fn refused(owner: &mut Owner, mut status: Status, failure: Failure) -> Ended {
-    let at = owner.times.now();
-    let by = EndedBy::Hook;
-    apply(&mut status, at, by, None, (None, None), None, "");
+    let exit = Exit::NotStarted("its required hook failed".to_owned());
+    apply_without_result(&mut status, owner.times.now(), EndedBy::Hook, &exit);
     status.error = Some(ErrorInfo {
         code: "hook_refused".to_owned(),
         message: failure.message,
@@ -105,11 +101,8 @@ pub(super) async fn ended(owner: &mut Owner, end: End) -> Ended {
     let End {
         mut machine,
         marks,
-        spawn_failed,
         runner_failure,
-        exit,
         unkillable,
-        spawned,
     } = end;
     if !unkillable.is_empty() {
         let list: Vec<_> = unkillable
@@ -129,24 +122,21 @@ pub(super) async fn ended(owner: &mut Owner, end: End) -> Ended {
         );
         owner.engine.sweep_on();
     }
-    let stderr = machine.stderr_tail();
     let resets_at = machine.resets_at();
-    let running = machine.timers.running(Instant::now());
-    let mut status = machine.status.clone();
+    let running = machine.running(Instant::now());
+    let stderr = machine.stderr_tail();
+    let answered = machine.has_answered();
+    let (mut status, outcome, gone) = machine.into_end();
     let asked = was_asked(&status);
-    let spawn_failed = if spawned { None } else { spawn_failed };
     let at = owner.times.now();
-    apply(
-        &mut status,
-        at,
-        machine.by,
-        machine
-            .outcome()
-            .map(|outcome| (outcome, machine.has_answered())),
-        exit,
-        spawn_failed.as_deref(),
-        &stderr,
-    );
+    let facts = Facts {
+        ended_by: gone.ended_by,
+        exit: &gone.exit,
+        outcome: outcome.as_ref(),
+        answered,
+        stderr: &stderr,
+    };
+    apply(&mut status, at, &facts);
     if status.reason == Some(Reason::RunnerDied) {
         let how = runner_failure.unwrap_or_default();
         status.error = Some(ErrorInfo {
@@ -160,7 +150,7 @@ pub(super) async fn ended(owner: &mut Owner, end: End) -> Ended {
     status.kept_from = marks.kept_from;
     status.crc32 = Some(crc32_text(marks.crc32));
     if status.reason == Some(Reason::UsageLimit)
-        && let Some(resets) = machine.resets_at()
+        && let Some(resets) = resets_at
     {
         let resets = jiff::Timestamp::from_second(resets).ok();
         let resets = resets.map(|t| t.to_string());
@@ -223,29 +213,25 @@ async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
 
 /// Turns an end into that of a cancel which came before it was recorded.
 pub(crate) fn cancelled(status: &mut Status, at: jiff::Timestamp) {
-    let exit = (status.exit_code, None);
-    apply(status, at, EndedBy::Cancel, None, exit, None, "");
+    let exit = Exit::reaped(status.exit_code, None);
+    apply_without_result(status, at, EndedBy::Cancel, &exit);
     status.continued_by = None;
 }
 
-fn apply(
-    status: &mut Status,
-    at: jiff::Timestamp,
-    by: EndedBy,
-    outcome: Option<(&renderer::Outcome, bool)>,
-    exit: (Option<i32>, Option<i32>),
-    spawn_failed: Option<&str>,
-    stderr: &str,
-) {
-    let verdict = verdict(&Facts {
-        by,
-        code: exit.0,
-        signal: exit.1,
-        spawn_failed,
-        outcome: outcome.map(|(outcome, _)| outcome),
-        answered: outcome.is_some_and(|(_, answered)| answered),
-        stderr,
-    });
+/// The verdict on an execution whose CLI brought no result.
+fn apply_without_result(status: &mut Status, at: jiff::Timestamp, ended_by: EndedBy, exit: &Exit) {
+    let facts = Facts {
+        ended_by,
+        exit,
+        outcome: None,
+        answered: false,
+        stderr: "",
+    };
+    apply(status, at, &facts);
+}
+
+fn apply(status: &mut Status, at: jiff::Timestamp, facts: &Facts<'_>) {
+    let verdict = verdict(facts);
     status.state = verdict.state;
     status.reason = verdict.reason;
     status.exit_code = verdict.exit_code;

@@ -12,7 +12,6 @@ use protocol::{State, Status};
 
 use super::ending::{self, Ended};
 use super::owner::Owner;
-use super::verdict::EndedBy;
 use super::wish::EndWish;
 use crate::admission::Ticket;
 
@@ -31,7 +30,7 @@ impl Owner {
         if permitted {
             run::run(self, status, ticket).await
         } else {
-            ending::unstarted(self, status, EndedBy::Cancel)
+            ending::cancelled_in_queue(self, status)
         }
     }
 

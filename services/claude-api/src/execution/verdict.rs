@@ -7,7 +7,7 @@
 //! have had. The decision:
 //!
 //! - The CLI was reaped before claude-api's TERM: it ended on its own, and its exit code counts.
-//!   The stop changes nothing (`Machine::exited`).
+//!   The stop changes nothing ([`super::phase`]).
 //! - Our TERM came first, the last result is a success, and nothing more was asked: `completed`,
 //!   `lingered`, without an exit code. The answer is whole. As `interrupted` it could be continued,
 //!   and the prompt would be answered twice.
@@ -40,17 +40,45 @@ pub enum EndedBy {
     Hook,
 }
 
+/// How the CLI ended, as the kernel told its runner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    /// The CLI was never started, and why.
+    NotStarted(String),
+    /// The CLI exited with this code.
+    Code(i32),
+    /// This signal ended the CLI.
+    Signal(i32),
+    /// Nobody reaped the CLI: its runner died, or no signal ends it.
+    Unknown,
+}
+
+impl Exit {
+    /// From what a runner reports: a code, a signal, or neither.
+    #[must_use]
+    pub fn reaped(code: Option<i32>, signal: Option<i32>) -> Self {
+        match (code, signal) {
+            (Some(code), _) => Self::Code(code),
+            (None, Some(signal)) => Self::Signal(signal),
+            (None, None) => Self::Unknown,
+        }
+    }
+
+    fn code(&self) -> Option<i32> {
+        match self {
+            Self::Code(code) => Some(*code),
+            Self::NotStarted(_) | Self::Signal(_) | Self::Unknown => None,
+        }
+    }
+}
+
 /// What is known at the end.
 #[derive(Debug)]
 pub struct Facts<'a> {
     /// What ended it.
-    pub by: EndedBy,
-    /// The reaped exit code.
-    pub code: Option<i32>,
-    /// The signal that ended the CLI.
-    pub signal: Option<i32>,
-    /// Why the CLI could not be started.
-    pub spawn_failed: Option<&'a str>,
+    pub ended_by: EndedBy,
+    /// How the CLI ended.
+    pub exit: &'a Exit,
     /// The last result.
     pub outcome: Option<&'a Outcome>,
     /// Nothing was to come behind it: stdin is closed, and no other turn has begun.
@@ -82,10 +110,11 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
         error: None,
     };
     let success = facts.outcome.is_some_and(|o| !o.is_error);
-    match facts.by {
-        EndedBy::Cancel => ended(State::Cancelled, None, facts.code),
-        EndedBy::Idle => ended(State::TimedOut, Some(Reason::IdleTimeout), facts.code),
-        EndedBy::Deadline => ended(State::TimedOut, Some(Reason::Deadline), facts.code),
+    let code = facts.exit.code();
+    match facts.ended_by {
+        EndedBy::Cancel => ended(State::Cancelled, None, code),
+        EndedBy::Idle => ended(State::TimedOut, Some(Reason::IdleTimeout), code),
+        EndedBy::Deadline => ended(State::TimedOut, Some(Reason::Deadline), code),
         // The rule for a stop after a successful result: see the module's documentation.
         EndedBy::Stop if success && facts.answered => {
             ended(State::Completed, Some(Reason::Lingered), None)
@@ -94,17 +123,11 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
         EndedBy::RunnerDeath => ended(State::Interrupted, Some(Reason::RunnerDied), None),
         EndedBy::Hook => ended(State::Failed, Some(Reason::HookRefused), None),
         EndedBy::Linger if success => ended(State::Completed, Some(Reason::Lingered), None),
-        EndedBy::Itself if success && facts.code == Some(0) => {
-            ended(State::Completed, None, Some(0))
-        }
+        EndedBy::Itself if success && code == Some(0) => ended(State::Completed, None, Some(0)),
         EndedBy::Itself | EndedBy::Linger => {
             let reason = failure(facts);
-            // Whom we ended has no code of its own to show.
-            let code = if facts.by == EndedBy::Linger {
-                None
-            } else {
-                facts.code
-            };
+            // A CLI that claude-api ended has no exit code of its own to show.
+            let code = code.filter(|_| facts.ended_by != EndedBy::Linger);
             Verdict {
                 error: Some(explain(reason, facts)),
                 ..ended(State::Failed, Some(reason), code)
@@ -115,7 +138,7 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
 
 /// The first reason that applies, in the contract's order.
 fn failure(facts: &Facts<'_>) -> Reason {
-    if facts.spawn_failed.is_some() {
+    if let Exit::NotStarted(_) = facts.exit {
         return Reason::SpawnFailed;
     }
     if let Some(outcome) = facts.outcome.filter(|o| o.is_error) {
@@ -129,13 +152,13 @@ fn failure(facts: &Facts<'_>) -> Reason {
             return Reason::PromptTooLong;
         }
     }
-    let killed = facts.signal.is_some() && facts.by != EndedBy::Linger;
+    let killed = matches!(facts.exit, Exit::Signal(_)) && facts.ended_by != EndedBy::Linger;
     match facts.outcome {
         _ if killed => Reason::KilledBySignal,
         Some(outcome) if outcome.is_error && is_max_turns(outcome) => Reason::MaxTurns,
         Some(outcome) if outcome.is_error && is_max_budget(outcome) => Reason::MaxBudget,
         Some(outcome) if outcome.is_error => Reason::CliError,
-        _ if facts.code.is_some_and(|code| code != 0) => Reason::NonzeroExit,
+        _ if facts.exit.code().is_some_and(|code| code != 0) => Reason::NonzeroExit,
         Some(_) => Reason::NonzeroExit,
         None => Reason::NoResult,
     }
@@ -192,10 +215,13 @@ fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
         .find(|l| !l.trim().is_empty())
         .unwrap_or("nothing on stderr");
     let message = match reason {
-        Reason::SpawnFailed => format!(
-            "the CLI could not be started: {}",
-            facts.spawn_failed.unwrap_or_default()
-        ),
+        Reason::SpawnFailed => {
+            let why = match facts.exit {
+                Exit::NotStarted(why) => why.as_str(),
+                Exit::Code(_) | Exit::Signal(_) | Exit::Unknown => "",
+            };
+            format!("the CLI could not be started: {why}")
+        }
         // Without an HTTP status no request was made, so no credential was refused.
         Reason::AuthFailed if facts.outcome.is_some_and(|o| o.api_error_status.is_none()) => {
             format!(
@@ -209,10 +235,14 @@ fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
             cli_message.unwrap_or_else(|| "the CLI gave no details".to_owned())
         ),
         Reason::KilledBySignal => {
-            format!("signal {} ended the CLI", facts.signal.unwrap_or_default())
+            let signal = match facts.exit {
+                Exit::Signal(signal) => *signal,
+                Exit::NotStarted(_) | Exit::Code(_) | Exit::Unknown => 0,
+            };
+            format!("signal {signal} ended the CLI")
         }
         Reason::NoResult => "the CLI ended with code 0 but without a result".to_owned(),
-        Reason::NonzeroExit => match (cli_message, facts.code) {
+        Reason::NonzeroExit => match (cli_message, facts.exit.code()) {
             (Some(cli_message), _) => cli_message,
             (None, Some(code)) => format!("the CLI ended with code {code}: {last_line}"),
             (None, None) => "the CLI had no exit code".to_owned(),

@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::*;
 use crate::execution::Control;
 use crate::execution::accepted::begin;
+use crate::execution::phase::Input;
 use crate::execution::timers::Timers;
 use crate::execution::times::Times;
-use crate::execution::wish::Answer;
+use crate::execution::wish::{Answer, EndWish};
 use crate::service::testing::{accepted, end, open, others, owner, status};
 
 #[tokio::test]
@@ -24,8 +25,18 @@ async fn a_cancel_beside_the_end_counts_and_takes_the_continuation_with_it() {
         let second = Duration::from_secs(1);
         let timers = Timers::new(Instant::now(), second, second, None);
         let limits = &service.engine.settings.limits;
-        let mut machine = Machine::new(status(&service, id), timers, limits, second, false);
-        machine.by = EndedBy::Stop;
+        let mut machine = Machine::new(
+            status(&service, id),
+            timers,
+            owner.times,
+            limits,
+            second,
+            false,
+        );
+        let now = Instant::now();
+        machine.on(Input::Wished(Some(EndWish::Stop)), now);
+        machine.on(Input::TermSent, now);
+        machine.on(Input::Done(Exit::Signal(15)), now);
         // It wrote nothing.
         let writer = owner.entry.writer(spool::EventsKept::Raw).unwrap();
         writer.finish();
@@ -33,11 +44,8 @@ async fn a_cancel_beside_the_end_counts_and_takes_the_continuation_with_it() {
         let left = End {
             machine,
             marks,
-            spawn_failed: None,
             runner_failure: None,
-            exit: (None, Some(15)),
             unkillable: Vec::new(),
-            spawned: true,
         };
         let decided = ended(&mut owner, left).await;
         service.finish(&mut owner, decided).await;

@@ -2,9 +2,15 @@
 
 use jiff::Timestamp;
 
+use protocol::status::STDERR_TAIL_BYTES;
+use renderer::{Activity, Fact};
+use serde_json::json;
+
 use super::*;
 use crate::execution::accepted::begin;
+use crate::execution::lost::Lost;
 use crate::execution::policy::was_asked;
+use crate::execution::verdict::{EndedBy, Exit};
 
 fn machine(now: Instant) -> Machine {
     let mut status = Status::queued(
@@ -19,14 +25,17 @@ fn machine(now: Instant) -> Machine {
         Duration::from_secs(900),
         None,
     );
-    Machine::new(
-        status,
-        timers,
-        &Limits::default(),
-        Duration::from_secs(120),
-        false,
-    )
+    let times = Times::following(&status);
+    let tool_limit = Duration::from_secs(120);
+    let limits = Limits::default();
+    Machine::new(status, timers, times, &limits, tool_limit, false)
 }
+
+fn ended_by(machine: Machine) -> EndedBy {
+    machine.into_end().2.ended_by
+}
+
+const TERMINATE: Option<Order> = Some(Order::Terminate);
 
 fn bash(id: &str, timeout_ms: Option<u64>) -> RunningTool {
     RunningTool {
@@ -46,7 +55,7 @@ fn a_lingerer_is_ended_after_its_last_result_only() {
     let second = Duration::from_secs(1);
     let mut machine = machine(start);
     machine.fact(result(), start);
-    assert_eq!(machine.check(start + 4 * second), Due::Nothing);
+    assert_eq!(machine.judge(start + 4 * second), None);
     machine.fact(
         Fact::Init {
             session_id: None,
@@ -55,16 +64,16 @@ fn a_lingerer_is_ended_after_its_last_result_only() {
         start + 4 * second,
     );
     assert_eq!(
-        machine.check(start + 60 * second),
-        Due::Nothing,
+        machine.judge(start + 60 * second),
+        None,
         "background work goes on"
     );
     machine.fact(result(), start + 60 * second);
     assert_eq!(machine.next(start + 60 * second), Some(start + 65 * second));
-    assert_eq!(machine.check(start + 65 * second), Due::Terminate);
-    assert_eq!(machine.by, EndedBy::Linger);
-    assert_eq!(machine.check(start + 66 * second), Due::Nothing, "once");
+    assert_eq!(machine.judge(start + 65 * second), TERMINATE);
+    assert_eq!(machine.judge(start + 66 * second), None, "once");
     assert_eq!(machine.next(start + 66 * second), None, "nothing is due");
+    assert_eq!(ended_by(machine), EndedBy::Linger);
 }
 
 #[test]
@@ -74,9 +83,9 @@ fn nothing_is_due_any_more_while_it_is_being_ended() {
     let mut machine = machine(start);
     machine.timers = Timers::new(start, second, 900 * second, Some(10 * second));
     assert!(machine.next(start).is_some());
-    assert_eq!(machine.check(start + 10 * second), Due::Terminate);
-    assert_eq!(machine.by, EndedBy::Deadline);
+    assert_eq!(machine.judge(start + 10 * second), TERMINATE);
     assert_eq!(machine.next(start + 11 * second), None);
+    assert_eq!(ended_by(machine), EndedBy::Deadline);
 }
 
 #[test]
@@ -110,12 +119,12 @@ fn a_pause_stops_the_linger_grace_and_warns_of_a_tool() {
     machine.paused(start + 2 * second);
     assert_eq!(machine.status.state, State::Paused);
     assert_eq!(machine.next(start + 3 * second), None);
-    assert_eq!(machine.check(start + 1000 * second), Due::Nothing);
+    assert_eq!(machine.judge(start + 1000 * second), None);
     machine.resumed(start + 1001 * second);
     assert_eq!(machine.status.state, State::Running);
     assert_eq!(machine.status.warnings[0].code, "tool_time_limit_passed");
-    assert_eq!(machine.check(start + 1004 * second), Due::Nothing);
-    assert_eq!(machine.check(start + 1005 * second), Due::Terminate);
+    assert_eq!(machine.judge(start + 1004 * second), None);
+    assert_eq!(machine.judge(start + 1005 * second), TERMINATE);
 }
 
 #[test]
@@ -161,12 +170,12 @@ fn while_stdin_is_open_nobody_lingers() {
     machine.fact(Fact::Activity(Activity::Writing), start);
     machine.fact(result(), start);
     assert_eq!(machine.status.activity, None);
-    assert_eq!(machine.check(start + 60 * second), Due::Nothing);
+    assert_eq!(machine.judge(start + 60 * second), None);
     machine.stdin_closed(start + 60 * second);
-    assert_eq!(machine.check(start + 64 * second), Due::Nothing);
+    assert_eq!(machine.judge(start + 64 * second), None);
     assert_eq!(machine.next(start + 64 * second), Some(start + 65 * second));
-    assert_eq!(machine.check(start + 65 * second), Due::Terminate);
-    assert_eq!(machine.by, EndedBy::Linger);
+    assert_eq!(machine.judge(start + 65 * second), TERMINATE);
+    assert_eq!(ended_by(machine), EndedBy::Linger);
 }
 
 #[test]
@@ -215,19 +224,16 @@ fn stalled_comes_and_goes() {
     let start = Instant::now();
     let mut machine = machine(start);
     machine.changed = false;
-    assert_eq!(
-        machine.check(start + Duration::from_secs(121)),
-        Due::Nothing
-    );
+    assert_eq!(machine.judge(start + Duration::from_secs(121)), None);
     assert!(machine.status.stalled && machine.changed);
     machine.output(start + Duration::from_secs(122));
-    machine.check(start + Duration::from_secs(123));
+    machine.judge(start + Duration::from_secs(123));
     assert!(!machine.status.stalled);
     assert_eq!(
-        machine.check(start + Duration::from_secs(122 + 900)),
-        Due::Terminate
+        machine.judge(start + Duration::from_secs(122 + 900)),
+        TERMINATE
     );
-    assert_eq!(machine.by, EndedBy::Idle);
+    assert_eq!(ended_by(machine), EndedBy::Idle);
 }
 
 #[test]
@@ -256,10 +262,10 @@ fn one_that_has_exited_lingers_no_more_however_long_its_sweep_takes() {
     let second = Duration::from_secs(1);
     let mut machine = machine(start);
     machine.fact(result(), start);
-    machine.exited();
-    assert_eq!(machine.check(start + 1000 * second), Due::Nothing);
-    assert_eq!(machine.by, EndedBy::Itself);
+    machine.on(Input::Exited(Exit::Code(0)), start);
+    assert_eq!(machine.judge(start + 1000 * second), None);
     assert_eq!(machine.next(start + 1000 * second), None);
+    assert_eq!(ended_by(machine), EndedBy::Itself);
 }
 
 /// Field case C12.
@@ -277,91 +283,4 @@ fn lost_events_are_one_warning_that_counts_them() {
         ("event_lost", &json!({"events": 100}))
     );
     assert!(machine.changed);
-}
-
-/// The precedence of cancel, stop and the clocks. A cancel wins until the terminal state, the first
-/// of the others stays.
-#[test]
-fn a_cancel_overrides_every_cause_and_a_stop_overrides_none() {
-    use EndedBy::{Cancel, Deadline, Idle, Itself, Linger, RunnerDeath, Stop};
-    for (before, wish, after, terminates) in [
-        (Itself, Some(EndWish::Cancel), Cancel, true),
-        (Stop, Some(EndWish::Cancel), Cancel, true),
-        (Idle, Some(EndWish::Cancel), Cancel, true),
-        (Deadline, Some(EndWish::Cancel), Cancel, true),
-        (Linger, Some(EndWish::Cancel), Cancel, true),
-        (RunnerDeath, Some(EndWish::Cancel), Cancel, true),
-        (Cancel, Some(EndWish::Cancel), Cancel, false),
-        (Itself, Some(EndWish::Stop), Stop, true),
-        (Cancel, Some(EndWish::Stop), Cancel, false),
-        (Idle, Some(EndWish::Stop), Idle, false),
-        (Linger, Some(EndWish::Stop), Linger, false),
-        (RunnerDeath, Some(EndWish::Stop), RunnerDeath, false),
-        (Itself, None, Itself, false),
-    ] {
-        let mut machine = machine(Instant::now());
-        machine.by = before;
-        assert_eq!(machine.end_wished(wish), terminates, "{before:?} {wish:?}");
-        assert_eq!(machine.by, after, "{before:?} {wish:?}");
-    }
-}
-
-/// A runner that was told to end the tree answers no second time: who waited for that would kill
-/// it, and the CLI with it, in the middle of the kill grace.
-#[test]
-fn a_cancel_behind_the_term_expects_no_other_signal() {
-    for before in [EndedBy::Stop, EndedBy::Deadline, EndedBy::Linger] {
-        let mut machine = machine(Instant::now());
-        machine.by = before;
-        machine.terminated();
-        assert!(!machine.end_wished(Some(EndWish::Cancel)), "{before:?}");
-        assert_eq!(machine.by, EndedBy::Cancel);
-    }
-}
-
-/// The soak's seed 904417: a stop beside the exit of a CLI.
-#[test]
-fn a_cli_that_was_reaped_before_our_term_ended_on_its_own() {
-    let ended = |machine: &mut Machine, term: bool| {
-        if term {
-            machine.terminated();
-        }
-        machine.exited();
-        machine.by
-    };
-    for (wish, term, expected) in [
-        (None, false, EndedBy::Itself),
-        (Some(EndWish::Stop), false, EndedBy::Itself),
-        (Some(EndWish::Stop), true, EndedBy::Stop),
-        (Some(EndWish::Cancel), false, EndedBy::Cancel),
-        (Some(EndWish::Cancel), true, EndedBy::Cancel),
-    ] {
-        let mut machine = machine(Instant::now());
-        machine.end_wished(wish);
-        assert_eq!(ended(&mut machine, term), expected, "{wish:?} {term}");
-    }
-    for (clock, term, expected) in [
-        (EndedBy::Linger, false, EndedBy::Itself),
-        (EndedBy::Linger, true, EndedBy::Linger),
-        (EndedBy::Idle, false, EndedBy::Itself),
-    ] {
-        let mut machine = machine(Instant::now());
-        machine.by = clock;
-        assert_eq!(ended(&mut machine, term), expected, "{clock:?} {term}");
-    }
-}
-
-/// The soak's seed 904417: a stop after the exit, while the tree is swept and the pipes are
-/// drained.
-#[test]
-fn a_stop_behind_the_exit_changes_nothing_and_a_cancel_sends_no_signal() {
-    let mut machine = machine(Instant::now());
-    machine.exited();
-    assert!(!machine.end_wished(Some(EndWish::Stop)));
-    assert_eq!(machine.by, EndedBy::Itself);
-    assert!(
-        !machine.end_wished(Some(EndWish::Cancel)),
-        "nothing is left to end"
-    );
-    assert_eq!(machine.by, EndedBy::Cancel);
 }

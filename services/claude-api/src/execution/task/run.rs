@@ -3,8 +3,8 @@
 mod before;
 mod clock;
 mod count;
+mod drain;
 mod events;
-mod last;
 mod running;
 mod start;
 mod waits;
@@ -84,23 +84,30 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     timers.output(Instant::now());
     let closes_stdin = cli::closes_stdin(&owner.accepted.body);
     let tool_limit = owner.engine.tool_limit();
-    let mut machine = Machine::new(status, timers, limits, tool_limit, !closes_stdin);
-    machine.times = owner.times;
+    let machine = Machine::new(
+        status,
+        timers,
+        owner.times,
+        limits,
+        tool_limit,
+        !closes_stdin,
+    );
     let counters = owner.engine.metrics.output.clone();
     let in_place = Arc::clone(&owner.engine.in_place);
     let output = in_place.run(|| Output::new(&owner.entry, owner.accepted.body.format, counters));
     let output = match output {
         Ok(output) => output,
         Err(error) => {
-            let (status, by, why) = (machine.status, EndedBy::Itself, error.to_string());
-            return ending::failed_to_start(owner, status, by, &why);
+            let (status, why) = (machine.status().clone(), error.to_string());
+            return ending::failed_to_start(owner, status, EndedBy::Itself, &why);
         }
     };
     let (handle, message) = match start(owner).await {
         Ok(started) => started,
         Err((by, why)) => {
             in_place.run(|| output.finish());
-            return ending::failed_to_start(owner, machine.status, by, &why);
+            let status = machine.status().clone();
+            return ending::failed_to_start(owner, status, by, &why);
         }
     };
     let running = Running::new(owner, machine, output, handle, message);
@@ -175,12 +182,8 @@ impl<'a> Running<'a> {
             events,
             prompt,
             wish,
-            spawned: false,
-            spawn_failed: None,
             runner_failure: None,
-            exit: (None, None),
             unkillable: Vec::new(),
-            give_up: None,
             last_shown: Instant::now(),
             asked: false,
             sample: None,
@@ -216,7 +219,7 @@ impl<'a> Running<'a> {
                             recorded = finished(&mut self.recording) => Step::Recorded(recorded),
                             n = self.stdout.read(&mut out), if out_open => Step::Stdout(n),
                             n = self.stderr.read(&mut err), if err_open => Step::Stderr(n),
-                            _ = &mut self.prompt, if self.machine.stdin_open => Step::StdinClosed,
+                            _ = &mut self.prompt, if self.machine.stdin_is_open() => Step::StdinClosed,
                             () = sleep_until(wake) => Step::Clock,
                         }
                     } => step,
@@ -236,7 +239,8 @@ impl<'a> Running<'a> {
             woke_others = !matches!(step, Step::Stdout(_) | Step::Stderr(_));
             match step {
                 Step::Runner(event) => {
-                    if self.event(event).await {
+                    self.event(event).await;
+                    if self.machine.is_gone() {
                         break;
                     }
                 }
@@ -249,14 +253,14 @@ impl<'a> Running<'a> {
                 Step::Sampled(sampled) => {
                     self.sample = None;
                     if let Some((at, used)) = sampled {
-                        self.machine.timers.cpu(at, used);
+                        self.machine.cpu(at, used);
                     }
                 }
                 Step::Recorded(recorded) => {
                     self.recording = None;
                     if let Some(Err(error)) = recorded {
                         tracing::warn!(
-                            execution = %self.machine.status.execution_id,
+                            execution = %self.machine.status().execution_id,
                             %error,
                             "could not write the status"
                         );
@@ -264,9 +268,9 @@ impl<'a> Running<'a> {
                 }
                 Step::Clock => self.sample_cpu(),
             }
-            let paused = self.machine.status.state == State::Paused;
-            let late = self.machine.timers.running(Instant::now()) >= START_LIMIT;
-            if starting && (self.machine.first_output || !out_open || paused || late) {
+            let paused = self.machine.is_paused();
+            let late = self.machine.running(Instant::now()) >= START_LIMIT;
+            if starting && (self.machine.has_output() || !out_open || paused || late) {
                 starting = false;
                 woke_others = true;
                 ticket.started();

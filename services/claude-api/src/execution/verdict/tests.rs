@@ -18,10 +18,8 @@ fn judge(
     outcome: Option<&Outcome>,
 ) -> Verdict {
     verdict(&Facts {
-        by,
-        code,
-        signal,
-        spawn_failed: None,
+        ended_by: by,
+        exit: &Exit::reaped(code, signal),
         outcome,
         answered: false,
         stderr: "line\nlast words\n\n",
@@ -224,10 +222,8 @@ fn a_stop_behind_the_whole_answer_interrupts_nothing() {
         (EndedBy::Cancel, Some(&good), true, (State::Cancelled, None)),
     ] {
         let got = verdict(&Facts {
-            by,
-            code: None,
-            signal: Some(15),
-            spawn_failed: None,
+            ended_by: by,
+            exit: &Exit::Signal(15),
             outcome,
             answered,
             stderr: "",
@@ -259,7 +255,7 @@ fn a_stop_between_the_result_and_the_exit_is_lingered_and_a_reaped_exit_code_cou
             Some(Reason::Lingered),
             None,
         ),
-        // It was reaped before: `Machine::exited` makes that `Itself`.
+        // It was reaped before: `Phase` makes that `Itself`.
         (
             EndedBy::Itself,
             Some(3),
@@ -278,10 +274,8 @@ fn a_stop_between_the_result_and_the_exit_is_lingered_and_a_reaped_exit_code_cou
         ),
     ] {
         let got = verdict(&Facts {
-            by,
-            code,
-            signal,
-            spawn_failed: None,
+            ended_by: by,
+            exit: &Exit::reaped(code, signal),
             outcome: Some(&good),
             answered: true,
             stderr: "",
@@ -294,10 +288,8 @@ fn a_stop_between_the_result_and_the_exit_is_lingered_and_a_reaped_exit_code_cou
 #[test]
 fn spawn_failure() {
     let got = verdict(&Facts {
-        by: EndedBy::Itself,
-        code: None,
-        signal: None,
-        spawn_failed: Some("No such file"),
+        ended_by: EndedBy::Itself,
+        exit: &Exit::NotStarted("No such file".to_owned()),
         outcome: None,
         answered: false,
         stderr: "",
@@ -352,10 +344,8 @@ fn a_failure_names_the_subtype_and_its_message_is_never_empty() {
     for (outcome, stderr) in [(None, ""), (Some(silent("", Some(" "))), ""), (None, "x")] {
         for code in [None, Some(0), Some(3)] {
             let message = verdict(&Facts {
-                by: EndedBy::Itself,
-                code,
-                signal: None,
-                spawn_failed: None,
+                ended_by: EndedBy::Itself,
+                exit: &Exit::reaped(code, None),
                 outcome: outcome.as_ref(),
                 answered: false,
                 stderr,
@@ -398,10 +388,8 @@ fn a_credential_that_is_missing_was_not_refused() {
 #[test]
 fn a_failed_start_gives_its_own_cause_alone() {
     let got = verdict(&Facts {
-        by: EndedBy::Itself,
-        code: None,
-        signal: None,
-        spawn_failed: Some("workspace \"w\": closed; open it"),
+        ended_by: EndedBy::Itself,
+        exit: &Exit::NotStarted("workspace \"w\": closed; open it".to_owned()),
         outcome: None,
         answered: false,
         stderr: "",

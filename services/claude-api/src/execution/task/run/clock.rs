@@ -3,13 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use protocol::State;
-
 use super::running::Running;
 use super::waits::finished;
-use crate::execution::machine::Due;
+use crate::execution::phase::{Input, Order};
 use crate::execution::policy::was_asked;
-use crate::execution::verdict::EndedBy;
 
 /// How long until a command that the runner's socket refused is sent again.
 const RESEND: Duration = Duration::from_millis(100);
@@ -23,14 +20,14 @@ impl Running<'_> {
             None => self.machine.next(now),
         };
         let resend = self.owner.wishes.is_unsent().then(|| now + RESEND);
-        [next, self.give_up, resend].into_iter().flatten().min()
+        let give_up = self.machine.give_up();
+        [next, give_up, resend].into_iter().flatten().min()
     }
 
     /// Looks at the CPU time of a silent tree.
     pub(super) fn sample_cpu(&mut self) {
         let now = Instant::now();
-        let wanted = self.machine.by == EndedBy::Itself && self.machine.timers.wants_cpu(now);
-        if wanted && self.sample.is_none() {
+        if self.machine.wants_cpu(now) && self.sample.is_none() {
             // From the runner down: it inherits the times of whom it reaped.
             let pid = self.control.runner_pid();
             let look = move || (now, runner::tree_cpu(pid));
@@ -42,33 +39,22 @@ impl Running<'_> {
     pub(super) fn after(&mut self) {
         let now = Instant::now();
         self.follow_wish();
-        let was_stalled = self.machine.status.stalled;
+        let was_stalled = self.machine.status().stalled;
         // Not before the sample is in: it may be the progress that a silence lacks.
-        if self.sample.is_none() && self.machine.check(now) == Due::Terminate {
-            self.owner.wishes.terminate();
-            self.expect_answer();
+        if self.sample.is_none() {
+            let order = self.machine.judge(now);
+            self.obey(order);
         }
-        if self.machine.status.stalled && !was_stalled {
+        if self.machine.status().stalled && !was_stalled {
             self.owner.engine.metrics.stalls.inc();
         }
-        if self.give_up.is_some_and(|at| now >= at) {
-            self.give_up = None;
-            tracing::warn!(
-                execution = %self.machine.status.execution_id,
-                "the runner does not end; killing it"
-            );
-            self.control.kill_runner();
-        }
-        if self.machine.changed {
-            self.machine.changed = false;
-            let paused = self.machine.status.state == State::Paused;
+        self.input(Input::Tick);
+        if self.machine.take_changed() {
+            let paused = self.machine.is_paused();
             let since = if paused { None } else { Some(now) };
-            self.owner.show(
-                &self.machine.status,
-                self.machine.timers.running(now),
-                since,
-            );
-            let asked = !self.asked && was_asked(&self.machine.status);
+            let status = self.machine.status();
+            self.owner.show(status, self.machine.running(now), since);
+            let asked = !self.asked && was_asked(status);
             if now.duration_since(self.last_shown) > Duration::from_secs(1) || paused || asked {
                 self.asked |= asked;
                 self.last_shown = now;
@@ -78,12 +64,27 @@ impl Running<'_> {
         self.record();
     }
 
+    /// Does what the machine orders.
+    pub(super) fn obey(&mut self, order: Option<Order>) {
+        match order {
+            None => {}
+            Some(Order::Terminate) => self.owner.wishes.terminate(),
+            Some(Order::KillRunner) => {
+                tracing::warn!(
+                    execution = %self.machine.status().execution_id,
+                    "the runner does not end; killing it"
+                );
+                self.control.kill_runner();
+            }
+        }
+    }
+
     /// Starts the due write unless one is under way, so that a slow disk delays no step.
     fn record(&mut self) {
         if self.recording.is_some() || !(self.status_due || self.begun_due) {
             return;
         }
-        let status = std::mem::take(&mut self.status_due).then_some(&self.machine.status);
+        let status = std::mem::take(&mut self.status_due).then_some(self.machine.status());
         let begun = std::mem::take(&mut self.begun_due);
         self.recording = Some(self.owner.begin_record(status, begun));
     }

@@ -12,13 +12,13 @@ impl Running<'_> {
         let metrics = &self.owner.engine.metrics;
         if !self.counted.first_byte && self.output.has_begun() {
             self.counted.first_byte = true;
-            metrics.first_byte(self.machine.timers.running(now));
+            metrics.first_byte(self.machine.running(now));
         }
         for fact in facts {
             match fact {
                 Fact::Activity(Activity::Writing) if !self.counted.first_text => {
                     self.counted.first_text = true;
-                    metrics.first_text(self.machine.timers.running(now));
+                    metrics.first_text(self.machine.running(now));
                 }
                 Fact::Retry { .. } => {
                     metrics.api_retries.inc();

@@ -1,17 +1,13 @@
-//! What clients ask of a running execution, and what its runner reports.
+//! What clients ask of a running execution, and what its runner reports, as inputs of its machine.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use runner::{Action, Event};
 
 use super::running::Running;
 use crate::execution::accepted::CliProcess;
-use crate::execution::verdict::EndedBy;
-
-/// How long after the kill grace the runner may take for its sweep before it is killed itself.
-const RUNNER_GRACE: Duration = Duration::from_secs(4);
-/// A runner answers every command at once; one that was stopped does not, and is killed after this.
-const RUNNER_ANSWER: Duration = Duration::from_millis(500);
+use crate::execution::phase::Input;
+use crate::execution::verdict::Exit;
 
 impl Running<'_> {
     /// Follows the newest wish. Its command is on its way already ([`crate::execution::wish`]).
@@ -19,26 +15,27 @@ impl Running<'_> {
         self.owner.wishes.resend();
         // Not only when it has changed: the branch that wakes the loop has seen the change.
         let wish = *self.wish.borrow_and_update();
-        if self.machine.end_wished(wish.end) {
-            self.expect_answer();
-        }
+        self.input(Input::Wished(wish.end));
     }
 
-    /// Sets the deadline for the runner's answer; a runner that misses it is given up.
-    pub(super) fn expect_answer(&mut self) {
-        self.give_up = Some(Instant::now() + RUNNER_ANSWER);
+    /// Tells the machine, and does what it orders.
+    pub(super) fn input(&mut self, input: Input) {
+        let order = self.machine.on(input, Instant::now());
+        self.obey(order);
     }
 
-    /// True when nothing of the execution is left.
-    pub(super) async fn event(&mut self, event: Option<Event>) -> bool {
-        let now = Instant::now();
+    /// Follows a report of the runner; `None` when the runner died.
+    pub(super) async fn event(&mut self, event: Option<Event>) {
+        let Some(event) = event else {
+            self.runner_died().await;
+            return;
+        };
         match event {
-            Some(Event::Spawned {
+            Event::Spawned {
                 pid,
                 start_ticks,
                 boot_id,
-            }) => {
-                self.spawned = true;
+            } => {
                 self.owner.engine.readiness.spawned();
                 self.owner.cli = Some(CliProcess {
                     pid,
@@ -47,70 +44,59 @@ impl Running<'_> {
                 });
                 // Records the CLI's pid.
                 self.status_due = true;
+                self.input(Input::Spawned);
             }
-            Some(Event::SpawnFailed { message }) => {
-                self.spawn_failed = Some(message);
+            Event::SpawnFailed { message } => {
                 self.follow_wish();
-                self.machine.exited();
-                return true;
+                self.input(Input::SpawnFailed(message));
             }
-            Some(Event::Signalled { action }) => {
+            Event::Signalled { action } => {
                 self.owner.wishes.signalled(action);
                 if action == Action::Terminate {
                     // The command's wish may be newer than the last check.
                     self.follow_wish();
-                    self.machine.terminated();
-                    let grace = Duration::from_millis(self.owner.engine.settings.limits.kill_ms);
-                    self.give_up = Some(now + grace + RUNNER_GRACE);
+                    self.input(Input::TermSent);
                 }
             }
-            Some(Event::Paused { .. }) => self.machine.paused(now),
-            Some(Event::Resumed) => self.machine.resumed(now),
-            Some(Event::Exited { code, signal }) => {
-                self.exit = (code, signal);
+            Event::Paused { .. } => self.machine.paused(Instant::now()),
+            Event::Resumed => self.machine.resumed(Instant::now()),
+            Event::Exited { code, signal } => {
                 // Before the exit counts: a wish whose signal came first is the cause.
                 self.follow_wish();
-                self.machine.exited();
+                self.input(Input::Exited(Exit::reaped(code, signal)));
                 self.owner.wishes.exited();
-                // From here on it only sweeps, and answers no more.
-                self.give_up = Some(now + 2 * RUNNER_GRACE);
             }
-            Some(Event::Done {
+            Event::Done {
                 code,
                 signal,
                 unkillable,
                 ..
-            }) => {
-                self.exit = (code, signal);
+            } => {
                 self.unkillable = unkillable;
-                return true;
+                self.input(Input::Done(Exit::reaped(code, signal)));
             }
-            // Only a silent runner is given up, not a busy one.
-            Some(Event::Sweeping { left }) => {
-                let id = &self.machine.status.execution_id;
+            Event::Sweeping { left } => {
+                let id = &self.machine.status().execution_id;
                 tracing::info!(execution = %id, left, "still killing processes");
-                self.give_up = Some(now + 2 * RUNNER_GRACE);
+                self.input(Input::StillSweeping);
             }
-            Some(Event::Failed { message }) => self.runner_failure = Some(message),
-            Some(Event::Warning { code, message }) => {
-                self.machine.warn(&code, message, serde_json::Value::Null)
-            }
-            None => {
-                let how = match self.runner_failure.take() {
-                    Some(message) => format!("{message} ({})", self.events.runner_end()),
-                    None => self.events.runner_end(),
-                };
-                let id = &self.machine.status.execution_id;
-                tracing::warn!(execution = %id, how, "the runner died");
-                self.runner_failure = Some(how);
-                // How the CLI ended by itself is known, and stays, when its runner dies at the sweep.
-                if self.machine.by == EndedBy::Itself && !self.machine.has_exited() {
-                    self.machine.by = EndedBy::RunnerDeath;
-                }
-                self.unkillable = self.owner.engine.runners.sweep_orphans().await;
-                return true;
+            Event::Failed { message } => self.runner_failure = Some(message),
+            Event::Warning { code, message } => {
+                self.machine.warn(&code, message, serde_json::Value::Null);
             }
         }
-        false
+    }
+
+    /// Notes why the runner died, and kills what it left.
+    async fn runner_died(&mut self) {
+        let how = match self.runner_failure.take() {
+            Some(message) => format!("{message} ({})", self.events.runner_end()),
+            None => self.events.runner_end(),
+        };
+        let id = &self.machine.status().execution_id;
+        tracing::warn!(execution = %id, how, "the runner died");
+        self.runner_failure = Some(how);
+        self.input(Input::RunnerDied);
+        self.unkillable = self.owner.engine.runners.sweep_orphans().await;
     }
 }

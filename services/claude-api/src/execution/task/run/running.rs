@@ -25,14 +25,9 @@ pub(super) struct Running<'a> {
     /// Ends when stdin is closed.
     pub(super) prompt: AbortOnDropHandle<()>,
     pub(super) wish: watch::Receiver<Wish>,
-    pub(super) spawned: bool,
-    pub(super) spawn_failed: Option<String>,
     /// Why the runner died, as far as it is known.
     pub(super) runner_failure: Option<String>,
-    pub(super) exit: (Option<i32>, Option<i32>),
     pub(super) unkillable: Vec<Unkillable>,
-    /// When a runner that should have ended is given up.
-    pub(super) give_up: Option<Instant>,
     pub(super) last_shown: Instant,
     /// It is recorded that the model was asked: whoever continues it must know.
     pub(super) asked: bool,

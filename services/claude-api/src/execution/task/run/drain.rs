@@ -1,4 +1,4 @@
-//! The end of a run: what is still in the pipes, and what is known by then.
+//! The end of a run: drains the pipes and collects what is known.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,11 +64,8 @@ impl Running<'_> {
         End {
             machine: self.machine,
             marks,
-            spawn_failed: self.spawn_failed,
             runner_failure: self.runner_failure,
-            exit: self.exit,
             unkillable: self.unkillable,
-            spawned: self.spawned,
         }
     }
 }

@@ -1,0 +1,154 @@
+//! What the CLI's output says about the execution, as its status shows it.
+
+use std::time::Instant;
+
+use protocol::status::{DENIALS, STDERR_TAIL_BYTES};
+use renderer::{Activity, Fact, Outcome, RunningTool};
+use serde_json::json;
+
+use super::Machine;
+use crate::execution::lost::Lost;
+use crate::execution::policy::was_asked;
+
+/// The longest name of the CLI's that a status shows, characters.
+const NAME_CHARS: usize = 128;
+
+/// The warning of a full disk.
+const DISK_FULL: &str = "disk_full";
+
+/// The warning of a lost event.
+const EVENT_LOST: &str = "event_lost";
+
+impl Machine {
+    /// The disk is full. Said once, with what was lost so far: every chunk may meet it, and the list is short.
+    pub(crate) fn disk_full(&mut self, lost: Lost) {
+        let Lost { output, events } = lost;
+        let data = json!({ "lostBytes": output, "lostEventsBytes": events });
+        let mut warnings = self.status.warnings.iter_mut();
+        if let Some(told) = warnings.find(|warning| warning.code == DISK_FULL) {
+            told.data = data;
+            return;
+        }
+        self.warn(
+            DISK_FULL,
+            "the disk is full: the oldest output and the events are freed, and what cannot be written is gone".to_owned(),
+            data,
+        );
+    }
+
+    /// Notes an event of the CLI that could not be read. One warning counts all of them, because
+    /// the list of warnings is short.
+    fn event_lost(&mut self) {
+        let mut warnings = self.status.warnings.iter_mut();
+        if let Some(warning) = warnings.find(|warning| warning.code == EVENT_LOST) {
+            let count = warning.data["events"].as_u64().unwrap_or_default() + 1;
+            warning.data = json!({ "events": count });
+            return;
+        }
+        self.warn(
+            EVENT_LOST,
+            "an event of the CLI was damaged, too long or of an unknown form, and is lost: the answer may lack \
+             text; /events has every byte"
+                .to_owned(),
+            json!({ "events": 1 }),
+        );
+    }
+
+    /// Bytes came from stderr; only the tail is kept.
+    pub(crate) fn stderr(&mut self, bytes: &[u8]) {
+        let bytes = &bytes[bytes.len().saturating_sub(STDERR_TAIL_BYTES)..];
+        self.stderr.extend_from_slice(bytes);
+        let excess = self.stderr.len().saturating_sub(STDERR_TAIL_BYTES);
+        self.stderr.drain(..excess);
+    }
+
+    /// Notes what the renderer found in the CLI's events.
+    pub(crate) fn fact(&mut self, fact: Fact, now: Instant) {
+        match fact {
+            Fact::Init { model, .. } => {
+                self.linger_at = None;
+                if let Some(model) = model.map(|m| short(&m)) {
+                    self.changed |= self.status.model.as_ref() != Some(&model);
+                    self.status.model = Some(model);
+                }
+            }
+            // Another `init` is no start of the CLI: that the model was asked stays seen.
+            Fact::Activity(Activity::Starting) if was_asked(&self.status) => {}
+            Fact::Activity(activity) => {
+                // A retry says nothing of more to come; the rest begins another result.
+                if !matches!(activity, Activity::Retrying(_) | Activity::Starting) {
+                    self.linger_at = None;
+                }
+                self.activity(&activity);
+            }
+            Fact::ToolsRunning(tools) => {
+                self.timers.tools(now, !tools.is_empty());
+                let before = std::mem::take(&mut self.tools);
+                let since = |tool: &RunningTool| {
+                    let known = before.iter().find(|(other, _)| other.id == tool.id);
+                    known.map_or(now, |(_, since)| *since)
+                };
+                self.tools = tools
+                    .into_iter()
+                    .map(|tool| {
+                        let since = since(&tool);
+                        (tool, since)
+                    })
+                    .collect();
+            }
+            Fact::Retry { .. } => {}
+            Fact::Restart => self.status.restarts += 1,
+            Fact::Noise { lines } => self.status.noise_lines += lines,
+            Fact::EventLost => self.event_lost(),
+            Fact::ToolDenied { denial } => self.denied(denial),
+            Fact::HookFailed { message } => {
+                self.warn("hook_failed", message, serde_json::Value::Null)
+            }
+            // Also told of a login that works; it matters once the usage limit ends the execution.
+            Fact::RateLimit { resets_at, .. } => self.resets_at = resets_at.or(self.resets_at),
+            Fact::Result(outcome) => self.result(*outcome, now),
+        }
+    }
+
+    /// The result lists again what its events told, with more detail: the later word on a tool use counts.
+    fn denied(&mut self, denial: serde_json::Value) {
+        let list = &mut self.status.permission_denials;
+        let id = denial.get("tool_use_id").filter(|id| id.is_string());
+        let known = list
+            .iter()
+            .position(|d| id.is_some() && d.get("tool_use_id") == id);
+        match known {
+            Some(at) => list[at] = denial,
+            None if list.len() < DENIALS => list.push(denial),
+            None => {}
+        }
+        self.changed = true;
+    }
+
+    fn activity(&mut self, activity: &Activity) {
+        let text = Some(short(&activity.to_string()));
+        self.changed |= self.status.activity != text;
+        self.status.activity = text;
+    }
+
+    fn result(&mut self, outcome: Outcome, now: Instant) {
+        for denial in &outcome.permission_denials {
+            self.denied(denial.clone());
+        }
+        self.status.usage = outcome.usage.clone().or(self.status.usage.take());
+        self.status.cost_usd = outcome.cost_usd.or(self.status.cost_usd);
+        self.resets_at = outcome.resets_at.or(self.resets_at);
+        self.outcome = Some(outcome);
+        if self.stdin_open {
+            // It waits for a client.
+            self.status.activity = None;
+        }
+        self.changed = true;
+        self.linger_at = Some(now + self.linger);
+    }
+}
+
+/// What the CLI calls a model or a tool, as long as a status can carry.
+fn short(name: &str) -> String {
+    name.chars().take(NAME_CHARS).collect()
+}

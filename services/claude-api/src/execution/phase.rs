@@ -1,0 +1,278 @@
+//! The phases of a run, from the start of its runner until none of its processes is left, and what
+//! each input does in each phase. Nothing here does I/O, and the time comes from outside.
+//!
+//! ```text
+//!  Starting ──Spawned──▶ Running
+//!     │                     │
+//!     ├── a wish to end, or a time limit ──▶ Ending ──TERM was sent──▶ Terminated
+//!     │                     │                  │                            │
+//!     │                   Exited             Exited                      Exited
+//!     │                     ▼                  ▼                            ▼
+//!     │                  Sweeping           Sweeping                     Sweeping
+//!     │               ended by itself    ended by itself,             ended by the
+//!     │                                  unless cancelled                 cause
+//!     │                     │                  │                            │
+//!     └── SpawnFailed ──▶ Gone ◀──────── Done, or the runner died ──────────┘
+//! ```
+//!
+//! - A client's cancel becomes the cause in every phase, and no other cause replaces it: a cancel
+//!   that was accepted before the terminal state decides that state. The service's stop and the time
+//!   limits replace no other cause.
+//! - A CLI that was reaped before TERM was sent ended by itself. Only a cancel overrides that.
+//! - How a CLI ended by itself stays known when its runner dies during the sweep.
+//! - A pause is no phase: a tree that was told to end may stand still. The clock of the execution
+//!   ([`super::timers`]) stands with it.
+
+mod input;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use input::{Cause, Expired, Input, Order};
+
+use super::verdict::{EndedBy, Exit};
+use super::wish::EndWish;
+
+/// How long after the kill grace the runner may take for its sweep before it is killed itself.
+const RUNNER_GRACE: Duration = Duration::from_secs(4);
+/// The time limit for the answer to TERM. A runner answers every command at once; one that was
+/// stopped does not, and is killed.
+const RUNNER_ANSWER: Duration = Duration::from_millis(500);
+
+/// The phase of a run. The instants say when a runner that should have reported is given up; `None`
+/// once it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The runner is starting the CLI.
+    Starting,
+    /// The CLI runs.
+    Running,
+    /// The runner was told to end the tree, and has not answered.
+    Ending {
+        cause: Cause,
+        give_up: Option<Instant>,
+    },
+    /// TERM was sent. The runner answers no second command to end the tree.
+    Terminated {
+        cause: Cause,
+        give_up: Option<Instant>,
+    },
+    /// The CLI was reaped, and what it left is being killed.
+    Sweeping {
+        ended_by: EndedBy,
+        exit: Exit,
+        give_up: Option<Instant>,
+    },
+    /// None of the processes is left.
+    Gone(Gone),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Gone {
+    pub(crate) ended_by: EndedBy,
+    pub(crate) exit: Exit,
+}
+
+impl Phase {
+    /// The phase after `input`, and what is to be done. `kill_grace` is the time between TERM and
+    /// KILL.
+    pub(crate) fn after(
+        self,
+        input: Input,
+        now: Instant,
+        kill_grace: Duration,
+    ) -> (Self, Option<Order>) {
+        match input {
+            Input::Wished(Some(EndWish::Cancel)) => (self.cancelled(now), None),
+            Input::Wished(Some(EndWish::Stop)) => (self.ending(Cause::Stop, now), None),
+            Input::Wished(None) => (self, None),
+            Input::Expired(expired) if self.is_underway() => {
+                let ending = self.ending(Cause::Expired(expired), now);
+                (ending, Some(Order::Terminate))
+            }
+            Input::Expired(_) => (self, None),
+            Input::Spawned => match self {
+                Self::Starting => (Self::Running, None),
+                other => (other, None),
+            },
+            Input::TermSent => (self.term_sent(now + kill_grace + RUNNER_GRACE), None),
+            Input::Exited(exit) => (self.exited(exit, now + 2 * RUNNER_GRACE), None),
+            Input::StillSweeping => (self.still_sweeping(now + 2 * RUNNER_GRACE), None),
+            Input::SpawnFailed(why) => (Self::Gone(self.spawn_failed(why)), None),
+            Input::Done(exit) => (Self::Gone(self.done(exit)), None),
+            Input::RunnerDied => (Self::Gone(self.runner_died()), None),
+            Input::Tick => self.tick(now),
+        }
+    }
+
+    /// Whether nothing has ended the CLI yet. Time limits count only in these phases.
+    pub(crate) fn is_underway(&self) -> bool {
+        matches!(self, Self::Starting | Self::Running)
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone(_))
+    }
+
+    /// When the runner is given up.
+    pub(crate) fn give_up(&self) -> Option<Instant> {
+        match self {
+            Self::Ending { give_up, .. }
+            | Self::Terminated { give_up, .. }
+            | Self::Sweeping { give_up, .. } => *give_up,
+            Self::Starting | Self::Running | Self::Gone(_) => None,
+        }
+    }
+
+    /// How the run ended. A run with a process left counts as one whose runner died.
+    pub(crate) fn gone(self) -> Gone {
+        match self {
+            Self::Gone(gone) => gone,
+            other => other.runner_died(),
+        }
+    }
+
+    fn cancelled(self, now: Instant) -> Self {
+        match self {
+            Self::Terminated { give_up, .. } => Self::Terminated {
+                cause: Cause::Cancel,
+                give_up,
+            },
+            Self::Sweeping { exit, give_up, .. } => Self::Sweeping {
+                ended_by: EndedBy::Cancel,
+                exit,
+                give_up,
+            },
+            Self::Gone(gone) => Self::Gone(Gone {
+                ended_by: EndedBy::Cancel,
+                ..gone
+            }),
+            // The same wish is seen after every step.
+            Self::Ending {
+                cause: Cause::Cancel,
+                ..
+            } => self,
+            Self::Starting | Self::Running | Self::Ending { .. } => Self::Ending {
+                cause: Cause::Cancel,
+                give_up: Some(now + RUNNER_ANSWER),
+            },
+        }
+    }
+
+    /// A cause that replaces no other one.
+    fn ending(self, cause: Cause, now: Instant) -> Self {
+        if !self.is_underway() {
+            return self;
+        }
+        Self::Ending {
+            cause,
+            give_up: Some(now + RUNNER_ANSWER),
+        }
+    }
+
+    fn term_sent(self, give_up: Instant) -> Self {
+        match self {
+            Self::Ending { cause, .. } | Self::Terminated { cause, .. } => Self::Terminated {
+                cause,
+                give_up: Some(give_up),
+            },
+            // TERM is sent for a cause, and the cause is noted before this.
+            Self::Starting | Self::Running | Self::Sweeping { .. } | Self::Gone(_) => self,
+        }
+    }
+
+    fn exited(self, exit: Exit, give_up: Instant) -> Self {
+        let ended_by = match self {
+            Self::Sweeping { .. } | Self::Gone(_) => return self,
+            other => other.ended_by_at_exit(),
+        };
+        Self::Sweeping {
+            ended_by,
+            exit,
+            give_up: Some(give_up),
+        }
+    }
+
+    fn still_sweeping(mut self, until: Instant) -> Self {
+        match &mut self {
+            Self::Ending { give_up, .. }
+            | Self::Terminated { give_up, .. }
+            | Self::Sweeping { give_up, .. } => *give_up = Some(until),
+            Self::Starting | Self::Running | Self::Gone(_) => {}
+        }
+        self
+    }
+
+    fn spawn_failed(self, why: String) -> Gone {
+        let exit = match &self {
+            Self::Gone(gone) => gone.exit.clone(),
+            Self::Sweeping { exit, .. } => exit.clone(),
+            // It did run: whatever this runner means, how the CLI ended is not known.
+            Self::Running => Exit::Unknown,
+            Self::Starting | Self::Ending { .. } | Self::Terminated { .. } => Exit::NotStarted(why),
+        };
+        Gone {
+            ended_by: self.ended_by_at_exit(),
+            exit,
+        }
+    }
+
+    /// A CLI that no signal ends is never reaped: then the cause stays.
+    fn done(self, exit: Exit) -> Gone {
+        match self {
+            Self::Gone(gone) => gone,
+            Self::Sweeping { ended_by, exit, .. } => Gone { ended_by, exit },
+            Self::Ending { cause, .. } | Self::Terminated { cause, .. } => Gone {
+                ended_by: cause.into(),
+                exit,
+            },
+            Self::Starting | Self::Running => Gone {
+                ended_by: EndedBy::Itself,
+                exit,
+            },
+        }
+    }
+
+    fn runner_died(self) -> Gone {
+        match self {
+            Self::Starting | Self::Running => Gone {
+                ended_by: EndedBy::RunnerDeath,
+                exit: Exit::Unknown,
+            },
+            other => other.done(Exit::Unknown),
+        }
+    }
+
+    /// What ended a CLI that is found to have ended now.
+    fn ended_by_at_exit(self) -> EndedBy {
+        match self {
+            Self::Starting | Self::Running => EndedBy::Itself,
+            Self::Ending {
+                cause: Cause::Cancel,
+                ..
+            } => EndedBy::Cancel,
+            Self::Ending { .. } => EndedBy::Itself,
+            Self::Terminated { cause, .. } => cause.into(),
+            Self::Sweeping { ended_by, .. } | Self::Gone(Gone { ended_by, .. }) => ended_by,
+        }
+    }
+
+    fn tick(mut self, now: Instant) -> (Self, Option<Order>) {
+        let mut order = None;
+        match &mut self {
+            Self::Ending { give_up, .. }
+            | Self::Terminated { give_up, .. }
+            | Self::Sweeping { give_up, .. } => {
+                if give_up.is_some_and(|at| now >= at) {
+                    *give_up = None;
+                    order = Some(Order::KillRunner);
+                }
+            }
+            Self::Starting | Self::Running | Self::Gone(_) => {}
+        }
+        (self, order)
+    }
+}
+
+#[cfg(test)]
+mod tests;

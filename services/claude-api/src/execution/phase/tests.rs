@@ -1,0 +1,256 @@
+//! The precedence of causes, and a model that knows the whole history.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const GRACE: Duration = Duration::from_secs(5);
+const CANCEL: Input = Input::Wished(Some(EndWish::Cancel));
+const STOP: Input = Input::Wished(Some(EndWish::Stop));
+const IDLE: Input = Input::Expired(Expired::Idle);
+const LINGER: Input = Input::Expired(Expired::Linger);
+const DEADLINE: Input = Input::Expired(Expired::Deadline);
+const EXITED: Input = Input::Exited(Exit::Code(3));
+const DONE: Input = Input::Done(Exit::Code(3));
+
+/// A run after these inputs, which all came at once.
+fn after(inputs: &[Input]) -> Phase {
+    let now = Instant::now();
+    inputs.iter().fold(Phase::Starting, |phase, input| {
+        phase.after(input.clone(), now, GRACE).0
+    })
+}
+
+fn ended_by(inputs: &[Input]) -> EndedBy {
+    after(inputs).gone().ended_by
+}
+
+#[test]
+fn a_cancel_replaces_every_cause_and_a_stop_or_a_time_limit_replaces_none() {
+    use EndedBy::{Cancel, Deadline, Idle, Linger, Stop};
+    for (first, second, expected) in [
+        (STOP, CANCEL, Cancel),
+        (IDLE, CANCEL, Cancel),
+        (DEADLINE, CANCEL, Cancel),
+        (LINGER, CANCEL, Cancel),
+        (Input::RunnerDied, CANCEL, Cancel),
+        (CANCEL, STOP, Cancel),
+        (CANCEL, IDLE, Cancel),
+        (IDLE, STOP, Idle),
+        (LINGER, STOP, Linger),
+        (STOP, LINGER, Stop),
+        (DEADLINE, IDLE, Deadline),
+        (Input::RunnerDied, STOP, EndedBy::RunnerDeath),
+        (Input::Wished(None), DONE, EndedBy::Itself),
+    ] {
+        let inputs = [Input::Spawned, first, second];
+        assert_eq!(ended_by(&inputs), expected, "{inputs:?}");
+    }
+}
+
+/// A runner that was told to end the tree answers no second time. An owner that waited for that
+/// answer would kill it, and the CLI with it, in the middle of the kill grace.
+#[test]
+fn a_cancel_after_term_waits_for_no_other_answer() {
+    for first in [STOP, DEADLINE, LINGER] {
+        let terminated = after(&[first.clone(), Input::TermSent]);
+        let give_up = terminated.give_up();
+        let (cancelled, order) = terminated.after(CANCEL, Instant::now(), GRACE);
+        assert_eq!(order, None, "{first:?}");
+        assert_eq!(cancelled.give_up(), give_up, "{first:?}");
+        assert_eq!(cancelled.gone().ended_by, EndedBy::Cancel, "{first:?}");
+    }
+}
+
+/// The soak's seed 904417: a stop beside the exit of a CLI.
+#[test]
+fn a_cli_that_was_reaped_before_term_ended_by_itself() {
+    for (cause, before_term, after_term) in [
+        (Input::Wished(None), EndedBy::Itself, EndedBy::Itself),
+        (STOP, EndedBy::Itself, EndedBy::Stop),
+        (CANCEL, EndedBy::Cancel, EndedBy::Cancel),
+        (LINGER, EndedBy::Itself, EndedBy::Linger),
+        (IDLE, EndedBy::Itself, EndedBy::Idle),
+    ] {
+        let early = [cause.clone(), EXITED, DONE];
+        assert_eq!(ended_by(&early), before_term, "{early:?}");
+        let late = [cause, Input::TermSent, EXITED, DONE];
+        assert_eq!(ended_by(&late), after_term, "{late:?}");
+    }
+}
+
+/// The soak's seed 904417: a stop after the exit, while the tree is swept and the pipes are drained.
+#[test]
+fn after_the_exit_a_stop_changes_nothing_and_a_cancel_still_decides() {
+    for end in [&[EXITED][..], &[EXITED, DONE]] {
+        let with = |wish| [end, &[wish]].concat();
+        assert_eq!(ended_by(&with(STOP)), EndedBy::Itself);
+        assert_eq!(ended_by(&with(IDLE)), EndedBy::Itself);
+        assert_eq!(ended_by(&with(CANCEL)), EndedBy::Cancel);
+        assert_eq!(after(&with(CANCEL)).gone().exit, Exit::Code(3));
+    }
+}
+
+#[test]
+fn how_the_cli_ended_is_known_whatever_its_runner_does_then() {
+    let why = "no such file".to_owned();
+    for (inputs, exit) in [
+        (vec![DONE], Exit::Code(3)),
+        (vec![EXITED, Input::RunnerDied], Exit::Code(3)),
+        (vec![Input::Spawned, Input::RunnerDied], Exit::Unknown),
+        (
+            vec![Input::SpawnFailed(why.clone())],
+            Exit::NotStarted(why.clone()),
+        ),
+        (
+            vec![CANCEL, Input::TermSent, Input::SpawnFailed(why.clone())],
+            Exit::NotStarted(why.clone()),
+        ),
+        (
+            vec![Input::Spawned, Input::SpawnFailed(why.clone())],
+            Exit::Unknown,
+        ),
+        (vec![EXITED, Input::SpawnFailed(why)], Exit::Code(3)),
+    ] {
+        assert_eq!(after(&inputs).gone().exit, exit, "{inputs:?}");
+    }
+}
+
+#[test]
+fn a_runner_that_does_not_report_is_killed_once() {
+    for (inputs, patience) in [
+        (vec![CANCEL], RUNNER_ANSWER),
+        (vec![IDLE], RUNNER_ANSWER),
+        (vec![STOP, Input::TermSent], GRACE + RUNNER_GRACE),
+        (vec![EXITED], 2 * RUNNER_GRACE),
+        (vec![STOP, Input::StillSweeping], 2 * RUNNER_GRACE),
+    ] {
+        let now = Instant::now();
+        let phase = inputs.iter().fold(Phase::Starting, |phase, input| {
+            phase.after(input.clone(), now, GRACE).0
+        });
+        assert_eq!(phase.give_up(), Some(now + patience), "{inputs:?}");
+        let early = now + patience - Duration::from_millis(1);
+        let (phase, order) = phase.after(Input::Tick, early, GRACE);
+        assert_eq!(order, None, "{inputs:?}");
+        let (phase, order) = phase.after(Input::Tick, now + patience, GRACE);
+        assert_eq!(order, Some(Order::KillRunner), "{inputs:?}");
+        let (phase, order) = phase.after(Input::Tick, now + 2 * patience, GRACE);
+        assert_eq!((order, phase.give_up()), (None, None), "{inputs:?}");
+    }
+    for inputs in [vec![], vec![Input::Spawned], vec![DONE]] {
+        assert_eq!(after(&inputs).give_up(), None, "{inputs:?}");
+    }
+}
+
+/// What the history says about the end, without phases: the rules at the head of the module.
+fn ended_by_in(history: &[Input]) -> EndedBy {
+    let first = |wanted: fn(&Input) -> bool| history.iter().position(wanted);
+    let is_end = |input: &Input| {
+        matches!(
+            input,
+            Input::Exited(_) | Input::Done(_) | Input::SpawnFailed(_) | Input::RunnerDied
+        )
+    };
+    if history.contains(&CANCEL) {
+        return EndedBy::Cancel;
+    }
+    let end = first(is_end).unwrap_or(history.len());
+    let cause = history[..end].iter().find_map(|input| match input {
+        Input::Wished(Some(EndWish::Stop)) => Some(EndedBy::Stop),
+        Input::Expired(Expired::Idle) => Some(EndedBy::Idle),
+        Input::Expired(Expired::Deadline) => Some(EndedBy::Deadline),
+        Input::Expired(Expired::Linger) => Some(EndedBy::Linger),
+        _ => None,
+    });
+    let Some(cause) = cause else {
+        return match history.get(end) {
+            Some(Input::RunnerDied) | None => EndedBy::RunnerDeath,
+            Some(_) => EndedBy::Itself,
+        };
+    };
+    let caused = first(|input| {
+        matches!(
+            input,
+            Input::Wished(Some(EndWish::Stop)) | Input::Expired(_)
+        )
+    });
+    let term_sent = history[..end]
+        .iter()
+        .enumerate()
+        .any(|(at, input)| *input == Input::TermSent && caused.is_some_and(|caused| at > caused));
+    match history.get(end) {
+        Some(Input::Exited(_) | Input::SpawnFailed(_)) if !term_sent => EndedBy::Itself,
+        _ => cause,
+    }
+}
+
+/// How the CLI ended, as the first report of it says.
+fn exit_in(history: &[Input]) -> Exit {
+    let mut spawned = false;
+    let mut asked = false;
+    for input in history {
+        match input {
+            Input::Spawned => spawned |= !asked,
+            Input::Wished(Some(_)) | Input::Expired(_) => asked = true,
+            Input::Exited(exit) | Input::Done(exit) => return exit.clone(),
+            Input::SpawnFailed(why) if !spawned || asked => return Exit::NotStarted(why.clone()),
+            Input::SpawnFailed(_) | Input::RunnerDied => return Exit::Unknown,
+            _ => {}
+        }
+    }
+    Exit::Unknown
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    let exit = prop_oneof![
+        (0..3).prop_map(Exit::Code),
+        (1..3).prop_map(Exit::Signal),
+        Just(Exit::Unknown)
+    ];
+    prop_oneof![
+        2 => Just(Input::Wished(None)),
+        1 => Just(CANCEL),
+        2 => Just(STOP),
+        2 => prop_oneof![Just(IDLE), Just(DEADLINE), Just(LINGER)],
+        2 => Just(Input::Spawned),
+        1 => Just(Input::SpawnFailed("why".to_owned())),
+        3 => Just(Input::TermSent),
+        2 => exit.clone().prop_map(Input::Exited),
+        1 => Just(Input::StillSweeping),
+        1 => exit.prop_map(Input::Done),
+        1 => Just(Input::RunnerDied),
+        2 => Just(Input::Tick),
+    ]
+}
+
+proptest! {
+    /// Any inputs in any order, also those that no runner reports: the end is what the history says,
+    /// the last phase is final, and TERM and the runner's death are ordered only when they are due.
+    #[test]
+    fn phases_tell_what_the_whole_history_says(
+        steps in proptest::collection::vec((any_input(), 0_u64..3000), 0..24),
+    ) {
+        let mut now = Instant::now();
+        let mut phase = Phase::Starting;
+        let mut history = Vec::new();
+        for (input, ms) in steps {
+            now += Duration::from_millis(ms);
+            let before = phase.clone();
+            let (next, order) = phase.after(input.clone(), now, GRACE);
+            let due = match &input {
+                Input::Expired(_) if before.is_underway() => Some(Order::Terminate),
+                Input::Tick if before.give_up().is_some_and(|at| at <= now) => Some(Order::KillRunner),
+                _ => None,
+            };
+            prop_assert_eq!(order, due);
+            prop_assert!(next.is_gone() || !before.is_gone());
+            prop_assert!(!next.is_underway() || before.is_underway());
+            history.push(input);
+            phase = next;
+        }
+        let gone = phase.gone();
+        prop_assert_eq!(gone.ended_by, ended_by_in(&history));
+        prop_assert_eq!(gone.exit, exit_in(&history));
+    }
+}
