@@ -2,11 +2,11 @@
 //! anything is bound. Nothing else reads the environment.
 
 mod connections;
-pub mod every;
 mod hooks;
 mod input;
 mod limits;
 mod network;
+pub mod parse_all;
 mod tools;
 
 use std::net::IpAddr;

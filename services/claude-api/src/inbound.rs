@@ -20,8 +20,11 @@ const ARRIVAL: Duration = Duration::from_secs(120);
 /// How long a body waits for room in the budget, each time that it has grown. After that it is
 /// refused with 503.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A refused body is read on for so long and so far, so that the client sees the answer and not a reset.
-const READ_ON: (Duration, u64) = (Duration::from_secs(1), 64 * 1024 * 1024);
+/// The longest time for which a refused body is read on, so that the client sees the answer and not
+/// a reset.
+const READ_ON_TIME: Duration = Duration::from_secs(1);
+/// The most of a refused body that is read on, bytes.
+const READ_ON_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of each body that are not counted: about as much as its connection holds anyway. The
 /// number of connections bounds their sum, and a common prompt never waits for room.
 const FREE_BYTES: u64 = 16 * 1024;
@@ -218,7 +221,7 @@ async fn too_large(body: HttpBody, most: u64, advice: &str) -> Problem {
 }
 
 async fn read_on(mut body: HttpBody) {
-    let mut left = READ_ON.1;
+    let mut left = READ_ON_BYTES;
     let rest = async {
         while let Some(Ok(frame)) = body.frame().await {
             left = left.saturating_sub(frame.data_ref().map_or(0, |d| d.len() as u64));
@@ -228,7 +231,7 @@ async fn read_on(mut body: HttpBody) {
         }
     };
     // Whoever still sends then sees a reset.
-    let _ = tokio::time::timeout(READ_ON.0, rest).await;
+    let _ = tokio::time::timeout(READ_ON_TIME, rest).await;
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use claude_api::cli::Environment;
-use claude_api::config::every::{Parsed, parse};
+use claude_api::config::parse_all::{Parsed, parse_all};
 use claude_api::config::{Cli, Command, EXIT_USAGE, LogFormat, ServeArgs, Settings};
 use claude_api::engine::BadSettings;
 use claude_api::health;
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         return runner::main();
     }
     allocator::return_freed_memory();
-    let (cli, mistakes) = match parse::<Cli>(arguments()) {
+    let (cli, mistakes) = match parse_all::<Cli>(arguments()) {
         Parsed::Values(cli, mistakes) => (cli, mistakes),
         Parsed::Other(error) => {
             let _ = error.print();

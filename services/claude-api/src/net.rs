@@ -25,8 +25,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use activity::Activity;
 pub(crate) use io::Connection;
 
-/// How long a silent peer is waited for before it is asked, and between the questions.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+/// The silence of a peer after which TCP probes it (tcp(7), TCP_KEEPIDLE).
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(20);
+/// The pause between two probes (tcp(7), TCP_KEEPINTVL).
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// What the kernel holds for a peer that does not read, in bytes (it doubles this; by itself it would go up to several MiB for each
 /// reader of an output).
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
@@ -145,7 +147,7 @@ fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER_BYTES);
     let _ = sockopt::set_socket_keepalive(stream, true);
-    let _ = sockopt::set_tcp_keepidle(stream, KEEPALIVE.0);
-    let _ = sockopt::set_tcp_keepintvl(stream, KEEPALIVE.1);
+    let _ = sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE);
+    let _ = sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL);
     let _ = sockopt::set_tcp_keepcnt(stream, 2);
 }

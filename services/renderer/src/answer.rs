@@ -276,12 +276,11 @@ impl Answer {
         } else {
             ""
         };
-        let start = block
-            .place
-            .map_or(open.text.len() + joint.len(), |(start, _)| start);
+        let behind = open.text.len() + joint.len();
+        let start = block.place.as_ref().map_or(behind, |place| place.start);
         open.text.push(joint);
         open.text.push(text);
-        block.place = Some((start, open.text.len()));
+        block.place = Some(start..open.text.len());
         match &mut open.repeat {
             None => {
                 let before = if first && self.shown {

@@ -18,11 +18,11 @@
 
 mod activity;
 mod answer;
+mod compared_text;
 mod denials;
 mod event;
 mod events_output;
 mod facts;
-mod kept;
 mod lines;
 mod outcome;
 mod renderer;

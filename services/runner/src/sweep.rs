@@ -32,9 +32,11 @@ const LIMIT: Duration = Duration::from_secs(60);
 const KILL_ROUNDS: u32 = 4;
 /// How long a stop may take. A large tree on a busy machine needs seconds.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-/// A stop ends after so many rounds and so much time without another stopped process: the rest
-/// cannot be stopped.
-const STOP_IN_VAIN: (u32, Duration) = (20, Duration::from_millis(300));
+/// A stop ends after so many rounds without another stopped process, if [`VAIN_STOP_TIME`] has
+/// passed as well: the rest cannot be stopped.
+const VAIN_STOP_ROUNDS: u32 = 20;
+/// The shortest time without another stopped process after which a stop ends.
+const VAIN_STOP_TIME: Duration = Duration::from_millis(300);
 /// The pause between two rounds of a stop.
 const STOP_PAUSE: Duration = Duration::from_millis(1);
 
@@ -120,8 +122,8 @@ impl Sweep {
                         (*active, *since, *rounds) = (left, now, 0);
                     }
                     *rounds += 1;
-                    let (most, time) = STOP_IN_VAIN;
-                    let in_vain = *rounds >= most && now.duration_since(*since) >= time;
+                    let in_vain =
+                        *rounds >= VAIN_STOP_ROUNDS && now.duration_since(*since) >= VAIN_STOP_TIME;
                     if !in_vain && now.duration_since(*begun) < STOP_LIMIT {
                         return STOP_PAUSE;
                     }

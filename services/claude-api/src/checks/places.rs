@@ -20,7 +20,15 @@ const REREAD: Duration = Duration::from_millis(100);
 /// one is read each time: the cause may be a mode, an owner or a backup, which change neither.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    whole: Option<(SystemTime, u64)>,
+    whole: Option<FileVersion>,
+}
+
+/// Tells one content of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileVersion {
+    modified: SystemTime,
+    /// Bytes.
+    len: u64,
 }
 
 impl Places {
@@ -55,7 +63,10 @@ impl Places {
     /// empty while a backup exists. Without a backup an empty one counts as a first start.
     fn cli_config(&mut self, file: &Path, config_dir: &Path) -> Option<Obstacle> {
         let meta = std::fs::metadata(file).ok()?;
-        let seen = (meta.modified().ok()?, meta.len());
+        let seen = FileVersion {
+            modified: meta.modified().ok()?,
+            len: meta.len(),
+        };
         if self.whole == Some(seen) {
             return None;
         }

@@ -33,7 +33,15 @@ pub(crate) struct Timers {
     /// Running time at the last progress.
     progress: Duration,
     tools: bool,
-    cpu: Option<(Duration, Duration)>,
+    cpu: Option<CpuTime>,
+}
+
+/// The CPU time that the tree had used.
+#[derive(Debug, Clone, Copy)]
+struct CpuTime {
+    used: Duration,
+    /// The running time at which it was looked at.
+    at: Duration,
 }
 
 impl Timers {
@@ -98,16 +106,16 @@ impl Timers {
     /// The CPU time that the tree has used so far.
     pub(crate) fn cpu(&mut self, now: Instant, used: Duration) {
         let at = self.running(now);
-        let Some((then, before)) = self.cpu else {
-            self.cpu = Some((at, used));
+        let Some(before) = self.cpu else {
+            self.cpu = Some(CpuTime { used, at });
             return;
         };
-        let window = at.saturating_sub(then);
+        let window = at.saturating_sub(before.at);
         if window < CPU_WINDOW.min(self.stalled / 2) {
             return;
         }
-        self.cpu = Some((at, used));
-        if used.saturating_sub(before).as_secs_f64() * 60.0
+        self.cpu = Some(CpuTime { used, at });
+        if used.saturating_sub(before.used).as_secs_f64() * 60.0
             > CPU_PER_MINUTE.as_secs_f64() * window.as_secs_f64()
         {
             // A byte may have come while the time was looked at.

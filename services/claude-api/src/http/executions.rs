@@ -18,8 +18,10 @@ use super::reply::{json, json_response};
 use crate::execution::Control;
 use crate::service::{Burn, Cancel, Service};
 
-/// The page size of a list, default and most.
-const LIST: (u64, u64) = (50, 1000);
+/// The page size of a list that names none, executions.
+const PAGE_DEFAULT: u64 = 50;
+/// The largest page of a list, executions.
+const PAGE_MAX: u64 = 1000;
 /// The longest time without a viewer that a cancel may wait for, in milliseconds: a day.
 const UNVIEWED_MS: u64 = 24 * 3600 * 1000;
 
@@ -194,11 +196,11 @@ pub(crate) async fn delete(State(service): App, Id(id): Id, _: NoQuery) -> Resul
 /// `GET /v1/executions`: streamed, so that a page of a thousand statuses takes the memory of one.
 pub(crate) async fn list(State(service): App, RawQuery(raw): RawQuery) -> Result<Response, Reply> {
     let query = Query::parse(raw.as_deref(), ["limit", "before"])?;
-    let limit = query.number("limit")?.unwrap_or(LIST.0);
-    if limit == 0 || limit > LIST.1 {
+    let limit = query.number("limit")?.unwrap_or(PAGE_DEFAULT);
+    if limit == 0 || limit > PAGE_MAX {
         return Err(Reply(Problem::new(
             ProblemType::InvalidQuery,
-            format!("limit is 1 to {}", LIST.1),
+            format!("limit is 1 to {}", PAGE_MAX),
         )));
     }
     let page = service

@@ -7,8 +7,10 @@ use crate::{Limits, ProblemType};
 const METADATA_BYTES: usize = 4 * 1024;
 /// The longest name (lane, model, permission mode), in bytes.
 const NAME_BYTES: usize = 256;
-/// The most entries of a tool list, and the longest entry in bytes.
-const TOOLS: (usize, usize) = (256, 1024);
+/// The most entries of a tool list.
+const TOOLS_MAX: usize = 256;
+/// The longest entry of a tool list, in bytes.
+const TOOL_BYTES: usize = 1024;
 /// The most bytes of `env` and of a tool list together, so that the arguments and the environment of the CLI stay within the
 /// kernel's limit for one exec (execve(2), ARG_MAX).
 const LIST_BYTES: usize = 64 * 1024;
@@ -170,15 +172,15 @@ impl Body {
         ] {
             let list = list.as_deref().unwrap_or_default();
             let bad = |t: &String| {
-                t.trim().is_empty() || t.len() > TOOLS.1 || t.chars().any(char::is_control)
+                t.trim().is_empty() || t.len() > TOOL_BYTES || t.chars().any(char::is_control)
             };
             let total: usize = list.iter().map(String::len).sum();
-            if list.len() > TOOLS.0 || total > LIST_BYTES || list.iter().any(bad) {
+            if list.len() > TOOLS_MAX || total > LIST_BYTES || list.iter().any(bad) {
                 return Err(field(
                     name,
                     format!(
                         "takes at most {} entries of 1 to {} bytes ({LIST_BYTES} in all) without control characters",
-                        TOOLS.0, TOOLS.1
+                        TOOLS_MAX, TOOL_BYTES
                     ),
                 ));
             }

@@ -1,8 +1,9 @@
 //! One message of the main conversation, as far as it has come.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use crate::kept::Kept;
+use crate::compared_text::ComparedText;
 use crate::repeat::Repeat;
 use crate::wtf8::Decoder;
 
@@ -18,7 +19,7 @@ pub(super) struct Message {
     pub(super) complete: bool,
     pub(super) blocks: Vec<Block>,
     /// Its text blocks, joined by blank lines.
-    pub(super) text: Kept,
+    pub(super) text: ComparedText,
     /// While it may be what was shown before, coming again.
     pub(super) repeat: Option<Repeat>,
     pub(super) decoder: Decoder,
@@ -30,8 +31,8 @@ pub(super) struct Block {
     pub(super) is_text: bool,
     /// Its `assistant` came.
     pub(super) confirmed: bool,
-    /// Where it is in the message's text; none while it is empty.
-    pub(super) place: Option<(usize, usize)>,
+    /// Its bytes in the message's text; `None` while it is empty.
+    pub(super) place: Option<Range<usize>>,
 }
 
 /// What is left of a message that was broken off.
@@ -65,9 +66,9 @@ impl Message {
         let first = blocks
             .iter()
             .filter(abandoned)
-            .find_map(|block| block.place);
+            .find_map(|block| block.place.as_ref());
         let mut starts = vec![0];
-        starts.extend(first.map(|(start, _)| start).filter(|start| *start > 0));
+        starts.extend(first.map(|place| place.start).filter(|start| *start > 0));
         Broken {
             id,
             shown: text.into_text(),
@@ -77,7 +78,7 @@ impl Message {
 
     /// What no delta brought of a block whose whole text is `text`.
     pub(super) fn missing<'t>(&self, at: usize, text: &'t str) -> Cow<'t, str> {
-        let (start, end) = self.blocks[at].place.unwrap_or_default();
+        let Range { start, end } = self.blocks[at].place.clone().unwrap_or_default();
         let Some(streamed) = self.text.part(start, end) else {
             return text.get(end - start..).unwrap_or_default().into();
         };
@@ -97,8 +98,9 @@ impl Message {
     /// The last text block and the whole text; `None` when it grew too long to be kept.
     pub(super) fn last(&self) -> Option<(&str, &str)> {
         let whole = self.text.part(0, self.text.len())?;
-        let place = self.blocks.iter().rev().find_map(|block| block.place);
-        let (start, end) = place.unwrap_or_default();
+        let mut blocks = self.blocks.iter().rev();
+        let place = blocks.find_map(|block| block.place.clone());
+        let Range { start, end } = place.unwrap_or_default();
         Some((self.text.part(start, end)?, whole))
     }
 }

@@ -26,10 +26,18 @@ pub(super) struct State {
     incomplete: bool,
     model: Option<String>,
     /// What the last message said, if it was a synthetic one about an error.
-    error: Option<(Option<String>, Option<i64>)>,
+    error: Option<SyntheticError>,
     highest_result: u64,
     /// The last result's text, if that was a success and nothing else was shown so far.
     pub(super) instead: Option<String>,
+}
+
+/// What a message says that the CLI made itself because of an error.
+#[derive(Debug, Default)]
+struct SyntheticError {
+    kind: Option<String>,
+    /// When the usage limit is reset, in Unix seconds.
+    resets_at: Option<i64>,
 }
 
 /// The line could not be read. It may still be JSON.
@@ -159,7 +167,10 @@ impl State {
                 .api_error_params
                 .as_ref()
                 .and_then(|params| params.rate_limit_info.as_ref());
-            self.error = Some((word, info.and_then(|info| info.resets_at).map(seconds)));
+            self.error = Some(SyntheticError {
+                kind: word,
+                resets_at: info.and_then(|info| info.resets_at).map(seconds),
+            });
         }
         if marked || is(message.model.as_ref(), "<synthetic>") {
             return;
@@ -264,7 +275,10 @@ impl State {
         self.highest_result = index;
         let text = text.filter(|_| !self.answer.has_shown());
         self.instead = text.map(|text| text.text().into_owned());
-        let (error_kind, resets_at) = self.error.take().unwrap_or_default();
+        let SyntheticError {
+            kind: error_kind,
+            resets_at,
+        } = self.error.take().unwrap_or_default();
         let outcome = Outcome {
             model: self.model.clone(),
             error_kind,

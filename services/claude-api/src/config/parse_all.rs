@@ -16,7 +16,7 @@ pub enum Parsed<T> {
 }
 
 /// Parses the command line and the environment.
-pub fn parse<T: Parser>(args: impl IntoIterator<Item = OsString>) -> Parsed<T> {
+pub fn parse_all<T: Parser>(args: impl IntoIterator<Item = OsString>) -> Parsed<T> {
     let mut args: Vec<OsString> = args.into_iter().collect();
     let mut mistakes = Vec::new();
     loop {
@@ -104,7 +104,7 @@ mod tests {
     use crate::config::Cli;
 
     fn parsed(args: &[&str]) -> Parsed<Cli> {
-        parse(
+        parse_all(
             std::iter::once("claude-api")
                 .chain(args.iter().copied())
                 .map(Into::into),

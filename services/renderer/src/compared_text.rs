@@ -5,12 +5,12 @@ pub(crate) const COMPARED_BYTES: usize = 2 << 20;
 
 /// A text that only grows: its length, and the text itself while it is short enough.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
+pub(crate) struct ComparedText {
     text: String,
     len: usize,
 }
 
-impl Kept {
+impl ComparedText {
     pub(crate) fn push(&mut self, text: &str) {
         self.len += text.len();
         if self.len <= COMPARED_BYTES {
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn it_stops_keeping_but_not_counting() {
-        let mut kept = Kept::default();
+        let mut kept = ComparedText::default();
         kept.push("ab");
         assert_eq!(kept.part(1, 2), Some("b"));
         kept.push(&"x".repeat(COMPARED_BYTES));
