@@ -153,7 +153,7 @@ impl Service {
             record.cli.as_ref(),
             self.engine.status_bytes(),
         );
-        entry.write_status(&json, true, true)
+        self.engine.spool.replace_end(entry, &json)
     }
 
     /// Does what the policies say about this end, before it is recorded: makes the new execution and names it in `status`.
@@ -386,7 +386,7 @@ fn note_next(
             record.cli.as_ref(),
             service.engine.status_bytes(),
         );
-        old.write_status(&json, true, false)
+        old.write_status(&json, true)
     };
     note().map_err(|source| spool::SpoolError::Unwritable {
         what: "the continuation's id",

@@ -281,7 +281,7 @@ impl Service {
             (Policy::Followed | Policy::Ignored, _) => None,
         };
         let json = Record::encode(&status, cli.as_ref(), self.engine.status_bytes());
-        entry.write_status(&json, true, true)?;
+        self.engine.spool.replace_end(&entry, &json)?;
         self.engine.metrics.ended(&status);
         tracing::info!(
             execution = %status.execution_id,

@@ -149,9 +149,10 @@ impl Service {
 async fn record_end(owner: &Owner, status: &Status) -> bool {
     let json = Record::encode(status, owner.cli.as_ref(), owner.engine.status_bytes());
     for attempt in 1..=TRIES {
-        let (entry, json) = (owner.entry.clone(), json.clone());
-        match blocking(move || entry.write_status(&json, true, true)).await {
-            Ok(()) => return true,
+        let (engine, entry) = (Arc::clone(&owner.engine), owner.entry.clone());
+        let json = json.clone();
+        match blocking(move || engine.spool.end(&entry, &json)).await {
+            Ok(_) => return true,
             Err(error) if attempt == TRIES => {
                 tracing::warn!(execution = %status.execution_id, %error, "the terminal status was not written");
             }

@@ -121,9 +121,7 @@ async fn a_live_execution_whose_record_is_damaged_is_interrupted_by_the_next_sta
     // A second status: it was promised, whatever is damaged.
     for id in [header, body, output] {
         let entry = before.engine.spool.get(id.uuid()).unwrap().unwrap();
-        entry
-            .write_status(&entry.status().unwrap(), true, false)
-            .unwrap();
+        entry.write_status(&entry.status().unwrap(), true).unwrap();
     }
     record(&before, header).write_all_at(&[0xff], 0).unwrap();
     let body_at = SLOTS_AT + 3 * SLOT_BYTES;
@@ -180,7 +178,7 @@ async fn an_ended_execution_whose_status_is_damaged_is_shown_as_interrupted() {
         }),
         ("a status of another form", |service, id| {
             let entry = service.engine.spool.get(id.uuid()).unwrap().unwrap();
-            entry.write_status(b"{}", true, true).unwrap();
+            service.engine.spool.replace_end(&entry, b"{}").unwrap();
         }),
     ];
     for (what, damage) in damages {
@@ -192,7 +190,7 @@ async fn an_ended_execution_whose_status_is_damaged_is_shown_as_interrupted() {
         ended.state = State::Completed;
         ended.ended_at = Some(now());
         let json = Record::encode(&ended, None, before.engine.status_bytes());
-        entry.write_status(&json, true, true).unwrap();
+        before.engine.spool.end(&entry, &json).unwrap();
         drop(entry);
         damage(&before, id);
         drop(before);
@@ -313,7 +311,7 @@ async fn a_sha256_that_a_stop_cut_off_is_made_when_the_status_is_asked_for() {
     ended.state = State::Completed;
     ended.output_bytes = 3;
     let json = Record::encode(&ended, None, before.engine.status_bytes());
-    entry.write_status(&json, true, true).unwrap();
+    before.engine.spool.end(&entry, &json).unwrap();
     drop((entry, before));
     let service = open(dir.path());
     service.recover().unwrap();
