@@ -18,7 +18,6 @@ const LAYERS: [&[&str]; 7] = [
     &["hooks", "checks"],
     &["engine"],
     &[
-        "admission",
         "boxed",
         "blocking",
         "cli",
@@ -30,8 +29,10 @@ const LAYERS: [&[&str]; 7] = [
         "metrics",
         "net",
         "readiness",
+        "registry",
         "sandbox",
         "streams",
+        "times",
     ],
 ];
 

@@ -12,7 +12,6 @@
 //! checks; [`engine`], the resources that executions share; and what knows none of these. A test of the
 //! workspace (`structure`) finds circles and uses of a higher layer.
 
-pub mod admission;
 mod blocking;
 mod boxed;
 mod checks;
@@ -30,7 +29,9 @@ mod metrics;
 mod net;
 mod reach;
 pub mod readiness;
+pub mod registry;
 mod sandbox;
 pub mod server;
 pub mod service;
 mod streams;
+mod times;

@@ -38,16 +38,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::admission::Admission;
 use crate::blocking::blocking;
 use crate::boxed::Boxed;
 use crate::cli::Environment;
 use crate::config::Settings;
 use crate::engine::Engine;
-use crate::execution::accepted::Record;
 use crate::execution::live::{Live, Published};
 use crate::execution::views::Viewing;
 use crate::inbound::Inbound;
+use crate::registry::Admission;
+use crate::registry::record::Record;
 use crate::streams::Streams;
 
 /// See the module.

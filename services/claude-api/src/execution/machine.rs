@@ -10,10 +10,10 @@ use serde_json::json;
 use super::lost::Lost;
 use super::policy::was_asked;
 use super::timers::{Timers, Verdict};
-use super::times::Times;
-use super::times::millis;
 use super::verdict::EndedBy;
 use super::wish::EndWish;
+use crate::times::Times;
+use crate::times::millis;
 
 /// The longest name of the CLI's that a status shows, characters.
 const NAME_CHARS: usize = 128;

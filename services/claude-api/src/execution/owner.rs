@@ -7,14 +7,14 @@ use protocol::Status;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::accepted::{Accepted, CliProcess, Record};
 use super::input::Gate;
 use super::live::Published;
-use super::times::Times;
 use super::wish::Wishes;
 use crate::blocking::blocking;
 use crate::engine::Engine;
+use crate::registry::record::{Accepted, CliProcess, Record};
 use crate::sandbox::Folders;
+use crate::times::Times;
 
 /// Everything that belongs to the owner.
 pub(crate) struct Owner {

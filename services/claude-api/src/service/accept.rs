@@ -8,13 +8,13 @@ use spool::SpoolError;
 use super::burn::burned;
 use super::continuation::{Continued, first_status};
 use super::{Service, View, deleted, spool_problem};
-use crate::admission::Place;
-use crate::execution::Accepted;
-use crate::execution::accepted::Record;
-use crate::execution::accepted::begin;
 use crate::execution::live::Live;
-use crate::execution::policy::Chain;
-use crate::execution::times::Times;
+use crate::registry::Place;
+use crate::registry::record::Accepted;
+use crate::registry::record::Chain;
+use crate::registry::record::Record;
+use crate::registry::record::begin;
+use crate::times::Times;
 
 /// How a repeated or a new execution was taken.
 #[derive(Clone)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Service;
 use super::hook_places::PLACES;
 use crate::config::{Hook, HookMode};
-use crate::execution::times::now;
 use crate::hooks::{Ended, Failure, call};
+use crate::times::now;
 use protocol::Status;
 
 /// Runs the hook after an execution with this terminal status, if there is one, as a task of the

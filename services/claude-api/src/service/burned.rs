@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use protocol::ExecutionId;
 
-use crate::admission::Place;
+use crate::registry::Place;
 
 /// The burned ids, each with the place that it takes in the queue.
 ///

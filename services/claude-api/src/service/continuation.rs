@@ -20,10 +20,11 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{Service, View, not_found};
 use crate::cli::Conversation;
-use crate::execution::accepted::Record;
 use crate::execution::policy::{Before, Follow, follow, is_continuable};
-use crate::execution::times::now;
-use crate::execution::{Accepted, Control, Live};
+use crate::execution::{Control, Live};
+use crate::registry::record::Accepted;
+use crate::registry::record::Record;
+use crate::times::now;
 
 /// What the CLI is told when a policy continues its conversation.
 const PROMPT: &str = "Continue where you left off.";

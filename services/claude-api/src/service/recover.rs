@@ -16,12 +16,12 @@ mod notes;
 
 use super::Service;
 use super::continuation::{Born, first_status, inherit_unviewed};
-use crate::execution::Accepted;
-use crate::execution::accepted::Record;
 use crate::execution::ending::EMPTY_SHA256;
 use crate::execution::policy::{Before, was_asked};
-use crate::execution::times::Times;
-use crate::execution::times::now;
+use crate::registry::record::Accepted;
+use crate::registry::record::Record;
+use crate::times::Times;
+use crate::times::now;
 
 /// The pause between attempts to record the end of an execution whose owner panicked.
 const ORPHAN_RETRY: Duration = Duration::from_secs(2);

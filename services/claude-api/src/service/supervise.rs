@@ -13,14 +13,14 @@ use tokio::sync::watch;
 use super::Service;
 use super::after_hooks::run_after;
 use super::digest::digest_later;
-use crate::admission::Ticket;
 use crate::blocking::blocking;
-use crate::execution::Accepted;
-use crate::execution::accepted::Record;
 use crate::execution::ending::{Ended, cancelled};
 use crate::execution::live::{Live, Published};
 use crate::execution::owner::Owner;
 use crate::execution::wish::{EndWish, Wishes};
+use crate::registry::Ticket;
+use crate::registry::record::Accepted;
+use crate::registry::record::Record;
 
 /// How often writing a terminal status is tried: a disk that fails for a moment must not turn an end into a lie.
 const TRIES: u32 = 4;

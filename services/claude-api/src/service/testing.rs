@@ -9,16 +9,16 @@ use tokio::sync::watch;
 
 use super::Service;
 use super::continuation::first_status;
-use crate::admission::Ticket;
 use crate::cli::Environment;
 use crate::config::{Cli, Permissions, Settings};
 use crate::execution::Control;
-use crate::execution::accepted::begin;
-use crate::execution::accepted::{Accepted, Record};
 use crate::execution::live::Published;
 use crate::execution::owner::Owner;
-use crate::execution::policy::Chain;
 use crate::execution::wish::Wishes;
+use crate::registry::Ticket;
+use crate::registry::record::Chain;
+use crate::registry::record::begin;
+use crate::registry::record::{Accepted, Record};
 
 /// A service of which nothing starts.
 pub(crate) fn open(dir: &std::path::Path) -> Arc<Service> {

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::execution::accepted::begin;
 use crate::execution::policy::was_asked;
+use crate::registry::record::begin;
 
 fn machine(now: Instant) -> Machine {
     let mut status = Status::queued(

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use runner::{Action, Event};
 
 use super::running::Running;
-use crate::execution::accepted::CliProcess;
 use crate::execution::verdict::EndedBy;
+use crate::registry::record::CliProcess;
 
 /// How long after the kill grace the runner may take for its sweep before it is killed itself.
 const RUNNER_GRACE: Duration = Duration::from_secs(4);

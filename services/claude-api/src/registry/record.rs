@@ -1,9 +1,8 @@
-//! What is on disk of an execution beside its output.
+//! The parts of an execution on disk besides its output.
 
 use protocol::{Body, Status};
 use serde::{Deserialize, Serialize};
 
-use super::policy::Chain;
 use crate::config::Permissions;
 
 /// What was accepted, with the operator's defaults of that moment: later changes of the settings change no accepted execution.
@@ -21,6 +20,16 @@ pub struct Accepted {
     /// What it inherits, where a policy made it.
     #[serde(default)]
     pub chain: Chain,
+}
+
+/// What one execution inherits of those before it in its chain of continuations by policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Chain {
+    /// Interruptions in a row.
+    pub interruptions: u32,
+    /// Usage limits in a row.
+    pub limits: u32,
 }
 
 /// The CLI's process, for the next start's sweep after a kill of the service.
