@@ -3,7 +3,6 @@
 mod accept;
 mod after_hooks;
 mod burn;
-mod burned;
 mod continuation;
 mod control;
 mod digest;
@@ -21,7 +20,6 @@ pub(crate) mod testing;
 pub use burn::Burn;
 pub use control::Cancel;
 
-use burned::Burned;
 use digesting::Digesting;
 use hook_places::AfterHooks;
 
@@ -33,7 +31,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use anyhow::Context;
 use protocol::{ExecutionId, Problem, ProblemType, Reason, State, Status};
 use runner::Runners;
-use spool::SpoolError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -46,8 +43,8 @@ use crate::engine::Engine;
 use crate::execution::live::{Live, Published};
 use crate::execution::views::Viewing;
 use crate::inbound::Inbound;
-use crate::registry::Admission;
 use crate::registry::record::Record;
+use crate::registry::{Failure, Lookup};
 use crate::streams::Streams;
 
 /// See the module.
@@ -56,27 +53,30 @@ pub struct Service {
     pub engine: Arc<Engine>,
     /// The rule for requests from this container; `None` when the service is not boxed.
     pub(crate) boxed: Option<Boxed>,
-    pub(crate) admission: Admission,
     pub(crate) inbound: Inbound,
     /// Places for connections.
     pub(crate) places: usize,
     pub(crate) streams: Streams,
     // Short, synchronous look-ups; no await happens inside.
     live: RwLock<HashMap<ExecutionId, Live>>,
-    /// One acceptance of an id at a time: two equal PUTs at once must meet.
-    accepting: Vec<tokio::sync::Mutex<()>>,
-    /// Ids that were cancelled before they were accepted.
-    burned: Burned,
-    /// One continuation by request at a time: nothing is continued twice.
-    continuing: Arc<tokio::sync::Mutex<()>>,
     /// The outputs that wait for their SHA-256.
     pub(crate) digesting: Digesting,
-    /// One change of a terminal status at a time. Held over its write; no await happens inside.
-    amending: std::sync::Mutex<()>,
     /// The hooks after executions.
     pub(crate) after_hooks: AfterHooks,
     background: TaskTracker,
     stopping: CancellationToken,
+}
+
+/// The service's knowledge of an id.
+enum Known {
+    /// It names an execution.
+    View(View),
+    /// Its execution was deleted.
+    Deleted,
+    /// It was cancelled before it was accepted.
+    Burned,
+    /// Nothing is known of it.
+    Unknown,
 }
 
 /// An execution as a request finds it.
@@ -106,10 +106,10 @@ fn spool_unwritable() -> Problem {
     )
 }
 
-/// Turns a failure of the spool into what the client may read; the log gets the rest.
-pub(crate) fn spool_problem(error: &SpoolError) -> Problem {
-    match error {
-        SpoolError::Unwritable { .. } => spool_unwritable(),
+/// Turns a failure of the registry into what the client may read; the log gets the rest.
+fn problem(failure: &Failure) -> Problem {
+    match failure {
+        Failure::Unwritable { .. } => spool_unwritable(),
         other => {
             tracing::error!(error = %other, "the spool failed");
             Problem::new(
@@ -151,16 +151,11 @@ impl Service {
         let places = crate::net::places(engine.settings.args.connections.connections);
         let service = Arc::new(Self {
             boxed,
-            admission: Admission::new(limits),
             inbound: Inbound::new(limits.inbound_bytes),
             streams: Streams::new(places),
             places,
             live: RwLock::default(),
-            accepting: (0..64).map(|_| tokio::sync::Mutex::default()).collect(),
-            burned: Burned::default(),
-            continuing: Arc::default(),
             digesting: Digesting::default(),
-            amending: std::sync::Mutex::default(),
             after_hooks: AfterHooks::default(),
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -217,43 +212,41 @@ impl Service {
     /// # Errors
     /// `not-found`, `deleted`, or the disk's.
     pub async fn find(self: &Arc<Self>, id: ExecutionId) -> Result<View, Problem> {
-        let view = self.look_up(id).await?;
-        match &view {
-            View::Past(entry) if !entry.is_terminal() => {
-                // On disk, but its owner is still to come: the acceptance holds this until then.
-                drop(self.one_at_a_time(id).await);
-                self.look_up(id).await
+        let known = match self.look_up(id).await? {
+            Known::View(View::Past(entry)) if !entry.is_terminal() => {
+                // On disk, but its owner is still to come: the acceptance holds the turn until then.
+                drop(self.engine.registry.turn(id).await);
+                self.look_up(id).await?
             }
-            _ => Ok(view),
+            known => known,
+        };
+        match known {
+            Known::View(view) => Ok(view),
+            Known::Deleted => Err(deleted(id)),
+            Known::Burned | Known::Unknown => Err(not_found(id)),
         }
     }
 
-    /// Held over the acceptance of an id.
-    async fn one_at_a_time(&self, id: ExecutionId) -> tokio::sync::MutexGuard<'_, ()> {
-        let stripe = id.uuid().as_bytes()[0] as usize % self.accepting.len();
-        self.accepting[stripe].lock().await
-    }
-
-    async fn look_up(self: &Arc<Self>, id: ExecutionId) -> Result<View, Problem> {
+    async fn look_up(self: &Arc<Self>, id: ExecutionId) -> Result<Known, Problem> {
         if let Some(live) = self.live(id) {
-            return Ok(View::Live(live));
+            return Ok(Known::View(View::Live(live)));
         }
         let service = Arc::clone(self);
-        let found = tokio::task::spawn_blocking(move || {
-            let entry = match service.engine.spool.get(id.uuid()) {
-                Err(SpoolError::Damaged { source, .. }) => {
-                    service.end_damaged(id, Reason::Lost, &source.to_string())?
+        let found = tokio::task::spawn_blocking(move || match service.engine.registry.find(id) {
+            Err(Failure::Damaged { source, .. }) => {
+                match service.end_damaged(id, Reason::Lost, &source.to_string())? {
+                    Some(entry) => Ok(Lookup::Found(entry)),
+                    None => service.engine.registry.find(id),
                 }
-                found => found?,
-            };
-            let gone = entry.is_none() && service.engine.spool.tombstone(id.uuid()).is_some();
-            Ok::<_, SpoolError>((entry, gone))
+            }
+            found => found,
         });
         match found.await {
-            Ok(Ok((Some(entry), _))) => Ok(self.view(id, entry)),
-            Ok(Ok((None, true))) => Err(deleted(id)),
-            Ok(Ok((None, false))) => Err(not_found(id)),
-            Ok(Err(error)) => Err(spool_problem(&error)),
+            Ok(Ok(Lookup::Found(entry))) => Ok(Known::View(self.view(id, entry))),
+            Ok(Ok(Lookup::Deleted)) => Ok(Known::Deleted),
+            Ok(Ok(Lookup::Burned)) => Ok(Known::Burned),
+            Ok(Ok(Lookup::Unknown)) => Ok(Known::Unknown),
+            Ok(Err(failure)) => Err(problem(&failure)),
             Err(_) => Err(Problem::new(
                 ProblemType::Internal,
                 "looking the execution up failed",
@@ -326,7 +319,7 @@ impl Service {
     pub(crate) fn fill(&self, live: &Live, published: &Published) -> Status {
         let mut status = live.fill(published, std::time::Instant::now());
         if status.state == State::Queued {
-            status.queue_position = self.admission.position(live.id);
+            status.queue_position = self.engine.registry.position(live.id);
         }
         status
     }

@@ -7,7 +7,7 @@
 //! that, its id is noted in the old execution's record, so that a start never creates a second one,
 //! even when the first has already ended. It is last in its lane.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,12 +18,11 @@ use protocol::{
 use serde_json::json;
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Service, View, not_found};
+use super::{Known, Service, View, not_found};
 use crate::cli::Conversation;
 use crate::execution::policy::{Before, Follow, follow, is_continuable};
 use crate::execution::{Control, Live};
-use crate::registry::record::Accepted;
-use crate::registry::record::Record;
+use crate::registry::record::{Accepted, Record, first_status};
 use crate::times::now;
 
 /// What the CLI is told when a policy continues its conversation.
@@ -56,11 +55,10 @@ impl Service {
         let Some(id) = body.continues else {
             return Ok(None);
         };
-        let alone = Arc::clone(&self.continuing).lock_owned().await;
+        let alone = self.engine.registry.hold_continuations().await;
         // Not `find`, which may wait for the acceptance of an id: the caller is one. What has no end is refused anyway.
-        let view = match self.look_up(id).await {
-            Err(problem) if problem.kind == ProblemType::Deleted => return Err(not_found(id)),
-            other => other?,
+        let Known::View(view) = self.look_up(id).await? else {
+            return Err(not_found(id));
         };
         let live = self.status(&view).await?;
         let refuse = |why: String| {
@@ -125,36 +123,12 @@ impl Service {
         let service = Arc::clone(self);
         let entry = old.entry.clone();
         let noted = crate::blocking::blocking(move || {
-            service.amend(&entry, |status| status.continued_by = Some(by))
+            let add = |status: &mut Status| status.continued_by = Some(by);
+            service.engine.registry.amend(&entry, add)
         });
         if let Err(error) = noted.await {
             tracing::warn!(%error, "`continuedBy` was not recorded; the next start does it");
         }
-    }
-
-    /// Changes a terminal status on disk. Blocks on it.
-    ///
-    /// # Errors
-    /// The disk's, `NotFound` once deleted, `InvalidInput` while it is not terminal on disk, or a status that cannot be
-    /// understood.
-    pub(crate) fn amend(
-        &self,
-        entry: &spool::Entry,
-        change: impl FnOnce(&mut Status),
-    ) -> std::io::Result<()> {
-        let _alone = self.amending.lock().unwrap_or_else(PoisonError::into_inner);
-        if !entry.is_terminal() {
-            let early = "the status is not terminal yet";
-            return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, early));
-        }
-        let mut record = Record::decode(&entry.status()?).map_err(std::io::Error::other)?;
-        change(&mut record.status);
-        let json = Record::encode(
-            &record.status,
-            record.cli.as_ref(),
-            self.engine.status_bytes(),
-        );
-        self.engine.spool.replace_end(entry, &json)
     }
 
     /// Does what the policies say about this end, before it is recorded: makes the new execution and names it in `status`.
@@ -193,9 +167,13 @@ impl Service {
                     chain,
                     ..accepted
                 };
-                let id = ExecutionId::random();
-                let born =
-                    note_next(self, entry, id).and_then(|()| self.give_birth(id, next, not_before));
+                let first = next_status(&next, not_before);
+                let born = self.engine.registry.accept_next(entry, &next, &first);
+                let born = born.map(|entry| Born {
+                    accepted: next,
+                    entry,
+                    status: first,
+                });
                 match born {
                     Ok(born) => {
                         inherit_unviewed(entry, &born.entry);
@@ -238,33 +216,6 @@ impl Service {
         body
     }
 
-    fn give_birth(
-        &self,
-        id: ExecutionId,
-        accepted: Accepted,
-        not_before: Option<Timestamp>,
-    ) -> Result<Born, spool::SpoolError> {
-        let mut status = first_status(id, &accepted);
-        // As statuses write times: whole milliseconds.
-        status.not_before =
-            not_before.map(|at| Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at));
-        let record = Record::encode(&status, None, self.engine.status_bytes());
-        let stored = serde_json::to_vec(&accepted).map_err(|e| spool::SpoolError::Unwritable {
-            what: "the body",
-            source: e.into(),
-        })?;
-        let digest = accepted.body.digest();
-        let entry = self
-            .engine
-            .spool
-            .create(id.uuid(), &stored, digest, &record)?;
-        Ok(Born {
-            accepted,
-            entry,
-            status,
-        })
-    }
-
     /// [`Service::follow_up`] from a task. The new one is to be raised, or withdrawn, before the end is recorded.
     pub(crate) async fn follow_end(
         self: &Arc<Self>,
@@ -304,11 +255,8 @@ impl Service {
         if let Some(old) = born.status.continues {
             let service = Arc::clone(self);
             let noted = crate::blocking::blocking(move || {
-                let entry = service
-                    .engine
-                    .spool
-                    .get(old.uuid())
-                    .map_err(std::io::Error::other)?;
+                let found = service.engine.registry.find(old);
+                let entry = found.map_err(std::io::Error::other)?.entry();
                 entry.map_or(Ok(()), |entry| entry.note_cancel())
             });
             if let Err(error) = noted.await {
@@ -339,13 +287,8 @@ impl Service {
         status: Status,
     ) -> Live {
         let id = status.execution_id;
-        let lane = accepted.body.lane.as_deref();
-        let ticket = if status.not_before.is_some() {
-            self.admission
-                .restore_parked(id, lane, &accepted.conversation)
-        } else {
-            self.admission.restore(id, lane, &accepted.conversation)
-        };
+        let parked = status.not_before.is_some();
+        let ticket = self.engine.registry.restore(id, &accepted, parked);
         let unviewed = entry.unviewed_noted();
         let live = self.adopt(accepted, entry, status, ticket);
         match unviewed {
@@ -360,6 +303,15 @@ impl Service {
     }
 }
 
+/// The first status of a policy's continuation.
+fn next_status(accepted: &Accepted, not_before: Option<Timestamp>) -> Status {
+    let mut status = first_status(ExecutionId::random(), accepted);
+    // As statuses write times: whole milliseconds.
+    status.not_before =
+        not_before.map(|at| Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at));
+    status
+}
+
 /// Copies the note of a cancel for when nobody views the execution to its continuation. Blocks on
 /// the disk.
 pub(super) fn inherit_unviewed(old: &spool::Entry, new: &spool::Entry) {
@@ -370,43 +322,6 @@ pub(super) fn inherit_unviewed(old: &spool::Entry, new: &spool::Entry) {
     if let Err(error) = inherited {
         tracing::error!(execution = %new.id(), %error, "could not record a cancel");
     }
-}
-
-/// Writes the id of the next continuation into the record of the old execution, which has no end
-/// yet. Blocks on the disk.
-fn note_next(
-    service: &Service,
-    old: &spool::Entry,
-    next: ExecutionId,
-) -> Result<(), spool::SpoolError> {
-    let note = || {
-        let mut record = Record::decode(&old.status()?).map_err(std::io::Error::other)?;
-        record.status.continued_by = Some(next);
-        let json = Record::encode(
-            &record.status,
-            record.cli.as_ref(),
-            service.engine.status_bytes(),
-        );
-        old.write_status(&json, true)
-    };
-    note().map_err(|source| spool::SpoolError::Unwritable {
-        what: "the continuation's id",
-        source,
-    })
-}
-
-/// The status of what was just accepted.
-pub(super) fn first_status(id: ExecutionId, accepted: &Accepted) -> Status {
-    let Accepted {
-        body, conversation, ..
-    } = accepted;
-    let mut status = Status::queued(id, now(), body.workspace.clone());
-    status.lane.clone_from(&body.lane);
-    status.conversation = Some(conversation.clone());
-    status.continues = body.continues;
-    status.model.clone_from(&body.model);
-    status.metadata.clone_from(&body.metadata);
-    status
 }
 
 #[cfg(test)]

@@ -2,26 +2,22 @@
 //! client's cancel was accepted before the kill.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use jiff::Timestamp;
-use protocol::body::DEFAULT_WORKSPACE;
 use protocol::trailers::crc32_text;
 use protocol::{ErrorInfo, ExecutionId, Reason, State, Status};
-use spool::SpoolError;
 
 mod notes;
 
 use super::Service;
-use super::continuation::{Born, first_status, inherit_unviewed};
+use super::continuation::{Born, inherit_unviewed};
 use crate::execution::ending::EMPTY_SHA256;
 use crate::execution::policy::{Before, was_asked};
-use crate::registry::record::Accepted;
-use crate::registry::record::Record;
+use crate::registry::record::{Accepted, Record};
+use crate::registry::{Failure, Finish, Lookup, Mended, Remains};
 use crate::times::Times;
-use crate::times::now;
 
 /// The pause between attempts to record the end of an execution whose owner panicked.
 const ORPHAN_RETRY: Duration = Duration::from_secs(2);
@@ -30,33 +26,18 @@ const ORPHAN_RETRY: Duration = Duration::from_secs(2);
 /// itself.
 const RUNNER_END: Duration = Duration::from_secs(4);
 
-/// Whether an interruption is followed by what its policy says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Policy {
-    Followed,
-    Ignored,
-}
-
-/// One that had not ended, as it was found.
-struct Found {
-    entry: spool::Entry,
-    record: Record,
-    /// A client's cancel of this execution, or of the one that it continues, was accepted.
-    cancelled: bool,
-}
-
 impl Service {
     /// Sweeps what an earlier life left and puts the queue back. Blocks on the disk; call it before serving.
     ///
     /// # Errors
     /// The spool cannot be listed.
     pub fn recover(self: &Arc<Self>) -> anyhow::Result<()> {
-        self.recover_burned()?;
+        self.engine.registry.recover_burned()?;
         let mut found = Vec::new();
-        for id in self.engine.spool.unfinished()? {
-            match self.found(id.into()) {
+        for id in self.engine.registry.unfinished()? {
+            match self.remains(id) {
                 Ok(one) => found.push(one),
-                Err(error) => self.not_recovered(id.into(), &error),
+                Err(error) => self.not_recovered(id, &error),
             }
         }
         let cancelled: HashSet<_> = found
@@ -72,7 +53,7 @@ impl Service {
                 continue;
             };
             // Only a policy makes one before the other's end: the cancel was meant for both.
-            if let Ok(Some(entry)) = self.engine.spool.get(old.uuid())
+            if let Ok(Lookup::Found(entry)) = self.engine.registry.find(old)
                 && !entry.is_terminal()
             {
                 // A kill may have prevented the copy to the continuation.
@@ -105,12 +86,12 @@ impl Service {
             // `Service::follow_up`), which may have ended already.
             let noted = record.status.continued_by.filter(|by| self.was_made(*by));
             record.status.continued_by = continued.get(&id).copied().or(noted);
-            match self.interrupt(one, Reason::ServiceStopped, Policy::Followed) {
+            match self.interrupt(one, Reason::ServiceStopped) {
                 Ok(next) => born.extend(next),
                 Err(error) => self.not_recovered(id, &error),
             }
         }
-        for Found { entry, record, .. } in queued {
+        for Remains { entry, record, .. } in queued {
             let id = record.status.execution_id;
             if let Err(error) = self.requeue(entry, record) {
                 self.not_recovered(id, &error);
@@ -123,15 +104,15 @@ impl Service {
         Ok(())
     }
 
-    fn found(&self, id: ExecutionId) -> anyhow::Result<Found> {
-        let entry = self
-            .engine
-            .spool
-            .get(id.uuid())?
+    /// Reads an execution from the disk.
+    fn remains(&self, id: ExecutionId) -> anyhow::Result<Remains> {
+        let found = self.engine.registry.find(id)?;
+        let entry = found
+            .entry()
             .context("the folder of the execution is missing")?;
         let record = Record::decode(&entry.status()?).context("its status")?;
         let cancelled = entry.cancel_noted()?;
-        Ok(Found {
+        Ok(Remains {
             entry,
             record,
             cancelled,
@@ -154,7 +135,8 @@ impl Service {
 
     /// Adds `continuedBy` to an end that was recorded without it.
     fn name_continuation(&self, old: ExecutionId, by: ExecutionId) {
-        let Ok(Some(entry)) = self.engine.spool.get(old.uuid()) else {
+        let registry = &self.engine.registry;
+        let Ok(Lookup::Found(entry)) = registry.find(old) else {
             return;
         };
         let named = entry.status().map(|json| {
@@ -162,7 +144,7 @@ impl Service {
         });
         if entry.is_terminal()
             && !named.unwrap_or(true)
-            && let Err(error) = self.amend(&entry, |status| status.continued_by = Some(by))
+            && let Err(error) = registry.amend(&entry, |status| status.continued_by = Some(by))
         {
             tracing::warn!(execution = %old, %error, "`continuedBy` was not recorded");
         }
@@ -170,8 +152,10 @@ impl Service {
 
     /// Whether an execution with this id was ever accepted. An unreadable entry counts as accepted.
     fn was_made(&self, id: ExecutionId) -> bool {
-        let there = !matches!(self.engine.spool.get(id.uuid()), Ok(None));
-        there || self.engine.spool.tombstone(id.uuid()).is_some()
+        match self.engine.registry.find(id) {
+            Ok(Lookup::Found(_) | Lookup::Deleted) | Err(_) => true,
+            Ok(Lookup::Burned | Lookup::Unknown) => false,
+        }
     }
 
     /// What cannot be understood can still be ended: nobody waits for it for ever.
@@ -191,105 +175,59 @@ impl Service {
         id: ExecutionId,
         reason: Reason,
         why: &str,
-    ) -> Result<Option<spool::Entry>, SpoolError> {
-        let _alone = self.amending.lock().unwrap_or_else(PoisonError::into_inner);
-        let digest_of = |body: &[u8]| {
-            let accepted: Accepted = serde_json::from_slice(body).ok()?;
-            Some(accepted.body.digest())
-        };
-        let Some(entry) = self.engine.spool.restore(id.uuid(), digest_of)? else {
-            return Ok(None);
-        };
-        let record = entry
-            .status()
-            .ok()
-            .and_then(|json| Record::decode(&json).ok());
-        let whole = record
-            .as_ref()
-            .is_some_and(|record| record.status.state.is_terminal());
-        if entry.is_terminal() && whole {
-            return Ok(Some(entry));
-        }
-        tracing::error!(execution = %id, why, "ended an execution with a damaged record");
-        let mut record = record.unwrap_or_else(|| Record {
-            status: status_from_body(id, &entry),
-            cli: None,
-        });
-        record.status.error = Some(ErrorInfo {
-            code: "record_damaged".to_owned(),
-            message: format!(
-                "the record of the execution is damaged on disk ({why}); check the disk"
-            ),
-        });
-        let cancelled = entry.cancel_noted().unwrap_or(false);
-        let found = Found {
-            entry: entry.clone(),
-            record,
-            cancelled,
-        };
-        self.interrupt(found, reason, Policy::Ignored)
-            .map_err(|error| SpoolError::Io(std::io::Error::other(format!("{error:#}"))))?;
-        Ok(Some(entry))
+    ) -> Result<Option<spool::Entry>, Failure> {
+        let mended = self.engine.registry.end_damaged(id, |remains| {
+            tracing::error!(execution = %id, why, "ended an execution with a damaged record");
+            let (mut status, _) = interrupted(remains, reason)?;
+            status.error = Some(ErrorInfo {
+                code: "record_damaged".to_owned(),
+                message: format!(
+                    "the record of the execution is damaged on disk ({why}); check the disk"
+                ),
+            });
+            Ok(status)
+        })?;
+        Ok(match mended {
+            Mended::Gone => None,
+            Mended::Whole(entry) => Some(entry),
+            Mended::Ended(entry, status) => {
+                self.note_interrupted(&status);
+                Some(entry)
+            }
+        })
     }
 
-    /// Kills what is left of it and records the end: `cancelled` if that was accepted, `interrupted` for `reason` if not. What
-    /// readers have seen is in the spool. A policy may have an interrupted one continued.
-    fn interrupt(
-        &self,
-        found: Found,
-        reason: Reason,
-        policy: Policy,
-    ) -> anyhow::Result<Option<Born>> {
-        let Found {
+    /// Kills what is left of an execution and records its end. A policy may have an interrupted one
+    /// continued.
+    fn interrupt(&self, remains: Remains, reason: Reason) -> anyhow::Result<Option<Born>> {
+        let (mut status, before) = interrupted(&remains, reason)?;
+        let Remains {
             entry,
-            record: Record { mut status, cli },
+            record,
             cancelled,
-        } = found;
-        if let Some(cli) = &cli {
-            let sweep = runner::sweep_stale(cli.pid, cli.start_ticks, &cli.boot_id);
-            tracing::info!(execution = %status.execution_id, ?sweep, "swept");
+        } = remains;
+        let born = match status.continued_by {
+            None if !cancelled => self.follow_up(&entry, &mut status, before),
+            _ => None,
+        };
+        let finish = self
+            .engine
+            .registry
+            .finish(&entry, &status, record.cli.as_ref())?;
+        if finish == Finish::Recorded {
+            self.note_interrupted(&status);
         }
-        let marks = *entry.marks()?.borrow();
-        let before = Before {
-            // A reader may have seen output before the activity was recorded.
-            asked: was_asked(&status) || marks.len > 0,
-            resets_at: None,
-        };
-        status.state = if cancelled {
-            State::Cancelled
-        } else {
-            State::Interrupted
-        };
-        status.reason = (!cancelled).then_some(reason);
-        if cancelled {
-            // The policy's continuation was withdrawn.
-            status.continued_by = None;
-        }
-        status.exit_code = None;
-        status.ended_at = Some(Times::following(&status).now());
-        status.activity = None;
-        status.stalled = false;
-        status.queue_position = None;
-        status.output_bytes = marks.len;
-        status.kept_from = marks.kept_from;
-        status.crc32 = Some(crc32_text(marks.crc32));
-        // The SHA-256 of any other output is computed when its status is next read: a start does
-        // not wait for it.
-        status.sha256 = (marks.len == 0).then(|| EMPTY_SHA256.to_owned());
-        let born = match (policy, status.continued_by) {
-            (Policy::Followed, None) if !cancelled => self.follow_up(&entry, &mut status, before),
-            (Policy::Followed | Policy::Ignored, _) => None,
-        };
-        let json = Record::encode(&status, cli.as_ref(), self.engine.status_bytes());
-        self.engine.spool.replace_end(&entry, &json)?;
-        self.engine.metrics.ended(&status);
+        Ok(born)
+    }
+
+    fn note_interrupted(&self, status: &Status) {
+        self.engine.metrics.ended(status);
         tracing::info!(
             execution = %status.execution_id,
             state = status.state.as_str(),
             output_bytes = status.output_bytes,
             "execution ended"
         );
-        Ok(born)
     }
 
     /// Records the end of an execution whose owner panicked, once none of its processes is left.
@@ -310,22 +248,11 @@ impl Service {
         loop {
             let service = Arc::clone(self);
             let recorded = tokio::task::spawn_blocking(move || {
-                let entry = service
-                    .engine
-                    .spool
-                    .get(id.uuid())?
-                    .context("the folder of the execution is missing")?;
-                let record = Record::decode(&entry.status()?)?;
-                if record.status.state.is_terminal() {
+                let remains = service.remains(id)?;
+                if remains.record.status.state.is_terminal() {
                     return anyhow::Ok(None);
                 }
-                let cancelled = entry.cancel_noted()?;
-                let found = Found {
-                    entry,
-                    record,
-                    cancelled,
-                };
-                service.interrupt(found, Reason::RunnerDied, Policy::Followed)
+                service.interrupt(remains, Reason::RunnerDied)
             });
             match recorded.await {
                 Ok(Ok(next)) => {
@@ -350,25 +277,47 @@ impl Service {
     }
 }
 
-/// Builds a status for an execution that has none left: from its body, or empty when the body is
-/// damaged too.
-fn status_from_body(id: ExecutionId, entry: &spool::Entry) -> Status {
-    let accepted = entry
-        .body()
-        .ok()
-        .and_then(|json| serde_json::from_slice::<Accepted>(&json).ok());
-    let mut status = match accepted {
-        Some(accepted) => first_status(id, &accepted),
-        None => Status::queued(id, now(), DEFAULT_WORKSPACE.to_owned()),
-    };
-    let accepted_at = entry
-        .file_time()
-        .and_then(|time| Timestamp::try_from(time).ok())
-        .and_then(|time| Timestamp::from_millisecond(time.as_millisecond()).ok());
-    if let Some(time) = accepted_at {
-        status.created_at = time;
+/// Kills the processes that are left of an execution and makes its terminal status: `cancelled` if
+/// a cancel was accepted, otherwise `interrupted` for `reason`. The output is what readers have seen.
+fn interrupted(remains: &Remains, reason: Reason) -> std::io::Result<(Status, Before)> {
+    let Remains {
+        entry,
+        record,
+        cancelled,
+    } = remains;
+    let mut status = record.status.clone();
+    if let Some(cli) = &record.cli {
+        let sweep = runner::sweep_stale(cli.pid, cli.start_ticks, &cli.boot_id);
+        tracing::info!(execution = %status.execution_id, ?sweep, "swept");
     }
-    status
+    let marks = *entry.marks()?.borrow();
+    let before = Before {
+        // A reader may have seen output before the activity was recorded.
+        asked: was_asked(&status) || marks.len > 0,
+        resets_at: None,
+    };
+    status.state = if *cancelled {
+        State::Cancelled
+    } else {
+        State::Interrupted
+    };
+    status.reason = (!cancelled).then_some(reason);
+    if *cancelled {
+        // The policy's continuation was withdrawn.
+        status.continued_by = None;
+    }
+    status.exit_code = None;
+    status.ended_at = Some(Times::following(&status).now());
+    status.activity = None;
+    status.stalled = false;
+    status.queue_position = None;
+    status.output_bytes = marks.len;
+    status.kept_from = marks.kept_from;
+    status.crc32 = Some(crc32_text(marks.crc32));
+    // The SHA-256 of any other output is computed when its status is next read: a start does
+    // not wait for it.
+    status.sha256 = (marks.len == 0).then(|| EMPTY_SHA256.to_owned());
+    Ok((status, before))
 }
 
 #[cfg(test)]

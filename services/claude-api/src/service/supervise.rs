@@ -18,9 +18,8 @@ use crate::execution::ending::{Ended, cancelled};
 use crate::execution::live::{Live, Published};
 use crate::execution::owner::Owner;
 use crate::execution::wish::{EndWish, Wishes};
-use crate::registry::Ticket;
 use crate::registry::record::Accepted;
-use crate::registry::record::Record;
+use crate::registry::{Finish, Ticket};
 
 /// How often writing a terminal status is tried: a disk that fails for a moment must not turn an end into a lie.
 const TRIES: u32 = 4;
@@ -121,16 +120,25 @@ impl Service {
             None => {}
         }
         let recorded = record_end(owner, &status).await;
+        if recorded == Some(Finish::EarlierStands) {
+            let (service, entry) = (Arc::clone(self), owner.entry.clone());
+            match blocking(move || service.past_status(&entry)).await {
+                Ok(earlier) => status = earlier,
+                Err(error) => {
+                    tracing::error!(execution = %status.execution_id, %error, "could not read the end that stands");
+                }
+            }
+        }
         // A stop that sees the end published waits for the hook that follows.
         let _hook_follows = self.background_token();
         owner.show(&status, Duration::ZERO, None);
         owner.wishes.answer_all();
         self.engine.metrics.ended(&status);
         log(&status, owner.prompt_bytes);
-        if !recorded {
+        if recorded.is_none() {
             let execution = status.execution_id;
             tracing::error!(%execution, "could not write the terminal status; retrying");
-            while !record_end(owner, &status).await {
+            while record_end(owner, &status).await.is_none() {
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
                     () = self.stopping() => return,
@@ -145,21 +153,22 @@ impl Service {
     }
 }
 
-/// Whether the disk has it.
-async fn record_end(owner: &Owner, status: &Status) -> bool {
-    let json = Record::encode(status, owner.cli.as_ref(), owner.engine.status_bytes());
+/// Records the end; `None` when the disk did not take it.
+async fn record_end(owner: &Owner, status: &Status) -> Option<Finish> {
     for attempt in 1..=TRIES {
         let (engine, entry) = (Arc::clone(&owner.engine), owner.entry.clone());
-        let json = json.clone();
-        match blocking(move || engine.spool.end(&entry, &json)).await {
-            Ok(_) => return true,
+        let (status, cli) = (status.clone(), owner.cli.clone());
+        let execution = status.execution_id;
+        let finish = move || engine.registry.finish(&entry, &status, cli.as_ref());
+        match blocking(finish).await {
+            Ok(finish) => return Some(finish),
             Err(error) if attempt == TRIES => {
-                tracing::warn!(execution = %status.execution_id, %error, "the terminal status was not written");
+                tracing::warn!(%execution, %error, "the terminal status was not written");
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(10 << attempt)).await,
         }
     }
-    false
+    None
 }
 
 /// The one wide event of an execution.
