@@ -6,7 +6,8 @@ use protocol::{Body, ExecutionId, Problem, ProblemType};
 
 use super::burn::burned;
 use super::continuation::Continued;
-use super::{Known, Service, View, deleted, problem};
+use super::find::Known;
+use super::{Service, View, deleted, problem};
 use crate::execution::live::Live;
 use crate::registry::record::{Accepted, Chain};
 use crate::registry::{Admitted, Failure, Place, Refused, Turn};

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 
 use protocol::{ExecutionId, Problem, ProblemType, Status};
 
-use super::{Cancel, Known, Service, deleted, problem};
+use super::find::Known;
+use super::{Cancel, Service, deleted, problem};
 use crate::registry::{NotBurned, Turn};
 
 /// The outcome of a cancel that may burn the id.

@@ -6,6 +6,7 @@ use protocol::State;
 use uuid::Uuid;
 
 use super::*;
+use crate::registry::record::Accepted;
 use crate::service::testing::{accepted, accepted_as, entry, open, status};
 
 fn continues(id: ExecutionId) -> Body {

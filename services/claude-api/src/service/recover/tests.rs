@@ -4,9 +4,10 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use futures::FutureExt;
-use protocol::{Reason, State};
+use protocol::{Reason, State, Status};
 
 use super::*;
+use crate::execution::policy::Before;
 use crate::service::supervise::Work;
 use crate::service::testing::{accepted, born, entry, open, open_by, others, owner, status};
 
