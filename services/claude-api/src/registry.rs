@@ -44,6 +44,8 @@ pub mod record;
 mod removal;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 pub use accept::{Admitted, Refused};

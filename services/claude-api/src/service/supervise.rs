@@ -190,3 +190,35 @@ fn log(status: &Status, prompt_bytes: usize) {
         "execution ended"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::testing::{accepted, entry, open, owner, status};
+
+    #[tokio::test]
+    async fn an_earlier_end_on_disk_is_the_one_that_is_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = open(dir.path());
+        let id = accepted(&service, State::Running);
+        let mut first = status(&service, id);
+        first.state = State::Interrupted;
+        let recorded = service
+            .engine
+            .registry
+            .finish(&entry(&service, id), &first, None);
+        assert_eq!(recorded.unwrap(), Finish::Recorded);
+        let (mut owner, _ticket) = owner(&service, id, &[]);
+        let shown = owner.publish.subscribe();
+        let mut second = first.clone();
+        second.state = State::Completed;
+        let ended = Ended {
+            status: second,
+            before: None,
+            digest_is_due: false,
+        };
+        service.finish(&mut owner, ended).await;
+        assert_eq!(*shown.borrow().status, first);
+        assert_eq!(status(&service, id), first);
+    }
+}
