@@ -16,21 +16,25 @@
 //!
 //! What follows an end, and how often a failed write is retried, is decided by the service.
 //!
-//! Bounded things (turns and burned ids are described at their types):
+//! Bounded things, beside turns and burned ids, which are described at their types:
 //!
-//! | | places in the queue | permits | simultaneous starts |
-//! |---|---|---|---|
-//! | taken | at a reservation | by the first in its lane and conversation while slots are free | with the permit |
-//! | released | with the permit, or when it leaves the queue | with the ticket, when nothing of the execution is left | when the CLI has started, or with the ticket |
-//! | who waits | nobody: a reservation in a full queue is refused with `queue-full` | executions, in the order accepted; one waits behind its lane and its conversation | executions, in the same order |
-//! | the other direction | sends nothing | one message to the ticket | sends nothing |
+//! - Places in the queue: at most `queued`, of one lane at most `queuedPerLane`. A place is taken
+//!   by a reservation, and released with the permit or when the execution leaves the queue. Nobody
+//!   waits for a place: a full queue refuses. A place sends nothing.
+//! - Permits: at most `runningExecutions`. A permit is taken by the first execution of its lane and
+//!   its conversation, and released with the ticket, when nothing of the execution is left.
+//!   Executions wait in the order accepted, each behind its lane and its conversation. The ticket
+//!   gets one message, and sends nothing.
+//! - Simultaneous starts: at most `simultaneousStarts`. A start is taken with the permit, and
+//!   released when the CLI has started, or with the ticket. Executions wait in the same order. A
+//!   start sends nothing.
 //!
-//! A registry that several machines share would answer the same questions from one store:
-//! `reserve`, `admit` and `restore` (the permit), `accept`, `accept_next`, `burn`, `finish`, `amend`,
-//! `end_damaged`, `delete`, `find`, `page` and `unfinished`. Each is one change or one read of a
-//! record, and succeeds once or says who was first. A failure to reach the store is a [`Failure`],
-//! never an answer. Turns, the lock of continuations, places of burned ids and the measured size
-//! concern one process only; in a shared store the conditions of each change replace the turns.
+//! A registry that several machines share would answer these methods from one store: `reserve`,
+//! `admit` and `restore` (the permit), `accept`, `accept_next`, `burn`, `finish`, `amend`,
+//! `end_damaged`, `delete`, `expire`, `find`, `page` and `unfinished`. Each is one read or one change
+//! of a record, and a change succeeds once. A store that cannot be reached is a [`Failure`], never an
+//! answer. Turns, the lock of continuations and the checks of the disk concern one process; in a
+//! shared store, the condition of each change replaces the locks.
 
 mod accept;
 mod admission;

@@ -1,5 +1,6 @@
-//! Lanes and admission: which execution may start now. One lane runs one execution at a time, in the order accepted; one
-//! conversation likewise; a limit on running ones, another on simultaneous starts.
+//! The queue: which execution may start now. A lane runs one execution at a time, in the order
+//! accepted, and so does a conversation. One limit bounds running executions, another
+//! simultaneous starts.
 
 mod lanes;
 mod parked;
