@@ -1,5 +1,5 @@
-//! The structure of the crates: no file uses one that uses it, directly or by others, and nothing in
-//! claude-api uses a layer above its own.
+//! The structure of the crates: no file uses one that uses it, directly or by others; nothing in
+//! claude-api uses a layer above its own; and only its registry holds the spool.
 //!
 //! Found are paths that begin with `crate`, `super`, `self` or the name of a child; paths inside of macros
 //! are not. No uses are: `mod`, what a file re-exports of its children, and code for tests.

@@ -8,11 +8,12 @@
 //!  (ids, lanes, ends)
 //! ```
 //!
-//! Layers, each of which uses only itself and those below: [`server`]; [`http`]; [`service`], which takes
-//! requests and applies policies; [`execution`], which runs one and returns its end; hooks and checks;
-//! [`engine`], the resources that executions share; and what knows none of these. Of the last,
-//! [`registry`] alone decides what exists, who may start and how an execution ended. A test of the
-//! workspace (`structure`) finds circles, uses of a higher layer, and other holders of the spool.
+//! Layers, each of which uses only itself and those below: [`server`]; [`http`]; [`service`], which
+//! takes requests and applies policies; [`execution`], which runs one and returns its end; hooks
+//! and checks; [`engine`], the resources that executions share; and modules that know none of
+//! these. Of the last, [`registry`] alone decides what exists, who may start and how an execution
+//! ended. A test of the workspace (`structure`) finds circles, uses of a higher layer, and other
+//! holders of the spool.
 
 mod blocking;
 mod boxed;

@@ -1,28 +1,29 @@
-//! The registry decides, once for each id, what exists, who may start, and how an execution ended.
+//! The registry decides, once for each id, what exists, who may start, and how an execution
+//! ended.
 //!
-//! - What exists: [`Registry::accept`] creates an execution, [`Registry::burn`] refuses an unknown
-//!   id, [`Registry::delete`] and [`Registry::expire`] remove ended executions. Whoever accepts or
-//!   burns an id holds its [`Turn`]. [`Registry::find`] and [`Registry::page`] read.
-//! - Who may start: a [`Place`] is reserved before acceptance, and becomes a [`Ticket`] in the queue
-//!   ([`Registry::admit`]). The ticket receives the permit once, and holds the lane, the
+//! - What exists: [`Registry::accept`] creates an execution, [`Registry::burn`] refuses an
+//!   unknown id, [`Registry::delete`] and [`Registry::expire`] remove ended executions. Whoever
+//!   accepts or burns an id holds its [`Turn`]. [`Registry::find`] and [`Registry::page`] read.
+//! - Who may start: a [`Place`] is reserved before acceptance, and becomes a [`Ticket`] in the
+//!   queue ([`Registry::admit`]). The ticket receives the permit once, and holds the lane, the
 //!   conversation and the slot until it is dropped. A process starts only with a permit.
 //! - How it ended: [`Registry::finish`] writes the terminal status, and the first one stands.
-//!   [`Registry::amend`] adds to it later. [`Registry::end_damaged`] ends an execution whose record
-//!   is damaged.
+//!   [`Registry::amend`] adds to it later. [`Registry::end_damaged`] ends an execution whose
+//!   record is damaged.
 //!
-//! The fields are private, and no other module holds the spool: nothing else can create, remove or
-//! end an execution. Readers, owners and views of an execution get its [`spool::Entry`], which reads
-//! everything and writes output, notes of cancels, and statuses before the end.
+//! The fields are private, and no other module holds the spool: nothing else can create, remove
+//! or end an execution. Readers, owners and views of an execution get its [`spool::Entry`], which
+//! reads everything and writes output, notes of cancels, and statuses before the end.
 //!
 //! What follows an end, and how often a failed write is retried, is decided by the service.
 //!
 //! Bounded things, beside turns and burned ids, which are described at their types:
 //!
 //! - Places in the queue: at most `queued`, of one lane at most `queuedPerLane`. A place is taken
-//!   by a reservation, and released with the permit or when the execution leaves the queue. Nobody
-//!   waits for a place: a full queue refuses. A place sends nothing.
-//! - Permits: at most `runningExecutions`. A permit is taken by the first execution of its lane and
-//!   its conversation, and released with the ticket, when nothing of the execution is left.
+//!   by a reservation, and released with the permit or when the execution leaves the queue.
+//!   Nobody waits for a place: a full queue refuses. A place sends nothing.
+//! - Permits: at most `runningExecutions`. A permit is taken by the first execution of its lane
+//!   and its conversation, and released with the ticket, when nothing of the execution is left.
 //!   Executions wait in the order accepted, each behind its lane and its conversation. The ticket
 //!   gets one message, and sends nothing.
 //! - Simultaneous starts: at most `simultaneousStarts`. A start is taken with the permit, and
@@ -31,10 +32,10 @@
 //!
 //! A registry that several machines share would answer these methods from one store: `reserve`,
 //! `admit` and `restore` (the permit), `accept`, `accept_next`, `burn`, `finish`, `amend`,
-//! `end_damaged`, `delete`, `expire`, `find`, `page` and `unfinished`. Each is one read or one change
-//! of a record, and a change succeeds once. A store that cannot be reached is a [`Failure`], never an
-//! answer. Turns, the lock of continuations and the checks of the disk concern one process; in a
-//! shared store, the condition of each change replaces the locks.
+//! `end_damaged`, `delete`, `expire`, `find`, `page` and `unfinished`. Each is a read, or a change
+//! that succeeds once. A store that cannot be reached is a [`Failure`], never an answer. Turns, the
+//! lock of continuations and the checks of the disk concern one process; in a shared store, the
+//! condition of each change replaces the locks.
 
 mod accept;
 mod admission;

@@ -60,7 +60,7 @@ impl Service {
     pub async fn find(self: &Arc<Self>, id: ExecutionId) -> Result<View, Problem> {
         let known = match self.look_up(id).await? {
             Known::View(View::Past(entry)) if !entry.is_terminal() => {
-                // On disk, but its owner is still to come: the acceptance holds the turn until then.
+                // On disk, but without its owner yet: until then the acceptance holds the turn.
                 drop(self.engine.registry.turn(id).await);
                 self.look_up(id).await?
             }

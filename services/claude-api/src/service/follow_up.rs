@@ -1,5 +1,5 @@
-//! Continuations by policy: a new execution resumes the conversation of one that was interrupted, or
-//! that a usage limit ended, as [`crate::execution::policy`] decides. An id is never used again.
+//! Continuations by policy: a new execution resumes the conversation of one that was interrupted,
+//! or that a usage limit ended, as [`crate::execution::policy`] decides. An id is never used again.
 //!
 //! The continuation is on disk before the end that it follows, so that no crash loses it.
 //! [`Service::recover`] adds its name to an end that was not written or does not name it. Before

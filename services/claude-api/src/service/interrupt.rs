@@ -163,7 +163,8 @@ impl Service {
 }
 
 /// Kills the processes that are left of an execution and makes its terminal status: `cancelled` if
-/// a cancel was accepted, otherwise `interrupted` for `reason`. The output is what readers have seen.
+/// a cancel was accepted, otherwise `interrupted` for `reason`. The output is what readers have
+/// seen.
 fn interrupted(remains: &Remains, reason: Reason) -> std::io::Result<(Status, Before)> {
     let Remains {
         entry,
