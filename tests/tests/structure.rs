@@ -1,5 +1,5 @@
-//! The structure of the crates: no file uses one that uses it, directly or by others, and nothing in
-//! claude-api uses a layer above its own.
+//! The structure of the crates: no file uses one that uses it, directly or by others; nothing in
+//! claude-api uses a layer above its own; and only its registry holds the spool.
 //!
 //! Found are paths that begin with `crate`, `super`, `self` or the name of a child; paths inside of macros
 //! are not. No uses are: `mod`, what a file re-exports of its children, and code for tests.
@@ -18,7 +18,6 @@ const LAYERS: [&[&str]; 7] = [
     &["hooks", "checks"],
     &["engine"],
     &[
-        "admission",
         "boxed",
         "blocking",
         "cli",
@@ -30,8 +29,10 @@ const LAYERS: [&[&str]; 7] = [
         "metrics",
         "net",
         "readiness",
+        "registry",
         "sandbox",
         "streams",
+        "times",
     ],
 ];
 
@@ -87,6 +88,50 @@ fn no_file_of_claude_api_uses_a_higher_layer() {
         Vec::<String>::new(),
         "these files use a layer above theirs"
     );
+}
+
+#[test]
+fn only_the_registry_of_claude_api_holds_the_spool() {
+    let holders = holders_of_the_spool(&sources("claude-api"));
+    assert_eq!(holders, [parts("registry")]);
+}
+
+#[test]
+fn a_holder_of_the_spool_is_found_and_a_reader_of_an_entry_is_not() {
+    let sources = [
+        ("a", "use spool::{Entry, Spool};"),
+        ("b", "struct B(spool::Spool);"),
+        ("c", "use spool::*;"),
+        ("d", "use spool::Entry; fn d(entry: &spool::Entry) {}"),
+        ("e", "#[cfg(test)] mod tests { use spool::Spool; }"),
+        ("f", "use spool::Spool as Store;"),
+        ("g", "use spool;"),
+    ];
+    let sources = sources.map(|(module, text)| (parts(module), text.to_owned()));
+    let holders = holders_of_the_spool(&sources.into());
+    assert_eq!(holders, ["a", "b", "c", "f", "g"].map(parts));
+}
+
+/// The files that can name `spool::Spool`: whoever has one can create, end and remove executions.
+fn holders_of_the_spool(sources: &BTreeMap<Module, String>) -> Vec<Module> {
+    // A path of one name imports the whole crate, as `*` does.
+    let holds = |path: &Module| {
+        path.first().is_some_and(|name| name == "spool")
+            && path.get(1).is_none_or(|name| name == "Spool")
+    };
+    let paths = sources.iter().map(|(module, text)| {
+        let file = found(module, text);
+        let exported = file.exports.into_iter().map(|(_, path)| path);
+        (
+            module,
+            file.paths
+                .into_iter()
+                .chain(exported)
+                .any(|path| holds(&path)),
+        )
+    });
+    let holders = paths.filter(|(_, holds)| *holds);
+    holders.map(|(module, _)| module.clone()).collect()
 }
 
 #[test]
@@ -290,21 +335,24 @@ impl<'a> Visit<'a> for Found {
     }
 }
 
+/// The paths in a file.
+fn found(module: &Module, text: &str) -> Found {
+    let mut found = Found {
+        module: module.clone(),
+        ..Found::default()
+    };
+    let file =
+        syn::parse_file(text).unwrap_or_else(|error| panic!("{}: {error}", module.join("::")));
+    found.visit_file(&file);
+    found
+}
+
 /// Which file uses which.
 fn uses(sources: &BTreeMap<Module, String>) -> BTreeSet<(Module, Module)> {
     let modules: BTreeSet<Module> = sources.keys().cloned().collect();
     let files: Vec<Found> = sources
         .iter()
-        .map(|(module, text)| {
-            let mut found = Found {
-                module: module.clone(),
-                ..Found::default()
-            };
-            let file = syn::parse_file(text)
-                .unwrap_or_else(|error| panic!("{}: {error}", module.join("::")));
-            found.visit_file(&file);
-            found
-        })
+        .map(|(module, text)| found(module, text))
         .collect();
     let mut exports = BTreeMap::new();
     for file in &files {

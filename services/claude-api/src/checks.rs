@@ -89,7 +89,7 @@ async fn look_at_disk(engine: &Arc<Engine>, mut places: Places, patience: Durati
     let inner = Arc::clone(engine);
     let mut looked = tokio::task::spawn_blocking(move || {
         let disk = inner
-            .spool
+            .registry
             .check_writable(ROOM_BYTES)
             .err()
             .map(|e| unwritable_or_full(&e));

@@ -1,4 +1,4 @@
-//! What every execution needs, and nothing that knows one: settings, folders, the spool, the starter of
+//! What every execution needs, and nothing that knows one: settings, folders, the registry, the starter of
 //! processes, the numbers of `/metrics`.
 
 mod sweeps;
@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use runner::Runners;
-use spool::{Spool, SpoolLimits};
 
 use crate::cli::{Environment, create_private};
 use crate::config::Settings;
@@ -16,14 +15,13 @@ use crate::conversations::Conversations;
 use crate::in_place::InPlace;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
+use crate::registry::Registry;
 use crate::sandbox::{self, Policy};
 use sweeps::Sweeps;
 
 /// The pause before the next sweep while something is left.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// The most that a slot of the spool holds, bytes.
-const SLOT_BYTES: usize = 64 * 1024;
 /// The time limit of the CLI's Bash tool where its environment names none.
 const TOOL_LIMIT_MS: u64 = 120_000;
 
@@ -40,7 +38,8 @@ pub struct Engine {
     pub environment: Arc<Environment>,
     /// Whether an execution would start now.
     pub readiness: Readiness,
-    pub(crate) spool: Spool,
+    /// The place that decides what exists, who may start and how it ended.
+    pub(crate) registry: Registry,
     pub(crate) runners: Runners,
     pub(crate) conversations: Conversations,
     /// The numbers of `/metrics`.
@@ -64,14 +63,6 @@ impl Engine {
         environment: Environment,
         runners: Runners,
     ) -> anyhow::Result<(Arc<Self>, Vec<String>)> {
-        let limits = &settings.limits;
-        let spool_limits = SpoolLimits {
-            kept_bytes: limits.kept_bytes,
-            kept_lines: limits.kept_lines,
-            events_bytes: limits.events_bytes,
-            retention: Duration::from_millis(limits.retention_ms),
-            retention_bytes: limits.retention_bytes,
-        };
         let dir = &settings.args.spool_dir;
         let unusable = || {
             format!(
@@ -79,7 +70,8 @@ impl Engine {
                 dir.display()
             )
         };
-        let (spool, mut warnings) = Spool::open(dir, spool_limits).with_context(unusable)?;
+        let (registry, mut warnings) =
+            Registry::open(dir, &settings.limits).with_context(unusable)?;
         // Only advisory hooks: a required one that cannot be run is a mistake of the configuration.
         warnings.extend(settings.hooks.obstacles());
         let conversations =
@@ -93,7 +85,7 @@ impl Engine {
         let engine = Arc::new(Self {
             readiness: Readiness::new(Arc::clone(&environment)),
             environment,
-            spool,
+            registry,
             runners,
             conversations,
             metrics: Metrics::default(),
@@ -120,8 +112,7 @@ impl Engine {
 
     /// The limit of a status in bytes.
     pub(crate) fn status_bytes(&self) -> usize {
-        let bytes = usize::try_from(self.settings.limits.status_bytes);
-        bytes.unwrap_or(usize::MAX).min(SLOT_BYTES)
+        self.registry.status_bytes()
     }
 
     /// The time limit of the CLI's Bash tool.

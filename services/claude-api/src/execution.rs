@@ -16,7 +16,6 @@
 //! One task (in `task`) owns an execution and is its only writer; everybody else holds a [`Live`]
 //! and sees a `watch`. Controls reach the task through one shared value (in `wish`).
 
-pub mod accepted;
 mod control;
 pub(crate) mod ending;
 pub mod input;
@@ -28,11 +27,9 @@ pub(crate) mod phase;
 pub mod policy;
 pub(crate) mod task;
 pub(crate) mod timers;
-pub(crate) mod times;
 pub mod verdict;
 pub(crate) mod views;
 pub(crate) mod wish;
 
-pub use accepted::Accepted;
 pub use control::Control;
 pub use live::Live;

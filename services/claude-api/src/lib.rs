@@ -1,18 +1,20 @@
 //! `claude-api`: runs the Claude CLI in its own process tree and streams plain text over HTTP.
 //!
 //! ```text
-//! http ──▶ service ──▶ admission (lanes) ──▶ execution (one owner task each) ──▶ runner ──▶ claude ──▶ tools
-//!                                                 │
-//!                                                 ▼
-//!                                   renderer ──▶ spool ──▶ readers (http)
+//! http ──▶ service ──▶ execution (one owner task each) ──▶ runner ──▶ claude ──▶ tools
+//!            │              │
+//!            ▼              ▼
+//!         registry      renderer ──▶ spool ──▶ readers (http)
+//!  (ids, lanes, ends)
 //! ```
 //!
-//! Layers, each of which uses only itself and those below: [`server`]; [`http`]; [`service`], which decides
-//! what exists and records how it ended; [`execution`], which runs one and returns its end; hooks and
-//! checks; [`engine`], the resources that executions share; and what knows none of these. A test of the
-//! workspace (`structure`) finds circles and uses of a higher layer.
+//! Layers, each of which uses only itself and those below: [`server`]; [`http`]; [`service`], which
+//! takes requests and applies policies; [`execution`], which runs one and returns its end; hooks
+//! and checks; [`engine`], the resources that executions share; and modules that know none of
+//! these. Of the last, [`registry`] alone decides what exists, who may start and how an execution
+//! ended. A test of the workspace (`structure`) finds circles, uses of a higher layer, and other
+//! holders of the spool.
 
-pub mod admission;
 mod blocking;
 mod boxed;
 mod checks;
@@ -30,7 +32,9 @@ mod metrics;
 mod net;
 mod reach;
 pub mod readiness;
+pub mod registry;
 mod sandbox;
 pub mod server;
 pub mod service;
 mod streams;
+mod times;

@@ -3,13 +3,15 @@
 mod accept;
 mod after_hooks;
 mod burn;
-mod burned;
 mod continuation;
 mod control;
 mod digest;
 mod digesting;
+mod find;
+mod follow_up;
 mod hook_places;
 mod input;
+mod interrupt;
 mod metrics;
 mod past;
 mod recover;
@@ -20,34 +22,29 @@ pub(crate) mod testing;
 
 pub use burn::Burn;
 pub use control::Cancel;
+pub use find::View;
 
-use burned::Burned;
 use digesting::Digesting;
 use hook_places::AfterHooks;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::io::ErrorKind;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
-use protocol::{ExecutionId, Problem, ProblemType, Reason, State, Status};
+use protocol::{ExecutionId, Problem, ProblemType};
 use runner::Runners;
-use spool::SpoolError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::admission::Admission;
-use crate::blocking::blocking;
 use crate::boxed::Boxed;
 use crate::cli::Environment;
 use crate::config::Settings;
 use crate::engine::Engine;
-use crate::execution::accepted::Record;
-use crate::execution::live::{Live, Published};
-use crate::execution::views::Viewing;
+use crate::execution::live::Live;
 use crate::inbound::Inbound;
+use crate::registry::Failure;
 use crate::streams::Streams;
 
 /// See the module.
@@ -56,47 +53,18 @@ pub struct Service {
     pub engine: Arc<Engine>,
     /// The rule for requests from this container; `None` when the service is not boxed.
     pub(crate) boxed: Option<Boxed>,
-    pub(crate) admission: Admission,
     pub(crate) inbound: Inbound,
     /// Places for connections.
     pub(crate) places: usize,
     pub(crate) streams: Streams,
     // Short, synchronous look-ups; no await happens inside.
     live: RwLock<HashMap<ExecutionId, Live>>,
-    /// One acceptance of an id at a time: two equal PUTs at once must meet.
-    accepting: Vec<tokio::sync::Mutex<()>>,
-    /// Ids that were cancelled before they were accepted.
-    burned: Burned,
-    /// One continuation by request at a time: nothing is continued twice.
-    continuing: Arc<tokio::sync::Mutex<()>>,
     /// The outputs that wait for their SHA-256.
     pub(crate) digesting: Digesting,
-    /// One change of a terminal status at a time. Held over its write; no await happens inside.
-    amending: std::sync::Mutex<()>,
     /// The hooks after executions.
     pub(crate) after_hooks: AfterHooks,
     background: TaskTracker,
     stopping: CancellationToken,
-}
-
-/// An execution as a request finds it.
-#[derive(Clone)]
-pub enum View {
-    /// It has an owner.
-    Live(Live),
-    /// It ended, perhaps long ago.
-    Past(spool::Entry),
-}
-
-impl View {
-    /// Its files.
-    #[must_use]
-    pub fn entry(&self) -> &spool::Entry {
-        match self {
-            Self::Live(live) => &live.entry,
-            Self::Past(entry) => entry,
-        }
-    }
 }
 
 fn spool_unwritable() -> Problem {
@@ -106,10 +74,10 @@ fn spool_unwritable() -> Problem {
     )
 }
 
-/// Turns a failure of the spool into what the client may read; the log gets the rest.
-pub(crate) fn spool_problem(error: &SpoolError) -> Problem {
-    match error {
-        SpoolError::Unwritable { .. } => spool_unwritable(),
+/// Turns a failure of the registry into what the client may read; the log gets the rest.
+fn problem(failure: &Failure) -> Problem {
+    match failure {
+        Failure::Unwritable { .. } => spool_unwritable(),
         other => {
             tracing::error!(error = %other, "the spool failed");
             Problem::new(
@@ -151,30 +119,17 @@ impl Service {
         let places = crate::net::places(engine.settings.args.connections.connections);
         let service = Arc::new(Self {
             boxed,
-            admission: Admission::new(limits),
             inbound: Inbound::new(limits.inbound_bytes),
             streams: Streams::new(places),
             places,
             live: RwLock::default(),
-            accepting: (0..64).map(|_| tokio::sync::Mutex::default()).collect(),
-            burned: Burned::default(),
-            continuing: Arc::default(),
             digesting: Digesting::default(),
-            amending: std::sync::Mutex::default(),
             after_hooks: AfterHooks::default(),
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
             engine,
         });
         Ok((service, warnings))
-    }
-
-    /// Counts an output or follow stream of a live execution, until the result is dropped.
-    pub(crate) async fn viewing(&self, view: &View, viewer: Option<&str>) -> Option<Viewing> {
-        match view {
-            View::Live(live) => Some(live.views.open(&live.entry, viewer).await),
-            View::Past(_) => None,
-        }
     }
 
     /// Starts a task that a stop waits for.
@@ -210,124 +165,5 @@ impl Service {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&id);
-    }
-
-    /// Finds an execution. One that is being accepted at this moment is waited for.
-    ///
-    /// # Errors
-    /// `not-found`, `deleted`, or the disk's.
-    pub async fn find(self: &Arc<Self>, id: ExecutionId) -> Result<View, Problem> {
-        let view = self.look_up(id).await?;
-        match &view {
-            View::Past(entry) if !entry.is_terminal() => {
-                // On disk, but its owner is still to come: the acceptance holds this until then.
-                drop(self.one_at_a_time(id).await);
-                self.look_up(id).await
-            }
-            _ => Ok(view),
-        }
-    }
-
-    /// Held over the acceptance of an id.
-    async fn one_at_a_time(&self, id: ExecutionId) -> tokio::sync::MutexGuard<'_, ()> {
-        let stripe = id.uuid().as_bytes()[0] as usize % self.accepting.len();
-        self.accepting[stripe].lock().await
-    }
-
-    async fn look_up(self: &Arc<Self>, id: ExecutionId) -> Result<View, Problem> {
-        if let Some(live) = self.live(id) {
-            return Ok(View::Live(live));
-        }
-        let service = Arc::clone(self);
-        let found = tokio::task::spawn_blocking(move || {
-            let entry = match service.engine.spool.get(id.uuid()) {
-                Err(SpoolError::Damaged { source, .. }) => {
-                    service.end_damaged(id, Reason::Lost, &source.to_string())?
-                }
-                found => found?,
-            };
-            let gone = entry.is_none() && service.engine.spool.tombstone(id.uuid()).is_some();
-            Ok::<_, SpoolError>((entry, gone))
-        });
-        match found.await {
-            Ok(Ok((Some(entry), _))) => Ok(self.view(id, entry)),
-            Ok(Ok((None, true))) => Err(deleted(id)),
-            Ok(Ok((None, false))) => Err(not_found(id)),
-            Ok(Err(error)) => Err(spool_problem(&error)),
-            Err(_) => Err(Problem::new(
-                ProblemType::Internal,
-                "looking the execution up failed",
-            )),
-        }
-    }
-
-    /// An entry may have got its owner, or lost it, while the disk was read.
-    fn view(&self, id: ExecutionId, entry: spool::Entry) -> View {
-        self.live(id).map_or(View::Past(entry), View::Live)
-    }
-
-    /// The status now.
-    ///
-    /// # Errors
-    /// The disk's, and `deleted` when it was just deleted.
-    pub async fn status(self: &Arc<Self>, view: &View) -> Result<Status, Problem> {
-        match view {
-            View::Live(live) => {
-                let published = live.status.borrow().clone();
-                Ok(self.fill(live, &published))
-            }
-            View::Past(entry) => {
-                let id = ExecutionId::from(entry.id());
-                let (service, entry) = (Arc::clone(self), entry.clone());
-                match blocking(move || service.past_status(&entry)).await {
-                    Ok(status) => {
-                        self.digest_if_missing(&status);
-                        Ok(status)
-                    }
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(deleted(id)),
-                    Err(error) => {
-                        tracing::error!(execution = %id, %error, "could not read a status");
-                        Err(Problem::new(
-                            ProblemType::Internal,
-                            "the status cannot be read; see the log",
-                        ))
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reads the status of an execution without an owner, and replaces a damaged status of an ended
-    /// one. Blocks on the disk.
-    fn past_status(&self, entry: &spool::Entry) -> std::io::Result<Status> {
-        let read = || {
-            let json = entry.status()?;
-            Record::decode(&json)
-                .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
-        };
-        let record = match read() {
-            Err(error)
-                if entry.is_terminal()
-                    && matches!(
-                        error.kind(),
-                        ErrorKind::InvalidData | ErrorKind::UnexpectedEof
-                    ) =>
-            {
-                self.end_damaged(entry.id().into(), Reason::Lost, &error.to_string())
-                    .map_err(std::io::Error::other)?;
-                read()
-            }
-            record => record,
-        };
-        Ok(record?.status)
-    }
-
-    /// A published status with all counters of this moment.
-    pub(crate) fn fill(&self, live: &Live, published: &Published) -> Status {
-        let mut status = live.fill(published, std::time::Instant::now());
-        if status.state == State::Queued {
-            status.queue_position = self.admission.position(live.id);
-        }
-        status
     }
 }

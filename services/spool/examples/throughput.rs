@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 rate(written),
                 rate(start.elapsed()),
             );
-            entry.write_status(b"{}", true, true)?;
+            spool.end(&entry, b"{}")?;
             spool.delete(entry.id())?;
         }
     }

@@ -151,28 +151,44 @@ impl Entry {
         metadata.created().or_else(|_| metadata.modified()).ok()
     }
 
-    /// Writes the next status, in place, so that a full disk takes it. `durable` waits until it is on disk (a terminal one
-    /// always does). After a terminal one the entry stays terminal, and its readers end where there is no writer.
+    /// Writes the next status of an execution that has not ended, in place, so that a full disk
+    /// takes it. `durable` waits until it is on disk. [`crate::Spool::end`] writes a terminal
+    /// status.
     ///
     /// # Errors
-    /// `InvalidInput` over [`crate::STATUS_BYTES_MAX`] bytes, `NotFound` once deleted, or the disk's; the status before
-    /// stands then.
-    pub fn write_status(&self, json: &[u8], durable: bool, terminal: bool) -> io::Result<()> {
+    /// `InvalidInput` over [`crate::STATUS_BYTES_MAX`] bytes or after the end, `NotFound` once
+    /// deleted, or the disk's; the status before stands then.
+    pub fn write_status(&self, json: &[u8], durable: bool) -> io::Result<()> {
         self.here()?;
-        let ends = {
+        let mut slots = self.slots();
+        if slots.terminal() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the execution has ended",
+            ));
+        }
+        slots.write(&self.inner.record, json, durable, false)
+    }
+
+    /// Writes a terminal status durably, and returns whether the entry had none. A terminal status
+    /// that stands is replaced only if `replaces` says so.
+    pub(crate) fn write_end(&self, json: &[u8], replaces: bool) -> io::Result<bool> {
+        self.here()?;
+        let first = {
             let mut slots = self.slots();
-            let ends = terminal && !slots.terminal();
-            slots.write(&self.inner.record, json, durable || terminal, terminal)?;
-            if terminal {
-                self.inner.terminal.store(true, Ordering::SeqCst);
+            let first = !slots.terminal();
+            if !first && !replaces {
+                return Ok(false);
             }
-            ends
+            slots.write(&self.inner.record, json, true, true)?;
+            self.inner.terminal.store(true, Ordering::SeqCst);
+            first
         };
-        if ends {
+        if first {
             self.end_readers();
             self.note_size();
         }
-        Ok(())
+        Ok(first)
     }
 
     /// The one writer. After a crash it goes on behind what readers have seen. `kept` stays what it was first.

@@ -35,6 +35,7 @@ use crate::{
 };
 
 mod burned;
+mod end;
 mod fit;
 mod retention;
 mod shared;

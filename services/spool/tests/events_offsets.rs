@@ -97,7 +97,7 @@ async fn events_are_rebuilt_from_the_output_and_its_patches() {
         String::from_utf8(output).unwrap(),
         format!("{}\n", String::from_utf8_lossy(&chunks.concat()))
     );
-    entry.write_status(b"{}", true, true).unwrap();
+    spool.end(&entry, b"{}").unwrap();
     drop((entry, spool));
     let spool = open(&dir, 1 << 20);
     let mut past = spool
@@ -213,7 +213,7 @@ async fn too_many_patches_move_the_beginning_of_the_events() {
     );
     // Offsets count also what was given up, and still do after a start.
     let begins = (whole.len() - all.len()) as u64;
-    entry.write_status(b"{}", true, true).unwrap();
+    spool.end(&entry, b"{}").unwrap();
     drop((entry, events, spool));
     let spool = Spool::open(dir.path(), small).unwrap().0;
     let entry = spool.get(Uuid::from_u128(1)).unwrap().unwrap();

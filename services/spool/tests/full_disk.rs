@@ -122,13 +122,11 @@ fn on_a_full_disk() {
     assert!(spool.get(Uuid::from_u128(2)).unwrap().is_none());
     for n in 0..5 {
         let status = format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(60_000));
-        entry.write_status(status.as_bytes(), true, false).unwrap();
+        entry.write_status(status.as_bytes(), true).unwrap();
         assert_eq!(entry.status().unwrap(), status.as_bytes());
     }
     writer.finish();
-    entry
-        .write_status(b"{\"state\":\"failed\"}", true, true)
-        .unwrap();
+    spool.end(&entry, b"{\"state\":\"failed\"}").unwrap();
     check(&entry);
     drop((entry, spool));
 

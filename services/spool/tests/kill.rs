@@ -94,9 +94,7 @@ async fn what_was_published_before_a_kill_is_there_after_it() {
         assert_eq!(marks.crc32, crc32fast::hash(&all));
         assert!(kept(&entry, marks.kept_from, marks.len).await == all[marks.kept_from as usize..]);
         // As the start does with an interrupted one.
-        entry
-            .write_status(b"{\"state\":\"interrupted\"}", true, true)
-            .unwrap();
+        spool.end(&entry, b"{\"state\":\"interrupted\"}").unwrap();
         let mut reader = entry.reader(marks.len).unwrap();
         assert!(reader.next(1).await.unwrap().is_none());
     }

@@ -67,7 +67,7 @@ fn only_the_owner_may_read_a_spool_new_or_old() {
         writer.append(b"text");
         writer.append_events(b"events");
         writer.finish();
-        entry.write_status(b"{}", true, true).unwrap();
+        spool.end(&entry, b"{}").unwrap();
     }
     spool.delete(Uuid::from_u128(1)).unwrap();
     assert_private(&dir);

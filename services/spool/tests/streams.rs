@@ -144,7 +144,7 @@ async fn a_reader_that_waits_is_woken_by_the_abort_and_by_the_terminal_status() 
     tokio::task::yield_now().await;
     drop(writer);
     assert!(matches!(reader.await.unwrap(), Err(ReadError::Aborted)));
-    entry.write_status(b"{}", true, true).unwrap();
+    spool.end(&entry, b"{}").unwrap();
     assert_eq!(read_all(entry.reader(0).unwrap(), 10).await.unwrap(), b"");
     assert!(
         entry.writer(EventsKept::Raw).is_err(),
@@ -161,7 +161,7 @@ async fn one_cancelled_in_the_queue_ends_its_readers() {
     let mut events = entry.events_reader().unwrap();
     let events = tokio::spawn(async move { events.next(10).await });
     tokio::task::yield_now().await;
-    entry.write_status(b"{}", true, true).unwrap();
+    spool.end(&entry, b"{}").unwrap();
     assert_eq!(output.await.unwrap().unwrap(), b"");
     assert!(events.await.unwrap().unwrap().is_none());
 }
@@ -199,7 +199,7 @@ async fn a_reader_overtaken_by_freeing_is_told_the_numbers() {
         std::str::from_utf8(&kept).unwrap(),
         &output[kept_from as usize..]
     );
-    entry.write_status(b"{}", true, true).unwrap();
+    spool.end(&entry, b"{}").unwrap();
     drop((entry, reader, spool));
     let spool = open(&dir, 64 * 1024);
     let marks = *spool

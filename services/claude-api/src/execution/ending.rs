@@ -11,10 +11,10 @@ use spool::Marks;
 use super::machine::Machine;
 use super::owner::Owner;
 use super::policy::{Before, was_asked};
-use super::times::millis;
 use super::verdict::{EndedBy, Exit, Facts, verdict};
 use crate::conversations::transcript_bytes;
 use crate::hooks::Failure;
+use crate::times::millis;
 
 /// Up to this length the SHA-256 is part of the terminal status; longer outputs get it later, off the data path.
 const DIGEST_AT_ONCE_BYTES: u64 = 1024 * 1024;

@@ -8,9 +8,9 @@ use tokio::sync::{Mutex, watch};
 
 use super::control::Control;
 use super::input::Gate;
-use super::times::millis;
 use super::views::Views;
 use super::wish::{Answer, Wishes};
+use crate::times::millis;
 
 /// How long the answer to a control waits for the first signal: answers come within 100 ms (contract, section 2).
 pub(crate) const SIGNAL_WAIT: Duration = Duration::from_millis(80);

@@ -11,7 +11,7 @@ use renderer::{Outcome, RunningTool};
 
 use super::phase::{Expired, Gone, Input, Order, Phase};
 use super::timers::{Timers, Verdict};
-use super::times::Times;
+use crate::times::Times;
 
 /// See the module.
 #[derive(Debug)]

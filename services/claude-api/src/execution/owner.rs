@@ -7,14 +7,14 @@ use protocol::Status;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::accepted::{Accepted, CliProcess, Record};
 use super::input::Gate;
 use super::live::Published;
-use super::times::Times;
 use super::wish::Wishes;
 use crate::blocking::blocking;
 use crate::engine::Engine;
+use crate::registry::record::{Accepted, CliProcess, Record};
 use crate::sandbox::Folders;
+use crate::times::Times;
 
 /// Everything that belongs to the owner.
 pub(crate) struct Owner {
@@ -76,7 +76,7 @@ impl Owner {
         let limit = self.engine.status_bytes();
         let json = Record::encode(status, self.cli.as_ref(), limit);
         let entry = self.entry.clone();
-        let write = move || entry.write_status(&json, durable, false);
+        let write = move || entry.write_status(&json, durable);
         blocking(write).await
     }
 
@@ -96,7 +96,7 @@ impl Owner {
             if let Some(conversation) = conversation {
                 conversations.mark_begun(&conversation);
             }
-            json.map_or(Ok(()), |json| entry.write_status(&json, false, false))
+            json.map_or(Ok(()), |json| entry.write_status(&json, false))
         })
     }
 

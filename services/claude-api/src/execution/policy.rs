@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use protocol::{Body, OnInterrupt, OnUsageLimit, Reason, State, Status};
-use serde::{Deserialize, Serialize};
+
+use crate::registry::record::Chain;
 
 /// After so many interruptions in a row it is not continued any more: it may be what ends the service.
 pub const MOST_INTERRUPTIONS: u32 = 10;
@@ -14,16 +15,6 @@ const LONG_RUN: SignedDuration = SignedDuration::from_mins(10);
 const FARTHEST_RESET: SignedDuration = SignedDuration::from_hours(32 * 24);
 /// The waits after usage limits in a row without a known reset, in units of the first: 5, 10, 20, then every 60 minutes.
 const WAITS: [u32; 4] = [1, 2, 4, 12];
-
-/// What one execution inherits of those before it in its chain of continuations by policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Chain {
-    /// Interruptions in a row.
-    pub interruptions: u32,
-    /// Usage limits in a row.
-    pub limits: u32,
-}
 
 /// What was known just before the end.
 #[derive(Debug, Clone, Copy)]

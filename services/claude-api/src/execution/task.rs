@@ -13,7 +13,7 @@ use protocol::{State, Status};
 use super::ending::{self, Ended};
 use super::owner::Owner;
 use super::wish::EndWish;
-use crate::admission::Ticket;
+use crate::registry::Ticket;
 
 /// How often one that waits for a time looks at the clock.
 const CLOCK_LOOK: Duration = Duration::from_secs(30);

@@ -144,7 +144,7 @@ impl Views {
     pub(crate) async fn record(self: &Arc<Self>, entry: &spool::Entry) -> std::io::Result<()> {
         let mut noted = Arc::clone(&self.noted).lock_owned().await;
         let cancel = self.state.borrow().cancel.clone();
-        let ms = cancel.map(|cancel| super::times::millis(cancel.after));
+        let ms = cancel.map(|cancel| crate::times::millis(cancel.after));
         if *noted == Some(ms) {
             return Ok(());
         }

@@ -3,18 +3,14 @@
 use std::sync::Arc;
 
 use protocol::{Body, ExecutionId, Problem, ProblemType};
-use spool::SpoolError;
 
 use super::burn::burned;
-use super::continuation::{Continued, first_status};
-use super::{Service, View, deleted, spool_problem};
-use crate::admission::Place;
-use crate::execution::Accepted;
-use crate::execution::accepted::Record;
-use crate::execution::accepted::begin;
+use super::continuation::Continued;
+use super::find::Known;
+use super::{Service, View, deleted, problem};
 use crate::execution::live::Live;
-use crate::execution::policy::Chain;
-use crate::execution::times::Times;
+use crate::registry::record::{Accepted, Chain};
+use crate::registry::{Admitted, Failure, Place, Refused, Turn};
 
 /// How a repeated or a new execution was taken.
 #[derive(Clone)]
@@ -41,8 +37,8 @@ impl Service {
         let service = Arc::clone(self);
         let work = tokio::spawn(async move {
             let _share = share;
-            let _one = service.one_at_a_time(id).await;
-            service.accept_alone(id, body).await
+            let turn = Arc::new(service.engine.registry.turn(id).await);
+            service.accept_in_turn(&turn, body).await
         });
         work.await.unwrap_or_else(|error| {
             tracing::error!(%error, "an acceptance failed");
@@ -53,25 +49,23 @@ impl Service {
         })
     }
 
-    async fn accept_alone(
+    async fn accept_in_turn(
         self: &Arc<Self>,
-        id: ExecutionId,
+        turn: &Arc<Turn>,
         body: Body,
     ) -> Result<Acceptance, Problem> {
-        let digest = body.digest();
-        match self.look_up(id).await {
-            Ok(view) if view.entry().body_digest() == digest => {
+        let (id, digest) = (turn.id(), body.digest());
+        match self.look_up(id).await? {
+            Known::View(view) if view.entry().body_digest() == digest => {
                 return Ok(Acceptance {
                     view,
                     created: false,
                 });
             }
-            Ok(_) => return Err(in_use(id)),
-            Err(problem) if problem.kind == ProblemType::NotFound => {}
-            Err(problem) => return Err(problem),
-        }
-        if self.burned.contains(id) {
-            return Err(burned(id));
+            Known::View(_) => return Err(in_use(id)),
+            Known::Deleted => return Err(deleted(id)),
+            Known::Burned => return Err(burned(id)),
+            Known::Unknown => {}
         }
         body.check(&self.engine.settings.limits)
             .map_err(|e| Problem::new(e.kind(), e.to_string()))?;
@@ -84,14 +78,18 @@ impl Service {
             ));
         }
         let lane = accepted.body.lane.clone();
-        let place = self.admission.reserve(lane.as_deref()).map_err(|full| {
-            Problem::new(
-                ProblemType::QueueFull,
-                format!("{full}; try again when some have ended"),
-            )
-            .with("length", full.length())
-        })?;
-        let live = self.create(id, digest, accepted, place).await?;
+        let place = self
+            .engine
+            .registry
+            .reserve(lane.as_deref())
+            .map_err(|full| {
+                Problem::new(
+                    ProblemType::QueueFull,
+                    format!("{full}; try again when some have ended"),
+                )
+                .with("length", full.length())
+            })?;
+        let live = self.create(turn, digest, accepted, place).await?;
         if let Some(old) = continued {
             self.note_continued(old, id).await;
         }
@@ -103,51 +101,40 @@ impl Service {
 
     async fn create(
         self: &Arc<Self>,
-        id: ExecutionId,
+        turn: &Arc<Turn>,
         digest: [u8; 32],
         accepted: Accepted,
         place: Place,
     ) -> Result<Live, Problem> {
-        let mut status = first_status(id, &accepted);
+        let id = turn.id();
         // Dropped with its ticket, a place or a permit is free again.
-        let mut ticket = place.enter(id, &accepted.conversation);
-        if ticket.may_run() {
-            let at = Times::following(&status).now();
-            begin(&mut status, at);
-        }
-        let record = Record::encode(&status, None, self.engine.status_bytes());
-        let service = Arc::clone(self);
-        let stored = accepted.clone();
+        let Admitted { status, ticket } = self.engine.registry.admit(turn, place, &accepted);
+        let (engine, turn) = (Arc::clone(&self.engine), Arc::clone(turn));
+        let (stored, first) = (accepted.clone(), status.clone());
         let created = tokio::task::spawn_blocking(move || {
-            let json = serde_json::to_vec(&stored).map_err(|e| SpoolError::Unwritable {
-                what: "the body",
-                source: e.into(),
-            })?;
-            service
-                .engine
+            let note = engine
                 .conversations
-                .add(&stored.conversation, &stored.body.workspace)
-                .map_err(|source| SpoolError::Unwritable {
+                .add(&stored.conversation, &stored.body.workspace);
+            note.map_err(|source| {
+                Refused::Failed(Failure::Unwritable {
                     what: "the conversation",
                     source,
-                })?;
-            service
-                .engine
-                .spool
-                .create(id.uuid(), &json, digest, &record)
+                })
+            })?;
+            engine.registry.accept(&turn, &stored, digest, &first)
         });
         let entry = match created.await {
             Ok(Ok(entry)) => entry,
-            Ok(Err(SpoolError::Exists { .. })) => return Err(in_use(id)),
-            Ok(Err(SpoolError::Deleted { .. })) => return Err(deleted(id)),
-            Ok(Err(SpoolError::Burned)) => return Err(burned(id)),
-            Ok(Err(error)) => {
-                if let SpoolError::Unwritable { what, source } = &error {
+            Ok(Err(Refused::Exists)) => return Err(in_use(id)),
+            Ok(Err(Refused::Deleted)) => return Err(deleted(id)),
+            Ok(Err(Refused::Burned)) => return Err(burned(id)),
+            Ok(Err(Refused::Failed(failure))) => {
+                if let Failure::Unwritable { what, source } = &failure {
                     self.engine
                         .readiness
                         .unwritable(&format!("{what}: {source}"));
                 }
-                return Err(spool_problem(&error));
+                return Err(problem(&failure));
             }
             Err(_) => return Err(Problem::new(ProblemType::Internal, "the acceptance failed")),
         };
@@ -237,7 +224,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let service = open_with(dir.path(), &["--inbound-bytes=524288"]);
         let id = ExecutionId::random();
-        let busy = service.one_at_a_time(id).await;
+        let busy = service.engine.registry.turn(id).await;
         // Most of the small bodies' share.
         let prompt = format!(r#"{{"prompt":"{}"}}"#, "x".repeat(60 * 1024));
         let request = Request::put(format!("/v1/executions/{id}"))

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::Service;
 use super::hook_places::PLACES;
 use crate::config::{Hook, HookMode};
-use crate::execution::times::now;
 use crate::hooks::{Ended, Failure, call};
+use crate::registry::Lookup;
+use crate::times::now;
 use protocol::Status;
 
 /// Runs the hook after an execution with this terminal status, if there is one, as a task of the
@@ -58,11 +59,11 @@ async fn report(service: &Arc<Service>, hook: &Hook, status: &Status, failure: F
     }
     let amending = Arc::clone(service);
     let amended = tokio::task::spawn_blocking(move || {
-        let entry = amending.engine.spool.get(execution.uuid());
-        match entry.map_err(std::io::Error::other)? {
-            Some(entry) => amending.amend(&entry, |status| failure.warn(status, now())),
+        let registry = &amending.engine.registry;
+        match registry.find(execution).map_err(std::io::Error::other)? {
+            Lookup::Found(entry) => registry.amend(&entry, |status| failure.warn(status, now())),
             // It was deleted meanwhile.
-            None => Ok(()),
+            _ => Ok(()),
         }
     });
     if let Err(error) = amended.await.map_err(std::io::Error::other).flatten() {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use protocol::{ExecutionId, Problem, ProblemType, Status};
-use spool::SpoolError;
 
-use super::{Cancel, Service, deleted, spool_problem};
+use super::find::Known;
+use super::{Cancel, Service, deleted, problem};
+use crate::registry::{NotBurned, Turn};
 
 /// The outcome of a cancel that may burn the id.
 #[derive(Debug)]
@@ -34,15 +35,15 @@ impl Service {
         let service = Arc::clone(self);
         let work = tokio::spawn(async move {
             // An earlier acceptance of the same id has finished by then, and is cancelled.
-            let id_guard = service.one_at_a_time(id).await;
-            let view = match service.look_up(id).await {
-                Ok(view) => view,
-                Err(problem) if problem.kind == ProblemType::NotFound => {
-                    return service.burn_alone(id).await.map(|()| Burn::Burned);
+            let turn = service.engine.registry.turn(id).await;
+            let view = match service.look_up(id).await? {
+                Known::View(view) => view,
+                Known::Deleted => return Err(deleted(id)),
+                Known::Burned | Known::Unknown => {
+                    return service.burn(turn).await.map(|()| Burn::Burned);
                 }
-                Err(problem) => return Err(problem),
             };
-            drop(id_guard);
+            drop(turn);
             let status = service.cancel(&view, cancel).await?;
             Ok(Burn::Cancelled(Box::new(status)))
         });
@@ -55,56 +56,30 @@ impl Service {
         })
     }
 
-    /// Burns an unknown id. The caller holds the id's lock.
-    async fn burn_alone(self: &Arc<Self>, id: ExecutionId) -> Result<(), Problem> {
-        let place = match self.burned.contains(id) {
-            true => None,
-            false => Some(self.admission.reserve(None).map_err(|full| {
-                Problem::new(
-                    ProblemType::QueueFull,
-                    format!("{full}; the cancel of {id} was not recorded; try again"),
-                )
-                .with("length", full.length())
-            })?),
-        };
-        let service = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || service.engine.spool.burn(id.uuid())).await {
-            Ok(Ok(())) => {
-                // The place of a repeated burn may have expired meanwhile.
-                let place = place.unwrap_or_else(|| self.admission.reserve_anyway());
-                self.burned.ids().entry(id).or_insert(place);
-                Ok(())
+    /// Burns an unknown id.
+    async fn burn(self: &Arc<Self>, turn: Turn) -> Result<(), Problem> {
+        let (service, id) = (Arc::clone(self), turn.id());
+        match tokio::task::spawn_blocking(move || service.engine.registry.burn(&turn)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(NotBurned::Full(full))) => Err(Problem::new(
+                ProblemType::QueueFull,
+                format!("{full}; the cancel of {id} was not recorded; try again"),
+            )
+            .with("length", full.length())),
+            Ok(Err(NotBurned::Deleted)) => Err(deleted(id)),
+            Ok(Err(NotBurned::Failed(failure))) => Err(problem(&failure)),
+            // Accepted ids were cancelled above, and the turn keeps others from accepting this one.
+            Ok(Err(NotBurned::Exists)) | Err(_) => {
+                Err(Problem::new(ProblemType::Internal, "the cancel failed"))
             }
-            Ok(Err(SpoolError::Deleted { .. })) => Err(deleted(id)),
-            Ok(Err(error)) => Err(spool_problem(&error)),
-            Err(_) => Err(Problem::new(ProblemType::Internal, "the cancel failed")),
         }
-    }
-
-    /// Reads the burned ids at the start. Blocks on the disk.
-    ///
-    /// # Errors
-    /// The spool cannot be listed.
-    pub(super) fn recover_burned(&self) -> std::io::Result<()> {
-        self.engine.spool.expire_burned(SystemTime::now())?;
-        let mut ids = self.burned.ids();
-        for id in self.engine.spool.burned()? {
-            ids.insert(id.into(), self.admission.reserve_anyway());
-        }
-        Ok(())
     }
 
     /// Forgets the ids that were burned over an hour ago.
     pub(super) async fn expire_burned(self: &Arc<Self>, now: SystemTime) {
         let service = Arc::clone(self);
-        let expired = tokio::task::spawn_blocking(move || {
-            let expired = service.engine.spool.expire_burned(now)?;
-            for id in &expired {
-                service.burned.ids().remove(&ExecutionId::from(*id));
-            }
-            std::io::Result::Ok(())
-        });
-        if let Ok(Err(error)) = expired.await {
+        let expire = move || service.engine.registry.expire_burned(now);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(expire).await {
             tracing::warn!(%error, "could not remove expired cancelled ids; retrying later");
         }
     }

@@ -1,32 +1,16 @@
-//! Continuations: a new execution that resumes the conversation of one that was interrupted, or
-//! that a usage limit ended. A client requests it (`continues`), or a policy of
-//! [`crate::execution::policy`] creates it. An id is never used again.
-//!
-//! A policy's continuation is on disk before the end that it follows, so that no crash loses it.
-//! [`Service::recover`] adds its name to an end that was not written or does not name it. Before
-//! that, its id is noted in the old execution's record, so that a start never creates a second one,
-//! even when the first has already ended. It is last in its lane.
+//! Continuations by request: a body that `continues` an execution which was interrupted, or which a
+//! usage limit ended, resumes its conversation. An execution is continued once.
 
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use jiff::Timestamp;
 use protocol::body::DEFAULT_WORKSPACE;
-use protocol::{
-    Body, ExecutionId, OnInterrupt, OnUsageLimit, Problem, ProblemType, PromptMode, Status,
-};
-use serde_json::json;
+use protocol::{Body, ExecutionId, Problem, ProblemType, Status};
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Service, View, not_found};
-use crate::cli::Conversation;
-use crate::execution::accepted::Record;
-use crate::execution::policy::{Before, Follow, follow, is_continuable};
-use crate::execution::times::now;
-use crate::execution::{Accepted, Control, Live};
-
-/// What the CLI is told when a policy continues its conversation.
-const PROMPT: &str = "Continue where you left off.";
+use super::find::Known;
+use super::{Service, not_found};
+use crate::execution::policy::is_continuable;
+use crate::registry::record::Record;
 
 /// An execution that a request may continue. While it is held nobody else continues any.
 pub(super) struct Continued {
@@ -34,13 +18,6 @@ pub(super) struct Continued {
     pub(super) conversation: String,
     pub(super) workspace: String,
     _alone: OwnedMutexGuard<()>,
-}
-
-/// An execution that a policy made: on disk, not in the queue yet.
-pub(crate) struct Born {
-    accepted: Accepted,
-    entry: spool::Entry,
-    status: Status,
 }
 
 impl Service {
@@ -55,11 +32,10 @@ impl Service {
         let Some(id) = body.continues else {
             return Ok(None);
         };
-        let alone = Arc::clone(&self.continuing).lock_owned().await;
+        let alone = self.engine.registry.hold_continuations().await;
         // Not `find`, which may wait for the acceptance of an id: the caller is one. What has no end is refused anyway.
-        let view = match self.look_up(id).await {
-            Err(problem) if problem.kind == ProblemType::Deleted => return Err(not_found(id)),
-            other => other?,
+        let Known::View(view) = self.look_up(id).await? else {
+            return Err(not_found(id));
         };
         let live = self.status(&view).await?;
         let refuse = |why: String| {
@@ -124,288 +100,13 @@ impl Service {
         let service = Arc::clone(self);
         let entry = old.entry.clone();
         let noted = crate::blocking::blocking(move || {
-            service.amend(&entry, |status| status.continued_by = Some(by))
+            let add = |status: &mut Status| status.continued_by = Some(by);
+            service.engine.registry.amend(&entry, add)
         });
         if let Err(error) = noted.await {
             tracing::warn!(%error, "`continuedBy` was not recorded; the next start does it");
         }
     }
-
-    /// Changes a terminal status on disk. Blocks on it.
-    ///
-    /// # Errors
-    /// The disk's, `NotFound` once deleted, `InvalidInput` while it is not terminal on disk, or a status that cannot be
-    /// understood.
-    pub(crate) fn amend(
-        &self,
-        entry: &spool::Entry,
-        change: impl FnOnce(&mut Status),
-    ) -> std::io::Result<()> {
-        let _alone = self.amending.lock().unwrap_or_else(PoisonError::into_inner);
-        if !entry.is_terminal() {
-            let early = "the status is not terminal yet";
-            return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, early));
-        }
-        let mut record = Record::decode(&entry.status()?).map_err(std::io::Error::other)?;
-        change(&mut record.status);
-        let json = Record::encode(
-            &record.status,
-            record.cli.as_ref(),
-            self.engine.status_bytes(),
-        );
-        entry.write_status(&json, true, true)
-    }
-
-    /// Does what the policies say about this end, before it is recorded: makes the new execution and names it in `status`.
-    /// Blocks on the disk.
-    pub(crate) fn follow_up(
-        &self,
-        entry: &spool::Entry,
-        status: &mut Status,
-        before: Before,
-    ) -> Option<Born> {
-        // From the disk: its owner need not hold the prompt.
-        let accepted: Accepted = match entry.body().map(|json| serde_json::from_slice(&json)) {
-            Ok(Ok(accepted)) => accepted,
-            other => {
-                tracing::error!(execution = %status.execution_id, ?other, "its body cannot be read");
-                return None;
-            }
-        };
-        let wait =
-            std::time::Duration::from_millis(self.engine.settings.args.input.usage_limit_wait_ms);
-        let next = follow(
-            status,
-            &accepted.body,
-            accepted.chain,
-            before.resets_at,
-            Timestamp::now(),
-            wait,
-        );
-        let refused = match next {
-            Follow::Nothing => return None,
-            Follow::GivenUp => "it was interrupted too often in a row".to_owned(),
-            Follow::New { not_before, chain } => {
-                let body = self.next_body(&accepted, status, before.asked);
-                let next = Accepted {
-                    body,
-                    chain,
-                    ..accepted
-                };
-                let id = ExecutionId::random();
-                let born =
-                    note_next(self, entry, id).and_then(|()| self.give_birth(id, next, not_before));
-                match born {
-                    Ok(born) => {
-                        inherit_unviewed(entry, &born.entry);
-                        status.continued_by = Some(born.status.execution_id);
-                        tracing::info!(
-                            execution = %status.execution_id,
-                            by = %born.status.execution_id,
-                            not_before = not_before.map(|at| at.to_string()),
-                            "continues"
-                        );
-                        return Some(born);
-                    }
-                    Err(error) => error.to_string(),
-                }
-            }
-        };
-        let text = format!("it is not continued: {refused}");
-        let at = status.ended_at.unwrap_or_else(now);
-        status.warn(at, "not_continued", text, serde_json::Value::Null);
-        None
-    }
-
-    /// The same again, with another prompt. If the CLI never asked the model, or left no transcript, then the prompt is the
-    /// old one's: nobody else has it.
-    fn next_body(&self, accepted: &Accepted, status: &Status, asked: bool) -> Body {
-        let mut body = Body {
-            conversation: None,
-            continues: Some(status.execution_id),
-            ..accepted.body.clone()
-        };
-        let config_dir = self.engine.environment.config_dir();
-        let kind = self
-            .engine
-            .conversations
-            .settle(&accepted.conversation, &config_dir);
-        if asked && kind == Conversation::Continued {
-            body.prompt = PROMPT.to_owned();
-            body.prompt_mode = PromptMode::Verbatim;
-        }
-        body
-    }
-
-    fn give_birth(
-        &self,
-        id: ExecutionId,
-        accepted: Accepted,
-        not_before: Option<Timestamp>,
-    ) -> Result<Born, spool::SpoolError> {
-        let mut status = first_status(id, &accepted);
-        // As statuses write times: whole milliseconds.
-        status.not_before =
-            not_before.map(|at| Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at));
-        let record = Record::encode(&status, None, self.engine.status_bytes());
-        let stored = serde_json::to_vec(&accepted).map_err(|e| spool::SpoolError::Unwritable {
-            what: "the body",
-            source: e.into(),
-        })?;
-        let digest = accepted.body.digest();
-        let entry = self
-            .engine
-            .spool
-            .create(id.uuid(), &stored, digest, &record)?;
-        Ok(Born {
-            accepted,
-            entry,
-            status,
-        })
-    }
-
-    /// [`Service::follow_up`] from a task. The new one is to be raised, or withdrawn, before the end is recorded.
-    pub(crate) async fn follow_end(
-        self: &Arc<Self>,
-        body: &Body,
-        entry: &spool::Entry,
-        status: &mut Status,
-        before: Before,
-    ) -> Option<Born> {
-        if body.on_interrupt == OnInterrupt::None && body.on_usage_limit == OnUsageLimit::None {
-            return None;
-        }
-        let service = Arc::clone(self);
-        let (entry, mut ended) = (entry.clone(), status.clone());
-        let followed = tokio::task::spawn_blocking(move || {
-            let born = service.follow_up(&entry, &mut ended, before);
-            (born, ended)
-        });
-        match followed.await {
-            Ok((born, ended)) => {
-                *status = ended;
-                born
-            }
-            Err(error) => {
-                let data = json!({ "error": error.to_string() });
-                let text = "it is not continued: see the log".to_owned();
-                let at = status.ended_at.unwrap_or_else(now);
-                status.warn(at, "not_continued", text, data);
-                None
-            }
-        }
-    }
-
-    /// Cancels a policy's continuation before it runs. First the cancel of the old execution is
-    /// written to disk, then that of the continuation: otherwise the next start would report the
-    /// old one as interrupted and continued. A failed write is logged.
-    pub(crate) async fn withdraw(self: &Arc<Self>, born: Born) {
-        if let Some(old) = born.status.continues {
-            let service = Arc::clone(self);
-            let noted = crate::blocking::blocking(move || {
-                let entry = service
-                    .engine
-                    .spool
-                    .get(old.uuid())
-                    .map_err(std::io::Error::other)?;
-                entry.map_or(Ok(()), |entry| entry.note_cancel())
-            });
-            if let Err(error) = noted.await {
-                tracing::warn!(execution = %old, %error, "could not record a cancel");
-            }
-        }
-        let live = self.raise(born);
-        // It waits for the lane and the conversation of the one that made it.
-        let _ = self.control(&View::Live(live), Control::Cancel).await;
-    }
-
-    /// Puts one that a policy made into the queue. It starts once the old one has left it.
-    pub(crate) fn raise(self: &Arc<Self>, born: Born) -> Live {
-        let Born {
-            accepted,
-            entry,
-            status,
-        } = born;
-        self.engine.metrics.accepted.inc();
-        self.restore(accepted, entry, status)
-    }
-
-    /// Puts one that is on disk into the queue, whatever the limits say now.
-    pub(super) fn restore(
-        self: &Arc<Self>,
-        accepted: Accepted,
-        entry: spool::Entry,
-        status: Status,
-    ) -> Live {
-        let id = status.execution_id;
-        let lane = accepted.body.lane.as_deref();
-        let ticket = if status.not_before.is_some() {
-            self.admission
-                .restore_parked(id, lane, &accepted.conversation)
-        } else {
-            self.admission.restore(id, lane, &accepted.conversation)
-        };
-        let unviewed = entry.unviewed_noted();
-        let live = self.adopt(accepted, entry, status, ticket);
-        match unviewed {
-            // Nobody has viewed the execution since this start: the whole time begins again.
-            Ok(Some(ms)) => self.cancel_unviewed(&live, Duration::from_millis(ms), None),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(execution = %live.id, %error, "could not read the note of a cancel");
-            }
-        }
-        live
-    }
-}
-
-/// Copies the note of a cancel for when nobody views the execution to its continuation. Blocks on
-/// the disk.
-pub(super) fn inherit_unviewed(old: &spool::Entry, new: &spool::Entry) {
-    let inherited = old.unviewed_noted().and_then(|ms| match ms {
-        None => Ok(()),
-        ms => new.note_unviewed(ms),
-    });
-    if let Err(error) = inherited {
-        tracing::error!(execution = %new.id(), %error, "could not record a cancel");
-    }
-}
-
-/// Writes the id of the next continuation into the record of the old execution, which has no end
-/// yet. Blocks on the disk.
-fn note_next(
-    service: &Service,
-    old: &spool::Entry,
-    next: ExecutionId,
-) -> Result<(), spool::SpoolError> {
-    let note = || {
-        let mut record = Record::decode(&old.status()?).map_err(std::io::Error::other)?;
-        record.status.continued_by = Some(next);
-        let json = Record::encode(
-            &record.status,
-            record.cli.as_ref(),
-            service.engine.status_bytes(),
-        );
-        old.write_status(&json, true, false)
-    };
-    note().map_err(|source| spool::SpoolError::Unwritable {
-        what: "the continuation's id",
-        source,
-    })
-}
-
-/// The status of what was just accepted.
-pub(super) fn first_status(id: ExecutionId, accepted: &Accepted) -> Status {
-    let Accepted {
-        body, conversation, ..
-    } = accepted;
-    let mut status = Status::queued(id, now(), body.workspace.clone());
-    status.lane.clone_from(&body.lane);
-    status.conversation = Some(conversation.clone());
-    status.continues = body.continues;
-    status.model.clone_from(&body.model);
-    status.metadata.clone_from(&body.metadata);
-    status
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use super::Service;
 use crate::blocking::blocking;
 use crate::execution::ending::hex;
+use crate::registry::Lookup;
 
 /// Larger outputs that are hashed at once: each takes a thread, a core and memory, and nobody waits for it.
 static DIGESTS: Semaphore = Semaphore::const_new(1);
@@ -46,11 +47,8 @@ async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> 
     // The entry's files are open only during its turn.
     let opener = Arc::clone(service);
     let opened = blocking(move || {
-        opener
-            .engine
-            .spool
-            .get(id.uuid())
-            .map_err(std::io::Error::other)
+        let found = opener.engine.registry.find(id);
+        found.map(Lookup::entry).map_err(std::io::Error::other)
     });
     let Some(entry) = opened.await? else {
         return Ok(());
@@ -59,7 +57,11 @@ async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> 
         return Ok(());
     };
     let amending = Arc::clone(service);
-    blocking(move || amending.amend(&entry, |status| status.sha256 = Some(hex(digest)))).await
+    blocking(move || {
+        let add = |status: &mut Status| status.sha256 = Some(hex(digest));
+        amending.engine.registry.amend(&entry, add)
+    })
+    .await
 }
 
 impl Service {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use protocol::{InputMode, Problem, ProblemType, PromptMode, State};
 
 use super::{Service, View};
-use crate::execution::Accepted;
 use crate::execution::input::{Fault, Gate, Offer, Refusal, Refused, Rules, line_bytes};
+use crate::registry::record::Accepted;
 
 /// How long an offer waits for the execution's start, or for room in the buffer. Below every client's own limit.
 const PATIENCE: Duration = Duration::from_secs(2);

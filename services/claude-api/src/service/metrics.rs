@@ -17,7 +17,7 @@ impl Service {
     /// Counts the executions that have not ended. One whose end is not on disk yet has ended.
     fn now(&self) -> Now {
         let mut now = Now {
-            spool_bytes: self.engine.spool.measured_bytes(),
+            spool_bytes: self.engine.registry.measured_bytes(),
             ..Now::default()
         };
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);

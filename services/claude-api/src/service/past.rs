@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use protocol::{ExecutionId, Problem, ProblemType};
-use spool::SpoolError;
 
-use super::{Service, View, deleted, not_found, spool_problem};
+use super::{Service, View, deleted, not_found, problem};
+use crate::registry::{NotDeleted, NotListed, Page};
 
 /// How long a conversation that nobody goes on in is known.
 const CONVERSATIONS: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -15,15 +15,6 @@ const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
 /// Old notes of conversations are removed in every so many passes of retention: once an hour is
 /// enough for 30 days.
 const NOTES_EVERY: u32 = 60;
-
-/// Ids of one page, newest first.
-#[derive(Debug, Clone)]
-pub struct Ids {
-    /// Newest first.
-    pub ids: Vec<ExecutionId>,
-    /// What to give as `before` for the next page.
-    pub next: Option<ExecutionId>,
-}
 
 impl Service {
     /// One page of executions.
@@ -34,23 +25,14 @@ impl Service {
         self: &Arc<Self>,
         before: Option<ExecutionId>,
         limit: usize,
-    ) -> Result<Ids, Problem> {
+    ) -> Result<Page, Problem> {
         let service = Arc::clone(self);
-        let page = tokio::task::spawn_blocking(move || {
-            service
-                .engine
-                .spool
-                .page(before.map(ExecutionId::uuid), limit)
-        })
-        .await;
-        match (page, before) {
-            (Ok(Ok(page)), _) => Ok(Ids {
-                ids: page.ids.into_iter().map(Into::into).collect(),
-                next: page.next.map(Into::into),
-            }),
-            (Ok(Err(SpoolError::UnknownBefore(_))), Some(before)) => Err(not_found(before)),
-            (Ok(Err(error)), _) => Err(spool_problem(&error)),
-            (Err(_), _) => Err(Problem::new(ProblemType::Internal, "listing failed")),
+        let page = tokio::task::spawn_blocking(move || service.engine.registry.page(before, limit));
+        match page.await {
+            Ok(Ok(page)) => Ok(page),
+            Ok(Err(NotListed::UnknownBefore(before))) => Err(not_found(before)),
+            Ok(Err(NotListed::Failed(failure))) => Err(problem(&failure)),
+            Err(_) => Err(Problem::new(ProblemType::Internal, "listing failed")),
         }
     }
 
@@ -72,11 +54,11 @@ impl Service {
             return Err(alive());
         }
         let service = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || service.engine.spool.delete(id.uuid())).await {
+        match tokio::task::spawn_blocking(move || service.engine.registry.delete(id)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(SpoolError::Live)) => Err(alive()),
-            Ok(Err(SpoolError::Unknown(_))) => Err(deleted(id)),
-            Ok(Err(error)) => Err(spool_problem(&error)),
+            Ok(Err(NotDeleted::Living)) => Err(alive()),
+            Ok(Err(NotDeleted::Unknown)) => Err(deleted(id)),
+            Ok(Err(NotDeleted::Failed(failure))) => Err(problem(&failure)),
             Err(_) => Err(Problem::new(ProblemType::Internal, "the deletion failed")),
         }
     }
@@ -129,7 +111,7 @@ impl Service {
             self.make_room().await;
             let service = Arc::clone(&self);
             match tokio::task::spawn_blocking(move || {
-                service.engine.spool.expire(SystemTime::now())
+                service.engine.registry.expire(SystemTime::now())
             })
             .await
             {

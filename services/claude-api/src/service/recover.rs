@@ -2,48 +2,17 @@
 //! client's cancel was accepted before the kill.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use anyhow::Context;
-use jiff::Timestamp;
-use protocol::body::DEFAULT_WORKSPACE;
-use protocol::trailers::crc32_text;
-use protocol::{ErrorInfo, ExecutionId, Reason, State, Status};
-use spool::SpoolError;
+use protocol::{ExecutionId, Reason, State};
 
 mod notes;
 
 use super::Service;
-use super::continuation::{Born, first_status, inherit_unviewed};
-use crate::execution::Accepted;
-use crate::execution::accepted::Record;
-use crate::execution::ending::EMPTY_SHA256;
-use crate::execution::policy::{Before, was_asked};
-use crate::execution::times::Times;
-use crate::execution::times::now;
-
-/// The pause between attempts to record the end of an execution whose owner panicked.
-const ORPHAN_RETRY: Duration = Duration::from_secs(2);
-
-/// How long a runner may take to sweep after the panic of its execution's owner before it is killed
-/// itself.
-const RUNNER_END: Duration = Duration::from_secs(4);
-
-/// Whether an interruption is followed by what its policy says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Policy {
-    Followed,
-    Ignored,
-}
-
-/// One that had not ended, as it was found.
-struct Found {
-    entry: spool::Entry,
-    record: Record,
-    /// A client's cancel of this execution, or of the one that it continues, was accepted.
-    cancelled: bool,
-}
+use super::follow_up::inherit_unviewed;
+use crate::registry::record::{Accepted, Record};
+use crate::registry::{Lookup, Remains};
 
 impl Service {
     /// Sweeps what an earlier life left and puts the queue back. Blocks on the disk; call it before serving.
@@ -51,12 +20,12 @@ impl Service {
     /// # Errors
     /// The spool cannot be listed.
     pub fn recover(self: &Arc<Self>) -> anyhow::Result<()> {
-        self.recover_burned()?;
+        self.engine.registry.recover_burned()?;
         let mut found = Vec::new();
-        for id in self.engine.spool.unfinished()? {
-            match self.found(id.into()) {
+        for id in self.engine.registry.unfinished()? {
+            match self.remains(id) {
                 Ok(one) => found.push(one),
-                Err(error) => self.not_recovered(id.into(), &error),
+                Err(error) => self.not_recovered(id, &error),
             }
         }
         let cancelled: HashSet<_> = found
@@ -72,7 +41,7 @@ impl Service {
                 continue;
             };
             // Only a policy makes one before the other's end: the cancel was meant for both.
-            if let Ok(Some(entry)) = self.engine.spool.get(old.uuid())
+            if let Ok(Lookup::Found(entry)) = self.engine.registry.find(old)
                 && !entry.is_terminal()
             {
                 // A kill may have prevented the copy to the continuation.
@@ -105,12 +74,12 @@ impl Service {
             // `Service::follow_up`), which may have ended already.
             let noted = record.status.continued_by.filter(|by| self.was_made(*by));
             record.status.continued_by = continued.get(&id).copied().or(noted);
-            match self.interrupt(one, Reason::ServiceStopped, Policy::Followed) {
+            match self.interrupt(one, Reason::ServiceStopped) {
                 Ok(next) => born.extend(next),
                 Err(error) => self.not_recovered(id, &error),
             }
         }
-        for Found { entry, record, .. } in queued {
+        for Remains { entry, record, .. } in queued {
             let id = record.status.execution_id;
             if let Err(error) = self.requeue(entry, record) {
                 self.not_recovered(id, &error);
@@ -121,21 +90,6 @@ impl Service {
         }
         self.mend_notes();
         Ok(())
-    }
-
-    fn found(&self, id: ExecutionId) -> anyhow::Result<Found> {
-        let entry = self
-            .engine
-            .spool
-            .get(id.uuid())?
-            .context("the folder of the execution is missing")?;
-        let record = Record::decode(&entry.status()?).context("its status")?;
-        let cancelled = entry.cancel_noted()?;
-        Ok(Found {
-            entry,
-            record,
-            cancelled,
-        })
     }
 
     fn requeue(self: &Arc<Self>, entry: spool::Entry, record: Record) -> anyhow::Result<()> {
@@ -154,7 +108,8 @@ impl Service {
 
     /// Adds `continuedBy` to an end that was recorded without it.
     fn name_continuation(&self, old: ExecutionId, by: ExecutionId) {
-        let Ok(Some(entry)) = self.engine.spool.get(old.uuid()) else {
+        let registry = &self.engine.registry;
+        let Ok(Lookup::Found(entry)) = registry.find(old) else {
             return;
         };
         let named = entry.status().map(|json| {
@@ -162,7 +117,7 @@ impl Service {
         });
         if entry.is_terminal()
             && !named.unwrap_or(true)
-            && let Err(error) = self.amend(&entry, |status| status.continued_by = Some(by))
+            && let Err(error) = registry.amend(&entry, |status| status.continued_by = Some(by))
         {
             tracing::warn!(execution = %old, %error, "`continuedBy` was not recorded");
         }
@@ -170,205 +125,11 @@ impl Service {
 
     /// Whether an execution with this id was ever accepted. An unreadable entry counts as accepted.
     fn was_made(&self, id: ExecutionId) -> bool {
-        let there = !matches!(self.engine.spool.get(id.uuid()), Ok(None));
-        there || self.engine.spool.tombstone(id.uuid()).is_some()
-    }
-
-    /// What cannot be understood can still be ended: nobody waits for it for ever.
-    fn not_recovered(&self, id: ExecutionId, error: &anyhow::Error) {
-        let why = format!("{error:#}");
-        tracing::error!(execution = %id, error = why, "not recovered");
-        if let Err(error) = self.end_damaged(id, Reason::ServiceStopped, &why) {
-            tracing::error!(execution = %id, %error, "could not record the end of an execution");
+        match self.engine.registry.find(id) {
+            Ok(Lookup::Found(_) | Lookup::Deleted) | Err(_) => true,
+            Ok(Lookup::Burned | Lookup::Unknown) => false,
         }
     }
-
-    /// Ends an execution without an owner whose record is damaged, as interrupted for `reason`, and
-    /// gives its entry. An end that is whole on disk stays. None where there is no such execution
-    /// any more. Blocks on the disk.
-    pub(super) fn end_damaged(
-        &self,
-        id: ExecutionId,
-        reason: Reason,
-        why: &str,
-    ) -> Result<Option<spool::Entry>, SpoolError> {
-        let _alone = self.amending.lock().unwrap_or_else(PoisonError::into_inner);
-        let digest_of = |body: &[u8]| {
-            let accepted: Accepted = serde_json::from_slice(body).ok()?;
-            Some(accepted.body.digest())
-        };
-        let Some(entry) = self.engine.spool.restore(id.uuid(), digest_of)? else {
-            return Ok(None);
-        };
-        let record = entry
-            .status()
-            .ok()
-            .and_then(|json| Record::decode(&json).ok());
-        let whole = record
-            .as_ref()
-            .is_some_and(|record| record.status.state.is_terminal());
-        if entry.is_terminal() && whole {
-            return Ok(Some(entry));
-        }
-        tracing::error!(execution = %id, why, "ended an execution with a damaged record");
-        let mut record = record.unwrap_or_else(|| Record {
-            status: status_from_body(id, &entry),
-            cli: None,
-        });
-        record.status.error = Some(ErrorInfo {
-            code: "record_damaged".to_owned(),
-            message: format!(
-                "the record of the execution is damaged on disk ({why}); check the disk"
-            ),
-        });
-        let cancelled = entry.cancel_noted().unwrap_or(false);
-        let found = Found {
-            entry: entry.clone(),
-            record,
-            cancelled,
-        };
-        self.interrupt(found, reason, Policy::Ignored)
-            .map_err(|error| SpoolError::Io(std::io::Error::other(format!("{error:#}"))))?;
-        Ok(Some(entry))
-    }
-
-    /// Kills what is left of it and records the end: `cancelled` if that was accepted, `interrupted` for `reason` if not. What
-    /// readers have seen is in the spool. A policy may have an interrupted one continued.
-    fn interrupt(
-        &self,
-        found: Found,
-        reason: Reason,
-        policy: Policy,
-    ) -> anyhow::Result<Option<Born>> {
-        let Found {
-            entry,
-            record: Record { mut status, cli },
-            cancelled,
-        } = found;
-        if let Some(cli) = &cli {
-            let sweep = runner::sweep_stale(cli.pid, cli.start_ticks, &cli.boot_id);
-            tracing::info!(execution = %status.execution_id, ?sweep, "swept");
-        }
-        let marks = *entry.marks()?.borrow();
-        let before = Before {
-            // A reader may have seen output before the activity was recorded.
-            asked: was_asked(&status) || marks.len > 0,
-            resets_at: None,
-        };
-        status.state = if cancelled {
-            State::Cancelled
-        } else {
-            State::Interrupted
-        };
-        status.reason = (!cancelled).then_some(reason);
-        if cancelled {
-            // The policy's continuation was withdrawn.
-            status.continued_by = None;
-        }
-        status.exit_code = None;
-        status.ended_at = Some(Times::following(&status).now());
-        status.activity = None;
-        status.stalled = false;
-        status.queue_position = None;
-        status.output_bytes = marks.len;
-        status.kept_from = marks.kept_from;
-        status.crc32 = Some(crc32_text(marks.crc32));
-        // The SHA-256 of any other output is computed when its status is next read: a start does
-        // not wait for it.
-        status.sha256 = (marks.len == 0).then(|| EMPTY_SHA256.to_owned());
-        let born = match (policy, status.continued_by) {
-            (Policy::Followed, None) if !cancelled => self.follow_up(&entry, &mut status, before),
-            (Policy::Followed | Policy::Ignored, _) => None,
-        };
-        let json = Record::encode(&status, cli.as_ref(), self.engine.status_bytes());
-        entry.write_status(&json, true, true)?;
-        self.engine.metrics.ended(&status);
-        tracing::info!(
-            execution = %status.execution_id,
-            state = status.state.as_str(),
-            output_bytes = status.output_bytes,
-            "execution ended"
-        );
-        Ok(born)
-    }
-
-    /// Records the end of an execution whose owner panicked, once none of its processes is left.
-    /// Its runner sees the control socket close and sweeps. The execution stays live until its end
-    /// is on disk: otherwise nothing would ever end it.
-    pub(super) async fn orphaned(
-        self: &Arc<Self>,
-        id: ExecutionId,
-        runner: Option<runner::Control>,
-    ) {
-        // A live runner and its tree are no orphans: wait for its end first.
-        if let Some(runner) = runner {
-            runner.ended(RUNNER_END).await;
-        }
-        if !self.engine.runners.sweep_orphans().await.is_empty() {
-            self.engine.sweep_on();
-        }
-        loop {
-            let service = Arc::clone(self);
-            let recorded = tokio::task::spawn_blocking(move || {
-                let entry = service
-                    .engine
-                    .spool
-                    .get(id.uuid())?
-                    .context("the folder of the execution is missing")?;
-                let record = Record::decode(&entry.status()?)?;
-                if record.status.state.is_terminal() {
-                    return anyhow::Ok(None);
-                }
-                let cancelled = entry.cancel_noted()?;
-                let found = Found {
-                    entry,
-                    record,
-                    cancelled,
-                };
-                service.interrupt(found, Reason::RunnerDied, Policy::Followed)
-            });
-            match recorded.await {
-                Ok(Ok(next)) => {
-                    if let Some(next) = next {
-                        self.raise(next);
-                    }
-                    break;
-                }
-                Ok(Err(error)) => {
-                    tracing::error!(execution = %id, %error, "could not record the end of an execution; retrying");
-                }
-                Err(error) => {
-                    tracing::error!(execution = %id, %error, "recording the end panicked");
-                }
-            }
-            tokio::select! {
-                () = self.stopping() => return,
-                () = tokio::time::sleep(ORPHAN_RETRY) => {}
-            }
-        }
-        self.retire(id);
-    }
-}
-
-/// Builds a status for an execution that has none left: from its body, or empty when the body is
-/// damaged too.
-fn status_from_body(id: ExecutionId, entry: &spool::Entry) -> Status {
-    let accepted = entry
-        .body()
-        .ok()
-        .and_then(|json| serde_json::from_slice::<Accepted>(&json).ok());
-    let mut status = match accepted {
-        Some(accepted) => first_status(id, &accepted),
-        None => Status::queued(id, now(), DEFAULT_WORKSPACE.to_owned()),
-    };
-    let accepted_at = entry
-        .file_time()
-        .and_then(|time| Timestamp::try_from(time).ok())
-        .and_then(|time| Timestamp::from_millisecond(time.as_millisecond()).ok());
-    if let Some(time) = accepted_at {
-        status.created_at = time;
-    }
-    status
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ impl Service {
     pub async fn stop(self: &Arc<Self>) -> Instant {
         self.stopping.cancel();
         self.engine.readiness.stop();
-        self.admission.close();
+        self.engine.registry.close();
         let limits = &self.engine.settings.limits;
         let begun = Instant::now();
         let shutdown_end = begun + Duration::from_millis(limits.shutdown_ms);
@@ -32,15 +32,15 @@ impl Service {
         let ending = Duration::from_millis(limits.kill_ms) + RECORD;
         let drain_until = executions_end - ending.min(executions_end - begun);
         // Whoever is being accepted has an owner then; nobody comes after them.
-        for accepting in &self.accepting {
-            let _ = tokio::time::timeout_at(drain_until, accepting.lock()).await;
-        }
+        let accepted = self.engine.registry.turns_over();
+        let _ = tokio::time::timeout_at(drain_until, accepted).await;
         let running: Vec<_> = self
             .all_live()
             .into_iter()
             .filter(|live| {
                 // One that has its permit is about to run, whatever its status says.
-                live.status.borrow().status.state != State::Queued || !self.admission.waits(live.id)
+                live.status.borrow().status.state != State::Queued
+                    || !self.engine.registry.waits(live.id)
             })
             .collect();
         if !running.is_empty() {
@@ -100,7 +100,7 @@ mod tests {
         let id = accepted_as(&service, ExecutionId::random(), State::Queued, Some(later));
         service.recover().unwrap();
         assert!(service.live(id).is_some());
-        assert_eq!(service.admission.counts(), (1, 0));
+        assert_eq!(service.engine.registry.counts(), (1, 0));
         let limit = Duration::from_millis(service.engine.settings.limits.kill_ms);
         tokio::time::timeout(limit, service.stop())
             .await

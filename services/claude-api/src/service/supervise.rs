@@ -13,14 +13,13 @@ use tokio::sync::watch;
 use super::Service;
 use super::after_hooks::run_after;
 use super::digest::digest_later;
-use crate::admission::Ticket;
 use crate::blocking::blocking;
-use crate::execution::Accepted;
-use crate::execution::accepted::Record;
 use crate::execution::ending::{Ended, cancelled};
 use crate::execution::live::{Live, Published};
 use crate::execution::owner::Owner;
 use crate::execution::wish::{EndWish, Wishes};
+use crate::registry::record::Accepted;
+use crate::registry::{Finish, Ticket};
 
 /// How often writing a terminal status is tried: a disk that fails for a moment must not turn an end into a lie.
 const TRIES: u32 = 4;
@@ -121,16 +120,25 @@ impl Service {
             None => {}
         }
         let recorded = record_end(owner, &status).await;
+        if recorded == Some(Finish::EarlierStands) {
+            let (service, entry) = (Arc::clone(self), owner.entry.clone());
+            match blocking(move || service.past_status(&entry)).await {
+                Ok(earlier) => status = earlier,
+                Err(error) => {
+                    tracing::error!(execution = %status.execution_id, %error, "could not read the end that stands");
+                }
+            }
+        }
         // A stop that sees the end published waits for the hook that follows.
         let _hook_follows = self.background_token();
         owner.show(&status, Duration::ZERO, None);
         owner.wishes.answer_all();
         self.engine.metrics.ended(&status);
         log(&status, owner.prompt_bytes);
-        if !recorded {
+        if recorded.is_none() {
             let execution = status.execution_id;
             tracing::error!(%execution, "could not write the terminal status; retrying");
-            while !record_end(owner, &status).await {
+            while record_end(owner, &status).await.is_none() {
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
                     () = self.stopping() => return,
@@ -145,20 +153,22 @@ impl Service {
     }
 }
 
-/// Whether the disk has it.
-async fn record_end(owner: &Owner, status: &Status) -> bool {
-    let json = Record::encode(status, owner.cli.as_ref(), owner.engine.status_bytes());
+/// Records the end; `None` when the disk did not take it.
+async fn record_end(owner: &Owner, status: &Status) -> Option<Finish> {
     for attempt in 1..=TRIES {
-        let (entry, json) = (owner.entry.clone(), json.clone());
-        match blocking(move || entry.write_status(&json, true, true)).await {
-            Ok(()) => return true,
+        let (engine, entry) = (Arc::clone(&owner.engine), owner.entry.clone());
+        let (status, cli) = (status.clone(), owner.cli.clone());
+        let execution = status.execution_id;
+        let finish = move || engine.registry.finish(&entry, &status, cli.as_ref());
+        match blocking(finish).await {
+            Ok(finish) => return Some(finish),
             Err(error) if attempt == TRIES => {
-                tracing::warn!(execution = %status.execution_id, %error, "the terminal status was not written");
+                tracing::warn!(%execution, %error, "the terminal status was not written");
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(10 << attempt)).await,
         }
     }
-    false
+    None
 }
 
 /// The one wide event of an execution.
@@ -179,4 +189,36 @@ fn log(status: &Status, prompt_bytes: usize) {
         workspace = status.workspace,
         "execution ended"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::testing::{accepted, entry, open, owner, status};
+
+    #[tokio::test]
+    async fn an_earlier_end_on_disk_is_the_one_that_is_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = open(dir.path());
+        let id = accepted(&service, State::Running);
+        let mut first = status(&service, id);
+        first.state = State::Interrupted;
+        let recorded = service
+            .engine
+            .registry
+            .finish(&entry(&service, id), &first, None);
+        assert_eq!(recorded.unwrap(), Finish::Recorded);
+        let (mut owner, _ticket) = owner(&service, id, &[]);
+        let shown = owner.publish.subscribe();
+        let mut second = first.clone();
+        second.state = State::Completed;
+        let ended = Ended {
+            status: second,
+            before: None,
+            digest_is_due: false,
+        };
+        service.finish(&mut owner, ended).await;
+        assert_eq!(*shown.borrow().status, first);
+        assert_eq!(status(&service, id), first);
+    }
 }

@@ -3,22 +3,20 @@
 use std::sync::Arc;
 
 use clap::Parser;
+use futures::FutureExt;
 use jiff::Timestamp;
 use protocol::{Body, ExecutionId, OnInterrupt, State, Status};
 use tokio::sync::watch;
 
 use super::Service;
-use super::continuation::first_status;
-use crate::admission::Ticket;
 use crate::cli::Environment;
 use crate::config::{Cli, Permissions, Settings};
 use crate::execution::Control;
-use crate::execution::accepted::begin;
-use crate::execution::accepted::{Accepted, Record};
 use crate::execution::live::Published;
 use crate::execution::owner::Owner;
-use crate::execution::policy::Chain;
 use crate::execution::wish::Wishes;
+use crate::registry::Ticket;
+use crate::registry::record::{Accepted, Chain, Record, begin, first_status};
 
 /// A service of which nothing starts.
 pub(crate) fn open(dir: &std::path::Path) -> Arc<Service> {
@@ -50,7 +48,7 @@ pub(crate) fn open_by(
     let environment = Environment::new([home], &[]);
     let runners = runner::Runners::new(runner);
     let (service, _) = Service::open(settings, environment, runners).unwrap();
-    service.admission.close();
+    service.engine.registry.close();
     service
 }
 
@@ -104,26 +102,28 @@ fn create(
         let at = status.created_at;
         begin(&mut status, at);
     }
-    let record = Record::encode(&status, None, service.engine.status_bytes());
-    let body = serde_json::to_vec(&accepted).unwrap();
+    let registry = &service.engine.registry;
+    let turn = registry.turn(id).now_or_never().expect("a free id");
     let digest = accepted.body.digest();
-    service
-        .engine
-        .spool
-        .create(id.uuid(), &body, digest, &record)
-        .unwrap();
+    registry.accept(&turn, &accepted, digest, &status).unwrap();
     id
+}
+
+/// Its files.
+pub(crate) fn entry(service: &Service, id: ExecutionId) -> spool::Entry {
+    let found = service.engine.registry.find(id).unwrap();
+    found.entry().expect("an accepted one")
 }
 
 /// Its status on disk.
 pub(crate) fn status(service: &Service, id: ExecutionId) -> Status {
-    let entry = service.engine.spool.get(id.uuid()).unwrap().unwrap();
+    let entry = entry(service, id);
     Record::decode(&entry.status().unwrap()).unwrap().status
 }
 
 /// The owner of an accepted one, which was asked for this already, and its ticket.
 pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) -> (Owner, Ticket) {
-    let entry = service.engine.spool.get(id.uuid()).unwrap().unwrap();
+    let entry = entry(service, id);
     let accepted: Accepted = serde_json::from_slice(&entry.body().unwrap()).unwrap();
     let accepted_status = status(service, id);
     let (publish, _) = watch::channel(Published {
@@ -135,7 +135,7 @@ pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) 
     for control in asked {
         wishes.ask(*control).unwrap();
     }
-    let ticket = service.admission.restore(id, None, &accepted.conversation);
+    let ticket = service.engine.registry.restore(id, &accepted, false);
     let engine = Arc::clone(&service.engine);
     let owner = Owner::new(engine, accepted, entry, publish, wishes, None);
     (owner, ticket)
@@ -151,9 +151,6 @@ pub(crate) async fn end(service: &Service, id: ExecutionId) -> Status {
 
 /// The executions on disk beside this one.
 pub(crate) fn others(service: &Service, id: ExecutionId) -> Vec<ExecutionId> {
-    let ids = service.engine.spool.page(None, 100).unwrap().ids;
-    ids.into_iter()
-        .map(ExecutionId::from)
-        .filter(|other| *other != id)
-        .collect()
+    let ids = service.engine.registry.page(None, 100).unwrap().ids;
+    ids.into_iter().filter(|other| *other != id).collect()
 }

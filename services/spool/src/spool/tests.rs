@@ -46,9 +46,7 @@ fn create(spool: &Spool, n: u128) -> Entry {
 
 fn ended(spool: &Spool, n: u128) -> Entry {
     let entry = create(spool, n);
-    entry
-        .write_status(b"{\"state\":\"completed\"}", true, true)
-        .unwrap();
+    spool.end(&entry, b"{\"state\":\"completed\"}").unwrap();
     entry
 }
 
@@ -68,7 +66,7 @@ fn what_was_accepted_is_there_after_a_start() {
     let spool = open(&dir);
     let entry = create(&spool, 1);
     entry
-        .write_status(b"{\"state\":\"running\"}", true, false)
+        .write_status(b"{\"state\":\"running\"}", true)
         .unwrap();
     drop((entry, spool));
     let spool = open(&dir);
@@ -113,11 +111,11 @@ fn a_deleted_one_leaves_a_tombstone_for_30_days() {
     let entry = create(&spool, 7);
     assert!(matches!(spool.delete(id(7)), Err(SpoolError::Live)));
     assert!(matches!(spool.delete(id(8)), Err(SpoolError::Unknown(_))));
-    entry.write_status(b"{}", true, true).unwrap();
+    spool.end(&entry, b"{}").unwrap();
     spool.delete(id(7)).unwrap();
     spool.delete(id(7)).unwrap();
     assert_eq!(entry.status().unwrap_err().kind(), io::ErrorKind::NotFound);
-    assert!(entry.write_status(b"{}", true, true).is_err());
+    assert!(spool.end(&entry, b"{}").is_err());
     drop((entry, spool));
     let spool = open(&dir);
     assert!(spool.get(id(7)).unwrap().is_none());
@@ -404,9 +402,7 @@ fn a_cancel_is_noted_beside_the_statuses_and_a_torn_note_is_none() {
     writer.finish();
     for n in 0..4 {
         let running = format!("{{\"state\":\"running\",\"n\":{n}}}");
-        entry
-            .write_status(running.as_bytes(), n % 2 == 0, false)
-            .unwrap();
+        entry.write_status(running.as_bytes(), n % 2 == 0).unwrap();
     }
     drop((entry, other, spool));
     let spool = open(&dir);
@@ -426,7 +422,7 @@ fn a_cancel_is_noted_beside_the_statuses_and_a_torn_note_is_none() {
         .write_all_at(&[0; 8], crate::record::CANCEL_AT + 16)
         .unwrap();
     assert!(!entry.cancel_noted().unwrap());
-    entry.write_status(b"{}", true, true).unwrap();
+    spool.end(&entry, b"{}").unwrap();
     spool.delete(id(1)).unwrap();
     assert!(entry.note_cancel().is_err() && entry.cancel_noted().is_err());
 }
@@ -549,4 +545,19 @@ fn known_marks_wait_for_nobody_who_opens_the_files() {
     assert_eq!(entry.known_marks(), None);
     drop(opening);
     assert!(entry.known_marks().is_some());
+}
+
+#[test]
+fn the_first_end_stands_until_it_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    let entry = create(&spool, 1);
+    assert!(spool.end(&entry, b"first").unwrap());
+    assert!(!spool.end(&entry, b"second").unwrap());
+    let late = entry.write_status(b"late", true).unwrap_err();
+    assert_eq!(late.kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(entry.status().unwrap(), b"first");
+    spool.replace_end(&entry, b"first, and more").unwrap();
+    assert_eq!(entry.status().unwrap(), b"first, and more");
+    assert!(entry.is_terminal());
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::*;
 use crate::execution::Control;
-use crate::execution::accepted::begin;
 use crate::execution::phase::Input;
 use crate::execution::timers::Timers;
-use crate::execution::times::Times;
 use crate::execution::wish::{Answer, EndWish};
+use crate::registry::record::begin;
 use crate::service::testing::{accepted, end, open, others, owner, status};
+use crate::times::Times;
 
 #[tokio::test]
 async fn a_cancel_beside_the_end_counts_and_takes_the_continuation_with_it() {

@@ -7,7 +7,7 @@ use renderer::RunningTool;
 use serde_json::json;
 
 use super::Machine;
-use crate::execution::times::millis;
+use crate::times::millis;
 
 impl Machine {
     /// The tree stands still.

@@ -7,10 +7,10 @@ use renderer::{Activity, Fact};
 use serde_json::json;
 
 use super::*;
-use crate::execution::accepted::begin;
 use crate::execution::lost::Lost;
 use crate::execution::policy::was_asked;
 use crate::execution::verdict::{EndedBy, Exit};
+use crate::registry::record::begin;
 
 fn machine(now: Instant) -> Machine {
     let mut status = Status::queued(

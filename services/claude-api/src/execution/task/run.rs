@@ -19,15 +19,15 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::output::Output;
-use crate::admission::Ticket;
 use crate::cli;
-use crate::execution::accepted::begin;
 use crate::execution::ending::{self, End, Ended};
 use crate::execution::machine::Machine;
 use crate::execution::owner::Owner;
 use crate::execution::timers::Timers;
-use crate::execution::times::millis;
 use crate::execution::verdict::EndedBy;
+use crate::registry::Ticket;
+use crate::registry::record::begin;
+use crate::times::millis;
 use before::{NoStart, before};
 use running::{Counted, Running};
 use start::start;

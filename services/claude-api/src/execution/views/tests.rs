@@ -19,7 +19,7 @@ fn case() -> Case {
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());
     let id = accepted(&service, protocol::State::Running);
-    let entry = service.engine.spool.get(id.uuid()).unwrap().unwrap();
+    let entry = crate::service::testing::entry(&service, id);
     let views = Arc::default();
     Case {
         _dir: dir,

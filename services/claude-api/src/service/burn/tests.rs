@@ -92,5 +92,5 @@ async fn a_burn_of_a_known_id_is_an_ordinary_cancel_and_a_deleted_one_stays_dele
     service.delete(running).await.unwrap();
     assert_eq!(burn(&service, running).await, Err(ProblemType::Deleted));
     assert_eq!(accept(&service, running).await, Err(ProblemType::Deleted));
-    assert!(service.burned.ids().is_empty());
+    assert!(service.engine.registry.burned_ids() == 0);
 }

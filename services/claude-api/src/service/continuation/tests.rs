@@ -6,7 +6,8 @@ use protocol::State;
 use uuid::Uuid;
 
 use super::*;
-use crate::service::testing::{accepted, accepted_as, open, status};
+use crate::registry::record::Accepted;
+use crate::service::testing::{accepted, accepted_as, entry, open, status};
 
 fn continues(id: ExecutionId) -> Body {
     Body {
@@ -19,7 +20,7 @@ fn continues(id: ExecutionId) -> Body {
 async fn one_without_an_end_is_refused_whatever_id_the_new_one_has() {
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());
-    // Of one stripe: see `Service::one_at_a_time`.
+    // Of one stripe: see `Registry::turn`.
     let [old, new] = [1, 2].map(|n| ExecutionId::from(Uuid::from_u128(n)));
     accepted_as(&service, old, State::Running, None);
     let answer = service.accept(new, continues(old), ());
@@ -33,18 +34,18 @@ async fn an_end_that_the_disk_has_not_taken_is_not_continued_nor_amended() {
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());
     let id = accepted(&service, State::Running);
-    let entry = service.engine.spool.get(id.uuid()).unwrap().unwrap();
+    let entry = entry(&service, id);
     let body: Accepted = serde_json::from_slice(&entry.body().unwrap()).unwrap();
     let mut shown = status(&service, id);
     shown.state = State::Interrupted;
-    let ticket = service.admission.restore(id, None, &body.conversation);
+    let ticket = service.engine.registry.restore(id, &body, false);
     service.adopt(body, entry.clone(), shown, ticket);
     let answer = service
         .accept(ExecutionId::random(), continues(id), ())
         .await;
     let problem = answer.err().expect("a refusal");
     assert_eq!(problem.kind, ProblemType::WrongState);
-    assert!(service.amend(&entry, |_| {}).is_err());
+    assert!(service.engine.registry.amend(&entry, |_| {}).is_err());
     assert!(!entry.is_terminal());
     assert_eq!(status(&service, id).state, State::Running);
 }

@@ -18,14 +18,14 @@ impl Service {
         let mut before = None;
         let mut newest = None;
         loop {
-            let page = match self.engine.spool.page(before, PAGE) {
+            let page = match self.engine.registry.page(before, PAGE) {
                 Ok(page) => page,
                 Err(error) => {
                     return tracing::warn!(%error, "notes of conversations are not looked at");
                 }
             };
             for id in page.ids {
-                let Ok(found) = self.found(id.into()) else {
+                let Ok(found) = self.remains(id) else {
                     continue;
                 };
                 let status = found.record.status;

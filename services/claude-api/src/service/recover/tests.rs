@@ -4,11 +4,12 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use futures::FutureExt;
-use protocol::{Reason, State};
+use protocol::{Reason, State, Status};
 
 use super::*;
+use crate::execution::policy::Before;
 use crate::service::supervise::Work;
-use crate::service::testing::{accepted, born, open, open_by, others, owner, status};
+use crate::service::testing::{accepted, born, entry, open, open_by, others, owner, status};
 
 /// Stops it and waits until nothing holds its spool any more.
 async fn close(service: Arc<Service>) {
@@ -19,8 +20,7 @@ async fn close(service: Arc<Service>) {
 }
 
 fn cancel(service: &Service, id: ExecutionId) {
-    let entry = service.engine.spool.get(id.uuid()).unwrap().unwrap();
-    entry.note_cancel().unwrap();
+    entry(service, id).note_cancel().unwrap();
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn an_accepted_cancel_is_neither_run_nor_continued() {
     );
     let next = end.continued_by.expect("its policy says so");
     assert!(service.live(waits).is_some() && service.live(next).is_some());
-    assert_eq!(service.admission.counts(), (2, 0));
+    assert_eq!(service.engine.registry.counts(), (2, 0));
 }
 
 #[tokio::test]
@@ -120,10 +120,8 @@ async fn a_live_execution_whose_record_is_damaged_is_interrupted_by_the_next_sta
         [State::Running, State::Queued, State::Running].map(|state| accepted(&before, state));
     // A second status: it was promised, whatever is damaged.
     for id in [header, body, output] {
-        let entry = before.engine.spool.get(id.uuid()).unwrap().unwrap();
-        entry
-            .write_status(&entry.status().unwrap(), true, false)
-            .unwrap();
+        let entry = entry(&before, id);
+        entry.write_status(&entry.status().unwrap(), true).unwrap();
     }
     record(&before, header).write_all_at(&[0xff], 0).unwrap();
     let body_at = SLOTS_AT + 3 * SLOT_BYTES;
@@ -179,20 +177,20 @@ async fn an_ended_execution_whose_status_is_damaged_is_shown_as_interrupted() {
             record(service, id).set_len(100).unwrap();
         }),
         ("a status of another form", |service, id| {
-            let entry = service.engine.spool.get(id.uuid()).unwrap().unwrap();
-            entry.write_status(b"{}", true, true).unwrap();
+            let entry = entry(service, id);
+            service.engine.registry.end_as(&entry, b"{}");
         }),
     ];
     for (what, damage) in damages {
         let dir = tempfile::tempdir().unwrap();
         let before = open(dir.path());
         let id = accepted(&before, State::Running);
-        let entry = before.engine.spool.get(id.uuid()).unwrap().unwrap();
+        let entry = entry(&before, id);
         let mut ended = status(&before, id);
         ended.state = State::Completed;
-        ended.ended_at = Some(now());
+        ended.ended_at = Some(crate::times::now());
         let json = Record::encode(&ended, None, before.engine.status_bytes());
-        entry.write_status(&json, true, true).unwrap();
+        before.engine.registry.end_as(&entry, &json);
         drop(entry);
         damage(&before, id);
         drop(before);
@@ -226,7 +224,7 @@ async fn a_continuation_that_ended_before_the_end_it_follows_was_recorded_is_the
     let dir = tempfile::tempdir().unwrap();
     let before = open(dir.path());
     let old = accepted(&before, State::Running);
-    let entry = before.engine.spool.get(old.uuid()).unwrap().unwrap();
+    let entry = entry(&before, old);
     let mut end = status(&before, old);
     end.state = State::Interrupted;
     let known = Before {
@@ -261,7 +259,7 @@ async fn a_withdrawn_continuation_is_not_named_by_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let before = open(dir.path());
     let old = accepted(&before, State::Running);
-    let entry = before.engine.spool.get(old.uuid()).unwrap().unwrap();
+    let entry = entry(&before, old);
     let mut end = status(&before, old);
     end.state = State::Interrupted;
     let known = Before {
@@ -291,9 +289,9 @@ async fn an_inherited_cancel_counts_though_its_note_failed() {
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());
     let id = accepted(&service, State::Queued);
-    let mut found = service.found(id).unwrap();
+    let mut found = service.remains(id).unwrap();
     found.cancelled = true;
-    let born = service.interrupt(found, Reason::ServiceStopped, Policy::Followed);
+    let born = service.interrupt(found, Reason::ServiceStopped);
     assert!(born.unwrap().is_none(), "it is continued");
     assert_eq!(status(&service, id).state, State::Cancelled);
     assert!(others(&service, id).is_empty());
@@ -305,7 +303,7 @@ async fn a_sha256_that_a_stop_cut_off_is_made_when_the_status_is_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let before = open(dir.path());
     let id = accepted(&before, State::Running);
-    let entry = before.engine.spool.get(id.uuid()).unwrap().unwrap();
+    let entry = entry(&before, id);
     let mut writer = entry.writer(spool::EventsKept::Raw).unwrap();
     writer.append(b"abc");
     writer.finish();
@@ -313,7 +311,7 @@ async fn a_sha256_that_a_stop_cut_off_is_made_when_the_status_is_asked_for() {
     ended.state = State::Completed;
     ended.output_bytes = 3;
     let json = Record::encode(&ended, None, before.engine.status_bytes());
-    entry.write_status(&json, true, true).unwrap();
+    before.engine.registry.end_as(&entry, &json);
     drop((entry, before));
     let service = open(dir.path());
     service.recover().unwrap();

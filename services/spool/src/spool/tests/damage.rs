@@ -142,7 +142,7 @@ fn a_power_cut_of_the_output_makes_no_hole_before_the_mark() {
         writer.append(&[b'a'; 10_000]);
         writer.append_events(&[b'e'; 10_000]);
         writer.finish();
-        entry.write_status(b"{}", true, true).unwrap();
+        spool.end(&entry, b"{}").unwrap();
         let folder = spool.shared.folder(id(1));
         drop((entry, spool));
         // The power cut took the ends of the files.

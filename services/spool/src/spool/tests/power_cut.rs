@@ -116,7 +116,7 @@ fn what_was_promised_and_is_damaged_stays() {
     let spool = open(&dir);
     let entry = create(&spool, 1);
     entry
-        .write_status(b"{\"state\":\"running\"}", true, false)
+        .write_status(b"{\"state\":\"running\"}", true)
         .unwrap();
     let folder = spool.shared.folder(id(1));
     drop((entry, spool));

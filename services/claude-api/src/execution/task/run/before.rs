@@ -6,11 +6,11 @@ use protocol::Status;
 
 use super::start::ended_by;
 use super::waits::sleep_until;
-use crate::admission::Ticket;
 use crate::config::HookMode;
 use crate::execution::owner::Owner;
 use crate::execution::verdict::EndedBy;
 use crate::hooks::{Ended, Failure, call};
+use crate::registry::Ticket;
 
 /// The reason why the CLI is not started.
 pub(super) enum NoStart {

@@ -5,9 +5,9 @@ use std::time::Instant;
 use runner::{Action, Event};
 
 use super::running::Running;
-use crate::execution::accepted::CliProcess;
 use crate::execution::phase::Input;
 use crate::execution::verdict::Exit;
+use crate::registry::record::CliProcess;
 
 impl Running<'_> {
     /// Follows the newest wish. Its command is on its way already ([`crate::execution::wish`]).

@@ -10,10 +10,10 @@ use tokio::time::timeout;
 
 use crate::cli::{self, SHORTAGE_RETRY};
 use crate::conversations::transcript_bytes;
-use crate::execution::accepted::Accepted;
 use crate::execution::owner::Owner;
 use crate::execution::verdict::EndedBy;
 use crate::execution::wish::{EndWish, Wishes};
+use crate::registry::record::Accepted;
 use crate::sandbox::restore_transcript;
 
 /// The capacity wished for the stdout pipe, bytes: the CLI cuts its output at a full pipe when it ends.

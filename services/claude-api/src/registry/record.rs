@@ -1,10 +1,10 @@
-//! What is on disk of an execution beside its output.
+//! The parts of an execution on disk besides its output.
 
-use protocol::{Body, Status};
+use protocol::{Body, ExecutionId, Status};
 use serde::{Deserialize, Serialize};
 
-use super::policy::Chain;
 use crate::config::Permissions;
+use crate::times::now;
 
 /// What was accepted, with the operator's defaults of that moment: later changes of the settings change no accepted execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,16 @@ pub struct Accepted {
     /// What it inherits, where a policy made it.
     #[serde(default)]
     pub chain: Chain,
+}
+
+/// What one execution inherits of those before it in its chain of continuations by policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Chain {
+    /// Interruptions in a row.
+    pub interruptions: u32,
+    /// Usage limits in a row.
+    pub limits: u32,
 }
 
 /// The CLI's process, for the next start's sweep after a kill of the service.
@@ -63,6 +73,20 @@ impl Record {
     pub fn decode(json: &[u8]) -> serde_json::Result<Self> {
         serde_json::from_slice(json)
     }
+}
+
+/// The status of an execution that was just accepted.
+pub(crate) fn first_status(id: ExecutionId, accepted: &Accepted) -> Status {
+    let Accepted {
+        body, conversation, ..
+    } = accepted;
+    let mut status = Status::queued(id, now(), body.workspace.clone());
+    status.lane.clone_from(&body.lane);
+    status.conversation = Some(conversation.clone());
+    status.continues = body.continues;
+    status.model.clone_from(&body.model);
+    status.metadata.clone_from(&body.metadata);
+    status
 }
 
 /// Marks the status as running since `at`.

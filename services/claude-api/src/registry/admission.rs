@@ -1,5 +1,6 @@
-//! Lanes and admission: which execution may start now. One lane runs one execution at a time, in the order accepted; one
-//! conversation likewise; a limit on running ones, another on simultaneous starts.
+//! The queue: which execution may start now. A lane runs one execution at a time, in the order
+//! accepted, and so does a conversation. One limit bounds running executions, another
+//! simultaneous starts.
 
 mod lanes;
 mod parked;
@@ -14,7 +15,7 @@ use lanes::Lanes;
 
 /// Hands out places in the queue and permits to run. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Admission {
+pub(super) struct Admission {
     // Every change is short and synchronous, and permits are sent while it is held so that their order is the
     // queue's: no await happens inside.
     inner: Arc<Mutex<Inner>>,
@@ -27,7 +28,7 @@ struct Inner {
     closed: bool,
 }
 
-/// A place in the queue before the execution is on disk; dropped without [`Place::enter`] it is free again.
+/// A place in the queue before the execution is on disk; dropped before it is used, it is free again.
 #[derive(Debug)]
 pub struct Place {
     admission: Admission,
@@ -46,7 +47,7 @@ pub struct Ticket {
 impl Admission {
     /// An empty queue.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         let inner = Inner {
             lanes: Lanes::new(limits),
             waiting: std::collections::HashMap::new(),
@@ -65,7 +66,7 @@ impl Admission {
     ///
     /// # Errors
     /// The queue, or the lane's part of it, is full.
-    pub fn reserve(&self, lane: Option<&str>) -> Result<Place, Full> {
+    pub(super) fn reserve(&self, lane: Option<&str>) -> Result<Place, Full> {
         self.with(|inner| inner.lanes.reserve(lane))?;
         Ok(Place {
             admission: self.clone(),
@@ -76,14 +77,19 @@ impl Admission {
 
     /// Puts an execution of an earlier life of the service back into the queue, whatever the limits say now.
     #[must_use]
-    pub fn restore(&self, id: ExecutionId, lane: Option<&str>, conversation: &str) -> Ticket {
+    pub(super) fn restore(
+        &self,
+        id: ExecutionId,
+        lane: Option<&str>,
+        conversation: &str,
+    ) -> Ticket {
         self.with(|inner| inner.lanes.reserve_anyway(lane));
         self.enter(id, lane, conversation, false)
     }
 
     /// Takes a place even beyond the limits; dropping the place frees it.
     #[must_use]
-    pub fn reserve_anyway(&self) -> Place {
+    pub(super) fn reserve_anyway(&self) -> Place {
         self.with(|inner| inner.lanes.reserve_anyway(None));
         Place {
             admission: self.clone(),
@@ -114,25 +120,25 @@ impl Admission {
     }
 
     /// No execution starts from here on; the queue stays.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.with(|inner| inner.closed = true);
     }
 
     /// Whether it has no permit yet, also while it may not start before a time.
     #[must_use]
-    pub fn waits(&self, id: ExecutionId) -> bool {
+    pub(super) fn waits(&self, id: ExecutionId) -> bool {
         self.with(|inner| inner.lanes.waits(id))
     }
 
     /// How many wait before this one; `None` when it does not wait, or may not start yet.
     #[must_use]
-    pub fn position(&self, id: ExecutionId) -> Option<u64> {
+    pub(super) fn position(&self, id: ExecutionId) -> Option<u64> {
         self.with(|inner| inner.lanes.position(id))
     }
 
     /// How many wait and how many run.
-    #[must_use]
-    pub fn counts(&self) -> (u64, u64) {
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (u64, u64) {
         self.with(|inner| (inner.lanes.waiting(), inner.lanes.running()))
     }
 }
@@ -154,7 +160,7 @@ impl Inner {
 impl Place {
     /// Enters the queue with this execution.
     #[must_use]
-    pub fn enter(mut self, id: ExecutionId, conversation: &str) -> Ticket {
+    pub(super) fn enter(mut self, id: ExecutionId, conversation: &str) -> Ticket {
         self.used = true;
         self.admission
             .enter(id, self.lane.as_deref(), conversation, false)
@@ -172,7 +178,7 @@ impl Drop for Place {
 
 impl Ticket {
     /// Whether it may run now; then [`Ticket::permit`] waits no more.
-    pub fn may_run(&mut self) -> bool {
+    pub(super) fn may_run(&mut self) -> bool {
         if self
             .permit
             .as_mut()

@@ -18,7 +18,7 @@ impl Lanes {
 impl Admission {
     /// Puts an execution into the queue, whatever the limits say, that does not start before [`Ticket::unpark`].
     #[must_use]
-    pub fn restore_parked(
+    pub(in crate::registry) fn restore_parked(
         &self,
         id: ExecutionId,
         lane: Option<&str>,

@@ -192,10 +192,12 @@ impl Lanes {
             .map(|at| at as u64)
     }
 
+    #[cfg(test)]
     pub(super) fn waiting(&self) -> u64 {
         self.waiting.len() as u64
     }
 
+    #[cfg(test)]
     pub(super) fn running(&self) -> u64 {
         self.running.len() as u64
     }

@@ -1,13 +1,13 @@
-//! The ids that were burned, in memory.
+//! The burned ids in memory.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use protocol::ExecutionId;
 
-use crate::admission::Place;
+use super::admission::Place;
 
-/// The burned ids, each with the place that it takes in the queue.
+/// The burned ids, each with its place in the queue.
 ///
 /// Burned ids and waiting executions together are at most `queued`.
 ///

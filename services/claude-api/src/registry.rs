@@ -1,0 +1,144 @@
+//! The registry decides, once for each id, what exists, who may start, and how an execution
+//! ended.
+//!
+//! - What exists: [`Registry::accept`] creates an execution, [`Registry::burn`] refuses an
+//!   unknown id, [`Registry::delete`] and [`Registry::expire`] remove ended executions. Whoever
+//!   accepts or burns an id holds its [`Turn`]. [`Registry::find`] and [`Registry::page`] read.
+//! - Who may start: a [`Place`] is reserved before acceptance, and becomes a [`Ticket`] in the
+//!   queue ([`Registry::admit`]). The ticket receives the permit once, and holds the lane, the
+//!   conversation and the slot until it is dropped. A process starts only with a permit.
+//! - How it ended: [`Registry::finish`] writes the terminal status, and the first one stands.
+//!   [`Registry::amend`] adds to it later. [`Registry::end_damaged`] ends an execution whose
+//!   record is damaged.
+//!
+//! The fields are private, and no other module holds the spool: nothing else can create, remove
+//! or end an execution. Readers, owners and views of an execution get its [`spool::Entry`], which
+//! reads everything and writes output, notes of cancels, and statuses before the end.
+//!
+//! What follows an end, and how often a failed write is retried, is decided by the service.
+//!
+//! Bounded things, beside turns and burned ids, which are described at their types:
+//!
+//! - Places in the queue: at most `queued`, of one lane at most `queuedPerLane`. A place is taken
+//!   by a reservation, and released with the permit or when the execution leaves the queue.
+//!   Nobody waits for a place: a full queue refuses. A place sends nothing.
+//! - Permits: at most `runningExecutions`. A permit is taken by the first execution of its lane
+//!   and its conversation, and released with the ticket, when nothing of the execution is left.
+//!   Executions wait in the order accepted, each behind its lane and its conversation. The ticket
+//!   gets one message, and sends nothing.
+//! - Simultaneous starts: at most `simultaneousStarts`. A start is taken with the permit, and
+//!   released when the CLI has started, or with the ticket. Executions wait in the same order. A
+//!   start sends nothing.
+//!
+//! A registry that several machines share would answer these methods from one store: `reserve`,
+//! `admit` and `restore` (the permit), `accept`, `accept_next`, `burn`, `finish`, `amend`,
+//! `end_damaged`, `delete`, `expire`, `find`, `page` and `unfinished`. Each is a read, or a change
+//! that succeeds once. A store that cannot be reached is a [`Failure`], never an answer. Turns, the
+//! lock of continuations and the checks of the disk concern one process; in a shared store, the
+//! condition of each change replaces the locks.
+
+mod accept;
+mod admission;
+mod burn;
+mod burned;
+mod end;
+mod failure;
+mod find;
+mod queue;
+pub mod record;
+mod removal;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod turns;
+
+pub use accept::{Admitted, Refused};
+pub use admission::{Full, Place, Ticket};
+pub use burn::NotBurned;
+pub use end::{Finish, Mended, Remains};
+pub use failure::Failure;
+pub use find::{Lookup, NotListed, Page};
+pub use removal::NotDeleted;
+pub use turns::Turn;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::Limits;
+use spool::{Spool, SpoolError, SpoolLimits};
+
+use admission::Admission;
+use burned::Burned;
+use turns::Turns;
+
+/// The most that a slot of the spool holds, bytes.
+const SLOT_BYTES: usize = 64 * 1024;
+
+/// The one place that decides; see the module's page.
+pub struct Registry {
+    /// The records of all executions on disk.
+    spool: Spool,
+    /// The queue.
+    admission: Admission,
+    /// The ids that were cancelled before they were accepted.
+    burned: Burned,
+    /// One acceptance or burn of an id at a time: two equal requests at once must meet.
+    turns: Turns,
+    /// One continuation by request at a time: nothing is continued twice.
+    continuing: Arc<tokio::sync::Mutex<()>>,
+    /// One change of a terminal status at a time. Held over its write; no await happens inside.
+    amending: std::sync::Mutex<()>,
+    /// The limit of a status in bytes.
+    status_bytes: usize,
+}
+
+impl Registry {
+    /// Opens the registry in a folder. Blocks on the disk. Returns warnings for the log, too.
+    ///
+    /// # Errors
+    /// The spool cannot be used.
+    pub fn open(dir: &Path, limits: &Limits) -> Result<(Self, Vec<String>), SpoolError> {
+        let spool_limits = SpoolLimits {
+            kept_bytes: limits.kept_bytes,
+            kept_lines: limits.kept_lines,
+            events_bytes: limits.events_bytes,
+            retention: Duration::from_millis(limits.retention_ms),
+            retention_bytes: limits.retention_bytes,
+        };
+        let (spool, warnings) = Spool::open(dir, spool_limits)?;
+        let status_bytes = usize::try_from(limits.status_bytes);
+        let registry = Self {
+            spool,
+            admission: Admission::new(limits),
+            burned: Burned::default(),
+            turns: Turns::new(),
+            continuing: Arc::default(),
+            amending: std::sync::Mutex::default(),
+            status_bytes: status_bytes.unwrap_or(usize::MAX).min(SLOT_BYTES),
+        };
+        Ok((registry, warnings))
+    }
+
+    /// The limit of a status in bytes.
+    #[must_use]
+    pub fn status_bytes(&self) -> usize {
+        self.status_bytes
+    }
+
+    /// The bytes that all executions took on disk after the last pass of retention. Never waits for
+    /// the disk.
+    #[must_use]
+    pub fn measured_bytes(&self) -> u64 {
+        self.spool.measured_bytes()
+    }
+
+    /// Checks that the disk takes records, and has `need_bytes` free. Blocks on it.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn check_writable(&self, need_bytes: u64) -> Result<(), String> {
+        self.spool.check_writable(need_bytes)
+    }
+}

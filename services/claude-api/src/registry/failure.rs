@@ -1,0 +1,49 @@
+//! A failure of the disk, as the registry reports it.
+
+use std::io;
+
+use protocol::ExecutionId;
+use spool::SpoolError;
+
+/// The registry could not look, or could not record what it decided. Nothing was decided then.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The disk does not take the record: it is full, read-only, over quota or broken.
+    #[error("the spool cannot be written: {what}: {source}")]
+    Unwritable {
+        /// The part that was being written.
+        what: &'static str,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The record of an execution is damaged on disk; [`super::Registry::end_damaged`] ends it.
+    #[error("the record of execution {id} is damaged: {source}")]
+    Damaged {
+        /// The execution.
+        id: ExecutionId,
+        /// The damage.
+        source: io::Error,
+    },
+    /// Any other failure of the spool.
+    #[error(transparent)]
+    Spool(SpoolError),
+}
+
+impl From<SpoolError> for Failure {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::Unwritable { what, source } => Self::Unwritable { what, source },
+            SpoolError::Damaged { id, source } => Self::Damaged {
+                id: id.into(),
+                source,
+            },
+            other => Self::Spool(other),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Spool(SpoolError::Io(error))
+    }
+}

@@ -1,0 +1,95 @@
+//! Lookup and lists.
+
+use protocol::ExecutionId;
+use spool::{Entry, SpoolError};
+
+use super::Registry;
+use super::failure::Failure;
+
+/// The answer to whether an id exists.
+#[derive(Clone)]
+pub enum Lookup {
+    /// It was accepted: its files.
+    Found(Entry),
+    /// It was accepted and deleted; the id is refused for 30 days after that.
+    Deleted,
+    /// It was cancelled before it was accepted.
+    Burned,
+    /// It was never accepted, or is forgotten.
+    Unknown,
+}
+
+impl Lookup {
+    /// The files of an execution that was found.
+    #[must_use]
+    pub fn entry(self) -> Option<Entry> {
+        match self {
+            Self::Found(entry) => Some(entry),
+            Self::Deleted | Self::Burned | Self::Unknown => None,
+        }
+    }
+}
+
+/// A part of the list, newest acceptance first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Newest first.
+    pub ids: Vec<ExecutionId>,
+    /// The value of `before` for the next page; `None` on the last page.
+    pub next: Option<ExecutionId>,
+}
+
+/// The reason why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum NotListed {
+    /// The id to list before was never accepted, or is forgotten.
+    #[error("no execution {0} to list before")]
+    UnknownBefore(ExecutionId),
+    /// The registry failed.
+    #[error(transparent)]
+    Failed(Failure),
+}
+
+impl Registry {
+    /// Looks an id up. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The registry cannot tell. That is never the answer [`Lookup::Unknown`].
+    pub fn find(&self, id: ExecutionId) -> Result<Lookup, Failure> {
+        if let Some(entry) = self.spool.get(id.uuid())? {
+            return Ok(Lookup::Found(entry));
+        }
+        if self.spool.tombstone(id.uuid()).is_some() {
+            return Ok(Lookup::Deleted);
+        }
+        Ok(match self.burned.contains(id) {
+            true => Lookup::Burned,
+            false => Lookup::Unknown,
+        })
+    }
+
+    /// Lists at most `limit` executions that were accepted before `before`. Blocks on the disk.
+    ///
+    /// # Errors
+    /// See [`NotListed`].
+    pub fn page(&self, before: Option<ExecutionId>, limit: usize) -> Result<Page, NotListed> {
+        match self.spool.page(before.map(ExecutionId::uuid), limit) {
+            Ok(page) => Ok(Page {
+                ids: page.ids.into_iter().map(Into::into).collect(),
+                next: page.next.map(Into::into),
+            }),
+            Err(SpoolError::UnknownBefore(id)) => Err(NotListed::UnknownBefore(id.into())),
+            Err(error) => Err(NotListed::Failed(error.into())),
+        }
+    }
+
+    /// Lists the executions that have not ended, in the order of acceptance; for the start. Blocks
+    /// on the disk.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn unfinished(&self) -> Result<Vec<ExecutionId>, Failure> {
+        let ids = self.spool.unfinished()?;
+        Ok(ids.into_iter().map(Into::into).collect())
+    }
+}

@@ -1,0 +1,44 @@
+//! Deletion and retention.
+
+use std::time::SystemTime;
+
+use protocol::ExecutionId;
+use spool::SpoolError;
+
+use super::Registry;
+use super::failure::Failure;
+
+/// The reason why an execution was not deleted.
+#[derive(Debug)]
+pub enum NotDeleted {
+    /// It has not ended, or its end is not on disk yet.
+    Living,
+    /// There is no such execution.
+    Unknown,
+    /// The registry failed.
+    Failed(Failure),
+}
+
+impl Registry {
+    /// Deletes an ended execution. Its id is refused for 30 days. A repeated deletion changes
+    /// nothing. Blocks on the disk.
+    ///
+    /// # Errors
+    /// See [`NotDeleted`].
+    pub fn delete(&self, id: ExecutionId) -> Result<(), NotDeleted> {
+        self.spool.delete(id.uuid()).map_err(|error| match error {
+            SpoolError::Live => NotDeleted::Living,
+            SpoolError::Unknown(_) => NotDeleted::Unknown,
+            other => NotDeleted::Failed(other.into()),
+        })
+    }
+
+    /// Applies retention to ended executions; returns those that it removed. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The disk's; executions removed before the error stay removed.
+    pub fn expire(&self, now: SystemTime) -> Result<Vec<ExecutionId>, Failure> {
+        let expired = self.spool.expire(now)?;
+        Ok(expired.into_iter().map(Into::into).collect())
+    }
+}

@@ -1,0 +1,265 @@
+//! The registry's decisions: each is made once.
+
+use futures::FutureExt;
+use protocol::{Body, ExecutionId, State, Status};
+use spool::Entry;
+
+use super::record::{Accepted, Chain, Record, first_status};
+use super::*;
+use crate::config::Permissions;
+
+fn open(dir: &Path) -> Registry {
+    limited(dir, Limits::default())
+}
+
+fn limited(dir: &Path, limits: Limits) -> Registry {
+    Registry::open(dir, &limits).unwrap().0
+}
+
+fn turn(registry: &Registry, id: ExecutionId) -> Turn {
+    registry.turn(id).now_or_never().expect("a free id")
+}
+
+fn new(prompt: &str) -> Accepted {
+    Accepted {
+        body: Body::new(prompt),
+        permissions: Permissions::default(),
+        conversation: "c".to_owned(),
+        idle_timeout_ms: 1000,
+        chain: Chain::default(),
+    }
+}
+
+fn accept(registry: &Registry, id: ExecutionId, prompt: &str) -> Result<Entry, Refused> {
+    let accepted = new(prompt);
+    let status = first_status(id, &accepted);
+    let digest = accepted.body.digest();
+    registry.accept(&turn(registry, id), &accepted, digest, &status)
+}
+
+fn on_disk(entry: &Entry) -> Status {
+    Record::decode(&entry.status().unwrap()).unwrap().status
+}
+
+fn ended(entry: &Entry, state: State) -> Status {
+    let mut status = on_disk(entry);
+    status.state = state;
+    status
+}
+
+#[test]
+fn an_id_is_accepted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(dir.path());
+    let id = ExecutionId::random();
+    assert!(matches!(registry.find(id), Ok(Lookup::Unknown)));
+    let first = accept(&registry, id, "x").unwrap();
+    for prompt in ["x", "y"] {
+        let again = accept(&registry, id, prompt);
+        assert!(matches!(again, Err(Refused::Exists)), "{prompt}");
+    }
+    let found = registry.find(id).unwrap().entry().unwrap();
+    assert_eq!(found.body_digest(), first.body_digest());
+    assert_eq!(registry.unfinished().unwrap(), [id]);
+}
+
+#[test]
+fn a_burned_id_is_not_accepted_before_or_after_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(dir.path());
+    let id = ExecutionId::random();
+    registry.burn(&turn(&registry, id)).unwrap();
+    registry.burn(&turn(&registry, id)).unwrap();
+    assert!(matches!(registry.find(id), Ok(Lookup::Burned)));
+    assert!(matches!(accept(&registry, id, "x"), Err(Refused::Burned)));
+    drop(registry);
+    let registry = open(dir.path());
+    registry.recover_burned().unwrap();
+    assert!(matches!(registry.find(id), Ok(Lookup::Burned)));
+    assert!(matches!(accept(&registry, id, "x"), Err(Refused::Burned)));
+    assert_eq!(registry.unfinished().unwrap(), []);
+}
+
+#[test]
+fn an_accepted_or_deleted_id_is_not_burned_and_its_place_is_free_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        queued: 1,
+        ..Limits::default()
+    };
+    let registry = limited(dir.path(), limits);
+    let id = ExecutionId::random();
+    let entry = accept(&registry, id, "x").unwrap();
+    let burned = registry.burn(&turn(&registry, id));
+    assert!(matches!(burned, Err(NotBurned::Exists)), "{burned:?}");
+    let end = ended(&entry, State::Completed);
+    assert_eq!(
+        registry.finish(&entry, &end, None).unwrap(),
+        Finish::Recorded
+    );
+    registry.delete(id).unwrap();
+    let burned = registry.burn(&turn(&registry, id));
+    assert!(matches!(burned, Err(NotBurned::Deleted)), "{burned:?}");
+    let other = ExecutionId::random();
+    registry.burn(&turn(&registry, other)).unwrap();
+    let third = ExecutionId::random();
+    let burned = registry.burn(&turn(&registry, third));
+    assert!(
+        matches!(burned, Err(NotBurned::Full(Full::Queue { length: 1 }))),
+        "{burned:?}"
+    );
+    assert!(matches!(registry.find(third), Ok(Lookup::Unknown)));
+}
+
+#[test]
+fn one_turn_of_an_id_is_out_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(dir.path());
+    let id = ExecutionId::random();
+    let held = turn(&registry, id);
+    assert!(registry.turn(id).now_or_never().is_none());
+    assert!(registry.turns_over().now_or_never().is_none());
+    drop(held);
+    assert!(registry.turn(id).now_or_never().is_some());
+    assert!(registry.turns_over().now_or_never().is_some());
+}
+
+#[test]
+fn the_first_end_stands_and_is_added_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(dir.path());
+    let id = ExecutionId::random();
+    let entry = accept(&registry, id, "x").unwrap();
+    let first = ended(&entry, State::Completed);
+    let second = ended(&entry, State::Interrupted);
+    let finish = |status| registry.finish(&entry, status, None).unwrap();
+    assert_eq!(finish(&first), Finish::Recorded);
+    assert_eq!(finish(&second), Finish::EarlierStands);
+    assert_eq!(on_disk(&entry), first);
+    let next = ExecutionId::random();
+    let add = |status: &mut Status| status.continued_by = Some(next);
+    registry.amend(&entry, add).unwrap();
+    assert_eq!(finish(&second), Finish::EarlierStands);
+    let mut amended = first;
+    add(&mut amended);
+    assert_eq!(on_disk(&entry), amended);
+    assert_eq!(registry.unfinished().unwrap(), []);
+}
+
+#[test]
+fn a_living_execution_is_neither_amended_nor_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(dir.path());
+    let id = ExecutionId::random();
+    let entry = accept(&registry, id, "x").unwrap();
+    let before = on_disk(&entry);
+    let early = registry.amend(&entry, |status| status.state = State::Completed);
+    assert_eq!(early.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    assert_eq!(on_disk(&entry), before);
+    assert!(matches!(registry.delete(id), Err(NotDeleted::Living)));
+    assert!(matches!(registry.find(id), Ok(Lookup::Found(_))));
+    let unknown = registry.delete(ExecutionId::random());
+    assert!(matches!(unknown, Err(NotDeleted::Unknown)));
+}
+
+#[test]
+fn a_deleted_id_is_refused_before_and_after_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(dir.path());
+    let id = ExecutionId::random();
+    let entry = accept(&registry, id, "x").unwrap();
+    let end = ended(&entry, State::Completed);
+    assert_eq!(
+        registry.finish(&entry, &end, None).unwrap(),
+        Finish::Recorded
+    );
+    registry.delete(id).unwrap();
+    registry.delete(id).unwrap();
+    drop((entry, registry));
+    let registry = open(dir.path());
+    assert!(matches!(registry.find(id), Ok(Lookup::Deleted)));
+    assert!(matches!(accept(&registry, id, "x"), Err(Refused::Deleted)));
+    assert_eq!(registry.page(None, 10).unwrap().ids, []);
+}
+
+#[test]
+fn an_end_that_is_whole_is_not_replaced_as_a_damaged_one_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(dir.path());
+    let id = ExecutionId::random();
+    let gone = registry.end_damaged(id, |_| panic!("there is none"));
+    assert!(matches!(gone, Ok(Mended::Gone)));
+    let entry = accept(&registry, id, "x").unwrap();
+    let end = ended(&entry, State::Completed);
+    assert_eq!(
+        registry.finish(&entry, &end, None).unwrap(),
+        Finish::Recorded
+    );
+    let whole = registry.end_damaged(id, |_| panic!("it is whole"));
+    assert!(matches!(whole, Ok(Mended::Whole(_))));
+    registry.end_as(&entry, b"{}");
+    let mended = registry.end_damaged(id, |remains| {
+        let mut status = remains.record.status.clone();
+        assert_eq!((status.state, remains.cancelled), (State::Queued, false));
+        status.state = State::Interrupted;
+        Ok(status)
+    });
+    assert!(matches!(mended, Ok(Mended::Ended(..))));
+    assert_eq!(on_disk(&entry).state, State::Interrupted);
+}
+
+#[test]
+fn a_lookup_that_fails_does_not_answer_unknown() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(dir.path());
+    let id = ExecutionId::random();
+    drop(accept(&registry, id, "x").unwrap());
+    let record = dir.path().join(format!("executions/{id}/record"));
+    let length = record.metadata().unwrap().len();
+    std::fs::write(&record, vec![0xff; usize::try_from(length).unwrap()]).unwrap();
+    let Err(Failure::Damaged { id: damaged, .. }) = registry.find(id) else {
+        panic!("it was looked up")
+    };
+    assert_eq!(damaged, id);
+    assert!(matches!(
+        accept(&registry, id, "x"),
+        Err(Refused::Failed(_))
+    ));
+}
+
+#[test]
+fn a_policys_continuation_is_named_by_the_old_execution_before_it_exists() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(dir.path());
+    let old = accept(&registry, ExecutionId::random(), "x").unwrap();
+    let accepted = new("y");
+    let taken = ExecutionId::random();
+    accept(&registry, taken, "z").unwrap();
+    // The creation fails; the note of its id is on disk all the same.
+    let refused = registry.accept_next(&old, &accepted, &first_status(taken, &accepted));
+    assert!(matches!(refused, Err(Refused::Exists)));
+    assert_eq!(on_disk(&old).continued_by, Some(taken));
+    let next = first_status(ExecutionId::random(), &accepted);
+    let entry = registry.accept_next(&old, &accepted, &next).unwrap();
+    assert_eq!(on_disk(&old).continued_by, Some(next.execution_id));
+    assert_eq!(on_disk(&entry), next);
+    assert_eq!(entry.body_digest(), accepted.body.digest());
+}
+
+#[test]
+fn an_execution_is_accepted_as_running_only_with_a_permit() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(dir.path());
+    let admit = || {
+        let place = registry.reserve(Some("lane")).unwrap();
+        let turn = turn(&registry, ExecutionId::random());
+        registry.admit(&turn, place, &new("x"))
+    };
+    let mut first = admit();
+    let mut second = admit();
+    assert_eq!(first.status.state, State::Running);
+    assert_eq!(second.status.state, State::Queued);
+    assert!(first.ticket.may_run() && !second.ticket.may_run());
+    drop(first);
+    assert!(second.ticket.may_run());
+}

@@ -1,0 +1,172 @@
+//! Finding an execution by its id, live or on disk, and its status now.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use protocol::{ExecutionId, Problem, ProblemType, Reason, State, Status};
+
+use super::{Service, deleted, not_found, problem};
+use crate::blocking::blocking;
+use crate::execution::live::{Live, Published};
+use crate::execution::views::Viewing;
+use crate::registry::record::Record;
+use crate::registry::{Failure, Lookup};
+
+/// The service's knowledge of an id.
+pub(super) enum Known {
+    /// It names an execution.
+    View(View),
+    /// Its execution was deleted.
+    Deleted,
+    /// It was cancelled before it was accepted.
+    Burned,
+    /// Nothing is known of it.
+    Unknown,
+}
+
+/// An execution as a request finds it.
+#[derive(Clone)]
+pub enum View {
+    /// It has an owner.
+    Live(Live),
+    /// It ended, perhaps long ago.
+    Past(spool::Entry),
+}
+
+impl View {
+    /// Its files.
+    #[must_use]
+    pub fn entry(&self) -> &spool::Entry {
+        match self {
+            Self::Live(live) => &live.entry,
+            Self::Past(entry) => entry,
+        }
+    }
+}
+
+impl Service {
+    /// Counts an output or follow stream of a live execution, until the result is dropped.
+    pub(crate) async fn viewing(&self, view: &View, viewer: Option<&str>) -> Option<Viewing> {
+        match view {
+            View::Live(live) => Some(live.views.open(&live.entry, viewer).await),
+            View::Past(_) => None,
+        }
+    }
+
+    /// Finds an execution. One that is being accepted at this moment is waited for.
+    ///
+    /// # Errors
+    /// `not-found`, `deleted`, or the disk's.
+    pub async fn find(self: &Arc<Self>, id: ExecutionId) -> Result<View, Problem> {
+        let known = match self.look_up(id).await? {
+            Known::View(View::Past(entry)) if !entry.is_terminal() => {
+                // On disk, but without its owner yet: until then the acceptance holds the turn.
+                drop(self.engine.registry.turn(id).await);
+                self.look_up(id).await?
+            }
+            known => known,
+        };
+        match known {
+            Known::View(view) => Ok(view),
+            Known::Deleted => Err(deleted(id)),
+            Known::Burned | Known::Unknown => Err(not_found(id)),
+        }
+    }
+
+    pub(super) async fn look_up(self: &Arc<Self>, id: ExecutionId) -> Result<Known, Problem> {
+        if let Some(live) = self.live(id) {
+            return Ok(Known::View(View::Live(live)));
+        }
+        let service = Arc::clone(self);
+        let found = tokio::task::spawn_blocking(move || match service.engine.registry.find(id) {
+            Err(Failure::Damaged { source, .. }) => {
+                match service.end_damaged(id, Reason::Lost, &source.to_string())? {
+                    Some(entry) => Ok(Lookup::Found(entry)),
+                    None => service.engine.registry.find(id),
+                }
+            }
+            found => found,
+        });
+        match found.await {
+            Ok(Ok(Lookup::Found(entry))) => Ok(Known::View(self.view(id, entry))),
+            Ok(Ok(Lookup::Deleted)) => Ok(Known::Deleted),
+            Ok(Ok(Lookup::Burned)) => Ok(Known::Burned),
+            Ok(Ok(Lookup::Unknown)) => Ok(Known::Unknown),
+            Ok(Err(failure)) => Err(problem(&failure)),
+            Err(_) => Err(Problem::new(
+                ProblemType::Internal,
+                "looking the execution up failed",
+            )),
+        }
+    }
+
+    /// An entry may have got its owner, or lost it, while the disk was read.
+    fn view(&self, id: ExecutionId, entry: spool::Entry) -> View {
+        self.live(id).map_or(View::Past(entry), View::Live)
+    }
+
+    /// The status now.
+    ///
+    /// # Errors
+    /// The disk's, and `deleted` when it was just deleted.
+    pub async fn status(self: &Arc<Self>, view: &View) -> Result<Status, Problem> {
+        match view {
+            View::Live(live) => {
+                let published = live.status.borrow().clone();
+                Ok(self.fill(live, &published))
+            }
+            View::Past(entry) => {
+                let id = ExecutionId::from(entry.id());
+                let (service, entry) = (Arc::clone(self), entry.clone());
+                match blocking(move || service.past_status(&entry)).await {
+                    Ok(status) => {
+                        self.digest_if_missing(&status);
+                        Ok(status)
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(deleted(id)),
+                    Err(error) => {
+                        tracing::error!(execution = %id, %error, "could not read a status");
+                        Err(Problem::new(
+                            ProblemType::Internal,
+                            "the status cannot be read; see the log",
+                        ))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the status of an execution without an owner, and replaces a damaged status of an ended
+    /// one. Blocks on the disk.
+    pub(super) fn past_status(&self, entry: &spool::Entry) -> std::io::Result<Status> {
+        let read = || {
+            let json = entry.status()?;
+            Record::decode(&json)
+                .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+        };
+        let record = match read() {
+            Err(error)
+                if entry.is_terminal()
+                    && matches!(
+                        error.kind(),
+                        ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+                    ) =>
+            {
+                self.end_damaged(entry.id().into(), Reason::Lost, &error.to_string())
+                    .map_err(std::io::Error::other)?;
+                read()
+            }
+            record => record,
+        };
+        Ok(record?.status)
+    }
+
+    /// A published status with all counters of this moment.
+    pub(crate) fn fill(&self, live: &Live, published: &Published) -> Status {
+        let mut status = live.fill(published, std::time::Instant::now());
+        if status.state == State::Queued {
+            status.queue_position = self.engine.registry.position(live.id);
+        }
+        status
+    }
+}
