@@ -5,13 +5,14 @@ mod seek;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use protocol::Patch;
 use tokio::sync::watch;
 
 pub use seek::EventsExtent;
 
 use crate::{
     error::ReadError,
-    patches::{Patch, PatchLog},
+    patches::PatchLog,
     reader::{Reader, off_the_runtime},
     track::Track,
 };

@@ -49,7 +49,6 @@ pub use error::{ReadError, SpoolError};
 pub use events::{EventsExtent, EventsReader};
 pub use files::{last_change, private_dir};
 pub use marks::Marks;
-pub use patches::Patch;
 pub use reader::Reader;
 pub use slots::STATUS_BYTES_MAX;
 pub use spool::{Page, Spool, SpoolLimits};

@@ -8,53 +8,13 @@ use std::{
     },
 };
 
+use protocol::Patch;
+
 use crate::files::{Store, read_cached, read_up_to, u32_at, u64_at, write_all};
 
 const HEAD_BYTES: usize = 20;
 /// One read of a walk over the whole log, in bytes.
 const BLOCK_BYTES: usize = 256 * 1024;
-
-/// One difference: `len` output bytes at `offset` stand for `original`.
-///
-/// An invalid sequence has U+FFFD in the output (`len` 3) and its bytes here; a newline that was added at the end has
-/// `len` 1 and an empty `original`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Patch {
-    /// Where the output differs, in output bytes.
-    pub offset: u64,
-    /// How many output bytes are not the CLI's.
-    pub len: u32,
-    /// What the CLI wrote there.
-    pub original: Vec<u8>,
-}
-
-impl Patch {
-    /// The output offset behind the patch.
-    pub(crate) fn end(&self) -> u64 {
-        self.offset + u64::from(self.len)
-    }
-
-    /// By how many bytes the events are longer than the output here; negative where they are shorter.
-    fn growth(&self) -> i64 {
-        self.original.len() as i64 - i64::from(self.len)
-    }
-
-    fn encode(&self, into: &mut Vec<u8>) {
-        let Self {
-            offset,
-            len,
-            original,
-        } = self;
-        let from = into.len();
-        into.extend_from_slice(&[0; 4]);
-        into.extend_from_slice(&offset.to_le_bytes());
-        into.extend_from_slice(&len.to_le_bytes());
-        into.extend_from_slice(&(original.len() as u32).to_le_bytes());
-        into.extend_from_slice(original);
-        let crc = crc32fast::hash(&into[from + 4..]);
-        into[from..from + 4].copy_from_slice(&crc.to_le_bytes());
-    }
-}
 
 /// Where the events can be rebuilt from: patches before it are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +114,7 @@ impl PatchLog {
     pub(crate) fn append(&self, patches: &[Patch]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for patch in patches {
-            patch.encode(&mut bytes);
+            encode(patch, &mut bytes);
             // Also of a patch that the disk does not take: the CLI wrote its bytes.
             self.growth.fetch_add(patch.growth(), Ordering::SeqCst);
         }
@@ -235,4 +195,21 @@ impl PatchLog {
         };
         Ok(Some((patch, next)))
     }
+}
+
+/// Appends a patch as it is on disk: crc of the rest, offset, lengths, original.
+fn encode(patch: &Patch, into: &mut Vec<u8>) {
+    let Patch {
+        offset,
+        len,
+        original,
+    } = patch;
+    let from = into.len();
+    into.extend_from_slice(&[0; 4]);
+    into.extend_from_slice(&offset.to_le_bytes());
+    into.extend_from_slice(&len.to_le_bytes());
+    into.extend_from_slice(&(original.len() as u32).to_le_bytes());
+    into.extend_from_slice(original);
+    let crc = crc32fast::hash(&into[from + 4..]);
+    into[from..from + 4].copy_from_slice(&crc.to_le_bytes());
 }

@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use protocol::Patch;
+
 use crate::{
     appender::Appender,
     entry::Entry,
     marks::{Mark, MarkSlots, Marks},
-    patches::{Patch, PatchLog},
+    patches::PatchLog,
     track::Appended,
 };
 
