@@ -1,6 +1,7 @@
 //! The CLI's stdout byte for byte: from its own file, or rebuilt from the output and its patches.
 
 mod seek;
+mod state;
 
 use std::sync::Arc;
 
@@ -9,6 +10,8 @@ use protocol::Patch;
 use tokio::sync::watch;
 
 pub use seek::EventsExtent;
+pub use state::EventsKept;
+pub(crate) use state::EventsState;
 
 use crate::{
     error::ReadError,
@@ -16,14 +19,6 @@ use crate::{
     reader::{Reader, off_the_runtime},
     track::Track,
 };
-
-/// What the `events` file holds. Unknown until the execution's writer is made.
-#[derive(Clone)]
-pub(crate) enum EventsState {
-    Unknown,
-    Raw(Arc<Track>),
-    InOutput(Arc<PatchLog>),
-}
 
 enum Source {
     /// Not known yet: the output tells if the execution ends without ever having a writer.
