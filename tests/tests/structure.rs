@@ -57,7 +57,7 @@ fn sources(name: &str) -> BTreeMap<Module, String> {
 
 #[test]
 fn no_files_use_each_other() {
-    for name in ["claude-api", "runner", "renderer"] {
+    for name in ["claude-api", "runner", "renderer", "spool"] {
         let uses = uses(&sources(name));
         assert!(
             uses.len() > 5,

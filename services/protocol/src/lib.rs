@@ -1,5 +1,6 @@
 //! The contract of `claude-api` and `bridge` as types: states, statuses, bodies, problems, JSON-RPC
-//! messages, limits and the Host/Origin guard. Nothing here does I/O.
+//! messages, limits and the Host/Origin guard; also [`Patch`], which links what the renderer makes to
+//! what the spool keeps. Nothing here does I/O.
 //!
 //! Both services refuse JSON in which a member is given twice: with [`json::from_slice`], or with
 //! [`json::refuse_repeated_members`] beside another parser. Both write JSON lines with
@@ -12,6 +13,7 @@ pub mod guard;
 pub mod id;
 pub mod json;
 pub mod limits;
+pub mod patch;
 pub mod problem;
 pub mod rpc;
 pub mod state;
@@ -24,6 +26,7 @@ pub use exposition::Exposition;
 pub use guard::Guard;
 pub use id::ExecutionId;
 pub use limits::Limits;
+pub use patch::Patch;
 pub use problem::{Problem, ProblemType};
 pub use state::{Reason, State};
 pub use status::{Burned, ErrorInfo, Page, Status, Warning};

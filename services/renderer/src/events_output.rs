@@ -1,22 +1,13 @@
 //! The output of format `events`: stdout as it was, made valid UTF-8 and ended by a line feed.
 
+use protocol::Patch;
+
 /// Takes the place of an invalid sequence.
 const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
 
 /// Neighbouring patches are joined up to this many original bytes, so that garbage does not make one patch per
 /// byte (32 KiB).
 const LONGEST_PATCH_BYTES: usize = 32 << 10;
-
-/// Where the output is not what stdout was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Patch {
-    /// Where in the output.
-    pub offset: u64,
-    /// How many bytes of the output stand in for the original.
-    pub len: u32,
-    /// What stdout had there; nothing for an added line feed.
-    pub original: Vec<u8>,
-}
 
 /// Turns stdout into output, however it was chunked.
 #[derive(Debug, Default)]
@@ -25,7 +16,7 @@ pub struct EventsOutput {
     offset: u64,
     /// The beginning of a character whose rest has not come: at most three bytes.
     held: Vec<u8>,
-    /// The output ends in a line feed, or is empty.
+    /// The output ends inside of a line: a line feed is missing.
     mid_line: bool,
 }
 
@@ -113,7 +104,7 @@ impl EventsOutput {
         const LEN: u32 = REPLACEMENT.len() as u32;
         match patches.last_mut() {
             Some(last)
-                if last.offset + u64::from(last.len) == offset
+                if last.end() == offset
                     && last.original.len() + invalid.len() <= LONGEST_PATCH_BYTES =>
             {
                 last.len += LEN;

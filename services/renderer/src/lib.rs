@@ -32,7 +32,7 @@ mod sanitise;
 mod tools;
 mod wtf8;
 
-pub use events_output::{EventsOutput, Patch};
+pub use events_output::EventsOutput;
 pub use facts::{Activity, Fact, Outcome, Rendered, RunningTool};
 pub use lines::{LONGEST_LINE_BYTES, LONGEST_NOISE_BYTES};
 pub use renderer::Renderer;

@@ -3,7 +3,8 @@
 mod support;
 
 use proptest::prelude::*;
-use renderer::{EventsOutput, Patch, Rendered};
+use protocol::Patch;
+use renderer::{EventsOutput, Rendered};
 use support::*;
 
 /// Cuts bytes at the given points.

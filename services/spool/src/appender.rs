@@ -6,10 +6,10 @@ use crate::{
     files::{is_full, read_up_to, write_all},
     lines::Lines,
     marks::{Mark, MarkSlots, Marks},
-    track::{Appended, Shape, Track},
+    track::{Appended, Encoding, Track},
 };
 
-mod free;
+mod reclaim;
 
 /// The largest step in which the cap frees: 2 ms of hole punching on ext4.
 const STEP_BYTES_MAX: u64 = 32 << 20;
@@ -31,7 +31,7 @@ pub(crate) struct Cap {
 pub(crate) struct Appender {
     track: Arc<Track>,
     slots: MarkSlots,
-    shape: Shape,
+    encoding: Encoding,
     /// The most that is kept, in bytes.
     cap: u64,
     /// Where lines are capped.
@@ -54,7 +54,7 @@ impl Appender {
     pub(crate) fn new(
         track: Arc<Track>,
         slots: MarkSlots,
-        shape: Shape,
+        encoding: Encoding,
         cap: Cap,
         kind: u8,
     ) -> Self {
@@ -66,7 +66,7 @@ impl Appender {
         let mut appender = Self {
             track,
             slots,
-            shape,
+            encoding,
             cap: cap.bytes,
             lines: Lines::new(cap.lines),
             kind,
@@ -89,7 +89,7 @@ impl Appender {
         let mut at = self.now.kept_from;
         while at < self.now.len {
             let want = (self.now.len - at).min(COUNT_BYTES) as usize;
-            match read_up_to(&*self.track.store, at, want) {
+            match read_up_to(&*self.track.file, at, want) {
                 Ok(bytes) if !bytes.is_empty() => {
                     lines.count(&bytes, at);
                     at += bytes.len() as u64;
@@ -122,7 +122,7 @@ impl Appender {
             || loop {
                 // After freeing, all bytes are written again: a part that was written before is
                 // overwritten with the same bytes.
-                let Err(error) = write_all(&*self.track.store, bytes, start) else {
+                let Err(error) = write_all(&*self.track.file, bytes, start) else {
                     break false;
                 };
                 done.disk_full |= is_full(&error);
@@ -132,7 +132,7 @@ impl Appender {
                 tracing::warn!(%error, bytes = room, "the spool could not keep what was appended");
                 break true;
             };
-        if self.shape == Shape::Text {
+        if self.encoding == Encoding::Utf8 {
             let mut hasher = crc32fast::Hasher::new_with_initial(self.now.crc32);
             hasher.update(bytes);
             self.now.crc32 = hasher.finalize();
@@ -141,7 +141,7 @@ impl Appender {
         if failed {
             done.lost = room;
             self.drop_all();
-        } else if let Some(target) = self.over(bytes, start) {
+        } else if let Some(target) = self.excess_end(bytes, start) {
             // After a failure nothing is freed, and the next append beyond the cap tries again.
             let _ = self.free_to(target, false);
         } else {
@@ -154,8 +154,9 @@ impl Appender {
         done
     }
 
-    /// From where on it has to be kept, when what was just appended at `start` is over a cap.
-    fn over(&mut self, bytes: &[u8], start: u64) -> Option<u64> {
+    /// Counts what was appended at `start`, and returns the offset before which all must go to stay
+    /// under the caps; None when nothing must.
+    fn excess_end(&mut self, bytes: &[u8], start: u64) -> Option<u64> {
         let floor = self
             .lines
             .as_mut()

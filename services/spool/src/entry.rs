@@ -3,49 +3,52 @@
 use std::{
     fs::File,
     io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
-    appender::{Appender, Cap},
-    error::ReadError,
-    events::{EventsExtent, EventsReader},
+    folder::{disk_bytes, record_path},
     index::Ended,
-    marks::{MarkSlots, Marks, Which},
-    reader::Reader,
+    limits::SpoolLimits,
+    open_table::OpenTable,
     record::{self, Header},
     slots::Slots,
-    spool::Shared,
-    track::Shape,
-    writer::{EventsKept, Writer},
+    store::Store,
 };
 
 mod cancel;
+mod lease;
+mod reading;
+mod status;
 mod tracks;
 
-use tracks::Tracks;
+pub(crate) use lease::WriterLease;
+pub(crate) use tracks::Tracks;
 
 /// One execution's record, output and events. Cheap to clone; two files are open once output or events are looked at,
 /// one before.
 #[derive(Clone)]
 pub struct Entry {
-    pub(crate) inner: Arc<Inner>,
+    inner: Arc<Inner>,
 }
 
+/// The entries that somebody holds, so that all hold the same.
+pub(crate) type OpenEntries = OpenTable<Inner>;
+
 pub(crate) struct Inner {
-    pub(crate) header: Header,
-    pub(crate) spool: Arc<Shared>,
-    folder: PathBuf,
-    record: Arc<File>,
+    header: Header,
+    store: Arc<Store>,
+    /// The table that this entry is in while somebody holds it.
+    open: Arc<OpenEntries>,
+    pub(crate) folder: PathBuf,
+    pub(crate) record: Arc<File>,
     /// Which slot is next; held over the write so that two writers take turns. Never across an await.
     slots: Mutex<Slots>,
     /// Loaded when first needed. Also orders making a writer against the terminal status. Never across an await.
@@ -53,26 +56,52 @@ pub(crate) struct Inner {
     /// Whether a terminal status was written. Not in `slots`, whose lock is held while the disk
     /// syncs: async code reads this, too.
     terminal: AtomicBool,
-    /// There is a writer.
-    pub(crate) writing: AtomicBool,
+    /// A writer's lease exists.
+    writing: AtomicBool,
     /// The entry is a tombstone now; what is held of it is of no use.
-    pub(crate) deleted: AtomicBool,
+    deleted: AtomicBool,
+}
+
+impl Inner {
+    /// The limits of the spool.
+    pub(crate) fn limits(&self) -> &SpoolLimits {
+        &self.store.limits
+    }
+
+    /// Notes the end and the size in the index, for retention.
+    fn note_size(&self) {
+        if self.terminal.load(Ordering::SeqCst) && !self.deleted.load(Ordering::SeqCst) {
+            let at_ms = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |age| age.as_millis() as u64);
+            let ended = Ended {
+                at_ms,
+                bytes: disk_bytes(&self.folder),
+            };
+            self.store.note_end(&self.header, ended);
+        }
+    }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.spool.forget_closed(self.header.id);
+        self.open.forget_closed(self.header.id);
     }
 }
 
 impl Entry {
-    /// Opens the entry in `folder`; None when there is none. An entry without a terminal status is
+    /// Opens the entry with this id; None when there is none. An entry without a terminal status is
     /// damaged if the index says that it ended.
-    pub(crate) fn open(spool: Arc<Shared>, folder: PathBuf) -> io::Result<Option<Self>> {
+    pub(crate) fn open(
+        store: Arc<Store>,
+        open: Arc<OpenEntries>,
+        id: Uuid,
+    ) -> io::Result<Option<Self>> {
+        let folder = store.folder(id);
         let record = match File::options()
             .read(true)
             .write(true)
-            .open(folder.join("record"))
+            .open(record_path(&folder))
         {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -80,18 +109,19 @@ impl Entry {
         };
         let header = Header::read(&record)?;
         let slots = Slots::load(&record)?;
-        if !slots.terminal() && spool.is_ended_in_index(&header)? {
+        if !slots.terminal() && store.is_ended_in_index(&header)? {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "the terminal status is damaged",
             ));
         }
-        Ok(Some(Self::new(spool, folder, header, record, slots)))
+        Ok(Some(Self::new(store, open, folder, header, record, slots)))
     }
 
     /// The entry in `folder`, whose record is open for reading and writing.
     pub(crate) fn new(
-        spool: Arc<Shared>,
+        store: Arc<Store>,
+        open: Arc<OpenEntries>,
         folder: PathBuf,
         header: Header,
         record: File,
@@ -100,7 +130,8 @@ impl Entry {
         Self {
             inner: Arc::new(Inner {
                 header,
-                spool,
+                store,
+                open,
                 folder,
                 record: Arc::new(record),
                 terminal: AtomicBool::new(slots.terminal()),
@@ -110,6 +141,27 @@ impl Entry {
                 deleted: AtomicBool::new(false),
             }),
         }
+    }
+
+    /// Returns the entry with this id that somebody holds.
+    pub(crate) fn held(open: &OpenEntries, id: Uuid) -> Option<Self> {
+        open.get(id).map(|inner| Self { inner })
+    }
+
+    /// Returns the entry that everybody holds: this one, if it is the first.
+    pub(crate) fn shared(self) -> Self {
+        let inner = self.inner.open.share(self.id(), &self.inner);
+        Self { inner }
+    }
+
+    /// Notes that the entry is a tombstone now.
+    pub(crate) fn set_deleted(&self) {
+        self.inner.deleted.store(true, Ordering::SeqCst);
+    }
+
+    /// The fixed facts of the entry.
+    pub(crate) fn header(&self) -> &Header {
+        &self.inner.header
     }
 
     /// The execution's id.
@@ -122,22 +174,19 @@ impl Entry {
         self.inner.header.digest
     }
 
+    /// Returns the time of acceptance by the file system, for an entry with damaged statuses.
+    pub fn file_time(&self) -> Option<SystemTime> {
+        let metadata = self.inner.record.metadata().ok()?;
+        metadata.created().or_else(|_| metadata.modified()).ok()
+    }
+
     /// The body that it was accepted with.
     ///
     /// # Errors
     /// The disk's, `InvalidData` when what is there is damaged, `NotFound` once deleted.
     pub fn body(&self) -> io::Result<Vec<u8>> {
-        self.here()?;
+        self.ensure_not_deleted()?;
         record::read_body(&self.inner.record, &self.inner.header)
-    }
-
-    /// The newest status.
-    ///
-    /// # Errors
-    /// As [`Entry::body`].
-    pub fn status(&self) -> io::Result<Vec<u8>> {
-        self.here()?;
-        self.slots().read(&self.inner.record)
     }
 
     /// Whether a terminal status was written.
@@ -145,164 +194,18 @@ impl Entry {
         self.inner.terminal.load(Ordering::SeqCst)
     }
 
-    /// Returns the time of acceptance by the file system, for an entry with damaged statuses.
-    pub fn file_time(&self) -> Option<SystemTime> {
-        let metadata = self.inner.record.metadata().ok()?;
-        metadata.created().or_else(|_| metadata.modified()).ok()
-    }
-
-    /// Writes the next status of an execution that has not ended, in place, so that a full disk
-    /// takes it. `durable` waits until it is on disk. [`crate::Spool::end`] writes a terminal
-    /// status.
-    ///
-    /// # Errors
-    /// `InvalidInput` over [`crate::STATUS_BYTES_MAX`] bytes or after the end, `NotFound` once
-    /// deleted, or the disk's; the status before stands then.
-    pub fn write_status(&self, json: &[u8], durable: bool) -> io::Result<()> {
-        self.here()?;
-        let mut slots = self.slots();
-        if slots.terminal() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the execution has ended",
-            ));
-        }
-        slots.write(&self.inner.record, json, durable, false)
-    }
-
-    /// Writes a terminal status durably, and returns whether the entry had none. A terminal status
-    /// that stands is replaced only if `replaces` says so.
-    pub(crate) fn write_end(&self, json: &[u8], replaces: bool) -> io::Result<bool> {
-        self.here()?;
-        let first = {
-            let mut slots = self.slots();
-            let first = !slots.terminal();
-            if !first && !replaces {
-                return Ok(false);
-            }
-            slots.write(&self.inner.record, json, true, true)?;
-            self.inner.terminal.store(true, Ordering::SeqCst);
-            first
-        };
-        if first {
-            self.end_readers();
-            self.note_size();
-        }
-        Ok(first)
-    }
-
-    /// The one writer. After a crash it goes on behind what readers have seen. `kept` stays what it was first.
-    ///
-    /// # Errors
-    /// `ResourceBusy` while there is another, `InvalidInput` when terminal or when the events are kept otherwise,
-    /// `NotFound` once deleted, or the disk's.
-    pub fn writer(&self, kept: EventsKept) -> io::Result<Writer> {
-        self.here()?;
-        let mut guard = self.lock_tracks();
-        let tracks = self.load(&mut guard)?;
-        if self.is_terminal() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the execution is terminal",
-            ));
-        }
-        if self.inner.writing.load(Ordering::SeqCst) {
-            return Err(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                "the output has a writer",
-            ));
-        }
-        let (slots, _) = MarkSlots::load(Arc::clone(&self.inner.record), Which::Output)?;
-        let limits = &self.inner.spool.limits;
-        let output = Appender::new(
-            Arc::clone(&tracks.output),
-            slots,
-            Shape::Text,
-            Cap {
-                bytes: limits.kept_bytes,
-                lines: limits.kept_lines,
-            },
-            0,
-        );
-        let events = self.events_side(&tracks, kept, output.now().len)?;
-        self.inner.writing.store(true, Ordering::SeqCst);
-        Ok(Writer::new(self.clone(), output, events))
-    }
-
-    /// Reads the output from `offset`. The first look at an entry after a start may read up to 64 MiB of it.
-    ///
-    /// # Errors
-    /// `Beyond`, `NotKept`, or the disk's.
-    pub fn reader(&self, offset: u64) -> Result<Reader, ReadError> {
-        Reader::new(Arc::clone(&self.tracks()?.output), offset)
-    }
-
-    /// Reads the CLI's stdout byte for byte, from the oldest kept byte on.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn events_reader(&self) -> Result<EventsReader, ReadError> {
-        let tracks = self.tracks()?;
-        Ok(EventsReader::new(
-            Arc::clone(&tracks.output),
-            tracks.events.subscribe(),
-        ))
-    }
-
-    /// Reads the CLI's stdout byte for byte from `offset`, or from the oldest kept byte, and says
-    /// how far it goes now. Where the output holds the events, this reads all patches.
-    ///
-    /// # Errors
-    /// `Beyond`, `NotKept`, or the disk's.
-    pub fn events_from(
-        &self,
-        offset: Option<u64>,
-    ) -> Result<(EventsReader, EventsExtent), ReadError> {
-        let tracks = self.tracks()?;
-        EventsReader::starting_at(
-            offset,
-            Arc::clone(&tracks.output),
-            tracks.events.subscribe(),
-        )
-    }
-
-    /// How far the output goes, now and as it grows. It changes once per append. Of a terminal entry it never changes.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn marks(&self) -> io::Result<watch::Receiver<Marks>> {
-        Ok(self.tracks()?.output.marks.subscribe())
-    }
-
-    /// How far the output goes now, without a wait for the disk: none while its files are not open, or are being opened.
-    #[must_use]
-    pub fn known_marks(&self) -> Option<Marks> {
-        let tracks = self.inner.tracks.try_lock().ok()?;
-        let marks = *tracks.as_ref()?.output.marks.borrow();
-        Some(marks)
-    }
-
-    /// Holds the lock as whoever opens the files does.
-    #[cfg(test)]
-    pub(crate) fn open_files(&self) -> impl Sized {
-        self.lock_tracks()
-    }
-
-    /// Tells the index the end and the size, for retention.
+    /// Notes the end and the size in the index, for retention.
     pub(crate) fn note_size(&self) {
-        if self.is_terminal() && !self.inner.deleted.load(Ordering::SeqCst) {
-            let at_ms = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |age| age.as_millis() as u64);
-            let ended = Ended {
-                at_ms,
-                bytes: disk_bytes(&self.inner.folder),
-            };
-            self.inner.spool.note_end(&self.inner.header, ended);
-        }
+        self.inner.note_size();
     }
 
-    fn here(&self) -> io::Result<()> {
+    /// Whether both are the one that everybody holds.
+    #[cfg(test)]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    fn ensure_not_deleted(&self) -> io::Result<()> {
         if self.inner.deleted.load(Ordering::SeqCst) {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
@@ -311,21 +214,4 @@ impl Entry {
         }
         Ok(())
     }
-
-    fn slots(&self) -> MutexGuard<'_, Slots> {
-        // A panic while it was held leaves numbers that are still true: they change after the write.
-        self.inner
-            .slots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the files in a folder take on disk, in bytes.
-pub(crate) fn disk_bytes(folder: &Path) -> u64 {
-    ["record", "output", "events"]
-        .iter()
-        .filter_map(|name| folder.join(name).metadata().ok())
-        .map(|file| file.blocks() * 512)
-        .sum()
 }

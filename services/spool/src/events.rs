@@ -1,28 +1,24 @@
 //! The CLI's stdout byte for byte: from its own file, or rebuilt from the output and its patches.
 
 mod seek;
+mod state;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use protocol::Patch;
 use tokio::sync::watch;
 
 pub use seek::EventsExtent;
+pub use state::EventsKept;
+pub(crate) use state::EventsState;
 
 use crate::{
     error::ReadError,
-    patches::{Patch, PatchLog},
+    patches::PatchLog,
     reader::{Reader, off_the_runtime},
     track::Track,
 };
-
-/// What the `events` file holds. Unknown until the execution's writer is made.
-#[derive(Clone)]
-pub(crate) enum EventsState {
-    Unknown,
-    Raw(Arc<Track>),
-    InOutput(Arc<PatchLog>),
-}
 
 enum Source {
     /// Not known yet: the output tells if the execution ends without ever having a writer.

@@ -1,9 +1,9 @@
 //! Files: the few system calls the spool needs, behind a trait so that tests can fill a disk without one.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    fs::{self, File},
     io::{self, IoSliceMut},
-    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{FileExt, MetadataExt},
     path::Path,
     thread,
     time::{Duration, SystemTime},
@@ -15,23 +15,23 @@ use rustix::{
     io::{Errno, ReadWriteFlags},
 };
 
+mod modes;
+
+pub use modes::private_dir;
+pub(crate) use modes::{create_dir, create_or_open, private};
+
 /// The block that hole punching frees in. Larger blocks of a file system only make the freeing coarser.
 pub(crate) const BLOCK: u64 = 4096;
 /// The type of a file system in memory, as fstatfs(2) tells it.
 pub(crate) const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-/// The mode of folders in the spool, whatever the umask: only the owner may read prompts and
-/// outputs.
-const FOLDER_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
-
 /// A file addressed by offset whose oldest bytes can be given back.
-pub(crate) trait Store: Send + Sync {
+pub(crate) trait SparseFile: Send + Sync {
     /// Writes some of `bytes` at `at`, as pwrite(2).
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize>;
     /// Appends to `into`, at most its spare capacity, from `at`, as pread(2).
     fn read_at(&self, into: &mut Vec<u8>, at: u64) -> io::Result<usize>;
-    /// As [`Store::read_at`] into `into` itself, but only what is in memory already: an error of kind `WouldBlock` where the
+    /// As [`SparseFile::read_at`] into `into` itself, but only what is in memory already: an error of kind `WouldBlock` where the
     /// disk would have to be waited for, any other where this cannot be told (preadv2(2), RWF_NOWAIT).
     fn read_cached(&self, into: &mut [u8], at: u64) -> io::Result<usize>;
     /// Gives the blocks of `[from, to)` back; they read as zeros and the length stays.
@@ -42,7 +42,7 @@ pub(crate) trait Store: Send + Sync {
     fn len(&self) -> io::Result<u64>;
 }
 
-impl Store for File {
+impl SparseFile for File {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize> {
         FileExt::write_at(self, bytes, at)
     }
@@ -84,11 +84,11 @@ impl Store for File {
 }
 
 /// Reads exactly `n` bytes at `at`, or fewer where the file ends.
-pub(crate) fn read_up_to(store: &dyn Store, at: u64, n: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read_up_to(file: &dyn SparseFile, at: u64, n: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(n);
     while bytes.len() < n {
         let here = at + bytes.len() as u64;
-        match store.read_at(&mut bytes, here) {
+        match file.read_at(&mut bytes, here) {
             Ok(0) => break,
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -101,9 +101,9 @@ pub(crate) fn read_up_to(store: &dyn Store, at: u64, n: usize) -> io::Result<Vec
 }
 
 /// The `n` bytes at `at`, if all of them are in memory already; None where the disk might have to be waited for.
-pub(crate) fn read_cached(store: &dyn Store, at: u64, n: usize) -> Option<Vec<u8>> {
+pub(crate) fn read_cached(file: &dyn SparseFile, at: u64, n: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0; n];
-    match store.read_cached(&mut bytes, at) {
+    match file.read_cached(&mut bytes, at) {
         Ok(count) if count == n => Some(bytes),
         // A part of it, or none, or no such call on this file system: the usual way will tell.
         Ok(_) | Err(_) => None,
@@ -111,9 +111,9 @@ pub(crate) fn read_cached(store: &dyn Store, at: u64, n: usize) -> Option<Vec<u8
 }
 
 /// Writes all of `bytes` at `at`.
-pub(crate) fn write_all(store: &dyn Store, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
+pub(crate) fn write_all(file: &dyn SparseFile, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
     while !bytes.is_empty() {
-        match store.write_at(bytes, at) {
+        match file.write_at(bytes, at) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(n) => {
                 bytes = &bytes[n..];
@@ -151,37 +151,6 @@ pub(crate) fn sync_together(first: &File, others: &[File]) -> io::Result<()> {
     })
 }
 
-/// Returns options with which a new file has mode 0600.
-pub(crate) fn private() -> OpenOptions {
-    let mut options = File::options();
-    options.mode(FILE_MODE);
-    options
-}
-
-/// Creates a folder with mode 0700.
-pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(FOLDER_MODE).create(path)
-}
-
-/// Creates a missing folder, and its missing parents, with mode 0700. Narrows the modes of an
-/// existing folder: its contents first, so that an interrupted start repeats the work.
-///
-/// The mode of another owner's folder stays; its contents are still narrowed.
-///
-/// # Errors
-/// The folder cannot be created or listed, or a mode cannot be changed.
-pub fn private_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(FOLDER_MODE)
-        .create(path)?;
-    if is_open_to_others(&fs::metadata(path)?) {
-        narrow_contents(path)?;
-        narrow(path, FOLDER_MODE)?;
-    }
-    Ok(())
-}
-
 /// Returns the time at which a file was last written to, or renewed.
 ///
 /// It is the later one of mtime and ctime: any process of this user can set mtime back (`touch -d`) and
@@ -196,40 +165,6 @@ pub fn last_change(metadata: &fs::Metadata) -> SystemTime {
     metadata
         .modified()
         .map_or(changed, |modified| modified.max(changed))
-}
-
-fn is_open_to_others(metadata: &fs::Metadata) -> bool {
-    metadata.permissions().mode() & 0o077 != 0
-}
-
-fn narrow_contents(dir: &Path) -> io::Result<()> {
-    for found in fs::read_dir(dir)? {
-        let found = found?;
-        let metadata = found.metadata()?;
-        if metadata.is_dir() {
-            narrow_contents(&found.path())?;
-        }
-        // A link has no mode of its own.
-        if !metadata.is_symlink() && is_open_to_others(&metadata) {
-            let mode = if metadata.is_dir() {
-                FOLDER_MODE
-            } else {
-                FILE_MODE
-            };
-            narrow(&found.path(), mode)?;
-        }
-    }
-    Ok(())
-}
-
-fn narrow(path: &Path, mode: u32) -> io::Result<()> {
-    match fs::set_permissions(path, Permissions::from_mode(mode)) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            tracing::debug!(path = %path.display(), "could not change the mode of another owner's folder");
-            Ok(())
-        }
-        narrowed => narrowed,
-    }
 }
 
 /// Whether an error means damaged or truncated data, not an unreadable disk.

@@ -17,7 +17,7 @@ use rustix::fs::{SeekFrom, seek};
 
 use uuid::Uuid;
 
-use crate::files::{self, BLOCK, array_at, private, u32_at, u64_at};
+use crate::files::{self, BLOCK, array_at, create_or_open, u32_at, u64_at};
 
 const ROW_BYTES: u64 = 64;
 /// Rows read at once: 64 KiB.
@@ -90,12 +90,7 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = private()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)?;
+        let file = create_or_open(path)?;
         // Skip the hole at the beginning, if the file system reports one.
         let data = seek(&file, SeekFrom::Data(0)).unwrap_or(0);
         Ok(Self {
@@ -115,7 +110,7 @@ impl Index {
         let before = self.first.fetch_max(first, Ordering::SeqCst);
         let whole = |rows: u64| rows * ROW_BYTES / BLOCK * BLOCK;
         if whole(first) > whole(before)
-            && let Err(error) = files::Store::punch(&self.file, 0, whole(first))
+            && let Err(error) = files::SparseFile::punch(&self.file, 0, whole(first))
         {
             tracing::debug!(%error, "could not free the room of removed rows of the index");
         }
@@ -218,125 +213,4 @@ impl IdSum {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_come_back_in_both_directions_over_many_blocks() {
-        let dir = tempfile::tempdir().unwrap();
-        let index = Index::open(&dir.path().join("index")).unwrap();
-        let n = 2 * ROWS_AT_ONCE + 7;
-        for sequence in 0..n {
-            let ended = (sequence % 2 == 0).then_some(Ended {
-                at_ms: sequence,
-                bytes: 9,
-            });
-            index
-                .put(
-                    sequence,
-                    &Row {
-                        id: Uuid::from_u128(u128::from(sequence) + 1),
-                        ended,
-                    },
-                )
-                .unwrap();
-        }
-        index.clear(ROWS_AT_ONCE).unwrap();
-        let mut forward = Vec::new();
-        index
-            .scan(|sequence, slot| {
-                match slot {
-                    Slot::Row(row) => {
-                        assert_eq!(
-                            row.ended.map(|ended| ended.at_ms),
-                            (sequence % 2 == 0).then_some(sequence)
-                        );
-                        forward.push(row.id);
-                    }
-                    other => assert_eq!((sequence, other), (ROWS_AT_ONCE, Slot::Free)),
-                }
-                true
-            })
-            .unwrap();
-        assert_eq!(forward.len() as u64, n - 1);
-        let mut back = Vec::new();
-        index
-            .scan_back(u64::MAX, |row| {
-                back.push(row.id);
-                true
-            })
-            .unwrap();
-        back.reverse();
-        assert_eq!(forward, back);
-    }
-
-    /// ENGINE A18.
-    #[test]
-    fn rows_that_were_removed_at_the_old_end_cost_no_scan_and_no_room() {
-        use std::os::unix::fs::MetadataExt;
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("index");
-        let index = Index::open(&path).unwrap();
-        let row = |n: u64| Row {
-            id: Uuid::from_u128(u128::from(n) + 1),
-            ended: None,
-        };
-        let n = 20_000;
-        for sequence in 0..n {
-            index.put(sequence, &row(sequence)).unwrap();
-        }
-        for sequence in 0..n - 10 {
-            index.clear(sequence).unwrap();
-        }
-        let visited = |index: &Index| {
-            let (mut visited, mut rows) = (0, 0);
-            let count = |_, slot| {
-                visited += 1;
-                rows += u64::from(matches!(slot, Slot::Row(_)));
-                true
-            };
-            index.scan(count).unwrap();
-            (visited, rows)
-        };
-        visited(&index);
-        let (again, rows) = visited(&index);
-        assert_eq!(rows, 10);
-        assert!(again < 200, "{again} rows were visited for 10");
-        index.sync().unwrap();
-        let room = path.metadata().unwrap().blocks() * 512;
-        assert!(room < 64 << 10, "{room} bytes for 10 rows");
-        // The next start knows it too, and positions are never used again.
-        let index = Index::open(&path).unwrap();
-        let (first, rows) = visited(&index);
-        assert_eq!(rows, 10);
-        assert!(first < 200, "{first} rows were visited for 10");
-        assert_eq!(index.positions().unwrap(), n);
-        // A row that the start puts back below is seen.
-        index.put(3, &row(3)).unwrap();
-        assert_eq!(visited(&index).1, 11);
-    }
-
-    #[test]
-    fn damage_is_seen() {
-        let dir = tempfile::tempdir().unwrap();
-        let index = Index::open(&dir.path().join("index")).unwrap();
-        index
-            .put(
-                0,
-                &Row {
-                    id: Uuid::from_u128(1),
-                    ended: None,
-                },
-            )
-            .unwrap();
-        index.file.write_all_at(&[1], 30).unwrap();
-        let mut seen = Vec::new();
-        index
-            .scan(|_, slot| {
-                seen.push(slot);
-                true
-            })
-            .unwrap();
-        assert_eq!(seen, [Slot::Damaged]);
-    }
-}
+mod tests;

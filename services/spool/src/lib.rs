@@ -6,9 +6,9 @@
 //! ```text
 //! lock                   flock: one process only
 //! probe                  a written block, rewritten to learn whether the disk takes writes
-//! index                  64 bytes per acceptance, in order; mended from the folders when it does not match them
+//! index                  64 bytes per acceptance, in order; repaired from the folders when it does not match them
 //! staging/{id}           an entry in the making, or being removed; emptied at start
-//! executions/{id}/record header, marks, three status slots, the body (see `record`)
+//! executions/{id}/record header, marks, three status slots, the body (see `layout`)
 //! executions/{id}/output the output, addressed by offset; its oldest bytes may be a hole
 //! executions/{id}/events raw stdout, or the patches from which it is rebuilt out of the output
 //! tombstones/{id}        the header of a deleted entry's record
@@ -19,7 +19,7 @@
 //! start.
 //!
 //! An entry exists when its folder is in `executions`. One rename puts the complete folder there,
-//! and acceptance is promised when the rename is on disk (see `spool`). One rename of the record to
+//! and acceptance is promised when the rename is on disk (see `store::acceptance`). One rename of the record to
 //! `tombstones` deletes the entry, so that deletion works on a full disk.
 //!
 //! Calls that are not `async` block on the disk (acceptance and durable statuses wait for fsync):
@@ -32,26 +32,31 @@ mod entry;
 mod error;
 mod events;
 mod files;
+mod folder;
 mod index;
+mod layout;
+mod limits;
 mod lines;
 mod marks;
+mod open_table;
 mod patches;
 mod reader;
 mod record;
 mod slots;
 mod spool;
+mod store;
 mod track;
 mod writer;
 
 pub use digest::sha256;
 pub use entry::Entry;
 pub use error::{ReadError, SpoolError};
-pub use events::{EventsExtent, EventsReader};
+pub use events::{EventsExtent, EventsKept, EventsReader};
 pub use files::{last_change, private_dir};
+pub use limits::SpoolLimits;
 pub use marks::Marks;
-pub use patches::Patch;
 pub use reader::Reader;
 pub use slots::STATUS_BYTES_MAX;
-pub use spool::{Page, Spool, SpoolLimits};
+pub use spool::{Page, Spool};
 pub use track::Appended;
-pub use writer::{EventsKept, Writer};
+pub use writer::Writer;

@@ -48,7 +48,7 @@ impl Lines {
         let all = memchr_iter(b'\n', bytes).count() as u64;
         if self.open + all < self.step {
             self.open += all;
-            self.let_go();
+            self.drop_parts();
             return self.floor;
         }
         for newline in memchr_iter(b'\n', bytes) {
@@ -57,12 +57,12 @@ impl Lines {
                 self.parts.push_back(at + newline as u64 + 1);
                 self.open = 0;
             }
-            self.let_go();
+            self.drop_parts();
         }
         self.floor
     }
 
-    fn let_go(&mut self) {
+    fn drop_parts(&mut self) {
         while let Some(first) = self.parts.front().copied() {
             let behind = (self.parts.len() as u64 - 1) * self.step + self.open;
             if behind < self.limit {

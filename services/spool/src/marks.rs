@@ -4,7 +4,7 @@ use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
 use crate::{
     files::{u32_at, u64_at},
-    record::MARK_BYTES,
+    layout::{EVENTS_MARKS_AT, MARK_BYTES, OUTPUT_MARKS_AT},
 };
 
 /// How far an output goes. All offsets and lengths count output bytes.
@@ -89,9 +89,9 @@ impl From<Unfreed> for io::Error {
     }
 }
 
-/// Which of the two files of an entry a mark is about.
+/// The file of an entry that a mark is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Which {
+pub(crate) enum TrackKind {
     Output,
     Events,
 }
@@ -106,10 +106,10 @@ pub(crate) struct MarkSlots {
 
 impl MarkSlots {
     /// Finds the newest whole mark; the default one where none was written yet.
-    pub(crate) fn load(record: Arc<File>, which: Which) -> io::Result<(Self, Mark)> {
-        let at = match which {
-            Which::Output => MARK_BYTES,
-            Which::Events => 3 * MARK_BYTES,
+    pub(crate) fn load(record: Arc<File>, track: TrackKind) -> io::Result<(Self, Mark)> {
+        let at = match track {
+            TrackKind::Output => OUTPUT_MARKS_AT,
+            TrackKind::Events => EVENTS_MARKS_AT,
         };
         let mut newest = (0, Mark::default());
         for slot in 0..2 {
@@ -160,7 +160,7 @@ mod tests {
     fn the_newest_whole_mark_counts() {
         let file = Arc::new(tempfile::tempfile().unwrap());
         file.set_len(4096).unwrap();
-        let (mut slots, mark) = MarkSlots::load(Arc::clone(&file), Which::Events).unwrap();
+        let (mut slots, mark) = MarkSlots::load(Arc::clone(&file), TrackKind::Events).unwrap();
         assert_eq!(mark, Mark::default());
         for len in 1..5 {
             let mark = Mark {
@@ -171,14 +171,14 @@ mod tests {
                 kind: 2,
             };
             slots.write(mark).unwrap();
-            let (_, found) = MarkSlots::load(Arc::clone(&file), Which::Events).unwrap();
+            let (_, found) = MarkSlots::load(Arc::clone(&file), TrackKind::Events).unwrap();
             assert_eq!(found, mark);
         }
         file.write_all_at(&[0xff; 8], slots.at + (slots.number % 2) * MARK_BYTES)
             .unwrap();
-        let (_, found) = MarkSlots::load(Arc::clone(&file), Which::Events).unwrap();
+        let (_, found) = MarkSlots::load(Arc::clone(&file), TrackKind::Events).unwrap();
         assert_eq!(found.len, 3, "a torn mark leaves the one before");
-        let (_, other) = MarkSlots::load(file, Which::Output).unwrap();
+        let (_, other) = MarkSlots::load(file, TrackKind::Output).unwrap();
         assert_eq!(other, Mark::default());
     }
 }

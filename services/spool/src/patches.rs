@@ -8,53 +8,13 @@ use std::{
     },
 };
 
-use crate::files::{Store, read_cached, read_up_to, u32_at, u64_at, write_all};
+use protocol::Patch;
+
+use crate::files::{SparseFile, read_cached, read_up_to, u32_at, u64_at, write_all};
 
 const HEAD_BYTES: usize = 20;
 /// One read of a walk over the whole log, in bytes.
 const BLOCK_BYTES: usize = 256 * 1024;
-
-/// One difference: `len` output bytes at `offset` stand for `original`.
-///
-/// An invalid sequence has U+FFFD in the output (`len` 3) and its bytes here; a newline that was added at the end has
-/// `len` 1 and an empty `original`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Patch {
-    /// Where the output differs, in output bytes.
-    pub offset: u64,
-    /// How many output bytes are not the CLI's.
-    pub len: u32,
-    /// What the CLI wrote there.
-    pub original: Vec<u8>,
-}
-
-impl Patch {
-    /// The output offset behind the patch.
-    pub(crate) fn end(&self) -> u64 {
-        self.offset + u64::from(self.len)
-    }
-
-    /// By how many bytes the events are longer than the output here; negative where they are shorter.
-    fn growth(&self) -> i64 {
-        self.original.len() as i64 - i64::from(self.len)
-    }
-
-    fn encode(&self, into: &mut Vec<u8>) {
-        let Self {
-            offset,
-            len,
-            original,
-        } = self;
-        let from = into.len();
-        into.extend_from_slice(&[0; 4]);
-        into.extend_from_slice(&offset.to_le_bytes());
-        into.extend_from_slice(&len.to_le_bytes());
-        into.extend_from_slice(&(original.len() as u32).to_le_bytes());
-        into.extend_from_slice(original);
-        let crc = crc32fast::hash(&into[from + 4..]);
-        into[from..from + 4].copy_from_slice(&crc.to_le_bytes());
-    }
-}
 
 /// Where the events can be rebuilt from: patches before it are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +27,7 @@ pub(crate) struct Floor {
 
 /// The patches of one execution, in order of offset, in its `events` file.
 pub(crate) struct PatchLog {
-    store: Box<dyn Store>,
+    file: Box<dyn SparseFile>,
     /// The bytes of whole patches; readers look no further.
     len: AtomicU64,
     /// A lock, because its two offsets change together. No await happens inside it.
@@ -85,14 +45,14 @@ pub(crate) struct Block {
 
 impl Block {
     /// Reads exactly `n` bytes at `at`, or fewer where the file ends.
-    fn read(&mut self, store: &dyn Store, at: u64, n: usize) -> io::Result<Vec<u8>> {
+    fn read(&mut self, file: &dyn SparseFile, at: u64, n: usize) -> io::Result<Vec<u8>> {
         let from = at.checked_sub(self.at).map(usize::try_from);
         if let Some(Ok(from)) = from
             && let Some(bytes) = self.bytes.get(from..from.saturating_add(n))
         {
             return Ok(bytes.to_vec());
         }
-        self.bytes = read_up_to(store, at, n.max(BLOCK_BYTES))?;
+        self.bytes = read_up_to(file, at, n.max(BLOCK_BYTES))?;
         self.at = at;
         Ok(self.bytes[..n.min(self.bytes.len())].to_vec())
     }
@@ -102,14 +62,14 @@ impl PatchLog {
     /// Takes up what is in the file. After a crash (`ended` false) patches of output that was never written, and a torn
     /// last one, are cut off.
     pub(crate) fn load(
-        store: Box<dyn Store>,
+        file: Box<dyn SparseFile>,
         floor: Floor,
         output_len: u64,
         ended: bool,
     ) -> io::Result<Self> {
         let log = Self {
-            len: AtomicU64::new(store.len()?),
-            store,
+            len: AtomicU64::new(file.len()?),
+            file,
             growth: AtomicI64::new(floor.events.wrapping_sub(floor.output) as i64),
             floor: Mutex::new(floor),
         };
@@ -123,7 +83,7 @@ impl PatchLog {
                     log.growth.fetch_add(patch.growth(), Ordering::SeqCst);
                 }
             }
-            log.store.set_len(at)?;
+            log.file.set_len(at)?;
             log.len.store(at, Ordering::SeqCst);
         }
         Ok(log)
@@ -154,12 +114,12 @@ impl PatchLog {
     pub(crate) fn append(&self, patches: &[Patch]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for patch in patches {
-            patch.encode(&mut bytes);
+            encode(patch, &mut bytes);
             // Also of a patch that the disk does not take: the CLI wrote its bytes.
             self.growth.fetch_add(patch.growth(), Ordering::SeqCst);
         }
         let at = self.bytes();
-        write_all(&*self.store, &bytes, at)?;
+        write_all(&*self.file, &bytes, at)?;
         self.len.store(at + bytes.len() as u64, Ordering::SeqCst);
         Ok(())
     }
@@ -177,13 +137,13 @@ impl PatchLog {
     pub(crate) fn forget(&self, floor: Floor) -> io::Result<()> {
         *self.lock_floor() = floor;
         self.len.store(0, Ordering::SeqCst);
-        self.store.set_len(0)
+        self.file.set_len(0)
     }
 
     /// The patch at a position of the log and the position behind it. None at the end, and where the patch is not whole.
     /// Blocks on the disk.
     pub(crate) fn read(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
-        self.read_by(at, |at, n| read_up_to(&*self.store, at, n))
+        self.read_by(at, |at, n| read_up_to(&*self.file, at, n))
     }
 
     /// Reads as [`PatchLog::read`] does, with few reads of the file for a walk over the whole log.
@@ -193,14 +153,14 @@ impl PatchLog {
         at: u64,
         block: &mut Block,
     ) -> io::Result<Option<(Patch, u64)>> {
-        self.read_by(at, |at, n| block.read(&*self.store, at, n))
+        self.read_by(at, |at, n| block.read(&*self.file, at, n))
     }
 
     /// Reads from memory as [`PatchLog::read`] does; an error of kind `WouldBlock` when it would
     /// wait for the disk.
     pub(crate) fn read_cached(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
         self.read_by(at, |at, n| {
-            read_cached(&*self.store, at, n).ok_or_else(|| io::ErrorKind::WouldBlock.into())
+            read_cached(&*self.file, at, n).ok_or_else(|| io::ErrorKind::WouldBlock.into())
         })
     }
 
@@ -235,4 +195,21 @@ impl PatchLog {
         };
         Ok(Some((patch, next)))
     }
+}
+
+/// Appends a patch as it is on disk: crc of the rest, offset, lengths, original.
+fn encode(patch: &Patch, into: &mut Vec<u8>) {
+    let Patch {
+        offset,
+        len,
+        original,
+    } = patch;
+    let from = into.len();
+    into.extend_from_slice(&[0; 4]);
+    into.extend_from_slice(&offset.to_le_bytes());
+    into.extend_from_slice(&len.to_le_bytes());
+    into.extend_from_slice(&(original.len() as u32).to_le_bytes());
+    into.extend_from_slice(original);
+    let crc = crc32fast::hash(&into[from + 4..]);
+    into[from..from + 4].copy_from_slice(&crc.to_le_bytes());
 }

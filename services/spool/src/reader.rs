@@ -127,23 +127,28 @@ impl Reader {
         let at = self.offset;
         let n = usize::try_from(n).map_err(io::Error::other)?;
         // New output is usually in the page cache, but without a guarantee; old output is not.
-        let read = match read_cached(&*self.track.store, at, n) {
+        let read = match read_cached(&*self.track.file, at, n) {
             Some(bytes) => Ok(bytes),
             None => {
                 let track = Arc::clone(&self.track);
-                off_the_runtime(move || read_up_to(&*track.store, at, n)).await
+                off_the_runtime(move || read_up_to(&*track.file, at, n)).await
             }
         };
-        self.took(at, n, read)
+        self.finish_read(at, n, read)
     }
 
     /// As [`Reader::take`], but waits for the disk on this thread.
     pub(crate) fn take_blocking(&mut self, n: usize) -> Result<Bytes, ReadError> {
-        let read = read_up_to(&*self.track.store, self.offset, n);
-        self.took(self.offset, n, read)
+        let read = read_up_to(&*self.track.file, self.offset, n);
+        self.finish_read(self.offset, n, read)
     }
 
-    fn took(&mut self, at: u64, n: usize, read: io::Result<Vec<u8>>) -> Result<Bytes, ReadError> {
+    fn finish_read(
+        &mut self,
+        at: u64,
+        n: usize,
+        read: io::Result<Vec<u8>>,
+    ) -> Result<Bytes, ReadError> {
         // The writer publishes before it frees: if this is still kept now, what was read was no hole.
         let Marks { len, kept_from, .. } = *self.marks.borrow();
         if at < kept_from {

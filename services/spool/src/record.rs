@@ -1,36 +1,17 @@
-//! The layout of an entry's `record` file, written whole at acceptance so that nothing in it needs a new block later.
-//!
-//! ```text
-//! 0       header: magic, id, sequence, digest, length and crc of the body
-//! 512     marks of the output, two slots of a sector, written in turn
-//! 1536    marks of the events, the same
-//! 2560    that a client's cancel was accepted, or zeros
-//! 3072    the note of a cancel for when nobody views the execution, or zeros
-//! 4096    three status slots of 72 KiB
-//! 225280  the body
-//! ```
+//! The record of an execution: its header, and how the file is written, read and repaired. Its layout
+//! is in `layout`.
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
 use uuid::Uuid;
 
 use crate::{
-    files::{array_at, is_damage, private, u32_at, u64_at},
-    slots::{SLOT_BYTES, SLOTS, Slots},
+    files::{array_at, create_or_open, is_damage, private, u32_at, u64_at},
+    layout::{BODY_AT, HEADER_BYTES, SLOTS_AT},
+    slots::Slots,
 };
 
 const MAGIC: [u8; 8] = *b"ccspool1";
-const HEADER_BYTES: usize = 512;
-/// Marks sit in sectors of their own: a sector is written whole or not at all.
-pub(crate) const MARK_BYTES: u64 = 512;
-/// A sector of its own too, behind the marks.
-pub(crate) const CANCEL_AT: u64 = 5 * MARK_BYTES;
-/// The position of the note of a cancel for when nobody views the execution, in a sector of its
-/// own.
-pub(crate) const UNVIEWED_AT: u64 = 6 * MARK_BYTES;
-/// Where the status slots begin; what a tombstone keeps of the file.
-pub(crate) const SLOTS_AT: u64 = 4096;
-pub(crate) const BODY_AT: u64 = SLOTS_AT + (SLOTS * SLOT_BYTES) as u64;
 
 /// The fixed facts of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,28 +98,8 @@ pub(crate) fn write_new(
     Ok(file)
 }
 
-/// Whether the entry in `folder` is all that an acceptance writes, or was promised once: see [`crate::spool`]. Only the
-/// owner of a promised one writes a second status, so that one is never taken for what a power cut left of another.
-pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
-    let file = match File::open(folder.join("record")) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    let slots = match unless_damaged(Slots::load(&file))? {
-        Some(slots) if slots.newest_number() > 1 => return Ok(true),
-        found => found,
-    };
-    let body = match unless_damaged(Header::read(&file))? {
-        Some(header) => unless_damaged(read_body(&file, &header))?,
-        None => None,
-    };
-    let names = folder.join("output").exists() && folder.join("events").exists();
-    Ok(slots.is_some() && body.is_some() && names)
-}
-
-/// None where what is there is damaged or cut off.
-fn unless_damaged<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+/// The value that was read; None if it is damaged or cut off.
+pub(crate) fn if_intact<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Ok(value) => Ok(Some(value)),
         Err(error) if is_damage(&error) => Ok(None),
@@ -146,38 +107,21 @@ fn unless_damaged<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Creates missing files beside a record.
-pub(crate) fn restore_names(folder: &Path) -> io::Result<()> {
-    for name in ["output", "events"] {
-        private()
-            .create(true)
-            .append(true)
-            .open(folder.join(name))?;
-    }
-    Ok(())
-}
-
-/// Repairs a damaged record in `folder` so far that it can be opened: restores the header and the
+/// Repairs a damaged record at `path` so far that it can be opened: restores the header and the
 /// slots from the remaining data. The status may still be missing. `sequence` is the entry's
 /// position in the index; `digest_of` computes the digest of a body.
 pub(crate) fn restore(
-    folder: &Path,
+    path: &Path,
     id: Uuid,
     sequence: u64,
     digest_of: impl FnOnce(&[u8]) -> Option<[u8; 32]>,
 ) -> io::Result<(File, Header, Slots)> {
-    let path = folder.join("record");
-    let file = private()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(path)?;
+    let file = create_or_open(path)?;
     let len = file.metadata()?.len();
     if len < BODY_AT {
         file.set_len(BODY_AT)?;
     }
-    let header = match unless_damaged(Header::read(&file))? {
+    let header = match if_intact(Header::read(&file))? {
         Some(header) if header.id == id => header,
         _ => {
             let body_len = len.saturating_sub(BODY_AT);
@@ -197,7 +141,7 @@ pub(crate) fn restore(
     };
     // Pretend a first version, so that the next one is never taken for the rest of an acceptance
     // after a power cut.
-    let slots = unless_damaged(Slots::load(&file))?.unwrap_or_else(Slots::first);
+    let slots = if_intact(Slots::load(&file))?.unwrap_or_else(Slots::first);
     Ok((file, header, slots))
 }
 

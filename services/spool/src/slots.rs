@@ -7,11 +7,9 @@ use std::{fs::File, io, os::unix::fs::FileExt};
 
 use crate::{
     files::{u32_at, u64_at},
-    record::SLOTS_AT,
+    layout::{SLOT_BYTES, SLOTS, SLOTS_AT},
 };
 
-pub(crate) const SLOTS: usize = 3;
-pub(crate) const SLOT_BYTES: usize = 72 * 1024;
 const HEAD_BYTES: usize = 32;
 /// The largest status that fits in a slot, in bytes.
 pub const STATUS_BYTES_MAX: usize = SLOT_BYTES - HEAD_BYTES;

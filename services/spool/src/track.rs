@@ -5,7 +5,7 @@ use std::io;
 use tokio::sync::watch;
 
 use crate::{
-    files::{Store, read_up_to},
+    files::{SparseFile, read_up_to},
     marks::{Mark, MarkSlots, Marks},
 };
 
@@ -20,19 +20,19 @@ pub struct Appended {
     pub disk_full: bool,
 }
 
-/// What the bytes of a track are.
+/// The encoding of a track's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub(crate) enum Encoding {
     /// UTF-8 whose crc is kept; it is cut at characters only.
-    Text,
-    /// Anything; cut anywhere, no crc.
+    Utf8,
+    /// Any bytes; cut anywhere, no crc.
     Bytes,
 }
 
 /// The shared side of the file. Readers see `marks` change only after the bytes are written, and bytes are freed only
 /// after `marks` says so.
 pub(crate) struct Track {
-    pub(crate) store: Box<dyn Store>,
+    pub(crate) file: Box<dyn SparseFile>,
     pub(crate) marks: watch::Sender<Marks>,
 }
 
@@ -40,19 +40,19 @@ impl Track {
     /// Opens the track of an existing file. `mark` is the newest of `slots`. `ended`: the execution
     /// is terminal, so nothing is appended even if the mark does not say so.
     pub(crate) fn load(
-        store: Box<dyn Store>,
+        file: Box<dyn SparseFile>,
         slots: &mut MarkSlots,
         mark: Mark,
-        shape: Shape,
+        encoding: Encoding,
         ended: bool,
     ) -> io::Result<Self> {
-        let marks = recover(&*store, slots, mark, shape)?;
+        let marks = recover(&*file, slots, mark, encoding)?;
         let marks = Marks {
             ended: marks.ended || ended,
             ..marks
         };
         Ok(Self {
-            store,
+            file,
             marks: watch::Sender::new(marks),
         })
     }
@@ -74,12 +74,12 @@ const RECOVERY_BYTES: usize = 1 << 20;
 /// before this returns: an old mark would count bytes as kept that are a hole by then, or were
 /// written later.
 fn recover(
-    store: &dyn Store,
+    file: &dyn SparseFile,
     slots: &mut MarkSlots,
     mark: Mark,
-    shape: Shape,
+    encoding: Encoding,
 ) -> io::Result<Marks> {
-    let size = store.len()?;
+    let size = file.len()?;
     let Mark {
         kept_from,
         len: marked,
@@ -96,8 +96,8 @@ fn recover(
         slots.mark_then_free(nothing_kept, || {
             // Another power cut is likely.
             sync.sync()?;
-            store.set_len(0)?;
-            store.set_len(marked)
+            file.set_len(0)?;
+            file.set_len(marked)
         })?;
         return Ok(Marks {
             len: marked,
@@ -113,19 +113,19 @@ fn recover(
     } else {
         (marked, crc32)
     };
-    let len = match shape {
-        Shape::Text => {
-            size - torn_character(&read_up_to(store, size - (size - base).min(3), 3)?) as u64
+    let len = match encoding {
+        Encoding::Utf8 => {
+            size - torn_character(&read_up_to(file, size - (size - base).min(3), 3)?) as u64
         }
-        Shape::Bytes => size,
+        Encoding::Bytes => size,
     };
     let mut hasher = crc32fast::Hasher::new_with_initial(base_crc);
     let mut at = base;
-    while shape == Shape::Text && at < len {
+    while encoding == Encoding::Utf8 && at < len {
         let want = usize::try_from(len - at)
             .unwrap_or(usize::MAX)
             .min(RECOVERY_BYTES);
-        let bytes = read_up_to(store, at, want)?;
+        let bytes = read_up_to(file, at, want)?;
         if bytes.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -143,7 +143,7 @@ fn recover(
     // No mark counts a part of a character.
     let cut = || {
         if len < size {
-            store.set_len(len)?;
+            file.set_len(len)?;
         }
         Ok(())
     };

@@ -1,42 +1,21 @@
 //! The one writer of an execution's output and events.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{io, sync::Arc};
+
+use protocol::Patch;
 
 use crate::{
-    appender::Appender,
-    entry::Entry,
-    marks::{Mark, MarkSlots, Marks},
-    patches::{Patch, PatchLog},
-    track::Appended,
+    appender::{Appender, Cap},
+    entry::{Entry, Inner, Tracks, WriterLease},
+    events::{EventsKept, EventsState},
+    files::is_full,
+    marks::{Mark, MarkSlots, Marks, TrackKind},
+    patches::PatchLog,
+    track::{Appended, Encoding},
 };
 
-/// How the CLI's stdout is kept for `/events`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventsKept {
-    /// In a file of its own: format `text`.
-    Raw,
-    /// As the output itself and a list of patches: format `events`.
-    InOutput,
-}
-
-impl EventsKept {
-    pub(crate) fn kind(self) -> u8 {
-        match self {
-            Self::Raw => 1,
-            Self::InOutput => 2,
-        }
-    }
-
-    pub(crate) fn from_kind(kind: u8) -> Option<Self> {
-        match kind {
-            1 => Some(Self::Raw),
-            2 => Some(Self::InOutput),
-            _ => None,
-        }
-    }
-}
-
-pub(crate) enum EventsSide {
+/// The writing side of the events.
+enum EventsSide {
     Raw(Appender),
     InOutput {
         log: Arc<PatchLog>,
@@ -50,20 +29,79 @@ pub(crate) enum EventsSide {
 /// Dropped without [`Writer::finish`], it aborts the readers when they have read what there is: a panic never looks
 /// like a clean end.
 pub struct Writer {
-    entry: Entry,
+    /// Returned when the writer is dropped.
+    _lease: WriterLease,
     output: Appender,
     events: EventsSide,
 }
 
-impl Writer {
-    pub(crate) fn new(entry: Entry, output: Appender, events: EventsSide) -> Self {
-        Self {
-            entry,
+impl Entry {
+    /// Makes the one writer. After a crash it continues behind what readers have seen. `kept` stays as
+    /// it was first.
+    ///
+    /// # Errors
+    /// `ResourceBusy` while there is another, `InvalidInput` when terminal or when the events are kept otherwise,
+    /// `NotFound` once deleted, or the disk's.
+    pub fn writer(&self, kept: EventsKept) -> io::Result<Writer> {
+        let (lease, (output, events)) = self.lease(|inner, tracks| {
+            let (slots, _) = MarkSlots::load(Arc::clone(&inner.record), TrackKind::Output)?;
+            let limits = inner.limits();
+            let cap = Cap {
+                bytes: limits.kept_bytes,
+                lines: limits.kept_lines,
+            };
+            let track = Arc::clone(&tracks.output);
+            let output = Appender::new(track, slots, Encoding::Utf8, cap, 0);
+            let events = EventsSide::open(inner, tracks, kept, output.now().len)?;
+            Ok((output, events))
+        })?;
+        Ok(Writer {
+            _lease: lease,
             output,
             events,
+        })
+    }
+}
+
+impl EventsSide {
+    fn open(inner: &Inner, tracks: &Tracks, kept: EventsKept, output_len: u64) -> io::Result<Self> {
+        let (mut slots, mark) = MarkSlots::load(Arc::clone(&inner.record), TrackKind::Events)?;
+        match EventsKept::from_kind(mark.kind) {
+            Some(before) if before != kept => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "the events are kept in another way",
+                ));
+            }
+            Some(_) => {}
+            None => {
+                let mark = Mark {
+                    kind: kept.kind(),
+                    ..mark
+                };
+                slots.write(mark)?;
+                tracks.begin_events(&inner.folder, kept, &mut slots, mark, output_len)?;
+            }
+        }
+        let cap = inner.limits().events_bytes;
+        let state = tracks.events.borrow().clone();
+        match state {
+            EventsState::Raw(track) => {
+                let kind = kept.kind();
+                let cap = Cap {
+                    bytes: cap,
+                    lines: 0,
+                };
+                let appender = Appender::new(track, slots, Encoding::Bytes, cap, kind);
+                Ok(Self::Raw(appender))
+            }
+            EventsState::InOutput(log) => Ok(Self::InOutput { log, slots, cap }),
+            EventsState::Unknown => Err(io::Error::other("the events have no kind")),
         }
     }
+}
 
+impl Writer {
     /// Appends output. `text` must be whole characters of UTF-8; readers see all of it once this returns.
     ///
     /// On a full disk the events are freed first, then the oldest output.
@@ -73,7 +111,7 @@ impl Writer {
             "output is appended in whole characters"
         );
         let Self {
-            entry: _,
+            _lease: _,
             output,
             events,
         } = self;
@@ -118,16 +156,14 @@ impl Writer {
         if let Err(error) = slots.mark_then_free(mark, || log.forget(floor)) {
             // Readers must not miss a patch, even if the disk did not take it.
             log.raise_floor(floor);
-            let error = std::io::Error::from(error);
+            let error = io::Error::from(error);
             tracing::warn!(%error, "the list of patches could not be emptied");
         }
         let lost = patches
             .iter()
             .map(|patch| patch.original.len() as u64)
             .sum();
-        let disk_full = kept
-            .err()
-            .is_some_and(|error| crate::files::is_full(&error));
+        let disk_full = kept.err().is_some_and(|error| is_full(&error));
         Appended {
             freed: 0,
             lost,
@@ -157,7 +193,5 @@ impl Drop for Writer {
             }
             self.output.abort();
         }
-        self.entry.inner.writing.store(false, Ordering::SeqCst);
-        self.entry.note_size();
     }
 }

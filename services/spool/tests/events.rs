@@ -10,8 +10,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use protocol::Patch;
 use renderer::EventsOutput;
-use spool::{Entry, EventsExtent, EventsKept, Patch, ReadError, Spool, SpoolLimits};
+use spool::{Entry, EventsExtent, EventsKept, ReadError, Spool, SpoolLimits};
 use uuid::Uuid;
 
 fn spool(dir: &tempfile::TempDir) -> Spool {
@@ -32,21 +33,9 @@ fn written(spool: &Spool, stdout: &[u8], chunk: usize) -> Entry {
     let mut writer = entry.writer(EventsKept::InOutput).unwrap();
     let mut events = EventsOutput::new();
     let (mut bytes, mut patches) = (Vec::new(), Vec::new());
-    let mut flush = |bytes: &mut Vec<u8>, patches: &mut Vec<renderer::Patch>| {
-        let patch = |patch: renderer::Patch| {
-            let renderer::Patch {
-                offset,
-                len,
-                original,
-            } = patch;
-            Patch {
-                offset,
-                len,
-                original,
-            }
-        };
-        let patches: Vec<_> = patches.drain(..).map(patch).collect();
-        writer.append_patches(&patches);
+    let mut flush = |bytes: &mut Vec<u8>, patches: &mut Vec<Patch>| {
+        writer.append_patches(patches);
+        patches.clear();
         writer.append(bytes);
         bytes.clear();
     };

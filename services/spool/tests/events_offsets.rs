@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use spool::{Entry, EventsExtent, EventsKept, Patch, ReadError, Spool, SpoolLimits};
+use protocol::Patch;
+use spool::{Entry, EventsExtent, EventsKept, ReadError, Spool, SpoolLimits};
 use tempfile::TempDir;
 use uuid::Uuid;
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Entry;
 use crate::{
     files::u64_at,
-    record::{CANCEL_AT, UNVIEWED_AT},
+    layout::{CANCEL_AT, UNVIEWED_AT},
 };
 
 const MAGIC: [u8; 8] = *b"cccancel";
@@ -34,7 +34,7 @@ impl Entry {
     /// # Errors
     /// `NotFound` once deleted, or the disk's.
     pub fn note_cancel(&self) -> io::Result<()> {
-        self.here()?;
+        self.ensure_not_deleted()?;
         let record = &self.inner.record;
         record.write_all_at(&note(self.id()), CANCEL_AT)?;
         record.sync_data()
@@ -45,7 +45,7 @@ impl Entry {
     /// # Errors
     /// As [`Entry::note_cancel`].
     pub fn cancel_noted(&self) -> io::Result<bool> {
-        self.here()?;
+        self.ensure_not_deleted()?;
         let mut found = [0; NOTE_BYTES];
         self.inner.record.read_exact_at(&mut found, CANCEL_AT)?;
         Ok(found == note(self.id()))
@@ -57,7 +57,7 @@ impl Entry {
     /// # Errors
     /// As [`Entry::note_cancel`].
     pub fn note_unviewed(&self, after_ms: Option<u64>) -> io::Result<()> {
-        self.here()?;
+        self.ensure_not_deleted()?;
         let mut bytes = [0; UNVIEWED_BYTES];
         if let Some(ms) = after_ms {
             bytes[..8].copy_from_slice(&UNVIEWED_MAGIC);
@@ -75,7 +75,7 @@ impl Entry {
     /// # Errors
     /// As [`Entry::note_cancel`].
     pub fn unviewed_noted(&self) -> io::Result<Option<u64>> {
-        self.here()?;
+        self.ensure_not_deleted()?;
         let mut bytes = [0; UNVIEWED_BYTES];
         self.inner.record.read_exact_at(&mut bytes, UNVIEWED_AT)?;
         let noted = bytes[..8] == UNVIEWED_MAGIC && bytes[8..24] == *self.id().as_bytes();

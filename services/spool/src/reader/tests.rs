@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::*;
-use crate::files::Store;
+use crate::files::SparseFile;
 
 /// A file that is not in the page cache. It notes which threads waited for the disk.
 #[derive(Clone, Default)]
@@ -14,7 +14,7 @@ struct Cold {
     waited: Arc<Mutex<Vec<ThreadId>>>,
 }
 
-impl Store for Cold {
+impl SparseFile for Cold {
     fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -53,7 +53,7 @@ async fn a_small_ended_output_that_is_not_in_memory_is_read_on_a_blocking_thread
         ..Marks::default()
     };
     let track = Track {
-        store: Box::new(cold.clone()),
+        file: Box::new(cold.clone()),
         marks: watch::Sender::new(marks),
     };
     let mut reader = Reader::new(Arc::new(track), 0).unwrap();

@@ -100,7 +100,7 @@ fn terminal_stays_terminal_and_too_large_is_refused() {
 #[test]
 fn the_first_ones_are_as_an_acceptance_writes_them() {
     let file = tempfile::tempfile().unwrap();
-    file.set_len(crate::record::BODY_AT).unwrap();
+    file.set_len(crate::layout::BODY_AT).unwrap();
     let first = Version {
         number: 1,
         terminal: false,

@@ -1,11 +1,14 @@
-//! Burned ids: executions that were cancelled before they were accepted.
-//!
-//! A burned id is an empty file named after it. The file's time is the time of the last burn.
+//! Burned ids: executions that were cancelled before they were accepted. Their files are in `store`.
 
-use std::time::SystemTime;
+use std::{
+    fs, io,
+    time::{Duration, SystemTime},
+};
 
-use super::*;
-use crate::files::last_change;
+use uuid::Uuid;
+
+use super::Spool;
+use crate::{error::SpoolError, files::last_change};
 
 /// How long a burned id is refused: far longer than an acceptance can be on its way.
 const BURN_AGE: Duration = Duration::from_secs(3600);
@@ -17,18 +20,18 @@ impl Spool {
     /// # Errors
     /// `Exists`, `Deleted`, or `Unwritable`; then nothing is recorded.
     pub fn burn(&self, id: Uuid) -> Result<(), SpoolError> {
-        let shared = &self.shared;
+        let store = &self.store;
         // An acceptance of the same id has either finished, or begins after the burn.
-        let _busy = shared.hold(id);
-        if let Some(header) = Header::read_path(&shared.folder(id).join("record"))? {
+        let _busy = store.hold(id);
+        if let Some(header) = store.header(id)? {
             return Err(SpoolError::Exists {
                 digest: header.digest,
             });
         }
-        if let Some(digest) = self.tombstone(id) {
+        if let Some(digest) = store.tombstone(id) {
             return Err(SpoolError::Deleted { digest });
         }
-        shared
+        store
             .write_burned(id)
             .map_err(SpoolError::unwritable("the cancelled id"))
     }
@@ -38,7 +41,7 @@ impl Spool {
     /// # Errors
     /// The disk's.
     pub fn is_burned(&self, id: Uuid) -> io::Result<bool> {
-        self.shared.burned_path(id).try_exists()
+        self.store.is_burned(id)
     }
 
     /// Returns all burned ids. For the start.
@@ -46,7 +49,7 @@ impl Spool {
     /// # Errors
     /// The disk's.
     pub fn burned(&self) -> io::Result<Vec<Uuid>> {
-        ids_in(&self.shared.dir.join("burned"))?.collect()
+        self.store.burned()
     }
 
     /// Forgets the ids that were burned over an hour ago, and returns them.
@@ -57,8 +60,8 @@ impl Spool {
         let mut expired = Vec::new();
         for id in self.burned()? {
             // A repeated burn either waits for this lock, or has already renewed the file's time.
-            let _busy = self.shared.hold(id);
-            let path = self.shared.burned_path(id);
+            let _busy = self.store.hold(id);
+            let path = self.store.burned_path(id);
             let burned_at = match fs::metadata(&path) {
                 Ok(found) => last_change(&found),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -73,17 +76,5 @@ impl Spool {
             }
         }
         Ok(expired)
-    }
-}
-
-impl Shared {
-    fn write_burned(&self, id: Uuid) -> io::Result<()> {
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(self.burned_path(id))?;
-        file.set_modified(SystemTime::now())?;
-        sync_together(&file, &[File::open(self.dir.join("burned"))?])
     }
 }

@@ -4,21 +4,23 @@
 //! one leaves a tombstone made from its row of the index.
 
 use std::{
-    collections::BinaryHeap,
-    os::unix::fs::FileExt,
+    collections::{BinaryHeap, HashSet},
+    sync::atomic::Ordering,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::*;
-use crate::{entry::disk_bytes, files::last_change};
+use uuid::Uuid;
 
-/// How long an id that was deleted answers `deleted`.
-const TOMBSTONE_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+use super::Spool;
+use crate::{
+    error::SpoolError,
+    folder::disk_bytes,
+    index::{Ended, Row, Slot},
+    record::Header,
+};
+
 /// Chosen at once: what bounds the memory of a pass over any number of executions.
 const BATCH: usize = 256;
-/// Tombstones that one pass checks; the next pass continues after them. At one pass a minute 1.4
-/// million are checked within a day, which is exact enough for 30 days.
-const TOMBSTONES_AT_ONCE: usize = 1000;
 
 impl Spool {
     /// Deletes executions that ended longer ago than the retention, then the oldest ended ones
@@ -32,13 +34,13 @@ impl Spool {
         let now_ms = now
             .duration_since(UNIX_EPOCH)
             .map_or(0, |age| age.as_millis() as u64);
-        let keep_ms = u64::try_from(self.shared.limits.retention.as_millis()).unwrap_or(u64::MAX);
+        let keep_ms = u64::try_from(self.store.limits.retention.as_millis()).unwrap_or(u64::MAX);
         let mut gone = Vec::new();
         // Executions that could not be removed in this pass, at most a batch.
         let mut stuck = HashSet::new();
         loop {
             let (oldest, total) = self.oldest_ended(&stuck)?;
-            let mut over = total.saturating_sub(self.shared.limits.retention_bytes);
+            let mut over = total.saturating_sub(self.store.limits.retention_bytes);
             let mut left = total;
             let before = gone.len() + stuck.len();
             let full = oldest.len() == BATCH;
@@ -64,13 +66,13 @@ impl Spool {
                     }
                 }
             }
-            self.shared.measured_bytes.store(left, Ordering::Relaxed);
+            self.store.measured_bytes.store(left, Ordering::Relaxed);
             let progress = gone.len() + stuck.len() > before;
             if rest_stays || !full || !progress || stuck.len() >= BATCH {
                 break;
             }
         }
-        self.expire_tombstones(now)?;
+        self.store.expire_tombstones(now)?;
         Ok(gone)
     }
 
@@ -78,7 +80,7 @@ impl Spool {
     /// the first one. Never touches the disk.
     #[must_use]
     pub fn measured_bytes(&self) -> u64 {
-        self.shared.measured_bytes.load(Ordering::Relaxed)
+        self.store.measured_bytes.load(Ordering::Relaxed)
     }
 
     /// Removes an ended entry, damaged or not. False when another task removed it.
@@ -96,16 +98,15 @@ impl Spool {
 
     /// Removes an entry that cannot be opened, and leaves a tombstone made from its row.
     fn bury(&self, candidate: &Candidate, why: &str) -> Result<bool, SpoolError> {
-        let shared = &self.shared;
+        let store = &self.store;
         let &Candidate { id, sequence, .. } = candidate;
-        let _busy = shared.hold(id);
-        let row = shared.index().at(sequence)?;
+        let _busy = store.hold(id);
+        let row = store.index().at(sequence)?;
         let unopened = matches!(self.get(id), Ok(None) | Err(SpoolError::Damaged { .. }));
         if !(unopened && matches!(row, Slot::Row(row) if row.id == id)) {
             return Ok(false);
         }
-        let read = Header::read_path(&shared.folder(id).join("record"));
-        let header = match read {
+        let header = match store.header(id) {
             Ok(Some(header)) if header.id == id => Header { sequence, ..header },
             _ => Header {
                 id,
@@ -116,25 +117,10 @@ impl Spool {
                 body_crc: 0,
             },
         };
-        let staged = shared
-            .dir
-            .join("staging")
-            .join(format!("{}.tombstone", name(id)));
-        let buried = || {
-            let file = private()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(&staged)?;
-            file.write_all_at(&header.encode(), 0)?;
-            // Its length marks an unfinished deletion: see `Shared::clear_away`.
-            file.set_len(SLOTS_AT + 1)?;
-            file.sync_all()?;
-            fs::rename(&staged, shared.tombstone_path(id))?;
-            sync_dir(&shared.dir.join("tombstones"))?;
-            shared.clear_away(&header)
-        };
-        buried().map_err(SpoolError::unwritable("the tombstone"))?;
+        store
+            .entomb_as(&header)
+            .and_then(|()| store.clear_away(&header))
+            .map_err(SpoolError::unwritable("the tombstone"))?;
         tracing::error!(%id, why, "a damaged execution was removed by retention");
         Ok(true)
     }
@@ -145,7 +131,7 @@ impl Spool {
         let mut total = 0_u64;
         let mut heap: BinaryHeap<Candidate> = BinaryHeap::with_capacity(BATCH + 1);
         let mut live = Vec::new();
-        self.shared.index().scan(|sequence, slot| {
+        self.store.index().scan(|sequence, slot| {
             let Slot::Row(Row { id, ended }) = slot else {
                 return true;
             };
@@ -170,41 +156,9 @@ impl Spool {
             true
         })?;
         for id in live {
-            total = total.saturating_add(disk_bytes(&self.shared.folder(id)));
+            total = total.saturating_add(disk_bytes(&self.store.folder(id)));
         }
         Ok((heap.into_sorted_vec(), total))
-    }
-
-    /// Checks the next tombstones in the folder's own order, and starts again after the last one.
-    fn expire_tombstones(&self, now: SystemTime) -> io::Result<()> {
-        let mut sweep = self
-            .shared
-            .sweep
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut names = match sweep.take() {
-            Some(names) => names,
-            None => fs::read_dir(self.shared.dir.join("tombstones"))?,
-        };
-        for _ in 0..TOMBSTONES_AT_ONCE {
-            let Some(found) = names.next() else {
-                return Ok(());
-            };
-            let path = found?.path();
-            let Ok(deleted_at) = fs::metadata(&path).map(|found| last_change(&found)) else {
-                continue;
-            };
-            if now
-                .duration_since(deleted_at)
-                .is_ok_and(|age| age > TOMBSTONE_AGE)
-                && let Err(error) = fs::remove_file(&path)
-            {
-                let path = path.display();
-                tracing::warn!(%error, %path, "could not remove an old tombstone");
-            }
-        }
-        *sweep = Some(names);
-        Ok(())
     }
 }
 

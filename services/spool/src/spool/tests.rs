@@ -1,14 +1,21 @@
 //! Acceptance, lists, deletion, retention and the start after a crash.
 
 use std::{
+    fs,
     os::unix::fs::FileExt,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tempfile::TempDir;
 
 use super::*;
-use crate::{entry::disk_bytes, writer::EventsKept};
+use crate::{
+    events::EventsKept,
+    folder::disk_bytes,
+    index::{Ended, Index, Row},
+    layout::SLOTS_AT,
+    store::name,
+};
 
 mod damage;
 mod power_cut;
@@ -87,8 +94,8 @@ fn what_was_accepted_is_there_after_a_start() {
 fn what_a_failed_acceptance_could_not_remove_hinders_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
-    fs::create_dir(spool.shared.staging(id(1))).unwrap();
-    fs::write(spool.shared.staging(id(1)).join("record"), b"cut").unwrap();
+    fs::create_dir(spool.store.staging(id(1))).unwrap();
+    fs::write(spool.store.staging(id(1)).join("record"), b"cut").unwrap();
     assert_eq!(create(&spool, 1).body().unwrap(), b"body 1");
 }
 
@@ -125,7 +132,7 @@ fn a_deleted_one_leaves_a_tombstone_for_30_days() {
         Err(SpoolError::Deleted { digest }) if digest == [7; 32]
     ));
     assert!(
-        fs::metadata(spool.shared.tombstone_path(id(7)))
+        fs::metadata(spool.store.tombstone_path(id(7)))
             .unwrap()
             .len()
             <= SLOTS_AT
@@ -149,14 +156,14 @@ fn a_deletion_that_a_crash_cut_off_is_finished_at_the_start() {
     ended(&spool, 1);
     ended(&spool, 2);
     fs::rename(
-        spool.shared.folder(id(1)).join("record"),
-        spool.shared.tombstone_path(id(1)),
+        spool.store.folder(id(1)).join("record"),
+        spool.store.tombstone_path(id(1)),
     )
     .unwrap();
     drop(spool);
     let spool = open(&dir);
     assert_eq!(spool.tombstone(id(1)), Some([1; 32]));
-    assert!(!spool.shared.folder(id(1)).exists());
+    assert!(!spool.store.folder(id(1)).exists());
     assert_eq!(listed(&spool), [2]);
 }
 
@@ -167,7 +174,7 @@ fn an_acceptance_that_a_crash_cut_off_is_none() {
     create(&spool, 1);
     // As after a crash just before the rename: all but that is there.
     create(&spool, 2);
-    fs::rename(spool.shared.folder(id(2)), spool.shared.staging(id(2))).unwrap();
+    fs::rename(spool.store.folder(id(2)), spool.store.staging(id(2))).unwrap();
     drop(spool);
     let spool = open(&dir);
     assert!(spool.get(id(2)).unwrap().is_none());
@@ -265,7 +272,7 @@ fn a_terminal_status_counts_even_if_the_index_missed_it() {
     ended(&spool, 1);
     // The row of before the end: a kill between the two writes.
     spool
-        .shared
+        .store
         .index()
         .put(
             0,
@@ -289,7 +296,7 @@ fn a_terminal_status_counts_even_if_the_index_missed_it() {
 fn set_end(spool: &Spool, sequence: u64, n: u128, at: SystemTime, bytes: u64) {
     let at_ms = at.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     spool
-        .shared
+        .store
         .index()
         .put(
             sequence,
@@ -326,7 +333,7 @@ fn retention_goes_by_age_of_the_end_then_by_size_and_spares_the_living() {
     assert_eq!(spool.measured_bytes(), 0, "nothing is measured yet");
     assert_eq!(spool.expire(now).unwrap(), [id(3), id(6), id(4)]);
     assert_eq!(listed(&spool), [5, 2, 1]);
-    let living = disk_bytes(&spool.shared.folder(id(1)));
+    let living = disk_bytes(&spool.store.folder(id(1)));
     assert_eq!(spool.measured_bytes(), (8 << 20) + living);
     assert_eq!(spool.tombstone(id(4)), Some([4; 32]));
     assert!(spool.expire(now).unwrap().is_empty());
@@ -373,7 +380,7 @@ fn everybody_holds_the_same_entry_and_none_is_held_for_nothing() {
     let spool = open(&dir);
     let entry = create(&spool, 1);
     let again = spool.get(id(1)).unwrap().unwrap();
-    assert!(Arc::ptr_eq(&entry.inner, &again.inner));
+    assert!(entry.is_same(&again));
     let writer = entry.writer(EventsKept::Raw).unwrap();
     assert_eq!(
         again.writer(EventsKept::Raw).err().unwrap().kind(),
@@ -386,7 +393,7 @@ fn everybody_holds_the_same_entry_and_none_is_held_for_nothing() {
     );
     drop(again.writer(EventsKept::Raw).unwrap());
     drop((entry, again));
-    assert!(spool.shared.open_entries().is_empty());
+    assert!(spool.open.is_empty());
 }
 
 #[test]
@@ -416,10 +423,10 @@ fn a_cancel_is_noted_beside_the_statuses_and_a_torn_note_is_none() {
     // A power cut wrote a part of it.
     let record = File::options()
         .write(true)
-        .open(spool.shared.folder(id(1)).join("record"))
+        .open(spool.store.folder(id(1)).join("record"))
         .unwrap();
     record
-        .write_all_at(&[0; 8], crate::record::CANCEL_AT + 16)
+        .write_all_at(&[0; 8], crate::layout::CANCEL_AT + 16)
         .unwrap();
     assert!(!entry.cancel_noted().unwrap());
     spool.end(&entry, b"{}").unwrap();
@@ -479,7 +486,7 @@ fn a_repeated_burn_begins_its_hour_again() {
     spool.burn(id(1)).unwrap();
     let now = SystemTime::now();
     let hour = Duration::from_secs(3600);
-    let file = File::open(spool.shared.burned_path(id(1))).unwrap();
+    let file = File::open(spool.store.burned_path(id(1))).unwrap();
     file.set_modified(now - hour).unwrap();
     spool.burn(id(1)).unwrap();
     assert!(file.metadata().unwrap().modified().unwrap() >= now);

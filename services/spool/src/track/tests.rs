@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     appender::{Appender, Cap},
     files::BLOCK,
-    marks::{MarkSlots, Which},
+    marks::{MarkSlots, TrackKind},
 };
 
 mod lines;
@@ -60,7 +60,7 @@ impl Fake {
     }
 }
 
-impl Store for Fake {
+impl SparseFile for Fake {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize> {
         let mut contents = self.contents.lock().unwrap();
         let mut disk = self.disk.lock().unwrap();
@@ -146,26 +146,26 @@ fn record() -> Arc<File> {
 fn appender(
     file: &Fake,
     record: &Arc<File>,
-    which: Which,
-    shape: Shape,
+    kind: TrackKind,
+    encoding: Encoding,
     bytes: u64,
 ) -> (Arc<Track>, Appender) {
-    capped(file, record, which, shape, Cap { bytes, lines: 0 })
+    capped(file, record, kind, encoding, Cap { bytes, lines: 0 })
 }
 
 fn capped(
     file: &Fake,
     record: &Arc<File>,
-    which: Which,
-    shape: Shape,
+    kind: TrackKind,
+    encoding: Encoding,
     cap: Cap,
 ) -> (Arc<Track>, Appender) {
-    let (mut slots, mark) = MarkSlots::load(Arc::clone(record), which).unwrap();
-    let track = Track::load(Box::new(file.clone()), &mut slots, mark, shape, false);
+    let (mut slots, mark) = MarkSlots::load(Arc::clone(record), kind).unwrap();
+    let track = Track::load(Box::new(file.clone()), &mut slots, mark, encoding, false);
     let track = Arc::new(track.unwrap());
     (
         Arc::clone(&track),
-        Appender::new(track, slots, shape, cap, 0),
+        Appender::new(track, slots, encoding, cap, 0),
     )
 }
 
@@ -212,7 +212,7 @@ fn check(track: &Track, all: &[u8], cap: u64) {
         kept_from <= len && len - kept_from <= cap,
         "{kept_from} {len} {cap}"
     );
-    let kept = read_up_to(&*track.store, kept_from, (len - kept_from) as usize).unwrap();
+    let kept = read_up_to(&*track.file, kept_from, (len - kept_from) as usize).unwrap();
     assert!(
         kept == all[kept_from as usize..],
         "what is kept is one suffix"
@@ -222,7 +222,7 @@ fn check(track: &Track, all: &[u8], cap: u64) {
         "it begins at a character"
     );
     assert_eq!(
-        track.store.len().unwrap(),
+        track.file.len().unwrap(),
         len,
         "the file's length is the output's"
     );
@@ -257,8 +257,8 @@ proptest! {
         let disk = Arc::new(Mutex::new(Disk { room, used: 0 }));
         let (output, events) = (Fake::new(&disk, punches), Fake::new(&disk, punches));
         let record = record();
-        let (mut track, mut out) = appender(&output, &record, Which::Output, Shape::Text, cap);
-        let (_, mut raw) = appender(&events, &record, Which::Events, Shape::Bytes, cap);
+        let (mut track, mut out) = appender(&output, &record, TrackKind::Output, Encoding::Utf8, cap);
+        let (_, mut raw) = appender(&events, &record, TrackKind::Events, Encoding::Bytes, cap);
         let mut all: Vec<u8> = Vec::new();
         for op in ops {
             match op {
@@ -293,12 +293,12 @@ proptest! {
                     // Whole characters of a write that never returned may stay; nobody has seen the rest.
                     let whole = (0..=written).rev().find(|at| text.is_char_boundary(*at)).unwrap();
                     all.extend_from_slice(&text.as_bytes()[..whole]);
-                    (track, _) = appender(&output, &record, Which::Output, Shape::Text, u64::MAX);
+                    (track, _) = appender(&output, &record, TrackKind::Output, Encoding::Utf8, u64::MAX);
                     check(&track, &all, u64::MAX);
                     let loaded = track.now();
                     prop_assert_eq!(loaded.kept_from, before.kept_from, "a kill frees nothing");
-                    (_, raw) = appender(&events, &record, Which::Events, Shape::Bytes, cap);
-                    (track, out) = appender(&output, &record, Which::Output, Shape::Text, cap);
+                    (_, raw) = appender(&events, &record, TrackKind::Events, Encoding::Bytes, cap);
+                    (track, out) = appender(&output, &record, TrackKind::Output, Encoding::Utf8, cap);
                     // What the crash left over the cap goes with the next append.
                     let done = out.append(b"x", &mut |_| false);
                     all.push(b'x');
@@ -322,7 +322,7 @@ proptest! {
             let disk = Arc::new(Mutex::new(Disk { room: 1000, used: 0 }));
             let file = Fake::new(&disk, true);
             let record = record();
-            let (_, mut out) = appender(&file, &record, Which::Output, Shape::Text, 1 << 20);
+            let (_, mut out) = appender(&file, &record, TrackKind::Output, Encoding::Utf8, 1 << 20);
             for text in &texts {
                 out.append(text.as_bytes(), &mut |_| false);
             }
@@ -330,8 +330,8 @@ proptest! {
                 out.finish();
             }
             file.set_len(cut as u64).unwrap();
-            let (mut slots, mark) = MarkSlots::load(Arc::clone(&record), Which::Output).unwrap();
-            let track = Track::load(Box::new(file), &mut slots, mark, Shape::Text, false).unwrap();
+            let (mut slots, mark) = MarkSlots::load(Arc::clone(&record), TrackKind::Output).unwrap();
+            let track = Track::load(Box::new(file), &mut slots, mark, Encoding::Utf8, false).unwrap();
             let whole = (0..=cut).rev().find(|at| all.is_char_boundary(*at)).unwrap();
             if !finished {
                 check(&track, &all.as_bytes()[..whole], u64::MAX);
@@ -353,7 +353,7 @@ fn the_cap_frees_blocks_in_steps() {
     }));
     let file = Fake::new(&disk, true);
     let cap = 64 * BLOCK;
-    let (track, mut out) = appender(&file, &record(), Which::Output, Shape::Text, cap);
+    let (track, mut out) = appender(&file, &record(), TrackKind::Output, Encoding::Utf8, cap);
     let mut frees = 0;
     for _ in 0..1000 {
         frees += u64::from(out.append(&[b'a'; 1024], &mut |_| false).freed > 0);
@@ -372,7 +372,7 @@ fn a_disk_with_no_room_at_all_still_counts_and_recovers() {
     let disk = Arc::new(Mutex::new(Disk { room: 0, used: 0 }));
     let file = Fake::new(&disk, true);
     let record = record();
-    let (track, mut out) = appender(&file, &record, Which::Output, Shape::Text, 1 << 20);
+    let (track, mut out) = appender(&file, &record, TrackKind::Output, Encoding::Utf8, 1 << 20);
     let done = out.append("nothing of this".as_bytes(), &mut |_| false);
     assert_eq!(
         done,
@@ -386,7 +386,7 @@ fn a_disk_with_no_room_at_all_still_counts_and_recovers() {
     out.append(" is kept".as_bytes(), &mut |_| false);
     check(&track, b"nothing of this is kept", 1 << 20);
     assert_eq!(track.now().kept_from, 15);
-    let (track, _) = appender(&file, &record, Which::Output, Shape::Text, 1 << 20);
+    let (track, _) = appender(&file, &record, TrackKind::Output, Encoding::Utf8, 1 << 20);
     check(&track, b"nothing of this is kept", 1 << 20);
     assert_eq!(track.now().kept_from, 15);
 }
@@ -401,7 +401,7 @@ fn nothing_is_freed_and_nothing_follows_while_the_mark_cannot_be_written() {
         let path = tempfile::NamedTempFile::new().unwrap();
         path.as_file().set_len(4096).unwrap();
         let record = Arc::new(read_only(path.path()));
-        let (track, mut out) = appender(&file, &record, Which::Output, Shape::Text, 1 << 20);
+        let (track, mut out) = appender(&file, &record, TrackKind::Output, Encoding::Utf8, 1 << 20);
         let mut all = vec![b'a'; 10 * BLOCK as usize];
         out.append(&all, &mut |_| false);
         // The disk is full, then it has room: the mark is still missing.
@@ -418,7 +418,7 @@ fn nothing_is_freed_and_nothing_follows_while_the_mark_cannot_be_written() {
             );
             assert_eq!(now.crc32, crc32fast::hash(&all));
         }
-        let (found, _) = appender(&file, &record, Which::Output, Shape::Text, 1 << 20);
+        let (found, _) = appender(&file, &record, TrackKind::Output, Encoding::Utf8, 1 << 20);
         check(&found, &all[..10 * BLOCK as usize], 1 << 20);
         // The record takes writes again: the next mark settles it, and what follows is kept.
         let record = File::options()
@@ -427,13 +427,13 @@ fn nothing_is_freed_and_nothing_follows_while_the_mark_cannot_be_written() {
             .open(path.path())
             .unwrap();
         let record = Arc::new(record);
-        let (slots, _) = MarkSlots::load(Arc::clone(&record), Which::Output).unwrap();
+        let (slots, _) = MarkSlots::load(Arc::clone(&record), TrackKind::Output).unwrap();
         out.use_slots(slots);
         out.append(b"lost too", &mut |_| false);
         out.append(b"kept", &mut |_| false);
         all.extend_from_slice(b"lost tookept");
         check(&track, &all, 1 << 20);
-        let (found, _) = appender(&file, &record, Which::Output, Shape::Text, 1 << 20);
+        let (found, _) = appender(&file, &record, TrackKind::Output, Encoding::Utf8, 1 << 20);
         check(&found, &all, 1 << 20);
         assert_eq!(found.now().kept_from, all.len() as u64 - 4);
     }

@@ -1,8 +1,8 @@
 //! The way of stdout: rendered, appended, published.
 
-use protocol::Format;
+use protocol::{Format, Patch};
 use renderer::{EventsOutput, Fact, Rendered, Renderer};
-use spool::{Appended, EventsKept, Patch, Writer};
+use spool::{Appended, EventsKept, Writer};
 
 use crate::execution::lost::Lost;
 use crate::metrics::OutputCounters;
@@ -17,7 +17,7 @@ pub(super) struct Output {
     rendered: Rendered,
     events: Option<EventsOutput>,
     bytes: Vec<u8>,
-    patches: Vec<renderer::Patch>,
+    patches: Vec<Patch>,
     writer: Writer,
     /// Since the last look.
     disk_full: bool,
@@ -77,8 +77,8 @@ impl Output {
     fn flush(&mut self) -> Vec<Fact> {
         let appended = if self.events.is_some() {
             // Patches first: a reader of `/events` must never see output whose patch is still to come.
-            let patches: Vec<_> = self.patches.drain(..).map(patch).collect();
-            let kept = self.writer.append_patches(&patches);
+            let kept = self.writer.append_patches(&self.patches);
+            self.patches.clear();
             self.note_events(kept);
             self.writer.append(&self.bytes)
         } else if self.rendered.text.is_empty() {
@@ -128,19 +128,6 @@ impl Output {
         let before = self.writer.marks();
         self.writer.finish();
         before
-    }
-}
-
-fn patch(patch: renderer::Patch) -> Patch {
-    let renderer::Patch {
-        offset,
-        len,
-        original,
-    } = patch;
-    Patch {
-        offset,
-        len,
-        original,
     }
 }
 

@@ -1,13 +1,13 @@
 //! One damaged thing on disk stops no work on the others.
 
 use super::*;
-use crate::{record::BODY_AT, track::tests::read_only};
+use crate::{layout::BODY_AT, track::tests::read_only};
 
 fn record_of(spool: &Spool, n: u128) -> File {
     File::options()
         .read(true)
         .write(true)
-        .open(spool.shared.folder(id(n)).join("record"))
+        .open(spool.store.folder(id(n)).join("record"))
         .unwrap()
 }
 
@@ -30,7 +30,7 @@ const DAMAGES: [(&str, Damage); 5] = [
         record_of(spool, n).set_len(100).unwrap();
     }),
     ("no record", |spool, n| {
-        fs::remove_file(spool.shared.folder(id(n)).join("record")).unwrap();
+        fs::remove_file(spool.store.folder(id(n)).join("record")).unwrap();
     }),
 ];
 
@@ -69,13 +69,13 @@ fn an_entry_that_cannot_be_removed_stops_neither_the_start_nor_retention() {
     // A deletion that was cut off, whose rest cannot be removed.
     let uncut = File::options()
         .write(true)
-        .open(spool.shared.tombstone_path(id(3)))
+        .open(spool.store.tombstone_path(id(3)))
         .unwrap();
     uncut.set_len(SLOTS_AT + 1).unwrap();
-    fs::write(spool.shared.folder(id(3)), b"no folder").unwrap();
+    fs::write(spool.store.folder(id(3)), b"no folder").unwrap();
     // A tombstone that is no file, and an entry whose tombstone cannot be made.
-    fs::create_dir_all(spool.shared.tombstone_path(id(9)).join("x")).unwrap();
-    fs::create_dir_all(spool.shared.tombstone_path(id(1)).join("x")).unwrap();
+    fs::create_dir_all(spool.store.tombstone_path(id(9)).join("x")).unwrap();
+    fs::create_dir_all(spool.store.tombstone_path(id(1)).join("x")).unwrap();
     drop(spool);
     let (spool, _) = Spool::open(dir.path(), LIMITS).expect("the start");
     let gone = spool.expire(SystemTime::now() + Duration::from_secs(7200));
@@ -90,9 +90,9 @@ fn an_entry_that_cannot_be_removed_stops_neither_the_start_nor_retention() {
 fn a_deletion_that_failed_behind_its_tombstone_is_finished_by_retention() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
-    let folder = spool.shared.folder(id(1));
+    let folder = spool.store.folder(id(1));
     drop(ended(&spool, 1));
-    fs::rename(folder.join("record"), spool.shared.tombstone_path(id(1))).unwrap();
+    fs::rename(folder.join("record"), spool.store.tombstone_path(id(1))).unwrap();
     let later = SystemTime::now() + Duration::from_secs(7200);
     spool.expire(later).unwrap();
     assert!(!folder.exists(), "its output takes room for ever");
@@ -124,7 +124,7 @@ fn a_damaged_tombstone_is_still_a_tombstone() {
     spool.delete(id(1)).unwrap();
     let tombstone = File::options()
         .write(true)
-        .open(spool.shared.tombstone_path(id(1)))
+        .open(spool.store.tombstone_path(id(1)))
         .unwrap();
     tombstone.write_all_at(&[0xff], 10).unwrap();
     let again = spool.create(id(1), b"again", [1; 32], b"{}");
@@ -143,7 +143,7 @@ fn a_power_cut_of_the_output_makes_no_hole_before_the_mark() {
         writer.append_events(&[b'e'; 10_000]);
         writer.finish();
         spool.end(&entry, b"{}").unwrap();
-        let folder = spool.shared.folder(id(1));
+        let folder = spool.store.folder(id(1));
         drop((entry, spool));
         // The power cut took the ends of the files.
         for name in ["output", "events"] {
@@ -155,7 +155,14 @@ fn a_power_cut_of_the_output_makes_no_hole_before_the_mark() {
         let record = read_only(&folder.join("record"));
         let header = Header::read(&record).unwrap();
         let slots = Slots::load(&record).unwrap();
-        let entry = Entry::new(Arc::clone(&spool.shared), folder, header, record, slots);
+        let entry = Entry::new(
+            Arc::clone(&spool.store),
+            Arc::clone(&spool.open),
+            folder,
+            header,
+            record,
+            slots,
+        );
         assert!(entry.reader(0).is_err(), "the mark cannot be written");
         drop(entry);
         let entry = spool.get(id(1)).unwrap().unwrap();

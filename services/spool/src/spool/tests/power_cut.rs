@@ -1,7 +1,7 @@
 //! A power cut before the promise may leave any part of an acceptance; after it, everything.
 
 use super::*;
-use crate::record::BODY_AT;
+use crate::layout::BODY_AT;
 
 /// What is on disk of the record when its first `len` bytes are, the rest zeros or not there at all.
 fn cut(folder: &Path, len: u64, zeros: bool) {
@@ -31,7 +31,7 @@ fn assert_never_accepted(what: &str, row: bool, hurt: impl Fn(&Path)) {
     let spool = open(&dir);
     create(&spool, 1);
     create(&spool, 2);
-    let folder = spool.shared.folder(id(2));
+    let folder = spool.store.folder(id(2));
     drop(spool);
     hurt(&folder);
     if !row {
@@ -118,7 +118,7 @@ fn what_was_promised_and_is_damaged_stays() {
     entry
         .write_status(b"{\"state\":\"running\"}", true)
         .unwrap();
-    let folder = spool.shared.folder(id(1));
+    let folder = spool.store.folder(id(1));
     drop((entry, spool));
     cut(&folder, BODY_AT, false);
     let spool = open(&dir);

@@ -42,7 +42,7 @@ proptest! {
         let file = Fake::new(&disk, punches);
         let record = record();
         let cap = Cap { bytes, lines };
-        let open = || capped(&file, &record, Which::Output, Shape::Text, cap);
+        let open = || capped(&file, &record, TrackKind::Output, Encoding::Utf8, cap);
         let (mut track, mut out) = open();
         let mut all = Vec::new();
         for op in ops {
@@ -76,7 +76,7 @@ fn lines_that_went_are_given_back() {
         bytes: u64::MAX,
         lines: 100,
     };
-    let (track, mut out) = capped(&file, &record(), Which::Output, Shape::Text, cap);
+    let (track, mut out) = capped(&file, &record(), TrackKind::Output, Encoding::Utf8, cap);
     for n in 0..100_000_u64 {
         out.append(format!("{n:>99}\n").as_bytes(), &mut |_| false);
         // 102 lines of 100 bytes, and the blocks that they begin and end in.

@@ -1,18 +1,29 @@
-//! At the start the index is made to hold exactly the folders, and what a power cut left of an acceptance is removed.
+//! The repair of the index at the start: it is made to hold exactly the folders, and the rest of an
+//! acceptance after a power cut is removed.
 
-use std::time::UNIX_EPOCH;
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io,
+    path::Path,
+    time::UNIX_EPOCH,
+};
 
-use super::*;
+use uuid::Uuid;
+
+use super::{Store, ids_in};
 use crate::{
-    entry::disk_bytes,
     files::{is_damage, last_change},
-    index::IdSum,
+    folder::{disk_bytes, is_whole, record_path},
+    index::{Ended, IdSum, Index, Row, Slot},
+    record::Header,
     slots::Slots,
 };
 
-impl Shared {
-    /// Where the index fits, this reads it, the folders' names and the records that have not ended, no more.
-    pub(super) fn fit_index(&self) -> io::Result<()> {
+impl Store {
+    /// Repairs the index. If it fits the folders, this reads only the index, the folders' names and the
+    /// records that have not ended.
+    pub(super) fn repair_index(&self) -> io::Result<()> {
         let index = self.index();
         let (mut damaged, mut unpromised) = (Vec::new(), Vec::new());
         let mut indexed = IdSum::default();
@@ -22,7 +33,7 @@ impl Shared {
                 Slot::Damaged => damaged.push(sequence),
                 // What cannot be read now is no proof that it was not promised.
                 Slot::Row(Row { id, ended: None })
-                    if !record::is_whole(&self.folder(id)).unwrap_or(true) =>
+                    if !is_whole(&self.folder(id)).unwrap_or(true) =>
                 {
                     unpromised.push((sequence, id));
                 }
@@ -45,16 +56,16 @@ impl Shared {
         if damaged.is_empty() && indexed == there {
             return Ok(());
         }
-        tracing::warn!("the spool's index does not fit its folders and is mended");
+        tracing::warn!("the spool's index does not fit its folders and is repaired");
         for sequence in damaged {
             index.clear(sequence)?;
         }
-        self.mend(&index)
+        self.refill(&index)
     }
 
-    /// Takes away rows without a folder and adds those that are missing, which a power cut can have taken. An id in memory
-    /// for each row, as long as this lasts.
-    fn mend(&self, index: &Index) -> io::Result<()> {
+    /// Clears the rows without a folder, and adds the rows that a power cut took. Meanwhile an id of each
+    /// row is in memory.
+    fn refill(&self, index: &Index) -> io::Result<()> {
         let mut rows = HashMap::new();
         let mut wrong = Vec::new();
         index.scan(|sequence, slot| {
@@ -88,11 +99,10 @@ impl Shared {
 }
 
 fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
-    if !record::is_whole(folder)? {
+    if !is_whole(folder)? {
         return forget_unpromised(folder);
     }
-    let path = folder.join("record");
-    let record = File::open(&path)?;
+    let record = File::open(record_path(folder))?;
     // A damaged header has no position: the entry is listed with the newest, so that it can be
     // ended and removed like all others.
     let sequence = match Header::read(&record) {
@@ -114,7 +124,7 @@ fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
     index.put(sequence, &Row { id, ended })
 }
 
-/// Removes what there is of an acceptance that nobody was told of. Cut off, it goes on at the next start.
+/// Removes the rest of an acceptance that was never answered. The next start continues after a crash.
 fn forget_unpromised(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

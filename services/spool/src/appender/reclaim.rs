@@ -4,9 +4,9 @@ use std::io;
 
 use super::Appender;
 use crate::{
-    files::{BLOCK, Store, read_up_to},
+    files::{BLOCK, SparseFile, read_up_to},
     marks::Unfreed,
-    track::{Shape, is_continuation},
+    track::{Encoding, is_continuation},
 };
 
 /// On a full disk at least this much is freed at once, so that a small append does not punch a hole every time.
@@ -53,9 +53,9 @@ impl Appender {
         let end = self.now.kept_from - self.now.kept_from % BLOCK;
         let punches = self.can_punch && end > self.punched;
         let from = self.punched;
-        match self.mark_then(|store| {
+        match self.mark_then(|file| {
             if punches {
-                store.punch(from, end)
+                file.punch(from, end)
             } else {
                 Ok(())
             }
@@ -85,7 +85,7 @@ impl Appender {
         self.now.kept_from = self.now.len;
         self.forget_lines();
         let len = self.now.len;
-        match self.mark_then(|store| store.set_len(0).and_then(|()| store.set_len(len))) {
+        match self.mark_then(|file| file.set_len(0).and_then(|()| file.set_len(len))) {
             Ok(()) => {}
             Err(Unfreed::Bytes(error)) => {
                 tracing::warn!(%error, "the spool could not empty an output");
@@ -105,13 +105,13 @@ impl Appender {
     /// Writes the present mark, then frees. The readers are notified in any case.
     fn mark_then(
         &mut self,
-        free: impl FnOnce(&dyn Store) -> io::Result<()>,
+        free: impl FnOnce(&dyn SparseFile) -> io::Result<()>,
     ) -> Result<(), Unfreed> {
         let (mark, now) = (self.current_mark(), self.now);
         let track = &self.track;
         let freed = self.slots.mark_then_free(mark, || {
             track.marks.send_replace(now);
-            free(&*track.store)
+            free(&*track.file)
         });
         match &freed {
             Err(Unfreed::Mark(_)) => self.publish(),
@@ -122,10 +122,10 @@ impl Appender {
 
     /// The first offset from `target` on that begins a character.
     fn character_at(&self, target: u64) -> u64 {
-        if self.shape == Shape::Bytes || target >= self.now.len {
+        if self.encoding == Encoding::Bytes || target >= self.now.len {
             return target;
         }
-        match read_up_to(&*self.track.store, target, 4) {
+        match read_up_to(&*self.track.file, target, 4) {
             Ok(bytes) => {
                 target
                     + bytes

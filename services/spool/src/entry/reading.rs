@@ -1,0 +1,112 @@
+//! Reading the output and the events of an entry. The files are opened when first needed.
+
+use std::{
+    io,
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
+};
+
+use tokio::sync::watch;
+
+use super::{Entry, Inner, Tracks};
+use crate::{
+    error::ReadError,
+    events::{EventsExtent, EventsReader},
+    marks::Marks,
+    reader::Reader,
+};
+
+impl Entry {
+    /// Reads the output from `offset`. The first look at an entry after a start may read up to 64 MiB of it.
+    ///
+    /// # Errors
+    /// `Beyond`, `NotKept`, or the disk's.
+    pub fn reader(&self, offset: u64) -> Result<Reader, ReadError> {
+        Reader::new(Arc::clone(&self.tracks()?.output), offset)
+    }
+
+    /// Reads the CLI's stdout byte for byte, from the oldest kept byte on.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn events_reader(&self) -> Result<EventsReader, ReadError> {
+        let tracks = self.tracks()?;
+        Ok(EventsReader::new(
+            Arc::clone(&tracks.output),
+            tracks.events.subscribe(),
+        ))
+    }
+
+    /// Reads the CLI's stdout byte for byte from `offset`, or from the oldest kept byte, and says
+    /// how far it goes now. Where the output holds the events, this reads all patches.
+    ///
+    /// # Errors
+    /// `Beyond`, `NotKept`, or the disk's.
+    pub fn events_from(
+        &self,
+        offset: Option<u64>,
+    ) -> Result<(EventsReader, EventsExtent), ReadError> {
+        let tracks = self.tracks()?;
+        EventsReader::starting_at(
+            offset,
+            Arc::clone(&tracks.output),
+            tracks.events.subscribe(),
+        )
+    }
+
+    /// How far the output goes, now and as it grows. It changes once per append. Of a terminal entry it never changes.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn marks(&self) -> io::Result<watch::Receiver<Marks>> {
+        Ok(self.tracks()?.output.marks.subscribe())
+    }
+
+    /// How far the output goes now, without a wait for the disk: none while its files are not open, or are being opened.
+    #[must_use]
+    pub fn known_marks(&self) -> Option<Marks> {
+        let tracks = self.inner.tracks.try_lock().ok()?;
+        let marks = *tracks.as_ref()?.output.marks.borrow();
+        Some(marks)
+    }
+
+    /// Holds the lock that opening the files holds.
+    #[cfg(test)]
+    pub(crate) fn open_files(&self) -> impl Sized {
+        self.lock_tracks()
+    }
+
+    fn tracks(&self) -> io::Result<Arc<Tracks>> {
+        let mut guard = self.lock_tracks();
+        self.load(&mut guard)
+    }
+
+    pub(super) fn load(&self, tracks: &mut Option<Arc<Tracks>>) -> io::Result<Arc<Tracks>> {
+        if let Some(loaded) = tracks {
+            return Ok(Arc::clone(loaded));
+        }
+        self.ensure_not_deleted()?;
+        let Inner { folder, record, .. } = &*self.inner;
+        let loaded = Arc::new(Tracks::load(folder, record, self.is_terminal())?);
+        *tracks = Some(Arc::clone(&loaded));
+        Ok(loaded)
+    }
+
+    /// Ends the output at a terminal status if there is no writer: queued executions that were
+    /// cancelled, interrupted ones.
+    pub(super) fn end_readers(&self) {
+        let guard = self.lock_tracks();
+        if self.inner.writing.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Some(tracks) = &*guard {
+            tracks.end();
+        }
+    }
+
+    pub(super) fn lock_tracks(&self) -> MutexGuard<'_, Option<Arc<Tracks>>> {
+        self.inner
+            .tracks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,77 @@
+//! How the events of an execution are kept, and what its `events` file holds.
+
+use std::{io, sync::Arc};
+
+use crate::{
+    files::SparseFile,
+    marks::{Mark, MarkSlots},
+    patches::{Floor, PatchLog},
+    track::{Encoding, Track},
+};
+
+/// How the CLI's stdout is kept for `/events`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventsKept {
+    /// In a file of its own: format `text`.
+    Raw,
+    /// As the output itself and a list of patches: format `events`.
+    InOutput,
+}
+
+impl EventsKept {
+    pub(crate) fn kind(self) -> u8 {
+        match self {
+            Self::Raw => 1,
+            Self::InOutput => 2,
+        }
+    }
+
+    pub(crate) fn from_kind(kind: u8) -> Option<Self> {
+        match kind {
+            1 => Some(Self::Raw),
+            2 => Some(Self::InOutput),
+            _ => None,
+        }
+    }
+}
+
+/// What the `events` file holds. Unknown until the execution's writer is made.
+#[derive(Clone)]
+pub(crate) enum EventsState {
+    Unknown,
+    Raw(Arc<Track>),
+    InOutput(Arc<PatchLog>),
+}
+
+impl EventsState {
+    /// Opens the events in `file`. `mark` is the newest of `slots`; `output_len` is the length of the
+    /// output. `ended`: nothing is appended any more.
+    pub(crate) fn load(
+        file: Box<dyn SparseFile>,
+        kept: EventsKept,
+        slots: &mut MarkSlots,
+        mark: Mark,
+        output_len: u64,
+        ended: bool,
+    ) -> io::Result<Self> {
+        Ok(match kept {
+            EventsKept::Raw => {
+                let track = Track::load(file, slots, mark, Encoding::Bytes, ended)?;
+                Self::Raw(Arc::new(track))
+            }
+            EventsKept::InOutput => {
+                let floor = Floor {
+                    output: mark.kept_from,
+                    // Earlier versions wrote no length here.
+                    events: if mark.len == 0 {
+                        mark.kept_from
+                    } else {
+                        mark.len
+                    },
+                };
+                let log = PatchLog::load(file, floor, output_len, ended)?;
+                Self::InOutput(Arc::new(log))
+            }
+        })
+    }
+}

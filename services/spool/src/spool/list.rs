@@ -1,0 +1,78 @@
+//! Lists of executions.
+
+use uuid::Uuid;
+
+use super::Spool;
+use crate::{
+    error::SpoolError,
+    index::{Row, Slot},
+};
+
+/// A part of the list, newest acceptance first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The ids of this part.
+    pub ids: Vec<Uuid>,
+    /// Where the next part begins: to be given as `before`. None when nothing older exists.
+    pub next: Option<Uuid>,
+}
+
+impl Spool {
+    /// A part of the list, newest acceptance first, of at most `limit` ids older than `before`.
+    ///
+    /// # Errors
+    /// `UnknownBefore`, or the disk's.
+    pub fn page(&self, before: Option<Uuid>, limit: usize) -> Result<Page, SpoolError> {
+        let store = &self.store;
+        let end = match before {
+            None => u64::MAX,
+            Some(id) => store
+                .sequence_of(id)?
+                .ok_or(SpoolError::UnknownBefore(id))?,
+        };
+        let mut page = Page {
+            ids: Vec::new(),
+            next: None,
+        };
+        store.index().scan_back(end, |row| {
+            // A row may be of an acceptance or a deletion under way.
+            if store.has_record(row.id) {
+                if page.ids.len() == limit {
+                    page.next = page.ids.last().copied();
+                    return false;
+                }
+                page.ids.push(row.id);
+            }
+            true
+        })?;
+        Ok(page)
+    }
+
+    /// Returns the executions that are not terminal, damaged ones included, in order of acceptance.
+    /// For the start.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn unfinished(&self) -> Result<Vec<Uuid>, SpoolError> {
+        let mut live = Vec::new();
+        self.store.index().scan(|_, slot| {
+            if let Slot::Row(Row { id, ended: None }) = slot {
+                live.push(id);
+            }
+            true
+        })?;
+        let mut unfinished = Vec::new();
+        for id in live {
+            match self.get(id) {
+                Ok(Some(entry)) if entry.is_terminal() => entry.note_size(),
+                Ok(Some(_)) => unfinished.push(id),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(%error, %id, "could not read an execution in the spool");
+                    unfinished.push(id);
+                }
+            }
+        }
+        Ok(unfinished)
+    }
+}

@@ -1,0 +1,32 @@
+//! The files of burned ids. A file is empty and named after its id; its time is the time of the last
+//! burn.
+
+use std::{fs::File, io, time::SystemTime};
+
+use uuid::Uuid;
+
+use super::{Store, ids_in};
+use crate::files::sync_together;
+
+impl Store {
+    /// Whether this id was burned.
+    pub(crate) fn is_burned(&self, id: Uuid) -> io::Result<bool> {
+        self.burned_path(id).try_exists()
+    }
+
+    /// Returns all burned ids.
+    pub(crate) fn burned(&self) -> io::Result<Vec<Uuid>> {
+        ids_in(&self.dir.join("burned"))?.collect()
+    }
+
+    /// Writes the file of a burned id, or renews its time; waits until it is on disk.
+    pub(crate) fn write_burned(&self, id: Uuid) -> io::Result<()> {
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.burned_path(id))?;
+        file.set_modified(SystemTime::now())?;
+        sync_together(&file, &[File::open(self.dir.join("burned"))?])
+    }
+}

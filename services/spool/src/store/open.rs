@@ -1,0 +1,78 @@
+//! Opening the store: prove that it can be written, finish what a crash cut off, make the index fit the
+//! folders.
+
+use std::{
+    fs, io,
+    path::Path,
+    sync::{
+        Condvar, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{Store, probe::create_probe};
+use crate::{
+    error::SpoolError,
+    files::{create_or_open, private_dir, sync_dir},
+    index::Index,
+    limits::SpoolLimits,
+};
+
+impl Store {
+    /// Opens the store in `dir`, and creates it if it is missing. Returns warnings about the file
+    /// system.
+    pub(crate) fn open(dir: &Path, limits: SpoolLimits) -> Result<(Self, Vec<String>), SpoolError> {
+        for folder in ["executions", "staging", "tombstones", "burned"] {
+            private_dir(&dir.join(folder))
+                .map_err(SpoolError::unwritable("the spool's folders"))?;
+        }
+        let lock = create_or_open(&dir.join("lock")).map_err(SpoolError::unwritable("the lock"))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(SpoolError::InUse(dir.to_owned())),
+            Err(error) => return Err(SpoolError::unwritable("the lock")(error.into())),
+        }
+        let (probe, warnings) = create_probe(dir).map_err(SpoolError::unwritable("the probe"))?;
+        let store = Self {
+            dir: dir.to_owned(),
+            limits,
+            index: Mutex::new(
+                Index::open(&dir.join("index")).map_err(SpoolError::unwritable("the index"))?,
+            ),
+            next_sequence: AtomicU64::new(0),
+            busy: Mutex::default(),
+            freed: Condvar::new(),
+            sweep: Mutex::default(),
+            measured_bytes: AtomicU64::new(0),
+            probe,
+            _lock: lock,
+        };
+        store.finish_deletions()?;
+        empty(&dir.join("staging"))?;
+        store.repair_index()?;
+        let positions = store.index().positions()?;
+        store.next_sequence.store(positions, Ordering::SeqCst);
+        // Last, because the lock, the probe and the index exist now.
+        private_dir(dir).map_err(SpoolError::unwritable("the spool's folder"))?;
+        sync_dir(dir)?;
+        Ok((store, warnings))
+    }
+}
+
+/// Empties a folder. Entries that cannot be removed are logged and stay.
+fn empty(dir: &Path) -> io::Result<()> {
+    for found in fs::read_dir(dir)? {
+        let path = found?.path();
+        let removed = match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
+            Ok(_) => fs::remove_file(&path),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::error!(%error, path = %path.display(), "could not remove a left-over");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! The probe: a written block, rewritten to learn whether the disk takes writes.
+
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+
+use rustix::fs::{Access, access, fstatfs, fstatvfs};
+
+use super::Store;
+use crate::files::{BLOCK, SparseFile, TMPFS_MAGIC, create_or_open, is_full};
+
+/// statfs(2).
+const OVERLAYFS_MAGIC: i64 = 0x794c_7630;
+
+impl Store {
+    /// Checks that the disk takes a write now and has room for `need_bytes`: for readiness. Takes some microseconds.
+    ///
+    /// # Errors
+    /// What is wrong, for a person.
+    pub(crate) fn check_writable(&self, need_bytes: u64) -> Result<(), String> {
+        let probe = &self.probe;
+        let dir = self.dir.display();
+        let cannot = |error: io::Error| format!("the spool {dir} cannot be written: {error}");
+        probe
+            .write_all_at(&[1; BLOCK as usize], 0)
+            .map_err(cannot)?;
+        // An acceptance makes a folder there.
+        access(self.dir.join("staging"), Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|error| cannot(error.into()))?;
+        let room = fstatvfs(probe).map_err(|error| cannot(error.into()))?;
+        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        if free < need_bytes {
+            return Err(format!(
+                "the spool {dir} has {free} bytes left of the {need_bytes} it should have"
+            ));
+        }
+        if room.f_files > 0 && room.f_favail == 0 {
+            return Err(format!("the spool {dir} has no inode left"));
+        }
+        Ok(())
+    }
+}
+
+/// Writes the probe's block, and returns warnings about the file system.
+pub(super) fn create_probe(dir: &Path) -> io::Result<(File, Vec<String>)> {
+    let mut warnings = Vec::new();
+    let file = create_or_open(&dir.join("probe"))?;
+    let shown = dir.display();
+    // A full disk is no reason not to start: statuses can be written and executions deleted, and readiness says it.
+    let filled = match file.write_all_at(&[0; BLOCK as usize], 0) {
+        Err(error) if is_full(&error) => {
+            warnings.push(format!("the disk of the spool {shown} is full: {error}"));
+            false
+        }
+        written => written.map(|()| true)?,
+    };
+    if filled
+        && file.write_all_at(&[0; BLOCK as usize], BLOCK).is_ok()
+        && let Err(error) = file.punch(BLOCK, 2 * BLOCK)
+    {
+        warnings.push(format!(
+            "the file system of {shown} cannot free the beginning of a file ({error}): an execution that reaches its cap \
+             loses all that is kept of it at once"
+        ));
+    }
+    file.set_len(BLOCK)?;
+    file.sync_all()?;
+    match fstatfs(&file)?.f_type as i64 {
+        OVERLAYFS_MAGIC => warnings.push(format!(
+            "the spool {shown} is on a container's own layer (overlayfs), where an append costs 25 times more and \
+             nothing outlives the container: put it on a volume"
+        )),
+        TMPFS_MAGIC => warnings.push(format!("the spool {shown} is in memory (tmpfs): nothing outlives a restart of the machine")),
+        _ => {}
+    }
+    Ok((file, warnings))
+}
