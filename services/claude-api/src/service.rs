@@ -12,9 +12,10 @@ mod follow_up;
 mod hook_places;
 mod input;
 mod interrupt;
+mod listing;
 mod metrics;
-mod past;
 mod recover;
+mod retention;
 mod stop;
 mod supervise;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use spool::Marks;
 
 use super::machine::Machine;
 use super::owner::Owner;
-use super::policy::{Before, was_asked};
+use super::policy::{EndContext, was_asked};
 use super::verdict::{EndedBy, Exit, Facts, verdict};
 use crate::conversations::transcript_bytes;
 use crate::hooks::Failure;
@@ -26,7 +26,7 @@ pub(crate) const EMPTY_SHA256: &str =
 pub(crate) struct Ended {
     pub(crate) status: Status,
     /// What the policies that may follow must know; none if none may, because it never began.
-    pub(crate) before: Option<Before>,
+    pub(crate) context: Option<EndContext>,
     /// Whether the output is still to be hashed.
     pub(crate) digest_is_due: bool,
 }
@@ -48,7 +48,7 @@ pub(super) fn cancelled_in_queue(owner: &mut Owner, mut status: Status) -> Ended
     status.sha256 = Some(EMPTY_SHA256.to_owned());
     Ended {
         status,
-        before: None,
+        context: None,
         digest_is_due: false,
     }
 }
@@ -85,13 +85,13 @@ fn without_output(mut status: Status) -> Ended {
     status.crc32 = Some(crc32_text(0));
     status.sha256 = Some(EMPTY_SHA256.to_owned());
     status.duration_ms.get_or_insert(0);
-    let before = Before {
+    let context = EndContext {
         asked: false,
         resets_at: None,
     };
     Ended {
         status,
-        before: Some(before),
+        context: Some(context),
         digest_is_due: false,
     }
 }
@@ -186,7 +186,7 @@ pub(super) async fn ended(owner: &mut Owner, end: End) -> Ended {
     }
     Ended {
         status,
-        before: Some(Before { asked, resets_at }),
+        context: Some(EndContext { asked, resets_at }),
         digest_is_due: later,
     }
 }

@@ -34,8 +34,8 @@ pub(crate) struct Machine {
     stdin_open: bool,
     /// Messages came, or may have, that its last result does not answer.
     takes_input: bool,
-    /// The tools that run now, and since when each one does.
-    tools: Vec<(RunningTool, Instant)>,
+    /// The tools that run now.
+    tools: Vec<StartedTool>,
     /// Since when the tree stands still.
     paused: Option<Instant>,
     /// The time limit of a call of Bash that names none.
@@ -43,6 +43,13 @@ pub(crate) struct Machine {
     /// When the usage limit is reset, in Unix seconds.
     resets_at: Option<i64>,
     has_output: bool,
+}
+
+/// A tool that runs now.
+#[derive(Debug)]
+struct StartedTool {
+    tool: RunningTool,
+    since: Instant,
 }
 
 impl Machine {

@@ -18,7 +18,7 @@ const WAITS: [u32; 4] = [1, 2, 4, 12];
 
 /// What was known just before the end.
 #[derive(Debug, Clone, Copy)]
-pub struct Before {
+pub struct EndContext {
     /// [`was_asked`].
     pub asked: bool,
     /// When the limit that ended it is reset, in Unix seconds.

@@ -7,7 +7,7 @@
 //! have had. The decision:
 //!
 //! - The CLI was reaped before claude-api's TERM: it ended on its own, and its exit code counts.
-//!   The stop changes nothing ([`super::phase`]).
+//!   The stop changes nothing (`execution::phase`).
 //! - Our TERM came first, the last result is a success, and nothing more was asked: `completed`,
 //!   `lingered`, without an exit code. The answer is whole. As `interrupted` it could be continued,
 //!   and the prompt would be answered twice.

@@ -197,7 +197,7 @@ async fn next(
 async fn terminal(service: &Arc<Service>, view: &View) -> Option<Status> {
     match view {
         View::Live(live) => live.ended().await.ok(),
-        View::Past(_) => service
+        View::Ended(_) => service
             .status(view)
             .await
             .ok()

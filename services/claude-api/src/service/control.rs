@@ -92,7 +92,7 @@ impl Service {
         view: &View,
         control: Control,
     ) -> Result<Status, Problem> {
-        if let View::Past(entry) = view
+        if let View::Ended(entry) = view
             && !entry.is_terminal()
         {
             return Err(Problem::new(

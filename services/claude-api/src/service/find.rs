@@ -30,7 +30,7 @@ pub enum View {
     /// It has an owner.
     Live(Live),
     /// It ended, perhaps long ago.
-    Past(spool::Entry),
+    Ended(spool::Entry),
 }
 
 impl View {
@@ -39,7 +39,7 @@ impl View {
     pub fn entry(&self) -> &spool::Entry {
         match self {
             Self::Live(live) => &live.entry,
-            Self::Past(entry) => entry,
+            Self::Ended(entry) => entry,
         }
     }
 }
@@ -49,7 +49,7 @@ impl Service {
     pub(crate) async fn viewing(&self, view: &View, viewer: Option<&str>) -> Option<Viewing> {
         match view {
             View::Live(live) => Some(live.views.open(&live.entry, viewer).await),
-            View::Past(_) => None,
+            View::Ended(_) => None,
         }
     }
 
@@ -59,7 +59,7 @@ impl Service {
     /// `not-found`, `deleted`, or the disk's.
     pub async fn find(self: &Arc<Self>, id: ExecutionId) -> Result<View, Problem> {
         let known = match self.look_up(id).await? {
-            Known::View(View::Past(entry)) if !entry.is_terminal() => {
+            Known::View(View::Ended(entry)) if !entry.is_terminal() => {
                 // On disk, but without its owner yet: until then the acceptance holds the turn.
                 drop(self.engine.registry.turn(id).await);
                 self.look_up(id).await?
@@ -102,7 +102,7 @@ impl Service {
 
     /// An entry may have got its owner, or lost it, while the disk was read.
     fn view(&self, id: ExecutionId, entry: spool::Entry) -> View {
-        self.live(id).map_or(View::Past(entry), View::Live)
+        self.live(id).map_or(View::Ended(entry), View::Live)
     }
 
     /// The status now.
@@ -115,10 +115,10 @@ impl Service {
                 let published = live.status.borrow().clone();
                 Ok(self.fill(live, &published))
             }
-            View::Past(entry) => {
+            View::Ended(entry) => {
                 let id = ExecutionId::from(entry.id());
                 let (service, entry) = (Arc::clone(self), entry.clone());
-                match blocking(move || service.past_status(&entry)).await {
+                match blocking(move || service.recorded_status(&entry)).await {
                     Ok(status) => {
                         self.digest_if_missing(&status);
                         Ok(status)
@@ -138,7 +138,7 @@ impl Service {
 
     /// Reads the status of an execution without an owner, and replaces a damaged status of an ended
     /// one. Blocks on the disk.
-    pub(super) fn past_status(&self, entry: &spool::Entry) -> std::io::Result<Status> {
+    pub(super) fn recorded_status(&self, entry: &spool::Entry) -> std::io::Result<Status> {
         let read = || {
             let json = entry.status()?;
             Record::decode(&json)

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{Service, View};
 use crate::cli::Conversation;
-use crate::execution::policy::{Before, Follow, follow};
+use crate::execution::policy::{EndContext, Follow, follow};
 use crate::execution::{Control, Live};
 use crate::registry::record::{Accepted, first_status};
 use crate::times::now;
@@ -24,7 +24,7 @@ use crate::times::now;
 const PROMPT: &str = "Continue where you left off.";
 
 /// An execution that a policy made: on disk, not in the queue yet.
-pub(crate) struct Born {
+pub(crate) struct Continuation {
     accepted: Accepted,
     entry: spool::Entry,
     status: Status,
@@ -37,8 +37,8 @@ impl Service {
         &self,
         entry: &spool::Entry,
         status: &mut Status,
-        before: Before,
-    ) -> Option<Born> {
+        context: EndContext,
+    ) -> Option<Continuation> {
         // From the disk: its owner need not hold the prompt.
         let accepted: Accepted = match entry.body().map(|json| serde_json::from_slice(&json)) {
             Ok(Ok(accepted)) => accepted,
@@ -53,7 +53,7 @@ impl Service {
             status,
             &accepted.body,
             accepted.chain,
-            before.resets_at,
+            context.resets_at,
             Timestamp::now(),
             wait,
         );
@@ -61,30 +61,30 @@ impl Service {
             Follow::Nothing => return None,
             Follow::GivenUp => "it was interrupted too often in a row".to_owned(),
             Follow::New { not_before, chain } => {
-                let body = self.next_body(&accepted, status, before.asked);
+                let body = self.next_body(&accepted, status, context.asked);
                 let next = Accepted {
                     body,
                     chain,
                     ..accepted
                 };
                 let first = next_status(&next, not_before);
-                let born = self.engine.registry.accept_next(entry, &next, &first);
-                let born = born.map(|entry| Born {
+                let continuation = self.engine.registry.accept_next(entry, &next, &first);
+                let continuation = continuation.map(|entry| Continuation {
                     accepted: next,
                     entry,
                     status: first,
                 });
-                match born {
-                    Ok(born) => {
-                        inherit_unviewed(entry, &born.entry);
-                        status.continued_by = Some(born.status.execution_id);
+                match continuation {
+                    Ok(continuation) => {
+                        inherit_unviewed(entry, &continuation.entry);
+                        status.continued_by = Some(continuation.status.execution_id);
                         tracing::info!(
                             execution = %status.execution_id,
-                            by = %born.status.execution_id,
+                            by = %continuation.status.execution_id,
                             not_before = not_before.map(|at| at.to_string()),
                             "continues"
                         );
-                        return Some(born);
+                        return Some(continuation);
                     }
                     Err(error) => error.to_string(),
                 }
@@ -116,27 +116,27 @@ impl Service {
         body
     }
 
-    /// [`Service::follow_up`] from a task. The new one is to be raised, or withdrawn, before the end is recorded.
+    /// [`Service::follow_up`] from a task. The new one is to be queued, or cancelled, before the end is recorded.
     pub(crate) async fn follow_end(
         self: &Arc<Self>,
         body: &Body,
         entry: &spool::Entry,
         status: &mut Status,
-        before: Before,
-    ) -> Option<Born> {
+        context: EndContext,
+    ) -> Option<Continuation> {
         if body.on_interrupt == OnInterrupt::None && body.on_usage_limit == OnUsageLimit::None {
             return None;
         }
         let service = Arc::clone(self);
         let (entry, mut ended) = (entry.clone(), status.clone());
         let followed = tokio::task::spawn_blocking(move || {
-            let born = service.follow_up(&entry, &mut ended, before);
-            (born, ended)
+            let continuation = service.follow_up(&entry, &mut ended, context);
+            (continuation, ended)
         });
         match followed.await {
-            Ok((born, ended)) => {
+            Ok((continuation, ended)) => {
                 *status = ended;
-                born
+                continuation
             }
             Err(error) => {
                 let data = json!({ "error": error.to_string() });
@@ -151,8 +151,8 @@ impl Service {
     /// Cancels a policy's continuation before it runs. First the cancel of the old execution is
     /// written to disk, then that of the continuation: otherwise the next start would report the
     /// old one as interrupted and continued. A failed write is logged.
-    pub(crate) async fn withdraw(self: &Arc<Self>, born: Born) {
-        if let Some(old) = born.status.continues {
+    pub(crate) async fn cancel_continuation(self: &Arc<Self>, continuation: Continuation) {
+        if let Some(old) = continuation.status.continues {
             let service = Arc::clone(self);
             let noted = crate::blocking::blocking(move || {
                 let found = service.engine.registry.find(old);
@@ -163,18 +163,18 @@ impl Service {
                 tracing::warn!(execution = %old, %error, "could not record a cancel");
             }
         }
-        let live = self.raise(born);
+        let live = self.enqueue(continuation);
         // It waits for the lane and the conversation of the one that made it.
         let _ = self.control(&View::Live(live), Control::Cancel).await;
     }
 
     /// Puts one that a policy made into the queue. It starts once the old one has left it.
-    pub(crate) fn raise(self: &Arc<Self>, born: Born) -> Live {
-        let Born {
+    pub(crate) fn enqueue(self: &Arc<Self>, continuation: Continuation) -> Live {
+        let Continuation {
             accepted,
             entry,
             status,
-        } = born;
+        } = continuation;
         self.engine.metrics.accepted.inc();
         self.restore(accepted, entry, status)
     }

@@ -43,7 +43,7 @@ impl Service {
     pub async fn input(self: &Arc<Self>, view: &View, offer: Offer<'_>) -> Result<u64, Problem> {
         let live = match view {
             View::Live(live) => live,
-            View::Past(_) => {
+            View::Ended(_) => {
                 let state = self.status(view).await?.state;
                 return Err(wrong_state(state, "the execution has ended"));
             }

@@ -9,9 +9,9 @@ use protocol::trailers::crc32_text;
 use protocol::{ErrorInfo, ExecutionId, Reason, State, Status};
 
 use super::Service;
-use super::follow_up::Born;
+use super::follow_up::Continuation;
 use crate::execution::ending::EMPTY_SHA256;
-use crate::execution::policy::{Before, was_asked};
+use crate::execution::policy::{EndContext, was_asked};
 use crate::registry::record::Record;
 use crate::registry::{Failure, Finish, Mended, Remains};
 use crate::times::Times;
@@ -84,15 +84,15 @@ impl Service {
         &self,
         remains: Remains,
         reason: Reason,
-    ) -> anyhow::Result<Option<Born>> {
-        let (mut status, before) = interrupted(&remains, reason)?;
+    ) -> anyhow::Result<Option<Continuation>> {
+        let (mut status, context) = interrupted(&remains, reason)?;
         let Remains {
             entry,
             record,
             cancelled,
         } = remains;
-        let born = match status.continued_by {
-            None if !cancelled => self.follow_up(&entry, &mut status, before),
+        let continuation = match status.continued_by {
+            None if !cancelled => self.follow_up(&entry, &mut status, context),
             _ => None,
         };
         let finish = self
@@ -102,7 +102,7 @@ impl Service {
         if finish == Finish::Recorded {
             self.note_interrupted(&status);
         }
-        Ok(born)
+        Ok(continuation)
     }
 
     fn note_interrupted(&self, status: &Status) {
@@ -142,7 +142,7 @@ impl Service {
             match recorded.await {
                 Ok(Ok(next)) => {
                     if let Some(next) = next {
-                        self.raise(next);
+                        self.enqueue(next);
                     }
                     break;
                 }
@@ -165,7 +165,7 @@ impl Service {
 /// Kills the processes that are left of an execution and makes its terminal status: `cancelled` if
 /// a cancel was accepted, otherwise `interrupted` for `reason`. The output is what readers have
 /// seen.
-fn interrupted(remains: &Remains, reason: Reason) -> std::io::Result<(Status, Before)> {
+fn interrupted(remains: &Remains, reason: Reason) -> std::io::Result<(Status, EndContext)> {
     let Remains {
         entry,
         record,
@@ -177,7 +177,7 @@ fn interrupted(remains: &Remains, reason: Reason) -> std::io::Result<(Status, Be
         tracing::info!(execution = %status.execution_id, ?sweep, "swept");
     }
     let marks = *entry.marks()?.borrow();
-    let before = Before {
+    let context = EndContext {
         // A reader may have seen output before the activity was recorded.
         asked: was_asked(&status) || marks.len > 0,
         resets_at: None,
@@ -203,5 +203,5 @@ fn interrupted(remains: &Remains, reason: Reason) -> std::io::Result<(Status, Be
     // The SHA-256 of any other output is computed when its status is next read: a start does
     // not wait for it.
     status.sha256 = (marks.len == 0).then(|| EMPTY_SHA256.to_owned());
-    Ok((status, before))
+    Ok((status, context))
 }

@@ -66,7 +66,7 @@ impl Service {
             tracing::info!(queued = queued.len(), ended = ran.len(), "recovered");
         }
         // First whoever ran: nothing of a conversation may be left when another of it starts.
-        let mut born = Vec::new();
+        let mut continuation = Vec::new();
         for mut one in ran {
             let record = &mut one.record;
             let id = record.status.execution_id;
@@ -75,7 +75,7 @@ impl Service {
             let noted = record.status.continued_by.filter(|by| self.was_made(*by));
             record.status.continued_by = continued.get(&id).copied().or(noted);
             match self.interrupt(one, Reason::ServiceStopped) {
-                Ok(next) => born.extend(next),
+                Ok(next) => continuation.extend(next),
                 Err(error) => self.not_recovered(id, &error),
             }
         }
@@ -85,8 +85,8 @@ impl Service {
                 self.not_recovered(id, &error);
             }
         }
-        for next in born {
-            self.raise(next);
+        for next in continuation {
+            self.enqueue(next);
         }
         self.mend_notes();
         Ok(())

@@ -96,14 +96,14 @@ impl Service {
     pub(crate) async fn finish(self: &Arc<Self>, owner: &mut Owner, ended: Ended) {
         let Ended {
             mut status,
-            before,
+            context,
             digest_is_due,
         } = ended;
-        let born = match before {
+        let continuation = match context {
             None => None,
-            Some(before) => {
+            Some(context) => {
                 let (body, entry) = (&owner.accepted.body, &owner.entry);
-                self.follow_end(body, entry, &mut status, before).await
+                self.follow_end(body, entry, &mut status, context).await
             }
         };
         // A cancel during the steps above counts as before the end, and cancels a continuation as well.
@@ -112,17 +112,17 @@ impl Service {
         if is_cancelled && status.state != State::Cancelled {
             cancelled(&mut status, owner.times.now());
         }
-        match born {
-            Some(born) if is_cancelled => self.withdraw(born).await,
-            Some(born) => {
-                self.raise(born);
+        match continuation {
+            Some(continuation) if is_cancelled => self.cancel_continuation(continuation).await,
+            Some(continuation) => {
+                self.enqueue(continuation);
             }
             None => {}
         }
         let recorded = record_end(owner, &status).await;
         if recorded == Some(Finish::EarlierStands) {
             let (service, entry) = (Arc::clone(self), owner.entry.clone());
-            match blocking(move || service.past_status(&entry)).await {
+            match blocking(move || service.recorded_status(&entry)).await {
                 Ok(earlier) => status = earlier,
                 Err(error) => {
                     tracing::error!(execution = %status.execution_id, %error, "could not read the end that stands");
@@ -214,7 +214,7 @@ mod tests {
         second.state = State::Completed;
         let ended = Ended {
             status: second,
-            before: None,
+            context: None,
             digest_is_due: false,
         };
         service.finish(&mut owner, ended).await;

@@ -68,7 +68,7 @@ pub(crate) fn accepted_as(
 }
 
 /// What a policy made of that one, before its end.
-pub(crate) fn born(service: &Service, old: ExecutionId) -> ExecutionId {
+pub(crate) fn continuation(service: &Service, old: ExecutionId) -> ExecutionId {
     create(
         service,
         ExecutionId::random(),

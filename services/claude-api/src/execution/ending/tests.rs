@@ -110,7 +110,7 @@ async fn a_cancel_behind_the_decision_is_answered_with_the_recorded_end() {
     );
     let decided = Ended {
         status: ended,
-        before: None,
+        context: None,
         digest_is_due: false,
     };
     service.finish(&mut owner, decided).await;

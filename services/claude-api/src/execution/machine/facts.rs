@@ -6,7 +6,7 @@ use protocol::status::{DENIALS, STDERR_TAIL_BYTES};
 use renderer::{Activity, Fact, Outcome, RunningTool};
 use serde_json::json;
 
-use super::Machine;
+use super::{Machine, StartedTool};
 use crate::execution::lost::Lost;
 use crate::execution::policy::was_asked;
 
@@ -84,17 +84,12 @@ impl Machine {
             Fact::ToolsRunning(tools) => {
                 self.timers.tools(now, !tools.is_empty());
                 let before = std::mem::take(&mut self.tools);
-                let since = |tool: &RunningTool| {
-                    let known = before.iter().find(|(other, _)| other.id == tool.id);
-                    known.map_or(now, |(_, since)| *since)
+                let started = |tool: RunningTool| {
+                    let known = before.iter().find(|known| known.tool.id == tool.id);
+                    let since = known.map_or(now, |known| known.since);
+                    StartedTool { tool, since }
                 };
-                self.tools = tools
-                    .into_iter()
-                    .map(|tool| {
-                        let since = since(&tool);
-                        (tool, since)
-                    })
-                    .collect();
+                self.tools = tools.into_iter().map(started).collect();
             }
             Fact::Retry { .. } => {}
             Fact::Restart => self.status.restarts += 1,

@@ -3,14 +3,13 @@
 use std::time::{Duration, Instant};
 
 use protocol::State;
-use renderer::RunningTool;
 use serde_json::json;
 
-use super::Machine;
+use super::{Machine, StartedTool};
 use crate::times::millis;
 
 impl Machine {
-    /// The tree stands still.
+    /// Notes that the tree stands still.
     pub(crate) fn paused(&mut self, now: Instant) {
         if self.status.state == State::Running {
             self.status.state = State::Paused;
@@ -20,7 +19,7 @@ impl Machine {
         }
     }
 
-    /// The tree goes on.
+    /// Notes that the tree goes on. Warns of time limits of tools that passed in the pause.
     pub(crate) fn resumed(&mut self, now: Instant) {
         if self.status.state != State::Paused {
             return;
@@ -33,7 +32,8 @@ impl Machine {
         };
         let stood = now.saturating_duration_since(since);
         self.linger_at = self.linger_at.map(|at| at + stood);
-        for (tool, limit) in self.passed(since, now) {
+        for passed in self.passed(since, now) {
+            let PassedLimit { tool, limit } = passed;
             self.warn(
                 "tool_time_limit_passed",
                 format!(
@@ -47,17 +47,27 @@ impl Machine {
         }
     }
 
-    /// The tools whose time limit passed between two moments, and the limit: the CLI's clock for them goes on while it stands. Of its
-    /// own tools only Bash has one.
-    fn passed(&self, from: Instant, to: Instant) -> Vec<(String, Duration)> {
-        let passed = |(tool, since): &(RunningTool, Instant)| {
+    /// Returns the tools whose time limit passed between two moments: the CLI's clock for them goes
+    /// on while the tree stands. Of the CLI's own tools only Bash has a limit.
+    fn passed(&self, from: Instant, to: Instant) -> Vec<PassedLimit> {
+        let passed = |started: &StartedTool| {
+            let StartedTool { tool, since } = started;
             let limit = tool
                 .timeout_ms
                 .map_or(self.tool_limit, Duration::from_millis);
             let ran = |at: Instant| at.saturating_duration_since(*since);
-            let bash = tool.name == "Bash";
-            (bash && ran(from) < limit && ran(to) >= limit).then(|| (tool.name.clone(), limit))
+            let has_passed = tool.name == "Bash" && ran(from) < limit && ran(to) >= limit;
+            has_passed.then(|| PassedLimit {
+                tool: tool.name.clone(),
+                limit,
+            })
         };
         self.tools.iter().filter_map(passed).collect()
     }
+}
+
+/// A tool whose time limit passed in a pause.
+struct PassedLimit {
+    tool: String,
+    limit: Duration,
 }

@@ -40,27 +40,43 @@ pub(super) struct Waiting {
     pub(super) parked: bool,
 }
 
+/// How many executions may wait, in all and in one lane, and how many may run and start at once.
+#[derive(Debug)]
+struct QueueLimits {
+    queued: u64,
+    queued_per_lane: u64,
+    running: u64,
+    starting: u64,
+}
+
+/// What a running execution keeps from others.
+#[derive(Debug)]
+struct Held {
+    lane: Option<String>,
+    conversation: String,
+}
+
 /// Who waits and who runs. An execution without a lane waits for its conversation only.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    limits: (u64, u64, u64, u64),
+    limits: QueueLimits,
     /// Reserved or waiting, per lane and in all.
     places: HashMap<Option<String>, u64>,
     taken: u64,
     pub(super) waiting: Vec<Waiting>,
-    running: HashMap<ExecutionId, (Option<String>, String)>,
+    running: HashMap<ExecutionId, Held>,
     starting: HashSet<ExecutionId>,
 }
 
 impl Lanes {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            limits: (
-                limits.queued,
-                limits.queued_per_lane,
-                limits.running_executions,
-                limits.simultaneous_starts,
-            ),
+            limits: QueueLimits {
+                queued: limits.queued,
+                queued_per_lane: limits.queued_per_lane,
+                running: limits.running_executions,
+                starting: limits.simultaneous_starts,
+            },
             places: HashMap::new(),
             taken: 0,
             waiting: Vec::new(),
@@ -70,13 +86,12 @@ impl Lanes {
     }
 
     pub(super) fn reserve(&mut self, lane: Option<&str>) -> Result<(), Full> {
-        let (queued, per_lane, ..) = self.limits;
-        if self.taken >= queued {
+        if self.taken >= self.limits.queued {
             return Err(Full::Queue { length: self.taken });
         }
         let lane = lane.map(str::to_owned);
         let length = self.places.get(&lane).copied().unwrap_or(0);
-        if lane.is_some() && length >= per_lane {
+        if lane.is_some() && length >= self.limits.queued_per_lane {
             return Err(Full::Lane { length });
         }
         self.take(lane);
@@ -115,15 +130,15 @@ impl Lanes {
 
     /// Moves those that may start now from waiting to running and names them, in order.
     pub(super) fn start(&mut self) -> Vec<ExecutionId> {
-        let (.., running, starts) = self.limits;
         let mut lanes: HashSet<&str> = HashSet::new();
         let mut conversations: HashSet<&str> = HashSet::new();
-        for (lane, conversation) in self.running.values() {
-            lanes.extend(lane.as_deref());
-            conversations.insert(conversation);
+        for held in self.running.values() {
+            lanes.extend(held.lane.as_deref());
+            conversations.insert(&held.conversation);
         }
-        let mut free = running.saturating_sub(self.running.len() as u64);
-        free = free.min(starts.saturating_sub(self.starting.len() as u64));
+        let limits = &self.limits;
+        let mut free = limits.running.saturating_sub(self.running.len() as u64);
+        free = free.min(limits.starting.saturating_sub(self.starting.len() as u64));
         let mut chosen = HashSet::new();
         for waiting in &self.waiting {
             if free == 0 {
@@ -152,9 +167,11 @@ impl Lanes {
             }
             started.push(waiting.id);
             lanes.push(waiting.lane.clone());
-            let conversation = std::mem::take(&mut waiting.conversation);
-            self.running
-                .insert(waiting.id, (waiting.lane.take(), conversation));
+            let held = Held {
+                lane: waiting.lane.take(),
+                conversation: std::mem::take(&mut waiting.conversation),
+            };
+            self.running.insert(waiting.id, held);
             self.starting.insert(waiting.id);
             false
         });

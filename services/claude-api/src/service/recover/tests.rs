@@ -7,9 +7,11 @@ use futures::FutureExt;
 use protocol::{Reason, State, Status};
 
 use super::*;
-use crate::execution::policy::Before;
+use crate::execution::policy::EndContext;
 use crate::service::supervise::Work;
-use crate::service::testing::{accepted, born, entry, open, open_by, others, owner, status};
+use crate::service::testing::{
+    accepted, continuation, entry, open, open_by, others, owner, status,
+};
 
 /// Stops it and waits until nothing holds its spool any more.
 async fn close(service: Arc<Service>) {
@@ -60,7 +62,7 @@ async fn an_accepted_cancel_takes_what_a_policy_made_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let before = open(dir.path());
     let old = accepted(&before, State::Running);
-    let next = born(&before, old);
+    let next = continuation(&before, old);
     cancel(&before, old);
     drop(before);
     let service = open(dir.path());
@@ -227,17 +229,17 @@ async fn a_continuation_that_ended_before_the_end_it_follows_was_recorded_is_the
     let entry = entry(&before, old);
     let mut end = status(&before, old);
     end.state = State::Interrupted;
-    let known = Before {
+    let known = EndContext {
         asked: true,
         resets_at: None,
     };
-    let born = before
+    let continuation = before
         .follow_up(&entry, &mut end, known)
         .expect("its policy says so");
     let next = end.continued_by.unwrap();
     // A client cancels the continuation, and a kill follows before the old execution's end is on
     // disk.
-    let live = before.raise(born);
+    let live = before.enqueue(continuation);
     let cancelled = live.control(crate::execution::Control::Cancel).await;
     cancelled.unwrap();
     live.ended().await.unwrap();
@@ -262,16 +264,16 @@ async fn a_withdrawn_continuation_is_not_named_by_the_next_start() {
     let entry = entry(&before, old);
     let mut end = status(&before, old);
     end.state = State::Interrupted;
-    let known = Before {
+    let known = EndContext {
         asked: true,
         resets_at: None,
     };
-    let born = before
+    let continuation = before
         .follow_up(&entry, &mut end, known)
         .expect("its policy says so");
     let next = end.continued_by.unwrap();
     // The note of the old execution's cancel failed, and a kill follows before its end is on disk.
-    before.withdraw(born).await;
+    before.cancel_continuation(continuation).await;
     drop(entry);
     close(before).await;
     let service = open(dir.path());
@@ -291,8 +293,8 @@ async fn an_inherited_cancel_counts_though_its_note_failed() {
     let id = accepted(&service, State::Queued);
     let mut found = service.remains(id).unwrap();
     found.cancelled = true;
-    let born = service.interrupt(found, Reason::ServiceStopped);
-    assert!(born.unwrap().is_none(), "it is continued");
+    let continuation = service.interrupt(found, Reason::ServiceStopped);
+    assert!(continuation.unwrap().is_none(), "it is continued");
     assert_eq!(status(&service, id).state, State::Cancelled);
     assert!(others(&service, id).is_empty());
 }

@@ -1,12 +1,12 @@
-//! What is kept of the past: listing, deletion, retention.
+//! The removal of ended executions: by request, and by age and size.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use protocol::{ExecutionId, Problem, ProblemType};
 
-use super::{Service, View, deleted, not_found, problem};
-use crate::registry::{NotDeleted, NotListed, Page};
+use super::{Service, View, deleted, problem};
+use crate::registry::NotDeleted;
 
 /// How long a conversation that nobody goes on in is known.
 const CONVERSATIONS: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -17,25 +17,6 @@ const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
 const NOTES_EVERY: u32 = 60;
 
 impl Service {
-    /// One page of executions.
-    ///
-    /// # Errors
-    /// `not-found` for an unknown `before`, or the disk's.
-    pub async fn page(
-        self: &Arc<Self>,
-        before: Option<ExecutionId>,
-        limit: usize,
-    ) -> Result<Page, Problem> {
-        let service = Arc::clone(self);
-        let page = tokio::task::spawn_blocking(move || service.engine.registry.page(before, limit));
-        match page.await {
-            Ok(Ok(page)) => Ok(page),
-            Ok(Err(NotListed::UnknownBefore(before))) => Err(not_found(before)),
-            Ok(Err(NotListed::Failed(failure))) => Err(problem(&failure)),
-            Err(_) => Err(Problem::new(ProblemType::Internal, "listing failed")),
-        }
-    }
-
     /// Forgets a terminal execution; a tombstone stays for 30 days.
     ///
     /// # Errors

@@ -1,0 +1,29 @@
+//! The list of executions, by pages.
+
+use std::sync::Arc;
+
+use protocol::{ExecutionId, Problem, ProblemType};
+
+use super::{Service, not_found, problem};
+use crate::registry::{NotListed, Page};
+
+impl Service {
+    /// One page of executions.
+    ///
+    /// # Errors
+    /// `not-found` for an unknown `before`, or the disk's.
+    pub async fn page(
+        self: &Arc<Self>,
+        before: Option<ExecutionId>,
+        limit: usize,
+    ) -> Result<Page, Problem> {
+        let service = Arc::clone(self);
+        let page = tokio::task::spawn_blocking(move || service.engine.registry.page(before, limit));
+        match page.await {
+            Ok(Ok(page)) => Ok(page),
+            Ok(Err(NotListed::UnknownBefore(before))) => Err(not_found(before)),
+            Ok(Err(NotListed::Failed(failure))) => Err(problem(&failure)),
+            Err(_) => Err(Problem::new(ProblemType::Internal, "listing failed")),
+        }
+    }
+}
