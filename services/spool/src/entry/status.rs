@@ -18,12 +18,13 @@ impl Entry {
         self.slots().read(&self.inner.record)
     }
 
-    /// Writes the next status, in place, so that a full disk takes it. `durable` waits until it is on disk (a terminal one
-    /// always does). After a terminal one the entry stays terminal, and its readers end where there is no writer.
+    /// Writes the next status, in place, so that a full disk takes it. `durable` waits until it is
+    /// on disk (a terminal one always does). After a terminal one the entry stays terminal, and its
+    /// readers end where there is no writer.
     ///
     /// # Errors
-    /// `InvalidInput` over [`crate::STATUS_BYTES_MAX`] bytes, `NotFound` once deleted, or the disk's; the status before
-    /// stands then.
+    /// `InvalidInput` over [`crate::STATUS_BYTES_MAX`] bytes, `NotFound` once deleted, or the
+    /// disk's; the status before stands then.
     pub fn write_status(&self, json: &[u8], durable: bool, terminal: bool) -> io::Result<()> {
         self.ensure_not_deleted()?;
         let ends = {
@@ -43,7 +44,8 @@ impl Entry {
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
-        // A panic while it was held leaves numbers that are still true: they change after the write.
+        // A panic while it was held leaves numbers that are still true: they change after the
+        // write.
         self.inner
             .slots
             .lock()
