@@ -1,6 +1,6 @@
 //! The contract of `claude-api` and `bridge` as types: states, statuses, bodies, problems, JSON-RPC
-//! messages, limits and the Host/Origin guard; also [`Patch`], which links what the renderer makes to
-//! what the spool keeps. Nothing here does I/O.
+//! messages, limits and the Host/Origin guard; also [`Patch`], which links what the renderer makes
+//! to what the spool keeps. Nothing here does I/O.
 //!
 //! Both services refuse JSON in which a member is given twice: with [`json::from_slice`], or with
 //! [`json::refuse_repeated_members`] beside another parser. Both write JSON lines with

@@ -2,8 +2,8 @@
 
 /// One difference: `len` bytes of the output at `offset` stand for `original`.
 ///
-/// An invalid sequence has U+FFFD in the output (`len` 3, or a multiple where several are joined) and
-/// its bytes here. A line feed that was added at the end has `len` 1 and an empty `original`.
+/// An invalid sequence has U+FFFD in the output (`len` 3, or a multiple where several are joined)
+/// and its bytes here. A line feed that was added at the end has `len` 1 and an empty `original`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
     /// Where the output differs, in bytes of the output.

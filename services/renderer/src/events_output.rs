@@ -5,8 +5,8 @@ use protocol::Patch;
 /// Takes the place of an invalid sequence.
 const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
 
-/// Neighbouring patches are joined up to this many original bytes, so that garbage does not make one patch per
-/// byte (32 KiB).
+/// Neighbouring patches are joined up to this many original bytes, so that garbage does not make
+/// one patch per byte (32 KiB).
 const LONGEST_PATCH_BYTES: usize = 32 << 10;
 
 /// Turns stdout into output, however it was chunked.
@@ -27,8 +27,8 @@ impl EventsOutput {
         Self::default()
     }
 
-    /// Appends the output of the next bytes of stdout to `out` and what must be undone to `patches`, in order.
-    /// A character that the chunk cuts is held back until its rest comes.
+    /// Appends the output of the next bytes of stdout to `out` and what must be undone to
+    /// `patches`, in order. A character that the chunk cuts is held back until its rest comes.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>, patches: &mut Vec<Patch>) {
         let mut rest = self.complete_held(chunk, out, patches);
         while !rest.is_empty() {
@@ -63,7 +63,8 @@ impl EventsOutput {
         }
     }
 
-    /// Gives what was held back the bytes it needs to be decided; the rest of the chunk is answered.
+    /// Gives what was held back the bytes it needs to be decided; the rest of the chunk is
+    /// answered.
     fn complete_held<'c>(
         &mut self,
         mut chunk: &'c [u8],
@@ -78,7 +79,8 @@ impl EventsOutput {
                     self.copy(&held, out);
                 }
                 Err(error) if error.error_len().is_some() => {
-                    // The beginning was fine and the next byte does not go on with it: that one is looked at anew.
+                    // The beginning was fine and the next byte does not go on with it: that one is
+                    // looked at anew.
                     self.held.pop();
                     let held = std::mem::take(&mut self.held);
                     self.replace(&held, out, patches);

@@ -15,7 +15,8 @@ mod reclaim;
 const STEP_BYTES_MAX: u64 = 32 << 20;
 /// Read at once while lines are counted again: 1 MiB.
 const COUNT_BYTES: u64 = 1 << 20;
-/// A mark is written this often, so that a start after a crash reads at most this much of each output.
+/// A mark is written this often, so that a start after a crash reads at most this much of each
+/// output.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 
 /// The most that is kept.
@@ -42,7 +43,8 @@ pub(crate) struct Appender {
     punched: u64,
     /// The length that the last mark holds.
     marked: u64,
-    /// Whether the file system frees the beginning of a file; learned from the first try that fails.
+    /// Whether the file system frees the beginning of a file; learned from the first try that
+    /// fails.
     can_punch: bool,
     /// Bytes were lost, and no mark on disk says so. Nothing is written until one does: otherwise
     /// the next start would take the gap for output.
@@ -106,8 +108,9 @@ impl Appender {
         self.now
     }
 
-    /// Appends, whatever the disk says. When it is full, `rescue` may free something that counts less and say whether it
-    /// did; then the oldest bytes here go; what still cannot be written is counted and lies before `kept_from`.
+    /// Appends, whatever the disk says. When it is full, `rescue` may free something that counts
+    /// less and say whether it did; then the oldest bytes here go; what still cannot be written is
+    /// counted and lies before `kept_from`.
     ///
     /// Text must be whole characters.
     pub(crate) fn append(&mut self, bytes: &[u8], rescue: &mut dyn FnMut(u64) -> bool) -> Appended {

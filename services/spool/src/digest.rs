@@ -9,8 +9,9 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Hashed before a dropped call is noticed: some 50 ms.
 const TURN_BYTES: u64 = 16 << 20;
 
-/// The SHA-256 of the whole output, once it has ended; follows a live one. None when bytes were freed or cannot be read,
-/// or the writer went away. At about 320 MB/s a core, on one of Tokio's blocking threads.
+/// The SHA-256 of the whole output, once it has ended; follows a live one. None when bytes were
+/// freed or cannot be read, or the writer went away. At about 320 MB/s a core, on one of Tokio's
+/// blocking threads.
 ///
 /// # Cancellation
 /// Dropping it stops it after the bytes at hand.

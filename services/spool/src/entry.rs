@@ -32,8 +32,8 @@ mod tracks;
 pub(crate) use lease::WriterLease;
 pub(crate) use tracks::Tracks;
 
-/// One execution's record, output and events. Cheap to clone; two files are open once output or events are looked at,
-/// one before.
+/// One execution's record, output and events. Cheap to clone; two files are open once output or
+/// events are looked at, one before.
 #[derive(Clone)]
 pub struct Entry {
     inner: Arc<Inner>,
@@ -49,9 +49,11 @@ pub(crate) struct Inner {
     open: Arc<OpenEntries>,
     pub(crate) folder: PathBuf,
     pub(crate) record: Arc<File>,
-    /// Which slot is next; held over the write so that two writers take turns. Never across an await.
+    /// Which slot is next; held over the write so that two writers take turns. Never across an
+    /// await.
     slots: Mutex<Slots>,
-    /// Loaded when first needed. Also orders making a writer against the terminal status. Never across an await.
+    /// Loaded when first needed. Also orders making a writer against the terminal status. Never
+    /// across an await.
     tracks: Mutex<Option<Arc<Tracks>>>,
     /// Whether a terminal status was written. Not in `slots`, whose lock is held while the disk
     /// syncs: async code reads this, too.

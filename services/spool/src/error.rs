@@ -78,7 +78,8 @@ impl SpoolError {
 /// Why a reader has no next bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The bytes at the reader's offset were freed, or were never written because the disk was full.
+    /// The bytes at the reader's offset were freed, or were never written because the disk was
+    /// full.
     #[error("offset is no longer kept; the oldest kept is {kept_from} of {len}")]
     NotKept {
         /// The oldest offset that is kept.

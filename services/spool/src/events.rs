@@ -99,7 +99,8 @@ impl EventsReader {
         self.left = Some(bytes);
     }
 
-    /// The next bytes, between 1 and `max`; None at the end. Errors and cancellation as [`Reader::next`].
+    /// The next bytes, between 1 and `max`; None at the end. Errors and cancellation as
+    /// [`Reader::next`].
     ///
     /// # Errors
     /// See [`ReadError`]; the offsets in `NotKept` count the bytes of the file that is read.
@@ -132,7 +133,8 @@ impl EventsReader {
                         }
                         EventsState::Unknown => {
                             tokio::select! {
-                                // First: an execution that has a writer and has ended is no empty one.
+                                // First: an execution that has a writer and has ended is no empty
+                                // one.
                                 biased;
                                 changed = state.changed() => changed.map_err(|_| ReadError::Aborted)?,
                                 ended = self.output.wait() => {
@@ -163,7 +165,8 @@ impl EventsReader {
             if !self.rest.is_empty() {
                 return Ok(Some(self.rest.split_to(max.min(self.rest.len()))));
             }
-            // The length first, the patches second: a patch is in the log before the output that it is about.
+            // The length first, the patches second: a patch is in the log before the output that it
+            // is about.
             let Some(available) = self.output.wait().await? else {
                 return Ok(None);
             };

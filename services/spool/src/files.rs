@@ -1,4 +1,5 @@
-//! Files: the few system calls the spool needs, behind a trait so that tests can fill a disk without one.
+//! Files: the few system calls the spool needs, behind a trait so that tests can fill a disk
+//! without one.
 
 use std::{
     fs::{self, File},
@@ -20,7 +21,8 @@ mod modes;
 pub use modes::private_dir;
 pub(crate) use modes::{create_dir, create_or_open, private};
 
-/// The block that hole punching frees in. Larger blocks of a file system only make the freeing coarser.
+/// The block that hole punching frees in. Larger blocks of a file system only make the freeing
+/// coarser.
 pub(crate) const BLOCK: u64 = 4096;
 /// The type of a file system in memory, as fstatfs(2) tells it.
 pub(crate) const TMPFS_MAGIC: i64 = 0x0102_1994;
@@ -31,8 +33,9 @@ pub(crate) trait SparseFile: Send + Sync {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize>;
     /// Appends to `into`, at most its spare capacity, from `at`, as pread(2).
     fn read_at(&self, into: &mut Vec<u8>, at: u64) -> io::Result<usize>;
-    /// As [`SparseFile::read_at`] into `into` itself, but only what is in memory already: an error of kind `WouldBlock` where the
-    /// disk would have to be waited for, any other where this cannot be told (preadv2(2), RWF_NOWAIT).
+    /// As [`SparseFile::read_at`] into `into` itself, but only what is in memory already: an error
+    /// of kind `WouldBlock` where the disk would have to be waited for, any other where this cannot
+    /// be told (preadv2(2), RWF_NOWAIT).
     fn read_cached(&self, into: &mut [u8], at: u64) -> io::Result<usize>;
     /// Gives the blocks of `[from, to)` back; they read as zeros and the length stays.
     fn punch(&self, from: u64, to: u64) -> io::Result<()>;
@@ -100,7 +103,8 @@ pub(crate) fn read_up_to(file: &dyn SparseFile, at: u64, n: usize) -> io::Result
     Ok(bytes)
 }
 
-/// The `n` bytes at `at`, if all of them are in memory already; None where the disk might have to be waited for.
+/// The `n` bytes at `at`, if all of them are in memory already; None where the disk might have to
+/// be waited for.
 pub(crate) fn read_cached(file: &dyn SparseFile, at: u64, n: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0; n];
     match file.read_cached(&mut bytes, at) {
@@ -126,12 +130,14 @@ pub(crate) fn write_all(file: &dyn SparseFile, mut bytes: &[u8], mut at: u64) ->
     Ok(())
 }
 
-/// Makes the names in a folder durable (fsync(2): syncing a file does not sync its entry in the folder).
+/// Makes the names in a folder durable (fsync(2): syncing a file does not sync its entry in the
+/// folder).
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Waits until all of these are on disk: at the same time, so that they share the flush of the disk that each needs.
+/// Waits until all of these are on disk: at the same time, so that they share the flush of the disk
+/// that each needs.
 pub(crate) fn sync_together(first: &File, others: &[File]) -> io::Result<()> {
     thread::scope(|scope| {
         let begin = |file| thread::Builder::new().spawn_scoped(scope, move || File::sync_all(file));
@@ -153,8 +159,8 @@ pub(crate) fn sync_together(first: &File, others: &[File]) -> io::Result<()> {
 
 /// Returns the time at which a file was last written to, or renewed.
 ///
-/// It is the later one of mtime and ctime: any process of this user can set mtime back (`touch -d`) and
-/// so make a record look expired, but nobody can set ctime (inode(7)).
+/// It is the later one of mtime and ctime: any process of this user can set mtime back (`touch -d`)
+/// and so make a record look expired, but nobody can set ctime (inode(7)).
 #[must_use]
 pub fn last_change(metadata: &fs::Metadata) -> SystemTime {
     let since_epoch = Duration::new(

@@ -45,9 +45,9 @@ pub(crate) fn restore_names(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the entry in `folder` has everything that an acceptance writes, or was promised once: see
-/// `store::acceptance`. Only the owner of a promised entry writes a second status, so an entry with one is
-/// never taken for the rest of an acceptance after a power cut.
+/// Whether the entry in `folder` has everything that an acceptance writes, or was promised once:
+/// see `store::acceptance`. Only the owner of a promised entry writes a second status, so an entry
+/// with one is never taken for the rest of an acceptance after a power cut.
 pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
     let file = match File::open(record_path(folder)) {
         Ok(file) => file,

@@ -1,5 +1,5 @@
-//! The layout of an entry's `record` file. Acceptance writes it whole, so that nothing in it needs a
-//! new block later.
+//! The layout of an entry's `record` file. Acceptance writes it whole, so that nothing in it needs
+//! a new block later.
 //!
 //! ```text
 //! 0       header: magic, id, sequence, digest, length and crc of the body

@@ -6,7 +6,7 @@
 //! ```text
 //! lock                   flock: one process only
 //! probe                  a written block, rewritten to learn whether the disk takes writes
-//! index                  64 bytes per acceptance, in order; repaired from the folders when it does not match them
+//! index                  64 bytes per acceptance, in order; repaired from the folders at the start
 //! staging/{id}           an entry in the making, or being removed; emptied at start
 //! executions/{id}/record header, marks, three status slots, the body (see `layout`)
 //! executions/{id}/output the output, addressed by offset; its oldest bytes may be a hole
@@ -19,8 +19,8 @@
 //! start.
 //!
 //! An entry exists when its folder is in `executions`. One rename puts the complete folder there,
-//! and acceptance is promised when the rename is on disk (see `store::acceptance`). One rename of the record to
-//! `tombstones` deletes the entry, so that deletion works on a full disk.
+//! and acceptance is promised when the rename is on disk (see `store::acceptance`). One rename of
+//! the record to `tombstones` deletes the entry, so that deletion works on a full disk.
 //!
 //! Calls that are not `async` block on the disk (acceptance and durable statuses wait for fsync):
 //! call them from a thread that may block. Nothing here grows with the number of past executions or

@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct SpoolLimits {
     /// Output kept per execution, in bytes.
     pub kept_bytes: u64,
-    /// Output kept per execution, in lines, less than a 32nd more and what follows the last newline; 0 is no limit.
+    /// Output kept per execution, in lines, less than a 32nd more and what follows the last
+    /// newline; 0 is no limit.
     pub kept_lines: u64,
     /// Raw events kept per execution, in bytes.
     pub events_bytes: u64,

@@ -1,13 +1,15 @@
 //! How many lines are kept, without a list of them: only where every so many of them end.
 //!
-//! What is kept of an output is a suffix, counted in parts of a 32nd of the limit (of one line each below 64):
+//! What is kept of an output is a suffix, counted in parts of a 32nd of the limit (of one line each
+//! below 64):
 //!
 //! ```text
 //! freed | part | part | ... | part | open
 //! ```
 //!
-//! A part goes when what follows it has as many lines as the limit. So a line among the last `limit` never goes, and what is
-//! kept has less than a part more than that. A line ends with a newline; what follows the last newline is kept beside them.
+//! A part goes when what follows it has as many lines as the limit. So a line among the last
+//! `limit` never goes, and what is kept has less than a part more than that. A line ends with a
+//! newline; what follows the last newline is kept beside them.
 
 use std::collections::VecDeque;
 
@@ -91,8 +93,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Against a list of all newlines: no line of the last `limit` goes, less than a part is kept beside them, and the
-        /// memory has its bound.
+        /// Against a list of all newlines: no line of the last `limit` goes, less than a part is
+        /// kept beside them, and the memory has its bound.
         #[test]
         fn it_keeps_the_limit_and_less_than_a_part_more(
             pieces in proptest::collection::vec("[a\n]{0,40}", 1..60),

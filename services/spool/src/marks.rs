@@ -1,4 +1,5 @@
-//! How far the output goes and from where it is kept: as readers see it, and as it survives a crash.
+//! How far the output goes and from where it is kept: as readers see it, and as it survives a
+//! crash.
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
@@ -22,7 +23,8 @@ pub struct Marks {
     pub aborted: bool,
 }
 
-/// A checkpoint on disk: what cannot be learned from the file any more once its oldest bytes are freed.
+/// A checkpoint on disk: what cannot be learned from the file any more once its oldest bytes are
+/// freed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Mark {
     pub(crate) kept_from: u64,
@@ -142,7 +144,8 @@ impl MarkSlots {
         self.record.sync_data()
     }
 
-    /// Writes a mark. Not synced: a kill does not take it back, and a power cut takes the output with it.
+    /// Writes a mark. Not synced: a kill does not take it back, and a power cut takes the output
+    /// with it.
     pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
         let number = self.number + 1;
         let at = self.at + (number % 2) * MARK_BYTES;

@@ -7,11 +7,11 @@ use std::{
 
 use uuid::Uuid;
 
-/// The values that somebody holds, by id. A value removes itself with [`OpenTable::forget_closed`] when
-/// it is dropped, so the table does not grow with the past.
+/// The values that somebody holds, by id. A value removes itself with [`OpenTable::forget_closed`]
+/// when it is dropped, so the table does not grow with the past.
 pub(crate) struct OpenTable<T> {
-    /// A lock, because a lookup and an insertion must not mix. No value is dropped and no await happens
-    /// inside it.
+    /// A lock, because a lookup and an insertion must not mix. No value is dropped and no await
+    /// happens inside it.
     open: Mutex<HashMap<Uuid, Weak<T>>>,
 }
 

@@ -1,4 +1,5 @@
-//! Patches: where the output of format `events` differs from the CLI's stdout. With them the one file holds both.
+//! Patches: where the output of format `events` differs from the CLI's stdout. With them the one
+//! file holds both.
 
 use std::{
     io,
@@ -59,8 +60,8 @@ impl Block {
 }
 
 impl PatchLog {
-    /// Takes up what is in the file. After a crash (`ended` false) patches of output that was never written, and a torn
-    /// last one, are cut off.
+    /// Takes up what is in the file. After a crash (`ended` false) patches of output that was never
+    /// written, and a torn last one, are cut off.
     pub(crate) fn load(
         file: Box<dyn SparseFile>,
         floor: Floor,
@@ -140,8 +141,8 @@ impl PatchLog {
         self.file.set_len(0)
     }
 
-    /// The patch at a position of the log and the position behind it. None at the end, and where the patch is not whole.
-    /// Blocks on the disk.
+    /// The patch at a position of the log and the position behind it. None at the end, and where
+    /// the patch is not whole. Blocks on the disk.
     pub(crate) fn read(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
         self.read_by(at, |at, n| read_up_to(&*self.file, at, n))
     }

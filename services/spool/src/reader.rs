@@ -37,7 +37,8 @@ pub(crate) async fn off_the_runtime<T: Send + 'static>(
         .map_err(io::Error::other)?
 }
 
-/// Reads an output. It holds no bytes between calls, so that any number of slow readers costs nothing.
+/// Reads an output. It holds no bytes between calls, so that any number of slow readers costs
+/// nothing.
 pub struct Reader {
     track: Arc<Track>,
     marks: watch::Receiver<Marks>,
@@ -77,17 +78,20 @@ impl Reader {
         self.offset
     }
 
-    /// The next bytes, between 1 and `max`; None at the end of a finished output. A chunk may end inside a character.
+    /// The next bytes, between 1 and `max`; None at the end of a finished output. A chunk may end
+    /// inside a character.
     ///
     /// # Errors
-    /// See [`ReadError`]; the offset stays where it was, and asking again tries again. `NotKept` after freeing overtook the
-    /// reader; `Aborted` only after every byte that was written has been read.
+    /// See [`ReadError`]; the offset stays where it was, and asking again tries again. `NotKept`
+    /// after freeing overtook the reader; `Aborted` only after every byte that was written has been
+    /// read.
     ///
     /// # Cancellation
     /// Safe: a dropped call has read nothing.
     ///
     /// # Panics
-    /// When the bytes are only on disk and there is no Tokio runtime: they are then read on its blocking threads.
+    /// When the bytes are only on disk and there is no Tokio runtime: they are then read on its
+    /// blocking threads.
     pub async fn next(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
         match self.wait().await? {
             Some(available) => self.take(available.min(max as u64)).await.map(Some),
@@ -149,7 +153,8 @@ impl Reader {
         n: usize,
         read: io::Result<Vec<u8>>,
     ) -> Result<Bytes, ReadError> {
-        // The writer publishes before it frees: if this is still kept now, what was read was no hole.
+        // The writer publishes before it frees: if this is still kept now, what was read was no
+        // hole.
         let Marks { len, kept_from, .. } = *self.marks.borrow();
         if at < kept_from {
             return Err(ReadError::NotKept { kept_from, len });

@@ -1,5 +1,5 @@
-//! The record of an execution: its header, and how the file is written, read and repaired. Its layout
-//! is in `layout`.
+//! The record of an execution: its header, and how the file is written, read and repaired. Its
+//! layout is in `layout`.
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
@@ -75,8 +75,8 @@ impl Header {
     }
 }
 
-/// Writes a whole record; the caller syncs it. Zeros are written, not only allocated: turning an unwritten extent into a
-/// written one can need a block that a full disk does not have.
+/// Writes a whole record; the caller syncs it. Zeros are written, not only allocated: turning an
+/// unwritten extent into a written one can need a block that a full disk does not have.
 pub(crate) fn write_new(
     path: &Path,
     header: &Header,

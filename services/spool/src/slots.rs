@@ -1,7 +1,8 @@
-//! The status: three checksummed slots, so that a write which is cut anywhere leaves the one before.
+//! The status: three checksummed slots, so that a write which is cut anywhere leaves the one
+//! before.
 //!
-//! Two would do against a kill. The third is for a power cut: statuses that are not worth an fsync are written in turn
-//! into two slots, and never over the last one that is known to be on disk.
+//! Two would do against a kill. The third is for a power cut: statuses that are not worth an fsync
+//! are written in turn into two slots, and never over the last one that is known to be on disk.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
@@ -137,7 +138,8 @@ impl Slots {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the status slot is damaged"))
     }
 
-    /// Writes the next version. Once terminal, it stays so. On an error the version before still stands.
+    /// Writes the next version. Once terminal, it stays so. On an error the version before still
+    /// stands.
     pub(crate) fn write(
         &mut self,
         file: &File,

@@ -1,4 +1,5 @@
-//! All executions on disk: acceptance, lookup, deletion. Lists are in `list`, expiry in `retention`.
+//! All executions on disk: acceptance, lookup, deletion. Lists are in `list`, expiry in
+//! `retention`.
 
 use std::{
     fs::File,
@@ -28,7 +29,8 @@ mod tests;
 
 pub use list::Page;
 
-/// The spool's folder. Cheap to clone; the folder is free for another process when the last clone and entry is gone.
+/// The spool's folder. Cheap to clone; the folder is free for another process when the last clone
+/// and entry is gone.
 #[derive(Clone)]
 pub struct Spool {
     store: Arc<Store>,
@@ -36,7 +38,8 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens the spool in `dir`, and creates it if it is missing. Returns warnings about the file system.
+    /// Opens the spool in `dir`, and creates it if it is missing. Returns warnings about the file
+    /// system.
     ///
     /// # Errors
     /// `InUse` while another process has it, `Unwritable`, or the disk's.
@@ -49,8 +52,8 @@ impl Spool {
         Ok((spool, warnings))
     }
 
-    /// Checks that the disk takes a write now and has room for `need_bytes`: for readiness. Takes some
-    /// microseconds.
+    /// Checks that the disk takes a write now and has room for `need_bytes`: for readiness. Takes
+    /// some microseconds.
     ///
     /// # Errors
     /// What is wrong, for a person.
@@ -58,7 +61,8 @@ impl Spool {
         self.store.check_writable(need_bytes)
     }
 
-    /// Accepts an execution: when this returns, body and status are on disk, and survive a power cut.
+    /// Accepts an execution: when this returns, body and status are on disk, and survive a power
+    /// cut.
     ///
     /// # Errors
     /// `Exists`, `Deleted`, `Burned`, or `Unwritable`; then nothing is recorded.
@@ -164,8 +168,8 @@ impl Spool {
         self.store.tombstone(id)
     }
 
-    /// Deletes a terminal execution and leaves a tombstone. Deleting it again changes nothing. Works on a full disk.
-    /// Its readers can read on.
+    /// Deletes a terminal execution and leaves a tombstone. Deleting it again changes nothing.
+    /// Works on a full disk. Its readers can read on.
     ///
     /// # Errors
     /// `Live`, `Unknown`, `Damaged`, or the disk's.

@@ -1,5 +1,5 @@
-//! The spool's folder: its places, its locks and its index; the steps of acceptance and deletion that
-//! need no open entry.
+//! The spool's folder: its places, its locks and its index; the steps of acceptance and deletion
+//! that need no open entry.
 
 use std::{
     collections::HashSet,
@@ -24,8 +24,8 @@ mod repair_index;
 mod rows;
 mod tombstones;
 
-/// What all clones of a spool and its entries share. The folder is free for another process when it is
-/// dropped.
+/// What all clones of a spool and its entries share. The folder is free for another process when it
+/// is dropped.
 pub(crate) struct Store {
     dir: PathBuf,
     pub(crate) limits: SpoolLimits,

@@ -1,4 +1,5 @@
-//! A file that one writer appends to and any number of readers follow, and what is found of it after a crash.
+//! A file that one writer appends to and any number of readers follow, and what is found of it
+//! after a crash.
 
 use std::io;
 
@@ -29,8 +30,8 @@ pub(crate) enum Encoding {
     Bytes,
 }
 
-/// The shared side of the file. Readers see `marks` change only after the bytes are written, and bytes are freed only
-/// after `marks` says so.
+/// The shared side of the file. Readers see `marks` change only after the bytes are written, and
+/// bytes are freed only after `marks` says so.
 pub(crate) struct Track {
     pub(crate) file: Box<dyn SparseFile>,
     pub(crate) marks: watch::Sender<Marks>,
@@ -166,7 +167,8 @@ fn recover(
     })
 }
 
-/// How many of the last bytes (three are enough to look at) begin a character that is not all there.
+/// How many of the last bytes (three are enough to look at) begin a character that is not all
+/// there.
 fn torn_character(last: &[u8]) -> usize {
     let Some(start) = last.iter().rposition(|byte| !is_continuation(*byte)) else {
         return 0;

@@ -24,10 +24,11 @@ enum EventsSide {
     },
 }
 
-/// Appends what the CLI produces. Nothing here fails: what the disk does not take is counted, and said in [`Appended`].
+/// Appends what the CLI produces. Nothing here fails: what the disk does not take is counted, and
+/// said in [`Appended`].
 ///
-/// Dropped without [`Writer::finish`], it aborts the readers when they have read what there is: a panic never looks
-/// like a clean end.
+/// Dropped without [`Writer::finish`], it aborts the readers when they have read what there is: a
+/// panic never looks like a clean end.
 pub struct Writer {
     /// Returned when the writer is dropped.
     _lease: WriterLease,
@@ -36,12 +37,12 @@ pub struct Writer {
 }
 
 impl Entry {
-    /// Makes the one writer. After a crash it continues behind what readers have seen. `kept` stays as
-    /// it was first.
+    /// Makes the one writer. After a crash it continues behind what readers have seen. `kept` stays
+    /// as it was first.
     ///
     /// # Errors
-    /// `ResourceBusy` while there is another, `InvalidInput` when terminal or when the events are kept otherwise,
-    /// `NotFound` once deleted, or the disk's.
+    /// `ResourceBusy` while there is another, `InvalidInput` when terminal or when the events are
+    /// kept otherwise, `NotFound` once deleted, or the disk's.
     pub fn writer(&self, kept: EventsKept) -> io::Result<Writer> {
         let (lease, (output, events)) = self.lease(|inner, tracks| {
             let (slots, _) = MarkSlots::load(Arc::clone(&inner.record), TrackKind::Output)?;
@@ -102,7 +103,8 @@ impl EventsSide {
 }
 
 impl Writer {
-    /// Appends output. `text` must be whole characters of UTF-8; readers see all of it once this returns.
+    /// Appends output. `text` must be whole characters of UTF-8; readers see all of it once this
+    /// returns.
     ///
     /// On a full disk the events are freed first, then the oldest output.
     pub fn append(&mut self, text: &[u8]) -> Appended {
@@ -121,7 +123,8 @@ impl Writer {
         })
     }
 
-    /// Appends what the CLI wrote, as it wrote it. Nothing to do, and nothing done, where the output holds the events.
+    /// Appends what the CLI wrote, as it wrote it. Nothing to do, and nothing done, where the
+    /// output holds the events.
     pub fn append_events(&mut self, raw: &[u8]) -> Appended {
         match &mut self.events {
             EventsSide::Raw(appender) => appender.append(raw, &mut |_| false),
@@ -129,9 +132,9 @@ impl Writer {
         }
     }
 
-    /// Notes where the output will differ from the CLI's bytes. To be called before the output it is about is appended,
-    /// in order of offset, each `len` at least 1. Where it cannot be kept, `/events` begins behind it; `lost` counts
-    /// the original bytes.
+    /// Notes where the output will differ from the CLI's bytes. To be called before the output it
+    /// is about is appended, in order of offset, each `len` at least 1. Where it cannot be kept,
+    /// `/events` begins behind it; `lost` counts the original bytes.
     pub fn append_patches(&mut self, patches: &[Patch]) -> Appended {
         debug_assert!(
             patches.iter().all(|patch| patch.len > 0),

@@ -9,11 +9,13 @@ use crate::{
     track::{Encoding, is_continuation},
 };
 
-/// On a full disk at least this much is freed at once, so that a small append does not punch a hole every time.
+/// On a full disk at least this much is freed at once, so that a small append does not punch a hole
+/// every time.
 const ROOM_BYTES: u64 = 64 << 10;
 
 impl Appender {
-    /// Frees the oldest bytes so that about `room` more can be written; false when nothing is left to free.
+    /// Frees the oldest bytes so that about `room` more can be written; false when nothing is left
+    /// to free.
     pub(crate) fn free_for(&mut self, room: u64) -> bool {
         let kept = self.now.len - self.now.kept_from;
         if kept == 0 {
@@ -71,8 +73,8 @@ impl Appender {
                 self.can_punch = false;
             }
         }
-        // One suffix must stay one suffix, and this file system cannot free a beginning: free everything. What went for lines
-        // alone takes its room until then.
+        // One suffix must stay one suffix, and this file system cannot free a beginning: free
+        // everything. What went for lines alone takes its room until then.
         let unfreed = end > self.punched;
         if unfreed && (full || self.now.len - self.punched > self.cap) {
             self.drop_all();

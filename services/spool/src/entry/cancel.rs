@@ -1,7 +1,8 @@
 //! A client's cancel, on disk before the end that it brings about.
 //!
-//! It has a sector of its own in the record: statuses have one writer, the execution's owner, and who accepts a cancel must
-//! not have to wait for it. The sector was written at acceptance, so that a full disk takes the note.
+//! It has a sector of its own in the record: statuses have one writer, the execution's owner, and
+//! who accepts a cancel must not have to wait for it. The sector was written at acceptance, so that
+//! a full disk takes the note.
 
 use std::{io, os::unix::fs::FileExt};
 
@@ -29,7 +30,8 @@ fn note(id: Uuid) -> [u8; NOTE_BYTES] {
 }
 
 impl Entry {
-    /// Notes that a client's cancel was accepted; it is on disk when this returns. Doing it again changes nothing.
+    /// Notes that a client's cancel was accepted; it is on disk when this returns. Doing it again
+    /// changes nothing.
     ///
     /// # Errors
     /// `NotFound` once deleted, or the disk's.

@@ -7,17 +7,18 @@ use std::{
 
 use super::{Entry, Inner, Tracks};
 
-/// The right to write an entry's output and events. An entry gives out one at a time. While it exists, a
-/// terminal status does not end the readers.
+/// The right to write an entry's output and events. An entry gives out one at a time. While it
+/// exists, a terminal status does not end the readers.
 ///
-/// Dropped, it lets the entry give out the next one, and notes the size of an ended entry in the index.
+/// Dropped, it lets the entry give out the next one, and notes the size of an ended entry in the
+/// index.
 pub(crate) struct WriterLease {
     inner: Arc<Inner>,
 }
 
 impl Entry {
-    /// Gives out the lease, with what `prepare` makes of the entry's files. No terminal status can end
-    /// the readers in between: `prepare` runs under the lock of the files.
+    /// Gives out the lease, with what `prepare` makes of the entry's files. No terminal status can
+    /// end the readers in between: `prepare` runs under the lock of the files.
     ///
     /// # Errors
     /// `ResourceBusy` while another lease exists, `InvalidInput` when terminal, `NotFound` once

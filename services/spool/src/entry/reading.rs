@@ -16,7 +16,8 @@ use crate::{
 };
 
 impl Entry {
-    /// Reads the output from `offset`. The first look at an entry after a start may read up to 64 MiB of it.
+    /// Reads the output from `offset`. The first look at an entry after a start may read up to 64
+    /// MiB of it.
     ///
     /// # Errors
     /// `Beyond`, `NotKept`, or the disk's.
@@ -53,7 +54,8 @@ impl Entry {
         )
     }
 
-    /// How far the output goes, now and as it grows. It changes once per append. Of a terminal entry it never changes.
+    /// How far the output goes, now and as it grows. It changes once per append. Of a terminal
+    /// entry it never changes.
     ///
     /// # Errors
     /// The disk's.
@@ -61,7 +63,8 @@ impl Entry {
         Ok(self.tracks()?.output.marks.subscribe())
     }
 
-    /// How far the output goes now, without a wait for the disk: none while its files are not open, or are being opened.
+    /// How far the output goes now, without a wait for the disk: none while its files are not open,
+    /// or are being opened.
     #[must_use]
     pub fn known_marks(&self) -> Option<Marks> {
         let tracks = self.inner.tracks.try_lock().ok()?;

@@ -59,7 +59,8 @@ impl Entry {
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
-        // A panic while it was held leaves numbers that are still true: they change after the write.
+        // A panic while it was held leaves numbers that are still true: they change after the
+        // write.
         self.inner
             .slots
             .lock()

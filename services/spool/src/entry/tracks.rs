@@ -1,5 +1,5 @@
-//! The output and the events of an entry: opened when first needed, shared by its writer and all its
-//! readers.
+//! The output and the events of an entry: opened when first needed, shared by its writer and all
+//! its readers.
 
 use std::{fs::File, io, path::Path, sync::Arc};
 
@@ -19,8 +19,8 @@ pub(crate) struct Tracks {
 }
 
 impl Tracks {
-    /// Opens the files in `folder`, whose marks are in `record`. `terminal`: nothing is appended any
-    /// more.
+    /// Opens the files in `folder`, whose marks are in `record`. `terminal`: nothing is appended
+    /// any more.
     pub(crate) fn load(folder: &Path, record: &Arc<File>, terminal: bool) -> io::Result<Self> {
         let (mut slots, mark) = MarkSlots::load(Arc::clone(record), TrackKind::Output)?;
         let file = open(folder, OUTPUT)?;

@@ -44,8 +44,8 @@ pub(crate) enum EventsState {
 }
 
 impl EventsState {
-    /// Opens the events in `file`. `mark` is the newest of `slots`; `output_len` is the length of the
-    /// output. `ended`: nothing is appended any more.
+    /// Opens the events in `file`. `mark` is the newest of `slots`; `output_len` is the length of
+    /// the output. `ended`: nothing is appended any more.
     pub(crate) fn load(
         file: Box<dyn SparseFile>,
         kept: EventsKept,

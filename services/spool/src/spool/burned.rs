@@ -1,4 +1,5 @@
-//! Burned ids: executions that were cancelled before they were accepted. Their files are in `store`.
+//! Burned ids: executions that were cancelled before they were accepted. Their files are in
+//! `store`.
 
 use std::{
     fs, io,

@@ -14,10 +14,12 @@ use crate::{
     folder::disk_bytes,
     index::{Ended, Index, Row},
     layout::SLOTS_AT,
+    marks::Marks,
     store::name,
 };
 
 mod damage;
+mod lease;
 mod power_cut;
 
 const LIMITS: SpoolLimits = SpoolLimits {

@@ -2,14 +2,16 @@
 //!
 //! # Why one wait is enough
 //!
-//! An acceptance writes the folder in `staging`, renames it to `executions`, and then waits once, for three things at the
-//! same time: the record's bytes, the names in its folder, its folder's name. Only then it is promised, to the client and to
-//! whoever starts a process. A kill takes nothing back, so it finds the folder in `staging` (no acceptance) or whole in
-//! `executions`. A power cut before the promise may leave any part of what was written, in any order: at the start an entry
-//! that is not whole (header, status, body by their checksums, all three names) was never promised and is removed. A power
-//! cut after the promise finds everything.
+//! An acceptance writes the folder in `staging`, renames it to `executions`, and then waits once,
+//! for three things at the same time: the record's bytes, the names in its folder, its folder's
+//! name. Only then it is promised, to the client and to whoever starts a process. A kill takes
+//! nothing back, so it finds the folder in `staging` (no acceptance) or whole in `executions`. A
+//! power cut before the promise may leave any part of what was written, in any order: at the start
+//! an entry that is not whole (header, status, body by their checksums, all three names) was never
+//! promised and is removed. A power cut after the promise finds everything.
 //!
-//! The index is not waited for. The folders are the truth, and the start adds the rows that are missing.
+//! The index is not waited for. The folders are the truth, and the start adds the rows that are
+//! missing.
 
 use std::{
     fs::{self, File},
@@ -66,8 +68,8 @@ impl Store {
         Ok(record)
     }
 
-    /// Removes what a failed acceptance left. Nothing of it was promised, and the next start removes
-    /// what cannot be removed now.
+    /// Removes what a failed acceptance left. Nothing of it was promised, and the next start
+    /// removes what cannot be removed now.
     pub(crate) fn withdraw(&self, header: &Header) {
         let _ = fs::remove_dir_all(self.staging(header.id));
         let _ = self.index().clear(header.sequence);

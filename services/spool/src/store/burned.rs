@@ -1,5 +1,5 @@
-//! The files of burned ids. A file is empty and named after its id; its time is the time of the last
-//! burn.
+//! The files of burned ids. A file is empty and named after its id; its time is the time of the
+//! last burn.
 
 use std::{fs::File, io, time::SystemTime};
 

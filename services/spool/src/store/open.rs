@@ -1,5 +1,5 @@
-//! Opening the store: prove that it can be written, finish what a crash cut off, make the index fit the
-//! folders.
+//! Opening the store: prove that it can be written, finish what a crash cut off, make the index fit
+//! the folders.
 
 use std::{
     fs, io,

@@ -11,7 +11,8 @@ use crate::files::{BLOCK, SparseFile, TMPFS_MAGIC, create_or_open, is_full};
 const OVERLAYFS_MAGIC: i64 = 0x794c_7630;
 
 impl Store {
-    /// Checks that the disk takes a write now and has room for `need_bytes`: for readiness. Takes some microseconds.
+    /// Checks that the disk takes a write now and has room for `need_bytes`: for readiness. Takes
+    /// some microseconds.
     ///
     /// # Errors
     /// What is wrong, for a person.
@@ -44,7 +45,8 @@ pub(super) fn create_probe(dir: &Path) -> io::Result<(File, Vec<String>)> {
     let mut warnings = Vec::new();
     let file = create_or_open(&dir.join("probe"))?;
     let shown = dir.display();
-    // A full disk is no reason not to start: statuses can be written and executions deleted, and readiness says it.
+    // A full disk is no reason not to start: statuses can be written and executions deleted, and
+    // readiness says it.
     let filled = match file.write_all_at(&[0; BLOCK as usize], 0) {
         Err(error) if is_full(&error) => {
             warnings.push(format!("the disk of the spool {shown} is full: {error}"));

@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl Store {
-    /// Repairs the index. If it fits the folders, this reads only the index, the folders' names and the
-    /// records that have not ended.
+    /// Repairs the index. If it fits the folders, this reads only the index, the folders' names and
+    /// the records that have not ended.
     pub(super) fn repair_index(&self) -> io::Result<()> {
         let index = self.index();
         let (mut damaged, mut unpromised) = (Vec::new(), Vec::new());
@@ -63,8 +63,8 @@ impl Store {
         self.refill(&index)
     }
 
-    /// Clears the rows without a folder, and adds the rows that a power cut took. Meanwhile an id of each
-    /// row is in memory.
+    /// Clears the rows without a folder, and adds the rows that a power cut took. Meanwhile an id
+    /// of each row is in memory.
     fn refill(&self, index: &Index) -> io::Result<()> {
         let mut rows = HashMap::new();
         let mut wrong = Vec::new();
@@ -124,7 +124,8 @@ fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
     index.put(sequence, &Row { id, ended })
 }
 
-/// Removes the rest of an acceptance that was never answered. The next start continues after a crash.
+/// Removes the rest of an acceptance that was never answered. The next start continues after a
+/// crash.
 fn forget_unpromised(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -34,8 +34,8 @@ impl Store {
         }
     }
 
-    /// Makes an entry a tombstone: one rename takes the entry away and sets its tombstone, so there is
-    /// no state between.
+    /// Makes an entry a tombstone: one rename takes the entry away and sets its tombstone, so there
+    /// is no state between.
     pub(crate) fn entomb(&self, id: Uuid) -> io::Result<()> {
         let folder = self.folder(id);
         fs::rename(record_path(&folder), self.tombstone_path(id))?;
@@ -43,7 +43,8 @@ impl Store {
         sync_dir(&folder)
     }
 
-    /// Makes an entry a tombstone that has this header: for an entry whose record is damaged or missing.
+    /// Makes an entry a tombstone that has this header: for an entry whose record is damaged or
+    /// missing.
     pub(crate) fn entomb_as(&self, header: &Header) -> io::Result<()> {
         let staged = format!("{}.tombstone", name(header.id));
         let staged = self.dir.join("staging").join(staged);
@@ -60,8 +61,8 @@ impl Store {
         sync_dir(&self.dir.join("tombstones"))
     }
 
-    /// Removes what a deletion leaves behind its tombstone. Cutting the tombstone to its header is the last step: an
-    /// uncut one tells the next start that this was not finished.
+    /// Removes what a deletion leaves behind its tombstone. Cutting the tombstone to its header is
+    /// the last step: an uncut one tells the next start that this was not finished.
     pub(crate) fn clear_away(&self, header: &Header) -> io::Result<()> {
         self.index().clear(header.sequence)?;
         let (folder, staging) = (self.folder(header.id), self.staging(header.id));
@@ -97,8 +98,8 @@ impl Store {
         Ok(())
     }
 
-    /// Removes old tombstones among the next ones in the folder's own order, and starts again after the
-    /// last one.
+    /// Removes old tombstones among the next ones in the folder's own order, and starts again after
+    /// the last one.
     pub(crate) fn expire_tombstones(&self, now: SystemTime) -> io::Result<()> {
         let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
         let mut names = match sweep.take() {

@@ -228,8 +228,8 @@ fn check(track: &Track, all: &[u8], cap: u64) {
     );
 }
 
-/// Where there was room on the disk, nothing goes without need: at the cap a step, to the next character. Without hole
-/// punching all goes then.
+/// Where there was room on the disk, nothing goes without need: at the cap a step, to the next
+/// character. Without hole punching all goes then.
 fn check_freed(before: Marks, after: Marks, cap: u64, punches: bool) {
     let most = if after.len - before.kept_from <= cap {
         before.kept_from
@@ -290,7 +290,8 @@ proptest! {
                     let written = if cut == 0 { 0 } else {
                         output.write_at(&text.as_bytes()[..cut], all.len() as u64).unwrap_or(0)
                     };
-                    // Whole characters of a write that never returned may stay; nobody has seen the rest.
+                    // Whole characters of a write that never returned may stay; nobody has seen the
+                    // rest.
                     let whole = (0..=written).rev().find(|at| text.is_char_boundary(*at)).unwrap();
                     all.extend_from_slice(&text.as_bytes()[..whole]);
                     (track, _) = appender(&output, &record, TrackKind::Output, Encoding::Utf8, u64::MAX);
@@ -302,7 +303,8 @@ proptest! {
                     // What the crash left over the cap goes with the next append.
                     let done = out.append(b"x", &mut |_| false);
                     all.push(b'x');
-                    // Without hole punching nobody knows what was given back before the kill: all may go once more.
+                    // Without hole punching nobody knows what was given back before the kill: all
+                    // may go once more.
                     if punches && !done.disk_full {
                         check_freed(loaded, track.now(), cap, punches);
                     }

@@ -3,7 +3,8 @@
 use super::*;
 use crate::layout::BODY_AT;
 
-/// What is on disk of the record when its first `len` bytes are, the rest zeros or not there at all.
+/// What is on disk of the record when its first `len` bytes are, the rest zeros or not there at
+/// all.
 fn cut(folder: &Path, len: u64, zeros: bool) {
     let file = File::options()
         .write(true)

@@ -1,4 +1,5 @@
-//! The cap of lines, against the plain model of it: all that was appended, and where each line of it ends.
+//! The cap of lines, against the plain model of it: all that was appended, and where each line of
+//! it ends.
 
 use super::*;
 
