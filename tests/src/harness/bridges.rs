@@ -83,8 +83,9 @@ impl Stack {
         if let Some(front) = &self.front {
             return front.addr();
         }
+        let turn = self.turns.0.fetch_add(1, Ordering::Relaxed);
         match &self.second {
-            Some(second) if self.turns.0.fetch_add(1, Ordering::Relaxed) % 2 == 0 => second.addr(),
+            Some(second) if turn.is_multiple_of(2) => second.addr(),
             _ => self.bridge.addr(),
         }
     }

@@ -126,7 +126,7 @@ async fn of_two_executes_with_one_id_and_different_bodies_one_is_refused() {
             "{error}"
         );
         let (output, _) = clients[winner].wait_terminal(&id).await;
-        assert_eq!(output, prompts[winner][5..].as_bytes());
+        assert_eq!(output, prompts[winner].as_bytes()["@say ".len()..]);
         assert_eq!(stack.spawns(&id), 1);
     }
     for client in clients {
