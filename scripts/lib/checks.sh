@@ -71,6 +71,7 @@ suite_end() {
 }
 
 # cargo_tests SECONDS ARGS...: cargo test, each of its tests a line with the time since the one before it ended.
+# SUITE_NOTE stands behind the suite's name in each line.
 cargo_tests() {
   local limit=$1 code=0 suite='' line name before=$PASSED now before_this said pending=''
   local planned='' seen=0 finished='' results='' failures=$FAILED
@@ -80,7 +81,7 @@ cargo_tests() {
   while IFS= read -r line; do
     [ "${CCB_VERBOSE:-}" != 1 ] || printf '%s\n' "$line"
     case $line in
-      *Running\ *\(* | *Doc-tests\ *) suite_end; suite=$(suite_name "$line") before_this=$EPOCHREALTIME ;;
+      *Running\ *\(* | *Doc-tests\ *) suite_end; suite=$(suite_name "$line")${SUITE_NOTE:-} before_this=$EPOCHREALTIME ;;
       'running '*' test' | 'running '*' tests')
         suite_end
         planned=${line#running } planned=${planned%% *} seen=0 finished='' results=1 pending='' ;;

@@ -147,7 +147,7 @@ pub struct Counts {
 pub struct FaultProxy {
     addr: SocketAddr,
     faults: watch::Sender<Faults>,
-    target: watch::Sender<SocketAddr>,
+    targets: watch::Sender<Vec<SocketAddr>>,
     cuts: broadcast::Sender<Cut>,
     counts: Arc<Counts>,
     loses: Arc<AtomicBool>,
@@ -160,6 +160,14 @@ impl FaultProxy {
     /// # Panics
     /// If no port of loopback is free.
     pub async fn start(target: SocketAddr) -> Self {
+        Self::start_in_turn(vec![target]).await
+    }
+
+    /// Starts one that gives these targets connections in turn, the first target first.
+    ///
+    /// # Panics
+    /// If no port of loopback is free.
+    pub async fn start_in_turn(targets: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a free port of loopback");
@@ -167,13 +175,13 @@ impl FaultProxy {
             .local_addr()
             .expect("a bound listener has an address");
         let (faults, faults_seen) = watch::channel(Faults::default());
-        let (target, target_seen) = watch::channel(target);
+        let (targets, targets_seen) = watch::channel(targets);
         let (cuts, _) = broadcast::channel(16);
         let counts = Arc::new(Counts::default());
         let door = Door {
             addr,
             faults: faults_seen,
-            target: target_seen,
+            targets: targets_seen,
             cuts: cuts.clone(),
             counts: Arc::clone(&counts),
             loses: Arc::default(),
@@ -183,7 +191,7 @@ impl FaultProxy {
         Self {
             addr,
             faults,
-            target,
+            targets,
             cuts,
             counts,
             loses,
@@ -215,7 +223,7 @@ impl FaultProxy {
 
     /// New connections go to another address: the target was started again.
     pub fn retarget(&self, target: SocketAddr) {
-        self.target.send_replace(target);
+        self.targets.send_replace(vec![target]);
     }
 
     /// Cuts all open connections.
@@ -269,7 +277,7 @@ impl Drop for FaultProxy {
 struct Door {
     addr: SocketAddr,
     faults: watch::Receiver<Faults>,
-    target: watch::Receiver<SocketAddr>,
+    targets: watch::Receiver<Vec<SocketAddr>>,
     cuts: broadcast::Sender<Cut>,
     counts: Arc<Counts>,
     loses: Arc<AtomicBool>,
@@ -293,10 +301,14 @@ impl Door {
     }
 
     fn enter(&self, client: TcpStream, entry: Entry) {
-        self.counts.connections.fetch_add(1, Ordering::SeqCst);
+        let number = self.counts.connections.fetch_add(1, Ordering::SeqCst);
+        let target = {
+            let targets = self.targets.borrow();
+            targets[usize::try_from(number).unwrap_or(0) % targets.len()]
+        };
         let pump = pump::Pump {
             faults: self.faults.clone(),
-            target: *self.target.borrow(),
+            target,
             cuts: self.cuts.subscribe(),
             counts: Arc::clone(&self.counts),
             loses: self.loses.load(Ordering::SeqCst),

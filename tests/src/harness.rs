@@ -13,12 +13,14 @@
 //! when the test fails. Everything is killed, by its id, when it is dropped.
 
 mod binaries;
+mod bridges;
 mod options;
 pub mod processes;
 mod service;
 pub mod stack;
 
 pub use binaries::binary;
+pub use bridges::BridgeCount;
 pub use options::StackOptions;
 pub use service::{Service, ServiceOptions};
 pub use stack::Stack;

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use super::BridgeCount;
+
 /// How a [`super::Stack`] is made.
 #[derive(Debug, Clone, Default)]
 pub struct StackOptions {
     /// More arguments of claude-api, e.g. `--kill-ms=500`.
     pub claude_api: Vec<String>,
-    /// More arguments of the bridge.
+    /// More arguments of each bridge.
     pub bridge: Vec<String>,
     /// More environment of claude-api.
     pub environment: Vec<(String, String)>,
@@ -15,9 +17,12 @@ pub struct StackOptions {
     pub claude_bin: Option<PathBuf>,
     /// How many descriptors claude-api may have open, so that one that is leaked is met soon.
     pub open_files: Option<u64>,
-    /// Puts a fault proxy between the clients and the bridge.
+    /// How many bridges stand in front of claude-api.
+    pub bridges: BridgeCount,
+    /// Puts a fault proxy between the clients and the bridges. It gives the bridges connections in
+    /// turn.
     pub proxy_clients: bool,
-    /// Puts a fault proxy between the bridge and claude-api.
+    /// Puts a fault proxy between the bridges and claude-api.
     pub proxy_upstream: bool,
 }
 
@@ -40,6 +45,20 @@ impl StackOptions {
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// One bridge in every run: the test examines the state of that bridge.
+    #[must_use]
+    pub fn one_bridge(mut self) -> Self {
+        self.bridges = BridgeCount::One;
+        self
+    }
+
+    /// Two bridges in every run.
+    #[must_use]
+    pub fn two_bridges(mut self) -> Self {
+        self.bridges = BridgeCount::Two;
         self
     }
 

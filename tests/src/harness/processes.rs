@@ -47,6 +47,12 @@ pub fn all() -> Vec<Process> {
     pids.filter_map(read).collect()
 }
 
+/// The state of a process, as in [`Process::state`]; `None` when it is gone.
+#[must_use]
+pub fn state(pid: i32) -> Option<char> {
+    Some(read(pid)?.state)
+}
+
 /// Whether a process exists and is no zombie.
 #[must_use]
 pub fn is_alive(pid: i32) -> bool {

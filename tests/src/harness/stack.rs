@@ -1,4 +1,4 @@
-//! claude-api and a bridge, with fault proxies between where a test wants them.
+//! claude-api and its bridges, with fault proxies between where a test wants them.
 
 use std::{
     fs,
@@ -9,8 +9,9 @@ use std::{
 
 use tempfile::TempDir;
 
+use super::bridges::{self, Turns};
 use super::{Service, ServiceOptions, StackOptions, binary, processes};
-use crate::{faults::FaultProxy, http::Http, ws};
+use crate::{faults::FaultProxy, http::Http};
 
 /// What the contract allows after a cancel.
 const LEFT: Duration = Duration::from_secs(5);
@@ -18,14 +19,17 @@ const LEFT: Duration = Duration::from_secs(5);
 /// Both services, their directories, and the proxies.
 #[derive(Debug)]
 pub struct Stack {
-    /// The bridge. Before claude-api, so that it is dropped first.
+    /// The first bridge. Before claude-api, so that it is dropped first.
     pub bridge: Service,
+    /// The second bridge.
+    pub(super) second: Option<Service>,
     /// claude-api.
     pub api: Service,
-    /// Between the clients and the bridge.
+    /// Between the clients and the bridges.
     pub front: Option<FaultProxy>,
-    /// Between the bridge and claude-api.
+    /// Between the bridges and claude-api.
     pub middle: Option<FaultProxy>,
+    pub(super) turns: Turns,
     folder: TempDir,
 }
 
@@ -128,34 +132,21 @@ impl Stack {
             middle = Some(proxy);
         }
         let bridge = Service::start(bridge_options(folder.path(), upstream, &options)).await;
+        let second = bridges::second(folder.path(), upstream, &options).await;
         let front = if options.proxy_clients {
-            Some(FaultProxy::start(bridge.addr()).await)
+            Some(Self::front(&bridge, second.as_ref()).await)
         } else {
             None
         };
         Self {
             bridge,
+            second,
             api,
             front,
             middle,
+            turns: Turns::default(),
             folder,
         }
-    }
-
-    /// Where clients connect: the proxy, if there is one.
-    #[must_use]
-    pub fn ws_addr(&self) -> SocketAddr {
-        self.front
-            .as_ref()
-            .map_or_else(|| self.bridge.addr(), FaultProxy::addr)
-    }
-
-    /// A strict client with a session of its own.
-    ///
-    /// # Panics
-    /// If there is no session in time.
-    pub async fn client(&self) -> ws::Client {
-        ws::Client::connect(self.ws_addr()).await
     }
 
     /// A client of claude-api, past all proxies.
@@ -188,15 +179,6 @@ impl Stack {
         self.api.start_again().await;
     }
 
-    /// kill -9 of the bridge, and a start on the same port.
-    ///
-    /// # Panics
-    /// If it does not start again.
-    pub async fn crash_bridge(&mut self) {
-        self.bridge.kill();
-        self.bridge.start_again().await;
-    }
-
     /// Asserts that within 5 s no process of an execution is left: none that carries its id.
     ///
     /// # Panics
@@ -205,7 +187,7 @@ impl Stack {
         processes::assert_none_marked(execution, LEFT).await;
     }
 
-    /// Asserts that neither service logged an error or keeps a zombie.
+    /// Asserts that no service logged an error or keeps a zombie.
     ///
     /// # Panics
     /// If one does.
@@ -213,6 +195,9 @@ impl Stack {
     pub fn assert_quiet(&self) {
         self.api.assert_quiet();
         self.bridge.assert_quiet();
+        if let Some(second) = &self.second {
+            second.assert_quiet();
+        }
         self.assert_no_zombies();
     }
 

@@ -376,6 +376,19 @@ impl Client {
         .await
     }
 
+    /// Waits for a statusUpdate with this status (in capitals), behind the first `seen` of the view.
+    ///
+    /// # Panics
+    /// If it does not come in time.
+    pub async fn wait_update(&self, execution: &str, seen: usize, status: &str) -> Value {
+        self.until(&format!("{status} of {execution}"), |inner| {
+            let updates = inner.updates.get(execution)?;
+            let mut later = updates.iter().skip(seen);
+            later.find(|update| update["status"] == status).cloned()
+        })
+        .await
+    }
+
     /// Waits until so many bytes of output have come.
     ///
     /// # Panics

@@ -21,6 +21,7 @@ const WORDS: usize = 500;
 async fn start() -> Stack {
     let milliseconds = INTERVAL.as_millis();
     let options = StackOptions::default()
+        .one_bridge()
         .api(format!("--heartbeat-ms={milliseconds}"))
         .bridge(format!("--heartbeat-ms={milliseconds}"))
         .bridge(format!("--ping-ms={milliseconds}"));

@@ -74,10 +74,10 @@ async fn whoever_attaches_in_time_keeps_it_and_a_crash_of_the_bridge_never_count
     for crash in [true, false] {
         let (client, id) = left_alone(&stack).await;
         if crash {
-            stack.crash_bridge().await;
+            stack.crash_bridges().await;
         } else {
-            assert!(stack.bridge.stop().await.success());
-            stack.bridge.start_again().await;
+            stack.stop_bridges().await;
+            stack.start_bridges_again().await;
         }
         client.wait_closed().await;
         let (lost, lost_id) = left_alone(&stack).await;
@@ -281,6 +281,7 @@ async fn late_streams_of_a_session_that_left_do_not_keep_its_execution() {
 #[tokio::test]
 async fn the_log_distinguishes_a_sent_cancel_from_a_returned_viewer() {
     let options = StackOptions::default().bridge("--disconnect-grace-ms=300");
+    let options = options.one_bridge();
     let stack = Stack::with(options).await;
     let logged = |id: &str, text: &str| {
         let about = |line: &Value| line["execution"] == id && line["message"] == text;

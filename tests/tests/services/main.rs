@@ -48,3 +48,4 @@ mod start;
 mod stop;
 mod support;
 mod timers;
+mod two_bridges;

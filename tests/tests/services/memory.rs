@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cc_tests::harness::{Stack, eventually, processes};
+use cc_tests::harness::{Stack, StackOptions, eventually, processes};
 
 /// The most memory of both services together after long lines (contract, corrections).
 const BOUND_BYTES: u64 = 64 << 20;
@@ -17,7 +17,7 @@ const ANSWER_BYTES: usize = 20_000_000;
 /// Issue 10: after twelve answers of 20 MB claude-api alone held 141 to 180 MiB.
 #[tokio::test]
 async fn both_services_return_the_memory_of_long_lines() {
-    let stack = Stack::start().await;
+    let stack = Stack::with(StackOptions::default().one_bridge()).await;
     let session = async || {
         let mut client = stack.client().await;
         for _ in 0..ANSWERS {

@@ -52,7 +52,7 @@ async fn n1_a_paused_one_is_cancelled_by_who_comes_after_a_crash_of_the_bridge()
     client.control("PAUSE", Some(&id)).await.expect("accepted");
     client.wait_status(&id, "PAUSED").await;
     client.vanish();
-    stack.crash_bridge().await;
+    stack.crash_bridges().await;
     // It outlives the bridge as it is: all of it stands.
     let tree = processes::marked(&id);
     assert!(

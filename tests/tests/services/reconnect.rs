@@ -59,7 +59,7 @@ async fn three_queued_survive_a_crash_of_the_bridge() {
         ids.push(client.start(&format!("@silence 0.3\n@say {number}")).await);
     }
     client.vanish();
-    stack.crash_bridge().await;
+    stack.crash_bridges().await;
     let mut again = stack.client().await;
     for id in &ids {
         again.attach(id, None).await.expect("attached");

@@ -150,7 +150,7 @@ async fn views_are_replaced_detached_and_shared() {
 
 #[tokio::test]
 async fn one_session_too_many_is_told_and_closed() {
-    let stack = Stack::with(StackOptions::default().bridge("--sessions=2")).await;
+    let stack = Stack::with(StackOptions::default().bridge("--sessions=2").one_bridge()).await;
     let first = stack.client().await;
     let mut second = stack.client().await;
     let options = ws::Options::default();

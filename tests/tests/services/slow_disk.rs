@@ -1,5 +1,7 @@
-//! Controls, health and ends while the spool's disk hangs: writes of claude-api wait until the test
-//! releases them (`slow_disk/shim.c`, built with `cc`).
+//! Controls, health and ends while the spool's disk hangs or takes seconds: writes of claude-api
+//! wait until the test releases them, or for a time (`slow_disk/shim.c`, built with `cc`).
+
+mod throttled;
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
@@ -41,6 +43,23 @@ impl Slow {
     /// Makes such calls hang from now on, for example `write-output`.
     fn hang(&self, call: &str) {
         fs::write(self.folder.path().join(call), "").expect("written");
+    }
+
+    /// Each write, sync and rename of the spool takes this long from now on.
+    fn throttle(&self, delay: Duration) {
+        let delay = delay.as_millis().to_string();
+        fs::write(self.folder.path().join("delay"), delay).expect("written");
+    }
+
+    /// The disk is as fast as it was, for the calls from now on.
+    fn heal(&self) {
+        fs::remove_file(self.folder.path().join("delay")).expect("it was throttled");
+    }
+
+    /// How many calls were delayed so far.
+    fn delayed(&self) -> u64 {
+        let count = fs::metadata(self.folder.path().join("delayed"));
+        count.map_or(0, |count| count.len())
     }
 
     /// Waits until such a call hangs.

@@ -70,7 +70,12 @@ async fn read(mut readers: Vec<(ws::Client, String)>) -> HashMap<String, Value> 
 #[tokio::test]
 async fn f9_clients_that_do_not_read_cost_little_hold_nobody_up_and_get_all_later() {
     // On a busy machine this takes longer than two pings, after which a client that takes nothing is closed.
-    let stack = Stack::with(StackOptions::default().bridge("--ping-ms=120000")).await;
+    let stack = Stack::with(
+        StackOptions::default()
+            .bridge("--ping-ms=120000")
+            .one_bridge(),
+    )
+    .await;
     read(readers(&stack).await).await;
     let alone = stack.bridge.peak_bytes();
     // The executions stand still until the laggards are there, so that there is much for them to miss.

@@ -109,14 +109,10 @@ async fn sigterm_of_the_bridge_says_1012_and_the_client_attaches_again() {
     let queued = client.start("@say c").await;
     client.wait_output(&running, 1).await;
     let idle = stack.client().await;
-    let status = {
-        stack.bridge.signal(Signal::TERM);
-        stack.bridge.wait_exit(PATIENCE).await
-    };
-    assert!(status.success(), "{status}");
+    stack.stop_bridges().await;
     assert_eq!(client.wait_closed().await, 1012);
     assert_eq!(idle.wait_closed().await, 1012);
-    stack.bridge.start_again().await;
+    stack.start_bridges_again().await;
     let mut again = stack.client().await;
     for (id, expected) in [(&running, &b"ab"[..]), (&queued, &b"c"[..])] {
         again.attach(id, None).await.expect("attached");

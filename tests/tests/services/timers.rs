@@ -154,7 +154,7 @@ async fn n1_a_pause_stops_the_clock_and_is_seen_by_those_who_come_late() {
     client.control("PAUSE", Some(&id)).await.expect("accepted");
     client.wait_status(&id, "PAUSED").await;
     client.vanish();
-    stack.crash_bridge().await;
+    stack.crash_bridges().await;
     let http = stack.http();
     let paused = http.status(&id).await.expect("a status");
     // Longer than the deadline and both limits of silence.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Upstream;
-use super::call::{Cancel, Cancelled, Verb, json, unavailable};
+use super::call::{Cancel, Cancelled, json, unavailable};
 use super::errors::Failure;
 use super::retry::Delays;
 
@@ -75,7 +75,7 @@ impl Upstream {
                     Err(failure) => failure,
                 },
                 () = stopped_while_slow => {
-                    let cancelled = self.cancel_unsure(id, Some(put), true).await?;
+                    let cancelled = self.cancel_unsure(id, Some(put)).await?;
                     return self.confirm(execute, cancelled).await;
                 }
             };
@@ -105,7 +105,9 @@ impl Upstream {
         }
     }
 
-    /// Ends an execute that no attempt is under way for. `acted`: an earlier one may have come through.
+    /// Ends an execute that no attempt is under way for. `acted`: an earlier one may have come
+    /// through. An id of the client's is burned in any case: another session or another bridge may
+    /// still retry its execute.
     ///
     /// # Errors
     /// As [`Self::accept`]; Ok only when it had been accepted after all.
@@ -113,7 +115,7 @@ impl Upstream {
         if execute.fresh && !acted {
             return Err(stopped(execute.id, false.into()));
         }
-        let cancelled = self.cancel_unsure(execute.id, None, acted).await?;
+        let cancelled = self.cancel_unsure(execute.id, None).await?;
         self.confirm(execute, cancelled).await
     }
 
@@ -171,22 +173,14 @@ impl Upstream {
 
     /// Cancels an execute whose acceptance is unknown. If claude-api accepted it, its status is the
     /// execute's answer. `put`: an attempt under way; it continues meanwhile, because a sent
-    /// request cannot be called back. `acted`: an attempt may have reached claude-api, or may still
-    /// reach it; then the id is burned, so that a late attempt is refused.
+    /// request cannot be called back. An id that claude-api does not know is burned, so that no
+    /// attempt is accepted later: not of this bridge, and not of another that still retries.
     async fn cancel_unsure(
         &self,
         id: ExecutionId,
         mut put: Option<Attempt<'_>>,
-        acted: bool,
     ) -> Result<Status, RpcError> {
-        let cancel = async {
-            if acted {
-                return self.burn(id).await;
-            }
-            let status = self.control(id, Verb::Cancel).await?;
-            Ok(Cancelled::Known(Box::new(status)))
-        };
-        let mut cancel = pin!(cancel);
+        let mut cancel = pin!(self.burn(id));
         let cancelled = loop {
             let under_way = async {
                 match put.as_mut() {
@@ -211,11 +205,8 @@ impl Upstream {
             Err(error) => error,
         };
         Err(match error.code {
-            // No attempt of this execute reached claude-api. An attempt of an earlier session may
-            // have.
-            code::UNAVAILABLE if !acted => stopped(id, "unknown".into()),
-            // claude-api does not know the execution, or has deleted it.
-            code::NO_SUCH_EXECUTION | code::ID_IN_USE => stopped(id, false.into()),
+            // claude-api has deleted the execution.
+            code::ID_IN_USE => stopped(id, false.into()),
             _ => error
                 .with("executionId", id.to_string())
                 .with("accepted", "unknown"),

@@ -27,7 +27,7 @@ async fn mcp_a_restart_of_the_bridge_loses_no_task() {
         let mut stack = Stack::start().await;
         let mut talk = Talk::start(&stack, transport, &["tasks"]);
         talk.expect("restart").await;
-        stack.crash_bridge().await;
+        stack.crash_bridges().await;
         let stdin = talk.child.stdin.as_mut().expect("stdin is a pipe");
         stdin.write_all(b"\n").await.expect("it reads");
         talk.expect("ok").await;

@@ -1,6 +1,6 @@
 //! Sessions, messages, views and refusals of the bridge.
 
-use cc_tests::harness::Stack;
+use cc_tests::harness::{Stack, StackOptions};
 use cc_tests::http::Http;
 use reqwest::Method;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::support::{exists, id, send};
 
 #[tokio::test]
 async fn bridge_counts_agree_with_what_its_clients_did() {
-    let stack = Stack::start().await;
+    let stack = Stack::with(StackOptions::default().one_bridge()).await;
     let bridge = stack.bridge.addr();
     let mut client = stack.client().await;
     let other = stack.client().await;

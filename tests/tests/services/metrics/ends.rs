@@ -214,7 +214,7 @@ async fn claude_api_counts_agree_with_the_statuses_of_all_executions() {
 
 #[tokio::test]
 async fn a_kill_is_counted_by_the_next_life_and_the_bridge_counts_its_retries() {
-    let mut stack = Stack::start().await;
+    let mut stack = Stack::with(StackOptions::default().one_bridge()).await;
     let mut client = stack.client().await;
     let mark = stack.path("tmp").join("running");
     let id = client

@@ -1,7 +1,10 @@
-/* A disk that hangs on command, for claude-api under LD_PRELOAD (ld.so(8)).
+/* A slow disk, for claude-api under LD_PRELOAD (ld.so(8)). The folder $SLOW_DISK has its switches.
  *
- * A call on a spool file (`record`, `output` or `events`) waits while $SLOW_DISK/CALL-FILE exists, for example
- * $SLOW_DISK/write-output. It leaves $SLOW_DISK/hung-CALL-FILE before it waits. */
+ * Hangs: a call on a spool file (`record`, `output` or `events`) waits while CALL-FILE exists, for example
+ * write-output. It leaves hung-CALL-FILE before it waits.
+ *
+ * Delays: while the file `delay` exists, each write, sync and rename below a spool takes as many milliseconds
+ * as it says. Each adds a byte to `delayed` before it waits. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -10,17 +13,36 @@
 #include <string.h>
 #include <unistd.h>
 
-static void wait_for_disk(const char *call, int fd)
+static void delay(const char *folder)
 {
-    const char *folder = getenv("SLOW_DISK");
-    char link[64], file[4096], hang[4200], mark[4200];
-    if (folder == NULL)
+    char path[4200], text[16];
+    snprintf(path, sizeof path, "%s/delay", folder);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
         return;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, file, sizeof file - 1);
+    ssize_t length = read(file, text, sizeof text - 1);
+    close(file);
     if (length <= 0)
         return;
-    file[length] = 0;
+    text[length] = 0;
+    snprintf(path, sizeof path, "%s/delayed", folder);
+    int count = open(path, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
+    if (count >= 0) {
+        if (write(count, ".", 1) != 1)
+            abort();
+        close(count);
+    }
+    usleep(1000 * (useconds_t)atoi(text));
+}
+
+static void wait_for_path(const char *call, const char *file)
+{
+    const char *folder = getenv("SLOW_DISK");
+    char hang[4200], mark[4200];
+    if (folder == NULL)
+        return;
+    if (strstr(file, "/spool/") != NULL)
+        delay(folder);
     if (strstr(file, "/executions/") == NULL)
         return;
     const char *name = strrchr(file, '/') + 1;
@@ -33,6 +55,17 @@ static void wait_for_disk(const char *call, int fd)
         close(marked);
     while (access(hang, F_OK) == 0)
         usleep(2000);
+}
+
+static void wait_for_disk(const char *call, int fd)
+{
+    char link[64], file[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, file, sizeof file - 1);
+    if (length <= 0)
+        return;
+    file[length] = 0;
+    wait_for_path(call, file);
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t at)
@@ -51,4 +84,22 @@ int fdatasync(int fd)
         next = dlsym(RTLD_NEXT, "fdatasync");
     wait_for_disk("sync", fd);
     return next(fd);
+}
+
+int fsync(int fd)
+{
+    static int (*next)(int);
+    if (next == NULL)
+        next = dlsym(RTLD_NEXT, "fsync");
+    wait_for_disk("fsync", fd);
+    return next(fd);
+}
+
+int rename(const char *from, const char *to)
+{
+    static int (*next)(const char *, const char *);
+    if (next == NULL)
+        next = dlsym(RTLD_NEXT, "rename");
+    wait_for_path("rename", to);
+    return next(from, to);
 }
