@@ -120,7 +120,7 @@ async fn writer(slow: &Slow) -> (String, i32) {
     (id, cli.expect("a CLI").pid)
 }
 
-/// Issue 13, "A throttled disk": with writes of seconds, pause and cancel signal within 100 ms, and
+/// With writes of seconds, pause and cancel signal within 100 ms, and
 /// HTTP goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn controls_and_reads_are_fast_while_each_write_takes_seconds() {
