@@ -1,8 +1,8 @@
 //! Which conversations exist, in which workspace, and whether the CLI has begun them: one small file each.
 //!
 //! An acceptance and a start do not wait for the disk here: what a power cut takes is had again from elsewhere. A note itself
-//! comes back from the records of the executions that were accepted last ([`crate::service::Service::recover`]); that the
-//! CLI has begun it, from its transcript.
+//! comes back at the next start, from the records of the executions that were accepted last; that
+//! the CLI has begun it, from its transcript.
 
 use std::fs::File;
 use std::io::Write;

@@ -5,7 +5,7 @@
 //!   its own client is closed for the new one. So silent clients, half requests and unread short
 //!   answers delay nobody. Two kinds are never closed for another: a connection whose request is
 //!   being processed, and one with an open stream, whose reader may be slow. Streams have their own
-//!   limit for that reason: three quarters of all places (see [`crate::http`]).
+//!   limit for that reason: three quarters of all places (see [`crate::streams`]).
 //! - The other direction: each connection buffers one chunk of its answer.
 
 pub(crate) mod activity;

@@ -207,9 +207,9 @@ impl Phase {
         let exit = match &self {
             Self::Gone(gone) => gone.exit.clone(),
             Self::Sweeping { exit, .. } => exit.clone(),
-            // It did run: whatever this runner means, how the CLI ended is not known.
-            Self::Running => Exit::Unknown,
-            Self::Starting | Self::Ending { .. } | Self::Terminated { .. } => Exit::NotStarted(why),
+            Self::Starting | Self::Running | Self::Ending { .. } | Self::Terminated { .. } => {
+                Exit::NotStarted(why)
+            }
         };
         Gone {
             ended_by: self.ended_by_at_exit(),

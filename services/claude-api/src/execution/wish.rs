@@ -103,6 +103,8 @@ struct Inner {
     sent: VecDeque<(Action, u64)>,
     /// The runner's socket refused the newest wish.
     unsent: bool,
+    /// The owner ends the tree, for example because of a deadline.
+    terminates: bool,
     /// TERM is on its way or was sent. It is the last command: a second TERM could make a CLI leave
     /// its work undone.
     ending: bool,
@@ -141,6 +143,7 @@ impl Wishes {
                 stage,
                 sent: VecDeque::new(),
                 unsent: false,
+                terminates: false,
                 ending: false,
             }),
             newest: watch::Sender::new(Wish::default()),
@@ -236,13 +239,10 @@ impl Wishes {
     /// Ends the tree for a reason of the owner, such as a deadline.
     pub(crate) fn terminate(&self) {
         let mut inner = self.lock();
-        if let Stage::Running(send) = &inner.stage
-            && !inner.ending
-            && send(Action::Terminate)
-        {
-            inner.ending = true;
-            inner.unsent = false;
-            inner.sent.push_back((Action::Terminate, 0));
+        inner.terminates = true;
+        if !inner.ending {
+            let wish = *self.newest.borrow();
+            inner.send(wish);
         }
     }
 
@@ -298,7 +298,11 @@ impl Wishes {
 impl Inner {
     fn send(&mut self, wish: Wish) {
         if let Stage::Running(send) = &self.stage {
-            let action = wish.action();
+            let action = if self.terminates {
+                Action::Terminate
+            } else {
+                wish.action()
+            };
             self.unsent = !send(action);
             if !self.unsent {
                 self.ending = action == Action::Terminate;

@@ -118,7 +118,13 @@ impl Registry {
         let status = end(&remains)?;
         let Remains { entry, record, .. } = remains;
         let json = Record::encode(&status, record.cli.as_ref(), self.status_bytes);
-        self.spool.replace_end(&entry, &json)?;
+        if entry.is_terminal() {
+            // Its end is there and cannot be understood.
+            self.spool.replace_end(&entry, &json)?;
+        } else if !self.spool.end(&entry, &json)? {
+            // Another end came first.
+            return Ok(Mended::Whole(entry));
+        }
         Ok(Mended::Ended(entry, Box::new(status)))
     }
 }

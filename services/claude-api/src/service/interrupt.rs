@@ -79,22 +79,26 @@ impl Service {
     }
 
     /// Kills what is left of an execution and records its end. A policy may have an interrupted one
-    /// continued.
+    /// continued: `continuation` holds the new execution then, also when the end could not be
+    /// recorded. It is on disk, and the next attempt makes no other one. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The disk's; the execution has not ended then.
     pub(super) fn interrupt(
         &self,
         remains: Remains,
         reason: Reason,
-    ) -> anyhow::Result<Option<Continuation>> {
+        continuation: &mut Option<Continuation>,
+    ) -> anyhow::Result<()> {
         let (mut status, context) = interrupted(&remains, reason)?;
         let Remains {
             entry,
             record,
             cancelled,
         } = remains;
-        let continuation = match status.continued_by {
-            None if !cancelled => self.follow_up(&entry, &mut status, context),
-            _ => None,
-        };
+        if status.continued_by.is_none() && !cancelled {
+            *continuation = self.follow_up(&entry, &mut status, context);
+        }
         let finish = self
             .engine
             .registry
@@ -102,7 +106,7 @@ impl Service {
         if finish == Finish::Recorded {
             self.note_interrupted(&status);
         }
-        Ok(continuation)
+        Ok(())
     }
 
     fn note_interrupted(&self, status: &Status) {
@@ -133,20 +137,22 @@ impl Service {
         loop {
             let service = Arc::clone(self);
             let recorded = tokio::task::spawn_blocking(move || {
-                let remains = service.remains(id)?;
-                if remains.record.status.state.is_terminal() {
-                    return anyhow::Ok(None);
-                }
-                service.interrupt(remains, Reason::RunnerDied)
+                let mut continuation = None;
+                let recorded = service.remains(id).and_then(|remains| {
+                    if remains.record.status.state.is_terminal() {
+                        return Ok(());
+                    }
+                    service.interrupt(remains, Reason::RunnerDied, &mut continuation)
+                });
+                (continuation, recorded)
             });
             match recorded.await {
-                Ok(Ok(next)) => {
-                    if let Some(next) = next {
-                        self.enqueue(next);
+                Ok((continuation, recorded)) => {
+                    // It waits for the lane and the conversation of the one that it continues.
+                    if let Some(continuation) = continuation {
+                        self.enqueue(continuation);
                     }
-                    break;
-                }
-                Ok(Err(error)) => {
+                    let Err(error) = recorded else { break };
                     tracing::error!(execution = %id, %error, "could not record the end of an execution; retrying");
                 }
                 Err(error) => {

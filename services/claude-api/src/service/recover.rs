@@ -66,7 +66,7 @@ impl Service {
             tracing::info!(queued = queued.len(), ended = ran.len(), "recovered");
         }
         // First whoever ran: nothing of a conversation may be left when another of it starts.
-        let mut continuation = Vec::new();
+        let mut continuations = Vec::new();
         for mut one in ran {
             let record = &mut one.record;
             let id = record.status.execution_id;
@@ -74,10 +74,11 @@ impl Service {
             // `Service::follow_up`), which may have ended already.
             let noted = record.status.continued_by.filter(|by| self.was_made(*by));
             record.status.continued_by = continued.get(&id).copied().or(noted);
-            match self.interrupt(one, Reason::ServiceStopped) {
-                Ok(next) => continuation.extend(next),
-                Err(error) => self.not_recovered(id, &error),
+            let mut continuation = None;
+            if let Err(error) = self.interrupt(one, Reason::ServiceStopped, &mut continuation) {
+                self.not_recovered(id, &error);
             }
+            continuations.extend(continuation);
         }
         for Remains { entry, record, .. } in queued {
             let id = record.status.execution_id;
@@ -85,8 +86,8 @@ impl Service {
                 self.not_recovered(id, &error);
             }
         }
-        for next in continuation {
-            self.enqueue(next);
+        for continuation in continuations {
+            self.enqueue(continuation);
         }
         self.mend_notes();
         Ok(())

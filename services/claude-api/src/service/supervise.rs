@@ -121,6 +121,7 @@ impl Service {
         }
         let recorded = record_end(owner, &status).await;
         if recorded == Some(Finish::EarlierStands) {
+            tracing::error!(execution = %status.execution_id, "it had ended already");
             let (service, entry) = (Arc::clone(self), owner.entry.clone());
             match blocking(move || service.recorded_status(&entry)).await {
                 Ok(earlier) => status = earlier,
@@ -133,7 +134,9 @@ impl Service {
         let _hook_follows = self.background_token();
         owner.show(&status, Duration::ZERO, None);
         owner.wishes.answer_all();
-        self.engine.metrics.ended(&status);
+        if recorded != Some(Finish::EarlierStands) {
+            self.engine.metrics.ended(&status);
+        }
         log(&status, owner.prompt_bytes);
         if recorded.is_none() {
             let execution = status.execution_id;

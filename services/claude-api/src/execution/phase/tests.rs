@@ -108,7 +108,7 @@ fn how_the_cli_ended_is_known_whatever_its_runner_does_then() {
         ),
         (
             vec![Input::Spawned, Input::SpawnFailed(why.clone())],
-            Exit::Unknown,
+            Exit::NotStarted(why.clone()),
         ),
         (vec![EXITED, Input::SpawnFailed(why)], Exit::Code(3)),
     ] {
@@ -187,19 +187,13 @@ fn ended_by_in(history: &[Input]) -> EndedBy {
 
 /// How the CLI ended, as the first report of it says.
 fn exit_in(history: &[Input]) -> Exit {
-    let mut spawned = false;
-    let mut asked = false;
-    for input in history {
-        match input {
-            Input::Spawned => spawned |= !asked,
-            Input::Wished(Some(_)) | Input::Expired(_) => asked = true,
-            Input::Exited(exit) | Input::Done(exit) => return exit.clone(),
-            Input::SpawnFailed(why) if !spawned || asked => return Exit::NotStarted(why.clone()),
-            Input::SpawnFailed(_) | Input::RunnerDied => return Exit::Unknown,
-            _ => {}
-        }
-    }
-    Exit::Unknown
+    let told = history.iter().find_map(|input| match input {
+        Input::Exited(exit) | Input::Done(exit) => Some(exit.clone()),
+        Input::SpawnFailed(why) => Some(Exit::NotStarted(why.clone())),
+        Input::RunnerDied => Some(Exit::Unknown),
+        _ => None,
+    });
+    told.unwrap_or(Exit::Unknown)
 }
 
 fn any_input() -> impl Strategy<Value = Input> {

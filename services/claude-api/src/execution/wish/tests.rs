@@ -124,6 +124,22 @@ fn a_control_that_the_full_socket_refused_is_sent_again() {
     assert!(is_answered(&wishes, pause));
 }
 
+/// A review's finding: the runner was killed without the kill grace.
+#[test]
+fn a_term_of_the_owner_that_the_full_socket_refused_is_sent_again() {
+    let (wishes, runner) = running();
+    runner.fill(true);
+    wishes.terminate();
+    assert!(wishes.is_unsent());
+    runner.fill(false);
+    wishes.resend();
+    assert!(!wishes.is_unsent());
+    assert_eq!(runner.got(), [Action::Terminate]);
+    wishes.terminate();
+    wishes.resend();
+    assert_eq!(runner.got(), [Action::Terminate], "TERM is sent once");
+}
+
 /// ENGINE A15.
 #[test]
 fn a_resume_is_not_answered_by_the_signal_of_the_pause_before_it() {

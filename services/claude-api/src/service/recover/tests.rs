@@ -8,6 +8,7 @@ use protocol::{Reason, State, Status};
 
 use super::*;
 use crate::execution::policy::EndContext;
+use crate::registry::record::CliProcess;
 use crate::service::supervise::Work;
 use crate::service::testing::{
     accepted, continuation, entry, open, open_by, others, owner, status,
@@ -293,8 +294,10 @@ async fn an_inherited_cancel_counts_though_its_note_failed() {
     let id = accepted(&service, State::Queued);
     let mut found = service.remains(id).unwrap();
     found.cancelled = true;
-    let continuation = service.interrupt(found, Reason::ServiceStopped);
-    assert!(continuation.unwrap().is_none(), "it is continued");
+    let mut continuation = None;
+    let recorded = service.interrupt(found, Reason::ServiceStopped, &mut continuation);
+    recorded.unwrap();
+    assert!(continuation.is_none(), "it is continued");
     assert_eq!(status(&service, id).state, State::Cancelled);
     assert!(others(&service, id).is_empty());
 }
@@ -395,4 +398,35 @@ async fn the_end_of_a_panicked_owner_is_recorded_after_its_runner_has_ended() {
         (end.state, end.reason),
         (State::Interrupted, Some(Reason::RunnerDied))
     );
+}
+
+/// A review's finding: the continuation stayed on disk without an owner until the next start.
+#[tokio::test]
+async fn a_continuation_is_kept_though_the_end_before_it_is_not_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = open(dir.path());
+    let old = accepted(&service, State::Running);
+    let mut continuation = None;
+    let mut remains = service.remains(old).unwrap();
+    // A record that fits in no slot: only the end is written with it.
+    remains.record.cli = Some(CliProcess {
+        pid: 1,
+        start_ticks: 0,
+        boot_id: "x".repeat(spool::STATUS_BYTES_MAX),
+    });
+    let recorded = service.interrupt(remains, Reason::RunnerDied, &mut continuation);
+    assert!(recorded.is_err(), "it was recorded");
+    let live = service.enqueue(continuation.expect("a continuation"));
+    let mut other = None;
+    let remains = service.remains(old).unwrap();
+    service
+        .interrupt(remains, Reason::RunnerDied, &mut other)
+        .unwrap();
+    assert!(other.is_none(), "it is continued twice");
+    let end = status(&service, old);
+    assert_eq!(
+        (end.state, end.continued_by),
+        (State::Interrupted, Some(live.id))
+    );
+    assert_eq!(others(&service, old), [live.id]);
 }
