@@ -6,7 +6,7 @@
 //! - Labels take values of enumerations only, so that the number of series has a bound. An id, a lane or a workspace is never a
 //!   label. Every series is there from the start, with the value 0.
 
-mod registry;
+mod definitions;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;

@@ -2,11 +2,12 @@
 //! ended.
 //!
 //! - What exists: [`Registry::accept`] creates an execution, [`Registry::burn`] refuses an
-//!   unknown id, [`Registry::delete`] and [`Registry::expire`] remove ended executions. Whoever
-//!   accepts or burns an id holds its [`Turn`]. [`Registry::find`] and [`Registry::page`] read.
+//!   unknown id, [`Registry::delete`] and [`Registry::expire`] remove ended executions. A
+//!   client's id is accepted or burned only with its [`Turn`]; a policy's continuation has a new
+//!   random id and needs none. [`Registry::find`] and [`Registry::page`] read.
 //! - Who may start: a [`Place`] is reserved before acceptance, and becomes a [`Ticket`] in the
 //!   queue ([`Registry::admit`]). The ticket receives the permit once, and holds the lane, the
-//!   conversation and the slot until it is dropped. A process starts only with a permit.
+//!   conversation and the permit until it is dropped. A process starts only with a permit.
 //! - How it ended: [`Registry::finish`] writes the terminal status, and the first one stands.
 //!   [`Registry::amend`] adds to it later. [`Registry::end_damaged`] ends an execution whose
 //!   record is damaged.
@@ -19,7 +20,8 @@
 //!
 //! Bounded things, beside turns and burned ids, which are described at their types:
 //!
-//! - Places in the queue: at most `queued`, of one lane at most `queuedPerLane`. A place is taken
+//! - Places in the queue: at most `queued`, of one lane at most `queuedPerLane`; a restart and a
+//!   policy's continuation take one even beyond that. A place is taken
 //!   by a reservation, and released with the permit or when the execution leaves the queue.
 //!   Nobody waits for a place: a full queue refuses. A place sends nothing.
 //! - Permits: at most `runningExecutions`. A permit is taken by the first execution of its lane
@@ -33,16 +35,16 @@
 //! A registry that several machines share would answer these methods from one store: `reserve`,
 //! `admit` and `restore` (the permit), `accept`, `accept_next`, `burn`, `finish`, `amend`,
 //! `end_damaged`, `delete`, `expire`, `find`, `page` and `unfinished`. Each is a read, or a change
-//! that succeeds once. A store that cannot be reached is a [`Failure`], never an answer. Turns, the
+//! that succeeds once. A store that cannot be reached is a [`RegistryError`], never an answer. Turns, the
 //! lock of continuations and the checks of the disk concern one process; in a shared store, the
 //! condition of each change replaces the locks.
 
 mod accept;
 mod admission;
 mod burn;
-mod burned;
+mod burned_ids;
 mod end;
-mod failure;
+mod error;
 mod find;
 mod queue;
 pub mod record;
@@ -57,7 +59,7 @@ pub use accept::{Admitted, Refused};
 pub use admission::{Full, Place, Ticket};
 pub use burn::NotBurned;
 pub use end::{Finish, Mended, Remains};
-pub use failure::Failure;
+pub use error::RegistryError;
 pub use find::{Lookup, NotListed, Page};
 pub use removal::NotDeleted;
 pub use turns::Turn;
@@ -70,20 +72,21 @@ use protocol::Limits;
 use spool::{Spool, SpoolError, SpoolLimits};
 
 use admission::Admission;
-use burned::Burned;
+use burned_ids::BurnedIds;
 use turns::Turns;
 
-/// The most that a slot of the spool holds, bytes.
-const SLOT_BYTES: usize = 64 * 1024;
+/// The largest limit of a status, in bytes. A slot of the spool (72 KiB) also holds the CLI's
+/// process.
+const STATUS_BYTES_MAX: usize = 64 * 1024;
 
-/// The one place that decides; see the module's page.
+/// Decides which executions exist, which may start, and how each one ended.
 pub struct Registry {
     /// The records of all executions on disk.
     spool: Spool,
     /// The queue.
     admission: Admission,
     /// The ids that were cancelled before they were accepted.
-    burned: Burned,
+    burned: BurnedIds,
     /// One acceptance or burn of an id at a time: two equal requests at once must meet.
     turns: Turns,
     /// One continuation by request at a time: nothing is continued twice.
@@ -112,11 +115,11 @@ impl Registry {
         let registry = Self {
             spool,
             admission: Admission::new(limits),
-            burned: Burned::default(),
+            burned: BurnedIds::default(),
             turns: Turns::new(),
             continuing: Arc::default(),
             amending: std::sync::Mutex::default(),
-            status_bytes: status_bytes.unwrap_or(usize::MAX).min(SLOT_BYTES),
+            status_bytes: status_bytes.unwrap_or(usize::MAX).min(STATUS_BYTES_MAX),
         };
         Ok((registry, warnings))
     }

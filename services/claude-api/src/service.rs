@@ -3,19 +3,19 @@
 mod accept;
 mod after_hooks;
 mod burn;
-mod continuation;
+mod continue_by_policy;
+mod continue_by_request;
 mod control;
 mod digest;
 mod digesting;
 mod find;
-mod follow_up;
 mod hook_places;
 mod input;
-mod interrupt;
-mod listing;
+mod list;
 mod metrics;
+mod ownerless;
 mod recover;
-mod retention;
+mod removal;
 mod stop;
 mod supervise;
 #[cfg(test)]
@@ -45,10 +45,10 @@ use crate::config::Settings;
 use crate::engine::Engine;
 use crate::execution::live::Live;
 use crate::inbound::Inbound;
-use crate::registry::Failure;
+use crate::registry::RegistryError;
 use crate::streams::Streams;
 
-/// See the module.
+/// The service: its executions, its connections and its background tasks.
 pub struct Service {
     /// What executions need.
     pub engine: Arc<Engine>,
@@ -76,9 +76,9 @@ fn spool_unwritable() -> Problem {
 }
 
 /// Turns a failure of the registry into what the client may read; the log gets the rest.
-fn problem(failure: &Failure) -> Problem {
+fn problem(failure: &RegistryError) -> Problem {
     match failure {
-        Failure::Unwritable { .. } => spool_unwritable(),
+        RegistryError::Unwritable { .. } => spool_unwritable(),
         other => {
             tracing::error!(error = %other, "the spool failed");
             Problem::new(

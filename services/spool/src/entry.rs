@@ -32,8 +32,8 @@ mod tracks;
 pub(crate) use lease::WriterLease;
 pub(crate) use tracks::Tracks;
 
-/// One execution's record, output and events. Cheap to clone; two files are open once output or
-/// events are looked at, one before.
+/// One execution's record, output and events. Cheap to clone. At first only `record` is open;
+/// reading opens `output`, and `events` once it is known how they are kept.
 #[derive(Clone)]
 pub struct Entry {
     inner: Arc<Inner>,

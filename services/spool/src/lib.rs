@@ -1,5 +1,8 @@
-//! The store of executions on disk: the accepted body, the status, the output, the CLI's raw
+//! The spool: executions on disk, with the accepted body, the status, the output, the CLI's raw
 //! events, tombstones and burned ids.
+//!
+//! Layers, from the top down: `spool` (all executions), `writer`, `entry` (one execution), `store`
+//! (the folder, the index and the locks).
 //!
 //! The layout under the spool's folder:
 //!

@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct SpoolLimits {
     /// Output kept per execution, in bytes.
     pub kept_bytes: u64,
-    /// Output kept per execution, in lines, less than a 32nd more and what follows the last
-    /// newline; 0 is no limit.
+    /// Output kept per execution, in lines; 0 is no limit. Up to a 32nd more may stay, and the text
+    /// behind the last newline.
     pub kept_lines: u64,
     /// Raw events kept per execution, in bytes.
     pub events_bytes: u64,

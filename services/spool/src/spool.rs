@@ -190,7 +190,7 @@ impl Spool {
             return Err(SpoolError::Live);
         }
         store
-            .entomb(id)
+            .move_to_tombstone(id)
             .map_err(SpoolError::unwritable("the tombstone"))?;
         entry.set_deleted();
         self.open.remove(id);

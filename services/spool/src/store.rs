@@ -1,4 +1,4 @@
-//! The spool's folder: its places, its locks and its index; the steps of acceptance and deletion
+//! The spool's folder: its paths, its locks and its index; the steps of acceptance and deletion
 //! that need no open entry.
 
 use std::{
@@ -32,7 +32,7 @@ pub(crate) struct Store {
     /// Orders changes of rows against deletion. Never across an await.
     index: Mutex<Index>,
     next_sequence: AtomicU64,
-    /// Ids that are being accepted or deleted: one at a time each. Never across an await.
+    /// Ids that one task is accepting, burning, repairing or removing. Never across an await.
     busy: Mutex<HashSet<Uuid>>,
     freed: Condvar,
     /// The position of the search for old tombstones: see `tombstones`. Never held across an await.
@@ -45,7 +45,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Keeps the id from everybody else who accepts or deletes; waits for whoever does so now.
+    /// Keeps all other tasks from accepting, burning, repairing or removing this id; waits for one
+    /// that does so now.
     pub(crate) fn hold(&self, id: Uuid) -> Busy<'_> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         while !busy.insert(id) {
@@ -93,7 +94,7 @@ impl Store {
     }
 }
 
-/// An id that nobody else may accept or delete meanwhile.
+/// An id that no other task may accept, burn, repair or remove meanwhile.
 pub(crate) struct Busy<'a> {
     store: &'a Store,
     id: Uuid,
@@ -115,7 +116,7 @@ pub(crate) fn name(id: Uuid) -> String {
     id.hyphenated().to_string()
 }
 
-/// The ids that the names in a folder are.
+/// Lists the ids that name entries of a folder; skips other names.
 fn ids_in(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<Uuid>> + use<>> {
     Ok(fs::read_dir(dir)?.filter_map(|found| match found {
         Ok(found) => found

@@ -16,7 +16,9 @@ use crate::{
 
 /// The writing side of the events.
 enum EventsSide {
+    /// A file of raw stdout.
     Raw(Appender),
+    /// Patches to the output, which holds the events.
     InOutput {
         log: Arc<PatchLog>,
         slots: MarkSlots,

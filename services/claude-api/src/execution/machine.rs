@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use protocol::{Limits, State, Status};
 use renderer::{Outcome, RunningTool};
 
-use super::phase::{Expired, Gone, Input, Order, Phase};
-use super::timers::{Timers, Verdict};
+use super::phase::{Gone, Input, Order, Phase, TimeLimit};
+use super::timers::{TimerState, Timers};
 use crate::times::Times;
 
-/// See the module.
+/// The state of a running execution.
 #[derive(Debug)]
 pub(crate) struct Machine {
     phase: Phase,
@@ -32,8 +32,9 @@ pub(crate) struct Machine {
     /// When the grace after the last result ends.
     linger_at: Option<Instant>,
     stdin_open: bool,
-    /// Messages came, or may have, that its last result does not answer.
-    takes_input: bool,
+    /// stdin was open at the start. A later message may be unanswered, so such an execution never
+    /// counts as answered.
+    accepted_input: bool,
     /// The tools that run now.
     tools: Vec<StartedTool>,
     /// Since when the tree stands still.
@@ -74,7 +75,7 @@ impl Machine {
             linger: Duration::from_millis(limits.linger_ms),
             linger_at: None,
             stdin_open,
-            takes_input: stdin_open,
+            accepted_input: stdin_open,
             tools: Vec::new(),
             paused: None,
             tool_limit,
@@ -86,7 +87,7 @@ impl Machine {
     /// Follows an input, and returns what is to be done because of it.
     pub(crate) fn on(&mut self, input: Input, now: Instant) -> Option<Order> {
         let phase = std::mem::replace(&mut self.phase, Phase::Starting);
-        let (phase, order) = phase.after(input, now, self.kill_grace);
+        let (phase, order) = phase.step(input, now, self.kill_grace);
         self.phase = phase;
         order
     }
@@ -97,7 +98,7 @@ impl Machine {
             return None;
         }
         let verdict = self.timers.verdict(now);
-        let stalled = verdict == Verdict::Stalled || verdict == Verdict::Idle;
+        let stalled = verdict == TimerState::Stalled || verdict == TimerState::Idle;
         if self.status.stalled != stalled {
             self.status.stalled = stalled;
             self.changed = true;
@@ -106,12 +107,12 @@ impl Machine {
             !self.stdin_open && !self.is_paused() && self.linger_at.is_some_and(|at| now >= at);
         let expired = match verdict {
             // A result is in: a tree that stays silent behind it lingers, and is not idle.
-            _ if lingers => Expired::Linger,
-            Verdict::Deadline => Expired::Deadline,
-            Verdict::Idle => Expired::Idle,
-            Verdict::Fine | Verdict::Stalled => return None,
+            _ if lingers => TimeLimit::Linger,
+            TimerState::Deadline => TimeLimit::Deadline,
+            TimerState::Idle => TimeLimit::Idle,
+            TimerState::Fine | TimerState::Stalled => return None,
         };
-        self.on(Input::Expired(expired), now)
+        self.on(Input::TimeLimitPassed(expired), now)
     }
 
     /// When [`Machine::judge`] is due again; never once the execution is being ended.
@@ -125,8 +126,8 @@ impl Machine {
     }
 
     /// When the runner is given up: [`Input::Tick`] is due then.
-    pub(crate) fn give_up(&self) -> Option<Instant> {
-        self.phase.give_up()
+    pub(crate) fn kill_runner_at(&self) -> Option<Instant> {
+        self.phase.kill_runner_at()
     }
 
     /// Whether none of the processes is left.
@@ -197,7 +198,7 @@ impl Machine {
 
     /// Whether the last result is in, nothing began behind it, and nothing else was asked.
     pub(crate) fn has_answered(&self) -> bool {
-        !self.takes_input && self.linger_at.is_some()
+        !self.accepted_input && self.linger_at.is_some()
     }
 
     /// The end of stderr as text.

@@ -19,7 +19,8 @@
 //!   that was accepted before the terminal state decides that state. The service's stop and the time
 //!   limits replace no other cause.
 //! - A CLI that was reaped before TERM was sent ended by itself. Only a cancel overrides that.
-//! - How a CLI ended by itself stays known when its runner dies during the sweep.
+//! - A runner that dies in `Starting` or `Running` is itself the end. In `Ending` and `Terminated`
+//!   the cause stays; in `Sweeping` it is known already how the CLI ended.
 //! - A pause is no phase: a tree that was told to end may stand still. The clock of the execution
 //!   ([`super::timers`]) stands with it.
 
@@ -27,19 +28,20 @@ mod input;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use input::{Cause, Expired, Input, Order};
+pub(crate) use input::{Cause, Input, Order, TimeLimit};
 
 use super::verdict::{EndedBy, Exit};
 use super::wish::EndWish;
 
-/// How long after the kill grace the runner may take for its sweep before it is killed itself.
+/// How long after the kill grace the runner may take for its sweep before it is killed itself. After
+/// the CLI's exit, and after each report of a long sweep, it has twice this time.
 const RUNNER_GRACE: Duration = Duration::from_secs(4);
 /// The time limit for the answer to TERM. A runner answers every command at once; one that was
 /// stopped does not, and is killed.
 const RUNNER_ANSWER: Duration = Duration::from_millis(500);
 
-/// The phase of a run. The instants say when a runner that should have reported is given up; `None`
-/// once it was.
+/// The phase of a run. `kill_runner_at` is when the runner is killed unless it reports first; `None`
+/// once that was ordered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The runner is starting the CLI.
@@ -49,18 +51,18 @@ pub(crate) enum Phase {
     /// The runner was told to end the tree, and has not answered.
     Ending {
         cause: Cause,
-        give_up: Option<Instant>,
+        kill_runner_at: Option<Instant>,
     },
     /// TERM was sent. The runner answers no second command to end the tree.
     Terminated {
         cause: Cause,
-        give_up: Option<Instant>,
+        kill_runner_at: Option<Instant>,
     },
     /// The CLI was reaped, and what it left is being killed.
     Sweeping {
         ended_by: EndedBy,
         exit: Exit,
-        give_up: Option<Instant>,
+        kill_runner_at: Option<Instant>,
     },
     /// None of the processes is left.
     Gone(Gone),
@@ -76,7 +78,7 @@ pub(crate) struct Gone {
 impl Phase {
     /// The phase after `input`, and what is to be done. `kill_grace` is the time between TERM and
     /// KILL.
-    pub(crate) fn after(
+    pub(crate) fn step(
         self,
         input: Input,
         now: Instant,
@@ -86,11 +88,11 @@ impl Phase {
             Input::Wished(Some(EndWish::Cancel)) => (self.cancelled(now), None),
             Input::Wished(Some(EndWish::Stop)) => (self.ending(Cause::Stop, now), None),
             Input::Wished(None) => (self, None),
-            Input::Expired(expired) if self.is_underway() => {
-                let ending = self.ending(Cause::Expired(expired), now);
+            Input::TimeLimitPassed(limit) if self.is_underway() => {
+                let ending = self.ending(Cause::TimeLimit(limit), now);
                 (ending, Some(Order::Terminate))
             }
-            Input::Expired(_) => (self, None),
+            Input::TimeLimitPassed(_) => (self, None),
             Input::Spawned => match self {
                 Self::Starting => (Self::Running, None),
                 other => (other, None),
@@ -115,11 +117,11 @@ impl Phase {
     }
 
     /// When the runner is given up.
-    pub(crate) fn give_up(&self) -> Option<Instant> {
+    pub(crate) fn kill_runner_at(&self) -> Option<Instant> {
         match self {
-            Self::Ending { give_up, .. }
-            | Self::Terminated { give_up, .. }
-            | Self::Sweeping { give_up, .. } => *give_up,
+            Self::Ending { kill_runner_at, .. }
+            | Self::Terminated { kill_runner_at, .. }
+            | Self::Sweeping { kill_runner_at, .. } => *kill_runner_at,
             Self::Starting | Self::Running | Self::Gone(_) => None,
         }
     }
@@ -134,14 +136,18 @@ impl Phase {
 
     fn cancelled(self, now: Instant) -> Self {
         match self {
-            Self::Terminated { give_up, .. } => Self::Terminated {
+            Self::Terminated { kill_runner_at, .. } => Self::Terminated {
                 cause: Cause::Cancel,
-                give_up,
+                kill_runner_at,
             },
-            Self::Sweeping { exit, give_up, .. } => Self::Sweeping {
+            Self::Sweeping {
+                exit,
+                kill_runner_at,
+                ..
+            } => Self::Sweeping {
                 ended_by: EndedBy::Cancel,
                 exit,
-                give_up,
+                kill_runner_at,
             },
             Self::Gone(gone) => Self::Gone(Gone {
                 ended_by: EndedBy::Cancel,
@@ -154,7 +160,7 @@ impl Phase {
             } => self,
             Self::Starting | Self::Running | Self::Ending { .. } => Self::Ending {
                 cause: Cause::Cancel,
-                give_up: Some(now + RUNNER_ANSWER),
+                kill_runner_at: Some(now + RUNNER_ANSWER),
             },
         }
     }
@@ -166,22 +172,22 @@ impl Phase {
         }
         Self::Ending {
             cause,
-            give_up: Some(now + RUNNER_ANSWER),
+            kill_runner_at: Some(now + RUNNER_ANSWER),
         }
     }
 
-    fn term_sent(self, give_up: Instant) -> Self {
+    fn term_sent(self, kill_runner_at: Instant) -> Self {
         match self {
             Self::Ending { cause, .. } | Self::Terminated { cause, .. } => Self::Terminated {
                 cause,
-                give_up: Some(give_up),
+                kill_runner_at: Some(kill_runner_at),
             },
             // TERM is sent for a cause, and the cause is noted before this.
             Self::Starting | Self::Running | Self::Sweeping { .. } | Self::Gone(_) => self,
         }
     }
 
-    fn exited(self, exit: Exit, give_up: Instant) -> Self {
+    fn exited(self, exit: Exit, kill_runner_at: Instant) -> Self {
         let ended_by = match self {
             Self::Sweeping { .. } | Self::Gone(_) => return self,
             other => other.ended_by_at_exit(),
@@ -189,15 +195,15 @@ impl Phase {
         Self::Sweeping {
             ended_by,
             exit,
-            give_up: Some(give_up),
+            kill_runner_at: Some(kill_runner_at),
         }
     }
 
     fn still_sweeping(mut self, until: Instant) -> Self {
         match &mut self {
-            Self::Ending { give_up, .. }
-            | Self::Terminated { give_up, .. }
-            | Self::Sweeping { give_up, .. } => *give_up = Some(until),
+            Self::Ending { kill_runner_at, .. }
+            | Self::Terminated { kill_runner_at, .. }
+            | Self::Sweeping { kill_runner_at, .. } => *kill_runner_at = Some(until),
             Self::Starting | Self::Running | Self::Gone(_) => {}
         }
         self
@@ -260,11 +266,11 @@ impl Phase {
     fn tick(mut self, now: Instant) -> (Self, Option<Order>) {
         let mut order = None;
         match &mut self {
-            Self::Ending { give_up, .. }
-            | Self::Terminated { give_up, .. }
-            | Self::Sweeping { give_up, .. } => {
-                if give_up.is_some_and(|at| now >= at) {
-                    *give_up = None;
+            Self::Ending { kill_runner_at, .. }
+            | Self::Terminated { kill_runner_at, .. }
+            | Self::Sweeping { kill_runner_at, .. } => {
+                if kill_runner_at.is_some_and(|at| now >= at) {
+                    *kill_runner_at = None;
                     order = Some(Order::KillRunner);
                 }
             }

@@ -10,7 +10,7 @@ const CPU_WINDOW: Duration = Duration::from_secs(1);
 
 /// What the timers say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum TimerState {
     /// Go on.
     Fine,
     /// No progress for `stalled`.
@@ -21,7 +21,7 @@ pub(crate) enum Verdict {
     Deadline,
 }
 
-/// See the module.
+/// The timers of one execution.
 #[derive(Debug)]
 pub(crate) struct Timers {
     stalled: Duration,
@@ -123,21 +123,21 @@ impl Timers {
         }
     }
 
-    pub(crate) fn verdict(&mut self, now: Instant) -> Verdict {
+    pub(crate) fn verdict(&mut self, now: Instant) -> TimerState {
         let running = self.running(now);
         if self.deadline.is_some_and(|deadline| running >= deadline) {
-            return Verdict::Deadline;
+            return TimerState::Deadline;
         }
         if self.tools {
             self.progress = running;
         }
         let silent = running.saturating_sub(self.progress);
         if silent >= self.idle {
-            Verdict::Idle
+            TimerState::Idle
         } else if silent >= self.stalled {
-            Verdict::Stalled
+            TimerState::Stalled
         } else {
-            Verdict::Fine
+            TimerState::Fine
         }
     }
 
@@ -178,15 +178,18 @@ mod tests {
     fn silence_is_stalled_then_idle_and_output_ends_it() {
         let start = Instant::now();
         let mut timers = timers(start);
-        assert_eq!(timers.verdict(start + 119 * SECOND), Verdict::Fine);
-        assert_eq!(timers.verdict(start + 120 * SECOND), Verdict::Stalled);
+        assert_eq!(timers.verdict(start + 119 * SECOND), TimerState::Fine);
+        assert_eq!(timers.verdict(start + 120 * SECOND), TimerState::Stalled);
         timers.output(start + 130 * SECOND);
-        assert_eq!(timers.verdict(start + 249 * SECOND), Verdict::Fine);
+        assert_eq!(timers.verdict(start + 249 * SECOND), TimerState::Fine);
         assert_eq!(
             timers.verdict(start + (130 + 899) * SECOND),
-            Verdict::Stalled
+            TimerState::Stalled
         );
-        assert_eq!(timers.verdict(start + (130 + 900) * SECOND), Verdict::Idle);
+        assert_eq!(
+            timers.verdict(start + (130 + 900) * SECOND),
+            TimerState::Idle
+        );
     }
 
     #[test]
@@ -195,11 +198,14 @@ mod tests {
         let mut timers = Timers::new(start, 120 * SECOND, 900 * SECOND, Some(100 * SECOND));
         timers.pause(start + 50 * SECOND);
         assert_eq!(timers.next(start + 60 * SECOND), None);
-        assert_eq!(timers.verdict(start + 100_000 * SECOND), Verdict::Fine);
+        assert_eq!(timers.verdict(start + 100_000 * SECOND), TimerState::Fine);
         timers.resume(start + 100_000 * SECOND);
         timers.resume(start + 100_010 * SECOND);
         assert_eq!(timers.running(start + 100_010 * SECOND), 60 * SECOND);
-        assert_eq!(timers.verdict(start + 100_050 * SECOND), Verdict::Deadline);
+        assert_eq!(
+            timers.verdict(start + 100_050 * SECOND),
+            TimerState::Deadline
+        );
     }
 
     #[test]
@@ -207,18 +213,18 @@ mod tests {
         let start = Instant::now();
         let mut timers = timers(start);
         timers.tools(start + SECOND, true);
-        assert_eq!(timers.verdict(start + 5000 * SECOND), Verdict::Fine);
+        assert_eq!(timers.verdict(start + 5000 * SECOND), TimerState::Fine);
         timers.tools(start + 5000 * SECOND, false);
-        assert_eq!(timers.verdict(start + 5119 * SECOND), Verdict::Fine);
-        assert_eq!(timers.verdict(start + 5120 * SECOND), Verdict::Stalled);
+        assert_eq!(timers.verdict(start + 5119 * SECOND), TimerState::Fine);
+        assert_eq!(timers.verdict(start + 5120 * SECOND), TimerState::Stalled);
     }
 
     #[test]
     fn cpu_counts_above_two_seconds_a_minute() {
         for (share, expected) in [
-            (0.03, Verdict::Stalled),
-            (0.004, Verdict::Stalled),
-            (0.04, Verdict::Fine),
+            (0.03, TimerState::Stalled),
+            (0.004, TimerState::Stalled),
+            (0.04, TimerState::Fine),
         ] {
             let start = Instant::now();
             let mut timers = timers(start);
@@ -239,7 +245,7 @@ mod tests {
         for _ in 0..100 {
             let verdict = timers.verdict(now);
             if seen.last() != Some(&(verdict, now - start))
-                && seen.last().map(|s: &(Verdict, Duration)| s.0) != Some(verdict)
+                && seen.last().map(|s: &(TimerState, Duration)| s.0) != Some(verdict)
             {
                 seen.push((verdict, now - start));
             }
@@ -248,10 +254,10 @@ mod tests {
         assert_eq!(
             seen,
             [
-                (Verdict::Fine, Duration::ZERO),
-                (Verdict::Stalled, SECOND),
-                (Verdict::Idle, 2 * SECOND),
-                (Verdict::Deadline, 5 * SECOND)
+                (TimerState::Fine, Duration::ZERO),
+                (TimerState::Stalled, SECOND),
+                (TimerState::Idle, 2 * SECOND),
+                (TimerState::Deadline, 5 * SECOND)
             ]
         );
     }

@@ -67,7 +67,8 @@ impl Wish {
 /// Sends a command to the runner without waiting; false when the socket did not take it.
 pub(crate) type SendCommand = Box<dyn Fn(Action) -> bool + Send>;
 
-/// The stage of the execution.
+/// What a control can reach now. This decides how a control is sent and answered, and
+/// [`super::phase`] how the run ends.
 enum Stage {
     /// The execution waits for its permit. A cancel ends it without a process.
     Queued,

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use protocol::ExecutionId;
 use serde_json::json;
 
-use super::registry::ENDS;
+use super::definitions::ENDS;
 use super::*;
 
 fn status(state: State, reason: Option<Reason>) -> Status {

@@ -8,12 +8,13 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::Registry;
 use super::admission::{Place, Ticket};
-use super::failure::Failure;
+use super::error::RegistryError;
 use super::record::{Accepted, Record, begin, first_status};
 use super::turns::Turn;
 use crate::times::Times;
 
-/// The reason why an id was not accepted. Nothing is recorded then.
+/// The reason why an id was not accepted. No execution is created; [`Registry::accept_next`] may
+/// have noted the id in the old record.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// The id was accepted before.
@@ -27,7 +28,7 @@ pub enum Refused {
     Burned,
     /// The registry failed.
     #[error(transparent)]
-    Failed(Failure),
+    Failed(RegistryError),
 }
 
 impl From<SpoolError> for Refused {
@@ -80,7 +81,7 @@ impl Registry {
     }
 
     /// Accepts the execution that a policy has continue `old`, which has no end yet. The new id is
-    /// noted in the old execution's record first, so that a start never creates a second
+    /// noted in the old execution's record first, so that a restart never creates a second
     /// continuation. Blocks on the disk.
     ///
     /// # Errors
@@ -97,7 +98,7 @@ impl Registry {
     }
 
     /// Waits until no other request continues an execution. While the result is held, no execution
-    /// gets a second continuation by request.
+    /// gets a second continuation by request. Cancel safe.
     pub async fn hold_continuations(&self) -> OwnedMutexGuard<()> {
         Arc::clone(&self.continuing).lock_owned().await
     }
@@ -111,7 +112,7 @@ impl Registry {
     ) -> Result<Entry, Refused> {
         let record = Record::encode(status, None, self.status_bytes);
         let body = serde_json::to_vec(accepted).map_err(|error| {
-            Refused::Failed(Failure::Unwritable {
+            Refused::Failed(RegistryError::Unwritable {
                 what: "the body",
                 source: error.into(),
             })
@@ -119,14 +120,14 @@ impl Registry {
         Ok(self.spool.create(id.uuid(), &body, digest, &record)?)
     }
 
-    fn note_next(&self, old: &Entry, next: ExecutionId) -> Result<(), Failure> {
+    fn note_next(&self, old: &Entry, next: ExecutionId) -> Result<(), RegistryError> {
         let note = || {
             let mut record = Record::decode(&old.status()?).map_err(std::io::Error::other)?;
             record.status.continued_by = Some(next);
             let json = Record::encode(&record.status, record.cli.as_ref(), self.status_bytes);
             old.write_status(&json, true)
         };
-        note().map_err(|source| Failure::Unwritable {
+        note().map_err(|source| RegistryError::Unwritable {
             what: "the continuation's id",
             source,
         })

@@ -36,7 +36,8 @@ pub struct Place {
     used: bool,
 }
 
-/// One execution's membership in the queue; dropping it leaves the queue or frees the slot it ran in.
+/// A queued or permitted execution. Dropping it leaves the queue, or releases the permit, the lane
+/// and the conversation.
 #[derive(Debug)]
 pub struct Ticket {
     admission: Admission,
@@ -150,7 +151,7 @@ impl Inner {
         }
         for id in self.lanes.start() {
             if let Some(sender) = self.waiting.remove(&id) {
-                // A receiver that is gone is a ticket about to be dropped: its Drop frees the slot.
+                // A receiver that is gone is a ticket about to be dropped: its Drop releases the permit.
                 let _ = sender.send(());
             }
         }
@@ -199,7 +200,7 @@ impl Ticket {
         }
     }
 
-    /// The start is over: another may begin to start.
+    /// Releases the start: another execution may begin to start.
     pub fn started(&self) {
         self.admission.with(|inner| {
             inner.lanes.started(self.id);

@@ -8,7 +8,7 @@ use spool::SpoolError;
 
 use super::Registry;
 use super::admission::Full;
-use super::failure::Failure;
+use super::error::RegistryError;
 use super::turns::Turn;
 
 /// The reason why an id was not burned. Nothing is recorded then.
@@ -21,7 +21,7 @@ pub enum NotBurned {
     /// The id was accepted, and its execution was deleted.
     Deleted,
     /// The registry failed.
-    Failed(Failure),
+    Failed(RegistryError),
 }
 
 impl Registry {

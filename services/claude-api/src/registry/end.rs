@@ -9,7 +9,7 @@ use protocol::{ExecutionId, Status};
 use spool::Entry;
 
 use super::Registry;
-use super::failure::Failure;
+use super::error::RegistryError;
 use super::record::{Accepted, CliProcess, Record, first_status};
 use crate::times::now;
 
@@ -36,7 +36,7 @@ pub struct Remains {
 /// The outcome of [`Registry::end_damaged`].
 pub enum Mended {
     /// There is no such execution any more.
-    Gone,
+    Missing,
     /// It had ended, and its end is whole.
     Whole(Entry),
     /// It ended now, with this status.
@@ -88,14 +88,14 @@ impl Registry {
         &self,
         id: ExecutionId,
         end: impl FnOnce(&Remains) -> io::Result<Status>,
-    ) -> Result<Mended, Failure> {
+    ) -> Result<Mended, RegistryError> {
         let _alone = self.amending.lock().unwrap_or_else(PoisonError::into_inner);
         let digest_of = |body: &[u8]| {
             let accepted: Accepted = serde_json::from_slice(body).ok()?;
             Some(accepted.body.digest())
         };
         let Some(entry) = self.spool.restore(id.uuid(), digest_of)? else {
-            return Ok(Mended::Gone);
+            return Ok(Mended::Missing);
         };
         let json = entry.status().ok();
         let record = json.and_then(|json| Record::decode(&json).ok());

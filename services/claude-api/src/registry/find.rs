@@ -4,7 +4,7 @@ use protocol::ExecutionId;
 use spool::{Entry, SpoolError};
 
 use super::Registry;
-use super::failure::Failure;
+use super::error::RegistryError;
 
 /// The answer to whether an id exists.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ pub enum NotListed {
     UnknownBefore(ExecutionId),
     /// The registry failed.
     #[error(transparent)]
-    Failed(Failure),
+    Failed(RegistryError),
 }
 
 impl Registry {
@@ -55,7 +55,7 @@ impl Registry {
     ///
     /// # Errors
     /// The registry cannot tell. That is never the answer [`Lookup::Unknown`].
-    pub fn find(&self, id: ExecutionId) -> Result<Lookup, Failure> {
+    pub fn find(&self, id: ExecutionId) -> Result<Lookup, RegistryError> {
         if let Some(entry) = self.spool.get(id.uuid())? {
             return Ok(Lookup::Found(entry));
         }
@@ -88,7 +88,7 @@ impl Registry {
     ///
     /// # Errors
     /// The disk's.
-    pub fn unfinished(&self) -> Result<Vec<ExecutionId>, Failure> {
+    pub fn unfinished(&self) -> Result<Vec<ExecutionId>, RegistryError> {
         let ids = self.spool.unfinished()?;
         Ok(ids.into_iter().map(Into::into).collect())
     }

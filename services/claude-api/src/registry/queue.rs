@@ -1,4 +1,4 @@
-//! The queue: who may start.
+//! The registry's methods on the queue, which is in `admission`.
 
 use protocol::ExecutionId;
 

@@ -6,7 +6,7 @@ use protocol::ExecutionId;
 use spool::SpoolError;
 
 use super::Registry;
-use super::failure::Failure;
+use super::error::RegistryError;
 
 /// The reason why an execution was not deleted.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub enum NotDeleted {
     /// There is no such execution.
     Unknown,
     /// The registry failed.
-    Failed(Failure),
+    Failed(RegistryError),
 }
 
 impl Registry {
@@ -37,7 +37,7 @@ impl Registry {
     ///
     /// # Errors
     /// The disk's; executions removed before the error stay removed.
-    pub fn expire(&self, now: SystemTime) -> Result<Vec<ExecutionId>, Failure> {
+    pub fn expire(&self, now: SystemTime) -> Result<Vec<ExecutionId>, RegistryError> {
         let expired = self.spool.expire(now)?;
         Ok(expired.into_iter().map(Into::into).collect())
     }

@@ -188,7 +188,7 @@ fn an_end_that_is_whole_is_not_replaced_as_a_damaged_one_is() {
     let registry = open(dir.path());
     let id = ExecutionId::random();
     let gone = registry.end_damaged(id, |_| panic!("there is none"));
-    assert!(matches!(gone, Ok(Mended::Gone)));
+    assert!(matches!(gone, Ok(Mended::Missing)));
     let entry = accept(&registry, id, "x").unwrap();
     let end = ended(&entry, State::Completed);
     assert_eq!(
@@ -217,7 +217,7 @@ fn a_lookup_that_fails_does_not_answer_unknown() {
     let record = dir.path().join(format!("executions/{id}/record"));
     let length = record.metadata().unwrap().len();
     std::fs::write(&record, vec![0xff; usize::try_from(length).unwrap()]).unwrap();
-    let Err(Failure::Damaged { id: damaged, .. }) = registry.find(id) else {
+    let Err(RegistryError::Damaged { id: damaged, .. }) = registry.find(id) else {
         panic!("it was looked up")
     };
     assert_eq!(damaged, id);

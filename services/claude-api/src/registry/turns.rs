@@ -5,7 +5,7 @@ use std::sync::Arc;
 use protocol::ExecutionId;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// The number of locks; ids share them by their first byte.
+/// The number of locks; ids share them by their first byte modulo this number.
 const STRIPES: usize = 64;
 
 /// The right to accept or to burn an id. No other task has it until this is dropped.
@@ -27,8 +27,7 @@ impl Turn {
 ///
 /// - Taken when: a task accepts or burns an id; released when the turn is dropped. The memory is
 ///   fixed, whatever the number of ids.
-/// - Who waits behind whom: tasks wait in order for the same id, and for other ids of the same
-///   first byte. A task never takes a second turn while it has one.
+/// - Who waits behind whom: tasks wait in order for the same lock, which one id in 64 shares. A task never takes a second turn while it has one.
 /// - The other direction: a turn sends nothing.
 #[derive(Debug)]
 pub(super) struct Turns(Vec<Arc<Mutex<()>>>);

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use protocol::{Body, ExecutionId, Problem, ProblemType};
 
 use super::burn::burned;
-use super::continuation::Continued;
+use super::continue_by_request::Continued;
 use super::find::Known;
 use super::{Service, View, deleted, problem};
 use crate::execution::live::Live;
 use crate::registry::record::{Accepted, Chain};
-use crate::registry::{Admitted, Failure, Place, Refused, Turn};
+use crate::registry::{Admitted, Place, Refused, RegistryError, Turn};
 
 /// How a repeated or a new execution was taken.
 #[derive(Clone)]
@@ -116,7 +116,7 @@ impl Service {
                 .conversations
                 .add(&stored.conversation, &stored.body.workspace);
             note.map_err(|source| {
-                Refused::Failed(Failure::Unwritable {
+                Refused::Failed(RegistryError::Unwritable {
                     what: "the conversation",
                     source,
                 })
@@ -129,7 +129,7 @@ impl Service {
             Ok(Err(Refused::Deleted)) => return Err(deleted(id)),
             Ok(Err(Refused::Burned)) => return Err(burned(id)),
             Ok(Err(Refused::Failed(failure))) => {
-                if let Failure::Unwritable { what, source } = &failure {
+                if let RegistryError::Unwritable { what, source } = &failure {
                     self.engine
                         .readiness
                         .unwritable(&format!("{what}: {source}"));

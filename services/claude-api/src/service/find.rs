@@ -10,7 +10,7 @@ use crate::blocking::blocking;
 use crate::execution::live::{Live, Published};
 use crate::execution::views::Viewing;
 use crate::registry::record::Record;
-use crate::registry::{Failure, Lookup};
+use crate::registry::{Lookup, RegistryError};
 
 /// The service's knowledge of an id.
 pub(super) enum Known {
@@ -79,7 +79,7 @@ impl Service {
         }
         let service = Arc::clone(self);
         let found = tokio::task::spawn_blocking(move || match service.engine.registry.find(id) {
-            Err(Failure::Damaged { source, .. }) => {
+            Err(RegistryError::Damaged { source, .. }) => {
                 match service.end_damaged(id, Reason::Lost, &source.to_string())? {
                     Some(entry) => Ok(Lookup::Found(entry)),
                     None => service.engine.registry.find(id),

@@ -10,7 +10,7 @@ use protocol::{ExecutionId, Reason, State};
 mod notes;
 
 use super::Service;
-use super::follow_up::inherit_unviewed;
+use super::continue_by_policy::inherit_unviewed;
 use crate::registry::record::{Accepted, Record};
 use crate::registry::{Lookup, Remains};
 

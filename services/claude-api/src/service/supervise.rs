@@ -21,7 +21,8 @@ use crate::execution::wish::{EndWish, Wishes};
 use crate::registry::record::Accepted;
 use crate::registry::{Finish, Ticket};
 
-/// How often writing a terminal status is tried: a disk that fails for a moment must not turn an end into a lie.
+/// How many times a terminal status is written before it is published unwritten: a disk may fail for
+/// a moment.
 const TRIES: u32 = 4;
 /// How long until a disk that takes nothing is tried again.
 const RETRY: Duration = Duration::from_secs(2);
@@ -29,7 +30,7 @@ const RETRY: Duration = Duration::from_secs(2);
 /// The work of an owner from acceptance to its end; tests replace it.
 pub(super) type Work = for<'a> fn(&'a mut Owner, &'a mut Ticket) -> BoxFuture<'a, Ended>;
 
-/// What every execution does.
+/// The work of every execution outside of tests.
 pub(super) const OWN: Work = |owner, ticket| owner.own(ticket).boxed();
 
 impl Service {
@@ -91,8 +92,9 @@ impl Service {
 
     /// Lets the policies follow an end, records it, shows it, and takes the execution off the live ones.
     ///
-    /// What the disk does not take is shown all the same, but stays live until the disk has it: whoever
-    /// asks hears one end.
+    /// An end that cannot be written is published all the same. The execution stays live until the
+    /// write succeeds, so that all clients see one end. When the service stops, the retries end, and
+    /// the next start ends the execution.
     pub(crate) async fn finish(self: &Arc<Self>, owner: &mut Owner, ended: Ended) {
         let Ended {
             mut status,

@@ -13,6 +13,7 @@ use crate::{
     track::{Encoding, Track},
 };
 
+/// The open files of an entry, with the marks that readers follow.
 pub(crate) struct Tracks {
     pub(crate) output: Arc<Track>,
     pub(crate) events: watch::Sender<EventsState>,

@@ -90,14 +90,16 @@ impl Spool {
             // A damaged entry that is being ended again.
             Err(SpoolError::Live) => Ok(false),
             // Deleted by a client meanwhile, or its record is gone.
-            Err(SpoolError::Unknown(_)) => self.bury(candidate, "its record is gone"),
-            Err(SpoolError::Damaged { source, .. }) => self.bury(candidate, &source.to_string()),
+            Err(SpoolError::Unknown(_)) => self.remove_damaged(candidate, "its record is gone"),
+            Err(SpoolError::Damaged { source, .. }) => {
+                self.remove_damaged(candidate, &source.to_string())
+            }
             Err(error) => Err(error),
         }
     }
 
     /// Removes an entry that cannot be opened, and leaves a tombstone made from its row.
-    fn bury(&self, candidate: &Candidate, why: &str) -> Result<bool, SpoolError> {
+    fn remove_damaged(&self, candidate: &Candidate, why: &str) -> Result<bool, SpoolError> {
         let store = &self.store;
         let &Candidate { id, sequence, .. } = candidate;
         let _busy = store.hold(id);
@@ -118,7 +120,7 @@ impl Spool {
             },
         };
         store
-            .entomb_as(&header)
+            .write_tombstone(&header)
             .and_then(|()| store.clear_away(&header))
             .map_err(SpoolError::unwritable("the tombstone"))?;
         tracing::error!(%id, why, "a damaged execution was removed by retention");

@@ -36,7 +36,7 @@ impl Store {
 
     /// Makes an entry a tombstone: one rename takes the entry away and sets its tombstone, so there
     /// is no state between.
-    pub(crate) fn entomb(&self, id: Uuid) -> io::Result<()> {
+    pub(crate) fn move_to_tombstone(&self, id: Uuid) -> io::Result<()> {
         let folder = self.folder(id);
         fs::rename(record_path(&folder), self.tombstone_path(id))?;
         sync_dir(&self.dir.join("tombstones"))?;
@@ -45,7 +45,7 @@ impl Store {
 
     /// Makes an entry a tombstone that has this header: for an entry whose record is damaged or
     /// missing.
-    pub(crate) fn entomb_as(&self, header: &Header) -> io::Result<()> {
+    pub(crate) fn write_tombstone(&self, header: &Header) -> io::Result<()> {
         let staged = format!("{}.tombstone", name(header.id));
         let staged = self.dir.join("staging").join(staged);
         let file = private()

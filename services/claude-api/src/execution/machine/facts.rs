@@ -20,13 +20,14 @@ const DISK_FULL: &str = "disk_full";
 const EVENT_LOST: &str = "event_lost";
 
 impl Machine {
-    /// The disk is full. Said once, with what was lost so far: every chunk may meet it, and the list is short.
+    /// Warns of a full disk, once: every chunk may meet it, and the list of warnings is short. A
+    /// later call updates the lost bytes.
     pub(crate) fn disk_full(&mut self, lost: Lost) {
         let Lost { output, events } = lost;
         let data = json!({ "lostBytes": output, "lostEventsBytes": events });
         let mut warnings = self.status.warnings.iter_mut();
-        if let Some(told) = warnings.find(|warning| warning.code == DISK_FULL) {
-            told.data = data;
+        if let Some(warning) = warnings.find(|warning| warning.code == DISK_FULL) {
+            warning.data = data;
             return;
         }
         self.warn(

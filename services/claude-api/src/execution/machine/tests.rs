@@ -184,7 +184,7 @@ fn behind_an_input_nobody_knows_what_is_answered() {
     let mut machine = machine(start);
     machine.fact(result(), start);
     assert!(machine.has_answered());
-    machine.takes_input = true;
+    machine.accepted_input = true;
     machine.stdin_open = true;
     assert!(!machine.has_answered());
     // What came last may be on its way still.

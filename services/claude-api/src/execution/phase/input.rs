@@ -11,12 +11,12 @@ pub(crate) enum Cause {
     /// The service is stopping.
     Stop,
     /// A time limit.
-    Expired(Expired),
+    TimeLimit(TimeLimit),
 }
 
 /// The time limit that has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expired {
+pub(crate) enum TimeLimit {
     /// The idle timeout.
     Idle,
     /// The client's deadline.
@@ -30,9 +30,9 @@ impl From<Cause> for EndedBy {
         match cause {
             Cause::Cancel => Self::Cancel,
             Cause::Stop => Self::Stop,
-            Cause::Expired(Expired::Idle) => Self::Idle,
-            Cause::Expired(Expired::Deadline) => Self::Deadline,
-            Cause::Expired(Expired::Linger) => Self::Linger,
+            Cause::TimeLimit(TimeLimit::Idle) => Self::Idle,
+            Cause::TimeLimit(TimeLimit::Deadline) => Self::Deadline,
+            Cause::TimeLimit(TimeLimit::Linger) => Self::Linger,
         }
     }
 }
@@ -40,10 +40,11 @@ impl From<Cause> for EndedBy {
 /// What happens to a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// The newest wish to end it, if there is one. Its command went to the runner already.
+    /// The newest wish to end the run, if there is one. `Wishes` sends its command, also again, so no
+    /// order follows.
     Wished(Option<EndWish>),
     /// A time limit has passed.
-    Expired(Expired),
+    TimeLimitPassed(TimeLimit),
     /// The CLI runs.
     Spawned,
     /// The CLI could not be started, and why. The runner's last report.

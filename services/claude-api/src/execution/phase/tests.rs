@@ -7,9 +7,9 @@ use super::*;
 const GRACE: Duration = Duration::from_secs(5);
 const CANCEL: Input = Input::Wished(Some(EndWish::Cancel));
 const STOP: Input = Input::Wished(Some(EndWish::Stop));
-const IDLE: Input = Input::Expired(Expired::Idle);
-const LINGER: Input = Input::Expired(Expired::Linger);
-const DEADLINE: Input = Input::Expired(Expired::Deadline);
+const IDLE: Input = Input::TimeLimitPassed(TimeLimit::Idle);
+const LINGER: Input = Input::TimeLimitPassed(TimeLimit::Linger);
+const DEADLINE: Input = Input::TimeLimitPassed(TimeLimit::Deadline);
 const EXITED: Input = Input::Exited(Exit::Code(3));
 const DONE: Input = Input::Done(Exit::Code(3));
 
@@ -17,7 +17,7 @@ const DONE: Input = Input::Done(Exit::Code(3));
 fn after(inputs: &[Input]) -> Phase {
     let now = Instant::now();
     inputs.iter().fold(Phase::Starting, |phase, input| {
-        phase.after(input.clone(), now, GRACE).0
+        phase.step(input.clone(), now, GRACE).0
     })
 }
 
@@ -54,10 +54,10 @@ fn a_cancel_replaces_every_cause_and_a_stop_or_a_time_limit_replaces_none() {
 fn a_cancel_after_term_waits_for_no_other_answer() {
     for first in [STOP, DEADLINE, LINGER] {
         let terminated = after(&[first.clone(), Input::TermSent]);
-        let give_up = terminated.give_up();
-        let (cancelled, order) = terminated.after(CANCEL, Instant::now(), GRACE);
+        let kill_runner_at = terminated.kill_runner_at();
+        let (cancelled, order) = terminated.step(CANCEL, Instant::now(), GRACE);
         assert_eq!(order, None, "{first:?}");
-        assert_eq!(cancelled.give_up(), give_up, "{first:?}");
+        assert_eq!(cancelled.kill_runner_at(), kill_runner_at, "{first:?}");
         assert_eq!(cancelled.gone().ended_by, EndedBy::Cancel, "{first:?}");
     }
 }
@@ -127,19 +127,19 @@ fn a_runner_that_does_not_report_is_killed_once() {
     ] {
         let now = Instant::now();
         let phase = inputs.iter().fold(Phase::Starting, |phase, input| {
-            phase.after(input.clone(), now, GRACE).0
+            phase.step(input.clone(), now, GRACE).0
         });
-        assert_eq!(phase.give_up(), Some(now + patience), "{inputs:?}");
+        assert_eq!(phase.kill_runner_at(), Some(now + patience), "{inputs:?}");
         let early = now + patience - Duration::from_millis(1);
-        let (phase, order) = phase.after(Input::Tick, early, GRACE);
+        let (phase, order) = phase.step(Input::Tick, early, GRACE);
         assert_eq!(order, None, "{inputs:?}");
-        let (phase, order) = phase.after(Input::Tick, now + patience, GRACE);
+        let (phase, order) = phase.step(Input::Tick, now + patience, GRACE);
         assert_eq!(order, Some(Order::KillRunner), "{inputs:?}");
-        let (phase, order) = phase.after(Input::Tick, now + 2 * patience, GRACE);
-        assert_eq!((order, phase.give_up()), (None, None), "{inputs:?}");
+        let (phase, order) = phase.step(Input::Tick, now + 2 * patience, GRACE);
+        assert_eq!((order, phase.kill_runner_at()), (None, None), "{inputs:?}");
     }
     for inputs in [vec![], vec![Input::Spawned], vec![DONE]] {
-        assert_eq!(after(&inputs).give_up(), None, "{inputs:?}");
+        assert_eq!(after(&inputs).kill_runner_at(), None, "{inputs:?}");
     }
 }
 
@@ -158,9 +158,9 @@ fn ended_by_in(history: &[Input]) -> EndedBy {
     let end = first(is_end).unwrap_or(history.len());
     let cause = history[..end].iter().find_map(|input| match input {
         Input::Wished(Some(EndWish::Stop)) => Some(EndedBy::Stop),
-        Input::Expired(Expired::Idle) => Some(EndedBy::Idle),
-        Input::Expired(Expired::Deadline) => Some(EndedBy::Deadline),
-        Input::Expired(Expired::Linger) => Some(EndedBy::Linger),
+        Input::TimeLimitPassed(TimeLimit::Idle) => Some(EndedBy::Idle),
+        Input::TimeLimitPassed(TimeLimit::Deadline) => Some(EndedBy::Deadline),
+        Input::TimeLimitPassed(TimeLimit::Linger) => Some(EndedBy::Linger),
         _ => None,
     });
     let Some(cause) = cause else {
@@ -172,7 +172,7 @@ fn ended_by_in(history: &[Input]) -> EndedBy {
     let caused = first(|input| {
         matches!(
             input,
-            Input::Wished(Some(EndWish::Stop)) | Input::Expired(_)
+            Input::Wished(Some(EndWish::Stop)) | Input::TimeLimitPassed(_)
         )
     });
     let term_sent = history[..end]
@@ -231,10 +231,10 @@ proptest! {
         for (input, ms) in steps {
             now += Duration::from_millis(ms);
             let before = phase.clone();
-            let (next, order) = phase.after(input.clone(), now, GRACE);
+            let (next, order) = phase.step(input.clone(), now, GRACE);
             let due = match &input {
-                Input::Expired(_) if before.is_underway() => Some(Order::Terminate),
-                Input::Tick if before.give_up().is_some_and(|at| at <= now) => Some(Order::KillRunner),
+                Input::TimeLimitPassed(_) if before.is_underway() => Some(Order::Terminate),
+                Input::Tick if before.kill_runner_at().is_some_and(|at| at <= now) => Some(Order::KillRunner),
                 _ => None,
             };
             prop_assert_eq!(order, due);

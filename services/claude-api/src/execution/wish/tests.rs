@@ -124,7 +124,7 @@ fn a_control_that_the_full_socket_refused_is_sent_again() {
     assert!(is_answered(&wishes, pause));
 }
 
-/// A review's finding: the runner was killed without the kill grace.
+/// The runner was killed without the kill grace.
 #[test]
 fn a_term_of_the_owner_that_the_full_socket_refused_is_sent_again() {
     let (wishes, runner) = running();

@@ -185,7 +185,7 @@ impl Lanes {
         self.starting.remove(&id);
     }
 
-    /// Leaves the queue, or frees the slot.
+    /// Leaves the queue, or releases the permit.
     pub(super) fn leave(&mut self, id: ExecutionId) {
         self.starting.remove(&id);
         if self.running.remove(&id).is_some() {

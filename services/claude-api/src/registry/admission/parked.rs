@@ -1,6 +1,6 @@
-//! Executions that may not start before a time. One keeps its conversation, so that nothing overtakes it there, and its place
-//! in the queue's order, but does not hold up its lane: a usage limit lasts for hours, and who waits behind it asks for
-//! something else. When its time has come it is the next of its lane, before all that were accepted later.
+//! Executions that may not start before a time. A parked execution keeps its conversation and its
+//! position in the queue, but lets its lane run: a usage limit lasts for hours. When its time has
+//! passed it is the next of its lane, before all that were accepted later.
 
 use protocol::ExecutionId;
 
@@ -30,7 +30,7 @@ impl Admission {
 }
 
 impl Ticket {
-    /// Its time has come.
+    /// Lets a parked execution start: its time (`notBefore`) has passed.
     pub fn unpark(&self) {
         self.admission.with(|inner| {
             inner.lanes.park(self.id, false);

@@ -256,9 +256,9 @@ async fn a_continuation_that_ended_before_the_end_it_follows_was_recorded_is_the
     );
 }
 
-/// From an earlier closing note: recovery named a continuation that was withdrawn.
+/// Recovery named a continuation that was cancelled.
 #[tokio::test]
-async fn a_withdrawn_continuation_is_not_named_by_the_next_start() {
+async fn a_cancelled_continuation_is_not_named_by_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let before = open(dir.path());
     let old = accepted(&before, State::Running);
@@ -285,8 +285,7 @@ async fn a_withdrawn_continuation_is_not_named_by_the_next_start() {
     assert_eq!(status(&service, next).state, State::Cancelled);
 }
 
-/// From an earlier closing note: recovery made another continuation of one whose cancel it could
-/// not note.
+/// Recovery made another continuation of one whose cancel it could not note.
 #[tokio::test]
 async fn an_inherited_cancel_counts_though_its_note_failed() {
     let dir = tempfile::tempdir().unwrap();
@@ -400,7 +399,7 @@ async fn the_end_of_a_panicked_owner_is_recorded_after_its_runner_has_ended() {
     );
 }
 
-/// A review's finding: the continuation stayed on disk without an owner until the next start.
+/// The continuation stayed on disk without an owner until the next start.
 #[tokio::test]
 async fn a_continuation_is_kept_though_the_end_before_it_is_not_recorded() {
     let dir = tempfile::tempdir().unwrap();

@@ -20,8 +20,8 @@ impl Running<'_> {
             None => self.machine.next(now),
         };
         let resend = self.owner.wishes.is_unsent().then(|| now + RESEND);
-        let give_up = self.machine.give_up();
-        [next, give_up, resend].into_iter().flatten().min()
+        let kill_runner_at = self.machine.kill_runner_at();
+        [next, kill_runner_at, resend].into_iter().flatten().min()
     }
 
     /// Looks at the CPU time of a silent tree.

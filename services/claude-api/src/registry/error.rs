@@ -1,13 +1,14 @@
-//! A failure of the disk, as the registry reports it.
+//! An error of the disk or of a record, as the registry reports it.
 
 use std::io;
 
 use protocol::ExecutionId;
 use spool::SpoolError;
 
-/// The registry could not look, or could not record what it decided. Nothing was decided then.
+/// An error of the disk or of a record. It never says whether an id exists; each method says what
+/// stays on disk.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum RegistryError {
     /// The disk does not take the record: it is full, read-only, over quota or broken.
     #[error("the spool cannot be written: {what}: {source}")]
     Unwritable {
@@ -29,7 +30,7 @@ pub enum Failure {
     Spool(SpoolError),
 }
 
-impl From<SpoolError> for Failure {
+impl From<SpoolError> for RegistryError {
     fn from(error: SpoolError) -> Self {
         match error {
             SpoolError::Unwritable { what, source } => Self::Unwritable { what, source },
@@ -42,7 +43,7 @@ impl From<SpoolError> for Failure {
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for RegistryError {
     fn from(error: io::Error) -> Self {
         Self::Spool(SpoolError::Io(error))
     }

@@ -9,11 +9,11 @@ use protocol::trailers::crc32_text;
 use protocol::{ErrorInfo, ExecutionId, Reason, State, Status};
 
 use super::Service;
-use super::follow_up::Continuation;
+use super::continue_by_policy::Continuation;
 use crate::execution::ending::EMPTY_SHA256;
 use crate::execution::policy::{EndContext, was_asked};
 use crate::registry::record::Record;
-use crate::registry::{Failure, Finish, Mended, Remains};
+use crate::registry::{Finish, Mended, RegistryError, Remains};
 use crate::times::Times;
 
 /// The pause between attempts to record the end of an execution whose owner panicked.
@@ -39,10 +39,10 @@ impl Service {
         })
     }
 
-    /// What cannot be understood can still be ended: nobody waits for it for ever.
+    /// Ends an execution that cannot be recovered, so that no client waits for ever.
     pub(super) fn not_recovered(&self, id: ExecutionId, error: &anyhow::Error) {
         let why = format!("{error:#}");
-        tracing::error!(execution = %id, error = why, "not recovered");
+        tracing::error!(execution = %id, error = why, "could not recover an execution");
         if let Err(error) = self.end_damaged(id, Reason::ServiceStopped, &why) {
             tracing::error!(execution = %id, %error, "could not record the end of an execution");
         }
@@ -56,7 +56,7 @@ impl Service {
         id: ExecutionId,
         reason: Reason,
         why: &str,
-    ) -> Result<Option<spool::Entry>, Failure> {
+    ) -> Result<Option<spool::Entry>, RegistryError> {
         let mended = self.engine.registry.end_damaged(id, |remains| {
             tracing::error!(execution = %id, why, "ended an execution with a damaged record");
             let (mut status, _) = interrupted(remains, reason)?;
@@ -69,7 +69,7 @@ impl Service {
             Ok(status)
         })?;
         Ok(match mended {
-            Mended::Gone => None,
+            Mended::Missing => None,
             Mended::Whole(entry) => Some(entry),
             Mended::Ended(entry, status) => {
                 self.note_interrupted(&status);
@@ -121,7 +121,8 @@ impl Service {
 
     /// Records the end of an execution whose owner panicked, once none of its processes is left.
     /// Its runner sees the control socket close and sweeps. The execution stays live until its end
-    /// is on disk: otherwise nothing would ever end it.
+    /// is on disk: otherwise nothing would ever end it. When the service stops, the retries end, and
+    /// the next start records the end.
     pub(super) async fn orphaned(
         self: &Arc<Self>,
         id: ExecutionId,
@@ -195,7 +196,7 @@ fn interrupted(remains: &Remains, reason: Reason) -> std::io::Result<(Status, En
     };
     status.reason = (!cancelled).then_some(reason);
     if *cancelled {
-        // The policy's continuation was withdrawn.
+        // Its continuation was cancelled with it.
         status.continued_by = None;
     }
     status.exit_code = None;

@@ -31,8 +31,8 @@ pub(crate) struct Continuation {
 }
 
 impl Service {
-    /// Does what the policies say about this end, before it is recorded: makes the new execution and names it in `status`.
-    /// Blocks on the disk.
+    /// Applies the policies to an end before it is recorded: creates the continuation and names it in
+    /// `status`. Blocks on the disk.
     pub(crate) fn follow_up(
         &self,
         entry: &spool::Entry,
@@ -80,9 +80,9 @@ impl Service {
                         status.continued_by = Some(continuation.status.execution_id);
                         tracing::info!(
                             execution = %status.execution_id,
-                            by = %continuation.status.execution_id,
+                            continued_by = %continuation.status.execution_id,
                             not_before = not_before.map(|at| at.to_string()),
-                            "continues"
+                            "continued by a policy"
                         );
                         return Some(continuation);
                     }
@@ -96,8 +96,8 @@ impl Service {
         None
     }
 
-    /// The same again, with another prompt. If the CLI never asked the model, or left no transcript, then the prompt is the
-    /// old one's: nobody else has it.
+    /// Returns the body of the continuation. It has the old prompt if the CLI never asked the model or
+    /// left no transcript: nothing else has that prompt then.
     fn next_body(&self, accepted: &Accepted, status: &Status, asked: bool) -> Body {
         let mut body = Body {
             conversation: None,
@@ -116,7 +116,8 @@ impl Service {
         body
     }
 
-    /// [`Service::follow_up`] from a task. The new one is to be queued, or cancelled, before the end is recorded.
+    /// Runs [`Service::follow_up`] on a thread that may block. The caller queues or cancels the
+    /// continuation before it records the end.
     pub(crate) async fn follow_end(
         self: &Arc<Self>,
         body: &Body,

@@ -9,19 +9,20 @@ use super::admission::Place;
 
 /// The burned ids, each with its place in the queue.
 ///
-/// Burned ids and waiting executions together are at most `queued`.
+/// Burned ids and waiting executions together are at most `queued`. A restart and a repeated burn
+/// take a place even beyond the limit.
 ///
 /// - Taken when: a burn of an unknown id is recorded; released when it expires after an hour.
 /// - Who waits behind whom: nobody. A burn without a place is refused with `queue-full`, and
 ///   nothing is recorded.
 /// - The other direction: a burned id sends nothing.
 #[derive(Debug, Default)]
-pub(super) struct Burned {
+pub(super) struct BurnedIds {
     // Held for a look into the map, never over an await.
     ids: Mutex<HashMap<ExecutionId, Place>>,
 }
 
-impl Burned {
+impl BurnedIds {
     pub(super) fn ids(&self) -> MutexGuard<'_, HashMap<ExecutionId, Place>> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
