@@ -1,0 +1,246 @@
+//! docs/protocol.md against the code, both ways: what the code has stands in a table of the page,
+//! and what stands there is in the code. The code's side comes from the types of `protocol` where
+//! they can be listed, and from the text of the sources elsewhere.
+
+mod errors;
+mod page;
+mod sources;
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+
+use page::{Page, name};
+use protocol::{Body, ExecutionId, Limits, ProblemType, Reason, State, Status};
+use serde_json::{Value, json};
+use sources::Source;
+
+/// Fails with what one side lacks.
+fn compare<T: Ord + Debug>(what: &str, code: &BTreeSet<T>, page: &BTreeSet<T>) {
+    assert!(!code.is_empty(), "{what}: nothing was found in the code");
+    let missing: Vec<_> = code.difference(page).collect();
+    let unknown: Vec<_> = page.difference(code).collect();
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "{what}: docs/protocol.md lacks {missing:?}; the code does not have {unknown:?}"
+    );
+}
+
+fn members(object: &impl serde::Serialize) -> BTreeSet<String> {
+    let value = serde_json::to_value(object).expect("it is JSON");
+    let object = value.as_object().expect("it is an object");
+    object.keys().cloned().collect()
+}
+
+fn constants(path: &str, module: &str) -> BTreeSet<String> {
+    let constants = Source::read(path).constants(Some(module));
+    constants.into_iter().map(|(_, value)| value).collect()
+}
+
+/// A `snake_case` name in `camelCase`, as serde renames it.
+fn camel(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |text, word| {
+        let (first, rest) = word.split_at(1);
+        text + &first.to_uppercase() + rest
+    })
+}
+
+#[test]
+fn states() {
+    let source = Source::read("protocol/src/state.rs");
+    let variants = source.between("pub enum State {", "}").split(',');
+    let variants = variants.map(str::trim).filter(|v| !v.is_empty());
+    let state = |variant: &str| {
+        let lower = variant.chars().enumerate().map(|(at, c)| match c {
+            'A'..='Z' if at > 0 => format!("_{}", c.to_ascii_lowercase()),
+            c => c.to_ascii_lowercase().to_string(),
+        });
+        let name: String = lower.collect();
+        let state: State = serde_json::from_value(json!(name)).expect("a state");
+        let terminal = if state.is_terminal() { "yes" } else { "no" };
+        [state.as_str(), state.as_capitals(), terminal].map(str::to_owned)
+    };
+    let code = variants.map(state).collect();
+    let page = Page::read();
+    compare("states", &code, &page.names::<3>("State names"));
+    let names: BTreeSet<_> = code.iter().map(|[name, ..]| name.clone()).collect();
+    for heading in ["Reasons", "Ends"] {
+        let column = 1;
+        for row in page.rows(heading) {
+            let state = name(&row[column]);
+            assert!(names.contains(&state), "{heading}: {row:?} has no state");
+        }
+    }
+}
+
+#[test]
+fn reasons() {
+    let reasons = Reason::ALL.iter();
+    let code = reasons.map(|reason| reason.as_str().to_owned()).collect();
+    compare("reasons", &code, &Page::read().first("Reasons"));
+}
+
+#[test]
+fn problem_types() {
+    let types = ProblemType::ALL.iter();
+    let code = types.map(|kind| [kind.as_str().to_owned(), kind.status().to_string()]);
+    let page = Page::read();
+    compare(
+        "problem types",
+        &code.collect(),
+        &page.names::<2>("Problem types"),
+    );
+    let upgrade = Source::read("bridge/src/server/upgrade.rs");
+    let calls = upgrade.calls("plain");
+    let code = calls.iter().filter_map(|call| upgrade.string(&call[1]));
+    let page = page.first("Refused handshakes");
+    compare("refused handshakes", &code.collect(), &page);
+}
+
+#[test]
+fn calls() {
+    for (path, heading) in [
+        ("claude-api/src/http.rs", "Calls"),
+        ("bridge/src/server.rs", "Paths"),
+    ] {
+        let source = Source::read(path);
+        let mut code = BTreeSet::new();
+        for call in source.calls(".route") {
+            let path = source.string(&call[0]).expect("a route's path");
+            let handlers = Source {
+                text: call[1].clone(),
+            };
+            for method in ["get", "put", "post", "delete", "any"] {
+                let spelling = match method {
+                    "any" => "any".to_owned(),
+                    method => method.to_uppercase(),
+                };
+                if !handlers.calls(method).is_empty() {
+                    code.insert([spelling, path.clone()]);
+                }
+            }
+        }
+        compare(heading, &code, &Page::read().names::<2>(heading));
+    }
+}
+
+#[test]
+fn trailers_and_headers() {
+    let constants = Source::read("protocol/src/trailers.rs").constants(None);
+    let names = constants.into_iter().filter(|(name, _)| name != "ALL");
+    let code = names.map(|(_, value)| value).collect();
+    let page = Page::read().first("Headers and trailers");
+    compare("trailers and headers", &code, &page);
+}
+
+#[test]
+fn members_of_bodies_and_statuses() {
+    let page = Page::read();
+    compare("body", &members(&Body::new("x")), &page.first("Body"));
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    let status = Status::queued(ExecutionId::random(), at, "w".to_owned());
+    compare("status", &members(&status), &page.first("Status object"));
+}
+
+#[test]
+fn limits_and_their_defaults() {
+    let page = Page::read();
+    let mut code = members(&Limits::default());
+    let hello = Source::read("bridge/src/session/connection/hello.rs");
+    let (own, _) = hello
+        .between("limits[\"", "=")
+        .split_once('"')
+        .expect("`views`");
+    code.insert(own.to_owned());
+    compare("limits", &code, &page.first("Limits"));
+    let defaults = serde_json::to_value(Limits::default()).expect("it is JSON");
+    for row in page.rows("Limits") {
+        let limit = name(&row[0]);
+        // One depends on the machine, the other is the bridge's own.
+        if limit != "simultaneousStarts" && limit != own {
+            assert_eq!(number(&row[1]), defaults[&limit], "{limit}");
+        }
+    }
+}
+
+/// A number with commas or a binary unit, or a truth value.
+fn number(text: &str) -> Value {
+    let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
+    let unit = match unit {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        other => panic!("{other:?} is no unit"),
+    };
+    match number.replace(',', "").parse::<u64>() {
+        Ok(number) => json!(number * unit),
+        Err(_) => json!(number == "true"),
+    }
+}
+
+#[test]
+fn settings_and_their_defaults() {
+    let config = Source::read("bridge/src/config.rs");
+    for row in Page::read().rows("Settings") {
+        let setting = name(&row[0]);
+        let default = number(&row[1]);
+        let line = format!("env = \"{setting}\", default_value = \"{default}\"");
+        assert!(config.text.contains(&line), "{line} is not in the bridge");
+    }
+}
+
+#[test]
+fn requests_and_notifications() {
+    let page = Page::read();
+    let source = Source::read("bridge/src/session/request.rs");
+    let constants = Source::read("protocol/src/rpc.rs").constants(Some("method"));
+    let arms = source.between("fn ask(", "\n}\n");
+    let is_request = |constant: &str| arms.contains(&format!("method::{constant} =>"));
+    let (requests, others): (Vec<_>, Vec<_>) = constants
+        .into_iter()
+        .partition(|(name, _)| is_request(name));
+    let values = |list: Vec<(String, String)>| list.into_iter().map(|(_, value)| value).collect();
+    compare("requests", &values(requests), &page.first("Requests"));
+    compare(
+        "notifications",
+        &values(others),
+        &page.first("Notifications"),
+    );
+}
+
+#[test]
+fn parameters_of_requests() {
+    let source = Source::read("bridge/src/session/request.rs");
+    let mut code = BTreeSet::new();
+    for (request, structure) in [
+        ("control", "Control"),
+        ("attach", "Attach"),
+        ("detach", "Detach"),
+        ("status", "StatusOf"),
+        ("list", "List"),
+        ("events", "Events"),
+        ("input", "Input"),
+    ] {
+        let fields = source.between(&format!("struct {structure} {{\n"), "\n}");
+        let mut renamed = None;
+        for line in fields.lines().map(str::trim) {
+            if let Some(rename) = line.strip_prefix("#[serde(rename = \"") {
+                renamed = rename.strip_suffix("\")]").map(str::to_owned);
+            } else if let Some((field, _)) = line.split_once(": ") {
+                let field = field.trim_start_matches("pub ");
+                let field = renamed.take().unwrap_or_else(|| camel(field));
+                code.insert([request.to_owned(), field]);
+            }
+        }
+    }
+    let own = source.calls("own").into_iter().map(|call| call[1].clone());
+    let removed = source.calls("params.remove").into_iter();
+    let fields = own.chain(removed.map(|call| call[0].clone()));
+    for field in fields.filter_map(|field| source.string(&field)) {
+        code.insert(["execute".to_owned(), field]);
+    }
+    let page = Page::read().names::<2>("Request parameters");
+    compare("request parameters", &code, &page);
+}
