@@ -77,7 +77,7 @@ async fn submit(
     };
     let mut response = if let Some(place) = stream_place {
         let viewer = viewer(headers);
-        let mut response = stream(service, &acceptance.view, id, None, place, viewer).await?;
+        let mut response = stream(service, &acceptance.view, id, 0, place, viewer).await?;
         *response.status_mut() = code;
         response
     } else {

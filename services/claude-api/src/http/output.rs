@@ -48,7 +48,7 @@ pub(crate) async fn output(
     let offset = Query::parse(raw.as_deref(), ["offset"])?.number("offset")?;
     let view = service.find(id).await?;
     let place = service.streams.place()?;
-    let offset = Some(offset.unwrap_or(0));
+    let offset = offset.unwrap_or(0);
     Ok(stream(&service, &view, id, offset, place, viewer(&headers)).await?)
 }
 
@@ -78,17 +78,20 @@ pub(super) fn mark_stream(response: &mut Response) {
     headers.insert(NO_BUFFERING.0, NO_BUFFERING.1);
 }
 
-/// The output from `offset` on, or from the oldest kept byte.
+/// Streams the output from `offset` on.
+///
+/// # Errors
+/// A byte from `offset` on is no longer kept, or `offset` is beyond the output; the disk's.
 pub(crate) async fn stream(
     service: &Arc<Service>,
     view: &View,
     id: ExecutionId,
-    offset: Option<u64>,
+    offset: u64,
     stream_place: StreamPlace,
     viewer: Option<&str>,
 ) -> Result<Response, Problem> {
     let entry = view.entry().clone();
-    let opened = tokio::task::spawn_blocking(move || entry.reader(offset.unwrap_or(0))).await;
+    let opened = tokio::task::spawn_blocking(move || entry.reader(offset)).await;
     let reader = match opened {
         Ok(opened) => opened.map_err(|e| read_problem("output", id, &e))?,
         Err(_) => {
