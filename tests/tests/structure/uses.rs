@@ -71,46 +71,16 @@ impl FileUses {
         self.test_children.iter().map(below).collect()
     }
 
-    /// Finds the paths in the tokens of a macro, which are separated by blanks.
+    /// Finds the paths in the tokens of a macro, as text.
     fn tokens(&mut self, text: &str) {
-        let spaced = text.replace("::", " :: ");
-        let is_name = |token: &str| {
-            let mut letters = token.chars();
-            letters
-                .next()
-                .is_some_and(|c| c.is_alphabetic() || c == '_')
-                && letters.all(|c| c.is_alphanumeric() || c == '_')
-        };
-        let mut path = Module::new();
-        let mut joined = false;
-        let words = spaced.split_whitespace().flat_map(|word| match word {
-            "::" => vec![word],
-            _ => word
-                .split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_'))
-                .flat_map(|part| {
-                    let name = part.trim_end_matches(|c: char| !(c.is_alphanumeric() || c == '_'));
-                    [name, &part[name.len()..]]
-                })
-                .filter(|part| !part.is_empty())
-                .collect(),
-        });
-        for word in words.chain([";"]) {
-            if word == "::" {
-                joined = true;
-            } else if is_name(word) && (joined || path.is_empty()) {
-                path.push(word.to_owned());
-                joined = false;
-            } else {
-                let whole = std::mem::take(&mut path);
-                match whole.len() {
-                    0 => {}
-                    1 => drop(self.names.insert(whole[0].clone())),
-                    _ => self.paths.push(whole),
-                }
-                joined = false;
-                if is_name(word) {
-                    path.push(word.to_owned());
-                }
+        let joined = text.replace(" ::", "::").replace(":: ", "::");
+        let in_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+        for path in joined.split(|c| !in_path(c)) {
+            let parts: Module = super::parts(path);
+            match &parts[..] {
+                [] => {}
+                [name] => drop(self.names.insert(name.clone())),
+                _ => self.paths.push(parts),
             }
         }
     }

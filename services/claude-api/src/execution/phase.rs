@@ -33,15 +33,15 @@ pub(crate) use input::{Cause, Input, Order, TimeLimit};
 use super::verdict::{EndedBy, Exit};
 use super::wish::EndWish;
 
-/// How long after the kill grace the runner may take for its sweep before it is killed itself. After
-/// the CLI's exit, and after each report of a long sweep, it has twice this time.
+/// How long after the kill grace the runner may take for its sweep before it is killed itself.
+/// After the CLI's exit, and after each report of a long sweep, it has twice this time.
 const RUNNER_GRACE: Duration = Duration::from_secs(4);
 /// The time limit for the answer to TERM. A runner answers every command at once; one that was
 /// stopped does not, and is killed.
 const RUNNER_ANSWER: Duration = Duration::from_millis(500);
 
-/// The phase of a run. `kill_runner_at` is when the runner is killed unless it reports first; `None`
-/// once that was ordered.
+/// The phase of a run. `kill_runner_at` is when the runner is killed unless it reports first;
+/// `None` once that was ordered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The runner is starting the CLI.
@@ -99,11 +99,14 @@ impl Phase {
             },
             Input::TermSent => (self.term_sent(now + kill_grace + RUNNER_GRACE), None),
             Input::Exited(exit) => (self.exited(exit, now + 2 * RUNNER_GRACE), None),
-            Input::StillSweeping => (self.still_sweeping(now + 2 * RUNNER_GRACE), None),
+            Input::StillSweeping => (self.killing_runner_at(Some(now + 2 * RUNNER_GRACE)), None),
             Input::SpawnFailed(why) => (Self::Gone(self.spawn_failed(why)), None),
             Input::Done(exit) => (Self::Gone(self.done(exit)), None),
             Input::RunnerDied => (Self::Gone(self.runner_died()), None),
-            Input::Tick => self.tick(now),
+            Input::Tick if self.kill_runner_at().is_some_and(|at| now >= at) => {
+                (self.killing_runner_at(None), Some(Order::KillRunner))
+            }
+            Input::Tick => (self, None),
         }
     }
 
@@ -116,7 +119,7 @@ impl Phase {
         matches!(self, Self::Gone(_))
     }
 
-    /// When the runner is given up.
+    /// When the runner is killed unless it reports first.
     pub(crate) fn kill_runner_at(&self) -> Option<Instant> {
         match self {
             Self::Ending { kill_runner_at, .. }
@@ -124,6 +127,17 @@ impl Phase {
             | Self::Sweeping { kill_runner_at, .. } => *kill_runner_at,
             Self::Starting | Self::Running | Self::Gone(_) => None,
         }
+    }
+
+    /// The same phase with another time for the runner; none in a phase that has no such time.
+    fn killing_runner_at(mut self, time: Option<Instant>) -> Self {
+        match &mut self {
+            Self::Ending { kill_runner_at, .. }
+            | Self::Terminated { kill_runner_at, .. }
+            | Self::Sweeping { kill_runner_at, .. } => *kill_runner_at = time,
+            Self::Starting | Self::Running | Self::Gone(_) => {}
+        }
+        self
     }
 
     /// How the run ended. A run with a process left counts as one whose runner died.
@@ -190,7 +204,7 @@ impl Phase {
     fn exited(self, exit: Exit, kill_runner_at: Instant) -> Self {
         let ended_by = match self {
             Self::Sweeping { .. } | Self::Gone(_) => return self,
-            other => other.ended_by_at_exit(),
+            ref other => other.ended_by_at_exit(),
         };
         Self::Sweeping {
             ended_by,
@@ -199,28 +213,10 @@ impl Phase {
         }
     }
 
-    fn still_sweeping(mut self, until: Instant) -> Self {
-        match &mut self {
-            Self::Ending { kill_runner_at, .. }
-            | Self::Terminated { kill_runner_at, .. }
-            | Self::Sweeping { kill_runner_at, .. } => *kill_runner_at = Some(until),
-            Self::Starting | Self::Running | Self::Gone(_) => {}
-        }
-        self
-    }
-
     fn spawn_failed(self, why: String) -> Gone {
-        let exit = match &self {
-            Self::Gone(gone) => gone.exit.clone(),
-            Self::Sweeping { exit, .. } => exit.clone(),
-            Self::Starting | Self::Running | Self::Ending { .. } | Self::Terminated { .. } => {
-                Exit::NotStarted(why)
-            }
-        };
-        Gone {
-            ended_by: self.ended_by_at_exit(),
-            exit,
-        }
+        let ended_by = self.ended_by_at_exit();
+        let exit = self.done(Exit::NotStarted(why)).exit;
+        Gone { ended_by, exit }
     }
 
     /// A CLI that no signal ends is never reaped: then the cause stays.
@@ -250,7 +246,7 @@ impl Phase {
     }
 
     /// What ended a CLI that is found to have ended now.
-    fn ended_by_at_exit(self) -> EndedBy {
+    fn ended_by_at_exit(&self) -> EndedBy {
         match self {
             Self::Starting | Self::Running => EndedBy::Itself,
             Self::Ending {
@@ -258,25 +254,9 @@ impl Phase {
                 ..
             } => EndedBy::Cancel,
             Self::Ending { .. } => EndedBy::Itself,
-            Self::Terminated { cause, .. } => cause.into(),
-            Self::Sweeping { ended_by, .. } | Self::Gone(Gone { ended_by, .. }) => ended_by,
+            Self::Terminated { cause, .. } => (*cause).into(),
+            Self::Sweeping { ended_by, .. } | Self::Gone(Gone { ended_by, .. }) => *ended_by,
         }
-    }
-
-    fn tick(mut self, now: Instant) -> (Self, Option<Order>) {
-        let mut order = None;
-        match &mut self {
-            Self::Ending { kill_runner_at, .. }
-            | Self::Terminated { kill_runner_at, .. }
-            | Self::Sweeping { kill_runner_at, .. } => {
-                if kill_runner_at.is_some_and(|at| now >= at) {
-                    *kill_runner_at = None;
-                    order = Some(Order::KillRunner);
-                }
-            }
-            Self::Starting | Self::Running | Self::Gone(_) => {}
-        }
-        (self, order)
     }
 }
 

@@ -76,16 +76,18 @@ impl Admission {
         })
     }
 
-    /// Puts an execution of an earlier life of the service back into the queue, whatever the limits say now.
+    /// Puts an accepted execution into the queue, whatever the limits say now. One that is `parked`
+    /// does not start before [`Ticket::unpark`].
     #[must_use]
     pub(super) fn restore(
         &self,
         id: ExecutionId,
         lane: Option<&str>,
         conversation: &str,
+        parked: bool,
     ) -> Ticket {
         self.with(|inner| inner.lanes.reserve_anyway(lane));
-        self.enter(id, lane, conversation, false)
+        self.enter(id, lane, conversation, parked)
     }
 
     /// Takes a place even beyond the limits; dropping the place frees it.
@@ -151,7 +153,8 @@ impl Inner {
         }
         for id in self.lanes.start() {
             if let Some(sender) = self.waiting.remove(&id) {
-                // A receiver that is gone is a ticket about to be dropped: its Drop releases the permit.
+                // A receiver that is gone is a ticket about to be dropped: its Drop releases the
+                // permit.
                 let _ = sender.send(());
             }
         }

@@ -6,11 +6,11 @@ use spool::{Entry, SpoolError};
 use super::Registry;
 use super::error::RegistryError;
 
-/// The answer to whether an id exists.
+/// The answer to whether an id exists. `T` is what was found: its files, or more.
 #[derive(Clone)]
-pub enum Lookup {
-    /// It was accepted: its files.
-    Found(Entry),
+pub enum Lookup<T = Entry> {
+    /// It was accepted.
+    Found(T),
     /// It was accepted and deleted; the id is refused for 30 days after that.
     Deleted,
     /// It was cancelled before it was accepted.
@@ -19,13 +19,24 @@ pub enum Lookup {
     Unknown,
 }
 
-impl Lookup {
-    /// The files of an execution that was found.
+impl<T> Lookup<T> {
+    /// The execution, if one was found.
     #[must_use]
-    pub fn entry(self) -> Option<Entry> {
+    pub fn found(self) -> Option<T> {
         match self {
-            Self::Found(entry) => Some(entry),
+            Self::Found(found) => Some(found),
             Self::Deleted | Self::Burned | Self::Unknown => None,
+        }
+    }
+
+    /// Turns what was found into something else.
+    #[must_use]
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Lookup<U> {
+        match self {
+            Self::Found(found) => Lookup::Found(change(found)),
+            Self::Deleted => Lookup::Deleted,
+            Self::Burned => Lookup::Burned,
+            Self::Unknown => Lookup::Unknown,
         }
     }
 }

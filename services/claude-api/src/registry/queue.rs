@@ -21,12 +21,8 @@ impl Registry {
     #[must_use]
     pub fn restore(&self, id: ExecutionId, accepted: &Accepted, parked: bool) -> Ticket {
         let lane = accepted.body.lane.as_deref();
-        if parked {
-            let conversation = &accepted.conversation;
-            self.admission.restore_parked(id, lane, conversation)
-        } else {
-            self.admission.restore(id, lane, &accepted.conversation)
-        }
+        let conversation = &accepted.conversation;
+        self.admission.restore(id, lane, conversation, parked)
     }
 
     /// Gives no more permits. The queue stays.

@@ -58,7 +58,7 @@ fn an_id_is_accepted_once() {
         let again = accept(&registry, id, prompt);
         assert!(matches!(again, Err(Refused::Exists)), "{prompt}");
     }
-    let found = registry.find(id).unwrap().entry().unwrap();
+    let found = registry.find(id).unwrap().found().unwrap();
     assert_eq!(found.body_digest(), first.body_digest());
     assert_eq!(registry.unfinished().unwrap(), [id]);
 }

@@ -27,7 +27,8 @@ impl Turn {
 ///
 /// - Taken when: a task accepts or burns an id; released when the turn is dropped. The memory is
 ///   fixed, whatever the number of ids.
-/// - Who waits behind whom: tasks wait in order for the same lock, which one id in 64 shares. A task never takes a second turn while it has one.
+/// - Who waits behind whom: tasks wait in order for the same lock, which one id in 64 shares. A
+///   task never takes a second turn while it has one.
 /// - The other direction: a turn sends nothing.
 #[derive(Debug)]
 pub(super) struct Turns(Vec<Arc<Mutex<()>>>);

@@ -6,11 +6,10 @@ use protocol::{Body, ExecutionId, Problem, ProblemType};
 
 use super::burn::burned;
 use super::continue_by_request::Continued;
-use super::find::Known;
 use super::{Service, View, deleted, problem};
 use crate::execution::live::Live;
 use crate::registry::record::{Accepted, Chain};
-use crate::registry::{Admitted, Place, Refused, RegistryError, Turn};
+use crate::registry::{Admitted, Lookup, Place, Refused, RegistryError, Turn};
 
 /// How a repeated or a new execution was taken.
 #[derive(Clone)]
@@ -56,16 +55,16 @@ impl Service {
     ) -> Result<Acceptance, Problem> {
         let (id, digest) = (turn.id(), body.digest());
         match self.look_up(id).await? {
-            Known::View(view) if view.entry().body_digest() == digest => {
+            Lookup::Found(view) if view.entry().body_digest() == digest => {
                 return Ok(Acceptance {
                     view,
                     created: false,
                 });
             }
-            Known::View(_) => return Err(in_use(id)),
-            Known::Deleted => return Err(deleted(id)),
-            Known::Burned => return Err(burned(id)),
-            Known::Unknown => {}
+            Lookup::Found(_) => return Err(in_use(id)),
+            Lookup::Deleted => return Err(deleted(id)),
+            Lookup::Burned => return Err(burned(id)),
+            Lookup::Unknown => {}
         }
         body.check(&self.engine.settings.limits)
             .map_err(|e| Problem::new(e.kind(), e.to_string()))?;

@@ -7,9 +7,8 @@ use std::time::SystemTime;
 
 use protocol::{ExecutionId, Problem, ProblemType, Status};
 
-use super::find::Known;
 use super::{Cancel, Service, deleted, problem};
-use crate::registry::{NotBurned, Turn};
+use crate::registry::{Lookup, NotBurned, Turn};
 
 /// The outcome of a cancel that may burn the id.
 #[derive(Debug)]
@@ -37,9 +36,9 @@ impl Service {
             // An earlier acceptance of the same id has finished by then, and is cancelled.
             let turn = service.engine.registry.turn(id).await;
             let view = match service.look_up(id).await? {
-                Known::View(view) => view,
-                Known::Deleted => return Err(deleted(id)),
-                Known::Burned | Known::Unknown => {
+                Lookup::Found(view) => view,
+                Lookup::Deleted => return Err(deleted(id)),
+                Lookup::Burned | Lookup::Unknown => {
                     return service.burn(turn).await.map(|()| Burn::Burned);
                 }
             };

@@ -157,7 +157,7 @@ impl Service {
             let service = Arc::clone(self);
             let noted = crate::blocking::blocking(move || {
                 let found = service.engine.registry.find(old);
-                let entry = found.map_err(std::io::Error::other)?.entry();
+                let entry = found.map_err(std::io::Error::other)?.found();
                 entry.map_or(Ok(()), |entry| entry.note_cancel())
             });
             if let Err(error) = noted.await {

@@ -7,9 +7,9 @@ use protocol::body::DEFAULT_WORKSPACE;
 use protocol::{Body, ExecutionId, Problem, ProblemType, Status};
 use tokio::sync::OwnedMutexGuard;
 
-use super::find::Known;
 use super::{Service, not_found};
 use crate::execution::policy::is_continuable;
+use crate::registry::Lookup;
 use crate::registry::record::Record;
 
 /// An execution that a request may continue. While it is held nobody else continues any.
@@ -34,7 +34,7 @@ impl Service {
         };
         let alone = self.engine.registry.hold_continuations().await;
         // Not `find`, which may wait for the acceptance of an id: the caller is one. What has no end is refused anyway.
-        let Known::View(view) = self.look_up(id).await? else {
+        let Lookup::Found(view) = self.look_up(id).await? else {
             return Err(not_found(id));
         };
         let live = self.status(&view).await?;

@@ -48,7 +48,7 @@ async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> 
     let opener = Arc::clone(service);
     let opened = blocking(move || {
         let found = opener.engine.registry.find(id);
-        found.map(Lookup::entry).map_err(std::io::Error::other)
+        found.map(Lookup::found).map_err(std::io::Error::other)
     });
     let Some(entry) = opened.await? else {
         return Ok(());

@@ -12,18 +12,6 @@ use crate::execution::views::Viewing;
 use crate::registry::record::Record;
 use crate::registry::{Lookup, RegistryError};
 
-/// The service's knowledge of an id.
-pub(super) enum Known {
-    /// It names an execution.
-    View(View),
-    /// Its execution was deleted.
-    Deleted,
-    /// It was cancelled before it was accepted.
-    Burned,
-    /// Nothing is known of it.
-    Unknown,
-}
-
 /// An execution as a request finds it.
 #[derive(Clone)]
 pub enum View {
@@ -59,7 +47,7 @@ impl Service {
     /// `not-found`, `deleted`, or the disk's.
     pub async fn find(self: &Arc<Self>, id: ExecutionId) -> Result<View, Problem> {
         let known = match self.look_up(id).await? {
-            Known::View(View::Ended(entry)) if !entry.is_terminal() => {
+            Lookup::Found(View::Ended(entry)) if !entry.is_terminal() => {
                 // On disk, but without its owner yet: until then the acceptance holds the turn.
                 drop(self.engine.registry.turn(id).await);
                 self.look_up(id).await?
@@ -67,15 +55,18 @@ impl Service {
             known => known,
         };
         match known {
-            Known::View(view) => Ok(view),
-            Known::Deleted => Err(deleted(id)),
-            Known::Burned | Known::Unknown => Err(not_found(id)),
+            Lookup::Found(view) => Ok(view),
+            Lookup::Deleted => Err(deleted(id)),
+            Lookup::Burned | Lookup::Unknown => Err(not_found(id)),
         }
     }
 
-    pub(super) async fn look_up(self: &Arc<Self>, id: ExecutionId) -> Result<Known, Problem> {
+    pub(super) async fn look_up(
+        self: &Arc<Self>,
+        id: ExecutionId,
+    ) -> Result<Lookup<View>, Problem> {
         if let Some(live) = self.live(id) {
-            return Ok(Known::View(View::Live(live)));
+            return Ok(Lookup::Found(View::Live(live)));
         }
         let service = Arc::clone(self);
         let found = tokio::task::spawn_blocking(move || match service.engine.registry.find(id) {
@@ -88,10 +79,7 @@ impl Service {
             found => found,
         });
         match found.await {
-            Ok(Ok(Lookup::Found(entry))) => Ok(Known::View(self.view(id, entry))),
-            Ok(Ok(Lookup::Deleted)) => Ok(Known::Deleted),
-            Ok(Ok(Lookup::Burned)) => Ok(Known::Burned),
-            Ok(Ok(Lookup::Unknown)) => Ok(Known::Unknown),
+            Ok(Ok(lookup)) => Ok(lookup.map(|entry| self.view(id, entry))),
             Ok(Err(failure)) => Err(problem(&failure)),
             Err(_) => Err(Problem::new(
                 ProblemType::Internal,

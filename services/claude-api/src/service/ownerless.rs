@@ -28,7 +28,7 @@ impl Service {
     pub(super) fn remains(&self, id: ExecutionId) -> anyhow::Result<Remains> {
         let found = self.engine.registry.find(id)?;
         let entry = found
-            .entry()
+            .found()
             .context("the folder of the execution is missing")?;
         let record = Record::decode(&entry.status()?).context("its status")?;
         let cancelled = entry.cancel_noted()?;

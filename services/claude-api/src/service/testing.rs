@@ -112,7 +112,7 @@ fn create(
 /// Its files.
 pub(crate) fn entry(service: &Service, id: ExecutionId) -> spool::Entry {
     let found = service.engine.registry.find(id).unwrap();
-    found.entry().expect("an accepted one")
+    found.found().expect("an accepted one")
 }
 
 /// Its status on disk.

@@ -234,7 +234,9 @@ proptest! {
             let (next, order) = phase.step(input.clone(), now, GRACE);
             let due = match &input {
                 Input::TimeLimitPassed(_) if before.is_underway() => Some(Order::Terminate),
-                Input::Tick if before.kill_runner_at().is_some_and(|at| at <= now) => Some(Order::KillRunner),
+                Input::Tick if before.kill_runner_at().is_some_and(|at| at <= now) => {
+                    Some(Order::KillRunner)
+                }
                 _ => None,
             };
             prop_assert_eq!(order, due);

@@ -4,28 +4,14 @@
 
 use protocol::ExecutionId;
 
+use super::Ticket;
 use super::lanes::Lanes;
-use super::{Admission, Ticket};
 
 impl Lanes {
     pub(super) fn park(&mut self, id: ExecutionId, parked: bool) {
         if let Some(waiting) = self.waiting.iter_mut().find(|w| w.id == id) {
             waiting.parked = parked;
         }
-    }
-}
-
-impl Admission {
-    /// Puts an execution into the queue, whatever the limits say, that does not start before [`Ticket::unpark`].
-    #[must_use]
-    pub(in crate::registry) fn restore_parked(
-        &self,
-        id: ExecutionId,
-        lane: Option<&str>,
-        conversation: &str,
-    ) -> Ticket {
-        self.with(|inner| inner.lanes.reserve_anyway(lane));
-        self.enter(id, lane, conversation, true)
     }
 }
 
@@ -41,6 +27,7 @@ impl Ticket {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Admission;
     use super::*;
     use futures::FutureExt;
     use protocol::Limits;
@@ -56,10 +43,10 @@ mod tests {
     #[test]
     fn it_keeps_its_conversation_and_not_its_lane() {
         let admission = Admission::new(&Limits::default());
-        let mut parked = admission.restore_parked(id(1), Some("a"), "c");
-        let mut lane = admission.restore(id(2), Some("a"), "d");
-        let mut later = admission.restore(id(3), Some("a"), "e");
-        let mut conversation = admission.restore(id(4), Some("b"), "c");
+        let mut parked = admission.restore(id(1), Some("a"), "c", true);
+        let mut lane = admission.restore(id(2), Some("a"), "d", false);
+        let mut later = admission.restore(id(3), Some("a"), "e", false);
+        let mut conversation = admission.restore(id(4), Some("b"), "c", false);
         assert!(!may_run(&mut parked) && !may_run(&mut conversation));
         assert!(may_run(&mut lane), "the lane goes on");
         assert_eq!(admission.position(id(1)), None);
@@ -76,8 +63,8 @@ mod tests {
     #[test]
     fn one_that_leaves_frees_its_conversation() {
         let admission = Admission::new(&Limits::default());
-        let parked = admission.restore_parked(id(1), None, "c");
-        let mut next = admission.restore(id(2), None, "c");
+        let parked = admission.restore(id(1), None, "c", true);
+        let mut next = admission.restore(id(2), None, "c", false);
         assert!(!may_run(&mut next));
         drop(parked);
         assert!(may_run(&mut next));

@@ -38,7 +38,7 @@ impl Running<'_> {
     /// Runs after every step: follows the wish, acts on deadlines, and publishes the status.
     pub(super) fn after(&mut self) {
         let now = Instant::now();
-        self.follow_wish();
+        self.follow_wish(now);
         let was_stalled = self.machine.status().stalled;
         // Not before the sample is in: it may be the progress that a silence lacks.
         if self.sample.is_none() {
@@ -48,7 +48,7 @@ impl Running<'_> {
         if self.machine.status().stalled && !was_stalled {
             self.owner.engine.metrics.stalls.inc();
         }
-        self.input(Input::Tick);
+        self.input(Input::Tick, now);
         if self.machine.take_changed() {
             let paused = self.machine.is_paused();
             let since = if paused { None } else { Some(now) };

@@ -47,7 +47,7 @@ impl Running<'_> {
         self.prompt.abort();
         self.owner.runner = None;
         // A wish during the draining of the pipes still counts. No process is left to signal.
-        self.follow_wish();
+        self.follow_wish(Instant::now());
         self.owner.wishes.exited();
         if let Some(gate) = &self.owner.input {
             gate.close();

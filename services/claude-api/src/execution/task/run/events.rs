@@ -11,16 +11,16 @@ use crate::registry::record::CliProcess;
 
 impl Running<'_> {
     /// Follows the newest wish. Its command is on its way already ([`crate::execution::wish`]).
-    pub(super) fn follow_wish(&mut self) {
+    pub(super) fn follow_wish(&mut self, now: Instant) {
         self.owner.wishes.resend();
         // Not only when it has changed: the branch that wakes the loop has seen the change.
         let wish = *self.wish.borrow_and_update();
-        self.input(Input::Wished(wish.end));
+        self.input(Input::Wished(wish.end), now);
     }
 
     /// Tells the machine, and does what it orders.
-    pub(super) fn input(&mut self, input: Input) {
-        let order = self.machine.on(input, Instant::now());
+    pub(super) fn input(&mut self, input: Input, now: Instant) {
+        let order = self.machine.on(input, now);
         self.obey(order);
     }
 
@@ -30,6 +30,7 @@ impl Running<'_> {
             self.runner_died().await;
             return;
         };
+        let now = Instant::now();
         match event {
             Event::Spawned {
                 pid,
@@ -44,26 +45,26 @@ impl Running<'_> {
                 });
                 // Records the CLI's pid.
                 self.status_due = true;
-                self.input(Input::Spawned);
+                self.input(Input::Spawned, now);
             }
             Event::SpawnFailed { message } => {
-                self.follow_wish();
-                self.input(Input::SpawnFailed(message));
+                self.follow_wish(now);
+                self.input(Input::SpawnFailed(message), now);
             }
             Event::Signalled { action } => {
                 self.owner.wishes.signalled(action);
                 if action == Action::Terminate {
                     // The command's wish may be newer than the last check.
-                    self.follow_wish();
-                    self.input(Input::TermSent);
+                    self.follow_wish(now);
+                    self.input(Input::TermSent, now);
                 }
             }
-            Event::Paused { .. } => self.machine.paused(Instant::now()),
-            Event::Resumed => self.machine.resumed(Instant::now()),
+            Event::Paused { .. } => self.machine.paused(now),
+            Event::Resumed => self.machine.resumed(now),
             Event::Exited { code, signal } => {
                 // Before the exit counts: a wish whose signal came first is the cause.
-                self.follow_wish();
-                self.input(Input::Exited(Exit::reaped(code, signal)));
+                self.follow_wish(now);
+                self.input(Input::Exited(Exit::reaped(code, signal)), now);
                 self.owner.wishes.exited();
             }
             Event::Done {
@@ -73,12 +74,12 @@ impl Running<'_> {
                 ..
             } => {
                 self.unkillable = unkillable;
-                self.input(Input::Done(Exit::reaped(code, signal)));
+                self.input(Input::Done(Exit::reaped(code, signal)), now);
             }
             Event::Sweeping { left } => {
                 let id = &self.machine.status().execution_id;
                 tracing::info!(execution = %id, left, "still killing processes");
-                self.input(Input::StillSweeping);
+                self.input(Input::StillSweeping, now);
             }
             Event::Failed { message } => self.runner_failure = Some(message),
             Event::Warning { code, message } => {
@@ -96,7 +97,7 @@ impl Running<'_> {
         let id = &self.machine.status().execution_id;
         tracing::warn!(execution = %id, how, "the runner died");
         self.runner_failure = Some(how);
-        self.input(Input::RunnerDied);
+        self.input(Input::RunnerDied, Instant::now());
         self.unkillable = self.owner.engine.runners.sweep_orphans().await;
     }
 }
