@@ -4,6 +4,7 @@
 pub mod checker;
 mod client;
 pub(crate) mod closing;
+pub mod raw;
 mod reader;
 pub mod status;
 mod viewer;

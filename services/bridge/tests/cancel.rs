@@ -5,7 +5,7 @@
 mod common;
 
 use common::fake::Fault;
-use common::{Bridge, Client, Fake};
+use common::{Bridge, Client, Fake, id_of};
 use protocol::{ExecutionId, ProblemType, State};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -45,12 +45,12 @@ async fn an_id_executed_twice_is_cancelled_whole() {
     ];
     let cancelled = cancel(&mut client, id).await;
     // All three were read.
-    client.call("ping", json!({})).await;
+    client.call("ping", json!({})).await.unwrap();
     let fake = Fake::at(TcpListener::bind(addr).await.unwrap()).await;
-    for request in executes {
-        client.answer(request).await;
+    // Each may be accepted or cancelled before that; only the state counts.
+    for request in executes.into_iter().chain([cancelled]) {
+        let _ = client.answer(request).await;
     }
-    client.answer(cancelled).await;
     let world = fake.world();
     let live = world.executions.get(&id).map(|e| e.status.state);
     assert!(live.is_none_or(State::is_terminal), "{live:?}");
@@ -67,13 +67,13 @@ async fn one_that_another_session_had_accepted_is_cancelled() {
     fake.until(|w| !w.puts.is_empty()).await;
     let cancelled = cancel(&mut client, id).await;
     // Whether it was accepted with this body only a PUT can tell, and none is taken.
-    let error = client.answer(executed).await["error"]["data"].clone();
+    let error = client.answer(executed).await.unwrap_err()["data"].take();
     assert_eq!(
         (&error["reason"], &error["accepted"]),
         (&json!("cancelled"), &json!("unknown"))
     );
     assert_eq!(
-        client.answer(cancelled).await["result"]["state"],
+        client.answer(cancelled).await.unwrap()["state"],
         "cancelled"
     );
 }
@@ -93,12 +93,12 @@ async fn one_with_another_body_is_no_answer_to_an_execute() {
         let cancelled = cancel(&mut client, id).await;
         let answer = client.answer(executed).await;
         if right {
-            assert!(answer["result"]["state"].is_string(), "{answer}");
+            assert!(answer.unwrap()["state"].is_string());
         } else {
-            assert_eq!(answer["error"]["code"], -32009, "{answer}");
+            assert_eq!(answer.unwrap_err()["code"], -32009);
         }
         assert_eq!(
-            client.answer(cancelled).await["result"]["state"],
+            client.answer(cancelled).await.unwrap()["state"],
             "cancelled"
         );
     }
@@ -110,10 +110,13 @@ async fn an_id_of_the_clients_is_never_said_to_be_unknown_without_asking() {
     stopping(&fake);
     let mut client = bridge.connect().await;
     let executed = execute(&mut client, ExecutionId::random()).await;
-    let error = client.answer(executed).await["error"].clone();
+    let error = client.answer(executed).await.unwrap_err();
     assert_eq!(error["data"]["accepted"], "unknown", "{error}");
-    let own = client.call("execute", json!({"prompt": "x"})).await;
-    assert_eq!(own["error"]["data"]["accepted"], false);
+    let own = client
+        .call("execute", json!({"prompt": "x"}))
+        .await
+        .unwrap_err();
+    assert_eq!(own["data"]["accepted"], false);
 }
 
 /// CONTRACT-2, "Corrections": `ifUnknown=burn`.
@@ -126,14 +129,14 @@ async fn an_execute_that_is_read_behind_its_cancel_is_never_accepted() {
     let executed = execute(&mut client, id).await;
     let cancelled = cancel(&mut client, id).await;
     // claude-api reads the cancel first, and the execute later.
-    let error = client.answer(executed).await["error"].clone();
+    let error = client.answer(executed).await.unwrap_err();
     assert_eq!(error["data"]["reason"], "cancelled", "{error}");
     assert_eq!(error["data"]["accepted"], false, "{error}");
-    assert_eq!(client.answer(cancelled).await["error"]["code"], -32003);
+    assert_eq!(client.answer(cancelled).await.unwrap_err()["code"], -32003);
     assert_eq!(fake.world().burned, [id]);
     fake.change(|w| w.late = true);
     let again = execute(&mut client, id).await;
-    let error = client.answer(again).await["error"].clone();
+    let error = client.answer(again).await.unwrap_err();
     assert_eq!(
         (&error["code"], &error["data"]["reason"]),
         (&json!(-32009), &json!("cancelled_before_accepted")),
@@ -152,7 +155,7 @@ async fn a_burn_that_a_full_queue_refuses_is_repeated() {
     let id = ExecutionId::random();
     let executed = execute(&mut client, id).await;
     cancel(&mut client, id).await;
-    let error = client.answer(executed).await["error"].clone();
+    let error = client.answer(executed).await.unwrap_err();
     assert_eq!(error["data"]["accepted"], "unknown", "{error}");
     assert_eq!(fake.world().burned, []);
     fake.change(|w| w.full = false);
@@ -171,7 +174,7 @@ async fn it_waits_for_a_call_and_not_for_an_execute_where_claude_api_cannot_be_r
     let executed = execute(&mut client, id).await;
     let cancelled = cancel(&mut client, id).await;
     for request in [executed, cancelled] {
-        let error = client.answer(request).await["error"].clone();
+        let error = client.answer(request).await.unwrap_err();
         assert_eq!(error["code"], -32005, "{error}");
         if request == executed {
             // It was not accepted now; earlier, by another session, it may have been.
@@ -192,9 +195,9 @@ async fn of_what_may_have_been_accepted_it_follows_when_claude_api_is_back() {
     fake.until(|w| w.executions.contains_key(&id)).await;
     fake.change(|w| w.down = true);
     let cancelled = cancel(&mut client, id).await;
-    let error = client.answer(executed).await["error"].clone();
+    let error = client.answer(executed).await.unwrap_err();
     assert_eq!(error["data"]["accepted"], "unknown", "{error}");
-    assert_eq!(client.answer(cancelled).await["error"]["code"], -32005);
+    assert_eq!(client.answer(cancelled).await.unwrap_err()["code"], -32005);
     assert_eq!(fake.world().cancels, []);
     fake.change(|w| w.down = false);
     fake.until(|w| w.executions[&id].status.state == State::Cancelled)
@@ -210,15 +213,15 @@ async fn one_that_had_no_turn_yet_is_answered_at_once() {
     let waits = execute(&mut client, first).await;
     let executed = execute(&mut client, second).await;
     let cancelled = cancel(&mut client, second).await;
-    let error = client.answer(executed).await["error"].clone();
+    let error = client.answer(executed).await.unwrap_err();
     assert_eq!(error["data"]["accepted"], false, "{error}");
-    assert_eq!(client.answer(cancelled).await["error"]["code"], -32003);
+    assert_eq!(client.answer(cancelled).await.unwrap_err()["code"], -32003);
     assert!(fake.world().cancels.contains(&second));
     // The order stays: the third goes behind the first.
     let third = client.request("execute", json!({"prompt": "third"})).await;
     fake.change(|w| w.faults.clear());
-    assert!(client.answer(waits).await["result"].is_object());
-    assert!(client.answer(third).await["result"].is_object());
+    assert!(client.answer(waits).await.unwrap().is_object());
+    assert!(client.answer(third).await.unwrap().is_object());
     assert_eq!(fake.world().order[0], first);
     assert!(!fake.world().executions.contains_key(&second));
 }
@@ -230,12 +233,12 @@ async fn a_healthy_execute_is_accepted_first() {
     for _ in 0..30 {
         let executed = client.request("execute", json!({"prompt": "x"})).await;
         let cancelled = client.request("control", json!({"type": "CANCEL"})).await;
-        let answer = client.answer(executed).await;
-        let id = answer["result"]["executionId"].clone();
+        let answer = client.answer(executed).await.unwrap();
+        let id = answer["executionId"].clone();
         assert!(id.is_string(), "{answer}");
-        let cancelled = client.answer(cancelled).await;
-        assert_eq!(cancelled["result"]["executionId"], id, "{cancelled}");
-        client.all_of(id.as_str().unwrap().parse().unwrap()).await;
+        let cancelled = client.answer(cancelled).await.unwrap();
+        assert_eq!(cancelled["executionId"], id, "{cancelled}");
+        client.wait_terminal(id.as_str().unwrap()).await;
     }
 }
 
@@ -243,24 +246,25 @@ async fn a_healthy_execute_is_accepted_first() {
 async fn without_an_id_the_one_that_lives_is_meant() {
     let (fake, bridge) = start(&[]).await;
     let mut client = bridge.connect().await;
-    let detached = client.execute("one").await;
-    client
-        .call("detach", json!({"executionId": detached}))
-        .await;
+    let detached: ExecutionId = client.start("one").await.parse().unwrap();
+    let params = json!({"executionId": detached});
+    client.call("detach", params).await.unwrap();
     fake.end(detached, State::Completed);
-    let none = client.call("control", json!({"type": "CANCEL"})).await;
-    assert_eq!(none["error"]["code"], -32003, "{none}");
-    let unread = client.execute("two").await;
-    let live = client.execute("three").await;
+    let none = client
+        .call("control", json!({"type": "CANCEL"}))
+        .await
+        .unwrap_err();
+    assert_eq!(none["code"], -32003, "{none}");
+    let unread: ExecutionId = client.start("two").await.parse().unwrap();
+    let live: ExecutionId = client.start("three").await.parse().unwrap();
+    client.read(false);
     fake.state(unread, State::Running);
     fake.write(unread, &[b'x'; 10 << 20]);
     fake.end(unread, State::Completed);
-    let cancelled = client.call("control", json!({"type": "CANCEL"})).await;
-    assert_eq!(
-        cancelled["result"]["executionId"],
-        json!(live),
-        "{cancelled}"
-    );
+    let cancelled = client.request("control", json!({"type": "CANCEL"})).await;
+    client.read(true);
+    let cancelled = client.answer(cancelled).await.unwrap();
+    assert_eq!(cancelled["executionId"], json!(live), "{cancelled}");
     assert_eq!(fake.world().cancels, [live]);
 }
 
@@ -303,10 +307,10 @@ async fn requests_that_wait_for_an_execute_do_not_stop_the_session() {
     for _ in 0..300 {
         waiting.push(client.request("status", json!({"executionId": id})).await);
     }
-    assert_eq!(client.call("ping", json!({})).await["result"], json!({}));
+    assert_eq!(client.call("ping", json!({})).await.unwrap(), json!({}));
     fake.change(|w| w.late = true);
     for request in std::iter::once(executed).chain(waiting) {
-        assert_ne!(client.answer(request).await["result"], Value::Null);
+        assert_ne!(client.answer(request).await.unwrap(), Value::Null);
     }
 }
 
@@ -321,14 +325,14 @@ async fn a_cancel_that_is_owed_is_in_force_for_an_execute_that_is_read_after_it(
     fake.change(|w| w.down = true);
     let cancelled = cancel(&mut client, id).await;
     for request in [executed, cancelled] {
-        assert_eq!(client.answer(request).await["error"]["code"], -32005);
+        assert_eq!(client.answer(request).await.unwrap_err()["code"], -32005);
     }
     // It comes back, and reads the cancel before the execute.
     fake.change(|w| w.down = false);
     fake.until(|w| w.burned.contains(&id)).await;
     fake.change(|w| w.late = true);
     let again = execute(&mut client, id).await;
-    let error = client.answer(again).await["error"].clone();
+    let error = client.answer(again).await.unwrap_err();
     assert_eq!(error["data"]["reason"], "cancelled_before_accepted");
     assert!(!fake.world().executions.contains_key(&id));
 }
@@ -345,7 +349,7 @@ async fn a_cancel_that_is_owed_is_made_however_late() {
     fake.change(|w| w.down = true);
     let cancelled = cancel(&mut client, id).await;
     for request in [executed, cancelled] {
-        assert_eq!(client.answer(request).await["error"]["code"], -32005);
+        assert_eq!(client.answer(request).await.unwrap_err()["code"], -32005);
     }
     fake.change(|w| w.down = false);
     let state = |w: &common::fake::World| w.executions[&id].status.state;
@@ -358,12 +362,7 @@ async fn a_client_that_is_back_and_cannot_attach_yet_is_no_desertion() {
     let (fake, bridge) = start(&args).await;
     let mut client = bridge.connect().await;
     let params = json!({"prompt": "x", "onDisconnect": "cancel"});
-    let answer = client.call("execute", params).await;
-    let id: ExecutionId = answer["result"]["executionId"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let id = id_of(&client.call("execute", params).await.unwrap());
     fake.state(id, State::Running);
     fake.change(|w| w.down = true);
     drop(client);
@@ -371,12 +370,18 @@ async fn a_client_that_is_back_and_cannot_attach_yet_is_no_desertion() {
     // Several graces long.
     let until = tokio::time::Instant::now() + std::time::Duration::from_secs(2);
     while tokio::time::Instant::now() < until {
-        let answer = client.call("attach", json!({"executionId": id})).await;
-        assert_eq!(answer["error"]["code"], -32005, "{answer}");
+        let answer = client
+            .call("attach", json!({"executionId": id}))
+            .await
+            .unwrap_err();
+        assert_eq!(answer["code"], -32005, "{answer}");
     }
     fake.change(|w| w.down = false);
-    let answer = client.call("attach", json!({"executionId": id})).await;
-    assert!(answer["result"].is_object(), "{answer}");
+    let answer = client
+        .call("attach", json!({"executionId": id}))
+        .await
+        .unwrap();
+    assert!(answer.is_object(), "{answer}");
     // Nor does one follow.
     tokio::time::sleep(std::time::Duration::from_millis(900)).await;
     assert_eq!(fake.world().cancels, []);
@@ -390,7 +395,7 @@ async fn a_client_that_reconnects_and_repeats_its_execute_has_not_left() {
     let mut client = bridge.connect().await;
     let id = ExecutionId::random();
     let params = json!({"prompt": "x", "executionId": id, "onDisconnect": "cancel"});
-    client.call("execute", params.clone()).await;
+    client.call("execute", params.clone()).await.unwrap();
     fake.state(id, State::Running);
     // No call is answered until claude-api is back.
     fake.change(|w| w.down = true);
@@ -408,7 +413,7 @@ async fn a_client_that_reconnects_and_repeats_its_execute_has_not_left() {
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     assert_eq!(fake.world().cancels, []);
     fake.change(|w| w.late = true);
-    assert!(client.answer(executed).await["result"].is_object());
+    assert!(client.answer(executed).await.unwrap().is_object());
     tokio::time::sleep(std::time::Duration::from_millis(900)).await;
     assert_eq!(fake.world().cancels, []);
 }
@@ -429,8 +434,8 @@ async fn a_cancel_of_an_accepted_id_waits_for_no_attach_of_it() {
         if leaves {
             drop(client);
         } else {
-            let answer = client.answer(cancelled).await;
-            assert_eq!(answer["result"]["state"], "cancelled", "{answer}");
+            let answer = client.answer(cancelled).await.unwrap();
+            assert_eq!(answer["state"], "cancelled", "{answer}");
         }
         // The attach still hangs.
         fake.until(|w| w.cancels.contains(&id)).await;
@@ -452,7 +457,7 @@ async fn attach_status_and_control_of_a_deleted_execution_say_so() {
         ("control", json!({"executionId": id, "type": "CANCEL"})),
         ("control", json!({"executionId": id, "type": "PAUSE"})),
     ] {
-        let error = client.call(method, params).await["error"].clone();
+        let error = client.call(method, params).await.unwrap_err();
         assert_eq!(error["code"], -32009, "{method}: {error}");
         assert_eq!(error["data"]["reason"], "deleted", "{method}: {error}");
     }
@@ -466,11 +471,9 @@ async fn a_departure_is_reported_at_once_and_retried_while_claude_api_is_away() 
     for away in [false, true] {
         let mut client = bridge.connect().await;
         let params = json!({"prompt": "x", "onDisconnect": "cancel"});
-        let answer = client.call("execute", params).await;
-        let id = answer["result"]["executionId"].as_str().unwrap();
-        let id: ExecutionId = id.parse().unwrap();
+        let id = id_of(&client.call("execute", params).await.unwrap());
         fake.state(id, State::Running);
-        client.status("RUNNING").await;
+        client.wait_status(id, "RUNNING").await;
         fake.change(|w| w.down = away);
         drop(client);
         if !away {
@@ -492,14 +495,14 @@ async fn a_client_that_is_back_in_time_keeps_its_execution_and_its_session_left_
     let mut client = bridge.connect().await;
     let id = ExecutionId::random();
     let params = json!({"prompt": "x", "executionId": id, "onDisconnect": "cancel"});
-    client.call("execute", params.clone()).await;
+    client.call("execute", params.clone()).await.unwrap();
     fake.state(id, State::Running);
-    client.status("RUNNING").await;
+    client.wait_status(id, "RUNNING").await;
     drop(client);
     fake.until(|w| w.unviewed.contains(&id)).await;
     let mut client = bridge.connect().await;
-    client.call("execute", params).await;
-    client.status("RUNNING").await;
+    client.call("execute", params).await.unwrap();
+    client.wait_status(id, "RUNNING").await;
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     assert_eq!(fake.world().cancels, []);
     assert_eq!(fake.world().executions[&id].status.state, State::Running);

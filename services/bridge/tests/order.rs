@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Bridge, Fake};
+use common::{Bridge, Fake, id_of};
 use protocol::{ExecutionId, State};
 use serde_json::{Value, json};
 
@@ -18,26 +18,19 @@ async fn start() -> (Fake, Bridge) {
 async fn an_execution_from_answer_to_end() {
     let (fake, bridge) = start().await;
     let mut client = bridge.connect().await;
-    let id = client.request("execute", json!({"command": "do it"})).await;
-    let answer = client.recv().await;
-    assert_eq!(answer["id"], id);
-    assert_eq!(answer["result"]["state"], "queued");
-    let execution: ExecutionId = answer["result"]["executionId"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
-    let first = client.recv().await;
-    assert_eq!(first["params"]["status"], "QUEUED");
-    assert!(first.get("id").is_none() && first["params"]["elapsedMs"].is_u64());
+    let params = json!({"command": "do it"});
+    let answer = client.call("execute", params).await.unwrap();
+    assert_eq!(answer["state"], "queued");
+    let execution = id_of(&answer);
+    // The client checks that the answer comes first, and then its state.
+    client.wait_status(execution, "QUEUED").await;
     fake.state(execution, State::Running);
     fake.write(execution, "héllo ".as_bytes());
-    client.until(|m| m["method"] == "output").await;
+    client.wait_output(execution, 1).await;
     fake.write(execution, "wörld".as_bytes());
     fake.end(execution, State::Completed);
-    let heard = client.all_of(execution).await;
-    assert_eq!(heard.output, "héllo wörld".as_bytes());
-    let end = heard.end.as_ref().unwrap();
+    let (output, end) = client.wait_terminal(execution).await;
+    assert_eq!(output, "héllo wörld".as_bytes());
     assert_eq!(end["status"], "COMPLETED");
     assert_eq!(end["exitCode"], 0);
     assert_eq!(end["outputBytes"], 13);
@@ -45,9 +38,10 @@ async fn an_execution_from_answer_to_end() {
         end["crc32"],
         format!("{:08x}", crc32fast::hash("héllo wörld".as_bytes()))
     );
-    // Nothing more: the answer to a ping is the next message.
-    let ping = client.call("ping", json!({})).await;
-    assert_eq!(ping["result"], json!({}));
+    // Nothing more of it comes before the answer to a ping: the client would see it.
+    let ping = client.call("ping", json!({})).await.unwrap();
+    assert_eq!(ping, json!({}));
+    client.finish().await;
     let (_, body) = fake.world().puts[0].clone();
     assert_eq!(body.prompt, "do it");
     assert!(body.lane.is_some());
@@ -57,28 +51,38 @@ async fn an_execution_from_answer_to_end() {
 async fn states_as_words_and_heartbeats() {
     let (fake, bridge) = start().await;
     let mut client = bridge.connect().await;
-    let id = client.execute("x").await;
+    let id: ExecutionId = client.start("x").await.parse().unwrap();
     fake.state(id, State::Running);
-    client.status("RUNNING").await;
-    client.status("RUNNING").await;
-    let paused = client.call("control", json!({"type": "PAUSE"})).await;
-    assert_eq!(paused["result"]["state"], "paused");
-    client.status("PAUSED").await;
-    client
-        .call("control", json!({"type": "RESUME", "executionId": id}))
-        .await;
-    client.status("RESUMED").await;
-    client.status("RUNNING").await;
-    client.call("control", json!({"type": "CANCEL"})).await;
-    let heard = client.all_of(id).await;
-    assert_eq!(heard.words.iter().filter(|w| *w == "RESUMED").count(), 1);
-    assert_eq!(heard.words.last().unwrap(), "CANCELLED");
-    let none = client.call("control", json!({"type": "CANCEL"})).await;
-    assert_eq!(none["error"]["code"], -32003);
+    let is_running = |update: &Value| update["status"] == "RUNNING";
+    client.wait_updates(id, 2, is_running).await;
+    let paused = client
+        .call("control", json!({"type": "PAUSE"}))
+        .await
+        .unwrap();
+    assert_eq!(paused["state"], "paused");
+    client.wait_status(id, "PAUSED").await;
+    let params = json!({"type": "RESUME", "executionId": id});
+    client.call("control", params).await.unwrap();
+    client.wait_status(id, "RESUMED").await;
+    let seen = client.updates(id).len();
+    client.wait_update(id, seen, "RUNNING").await;
+    let params = json!({"type": "CANCEL"});
+    client.call("control", params).await.unwrap();
+    let (_, end) = client.wait_terminal(id).await;
+    assert_eq!(end["status"], "CANCELLED");
+    let resumed = |update: &Value| update["status"] == "RESUMED";
+    let updates = client.updates(id);
+    assert_eq!(updates.iter().filter(|u| resumed(u)).count(), 1);
+    let none = client
+        .call("control", json!({"type": "CANCEL"}))
+        .await
+        .unwrap_err();
+    assert_eq!(none["code"], -32003);
     let again = client
         .call("control", json!({"type": "CANCEL", "executionId": id}))
-        .await;
-    assert_eq!(again["result"]["state"], "cancelled");
+        .await
+        .unwrap();
+    assert_eq!(again["state"], "cancelled");
 }
 
 #[tokio::test]
@@ -96,29 +100,29 @@ async fn attaching_at_offsets() {
         let mut client = bridge.connect().await;
         let answer = client
             .call("attach", json!({"executionId": id, "offset": offset}))
-            .await;
-        assert_eq!(answer["result"]["state"], "completed");
-        let heard = client.all_of(id).await;
-        assert_eq!(String::from_utf8_lossy(&heard.output), expected, "{offset}");
-        assert_eq!(
-            heard.words,
-            ["COMPLETED"],
-            "a terminal answer has no first status"
-        );
-        if !expected.is_empty() {
-            assert_eq!(heard.next - expected.len() as u64, from);
-        }
+            .await
+            .unwrap();
+        assert_eq!(answer["state"], "completed");
+        let (output, end) = client.wait_terminal(id).await;
+        assert_eq!(String::from_utf8_lossy(&output), expected, "{offset}");
+        assert_eq!(end["status"], "COMPLETED");
+        let updates = client.updates(id).len();
+        assert_eq!(updates, 1, "a terminal answer has no first status");
+        // The client checks that the output ends at `outputBytes`, without a hole.
+        assert_eq!(end["outputBytes"], from + expected.len());
     }
     let mut client = bridge.connect().await;
     let error = client
         .call("attach", json!({"executionId": id, "offset": 9}))
-        .await;
-    assert_eq!(error["error"]["code"], -32602);
-    assert_eq!(error["error"]["data"]["reason"], "offset_beyond_end");
+        .await
+        .unwrap_err();
+    assert_eq!(error["code"], -32602);
+    assert_eq!(error["data"]["reason"], "offset_beyond_end");
     let unknown = client
         .call("attach", json!({"executionId": ExecutionId::random()}))
-        .await;
-    assert_eq!(unknown["error"]["code"], -32003);
+        .await
+        .unwrap_err();
+    assert_eq!(unknown["code"], -32003);
 }
 
 #[tokio::test]
@@ -129,34 +133,25 @@ async fn what_is_not_kept_is_a_gap_or_an_error() {
     let mut client = bridge.connect().await;
     let error = client
         .call("attach", json!({"executionId": id, "offset": 3}))
-        .await;
-    assert_eq!(error["error"]["code"], -32007);
-    assert_eq!(error["error"]["data"]["keptFrom"], 4);
-    client.call("attach", json!({"executionId": id})).await;
-    let gap = client.until(|m| m["method"] == "gap").await;
-    assert_eq!(
-        gap["params"],
-        json!({"executionId": id, "from": 0, "to": 4})
-    );
-    client.until(|m| m["method"] == "output").await;
+        .await
+        .unwrap_err();
+    assert_eq!(error["code"], -32007);
+    assert_eq!(error["data"]["keptFrom"], 4);
+    client.attach(id, None).await.unwrap();
+    assert_eq!(client.wait_gaps(id, 1).await, [(0, 4)]);
+    client.wait_output(id, 1).await;
     // Overtaken by freeing: the stream breaks, the retry learns where to go on.
     fake.write(id, b"abcdef");
-    client
-        .until(|m| {
-            m["params"]["content"]
-                .as_str()
-                .is_some_and(|c| c.ends_with('f'))
-        })
-        .await;
+    client.wait_output(id, 12).await;
     fake.set(id, |e| {
         e.output.extend_from_slice(b"lost!KEPT");
         e.status.output_bytes = e.output.len() as u64;
         e.status.kept_from = e.status.output_bytes - 4;
     });
     fake.end(id, State::Completed);
-    let heard = client.all_of(id).await;
-    assert_eq!(heard.gaps, [(0, 4), (16, 21)]);
-    assert!(heard.output.ends_with(b"KEPT"));
+    let (output, _) = client.wait_terminal(id).await;
+    assert_eq!(client.gaps(id), [(0, 4), (16, 21)]);
+    assert!(output.ends_with(b"KEPT"));
 }
 
 #[tokio::test]
@@ -164,16 +159,15 @@ async fn a_batch_is_one_array_and_its_views_begin_after_it() {
     let (fake, bridge) = start().await;
     let done = fake.add(State::Completed, b"done");
     let mut client = bridge.connect().await;
-    client
-        .send(&json!([
-            {"jsonrpc": "2.0", "id": "a", "method": "attach", "params": {"executionId": done}},
-            {"jsonrpc": "2.0", "id": "b", "method": "execute", "params": {"prompt": "x"}},
-            {"jsonrpc": "2.0", "method": "ping"},
-            {"jsonrpc": "2.0", "id": "c", "method": "nothing"},
-            1,
-        ]))
-        .await;
-    let array = client.recv().await;
+    let batch = json!([
+        {"jsonrpc": "2.0", "id": "a", "method": "attach", "params": {"executionId": done}},
+        {"jsonrpc": "2.0", "id": "b", "method": "execute", "params": {"prompt": "x"}},
+        {"jsonrpc": "2.0", "method": "ping"},
+        {"jsonrpc": "2.0", "id": "c", "method": "nothing"},
+        1,
+    ]);
+    client.send_text(&batch.to_string()).await;
+    let array = client.wait_loose().await;
     let answers = array.as_array().unwrap();
     assert_eq!(answers.len(), 4);
     let of = |id: Value| answers.iter().find(|a| a["id"] == id).unwrap();
@@ -181,13 +175,13 @@ async fn a_batch_is_one_array_and_its_views_begin_after_it() {
     assert_eq!(of(json!("b"))["result"]["state"], "queued");
     assert_eq!(of(json!("c"))["error"]["code"], -32601);
     assert_eq!(of(Value::Null)["error"]["code"], -32600);
-    client.all_of(done).await;
+    client.wait_terminal(done).await;
     for (batch, reason) in [
         (json!([]), "empty_batch"),
         (Value::Array(vec![json!(1); 51]), "batch_too_long"),
     ] {
-        client.send(&batch).await;
-        let error = client.until(|m| m.get("error").is_some()).await;
+        client.send_text(&batch.to_string()).await;
+        let error = client.wait_loose().await;
         assert_eq!(error["error"]["code"], -32600);
         assert_eq!(error["id"], Value::Null);
         assert_eq!(error["error"]["data"]["reason"], reason);
@@ -198,26 +192,22 @@ async fn a_batch_is_one_array_and_its_views_begin_after_it() {
 async fn executes_without_an_id() {
     let (fake, bridge) = start().await;
     let mut client = bridge.connect().await;
-    client
-        .send(&json!({"jsonrpc": "2.0", "method": "execute", "params": {"prompt": "x"}}))
-        .await;
-    let first = client.recv().await;
-    assert_eq!(first["params"]["status"], "QUEUED");
+    client.notify("execute", json!({"prompt": "x"})).await;
+    fake.until(|w| !w.order.is_empty()).await;
+    let first = fake.world().order[0];
+    client.wait_status(first, "QUEUED").await;
+    assert_eq!(client.updates(first)[0]["status"], "QUEUED");
     let wanted = ExecutionId::random();
     for params in [
         json!({"executionId": wanted}),
         json!({"executionId": wanted, "prompt": "x", "env": {"PATH": "/"}}),
     ] {
-        client
-            .send(&json!({"jsonrpc": "2.0", "method": "execute", "params": params}))
-            .await;
-        let refused = client.status("FAILED").await;
-        assert_eq!(refused["params"]["reason"], "rejected");
-        assert_eq!(refused["params"].get("executionId"), None);
-        assert_eq!(
-            refused["params"]["error"]["data"]["executionId"],
-            wanted.to_string()
-        );
+        client.notify("execute", params).await;
+        let refused = client.wait_rejection().await;
+        assert_eq!(refused["status"], "FAILED");
+        assert_eq!(refused["reason"], "rejected");
+        assert_eq!(refused.get("executionId"), None);
+        assert_eq!(refused["error"]["data"]["executionId"], wanted.to_string());
     }
     // Refused by claude-api.
     fake.change(|w| {
@@ -225,41 +215,38 @@ async fn executes_without_an_id() {
             protocol::ProblemType::QueueFull,
         ))
     });
-    client
-        .send(&json!({"jsonrpc": "2.0", "method": "execute", "params": {"prompt": "x"}}))
-        .await;
-    assert_eq!(
-        client.status("FAILED").await["params"]["error"]["code"],
-        -32004
-    );
+    client.notify("execute", json!({"prompt": "x"})).await;
+    assert_eq!(client.wait_rejection().await["error"]["code"], -32004);
 }
 
 #[tokio::test]
 async fn the_default_id_is_the_oldest_that_lives() {
     let (fake, bridge) = start().await;
     let mut client = bridge.connect().await;
-    let first = client.execute("1").await;
-    let second = client.execute("2").await;
-    let third = client.execute("3").await;
+    let first: ExecutionId = client.start("1").await.parse().unwrap();
+    let second: ExecutionId = client.start("2").await.parse().unwrap();
+    let third: ExecutionId = client.start("3").await.parse().unwrap();
     assert_eq!(
-        client.call("status", json!({})).await["result"]["executionId"],
+        client.call("status", json!({})).await.unwrap()["executionId"],
         first.to_string()
     );
     // It ends while nobody looks.
-    client.call("detach", json!({"executionId": first})).await;
+    let params = json!({"executionId": first});
+    client.call("detach", params).await.unwrap();
     fake.end(first, State::Completed);
     assert_eq!(
-        client.call("status", json!({})).await["result"]["executionId"],
+        client.call("status", json!({})).await.unwrap()["executionId"],
         second.to_string()
     );
-    client.call("control", json!({"type": "CANCEL"})).await;
-    client.all_of(second).await;
+    let params = json!({"type": "CANCEL"});
+    client.call("control", params).await.unwrap();
+    client.wait_terminal(second).await;
     assert_eq!(
-        client.call("status", json!({})).await["result"]["executionId"],
+        client.call("status", json!({})).await.unwrap()["executionId"],
         third.to_string()
     );
-    let list = client.call("list", json!({"limit": 10})).await;
-    assert_eq!(list["result"]["executions"].as_array().unwrap().len(), 3);
+    let list = client.call("list", json!({"limit": 10})).await.unwrap();
+    assert_eq!(list["executions"].as_array().unwrap().len(), 3);
 }
 
 #[tokio::test]
@@ -268,24 +255,25 @@ async fn an_id_is_an_idempotency_key_and_several_may_look() {
     let id = ExecutionId::random();
     let params = json!({"prompt": "x", "executionId": id.to_string().to_uppercase()});
     let mut one = bridge.connect().await;
-    one.call("execute", params.clone()).await;
+    one.call("execute", params.clone()).await.unwrap();
     fake.state(id, State::Running);
     fake.write(id, b"abc");
-    one.until(|m| m["method"] == "output").await;
+    one.wait_output(id, 1).await;
     let mut two = bridge.connect().await;
     assert_eq!(
-        two.call("execute", params).await["result"]["executionId"],
+        two.call("execute", params).await.unwrap()["executionId"],
         id.to_string()
     );
     let other = two
         .call("execute", json!({"prompt": "y", "executionId": id}))
-        .await;
-    assert_eq!(other["error"]["code"], -32009);
-    assert_eq!(other["error"]["data"]["executionId"], id.to_string());
+        .await
+        .unwrap_err();
+    assert_eq!(other["code"], -32009);
+    assert_eq!(other["data"]["executionId"], id.to_string());
     fake.write(id, b"def");
     fake.end(id, State::Failed);
     for client in [&mut one, &mut two] {
-        assert_eq!(client.all_of(id).await.output, b"abcdef");
+        assert_eq!(client.wait_terminal(id).await.0, b"abcdef");
     }
 }
 
@@ -294,55 +282,42 @@ async fn attaching_again_and_detaching() {
     let (fake, bridge) = start().await;
     let id = fake.add(State::Running, b"0123456789");
     let mut client = bridge.connect().await;
-    client
-        .call("attach", json!({"executionId": id, "offset": 2}))
-        .await;
-    client.until(|m| m["method"] == "output").await;
-    client.forget();
-    // From here on the checker sees one new view alone.
-    client
-        .call("attach", json!({"executionId": id, "offset": 5}))
-        .await;
-    client.forget();
-    client
-        .until(|m| {
-            m["params"]["content"]
-                .as_str()
-                .is_some_and(|c| c.ends_with('9'))
-        })
-        .await;
-    assert!(client.seen[&id.to_string()].output.starts_with(b"5"));
+    client.attach(id, Some(2)).await.unwrap();
+    client.wait_output(id, 1).await;
+    // From here on the client sees one new view alone.
+    client.attach(id, Some(5)).await.unwrap();
+    client.wait_output(id, 5).await;
+    assert_eq!(client.output(id), b"56789");
     assert_eq!(
-        client.call("detach", json!({"executionId": id})).await["result"],
+        client
+            .call("detach", json!({"executionId": id}))
+            .await
+            .unwrap(),
         json!({})
     );
-    let words = client.seen[&id.to_string()].words.len();
+    let updates = client.updates(id).len();
     fake.write(id, b"more");
     fake.end(id, State::Completed);
-    client.call("status", json!({"executionId": id})).await;
-    client.call("ping", json!({})).await;
-    assert_eq!(
-        client.seen[&id.to_string()].words.len(),
-        words,
-        "nothing after a detach"
-    );
+    let params = json!({"executionId": id});
+    client.call("status", params).await.unwrap();
+    client.call("ping", json!({})).await.unwrap();
+    assert_eq!(client.updates(id).len(), updates, "nothing after a detach");
+    client.finish().await;
 }
 
 #[tokio::test]
 async fn news_in_the_status_are_notices() {
     let (fake, bridge) = start().await;
     let mut client = bridge.connect().await;
-    let id = client.execute("x").await;
+    let id: ExecutionId = client.start("x").await.parse().unwrap();
     fake.set(id, |e| {
         e.status.state = State::Running;
         e.status.activity = Some("retrying: 529".into());
     });
-    assert_eq!(
-        client.notice("api_retry").await["params"]["data"]["errorStatus"],
-        529
-    );
+    let notice = client.wait_notice("api_retry").await;
+    assert_eq!(notice["data"]["errorStatus"], 529);
     fake.set(id, |e| e.status.stalled = true);
-    client.notice("stalled").await;
+    client.wait_notice("stalled").await;
     fake.set(id, |e| {
         e.status
             .warn(jiff::Timestamp::now(), "odd", "odd".into(), Value::Null);
@@ -350,11 +325,9 @@ async fn news_in_the_status_are_notices() {
             .permission_denials
             .push(json!({"tool_name": "Bash"}));
     });
-    assert_eq!(
-        client.notice("tool_denied").await["params"]["executionId"],
-        id.to_string()
-    );
-    client.notice("odd").await;
+    let notice = client.wait_notice("tool_denied").await;
+    assert_eq!(notice["executionId"], id.to_string());
+    client.wait_notice("odd").await;
 }
 
 /// Field case C18: the wall clock was set back two hours after the acceptance.
@@ -366,20 +339,11 @@ async fn the_elapsed_time_continues_when_the_clock_is_set_back() {
         execution.status.created_at += jiff::SignedDuration::from_hours(2);
     });
     let mut client = bridge.connect().await;
-    client.call("attach", json!({"executionId": id})).await;
-    let first = client.status("RUNNING").await;
-    let at = |message: &Value| message["params"]["elapsedMs"].as_u64().unwrap();
+    client.attach(id, None).await.unwrap();
+    let first = client.wait_status(id, "RUNNING").await;
+    let at = |update: &Value| update["elapsedMs"].as_u64().unwrap();
     // The bridge learns the passing of time only from its own clock.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    loop {
-        let later = client.status("RUNNING").await;
-        if at(&later) > at(&first) {
-            break;
-        }
-        assert!(
-            std::time::Instant::now() < deadline,
-            "it stands at {}",
-            at(&later)
-        );
-    }
+    let later = client.wait_updates(id, 1, |update| at(update) > at(&first));
+    let later = tokio::time::timeout(std::time::Duration::from_secs(10), later).await;
+    assert!(later.is_ok(), "it stands at {}", at(&first));
 }

@@ -7,14 +7,13 @@ mod common;
 
 use std::time::Duration;
 
+use cc_tests::ws::raw;
 use common::fake::Fault;
 use common::{Bridge, Client, Fake};
-use futures::SinkExt;
 use protocol::{ExecutionId, State};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 
 /// Far more than a request takes on a busy machine, and less than the time limits that hostile
 /// clients could use up.
@@ -33,7 +32,7 @@ impl Witness {
         let fake = Fake::start().await;
         let bridge = Bridge::start(fake.addr, args).await;
         let mut client = bridge.connect().await;
-        let id = client.execute("witness").await;
+        let id: ExecutionId = client.start("witness").await.parse().unwrap();
         fake.state(id, State::Running);
         let witness = Self {
             fake: fake.clone(),
@@ -47,35 +46,31 @@ impl Witness {
     async fn call(&mut self, method: &str, params: Value) -> Value {
         let call = self.client.call(method, params);
         let answer = tokio::time::timeout(USUAL, call).await;
-        answer.unwrap_or_else(|_| panic!("{method} was held up"))
+        let answer = answer.unwrap_or_else(|_| panic!("{method} was held up"));
+        answer.unwrap()
     }
 
     /// A small request, a control, an execute and a stream.
     async fn works(&mut self) {
-        assert_eq!(self.call("ping", json!({})).await["result"], json!({}));
+        assert_eq!(self.call("ping", json!({})).await, json!({}));
         for kind in ["PAUSE", "RESUME"] {
             let params = json!({"type": kind, "executionId": self.id});
             let answer = self.call("control", params).await;
-            assert!(answer["result"].is_object(), "{answer}");
+            assert!(answer.is_object(), "{answer}");
         }
         let page = vec![b'w'; 300_000];
         self.written += page.len() as u64;
         self.fake.write(self.id, &page);
-        let name = self.id.to_string();
-        let streamed = async {
-            while self.client.seen[&name].next < self.written {
-                self.client.recv().await;
-            }
-        };
+        let streamed = self.client.wait_output(self.id, self.written);
         let streamed = tokio::time::timeout(USUAL, streamed).await;
         assert!(streamed.is_ok(), "the stream was held up");
-        assert!(self.client.seen[&name].gaps.is_empty());
+        assert!(self.client.gaps(self.id).is_empty());
     }
 
     async fn executes(&mut self, bytes: usize) {
         let params = json!({"prompt": "x".repeat(bytes)});
         let answer = self.call("execute", params).await;
-        assert!(answer["result"].is_object(), "{answer}");
+        assert!(answer.is_object(), "{answer}");
     }
 }
 
@@ -97,36 +92,21 @@ async fn until_number(bridge: &Bridge, name: &str, good: impl Fn(u64) -> bool) {
     assert!(wait.is_ok(), "{name} never came to be so");
 }
 
-async fn upgraded(bridge: &Bridge) -> TcpStream {
-    let mut stream = TcpStream::connect(bridge.addr).await.unwrap();
-    let head = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
-        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream
-}
-
-/// The head of a masked frame of this length; the mask is zero.
-fn head(first: u8, length: u64) -> Vec<u8> {
-    let mut head = vec![first, 0x80 | 127];
-    head.extend(length.to_be_bytes());
-    head.extend([0; 4]);
-    head
-}
-
-async fn send(client: &mut Client, id: u64, method: &str, params: &Value) -> bool {
-    let ask = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-    let sent = client.stream.send(Message::text(ask.to_string()));
-    // A session that is not read further takes no more.
+/// Sends a message of a client that does not read. Says whether the session took it: one that the
+/// bridge reads no further takes no more.
+async fn send(client: &mut Client, message: &Value) -> bool {
+    let text = message.to_string();
+    let sent = client.try_send_text(&text);
     let sent = tokio::time::timeout(Duration::from_millis(300), sent).await;
     matches!(sent, Ok(Ok(())))
 }
 
 /// A client that asks and never reads.
 async fn flood(bridge: &Bridge, count: u64, method: &str, params: &Value) -> Client {
-    let mut client = bridge.connect().await;
+    let mut client = bridge.connect_deaf().await;
     for id in 0..count {
-        if !send(&mut client, 1_000_000 + id, method, params).await {
+        let ask = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        if !send(&mut client, &ask).await {
             break;
         }
     }
@@ -155,12 +135,12 @@ async fn large_messages_half_sent() {
         let (_fake, bridge, mut witness) = Witness::start(&args).await;
         let mut holders = Vec::new();
         for _ in 0..10 {
-            let mut holder = upgraded(&bridge).await;
+            let mut holder = raw::upgraded(bridge.addr).await.unwrap();
             let sent = vec![b'x'; 600_000];
             let head = if fragments {
-                head(0x01, 600_000)
+                raw::frame_head(raw::FIRST_FRAGMENT, 600_000)
             } else {
-                head(0x81, 900_000)
+                raw::frame_head(raw::TEXT, 900_000)
             };
             holder.write_all(&head).await.unwrap();
             // Messages without room are not read.
@@ -206,7 +186,7 @@ async fn views_never_read() {
         .collect();
     let mut views = Vec::new();
     for on_slow in ["wait", "skip", "wait", "skip"] {
-        let mut client = bridge.connect().await;
+        let mut client = bridge.connect_deaf().await;
         for id in &ids {
             let params = json!({"executionId": id, "onSlow": on_slow});
             client.request("attach", params).await;
@@ -228,11 +208,12 @@ async fn views_never_read() {
     for id in &ids {
         fake.end(*id, State::Completed);
     }
-    let mut client = views.swap_remove(0);
+    let client = views.swap_remove(0);
+    client.read(true);
     for id in &ids {
-        let heard = client.all_of(*id).await;
-        assert_eq!(heard.next, 800_000);
-        assert!(heard.gaps.is_empty());
+        client.wait_terminal(id).await;
+        assert_eq!(client.received(id), 800_000);
+        assert!(client.gaps(id).is_empty());
     }
 }
 
@@ -247,7 +228,7 @@ async fn characters_in_two_parts_when_room_is_short() {
         .collect();
     let mut hogs = Vec::new();
     for _ in 0..2 {
-        let mut client = bridge.connect().await;
+        let mut client = bridge.connect_deaf().await;
         for id in &large {
             client.request("attach", json!({"executionId": id})).await;
         }
@@ -264,16 +245,15 @@ async fn characters_in_two_parts_when_room_is_short() {
         fake.write(*id, first);
     }
     let reads = async {
-        let mut left = ids.len();
-        while left > 0 {
-            left -= usize::from(client.recv().await["method"] == "output");
+        for id in &ids {
+            client.wait_output(id, 1).await;
         }
         for id in &ids {
             fake.write(*id, second);
             fake.end(*id, State::Completed);
         }
         for id in &ids {
-            assert_eq!(client.all_of(*id).await.output, "x\u{20ac}".as_bytes());
+            assert_eq!(client.wait_terminal(id).await.0, "x\u{20ac}".as_bytes());
         }
     };
     let reads = tokio::time::timeout(USUAL, reads).await;
@@ -293,7 +273,7 @@ async fn lists_never_read() {
     }
     witness.works().await;
     let page = witness.call("list", json!({"limit": 1000})).await;
-    assert!(page["result"]["next"].is_string(), "{page}");
+    assert!(page["next"].is_string(), "{page}");
 }
 
 /// Memory of batches until their last answer.
@@ -305,14 +285,12 @@ async fn batches_that_are_never_answered() {
     let entry = |n: u64, method: &str, params: Value| json!({"jsonrpc": "2.0", "id": n, "method": method, "params": params});
     let mut holders = Vec::new();
     for _ in 0..10 {
-        let mut holder = bridge.connect().await;
+        let mut holder = bridge.connect_deaf().await;
         for round in 0..40 {
             let mut batch = vec![entry(round * 50, "execute", json!({"prompt": "x"}))];
             let status = |n| entry(round * 50 + n, "status", json!({"executionId": id}));
             batch.extend((1..40).map(status));
-            let text = Message::text(Value::from(batch).to_string());
-            let sent = tokio::time::timeout(Duration::from_millis(300), holder.stream.send(text));
-            if sent.await.is_err() {
+            if !send(&mut holder, &Value::from(batch)).await {
                 break;
             }
         }
@@ -329,12 +307,12 @@ async fn all_places_for_sessions_taken() {
     let (_fake, bridge, mut witness) = Witness::start(&["--sessions", "20"]).await;
     let mut open = Vec::new();
     for _ in 0..350 {
-        open.push(upgraded(&bridge).await);
+        open.push(raw::upgraded(bridge.addr).await.unwrap());
     }
     witness.works().await;
     witness.executes(1_000).await;
     // One more session is refused with -32001, or with 503 when there are too many refusals.
-    let mut more = upgraded(&bridge).await;
+    let mut more = raw::upgraded(bridge.addr).await.unwrap();
     let mut answer = [0; 12];
     let read = tokio::time::timeout(USUAL, more.read_exact(&mut answer)).await;
     read.expect("no answer").unwrap();
@@ -408,7 +386,7 @@ async fn attaches_and_statuses_that_hang() {
     let answer = witness
         .call("status", json!({"executionId": witness.id}))
         .await;
-    assert!(answer["result"].is_object(), "{answer}");
+    assert!(answer.is_object(), "{answer}");
 }
 
 /// `inboundBytes`: executes that claude-api does not accept.

@@ -10,6 +10,10 @@ use protocol::{ExecutionId, ProblemType, State};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+fn is_unreachable(update: &Value) -> bool {
+    update["upstream"] == "unreachable"
+}
+
 #[tokio::test]
 async fn the_same_put_until_accepted() {
     let fake = Fake::start().await;
@@ -23,7 +27,7 @@ async fn the_same_put_until_accepted() {
             Fault::Reset { accepted: true },
         ]);
     });
-    let id = client.execute("once").await;
+    let id: ExecutionId = client.start("once").await.parse().unwrap();
     let page = bridge.get("/metrics").await.1;
     let retries = "\nbridge_retries_total{request=\"execute\"} 4\n";
     assert!(page.as_str().unwrap().contains(retries), "{page}");
@@ -52,9 +56,12 @@ async fn what_is_told_at_once() {
         (ProblemType::Internal, -32603),
     ] {
         fake.change(|w| w.faults.push_back(Fault::Problem(kind)));
-        let answer = client.call("execute", json!({"prompt": "x"})).await;
-        assert_eq!(answer["error"]["code"], code);
-        assert!(answer["error"]["data"]["executionId"].is_string());
+        let answer = client
+            .call("execute", json!({"prompt": "x"}))
+            .await
+            .unwrap_err();
+        assert_eq!(answer["code"], code);
+        assert!(answer["data"]["executionId"].is_string());
     }
     assert_eq!(fake.world().puts.len(), 6, "none was repeated");
 }
@@ -69,11 +76,14 @@ async fn nobody_there() {
     let mut client = bridge.connect().await;
     let execute = client.request("execute", json!({"prompt": "x"})).await;
     // Meanwhile the session answers.
-    assert_eq!(client.call("ping", json!({})).await["result"], json!({}));
+    assert_eq!(client.call("ping", json!({})).await.unwrap(), json!({}));
     let id = ExecutionId::random();
-    let status = client.call("status", json!({"executionId": id})).await;
-    assert_eq!(status["error"]["code"], -32005);
-    let error = client.answer(execute).await["error"].clone();
+    let status = client
+        .call("status", json!({"executionId": id}))
+        .await
+        .unwrap_err();
+    assert_eq!(status["code"], -32005);
+    let error = client.answer(execute).await.unwrap_err();
     assert_eq!(error["code"], -32005);
     assert_eq!(error["data"]["accepted"], false);
     assert!(
@@ -91,9 +101,12 @@ async fn an_attempt_without_an_answer_leaves_it_unknown() {
     let bridge = Bridge::start(fake.addr, &["--accept-ms", "400"]).await;
     let mut client = bridge.connect().await;
     fake.change(|w| w.faults.extend(vec![Fault::Reset { accepted: true }; 20]));
-    let answer = client.call("execute", json!({"prompt": "x"})).await;
-    assert_eq!(answer["error"]["code"], -32005);
-    assert_eq!(answer["error"]["data"]["accepted"], "unknown");
+    let answer = client
+        .call("execute", json!({"prompt": "x"}))
+        .await
+        .unwrap_err();
+    assert_eq!(answer["code"], -32005);
+    assert_eq!(answer["data"]["accepted"], "unknown");
 }
 
 #[tokio::test]
@@ -108,10 +121,13 @@ async fn a_cancel_ends_the_retrying() {
     });
     let execute = client.request("execute", json!({"prompt": "x"})).await;
     fake.until(|w| !w.puts.is_empty()).await;
-    let cancel = client.call("control", json!({"type": "CANCEL"})).await;
-    assert_eq!(cancel["error"]["code"], -32003);
-    let answer = client.answer(execute).await;
-    assert_eq!(answer["error"]["data"]["accepted"], false);
+    let cancel = client
+        .call("control", json!({"type": "CANCEL"}))
+        .await
+        .unwrap_err();
+    assert_eq!(cancel["code"], -32003);
+    let answer = client.answer(execute).await.unwrap_err();
+    assert_eq!(answer["data"]["accepted"], false);
     assert!(fake.world().cancels.is_empty());
     // Accepted, but the answer never came: a cancel follows under the same id.
     fake.change(|w| {
@@ -128,11 +144,12 @@ async fn a_cancel_ends_the_retrying() {
     fake.until(|w| w.puts.len() > 1).await;
     let cancel = client
         .call("control", json!({"type": "CANCEL", "executionId": id}))
-        .await;
-    assert_eq!(cancel["result"]["state"], "cancelled");
+        .await
+        .unwrap();
+    assert_eq!(cancel["state"], "cancelled");
     // No PUT is taken that could tell whose body it has.
-    let answer = client.answer(execute).await;
-    assert_eq!(answer["error"]["data"]["accepted"], "unknown");
+    let answer = client.answer(execute).await.unwrap_err();
+    assert_eq!(answer["data"]["accepted"], "unknown");
     assert!(fake.world().cancels.contains(&id));
 }
 
@@ -151,7 +168,7 @@ async fn puts_go_one_at_a_time_in_order() {
         );
     }
     for request in requests {
-        client.answer(request).await;
+        client.answer(request).await.unwrap();
     }
     let prompts: Vec<_> = fake
         .world()
@@ -171,7 +188,7 @@ async fn cuts_at_random_bytes_join_exactly() {
         .collect();
     fake.change(|w| w.cut = Some(60_000));
     let mut client = bridge.connect().await;
-    let id = client.execute("x").await;
+    let id: ExecutionId = client.start("x").await.parse().unwrap();
     fake.state(id, State::Running);
     // In pieces that split characters.
     for piece in text.as_bytes().chunks(10_007) {
@@ -179,13 +196,13 @@ async fn cuts_at_random_bytes_join_exactly() {
     }
     fake.end(id, State::Completed);
     let mut late = bridge.connect().await;
-    late.call("attach", json!({"executionId": id})).await;
-    for client in [&mut client, &mut late] {
-        let heard = client.all_of(id).await;
-        assert_eq!(heard.output.len(), text.len());
-        assert!(heard.output == text.as_bytes() && heard.gaps.is_empty());
-        let crc = format!("{:08x}", crc32fast::hash(&heard.output));
-        assert_eq!(heard.end.as_ref().unwrap()["crc32"], crc);
+    late.attach(id, None).await.unwrap();
+    for client in [&client, &late] {
+        let (output, end) = client.wait_terminal(id).await;
+        assert_eq!(output.len(), text.len());
+        assert!(output == text.as_bytes() && client.gaps(id).is_empty());
+        let crc = format!("{:08x}", crc32fast::hash(&output));
+        assert_eq!(end["crc32"], crc);
     }
     assert!(fake.world().cuts > 10);
 }
@@ -195,23 +212,21 @@ async fn an_outage_in_mid_stream() {
     let fake = Fake::start().await;
     let bridge = Bridge::start(fake.addr, &[]).await;
     let mut client = bridge.connect().await;
-    let id = client.execute("x").await;
+    let id: ExecutionId = client.start("x").await.parse().unwrap();
     fake.state(id, State::Running);
     fake.write(id, b"before ");
-    client.until(|m| m["method"] == "output").await;
+    client.wait_output(id, 1).await;
     fake.change(|w| w.down = true);
-    client.notice("upstream_unreachable").await;
-    let unreachable = |m: &Value| m["params"]["upstream"] == "unreachable";
-    for _ in 0..3 {
-        let beat = client.until(unreachable).await;
-        assert_eq!(beat["params"]["status"], "RUNNING");
+    client.wait_notice("upstream_unreachable").await;
+    for beat in client.wait_updates(id, 3, is_unreachable).await {
+        assert_eq!(beat["status"], "RUNNING");
     }
     fake.write(id, b"after");
     fake.end(id, State::Completed);
     fake.change(|w| w.down = false);
-    let heard = client.all_of(id).await;
-    assert_eq!(heard.output, b"before after");
-    assert!(heard.end.as_ref().unwrap().get("upstream").is_none());
+    let (output, end) = client.wait_terminal(id).await;
+    assert_eq!(output, b"before after");
+    assert!(end.get("upstream").is_none());
 }
 
 #[tokio::test]
@@ -219,18 +234,21 @@ async fn an_accepted_one_that_is_no_longer_known() {
     let fake = Fake::start().await;
     let bridge = Bridge::start(fake.addr, &[]).await;
     let mut client = bridge.connect().await;
-    let id = client.execute("x").await;
+    let id: ExecutionId = client.start("x").await.parse().unwrap();
     fake.state(id, State::Running);
     fake.write(id, b"abc");
-    client.until(|m| m["method"] == "output").await;
+    client.wait_output(id, 1).await;
     fake.change(|w| w.executions.clear());
-    let end = client.all_of(id).await.end.clone().unwrap();
+    let (_, end) = client.wait_terminal(id).await;
     assert_eq!(end["status"], "INTERRUPTED");
     assert_eq!(end["reason"], "lost");
     assert_eq!(end["exitCode"], Value::Null);
     assert_eq!(end["outputBytes"], 3);
-    let status = client.call("status", json!({"executionId": id})).await;
-    assert_eq!(status["error"]["code"], -32003);
+    let status = client
+        .call("status", json!({"executionId": id}))
+        .await
+        .unwrap_err();
+    assert_eq!(status["code"], -32003);
 }
 
 #[tokio::test]
@@ -249,19 +267,19 @@ async fn heartbeats_go_on_before_anybody_knows_of_an_outage() {
     let fake = Fake::start().await;
     let bridge = Bridge::start(fake.addr, &[]).await;
     let mut client = bridge.connect().await;
-    let id = client.execute("x").await;
-    client.status("QUEUED").await;
+    let id: ExecutionId = client.start("x").await.parse().unwrap();
+    client.wait_status(id, "QUEUED").await;
     fake.change(|w| {
         w.no_beats = true;
         let status = &mut w.executions.get_mut(&id).unwrap().status;
         status.state = State::Running;
     });
     // The first is claude-api's, the second the bridge's own.
-    for _ in 0..2 {
-        let beat = client.status("RUNNING").await;
-        assert_eq!(beat["params"].get("upstream"), None, "{beat}");
+    let is_running = |update: &Value| update["status"] == "RUNNING";
+    for beat in client.wait_updates(id, 2, is_running).await {
+        assert_eq!(beat.get("upstream"), None, "{beat}");
     }
-    client.notice("upstream_unreachable").await;
+    client.wait_notice("upstream_unreachable").await;
 }
 
 #[tokio::test]
@@ -270,18 +288,16 @@ async fn an_outage_before_the_last_bytes_is_told() {
     let bridge = Bridge::start(fake.addr, &[]).await;
     let mut client = bridge.connect().await;
     fake.change(|w| w.no_output = true);
-    let id = client.execute("x").await;
+    let id: ExecutionId = client.start("x").await.parse().unwrap();
     fake.state(id, State::Running);
-    client.status("RUNNING").await;
+    client.wait_status(id, "RUNNING").await;
     fake.write(id, b"the end");
     fake.end(id, State::Completed);
-    client.notice("upstream_unreachable").await;
-    let beat = client
-        .until(|m| m["params"]["upstream"] == "unreachable")
-        .await;
-    assert_eq!(beat["params"]["status"], "RUNNING");
+    client.wait_notice("upstream_unreachable").await;
+    let beat = client.wait_updates(id, 1, is_unreachable).await;
+    assert_eq!(beat[0]["status"], "RUNNING");
     fake.change(|w| w.no_output = false);
-    assert_eq!(client.all_of(id).await.output, b"the end");
+    assert_eq!(client.wait_terminal(id).await.0, b"the end");
 }
 
 /// OUTER A8: a proxy asks for more than what is left of the time.
@@ -291,15 +307,18 @@ async fn a_retry_after_beyond_the_time_left_is_cut_to_one_more_attempt() {
     let bridge = Bridge::start(fake.addr, &["--accept-ms", "1500"]).await;
     let mut client = bridge.connect().await;
     fake.change(|w| w.faults.push_back(Fault::Later(503, 120)));
-    client.execute("x").await;
+    client.start("x").await;
     assert_eq!(fake.world().puts.len(), 2);
     fake.change(|w| {
         w.faults
             .extend([Fault::Later(503, 120), Fault::Later(503, 120)])
     });
-    let answer = client.call("execute", json!({"prompt": "x"})).await;
-    assert_eq!(answer["error"]["code"], -32005, "{answer}");
-    assert_eq!(answer["error"]["data"]["attempts"], 2, "{answer}");
+    let answer = client
+        .call("execute", json!({"prompt": "x"}))
+        .await
+        .unwrap_err();
+    assert_eq!(answer["code"], -32005, "{answer}");
+    assert_eq!(answer["data"]["attempts"], 2, "{answer}");
 }
 
 /// OUTER A9: claude-api's heartbeat may be the longer one.
@@ -309,23 +328,12 @@ async fn a_claude_api_with_a_longer_heartbeat_is_not_silent() {
     let fake = Fake::beating(listener, std::time::Duration::from_secs(3600)).await;
     let bridge = Bridge::start(fake.addr, &[]).await;
     // Until the limits are known.
-    loop {
-        let url = format!("ws://{}/ws", bridge.addr);
-        let (mut stream, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-        let hello = futures::StreamExt::next(&mut stream)
-            .await
-            .unwrap()
-            .unwrap();
-        let hello: Value = serde_json::from_str(hello.to_text().unwrap()).unwrap();
-        if hello["params"]["limits"].is_object() {
-            break;
-        }
-    }
+    while !bridge.connect().await.connected()["limits"].is_object() {}
     let mut client = bridge.connect().await;
     let id = fake.add(State::Running, b"");
-    client.call("attach", json!({"executionId": id})).await;
-    for _ in 0..10 {
-        let update = client.status("RUNNING").await;
-        assert_eq!(update["params"].get("upstream"), None, "{update}");
+    client.attach(id, None).await.unwrap();
+    let is_running = |update: &Value| update["status"] == "RUNNING";
+    for update in client.wait_updates(id, 10, is_running).await {
+        assert_eq!(update.get("upstream"), None, "{update}");
     }
 }

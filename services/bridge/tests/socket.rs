@@ -6,8 +6,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Bridge, Client, Fake, SOON};
-use futures::{SinkExt, StreamExt};
+use cc_tests::ws::{Client, Options, raw};
+use common::{Bridge, Fake, SOON, id_of};
 use protocol::State;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,8 +21,8 @@ async fn start(args: &[&str]) -> (Fake, Bridge) {
 }
 
 async fn refused(client: &mut Client, message: Message) -> Value {
-    client.stream.send(message).await.unwrap();
-    let error = client.recv().await;
+    client.send_frame(message).await;
+    let error = client.wait_loose().await;
     assert_eq!(error["id"], Value::Null);
     error["error"]["code"].clone()
 }
@@ -45,9 +45,9 @@ async fn bad_frames_leave_the_session_alive() {
     ] {
         assert_eq!(refused(&mut client, message).await, code);
     }
-    assert_eq!(client.call("ping", json!({})).await["result"], json!({}));
+    assert_eq!(client.call("ping", json!({})).await.unwrap(), json!({}));
     assert_eq!(
-        client.call("input", json!({})).await["error"]["code"],
+        client.call("input", json!({})).await.unwrap_err()["code"],
         -32602
     );
 }
@@ -63,7 +63,7 @@ async fn requests_around_large_messages_are_all_answered() {
         requests.push(client.request("ping", json!({})).await);
     }
     for request in requests {
-        assert!(client.answer(request).await.get("result").is_some());
+        assert!(client.answer(request).await.is_ok());
     }
     let lengths: Vec<_> = fake
         .world()
@@ -72,22 +72,24 @@ async fn requests_around_large_messages_are_all_answered() {
         .map(|(_, b)| b.prompt.len())
         .collect();
     assert_eq!(lengths, [1, 80_001, 160_001, 240_001, 320_001, 400_001]);
-    assert_eq!(client.call("ping", json!({})).await["result"], json!({}));
+    assert_eq!(client.call("ping", json!({})).await.unwrap(), json!({}));
 }
 
 #[tokio::test]
 async fn the_first_message_and_a_clean_close() {
     let (_fake, bridge) = start(&[]).await;
     bridge.connect().await;
+    let options = Options {
+        path: "/ws/mcp".into(),
+        ..Options::default()
+    };
     // The limits are known a moment after the start.
     let connected = loop {
-        let url = format!("ws://{}/ws/mcp", bridge.addr);
-        let (mut stream, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-        let text = stream.next().await.unwrap().unwrap().into_text().unwrap();
-        let connected: Value = serde_json::from_str(&text).unwrap();
-        stream.close(None).await.unwrap();
-        if !connected["params"]["limits"].is_null() {
-            break connected["params"].clone();
+        let client = Client::connect_with(bridge.addr, options.clone()).await;
+        let connected = client.connected();
+        client.finish().await;
+        if !connected["limits"].is_null() {
+            break connected;
         }
     };
     assert_eq!(connected["protocol"], 1);
@@ -101,49 +103,46 @@ async fn too_big_is_1009_and_seen() {
     let mut client = bridge.connect().await;
     let big = "x".repeat(5_000_000);
     // The bridge reads on for a while, so the send may end or break.
-    let _ = client.stream.feed(Message::text(big)).await;
-    let (mut sink, mut stream) = client.stream.split();
-    let flush = tokio::spawn(async move { sink.flush().await });
-    let frame = tokio::time::timeout(SOON, stream.next()).await.unwrap();
-    match frame {
-        Some(Ok(Message::Close(Some(frame)))) => assert_eq!(u16::from(frame.code), 1009),
-        other => panic!("{other:?}"),
-    }
-    flush.abort();
+    let _ = client.try_send_text(&big).await;
+    assert_eq!(client.wait_closed().await, 1009);
 }
 
 #[tokio::test]
 async fn too_many_sessions() {
     let (_fake, bridge) = start(&["--sessions", "1"]).await;
     let first = bridge.connect().await;
-    let url = format!("ws://{}/ws", bridge.addr);
-    let (mut stream, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
-    let text = stream.next().await.unwrap().unwrap().into_text().unwrap();
-    let error: Value = serde_json::from_str(&text).unwrap();
+    let refused = Client::try_connect(bridge.addr, Options::default());
+    let refused = refused.await.unwrap();
+    let error = refused.wait_loose().await;
     assert_eq!(error["error"]["code"], -32001);
     assert_eq!(error["id"], Value::Null);
-    match stream.next().await {
-        Some(Ok(Message::Close(Some(frame)))) => assert_eq!(u16::from(frame.code), 1013),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(refused.wait_closed().await, 1013);
     drop(first);
-    loop {
-        let (mut stream, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
-        if stream
-            .next()
+    sessions(&bridge, 0).await;
+    bridge.connect().await;
+}
+
+/// Waits until so many sessions are open.
+async fn sessions(bridge: &Bridge, count: u64) {
+    let gauge = format!("bridge_sessions {count}\n");
+    let counted = async {
+        while !bridge
+            .get("/metrics")
             .await
+            .1
+            .as_str()
             .unwrap()
-            .unwrap()
-            .to_string()
-            .contains("connected")
+            .contains(&gauge)
         {
-            break;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
+    };
+    let counted = tokio::time::timeout(SOON, counted).await;
+    assert!(counted.is_ok(), "never {count} sessions");
 }
 
 /// The status line and body of a raw request.
-async fn raw(bridge: &Bridge, head: &str) -> String {
+async fn whole_answer(bridge: &Bridge, head: &str) -> String {
     let mut stream = TcpStream::connect(bridge.addr).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -180,7 +179,7 @@ async fn foreign_hosts_and_origins_get_no_upgrade() {
         ("/metrics", "Host: evil.example", "foreign-host"),
         ("/nowhere", "Host: evil.example", "foreign-host"),
     ] {
-        let answer = raw(
+        let answer = whole_answer(
             &bridge,
             &format!("GET {path} HTTP/1.1\r\n{headers}\r\n{upgrade}\r\n"),
         )
@@ -202,7 +201,7 @@ async fn foreign_hosts_and_origins_get_no_upgrade() {
         stream.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 101");
     }
-    let plain = raw(
+    let plain = whole_answer(
         &bridge,
         "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     )
@@ -217,17 +216,14 @@ async fn a_stop_closes_with_1012_and_cancels_nothing() {
     let mut client = bridge.connect().await;
     let answer = client
         .call("execute", json!({"prompt": "x", "onDisconnect": "cancel"}))
-        .await;
-    let id = answer["result"]["executionId"]
-        .as_str()
-        .unwrap()
-        .parse()
+        .await
         .unwrap();
+    let id = id_of(&answer);
     fake.state(id, State::Running);
     fake.write(id, &[b'x'; 100_000]);
     bridge.stop.cancel();
-    assert_eq!(client.closed().await, 1012);
-    assert!(client.frame().await.is_none(), "nothing after a close");
+    // The client checks that nothing follows the close.
+    assert_eq!(client.wait_closed().await, 1012);
     tokio::time::timeout(SOON, &mut bridge.done)
         .await
         .unwrap()
@@ -243,13 +239,13 @@ async fn on_disconnect_cancel() {
     let mut ids = Vec::new();
     for _ in 0..2 {
         let mut client = bridge.connect().await;
-        let answer = client.call("execute", params.clone()).await;
-        ids.push(answer["result"]["executionId"].as_str().unwrap().to_owned());
+        let answer = client.call("execute", params.clone()).await.unwrap();
+        ids.push(id_of(&answer));
     }
     // Both sessions are gone; one execution is looked at within the grace.
     let mut other = bridge.connect().await;
-    other.call("attach", json!({"executionId": ids[1]})).await;
-    let first = ids[0].parse().unwrap();
+    other.attach(ids[1], None).await.unwrap();
+    let first = ids[0];
     fake.until(|w| w.cancels.contains(&first)).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert_eq!(fake.world().cancels, [first]);
@@ -266,33 +262,18 @@ async fn on_disconnect_cancel() {
 #[tokio::test]
 async fn a_dead_peer_and_a_stuck_one_are_dropped() {
     let (fake, bridge) = start(&["--ping-ms", "100"]).await;
-    let sessions = async |n: u64| {
-        let gauge = format!("bridge_sessions {n}");
-        while !bridge
-            .get("/metrics")
-            .await
-            .1
-            .as_str()
-            .unwrap()
-            .contains(&gauge)
-        {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
     // It never reads, so it never answers a ping.
-    let _silent = bridge.connect().await;
-    sessions(1).await;
-    tokio::time::timeout(SOON, sessions(0))
-        .await
-        .expect("the dead peer stayed");
+    let _silent = bridge.connect_deaf().await;
+    sessions(&bridge, 1).await;
+    sessions(&bridge, 0).await;
     // It sends, but takes nothing.
     let id = fake.add(State::Running, &vec![b'x'; 20 << 20]);
-    let mut stuck = bridge.connect().await;
+    let mut stuck = bridge.connect_deaf().await;
     stuck.request("attach", json!({"executionId": id})).await;
     let gone = async {
         loop {
             let ping = json!({"jsonrpc": "2.0", "method": "ping"}).to_string();
-            if stuck.stream.send(Message::text(ping)).await.is_err() {
+            if stuck.try_send_text(&ping).await.is_err() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -309,11 +290,13 @@ async fn a_slow_client_skips_or_waits_and_control_does_not() {
     let size = 30 << 20;
     let id = fake.add(State::Running, b"");
     let mut skipping = bridge.connect().await;
-    skipping
-        .call("attach", json!({"executionId": id, "onSlow": "skip"}))
-        .await;
+    let params = json!({"executionId": id, "onSlow": "skip"});
+    skipping.call("attach", params).await.unwrap();
     let mut waiting = bridge.connect().await;
-    waiting.call("attach", json!({"executionId": id})).await;
+    waiting.attach(id, None).await.unwrap();
+    for client in [&skipping, &waiting] {
+        client.read(false);
+    }
     fake.write(id, &vec![b'y'; size]);
     // Skipping goes on though nobody reads; waiting reads no further than its buffers.
     let skipped = async {
@@ -335,44 +318,30 @@ async fn a_slow_client_skips_or_waits_and_control_does_not() {
         .await
         .expect("nothing was skipped");
     fake.end(id, State::Completed);
-    let heard = skipping.all_of(id).await;
-    assert!(!heard.gaps.is_empty());
-    assert_eq!(heard.next as usize, size, "up to the last byte");
+    skipping.read(true);
+    let (_, end) = skipping.wait_terminal(id).await;
+    // The client checks that output and gaps reach up to the last byte.
+    assert_eq!(end["outputBytes"], size);
+    assert!(!skipping.gaps(id).is_empty());
     let page = bridge.get("/metrics").await.1;
-    let gaps = format!("\nbridge_gaps_sent_total {}\n", heard.gaps.len());
+    let gaps = format!("\nbridge_gaps_sent_total {}\n", skipping.gaps(id).len());
     assert!(page.as_str().unwrap().contains(&gaps), "{gaps}{page}");
-    let heard = waiting.all_of(id).await;
-    assert!(heard.gaps.is_empty() && heard.output.len() == size);
-}
-
-/// A raw connection that was upgraded.
-async fn upgraded(bridge: &Bridge) -> TcpStream {
-    let mut stream = TcpStream::connect(bridge.addr).await.unwrap();
-    let head = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream
-}
-
-/// The head of a masked frame of this length; the mask is zero.
-fn head(first: u8, length: u64) -> Vec<u8> {
-    let mut head = vec![first, 0x80 | 127];
-    head.extend(length.to_be_bytes());
-    head.extend([0; 4]);
-    head
+    waiting.read(true);
+    let (output, _) = waiting.wait_terminal(id).await;
+    assert!(waiting.gaps(id).is_empty() && output.len() == size);
 }
 
 #[tokio::test]
 async fn what_is_no_websocket_or_no_text_is_told_before_the_connection_ends() {
     let (_fake, bridge) = start(&[]).await;
-    let mut reserved = head(0xF1, 5);
+    let mut reserved = raw::frame_head(0xF1, 5);
     reserved.extend(vec![b'x'; 4 << 20]);
-    let mut no_text = head(0x81, 2);
+    let mut no_text = raw::frame_head(raw::TEXT, 2);
     no_text.extend([0xFF; 2]);
     no_text.extend(vec![b'x'; 4 << 20]);
     for (bytes, code) in [(reserved, 1002u16), (no_text, 1007)] {
         let closed = async || {
-            let stream = upgraded(&bridge).await;
+            let stream = raw::upgraded(bridge.addr).await.unwrap();
             let (mut read, mut write) = stream.into_split();
             // The bridge need not take all of it.
             let writing = async {
@@ -385,8 +354,7 @@ async fn what_is_no_websocket_or_no_text_is_told_before_the_connection_ends() {
                 end = reading => assert!(end.is_ok_and(|end| end.is_ok()), "{code}: a reset"),
                 () = writing => {}
             }
-            let code = code.to_be_bytes();
-            assert!(got.windows(2).any(|w| w == code), "no close frame");
+            assert!(raw::has_close(&got, code), "no close frame");
         };
         futures::future::join_all((0..10).map(|_| closed())).await;
     }
@@ -395,8 +363,11 @@ async fn what_is_no_websocket_or_no_text_is_told_before_the_connection_ends() {
 #[tokio::test]
 async fn large_messages_wait_for_room_and_others_do_not() {
     let (_fake, bridge) = start(&["--inbound-bytes", "300000"]).await;
-    let mut holder = upgraded(&bridge).await;
-    holder.write_all(&head(0x81, 200_000)).await.unwrap();
+    let mut holder = raw::upgraded(bridge.addr).await.unwrap();
+    holder
+        .write_all(&raw::frame_head(raw::TEXT, 200_000))
+        .await
+        .unwrap();
     holder.write_all(&[b'x'; 150_000]).await.unwrap();
     let mut large = bridge.connect().await;
     let mut small = bridge.connect().await;
@@ -404,22 +375,27 @@ async fn large_messages_wait_for_room_and_others_do_not() {
     let executed = large
         .request("execute", json!({"prompt": "x".repeat(200_000)}))
         .await;
-    assert_eq!(small.call("ping", json!({})).await["result"], json!({}));
-    let quiet = tokio::time::timeout(Duration::from_millis(200), large.stream.next()).await;
-    assert!(quiet.is_err(), "{quiet:?}");
+    assert_eq!(small.call("ping", json!({})).await.unwrap(), json!({}));
+    // Nothing comes meanwhile.
+    let before = large.transcript();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(large.transcript(), before);
     drop(holder);
-    assert!(large.answer(executed).await["result"].is_object());
+    assert!(large.answer(executed).await.unwrap().is_object());
 }
 
 /// In the middle of a frame no pong can be sent (RFC 6455, section 5.4), so its bytes count.
 #[tokio::test]
 async fn a_slow_upload_is_a_sign_of_life() {
     let (_fake, bridge) = start(&["--ping-ms", "200"]).await;
-    let mut stream = upgraded(&bridge).await;
+    let mut stream = raw::upgraded(bridge.addr).await.unwrap();
     let ping = json!({"jsonrpc": "2.0", "id": "late", "method": "ping", "params": {}}).to_string();
     let mut message = ping.into_bytes();
     message.resize(200_000, b' ');
-    stream.write_all(&head(0x81, 200_000)).await.unwrap();
+    stream
+        .write_all(&raw::frame_head(raw::TEXT, 200_000))
+        .await
+        .unwrap();
     for part in message.chunks(4096) {
         stream.write_all(part).await.expect("it was cut");
         tokio::time::sleep(Duration::from_millis(40)).await;
@@ -439,13 +415,16 @@ async fn a_slow_upload_is_a_sign_of_life() {
 #[tokio::test]
 async fn the_oldest_holder_of_a_message_in_the_making_makes_room_for_one_that_waits() {
     let (_fake, bridge) = start(&["--inbound-bytes", "300000", "--ping-ms", "2000"]).await;
-    let (mut read, mut holder) = upgraded(&bridge).await.into_split();
-    holder.write_all(&head(0x01, 100_000)).await.unwrap();
+    let (mut read, mut holder) = raw::upgraded(bridge.addr).await.unwrap().into_split();
+    holder
+        .write_all(&raw::frame_head(raw::FIRST_FRAGMENT, 100_000))
+        .await
+        .unwrap();
     holder.write_all(&[b'x'; 100_000]).await.unwrap();
     charged(&bridge).await;
     // A message that goes on, slowly.
     let feeding = tokio::spawn(async move {
-        let mut more = head(0x00, 1);
+        let mut more = raw::frame_head(raw::FRAGMENT, 1);
         more.push(b'x');
         while holder.write_all(&more).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -456,15 +435,14 @@ async fn the_oldest_holder_of_a_message_in_the_making_makes_room_for_one_that_wa
     let asked = large.request("execute", prompt).await;
     // While that one waits, others have what is theirs.
     let mut small = bridge.connect().await;
-    let answer = small.call("execute", json!({"prompt": "x"})).await;
-    assert!(answer["result"].is_object(), "{answer}");
-    let answer = large.answer(asked).await;
-    assert!(answer["result"].is_object(), "{answer}");
+    let answer = small.call("execute", json!({"prompt": "x"})).await.unwrap();
+    assert!(answer.is_object(), "{answer}");
+    let answer = large.answer(asked).await.unwrap();
+    assert!(answer.is_object(), "{answer}");
     let mut got = Vec::new();
     let closed = tokio::time::timeout(SOON, read.read_to_end(&mut got)).await;
     assert!(closed.is_ok(), "the holder stayed");
-    let code = 1013u16.to_be_bytes();
-    assert!(got.windows(2).any(|w| w == code), "no close frame");
+    assert!(raw::has_close(&got, 1013), "no close frame");
     feeding.abort();
 }
 
@@ -473,10 +451,17 @@ async fn the_oldest_holder_of_a_message_in_the_making_makes_room_for_one_that_wa
 async fn clients_in_the_middle_of_a_message_take_no_more_than_they_have_sent() {
     let (_fake, bridge) = start(&[]).await;
     let mut holders = Vec::new();
-    for (first, length, sent) in [(0x01, 10, 10), (0x81, 13 << 20, 100), (0x01, 13 << 20, 100)] {
+    for (first, length, sent) in [
+        (raw::FIRST_FRAGMENT, 10, 10),
+        (raw::TEXT, 13 << 20, 100),
+        (raw::FIRST_FRAGMENT, 13 << 20, 100),
+    ] {
         for _ in 0..25 {
-            let mut holder = upgraded(&bridge).await;
-            holder.write_all(&head(first, length)).await.unwrap();
+            let mut holder = raw::upgraded(bridge.addr).await.unwrap();
+            holder
+                .write_all(&raw::frame_head(first, length))
+                .await
+                .unwrap();
             holder.write_all(&vec![b'x'; sent]).await.unwrap();
             holders.push(holder);
         }
@@ -485,7 +470,7 @@ async fn clients_in_the_middle_of_a_message_take_no_more_than_they_have_sent() {
     let large = large.call("execute", json!({"prompt": "x".repeat(3 << 20)}));
     let answer = tokio::time::timeout(Duration::from_secs(10), large).await;
     let answer = answer.expect("a large message waits for those that were never sent");
-    assert!(answer["result"].is_object(), "{answer}");
+    assert!(answer.unwrap().is_object());
 }
 
 /// OUTER A6, field case C7.
@@ -543,7 +528,7 @@ async fn only_a_whole_handshake_of_http_1_1_gets_an_upgrade() {
             "Sec-WebSocket-Key",
         ),
     ] {
-        let answer = raw(&bridge, &format!("{line}\r\n{rest}{key}\r\n")).await;
+        let answer = whole_answer(&bridge, &format!("{line}\r\n{rest}{key}\r\n")).await;
         assert!(answer.starts_with(status), "{line} {key}: {answer}");
         assert!(answer.contains(text), "{line} {key}: {answer}");
         let upgrade = answer
@@ -601,12 +586,19 @@ async fn the_known_subprotocol_is_selected_and_others_are_ignored() {
 #[tokio::test]
 async fn a_message_whose_rest_never_comes_holds_its_room_for_two_pings_only() {
     let (_fake, bridge) = start(&["--inbound-bytes", "300000", "--ping-ms", "200"]).await;
-    let (mut read, mut holder) = upgraded(&bridge).await.into_split();
-    holder.write_all(&head(0x01, 100_000)).await.unwrap();
+    let (mut read, mut holder) = raw::upgraded(bridge.addr).await.unwrap().into_split();
+    holder
+        .write_all(&raw::frame_head(raw::FIRST_FRAGMENT, 100_000))
+        .await
+        .unwrap();
     holder.write_all(&[b'x'; 100_000]).await.unwrap();
     charged(&bridge).await;
     let pings = async {
-        while holder.write_all(&head(0x89, 0)).await.is_ok() {
+        while holder
+            .write_all(&raw::frame_head(raw::PING, 0))
+            .await
+            .is_ok()
+        {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         std::future::pending::<()>().await;
@@ -617,12 +609,11 @@ async fn a_message_whose_rest_never_comes_holds_its_room_for_two_pings_only() {
         end = closed => assert!(end.is_ok(), "it holds its room for ever"),
         () = pings => {}
     }
-    let code = 1013u16.to_be_bytes();
-    assert!(got.windows(2).any(|w| w == code), "no close frame");
+    assert!(raw::has_close(&got, 1013), "no close frame");
     // Its room is there again.
     let mut large = bridge.connect().await;
     let prompt = json!({"prompt": "x".repeat(200_000)});
-    assert!(large.call("execute", prompt).await["result"].is_object());
+    assert!(large.call("execute", prompt).await.unwrap().is_object());
 }
 
 /// Waits until a large message has taken its part of the inbound budget.

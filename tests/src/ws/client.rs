@@ -1,9 +1,9 @@
-//! The client itself.
+//! The client itself: how it connects and sends. [`waits`] and [`received`] have the rest.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+mod received;
+mod waits;
+
+use std::{fmt::Display, net::SocketAddr, time::Duration};
 
 use futures::{SinkExt, StreamExt, stream::SplitSink};
 use serde_json::{Value, json};
@@ -18,10 +18,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{
-    closing,
-    reader::{Inner, Shared},
-};
+use super::{closing, reader::Shared};
 
 type Sink = SplitSink<WebSocketStream<TcpStream>, Message>;
 
@@ -177,10 +174,21 @@ impl Client {
     /// # Panics
     /// If the socket is closed.
     pub async fn send_text(&mut self, text: &str) {
+        if let Err(error) = self.try_send_text(text).await {
+            panic!("cannot send: {error}\n{}", self.shared.lock().transcript());
+        }
+    }
+
+    /// Sends a text frame to a bridge that may have closed the session, or takes no more. When the
+    /// returned future is dropped, the frame may still be sent before the next one.
+    ///
+    /// # Errors
+    /// The socket is closed.
+    pub async fn try_send_text(&mut self, text: &str) -> Result<(), Box<Error>> {
         if let Ok(message) = serde_json::from_str(text) {
             self.shared.sent(&message);
         }
-        self.send_frame(Message::text(text)).await;
+        self.sink.send(Message::text(text)).await.map_err(Box::new)
     }
 
     /// Sends any frame.
@@ -212,27 +220,6 @@ impl Client {
     pub async fn notify(&mut self, method: &str, params: Value) {
         self.send_text(&json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string())
             .await;
-    }
-
-    /// Waits for the answer to a request: its result, or its error.
-    ///
-    /// # Panics
-    /// If none comes in time.
-    ///
-    /// # Errors
-    /// The error object that it was answered with.
-    pub async fn answer(&self, id: u64) -> Result<Value, Value> {
-        let key = id.to_string();
-        let mut answer = self
-            .until(&format!("the answer to {id}"), |inner| {
-                inner.answers.get(&key).cloned()
-            })
-            .await;
-        if answer.get("error").is_some() {
-            Err(answer["error"].take())
-        } else {
-            Ok(answer["result"].take())
-        }
     }
 
     /// Sends a request and waits for its answer.
@@ -282,15 +269,20 @@ impl Client {
         self.wait_terminal(&id).await
     }
 
-    /// Attaches to an execution, from an offset or the beginning. Earlier output of it is forgotten.
+    /// Attaches to an execution, from an offset or the beginning. What an earlier view of it
+    /// received is forgotten.
     ///
     /// # Panics
     /// If no answer comes in time.
     ///
     /// # Errors
     /// The error object.
-    pub async fn attach(&mut self, execution: &str, offset: Option<u64>) -> Result<Value, Value> {
-        let mut params = json!({"executionId": execution});
+    pub async fn attach(
+        &mut self,
+        execution: impl Display,
+        offset: Option<u64>,
+    ) -> Result<Value, Value> {
+        let mut params = json!({"executionId": execution.to_string()});
         if let Some(offset) = offset {
             params["offset"] = offset.into();
         }
@@ -310,199 +302,6 @@ impl Client {
             params["executionId"] = execution.into();
         }
         self.call("control", params).await
-    }
-
-    /// Waits for the terminal statusUpdate of the present view: the output since its beginning, and the status.
-    ///
-    /// # Panics
-    /// If it does not come in time.
-    pub async fn wait_terminal(&self, execution: &str) -> (Vec<u8>, Value) {
-        self.until(&format!("the end of {execution}"), |inner| {
-            let last = inner.updates.get(execution)?.last()?;
-            let done = super::status::is_terminal(last["state"].as_str()?);
-            done.then(|| {
-                (
-                    inner.outputs.get(execution).cloned().unwrap_or_default(),
-                    last.clone(),
-                )
-            })
-        })
-        .await
-    }
-
-    /// Waits for the terminal statusUpdate of the present view or the end of the session, whichever comes first: the output since the
-    /// view's beginning, and the status if it came.
-    ///
-    /// # Panics
-    /// If neither comes in time.
-    pub async fn wait_terminal_or_closed(&self, execution: &str) -> (Vec<u8>, Option<Value>) {
-        self.until(
-            &format!("the end of {execution} or of the session"),
-            |inner| {
-                let last = inner
-                    .updates
-                    .get(execution)
-                    .and_then(|updates| updates.last());
-                let end = last.filter(|last| {
-                    last["state"]
-                        .as_str()
-                        .is_some_and(super::status::is_terminal)
-                });
-                (end.is_some() || inner.closed.is_some()).then(|| {
-                    (
-                        inner.outputs.get(execution).cloned().unwrap_or_default(),
-                        end.cloned(),
-                    )
-                })
-            },
-        )
-        .await
-    }
-
-    /// Waits for a statusUpdate with this status (in capitals), after the present view began.
-    ///
-    /// # Panics
-    /// If it does not come in time.
-    pub async fn wait_status(&self, execution: &str, status: &str) -> Value {
-        self.until(&format!("{status} of {execution}"), |inner| {
-            inner
-                .updates
-                .get(execution)?
-                .iter()
-                .rev()
-                .find(|update| update["status"] == status)
-                .cloned()
-        })
-        .await
-    }
-
-    /// Waits for a statusUpdate with this status (in capitals), behind the first `seen` of the view.
-    ///
-    /// # Panics
-    /// If it does not come in time.
-    pub async fn wait_update(&self, execution: &str, seen: usize, status: &str) -> Value {
-        self.until(&format!("{status} of {execution}"), |inner| {
-            let updates = inner.updates.get(execution)?;
-            let mut later = updates.iter().skip(seen);
-            later.find(|update| update["status"] == status).cloned()
-        })
-        .await
-    }
-
-    /// Waits until so many bytes of output have come.
-    ///
-    /// # Panics
-    /// If they do not come in time.
-    pub async fn wait_output(&self, execution: &str, bytes: u64) -> u64 {
-        self.until(&format!("{bytes} bytes of {execution}"), |inner| {
-            inner
-                .received
-                .get(execution)
-                .copied()
-                .filter(|count| *count >= bytes)
-        })
-        .await
-    }
-
-    /// Waits for a notice with this code.
-    ///
-    /// # Panics
-    /// If it does not come in time.
-    pub async fn wait_notice(&self, code: &str) -> Value {
-        self.until(&format!("a notice {code}"), |inner| {
-            inner
-                .notices
-                .iter()
-                .find(|notice| notice["code"] == code)
-                .cloned()
-        })
-        .await
-    }
-
-    /// Waits for an answer with id null, or a batch of answers; takes it.
-    ///
-    /// # Panics
-    /// If none comes in time.
-    pub async fn wait_loose(&self) -> Value {
-        self.until("an answer without id", |inner| {
-            (!inner.loose.is_empty()).then(|| inner.loose.remove(0))
-        })
-        .await
-    }
-
-    /// Waits for the rejection of an execute that had no id; takes it.
-    ///
-    /// # Panics
-    /// If none comes in time.
-    pub async fn wait_rejection(&self) -> Value {
-        self.until("a rejection", |inner| {
-            inner.updates.get_mut("").and_then(Vec::pop)
-        })
-        .await
-    }
-
-    /// Waits for the end of the session: its close code (1005 none, 1006 broken off).
-    ///
-    /// # Panics
-    /// If it does not come in time.
-    pub async fn wait_closed(&self) -> u16 {
-        self.until("the close", |inner| inner.closed).await
-    }
-
-    /// The output of the present view so far.
-    #[must_use]
-    pub fn output(&self, execution: &str) -> Vec<u8> {
-        self.shared
-            .lock()
-            .outputs
-            .get(execution)
-            .cloned()
-            .unwrap_or_default()
-    }
-
-    /// The bytes of output received so far, also where they are not kept.
-    #[must_use]
-    pub fn received(&self, execution: &str) -> u64 {
-        self.shared
-            .lock()
-            .received
-            .get(execution)
-            .copied()
-            .unwrap_or_default()
-    }
-
-    /// The gaps so far.
-    #[must_use]
-    pub fn gaps(&self, execution: &str) -> Vec<(u64, u64)> {
-        self.shared
-            .lock()
-            .gaps
-            .get(execution)
-            .cloned()
-            .unwrap_or_default()
-    }
-
-    /// The statusUpdates so far, in order.
-    #[must_use]
-    pub fn updates(&self, execution: &str) -> Vec<Value> {
-        self.shared
-            .lock()
-            .updates
-            .get(execution)
-            .cloned()
-            .unwrap_or_default()
-    }
-
-    /// The notices so far.
-    #[must_use]
-    pub fn notices(&self) -> Vec<Value> {
-        self.shared.lock().notices.clone()
-    }
-
-    /// The last messages, for a test's own assertions.
-    #[must_use]
-    pub fn transcript(&self) -> String {
-        self.shared.lock().transcript()
     }
 
     /// Says that nothing is owed any more, then closes in order (1000) and waits for the end.
@@ -525,39 +324,6 @@ impl Client {
     pub fn vanish(self) {
         self.task.abort();
     }
-
-    /// Waits until `found` finds something. It is asked again after each message.
-    async fn until<T>(&self, what: &str, mut found: impl FnMut(&mut Inner) -> Option<T>) -> T {
-        let mut changes = self.shared.changes();
-        let end = Instant::now() + self.options.patience;
-        loop {
-            changes.mark_unchanged();
-            let closed = {
-                let mut inner = self.shared.lock();
-                if let Some(rule) = inner.violation.take().filter(|_| self.options.strict) {
-                    panic!("the contract is broken: {rule}\n{}", inner.transcript());
-                }
-                if let Some(found) = found(&mut inner) {
-                    return found;
-                }
-                inner.closed
-            };
-            let ended = match closed {
-                Some(code) => format!("closed with {code}"),
-                None => {
-                    let left = end.saturating_duration_since(Instant::now());
-                    match tokio::time::timeout(left, changes.changed()).await {
-                        Ok(_) => continue,
-                        Err(_) => "time is up".to_owned(),
-                    }
-                }
-            };
-            panic!(
-                "waited for {what}; {ended}\n{}",
-                self.shared.lock().transcript()
-            );
-        }
-    }
 }
 
 impl Drop for Client {
@@ -569,7 +335,7 @@ impl Drop for Client {
             .as_ref()
             .filter(|_| self.options.strict && !std::thread::panicking())
         {
-            panic!("the contract is broken: {rule}\n{}", inner.transcript());
+            panic!("the protocol is broken: {rule}\n{}", inner.transcript());
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Inner {
     pub(super) connected: Option<Value>,
     /// By the id's JSON text.
     pub(super) answers: HashMap<String, Value>,
-    /// Answers with id null, and whole batches.
+    /// Answers with id null that are in no batch, and whole batches.
     pub(super) loose: Vec<Value>,
     /// By execution: the output that came since the last answer about it, gaps left out.
     pub(super) outputs: HashMap<String, Vec<u8>>,
@@ -146,7 +146,12 @@ impl Inner {
                 answers.iter().for_each(|answer| self.answer(answer));
                 self.loose.push(Value::Array(answers));
             }
-            message if message.get("method").is_none() => self.answer(&message),
+            message if message.get("method").is_none() => {
+                self.answer(&message);
+                if message.get("id").is_none_or(Value::is_null) {
+                    self.loose.push(message);
+                }
+            }
             mut message => {
                 let params = message["params"].take();
                 self.notification(message["method"].as_str().unwrap_or_default(), params);
@@ -161,11 +166,8 @@ impl Inner {
         if begins && let Some(execution) = message["result"]["executionId"].as_str() {
             self.forget(execution);
         }
-        match message.get("id") {
-            None | Some(Value::Null) => self.loose.push(message.clone()),
-            Some(id) => {
-                self.answers.insert(id.to_string(), message.clone());
-            }
+        if let Some(id) = message.get("id").filter(|id| !id.is_null()) {
+            self.answers.insert(id.to_string(), message.clone());
         }
     }
 

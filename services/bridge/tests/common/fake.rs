@@ -14,7 +14,7 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use futures::stream;
 use jiff::Timestamp;
-use protocol::{Body, ExecutionId, Limits, Page, Problem, ProblemType, State, Status};
+use protocol::{Body, ExecutionId, Limits, Page, Problem, ProblemType, Reason, State, Status};
 use rand::Rng;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -162,6 +162,7 @@ impl Fake {
         self.set(id, |e| {
             e.status.state = state;
             e.status.exit_code = (state == State::Completed).then_some(0);
+            e.status.reason = (state == State::Failed).then_some(Reason::NoResult);
             e.status.ended_at = Some(Timestamp::now());
             let crc = crc32fast::hash(&e.output);
             e.status.crc32 = Some(protocol::trailers::crc32_text(crc));

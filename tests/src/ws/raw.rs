@@ -1,0 +1,68 @@
+//! Raw connections, for tests that send what no WebSocket client would: half frames, handshakes
+//! that are wrong, fragments that never end. Everything else uses [`Client`](super::Client).
+
+use std::{io, net::SocketAddr};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// The headers of a good handshake of version 13, each with its line end. `Host` is not among them.
+pub const UPGRADE: &str = "Connection: Upgrade, close\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// The first byte of a frame: a whole text message.
+pub const TEXT: u8 = 0x81;
+/// The first byte of a frame: the first fragment of a text message.
+pub const FIRST_FRAGMENT: u8 = 0x01;
+/// The first byte of a frame: a fragment in the middle of a message.
+pub const FRAGMENT: u8 = 0x00;
+/// The first byte of a frame: a ping.
+pub const PING: u8 = 0x89;
+
+/// The request that opens a session at `/ws`, with these headers beside the handshake's own.
+#[must_use]
+pub fn handshake(headers: &str) -> String {
+    format!("GET /ws HTTP/1.1\r\n{headers}{UPGRADE}\r\n")
+}
+
+/// A connection on which the handshake was sent. Its answer is not read yet.
+///
+/// # Errors
+/// The bridge does not accept the connection.
+pub async fn upgraded(bridge: SocketAddr) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(bridge).await?;
+    let request = handshake("Host: localhost\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    Ok(stream)
+}
+
+/// The head of an answer, up to its empty line.
+///
+/// # Errors
+/// The connection ends before that.
+pub async fn head(stream: &mut TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// The head of a masked frame with a payload of `length` bytes. The mask is zero, so the payload
+/// that follows is sent as it is.
+#[must_use]
+pub fn frame_head(first: u8, length: u64) -> Vec<u8> {
+    let mut head = vec![first, 0x80 | 127];
+    head.extend(length.to_be_bytes());
+    head.extend([0; 4]);
+    head
+}
+
+/// Whether these bytes of a server contain a close frame with this code. The other frames must not
+/// contain the code's two bytes.
+#[must_use]
+pub fn has_close(bytes: &[u8], code: u16) -> bool {
+    bytes.windows(2).any(|two| two == code.to_be_bytes())
+}
