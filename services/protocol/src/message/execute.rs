@@ -42,6 +42,11 @@ impl ExecuteParams {
         }
     }
 
+    /// Returns the id. If there is none, it chooses a random one first.
+    pub fn ensure_id(&mut self) -> ExecutionId {
+        *self.execution_id.get_or_insert_with(ExecutionId::random)
+    }
+
     /// Reads the members of `params`. It does not check the values of the body ([`Body::check`]).
     ///
     /// # Errors

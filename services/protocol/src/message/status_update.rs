@@ -42,8 +42,8 @@ impl<S: Borrow<Status>> StatusUpdate<S> {
             status,
         } = self;
         let upstream = match upstream {
-            Some(Upstream::Unreachable) => r#""upstream":"unreachable","#,
-            None => "",
+            Some(upstream) => format!(r#""upstream":"{}","#, upstream.as_str()),
+            None => String::new(),
         };
         let object = status.borrow().to_json(limit);
         let object = String::from_utf8_lossy(&object);
@@ -104,6 +104,16 @@ impl<'de> Deserialize<'de> for StatusWord {
 pub enum Upstream {
     /// The bridge cannot reach `claude-api` and repeats the last status.
     Unreachable,
+}
+
+impl Upstream {
+    /// Returns the word as a message writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+        }
+    }
 }
 
 /// The params of a `statusUpdate` for an `execute` without an id that the bridge refused. It has

@@ -358,6 +358,15 @@ proptest! {
         prop_assert_eq!(ServerMessage::from_json(&json).unwrap(), expected);
     }
 
+    /// The encoder of outputs writes what the derived form is.
+    #[test]
+    fn an_output_is_written_as_its_serde_form(id in id(), offset in any::<u64>(), text in text()) {
+        let output = Output::new(id, offset, text);
+        let params = serde_json::to_string(&output).unwrap();
+        let expected = format!(r#"{{"jsonrpc":"2.0","method":"output","params":{params}}}"#);
+        prop_assert_eq!(Output::new(id, offset, output.content.as_str()).to_message(), expected);
+    }
+
     #[test]
     fn no_text_panics(text in "[a\"\\\\{}:,\\[\\]0-9 ]{0,40}") {
         let _ = ServerMessage::from_json(&text);
