@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use futures::future::select_all;
 use tokio::sync::mpsc;
 
-use crate::Event;
-use crate::run::Item;
+use crate::event::{Event, Item};
 
 /// The most bytes of messages that wait for one run, beyond its channel of 16 events.
 ///
@@ -20,15 +19,15 @@ pub(super) const SMALL: usize = 256;
 
 /// The waiting events, by the token of their run. A run without waiting events has no entry.
 #[derive(Default)]
-pub(super) struct Outboxes(BTreeMap<u64, Outbox>);
+pub(super) struct WaitingEvents(BTreeMap<u64, Queue>);
 
-struct Outbox {
+struct Queue {
     tx: mpsc::Sender<Item>,
     items: VecDeque<(Item, usize)>,
     bytes: usize,
 }
 
-impl Outboxes {
+impl WaitingEvents {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -40,19 +39,19 @@ impl Outboxes {
 
     /// Whether the waiting events of this run exceed [`WAITING_BYTES`].
     pub(super) fn is_full(&self, token: u64) -> bool {
-        let outbox = self.0.get(&token);
-        outbox.is_some_and(|outbox| outbox.bytes > WAITING_BYTES)
+        let queue = self.0.get(&token);
+        queue.is_some_and(|queue| queue.bytes > WAITING_BYTES)
     }
 
     /// Adds an event of `bytes`.
     pub(super) fn push(&mut self, token: u64, tx: &mpsc::Sender<Item>, item: Item, bytes: usize) {
-        let outbox = self.0.entry(token).or_insert_with(|| Outbox {
+        let queue = self.0.entry(token).or_insert_with(|| Queue {
             tx: tx.clone(),
             items: VecDeque::new(),
             bytes: 0,
         });
-        outbox.items.push_back((item, bytes));
-        outbox.bytes += bytes;
+        queue.items.push_back((item, bytes));
+        queue.bytes += bytes;
     }
 
     /// Drops the events of a run that has ended.
@@ -63,37 +62,37 @@ impl Outboxes {
     /// Replaces the oldest output by gaps, and drops the oldest statuses, until `bytes` more fit.
     /// Returns how many bytes of output were dropped.
     pub(super) fn skip(&mut self, token: u64, bytes: usize) -> u64 {
-        let outbox = self.0.get_mut(&token);
-        outbox.map_or(0, |outbox| outbox.skip(bytes))
+        let queue = self.0.get_mut(&token);
+        queue.map_or(0, |queue| queue.skip(bytes))
     }
 
     /// Delivers the oldest event of a run that has room for it, and returns the run's token.
     /// Cancel-safe: the event stays in place until there is room. At least one event must wait.
     pub(super) async fn deliver(&mut self) -> u64 {
-        let waiting = self.0.iter().map(|(token, outbox)| {
-            let (token, tx) = (*token, outbox.tx.clone());
+        let waiting = self.0.iter().map(|(token, queue)| {
+            let (token, tx) = (*token, queue.tx.clone());
             Box::pin(async move { (token, tx.reserve_owned().await) })
         });
         let ((token, permit), ..) = select_all(waiting).await;
-        let Some(outbox) = self.0.get_mut(&token) else {
+        let Some(queue) = self.0.get_mut(&token) else {
             return token;
         };
-        match (permit, outbox.items.pop_front()) {
+        match (permit, queue.items.pop_front()) {
             (Ok(permit), Some((item, bytes))) => {
-                outbox.bytes -= bytes;
+                queue.bytes -= bytes;
                 permit.send(item);
             }
             // The run was dropped.
-            _ => outbox.items.clear(),
+            _ => queue.items.clear(),
         }
-        if outbox.items.is_empty() {
+        if queue.items.is_empty() {
             self.0.remove(&token);
         }
         token
     }
 }
 
-impl Outbox {
+impl Queue {
     fn skip(&mut self, more: usize) -> u64 {
         let mut skipped = 0;
         while self.bytes + more > WAITING_BYTES {

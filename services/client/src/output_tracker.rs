@@ -1,5 +1,6 @@
-//! Joining the output of one execution: offsets continue exactly, an overlap is cut, a hole is an error, and at
-//! the end length and crc32 must be those of the terminal status (invariants I2 and I3).
+//! Tracking of the output of one execution: offsets continue exactly, an overlap is cut, a hole is an
+//! error, and at the end length and crc32 must be those of the terminal status
+//! (`docs/protocol.md`, "Invariants", 2 and 3).
 
 use std::ops::Range;
 
@@ -8,9 +9,9 @@ use bytes::{Buf, Bytes};
 /// The longest character of UTF-8 has 4 bytes; an offset inside one begins at most this much earlier.
 const BEFORE_OFFSET: u64 = 3;
 
-/// What was received of one output so far. Pure: it knows offsets, length and crc32, not the bytes.
+/// The part of one output that was received so far: offsets, length and crc32, not the bytes. Pure.
 #[derive(Debug, Clone)]
-pub struct Assembly {
+pub struct OutputTracker {
     start: u64,
     next: u64,
     /// Whether anything came yet; only the first piece may begin before the offset asked for.
@@ -20,7 +21,7 @@ pub struct Assembly {
     crc: crc32fast::Hasher,
 }
 
-/// How sure it is that everything was received.
+/// The evidence that the whole output was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Everything from 0, and the crc32 is the one of the service.
@@ -34,9 +35,9 @@ pub enum Verdict {
     Unknown,
 }
 
-/// The output does not join.
+/// The pieces of an output do not fit together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
+pub enum OutputError {
     /// Bytes are missing and no gap announced them.
     #[error("after byte {expected} came byte {got}, and no gap was announced")]
     Hole {
@@ -63,7 +64,7 @@ pub enum Broken {
     },
 }
 
-impl Assembly {
+impl OutputTracker {
     /// Begins at this offset.
     #[must_use]
     pub fn new(start: u64) -> Self {
@@ -85,14 +86,14 @@ impl Assembly {
     /// Takes a piece and gives what is new of it; empty if nothing is.
     ///
     /// # Errors
-    /// [`Broken::Hole`] when it begins beyond the offset reached.
-    pub fn accept(&mut self, offset: u64, mut bytes: Bytes) -> Result<Bytes, Broken> {
+    /// [`OutputError::Hole`] when it begins beyond the offset reached.
+    pub fn accept(&mut self, offset: u64, mut bytes: Bytes) -> Result<Bytes, OutputError> {
         if !self.seen && offset < self.next && self.next - offset <= BEFORE_OFFSET {
             self.start = offset;
             self.next = offset;
         }
         if offset > self.next {
-            return Err(Broken::Hole {
+            return Err(OutputError::Hole {
                 expected: self.next,
                 got: offset,
             });
@@ -108,10 +109,10 @@ impl Assembly {
     /// Takes an announced gap and gives what of it was not there yet.
     ///
     /// # Errors
-    /// [`Broken::Hole`] when it begins beyond the offset reached.
-    pub fn gap(&mut self, from: u64, to: u64) -> Result<Option<Range<u64>>, Broken> {
+    /// [`OutputError::Hole`] when it begins beyond the offset reached.
+    pub fn gap(&mut self, from: u64, to: u64) -> Result<Option<Range<u64>>, OutputError> {
         if from > self.next {
-            return Err(Broken::Hole {
+            return Err(OutputError::Hole {
                 expected: self.next,
                 got: from,
             });
@@ -130,9 +131,9 @@ impl Assembly {
     ///
     /// # Errors
     /// The length differs, or, when everything from 0 was received, the crc32.
-    pub fn finish(&self, output_bytes: u64, crc32: Option<&str>) -> Result<Verdict, Broken> {
+    pub fn finish(&self, output_bytes: u64, crc32: Option<&str>) -> Result<Verdict, OutputError> {
         if self.next != output_bytes {
-            return Err(Broken::Length {
+            return Err(OutputError::Length {
                 got: self.next,
                 expected: output_bytes,
             });
@@ -145,7 +146,7 @@ impl Assembly {
         match crc32 {
             None => Ok(Verdict::Unknown),
             Some(expected) if expected == got => Ok(Verdict::Verified),
-            Some(expected) => Err(Broken::Crc {
+            Some(expected) => Err(OutputError::Crc {
                 got,
                 expected: expected.to_owned(),
             }),

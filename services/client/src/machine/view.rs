@@ -1,19 +1,20 @@
-//! One view: how the messages about one execution become its run's events.
+//! One view: messages about one execution become the events of its run.
 
 use bytes::Bytes;
+use protocol::message::{Gap, JsonText, Output, StatusUpdate};
 use protocol::rpc::OnSlow;
 use protocol::{Reason, Status};
-use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use crate::run::Item;
-use crate::{Assembly, Error, Event, StatusUpdate, Verdict};
+use crate::Error;
+use crate::event::{Event, Item};
+use crate::output_tracker::{OutputTracker, Verdict};
 
 pub(crate) struct View {
     /// Tells this view from a later one of the same execution.
     pub(crate) token: u64,
     pub(crate) tx: mpsc::Sender<Item>,
-    pub(crate) assembly: Assembly,
+    pub(crate) output: OutputTracker,
     pub(crate) on_slow: OnSlow,
     /// Whether it was answered once: from then on a new connection attaches.
     pub(crate) accepted: bool,
@@ -29,7 +30,7 @@ impl View {
         Self {
             token,
             tx,
-            assembly: Assembly::new(offset),
+            output: OutputTracker::new(offset),
             on_slow,
             accepted: false,
             detached: false,
@@ -37,8 +38,9 @@ impl View {
         }
     }
 
-    pub(crate) fn answered(&mut self, result: &RawValue) -> Result<Option<Event>, Error> {
-        let status: Box<Status> = serde_json::from_str(result.get())
+    pub(crate) fn answered(&mut self, result: &JsonText) -> Result<Option<Event>, Error> {
+        let status: Box<Status> = result
+            .read()
             .map_err(|e| Error::Protocol(format!("the answer is no status: {e}")))?;
         let first = !std::mem::replace(&mut self.accepted, true);
         // The run does not know that the client detached it.
@@ -55,23 +57,25 @@ impl View {
         if !status.state.is_terminal() {
             return Ok(Some(Event::Status(update)));
         }
-        // claude-api no longer knows it: the bridge cannot tell the length.
+        // claude-api no longer knows the execution, so the bridge cannot tell the length.
         let verdict = if status.reason == Some(Reason::Lost) {
             Verdict::Unknown
         } else {
-            self.assembly
+            self.output
                 .finish(status.output_bytes, status.crc32.as_deref())?
         };
         Ok(Some(Event::Terminal { update, verdict }))
     }
 
-    pub(crate) fn output(&mut self, offset: u64, bytes: Bytes) -> Result<Option<Event>, Error> {
-        let new = self.assembly.accept(offset, bytes)?;
-        let offset = self.assembly.reached() - new.len() as u64;
+    pub(crate) fn output(&mut self, output: Output) -> Result<Option<Event>, Error> {
+        let new = self
+            .output
+            .accept(output.offset, Bytes::from(output.content))?;
+        let offset = self.output.reached() - new.len() as u64;
         Ok((!new.is_empty()).then_some(Event::Output { offset, bytes: new }))
     }
 
-    pub(crate) fn gap(&mut self, from: u64, to: u64) -> Result<Option<Event>, Error> {
-        Ok(self.assembly.gap(from, to)?.map(Event::Gap))
+    pub(crate) fn gap(&mut self, gap: Gap) -> Result<Option<Event>, Error> {
+        Ok(self.output.gap(gap.from, gap.to)?.map(Event::Gap))
     }
 }

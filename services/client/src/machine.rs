@@ -1,5 +1,6 @@
-//! What one client has asked and sees: a pure state machine around which the actor does the I/O. Messages go in,
-//! requests to send and events to deliver come out.
+//! The requests and the views of one client: a pure state machine around which the
+//! [task](crate::task) does the I/O. Messages of the bridge go in; requests to send and events to
+//! deliver come out.
 //!
 //! ```text
 //! opening --answer--> viewing --terminal statusUpdate--> gone
@@ -12,69 +13,83 @@
 //! connection is always read and answers pings. The view attaches again, at the offset reached,
 //! when its run has read the waiting events.
 
-mod outbox;
 mod view;
+mod waiting_events;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use protocol::ExecutionId;
-use protocol::rpc::{OnSlow, RpcError, code, method};
-use serde_json::value::RawValue;
+use protocol::message::{
+    AttachParams, ClientMessage, DetachParams, Gap, JsonText, Reply, Request, ServerMessage,
+};
+use protocol::rpc::{OnSlow, RpcError, code};
 use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::request::{self, Attach};
-use crate::run::Item;
-use crate::wire::Incoming;
-use crate::{Error, Event, Verdict};
-use outbox::{Outboxes, SMALL};
+use crate::Error;
+use crate::event::{Event, Item};
+use crate::output_tracker::Verdict;
 pub(crate) use view::View;
+use waiting_events::{SMALL, WaitingEvents};
 
-/// Who waits for the answer of a call.
-pub(crate) type Reply = oneshot::Sender<Result<Box<RawValue>, Error>>;
+/// The sender that takes the answer to a request.
+pub(crate) type AnswerSender = oneshot::Sender<Result<JsonText, Error>>;
 
-enum Request {
-    /// An execute or attach: the answer belongs to the view.
-    Open(ExecutionId),
-    /// A call of which somebody waits for the answer.
-    Call(Reply),
+/// A request that is not answered yet.
+struct Unanswered {
+    /// The message, to be sent again on a new connection.
+    text: String,
+    receiver: Receiver,
 }
 
-impl Request {
-    /// Whether nobody waits for the answer any more: then it must not have its effect later.
+/// The receiver of an answer.
+enum Receiver {
+    /// The view that the execute or attach opens.
+    View(ExecutionId),
+    /// A caller that waits.
+    Caller(AnswerSender),
+}
+
+impl Unanswered {
+    /// Whether the caller has stopped waiting: then the request must not take effect later.
     fn is_abandoned(&self) -> bool {
-        matches!(self, Self::Call(reply) if reply.is_closed())
+        matches!(&self.receiver, Receiver::Caller(answer) if answer.is_closed())
+    }
+
+    /// Whether this request opens the view of an execution.
+    fn opens(&self, id: ExecutionId) -> bool {
+        matches!(self.receiver, Receiver::View(of) if of == id)
     }
 }
 
-/// What the actor must know of a message.
+/// The effect of a message on the task.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Heard {
-    /// Progress: the bridge serves us.
+pub(crate) enum Received {
+    /// The bridge serves this client.
     Progress,
-    /// Nothing of importance.
+    /// Nothing changed.
     Nothing,
-    /// The bridge cannot serve us now; come back later.
+    /// The bridge cannot serve this client now; a later connection may.
     ComeBack(String),
 }
 
 #[derive(Default)]
-pub(crate) struct Book {
+pub(crate) struct Machine {
     views: HashMap<ExecutionId, View>,
-    /// Unanswered requests with their text, in the order asked; sent again on a new connection.
-    requests: BTreeMap<u64, (String, Request)>,
+    /// Unanswered requests by their ids, in the order asked.
+    requests: BTreeMap<u64, Unanswered>,
     last_id: u64,
     /// To be sent, with its id.
     out: VecDeque<(u64, String)>,
-    events: Outboxes,
+    events: WaitingEvents,
     raw: bool,
     /// The largest message that the bridge takes, in bytes; a larger request fails alone and is not
     /// sent.
     limit: Option<usize>,
 }
 
-impl Book {
+impl Machine {
     pub(crate) fn new(raw: bool) -> Self {
         Self {
             raw,
@@ -92,28 +107,30 @@ impl Book {
         self.last_id
     }
 
-    fn ask(&mut self, method: &str, params: &serde_json::Value, request: Request) {
+    fn ask(&mut self, request: Request, receiver: Receiver) {
         let id = self.id();
-        let text = request::encode(id, method, params);
+        let text = ClientMessage::request(id, request).to_json();
         self.out.push_back((id, text.clone()));
-        self.requests.insert(id, (text, request));
+        self.requests.insert(id, Unanswered { text, receiver });
+    }
+
+    /// Ends a view at the bridge. The answer needs no receiver.
+    fn detach(&mut self, execution_id: ExecutionId) {
+        let id = self.id();
+        let detach = ClientMessage::request(id, DetachParams { execution_id });
+        self.out.push_back((id, detach.to_json()));
     }
 
     /// Opens a view with an execute or attach; an older view of the same execution ends.
-    pub(crate) fn open(
-        &mut self,
-        id: ExecutionId,
-        view: View,
-        method: &str,
-        params: &serde_json::Value,
-    ) {
+    pub(crate) fn open(&mut self, id: ExecutionId, view: View, request: Request) {
         self.drop_view(id);
         self.views.insert(id, view);
-        self.ask(method, params, Request::Open(id));
+        self.ask(request, Receiver::View(id));
     }
 
-    pub(crate) fn call(&mut self, method: &str, params: &serde_json::Value, reply: Reply) {
-        self.ask(method, params, Request::Call(reply));
+    /// Sends a request whose answer goes to the sender.
+    pub(crate) fn request(&mut self, request: Request, answer: AnswerSender) {
+        self.ask(request, Receiver::Caller(answer));
     }
 
     /// The run is dropped: detach, unless a newer run views the same execution.
@@ -121,14 +138,12 @@ impl Book {
         self.events.remove(token);
         if self.views.get(&id).is_some_and(|view| view.token == token) {
             self.drop_view(id);
-            let request = self.id();
-            self.out.push_back((request, request::detach(request, id)));
+            self.detach(id);
         }
     }
 
     fn drop_view(&mut self, id: ExecutionId) -> Option<View> {
-        self.requests
-            .retain(|_, (_, request)| !matches!(request, Request::Open(of) if *of == id));
+        self.requests.retain(|_, request| !request.opens(id));
         self.views.remove(&id)
     }
 
@@ -136,7 +151,7 @@ impl Book {
     pub(crate) fn next_request(&mut self) -> Option<String> {
         while let Some((id, text)) = self.out.pop_front() {
             let request = self.requests.get(&id);
-            if request.is_some_and(|(_, request)| request.is_abandoned()) {
+            if request.is_some_and(Unanswered::is_abandoned) {
                 self.requests.remove(&id);
                 continue;
             }
@@ -153,11 +168,15 @@ impl Book {
 
     /// Fails one request of any kind.
     fn refuse(&mut self, request: u64, error: &Error) {
-        match self.requests.remove(&request) {
-            Some((_, Request::Call(reply))) => {
-                let _ = reply.send(Err(error.clone()));
+        match self
+            .requests
+            .remove(&request)
+            .map(|request| request.receiver)
+        {
+            Some(Receiver::Caller(answer)) => {
+                let _ = answer.send(Err(error.clone()));
             }
-            Some((_, Request::Open(id))) => self.take(id, SMALL, |_| Err(error.clone())),
+            Some(Receiver::View(id)) => self.take(id, SMALL, |_| Err(error.clone())),
             None => {}
         }
     }
@@ -166,7 +185,7 @@ impl Book {
     /// which. False when no request is unanswered.
     pub(crate) fn refuse_largest(&mut self, error: &Error) -> bool {
         let requests = self.requests.iter();
-        let largest = requests.max_by_key(|(_, (text, _))| text.len());
+        let largest = requests.max_by_key(|(_, request)| request.text.len());
         let Some(id) = largest.map(|(id, _)| *id) else {
             return false;
         };
@@ -177,7 +196,7 @@ impl Book {
     /// Whether a connection is of no use at present.
     pub(crate) fn is_idle(&self) -> bool {
         let mut requests = self.requests.values();
-        self.views.is_empty() && requests.all(|(_, request)| request.is_abandoned())
+        self.views.is_empty() && requests.all(Unanswered::is_abandoned)
     }
 
     /// Whether events wait for their run to read.
@@ -249,8 +268,7 @@ impl Book {
             }
         }
         for id in slow {
-            let request = self.id();
-            self.out.push_back((request, request::detach(request, id)));
+            self.detach(id);
         }
     }
 
@@ -269,13 +287,13 @@ impl Book {
         }
         // An attach made for the lost connection may be behind by now.
         let views = &self.views;
-        self.requests.retain(|_, (_, request)| match request {
-            Request::Open(id) => views.get(id).is_none_or(|v| !v.accepted),
-            Request::Call(_) => !request.is_abandoned(),
+        self.requests.retain(|_, request| match &request.receiver {
+            Receiver::View(id) => views.get(id).is_none_or(|v| !v.accepted),
+            Receiver::Caller(_) => !request.is_abandoned(),
         });
         let requests = self.requests.iter();
         self.out = requests
-            .map(|(id, (text, _))| (*id, text.clone()))
+            .map(|(id, request)| (*id, request.text.clone()))
             .collect();
         let accepted: Vec<_> = self
             .views
@@ -292,19 +310,19 @@ impl Book {
         let Some(view) = self.views.get(&id) else {
             return;
         };
-        let attach = Attach {
-            id,
-            offset: Some(view.assembly.reached()),
+        let attach = AttachParams {
+            execution_id: id,
+            offset: Some(view.output.reached()),
             on_slow: view.on_slow,
         };
-        self.ask(method::ATTACH, &attach.params(), Request::Open(id));
+        self.ask(attach.into(), Receiver::View(id));
     }
 
     /// Ends everything with this error.
     pub(crate) fn fail(&mut self, error: &Error) {
-        for (_, (_, request)) in std::mem::take(&mut self.requests) {
-            if let Request::Call(reply) = request {
-                let _ = reply.send(Err(error.clone()));
+        for request in std::mem::take(&mut self.requests).into_values() {
+            if let Receiver::Caller(answer) = request.receiver {
+                let _ = answer.send(Err(error.clone()));
             }
         }
         for (_, view) in self.views.drain() {
@@ -315,46 +333,47 @@ impl Book {
     }
 
     /// Takes a message.
-    pub(crate) fn message(&mut self, text: &Utf8Bytes) -> Result<Heard, Error> {
+    pub(crate) fn message(&mut self, text: &Utf8Bytes) -> Result<Received, Error> {
         if self.raw {
             self.emit_all(&Event::Message(text.clone()), text.len());
         }
-        let heard = self.understand(text);
+        let received = self.understand(text);
         self.detach_slow();
-        heard
+        received
     }
 
-    fn understand(&mut self, text: &Utf8Bytes) -> Result<Heard, Error> {
+    fn understand(&mut self, text: &Utf8Bytes) -> Result<Received, Error> {
         let bytes = text.len();
-        match Incoming::parse(text).map_err(Error::Protocol)? {
-            Incoming::Answer(id, answer) => return Ok(self.answer(id, answer)),
-            Incoming::Refused(error) if error.code == code::TOO_MANY_SESSIONS => {
-                return Ok(Heard::ComeBack(error.message));
-            }
-            Incoming::Refused(error) => return Err(Error::Rpc(error)),
-            Incoming::Status(update) => {
+        let message = ServerMessage::from_json(text);
+        match message.map_err(|e| Error::Protocol(e.to_string()))? {
+            ServerMessage::Reply(reply) => return self.reply(reply),
+            ServerMessage::StatusUpdate(update) => {
                 let id = update.status.execution_id;
                 self.take_notification(id, bytes, |view| view.status(update));
             }
-            Incoming::Output(id, offset, content) => {
-                self.take_notification(id, bytes, |view| view.output(offset, content));
+            ServerMessage::Output(output) => {
+                let id = output.execution_id;
+                self.take_notification(id, bytes, |view| view.output(output));
             }
-            Incoming::Gap(id, from, to) => {
-                self.take_notification(id, bytes, |view| view.gap(from, to))
+            ServerMessage::Gap(gap) => {
+                self.take_notification(gap.execution_id, bytes, |view| view.gap(gap));
             }
-            Incoming::Notice(notice) => match notice.execution_id {
+            ServerMessage::Notice(notice) => match notice.execution_id {
                 Some(id) => self.take_notification(id, bytes, |_| Ok(Some(Event::Notice(notice)))),
                 None => self.emit_all(&Event::Notice(notice), bytes),
             },
-            Incoming::Connected(_) | Incoming::Other => return Ok(Heard::Nothing),
+            // This client sends no batch and no request without an id.
+            ServerMessage::Connected(_)
+            | ServerMessage::RejectedExecute(_)
+            | ServerMessage::Batch(_)
+            | ServerMessage::Other(_) => return Ok(Received::Nothing),
         }
-        Ok(Heard::Progress)
+        Ok(Received::Progress)
     }
 
     /// Whether the bridge has not answered the request that opens this view: what comes is of an older one.
     fn is_opening(&self, id: ExecutionId) -> bool {
-        let mut requests = self.requests.values();
-        requests.any(|(_, request)| matches!(request, Request::Open(of) if *of == id))
+        self.requests.values().any(|request| request.opens(id))
     }
 
     /// Takes a notification as [`Self::take`] takes an answer; a detached view ignores it until its
@@ -396,47 +415,63 @@ impl Book {
         }
     }
 
-    fn answer(&mut self, request: u64, answer: Result<Box<RawValue>, RpcError>) -> Heard {
-        let Some((_, request)) = self.requests.remove(&request) else {
-            return Heard::Nothing; // of a detach, or of what was dropped
-        };
-        match request {
-            Request::Call(reply) => {
-                let _ = reply.send(answer.map_err(Error::Rpc));
-                Heard::Progress
+    fn reply(&mut self, reply: Reply) -> Result<Received, Error> {
+        let Reply { id, outcome } = reply;
+        match (id.as_u64(), outcome) {
+            (Some(id), answer) => Ok(self.answer(id, answer)),
+            (None, Err(error)) if id.is_null() && error.code == code::TOO_MANY_SESSIONS => {
+                Ok(Received::ComeBack(error.message))
             }
-            Request::Open(id) => match answer {
-                Ok(result) => {
-                    let bytes = result.get().len();
-                    self.take(id, bytes, |view| view.answered(&result));
-                    Heard::Progress
-                }
-                Err(error) => self.open_refused(id, error),
-            },
+            // The error answers no request that the bridge could read.
+            (None, Err(error)) if id.is_null() => Err(Error::Rpc(error)),
+            (None, _) => Ok(Received::Nothing),
         }
     }
 
-    fn open_refused(&mut self, id: ExecutionId, error: RpcError) -> Heard {
+    fn answer(&mut self, request: u64, answer: Result<JsonText, RpcError>) -> Received {
+        let Some(request) = self.requests.remove(&request) else {
+            return Received::Nothing; // of a detach, or of a view that was dropped
+        };
+        match (request.receiver, answer) {
+            (Receiver::Caller(sender), answer) => {
+                let _ = sender.send(answer.map_err(Error::Rpc));
+                Received::Progress
+            }
+            (Receiver::View(id), Ok(result)) => {
+                let bytes = result.as_str().len();
+                self.take(id, bytes, |view| view.answered(&result));
+                Received::Progress
+            }
+            (Receiver::View(id), Err(error)) => self.open_refused(id, error),
+        }
+    }
+
+    fn open_refused(&mut self, id: ExecutionId, error: RpcError) -> Received {
         let accepted = self.views.get(&id).is_some_and(|view| view.accepted);
         if accepted && error.code == code::UNAVAILABLE {
             // It is accepted: claude-api will know it when it is back.
-            return Heard::ComeBack(error.message);
+            return Received::ComeBack(error.message);
         }
         let kept = error.data["keptFrom"].as_u64();
         if let (true, code::OFFSET_NOT_KEPT, Some(kept)) = (accepted, error.code, kept) {
             let mut moved = false;
             self.take(id, SMALL, |view| {
-                let event = view.gap(view.assembly.reached(), kept)?;
+                let lost = Gap {
+                    execution_id: id,
+                    from: view.output.reached(),
+                    to: kept,
+                };
+                let event = view.gap(lost)?;
                 moved = event.is_some();
                 event.map(Some).ok_or(Error::Rpc(error))
             });
             if moved {
                 self.attach_again(id);
             }
-            return Heard::Progress;
+            return Received::Progress;
         }
         self.take(id, SMALL, |_| Err(Error::Rpc(error)));
-        Heard::Progress
+        Received::Progress
     }
 }
 
