@@ -1,5 +1,6 @@
-//! A strict WebSocket client for the tests: every message is checked against the contract's rules of order
-//! ([`checker`]), independently of the code under test. A violation fails the test with the transcript.
+//! A strict WebSocket client for the tests. It stands on the low layer of the Rust client
+//! (`client::Connection`), and its [`Checker`] compares every message with docs/protocol.md. A
+//! violation fails the test with the transcript.
 
 pub mod checker;
 mod client;
@@ -7,7 +8,9 @@ pub(crate) mod closing;
 pub mod raw;
 mod reader;
 pub mod status;
+pub(crate) mod transcript;
 mod viewer;
 
+pub use self::client::{Client, ConnectError, Options};
+pub use ::client::Message;
 pub use checker::Checker;
-pub use client::{Client, Options};

@@ -7,6 +7,7 @@ mod common;
 
 use std::net::{IpAddr, SocketAddr};
 
+use cc_tests::ws::raw::UPGRADE;
 use common::{Bridge, Fake, SOON};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
@@ -44,8 +45,6 @@ async fn ask(bridge: &Bridge, from: &str, method: &str, path: &str, headers: &st
 }
 
 const CLOSE: &str = "Connection: close\r\n";
-const UPGRADE: &str = "Connection: Upgrade, close\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const CALLS: [(&str, &str, &str); 9] = [
     ("GET", "/", CLOSE),
     ("GET", "/metrics", CLOSE),

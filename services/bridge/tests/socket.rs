@@ -6,13 +6,12 @@ mod common;
 
 use std::time::Duration;
 
-use cc_tests::ws::{Client, Options, raw};
+use cc_tests::ws::{Client, Message, Options, raw};
 use common::{Bridge, Fake, SOON, id_of};
 use protocol::State;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 
 async fn start(args: &[&str]) -> (Fake, Bridge) {
     let fake = Fake::start().await;
@@ -162,8 +161,7 @@ async fn foreign_hosts_and_origins_get_no_upgrade() {
         "https://app.example",
     ])
     .await;
-    let upgrade = "Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let upgrade = raw::UPGRADE;
     for (path, headers, kind) in [
         ("/ws", "Host: evil.example", "foreign-host"),
         (
@@ -190,16 +188,13 @@ async fn foreign_hosts_and_origins_get_no_upgrade() {
         );
     }
     for headers in [
-        "Host: bridge:8003",
-        "Host: my.example\r\nOrigin: https://app.example",
-        "Host: localhost\r\nOrigin: http://localhost",
+        "Host: bridge:8003\r\n",
+        "Host: my.example\r\nOrigin: https://app.example\r\n",
+        "Host: localhost\r\nOrigin: http://localhost\r\n",
     ] {
-        let mut stream = TcpStream::connect(bridge.addr).await.unwrap();
-        let head = format!("GET /ws HTTP/1.1\r\n{headers}\r\n{upgrade}\r\n");
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"HTTP/1.1 101");
+        let stream = raw::upgraded_with(bridge.addr, headers).await;
+        let head = raw::head(&mut stream.unwrap()).await.unwrap();
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
     }
     let plain = whole_answer(
         &bridge,
@@ -562,18 +557,10 @@ async fn the_known_subprotocol_is_selected_and_others_are_ignored() {
             Some("ccb.v1"),
         ),
     ] {
-        let mut stream = TcpStream::connect(bridge.addr).await.unwrap();
-        let request = format!(
-            "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             {offered}\r\n"
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
-        }
-        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        let headers = format!("Host: localhost\r\n{offered}");
+        let stream = raw::upgraded_with(bridge.addr, &headers).await;
+        let head = raw::head(&mut stream.unwrap()).await.unwrap();
+        let head = head.to_ascii_lowercase();
         assert!(head.starts_with("http/1.1 101"), "{head}");
         let line = head
             .lines()

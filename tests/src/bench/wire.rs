@@ -1,25 +1,23 @@
-//! A client that does as little as it can with a message, so that the figures are the services'. It still sees that
-//! each offset continues.
+//! A client that does as little as it can with a message, so that the figures are the services'. It
+//! still sees that each offset continues. It stands on the low layer of the Rust client, and reads
+//! the few fields that it needs in place, without an allocation for each message.
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Context, bail, ensure};
-use futures::{SinkExt, StreamExt};
+use anyhow::{Context, ensure};
+use client::{Connection, ConnectionOptions, Utf8Bytes};
+use protocol::message::Output;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
-use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
-    tungstenite::{Message, Utf8Bytes, protocol::WebSocketConfig},
-};
 
 /// Nothing here takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
-const READ_BUFFER: usize = 256 * 1024;
+/// The most bytes that one read takes, where few sessions carry much.
+const READ_BUFFER_BYTES: usize = 256 * 1024;
 
 /// One session.
 pub(super) struct Wire {
-    socket: WebSocketStream<TcpStream>,
+    connection: Connection,
     next: u64,
 }
 
@@ -62,31 +60,24 @@ pub(super) enum Came {
 impl Wire {
     /// A session; small buffers where many are to be had.
     pub(super) async fn open(bridge: SocketAddr, small: bool) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(bridge).await?;
-        stream.set_nodelay(true)?;
-        let buffer = if small { 4096 } else { READ_BUFFER };
-        let config = WebSocketConfig::default().read_buffer_size(buffer);
-        let (socket, _) =
-            client_async_with_config(format!("ws://{bridge}/ws"), stream, Some(config)).await?;
-        let mut wire = Self { socket, next: 0 };
+        let options = ConnectionOptions {
+            read_buffer_bytes: if small { 4096 } else { READ_BUFFER_BYTES },
+            ..ConnectionOptions::default()
+        };
+        let address = format!("ws://{bridge}/ws").parse()?;
+        let connection = Connection::connect(&address, &options).await?;
+        let mut wire = Self {
+            connection,
+            next: 0,
+        };
         let hello = wire.text().await?;
         ensure!(hello.contains("connected"), "no session: {hello}");
         Ok(wire)
     }
 
-    pub(super) async fn text(&mut self) -> anyhow::Result<Utf8Bytes> {
-        loop {
-            match tokio::time::timeout(PATIENCE, self.socket.next())
-                .await
-                .context("nothing came")?
-            {
-                Some(Ok(Message::Text(text))) => return Ok(text),
-                Some(Ok(Message::Close(frame))) => bail!("closed: {frame:?}"),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(error.into()),
-                None => bail!("the connection ended"),
-            }
-        }
+    async fn text(&mut self) -> anyhow::Result<Utf8Bytes> {
+        let text = tokio::time::timeout(PATIENCE, self.connection.next_text());
+        Ok(text.await.context("nothing came")??)
     }
 
     /// Sends an execute and does not wait for its answer.
@@ -102,8 +93,7 @@ impl Wire {
         self.next += 1;
         let message =
             json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params});
-        self.socket.send(Message::text(message.to_string())).await?;
-        Ok(())
+        Ok(self.connection.send_text(message.to_string()).await?)
     }
 
     /// Attaches to an execution from its first byte, and reads no further than the answer.
@@ -133,9 +123,7 @@ impl Wire {
                     text,
                 });
             }
-            if envelope.method == "gap" {
-                bail!("a gap: {text}");
-            }
+            ensure!(envelope.method != "gap", "a gap: {text}");
             if let Some(state) = params.state
                 && crate::ws::status::is_terminal(state)
             {
@@ -176,12 +164,9 @@ impl Wire {
 /// The content of an output message, decoded.
 pub(super) fn content(text: &str) -> String {
     #[derive(Deserialize)]
-    struct Output {
-        params: Content,
+    struct Message {
+        params: Output,
     }
-    #[derive(Deserialize)]
-    struct Content {
-        content: String,
-    }
-    serde_json::from_str(text).map_or_else(|_| String::new(), |Output { params }| params.content)
+    serde_json::from_str(text)
+        .map_or_else(|_| String::new(), |message: Message| message.params.content)
 }

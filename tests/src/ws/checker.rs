@@ -1,5 +1,9 @@
-//! The contract's rules of one WebSocket session, as a pure type: it is told what was sent, is fed what is
-//! received, and says which rule is broken.
+//! The rules of docs/protocol.md for one WebSocket session, as a pure type. It is fed the messages
+//! of both sides, and says which rule a message breaks.
+//!
+//! It reads raw JSON and has its own limits, codes and field lists. It uses no type of
+//! `protocol::message`: the bridge encodes with these, so a field that such a type forgets, or names
+//! wrongly, would be missed on both sides.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,12 +11,15 @@ use serde_json::Value;
 
 use super::{status, viewer::Viewer};
 
-/// No server message is larger.
+/// The longest message of the bridge, in bytes.
 const MESSAGE_BYTES: usize = 512 * 1024;
 const CODES: [i64; 14] = [
     -32700, -32600, -32601, -32602, -32603, -32001, -32002, -32003, -32004, -32005, -32006, -32007,
     -32008, -32009,
 ];
+/// The close codes that the bridge may send, and those that answer a close of the client (1000,
+/// none), and the connection that ends without a close (1006).
+const CLOSE_CODES: [u16; 9] = [1000, 1002, 1005, 1006, 1007, 1009, 1011, 1012, 1013];
 /// Errors that may come where the request's id is unknown.
 const WITHOUT_ID: [i64; 3] = [-32700, -32600, -32001];
 
@@ -88,6 +95,18 @@ impl Checker {
             return Err(format!("a message of {bytes} bytes"));
         }
         Ok(())
+    }
+
+    /// Checks the end of the connection: its close code, 1005 for none, 1006 without a close frame.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn closed(&self, code: u16) -> Result<(), String> {
+        if CLOSE_CODES.contains(&code) {
+            Ok(())
+        } else {
+            Err(format!("close code {code}"))
+        }
     }
 
     /// Checks that nothing is owed: each request was answered, each view ended, each notification was heard of.
@@ -292,7 +311,7 @@ fn check_error(error: &Value) -> Result<(), String> {
     let silent = error["message"].as_str().is_none_or(str::is_empty);
     if !known || silent {
         return Err(format!(
-            "an error needs a code of the contract and a message: {error}"
+            "an error needs a code of the protocol and a message: {error}"
         ));
     }
     if !error["data"]["reason"].is_string() {

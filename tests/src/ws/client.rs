@@ -5,22 +5,14 @@ mod waits;
 
 use std::{fmt::Display, net::SocketAddr, time::Duration};
 
-use futures::{SinkExt, StreamExt, stream::SplitSink};
+use client::{Connection, ConnectionOptions, Message, SendError, connection::ConnectionWriter};
+use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, sync::watch, task::JoinHandle};
-use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
-    tungstenite::{
-        Error, Message,
-        client::IntoClientRequest,
-        http::{HeaderName, HeaderValue},
-        protocol::WebSocketConfig,
-    },
-};
+use tokio::{sync::watch, task::JoinHandle};
 
-use super::{closing, reader::Shared};
+use super::reader::Shared;
 
-type Sink = SplitSink<WebSocketStream<TcpStream>, Message>;
+pub use client::ConnectError;
 
 /// How a client behaves.
 #[derive(Debug, Clone)]
@@ -31,12 +23,13 @@ pub struct Options {
     pub headers: Vec<(String, String)>,
     /// Whether output is kept (default), or only counted and checked.
     pub keep_output: bool,
-    /// Whether each message is checked against the contract (default). Off only to send nonsense on purpose.
+    /// Whether a message that breaks the protocol fails the test (default). Off only where a test
+    /// makes the bridge break it on purpose.
     pub strict: bool,
     /// How long a helper waits for what it waits for, default 30 s.
     pub patience: Duration,
     /// The receive buffer of the socket in bytes, to be a slow client sooner.
-    pub receive_buffer: Option<usize>,
+    pub receive_buffer: Option<u32>,
 }
 
 impl Default for Options {
@@ -52,10 +45,11 @@ impl Default for Options {
     }
 }
 
-/// One session. Every helper panics, with the transcript, when the contract was broken or time is up;
-/// dropping it does so too when a violation was not seen before.
+/// One session, on the low layer of the Rust client ([`Connection`]). Every helper panics, with the
+/// transcript, when the protocol was broken or time is up. Dropping it panics too, when a violation
+/// was not seen before.
 pub struct Client {
-    sink: Sink,
+    writer: ConnectionWriter,
     shared: Shared,
     options: Options,
     next_id: u64,
@@ -86,61 +80,36 @@ impl Client {
         client
     }
 
-    /// Only the upgrade: `connected` is not waited for.
+    /// Connects and upgrades, without waiting for `connected`.
     ///
     /// # Errors
-    /// The refused upgrade (`Error::Http` has the response) or what the connection fails with.
-    pub async fn try_connect(bridge: SocketAddr, options: Options) -> Result<Self, Box<Error>> {
-        let mut request = format!("ws://{bridge}{}", options.path)
-            .into_client_request()
-            .map_err(Box::new)?;
-        for (name, value) in &options.headers {
-            let name =
-                HeaderName::try_from(name.as_str()).map_err(|error| Box::new(error.into()))?;
-            let value =
-                HeaderValue::try_from(value.as_str()).map_err(|error| Box::new(error.into()))?;
-            request.headers_mut().insert(name, value);
-        }
-        let stream = connect(bridge, options.receive_buffer)
-            .await
-            .map_err(|error| Box::new(Error::Io(error)))?;
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(64 << 20))
-            .max_frame_size(Some(64 << 20));
-        let (socket, _) = client_async_with_config(request, stream, Some(config))
-            .await
-            .map_err(Box::new)?;
-        let (sink, mut stream) = socket.split();
-        let shared = Shared::new(options.keep_output);
-        let (reading, mut may_read) = watch::channel(true);
-        let to = shared.clone();
-        let task = tokio::spawn(async move {
-            loop {
-                if may_read.wait_for(|may| *may).await.is_err() {
-                    return;
-                }
-                let message = tokio::select! {
-                    biased;
-                    changed = may_read.changed() => match changed { Ok(()) => continue, Err(_) => return },
-                    message = stream.next() => message,
-                };
-                match message {
-                    Some(Ok(Message::Text(text))) => to.received(text.as_str()),
-                    Some(Ok(Message::Binary(_))) => to.fail("a binary frame from the server"),
-                    Some(Ok(Message::Close(frame))) => {
-                        // Before the end is told: who waits for it may drop the client then.
-                        if let Err(rule) = closing::nothing_follows(&mut stream).await {
-                            to.fail(&rule);
-                        }
-                        return to.end(frame.map_or(1005, |frame| frame.code.into()));
-                    }
-                    Some(Ok(_)) => {}
-                    Some(Err(_)) | None => return to.end(1006),
-                }
-            }
+    /// The refused upgrade ([`ConnectError::Refused`] has the response), or why there is no
+    /// connection.
+    ///
+    /// # Panics
+    /// If the options hold what is no header or path.
+    pub async fn try_connect(bridge: SocketAddr, options: Options) -> Result<Self, ConnectError> {
+        let headers = options.headers.iter().map(|(name, value)| {
+            let name = HeaderName::try_from(name.as_str()).expect("a header's name");
+            (
+                name,
+                HeaderValue::try_from(value.as_str()).expect("a header's value"),
+            )
         });
+        let connection_options = ConnectionOptions {
+            headers: headers.collect(),
+            receive_buffer_bytes: options.receive_buffer,
+            ..ConnectionOptions::default()
+        };
+        let address = format!("ws://{bridge}{}", options.path);
+        let address = address.parse().expect("an address");
+        let connection = Connection::connect(&address, &connection_options).await?;
+        let (writer, reader) = connection.split();
+        let shared = Shared::new(options.keep_output);
+        let (reading, may_read) = watch::channel(true);
+        let task = tokio::spawn(shared.clone().read_all(reader, may_read));
         Ok(Self {
-            sink,
+            writer,
             shared,
             options,
             next_id: 0,
@@ -184,11 +153,11 @@ impl Client {
     ///
     /// # Errors
     /// The socket is closed.
-    pub async fn try_send_text(&mut self, text: &str) -> Result<(), Box<Error>> {
+    pub async fn try_send_text(&mut self, text: &str) -> Result<(), SendError> {
         if let Ok(message) = serde_json::from_str(text) {
             self.shared.sent(&message);
         }
-        self.sink.send(Message::text(text)).await.map_err(Box::new)
+        self.writer.send_text(text).await
     }
 
     /// Sends any frame.
@@ -196,7 +165,7 @@ impl Client {
     /// # Panics
     /// If the socket is closed.
     pub async fn send_frame(&mut self, frame: Message) {
-        if let Err(error) = self.sink.send(frame).await {
+        if let Err(error) = self.writer.send_frame(frame).await {
             panic!("cannot send: {error}\n{}", self.shared.lock().transcript());
         }
     }
@@ -315,7 +284,7 @@ impl Client {
                 panic!("{missing}\n{}", inner.transcript());
             }
         }
-        if self.sink.close().await.is_ok() {
+        if self.writer.close(1000, "").await.is_ok() {
             self.wait_closed().await;
         }
     }
@@ -338,18 +307,4 @@ impl Drop for Client {
             panic!("the protocol is broken: {rule}\n{}", inner.transcript());
         }
     }
-}
-
-async fn connect(bridge: SocketAddr, receive_buffer: Option<usize>) -> std::io::Result<TcpStream> {
-    let socket = if bridge.is_ipv4() {
-        tokio::net::TcpSocket::new_v4()
-    } else {
-        tokio::net::TcpSocket::new_v6()
-    }?;
-    if let Some(bytes) = receive_buffer {
-        socket.set_recv_buffer_size(u32::try_from(bytes).unwrap_or(u32::MAX))?;
-    }
-    let stream = socket.connect(bridge).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }

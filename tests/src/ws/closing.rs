@@ -1,26 +1,29 @@
-//! What comes behind a close: nothing may.
+//! The end of a connection: its close code, and the rule that nothing follows a close.
 
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
-use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
+use client::{Frame, ReadError};
 
-/// For the server to close the connection when the close was answered. One that keeps it open says nothing more, either.
+/// The code of a close frame that has none (RFC 6455, section 7.1.5).
+pub(crate) const NO_CODE: u16 = 1005;
+/// The code of a connection that ended without a close frame (RFC 6455, section 7.1.5).
+pub(crate) const BROKEN: u16 = 1006;
+
+/// For the server to close the connection when the close was answered. A server that keeps it open
+/// says nothing more, either.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Reads on behind a close, to the end of the connection or for a second.
+/// Checks that nothing follows a close. `next` reads on behind it, to the end of the connection or
+/// for a second.
 ///
 /// # Errors
-/// The rule that what came broke.
+/// The rule that the next frame broke.
 pub(crate) async fn nothing_follows(
-    socket: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
+    next: impl Future<Output = Result<Frame, ReadError>>,
 ) -> Result<(), String> {
-    match tokio::time::timeout(PATIENCE, socket.next()).await {
-        // tungstenite reads no frame after a close: this is how it says that there was one.
-        Ok(Some(Err(Error::Protocol(ProtocolError::ReceivedAfterClosing)) | Ok(_))) => {
-            Err("a message after a close".into())
-        }
-        Ok(Some(Err(_)) | None) | Err(_) => Ok(()),
+    match tokio::time::timeout(PATIENCE, next).await {
+        Ok(Ok(_) | Err(ReadError::FrameAfterClose)) => Err("a message after a close".into()),
+        Ok(Err(_)) | Err(_) => Ok(()),
     }
 }
 

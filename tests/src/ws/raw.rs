@@ -21,19 +21,21 @@ pub const FRAGMENT: u8 = 0x00;
 /// The first byte of a frame: a ping.
 pub const PING: u8 = 0x89;
 
-/// The request that opens a session at `/ws`, with these headers beside the handshake's own.
-#[must_use]
-pub fn handshake(headers: &str) -> String {
-    format!("GET /ws HTTP/1.1\r\n{headers}{UPGRADE}\r\n")
-}
-
 /// A connection on which the handshake was sent. Its answer is not read yet.
 ///
 /// # Errors
 /// The bridge does not accept the connection.
 pub async fn upgraded(bridge: SocketAddr) -> io::Result<TcpStream> {
+    upgraded_with(bridge, "Host: localhost\r\n").await
+}
+
+/// The same with these headers, each with its line end, beside the handshake's own.
+///
+/// # Errors
+/// The bridge does not accept the connection.
+pub async fn upgraded_with(bridge: SocketAddr, headers: &str) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(bridge).await?;
-    let request = handshake("Host: localhost\r\n");
+    let request = format!("GET /ws HTTP/1.1\r\n{headers}{UPGRADE}\r\n");
     stream.write_all(request.as_bytes()).await?;
     Ok(stream)
 }

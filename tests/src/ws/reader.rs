@@ -1,18 +1,15 @@
 //! What one client has received: kept, checked, and waited for.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use client::{Frame, ReadError, connection::ConnectionReader};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::Checker;
-
-/// The transcript keeps so many messages, each shortened.
-const TRANSCRIPT: usize = 120;
-const SHORT: usize = 400;
+use super::{Checker, closing, transcript::Transcript};
 
 /// Everything received so far.
 #[derive(Default)]
@@ -34,7 +31,7 @@ pub(super) struct Inner {
     /// How the socket ended: a close code, 1005 for none, 1006 for a broken connection.
     pub(super) closed: Option<u16>,
     pub(super) violation: Option<String>,
-    transcript: VecDeque<String>,
+    transcript: Transcript,
     /// Requests whose answer begins a view.
     views: HashSet<String>,
     pub(super) keep_output: bool,
@@ -64,13 +61,47 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads to the end of the connection, while `may_read` holds.
+    pub(super) async fn read_all(
+        self,
+        mut reader: ConnectionReader,
+        mut may_read: watch::Receiver<bool>,
+    ) {
+        loop {
+            if may_read.wait_for(|may| *may).await.is_err() {
+                return;
+            }
+            let frame = tokio::select! {
+                biased;
+                changed = may_read.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+                frame = reader.next() => frame,
+            };
+            match frame {
+                Ok(Frame::Text(text)) => self.received(text.as_str()),
+                Ok(Frame::Binary(_)) => self.fail("a binary frame from the server"),
+                Ok(Frame::Ping(_) | Frame::Pong(_)) => {}
+                Err(ReadError::Closed(close)) => {
+                    // Before the end is known: a test that waits for it may drop the client then.
+                    if let Err(rule) = closing::nothing_follows(reader.next()).await {
+                        self.fail(&rule);
+                    }
+                    return self.end(close.map_or(closing::NO_CODE, |close| close.code));
+                }
+                Err(_) => return self.end(closing::BROKEN),
+            }
+        }
+    }
+
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
     pub(super) fn sent(&self, message: &Value) {
         let mut inner = self.lock();
-        inner.note("->", &message.to_string());
+        inner.transcript.sent(&message.to_string());
         inner.checker.sent(message);
         let requests = message
             .as_array()
@@ -84,9 +115,9 @@ impl Shared {
         }
     }
 
-    pub(super) fn received(&self, text: &str) {
+    fn received(&self, text: &str) {
         let mut inner = self.lock();
-        inner.note("<-", text);
+        inner.transcript.received(text);
         match serde_json::from_str(text) {
             Ok(message) => inner.take(message, text.len()),
             Err(error) => inner.broken(format!("a message that is no JSON: {error}")),
@@ -95,46 +126,30 @@ impl Shared {
         self.changed.send_modify(|count| *count += 1);
     }
 
-    pub(super) fn end(&self, code: u16) {
+    fn end(&self, code: u16) {
         let mut inner = self.lock();
-        inner.note("<-", &format!("closed {code}"));
-        if inner.closed.is_some() {
-            inner.broken("a message after a close".into());
+        inner.transcript.received(&format!("closed {code}"));
+        if let Err(rule) = inner.checker.closed(code) {
+            inner.broken(rule);
         }
         inner.closed = Some(code);
         drop(inner);
         self.changed.send_modify(|count| *count += 1);
     }
 
-    pub(super) fn fail(&self, rule: &str) {
+    fn fail(&self, rule: &str) {
         self.lock().broken(rule.to_owned());
         self.changed.send_modify(|count| *count += 1);
     }
 }
 
 impl Inner {
-    pub(super) fn broken(&mut self, rule: String) {
+    fn broken(&mut self, rule: String) {
         self.violation.get_or_insert(rule);
     }
 
-    fn note(&mut self, way: &str, text: &str) {
-        if self.transcript.len() == TRANSCRIPT {
-            self.transcript.pop_front();
-        }
-        let short: String = text.chars().take(SHORT).collect();
-        let more = if short.len() < text.len() {
-            format!("... ({} bytes)", text.len())
-        } else {
-            String::new()
-        };
-        self.transcript.push_back(format!("{way} {short}{more}"));
-    }
-
     pub(super) fn transcript(&self) -> String {
-        self.transcript
-            .iter()
-            .map(|line| format!("  {line}\n"))
-            .collect()
+        self.transcript.to_string()
     }
 
     fn take(&mut self, message: Value, bytes: usize) {

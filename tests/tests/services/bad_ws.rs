@@ -1,8 +1,10 @@
 //! Bad input over the WebSocket: each a clear error, and no other session notices.
 
-use cc_tests::{harness::Stack, ws};
+use cc_tests::{
+    harness::Stack,
+    ws::{self, Message},
+};
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{exists, id};
 

@@ -1,8 +1,10 @@
 //! The size of a message, and batches.
 
-use cc_tests::harness::{Stack, StackOptions};
+use cc_tests::{
+    harness::{Stack, StackOptions},
+    ws::Message,
+};
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
     bad_ws::loose,

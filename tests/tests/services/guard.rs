@@ -157,12 +157,8 @@ async fn a8_a_foreign_upgrade_is_refused_and_configured_ones_pass() {
             [("host", "evil.example")],
             [("host", "named:1235")],
         ] {
-            match try_it(path, &headers)
-                .await
-                .map(|_| ())
-                .map_err(|error| *error)
-            {
-                Err(tokio_tungstenite::tungstenite::Error::Http(response)) => {
+            match try_it(path, &headers).await.map(|_| ()) {
+                Err(ws::ConnectError::Refused(response)) => {
                     assert_eq!(response.status().as_u16(), 403, "{path} {headers:?}");
                 }
                 other => panic!("{path} {headers:?}: {other:?}"),

@@ -24,9 +24,9 @@ const RATE: u64 = 800;
 /// Totals depend on the build and the allocator; scripts/bench looks at those of a release build.
 const LAGGARD_BYTES: u64 = 400 << 10;
 /// A client that hangs has a small window, so that what it does not read stays with the services soon.
-const WINDOW_BYTES: usize = 16 * 1024;
+const WINDOW_BYTES: u32 = 16 * 1024;
 
-async fn client(stack: &Stack, receive_buffer: Option<usize>) -> ws::Client {
+async fn client(stack: &Stack, receive_buffer: Option<u32>) -> ws::Client {
     let options = ws::Options {
         keep_output: false,
         receive_buffer,

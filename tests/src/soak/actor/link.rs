@@ -1,29 +1,24 @@
-//! One connection of a client.
+//! One connection of a client: the low layer of the Rust client and the checker.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::{SinkExt, StreamExt};
+use client::{Connection, ConnectionOptions, Frame, Message, ReadError};
 use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
-    tungstenite::{Message, protocol::WebSocketConfig},
-};
 
 use crate::{
     soak::{actor::nuisances::Nonsense, execution::Execution, input::Offer},
-    ws::{Checker, closing},
+    ws::{Checker, closing, transcript::Transcript},
 };
 
 /// To connect, to send one frame, to close.
 const PATIENCE: Duration = Duration::from_secs(5);
-const TRANSCRIPT: usize = 60;
-const SHORT: usize = 300;
+/// Codes that a good client does not see: its frames are WebSocket, and no view may fail.
+const UNEXPECTED_CODES: [u16; 3] = [1002, 1007, 1011];
 
 /// What an answer will be about, and what was known when it was asked.
 #[derive(Debug, Clone)]
@@ -80,42 +75,38 @@ impl Asked {
     }
 }
 
-/// A WebSocket with all that is known of it.
+/// A connection with all that is known of it.
 pub(super) struct Link {
-    socket: WebSocketStream<TcpStream>,
+    connection: Connection,
     checker: Checker,
     pub(super) pending: HashMap<String, Asked>,
     /// Frames that were not right.
     pub(super) nonsense: Nonsense,
     next: u64,
-    transcript: VecDeque<String>,
+    transcript: Transcript,
     /// Nothing is read until then.
     pub(super) deaf_until: Option<Instant>,
 }
 
 impl Link {
     pub(super) async fn open(bridge: SocketAddr) -> Result<Self, String> {
-        let open = async {
-            let stream = TcpStream::connect(bridge)
-                .await
-                .map_err(|error| error.to_string())?;
-            let config = WebSocketConfig::default()
-                .max_message_size(Some(64 << 20))
-                .max_frame_size(Some(64 << 20));
-            client_async_with_config(format!("ws://{bridge}/ws"), stream, Some(config))
-                .await
-                .map_err(|error| error.to_string())
-        };
-        let (socket, _) = tokio::time::timeout(PATIENCE, open)
+        let address = format!("ws://{bridge}/ws");
+        let address = address
+            .parse()
+            .map_err(|error: client::Error| error.to_string())?;
+        let options = ConnectionOptions::default();
+        let open = Connection::connect(&address, &options);
+        let connection = tokio::time::timeout(PATIENCE, open)
             .await
-            .map_err(|_| "too slow".to_owned())??;
+            .map_err(|_| "too slow".to_owned())?
+            .map_err(|error| error.to_string())?;
         Ok(Self {
-            socket,
+            connection,
             checker: Checker::new(),
             pending: HashMap::new(),
             nonsense: Nonsense::default(),
             next: 0,
-            transcript: VecDeque::new(),
+            transcript: Transcript::default(),
             deaf_until: None,
         })
     }
@@ -133,29 +124,34 @@ impl Link {
             self.deaf_until = None;
         }
         loop {
-            let message = match tokio::time::timeout_at(due.into(), self.socket.next()).await {
+            let frame = tokio::time::timeout_at(due.into(), self.connection.next());
+            match frame.await {
                 Err(_) => return Ok(None),
-                Ok(None | Some(Err(_))) => return Err(None),
-                Ok(Some(Ok(message))) => message,
-            };
-            match message {
-                Message::Text(text) => {
-                    self.note("<-", text.as_str());
+                Ok(Ok(Frame::Text(text))) => {
+                    self.transcript.received(text.as_str());
                     return Ok(Some(text.as_str().to_owned()));
                 }
-                Message::Binary(_) => return Err(Some("a binary frame from the server".into())),
-                Message::Close(frame) => {
-                    let code = frame.map_or(1005, |frame| u16::from(frame.code));
-                    self.note("<-", &format!("close {code}"));
-                    let known = [1000, 1001, 1005, 1008, 1009, 1012, 1013].contains(&code);
-                    if !known {
-                        return Err(Some(format!("close code {code}")));
-                    }
-                    return Err(closing::nothing_follows(&mut self.socket).await.err());
+                Ok(Ok(Frame::Binary(_))) => {
+                    return Err(Some("a binary frame from the server".into()));
                 }
-                _ => {}
+                Ok(Ok(Frame::Ping(_) | Frame::Pong(_))) => {}
+                Ok(Err(ReadError::Closed(close))) => {
+                    let code = close.map_or(closing::NO_CODE, |close| close.code);
+                    return Err(self.closed(code).await.err());
+                }
+                Ok(Err(_)) => return Err(None),
             }
         }
+    }
+
+    /// A close frame came: its code is one of the bridge's, and nothing follows.
+    async fn closed(&mut self, code: u16) -> Result<(), String> {
+        self.transcript.received(&format!("closed {code}"));
+        self.checker.closed(code)?;
+        if UNEXPECTED_CODES.contains(&code) {
+            return Err(format!("close code {code}"));
+        }
+        closing::nothing_follows(self.connection.next()).await
     }
 
     pub(super) fn check(&mut self, message: &Value, bytes: usize) -> Result<(), String> {
@@ -178,37 +174,22 @@ impl Link {
             .extend(asked.into_iter().map(|(id, asked)| (id.to_string(), asked)));
         self.checker.sent(message);
         let text = message.to_string();
-        self.note("->", &text);
+        self.transcript.sent(&text);
         self.frame(Message::text(text)).await
     }
 
     /// Sends any frame; says whether the connection is still good.
     pub(super) async fn frame(&mut self, frame: Message) -> bool {
-        matches!(
-            tokio::time::timeout(PATIENCE, self.socket.send(frame)).await,
-            Ok(Ok(()))
-        )
+        let sent = tokio::time::timeout(PATIENCE, self.connection.send_frame(frame));
+        matches!(sent.await, Ok(Ok(())))
     }
 
     pub(super) async fn close(mut self) {
         // The other side may be gone: then there is nothing to wait for.
-        let _ = tokio::time::timeout(PATIENCE, self.socket.close(None)).await;
-    }
-
-    fn note(&mut self, way: &str, text: &str) {
-        if self.transcript.len() == TRANSCRIPT {
-            self.transcript.pop_front();
-        }
-        self.transcript.push_back(format!(
-            "  {way} {}",
-            text.chars().take(SHORT).collect::<String>()
-        ));
+        let _ = tokio::time::timeout(PATIENCE, self.connection.close(1000, "")).await;
     }
 
     pub(super) fn transcript(&self) -> String {
-        self.transcript
-            .iter()
-            .map(|line| format!("{line}\n"))
-            .collect()
+        self.transcript.to_string()
     }
 }

@@ -1,8 +1,8 @@
 //! What a client does that it should not, and what is rare.
 
+use client::Message;
 use rand::Rng;
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     Actor,

@@ -326,7 +326,7 @@ fn envelopes_are_right() {
         &[error(-32004, json!({"reason": "queue_full"}))],
     );
     bad(
-        "code of the contract",
+        "code of the protocol",
         &execute(),
         &[error(-1, json!({"reason": "x"}))],
     );
@@ -334,6 +334,19 @@ fn envelopes_are_right() {
     let asked =
         json!({"jsonrpc": "2.0", "id": 1, "method": "execute", "params": {"executionId": "other"}});
     bad("was not asked for", &asked, &[answer("running")]);
+}
+
+#[test]
+fn a_connection_ends_with_a_code_that_the_bridge_sends() {
+    for (code, good) in [
+        (1012, true),
+        (1006, true),
+        (1001, false),
+        (1008, false),
+        (3000, false),
+    ] {
+        assert_eq!(Checker::new().closed(code).is_ok(), good, "{code}");
+    }
 }
 
 #[test]

@@ -3,16 +3,17 @@
 
 use std::net::IpAddr;
 
-use cc_tests::harness::{
-    Service, StackOptions, eventually,
-    stack::{api_options, bridge_options},
+use cc_tests::{
+    harness::{
+        Service, StackOptions, eventually,
+        stack::{api_options, bridge_options},
+    },
+    ws::raw,
 };
 
 use super::{CLOSE, ask, assert_refused};
 use crate::support::PATIENCE;
 
-const UPGRADE: &str = "Connection: Upgrade, close\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const SHARED: &str = "claude-api shares an address with this bridge";
 
 /// Both services; claude-api is boxed and listens on this loopback address.
@@ -40,13 +41,14 @@ fn warnings(service: &Service) -> usize {
 async fn the_bridge_refuses_the_addresses_of_a_boxed_claude_api() {
     let folder = tempfile::tempdir().expect("a folder");
     let (api, bridge) = start(folder.path(), "127.0.0.3", true).await;
+    let upgrade = format!("{}\r\n", raw::UPGRADE);
     let (inside, outside) = (IpAddr::from([127, 0, 0, 3]), IpAddr::from([127, 0, 0, 2]));
     for (path, rest) in [
         ("/", CLOSE),
         ("/metrics", CLOSE),
         ("/mcp", CLOSE),
-        ("/ws", UPGRADE),
-        ("/ws/mcp", UPGRADE),
+        ("/ws", upgrade.as_str()),
+        ("/ws/mcp", upgrade.as_str()),
     ] {
         let answer = ask(inside, bridge.addr(), "GET", path, rest).await;
         assert_refused(&answer, path);
