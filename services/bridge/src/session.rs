@@ -1,270 +1,383 @@
-//! One WebSocket session: a task that owns the socket and asks the pure [`machine::Machine`] what to do.
+//! The task of one session: socket, machine, views, executor.
 
-pub mod action;
-mod calls;
-pub mod connection;
-pub mod departures;
-pub mod executor;
-mod inputs;
-pub mod known;
-pub mod machine;
-pub mod outbound;
-pub mod pages;
-pub mod part;
-pub mod pending;
-pub mod replies;
-pub mod request;
-pub mod room;
-mod shallow;
-pub mod socket;
-pub mod transport;
-pub mod turns;
+mod act;
+mod end;
+mod hello;
 
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use futures::TryFutureExt;
-use protocol::rpc::{RpcError, code};
-use protocol::{ExecutionId, Limits, Status};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use protocol::ExecutionId;
+use protocol::rpc::{RpcError, close, code};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior};
+use tokio_util::sync::WaitForCancellationFuture;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::upstream::Upstream;
+use super::action::Action;
+use super::departures::{Asking, Viewing};
+use super::executor::Executor;
+use super::machine::{Bounds, Machine};
+use super::outbound::{self, Share};
+use super::pages::Pages;
+use super::replies::Token;
+use super::request::binary;
+use super::room::{Charge, Room};
+use super::socket::{Inbound, Pulse, Socket};
+use super::transport;
+use super::{Called, Event, Executed, Shared};
 use crate::viewer;
-use action::{Call, Outcome, Target};
-use departures::{Asking, Departures};
-use machine::no_live_execution;
-use outbound::Outbound;
-use replies::Token;
-use request::Attach;
-use room::Room;
+use hello::connected;
 
-/// What all sessions share.
-#[derive(Debug)]
-pub struct Shared {
-    /// What viewers need, the way to claude-api included.
-    pub viewer: viewer::Context,
-    /// claude-api's limits merged with the bridge's own, once known.
-    pub limits: watch::Receiver<Option<Limits>>,
-    /// The bridge's own limits.
-    pub own: Limits,
-    /// Views of one session.
-    pub views: usize,
-    /// Most of `inboundBytes`: large messages, and their executes and inputs that await an answer.
-    pub inbound: Arc<Room>,
-    /// The rest of `inboundBytes`: executes and inputs of small messages.
-    pub small: Arc<Room>,
-    /// `outboundBytes`: what is on its way to clients.
-    pub outbound: Arc<Outbound>,
-    /// Memory for lists and events while claude-api is asked: see [`pages`].
-    pub lists: Arc<Semaphore>,
-    /// How long nobody must attach before a departed session's executions are cancelled.
-    pub disconnect_grace: Duration,
-    /// Places for cancels that are owed.
-    pub owed: Semaphore,
-    /// Who views what.
-    pub departures: Departures,
-    /// All tasks that a stop waits for.
-    pub tracker: TaskTracker,
-    /// The bridge stops.
-    pub shutdown: CancellationToken,
+/// Messages of views that wait for the socket. Each view may have one more in the making.
+const VIEW_MESSAGES: usize = 1;
+
+/// What happened.
+enum Happened {
+    Inbound(Inbound),
+    Event(Event),
+    View(Box<viewer::Message>),
+    /// Looks that waited for room.
+    Looks(Vec<Action>),
+    /// The unfinished message of this session was evicted.
+    Evicted,
+    Tick,
+    Stop,
+    Broken,
 }
 
-/// What comes back to a session. Small, because a channel has room for 32 of them from its first moment, and an idle
-/// session pays for that.
-#[derive(Debug)]
-pub enum Event {
-    /// An execute was accepted, or not.
-    Executed(Token, Box<Executed>),
-    /// A call came back.
-    Called(Token, Box<Called>),
-    /// A view's task panicked: its client is to attach again.
-    ViewFailed,
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The peer closed, or vanished; with a code if there was one.
+    Peer(Option<u16>),
+    /// We close with this code.
+    Ours(u16, &'static str),
+    /// We drop a connection that nothing can be sent on.
+    Dropped,
 }
 
-/// The outcome of an execute.
-#[derive(Debug)]
-pub struct Executed {
-    /// Its result.
-    pub result: Result<Status, RpcError>,
-    /// The request for the view that follows, if the client chose the id.
-    pub asking: Option<Asking>,
+struct Session<T> {
+    shared: Arc<Shared>,
+    socket: Socket<T>,
+    machine: Machine,
+    executor: Executor,
+    events: mpsc::UnboundedReceiver<Event>,
+    event_sender: mpsc::UnboundedSender<Event>,
+    messages: mpsc::Receiver<Box<viewer::Message>>,
+    message_sender: mpsc::Sender<Box<viewer::Message>>,
+    views: HashMap<u64, (AbortOnDropHandle<()>, Viewing)>,
+    pages: Pages,
+    /// The session's id, which claude-api gets as the `viewer` of its streams.
+    name: Arc<str>,
+    /// Requests for views that may still begin.
+    asking: HashMap<ExecutionId, Asking>,
+    /// What inputs that are not answered yet have taken of the inbound budget.
+    inputs: HashMap<Token, Arc<Charge>>,
+    /// The session's own limits of inbound bytes for unanswered executes and inputs, large and
+    /// small. None before the first execute.
+    own_inbound: Option<[Arc<Room>; 2]>,
+    share: Arc<Share>,
+    /// Outbound bytes of answers that wait for their batch, and of calls under way.
+    held: outbound::Charge,
+    ping: Interval,
+    /// What the message in hand has taken of the inbound budget.
+    charge: Option<Charge>,
+    read_first: bool,
+    messages_in: u64,
+    bytes_in: u64,
+    /// Messages and their bytes that were sent and counted.
+    sent: (u64, u64),
+    executes: u64,
 }
 
-/// What a call came to.
-#[derive(Debug)]
-pub struct Called {
-    /// Its result.
-    pub result: Result<Outcome, RpcError>,
-    /// Those of its candidates that were found to have ended, or to be unknown.
-    pub ended: Vec<ExecutionId>,
-    /// The turn of a list, or of events, among those of its session.
-    pub turn: Option<OwnedSemaphorePermit>,
-    /// The request for the view that follows an attach.
-    pub asking: Option<Asking>,
-}
-
-impl Called {
-    fn new(result: Result<Outcome, RpcError>, ended: Vec<ExecutionId>) -> Self {
-        Self {
-            result,
-            ended,
-            turn: None,
-            asking: None,
-        }
-    }
-}
-
-impl Shared {
-    /// The most that unanswered executes of one session may take of the two parts of the inbound
-    /// budget: a quarter, but at least one message.
-    fn session_inbound(&self) -> [Arc<Room>; 2] {
-        let (large, small) = room::shares(self.own.inbound_bytes);
-        let large = (large / 4).max(self.own.message_bytes);
-        let small = (small / 4).max(transport::FREE_BYTES);
-        [large, small].map(|bytes| Room::new(bytes, Duration::ZERO))
-    }
-
-    /// Takes bytes of the budget for small messages; None when they are not free.
-    #[must_use]
-    pub fn charge(&self, bytes: usize) -> Option<room::Charge> {
-        self.small.take(bytes as u64)
-    }
-}
-
-/// Makes one call. It ends within the call's time; a session that leaves does not end it.
-async fn call(shared: Arc<Shared>, call: Call, lists: Arc<Semaphore>) -> Called {
-    let mut ended = Vec::new();
-    let upstream = &shared.viewer.upstream;
-    if let Call::List(limit, before) = call {
-        let page = pages::gather(upstream, limit, before, shared.viewer.status_bytes);
-        let page = page.map_ok(|page| Outcome::Page(Box::new(page)));
-        return in_turn(&shared, lists, page).await;
-    }
-    if let Call::Events(asked) = call {
-        let limit = asked.max_bytes.unwrap_or(protocol::events::MAX_BYTES);
-        let part = upstream.events(asked.execution_id, asked.offset, limit);
-        let part = part.map_ok(|part| Outcome::Events(Box::new(part)));
-        return in_turn(&shared, lists, part).await;
-    }
-    if let Call::Attach(attach) = call {
-        let asking = shared.departures.ask(attach.execution_id);
-        let result = attach_to(&shared.viewer.upstream, attach).await;
-        return Called {
-            asking: Some(asking),
-            ..Called::new(result, ended)
-        };
-    }
-    let (Call::Status(target) | Call::Control(_, target) | Call::Input(target, ..)) = &call else {
-        return Called::new(about_one(&shared, call).await, ended);
-    };
-    let Target::FirstLive(candidates) = target else {
-        return Called::new(about_one(&shared, call).await, ended);
-    };
-    for id in candidates.clone() {
-        match shared.viewer.upstream.status(id).await {
-            Ok(status) if !status.state.is_terminal() => {
-                let result = match call {
-                    Call::Status(_) => Ok(Outcome::Status(Box::new(status))),
-                    call => about_one(&shared, call.about(Target::One(id))).await,
-                };
-                return Called::new(result, ended);
-            }
-            Ok(_) => ended.push(id),
-            Err(error) if matches!(error.code, code::NO_SUCH_EXECUTION | code::ID_IN_USE) => {
-                ended.push(id);
-            }
-            // Whether this one lives is not known, so the next one cannot stand for it.
-            Err(error) => return Called::new(Err(error), ended),
-        }
-    }
-    Called::new(Ok(Outcome::NothingLive(call)), ended)
-}
-
-/// Asks for one list or part of the events of a session at a time, when the client has taken the one
-/// before and there is memory.
-async fn in_turn(
-    shared: &Shared,
-    turns: Arc<Semaphore>,
-    asked: impl Future<Output = Result<Outcome, RpcError>>,
-) -> Called {
-    let full = || {
-        RpcError::new(
-            code::QUEUE_FULL,
-            "too_many_lists",
-            "the lists and events of other sessions leave no memory for this request; \
-             try again later",
-        )
-    };
-    let Ok(turn) = turns.acquire_owned().await else {
-        // The session is gone.
-        return Called::new(Err(full()), Vec::new());
-    };
-    let room = shared.lists.acquire_many(pages::PART_BYTES);
-    let Ok(Ok(_room)) = tokio::time::timeout(shared.viewer.upstream.times.call, room).await else {
-        return Called::new(Err(full()), Vec::new());
-    };
-    Called {
-        turn: Some(turn),
-        ..Called::new(asked.await, Vec::new())
-    }
-}
-
-async fn about_one(shared: &Shared, call: Call) -> Result<Outcome, RpcError> {
-    let upstream = &shared.viewer.upstream;
-    match call {
-        Call::Status(Target::One(id)) => {
-            let status = upstream.status(id).await?;
-            Ok(Outcome::Status(Box::new(status)))
-        }
-        Call::Control(verb, Target::One(id)) => {
-            let status = upstream.control(id, verb).await?;
-            Ok(Outcome::Status(Box::new(status)))
-        }
-        Call::Input(Target::One(id), data, offset, eof) => {
-            let accepted = upstream.input(id, data, offset, eof).await?;
-            Ok(Outcome::Input(accepted))
-        }
-        Call::List(..)
-        | Call::Events(_)
-        | Call::Attach(_)
-        | Call::Detach(_)
-        | Call::Status(_)
-        | Call::Control(..)
-        | Call::Input(..) => Err(no_live_execution()),
-    }
-}
-
-async fn attach_to(upstream: &Upstream, attach: Attach) -> Result<Outcome, RpcError> {
-    let status = upstream.status(attach.execution_id).await?;
-    if let Some(offset) = attach.offset {
-        if offset < status.kept_from {
-            return Err(offset_not_kept(status.kept_from));
-        }
-        // The status may be a moment older than bytes that the client has.
-        if offset > status.output_bytes {
-            upstream.probe_offset(attach.execution_id, offset).await?;
-        }
-    }
-    Ok(Outcome::Attach(Box::new(status), attach))
-}
-
-/// -32004: the inbound budget is spent.
-fn inbound_full(budget: u64) -> RpcError {
-    RpcError::new(
-        code::QUEUE_FULL,
-        "inbound_bytes",
-        "too many bytes wait for claude-api; try again later",
+/// Tells a client that there are too many sessions, and closes.
+pub async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(io: T, sessions: u64) {
+    let mut socket = Socket::new(io, 64 * 1024, None, None).await;
+    let error = RpcError::new(
+        code::TOO_MANY_SESSIONS,
+        "too_many_sessions",
+        "there are too many sessions; try again later",
     )
-    .with("limit", budget)
+    .with("limit", sessions);
+    socket.queue(protocol::rpc::error(&Value::Null, &error).to_string());
+    socket
+        .close(close::TRY_AGAIN_LATER, "too many sessions")
+        .await;
 }
 
-fn offset_not_kept(kept_from: u64) -> RpcError {
-    RpcError::new(
-        code::OFFSET_NOT_KEPT,
-        "offset_not_kept",
-        format!("the output before {kept_from} is gone; attach from there, or without an offset"),
-    )
-    .with("keptFrom", kept_from)
+/// Runs a session to its end.
+pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) {
+    let id = uuid::Uuid::new_v4().to_string();
+    let start = Instant::now();
+    let own = &shared.own;
+    let message_bytes = usize::try_from(own.message_bytes).unwrap_or(usize::MAX);
+    let inbound = transport::Inbound::new(shared.inbound.clone(), own.message_bytes);
+    let share = Share::new(shared.outbound.clone());
+    let limits = shared.outbound.limits();
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    // Boxed, here and at the end: what is needed for a moment is no part of a task that lives for hours.
+    let socket = Socket::new(io, message_bytes, Some(inbound), Some(&share));
+    let mut socket = Box::pin(socket).await;
+    socket.queue(connected(&id, &shared));
+    let status_bytes = shared.viewer.status_bytes;
+    let (event_sender, events) = mpsc::unbounded_channel();
+    let (message_sender, messages) = mpsc::channel(VIEW_MESSAGES);
+    let every = Duration::from_millis(own.ping_ms.max(1));
+    let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut session = Session {
+        machine: Machine::new(
+            id.clone(),
+            Bounds {
+                batch: own.batch,
+                status_bytes,
+                views: shared.views,
+                session_bytes: bytes(limits.session),
+                floor_bytes: bytes(limits.floor),
+            },
+        ),
+        shared: shared.clone(),
+        socket,
+        executor: Executor::default(),
+        events,
+        event_sender,
+        messages,
+        message_sender,
+        views: HashMap::new(),
+        pages: Pages::default(),
+        name: id.as_str().into(),
+        asking: HashMap::new(),
+        inputs: HashMap::new(),
+        own_inbound: None,
+        held: share.charge(),
+        share,
+        ping,
+        charge: None,
+        read_first: true,
+        messages_in: 0,
+        bytes_in: 0,
+        sent: (0, 0),
+        executes: 0,
+    };
+    let end = session.run().await;
+    Box::pin(session.end(end, &id, start)).await;
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
+    async fn run(&mut self) -> End {
+        let shared = self.shared.clone();
+        let mut stop = pin!(shared.shutdown.cancelled());
+        loop {
+            let happened = poll_fn(|cx| {
+                let happened = self.poll(cx, stop.as_mut());
+                // Also when nothing happened: what was sent may be all for hours.
+                self.count_sent();
+                happened
+            });
+            let happened = happened.await;
+            let mut actions = match happened {
+                Happened::Stop => return End::Ours(close::RESTARTING, "restarting"),
+                Happened::Broken => return End::Peer(None),
+                Happened::Evicted => {
+                    return End::Ours(close::TRY_AGAIN_LATER, "no room for this message");
+                }
+                Happened::Looks(actions) => actions,
+                Happened::Tick => match self.socket.pulse() {
+                    Ok(Pulse::Alive) => continue,
+                    Ok(Pulse::Dead | Pulse::Stuck) => return End::Dropped,
+                    Ok(Pulse::Starved) => {
+                        return End::Ours(close::TRY_AGAIN_LATER, "no room for this message");
+                    }
+                    Err(_) => return End::Peer(None),
+                },
+                Happened::Inbound(inbound) => {
+                    self.read_first = false;
+                    match inbound {
+                        Inbound::Text(text) => {
+                            self.count(text.len());
+                            let limits = self.shared.limits.borrow().clone();
+                            let actions = self.machine.on_text(&text, limits.as_ref());
+                            drop(text);
+                            self.charge = self.socket.take_charge();
+                            actions
+                        }
+                        Inbound::Binary => {
+                            self.count(0);
+                            self.charge = self.socket.take_charge();
+                            self.machine.on_bad(&binary())
+                        }
+                        Inbound::Alive => continue,
+                        Inbound::Closed(code) => return End::Peer(code.or(Some(1005))),
+                        Inbound::Broken(Some(code)) => return End::Ours(code, ""),
+                        Inbound::Broken(None) => return End::Peer(None),
+                    }
+                }
+                Happened::Event(Event::Executed(token, executed)) => {
+                    let Executed { result, asking } = *executed;
+                    self.executor.done(token);
+                    self.executes += u64::from(result.is_ok());
+                    self.asks(asking.filter(|_| result.is_ok()));
+                    self.machine.on_executed(token, result)
+                }
+                Happened::Event(Event::Called(token, called)) => {
+                    let Called {
+                        result,
+                        ended,
+                        turn,
+                        asking,
+                    } = *called;
+                    self.asks(asking.filter(|_| result.is_ok()));
+                    let actions = self.machine.on_called(token, result, &ended);
+                    if let Some(turn) = turn {
+                        self.pages.keep(turn, &actions);
+                    }
+                    actions
+                }
+                Happened::Event(Event::ViewFailed) => {
+                    return End::Ours(close::INTERNAL_ERROR, "a view failed; attach again");
+                }
+                Happened::View(message) => {
+                    self.read_first = true;
+                    let viewer::Message {
+                        view,
+                        text,
+                        last,
+                        charge: _charge,
+                    } = *message;
+                    if !self.views.contains_key(&view) {
+                        continue;
+                    }
+                    if self.socket.send(text).is_err() {
+                        return End::Peer(None);
+                    }
+                    if last {
+                        self.views.remove(&view);
+                        self.machine.on_view_ended(view);
+                        self.shared.viewer.metrics.viewers.dec();
+                    }
+                    continue;
+                }
+            };
+            self.charge_inputs(&mut actions);
+            self.act(actions);
+            if !self.machine.owes_views() {
+                self.asking.clear();
+            }
+            self.charge = None;
+            self.held.set(self.machine.pledged_bytes());
+        }
+    }
+
+    /// Everything that a session waits for. Reading and writing take turns in being first, so that neither a
+    /// flood of requests nor a flood of output starves the other.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        stop: Pin<&mut WaitForCancellationFuture<'_>>,
+    ) -> Poll<Happened> {
+        if stop.poll(cx).is_ready() {
+            return Poll::Ready(Happened::Stop);
+        }
+        if self.ping.poll_tick(cx).is_ready() {
+            return Poll::Ready(Happened::Tick);
+        }
+        if self.socket.is_evicted() {
+            return Poll::Ready(Happened::Evicted);
+        }
+        let room = (self.socket.unsent(), self.share.all().is_short());
+        self.machine.set_room(room.0, room.1);
+        if self.read_first
+            && let Poll::Ready(happened) = self.poll_read(cx)
+        {
+            return Poll::Ready(happened);
+        }
+        if let Poll::Ready(Some(event)) = self.events.poll_recv(cx) {
+            return Poll::Ready(Happened::Event(event));
+        }
+        match self.socket.poll_room(cx) {
+            Poll::Ready(Err(_)) => return Poll::Ready(Happened::Broken),
+            Poll::Ready(Ok(())) => {
+                self.pages.sent();
+                self.machine.set_room(0, room.1);
+                let looks = self.machine.looks();
+                if !looks.is_empty() {
+                    return Poll::Ready(Happened::Looks(looks));
+                }
+                if let Poll::Ready(Some(message)) = self.messages.poll_recv(cx) {
+                    return Poll::Ready(Happened::View(message));
+                }
+                // Nothing more for now: what is buffered goes out.
+                if let Poll::Ready(Err(_)) = self.socket.poll_flush(cx) {
+                    return Poll::Ready(Happened::Broken);
+                }
+            }
+            Poll::Pending => {}
+        }
+        if self.read_first {
+            Poll::Pending
+        } else {
+            self.read_first = true;
+            self.poll_read(cx)
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+        if !self.machine.is_full() {
+            self.socket.poll_read(cx).map(Happened::Inbound)
+        } else {
+            // What ends the wait (an answer sent, a call back) wakes the task itself.
+            self.socket.read_later();
+            Poll::Pending
+        }
+    }
+
+    /// Keeps the request for a view that was granted; the view begins when its answer is sent.
+    fn asks(&mut self, asking: Option<Asking>) {
+        self.asking
+            .extend(asking.map(|asking| (asking.id(), asking)));
+    }
+
+    /// Counts what the socket has sent since the last call.
+    fn count_sent(&mut self) {
+        let (messages, bytes) = std::mem::take(&mut self.socket.sent);
+        if messages > 0 {
+            self.sent.0 += messages;
+            self.sent.1 += bytes;
+            let metrics = &self.shared.viewer.metrics;
+            metrics.messages_out.inc_by(messages);
+            metrics.bytes_out.inc_by(bytes);
+        }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.messages_in += 1;
+        self.bytes_in += bytes as u64;
+        let metrics = &self.shared.viewer.metrics;
+        metrics.messages_in.inc();
+        metrics.bytes_in.inc_by(bytes as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a session's task and its channels hold from their first moment, for as long as it lives.
+    #[test]
+    fn an_idle_session_is_small() {
+        type Io = hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>;
+        fn size<T, F>(_: impl Fn(T, Arc<Shared>) -> F) -> usize {
+            size_of::<F>()
+        }
+        let task = size(run::<Io>);
+        assert!(task <= 3 * 1024, "{task} bytes");
+        assert!(size_of::<Event>() <= 24 && size_of::<Box<viewer::Message>>() <= 8);
+    }
 }
