@@ -1,54 +1,126 @@
-//! The task of one session: socket, machine, views, executor.
+//! One WebSocket session: a task that owns the socket and asks the pure [`machine::Machine`] what to
+//! do.
+//!
+//! - [`wire`]: bytes and frames in, requests out; answers in, bytes out.
+//! - [`machine`]: the pure machine. Its documentation has the diagram of a request's states.
+//! - [`task`]: the parts of the task that do I/O.
+//!
+//! The way of an `execute` from the socket to the PUT, with the file of each step:
+//!
+//! ```text
+//! client
+//!   | bytes
+//!   v
+//! wire/transport.rs      follows the frames (wire/frames.rs); a large message takes bytes of the
+//!   |                    inbound budget before it is read (wire/message_charge.rs)
+//! wire/socket.rs         a whole text message
+//!   |
+//! session.rs             Session::run, woken by task/wait.rs: gives the text to the machine
+//!   |
+//! machine.rs             Machine::on_text
+//!   |   wire/request.rs  parses the text (wire/bounded_json.rs) into requests
+//!   |
+//! machine/requests.rs    checks the session's limits, notes the request (machine/open_requests.rs,
+//!   |                    machine/pending.rs, machine/view_order.rs): Action::Execute
+//! task/perform.rs        charges the body to the inbound budget
+//!   |
+//! handover/executor.rs   a task that waits for the execute before
+//!   |
+//! upstream/accept.rs     PUT, repeated until claude-api has accepted or refused it
+//!   v
+//! claude-api
+//! ```
+//!
+//! The way back. First the answer, then the output of the view that begins behind it:
+//!
+//! ```text
+//! claude-api
+//!   | status                                    | statuses and output
+//!   v                                           v
+//! upstream/accept.rs                          upstream/follow.rs, upstream/output.rs
+//!   |                                           |   hide cuts and retries
+//! handover/executor.rs                        viewer.rs      one task for each view
+//!   |   Completion::Executed                    |
+//! session.rs                                  viewer/order.rs   statuses, notices, output, gaps
+//!   |                                           |               in the order that clients rely on
+//! machine.rs   Machine::on_executed           viewer/buffer.rs  cuts output between characters
+//!   |                                           |
+//! machine/view_order.rs, machine/apply.rs     viewer/encode.rs, viewer/notices.rs   JSON
+//!   |   the status becomes the answer           |
+//! machine/open_requests.rs                      |   a channel with room for one message
+//!   |   holds back the answers of a batch       v
+//! wire/answer.rs   JSON                       session.rs
+//!   |                                           |
+//! task/perform.rs  Action::Send; then           |
+//!   |   Action::View starts the view            |
+//!   v                                           v
+//! wire/socket.rs   answers never wait behind output; both count in the outbound budget
+//!   |
+//! wire/transport.rs
+//!   v
+//! client
+//! ```
+//!
+//! All other requests take the same way, with two differences: the action is `Action::Call`, which
+//! `task/calls.rs` makes in a task of its own through `upstream/calls.rs`, and the result comes back
+//! as `Completion::Called`.
 
-mod act;
-mod end;
-mod hello;
+pub mod completion;
+pub mod machine;
+pub mod shared;
+pub mod task;
+pub mod wire;
 
 use std::collections::HashMap;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use protocol::ExecutionId;
-use protocol::rpc::{RpcError, close, code};
-use serde_json::Value;
+use protocol::rpc::close;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
-use tokio_util::sync::WaitForCancellationFuture;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::action::Action;
-use super::departures::{Asking, Viewing};
-use super::executor::Executor;
-use super::machine::{Bounds, Machine};
-use super::outbound::{self, Share};
-use super::pages::Pages;
-use super::replies::Token;
-use super::request::binary;
-use super::room::{Charge, Room};
-use super::socket::{Inbound, Pulse, Socket};
-use super::transport;
-use super::{Called, Event, Executed, Shared};
+use crate::budget::SessionInbound;
+use crate::budget::inbound::Charge;
+use crate::budget::lists::SessionLists;
+use crate::budget::outbound::{self, Share};
+use crate::handover::departures::{ViewRequest, Viewing};
+use crate::handover::executor::{Executed, Executor};
 use crate::viewer;
-use hello::connected;
+use completion::{Called, Completion};
+use machine::action::Action;
+use machine::open_requests::Token;
+use machine::{Bounds, Machine};
+use shared::Shared;
+use task::greeting::connected;
+use wire::message_charge::MessageCharge;
+use wire::request::binary;
+use wire::socket::{Pulse, Received, Socket};
 
-/// Messages of views that wait for the socket. Each view may have one more in the making.
+/// Messages of views that wait for the socket. Each view may have one more that is not sent yet.
 const VIEW_MESSAGES: usize = 1;
 
-/// What happened.
-enum Happened {
-    Inbound(Inbound),
-    Event(Event),
+/// Why the task of a session woke up.
+enum Wakeup {
+    /// The socket received something.
+    Received(Received),
+    /// A task of the session has its result.
+    Completion(Completion),
+    /// A view has a message, and the socket has room for it.
     View(Box<viewer::Message>),
-    /// Looks that waited for room.
-    Looks(Vec<Action>),
-    /// The unfinished message of this session was evicted.
+    /// Queries that waited for room can start.
+    Queries(Vec<Action>),
+    /// The unfinished message of this session was evicted from the inbound budget.
     Evicted,
+    /// A ping interval is over.
     Tick,
+    /// The bridge stops.
     Stop,
+    /// The socket is broken.
     Broken,
 }
 
@@ -57,59 +129,48 @@ enum Happened {
 enum End {
     /// The peer closed, or vanished; with a code if there was one.
     Peer(Option<u16>),
-    /// We close with this code.
+    /// The bridge closes with this code and reason.
     Ours(u16, &'static str),
-    /// We drop a connection that nothing can be sent on.
+    /// The bridge drops a connection on which nothing can be sent.
     Dropped,
 }
 
+/// One session with its socket.
 struct Session<T> {
     shared: Arc<Shared>,
     socket: Socket<T>,
     machine: Machine,
     executor: Executor,
-    events: mpsc::UnboundedReceiver<Event>,
-    event_sender: mpsc::UnboundedSender<Event>,
+    completions: mpsc::UnboundedReceiver<Completion>,
+    completion_sender: mpsc::UnboundedSender<Completion>,
+    /// Messages of all views.
     messages: mpsc::Receiver<Box<viewer::Message>>,
     message_sender: mpsc::Sender<Box<viewer::Message>>,
+    /// The open views, by their number.
     views: HashMap<u64, (AbortOnDropHandle<()>, Viewing)>,
-    pages: Pages,
+    lists: SessionLists,
     /// The session's id, which claude-api gets as the `viewer` of its streams.
     name: Arc<str>,
     /// Requests for views that may still begin.
-    asking: HashMap<ExecutionId, Asking>,
-    /// What inputs that are not answered yet have taken of the inbound budget.
+    view_requests: HashMap<ExecutionId, ViewRequest>,
+    /// The inbound bytes of inputs without an answer.
     inputs: HashMap<Token, Arc<Charge>>,
-    /// The session's own limits of inbound bytes for unanswered executes and inputs, large and
-    /// small. None before the first execute.
-    own_inbound: Option<[Arc<Room>; 2]>,
+    /// The session's own limits of inbound bytes. None before the first execute.
+    own_inbound: Option<Box<SessionInbound>>,
     share: Arc<Share>,
-    /// Outbound bytes of answers that wait for their batch, and of calls under way.
+    /// Outbound bytes of answers that wait for their batch, and of calls in flight.
     held: outbound::Charge,
     ping: Interval,
-    /// What the message in hand has taken of the inbound budget.
+    /// The inbound bytes of the message that is handled now.
     charge: Option<Charge>,
+    /// Whether the next poll reads before it writes.
     read_first: bool,
     messages_in: u64,
     bytes_in: u64,
     /// Messages and their bytes that were sent and counted.
     sent: (u64, u64),
+    /// Executes that claude-api accepted.
     executes: u64,
-}
-
-/// Tells a client that there are too many sessions, and closes.
-pub async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(io: T, sessions: u64) {
-    let mut socket = Socket::new(io, 64 * 1024, None, None).await;
-    let error = RpcError::new(
-        code::TOO_MANY_SESSIONS,
-        "too_many_sessions",
-        "there are too many sessions; try again later",
-    )
-    .with("limit", sessions);
-    socket.queue(protocol::rpc::error(&Value::Null, &error).to_string());
-    socket
-        .close(close::TRY_AGAIN_LATER, "too many sessions")
-        .await;
 }
 
 /// Runs a session to its end.
@@ -118,16 +179,17 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
     let start = Instant::now();
     let own = &shared.own;
     let message_bytes = usize::try_from(own.message_bytes).unwrap_or(usize::MAX);
-    let inbound = transport::Inbound::new(shared.inbound.clone(), own.message_bytes);
-    let share = Share::new(shared.outbound.clone());
-    let limits = shared.outbound.limits();
+    let charge = MessageCharge::new(shared.budgets.large.clone(), own.message_bytes);
+    let share = Share::new(shared.budgets.outbound.clone());
+    let limits = shared.budgets.outbound.limits();
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    // Boxed, here and at the end: what is needed for a moment is no part of a task that lives for hours.
-    let socket = Socket::new(io, message_bytes, Some(inbound), Some(&share));
+    // Boxed, here and at the end: memory that is needed for a moment is no part of a task that lives
+    // for hours.
+    let socket = Socket::new(io, message_bytes, Some(charge), Some(&share));
     let mut socket = Box::pin(socket).await;
     socket.queue(connected(&id, &shared));
     let status_bytes = shared.viewer.status_bytes;
-    let (event_sender, events) = mpsc::unbounded_channel();
+    let (completion_sender, completions) = mpsc::unbounded_channel();
     let (message_sender, messages) = mpsc::channel(VIEW_MESSAGES);
     let every = Duration::from_millis(own.ping_ms.max(1));
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
@@ -146,14 +208,14 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         shared: shared.clone(),
         socket,
         executor: Executor::default(),
-        events,
-        event_sender,
+        completions,
+        completion_sender,
         messages,
         message_sender,
         views: HashMap::new(),
-        pages: Pages::default(),
+        lists: SessionLists::default(),
         name: id.as_str().into(),
-        asking: HashMap::new(),
+        view_requests: HashMap::new(),
         inputs: HashMap::new(),
         own_inbound: None,
         held: share.charge(),
@@ -175,21 +237,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         let shared = self.shared.clone();
         let mut stop = pin!(shared.shutdown.cancelled());
         loop {
-            let happened = poll_fn(|cx| {
-                let happened = self.poll(cx, stop.as_mut());
-                // Also when nothing happened: what was sent may be all for hours.
+            let wakeup = poll_fn(|cx| {
+                let wakeup = self.poll_wakeup(cx, stop.as_mut());
+                // Also when nothing happened: after this poll the task may sleep for hours.
                 self.count_sent();
-                happened
+                wakeup
             });
-            let happened = happened.await;
-            let mut actions = match happened {
-                Happened::Stop => return End::Ours(close::RESTARTING, "restarting"),
-                Happened::Broken => return End::Peer(None),
-                Happened::Evicted => {
+            let mut actions = match wakeup.await {
+                Wakeup::Stop => return End::Ours(close::RESTARTING, "restarting"),
+                Wakeup::Broken => return End::Peer(None),
+                Wakeup::Evicted => {
                     return End::Ours(close::TRY_AGAIN_LATER, "no room for this message");
                 }
-                Happened::Looks(actions) => actions,
-                Happened::Tick => match self.socket.pulse() {
+                Wakeup::Queries(actions) => actions,
+                Wakeup::Tick => match self.socket.pulse() {
                     Ok(Pulse::Alive) => continue,
                     Ok(Pulse::Dead | Pulse::Stuck) => return End::Dropped,
                     Ok(Pulse::Starved) => {
@@ -197,151 +258,112 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                     }
                     Err(_) => return End::Peer(None),
                 },
-                Happened::Inbound(inbound) => {
+                Wakeup::Received(received) => {
                     self.read_first = false;
-                    match inbound {
-                        Inbound::Text(text) => {
-                            self.count(text.len());
-                            let limits = self.shared.limits.borrow().clone();
-                            let actions = self.machine.on_text(&text, limits.as_ref());
-                            drop(text);
+                    match received {
+                        Received::Text(text) => self.on_text(&text),
+                        Received::Binary => {
+                            self.count_received(0);
                             self.charge = self.socket.take_charge();
-                            actions
+                            self.machine.on_unreadable(&binary())
                         }
-                        Inbound::Binary => {
-                            self.count(0);
-                            self.charge = self.socket.take_charge();
-                            self.machine.on_bad(&binary())
-                        }
-                        Inbound::Alive => continue,
-                        Inbound::Closed(code) => return End::Peer(code.or(Some(1005))),
-                        Inbound::Broken(Some(code)) => return End::Ours(code, ""),
-                        Inbound::Broken(None) => return End::Peer(None),
+                        Received::Alive => continue,
+                        Received::Closed(code) => return End::Peer(code.or(Some(1005))),
+                        Received::Broken(Some(code)) => return End::Ours(code, ""),
+                        Received::Broken(None) => return End::Peer(None),
                     }
                 }
-                Happened::Event(Event::Executed(token, executed)) => {
-                    let Executed { result, asking } = *executed;
-                    self.executor.done(token);
-                    self.executes += u64::from(result.is_ok());
-                    self.asks(asking.filter(|_| result.is_ok()));
-                    self.machine.on_executed(token, result)
+                Wakeup::Completion(Completion::Executed(token, executed)) => {
+                    self.on_executed(token, *executed)
                 }
-                Happened::Event(Event::Called(token, called)) => {
-                    let Called {
-                        result,
-                        ended,
-                        turn,
-                        asking,
-                    } = *called;
-                    self.asks(asking.filter(|_| result.is_ok()));
-                    let actions = self.machine.on_called(token, result, &ended);
-                    if let Some(turn) = turn {
-                        self.pages.keep(turn, &actions);
-                    }
-                    actions
+                Wakeup::Completion(Completion::Called(token, called)) => {
+                    self.on_called(token, *called)
                 }
-                Happened::Event(Event::ViewFailed) => {
+                Wakeup::Completion(Completion::ViewFailed) => {
                     return End::Ours(close::INTERNAL_ERROR, "a view failed; attach again");
                 }
-                Happened::View(message) => {
+                Wakeup::View(message) => {
                     self.read_first = true;
-                    let viewer::Message {
-                        view,
-                        text,
-                        last,
-                        charge: _charge,
-                    } = *message;
-                    if !self.views.contains_key(&view) {
-                        continue;
+                    match self.on_view_message(*message) {
+                        Ok(()) => continue,
+                        Err(end) => return end,
                     }
-                    if self.socket.send(text).is_err() {
-                        return End::Peer(None);
-                    }
-                    if last {
-                        self.views.remove(&view);
-                        self.machine.on_view_ended(view);
-                        self.shared.viewer.metrics.viewers.dec();
-                    }
-                    continue;
                 }
             };
             self.charge_inputs(&mut actions);
-            self.act(actions);
+            self.perform(actions);
             if !self.machine.owes_views() {
-                self.asking.clear();
+                self.view_requests.clear();
             }
             self.charge = None;
             self.held.set(self.machine.pledged_bytes());
         }
     }
 
-    /// Everything that a session waits for. Reading and writing take turns in being first, so that neither a
-    /// flood of requests nor a flood of output starves the other.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        stop: Pin<&mut WaitForCancellationFuture<'_>>,
-    ) -> Poll<Happened> {
-        if stop.poll(cx).is_ready() {
-            return Poll::Ready(Happened::Stop);
-        }
-        if self.ping.poll_tick(cx).is_ready() {
-            return Poll::Ready(Happened::Tick);
-        }
-        if self.socket.is_evicted() {
-            return Poll::Ready(Happened::Evicted);
-        }
-        let room = (self.socket.unsent(), self.share.all().is_short());
-        self.machine.set_room(room.0, room.1);
-        if self.read_first
-            && let Poll::Ready(happened) = self.poll_read(cx)
-        {
-            return Poll::Ready(happened);
-        }
-        if let Poll::Ready(Some(event)) = self.events.poll_recv(cx) {
-            return Poll::Ready(Happened::Event(event));
-        }
-        match self.socket.poll_room(cx) {
-            Poll::Ready(Err(_)) => return Poll::Ready(Happened::Broken),
-            Poll::Ready(Ok(())) => {
-                self.pages.sent();
-                self.machine.set_room(0, room.1);
-                let looks = self.machine.looks();
-                if !looks.is_empty() {
-                    return Poll::Ready(Happened::Looks(looks));
-                }
-                if let Poll::Ready(Some(message)) = self.messages.poll_recv(cx) {
-                    return Poll::Ready(Happened::View(message));
-                }
-                // Nothing more for now: what is buffered goes out.
-                if let Poll::Ready(Err(_)) = self.socket.poll_flush(cx) {
-                    return Poll::Ready(Happened::Broken);
-                }
-            }
-            Poll::Pending => {}
-        }
-        if self.read_first {
-            Poll::Pending
-        } else {
-            self.read_first = true;
-            self.poll_read(cx)
-        }
+    fn on_text(&mut self, text: &str) -> Vec<Action> {
+        self.count_received(text.len());
+        let limits = self.shared.limits.borrow().clone();
+        let actions = self.machine.on_text(text, limits.as_ref());
+        self.charge = self.socket.take_charge();
+        actions
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
-        if !self.machine.is_full() {
-            self.socket.poll_read(cx).map(Happened::Inbound)
-        } else {
-            // What ends the wait (an answer sent, a call back) wakes the task itself.
-            self.socket.read_later();
-            Poll::Pending
-        }
+    fn on_executed(&mut self, token: Token, executed: Executed) -> Vec<Action> {
+        let Executed {
+            result,
+            view_request,
+        } = executed;
+        self.executor.done(token);
+        self.executes += u64::from(result.is_ok());
+        self.keep(view_request.filter(|_| result.is_ok()));
+        self.machine.on_executed(token, result)
     }
 
-    /// Keeps the request for a view that was granted; the view begins when its answer is sent.
-    fn asks(&mut self, asking: Option<Asking>) {
-        self.asking
-            .extend(asking.map(|asking| (asking.id(), asking)));
+    fn on_called(&mut self, token: Token, called: Called) -> Vec<Action> {
+        let Called {
+            result,
+            ended,
+            turn,
+            view_request,
+        } = called;
+        self.keep(view_request.filter(|_| result.is_ok()));
+        let actions = self.machine.on_called(token, result, &ended);
+        if let Some(turn) = turn {
+            let sent = actions.iter().map(|action| match action {
+                Action::Send(text) => text.len(),
+                _ => 0,
+            });
+            self.lists.keep(turn, sent.sum());
+        }
+        actions
+    }
+
+    /// Sends a message of a view. An error is the end of the session.
+    fn on_view_message(&mut self, message: viewer::Message) -> Result<(), End> {
+        let viewer::Message {
+            view,
+            text,
+            last,
+            charge: _charge,
+        } = message;
+        if !self.views.contains_key(&view) {
+            return Ok(());
+        }
+        if self.socket.send(text).is_err() {
+            return Err(End::Peer(None));
+        }
+        if last {
+            self.views.remove(&view);
+            self.machine.on_view_ended(view);
+            self.shared.viewer.metrics.viewers.dec();
+        }
+        Ok(())
+    }
+
+    /// Keeps the request for a view that was granted. The view begins when its answer is sent.
+    fn keep(&mut self, request: Option<ViewRequest>) {
+        self.view_requests
+            .extend(request.map(|request| (request.id(), request)));
     }
 
     /// Counts what the socket has sent since the last call.
@@ -356,7 +378,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         }
     }
 
-    fn count(&mut self, bytes: usize) {
+    /// Counts a message of so many bytes that the socket received.
+    fn count_received(&mut self, bytes: usize) {
         self.messages_in += 1;
         self.bytes_in += bytes as u64;
         let metrics = &self.shared.viewer.metrics;
@@ -378,6 +401,6 @@ mod tests {
         }
         let task = size(run::<Io>);
         assert!(task <= 3 * 1024, "{task} bytes");
-        assert!(size_of::<Event>() <= 24 && size_of::<Box<viewer::Message>>() <= 8);
+        assert!(size_of::<Completion>() <= 24 && size_of::<Box<viewer::Message>>() <= 8);
     }
 }

@@ -2,11 +2,14 @@
 //! an execution (statuses, output) that hide retries and cuts. Nothing else here knows reqwest or backoff.
 
 pub mod accept;
-pub mod call;
+mod attach;
+pub mod calls;
+pub mod cancel;
 pub mod errors;
 pub mod events;
 pub mod follow;
 pub mod output;
+mod response;
 pub mod retry;
 mod stream;
 

@@ -16,10 +16,10 @@ use protocol::rpc::OnSlow;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, sleep};
 
+use crate::budget::outbound::{Charge, Share};
 use crate::metrics::Metrics;
-use crate::session::outbound::{Charge, Share};
 use crate::upstream::Upstream;
-use crate::upstream::follow::{Follow, Heard};
+use crate::upstream::follow::{Follow, Update};
 use crate::upstream::output::{Output, Read};
 use buffer::Skip;
 use order::Order;
@@ -170,8 +170,8 @@ pub async fn run(
                     return;
                 }
             }
-            heard = follow.next(), if !order.is_terminal() => match heard {
-                Heard::Status(status, first) => {
+            update = follow.next(), if !order.is_terminal() => match update {
+                Update::Status(status, first) => {
                     if first {
                         order.on_first_status(*status);
                     } else {
@@ -181,11 +181,11 @@ pub async fn run(
                         output.open();
                     }
                 }
-                Heard::Unreachable(error) => {
+                Update::Unreachable(error) => {
                     tracing::debug!(execution = %id, error, "claude-api cannot be reached");
                     order.on_unreachable();
                 }
-                Heard::Gone => order.on_gone(clock.now()),
+                Update::Gone => order.on_gone(clock.now()),
             },
             read = output.next(), if wants => match read {
                 Read::Bytes(bytes) => {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use bridge::upstream::follow::{Follow, Heard};
+use bridge::upstream::follow::{Follow, Update};
 use bridge::upstream::{Times, Upstream};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -223,7 +223,7 @@ async fn follow_whole((fates, last): (Vec<Fate>, Last)) -> Result<(), TestCaseEr
     loop {
         let heard = tokio::time::timeout(minute, follow.next()).await;
         match heard.map_err(|_| TestCaseError::fail(format!("it stands still at {at}")))? {
-            Heard::Status(status, first) => {
+            Update::Status(status, first) => {
                 prop_assert_eq!(status.execution_id, id);
                 prop_assert!(
                     status.output_bytes >= at,
@@ -239,8 +239,8 @@ async fn follow_whole((fates, last): (Vec<Fate>, Last)) -> Result<(), TestCaseEr
                     break;
                 }
             }
-            Heard::Unreachable(_) => unreachable = true,
-            Heard::Gone => {
+            Update::Unreachable(_) => unreachable = true,
+            Update::Gone => {
                 prop_assert_eq!(last, Last::Gone);
                 break;
             }

@@ -1,15 +1,18 @@
 //! The inbound budget (`inboundBytes`): memory for messages being received, and for executes and
-//! inputs that await an answer.
+//! inputs that await an answer of claude-api.
 //!
-//! - Taken when: a message takes bytes as it grows, in steps that double, and only beyond its first
-//!   64 KiB. An execute or an input of a large message keeps its message's bytes. One of a small
-//!   message takes its own when it is read.
-//! - Who waits behind whom: a message that cannot grow waits, and its session is not read. The
+//! - When is it taken? A message takes bytes as it grows, in steps that double, and only beyond its
+//!   first 64 KiB ([`FREE_BYTES`]). An execute or an input of a large message keeps its message's
+//!   bytes until claude-api has answered. One of a small message takes its own bytes when it is
+//!   read.
+//! - Who waits behind whom? A message that cannot grow waits, and its session is not read. The
 //!   oldest unfinished message waits for no other: its remaining need is kept free, so one message
-//!   always makes progress. After [`Room::patience`] a waiting message has another session closed
-//!   with 1013: the oldest holder that made no progress for as long, later the oldest one that is
-//!   too slow (`SLOW`). At most one session is closed per patience. Small requests have their own share ([`shares`]).
-//! - The other direction: [`super::outbound`] bounds answers and output.
+//!   always makes progress. After [`Inbound::patience`] a waiting message evicts another one, and
+//!   that session is closed with 1013 (docs/protocol.md, "Close codes"): first the oldest holder
+//!   that made no progress for as long, later the oldest one that is too slow (`SLOW`). At most one
+//!   session is closed per patience. Small requests have a share of their own ([`shares`]) and wait
+//!   for nobody: they are refused with -32004 when it is spent.
+//! - What bounds the other direction? [`super::outbound`] bounds answers and output.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,16 +26,18 @@ pub fn shares(inbound: u64) -> (u64, u64) {
     (inbound - small, small)
 }
 
+/// Messages of at most this many bytes are always read: a ping, a cancel, a common prompt.
+pub const FREE_BYTES: u64 = 64 * 1024;
 /// After so many times the patience, a waiting message evicts a slow holder even if that one makes
 /// progress.
 const STUBBORN: u32 = 5;
 /// A holder is slow that needs more than so many times the patience for the rest of its message, at
-/// its rate so far. Two pings, as in [`super::socket`].
+/// its rate so far. That is two pings, after which a silent peer is closed as well.
 const SLOW: u32 = 40;
 
-/// A budget of bytes: see the module's documentation.
+/// One part of the inbound budget, or the limit of one session.
 #[derive(Debug)]
-pub struct Room {
+pub struct Inbound {
     total: u64,
     patience: Duration,
     // A plain lock: held for a look into the table, never over an await.
@@ -43,7 +48,7 @@ pub struct Room {
 struct State {
     used: u64,
     next_seat: u64,
-    /// Messages in the making, the oldest first.
+    /// Unfinished messages, the oldest first.
     seats: BTreeMap<u64, Seat>,
     last_eviction: Option<Instant>,
 }
@@ -71,7 +76,7 @@ impl Seat {
     }
 }
 
-impl Room {
+impl Inbound {
     /// Creates an unused budget. `patience`: how long a message waits before it evicts another.
     #[must_use]
     pub fn new(total: u64, patience: Duration) -> Arc<Self> {
@@ -109,7 +114,7 @@ impl Room {
         }
         state.used += bytes;
         Some(Charge {
-            room: self.clone(),
+            budget: self.clone(),
             bytes,
         })
     }
@@ -133,7 +138,7 @@ impl State {
 /// Bytes that were taken, until dropped.
 #[derive(Debug)]
 pub struct Charge {
-    room: Arc<Room>,
+    budget: Arc<Inbound>,
     bytes: u64,
 }
 
@@ -144,7 +149,7 @@ impl Charge {
         let bytes = (bytes as u64).min(self.bytes);
         self.bytes -= bytes;
         Self {
-            room: self.room.clone(),
+            budget: self.budget.clone(),
             bytes,
         }
     }
@@ -153,25 +158,25 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.room.give_back(self.bytes);
+            self.budget.give_back(self.bytes);
         }
     }
 }
 
-/// A message in the making, until dropped.
+/// A message that is not complete, until dropped.
 #[derive(Debug)]
-pub struct Making {
-    room: Arc<Room>,
+pub struct Unfinished {
+    budget: Arc<Inbound>,
     number: u64,
     held: u64,
 }
 
-impl Making {
+impl Unfinished {
     /// Creates a message that holds nothing yet. `most`: the most bytes that it may have.
     #[must_use]
-    pub fn new(room: Arc<Room>, most: u64) -> Self {
-        let most = most.min(room.total);
-        let mut state = room.lock();
+    pub fn new(budget: Arc<Inbound>, most: u64) -> Self {
+        let most = most.min(budget.total);
+        let mut state = budget.lock();
         state.next_seat += 1;
         let number = state.next_seat;
         let now = Instant::now();
@@ -188,7 +193,7 @@ impl Making {
         state.seats.insert(number, seat);
         drop(state);
         Self {
-            room,
+            budget,
             number,
             held: 0,
         }
@@ -198,7 +203,7 @@ impl Making {
     /// budget.
     #[must_use]
     pub fn allowed(&self) -> u64 {
-        if self.held >= self.room.total {
+        if self.held >= self.budget.total {
             u64::MAX
         } else {
             self.held
@@ -207,9 +212,9 @@ impl Making {
 
     /// Grows the charge until it holds `bytes`.
     pub fn poll_grow(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.room.lock();
+        let mut state = self.budget.lock();
         let state = &mut *state;
-        let (total, used) = (self.room.total, state.used);
+        let (total, used) = (self.budget.total, state.used);
         let oldest = state.seats.first_key_value();
         let kept = match oldest {
             Some((number, oldest)) if *number != self.number => {
@@ -234,7 +239,7 @@ impl Making {
 
     /// Records progress: the message has so many bytes now.
     pub fn moved(&self, received: u64) {
-        let mut state = self.room.lock();
+        let mut state = self.budget.lock();
         if let Some(seat) = state.seats.get_mut(&self.number) {
             (seat.received, seat.moved) = (received, Instant::now());
         }
@@ -243,15 +248,15 @@ impl Making {
     /// Whether other unfinished messages hold bytes.
     #[must_use]
     pub fn has_others(&self) -> bool {
-        let state = self.room.lock();
+        let state = self.budget.lock();
         let mut seats = state.seats.iter();
         seats.any(|(number, seat)| *number != self.number && seat.held > 0)
     }
 
     /// Evicts another message, if one may be evicted. `times`: how often the patience has passed.
     pub fn press(&self, times: u32) {
-        let (now, patience) = (Instant::now(), self.room.patience);
-        let mut state = self.room.lock();
+        let (now, patience) = (Instant::now(), self.budget.patience);
+        let mut state = self.budget.lock();
         let state = &mut *state;
         if state.last_eviction.is_some_and(|at| now - at < patience) {
             return;
@@ -282,7 +287,7 @@ impl Making {
     /// Whether this message was evicted: its session must close so that other messages can grow.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
-        let state = self.room.lock();
+        let state = self.budget.lock();
         state
             .seats
             .get(&self.number)
@@ -295,10 +300,10 @@ impl Making {
         let bytes = bytes.min(self.held);
         let rest = std::mem::replace(&mut self.held, 0) - bytes;
         let charge = Charge {
-            room: self.room.clone(),
+            budget: self.budget.clone(),
             bytes,
         };
-        let mut state = self.room.lock();
+        let mut state = self.budget.lock();
         state.seats.remove(&self.number);
         state.release(rest);
         drop(state);
@@ -306,9 +311,9 @@ impl Making {
     }
 }
 
-impl Drop for Making {
+impl Drop for Unfinished {
     fn drop(&mut self) {
-        let mut state = self.room.lock();
+        let mut state = self.budget.lock();
         if state.seats.remove(&self.number).is_some() {
             state.release(self.held);
         }
@@ -316,82 +321,4 @@ impl Drop for Making {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn grows(making: &mut Making, bytes: u64) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        making.poll_grow(bytes, &mut cx).is_ready()
-    }
-
-    #[test]
-    fn the_remaining_need_of_the_oldest_message_is_kept_free() {
-        let room = Room::new(100, Duration::ZERO);
-        let mut oldest = Making::new(room.clone(), 60);
-        let mut second = Making::new(room.clone(), 60);
-        assert!(grows(&mut oldest, 10) && grows(&mut second, 40));
-        assert!(!grows(&mut second, 41), "10 + 41 + the oldest's other 50");
-        assert!(grows(&mut oldest, 60));
-        let charge = oldest.finish(55);
-        assert_eq!(room.used(), 55 + 40);
-        assert!(grows(&mut second, 45) && !grows(&mut second, 46));
-        drop(charge);
-        assert!(grows(&mut second, 60));
-        drop(second);
-        assert_eq!(room.used(), 0);
-    }
-
-    #[test]
-    fn a_waiting_message_evicts_the_oldest_holder_once_per_patience() {
-        let hour = Duration::from_secs(3600);
-        for (patience, gone) in [(Duration::ZERO, true), (hour, false)] {
-            let room = Room::new(100, patience);
-            let empty = Making::new(room.clone(), 0);
-            let mut first = Making::new(room.clone(), 50);
-            let mut second = Making::new(room.clone(), 50);
-            let mut waiter = Making::new(room.clone(), 50);
-            assert!(grows(&mut first, 50) && grows(&mut second, 50) && !grows(&mut waiter, 10));
-            waiter.press(1);
-            assert_eq!(first.is_evicted(), gone);
-            assert!(!empty.is_evicted() && !second.is_evicted() && !waiter.is_evicted());
-        }
-    }
-
-    #[test]
-    fn a_holder_that_will_soon_be_whole_is_never_evicted() {
-        let room = Room::new(100, Duration::from_secs(3600));
-        let [mut fast, mut slow, mut waiter] = [(); 3].map(|()| Making::new(room.clone(), 50));
-        assert!(grows(&mut fast, 50) && grows(&mut slow, 50) && !grows(&mut waiter, 10));
-        fast.moved(40);
-        waiter.press(STUBBORN);
-        assert!(!fast.is_evicted() && slow.is_evicted());
-    }
-
-    #[test]
-    fn a_holder_that_makes_progress_is_evicted_later() {
-        let room = Room::new(100, Duration::from_secs(3600));
-        let mut holder = Making::new(room.clone(), 50);
-        let mut waiter = Making::new(room.clone(), 100);
-        assert!(grows(&mut holder, 50) && !grows(&mut waiter, 60) && waiter.has_others());
-        waiter.press(STUBBORN - 1);
-        assert!(!holder.is_evicted());
-        waiter.press(STUBBORN);
-        assert!(holder.is_evicted());
-        drop(holder);
-        assert!(grows(&mut waiter, 60) && !waiter.has_others());
-    }
-
-    #[test]
-    fn a_request_for_more_than_the_budget_takes_the_whole_budget() {
-        let room = Room::new(100, Duration::ZERO);
-        let mut making = Making::new(room.clone(), 1000);
-        assert!(grows(&mut making, 500));
-        assert_eq!((making.allowed(), room.used()), (u64::MAX, 100));
-        assert!(room.take(1).is_none());
-        drop(making);
-        let charge = room.take(1000).unwrap();
-        assert_eq!(room.used(), 100);
-        drop(charge);
-        assert_eq!(room.used(), 0);
-    }
-}
+mod tests;

@@ -1,14 +1,14 @@
 //! The outbound budget (`outboundBytes`): memory for answers and output that clients have not read.
 //!
-//! - Taken when: an answer exists, or a chunk of output was read. A call to claude-api takes the
-//!   most that its answer may need, for `callMs` at most.
-//! - Who waits behind whom: each session has a floor of its own, so no session waits for another
-//!   client to read. Beyond its floor a session takes from the common part, up to
-//!   [`SESSION_BYTES`]. When that is spent, a session is not read further, waiting looks are not
-//!   started, and its views read no more from claude-api. A view with `onSlow: skip` drops its
-//!   oldest output; one with `wait` resumes later at its offset.
-//! - The other direction: a client that takes no byte for two pings is closed, which frees its
-//!   bytes. [`super::room`] bounds what clients send.
+//! - When is it taken? When an answer exists, or when a chunk of output was read. A call to
+//!   claude-api takes the most bytes that its answer may need, for `callMs` at most.
+//! - Who waits behind whom? Each session has a floor of its own, so no session waits for the client
+//!   of another one to read. Beyond its floor a session takes from the common part, up to
+//!   [`SESSION_BYTES`]. While that is spent, the session is not read further, its waiting look-ups
+//!   are not started, and its views read no more from claude-api. A view with `onSlow: skip` drops
+//!   its oldest output; one with `wait` resumes later at its offset.
+//! - What bounds the other direction? A client that takes no byte for two pings is closed, which
+//!   frees its bytes. [`super::inbound`] bounds what clients send.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -11,13 +11,13 @@ use protocol::ExecutionId;
 struct Entry {
     viewers: usize,
     departing: usize,
-    /// Attaches and executes asked for of which no view has begun yet.
-    asking: usize,
+    /// Attaches and executes whose view has not begun yet.
+    requested: usize,
     /// Views begun so far: a departure compares.
     begun: u64,
 }
 
-/// Who views what, in this bridge.
+/// The viewers of each execution in this bridge.
 #[derive(Debug, Default, Clone)]
 pub struct Departures {
     // A plain lock: held for a look into the map, never over an await.
@@ -30,7 +30,7 @@ pub struct Viewing(Departures, ExecutionId);
 
 /// A departure that is not settled, until dropped.
 #[derive(Debug)]
-pub struct Departing {
+pub struct Departure {
     departures: Departures,
     id: ExecutionId,
     begun: u64,
@@ -39,15 +39,15 @@ pub struct Departing {
 /// A request for a view: an attach, or an execute whose id the client chose. It is dropped when the
 /// view begins, the request is refused, or the session ends.
 #[derive(Debug)]
-pub struct Asking(Departures, ExecutionId);
+pub struct ViewRequest(Departures, ExecutionId);
 
 /// Whether anybody views the execution of a departure.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum Audience {
     /// A view began.
     Viewer,
     /// A client has asked for a view that has not begun.
-    Asking,
+    Requested,
     /// There is no view and no request for one.
     Nobody,
 }
@@ -57,13 +57,13 @@ impl Departures {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(id).or_default();
         let result = change(entry);
-        if entry.viewers == 0 && entry.departing == 0 && entry.asking == 0 {
+        if entry.viewers == 0 && entry.departing == 0 && entry.requested == 0 {
             entries.remove(&id);
         }
         result
     }
 
-    /// A view begins.
+    /// Notes that a view begins.
     #[must_use]
     pub fn view(&self, id: ExecutionId) -> Viewing {
         self.with(id, |e| {
@@ -73,55 +73,55 @@ impl Departures {
         Viewing(self.clone(), id)
     }
 
-    /// A departure begins; the departing session's own view must be over.
+    /// Notes that a departure begins. The departing session's own view must be over.
     #[must_use]
-    pub fn depart(&self, id: ExecutionId) -> Departing {
+    pub fn depart(&self, id: ExecutionId) -> Departure {
         let begun = self.with(id, |e| {
             e.departing += 1;
             e.begun
         });
-        Departing {
+        Departure {
             departures: self.clone(),
             id,
             begun,
         }
     }
 
-    /// A view is asked for.
+    /// Notes that a view is requested.
     #[must_use]
-    pub fn ask(&self, id: ExecutionId) -> Asking {
-        self.with(id, |e| e.asking += 1);
-        Asking(self.clone(), id)
+    pub fn request_view(&self, id: ExecutionId) -> ViewRequest {
+        self.with(id, |e| e.requested += 1);
+        ViewRequest(self.clone(), id)
     }
 }
 
-impl Departing {
-    /// Says whether a view is open, was open since the departure, or is asked for.
+impl Departure {
+    /// Returns whether a view is open, was open since the departure, or is asked for.
     #[must_use]
-    pub fn found(&self) -> Found {
+    pub fn audience(&self) -> Audience {
         self.departures.with(self.id, |e| {
             if e.viewers > 0 || e.begun != self.begun {
-                Found::Viewer
-            } else if e.asking > 0 {
-                Found::Asking
+                Audience::Viewer
+            } else if e.requested > 0 {
+                Audience::Requested
             } else {
-                Found::Nobody
+                Audience::Nobody
             }
         })
     }
 }
 
-impl Asking {
-    /// Its execution.
+impl ViewRequest {
+    /// Returns the execution of the view.
     #[must_use]
     pub fn id(&self) -> ExecutionId {
         self.1
     }
 }
 
-impl Drop for Asking {
+impl Drop for ViewRequest {
     fn drop(&mut self) {
-        self.0.with(self.1, |e| e.asking -= 1);
+        self.0.with(self.1, |e| e.requested -= 1);
     }
 }
 
@@ -131,7 +131,7 @@ impl Drop for Viewing {
     }
 }
 
-impl Drop for Departing {
+impl Drop for Departure {
     fn drop(&mut self) {
         self.departures.with(self.id, |e| e.departing -= 1);
     }
@@ -142,40 +142,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_look_is_enough_to_stay() {
+    fn one_view_is_enough_to_keep_an_execution() {
         let departures = Departures::default();
         let id = ExecutionId::random();
         drop(departures.view(id));
         let departing = departures.depart(id);
-        assert_eq!(departing.found(), Found::Nobody);
+        assert_eq!(departing.audience(), Audience::Nobody);
         drop(departures.view(id));
-        assert_eq!(departing.found(), Found::Viewer);
+        assert_eq!(departing.audience(), Audience::Viewer);
         drop(departing);
         assert!(departures.entries.lock().unwrap().is_empty());
     }
 
     #[test]
-    fn who_tries_to_attach_is_no_deserter() {
+    fn a_request_for_a_view_keeps_an_execution_while_it_lasts() {
         let departures = Departures::default();
         let id = ExecutionId::random();
         let departing = departures.depart(id);
-        let asking = departures.ask(id);
-        assert_eq!(departing.found(), Found::Asking);
-        drop(asking);
-        assert_eq!(departing.found(), Found::Nobody, "no view began");
-        let asking = departures.ask(id);
+        let request = departures.request_view(id);
+        assert_eq!(departing.audience(), Audience::Requested);
+        drop(request);
+        assert_eq!(departing.audience(), Audience::Nobody, "no view began");
+        let request = departures.request_view(id);
         drop(departures.view(id));
-        drop(asking);
-        assert_eq!(departing.found(), Found::Viewer);
+        drop(request);
+        assert_eq!(departing.audience(), Audience::Viewer);
         drop(departing);
         assert!(departures.entries.lock().unwrap().is_empty());
     }
 
     #[test]
-    fn another_viewer_counts() {
+    fn a_viewer_of_another_session_keeps_an_execution() {
         let departures = Departures::default();
         let id = ExecutionId::random();
         let _other = departures.view(id);
-        assert_eq!(departures.depart(id).found(), Found::Viewer);
+        assert_eq!(departures.depart(id).audience(), Audience::Viewer);
     }
 }

@@ -27,7 +27,7 @@ use names::Names;
 use upstream::BoxedState;
 
 /// How long a request may wait for the verdict; less than a handshake may take
-/// ([`super::HEAD_TIME`]).
+/// (`HEAD_TIME` in `connections`).
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause between two questions whether claude-api is boxed, at the start.
 const ASK_AGAIN: Duration = Duration::from_secs(1);

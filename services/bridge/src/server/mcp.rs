@@ -12,8 +12,9 @@ use mcp::http::{HttpSettings, Refusal, Service};
 use protocol::{Problem, ProblemType};
 use tokio_util::sync::CancellationToken;
 
+use super::app::App;
+use super::pages;
 use super::pages::Refused;
-use super::{App, pages};
 use crate::config::Mcp;
 use crate::metrics::Metrics;
 

@@ -11,7 +11,7 @@ use protocol::guard::Foreign;
 use protocol::{Exposition, Problem, ProblemType, problem};
 use serde_json::json;
 
-use super::App;
+use super::app::App;
 use crate::metrics::Now;
 
 const JSON: &str = "application/json";
@@ -114,10 +114,10 @@ pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     let shared = &app.shared;
     let now = Now {
         sessions: app.open.load(Ordering::Acquire),
-        inbound_bytes: shared.inbound.used() + shared.small.used(),
-        outbound_bytes: shared.outbound.used(),
+        inbound_bytes: shared.budgets.inbound_used(),
+        outbound_bytes: shared.budgets.outbound.used(),
         inbound_limit_bytes: shared.own.inbound_bytes,
-        outbound_limit_bytes: shared.outbound.limits().all,
+        outbound_limit_bytes: shared.budgets.outbound.limits().all,
     };
     let page = shared.viewer.metrics.page(now, format);
     let mut response = response(200, format.content_type(), page);

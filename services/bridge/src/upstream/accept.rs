@@ -1,9 +1,11 @@
-//! Handing an execute over: the same PUT again and again, under one id, until claude-api has
-//! durably accepted it, says no, or the time is over. And its end before that: a cancel under the
-//! same id, unless that is certainly unknown to claude-api. claude-api may read an attempt from its
-//! socket after the cancel, which came on another connection: so the cancel of an attempt burns an
-//! id that is not known yet. Who waits for the answer waits for one call at most: where claude-api
-//! cannot be reached, the cancel is the caller's to repeat ([`Upstream::cancel_surely`]).
+//! Handing an execute to claude-api (docs/protocol.md, "Retries of the bridge").
+//!
+//! The bridge sends the same PUT under one id until claude-api has durably accepted it, refuses it,
+//! or the time is over. A stop ends the retrying with a cancel under the same id, unless claude-api
+//! certainly does not know the id. claude-api may read an earlier attempt only after that cancel,
+//! because the two use different connections. So the cancel burns an id that is not known yet.
+//! The caller waits for one call at most: while claude-api cannot be reached, the caller owes the
+//! cancel and repeats it ([`Upstream::cancel_surely`]).
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -17,8 +19,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Upstream;
-use super::call::{Cancel, Cancelled, json, unavailable};
+use super::calls::unavailable;
+use super::cancel::Cancelled;
 use super::errors::Failure;
+use super::response::json;
 use super::retry::Delays;
 
 /// An attempt without an answer for so long counts as a failure of claude-api, though it goes on.
@@ -28,7 +32,7 @@ const LAST_ATTEMPT: Duration = Duration::from_secs(1);
 
 /// An execute on its way to claude-api.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Handover {
+pub struct Put {
     /// Its id.
     pub id: ExecutionId,
     /// Whether the bridge made the id just now. One of the client's may have been accepted earlier, in another
@@ -49,7 +53,7 @@ impl Upstream {
     /// [`owes_cancel`].
     pub async fn accept(
         &self,
-        execute: &Handover,
+        execute: &Put,
         stop: &CancellationToken,
         failing: &watch::Sender<bool>,
     ) -> Result<Status, RpcError> {
@@ -111,7 +115,7 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`Self::accept`]; Ok only when it had been accepted after all.
-    pub async fn give_up(&self, execute: &Handover, acted: bool) -> Result<Status, RpcError> {
+    pub async fn give_up(&self, execute: &Put, acted: bool) -> Result<Status, RpcError> {
         if execute.fresh && !acted {
             return Err(stopped(execute.id, false.into()));
         }
@@ -120,7 +124,7 @@ impl Upstream {
     }
 
     /// What was cancelled under an id of the client's may have been accepted with another body: only the PUT tells.
-    async fn confirm(&self, execute: &Handover, cancelled: Status) -> Result<Status, RpcError> {
+    async fn confirm(&self, execute: &Put, cancelled: Status) -> Result<Status, RpcError> {
         if execute.fresh {
             return Ok(cancelled);
         }
@@ -135,24 +139,7 @@ impl Upstream {
         }
     }
 
-    /// Cancels an execution that may have been accepted, and retries until claude-api answers,
-    /// without a time limit. True when claude-api has the cancel, false when it knows no such
-    /// execution.
-    pub async fn cancel_surely(&self, id: ExecutionId, cancel: &Cancel) -> bool {
-        let mut delays = Delays::default();
-        loop {
-            match self.cancel_once(id, cancel).await {
-                Ok(_) => return true,
-                Err(failure) if failure.leaves_cancel_owed() => {
-                    sleep(delays.after(failure.retry_after())).await;
-                    self.retries.cancel.inc();
-                }
-                Err(_) => return false,
-            }
-        }
-    }
-
-    async fn put(&self, execute: &Handover, end: Instant) -> Result<Status, Failure> {
+    async fn put(&self, execute: &Put, end: Instant) -> Result<Status, Failure> {
         let attempt = async {
             let response = self
                 .client

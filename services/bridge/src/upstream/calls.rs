@@ -1,199 +1,48 @@
-//! The short calls: control, status, list, limits, readiness. Each ends within its time.
+//! The short calls: status, control, input, list, limits, readiness (docs/protocol.md, "Calls").
+//! Each ends within its time.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::rpc::{RpcError, code};
-use protocol::trailers::VIEWER;
-use protocol::{Burned, ExecutionId, Limits, Page, Status};
+use protocol::{ExecutionId, Limits, Page, Status};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Upstream;
-use super::errors::{Failure, failure};
+use super::errors::Failure;
+use super::response::{ANSWER_BYTES, collect, json};
 use super::retry::Delays;
+use crate::control::Control;
 
-/// The longest answer that is read, in bytes: a list of 1000 statuses of 64 KiB.
-const ANSWER_BYTES: usize = 72 * 1024 * 1024;
 /// A readiness page is asked for by probes that wait a few seconds themselves.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is done to a process tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Verb {
-    /// Stop all of it.
-    Pause,
-    /// Let it go on.
-    Resume,
-    /// End it.
-    Cancel,
-}
-
-impl Verb {
-    fn path(self) -> &'static str {
-        match self {
-            Self::Pause => "/pause",
-            Self::Resume => "/resume",
-            Self::Cancel => "/cancel",
-        }
+fn path_of(control: Control) -> &'static str {
+    match control {
+        Control::Pause => "/pause",
+        Control::Resume => "/resume",
+        Control::Cancel => "/cancel",
     }
-}
-
-/// A cancel that no client waits for.
-#[derive(Debug, Clone)]
-pub enum Cancel {
-    /// Cancels at once.
-    Now {
-        /// Whether an unknown id is burned: never accepted from then on.
-        burn: bool,
-    },
-    /// Cancels when nobody has viewed the execution for a time.
-    Unviewed {
-        /// How long no stream must have been open.
-        after: Duration,
-        /// The session that left.
-        session: Arc<str>,
-        /// Whether an unknown id is burned: never accepted from then on.
-        burn: bool,
-    },
-}
-
-impl Cancel {
-    fn path(&self) -> String {
-        let (after, burn) = match self {
-            Self::Now { burn } => (None, burn),
-            Self::Unviewed { after, burn, .. } => (Some(after), burn),
-        };
-        let mut query = Vec::new();
-        query.extend(burn.then(|| "ifUnknown=burn".to_owned()));
-        query.extend(after.map(|after| format!("ifUnviewedForMs={}", after.as_millis())));
-        format!("/cancel?{}", query.join("&"))
-    }
-}
-
-/// The whole body, unless it is longer than `limit`.
-pub(crate) async fn collect(
-    mut response: reqwest::Response,
-    limit: usize,
-) -> Result<Bytes, Failure> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > limit {
-            return Err(Failure::Broken(format!(
-                "an answer of more than {limit} bytes"
-            )));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.into())
-}
-
-/// Reads a JSON answer.
-pub(crate) async fn json<T: serde::de::DeserializeOwned>(
-    response: reqwest::Response,
-) -> Result<T, Failure> {
-    parse(&success(response).await?)
-}
-
-async fn success(response: reqwest::Response) -> Result<Bytes, Failure> {
-    if !response.status().is_success() {
-        return Err(failure(response).await);
-    }
-    collect(response, ANSWER_BYTES).await
-}
-
-fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(body)
-        .map_err(|e| Failure::Broken(format!("an answer that is not as the contract says: {e}")))
-}
-
-/// The outcome of a cancel that may burn the id.
-#[derive(Debug)]
-pub enum Cancelled {
-    /// The id was known.
-    Known(Box<Status>),
-    /// The id was not known, and is never accepted from now on.
-    Burned,
-}
-
-async fn cancelled(response: reqwest::Response) -> Result<Cancelled, Failure> {
-    let body = success(response).await?;
-    if serde_json::from_slice::<Burned>(&body).is_ok() {
-        return Ok(Cancelled::Burned);
-    }
-    Ok(Cancelled::Known(parse(&body)?))
 }
 
 impl Upstream {
     /// The status now.
     ///
     /// # Errors
-    /// As the contract says: -32003, -32009 (deleted), -32005 after the call's time.
+    /// -32003, -32009 (deleted), or -32005 after the call's time.
     pub async fn status(&self, id: ExecutionId) -> Result<Status, RpcError> {
         let url = self.execution_url(id, "");
-        self.call(|| self.client.get(&url)).await
+        self.call_json(|| self.client.get(&url)).await
     }
 
     /// Pause, resume or cancel; all may be repeated, so a broken attempt is tried again within the call's time.
     ///
     /// # Errors
     /// As [`Self::status`], and -32008.
-    pub async fn control(&self, id: ExecutionId, verb: Verb) -> Result<Status, RpcError> {
-        let url = self.execution_url(id, verb.path());
-        self.call(|| self.client.post(&url)).await
-    }
-
-    /// Cancels a PUT that was given up: an id that is not known is never accepted from then on. A
-    /// broken attempt is tried again within the call's time.
-    ///
-    /// # Errors
-    /// As [`Self::status`], and -32004 when claude-api has no place to record it.
-    pub async fn burn(&self, id: ExecutionId) -> Result<Cancelled, RpcError> {
-        let url = self.execution_url(id, "/cancel?ifUnknown=burn");
-        self.attempts(|| {
-            let request = self.client.post(&url);
-            async move { cancelled(request.send().await?).await }
-        })
-        .await
-    }
-
-    /// One attempt to cancel.
-    pub(crate) async fn cancel_once(
-        &self,
-        id: ExecutionId,
-        cancel: &Cancel,
-    ) -> Result<Cancelled, Failure> {
-        let mut request = self.client.post(self.execution_url(id, &cancel.path()));
-        if let Cancel::Unviewed { session, .. } = cancel {
-            request = request.header(VIEWER, &**session);
-        }
-        let post = async { cancelled(request.send().await?).await };
-        match tokio::time::timeout(self.times.call, post).await {
-            Ok(result) => result,
-            Err(_) => Err(Failure::Broken("no answer in time".to_owned())),
-        }
-    }
-
-    /// Withdraws a [`Cancel::Unviewed`]: opens a stream, as any viewer does, and drops it.
-    ///
-    /// # Errors
-    /// As [`Self::status`].
-    pub async fn withdraw_unviewed(&self, id: ExecutionId) -> Result<(), RpcError> {
-        let url = self.execution_url(id, "?follow=true");
-        self.attempts(|| {
-            let request = self.client.get(&url);
-            async move {
-                let response = request.send().await?;
-                if response.status().is_success() {
-                    Ok(())
-                } else {
-                    Err(failure(response).await)
-                }
-            }
-        })
-        .await
+    pub async fn control(&self, id: ExecutionId, control: Control) -> Result<Status, RpcError> {
+        let url = self.execution_url(id, path_of(control));
+        self.call_json(|| self.client.post(&url)).await
     }
 
     /// Lines for a CLI's stdin: idempotent by offset, so a broken attempt is tried again within the call's time. The accepted
@@ -214,7 +63,7 @@ impl Upstream {
         }
         let url = self.execution_url(id, &format!("/input?offset={offset}&eof={eof}"));
         let taken: Accepted = self
-            .call(|| self.client.post(&url).body(data.clone()))
+            .call_json(|| self.client.post(&url).body(data.clone()))
             .await?;
         Ok(taken.accepted)
     }
@@ -232,27 +81,7 @@ impl Upstream {
         query.extend(limit.map(|n| format!("limit={n}")));
         query.extend(before.map(|id| format!("before={id}")));
         let url = format!("{}/v1/executions?{}", self.base, query.join("&"));
-        self.call(|| self.client.get(&url)).await
-    }
-
-    /// Whether `offset` lies within the output: asks for the stream and drops it.
-    ///
-    /// # Errors
-    /// -32602 `offset_beyond_end`, -32007, or as [`Self::status`].
-    pub async fn probe_offset(&self, id: ExecutionId, offset: u64) -> Result<(), RpcError> {
-        let url = self.execution_url(id, &format!("/output?offset={offset}"));
-        self.attempts(|| {
-            let request = self.client.get(&url);
-            async move {
-                let response = request.send().await?;
-                if response.status().is_success() {
-                    Ok(())
-                } else {
-                    Err(failure(response).await)
-                }
-            }
-        })
-        .await
+        self.call_json(|| self.client.get(&url)).await
     }
 
     /// claude-api's limits; one attempt.
@@ -285,7 +114,7 @@ impl Upstream {
         }
     }
 
-    async fn call<T: serde::de::DeserializeOwned>(
+    async fn call_json<T: serde::de::DeserializeOwned>(
         &self,
         request: impl Fn() -> reqwest::RequestBuilder,
     ) -> Result<T, RpcError> {

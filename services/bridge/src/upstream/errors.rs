@@ -1,16 +1,11 @@
-//! From what claude-api answers, or does not, to what a client is told.
+//! Why a request to claude-api failed, and the error that a client gets for it (docs/protocol.md,
+//! "Error codes").
 
 use std::time::Duration;
 
-use protocol::problem::CONTENT_TYPE;
 use protocol::rpc::{RpcError, code};
 use protocol::{Problem, ProblemType};
 use serde_json::Value;
-
-use super::retry::retry_after;
-
-/// The longest error body that is read, in bytes.
-const PROBLEM_BYTES: usize = 256 * 1024;
 
 /// Why one attempt failed.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +13,7 @@ pub enum Failure {
     /// claude-api said no, in its own words.
     #[error("{}: {}", .0.kind.as_str(), printable(&.0.detail))]
     Refused(Box<Problem>, Option<Duration>),
-    /// Somebody answered, but not as the contract says.
+    /// Somebody answered, but not as docs/protocol.md, "Problem types", says.
     #[error("an answer with status {0} that is not claude-api's")]
     Foreign(u16, Option<Duration>),
     /// No connection came about: nothing was sent.
@@ -145,24 +140,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Reads the body of an answer that is no success.
-pub(crate) async fn failure(response: reqwest::Response) -> Failure {
-    let status = response.status().as_u16();
-    let after = retry_after(response.headers());
-    let is_problem = response
-        .headers()
-        .get(http::header::CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .is_some_and(|v| v.starts_with(CONTENT_TYPE));
-    if is_problem
-        && let Ok(body) = super::call::collect(response, PROBLEM_BYTES).await
-        && let Ok(problem) = serde_json::from_slice::<Problem>(&body)
-    {
-        return Failure::Refused(Box::new(problem), after);
-    }
-    Failure::Foreign(status, after)
-}
-
 /// The stable word of a problem, as `data.reason`.
 fn reason(kind: ProblemType) -> String {
     kind.as_str().replace('-', "_")
@@ -223,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_the_contracts() {
+    fn each_problem_has_its_error_code() {
         for (kind, code, reason) in [
             (ProblemType::QueueFull, -32004, "queue_full"),
             (ProblemType::SpoolUnwritable, -32005, "spool_unwritable"),

@@ -16,15 +16,16 @@ use protocol::{ExecutionId, Status};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Upstream;
-use super::errors::{Failure, failure};
+use super::errors::Failure;
+use super::response::failure;
 use super::retry::Delays;
 
 /// The longest line that is read, in bytes: a status is at most 64 KiB.
 const LINE_BYTES: usize = 1024 * 1024;
 
-/// What is heard.
+/// An item of a follow stream.
 #[derive(Debug)]
-pub enum Heard {
+pub enum Update {
     /// A status: one at once, then each change and each heartbeat. The flag says that it is the first of its
     /// stream, which tells the present state whether or not it is news.
     Status(Box<Status>, bool),
@@ -78,8 +79,8 @@ impl Follow {
         }
     }
 
-    /// The next thing heard. Cancel-safe; pending for ever once it is over.
-    pub async fn next(&mut self) -> Heard {
+    /// Waits for the next update. Cancel-safe; pending for ever once it is over.
+    pub async fn next(&mut self) -> Update {
         loop {
             match &mut self.phase {
                 Phase::Over => std::future::pending().await,
@@ -103,11 +104,11 @@ impl Follow {
                         }
                         Err(failure) if failure.is_gone() => {
                             self.phase = Phase::Over;
-                            return Heard::Gone;
+                            return Update::Gone;
                         }
                         Err(failure) => {
-                            if let Some(heard) = self.wait(&failure) {
-                                return heard;
+                            if let Some(update) = self.wait(&failure) {
+                                return update;
                             }
                         }
                     }
@@ -117,12 +118,12 @@ impl Follow {
                     if let Some(end) = self.line.iter().position(|b| *b == b'\n') {
                         let line = self.line.split_to(end + 1);
                         match serde_json::from_slice(&line) {
-                            Ok(status) => return self.heard(status),
+                            Ok(status) => return self.received(status),
                             Err(error) => {
                                 let failure =
                                     Failure::Broken(format!("a status line that is none: {error}"));
-                                if let Some(heard) = self.wait(&failure) {
-                                    return heard;
+                                if let Some(update) = self.wait(&failure) {
+                                    return update;
                                 }
                                 continue;
                             }
@@ -136,7 +137,7 @@ impl Follow {
                             let failure = Failure::Broken("it fell silent".to_owned());
                             self.wait(&failure);
                             // Heartbeats were missed: that is news at once.
-                            return Heard::Unreachable(failure.to_string());
+                            return Update::Unreachable(failure.to_string());
                         }
                     };
                     let failure = match chunk {
@@ -147,21 +148,21 @@ impl Follow {
                         Ok(_) => Failure::Broken("a status line without an end".to_owned()),
                         Err(failure) => failure,
                     };
-                    if let Some(heard) = self.wait(&failure) {
-                        return heard;
+                    if let Some(update) = self.wait(&failure) {
+                        return update;
                     }
                 }
             }
         }
     }
 
-    fn heard(&mut self, status: Status) -> Heard {
+    fn received(&mut self, status: Status) -> Update {
         self.delays.reset();
         self.deadline = deadline_after(self.upstream.silence());
         if status.state.is_terminal() {
             self.phase = Phase::Over;
         }
-        Heard::Status(Box::new(status), std::mem::take(&mut self.first))
+        Update::Status(Box::new(status), std::mem::take(&mut self.first))
     }
 
     fn connect(&mut self) {
@@ -182,12 +183,12 @@ impl Follow {
         }));
     }
 
-    fn wait(&mut self, failure: &Failure) -> Option<Heard> {
+    fn wait(&mut self, failure: &Failure) -> Option<Update> {
         tracing::debug!(execution = %self.id, error = %failure, "the follow stream broke");
         self.upstream.retries.follow.inc();
         let delay = self.delays.after(failure.retry_after());
         self.phase = Phase::Waiting(Instant::now() + delay);
         // One cut is no news; a second failure without a line between them is.
-        (self.delays.attempts() >= 2).then(|| Heard::Unreachable(failure.to_string()))
+        (self.delays.attempts() >= 2).then(|| Update::Unreachable(failure.to_string()))
     }
 }

@@ -12,7 +12,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::errors::{Failure, failure};
+use super::errors::Failure;
+use super::response::failure;
 use super::{CONNECT_TIMEOUT, KEEPALIVE};
 
 /// What is read at once, in bytes.

@@ -14,7 +14,8 @@ use protocol::OUTPUT_MESSAGE_BYTES;
 
 /// A viewer that waits reads no further while this much is unsent, in bytes.
 const UNSENT_BYTES: usize = 32 * 1024;
-/// Output of one message, in bytes. Less than the contract allows: a client that takes nothing holds two of them.
+/// The most bytes of output in one message: half of what docs/protocol.md, "Notifications", allows,
+/// because a client that reads nothing holds two of them.
 const PIECE_BYTES: usize = OUTPUT_MESSAGE_BYTES / 2;
 
 /// When unsent output is dropped.

@@ -1,21 +1,23 @@
-//! The calls of one session to claude-api that are under way. Calls that act or begin a view start
-//! at once. Looks wait until their answers have room: so a claude-api that hangs delays no cancel,
-//! and a client that does not read causes no more answers than it may hold. Pure.
+//! The calls of one session to claude-api that are in flight, and the queries that wait. Calls that
+//! act or begin a view start at once. Queries wait until there is room for their answers. So a
+//! claude-api that hangs delays no cancel, and a client that does not read causes no more answers
+//! than it may hold. Pure.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::action::Call;
-use super::replies::Token;
+use super::call::Call;
+use super::open_requests::Token;
 
-/// The most waiting looks; with more, no further request is read.
+/// The most waiting queries; with more, no further request is read.
 const WAITING: usize = 1024;
 
+/// The open calls and the waiting queries of one session.
 #[derive(Debug, Default)]
-pub(super) struct Calls {
+pub(super) struct InFlight {
     /// Open calls, each with the most bytes that its answer may have.
     open: HashMap<Token, usize>,
     bytes: usize,
-    looks: VecDeque<(Token, Call)>,
+    queries: VecDeque<(Token, Call)>,
 }
 
 /// Returns the most bytes that the answer of a call may have.
@@ -26,8 +28,8 @@ fn answer_bytes(call: &Call, status_bytes: usize) -> usize {
     }
 }
 
-impl Calls {
-    /// Calls that have not come back.
+impl InFlight {
+    /// Returns the number of calls without an answer.
     pub(super) fn open(&self) -> usize {
         self.open.len()
     }
@@ -39,7 +41,7 @@ impl Calls {
 
     /// Whether no more requests are to be read.
     pub(super) fn is_full(&self) -> bool {
-        self.looks.len() >= WAITING
+        self.queries.len() >= WAITING
     }
 
     /// Notes that a call was sent.
@@ -48,24 +50,24 @@ impl Calls {
         self.bytes += bytes - self.open.insert(token, bytes).unwrap_or_default();
     }
 
-    /// Queues a look.
-    pub(super) fn wait(&mut self, token: Token, call: Call) {
-        self.looks.push_back((token, call));
+    /// Queues a query.
+    pub(super) fn queue(&mut self, token: Token, call: Call) {
+        self.queries.push_back((token, call));
     }
 
-    /// Returns the most bytes that the answer of the first queued look may have.
-    pub(super) fn next_look(&self, status_bytes: usize) -> Option<usize> {
-        let (_, call) = self.looks.front()?;
+    /// Returns the most bytes that the answer of the first queued query may have.
+    pub(super) fn next_query_bytes(&self, status_bytes: usize) -> Option<usize> {
+        let (_, call) = self.queries.front()?;
         Some(answer_bytes(call, status_bytes))
     }
 
-    /// Takes the first queued look.
-    pub(super) fn take_look(&mut self) -> Option<(Token, Call)> {
-        self.looks.pop_front()
+    /// Takes the first queued query.
+    pub(super) fn take_query(&mut self) -> Option<(Token, Call)> {
+        self.queries.pop_front()
     }
 
     /// Notes that a call was answered.
-    pub(super) fn ended(&mut self, token: Token) {
+    pub(super) fn end(&mut self, token: Token) {
         self.bytes -= self.open.remove(&token).unwrap_or_default();
     }
 }

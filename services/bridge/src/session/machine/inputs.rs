@@ -1,26 +1,30 @@
-//! The inputs of one session: handed to claude-api one at a time, in the order received, as each begins where the one before
-//! it ended. Their bytes and their number are bounded. Pure.
+//! The inputs of one session. They go to claude-api one at a time in the order received, because each
+//! begins where the one before it ended. Their bytes and their number are bounded. Pure.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::action::Call;
-use super::replies::Token;
+use super::call::Call;
+use super::open_requests::Token;
 
-/// Bytes of inputs that are not answered yet.
+/// The most bytes of inputs without an answer.
 pub(super) const UNANSWERED_BYTES: usize = 16 * 1024 * 1024;
-/// Inputs that are not answered yet, before no more requests are read: each costs memory, however
-/// short it is.
+/// The most inputs without an answer. With more, no further request is read: each costs memory,
+/// however short it is.
 const UNANSWERED: usize = 1024;
 
+/// The inputs of one session without an answer.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
+    /// The input that claude-api has.
     open: Option<Token>,
+    /// Inputs that wait for the one before.
     queue: VecDeque<(Token, Call)>,
+    /// All inputs without an answer, with their bytes.
     held: HashMap<Token, usize>,
 }
 
 impl Inputs {
-    /// Whether there is room for one more. One alone always has.
+    /// Admits one more input, if there is room. One alone always has room.
     pub(super) fn admit(&mut self, token: Token, bytes: usize) -> bool {
         let all: usize = self.held.values().sum();
         let room = self.held.is_empty() || all.saturating_add(bytes) <= UNANSWERED_BYTES;
@@ -35,13 +39,13 @@ impl Inputs {
         self.held.len() >= UNANSWERED
     }
 
-    /// Those that are not answered yet, and their bytes.
+    /// Returns the inputs without an answer, with their bytes.
     pub(super) fn held(&self) -> &HashMap<Token, usize> {
         &self.held
     }
 
-    /// The call to make now, if it is this one's turn.
-    pub(super) fn ask(&mut self, token: Token, call: Call) -> Option<(Token, Call)> {
+    /// Queues the call of an input, and returns it if it is its turn.
+    pub(super) fn queue(&mut self, token: Token, call: Call) -> Option<(Token, Call)> {
         if !self.held.contains_key(&token) {
             // It was refused while it waited.
             return None;
@@ -54,7 +58,7 @@ impl Inputs {
         Some((token, call))
     }
 
-    /// This one is answered; the call whose turn it is then.
+    /// Notes that an input was answered, and returns the call whose turn it is then.
     pub(super) fn answered(&mut self, token: Token) -> Option<(Token, Call)> {
         self.held.remove(&token)?;
         if self.open != Some(token) {

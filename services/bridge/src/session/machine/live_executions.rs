@@ -1,4 +1,5 @@
-//! The executions that a session executed or attached to, as far as they are not known to have ended. Pure.
+//! The live executions of a session: those that it executed or attached to, as far as they are not
+//! known to have ended. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,16 +15,16 @@ struct Entry {
     cancel_on_disconnect: bool,
 }
 
-/// See the module.
+/// The live executions of one session.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct LiveExecutions {
     entries: HashMap<ExecutionId, Entry>,
-    /// To be cancelled on disconnect, though nobody knows whether they were accepted.
+    /// Executions to cancel on disconnect whose acceptance is unknown.
     doubtful: HashSet<ExecutionId>,
 }
 
-impl Known {
-    /// A status was answered.
+impl LiveExecutions {
+    /// Notes a status that claude-api answered.
     pub fn remember(&mut self, status: &Status, cancel_on_disconnect: bool) {
         let id = status.execution_id;
         if status.state.is_terminal() {
@@ -43,14 +44,14 @@ impl Known {
         entry.cancel_on_disconnect |= cancel_on_disconnect;
     }
 
-    /// One with `onDisconnect: "cancel"` of which nobody knows whether it was accepted.
+    /// Notes one with `onDisconnect: "cancel"` whose acceptance is unknown.
     pub fn doubt(&mut self, id: ExecutionId) {
         if self.doubtful.len() < MOST {
             self.doubtful.insert(id);
         }
     }
 
-    /// It has ended, or is not known to claude-api.
+    /// Forgets one that has ended, or that claude-api does not know.
     pub fn forget(&mut self, id: ExecutionId) {
         self.entries.remove(&id);
         self.doubtful.remove(&id);
@@ -62,7 +63,7 @@ impl Known {
         self.entries.contains_key(&id)
     }
 
-    /// By creation.
+    /// Returns all, ordered by their creation.
     #[must_use]
     pub fn oldest_first(&self) -> Vec<ExecutionId> {
         let entries = self.entries.iter();
@@ -71,7 +72,7 @@ impl Known {
         all.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// What is to be cancelled when nobody attaches: the session is gone.
+    /// Returns the executions to cancel when nobody attaches after the session is gone.
     #[must_use]
     pub fn departing(&self) -> Vec<ExecutionId> {
         let entries = self.entries.iter();

@@ -1,32 +1,14 @@
-//! Who waits for which answer: single requests, the entries of a batch, notifications. Pure.
+//! The requests that are not answered yet: single ones, the entries of a batch, notifications. The
+//! answers of a batch are held until all are there. Pure.
 
 use std::collections::HashMap;
 
-use protocol::Status;
 use protocol::rpc::RpcError;
-use serde_json::{Value, json};
 
-use super::pages::ListPage;
-use crate::upstream::events::EventsPart;
-
-/// The names around an answer, in bytes, generously.
-const FRAME_BYTES: usize = 64;
+use crate::session::wire::answer::{Answer, encode};
 
 /// Names one request until it is answered.
 pub type Token = u64;
-
-/// A successful result.
-#[derive(Debug)]
-pub enum Answer {
-    /// A status object, cut to what a message holds.
-    Status(Box<Status>),
-    /// A page of a list, cut to the length of a message.
-    Page(Box<ListPage>),
-    /// A part of the events, cut to the length of a message.
-    Events(Box<EventsPart>),
-    /// Anything else.
-    Value(Value),
-}
 
 #[derive(Debug)]
 struct Waiting {
@@ -40,21 +22,21 @@ struct Batch<T> {
     size: usize,
     open: usize,
     answers: Vec<String>,
-    after: Vec<T>,
+    changes: Vec<T>,
 }
 
-/// What follows from an answer.
+/// A message that is ready to be sent, and the changes behind it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ready<T> {
     /// The message to send, if any.
     pub message: Option<String>,
-    /// What may begin behind it.
-    pub after: Vec<T>,
+    /// The changes that take effect behind it.
+    pub changes: Vec<T>,
 }
 
-/// See the module. `T`: what begins after an answer.
+/// The unanswered requests of one session. `T`: a change that takes effect behind an answer.
 #[derive(Debug)]
-pub struct Replies<T> {
+pub struct OpenRequests<T> {
     next: u64,
     waiting: HashMap<Token, Waiting>,
     batches: HashMap<u64, Batch<T>>,
@@ -62,7 +44,7 @@ pub struct Replies<T> {
     held: usize,
 }
 
-impl<T> Default for Replies<T> {
+impl<T> Default for OpenRequests<T> {
     fn default() -> Self {
         Self {
             next: 0,
@@ -73,7 +55,7 @@ impl<T> Default for Replies<T> {
     }
 }
 
-impl<T> Replies<T> {
+impl<T> OpenRequests<T> {
     /// Bytes of answers that wait for the others of their batch.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
@@ -99,7 +81,7 @@ impl<T> Replies<T> {
             size,
             open: size,
             answers: Vec::new(),
-            after: Vec::new(),
+            changes: Vec::new(),
         };
         self.batches.insert(self.next, batch);
         self.next
@@ -124,12 +106,12 @@ impl<T> Replies<T> {
         &mut self,
         token: Token,
         answer: Result<Answer, &RpcError>,
-        after: Vec<T>,
+        changes: Vec<T>,
         status_bytes: usize,
     ) -> Ready<T> {
         let nothing = || Ready {
             message: None,
-            after: Vec::new(),
+            changes: Vec::new(),
         };
         let Some(Waiting { id, batch }) = self.waiting.remove(&token) else {
             return nothing();
@@ -143,7 +125,7 @@ impl<T> Replies<T> {
         let Some(number) = batch else {
             return Ready {
                 message: text,
-                after,
+                changes,
             };
         };
         let Some(batch) = self.batches.get_mut(&number) else {
@@ -152,7 +134,7 @@ impl<T> Replies<T> {
         batch.open -= 1;
         self.held += text.as_ref().map_or(0, String::len);
         batch.answers.extend(text);
-        batch.after.extend(after);
+        batch.changes.extend(changes);
         if batch.open > 0 {
             return nothing();
         }
@@ -163,7 +145,7 @@ impl<T> Replies<T> {
                     // Only notifications: nothing at all is sent (JSON-RPC 2.0, section 6).
                     message: (!batch.answers.is_empty())
                         .then(|| format!("[{}]", batch.answers.join(","))),
-                    after: batch.after,
+                    changes: batch.changes,
                 }
             }
             None => nothing(),
@@ -171,61 +153,15 @@ impl<T> Replies<T> {
     }
 }
 
-/// `part`: the most bytes of the whole answer.
-fn encode(id: &str, answer: Result<Answer, &RpcError>, status_bytes: usize, part: usize) -> String {
-    let room = part.saturating_sub(id.len() + FRAME_BYTES);
-    let result = match answer {
-        Ok(Answer::Page(page)) => page.to_json(room),
-        Ok(Answer::Events(part)) => part.to_json(room),
-        Ok(Answer::Value(value)) => value.to_string(),
-        Ok(Answer::Status(status)) => {
-            let json = status.to_json(status_bytes.min(room));
-            String::from_utf8_lossy(&json).into_owned()
-        }
-        Err(error) => {
-            let error = json!(cut(error, room));
-            return format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#);
-        }
-    };
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
-}
-
-/// The error, cut to so many bytes of JSON: a shorter message, and only the data that a program
-/// needs.
-pub(super) fn cut(error: &RpcError, limit: usize) -> RpcError {
-    let length = |error: &RpcError| json!(error).to_string().len();
-    let mut short = error.clone();
-    if length(&short) <= limit {
-        return short;
-    }
-    short.data = json!({});
-    for name in [
-        "reason",
-        "executionId",
-        "accepted",
-        "state",
-        "keptFrom",
-        "limit",
-    ] {
-        let value = &error.data[name];
-        if !value.is_null() && value.to_string().len() <= 128 {
-            short.data[name] = value.clone();
-        }
-    }
-    short.message = short.message.chars().take(limit).collect();
-    let mut characters = short.message.chars().count();
-    while length(&short) > limit && characters > 0 {
-        characters /= 2;
-        short.message = short.message.chars().take(characters).collect();
-    }
-    short
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use jiff::Timestamp;
-    use protocol::ExecutionId;
+    use protocol::{ExecutionId, Status};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::session::wire::events_part::EventsPart;
+    use crate::session::wire::list_page::ListPage;
 
     const STATUS_BYTES: usize = 64 * 1024;
 
@@ -235,40 +171,40 @@ mod tests {
 
     #[test]
     fn a_batch_is_sent_when_all_are_answered_and_what_begins_comes_after_it() {
-        let mut replies = Replies::default();
-        let batch = Some(replies.batch(3));
-        let a = replies.request(Some(r#""a""#.into()), batch);
-        let quiet = replies.request(None, batch);
-        let b = replies.request(Some("2".into()), batch);
-        assert!(replies.is_notification(quiet) && !replies.is_notification(a));
+        let mut requests = OpenRequests::default();
+        let batch = Some(requests.batch(3));
+        let a = requests.request(Some(r#""a""#.into()), batch);
+        let quiet = requests.request(None, batch);
+        let b = requests.request(Some("2".into()), batch);
+        assert!(requests.is_notification(quiet) && !requests.is_notification(a));
         assert_eq!(
-            replies
+            requests
                 .answer(b, value(1), vec!["view b"], STATUS_BYTES)
                 .message,
             None
         );
         assert_eq!(
-            replies
+            requests
                 .answer(quiet, value(0), vec!["view q"], STATUS_BYTES)
                 .message,
             None
         );
-        let ready = replies.answer(a, value(2), vec![], STATUS_BYTES);
+        let ready = requests.answer(a, value(2), vec![], STATUS_BYTES);
         let array: Value = serde_json::from_str(&ready.message.unwrap()).unwrap();
         assert_eq!(array[0]["id"], 2);
         assert_eq!(array[1]["id"], "a");
-        assert_eq!(ready.after, ["view b", "view q"]);
-        assert_eq!(replies.open(), 0);
-        assert!(replies.batches.is_empty());
+        assert_eq!(ready.changes, ["view b", "view q"]);
+        assert_eq!(requests.open(), 0);
+        assert!(requests.batches.is_empty());
     }
 
     #[test]
     fn notifications_alone_give_no_message() {
-        let mut replies = Replies::<()>::default();
-        let batch = Some(replies.batch(1));
-        let token = replies.request(None, batch);
+        let mut requests = OpenRequests::<()>::default();
+        let batch = Some(requests.batch(1));
+        let token = requests.request(None, batch);
         assert_eq!(
-            replies
+            requests
                 .answer(token, value(1), vec![], STATUS_BYTES)
                 .message,
             None
@@ -277,8 +213,8 @@ mod tests {
 
     #[test]
     fn fifty_big_statuses_fit_one_message() {
-        let mut replies = Replies::<()>::default();
-        let batch = Some(replies.batch(50));
+        let mut requests = OpenRequests::<()>::default();
+        let batch = Some(requests.batch(50));
         let mut status = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
         status.stderr_tail = "\u{1}".repeat(16 * 1024);
         let metadata = (0..4).map(|n| (n.to_string(), "\u{1}".repeat(1000)));
@@ -291,9 +227,9 @@ mod tests {
         });
         let mut message = None;
         for n in 0..50 {
-            let token = replies.request(Some(n.to_string()), batch);
+            let token = requests.request(Some(n.to_string()), batch);
             let answer = Ok(Answer::Status(Box::new(status.clone())));
-            message = replies.answer(token, answer, vec![], STATUS_BYTES).message;
+            message = requests.answer(token, answer, vec![], STATUS_BYTES).message;
         }
         assert!(message.unwrap().len() <= protocol::SERVER_MESSAGE_BYTES);
     }
@@ -336,12 +272,12 @@ mod tests {
         };
         for kind in kinds {
             for size in [None, Some(1), Some(longest)] {
-                let mut replies = Replies::<()>::default();
-                let batch = size.map(|size| replies.batch(size));
+                let mut requests = OpenRequests::<()>::default();
+                let batch = size.map(|size| requests.batch(size));
                 let mut message = None;
                 for n in 0..size.unwrap_or(1) {
-                    let token = replies.request(Some(id(n)), batch);
-                    message = replies
+                    let token = requests.request(Some(id(n)), batch);
+                    message = requests
                         .answer(token, answer(kind), vec![], 256 * 1024)
                         .message;
                 }

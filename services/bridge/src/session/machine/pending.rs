@@ -1,12 +1,13 @@
-//! The executes of a session that are not answered yet, and the calls that wait for their answers. Pure.
+//! The pending executes of a session (claude-api has not answered them yet), and the calls that wait
+//! for their answers. Pure.
 
 use std::collections::HashMap;
 
 use protocol::ExecutionId;
 use protocol::rpc::OnSlow;
 
-use super::action::Call;
-use super::replies::Token;
+use super::call::Call;
+use super::open_requests::Token;
 
 /// Executes of one session that are not answered yet; claude-api's own queue is far shorter.
 const EXECUTES: usize = 1024;
@@ -31,41 +32,41 @@ pub struct Execute {
     pub accepted: bool,
 }
 
-/// See the module.
+/// The pending executes of one session.
 #[derive(Debug, Default)]
 pub struct Pending {
     executes: Vec<Execute>,
-    /// By the execute that they wait for.
+    /// Calls that wait, by the execute that they wait for.
     waiters: HashMap<Token, Vec<(Token, Call)>>,
     waiting: usize,
 }
 
 impl Pending {
-    /// Whether no more executes are taken; the limit.
+    /// Returns the limit when no more executes are taken.
     #[must_use]
     pub fn is_full(&self) -> Option<usize> {
         (self.executes.len() >= EXECUTES).then_some(EXECUTES)
     }
 
-    /// An execute was handed over.
+    /// Adds an execute that is handed over.
     pub fn add(&mut self, execute: Execute) {
         self.executes.push(execute);
     }
 
-    /// The oldest one.
+    /// Returns the id of the oldest one.
     #[must_use]
     pub fn first(&self) -> Option<ExecutionId> {
         self.executes.first().map(|e| e.id)
     }
 
-    /// All of this id: one id may be executed several times.
+    /// Returns all executes of this id: one id may be executed several times.
     pub fn of(&self, id: ExecutionId) -> impl Iterator<Item = Token> + '_ {
         let of = self.executes.iter().filter(move |e| e.id == id);
         of.map(|e| e.token)
     }
 
-    /// A call waits for an execute. It names one that was asked before it: a later one of the same id may itself
-    /// wait for the call's turn.
+    /// Holds a call until an execute is answered. The execute must be the older request: a later one
+    /// of the same id may itself wait for the call's view.
     pub fn wait(&mut self, execute: Token, token: Token, call: Call) {
         self.waiting += 1;
         self.waiters.entry(execute).or_default().push((token, call));
@@ -78,7 +79,7 @@ impl Pending {
     }
 
     /// Notes that claude-api has this id and returns the calls that need no answer. The answer to
-    /// the execute itself may still wait for a turn.
+    /// the execute itself may still wait for an earlier request about its view.
     pub fn accepted(&mut self, id: ExecutionId) -> Vec<(Token, Call)> {
         let mut free = Vec::new();
         for execute in self.executes.iter_mut().filter(|e| e.id == id) {
@@ -98,7 +99,7 @@ impl Pending {
         self.executes.iter().any(|e| e.id == id && e.accepted)
     }
 
-    /// An execute was answered. With it come those that waited for it.
+    /// Removes an execute that was answered, with the calls that waited for it.
     pub fn answered(&mut self, token: Token) -> Option<(Execute, Vec<(Token, Call)>)> {
         let at = self.executes.iter().position(|e| e.token == token)?;
         let execute = self.executes.remove(at);

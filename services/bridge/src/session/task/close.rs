@@ -1,28 +1,31 @@
-//! How a session ends: what is still owed is done, and the socket is closed as the reason says.
+//! The end of a session: its owed controls and cancels are sent, and its socket is closed
+//! (docs/protocol.md, "Close codes").
 
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::act::make_call;
-use super::{End, Session};
-use crate::session::Event;
-use crate::session::action::{Action, Call};
-use crate::session::executor::depart;
+use super::calls;
+use crate::handover::owed_cancels::depart;
+use crate::session::completion::Completion;
+use crate::session::machine::action::Action;
+use crate::session::machine::call::Call;
+use crate::session::{End, Session};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    pub(super) async fn end(mut self, end: End, id: &str, start: Instant) {
+    /// Ends the session for this reason. `id`: its id; `start`: when it began.
+    pub(in crate::session) async fn end(mut self, end: End, id: &str, start: Instant) {
         self.count_sent();
         let Self {
             shared,
             socket,
             mut machine,
-            mut events,
-            event_sender,
+            mut completions,
+            completion_sender,
             views,
-            pages,
+            lists,
             name,
-            asking,
+            view_requests,
             messages_in,
             bytes_in,
             sent: (messages_out, bytes_out),
@@ -35,26 +38,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             .dec_by(i64::try_from(views.len()).unwrap_or(i64::MAX));
         // Their guards must be gone before a departure looks for viewers.
         drop(views);
-        // Results that came too late to be told still say what was accepted.
-        events.close();
+        // Results that are too late for an answer still say what was accepted.
+        completions.close();
         let mut actions = Vec::new();
-        while let Ok(event) = events.try_recv() {
-            if let Event::Executed(token, executed) = event {
+        while let Ok(completion) = completions.try_recv() {
+            if let Completion::Executed(token, executed) = completion {
                 actions.extend(machine.on_executed(token, executed.result));
             }
         }
         actions.extend(machine.close());
-        // Waiting requests get no answer any more, but their signals are still sent.
+        // Waiting requests get no answer any more, but their controls are still sent.
         for action in actions {
             if let Action::Call(token, call @ Call::Control(..)) = action {
-                make_call(&shared, &event_sender, token, call, pages.turns(), None);
+                let completions = &completion_sender;
+                calls::start(&shared, completions, token, call, lists.turns(), None);
             }
         }
-        // This session's requests for views end, too.
-        drop(asking);
+        // The requests for views of this session end, too.
+        drop(view_requests);
         if !shared.shutdown.is_cancelled() {
             for id in machine.departing() {
-                depart(&shared, id, name.clone(), machine.is_accepted(id));
+                depart(&shared.handover, id, name.clone(), machine.is_accepted(id));
             }
         }
         let close_code = match end {

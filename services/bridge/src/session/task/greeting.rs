@@ -1,13 +1,13 @@
-//! The first message of a session.
+//! The greeting: the first message of a session.
 
 use protocol::PROTOCOL;
 use protocol::rpc::{method, notification};
 use serde_json::json;
 
-use crate::session::Shared;
+use crate::session::shared::Shared;
 
-/// `connected`.
-pub(super) fn connected(session: &str, shared: &Shared) -> String {
+/// Encodes `connected` (docs/protocol.md, "Connecting"). `session`: the session's id.
+pub(in crate::session) fn connected(session: &str, shared: &Shared) -> String {
     let limits = shared.limits.borrow().as_ref().map(|limits| {
         let mut limits = json!(limits);
         limits["views"] = shared.views.into();

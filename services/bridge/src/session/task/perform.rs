@@ -1,23 +1,29 @@
-//! What a session does of what its machine decides: sends, calls, views, and what these take of the inbound budget.
+//! Performing the actions that the machine has decided on: sends, executes, calls and views, and what
+//! these take of the inbound budget.
 
 use std::future::Future;
 use std::sync::Arc;
 
+use protocol::rpc::{RpcError, code};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Session;
-use crate::session::action::{Action, Call};
-use crate::session::replies::Token;
-use crate::session::room::Charge;
-use crate::session::{Event, Executed, Shared, call, inbound_full};
+use super::calls;
+use crate::budget::SessionInbound;
+use crate::handover::Handover;
+use crate::handover::executor::Executed;
+use crate::session::Session;
+use crate::session::completion::Completion;
+use crate::session::machine::action::Action;
+use crate::session::machine::open_requests::Token;
 use crate::viewer;
+use crate::viewer::Start;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     /// Charges inputs when they are read; the input of a large message uses that message's charge.
     /// An input without room is refused.
-    pub(super) fn charge_inputs(&mut self, actions: &mut Vec<Action>) {
+    pub(in crate::session) fn charge_inputs(&mut self, actions: &mut Vec<Action>) {
         let held = self.machine.inputs();
         self.inputs.retain(|token, _| held.contains_key(token));
         let mut refused = Vec::new();
@@ -27,7 +33,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             }
             let charge = match &mut self.charge {
                 Some(message) => Some(message.split(*bytes)),
-                None => self.shared.charge(*bytes),
+                None => self.shared.budgets.charge_small(*bytes),
             };
             match charge {
                 Some(charge) => {
@@ -44,7 +50,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         }
     }
 
-    pub(super) fn act(&mut self, actions: Vec<Action>) {
+    /// Performs actions in their order.
+    pub(in crate::session) fn perform(&mut self, actions: Vec<Action>) {
         for reason in self.machine.take_refused() {
             self.shared.viewer.metrics.refused(&reason);
         }
@@ -52,56 +59,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             match action {
                 Action::Send(text) => self.socket.queue(text),
                 Action::StopRetrying(token) => self.executor.stop(token),
-                Action::Execute(job) => {
-                    let (shared, events) = (&self.shared, &self.event_sender);
-                    let bytes = job.execute.body.len();
-                    let own = self
-                        .own_inbound
-                        .get_or_insert_with(|| shared.session_inbound());
-                    let [large, small] = &*own;
-                    let (charge, own) = match &mut self.charge {
-                        // Its message was large, and has its place already.
-                        Some(message) => (Some(message.split(bytes)), large),
-                        None => (shared.charge(bytes), small),
-                    };
-                    // No session alone can take the whole budget.
-                    match charge.zip(own.take(bytes as u64)) {
-                        Some(charges) => self
-                            .executor
-                            .execute(job, charges, shared, events, &self.name),
-                        None => {
-                            let error = inbound_full(shared.own.inbound_bytes)
-                                .with("executionId", job.execute.id.to_string());
-                            let executed = Executed {
-                                result: Err(error),
-                                asking: None,
-                            };
-                            // Our own receiver is there.
-                            let _ = events.send(Event::Executed(job.token, Box::new(executed)));
-                        }
-                    }
-                }
-                Action::Call(token, what) => {
+                Action::Execute(token, handover) => self.hand_over(token, handover),
+                Action::Call(token, call) => {
                     // Only an input has a charge.
                     let charge = self.inputs.get(&token).cloned();
-                    let (shared, events) = (&self.shared, &self.event_sender);
-                    make_call(shared, events, token, what, self.pages.turns(), charge);
+                    let (shared, completions) = (&self.shared, &self.completion_sender);
+                    calls::start(shared, completions, token, call, self.lists.turns(), charge);
                 }
-                Action::View(view, start) => {
-                    let id = start.status.execution_id;
-                    let mut context = self.shared.viewer.clone();
-                    context.upstream = context.upstream.for_viewer(self.name.clone());
-                    let to = self.message_sender.clone();
-                    let task = tokio::spawn(watched(
-                        viewer::run(context, *start, view, to, self.share.clone()),
-                        self.event_sender.clone(),
-                    ));
-                    let guard = self.shared.departures.view(id);
-                    self.asking.remove(&id);
-                    self.shared.viewer.metrics.viewers.inc();
-                    self.views
-                        .insert(view, (AbortOnDropHandle::new(task), guard));
-                }
+                Action::View(view, start) => self.begin_view(view, *start),
                 Action::Unview(view) => {
                     if self.views.remove(&view).is_some() {
                         self.shared.viewer.metrics.viewers.dec();
@@ -110,38 +75,85 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             }
         }
     }
+
+    /// Hands an execute to claude-api, if the inbound budget has room for its body.
+    fn hand_over(&mut self, token: Token, handover: Handover) {
+        let (shared, completions) = (&self.shared, self.completion_sender.clone());
+        let deliver = move |executed| {
+            let completion = Completion::Executed(token, Box::new(executed));
+            completions.send(completion).is_ok()
+        };
+        let bytes = handover.body.len();
+        let own = self
+            .own_inbound
+            .get_or_insert_with(|| Box::new(SessionInbound::new(&shared.own)));
+        let (charge, own) = match &mut self.charge {
+            // Its message was large, and has its bytes already.
+            Some(message) => (Some(message.split(bytes)), &own.large),
+            None => (shared.budgets.charge_small(bytes), &own.small),
+        };
+        // No session alone can take the whole budget.
+        match charge.zip(own.take(bytes as u64)) {
+            Some(charges) => self.executor.execute(
+                token,
+                handover,
+                charges,
+                &shared.handover,
+                &self.name,
+                deliver,
+            ),
+            None => {
+                let error = inbound_full(shared.own.inbound_bytes)
+                    .with("executionId", handover.id.to_string());
+                // The receiver is this session's own.
+                deliver(Executed {
+                    result: Err(error),
+                    view_request: None,
+                });
+            }
+        }
+    }
+
+    fn begin_view(&mut self, view: u64, start: Start) {
+        let id = start.status.execution_id;
+        let mut context = self.shared.viewer.clone();
+        context.upstream = context.upstream.for_viewer(self.name.clone());
+        let to = self.message_sender.clone();
+        let task = tokio::spawn(watched(
+            viewer::run(context, start, view, to, self.share.clone()),
+            self.completion_sender.clone(),
+        ));
+        let guard = self.shared.handover.departures.view(id);
+        self.view_requests.remove(&id);
+        self.shared.viewer.metrics.viewers.inc();
+        self.views
+            .insert(view, (AbortOnDropHandle::new(task), guard));
+    }
 }
 
-/// Runs a view, and tells when it panics: nobody would miss its messages otherwise.
-async fn watched(view: impl Future<Output = ()>, events: mpsc::UnboundedSender<Event>) {
-    struct Watch(mpsc::UnboundedSender<Event>);
+/// Runs a view, and reports a panic: otherwise nobody would notice that its messages stop.
+async fn watched(view: impl Future<Output = ()>, completions: mpsc::UnboundedSender<Completion>) {
+    struct Watch(mpsc::UnboundedSender<Completion>);
     impl Drop for Watch {
         fn drop(&mut self) {
             if std::thread::panicking() {
                 // The session may be gone.
-                let _ = self.0.send(Event::ViewFailed);
+                let _ = self.0.send(Completion::ViewFailed);
             }
         }
     }
-    let _watch = Watch(events);
+    let _watch = Watch(completions);
     view.await;
 }
 
-pub(super) fn make_call(
-    shared: &Arc<Shared>,
-    events: &mpsc::UnboundedSender<Event>,
-    token: Token,
-    what: Call,
-    lists: Arc<Semaphore>,
-    charge: Option<Arc<Charge>>,
-) {
-    let (tracker, shared, events) = (&shared.tracker, shared.clone(), events.clone());
-    tracker.spawn(async move {
-        let called = Box::new(call(shared, what, lists).await);
-        drop(charge);
-        // The session may be gone; the call was made all the same.
-        let _ = events.send(Event::Called(token, called));
-    });
+/// -32004: the inbound budget is spent.
+fn inbound_full(budget: u64) -> RpcError {
+    RpcError::new(
+        code::QUEUE_FULL,
+        "inbound_bytes",
+        "too many bytes wait for claude-api; try again later",
+    )
+    .with("limit", budget)
 }
 
 #[cfg(test)]
@@ -149,17 +161,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_view_that_panics_is_told_and_one_that_ends_is_not() {
-        let (sender, mut events) = mpsc::unbounded_channel();
+    async fn a_view_that_panics_is_reported_and_one_that_ends_is_not() {
+        let (sender, mut completions) = mpsc::unbounded_channel();
         tokio::spawn(watched(async {}, sender.clone()))
             .await
             .unwrap();
         let pending = tokio::spawn(watched(std::future::pending(), sender.clone()));
         pending.abort();
         assert!(pending.await.unwrap_err().is_cancelled());
-        assert!(events.try_recv().is_err());
-        let panics = tokio::spawn(watched(async { panic!("as the test wants") }, sender));
+        assert!(completions.try_recv().is_err());
+        let panics = tokio::spawn(watched(async { panic!("on purpose") }, sender));
         assert!(panics.await.unwrap_err().is_panic());
-        assert!(matches!(events.try_recv(), Ok(Event::ViewFailed)));
+        assert!(matches!(completions.try_recv(), Ok(Completion::ViewFailed)));
     }
 }

@@ -1,5 +1,6 @@
-//! JSON of a client read one level deep: a hostile frame of many small values costs no more memory than its
-//! text, and what is too long is told before anything is made of it. Pure.
+//! Reads the JSON of a client one level deep, within bounds: a hostile message of many small values
+//! costs no more memory than its text, and a value that is too long is refused before anything is
+//! made of it. Pure.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

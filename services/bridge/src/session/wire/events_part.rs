@@ -1,14 +1,28 @@
 //! Parts of the events, each at most as long as a message may be. `nextOffset` names the next part.
 //!
 //! The memory of a part while claude-api is asked is of the same budget as a list's
-//! ([`super::pages`]).
+//! ([`crate::budget::lists`]).
 
-use protocol::Events;
-
-use crate::upstream::events::EventsPart;
+use bytes::Bytes;
+use protocol::{Events, ExecutionId};
 
 /// The names around the text, two offsets and an id, in bytes.
 const FRAME_BYTES: usize = 192;
+
+/// A part of the events of one execution, as claude-api gave it.
+#[derive(Debug)]
+pub struct EventsPart {
+    /// The execution.
+    pub id: ExecutionId,
+    /// The offset of the first byte, in bytes of the CLI's stdout.
+    pub offset: u64,
+    /// The CLI's own bytes, at most as many as the request asked for.
+    pub bytes: Bytes,
+    /// Whether claude-api had no more bytes than these.
+    pub is_all: bool,
+    /// Whether nothing follows what claude-api had.
+    pub ended: bool,
+}
 
 impl EventsPart {
     /// The JSON of as many whole lines as fit, or of a part of the first one.
@@ -98,9 +112,7 @@ fn json_bytes(c: char) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
-    use protocol::ExecutionId;
 
     use super::*;
 

@@ -1,4 +1,5 @@
-//! From the text of one frame to requests: JSON-RPC 2.0 and the parameters of section 3. Pure.
+//! Reads the requests in the text of one message: JSON-RPC 2.0 and the parameters in docs/protocol.md,
+//! "Requests" and "Request parameters". Pure.
 
 use protocol::rpc::{OnDisconnect, OnSlow, RpcError, code, method};
 use protocol::{Body, BodyError, ExecutionId, Limits, ProblemType};
@@ -6,8 +7,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::shallow::{self, Items, Members, Unfit};
-use crate::upstream::call::Verb;
+use super::bounded_json::{self, Items, Members, Unfit};
+use crate::control::Control;
 
 /// The longest id of a request that is echoed, in bytes of JSON: an answer has its own limit.
 const ID_BYTES: usize = 1024;
@@ -28,8 +29,8 @@ pub enum Frame {
 pub struct Entry {
     /// As JSON; None for a notification.
     pub id: Option<String>,
-    /// What is asked.
-    pub what: Result<Ask, Refusal>,
+    /// The request, or why it is refused.
+    pub request: Result<Request, Refusal>,
 }
 
 /// A request that is refused at once.
@@ -41,13 +42,13 @@ pub struct Refusal {
     pub method: Option<String>,
 }
 
-/// What is asked.
+/// A request that can be carried out (docs/protocol.md, "Requests").
 #[derive(Debug)]
-pub enum Ask {
+pub enum Request {
     /// Run a prompt.
     Execute(Box<Execute>),
     /// Signals.
-    Control(Verb, Option<ExecutionId>),
+    Control(Control, Option<ExecutionId>),
     /// Look at an execution.
     Attach(Attach),
     /// Look away.
@@ -82,7 +83,7 @@ pub struct Execute {
 /// An attach.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(missing_docs, reason = "the names are the contract's, section 3")]
+#[allow(missing_docs, reason = "docs/protocol.md describes them")]
 pub struct Attach {
     pub execution_id: ExecutionId,
     #[serde(default)]
@@ -108,7 +109,7 @@ pub struct Events {
 /// Lines for a CLI's stdin.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(missing_docs, reason = "the names are the contract's, section 3")]
+#[allow(missing_docs, reason = "docs/protocol.md describes them")]
 pub struct Input {
     #[serde(default)]
     pub execution_id: Option<ExecutionId>,
@@ -121,9 +122,9 @@ pub struct Input {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Control {
+struct ControlParams {
     #[serde(rename = "type")]
-    verb: Verb,
+    control: Control,
     #[serde(default)]
     execution_id: Option<ExecutionId>,
 }
@@ -185,7 +186,7 @@ pub fn parse(text: &str, batch: u64, limits: Option<&Limits>) -> Frame {
 }
 
 fn several(text: &str, batch: u64, limits: Option<&Limits>) -> serde_json::Result<Frame> {
-    let Items { items, count } = shallow::items(text, batch)?;
+    let Items { items, count } = bounded_json::items(text, batch)?;
     if count == 0 {
         return Ok(Frame::Bad(RpcError::new(
             code::INVALID_REQUEST,
@@ -208,7 +209,7 @@ fn several(text: &str, batch: u64, limits: Option<&Limits>) -> serde_json::Resul
 fn invalid(id: Option<String>, message: &str) -> Entry {
     Entry {
         id,
-        what: Err(Refusal {
+        request: Err(Refusal {
             error: RpcError::new(code::INVALID_REQUEST, "invalid_request", message),
             method: None,
         }),
@@ -220,7 +221,7 @@ fn entry(request: &RawValue, limits: Option<&Limits>) -> serde_json::Result<Entr
     let null = || Some("null".to_owned());
     if !request.get().starts_with('{') {
         if request.get().len() <= ID_BYTES || request.get().starts_with('"') {
-            shallow::check(request)?;
+            bounded_json::check(request)?;
         }
         return Ok(invalid(null(), "a request is an object"));
     }
@@ -245,12 +246,12 @@ fn entry(request: &RawValue, limits: Option<&Limits>) -> serde_json::Result<Entr
     let Some(Value::String(name)) = members.remove("method") else {
         return Ok(invalid(echo(), "method must be a string"));
     };
-    let what = by_name(params)?.and_then(|params| ask(&name, params, limits));
-    let what = what.map_err(|error| Refusal {
+    let request = by_name(params)?.and_then(|params| read(&name, params, limits));
+    let request = request.map_err(|error| Refusal {
         error,
         method: Some(name),
     });
-    Ok(Entry { id, what })
+    Ok(Entry { id, request })
 }
 
 /// The text of an id as it is answered, number for number as it was sent; None when it is none.
@@ -258,11 +259,11 @@ fn echo(id: &RawValue) -> serde_json::Result<Option<String>> {
     let text = id.get();
     if text.len() > ID_BYTES {
         if text.starts_with('"') {
-            shallow::check(id)?;
+            bounded_json::check(id)?;
         }
         return Ok(None);
     }
-    shallow::check(id)?;
+    bounded_json::check(id)?;
     // Not `serde_json::Value`: a number may be larger than any type holds (RFC 8259, section 6).
     let is_id =
         text == "null" || text.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
@@ -278,7 +279,7 @@ fn by_name(params: Option<&RawValue>) -> serde_json::Result<Result<Map<String, V
         if params.get().starts_with('[') {
             return Ok(Err(params_error("params are given by name, as an object")));
         }
-        shallow::check(params)?;
+        bounded_json::check(params)?;
         return Ok(Err(RpcError::new(
             code::INVALID_REQUEST,
             "invalid_request",
@@ -296,19 +297,25 @@ fn params_error(message: impl Into<String>) -> RpcError {
     RpcError::new(code::INVALID_PARAMS, "invalid_params", message)
 }
 
-fn ask(name: &str, params: Map<String, Value>, limits: Option<&Limits>) -> Result<Ask, RpcError> {
+fn read(
+    name: &str,
+    params: Map<String, Value>,
+    limits: Option<&Limits>,
+) -> Result<Request, RpcError> {
     match name {
-        method::EXECUTE => execute(params, limits).map(|e| Ask::Execute(Box::new(e))),
-        method::CONTROL => typed(params).map(|c: Control| Ask::Control(c.verb, c.execution_id)),
-        method::ATTACH => typed(params).map(Ask::Attach),
-        method::DETACH => typed(params).map(|d: Detach| Ask::Detach(d.execution_id)),
-        method::STATUS => typed(params).map(|s: StatusOf| Ask::Status(s.execution_id)),
+        method::EXECUTE => execute(params, limits).map(|e| Request::Execute(Box::new(e))),
+        method::CONTROL => {
+            typed(params).map(|c: ControlParams| Request::Control(c.control, c.execution_id))
+        }
+        method::ATTACH => typed(params).map(Request::Attach),
+        method::DETACH => typed(params).map(|d: Detach| Request::Detach(d.execution_id)),
+        method::STATUS => typed(params).map(|s: StatusOf| Request::Status(s.execution_id)),
         method::LIST => {
             let List { limit, before } = typed(params)?;
             if limit.is_some_and(|n| n == 0 || n > 1000) {
                 return Err(params_error("limit must be 1 to 1000"));
             }
-            Ok(Ask::List(limit, before))
+            Ok(Request::List(limit, before))
         }
         method::EVENTS => {
             let events: Events = typed(params)?;
@@ -317,10 +324,10 @@ fn ask(name: &str, params: Map<String, Value>, limits: Option<&Limits>) -> Resul
                 let (least, most) = range.into_inner();
                 return Err(params_error(format!("maxBytes must be {least} to {most}")));
             }
-            Ok(Ask::Events(events))
+            Ok(Request::Events(events))
         }
-        method::INPUT => typed(params).map(Ask::Input),
-        method::PING => typed(params).map(|Nothing {}| Ask::Ping),
+        method::INPUT => typed(params).map(Request::Input),
+        method::PING => typed(params).map(|Nothing {}| Request::Ping),
         other => {
             let short: String = other.chars().take(64).collect();
             Err(RpcError::new(

@@ -15,9 +15,10 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use super::outbound::{self, Share};
-use super::room::Charge;
-use super::transport::{Inbound as Budget, Transport};
+use super::message_charge::MessageCharge;
+use super::transport::Transport;
+use crate::budget::inbound::Charge;
+use crate::budget::outbound::{self, Share};
 
 /// What tungstenite reads at once, in bytes; each session has this much from its first moment. A message has a buffer of its own
 /// size.
@@ -37,9 +38,9 @@ const HOLDING_PINGS: u32 = 30;
 /// is too big or found no room.
 const UNREADABLE: [u16; 4] = [1002, 1007, close::TOO_BIG, close::TRY_AGAIN_LATER];
 
-/// What came in.
+/// An item that the socket received.
 #[derive(Debug)]
-pub enum Inbound {
+pub enum Received {
     /// A text message.
     Text(Utf8Bytes),
     /// A binary message.
@@ -104,7 +105,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     pub async fn new(
         io: T,
         message_bytes: usize,
-        budget: Option<Budget>,
+        budget: Option<MessageCharge>,
         share: Option<&Arc<Share>>,
     ) -> Self {
         let config = WebSocketConfig::default()
@@ -182,7 +183,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     }
 
     /// The next message in.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Inbound> {
+    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         let item = ready!(std::pin::Pin::new(&mut self.stream).poll_next(cx));
         self.heard = true;
         // Reading may have queued a pong.
@@ -190,16 +191,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         Poll::Ready(match item {
             Some(Ok(Message::Text(text))) => {
                 self.grown |= text.len() >= LARGE_BYTES;
-                Inbound::Text(text)
+                Received::Text(text)
             }
             Some(Ok(Message::Binary(bytes))) => {
                 self.grown |= bytes.len() >= LARGE_BYTES;
-                Inbound::Binary
+                Received::Binary
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Inbound::Alive,
-            Some(Ok(Message::Close(frame))) => Inbound::Closed(frame.map(|f| f.code.into())),
-            Some(Err(error)) => Inbound::Broken(close_code(&error)),
-            None => Inbound::Broken(None),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Received::Alive,
+            Some(Ok(Message::Close(frame))) => Received::Closed(frame.map(|f| f.code.into())),
+            Some(Err(error)) => Received::Broken(close_code(&error)),
+            None => Received::Broken(None),
         })
     }
 
@@ -278,10 +279,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         let read = self.stream.get_ref().read_bytes();
         let (heard, came) = (read.0 != self.read.0, read.1 != self.read.1);
         self.read = read;
-        let holds = self.stream.get_ref().holds_room();
+        let holds = self.stream.get_ref().holds_budget();
         self.holding = if holds { self.holding + 1 } else { 0 };
         // A pong waits behind what the peer has not read yet: taking bytes of a full pipe is a sign of life.
-        let starves = self.stream.get_ref().waits_for_room();
+        let starves = self.stream.get_ref().waits_for_budget();
         let chosen = std::mem::take(&mut self.deaf);
         let deaf = chosen || starves;
         let stalled = holds && !came && !deaf;

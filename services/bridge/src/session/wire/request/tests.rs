@@ -11,9 +11,9 @@ fn refused(method: &str, params: &str) -> (i64, Value) {
     let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
     let entry = single(&text);
     assert_eq!(entry.id.as_deref(), Some("1"));
-    match entry.what {
+    match entry.request {
         Err(refusal) => (refusal.error.code, refusal.error.data),
-        Ok(ask) => panic!("{ask:?}"),
+        Ok(request) => panic!("{request:?}"),
     }
 }
 
@@ -49,7 +49,7 @@ fn what_is_no_request() {
     ] {
         let entry = single(text);
         assert!(entry.id.is_some(), "{text}: it is answered");
-        assert_eq!(entry.what.unwrap_err().error.code, -32600, "{text}");
+        assert_eq!(entry.request.unwrap_err().error.code, -32600, "{text}");
     }
 }
 
@@ -142,7 +142,7 @@ fn an_execute() {
     );
     let entry = single(&text);
     assert_eq!(entry.id, None);
-    let Ok(Ask::Execute(execute)) = entry.what else {
+    let Ok(Request::Execute(execute)) = entry.request else {
         panic!("refused")
     };
     assert_eq!(execute.id.to_string(), id.to_lowercase());
@@ -162,8 +162,8 @@ fn limits_that_are_known_are_used() {
     let Frame::Single(entry) = parse(text, 50, Some(&limits)) else {
         panic!("no single")
     };
-    assert_eq!(entry.what.unwrap_err().error.data["limit"], 3);
-    assert!(single(text).what.is_ok());
+    assert_eq!(entry.request.unwrap_err().error.data["limit"], 3);
+    assert!(single(text).request.is_ok());
 }
 
 #[test]
@@ -181,14 +181,14 @@ fn an_id_is_echoed_as_it_was_sent() {
         let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
         let entry = single(&text);
         assert_eq!(entry.id.as_deref(), Some(id));
-        assert!(entry.what.is_ok());
+        assert!(entry.request.is_ok());
     }
     let long = "1".repeat(2000);
     for id in ["[]", "true", &long] {
         let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
         let entry = single(&text);
         assert_eq!(entry.id.as_deref(), Some("null"));
-        assert_eq!(entry.what.unwrap_err().error.code, -32600);
+        assert_eq!(entry.request.unwrap_err().error.code, -32600);
     }
 }
 
@@ -198,7 +198,10 @@ fn an_execute_with_any_params_is_never_silent() {
         let text = format!(r#"{{"jsonrpc":"2.0","method":"execute","params":{params}}}"#);
         let entry = single(&text);
         assert_eq!(entry.id, None, "{params}: a notification stays one");
-        assert_eq!(entry.what.unwrap_err().method.as_deref(), Some("execute"));
+        assert_eq!(
+            entry.request.unwrap_err().method.as_deref(),
+            Some("execute")
+        );
     }
 }
 
@@ -224,12 +227,12 @@ fn a_lone_surrogate_anywhere_is_no_json() {
 #[test]
 fn a_number_out_of_range_is_no_syntax_error() {
     let text = r#"{"jsonrpc":"2.0","id":1,"method":"list","params":{"limit":1e400}}"#;
-    assert_eq!(single(text).what.unwrap_err().error.code, -32602);
+    assert_eq!(single(text).request.unwrap_err().error.code, -32602);
     let text = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":[{"y":1e400}]}}"#;
-    assert_eq!(single(text).what.unwrap_err().error.code, -32602);
+    assert_eq!(single(text).request.unwrap_err().error.code, -32602);
     let text = r#"{"jsonrpc":"2.0","id":1,"method":"ping","x":1e400}"#;
-    assert_eq!(single(text).what.unwrap_err().error.code, -32600);
-    assert_eq!(single("1e400").what.unwrap_err().error.code, -32600);
+    assert_eq!(single(text).request.unwrap_err().error.code, -32600);
+    assert_eq!(single("1e400").request.unwrap_err().error.code, -32600);
     let text = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":[1e400,"\ud83d"]}}"#;
     assert!(matches!(parse(text, 50, None), Frame::Bad(e) if e.code == -32700));
 }
@@ -255,7 +258,7 @@ fn a_member_given_twice_is_refused() {
         r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"ping"}"#,
         r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{},"params":{}}"#,
     ] {
-        let refusal = single(text).what.unwrap_err();
+        let refusal = single(text).request.unwrap_err();
         assert_eq!(refusal.error.code, -32600, "{text}");
         assert!(
             refusal.error.message.contains("twice"),

@@ -12,7 +12,7 @@ fn frame(length: u16) -> Vec<u8> {
 
 async fn read(socket: &mut Socket<tokio::io::DuplexStream>) -> usize {
     match std::future::poll_fn(|cx| socket.poll_read(cx)).await {
-        Inbound::Text(text) => text.len(),
+        Received::Text(text) => text.len(),
         other => panic!("{other:?}"),
     }
 }
@@ -75,9 +75,9 @@ async fn buffers_are_given_back_after_large_answers_and_after_output() {
 
 #[tokio::test]
 async fn a_message_in_the_making_holds_its_room_for_a_while_only() {
-    let budget = crate::session::room::Room::new(300_000, Duration::ZERO);
+    let budget = crate::budget::inbound::Inbound::new(300_000, Duration::ZERO);
     let (mut peer, io) = tokio::io::duplex(1 << 20);
-    let inbound = Budget::new(budget, 300_000);
+    let inbound = MessageCharge::new(budget, 300_000);
     let mut socket = Socket::new(io, 300_000, Some(inbound), None).await;
     let mut head = vec![0x81, 0x80 | 127];
     head.extend(200_000_u64.to_be_bytes());

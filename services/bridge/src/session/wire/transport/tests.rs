@@ -1,5 +1,9 @@
-use super::*;
+use std::time::Duration;
+
 use tokio::io::AsyncReadExt;
+
+use super::*;
+use crate::budget::inbound::{FREE_BYTES, Inbound};
 
 #[tokio::test]
 async fn no_read_crosses_a_frame() {
@@ -83,12 +87,12 @@ async fn reads(transport: &mut Transport<tokio::io::DuplexStream>, bytes: &[u8])
 #[tokio::test]
 async fn a_message_is_charged_as_it_grows_and_a_small_one_not_at_all() {
     use tokio::io::AsyncWriteExt;
-    let room = Room::new(300_000, Duration::from_secs(3600));
+    let budget = Inbound::new(300_000, Duration::from_secs(3600));
     let open = async |first: u8, length: u64, sent: usize| {
         let (mut peer, io) = tokio::io::duplex(1 << 20);
         peer.write_all(&head(first, length)).await.unwrap();
         peer.write_all(&vec![b'x'; sent]).await.unwrap();
-        let mut transport = Transport::new(io, Some(Inbound::new(room.clone(), 250_000)));
+        let mut transport = Transport::new(io, Some(MessageCharge::new(budget.clone(), 250_000)));
         let mut head = [0; 14];
         transport.read_exact(&mut head).await.unwrap();
         (peer, transport)
@@ -97,24 +101,24 @@ async fn a_message_is_charged_as_it_grows_and_a_small_one_not_at_all() {
     for (first, length) in [(0x81, 60_000), (0x81, 200_000), (0x01, 60_000), (0x89, 10)] {
         let (_peer, mut transport) = open(first, length, 10).await;
         assert!(reads(&mut transport, &[0; 10]).await);
-        assert_eq!((room.used(), transport.holds_room()), (0, false));
+        assert_eq!((budget.used(), transport.holds_budget()), (0, false));
     }
     let (_peer, mut large) = open(0x81, 200_000, 200_000).await;
     let mut buf = vec![0; 100_000];
     large.read_exact(&mut buf).await.unwrap();
-    assert_eq!(room.used(), 131_072);
+    assert_eq!(budget.used(), 131_072);
     let (_peer, mut second) = open(0x81, 200_000, 200_000).await;
     second
         .read_exact(&mut buf[..FREE_BYTES as usize])
         .await
         .unwrap();
-    assert!(!reads(&mut second, &[0; 1]).await && second.waits_for_room());
+    assert!(!reads(&mut second, &[0; 1]).await && second.waits_for_budget());
     large.read_exact(&mut buf).await.unwrap();
-    assert_eq!(room.used(), 200_000);
+    assert_eq!(budget.used(), 200_000);
     let charge = large.take_charge();
     assert!(!reads(&mut second, &[0; 1]).await);
     drop(charge);
-    assert!(reads(&mut second, &[0; 1]).await && !second.waits_for_room());
+    assert!(reads(&mut second, &[0; 1]).await && !second.waits_for_budget());
     drop(second);
-    assert_eq!(room.used(), 0);
+    assert_eq!(budget.used(), 0);
 }
