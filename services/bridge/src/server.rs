@@ -6,6 +6,7 @@ mod connections;
 mod limits;
 pub mod mcp;
 pub mod pages;
+mod problems;
 pub mod upgrade;
 
 use std::future::Future;
@@ -148,8 +149,8 @@ fn router(app: App) -> Router {
         .route("/health/ready", get(pages::ready))
         .route("/health", get(pages::ready))
         .route("/metrics", get(pages::metrics))
-        .fallback(pages::unknown_path)
-        .method_not_allowed_fallback(pages::method_not_allowed)
+        .fallback(problems::unknown_path)
+        .method_not_allowed_fallback(problems::method_not_allowed)
         // Around everything, the fallbacks too: before any upgrade.
         .layer(axum::middleware::from_fn_with_state(app.clone(), guard))
         .with_state(app)
@@ -164,10 +165,10 @@ async fn guard(
         Some(refusal) => refusal,
         None => match app.guard.check(request.uri(), request.headers()) {
             Ok(()) => next.run(request).await,
-            Err(foreign) => pages::foreign(&foreign),
+            Err(foreign) => problems::foreign(&foreign),
         },
     };
-    if let Some(pages::Refused(kind)) = response.extensions().get() {
+    if let Some(problems::Refused(kind)) = response.extensions().get() {
         app.shared.viewer.metrics.refused(kind);
     }
     response

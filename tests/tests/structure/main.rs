@@ -159,6 +159,7 @@ fn a_cycle_is_found_and_what_is_no_import_is_not() {
     }
     for one in [
         "mod b; pub use b::B; pub(crate) use b::C;",
+        "pub(in crate::b) fn f() {} struct A { pub(in crate::b) a: u8 }",
         "#[cfg(test)] use super::b::B; #[cfg(test)] mod tests { use crate::b::B; }",
         "use std::b::B; use other::b::B;",
     ] {

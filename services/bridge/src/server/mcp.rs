@@ -13,8 +13,7 @@ use protocol::{Problem, ProblemType};
 use tokio_util::sync::CancellationToken;
 
 use super::app::App;
-use super::pages;
-use super::pages::Refused;
+use super::problems::{Refused, problem_page};
 use crate::config::Mcp;
 use crate::metrics::Metrics;
 
@@ -120,7 +119,7 @@ pub async fn handle(State(app): State<App>, request: Request) -> Response {
                 let members = response.as_object().cloned().unwrap_or_default();
                 problem.extra.extend(members);
             }
-            pages::problem_page(&problem)
+            problem_page(&problem)
         }
     }
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::app::App;
-use super::pages::{Refused, problem_page};
+use super::problems::{Refused, problem_page};
 use crate::session;
 use crate::session::task::refuse::refuse;
 
