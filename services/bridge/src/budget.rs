@@ -3,7 +3,7 @@
 //!
 //! | Budget | Bounds | Limit |
 //! |---|---|---|
-//! | [`inbound`] | messages being received; executes and inputs without an answer | `inboundBytes` |
+//! | [`inbound`] | messages that arrive; executes and inputs without an answer | `inboundBytes` |
 //! | [`outbound`] | answers and output that clients have not read | `outboundBytes` |
 //! | [`lists`] | lists and parts of events while claude-api is asked | 64 MiB |
 //!

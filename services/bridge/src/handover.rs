@@ -37,8 +37,8 @@ const OWED_CANCELS: usize = 1024;
 pub struct Handover {
     /// The id of the execution.
     pub id: ExecutionId,
-    /// Whether the bridge made the id just now. A client's own id may have been accepted earlier, in
-    /// another session or by another bridge.
+    /// Whether the bridge made the id just now. A client's own id may have been accepted earlier,
+    /// in another session or by another bridge.
     pub fresh: bool,
     /// The body, encoded for claude-api.
     pub body: Bytes,

@@ -1,6 +1,6 @@
 //! `bridge` turns client WebSocket sessions into streaming HTTP calls to `claude-api`
-//! (docs/protocol.md, "WebSocket of the bridge"). It is stateless: executions, their queue and their
-//! output live in `claude-api`.
+//! (docs/protocol.md, "WebSocket of the bridge"). It is stateless: executions, their queue and
+//! their output live in `claude-api`.
 //!
 //! From the client to claude-api:
 //! - [`server`]: the listener, the handshake, the guard, the health pages

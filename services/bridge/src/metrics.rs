@@ -1,9 +1,10 @@
 //! What `/metrics` shows: counters since the start of the bridge, and what is there now.
 //!
 //! - A counter is a relaxed atomic.
-//! - What the bridge already keeps elsewhere is not kept here a second time: [`Now`] carries it at a scrape.
-//! - Labels take values of fixed lists only, so that the number of series has a bound. An id is never a label. Every series is
-//!   there from the start, with the value 0.
+//! - What the bridge already keeps elsewhere is not kept here a second time: [`Now`] carries it at
+//!   a scrape.
+//! - Labels take values of fixed lists only, so that the number of series has a bound. An id is
+//!   never a label. Every series is there from the start, with the value 0.
 
 mod registry;
 

@@ -31,9 +31,9 @@ use connections::{Waiting, prepare, serve};
 
 /// The most connections at once that are being refused for too many sessions.
 const REFUSALS: usize = 256;
-/// Request bodies of `/mcp` may take one part in so many of `inboundBytes`, beside the messages. They
-/// have a budget of their own: what they carry becomes a message to this bridge, which must find
-/// room while its body is still held.
+/// Request bodies of `/mcp` may take one part in so many of `inboundBytes`, beside the messages.
+/// They have a budget of their own: what they carry becomes a message to this bridge, which must
+/// find room while its body is still held.
 const MCP_SHARE: u64 = 4;
 /// After an error of accept(2), as when descriptors are out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -91,7 +91,8 @@ pub async fn run(
         mcp,
     };
     let waiting = Waiting::new(own.sessions);
-    tracing::info!(addr = %listener.local_addr()?, claude_api = %config.claude_api_url, "listening");
+    let (addr, claude_api) = (listener.local_addr()?, &config.claude_api_url);
+    tracing::info!(%addr, %claude_api, "listening");
     tracker.spawn(limits::learn(upstream, own, known, stop.clone()));
     let warns = async move { boxed.warn_of_shared_address().await };
     tracker.spawn(stop.clone().run_until_cancelled_owned(warns));

@@ -1,5 +1,5 @@
-//! One WebSocket session: a task that owns the socket and asks the pure [`machine::Machine`] what to
-//! do.
+//! One WebSocket session: a task that owns the socket and asks the pure [`machine::Machine`] what
+//! to do.
 //!
 //! - [`wire`]: bytes and frames in, requests out; answers in, bytes out.
 //! - [`machine`]: the pure machine. Its documentation has the diagram of a request's states.
@@ -62,8 +62,8 @@
 //! ```
 //!
 //! All other requests take the same way, with two differences: the action is `Action::Call`, which
-//! `task/calls.rs` makes in a task of its own through `upstream/calls.rs`, and the result comes back
-//! as `Completion::Called`.
+//! `task/calls.rs` makes in a task of its own through `upstream/calls.rs`, and the result comes
+//! back as `Completion::Called`.
 
 pub mod completion;
 pub mod machine;
@@ -183,8 +183,8 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
     let share = Share::new(shared.budgets.outbound.clone());
     let limits = shared.budgets.outbound.limits();
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    // Boxed, here and at the end: memory that is needed for a moment is no part of a task that lives
-    // for hours.
+    // Boxed, here and at the end: memory that is needed for a moment is no part of a task that
+    // lives for hours.
     let socket = Socket::new(io, message_bytes, Some(charge), Some(&share));
     let mut socket = Box::pin(socket).await;
     socket.queue(connected(&id, &shared));
@@ -392,7 +392,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
 mod tests {
     use super::*;
 
-    /// What a session's task and its channels hold from their first moment, for as long as it lives.
+    /// What a session's task and its channels hold from their first moment, for as long as it
+    /// lives.
     #[test]
     fn an_idle_session_is_small() {
         type Io = hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>;

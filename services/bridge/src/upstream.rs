@@ -1,5 +1,6 @@
-//! claude-api as the rest of the bridge sees it: calls that end within their time, and the two streams of
-//! an execution (statuses, output) that hide retries and cuts. Nothing else here knows reqwest or backoff.
+//! claude-api as the rest of the bridge sees it: calls that end within their time, and the two
+//! streams of an execution (statuses, output) that hide retries and cuts. Nothing else here knows
+//! reqwest or backoff.
 
 pub mod accept;
 mod attach;
@@ -23,8 +24,8 @@ use crate::metrics::Retries;
 
 /// How long a TCP connection to claude-api may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The kernel asks a silent claude-api for a sign of life this often, so that a stream without traffic of
-/// its own (output) does not wait for ever for a host that is gone.
+/// The kernel asks a silent claude-api for a sign of life this often, so that a stream without
+/// traffic of its own (output) does not wait for ever for a host that is gone.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Idle connections are dropped before common proxies drop them.
 const POOL_IDLE: Duration = Duration::from_secs(20);
@@ -42,7 +43,8 @@ pub struct Times {
     pub head: Duration,
     /// A follow stream that is silent for longer is dead, unless claude-api's heartbeat is longer.
     pub silence: Duration,
-    /// The output stream is opened again when bytes are known to be there and none came for this long.
+    /// The output stream is opened again when bytes are known to be there and none came for this
+    /// long.
     pub stall: Duration,
     /// Heartbeats of an execution whose claude-api cannot be reached.
     pub heartbeat: Duration,
@@ -114,7 +116,8 @@ impl Upstream {
         self.times.silence.max(silence(theirs))
     }
 
-    /// The service that holds this execution. One address today; the place where several would be told apart.
+    /// The service that holds this execution. One address today; the place where several would be
+    /// told apart.
     fn home(&self, _id: ExecutionId) -> &str {
         &self.base
     }

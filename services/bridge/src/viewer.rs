@@ -1,5 +1,5 @@
-//! One execution as one session sees it: a task that reads its statuses and its output from upstream and
-//! gives messages to the session, one at a time and only as the socket takes them.
+//! One execution as one session sees it: a task that reads its statuses and its output from
+//! upstream and gives messages to the session, one at a time and only as the socket takes them.
 
 pub mod buffer;
 pub mod encode;
@@ -48,7 +48,8 @@ pub struct Start {
     pub on_slow: OnSlow,
 }
 
-/// One message of a view. It travels boxed: the channel of an idle session has room for 32 of what is sent through it.
+/// One message of a view. It travels boxed: the channel of an idle session has room for 32 of what
+/// is sent through it.
 #[derive(Debug)]
 pub struct Message {
     /// Which view: an older one of the same execution may have messages under way.

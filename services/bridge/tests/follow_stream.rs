@@ -1,5 +1,6 @@
-//! The upstream stream of statuses against a simple model: whatever becomes of its connections, an execution never goes
-//! back, the first status of each connection is marked, a silence is told, and the terminal one is told once, as the last.
+//! The upstream stream of statuses against a simple model: whatever becomes of its connections, an
+//! execution never goes back, the first status of each connection is marked, a silence is told, and
+//! the terminal one is told once, as the last.
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
 
@@ -15,7 +16,8 @@ use protocol::{ExecutionId, Problem, ProblemType, State, Status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Statuses that are not terminal; one is told apart from another by its `outputBytes`, its connection by `durationMs`.
+/// Statuses that are not terminal; one is told apart from another by its `outputBytes`, its
+/// connection by `durationMs`.
 const STATUSES: u64 = 20;
 /// After this a head or a line is given up.
 const SHORT: Duration = Duration::from_secs(1);

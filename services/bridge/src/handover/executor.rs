@@ -1,5 +1,5 @@
-//! The executes of one session, handed to claude-api one at a time in the order received. They outlive
-//! the session: a disconnect cancels nothing, not even an execute that is not accepted yet.
+//! The executes of one session, handed to claude-api one at a time in the order received. They
+//! outlive the session: a disconnect cancels nothing, not even an execute that is not accepted yet.
 //!
 //! Each execute is a task of its own that waits for the one before. So an execute that is cancelled
 //! while claude-api fails need not wait for its turn.
@@ -44,9 +44,9 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Hands an execute over. `request` names it in its session. `charges`: its bytes in the inbound
-    /// budget and in its session's limit, held until claude-api has answered. `deliver` takes the
-    /// result and says whether the session is still there to read it.
+    /// Hands an execute over. `request` names it in its session. `charges`: its bytes in the
+    /// inbound budget and in its session's limit, held until claude-api has answered. `deliver`
+    /// takes the result and says whether the session is still there to read it.
     pub fn execute(
         &mut self,
         request: u64,

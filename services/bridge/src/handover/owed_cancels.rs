@@ -40,8 +40,8 @@ impl Settled {
     }
 }
 
-/// Cancels an execution, and retries until claude-api has answered. `burn`: the bridge gave up the PUT, and claude-api may still read it
-/// later.
+/// Cancels an execution, and retries until claude-api has answered. `burn`: the bridge gave up the
+/// PUT, and claude-api may still read it later.
 pub fn cancel(context: &Arc<Context>, id: ExecutionId, burn: bool) {
     let upstream = context.upstream.clone();
     owe(context, id, Duration::ZERO, async move {
@@ -51,9 +51,9 @@ pub fn cancel(context: &Arc<Context>, id: ExecutionId, burn: bool) {
 }
 
 /// Asks claude-api to cancel an execution when nobody views it for the grace (docs/protocol.md,
-/// "Reconnect"). A client that reconnects while claude-api is unreachable keeps its execution. A stop
-/// of the bridge is no departure. `accepted`: claude-api is known to have the execution; otherwise
-/// the bridge gives up the PUT after the grace.
+/// "Reconnect"). A client that reconnects while claude-api is unreachable keeps its execution. A
+/// stop of the bridge is no departure. `accepted`: claude-api is known to have the execution;
+/// otherwise the bridge gives up the PUT after the grace.
 pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accepted: bool) {
     let departure = context.departures.depart(id);
     let grace = context.disconnect_grace;
@@ -102,8 +102,8 @@ pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accept
     });
 }
 
-/// Runs an owed cancel until it is settled or the bridge stops. Without a place (`OWED_CANCELS`) the
-/// cancel is given up when the time of an execute has passed.
+/// Runs an owed cancel until it is settled or the bridge stops. Without a place (`OWED_CANCELS`)
+/// the cancel is given up when the time of an execute has passed.
 fn owe(
     context: &Arc<Context>,
     id: ExecutionId,
@@ -123,7 +123,9 @@ fn owe(
             biased;
             () = context.shutdown.cancelled() => {}
             settled = cancel => tracing::info!(execution = %id, "{}", settled.as_str()),
-            () = time_is_over => tracing::warn!(execution = %id, "too many cancels are owed; this one was given up"),
+            () = time_is_over => {
+                tracing::warn!(execution = %id, "too many cancels are owed; this one was given up");
+            }
         }
     });
 }

@@ -18,7 +18,8 @@ fn a_refusal_counts_by_its_reason_and_an_unknown_one_as_other() {
     let metrics = Metrics::new(&Retries::default());
     let series = || metrics.page(NOW, Exposition::Text).lines().count();
     let before = series();
-    // An error of the bridge's, a problem of claude-api's as the bridge names it, a problem of a page.
+    // An error of the bridge's, a problem of claude-api's as the bridge names it, a problem of a
+    // page.
     for reason in [
         "parse_error",
         "queue_full",

@@ -44,8 +44,8 @@ pub(super) fn prepare(stream: &TcpStream, user_timeout_ms: u32) {
 /// - When is a place taken? When accept(2) returns. The upgrade or the end releases it.
 /// - Who waits behind whom? Nobody. When all places are taken, the oldest connection is closed. A
 ///   request's head must arrive within 10 s; an idle connection has as long.
-/// - What bounds the other direction? hyper reads no further while the client does not read its answer, and the
-///   kernel drops a peer that acknowledges no data for two pings.
+/// - What bounds the other direction? hyper reads no further while the client does not read its
+///   answer, and the kernel drops a peer that acknowledges no data for two pings.
 #[derive(Debug, Clone)]
 pub(super) struct Waiting {
     most: usize,

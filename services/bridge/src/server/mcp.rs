@@ -41,8 +41,8 @@ impl Local {
         SocketAddr::new(ip, self.address.port())
     }
 
-    /// The `Host` that the MCP server uses, when it is not a local one. A page cannot use it for DNS
-    /// rebinding, because it is an address and no name.
+    /// The `Host` that the MCP server uses, when it is not a local one. A page cannot use it for
+    /// DNS rebinding, because it is an address and no name.
     #[must_use]
     pub fn own_host(&self) -> Option<String> {
         match self.loopback().ip() {

@@ -17,7 +17,8 @@ const JSON: &str = "application/json";
 
 /// `/`
 pub async fn front() -> Response {
-    let text = "cc-bridge: JSON-RPC over WebSocket on /ws, MCP on /mcp; /health/ready and /metrics beside them\n";
+    let text = "cc-bridge: JSON-RPC over WebSocket on /ws, MCP on /mcp; \
+                /health/ready and /metrics beside them\n";
     response(200, "text/plain; charset=utf-8", text)
 }
 

@@ -29,7 +29,7 @@ pub(super) fn problem_page(problem: &Problem) -> Response {
 
 /// 403, for a foreign `Host` or `Origin`.
 #[must_use]
-pub fn foreign(foreign: &Foreign) -> Response {
+pub(super) fn foreign(foreign: &Foreign) -> Response {
     let kind = match foreign {
         Foreign::Host(_) => ProblemType::ForeignHost,
         Foreign::Origin(_) => ProblemType::ForeignOrigin,
@@ -38,14 +38,14 @@ pub fn foreign(foreign: &Foreign) -> Response {
 }
 
 /// 404.
-pub async fn unknown_path() -> Response {
+pub(super) async fn unknown_path() -> Response {
     let detail =
         "no such path; WebSocket sessions are on /ws, MCP is on /mcp, health on /health/ready";
     problem_page(&Problem::new(ProblemType::UnknownPath, detail))
 }
 
 /// 405.
-pub async fn method_not_allowed() -> Response {
+pub(super) async fn method_not_allowed() -> Response {
     let detail = "this path takes GET only";
     problem_page(&Problem::new(ProblemType::MethodNotAllowed, detail))
 }

@@ -1,5 +1,5 @@
-//! The WebSocket handshake (RFC 6455, section 4.2). It is written by hand, because a session needs the
-//! raw connection: for small buffers, and to decide itself how it closes.
+//! The WebSocket handshake (RFC 6455, section 4.2). It is written by hand, because a session needs
+//! the raw connection: for small buffers, and to decide itself how it closes.
 
 use axum::Extension;
 use axum::extract::{Request, State};

@@ -36,8 +36,9 @@
 //! The states of a request:
 //! - Handed over: the executor sends the execute to claude-api, behind the earlier executes of the
 //!   session, and retries it (`pending`).
-//! - Waits for execute: the request names an execution whose execute has no answer yet. A control, a
-//!   status or a read of events stops waiting as soon as claude-api is known to have the execution.
+//! - Waits for execute: the request names an execution whose execute has no answer yet. A control,
+//!   a status or a read of events stops waiting as soon as claude-api is known to have the
+//!   execution.
 //! - Waits for input: an earlier input of the session has no answer yet (`inputs`).
 //! - Waits for room: a query (status, list, events) waits while the answers that the client has not
 //!   read, and those that calls in flight may bring, take too much memory (`in_flight`).

@@ -37,8 +37,8 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Creates what the sessions of one bridge share. `limits` gets claude-api's limits once they are
-    /// known. The tasks of the sessions run in `tracker` until `shutdown` is cancelled.
+    /// Creates what the sessions of one bridge share. `limits` gets claude-api's limits once they
+    /// are known. The tasks of the sessions run in `tracker` until `shutdown` is cancelled.
     #[must_use]
     pub fn new(
         settings: &Settings,

@@ -1,10 +1,10 @@
-//! The wire of a session: bytes and frames in, requests out; answers in, bytes out. Nothing here knows
-//! what a request does.
+//! The wire of a session: bytes and frames in, requests out; answers in, bytes out. Nothing here
+//! knows what a request does.
 //!
-//! - In: [`socket`] reads messages through [`transport`], which follows the `frames` and charges the
-//!   inbound budget (`message_charge`); [`request`] parses a message with `bounded_json`.
-//! - Out: [`answer`] encodes an answer, with a [`list_page`] or an [`events_part`] cut to the length
-//!   of a message; [`socket`] sends it.
+//! - In: [`socket`] reads messages through [`transport`], which follows the `frames` and charges
+//!   the inbound budget (`message_charge`); [`request`] parses a message with `bounded_json`.
+//! - Out: [`answer`] encodes an answer, with a [`list_page`] or an [`events_part`] cut to the
+//!   length of a message; [`socket`] sends it.
 
 pub mod answer;
 mod bounded_json;

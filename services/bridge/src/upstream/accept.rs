@@ -35,8 +35,8 @@ const LAST_ATTEMPT: Duration = Duration::from_secs(1);
 pub struct Put {
     /// Its id.
     pub id: ExecutionId,
-    /// Whether the bridge made the id just now. One of the client's may have been accepted earlier, in another
-    /// session or by another bridge.
+    /// Whether the bridge made the id just now. One of the client's may have been accepted earlier,
+    /// in another session or by another bridge.
     pub fresh: bool,
     /// The body, encoded.
     pub body: Bytes,
@@ -45,12 +45,13 @@ pub struct Put {
 type Attempt<'a> = Pin<&'a mut (dyn Future<Output = Result<Status, Failure>> + Send)>;
 
 impl Upstream {
-    /// PUTs until accepted, once at least. `stop` ends the retrying; unless the id is certainly unknown to
-    /// claude-api, one cancel follows under it. `failing` says whether claude-api failed since it last answered.
+    /// PUTs until accepted, once at least. `stop` ends the retrying; unless the id is certainly
+    /// unknown to claude-api, one cancel follows under it. `failing` says whether claude-api failed
+    /// since it last answered.
     ///
     /// # Errors
-    /// With `executionId` in `data`; where claude-api was not available, `accepted` is false or `"unknown"`. See also
-    /// [`owes_cancel`].
+    /// With `executionId` in `data`; where claude-api was not available, `accepted` is false or
+    /// `"unknown"`. See also [`owes_cancel`].
     pub async fn accept(
         &self,
         execute: &Put,
@@ -87,7 +88,8 @@ impl Upstream {
             acted |= failure.may_have_acted();
             let asked = failure.retry_after();
             let mut wait = delays.after(asked).max(asked.unwrap_or_default());
-            tracing::info!(execution = %id, error = %failure, attempts = delays.attempts(), "execute not accepted");
+            let attempts = delays.attempts();
+            tracing::info!(execution = %id, error = %failure, attempts, "execute not accepted");
             let left = end.saturating_duration_since(Instant::now());
             if asked.is_some_and(|asked| asked >= left) && !is_cut {
                 // The pause is cut, once, so that one more attempt is made.
@@ -97,7 +99,7 @@ impl Upstream {
             if !failure.is_transient() || wait >= left {
                 // An answer of claude-api's own comes after a look for the id.
                 let unknown = acted || (!execute.fresh && failure.is_transient());
-                let error = unavailable(&failure, delays.attempts(), start);
+                let error = unavailable(&failure, attempts, start);
                 return Err(refused(id, &failure, error, unknown));
             }
             tokio::select! {
@@ -123,7 +125,8 @@ impl Upstream {
         self.confirm(execute, cancelled).await
     }
 
-    /// What was cancelled under an id of the client's may have been accepted with another body: only the PUT tells.
+    /// What was cancelled under an id of the client's may have been accepted with another body:
+    /// only the PUT tells.
     async fn confirm(&self, execute: &Put, cancelled: Status) -> Result<Status, RpcError> {
         if execute.fresh {
             return Ok(cancelled);
@@ -204,7 +207,8 @@ impl Upstream {
 /// Why there is no status, where a cancel was asked for and nothing of it is left to do.
 const CANCELLED: &str = "cancelled";
 
-/// Whether an execute that was stopped may have been accepted, and claude-api could not be told of the cancel.
+/// Whether an execute that was stopped may have been accepted, and claude-api could not be told of
+/// the cancel.
 #[must_use]
 pub fn owes_cancel(error: &RpcError) -> bool {
     error.data["accepted"] == "unknown" && error.data["reason"] != CANCELLED
@@ -223,8 +227,8 @@ fn stopped(id: ExecutionId, accepted: serde_json::Value) -> RpcError {
 
 fn refused(id: ExecutionId, failure: &Failure, error: RpcError, unknown: bool) -> RpcError {
     let error = error.with("executionId", id.to_string());
-    // A clear refusal of the id or of a full queue says what earlier attempts came to: an accepted one would
-    // have been answered with its status.
+    // A clear refusal of the id or of a full queue says what earlier attempts came to: an accepted
+    // one would have been answered with its status.
     let certain = [
         ProblemType::QueueFull,
         ProblemType::IdInUse,

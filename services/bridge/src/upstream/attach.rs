@@ -11,8 +11,8 @@ impl Upstream {
     /// None means all that is kept.
     ///
     /// # Errors
-    /// -32007 when the output at `offset` is gone, -32602 `offset_beyond_end` when it does not exist
-    /// yet, or as [`Self::status`].
+    /// -32007 when the output at `offset` is gone, -32602 `offset_beyond_end` when it does not
+    /// exist yet, or as [`Self::status`].
     pub async fn attach(&self, id: ExecutionId, offset: Option<u64>) -> Result<Status, RpcError> {
         let status = self.status(id).await?;
         if let Some(offset) = offset {

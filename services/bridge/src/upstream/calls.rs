@@ -36,7 +36,8 @@ impl Upstream {
         self.call_json(|| self.client.get(&url)).await
     }
 
-    /// Pause, resume or cancel; all may be repeated, so a broken attempt is tried again within the call's time.
+    /// Pause, resume or cancel; all may be repeated, so a broken attempt is tried again within the
+    /// call's time.
     ///
     /// # Errors
     /// As [`Self::status`], and -32008.
@@ -45,11 +46,12 @@ impl Upstream {
         self.call_json(|| self.client.post(&url)).await
     }
 
-    /// Lines for a CLI's stdin: idempotent by offset, so a broken attempt is tried again within the call's time. The accepted
-    /// total.
+    /// Lines for a CLI's stdin: idempotent by offset, so a broken attempt is tried again within the
+    /// call's time. The accepted total.
     ///
     /// # Errors
-    /// As [`Self::status`], -32008, -32002, and -32602 for a hole or a line that may not reach the CLI.
+    /// As [`Self::status`], -32008, -32002, and -32602 for a hole or a line that may not reach the
+    /// CLI.
     pub async fn input(
         &self,
         id: ExecutionId,
@@ -141,8 +143,9 @@ impl Upstream {
             };
             let delay = delays.after(failure.retry_after());
             if !failure.is_transient() || Instant::now() + delay >= end {
-                tracing::info!(error = %failure, attempts = delays.attempts(), "a call to claude-api failed");
-                return Err(unavailable(&failure, delays.attempts(), start));
+                let attempts = delays.attempts();
+                tracing::info!(error = %failure, attempts, "a call to claude-api failed");
+                return Err(unavailable(&failure, attempts, start));
             }
             sleep(delay).await;
             self.retries.call.inc();

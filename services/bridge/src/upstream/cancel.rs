@@ -1,5 +1,5 @@
-//! Cancels that the bridge sends by itself: for an execute that it gave up, and for an execution that
-//! nobody views (docs/protocol.md, "Calls").
+//! Cancels that the bridge sends by itself: for an execute that it gave up, and for an execution
+//! that nobody views (docs/protocol.md, "Calls").
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -78,7 +78,8 @@ impl Failure {
     /// Whether claude-api says that it does not know the execution (any more).
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Refused(p, _) if matches!(p.kind, ProblemType::NotFound | ProblemType::Deleted))
+        let kinds = [ProblemType::NotFound, ProblemType::Deleted];
+        kinds.iter().any(|kind| self.problem(*kind).is_some())
     }
 
     /// Whether the cancel must be retried: every failure except a definite answer of claude-api

@@ -1,5 +1,5 @@
-//! The statuses of an execution, for as long as somebody asks: `GET ?follow=true`, opened again whenever it
-//! breaks or falls silent.
+//! The statuses of an execution, for as long as somebody asks: `GET ?follow=true`, opened again
+//! whenever it breaks or falls silent.
 //!
 //! ```text
 //! idle -> connecting -> open -> (cut, silent) -> waiting -> connecting ...
@@ -26,11 +26,11 @@ const LINE_BYTES: usize = 1024 * 1024;
 /// An item of a follow stream.
 #[derive(Debug)]
 pub enum Update {
-    /// A status: one at once, then each change and each heartbeat. The flag says that it is the first of its
-    /// stream, which tells the present state whether or not it is news.
+    /// A status: one at once, then each change and each heartbeat. The flag says that it is the
+    /// first of its stream, which tells the present state whether or not it is news.
     Status(Box<Status>, bool),
-    /// claude-api does not answer; told when the stream falls silent, after the second failure in a row, and
-    /// each one after.
+    /// claude-api does not answer; told when the stream falls silent, after the second failure in a
+    /// row, and each one after.
     Unreachable(String),
     /// claude-api does not know this execution any more. Nothing follows.
     Gone,

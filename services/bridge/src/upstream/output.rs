@@ -1,5 +1,5 @@
-//! The output of an execution from an offset: opened when asked for, opened again from the byte reached
-//! whenever it breaks.
+//! The output of an execution from an offset: opened when asked for, opened again from the byte
+//! reached whenever it breaks.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -70,7 +70,8 @@ impl Output {
         }
     }
 
-    /// As [`Self::open`], but after a delay: a stream that ended without cause is not asked again at once.
+    /// As [`Self::open`], but after a delay: a stream that ended without cause is not asked again
+    /// at once.
     pub fn open_later(&mut self) {
         if matches!(self.phase, Phase::Idle) {
             self.upstream.retries.output.inc();
@@ -167,7 +168,12 @@ impl Output {
     }
 
     fn failed(&mut self, failure: &Failure) -> Option<Read> {
-        tracing::debug!(execution = %self.id, offset = self.offset, error = %failure, "the output stream broke");
+        tracing::debug!(
+            execution = %self.id,
+            offset = self.offset,
+            error = %failure,
+            "the output stream broke"
+        );
         if failure.is_gone() {
             self.phase = Phase::Idle;
             return Some(Read::Gone);
@@ -181,7 +187,11 @@ impl Output {
             return Some(Read::Freed(kept));
         }
         if failure.problem(ProblemType::OffsetBeyondEnd).is_some() {
-            tracing::error!(execution = %self.id, offset = self.offset, "claude-api no longer has bytes that it sent");
+            tracing::error!(
+                execution = %self.id,
+                offset = self.offset,
+                "claude-api no longer has bytes that it sent"
+            );
         }
         self.upstream.retries.output.inc();
         self.phase = Phase::Waiting(Instant::now() + self.delays.after(failure.retry_after()));

@@ -64,7 +64,8 @@ impl Iterator for Delays {
 
     fn next(&mut self) -> Option<Duration> {
         self.attempts = self.attempts.saturating_add(1);
-        // Jitter may exceed the longest interval; the cap is that of docs/protocol.md, "Retries of the bridge".
+        // Jitter may exceed the longest interval; the cap is that of docs/protocol.md, "Retries of
+        // the bridge".
         self.policy.next_backoff().map(|delay| delay.min(LONGEST))
     }
 }

@@ -1,5 +1,6 @@
-//! A GET whose answer is read slowly, on a connection of its own. It reads little ahead: reqwest's own connections keep up to
-//! 400 KiB for a viewer that takes nothing, and there is no setting for that.
+//! A GET whose answer is read slowly, on a connection of its own. It reads little ahead: reqwest's
+//! own connections keep up to 400 KiB for a viewer that takes nothing, and there is no setting for
+//! that.
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -19,7 +20,8 @@ use super::{CONNECT_TIMEOUT, KEEPALIVE};
 /// What is read at once, in bytes.
 const READ_BYTES: usize = 32 * 1024;
 
-/// What the kernel takes in for a viewer that takes nothing, in bytes (it doubles this; by itself it would go up to many MiB).
+/// What the kernel takes in for a viewer that takes nothing, in bytes (it doubles this; by itself
+/// it would go up to many MiB).
 const RECEIVE_BUFFER_BYTES: usize = 128 * 1024;
 
 /// An open answer; dropping it closes the connection.

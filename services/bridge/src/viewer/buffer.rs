@@ -1,5 +1,5 @@
-//! The bytes between upstream and one viewer's socket: bounded, cut into messages at character boundaries,
-//! with everything that is missing said as a gap.
+//! The bytes between upstream and one viewer's socket: bounded, cut into messages at character
+//! boundaries, with everything that is missing said as a gap.
 //!
 //! ```text
 //!   next                 read_end
@@ -36,7 +36,7 @@ pub enum Piece {
     Gap(u64, u64),
 }
 
-/// See the module.
+/// The unsent output of one view.
 #[derive(Debug)]
 pub struct Buffer {
     /// The offset of the first byte of `data`.
@@ -55,7 +55,8 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Begins at `offset`. Anything but a character's first byte is found by reading from [`Self::read_from`].
+    /// Begins at `offset`. Anything but a character's first byte is found by reading from
+    /// [`Self::read_from`].
     #[must_use]
     pub fn new(offset: u64, kept_from: u64, skip: Option<Skip>) -> Self {
         // A character has at most 4 bytes (RFC 3629); what is kept begins at one.
@@ -147,7 +148,8 @@ impl Buffer {
         self.jump = Some(to);
     }
 
-    /// Nothing more will be read. Half a character at the end is not told: the digest of what is left is not known.
+    /// Nothing more will be read. Half a character at the end is not told: the digest of what is
+    /// left is not known.
     pub fn close(&mut self) {
         if let Some(at) = self.align {
             self.freed(at);
@@ -176,7 +178,8 @@ impl Buffer {
                 end
             };
             if end > 0 {
-                // Upstream promises UTF-8; if it lies, the offsets stay true and the text says U+FFFD.
+                // Upstream promises UTF-8; if it lies, the offsets stay true and the text says
+                // U+FFFD.
                 let text = String::from_utf8_lossy(&self.data[..end]).into_owned();
                 let offset = self.next;
                 self.advance(end);
@@ -213,7 +216,8 @@ impl Buffer {
         }
     }
 
-    /// Moves to the first byte of the character that holds `align`, once that byte's neighbours are here.
+    /// Moves to the first byte of the character that holds `align`, once that byte's neighbours are
+    /// here.
     fn find_start(&mut self) {
         let Some(at) = self.align else { return };
         let Ok(mut index) = usize::try_from(at - self.next) else {

@@ -1,5 +1,5 @@
-//! The order in which one viewer hears of one execution, as a pure machine: statuses, notices and bytes in,
-//! messages out.
+//! The order in which one viewer hears of one execution, as a pure machine: statuses, notices and
+//! bytes in, messages out.
 //!
 //! ```text
 //! one status with the state of the answer (left out if terminal)
@@ -20,8 +20,8 @@ use super::{encode, notices};
 
 /// Unsent statuses that differ in their state; of one state only the newest is kept.
 const STATUSES: usize = 4;
-/// Unsent notices; a status lists at most 64 warnings and 50 denials, so only a viewer that reads nothing
-/// for long comes near it.
+/// Unsent notices; a status lists at most 64 warnings and 50 denials, so only a viewer that reads
+/// nothing for long comes near it.
 const NOTICES: usize = 128;
 
 /// Bytes that the stream from claude-api reads ahead of a client that does not read.
@@ -34,7 +34,7 @@ fn weight(status: &Status) -> usize {
     1024 + status.stderr_tail.len() + items * ITEM_BYTES
 }
 
-/// See the module.
+/// The order of one view: see the module's diagram.
 #[derive(Debug)]
 pub struct Order {
     /// The newest status known.
@@ -226,8 +226,8 @@ impl Order {
         }
     }
 
-    /// claude-api cannot be reached. Said once, then with each heartbeat. When the end is known it matters only
-    /// while bytes are missing.
+    /// claude-api cannot be reached. Said once, then with each heartbeat. When the end is known it
+    /// matters only while bytes are missing.
     pub fn on_unreachable(&mut self) {
         if self.done || self.unreachable || self.is_read() {
             return;
@@ -247,8 +247,9 @@ impl Order {
         self.unreachable
     }
 
-    /// No status went out for more than a heartbeat: the last one again. claude-api makes them itself while it
-    /// can be reached. While the last bytes of an ended one are missing it is the last that was not the end.
+    /// No status went out for more than a heartbeat: the last one again. claude-api makes them
+    /// itself while it can be reached. While the last bytes of an ended one are missing it is the
+    /// last that was not the end.
     pub fn on_heartbeat(&mut self) {
         if self.done || (self.terminal.is_some() && (!self.unreachable || self.is_read())) {
             return;
@@ -258,8 +259,8 @@ impl Order {
         }
     }
 
-    /// claude-api does not know the accepted id any more. What it told last stays; of a terminal one only
-    /// the bytes are missing.
+    /// claude-api does not know the accepted id any more. What it told last stays; of a terminal
+    /// one only the bytes are missing.
     pub fn on_gone(&mut self, now: Timestamp) {
         if let Some(end) = &self.terminal {
             self.buffer.freed(end.output_bytes);
@@ -369,7 +370,8 @@ impl Order {
         Some(encode::status_update(word, &end, false, elapsed, limit))
     }
 
-    /// Never less than was told before: a heartbeat may come between an end and the news of it, and clocks are set.
+    /// Never less than was told before: a heartbeat may come between an end and the news of it, and
+    /// clocks are set.
     fn elapsed(&mut self, status: &Status, now: Timestamp) -> u64 {
         self.elapsed = self.elapsed.max(encode::elapsed_ms(status, now));
         self.elapsed

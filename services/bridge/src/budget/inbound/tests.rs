@@ -1,4 +1,8 @@
-use super::*;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use super::Inbound;
+use super::unfinished::{STUBBORN, Unfinished};
 
 fn grows(message: &mut Unfinished, bytes: u64) -> bool {
     let mut cx = Context::from_waker(Waker::noop());

@@ -30,7 +30,8 @@ pub enum Call {
     Events(Events),
     /// The status object, for a view that begins with it.
     Attach(Attach),
-    /// Ends a view. claude-api is not called; the request only waits for earlier ones about its view.
+    /// Ends a view. claude-api is not called; the request only waits for earlier ones about its
+    /// view.
     Detach(ExecutionId),
     /// Lines for a CLI's stdin: the bytes, where they begin, whether they are the last.
     Input(Target, Bytes, u64, bool),

@@ -1,5 +1,5 @@
-//! The inputs of one session. They go to claude-api one at a time in the order received, because each
-//! begins where the one before it ended. Their bytes and their number are bounded. Pure.
+//! The inputs of one session. They go to claude-api one at a time in the order received, because
+//! each begins where the one before it ended. Their bytes and their number are bounded. Pure.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -1,5 +1,5 @@
-//! The pending executes of a session (claude-api has not answered them yet), and the calls that wait
-//! for their answers. Pure.
+//! The pending executes of a session (claude-api has not answered them yet), and the calls that
+//! wait for their answers. Pure.
 
 use std::collections::HashMap;
 
@@ -65,8 +65,8 @@ impl Pending {
         of.map(|e| e.token)
     }
 
-    /// Holds a call until an execute is answered. The execute must be the older request: a later one
-    /// of the same id may itself wait for the call's view.
+    /// Holds a call until an execute is answered. The execute must be the older request: a later
+    /// one of the same id may itself wait for the call's view.
     pub fn wait(&mut self, execute: Token, token: Token, call: Call) {
         self.waiting += 1;
         self.waiters.entry(execute).or_default().push((token, call));

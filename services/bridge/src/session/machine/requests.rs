@@ -35,8 +35,8 @@ impl Machine {
         }
     }
 
-    /// Submits a call about the named execution, or else about the oldest live one: claude-api knows
-    /// which of them are live. A pending execute is younger than all of them.
+    /// Submits a call about the named execution, or else about the oldest live one: claude-api
+    /// knows which of them are live. A pending execute is younger than all of them.
     pub(super) fn submit_about(
         &mut self,
         token: Token,

@@ -1,5 +1,5 @@
-//! The order of the requests about one view: they take effect in the order received, whichever reply
-//! is here first (docs/protocol.md, "Order"). Pure.
+//! The order of the requests about one view: they take effect in the order received, whichever
+//! reply is here first (docs/protocol.md, "Order"). Pure.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -72,8 +72,8 @@ impl<T> ViewOrder<T> {
         self.ids.insert(token, id);
     }
 
-    /// Takes the reply to a request, and returns all requests whose turn it is now, in their order. A
-    /// request that never joined a line has its turn at once.
+    /// Takes the reply to a request, and returns all requests whose turn it is now, in their order.
+    /// A request that never joined a line has its turn at once.
     pub fn reply(&mut self, token: Token, reply: T) -> Vec<(Token, T)> {
         let Some(id) = self.ids.get(&token).copied() else {
             return vec![(token, reply)];

@@ -1,5 +1,5 @@
-//! The calls to claude-api for the requests of one session. Each is a task of its own and ends within
-//! `callMs`; a session that leaves does not end its calls.
+//! The calls to claude-api for the requests of one session. Each is a task of its own and ends
+//! within `callMs`; a session that leaves does not end its calls.
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ use crate::session::shared::Shared;
 use crate::session::wire::events_part::EventsPart;
 use crate::session::wire::request::{Attach, Events};
 
-/// Starts the call of a request. Its result arrives in `completions`, if the session is still there.
-/// `charge`: the bytes of an input, held until the call ends.
+/// Starts the call of a request. Its result arrives in `completions`, if the session is still
+/// there. `charge`: the bytes of an input, held until the call ends.
 pub(super) fn start(
     shared: &Arc<Shared>,
     completions: &mpsc::UnboundedSender<Completion>,
@@ -149,8 +149,8 @@ async fn about_one(shared: &Shared, call: Call) -> Result<CallReply, RpcError> {
     }
 }
 
-/// Makes a call for one list, or one part of events, of a session at a time: when the client has read
-/// the one before, and when there is memory.
+/// Makes a call for one list, or one part of events, of a session at a time: when the client has
+/// read the one before, and when there is memory.
 async fn in_turn(
     shared: &Shared,
     turns: Turns,

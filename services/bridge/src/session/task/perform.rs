@@ -1,5 +1,5 @@
-//! Performing the actions that the machine has decided on: sends, executes, calls and views, and what
-//! these take of the inbound budget.
+//! Performing the actions that the machine has decided on: sends, executes, calls and views, and
+//! what these take of the inbound budget.
 
 use std::future::Future;
 use std::sync::Arc;

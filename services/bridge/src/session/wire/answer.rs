@@ -23,8 +23,8 @@ pub enum Answer {
     Value(Value),
 }
 
-/// Encodes the answer to the request with this `id`, which is JSON. `status_bytes`: the most bytes of
-/// a status object; `part`: the most bytes of the whole answer.
+/// Encodes the answer to the request with this `id`, which is JSON. `status_bytes`: the most bytes
+/// of a status object; `part`: the most bytes of the whole answer.
 pub(in crate::session) fn encode(
     id: &str,
     answer: Result<Answer, &RpcError>,

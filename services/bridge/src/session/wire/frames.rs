@@ -59,8 +59,8 @@ impl Frames {
         }
     }
 
-    /// Notes that these bytes, at most [`Self::most`], were handed over. `read` counts all of them, and
-    /// those of them that are payload of messages.
+    /// Notes that these bytes, at most [`Self::most`], were handed over. `read` counts all of them,
+    /// and those of them that are payload of messages.
     pub(super) fn pass(&mut self, bytes: &[u8], read: &mut (u64, u64)) {
         read.0 += bytes.len() as u64;
         if self.payload > 0 {

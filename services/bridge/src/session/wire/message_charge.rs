@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::frames::Frames;
-use crate::budget::inbound::{Charge, FREE_BYTES, Inbound, Unfinished};
+use crate::budget::inbound::unfinished::Unfinished;
+use crate::budget::inbound::{Charge, FREE_BYTES, Inbound};
 
 /// The least time between two attempts to evict another message.
 const LEAST_PATIENCE: Duration = Duration::from_millis(10);
@@ -30,8 +31,8 @@ pub struct MessageCharge {
 }
 
 impl MessageCharge {
-    /// Creates the charge of a session that has received nothing. `message_bytes`: the most bytes of
-    /// one message.
+    /// Creates the charge of a session that has received nothing. `message_bytes`: the most bytes
+    /// of one message.
     #[must_use]
     pub fn new(budget: Arc<Inbound>, message_bytes: u64) -> Self {
         Self {

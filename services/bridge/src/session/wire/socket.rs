@@ -1,5 +1,5 @@
-//! The WebSocket of one session: one place that reads and writes it, so that reading never waits for a peer
-//! that does not read, and nothing is ever sent after a close.
+//! The WebSocket of one session: one place that reads and writes it, so that reading never waits
+//! for a peer that does not read, and nothing is ever sent after a close.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use super::transport::Transport;
 use crate::budget::inbound::Charge;
 use crate::budget::outbound::{self, Share};
 
-/// What tungstenite reads at once, in bytes; each session has this much from its first moment. A message has a buffer of its own
-/// size.
+/// What tungstenite reads at once, in bytes; each session has this much from its first moment. A
+/// message has a buffer of its own size.
 const READ_BYTES: usize = 1024;
 /// What is collected before it is written, in bytes.
 const WRITE_BYTES: usize = 4 * 1024;
@@ -29,13 +29,14 @@ const WRITE_BYTES: usize = 4 * 1024;
 const LARGE_BYTES: usize = 64 * 1024;
 /// How long a close may take to get out; a peer that does not read blocks it for ever.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
-/// After our close the peer has this long to answer; after 1009 so long is read on, so that it sees it.
+/// After our close the peer has this long to answer; after 1009 so long is read on, so that it sees
+/// it.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 /// A message that takes room in the inbound budget must be here within so many ping intervals.
 const HOLDING_PINGS: u32 = 30;
 
-/// Closes after which nothing that still comes can be told apart: what is no WebSocket, what is no UTF-8, what
-/// is too big or found no room.
+/// Closes after which nothing that still comes can be told apart: what is no WebSocket, what is no
+/// UTF-8, what is too big or found no room.
 const UNREADABLE: [u16; 4] = [1002, 1007, close::TOO_BIG, close::TRY_AGAIN_LATER];
 
 /// An item that the socket received.
@@ -62,17 +63,19 @@ pub enum Pulse {
     Dead,
     /// No byte was taken for two pings.
     Stuck,
-    /// A large message found no room in the inbound budget for two pings, or has held some for too long.
+    /// A large message found no room in the inbound budget for two pings, or has held some for too
+    /// long.
     Starved,
 }
 
-/// See the module.
+/// The WebSocket of one session.
 pub struct Socket<T> {
     stream: WebSocketStream<Transport<T>>,
     config: WebSocketConfig,
     /// A large message came or went: tungstenite's buffers are to be given back.
     grown: bool,
-    /// More was sent at once than its buffer has at first: it is given back when nothing is to be sent.
+    /// More was sent at once than its buffer has at first: it is given back when nothing is to be
+    /// sent.
     stretched: bool,
     /// Answers; they never wait behind output.
     urgent: VecDeque<String>,
@@ -90,7 +93,8 @@ pub struct Socket<T> {
     stuck: u32,
     /// Ping intervals in which a message waited for room in the inbound budget.
     starved: u32,
-    /// Ping intervals in which a message held room in that budget and came no further, and all in which one held some.
+    /// Ping intervals in which a message held room in that budget and came no further, and all in
+    /// which one held some.
     stalled: u32,
     holding: u32,
     written: u64,
@@ -100,8 +104,8 @@ pub struct Socket<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
-    /// Takes over an upgraded connection. `message_bytes`: the largest message taken. `budget`: what large ones
-    /// may hold. `share`: what is on its way out counts there.
+    /// Takes over an upgraded connection. `message_bytes`: the largest message taken. `budget`:
+    /// what large ones may hold. `share`: what is on its way out counts there.
     pub async fn new(
         io: T,
         message_bytes: usize,
@@ -254,8 +258,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// A new tungstenite around the same connection; nothing is buffered in the old one. It would keep what a
-    /// large message needed until the session ends.
+    /// A new tungstenite around the same connection; nothing is buffered in the old one. It would
+    /// keep what a large message needed until the session ends.
     fn rebuild(&mut self) {
         (self.grown, self.stretched) = (false, false);
         let io = std::mem::replace(self.stream.get_mut(), Transport::empty());
@@ -281,7 +285,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.read = read;
         let holds = self.stream.get_ref().holds_budget();
         self.holding = if holds { self.holding + 1 } else { 0 };
-        // A pong waits behind what the peer has not read yet: taking bytes of a full pipe is a sign of life.
+        // A pong waits behind what the peer has not read yet: taking bytes of a full pipe is a sign
+        // of life.
         let starves = self.stream.get_ref().waits_for_budget();
         let chosen = std::mem::take(&mut self.deaf);
         let deaf = chosen || starves;
@@ -313,8 +318,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         Ok(Pulse::Alive)
     }
 
-    /// Sends what is queued and closes with this code, all within a time limit; then waits a moment for the
-    /// peer's own close.
+    /// Sends what is queued and closes with this code, all within a time limit; then waits a moment
+    /// for the peer's own close.
     pub async fn close(mut self, code: u16, reason: &str) {
         let end = Instant::now() + CLOSE_TIME;
         if UNREADABLE.contains(&code) {
@@ -337,8 +342,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
         let linger = Instant::now() + LINGER_TIME;
         if UNREADABLE.contains(&code) {
-            // The rest is read past tungstenite, which is done with this peer: closing with unread bytes would
-            // reset the connection, and the peer would not see the code.
+            // The rest is read past tungstenite, which is done with this peer: closing with unread
+            // bytes would reset the connection, and the peer would not see the code.
             let mut rest = vec![0; 16 * 1024];
             if let Some(raw) = self.stream.get_mut().raw() {
                 while let Ok(Ok(1..)) = timeout_at(linger, raw.read(&mut rest)).await {}

@@ -1,6 +1,6 @@
-//! The byte stream under a WebSocket. It counts the bytes that the peer took, and it never hands over
-//! bytes of two frames in one read. So after a message tungstenite's buffer is known to be empty, and
-//! a buffer that grew for a large message can be released.
+//! The byte stream under a WebSocket. It counts the bytes that the peer took, and it never hands
+//! over bytes of two frames in one read. So after a message tungstenite's buffer is known to be
+//! empty, and a buffer that grew for a large message can be released.
 
 use std::io;
 use std::mem::MaybeUninit;

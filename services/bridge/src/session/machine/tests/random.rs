@@ -1,7 +1,7 @@
-//! Any requests with any answers in any order, against a simple model: every request is answered exactly once, an
-//! execution has at most one view, a view begins directly behind its answer, and the last request about a view
-//! that was granted decides whether there is one. An execute that is a notification is told of when it is refused, and
-//! has a view like any other when it is not.
+//! Any requests with any answers in any order, against a simple model: every request is answered
+//! exactly once, an execution has at most one view, a view begins directly behind its answer, and
+//! the last request about a view that was granted decides whether there is one. An execute that is
+//! a notification is told of when it is refused, and has a view like any other when it is not.
 
 use std::collections::{HashMap, HashSet};
 
@@ -160,7 +160,8 @@ impl Model {
 
     fn take(&mut self, actions: Vec<Action>) -> Result<(), TestCaseError> {
         let mut granted = Vec::new();
-        // The view that begins next: only in a batch can a later request have had its say before the answer.
+        // The view that begins next: only in a batch can a later request have had its say before
+        // the answer.
         let mut due = None;
         for action in actions {
             if !matches!(action, Action::View(..) | Action::Unview(_)) {

@@ -1,3 +1,5 @@
+use protocol::rpc::{OnDisconnect, OnSlow};
+
 use super::*;
 
 fn single(text: &str) -> Entry {
