@@ -6,6 +6,7 @@
 //! - Labels take values of fixed lists only, so that the number of series has a bound. An id is
 //!   never a label. Every series is there from the start, with the value 0.
 
+pub(crate) mod mcp_reasons;
 mod registry;
 
 use std::collections::BTreeMap;

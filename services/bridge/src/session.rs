@@ -97,9 +97,10 @@ use machine::open_requests::Token;
 use machine::{Bounds, Machine};
 use shared::Shared;
 use task::greeting::connected;
+use wire::liveness::Pulse;
 use wire::message_charge::MessageCharge;
 use wire::request::binary;
-use wire::socket::{Pulse, Received, Socket};
+use wire::socket::{Received, Socket};
 
 /// Messages of views that wait for the socket. Each view may have one more that is not sent yet.
 const VIEW_MESSAGES: usize = 1;

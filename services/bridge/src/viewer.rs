@@ -86,6 +86,14 @@ impl Clock {
 
 type Permit = Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Box<Message>>>> + Send>>;
 
+/// Waits for a permit; for ever without one. Cancel-safe: the permit keeps its place in the queue.
+async fn granted(permit: Option<&mut Permit>) -> Option<mpsc::OwnedPermit<Box<Message>>> {
+    match permit {
+        Some(permit) => permit.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// How often a view may find no room before it closes its stream from claude-api.
 const TIGHT_CHECKS: u32 = 2;
 
@@ -150,7 +158,7 @@ pub async fn run(
         tokio::select! {
             // Messages first: what is here is bounded, what could be read is not.
             biased;
-            place = async { match permit.as_mut() { Some(p) => p.await, None => std::future::pending().await } } => {
+            place = granted(permit.as_mut()) => {
                 permit = None;
                 let Some(place) = place else { return };
                 if order.is_status_next() {

@@ -16,6 +16,7 @@ use super::app::App;
 use super::problems::{Refused, problem_page};
 use crate::config::Mcp;
 use crate::metrics::Metrics;
+use crate::metrics::mcp_reasons::{BAD_REQUEST, MEDIA_TYPE, NOT_FOUND, SERVER_ERROR};
 
 /// How the MCP server reaches this bridge, and its settings.
 #[derive(Debug, Clone)]
@@ -68,14 +69,6 @@ impl Local {
         Service::new(settings, http)
     }
 }
-
-/// The reasons of the requests that the MCP library refuses with an HTTP error of its own.
-pub const REASONS: [&str; 4] = [BAD_REQUEST, MEDIA_TYPE, NOT_FOUND, SERVER_ERROR];
-
-const BAD_REQUEST: &str = "mcp_bad_request";
-const MEDIA_TYPE: &str = "mcp_media_type";
-const NOT_FOUND: &str = "mcp_not_found";
-const SERVER_ERROR: &str = "mcp_server_error";
 
 /// The reason of a response of the MCP library. None for a response that refuses nothing.
 fn refused(status: StatusCode) -> Option<&'static str> {

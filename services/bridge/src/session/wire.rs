@@ -3,6 +3,7 @@
 //!
 //! - In: [`socket`] reads messages through [`transport`], which follows the `frames` and charges
 //!   the inbound budget (`message_charge`); [`request`] parses a message with `bounded_json`.
+//! - Both: `liveness` judges the peer at each ping.
 //! - Out: [`answer`] encodes an answer, with a [`list_page`] or an [`events_part`] cut to the
 //!   length of a message; [`socket`] sends it.
 
@@ -11,6 +12,7 @@ mod bounded_json;
 pub mod events_part;
 mod frames;
 pub mod list_page;
+pub mod liveness;
 pub mod message_charge;
 pub mod request;
 pub mod socket;

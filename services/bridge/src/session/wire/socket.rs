@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use super::liveness::{Interval, Liveness, Pulse};
 use super::message_charge::MessageCharge;
 use super::transport::Transport;
 use crate::budget::inbound::Charge;
@@ -32,8 +33,6 @@ const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// After our close the peer has this long to answer; after 1009 so long is read on, so that it sees
 /// it.
 const LINGER_TIME: Duration = Duration::from_secs(1);
-/// A message that takes room in the inbound budget must be here within so many ping intervals.
-const HOLDING_PINGS: u32 = 30;
 
 /// Closes after which nothing that still comes can be told apart: what is no WebSocket, what is no
 /// UTF-8, what is too big or found no room.
@@ -54,20 +53,6 @@ pub enum Received {
     Broken(Option<u16>),
 }
 
-/// How the last two ping intervals went.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Pulse {
-    /// Fine.
-    Alive,
-    /// Two pings without a sign of life.
-    Dead,
-    /// No byte was taken for two pings.
-    Stuck,
-    /// A large message found no room in the inbound budget for two pings, or has held some for too
-    /// long.
-    Starved,
-}
-
 /// The WebSocket of one session.
 pub struct Socket<T> {
     stream: WebSocketStream<Transport<T>>,
@@ -86,19 +71,8 @@ pub struct Socket<T> {
     charge: Option<outbound::Charge>,
     unflushed: bool,
     blocked: bool,
-    heard: bool,
-    /// We chose not to read: the peer's signs of life may be there unseen.
-    deaf: bool,
-    missed: u32,
-    stuck: u32,
-    /// Ping intervals in which a message waited for room in the inbound budget.
-    starved: u32,
-    /// Ping intervals in which a message held room in that budget and came no further, and all in
-    /// which one held some.
-    stalled: u32,
-    holding: u32,
-    written: u64,
-    read: (u64, u64),
+    /// How the last ping intervals went.
+    liveness: Liveness,
     /// Messages and their bytes sent, until the session has counted them.
     pub sent: (u64, u64),
 }
@@ -132,15 +106,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             charge: share.map(Share::charge),
             unflushed: false,
             blocked: false,
-            heard: true,
-            deaf: false,
-            starved: 0,
-            stalled: 0,
-            holding: 0,
-            missed: 0,
-            stuck: 0,
-            written: 0,
-            read: (0, 0),
+            liveness: Liveness::default(),
             sent: (0, 0),
         }
     }
@@ -173,7 +139,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
 
     /// Requests are not read for now, though there may be some.
     pub fn read_later(&mut self) {
-        self.deaf = true;
+        self.liveness.note_unread();
     }
 
     /// What the message just read has taken of the inbound budget.
@@ -181,7 +147,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         let charge = self.stream.get_mut().take_charge();
         if charge.is_some() {
             // It is whole: the next one begins anew.
-            (self.holding, self.stalled) = (0, 0);
+            self.liveness.note_complete();
         }
         charge
     }
@@ -189,7 +155,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// The next message in.
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         let item = ready!(std::pin::Pin::new(&mut self.stream).poll_next(cx));
-        self.heard = true;
+        self.liveness.note_heard();
         // Reading may have queued a pong.
         self.unflushed = true;
         Poll::Ready(match item {
@@ -270,43 +236,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
     }
 
-    /// A ping interval is over: pings, and tells how the peer is.
+    /// Ends a ping interval: returns how the peer is, and pings it if it is alive.
     ///
     /// # Errors
     /// The connection is broken.
     pub fn pulse(&mut self) -> Result<Pulse, Error> {
-        let written = self.stream.get_ref().written();
-        let moved = written != self.written;
-        self.written = written;
-        let stuck = self.blocked && !moved;
-        self.stuck = if stuck { self.stuck + 1 } else { 0 };
-        let read = self.stream.get_ref().read_bytes();
-        let (heard, came) = (read.0 != self.read.0, read.1 != self.read.1);
-        self.read = read;
-        let holds = self.stream.get_ref().holds_budget();
-        self.holding = if holds { self.holding + 1 } else { 0 };
-        // A pong waits behind what the peer has not read yet: taking bytes of a full pipe is a sign
-        // of life.
-        let starves = self.stream.get_ref().waits_for_budget();
-        let chosen = std::mem::take(&mut self.deaf);
-        let deaf = chosen || starves;
-        let stalled = holds && !came && !deaf;
-        self.stalled = if stalled { self.stalled + 1 } else { 0 };
-        let alive = self.heard || heard || deaf || (self.blocked && moved);
-        self.missed = if alive { 0 } else { self.missed + 1 };
-        // Other unfinished messages are evicted in time; executes that await claude-api may hold
-        // their bytes for long.
-        let starved = starves && self.stream.get_ref().waits_for_nobody();
-        self.starved = if starved { self.starved + 1 } else { 0 };
-        self.heard = false;
-        if self.stuck >= 2 {
-            return Ok(Pulse::Stuck);
-        }
-        if self.starved >= 2 || self.stalled >= 2 || self.holding >= HOLDING_PINGS {
-            return Ok(Pulse::Starved);
-        }
-        if self.missed >= 2 {
-            return Ok(Pulse::Dead);
+        let transport = self.stream.get_ref();
+        let pulse = self.liveness.end_interval(&Interval {
+            is_blocked: self.blocked,
+            written: transport.written(),
+            read: transport.read_bytes(),
+            holds_budget: transport.holds_budget(),
+            waits_for_budget: transport.waits_for_budget(),
+            waits_for_nobody: transport.waits_for_nobody(),
+        });
+        if pulse != Pulse::Alive {
+            return Ok(pulse);
         }
         if !self.blocked {
             if self.stretched && !self.unflushed && self.stream.get_ref().is_boundary() {

@@ -1,5 +1,7 @@
-use super::*;
 use tokio::io::AsyncWriteExt;
+
+use super::*;
+use crate::session::wire::liveness::HOLDING_PINGS;
 
 /// A masked text frame (the mask is zero).
 fn frame(length: u16) -> Vec<u8> {
