@@ -1,15 +1,16 @@
-//! A text frame of a client, as the bridge takes it: no panic, an answer to each request with an id, errors of the
-//! contract's list alone; and what is taken is what `serde_json` reads, which is the reference.
+//! A text message of a client, as the bridge parses it: no panic, an answer to each request with an
+//! id, and only errors of docs/protocol.md, "Error codes". What is parsed is what `serde_json` reads,
+//! which is the reference.
 
 use bridge::session::wire::request::{Entry, Execute, Frame, Request, parse};
 use protocol::Limits;
 use protocol::rpc::RpcError;
 use serde_json::{Value, value::RawValue};
 
-/// The contract's.
+/// The defaults (docs/protocol.md, "Limits" and "Requests").
 const BATCH: u64 = 50;
 const ID_BYTES: usize = 1024;
-/// What a parser alone may answer: of the contract's list those that need nobody else.
+/// The codes of docs/protocol.md, "Error codes", with which the parser alone may answer.
 const CODES: [i64; 5] = [-32700, -32600, -32601, -32602, -32002];
 /// An error quotes what was sent; it stays short.
 const ERROR_BYTES: usize = 16 * 1024;
@@ -83,9 +84,9 @@ fn entry(entry: &Entry, raw: &RawValue, value: &Value) {
         }
     }
     match &entry.request {
-        Ok(taken_request) => {
+        Ok(request) => {
             assert_eq!(value["jsonrpc"], "2.0");
-            taken(taken_request, value["method"].as_str(), &value["params"]);
+            taken(request, value["method"].as_str(), &value["params"]);
         }
         Err(_) => refused(entry, value),
     }

@@ -1,5 +1,5 @@
-//! What the operator sets, by flag or environment. All mistakes are told at once, before anything
-//! is bound.
+//! The operator's settings, by flag or environment. All mistakes are reported at once, before
+//! anything is bound (docs/protocol.md, "Settings").
 
 use std::time::Duration;
 
@@ -279,7 +279,7 @@ impl Config {
 
 fn check_upstream(text: &str) -> Result<(), String> {
     let url = reqwest::Url::parse(text).ok();
-    // Of a secret not even a mistake is told, for mistakes are logged.
+    // A mistake in a secret is not quoted, because mistakes are logged.
     if text.contains('@') {
         return Err(
             "--claude-api-url: a user or password in it is not taken; http://HOST:PORT is needed"

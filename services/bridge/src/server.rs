@@ -32,8 +32,8 @@ use connections::{Waiting, prepare, serve};
 /// The most connections at once that are being refused for too many sessions.
 const REFUSALS: usize = 256;
 /// Request bodies of `/mcp` may take one part in so many of `inboundBytes`, beside the messages.
-/// They have a budget of their own: what they carry becomes a message to this bridge, which must
-/// find room while its body is still held.
+/// They have a budget of their own: the content of a body becomes a message to this bridge, which
+/// must find room while the body is still held.
 const MCP_SHARE: u64 = 4;
 /// After an error of accept(2), as when descriptors are out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,6 +1,12 @@
 //! claude-api as the rest of the bridge sees it: calls that end within their time, and the two
-//! streams of an execution (statuses, output) that hide retries and cuts. Nothing else here knows
-//! reqwest or backoff.
+//! streams of an execution (statuses, output) that hide retries and cuts. Nothing else in the
+//! bridge knows how requests are sent and retried.
+//!
+//! - [`accept`]: an execute until claude-api has accepted it
+//! - [`calls`], [`events`], `attach`: the short calls of requests
+//! - [`cancel`]: cancels that the bridge sends by itself
+//! - [`follow`], [`output`]: the streams of a view; `stream` is a slow GET on its own connection
+//! - `response`, [`errors`], [`retry`]: answers, failures and delays of all of them
 
 pub mod accept;
 mod attach;
@@ -43,7 +49,7 @@ pub struct Times {
     pub head: Duration,
     /// A follow stream that is silent for longer is dead, unless claude-api's heartbeat is longer.
     pub silence: Duration,
-    /// The output stream is opened again when bytes are known to be there and none came for this
+    /// The output stream reconnects when bytes are known to be there and none arrived for this
     /// long.
     pub stall: Duration,
     /// Heartbeats of an execution whose claude-api cannot be reached.
@@ -57,11 +63,11 @@ pub struct Upstream {
     base: String,
     /// The session that reads the streams.
     viewer: Option<Arc<str>>,
-    /// Its times.
+    /// The times of calls and streams.
     pub times: Times,
     /// claude-api's own heartbeat in milliseconds, as far as known.
     heartbeat_ms: Arc<AtomicU64>,
-    /// Counts the requests that are made again.
+    /// Counters of repeated requests.
     pub retries: Retries,
 }
 
@@ -104,7 +110,7 @@ impl Upstream {
         }
     }
 
-    /// Notes claude-api's heartbeat.
+    /// Notes claude-api's heartbeat, in milliseconds.
     pub fn learn_heartbeat(&self, milliseconds: u64) {
         self.heartbeat_ms.store(milliseconds, Ordering::Relaxed);
     }

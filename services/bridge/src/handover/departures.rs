@@ -1,5 +1,5 @@
 //! Departures: sessions that ended with `onDisconnect: "cancel"`. claude-api cancels the execution
-//! when nobody views it for the grace. This module knows which clients came back before the bridge
+//! when nobody views it for the grace. This module knows which clients returned before the bridge
 //! could ask claude-api for that.
 
 use std::collections::HashMap;

@@ -34,7 +34,7 @@ pub struct Executed {
 /// The executes of one session, as the session sees them.
 #[derive(Debug, Default)]
 pub struct Executor {
-    /// Ends when the youngest execute had its turn, because its sender is dropped then.
+    /// Ends when the youngest execute is done, because its sender is dropped then.
     last: Option<oneshot::Receiver<()>>,
     /// Stops the retrying of each execute without a result.
     stops: HashMap<u64, CancellationToken>,
@@ -104,7 +104,7 @@ struct Task {
     session: Arc<str>,
     view_request: Option<ViewRequest>,
     stop: CancellationToken,
-    /// Ends when the execute before this one had its turn.
+    /// Ends when the execute before this one is done.
     turn: Option<oneshot::Receiver<()>>,
     failing: Arc<watch::Sender<bool>>,
     context: Arc<Context>,
@@ -135,7 +135,7 @@ impl Task {
         };
         let its_turn = async {
             if let Some(turn) = &mut turn {
-                // The sender is dropped when the one before had its turn.
+                // The sender is dropped when the one before is done.
                 let _ = turn.await;
             }
         };

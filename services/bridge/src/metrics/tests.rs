@@ -48,7 +48,9 @@ fn every_refusal_of_the_bridge_of_mcp_and_of_claude_api_has_a_series() {
     let problems = ProblemType::ALL.iter().map(|kind| kind.as_str());
     // The page that says why claude-api is not ready refuses nothing.
     let problems = problems.filter(|kind| *kind != ProblemType::NotReady.as_str());
-    let own = REASONS.into_iter().chain(crate::metrics::mcp_reasons::REASONS);
+    let own = REASONS
+        .into_iter()
+        .chain(crate::metrics::mcp_reasons::REASONS);
     for reason in own.chain(mcp::REASONS).chain(problems) {
         let metrics = Metrics::new(&Retries::default());
         metrics.refused(reason);

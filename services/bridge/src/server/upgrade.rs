@@ -47,7 +47,7 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
             Ok(upgraded) => {
                 let io = TokioIo::new(upgraded);
                 if let Some(_place) = &place {
-                    // What the handshake needed is no part of the session's task.
+                    // Boxed, so that the handshake's memory is no part of the session's task.
                     Box::pin(session::run(io, app.shared.clone())).await;
                 } else {
                     let metrics = &app.shared.viewer.metrics;

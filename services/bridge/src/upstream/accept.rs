@@ -25,7 +25,7 @@ use super::errors::Failure;
 use super::response::json;
 use super::retry::Delays;
 
-/// An attempt without an answer for so long counts as a failure of claude-api, though it goes on.
+/// An attempt without an answer for so long counts as a failure of claude-api, though it continues.
 const SLOW: Duration = Duration::from_secs(1);
 /// The time kept for one last attempt when `Retry-After` exceeds what is left.
 const LAST_ATTEMPT: Duration = Duration::from_secs(1);
@@ -33,9 +33,9 @@ const LAST_ATTEMPT: Duration = Duration::from_secs(1);
 /// An execute on its way to claude-api.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Put {
-    /// Its id.
+    /// The id of the execution.
     pub id: ExecutionId,
-    /// Whether the bridge made the id just now. One of the client's may have been accepted earlier,
+    /// Whether the bridge made the id just now. A client's own id may have been accepted earlier,
     /// in another session or by another bridge.
     pub fresh: bool,
     /// The body, encoded.
@@ -45,8 +45,9 @@ pub struct Put {
 type Attempt<'a> = Pin<&'a mut (dyn Future<Output = Result<Status, Failure>> + Send)>;
 
 impl Upstream {
-    /// PUTs until accepted, once at least. `stop` ends the retrying; unless the id is certainly
-    /// unknown to claude-api, one cancel follows under it. `failing` says whether claude-api failed
+    /// Sends the PUT until claude-api accepts or refuses it, at least once, for `acceptMs` at most.
+    /// `stop` ends the retrying; unless the id is certainly unknown to claude-api, one cancel
+    /// follows under it. `failing` says whether claude-api failed
     /// since it last answered.
     ///
     /// # Errors
@@ -207,8 +208,8 @@ impl Upstream {
 /// Why there is no status, where a cancel was asked for and nothing of it is left to do.
 const CANCELLED: &str = "cancelled";
 
-/// Whether an execute that was stopped may have been accepted, and claude-api could not be told of
-/// the cancel.
+/// Whether an execute that was stopped may have been accepted, while its cancel did not reach
+/// claude-api.
 #[must_use]
 pub fn owes_cancel(error: &RpcError) -> bool {
     error.data["accepted"] == "unknown" && error.data["reason"] != CANCELLED

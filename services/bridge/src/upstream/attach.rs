@@ -27,7 +27,7 @@ impl Upstream {
         Ok(status)
     }
 
-    /// Whether `offset` lies within the output: asks for the stream and drops it.
+    /// Checks that `offset` lies within the output: asks for the stream and drops it.
     ///
     /// # Errors
     /// -32602 `offset_beyond_end`, -32007, or as [`Self::status`].

@@ -27,7 +27,7 @@ fn path_of(control: Control) -> &'static str {
 }
 
 impl Upstream {
-    /// The status now.
+    /// Returns the status now.
     ///
     /// # Errors
     /// -32003, -32009 (deleted), or -32005 after the call's time.
@@ -36,7 +36,7 @@ impl Upstream {
         self.call_json(|| self.client.get(&url)).await
     }
 
-    /// Pause, resume or cancel; all may be repeated, so a broken attempt is tried again within the
+    /// Pauses, resumes or cancels. All may be repeated, so a broken attempt is retried within the
     /// call's time.
     ///
     /// # Errors
@@ -46,8 +46,8 @@ impl Upstream {
         self.call_json(|| self.client.post(&url)).await
     }
 
-    /// Lines for a CLI's stdin: idempotent by offset, so a broken attempt is tried again within the
-    /// call's time. The accepted total.
+    /// Sends lines to a CLI's stdin, and returns the accepted total in bytes. It is idempotent by
+    /// offset, so a broken attempt is retried within the call's time.
     ///
     /// # Errors
     /// As [`Self::status`], -32008, -32002, and -32602 for a hole or a line that may not reach the
@@ -70,7 +70,7 @@ impl Upstream {
         Ok(taken.accepted)
     }
 
-    /// Newest first.
+    /// Returns a page of the executions, newest first.
     ///
     /// # Errors
     /// -32003 for an unknown `before`, -32602 for a wrong limit, -32005 after the call's time.
@@ -86,10 +86,10 @@ impl Upstream {
         self.call_json(|| self.client.get(&url)).await
     }
 
-    /// claude-api's limits; one attempt.
+    /// Returns claude-api's limits, in one attempt.
     ///
     /// # Errors
-    /// Whatever happened.
+    /// The failure of that attempt.
     pub async fn limits(&self) -> Result<Limits, Failure> {
         let url = format!("{}/v1/limits", self.base);
         let get = async { json(self.client.get(&url).send().await?).await };
@@ -127,7 +127,7 @@ impl Upstream {
         .await
     }
 
-    /// Tries until it goes well, is refused, or the call's time is over.
+    /// Retries until success, a refusal, or the end of the call's time.
     pub(super) async fn attempts<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         attempt: impl Fn() -> F,
@@ -153,7 +153,8 @@ impl Upstream {
     }
 }
 
-/// The error for the client; an unavailable claude-api is told with what was tried.
+/// Returns the error for the client; for an unavailable claude-api with the number of attempts and
+/// their time in seconds.
 pub(crate) fn unavailable(failure: &Failure, attempts: u32, start: Instant) -> RpcError {
     let error = failure.to_rpc();
     if error.code != code::UNAVAILABLE {

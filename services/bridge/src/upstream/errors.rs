@@ -10,16 +10,16 @@ use serde_json::Value;
 /// Why one attempt failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// claude-api said no, in its own words.
+    /// claude-api refused the request with a problem.
     #[error("{}: {}", .0.kind.as_str(), printable(&.0.detail))]
     Refused(Box<Problem>, Option<Duration>),
     /// Somebody answered, but not as docs/protocol.md, "Problem types", says.
     #[error("an answer with status {0} that is not claude-api's")]
     Foreign(u16, Option<Duration>),
-    /// No connection came about: nothing was sent.
+    /// There was no connection, so nothing was sent.
     #[error("no connection to claude-api: {}", printable(.0))]
     Connect(String),
-    /// The connection broke, or nothing came in time.
+    /// The connection broke, or there was no answer in time.
     #[error("the connection to claude-api failed: {}", printable(.0))]
     Broken(String),
 }
@@ -40,7 +40,7 @@ pub fn printable(text: &str) -> String {
 }
 
 impl Failure {
-    /// What the peer asked to wait.
+    /// Returns the time for which the peer asked to wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -49,7 +49,7 @@ impl Failure {
         }
     }
 
-    /// Whether another attempt may go better.
+    /// Whether another attempt may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -65,7 +65,7 @@ impl Failure {
         }
     }
 
-    /// Whether the request may have had its effect all the same.
+    /// Whether claude-api may have carried out the request nevertheless.
     #[must_use]
     pub fn may_have_acted(&self) -> bool {
         match self {

@@ -1,5 +1,5 @@
-//! The statuses of an execution, for as long as somebody asks: `GET ?follow=true`, opened again
-//! whenever it breaks or falls silent.
+//! The statuses of an execution: `GET ?follow=true`, which reconnects whenever it breaks or falls
+//! silent (docs/protocol.md, "Streams").
 //!
 //! ```text
 //! idle -> connecting -> open -> (cut, silent) -> waiting -> connecting ...
@@ -26,11 +26,11 @@ const LINE_BYTES: usize = 1024 * 1024;
 /// An item of a follow stream.
 #[derive(Debug)]
 pub enum Update {
-    /// A status: one at once, then each change and each heartbeat. The flag says that it is the
-    /// first of its stream, which tells the present state whether or not it is news.
+    /// A status: one at once, then each change and each heartbeat. The flag marks the first status
+    /// of a connection, which may repeat a known state.
     Status(Box<Status>, bool),
-    /// claude-api does not answer; told when the stream falls silent, after the second failure in a
-    /// row, and each one after.
+    /// claude-api does not answer: the stream fell silent, or this is the second failure in a row
+    /// or a later one.
     Unreachable(String),
     /// claude-api does not know this execution any more. Nothing follows.
     Gone,
@@ -65,7 +65,7 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Nothing is sent before [`Self::next`].
+    /// Creates a stream that sends nothing before [`Self::next`].
     #[must_use]
     pub fn new(upstream: Upstream, id: ExecutionId) -> Self {
         Self {
@@ -98,7 +98,7 @@ impl Follow {
                         Ok(response) => {
                             self.line.clear();
                             self.first = true;
-                            // The first line comes with the head.
+                            // The first line arrives with the head.
                             self.deadline = Instant::now() + self.upstream.times.head;
                             self.phase = Phase::Open(Box::new(response));
                         }
@@ -114,7 +114,7 @@ impl Follow {
                     }
                 }
                 Phase::Open(response) => {
-                    // Several lines may have come in one chunk.
+                    // One chunk may hold several lines.
                     if let Some(end) = self.line.iter().position(|b| *b == b'\n') {
                         let line = self.line.split_to(end + 1);
                         match serde_json::from_slice(&line) {
@@ -136,7 +136,7 @@ impl Follow {
                         Err(_) => {
                             let failure = Failure::Broken("it fell silent".to_owned());
                             self.wait(&failure);
-                            // Heartbeats were missed: that is news at once.
+                            // Missed heartbeats are reported at once.
                             return Update::Unreachable(failure.to_string());
                         }
                     };
@@ -188,7 +188,7 @@ impl Follow {
         self.upstream.retries.follow.inc();
         let delay = self.delays.after(failure.retry_after());
         self.phase = Phase::Waiting(Instant::now() + delay);
-        // One cut is no news; a second failure without a line between them is.
+        // A single failure is not reported; a second one without a line between them is.
         (self.delays.attempts() >= 2).then(|| Update::Unreachable(failure.to_string()))
     }
 }

@@ -1,10 +1,10 @@
-//! The bytes between upstream and one viewer's socket: bounded, cut into messages at character
-//! boundaries, with everything that is missing said as a gap.
+//! The unsent output of one view: bounded, cut into messages at character boundaries. Missing bytes
+//! become a gap.
 //!
 //! ```text
 //!   next                 read_end
 //!    |  data (unsent)       |
-//! ---+----------------------+--> jump: upstream freed what follows, go on there once data is out
+//! ---+----------------------+--> jump: upstream freed what follows, continue there once data is sent
 //!    ^ skipped: what was dropped before it, not announced yet
 //! ```
 
@@ -32,7 +32,7 @@ pub struct Skip {
 pub enum Piece {
     /// Output at this offset.
     Text(u64, String),
-    /// The bytes from here to there will not come.
+    /// The bytes from the first offset to the second one are missing.
     Gap(u64, u64),
 }
 
@@ -49,7 +49,7 @@ pub struct Buffer {
     lines: u64,
     /// Begin at the first byte of the character that holds this offset.
     align: Option<u64>,
-    /// Of all bytes from 0, while all were seen.
+    /// The crc32 of all bytes from 0, while none was missed.
     crc: Option<Hasher>,
     dropped: u64,
 }
@@ -195,7 +195,7 @@ impl Buffer {
         None
     }
 
-    /// Whether [`Self::take`] would give something.
+    /// Whether [`Self::take`] would return a piece.
     #[must_use]
     pub fn has_piece(&self, last: bool) -> bool {
         self.skipped.is_some()

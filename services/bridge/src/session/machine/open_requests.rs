@@ -7,12 +7,12 @@ use protocol::rpc::RpcError;
 
 use crate::session::wire::answer::{Answer, encode};
 
-/// Names one request until it is answered.
+/// The name of one request until it is answered.
 pub type Token = u64;
 
 #[derive(Debug)]
 struct Waiting {
-    /// As JSON.
+    /// The id as JSON; None for a notification.
     id: Option<String>,
     batch: Option<u64>,
 }
@@ -56,13 +56,13 @@ impl<T> Default for OpenRequests<T> {
 }
 
 impl<T> OpenRequests<T> {
-    /// Bytes of answers that wait for the others of their batch.
+    /// Returns the bytes of answers that wait for the others of their batch.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held
     }
 
-    /// Requests that are not answered yet.
+    /// Returns the number of requests without an answer.
     #[must_use]
     pub fn open(&self) -> usize {
         self.waiting.len()
@@ -74,7 +74,7 @@ impl<T> OpenRequests<T> {
         !self.batches.is_empty()
     }
 
-    /// A batch of this many entries begins.
+    /// Begins a batch of this many entries.
     pub fn batch(&mut self, size: usize) -> u64 {
         self.next += 1;
         let batch = Batch {
@@ -87,14 +87,14 @@ impl<T> OpenRequests<T> {
         self.next
     }
 
-    /// A request begins; without an id it is a notification.
+    /// Begins a request. Without an id it is a notification.
     pub fn request(&mut self, id: Option<String>, batch: Option<u64>) -> Token {
         self.next += 1;
         self.waiting.insert(self.next, Waiting { id, batch });
         self.next
     }
 
-    /// Whether nobody waits for this one's answer.
+    /// Whether a request is a notification, so that nobody waits for its answer.
     #[must_use]
     pub fn is_notification(&self, token: Token) -> bool {
         self.waiting.get(&token).is_none_or(|w| w.id.is_none())
@@ -119,7 +119,7 @@ impl<T> OpenRequests<T> {
         let size = batch
             .and_then(|b| self.batches.get(&b))
             .map_or(1, |b| b.size);
-        // A comma each, and the brackets.
+        // Each answer has a comma, and the batch its brackets.
         let part = (protocol::SERVER_MESSAGE_BYTES - 2) / size.max(1) - 1;
         let text = id.map(|id| encode(&id, answer, status_bytes, part));
         let Some(number) = batch else {
@@ -142,7 +142,7 @@ impl<T> OpenRequests<T> {
             Some(batch) => {
                 self.held -= batch.answers.iter().map(String::len).sum::<usize>();
                 Ready {
-                    // Only notifications: nothing at all is sent (JSON-RPC 2.0, section 6).
+                    // A batch of notifications has no answer (JSON-RPC 2.0, section 6).
                     message: (!batch.answers.is_empty())
                         .then(|| format!("[{}]", batch.answers.join(","))),
                     changes: batch.changes,

@@ -10,12 +10,12 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// Members of an object that are kept; no request has nearly as many.
+/// The most members of an object that are kept; no request has nearly as many.
 const MEMBERS: usize = 64;
-/// What the members of one object that are not strings may come to, in bytes: only texts are long.
+/// The most bytes of all members of one object that are not strings: only texts are long.
 const STRUCTURED_BYTES: usize = 256 * 1024;
 
-/// The items of an array: all of their number, and as many as were asked for.
+/// The first items of an array, and the number of all.
 pub(super) struct Items<'a> {
     pub(super) items: Vec<&'a RawValue>,
     pub(super) count: u64,
@@ -99,7 +99,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// The deepest nesting, as serde_json has it.
+/// The deepest nesting, the same as in serde_json.
 const DEPTH: usize = 127;
 /// Names of one object that are compared; no parameter has nearly as many.
 const NAMES: usize = 4096;
@@ -166,7 +166,7 @@ fn string(text: &str) -> (usize, bool) {
     (text.len(), has_escapes)
 }
 
-/// Why an object is not taken.
+/// Why an object is refused.
 #[derive(Debug)]
 pub(super) enum Unfit {
     /// Not JSON after all: a lone surrogate, say.

@@ -1,7 +1,6 @@
-//! Parts of the events, each at most as long as a message may be. `nextOffset` names the next part.
-//!
-//! The memory of a part while claude-api is asked is of the same budget as a list's
-//! ([`crate::budget::lists`]).
+//! A part of the events as an answer (docs/protocol.md, "Request parameters"): at most as long as a
+//! message may be; `nextOffset` names the next part. While claude-api is asked, a part takes its
+//! memory from the same budget as a list ([`crate::budget::lists`]).
 
 use bytes::Bytes;
 use protocol::{Events, ExecutionId};
@@ -25,7 +24,7 @@ pub struct EventsPart {
 }
 
 impl EventsPart {
-    /// The JSON of as many whole lines as fit, or of a part of the first one.
+    /// Encodes as many whole lines as fit into `limit` bytes of JSON, or a part of the first one.
     #[must_use]
     pub fn to_json(&self, limit: usize) -> String {
         serde_json::json!(self.cut(limit.saturating_sub(FRAME_BYTES))).to_string()
@@ -68,8 +67,8 @@ struct Fit {
 }
 
 impl Fit {
-    /// `goes_on`: more bytes follow, so that the last ones may begin a character.
-    fn of(bytes: &[u8], room: usize, goes_on: bool) -> Self {
+    /// `has_more`: more bytes follow, so that the last ones may begin a character.
+    fn of(bytes: &[u8], room: usize, has_more: bool) -> Self {
         let mut fit = Self {
             bytes: 0,
             lines: None,
@@ -91,7 +90,7 @@ impl Fit {
                 let is_unfinished = fit.bytes + invalid.len() == bytes.len()
                     && std::str::from_utf8(invalid).is_err_and(|e| e.error_len().is_none());
                 used += char::REPLACEMENT_CHARACTER.len_utf8();
-                if used > room || (goes_on && is_unfinished) {
+                if used > room || (has_more && is_unfinished) {
                     return fit;
                 }
                 fit.bytes += invalid.len();

@@ -3,19 +3,20 @@
 
 use protocol::{ExecutionId, Status};
 
-/// A page, its statuses as JSON.
+/// A page with its statuses as JSON.
 #[derive(Debug, Default)]
 pub struct ListPage {
-    /// Newest first.
+    /// The statuses, newest first.
     pub executions: Vec<(ExecutionId, String)>,
-    /// The newest status: it is on every page, cut when it does not fit.
+    /// The newest status. It is on the page even if it has to be cut.
     pub newest: Option<Box<Status>>,
     /// The `before` of the next page; None at the end.
     pub next: Option<ExecutionId>,
 }
 
 impl ListPage {
-    /// The JSON of as many executions as fit, one at least; the rest is for the next page.
+    /// Encodes as many executions as fit into `limit` bytes, one at least. The rest is for the next
+    /// page.
     #[must_use]
     pub fn to_json(&self, limit: usize) -> String {
         // The names, the brackets and an id.

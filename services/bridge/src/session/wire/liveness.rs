@@ -40,8 +40,8 @@ pub(super) struct Interval {
 pub(super) struct Liveness {
     /// Whether a message arrived in this interval.
     heard: bool,
-    /// Whether the session chose not to read in this interval: the peer's signs of life may be there
-    /// unseen.
+    /// Whether the session chose not to read in this interval: the peer's signs of life may be
+    /// there unseen.
     unread: bool,
     /// Intervals without a sign of life.
     missed: u32,

@@ -1,5 +1,5 @@
-//! Reads the requests in the text of one message: JSON-RPC 2.0 and the parameters in
-//! docs/protocol.md, "Requests" and "Request parameters". Pure.
+//! The parser of messages: the JSON-RPC 2.0 requests in the text of one message (docs/protocol.md,
+//! "Requests"). Pure.
 
 mod params;
 
@@ -15,21 +15,21 @@ use params::{params_error, read};
 /// The longest id of a request that is echoed, in bytes of JSON: an answer has its own limit.
 const ID_BYTES: usize = 1024;
 
-/// One frame.
+/// The requests of one message.
 #[derive(Debug)]
 pub enum Frame {
     /// One request or notification.
     Single(Entry),
-    /// Several, at least one.
+    /// The entries of a batch, at least one.
     Batch(Vec<Entry>),
-    /// Nothing that could be told apart: one error with id null.
+    /// No request could be made out: the message gets one error with id null.
     Bad(RpcError),
 }
 
-/// One request, or what is wrong with it.
+/// One request or notification, or why it is refused.
 #[derive(Debug)]
 pub struct Entry {
-    /// As JSON; None for a notification.
+    /// The id as JSON; None for a notification.
     pub id: Option<String>,
     /// The request, or why it is refused.
     pub request: Result<Request, Refusal>,
@@ -38,13 +38,13 @@ pub struct Entry {
 /// A request that is refused at once.
 #[derive(Debug)]
 pub struct Refusal {
-    /// The answer.
+    /// The error to answer with.
     pub error: RpcError,
-    /// A refused execute is never silent, with or without an id.
+    /// The method, as far as known. The client hears of a refused execute even without an id.
     pub method: Option<String>,
 }
 
-/// A binary frame's error.
+/// -32600: the message is binary.
 #[must_use]
 pub fn binary() -> RpcError {
     RpcError::new(
@@ -54,7 +54,8 @@ pub fn binary() -> RpcError {
     )
 }
 
-/// Reads one text frame. `limits` are claude-api's, as far as known.
+/// Parses one text message. `batch`: the most entries of a batch; `limits`: claude-api's, as far as
+/// known.
 #[must_use]
 pub fn parse(text: &str, batch: u64, limits: Option<&Limits>) -> Frame {
     let frame = if text.trim_start().starts_with('[') {
@@ -64,7 +65,7 @@ pub fn parse(text: &str, batch: u64, limits: Option<&Limits>) -> Frame {
             .and_then(|request| entry(request, limits))
             .map(Frame::Single)
     };
-    // A lone surrogate, too: its text is no Unicode.
+    // A lone surrogate is refused here too: its text is no Unicode.
     frame.unwrap_or_else(|error| {
         Frame::Bad(RpcError::new(
             code::PARSE_ERROR,
@@ -105,7 +106,10 @@ fn invalid(id: Option<String>, message: &str) -> Entry {
     }
 }
 
-/// One request. An error is one of JSON.
+/// Reads one entry.
+///
+/// # Errors
+/// The text is no JSON.
 fn entry(request: &RawValue, limits: Option<&Limits>) -> serde_json::Result<Entry> {
     let null = || Some("null".to_owned());
     if !request.get().starts_with('{') {
@@ -143,7 +147,10 @@ fn entry(request: &RawValue, limits: Option<&Limits>) -> serde_json::Result<Entr
     Ok(Entry { id, request })
 }
 
-/// The text of an id as it is answered, number for number as it was sent; None when it is none.
+/// Returns the text of an id exactly as it was sent; None when it is no id.
+///
+/// # Errors
+/// The text is no JSON.
 fn echo(id: &RawValue) -> serde_json::Result<Option<String>> {
     let text = id.get();
     if text.len() > ID_BYTES {
@@ -159,7 +166,8 @@ fn echo(id: &RawValue) -> serde_json::Result<Option<String>> {
     Ok(is_id.then(|| text.to_owned()))
 }
 
-/// The parameters; an outer error is one of JSON.
+/// Reads parameters by name. The outer error: the text is no JSON. The inner one: they are no
+/// parameters.
 fn by_name(params: Option<&RawValue>) -> serde_json::Result<Result<Map<String, Value>, RpcError>> {
     let Some(params) = params.filter(|p| p.get() != "null") else {
         return Ok(Ok(Map::new()));

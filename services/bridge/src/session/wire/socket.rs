@@ -1,18 +1,17 @@
-//! The WebSocket of one session: one place that reads and writes it, so that reading never waits
-//! for a peer that does not read, and nothing is ever sent after a close.
+//! The WebSocket of one session. One type reads and writes it, so that reading never waits for a
+//! peer that does not read, and nothing is ever sent after a close.
+
+mod closing;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use futures::{FutureExt, Sink, Stream};
 use protocol::rpc::close;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::{Instant, timeout_at};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::liveness::{Interval, Liveness, Pulse};
@@ -24,19 +23,10 @@ use crate::budget::outbound::{self, Share};
 /// What tungstenite reads at once, in bytes; each session has this much from its first moment. A
 /// message has a buffer of its own size.
 const READ_BYTES: usize = 1024;
-/// What is collected before it is written, in bytes.
+/// Small messages are collected up to this many bytes before they are written.
 const WRITE_BYTES: usize = 4 * 1024;
-/// A message from which on tungstenite's buffers are given back after it.
+/// After a message of at least this many bytes tungstenite's buffers are released.
 const LARGE_BYTES: usize = 64 * 1024;
-/// How long a close may take to get out; a peer that does not read blocks it for ever.
-const CLOSE_TIME: Duration = Duration::from_secs(2);
-/// After our close the peer has this long to answer; after 1009 so long is read on, so that it sees
-/// it.
-const LINGER_TIME: Duration = Duration::from_secs(1);
-
-/// Closes after which nothing that still comes can be told apart: what is no WebSocket, what is no
-/// UTF-8, what is too big or found no room.
-const UNREADABLE: [u16; 4] = [1002, 1007, close::TOO_BIG, close::TRY_AGAIN_LATER];
 
 /// An item that the socket received.
 #[derive(Debug)]
@@ -57,19 +47,21 @@ pub enum Received {
 pub struct Socket<T> {
     stream: WebSocketStream<Transport<T>>,
     config: WebSocketConfig,
-    /// A large message came or went: tungstenite's buffers are to be given back.
+    /// Whether a large message was received or sent: tungstenite's buffers are to be released.
     grown: bool,
-    /// More was sent at once than its buffer has at first: it is given back when nothing is to be
-    /// sent.
+    /// Whether more was sent at once than tungstenite's buffer has at first: the buffer is released
+    /// when there is nothing to send.
     stretched: bool,
-    /// Answers; they never wait behind output.
+    /// Answers that wait to be sent. They never wait behind output.
     urgent: VecDeque<String>,
     urgent_bytes: usize,
     /// Bytes of the message that was handed to the socket and is not sent yet.
     out_bytes: usize,
     /// The charge for queued and unsent bytes in the outbound budget.
     charge: Option<outbound::Charge>,
+    /// Whether there may be bytes to flush.
     unflushed: bool,
+    /// Whether bytes wait for the peer to read.
     blocked: bool,
     /// How the last ping intervals went.
     liveness: Liveness,
@@ -78,8 +70,8 @@ pub struct Socket<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
-    /// Takes over an upgraded connection. `message_bytes`: the largest message taken. `budget`:
-    /// what large ones may hold. `share`: what is on its way out counts there.
+    /// Takes over an upgraded connection. `message_bytes`: the most bytes of a message of the peer.
+    /// `budget`: the charge of a large message. `share`: the charge of bytes on their way out.
     pub async fn new(
         io: T,
         message_bytes: usize,
@@ -118,7 +110,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.count();
     }
 
-    /// Bytes of answers that wait to be sent.
+    /// Returns the bytes of answers that wait to be sent.
     #[must_use]
     pub fn unsent(&self) -> usize {
         self.urgent_bytes
@@ -137,22 +129,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.stream.get_ref().is_evicted()
     }
 
-    /// Requests are not read for now, though there may be some.
+    /// Notes that requests are not read for now, though there may be some.
     pub fn read_later(&mut self) {
         self.liveness.note_unread();
     }
 
-    /// What the message just read has taken of the inbound budget.
+    /// Takes the inbound bytes of the message just read.
     pub fn take_charge(&mut self) -> Option<Charge> {
         let charge = self.stream.get_mut().take_charge();
         if charge.is_some() {
-            // It is whole: the next one begins anew.
+            // The message is complete: the next one begins anew.
             self.liveness.note_complete();
         }
         charge
     }
 
-    /// The next message in.
+    /// Polls for the next message of the peer.
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         let item = ready!(std::pin::Pin::new(&mut self.stream).poll_next(cx));
         self.liveness.note_heard();
@@ -174,7 +166,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         })
     }
 
-    /// Sends what is queued; ready when there is room for a message that is not an answer.
+    /// Sends queued answers. It is ready when there is room for a message that is no answer.
     pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let room = std::pin::Pin::new(&mut self.stream).poll_ready(cx);
@@ -192,7 +184,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
     }
 
-    /// Hands over one message; there must be room.
+    /// Sends one message; [`Self::poll_room`] must be ready.
     ///
     /// # Errors
     /// The connection is broken.
@@ -262,54 +254,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
         Ok(Pulse::Alive)
     }
-
-    /// Sends what is queued and closes with this code, all within a time limit; then waits a moment
-    /// for the peer's own close.
-    pub async fn close(mut self, code: u16, reason: &str) {
-        let end = Instant::now() + CLOSE_TIME;
-        if UNREADABLE.contains(&code) {
-            // The message will never be complete: release its bytes before waiting for the peer.
-            self.stream.get_mut().give_up_message();
-            if !self.unflushed && !self.blocked {
-                self.rebuild();
-            }
-        }
-        let frame = CloseFrame {
-            code: CloseCode::from(code),
-            reason: reason.to_owned().into(),
-        };
-        let sent = async {
-            std::future::poll_fn(|cx| self.poll_room(cx)).await?;
-            self.stream.close(Some(frame)).await
-        };
-        if !matches!(timeout_at(end, sent).await, Ok(Ok(()))) {
-            return;
-        }
-        let linger = Instant::now() + LINGER_TIME;
-        if UNREADABLE.contains(&code) {
-            // The rest is read past tungstenite, which is done with this peer: closing with unread
-            // bytes would reset the connection, and the peer would not see the code.
-            let mut rest = vec![0; 16 * 1024];
-            if let Some(raw) = self.stream.get_mut().raw() {
-                while let Ok(Ok(1..)) = timeout_at(linger, raw.read(&mut rest)).await {}
-            }
-            return;
-        }
-        let answer = std::future::poll_fn(|cx| std::pin::Pin::new(&mut self.stream).poll_next(cx));
-        let mut answer = answer;
-        while let Ok(Some(Ok(_))) = timeout_at(linger, &mut answer).await {}
-    }
-
-    /// Answers the peer's close; tungstenite has queued the frame.
-    pub async fn finish(mut self) {
-        let end = Instant::now() + LINGER_TIME;
-        let flush = std::future::poll_fn(|cx| std::pin::Pin::new(&mut self.stream).poll_flush(cx));
-        // Gone already is as good.
-        let _ = timeout_at(end, flush).await;
-    }
 }
 
-/// What a peer that broke the protocol is told (RFC 6455, section 7.4.1).
+/// Returns the close code for a peer that broke the protocol (RFC 6455, section 7.4.1).
 fn close_code(error: &Error) -> Option<u16> {
     use tokio_tungstenite::tungstenite::error::ProtocolError;
     match error {

@@ -10,42 +10,42 @@ use crate::control::Control;
 /// A request that can be carried out (docs/protocol.md, "Requests").
 #[derive(Debug)]
 pub enum Request {
-    /// Run a prompt.
+    /// Runs a prompt.
     Execute(Box<Execute>),
-    /// Signals.
+    /// Pauses, resumes or cancels an execution.
     Control(Control, Option<ExecutionId>),
-    /// Look at an execution.
+    /// Begins a view of an execution.
     Attach(Attach),
-    /// Look away.
+    /// Ends a view.
     Detach(ExecutionId),
-    /// The status object.
+    /// Asks for the status of an execution.
     Status(Option<ExecutionId>),
-    /// A page of statuses.
+    /// Asks for a page of statuses: the limit, and the execution before which the page begins.
     List(Option<u64>, Option<ExecutionId>),
-    /// A part of the events.
+    /// Asks for a part of the events.
     Events(Events),
-    /// Lines for a CLI's stdin.
+    /// Sends lines to a CLI's stdin.
     Input(Input),
-    /// A sign of life.
+    /// Asks for a sign of life.
     Ping,
 }
 
-/// An execute, checked.
+/// The parameters of an `execute`, checked.
 #[derive(Debug)]
 pub struct Execute {
-    /// The client's, or a fresh one.
+    /// The id of the execution: the client's, or a fresh one.
     pub id: ExecutionId,
-    /// Whether it is a fresh one.
+    /// Whether the bridge made the id.
     pub fresh: bool,
-    /// For claude-api.
+    /// The body for claude-api.
     pub body: Body,
-    /// When the session is gone.
+    /// What happens to the execution when the session is gone.
     pub on_disconnect: OnDisconnect,
-    /// When the viewer is slow.
+    /// What the view does when the client is slow.
     pub on_slow: OnSlow,
 }
 
-/// An attach.
+/// The parameters of an `attach`.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[allow(missing_docs, reason = "docs/protocol.md describes them")]
@@ -57,7 +57,7 @@ pub struct Attach {
     pub on_slow: Option<OnSlow>,
 }
 
-/// A part of the events.
+/// The parameters of an `events` request.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Events {
@@ -71,14 +71,14 @@ pub struct Events {
     pub max_bytes: Option<usize>,
 }
 
-/// Lines for a CLI's stdin.
+/// The parameters of an `input`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[allow(missing_docs, reason = "docs/protocol.md describes them")]
 pub struct Input {
     #[serde(default)]
     pub execution_id: Option<ExecutionId>,
-    /// In bytes of UTF-8.
+    /// Where `data` begins in all input, in bytes of UTF-8.
     pub offset: u64,
     pub data: String,
     #[serde(default)]
@@ -175,12 +175,12 @@ fn typed<T: for<'de> Deserialize<'de>>(params: Map<String, Value>) -> Result<T, 
     T::deserialize(Value::Object(params)).map_err(|e| params_error(shorten(&e.to_string())))
 }
 
-/// Messages quote what was sent; they stay short.
+/// Cuts a message that quotes the request, so that it stays short.
 fn shorten(text: &str) -> String {
     text.chars().take(512).collect()
 }
 
-/// A field of the bridge's own; null is the default.
+/// Takes a field of the bridge's own; null is the default.
 fn own<T: for<'de> Deserialize<'de> + Default>(
     params: &mut Map<String, Value>,
     name: &str,
