@@ -15,10 +15,7 @@ pub(crate) struct Page {
 impl Page {
     /// Reads the page of this checkout.
     pub(crate) fn read() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md");
-        let text = std::fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        Self::parse(&text)
+        Self::parse(&text())
     }
 
     fn parse(text: &str) -> Self {
@@ -63,6 +60,12 @@ impl Page {
         let names = self.names::<1>(heading);
         names.into_iter().map(|[name]| name).collect()
     }
+}
+
+/// Returns the whole text of the page of this checkout.
+pub(crate) fn text() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md");
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The text of a cell without its backticks.
