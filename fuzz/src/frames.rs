@@ -1,15 +1,16 @@
-//! A text frame of a client, as the bridge takes it: no panic, an answer to each request with an id, errors of the
-//! contract's list alone; and what is taken is what `serde_json` reads, which is the reference.
+//! A text frame of a client, as the bridge takes it: no panic, an answer to each request with an id, only
+//! errors of docs/protocol.md, "Error codes"; and what is taken is what `serde_json` reads, which is
+//! the reference.
 
 use bridge::session::request::{Ask, Entry, Execute, Frame, parse};
 use protocol::Limits;
 use protocol::rpc::RpcError;
 use serde_json::{Value, value::RawValue};
 
-/// The contract's.
+/// `batch` (docs/protocol.md, "Limits").
 const BATCH: u64 = 50;
 const ID_BYTES: usize = 1024;
-/// What a parser alone may answer: of the contract's list those that need nobody else.
+/// The error codes that a parser alone may answer (docs/protocol.md, "Error codes").
 const CODES: [i64; 5] = [-32700, -32600, -32601, -32602, -32002];
 /// An error quotes what was sent; it stays short.
 const ERROR_BYTES: usize = 16 * 1024;
