@@ -547,7 +547,10 @@ impl Client {
             let closed = {
                 let mut inner = self.shared.lock();
                 if let Some(rule) = inner.violation.take().filter(|_| self.options.strict) {
-                    panic!("a rule of the protocol is broken: {rule}\n{}", inner.transcript());
+                    panic!(
+                        "a rule of the protocol is broken: {rule}\n{}",
+                        inner.transcript()
+                    );
                 }
                 if let Some(found) = found(&mut inner) {
                     return found;
@@ -581,7 +584,10 @@ impl Drop for Client {
             .as_ref()
             .filter(|_| self.options.strict && !std::thread::panicking())
         {
-            panic!("a rule of the protocol is broken: {rule}\n{}", inner.transcript());
+            panic!(
+                "a rule of the protocol is broken: {rule}\n{}",
+                inner.transcript()
+            );
         }
     }
 }

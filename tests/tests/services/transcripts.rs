@@ -45,7 +45,7 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    "Begin of a session" => requests::begin_of_a_session,
+    "connected" => requests::connected,
     "execute to COMPLETED" => views::execute_to_completed,
     "execute to FAILED" => views::execute_to_failed,
     "attach after a cut" => views::attach_after_a_cut,
@@ -60,7 +60,7 @@ transcripts! {
     "Requests without an id" => requests::requests_without_an_id,
     "A slow viewer with skip" => losses::a_slow_viewer_with_skip,
     "Output that is no longer kept" => losses::output_that_is_no_longer_kept,
-    "claude-api is not reached" => losses::claude_api_is_not_reached,
+    "claude-api is unreachable" => losses::claude_api_is_unreachable,
     "Notices about an execution" => notices::notices_about_an_execution,
     "Refused requests" => refusals::refused_requests,
     "Refused frames" => refusals::refused_frames,

@@ -25,11 +25,11 @@ pub(super) async fn text_that_is_not_utf8() -> Transcript {
 }
 
 pub(super) async fn a_message_that_is_too_long() -> Transcript {
-    let scene = Scene::with(StackOptions::default().bridge("--message-bytes=1000")).await;
+    let scene = Scene::with(StackOptions::default().bridge("--message-bytes=1024")).await;
     let mut session = scene.session().await;
     let mut transcript = scene.transcript();
     transcript.line("-> (a message that is longer than `messageBytes`)");
-    let long = Message::text("x".repeat(1001));
+    let long = Message::text("x".repeat(1025));
     session.client.send_frame(long).await;
     assert_eq!(session.client.wait_closed().await, 1009);
     transcript.session(&session.messages());

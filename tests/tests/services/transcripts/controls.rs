@@ -1,7 +1,17 @@
 //! Pause, resume and cancel.
 
+use cc_tests::harness::StackOptions;
+
 use super::record::Transcript;
 use super::scene::Scene;
+
+/// An execution that ends by KILL alone, so that the answer to a cancel has the state before.
+pub(super) const SLOW_TO_END: &str = "@ignore-term\n@say Hello\n@tool 60";
+
+/// The options for [`SLOW_TO_END`].
+pub(super) fn slow_to_end() -> StackOptions {
+    StackOptions::default().api("--kill-ms=1000")
+}
 
 pub(super) async fn pause_and_resume() -> Transcript {
     let scene = Scene::start().await;
@@ -24,8 +34,8 @@ pub(super) async fn pause_and_resume() -> Transcript {
 }
 
 pub(super) async fn cancel() -> Transcript {
-    let scene = Scene::start().await;
-    let id = scene.written("@say Hello\n@tool 60", 5).await;
+    let scene = Scene::with(slow_to_end()).await;
+    let id = scene.written(SLOW_TO_END, 5).await;
     let mut session = scene.session().await;
     session.attach(&id, Some(5)).await;
     session.begin_here();

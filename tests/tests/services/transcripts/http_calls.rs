@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
+use super::controls::{SLOW_TO_END, slow_to_end};
 use super::record::Transcript;
 use super::scene::Scene;
 use crate::support::{id, path, until};
@@ -50,8 +51,8 @@ pub(super) async fn input_over_http() -> Transcript {
 }
 
 pub(super) async fn pause_resume_cancel() -> Transcript {
-    let scene = Scene::start().await;
-    let id = scene.written("@say Hello\n@tool 60", 5).await;
+    let scene = Scene::with(slow_to_end()).await;
+    let id = scene.written(SLOW_TO_END, 5).await;
     let mut transcript = scene.transcript();
     for (control, state) in [
         ("pause", "paused"),

@@ -106,8 +106,7 @@ fn separate(at: usize, text: &mut String) {
 fn members_have_an_order_and_lines_end_between_them() {
     let long = "x".repeat(60);
     let value = serde_json::json!({"b": [1, {"...": null, "z": 2}], "id": long, "method": long});
-    let expected = format!(
-        "<- {{\"id\":\"{long}\",\n   \"method\":\"{long}\",\"b\":[1,\n   {{\"z\":2,...}}]}}"
-    );
+    let expected =
+        format!("<- {{\"id\":\"{long}\",\n   \"method\":\"{long}\",\"b\":[1,{{\"z\":2,...}}]}}");
     assert_eq!(message("<- ", &value), expected);
 }

@@ -1,4 +1,4 @@
-//! Output that a viewer does not get, and a bridge that does not reach claude-api.
+//! Output that a viewer does not get, and an unreachable claude-api.
 
 use cc_tests::{
     harness::{Stack, StackOptions},
@@ -56,6 +56,7 @@ pub(super) async fn a_slow_viewer_with_skip() -> Transcript {
     session.client.read(true);
     session.client.wait_terminal(&id).await;
     let mut transcript = scene.transcript();
+    transcript.hides_content = true;
     let (from, to) = (
         numbers(&session, "gap", "from"),
         numbers(&session, "gap", "to"),
@@ -85,6 +86,7 @@ pub(super) async fn output_that_is_no_longer_kept() -> Transcript {
     session.client.attach(&id, None).await.expect("attached");
     session.client.wait_terminal(&id).await;
     let mut transcript = scene.transcript();
+    transcript.hides_content = true;
     transcript.names.number(kept, 1_500_000);
     let message = format!("before {kept} ");
     transcript.names.text(message, "before 1500000 ");
@@ -92,7 +94,7 @@ pub(super) async fn output_that_is_no_longer_kept() -> Transcript {
     transcript
 }
 
-pub(super) async fn claude_api_is_not_reached() -> Transcript {
+pub(super) async fn claude_api_is_unreachable() -> Transcript {
     let options = StackOptions::default().api("--heartbeat-ms=500");
     let mut scene = Scene::with(options).await;
     let go = scene.gate();
@@ -101,7 +103,6 @@ pub(super) async fn claude_api_is_not_reached() -> Transcript {
         .await;
     let mut session = scene.session().await;
     session.attach(&id, Some(5)).await;
-    session.begin_here();
     let Scene {
         stack: Stack { api, .. },
     } = &mut scene;

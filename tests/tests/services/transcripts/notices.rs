@@ -13,7 +13,6 @@ pub(super) async fn notices_about_an_execution() -> Transcript {
     let id = scene.running(&prompt, serde_json::json!({})).await;
     let mut session = scene.session().await;
     session.attach(&id, None).await;
-    session.begin_here();
     retry.open();
     session.client.wait_notice("api_retry").await;
     session.client.wait_notice("stalled").await;

@@ -6,15 +6,20 @@ use serde_json::{Value, json};
 
 use super::layout;
 use super::names::Names;
-use super::rules::{cut, joins, repeats, shorten};
+use super::rules::{CUT, before_control, cut, joins, repeats, shorten};
 use super::scene::Scene;
 
 const SENT: &str = "-> ";
 const RECEIVED: &str = "<- ";
 /// In front of what belongs to the line above.
 const MORE: &str = "   ";
-/// Headers of an answer that are no part of the protocol, or count what the rules change.
-const LEFT_OUT_HEADERS: [&str; 2] = ["content-length", "date"];
+/// Headers of an answer that are left out: two say nothing of the call, two are for browsers alone.
+const LEFT_OUT_HEADERS: [&str; 4] = [
+    "access-control-expose-headers",
+    "content-length",
+    "date",
+    "vary",
+];
 
 /// What stands in one block of the page.
 #[derive(Debug, Default)]
@@ -23,6 +28,10 @@ pub(super) struct Transcript {
     pub(super) names: Names,
     /// Whether statuses are shown with all fields.
     pub(super) whole: bool,
+    /// Whether the content of an output depends on the run; it is shown as `…` then.
+    pub(super) hides_content: bool,
+    /// The last word of the path of the last call.
+    last_word: String,
     parts: Vec<String>,
 }
 
@@ -38,6 +47,9 @@ impl Transcript {
     }
 
     fn message(&mut self, mark: &str, mut value: Value) {
+        if self.hides_content && value["method"] == "output" {
+            value["params"]["content"] = CUT.into();
+        }
         shorten(&mut value, self.whole);
         self.names.replace(&mut value);
         self.parts.push(layout::message(mark, &value));
@@ -80,6 +92,10 @@ impl Transcript {
     ) -> Response {
         let mut request = scene.stack.http().request(method.clone(), path);
         let shown = self.names.replace_text(path);
+        path.rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .clone_into(&mut self.last_word);
         let mut part = format!("{SENT}{method} {shown}");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -155,7 +171,8 @@ impl Transcript {
             return;
         }
         let mut states: Vec<Value> = Vec::new();
-        for line in lines {
+        for mut line in lines {
+            before_control(&self.last_word, &mut line);
             let state = line["state"].clone();
             // A followed status is sent again when something else changes, too.
             let is_new = states.last() != Some(&state) || state.is_null();
@@ -177,6 +194,10 @@ fn receive(messages: &mut Vec<(&'static str, Value)>, mut value: Value) {
     if is_answer {
         let is_request = |(mark, sent): &(&str, Value)| *mark == SENT && sent["id"] == value["id"];
         let at = messages.iter().position(is_request).expect("a request");
+        let params = messages[at].1["params"].clone();
+        if let (Some(control), Some(_)) = (params["type"].as_str(), value.get("result")) {
+            before_control(control, &mut value["result"]);
+        }
         messages.insert(at + 1, (RECEIVED, value));
         return;
     }

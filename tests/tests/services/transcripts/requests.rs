@@ -5,7 +5,7 @@ use serde_json::json;
 use super::record::Transcript;
 use super::scene::Scene;
 
-pub(super) async fn begin_of_a_session() -> Transcript {
+pub(super) async fn connected() -> Transcript {
     let scene = Scene::start().await;
     let mut session = scene.session().await;
     let mut transcript = scene.transcript();

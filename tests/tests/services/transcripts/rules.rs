@@ -27,7 +27,10 @@ const ONLY_WHOLE: [&str; 18] = [
     "warnings",
 ];
 /// Fields of a status that are left out where they are null, false, 0 or empty.
-const UNLESS_EMPTY: [&str; 7] = [
+const UNLESS_EMPTY: [&str; 10] = [
+    "reason",
+    "error",
+    "exitCode",
     "keptFrom",
     "crc32",
     "queuePosition",
@@ -36,14 +39,15 @@ const UNLESS_EMPTY: [&str; 7] = [
     "continuedBy",
     "notBefore",
 ];
-/// Longer texts of output and events are cut.
-const TEXT_CHARACTERS: usize = 64;
+/// Longer texts are cut.
+const TEXT_CHARACTERS: usize = 80;
 /// Stands at the end of a text that is cut.
-const CUT: &str = "…";
+pub(super) const CUT: &str = "…";
 
-/// Shortens statuses, long texts and the prompts of a message.
+/// Shortens the statuses, the prompts and the long texts of a message.
 pub(super) fn shorten(value: &mut Value, whole: bool) {
     match value {
+        Value::String(text) => *text = cut(text),
         Value::Array(items) => items.iter_mut().for_each(|item| shorten(item, whole)),
         Value::Object(members) => {
             let is_status = ["executionId", "outputBytes", "createdAt"];
@@ -58,9 +62,8 @@ pub(super) fn shorten(value: &mut Value, whole: bool) {
             for (name, member) in members.iter_mut() {
                 match (name.as_str(), &member) {
                     ("prompt", Value::String(prompt)) => {
-                        *member = json!(without_directives(prompt))
+                        *member = without_directives(prompt).into();
                     }
-                    ("content" | "text", Value::String(text)) => *member = json!(cut(text)),
                     _ => shorten(member, whole),
                 }
             }
@@ -87,13 +90,26 @@ fn without_directives(prompt: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A text of output or events, cut to [`TEXT_CHARACTERS`].
+/// A text, cut to [`TEXT_CHARACTERS`].
 pub(super) fn cut(text: &str) -> String {
     let mut short: String = text.chars().take(TEXT_CHARACTERS).collect();
     if short.len() < text.len() {
         short.push_str(CUT);
     }
     short
+}
+
+/// Shows the state of the answer to a pause or a resume as the one before it. The answer is sent once
+/// the signal was sent, so it may have either state.
+pub(super) fn before_control(control: &str, status: &mut Value) {
+    let (before, after) = match control {
+        "PAUSE" | "pause" => ("running", "paused"),
+        "RESUME" | "resume" => ("paused", "running"),
+        _ => return,
+    };
+    if status["state"] == after {
+        status["state"] = before.into();
+    }
 }
 
 /// Whether `message` is a `statusUpdate` that only repeats the state of the one before.
@@ -136,7 +152,7 @@ fn a_status_shows_what_is_new_to_this_test() {
     }});
     shorten(&mut message, false);
     let expected = json!({"result": {
-        "executionId": "x", "outputBytes": 0, "queuePosition": 0, "stalled": true, "reason": null,
+        "executionId": "x", "outputBytes": 0, "queuePosition": 0, "stalled": true,
         "aNewField": null, "...": null,
     }});
     assert_eq!(message, expected);
