@@ -1,12 +1,14 @@
 //! Problems over HTTP, and the health of claude-api.
 
+use std::time::{Duration, Instant};
+
 use cc_tests::harness::StackOptions;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::record::Transcript;
 use super::scene::Scene;
-use crate::support::{id, path};
+use crate::support::{PATIENCE, id, path};
 
 const JSON: [(&str, &str); 1] = [("accept", "application/json")];
 
@@ -73,7 +75,14 @@ pub(super) async fn health() -> Transcript {
         ..StackOptions::default()
     };
     let scene = Scene::with(options).await;
-    crate::start::health(&scene.stack.http(), "/health/startup", 503).await;
+    // Until the CLI was checked, the answer says so.
+    let http = scene.stack.http();
+    let is_checked = |page: &Value| page["reasons"][0]["code"] == "cli-missing";
+    let end = Instant::now() + PATIENCE;
+    while !is_checked(&http.get("/health/ready").await.expect("an answer").1) {
+        assert!(Instant::now() < end, "the CLI is never checked");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let mut transcript = scene.transcript();
     for page in ["/health/live", "/health/ready"] {
         let answer = transcript

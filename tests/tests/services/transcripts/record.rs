@@ -13,6 +13,8 @@ const SENT: &str = "-> ";
 const RECEIVED: &str = "<- ";
 /// In front of what belongs to the line above.
 const MORE: &str = "   ";
+/// How much of a text is read for what the page shows of it.
+const BEGIN_CHARACTERS: usize = 300;
 /// Headers of an answer that are left out: two say nothing of the call, two are for browsers alone.
 const LEFT_OUT_HEADERS: [&str; 4] = [
     "access-control-expose-headers",
@@ -166,7 +168,10 @@ impl Transcript {
             .is_some_and(|line| line.get("session_id").is_some());
         if lines.is_empty() || is_events {
             if !text.is_empty() {
-                self.parts.push(format!("{MORE}{}", cut(text)));
+                // The names may be longer or shorter than what they stand for.
+                let begin: String = text.chars().take(BEGIN_CHARACTERS).collect();
+                let begin = self.names.replace_text(&begin);
+                self.parts.push(format!("{MORE}{}", cut(&begin)));
             }
             return;
         }

@@ -3,14 +3,14 @@
 use serde_json::json;
 
 use super::record::Transcript;
-use super::scene::Scene;
+use super::scene::{Scene, VERSION};
 
 pub(super) async fn connected() -> Transcript {
     let scene = Scene::start().await;
     let mut session = scene.session().await;
     let mut transcript = scene.transcript();
     transcript.names.session(&session.client.session_id());
-    transcript.names.text(env!("CARGO_PKG_VERSION"), "0.1.0");
+    transcript.names.text(env!("CARGO_PKG_VERSION"), VERSION);
     session
         .client
         .call("ping", json!({}))
@@ -56,11 +56,11 @@ pub(super) async fn events() -> Transcript {
     let mut session = scene.session().await;
     let ask =
         |offset: u64, most: u64| json!({"executionId": id, "offset": offset, "maxBytes": most});
-    let part = session.client.call("events", ask(0, 64)).await;
+    let part = session.client.call("events", ask(0, 35)).await;
     part.expect("a part");
     // The rest is asked for outside of the transcript: its length depends on the run.
     let mut other = scene.session().await;
-    let rest = other.client.call("events", ask(64, 500_000)).await;
+    let rest = other.client.call("events", ask(35, 500_000)).await;
     let rest = rest.expect("a part");
     assert_eq!(rest["ended"], json!(true), "{rest}");
     let end = rest["nextOffset"].as_u64().expect("an offset");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cc_tests::{
     harness::{Stack, StackOptions},
-    ws,
+    stand_in, ws,
 };
 use serde_json::{Value, json};
 
@@ -15,6 +15,8 @@ use crate::support::{PATIENCE, accept, id, until};
 
 /// Where the workspaces of a run are shown.
 const WORKSPACES: &str = "/workspaces";
+/// Stands for every version.
+pub(super) const VERSION: &str = "1.2.3";
 
 /// Both services.
 pub(super) struct Scene {
@@ -69,10 +71,7 @@ impl Scene {
     pub(super) async fn running(&self, prompt: &str, extra: Value) -> String {
         let (http, id) = (self.stack.http(), id());
         accept(&http, &id, prompt, extra).await;
-        until(&http, &id, "running", |status| {
-            status["state"] == "running" && !status["activity"].is_null()
-        })
-        .await;
+        until(&http, &id, "running", |status| status["state"] == "running").await;
         id
     }
 
@@ -120,6 +119,8 @@ impl Scene {
         let mut transcript = Transcript::default();
         let folder = self.stack.path("workspaces");
         transcript.names.text(folder.to_string_lossy(), WORKSPACES);
+        let cli = stand_in::VERSION.split(' ').next().unwrap_or_default();
+        transcript.names.text(cli, VERSION);
         transcript
     }
 
