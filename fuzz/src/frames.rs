@@ -1,6 +1,6 @@
-//! A text frame of a client, as the bridge takes it: no panic, an answer to each request with an id, only
-//! errors of docs/protocol.md, "Error codes"; and what is taken is what `serde_json` reads, which is
-//! the reference.
+//! A text frame of a client, as the bridge takes it: no panic, an answer to each request with an
+//! id, only errors of docs/protocol.md, "Error codes"; and what is taken is what `serde_json`
+//! reads, which is the reference.
 
 use bridge::session::request::{Ask, Entry, Execute, Frame, parse};
 use protocol::Limits;

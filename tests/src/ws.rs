@@ -1,5 +1,6 @@
 //! A strict WebSocket client for the tests: every message is checked against the rules of
-//! docs/protocol.md, "Order" ([`checker`]), independently of the code under test. A violation fails the test with the transcript.
+//! docs/protocol.md, "Order" ([`checker`]), independently of the code under test. A violation fails
+//! the test with the transcript.
 
 pub mod checker;
 mod client;

@@ -14,8 +14,8 @@ use crate::engine::Engine;
 use crate::readiness::{MISSING, NO_RUNNER, Obstacle, RUNNER_DIED, no_room, unwritable};
 use places::{Places, ROOM_BYTES};
 
-/// The shortest time between two starts of the CLI for a check. `/health/ready` answers from the last
-/// check (docs/protocol.md, "Calls").
+/// The shortest time between two starts of the CLI for a check. `/health/ready` answers from the
+/// last check (docs/protocol.md, "Calls").
 const CLI_INTERVAL: Duration = Duration::from_secs(300);
 /// The pause after an inconclusive check of the CLI: its runner did not start, or died.
 const CLI_SOON: Duration = Duration::from_secs(5);

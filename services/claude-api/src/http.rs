@@ -1,4 +1,5 @@
-//! The calls of docs/protocol.md, "HTTP of claude-api": an adapter, all decisions are the service's.
+//! The calls of docs/protocol.md, "HTTP of claude-api": an adapter, all decisions are the
+//! service's.
 
 pub(crate) mod boxed;
 pub(crate) mod events;

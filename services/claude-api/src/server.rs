@@ -31,8 +31,8 @@ const LAST_RESPONSES: Duration = Duration::from_secs(2);
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Serves until `shutdown` resolves, then stops. Running executions become `interrupted` with
-/// `service_stopped`, except those whose answer is whole (docs/protocol.md, "Ends"). The stop takes at
-/// most `shutdownMs` (docs/protocol.md, "Limits").
+/// `service_stopped`, except those whose answer is whole (docs/protocol.md, "Ends"). The stop takes
+/// at most `shutdownMs` (docs/protocol.md, "Limits").
 ///
 /// # Errors
 /// None yet.

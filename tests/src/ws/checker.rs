@@ -1,5 +1,5 @@
-//! The rules of one WebSocket session (docs/protocol.md, "Delivery"), as a pure type: it is told what was sent, is fed what is
-//! received, and says which rule is broken.
+//! The rules of one WebSocket session (docs/protocol.md, "Delivery"), as a pure type: it is told
+//! what was sent, is fed what is received, and says which rule is broken.
 
 use std::collections::{HashMap, HashSet};
 

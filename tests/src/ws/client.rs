@@ -34,8 +34,8 @@ pub struct Options {
     pub headers: Vec<(String, String)>,
     /// Whether output is kept (default), or only counted and checked.
     pub keep_output: bool,
-    /// Whether each message is checked against docs/protocol.md, "Delivery" (default). Off only to send
-    /// nonsense on purpose.
+    /// Whether each message is checked against docs/protocol.md, "Delivery" (default). Off only to
+    /// send nonsense on purpose.
     pub strict: bool,
     /// How long a helper waits for what it waits for, default 30 s.
     pub patience: Duration,

@@ -117,7 +117,7 @@ fn comments_name_headings_that_exist() {
 fn comments_refer_to_the_page_and_not_to_a_contract() {
     let comments = comments().into_iter().filter(|comment| {
         let may_use = MAY_USE_OLD_WORD.iter();
-        let mut may_use = may_use.map(|folder| Path::new(folder));
+        let mut may_use = may_use.map(Path::new);
         !may_use.any(|folder| Path::new(&comment.path).starts_with(folder))
             // This file explains the word.
             && comment.path != "tests/tests/protocol_document/links.rs"
@@ -135,7 +135,8 @@ fn comments_refer_to_the_page_and_not_to_a_contract() {
 
 #[test]
 fn a_link_may_be_wrapped_and_code_is_no_comment() {
-    let text = "//! One (docs/protocol.md,\n//! \"Close codes\").\nlet url = \"http://x\"; // two\nf();\n/// three\n";
+    let text = "//! One (docs/protocol.md,\n//! \"Close codes\").\n\
+                let url = \"http://x\"; // two\nf();\n/// three\n";
     let comments = comments_of("a.rs", text);
     let seen: Vec<_> = comments.iter().map(|c| (c.line, c.text.as_str())).collect();
     let first = "One (docs/protocol.md, \"Close codes\").";

@@ -1,8 +1,9 @@
 //! The transcripts of docs/protocol.md, taken from real exchanges with both services.
 //!
-//! Each test makes one kind of exchange, writes it down by the rules of [`rules`] and [`layout`], and
-//! compares the text with the fenced block below its heading in docs/protocol.md. The page states
-//! the same rules under "Transcripts". A test that fails names the block and shows the difference.
+//! Each test makes one kind of exchange, writes it down by the rules of [`rules`] and [`layout`],
+//! and compares the text with the fenced block below its heading in docs/protocol.md. The page
+//! states the same rules under "Transcripts". A test that fails names the block and shows the
+//! difference.
 //!
 //! `CCB_TEST_TRANSCRIPTS=write` writes the blocks into the page instead:
 //!

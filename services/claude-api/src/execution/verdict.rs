@@ -3,8 +3,8 @@
 //!
 //! A stop of the service can come between the last result and the exit of the CLI. The page
 //! has two rows for a stop: `completed` with `lingered` behind a success, and `interrupted` with
-//! `service_stopped` for any other. The row `failed` does not apply: it holds for a CLI that ended on its own, and nobody knows the exit code that a CLI would
-//! have had. The decision:
+//! `service_stopped` for any other. The row `failed` does not apply: it holds for a CLI that ended
+//! on its own, and nobody knows the exit code that a CLI would have had. The decision:
 //!
 //! - The CLI was reaped before claude-api's TERM: it ended on its own, and its exit code counts.
 //!   The stop changes nothing (`execution::phase`).

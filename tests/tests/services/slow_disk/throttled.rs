@@ -10,7 +10,8 @@ use crate::support::{PATIENCE, accept, ended, id, run, until};
 
 /// How long each write, sync and rename takes.
 const DELAY: Duration = Duration::from_secs(2);
-/// The time in which a control is answered and sends its first signal (docs/protocol.md, "Controls").
+/// The time in which a control is answered and sends its first signal (docs/protocol.md,
+/// "Controls").
 const BOUND: Duration = Duration::from_millis(100);
 /// No single one may come near a write: a control that waited for one would take about [`DELAY`].
 const FAR_BELOW: Duration = Duration::from_millis(500);

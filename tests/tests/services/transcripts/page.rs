@@ -99,8 +99,8 @@ pub(super) fn check(heading: &str, transcript: &Transcript) {
             let new: Vec<_> = text.lines().collect();
             assert!(
                 old == new,
-                "docs/protocol.md, {heading:?}: the transcript is not what happens. `-` is the page, \
-                 `+` is this run; {VARIABLE}=write writes the page:\n{}",
+                "docs/protocol.md, {heading:?}: the transcript is not what happens. `-` is the \
+                 page, `+` is this run; {VARIABLE}=write writes the page:\n{}",
                 difference(&old, &new)
             );
         }

@@ -100,7 +100,11 @@ pub(super) async fn a_batch() -> Transcript {
     let scene = Scene::start().await;
     let id = scene.ended("@say Hello", json!({})).await;
     let mut session = scene.session().await;
-    let request = |id: &str, method: &str, params| json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+    let request = |id: &str, method: &str, params| {
+        let mut request = json!({"jsonrpc": "2.0", "id": id, "method": method});
+        request["params"] = params;
+        request
+    };
     let batch = json!([
         request("a", "status", json!({"executionId": id})),
         request("b", "ping", json!({})),

@@ -1,5 +1,5 @@
-//! The rules by which an exchange becomes a transcript. docs/protocol.md, "Transcripts", has them for
-//! readers.
+//! The rules by which an exchange becomes a transcript. docs/protocol.md, "Transcripts", has them
+//! for readers.
 
 use serde_json::{Value, json};
 
@@ -99,8 +99,8 @@ pub(super) fn cut(text: &str) -> String {
     short
 }
 
-/// Shows the state of the answer to a pause or a resume as the one before it. The answer is sent once
-/// the signal was sent, so it may have either state.
+/// Shows the state of the answer to a pause or a resume as the one before it. The answer is sent
+/// once the signal was sent, so it may have either state.
 pub(super) fn before_control(control: &str, status: &mut Value) {
     let (before, after) = match control {
         "PAUSE" | "pause" => ("running", "paused"),
@@ -160,11 +160,12 @@ fn a_status_shows_what_is_new_to_this_test() {
 
 #[test]
 fn outputs_are_joined_and_repeated_states_are_found() {
-    let output = |content: &str| json!({"method": "output", "params": {"executionId": 1, "content": content}});
+    let message = |method: &str, name: &str, value: &str| json!({"method": method, "params": {"executionId": 1, name: value}});
+    let output = |content: &str| message("output", "content", content);
     let mut last = output("a");
     assert!(joins(Some(&mut last), &output("b")));
     assert_eq!(last, output("ab"));
-    let update = |status: &str| json!({"method": "statusUpdate", "params": {"executionId": 1, "status": status}});
+    let update = |status: &str| message("statusUpdate", "status", status);
     let seen = [update("RUNNING"), output("a")];
     assert!(repeats(&seen, &update("RUNNING")));
     assert!(!repeats(&seen, &update("PAUSED")));
