@@ -14,3 +14,4 @@ mod viewer;
 pub use self::client::{Client, ConnectError, Options};
 pub use ::client::Message;
 pub use checker::Checker;
+pub use reader::Recorded;

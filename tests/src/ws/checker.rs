@@ -311,7 +311,7 @@ fn check_error(error: &Value) -> Result<(), String> {
     let silent = error["message"].as_str().is_none_or(str::is_empty);
     if !known || silent {
         return Err(format!(
-            "an error needs a code of the protocol and a message: {error}"
+            "an error needs a known code and a message: {error}"
         ));
     }
     if !error["data"]["reason"].is_string() {

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::reader::Shared;
+use super::{Recorded, reader::Shared};
 
 pub use client::ConnectError;
 
@@ -30,6 +30,8 @@ pub struct Options {
     pub patience: Duration,
     /// The receive buffer of the socket in bytes, to be a slow client sooner.
     pub receive_buffer: Option<u32>,
+    /// Whether every message is kept for [`Client::recorded`]; off by default.
+    pub record: bool,
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
             strict: true,
             patience: Duration::from_secs(30),
             receive_buffer: None,
+            record: false,
         }
     }
 }
@@ -105,7 +108,7 @@ impl Client {
         let address = address.parse().expect("an address");
         let connection = Connection::connect(&address, &connection_options).await?;
         let (writer, reader) = connection.split();
-        let shared = Shared::new(options.keep_output);
+        let shared = Shared::new(options.keep_output, options.record);
         let (reading, may_read) = watch::channel(true);
         let task = tokio::spawn(shared.clone().read_all(reader, may_read));
         Ok(Self {
@@ -154,8 +157,9 @@ impl Client {
     /// # Errors
     /// The socket is closed.
     pub async fn try_send_text(&mut self, text: &str) -> Result<(), SendError> {
-        if let Ok(message) = serde_json::from_str(text) {
-            self.shared.sent(&message);
+        match serde_json::from_str(text) {
+            Ok(message) => self.shared.sent(&message),
+            Err(_) => self.shared.lock().record(Recorded::Sent, text),
         }
         self.writer.send_text(text).await
     }
@@ -304,7 +308,10 @@ impl Drop for Client {
             .as_ref()
             .filter(|_| self.options.strict && !std::thread::panicking())
         {
-            panic!("the protocol is broken: {rule}\n{}", inner.transcript());
+            panic!(
+                "a rule of the protocol is broken: {rule}\n{}",
+                inner.transcript()
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Raw connections, for tests that send what no WebSocket client would: half frames, handshakes
-//! that are wrong, fragments that never end. Everything else uses [`Client`](super::Client).
+//! Raw connections and frames, for tests that send what no WebSocket client would: half frames,
+//! handshakes that are wrong, fragments that never end. Everything else uses
+//! [`Client`](super::Client).
 
 use std::{io, net::SocketAddr};
 
@@ -7,6 +8,12 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use tokio_tungstenite::tungstenite::protocol::frame::{
+    Frame,
+    coding::{Data, OpCode},
+};
+
+use super::Message;
 
 /// The headers of a good handshake of version 13, each with its line end. `Host` is not among them.
 pub const UPGRADE: &str = "Connection: Upgrade, close\r\nUpgrade: websocket\r\n\
@@ -60,6 +67,13 @@ pub fn frame_head(first: u8, length: u64) -> Vec<u8> {
     head.extend(length.to_be_bytes());
     head.extend([0; 4]);
     head
+}
+
+/// A text frame with these bytes, which need not be UTF-8, for
+/// [`Client::send_frame`](super::Client::send_frame).
+#[must_use]
+pub fn text_frame(bytes: Vec<u8>) -> Message {
+    Message::Frame(Frame::message(bytes, OpCode::Data(Data::Text), true))
 }
 
 /// Whether these bytes of a server contain a close frame with this code. The other frames must not

@@ -35,6 +35,19 @@ pub(super) struct Inner {
     /// Requests whose answer begins a view.
     views: HashSet<String>,
     pub(super) keep_output: bool,
+    /// Every message, where the options ask for that.
+    pub(super) recorded: Option<Vec<Recorded>>,
+}
+
+/// One message of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    /// Text from the client.
+    Sent(String),
+    /// Text from the bridge.
+    Received(String),
+    /// The close code with which the session ended.
+    Closed(u16),
 }
 
 /// Shared by the client and its reading task.
@@ -46,9 +59,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(keep_output: bool) -> Self {
+    pub(super) fn new(keep_output: bool, record: bool) -> Self {
         let inner = Inner {
             keep_output,
+            recorded: record.then(Vec::new),
             ..Inner::default()
         };
         Self {
@@ -101,7 +115,9 @@ impl Shared {
 
     pub(super) fn sent(&self, message: &Value) {
         let mut inner = self.lock();
-        inner.transcript.sent(&message.to_string());
+        let text = message.to_string();
+        inner.transcript.sent(&text);
+        inner.record(Recorded::Sent, &text);
         inner.checker.sent(message);
         let requests = message
             .as_array()
@@ -118,6 +134,7 @@ impl Shared {
     fn received(&self, text: &str) {
         let mut inner = self.lock();
         inner.transcript.received(text);
+        inner.record(Recorded::Received, text);
         match serde_json::from_str(text) {
             Ok(message) => inner.take(message, text.len()),
             Err(error) => inner.broken(format!("a message that is no JSON: {error}")),
@@ -133,6 +150,9 @@ impl Shared {
             inner.broken(rule);
         }
         inner.closed = Some(code);
+        if let Some(recorded) = &mut inner.recorded {
+            recorded.push(Recorded::Closed(code));
+        }
         drop(inner);
         self.changed.send_modify(|count| *count += 1);
     }
@@ -146,6 +166,12 @@ impl Shared {
 impl Inner {
     fn broken(&mut self, rule: String) {
         self.violation.get_or_insert(rule);
+    }
+
+    pub(super) fn record(&mut self, message: fn(String) -> Recorded, text: &str) {
+        if let Some(recorded) = &mut self.recorded {
+            recorded.push(message(text.to_owned()));
+        }
     }
 
     pub(super) fn transcript(&self) -> String {

@@ -5,6 +5,7 @@ use std::{collections::HashMap, fmt::Display};
 use serde_json::Value;
 
 use super::Client;
+use crate::ws::Recorded;
 
 impl Client {
     /// The output of the present view so far.
@@ -36,6 +37,13 @@ impl Client {
     #[must_use]
     pub fn notices(&self) -> Vec<Value> {
         self.shared.lock().notices.clone()
+    }
+
+    /// All messages so far, in the order in which they were sent and received. Empty without
+    /// [`Options::record`](super::Options::record). A sent frame that is no text is not among them.
+    #[must_use]
+    pub fn recorded(&self) -> Vec<Recorded> {
+        self.shared.lock().recorded.clone().unwrap_or_default()
     }
 
     /// The last messages, for a test's own assertions.

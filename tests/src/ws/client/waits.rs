@@ -196,7 +196,10 @@ impl Client {
             let closed = {
                 let mut inner = self.shared.lock();
                 if let Some(rule) = inner.violation.take().filter(|_| self.options.strict) {
-                    panic!("the protocol is broken: {rule}\n{}", inner.transcript());
+                    panic!(
+                        "a rule of the protocol is broken: {rule}\n{}",
+                        inner.transcript()
+                    );
                 }
                 if let Some(result) = look(&mut inner) {
                     return result;
