@@ -90,7 +90,7 @@ impl Client {
     /// connection.
     ///
     /// # Panics
-    /// If the options hold what is no header or path.
+    /// If a header or the path of the options is malformed.
     pub async fn try_connect(bridge: SocketAddr, options: Options) -> Result<Self, ConnectError> {
         let headers = options.headers.iter().map(|(name, value)| {
             let name = HeaderName::try_from(name.as_str()).expect("a header's name");
