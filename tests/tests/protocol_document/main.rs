@@ -147,7 +147,7 @@ fn members_of_bodies_and_statuses() {
 fn limits_and_their_defaults() {
     let page = Page::read();
     let mut code = members(&Limits::default());
-    let hello = Source::read("bridge/src/session/connection/hello.rs");
+    let hello = Source::read("bridge/src/session/task/greeting.rs");
     let (own, _) = hello
         .between("limits[\"", "=")
         .split_once('"')
@@ -194,9 +194,9 @@ fn settings_and_their_defaults() {
 #[test]
 fn requests_and_notifications() {
     let page = Page::read();
-    let source = Source::read("bridge/src/session/request.rs");
+    let source = Source::read("bridge/src/session/wire/request/params.rs");
     let constants = Source::read("protocol/src/rpc.rs").constants(Some("method"));
-    let arms = source.between("fn ask(", "\n}\n");
+    let arms = source.between("fn read(", "\n}\n");
     let is_request = |constant: &str| arms.contains(&format!("method::{constant} =>"));
     let (requests, others): (Vec<_>, Vec<_>) = constants
         .into_iter()
@@ -212,10 +212,10 @@ fn requests_and_notifications() {
 
 #[test]
 fn parameters_of_requests() {
-    let source = Source::read("bridge/src/session/request.rs");
+    let source = Source::read("bridge/src/session/wire/request/params.rs");
     let mut code = BTreeSet::new();
     for (request, structure) in [
-        ("control", "Control"),
+        ("control", "ControlParams"),
         ("attach", "Attach"),
         ("detach", "Detach"),
         ("status", "StatusOf"),
