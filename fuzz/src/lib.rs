@@ -3,3 +3,4 @@
 
 pub mod event_lines;
 pub mod frames;
+pub mod messages;

@@ -6,8 +6,9 @@ mod report;
 use std::time::{Duration, Instant};
 
 use client::{Client, Connected, Error, Options};
+use protocol::message::ConnectedLimits;
 use protocol::rpc::code;
-use protocol::{Limits, Reason, State, Status};
+use protocol::{Reason, State, Status};
 use serde_json::{Value, json};
 
 use crate::args::{Common, DoctorArgs};
@@ -94,7 +95,7 @@ async fn bridge(report: &mut Report, common: &Common) -> bool {
             "look at the bridge's log: docker compose logs bridge",
         ),
     }
-    shown_limits(report, &limits);
+    shown_limits(report, limits);
     match client.list(NEWEST, None).await {
         Ok(page) => newest(report, &page.executions),
         Err(error) => report.warn(
@@ -141,9 +142,9 @@ fn not_ready(report: &mut Report, status: u16, body: &[u8]) {
 }
 
 /// The limits that decide about executions, and those that look wrong.
-fn shown_limits(report: &mut Report, limits: &Value) {
-    report.limits = limits.clone();
-    let Ok(known) = serde_json::from_value::<Limits>(limits.clone()) else {
+fn shown_limits(report: &mut Report, limits: Option<ConnectedLimits>) {
+    report.limits = json!(limits);
+    let Some(ConnectedLimits { limits: known, .. }) = limits else {
         report.warn(
             "limits",
             "the bridge does not know claude-api's limits yet",

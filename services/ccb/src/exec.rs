@@ -5,7 +5,7 @@ mod stream;
 
 use std::io::{IsTerminal, Read};
 
-use client::{Attach, Client, Error, Execute, Options};
+use client::{AttachParams, Client, Error, ExecuteParams, Options};
 use protocol::rpc::code;
 use protocol::{Body, ExecutionId, Limits};
 
@@ -16,8 +16,12 @@ use crate::{complain, values};
 
 /// What is to be streamed.
 pub(crate) enum Task {
-    Execute { execute: Box<Execute>, detach: bool },
-    Attach(Attach),
+    Execute {
+        id: ExecutionId,
+        execute: Box<ExecuteParams>,
+        detach: bool,
+    },
+    Attach(AttachParams),
 }
 
 impl Task {
@@ -31,8 +35,8 @@ impl Task {
             None | Some("-") => prompt_from_stdin()?,
             Some(prompt) => prompt.to_owned(),
         };
-        let mut execute = Execute::body(body(prompt, &args));
-        execute.id = args.id.unwrap_or(execute.id);
+        let mut execute = ExecuteParams::body(body(prompt, &args));
+        execute.execution_id = args.id.or(execute.execution_id);
         execute.on_disconnect = args.on_disconnect.into();
         execute.on_slow = args.on_slow.into();
         // Sizes are the operator's to limit; everything else is the same everywhere.
@@ -42,13 +46,16 @@ impl Task {
             ..Limits::default()
         };
         execute.body.check(&unlimited).map_err(|e| e.to_string())?;
-        let execute = Box::new(execute);
-        Ok(Self::Execute { execute, detach })
+        Ok(Self::Execute {
+            id: execute.ensure_id(),
+            execute: Box::new(execute),
+            detach,
+        })
     }
 
     pub(crate) fn attach(args: &AttachArgs) -> Self {
-        Self::Attach(Attach {
-            id: args.id,
+        Self::Attach(AttachParams {
+            execution_id: args.id,
             offset: args.offset,
             on_slow: args.on_slow.into(),
         })
@@ -56,8 +63,8 @@ impl Task {
 
     fn id(&self) -> ExecutionId {
         match self {
-            Self::Execute { execute, .. } => execute.id,
-            Self::Attach(attach) => attach.id,
+            Self::Execute { id, .. } => *id,
+            Self::Attach(attach) => attach.execution_id,
         }
     }
 }

@@ -71,7 +71,7 @@ pub(crate) fn of_error(error: &Error) -> Exit {
             code::NOT_ALLOWED | code::NOT_AUTHORISED => NOT_ALLOWED,
             _ => FAILED,
         },
-        Error::Protocol(_) | Error::Broken(_) => PROTOCOL,
+        Error::Protocol(_) | Error::Output(_) => PROTOCOL,
         Error::Closed => FAILED,
     }
 }

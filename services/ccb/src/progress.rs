@@ -37,10 +37,10 @@ impl Progress {
     /// A status came.
     pub(crate) fn status(&mut self, update: &StatusUpdate) {
         let mut doing = show::doing(&update.status);
-        if let Some(upstream) = &update.upstream {
-            doing = format!("{doing}, claude-api {}", show::one_line(upstream));
+        if let Some(upstream) = update.upstream {
+            doing = format!("{doing}, claude-api {}", upstream.as_str());
         }
-        self.doing(doing, update.elapsed_ms);
+        self.doing(doing, Some(update.elapsed_ms));
     }
 
     pub(crate) fn doing(&mut self, doing: String, elapsed_ms: Option<u64>) {

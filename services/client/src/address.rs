@@ -22,6 +22,23 @@ impl Address {
     }
 }
 
+impl Address {
+    /// Returns the host and the port.
+    pub(crate) fn authority(&self) -> String {
+        let rest = self.0.trim_start_matches("ws://");
+        let authority = rest.split('/').next().unwrap_or(rest);
+        let has_port = authority
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.chars().all(|c| c.is_ascii_digit()));
+        if has_port {
+            authority.to_owned()
+        } else {
+            // The default port of ws (RFC 6455, section 3).
+            format!("{authority}:80")
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -82,6 +99,18 @@ mod tests {
             (" ws://localhost/ws/mcp ", "ws://localhost/ws/mcp"),
         ] {
             assert_eq!(text.parse::<Address>().unwrap().as_str(), want);
+        }
+    }
+
+    #[test]
+    fn the_port_of_ws_is_80_where_none_is_given() {
+        for (text, want) in [
+            ("ws://bridge:8003/ws", "bridge:8003"),
+            ("ws://bridge", "bridge:80"),
+            ("ws://[::1]/ws", "[::1]:80"),
+            ("ws://[::1]:8003", "[::1]:8003"),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().authority(), want);
         }
     }
 

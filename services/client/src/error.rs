@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::rpc::{RpcError, code};
 
-use crate::Broken;
+use crate::OutputError;
 
 /// An error of the client. `Clone`, because a lost connection ends every run of its session.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -42,12 +42,12 @@ pub enum Error {
     /// The request did not get an answer in time.
     #[error("the bridge did not answer within {} s", .0.as_secs())]
     NoAnswer(Duration),
-    /// The bridge sent what the contract does not allow.
+    /// The bridge sent a message that `docs/protocol.md` does not allow.
     #[error("the bridge broke the protocol: {0}")]
     Protocol(String),
-    /// The output does not join.
+    /// The pieces of the output do not fit together.
     #[error("the output is not whole: {0}")]
-    Broken(#[from] Broken),
+    Output(#[from] OutputError),
     /// The request is larger than the bridge takes.
     #[error("the request has {bytes} bytes; the bridge takes at most {limit}")]
     TooLarge {

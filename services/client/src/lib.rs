@@ -1,39 +1,165 @@
-//! The Rust client of the bridge: executes, attaches, controls, and joins the output of an execution exactly,
-//! through lost connections and restarts of the bridge.
+//! The Rust client of the bridge: it executes, attaches and controls, and joins the output of an
+//! execution exactly, through lost connections and restarts of the bridge.
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), client::Error> {
-//! use client::{Client, Event, Execute, Options};
+//! # Execute and stream
 //!
-//! let client = Client::connect("ws://127.0.0.1:8003/ws", Options::default()).await?;
-//! let mut run = client.execute(Execute::prompt("say hello"))?;
+//! ```
+//! # mod fake { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/fake.rs")); }
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), client::Error> {
+//! # let bridge = fake::Fake::start(fake::Plan::of("hello")).await;
+//! # let url = bridge.url();
+//! use client::{Client, Event, ExecuteParams, Options, Verdict};
+//!
+//! let client = Client::connect(&url, Options::default()).await?;
+//! let mut run = client.execute(ExecuteParams::prompt("say hello"))?;
+//! let mut text = Vec::new();
 //! while let Some(event) = run.next().await? {
 //!     match event {
-//!         Event::Output { bytes, .. } => { /* the next bytes of the output, each exactly once */ }
-//!         Event::Terminal { update, .. } => println!("{:?}", update.status.state),
+//!         // The next bytes of the output, each exactly once.
+//!         Event::Output { bytes, .. } => text.extend(bytes),
+//!         Event::Terminal { update, verdict } => {
+//!             println!("{:?}", update.status.state);
+//!             assert_eq!(verdict, Verdict::Verified);
+//!         }
 //!         _ => {}
+//!     }
+//! }
+//! assert_eq!(text, b"hello");
+//! client.close().await;
+//! # Ok(()) }
+//! ```
+//!
+//! # Attach after a cut
+//!
+//! A [`Client`] reconnects and attaches by itself. A program that was restarted attaches with the
+//! id and the offset that it kept.
+//!
+//! ```
+//! # mod fake { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/fake.rs")); }
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), client::Error> {
+//! # let bridge = fake::Fake::start(fake::Plan::of("hello, world")).await;
+//! # let url = bridge.url();
+//! # let kept_id = protocol::ExecutionId::random();
+//! use client::{AttachParams, Client, Event, Options};
+//!
+//! let client = Client::connect(&url, Options::default()).await?;
+//! let mut run = client.attach(AttachParams {
+//!     offset: Some(7),
+//!     ..AttachParams::from_start(kept_id)
+//! });
+//! let mut rest = Vec::new();
+//! while let Some(event) = run.next().await? {
+//!     if let Event::Output { bytes, .. } = event {
+//!         rest.extend(bytes);
+//!     }
+//! }
+//! assert_eq!(rest, b"world");
+//! # Ok(()) }
+//! ```
+//!
+//! # Pause, resume and cancel
+//!
+//! ```
+//! # mod fake { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/fake.rs")); }
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), client::Error> {
+//! # let plan = fake::Plan { until_cancel: true, ..fake::Plan::of("a long answer") };
+//! # let bridge = fake::Fake::start(plan).await;
+//! # let url = bridge.url();
+//! use client::{Client, Control, Event, ExecuteParams, Options};
+//! use protocol::State;
+//!
+//! let client = Client::connect(&url, Options::default()).await?;
+//! let mut run = client.execute(ExecuteParams::prompt("write a book"))?;
+//! client.control(run.id(), Control::Pause).await?;
+//! client.control(run.id(), Control::Resume).await?;
+//! client.control(run.id(), Control::Cancel).await?;
+//! while let Some(event) = run.next().await? {
+//!     if let Event::Terminal { update, .. } = event {
+//!         assert_eq!(update.status.state, State::Cancelled);
 //!     }
 //! }
 //! # Ok(()) }
 //! ```
+//!
+//! # Status and list
+//!
+//! ```
+//! # mod fake { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/fake.rs")); }
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), client::Error> {
+//! # let bridge = fake::Fake::start(fake::Plan::of("hello")).await;
+//! # let url = bridge.url();
+//! use client::{Client, Options};
+//!
+//! let client = Client::connect(&url, Options::default()).await?;
+//! let page = client.list(50, None).await?;
+//! for status in &page.executions {
+//!     println!("{} {:?}", status.execution_id, status.state);
+//! }
+//! let newest = client.status(page.executions[0].execution_id).await?;
+//! assert_eq!(newest.execution_id, page.executions[0].execution_id);
+//! # Ok(()) }
+//! ```
+//!
+//! # Errors
+//!
+//! An error of the bridge has a code and data: `docs/protocol.md`, "Error codes" and "Error
+//! reasons".
+//!
+//! ```
+//! # mod fake { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/fake.rs")); }
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), client::Error> {
+//! # let plan = fake::Plan { kept_from: 4096, ..fake::Plan::of("hello") };
+//! # let bridge = fake::Fake::start(plan).await;
+//! # let url = bridge.url();
+//! # let id = protocol::ExecutionId::random();
+//! use client::{AttachParams, Client, Error, Options};
+//! use protocol::rpc::code;
+//!
+//! let client = Client::connect(&url, Options::default()).await?;
+//! let mut run = client.attach(AttachParams {
+//!     offset: Some(10),
+//!     ..AttachParams::from_start(id)
+//! });
+//! let Err(Error::Rpc(error)) = run.next().await else {
+//!     panic!("the output before 4096 is gone");
+//! };
+//! assert_eq!(error.code, code::OFFSET_NOT_KEPT);
+//! assert_eq!(error.reason(), "offset_not_kept");
+//! assert_eq!(error.data["keptFrom"], 4096);
+//! # Ok(()) }
+//! ```
+//!
+//! For a program that needs every frame there is the low layer, [`Connection`].
 
-mod actor;
 pub mod address;
-pub mod assembly;
-mod book;
+mod client;
+mod command;
+pub mod connection;
 mod error;
-mod link;
+mod event;
+mod live_connection;
+mod machine;
 mod options;
-mod request;
+mod output_tracker;
 mod run;
-mod session;
-pub mod wire;
+mod task;
 
 pub use address::Address;
-pub use assembly::{Assembly, Broken, Verdict};
+pub use client::Client;
+pub use connection::{
+    Close, ConnectError, Connection, ConnectionOptions, Frame, ReadError, SendError,
+};
 pub use error::Error;
+pub use event::Event;
 pub use options::Options;
-pub use request::{Attach, Control, Execute};
-pub use run::{Event, Run};
-pub use session::Client;
-pub use wire::{Connected, Notice, StatusUpdate};
+pub use output_tracker::{OutputError, OutputTracker, Verdict};
+pub use protocol::message::{
+    AttachParams, Connected, Control, ExecuteParams, Notice, StatusUpdate,
+};
+pub use run::Run;
+pub use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};

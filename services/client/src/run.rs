@@ -1,55 +1,11 @@
-//! One execution as its viewer sees it.
+//! The view of one execution.
 
-use std::ops::Range;
-use std::time::Duration;
-
-use bytes::Bytes;
-use protocol::{ExecutionId, Status};
+use protocol::ExecutionId;
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::actor::Command;
-use crate::{Error, Notice, StatusUpdate, Verdict};
-
-/// What a run yields, in the contract's order: the answer, statuses, output and gaps, the terminal status last.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// A message of the bridge as it came, before what was made of it; only with [`crate::Options::raw`].
-    Message(Utf8Bytes),
-    /// The execution is durably accepted (or exists already). Once, whatever is lost and repeated.
-    Answer(Box<Status>),
-    /// A status that is not terminal: a change, or a heartbeat.
-    Status(Box<StatusUpdate>),
-    /// The next bytes of the output; none comes twice.
-    Output {
-        /// Where they begin.
-        offset: u64,
-        /// At least one.
-        bytes: Bytes,
-    },
-    /// Bytes that are gone.
-    Gap(Range<u64>),
-    /// Something worth knowing.
-    Notice(Notice),
-    /// The connection was lost; the next try follows after the pause.
-    Lost {
-        /// What happened.
-        why: String,
-        /// The pause.
-        retry_in: Duration,
-    },
-    /// The connection is back and the view goes on at the offset reached.
-    Back,
-    /// The end. Nothing comes after it.
-    Terminal {
-        /// The last status.
-        update: Box<StatusUpdate>,
-        /// How sure it is that the whole output was received.
-        verdict: Verdict,
-    },
-}
-
-pub(crate) type Item = Result<Event, Error>;
+use crate::Error;
+use crate::command::Command;
+use crate::event::{Event, Item};
 
 /// A view of one execution, from [`crate::Client::execute`] or [`crate::Client::attach`].
 ///
@@ -91,7 +47,7 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         if !self.ended {
-            // The actor may be gone already; then there is nothing to detach from.
+            // The task may have ended; then there is nothing to detach from.
             let _ = self.commands.send(Command::Forget(self.id, self.token));
         }
     }

@@ -1,6 +1,6 @@
 //! The arguments of tools, by the names that the WebSocket's `execute` and its like have.
 
-use client::{Control, Execute};
+use client::{Control, ExecuteParams};
 use protocol::rpc::OnDisconnect;
 use protocol::{Body, ExecutionId, InputMode};
 use rmcp::model::JsonObject;
@@ -79,10 +79,8 @@ impl Arguments {
     }
 
     /// Reads an execution: the fields of [`Body`], `executionId` and `onDisconnect`.
-    pub(crate) fn execute(mut self) -> Result<Execute, Failure> {
-        let id = self
-            .take("executionId")?
-            .unwrap_or_else(ExecutionId::random);
+    pub(crate) fn execute(mut self) -> Result<ExecuteParams, Failure> {
+        let id = self.take::<ExecutionId>("executionId")?;
         let on_disconnect = self.take::<OnDisconnect>("onDisconnect")?;
         let body = Body::deserialize(Value::Object(self.0))
             .map_err(|error| Failure::arguments(quoted(&error)))?;
@@ -91,14 +89,14 @@ impl Arguments {
                 "input: no MCP tool sends input; use \"none\", or the WebSocket of the bridge";
             return Err(Failure::arguments(message));
         }
-        let mut execute = Execute::body(body);
-        execute.id = id;
+        let mut execute = ExecuteParams::body(body);
+        execute.execution_id = id.or(execute.execution_id);
         execute.on_disconnect = on_disconnect.unwrap_or_default();
         Ok(execute)
     }
 
     /// Reads an execution that nobody waits for.
-    pub(crate) fn start(self) -> Result<Execute, Failure> {
+    pub(crate) fn start(self) -> Result<ExecuteParams, Failure> {
         let execute = self.execute()?;
         if execute.on_disconnect == OnDisconnect::Cancel {
             let message = "onDisconnect: this call ends at once, and \"cancel\" would end the execution then; leave it out";
@@ -134,7 +132,7 @@ mod tests {
             "executionId": id, "onDisconnect": "cancel", "lane": null,
         }));
         let execute = execute.execute().unwrap();
-        assert_eq!(execute.id, id);
+        assert_eq!(execute.execution_id, Some(id));
         assert_eq!(execute.on_disconnect, OnDisconnect::Cancel);
         assert_eq!(execute.body.workspace, "shop");
         assert_eq!(execute.body.max_turns, Some(3));

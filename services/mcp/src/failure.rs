@@ -171,7 +171,7 @@ impl From<Error> for Failure {
             Error::GaveUp { .. } => "bridge_lost",
             Error::NoAnswer(_) => "bridge_silent",
             Error::Protocol(_) => "protocol_broken",
-            Error::Broken(_) => "output_broken",
+            Error::Output(_) => "output_broken",
             Error::Closed => "closed",
         };
         let code = match &error {

@@ -78,7 +78,7 @@ impl Progress {
 
 fn updated(update: &StatusUpdate) -> String {
     match &update.upstream {
-        Some(upstream) => format!("claude-api is {upstream}"),
+        Some(upstream) => format!("claude-api is {}", upstream.as_str()),
         None => doing(&update.status),
     }
 }

@@ -1,6 +1,6 @@
 //! An execution as one call: from the prompt to the terminal status.
 
-use client::{Control, Event, Execute};
+use client::{Control, Event, ExecuteParams};
 use protocol::rpc::OnDisconnect;
 use protocol::{ExecutionId, Status};
 use rmcp::model::CallToolResult;
@@ -22,13 +22,13 @@ use crate::text::Text;
 /// The bridge refuses the execution or is lost, no place is free, or a signal ended the call.
 pub(crate) async fn to_the_end(
     places: Places,
-    execute: Execute,
+    mut execute: ExecuteParams,
     mut progress: Progress,
     signals: Signals,
     lost: CancellationToken,
     charge: Option<Charge>,
 ) -> Result<CallToolResult, Failure> {
-    let id = execute.id;
+    let id = execute.ensure_id();
     // An execution that is to outlive its call is accepted first.
     let mut may_leave = execute.on_disconnect == OnDisconnect::Cancel;
     let mut call = tokio::select! {
@@ -92,8 +92,8 @@ pub(crate) async fn to_the_end(
 ///
 /// # Errors
 /// The bridge refuses the execution or is lost, or no place is free.
-pub(crate) async fn start(places: &Places, execute: Execute) -> Result<Status, Failure> {
-    let id = execute.id;
+pub(crate) async fn start(places: &Places, mut execute: ExecuteParams) -> Result<Status, Failure> {
+    let id = execute.ensure_id();
     let call = places.call(Purpose::Ask).await?;
     let mut run = call.client.execute(execute)?;
     let status = loop {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{Attach, Event, Run, Verdict};
+use client::{AttachParams, Event, Run, Verdict};
 use protocol::rpc::OnSlow;
 use protocol::{ExecutionId, Status};
 use tokio::time::Instant;
@@ -108,8 +108,8 @@ pub(crate) async fn ended(
 }
 
 fn attach(call: &Call, id: ExecutionId, offset: Option<u64>) -> Run {
-    call.client.attach(Attach {
-        id,
+    call.client.attach(AttachParams {
+        execution_id: id,
         offset,
         on_slow: OnSlow::Wait,
     })

@@ -2,6 +2,7 @@
 //! contract's default are the same.
 
 mod check;
+mod error;
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::ExecutionId;
-pub use check::{BodyError, MCP_PREFIX, env_name_is_forbidden};
+use crate::json::or_default;
+pub use check::{MCP_PREFIX, env_name_is_forbidden};
+pub use error::BodyError;
 
 /// How the prompt is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -125,13 +128,6 @@ pub const DEFAULT_WORKSPACE: &str = "default";
 
 fn default_workspace() -> String {
     DEFAULT_WORKSPACE.to_owned()
-}
-
-/// null is the default.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    de: D,
-) -> Result<T, D::Error> {
-    Ok(Option::<T>::deserialize(de)?.unwrap_or_default())
 }
 
 fn or_default_workspace<'de, D: Deserializer<'de>>(de: D) -> Result<String, D::Error> {

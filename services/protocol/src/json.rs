@@ -12,8 +12,8 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 
 use memchr::memchr2;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
@@ -52,6 +52,13 @@ pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     let text = std::str::from_utf8(json).map_err(|e| custom(e.to_string()))?;
     refuse_repeated_members(text).map_err(|e| custom(e.to_string()))?;
     Ok(value)
+}
+
+/// Reads a field for which null is the default, for `deserialize_with`.
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    de: D,
+) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(de)?.unwrap_or_default())
 }
 
 /// Refuses JSON text in which one object has two members of one name, at any depth.

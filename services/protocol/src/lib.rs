@@ -13,6 +13,7 @@ pub mod guard;
 pub mod id;
 pub mod json;
 pub mod limits;
+pub mod message;
 pub mod patch;
 pub mod problem;
 pub mod rpc;

@@ -75,6 +75,12 @@ impl RpcError {
         }
     }
 
+    /// Returns the machine-readable reason; empty if `data` has none.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        self.data["reason"].as_str().unwrap_or_default()
+    }
+
     /// Adds one member to `data`.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {

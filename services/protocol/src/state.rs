@@ -30,6 +30,18 @@ pub enum State {
 }
 
 impl State {
+    /// Every state, in the order of a life.
+    pub const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Running,
+        Self::Paused,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::TimedOut,
+        Self::Interrupted,
+    ];
+
     /// Whether this state is final.
     #[must_use]
     pub fn is_terminal(self) -> bool {
@@ -134,16 +146,7 @@ mod tests {
 
     #[test]
     fn names_agree_with_serde() {
-        for state in [
-            State::Queued,
-            State::Running,
-            State::Paused,
-            State::Completed,
-            State::Failed,
-            State::Cancelled,
-            State::TimedOut,
-            State::Interrupted,
-        ] {
+        for state in State::ALL {
             let json = serde_json::to_value(state).unwrap();
             assert_eq!(json, state.as_str());
             assert_eq!(state.as_capitals().to_lowercase(), state.as_str());

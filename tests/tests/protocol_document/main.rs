@@ -3,6 +3,8 @@
 //! they can be listed, and from the text of the sources elsewhere.
 
 mod errors;
+mod links;
+mod messages;
 mod page;
 mod sources;
 
@@ -10,7 +12,8 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use page::{Page, name};
-use protocol::{Body, ExecutionId, Limits, ProblemType, Reason, State, Status};
+use protocol::message::{ConnectedLimits, Request};
+use protocol::{Body, ExecutionId, ProblemType, Reason, State, Status};
 use serde_json::{Value, json};
 use sources::Source;
 
@@ -34,16 +37,6 @@ fn members(object: &impl serde::Serialize) -> BTreeSet<String> {
 fn constants(path: &str, module: &str) -> BTreeSet<String> {
     let constants = Source::read(path).constants(Some(module));
     constants.into_iter().map(|(_, value)| value).collect()
-}
-
-/// A `snake_case` name in `camelCase`, as serde renames it.
-fn camel(name: &str) -> String {
-    let mut words = name.split('_');
-    let first = words.next().unwrap_or_default().to_owned();
-    words.fold(first, |text, word| {
-        let (first, rest) = word.split_at(1);
-        text + &first.to_uppercase() + rest
-    })
 }
 
 #[test]
@@ -146,19 +139,13 @@ fn members_of_bodies_and_statuses() {
 #[test]
 fn limits_and_their_defaults() {
     let page = Page::read();
-    let mut code = members(&Limits::default());
-    let hello = Source::read("bridge/src/session/task/greeting.rs");
-    let (own, _) = hello
-        .between("limits[\"", "=")
-        .split_once('"')
-        .expect("`views`");
-    code.insert(own.to_owned());
-    compare("limits", &code, &page.first("Limits"));
-    let defaults = serde_json::to_value(Limits::default()).expect("it is JSON");
+    let limits: ConnectedLimits = serde_json::from_value(json!({})).expect("limits");
+    let defaults = serde_json::to_value(limits).expect("it is JSON");
+    compare("limits", &members(&defaults), &page.first("Limits"));
     for row in page.rows("Limits") {
         let limit = name(&row[0]);
-        // One depends on the machine, the other is the bridge's own.
-        if limit != "simultaneousStarts" && limit != own {
+        // The default of this one depends on the machine.
+        if limit != "simultaneousStarts" {
             assert_eq!(number(&row[1]), defaults[&limit], "{limit}");
         }
     }
@@ -194,53 +181,9 @@ fn settings_and_their_defaults() {
 #[test]
 fn requests_and_notifications() {
     let page = Page::read();
-    let source = Source::read("bridge/src/session/wire/request/params.rs");
-    let constants = Source::read("protocol/src/rpc.rs").constants(Some("method"));
-    let arms = source.between("fn read(", "\n}\n");
-    let is_request = |constant: &str| arms.contains(&format!("method::{constant} =>"));
-    let (requests, others): (Vec<_>, Vec<_>) = constants
-        .into_iter()
-        .partition(|(name, _)| is_request(name));
-    let values = |list: Vec<(String, String)>| list.into_iter().map(|(_, value)| value).collect();
-    compare("requests", &values(requests), &page.first("Requests"));
-    compare(
-        "notifications",
-        &values(others),
-        &page.first("Notifications"),
-    );
-}
-
-#[test]
-fn parameters_of_requests() {
-    let source = Source::read("bridge/src/session/wire/request/params.rs");
-    let mut code = BTreeSet::new();
-    for (request, structure) in [
-        ("control", "ControlParams"),
-        ("attach", "Attach"),
-        ("detach", "Detach"),
-        ("status", "StatusOf"),
-        ("list", "List"),
-        ("events", "Events"),
-        ("input", "Input"),
-    ] {
-        let fields = source.between(&format!("struct {structure} {{\n"), "\n}");
-        let mut renamed = None;
-        for line in fields.lines().map(str::trim) {
-            if let Some(rename) = line.strip_prefix("#[serde(rename = \"") {
-                renamed = rename.strip_suffix("\")]").map(str::to_owned);
-            } else if let Some((field, _)) = line.split_once(": ") {
-                let field = field.trim_start_matches("pub ");
-                let field = renamed.take().unwrap_or_else(|| camel(field));
-                code.insert([request.to_owned(), field]);
-            }
-        }
-    }
-    let own = source.calls("own").into_iter().map(|call| call[1].clone());
-    let removed = source.calls("params.remove").into_iter();
-    let fields = own.chain(removed.map(|call| call[0].clone()));
-    for field in fields.filter_map(|field| source.string(&field)) {
-        code.insert(["execute".to_owned(), field]);
-    }
-    let page = Page::read().names::<2>("Request parameters");
-    compare("request parameters", &code, &page);
+    let constants = constants("protocol/src/rpc.rs", "method");
+    let is_request = |name: &String| Request::METHODS.contains(&name.as_str());
+    let (requests, others) = constants.into_iter().partition(is_request);
+    compare("requests", &requests, &page.first("Requests"));
+    compare("notifications", &others, &page.first("Notifications"));
 }

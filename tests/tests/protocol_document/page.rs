@@ -10,24 +10,24 @@ pub(crate) type Row = Vec<String>;
 pub(crate) struct Page {
     /// The rows below each heading, without the head of the table.
     tables: BTreeMap<String, Vec<Row>>,
+    headings: BTreeSet<String>,
 }
 
 impl Page {
     /// Reads the page of this checkout.
     pub(crate) fn read() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md");
-        let text = std::fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        Self::parse(&text)
+        Self::parse(&text())
     }
 
     fn parse(text: &str) -> Self {
         let mut tables: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+        let mut headings = BTreeSet::new();
         let mut heading = String::new();
         let mut lines = text.lines().peekable();
         while let Some(line) = lines.next() {
             if line.starts_with('#') {
                 line.trim_start_matches('#').trim().clone_into(&mut heading);
+                headings.insert(heading.clone());
             }
             let is_head = lines.peek().is_some_and(|next| next.starts_with("|---"));
             if !line.starts_with('|') || line.starts_with("|---") || is_head {
@@ -37,7 +37,12 @@ impl Page {
             let row = cells.map(|cell| cell.trim().to_owned()).collect();
             tables.entry(heading.clone()).or_default().push(row);
         }
-        Self { tables }
+        Self { tables, headings }
+    }
+
+    /// All headings.
+    pub(crate) fn headings(&self) -> &BTreeSet<String> {
+        &self.headings
     }
 
     /// The rows of the table below this heading.
@@ -63,6 +68,12 @@ impl Page {
         let names = self.names::<1>(heading);
         names.into_iter().map(|[name]| name).collect()
     }
+}
+
+/// Returns the whole text of the page of this checkout.
+pub(crate) fn text() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md");
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The text of a cell without its backticks.

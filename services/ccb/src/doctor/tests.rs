@@ -62,11 +62,12 @@ fn what_is_open_is_told_and_a_prompt_would_run() {
 #[test]
 fn limits_that_end_healthy_runs_are_told() {
     let mut report = Report::default();
-    shown_limits(&mut report, &json!({ "idleTimeoutMs": 60_000 }));
+    let limits = serde_json::from_value(json!({ "idleTimeoutMs": 60_000 })).unwrap();
+    shown_limits(&mut report, Some(limits));
     let names = [(Level::Ok, "limits"), (Level::Warn, "idle timeout")];
     assert_eq!(found(&report), names);
     let mut unknown = Report::default();
-    shown_limits(&mut unknown, &Value::Null);
+    shown_limits(&mut unknown, None);
     assert_eq!(found(&unknown), [(Level::Warn, "limits")]);
     assert!(unknown.well());
 }

@@ -51,7 +51,9 @@ pub(super) async fn stream(
 ) -> Result<Exit, Error> {
     let (id, owns) = (task.id(), matches!(task, Task::Execute { .. }));
     let (mut run, detach) = match task {
-        Task::Execute { execute, detach } => (client.execute(*execute)?, detach),
+        Task::Execute {
+            execute, detach, ..
+        } => (client.execute(*execute)?, detach),
         Task::Attach(attach) => (client.attach(attach), false),
     };
     let mut stream = Stream {

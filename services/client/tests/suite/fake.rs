@@ -1,4 +1,5 @@
-//! A small bridge for tests: one execution with a fixed output, and one fault per connection.
+// A small bridge for tests: one execution with a fixed output, and one fault per connection. The
+// examples in the documentation of the library include this file, so it has no inner comments.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

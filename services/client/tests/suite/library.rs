@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use client::{Attach, Broken, Client, Control, Error, Event, Execute, Options, Run, Verdict};
+use client::{
+    AttachParams, Client, Control, Error, Event, ExecuteParams, Options, OutputError, Run, Verdict,
+};
 use protocol::rpc::{RpcError, code};
 use protocol::{ExecutionId, State};
 
@@ -65,7 +67,7 @@ async fn read(run: &mut Run) -> Seen {
 async fn execute(plan: Plan) -> (Fake, Seen) {
     let fake = Fake::start(plan).await;
     let client = Client::connect(&fake.url(), hasty()).await.unwrap();
-    let mut run = client.execute(Execute::prompt("p")).unwrap();
+    let mut run = client.execute(ExecuteParams::prompt("p")).unwrap();
     let seen = tokio::time::timeout(Duration::from_secs(20), read(&mut run))
         .await
         .unwrap();
@@ -127,14 +129,14 @@ async fn a_hole_and_a_wrong_byte_are_errors() {
     let (_, seen) = execute(Plan::of(TEXT).faults(&[Fault::Hole])).await;
     assert_eq!(
         seen.end,
-        Err(Error::Broken(Broken::Hole {
+        Err(Error::Output(OutputError::Hole {
             expected: 7,
             got: 14
         }))
     );
     let (_, seen) = execute(Plan::of(TEXT).faults(&[Fault::Wrong])).await;
     assert!(
-        matches!(seen.end, Err(Error::Broken(Broken::Crc { .. }))),
+        matches!(seen.end, Err(Error::Output(OutputError::Crc { .. }))),
         "{:?}",
         seen.end
     );
@@ -161,7 +163,7 @@ async fn a_bridge_that_stays_away_is_given_up() {
         ..hasty()
     };
     let client = Client::connect(&fake.url(), options).await.unwrap();
-    let mut run = client.execute(Execute::prompt("p")).unwrap();
+    let mut run = client.execute(ExecuteParams::prompt("p")).unwrap();
     let seen = read(&mut run).await;
     assert!(
         matches!(seen.end, Err(Error::GaveUp { .. })),
@@ -189,7 +191,7 @@ async fn refusals_come_with_their_code() {
     ));
     let fake = Fake::start(Plan::of(TEXT)).await;
     let client = Client::connect(&fake.url(), hasty()).await.unwrap();
-    let huge = Execute::prompt("x".repeat(14 * 1024 * 1024));
+    let huge = ExecuteParams::prompt("x".repeat(14 * 1024 * 1024));
     assert!(matches!(client.execute(huge), Err(Error::TooLarge { .. })));
 }
 
@@ -199,7 +201,7 @@ async fn calls_are_answered_also_beside_a_run_and_across_a_loss() {
     plan.until_cancel = true;
     let fake = Fake::start(plan).await;
     let client = Client::connect(&fake.url(), hasty()).await.unwrap();
-    let mut run = client.execute(Execute::prompt("p")).unwrap();
+    let mut run = client.execute(ExecuteParams::prompt("p")).unwrap();
     let id = run.id();
     let (status, page, pong, cancelled, seen) = tokio::join!(
         client.status(id),
@@ -227,13 +229,13 @@ async fn a_dropped_run_detaches_and_a_second_view_replaces_the_first() {
     let mut fake = Fake::start(plan).await;
     let client = Client::connect(&fake.url(), hasty()).await.unwrap();
     let id = ExecutionId::random();
-    let mut first = client.attach(Attach::from_start(id));
+    let mut first = client.attach(AttachParams::from_start(id));
     assert!(matches!(first.next().await, Ok(Some(Event::Answer(_)))));
-    let second = client.attach(Attach::from_start(id));
+    let second = client.attach(AttachParams::from_start(id));
     // Dropped without having read that it was replaced, which must not detach the second.
     drop(first);
-    let third = client.attach(Attach::from_start(ExecutionId::random()));
-    let mut other = client.attach(Attach::from_start(third.id()));
+    let third = client.attach(AttachParams::from_start(ExecutionId::random()));
+    let mut other = client.attach(AttachParams::from_start(third.id()));
     drop(std::mem::replace(&mut other, third)); // the replacing view goes, the replaced one is told
     assert!(matches!(read(&mut other).await.end, Err(Error::Closed)));
     client.ping().await.unwrap();
@@ -272,9 +274,9 @@ async fn an_execute_over_the_greeted_limit_is_refused_alone_and_not_sent() {
     };
     let mut fake = Fake::start(plan).await;
     let client = Client::connect(&fake.url(), hasty()).await.unwrap();
-    let mut run = client.execute(Execute::prompt("p")).unwrap();
+    let mut run = client.execute(ExecuteParams::prompt("p")).unwrap();
     let id = run.id();
-    let large = client.execute(Execute::prompt("x".repeat(2000)));
+    let large = client.execute(ExecuteParams::prompt("x".repeat(2000)));
     assert!(
         matches!(large, Err(Error::TooLarge { limit: 2000, .. })),
         "{large:?}"
@@ -291,10 +293,12 @@ async fn an_execute_over_the_greeted_limit_is_refused_alone_and_not_sent() {
 async fn a_close_for_one_large_request_refuses_that_one_and_no_other() {
     let mut fake = Fake::start(small_messages()).await;
     let client = Client::connect(&fake.url(), hasty()).await.unwrap();
-    let mut run = client.execute(Execute::prompt("p")).unwrap();
+    let mut run = client.execute(ExecuteParams::prompt("p")).unwrap();
     let id = run.id();
     assert!(matches!(run.next().await, Ok(Some(Event::Answer(_)))));
-    let mut large = client.execute(Execute::prompt("x".repeat(2000))).unwrap();
+    let mut large = client
+        .execute(ExecuteParams::prompt("x".repeat(2000)))
+        .unwrap();
     let refused = read(&mut large).await.end;
     assert!(matches!(refused, Err(Error::Protocol(_))), "{refused:?}");
     fake.wait_for("attach").await;
@@ -312,7 +316,7 @@ async fn a_run_that_is_not_read_holds_up_no_other_and_continues_exactly() {
     };
     let mut fake = Fake::start(plan).await;
     let client = Client::connect(&fake.url(), calm()).await.unwrap();
-    let mut slow = client.execute(Execute::prompt("p")).unwrap();
+    let mut slow = client.execute(ExecuteParams::prompt("p")).unwrap();
     assert!(matches!(slow.next().await, Ok(Some(Event::Answer(_)))));
     // 8 MiB arrive, nobody reads them, and the session still answers.
     tokio::time::timeout(Duration::from_secs(10), client.ping())
@@ -340,7 +344,7 @@ async fn a_skipping_run_that_is_not_read_loses_the_oldest_output_and_says_so() {
     };
     let fake = Fake::start(plan).await;
     let client = Client::connect(&fake.url(), calm()).await.unwrap();
-    let mut execute = Execute::prompt("p");
+    let mut execute = ExecuteParams::prompt("p");
     execute.on_slow = protocol::rpc::OnSlow::Skip;
     let mut slow = client.execute(execute).unwrap();
     assert!(matches!(slow.next().await, Ok(Some(Event::Answer(_)))));

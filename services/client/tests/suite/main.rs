@@ -5,5 +5,6 @@
     reason = "helpers of tests; clippy.toml allows it only inside test functions"
 )]
 
+mod connection;
 mod fake;
 mod library;

@@ -100,8 +100,8 @@ impl Server {
         arguments: Arguments,
         mut context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, Failure> {
-        let execute = arguments.execute()?;
-        let id = execute.id;
+        let mut execute = arguments.execute()?;
+        let id = execute.ensure_id();
         let ends_with_call = execute.on_disconnect == OnDisconnect::Cancel;
         let capabilities = context.client_capabilities();
         if capabilities.is_some_and(|c| c.supports_tasks()) && !ends_with_call {

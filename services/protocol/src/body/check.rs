@@ -1,7 +1,8 @@
 //! What a body must satisfy beyond its types.
 
 use super::Body;
-use crate::{Limits, ProblemType};
+use super::error::BodyError;
+use crate::Limits;
 
 /// The most bytes of `metadata`, names and values together.
 const METADATA_BYTES: usize = 4 * 1024;
@@ -18,52 +19,6 @@ const LIST_BYTES: usize = 64 * 1024;
 pub const MCP_PREFIX: &str = "mcp__";
 /// The longest time a client may set, in seconds (a year).
 const SECONDS: f64 = 366.0 * 24.0 * 3600.0;
-
-/// What is wrong with a body, for the client.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BodyError {
-    /// Not JSON, a wrong type, an unknown field.
-    #[error("the body is not as the contract describes: {0}")]
-    Malformed(String),
-    /// A field's value is wrong.
-    #[error("{field}: {what}")]
-    Field {
-        /// The field.
-        field: &'static str,
-        /// What is wrong and what would be right.
-        what: String,
-    },
-    /// A text is too long.
-    #[error("{field} has {bytes} bytes; at most {limit} are taken")]
-    TooLarge {
-        /// The field.
-        field: &'static str,
-        /// Its length.
-        bytes: usize,
-        /// The limit in force.
-        limit: u64,
-    },
-    /// More than anybody may ask for.
-    #[error("{field}: {what}")]
-    NotAllowed {
-        /// The field.
-        field: &'static str,
-        /// What is not allowed.
-        what: String,
-    },
-}
-
-impl BodyError {
-    /// The problem type that goes with it.
-    #[must_use]
-    pub fn kind(&self) -> ProblemType {
-        match self {
-            Self::Malformed(_) | Self::Field { .. } => ProblemType::InvalidBody,
-            Self::TooLarge { .. } => ProblemType::TooLarge,
-            Self::NotAllowed { .. } => ProblemType::NotAllowed,
-        }
-    }
-}
 
 fn field(field: &'static str, what: impl Into<String>) -> BodyError {
     BodyError::Field {
@@ -258,6 +213,7 @@ fn total(map: &std::collections::BTreeMap<String, String>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ProblemType;
 
     fn check(change: impl FnOnce(&mut Body)) -> Result<(), BodyError> {
         let mut body = Body::new("hello");

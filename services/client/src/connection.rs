@@ -1,0 +1,152 @@
+//! One WebSocket connection to a bridge, without reconnects: the low layer of
+//! [`Client`](crate::Client), for tests and programs that need every frame.
+//!
+//! A connection sends typed messages ([`Connection::send`]), any text
+//! ([`Connection::send_text`]) and any frame ([`Connection::send_frame`]). It reads frames
+//! ([`Connection::next`]), texts ([`Connection::next_text`]) or typed messages
+//! ([`Connection::next_message`]). It has no timeouts: wrap a call in `tokio::time::timeout`.
+//!
+//! ```
+//! # mod fake { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/fake.rs")); }
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let bridge = fake::Fake::start(fake::Plan::of("hello")).await;
+//! # let url = bridge.url();
+//! use client::{Connection, ConnectionOptions, ReadError};
+//! use protocol::message::{ClientMessage, PingParams, ServerMessage};
+//!
+//! let address = url.parse()?;
+//! let mut connection = Connection::connect(&address, &ConnectionOptions::default()).await?;
+//! let first = connection.next_message().await?;
+//! assert!(matches!(first, ServerMessage::Connected(_)));
+//!
+//! connection.send(&ClientMessage::request(1, PingParams {})).await?;
+//! let ServerMessage::Reply(reply) = connection.next_message().await? else {
+//!     panic!("a request is answered first");
+//! };
+//! assert_eq!(reply.id.as_u64(), Some(1));
+//!
+//! connection.close(1000, "done").await?;
+//! let Err(ReadError::Closed(Some(close))) = connection.next().await else {
+//!     panic!("a close frame is answered");
+//! };
+//! assert_eq!(close.code, 1000);
+//! # Ok(()) }
+//! ```
+
+mod connect;
+mod halves;
+mod quiet_stream;
+mod read;
+mod write;
+
+use bytes::Bytes;
+use protocol::message::{ClientMessage, ServerMessage};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use crate::Address;
+pub use connect::{ConnectError, ConnectionOptions};
+pub use halves::{ConnectionReader, ConnectionWriter};
+use quiet_stream::{PongSwitch, QuietStream};
+pub use read::{Close, Frame, ReadError};
+pub use write::SendError;
+
+/// One WebSocket connection to a bridge. Dropping it ends the TCP connection without a close frame.
+#[derive(Debug)]
+pub struct Connection {
+    socket: WebSocketStream<QuietStream>,
+    pongs: PongSwitch,
+}
+
+impl Connection {
+    /// Connects and upgrades; it reads no message.
+    ///
+    /// Dropping the future ends the attempt.
+    ///
+    /// # Errors
+    /// Nothing listens there, or the upgrade is refused.
+    pub async fn connect(
+        address: &Address,
+        options: &ConnectionOptions,
+    ) -> Result<Self, ConnectError> {
+        let (socket, pongs) = connect::connect(address, options).await?;
+        Ok(Self { socket, pongs })
+    }
+
+    /// Reads the next frame of data, ping or pong. Cancel-safe.
+    ///
+    /// # Errors
+    /// The connection has ended. After [`ReadError::Closed`] another call says whether the bridge
+    /// broke the rule that nothing follows a close frame.
+    pub async fn next(&mut self) -> Result<Frame, ReadError> {
+        read::frame(&mut self.socket).await
+    }
+
+    /// Reads the next text frame; pings and pongs are left out. Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Self::next`]; a binary frame is [`ReadError::Binary`].
+    pub async fn next_text(&mut self) -> Result<Utf8Bytes, ReadError> {
+        read::text(&mut self.socket).await
+    }
+
+    /// Reads the next message. Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Self::next_text`]; a text that is no message is [`ReadError::BadMessage`].
+    pub async fn next_message(&mut self) -> Result<ServerMessage, ReadError> {
+        read::message(&mut self.socket).await
+    }
+
+    /// Sends a request or a notification.
+    ///
+    /// Dropping the future may leave a part of the frame in the buffer; the next send writes it.
+    ///
+    /// # Errors
+    /// The connection is lost or closed.
+    pub async fn send(&mut self, message: &ClientMessage) -> Result<(), SendError> {
+        self.send_text(message.to_json()).await
+    }
+
+    /// Sends any text, JSON or not, as one frame.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_text(&mut self, text: impl Into<Utf8Bytes>) -> Result<(), SendError> {
+        self.send_frame(Message::Text(text.into())).await
+    }
+
+    /// Sends any bytes as one binary frame, which the bridge refuses.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_binary(&mut self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
+        self.send_frame(Message::Binary(bytes.into())).await
+    }
+
+    /// Sends any frame, a ping or a pong too.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_frame(&mut self, frame: Message) -> Result<(), SendError> {
+        write::frame(&mut self.socket, &self.pongs, frame).await
+    }
+
+    /// Sends a close frame. Read on for the answer of the bridge.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn close(&mut self, code: u16, reason: &str) -> Result<(), SendError> {
+        self.send_frame(write::close(code, reason)).await
+    }
+
+    /// Splits the connection, so that one task reads while another one writes.
+    ///
+    /// A reader that does not answer pings may answer one together with a message that the writer
+    /// sends at the same moment.
+    #[must_use]
+    pub fn split(self) -> (ConnectionWriter, ConnectionReader) {
+        halves::split(self.socket, self.pongs)
+    }
+}

@@ -1,0 +1,132 @@
+//! Connecting: TCP with the options of the socket, then the upgrade.
+
+use std::io;
+use std::net::SocketAddr;
+
+use http::{HeaderName, HeaderValue, Response};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Error as WsError};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use super::quiet_stream::{PongSwitch, QuietStream};
+use crate::Address;
+
+/// The longest message that a connection reads, in bytes. The bridge sends none that is longer than
+/// 524,288 bytes: `docs/protocol.md`, "Flow control".
+const MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+/// The size of the read buffer, in bytes; the WebSocket library's own default.
+const READ_BUFFER_BYTES: usize = 128 * 1024;
+
+/// Settings of one connection. The defaults suit a client that reads.
+#[derive(Debug, Clone)]
+pub struct ConnectionOptions {
+    /// Headers of the upgrade request, for example `Origin`; each replaces the one of its name.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The receive buffer of the TCP socket in bytes (`SO_RCVBUF`); None for the system's own. A
+    /// small one makes a slow reader felt sooner.
+    pub receive_buffer_bytes: Option<u32>,
+    /// The bytes that one read takes from the socket at most; each connection allocates as many.
+    pub read_buffer_bytes: usize,
+    /// The longest message that is read, in bytes.
+    pub message_bytes: usize,
+    /// Whether pings are answered, as RFC 6455 (section 5.5.2) requires. A bridge disconnects a
+    /// client that gives no sign of life: `docs/protocol.md`, "Connecting".
+    pub answer_pings: bool,
+}
+
+impl Default for ConnectionOptions {
+    fn default() -> Self {
+        Self {
+            headers: Vec::new(),
+            receive_buffer_bytes: None,
+            read_buffer_bytes: READ_BUFFER_BYTES,
+            message_bytes: MESSAGE_BYTES,
+            answer_pings: true,
+        }
+    }
+}
+
+/// The reason why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The TCP connection could not be made, or broke.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The upgrade was answered with another HTTP status than 101; the bridge's answer is a
+    /// [`Problem`](protocol::Problem).
+    #[error("HTTP {}", .0.status())]
+    Refused(Box<Response<Vec<u8>>>),
+    /// The answer is no upgrade to WebSocket.
+    #[error("it does not speak WebSocket as expected: {0}")]
+    NotWebSocket(String),
+}
+
+impl From<WsError> for ConnectError {
+    fn from(error: WsError) -> Self {
+        match error {
+            WsError::Io(error) => Self::Io(error),
+            WsError::Http(response) => {
+                let (head, body) = response.into_parts();
+                let body = body.unwrap_or_default();
+                Self::Refused(Box::new(Response::from_parts(head, body)))
+            }
+            error => Self::NotWebSocket(error.to_string()),
+        }
+    }
+}
+
+pub(super) async fn connect(
+    address: &Address,
+    options: &ConnectionOptions,
+) -> Result<(WebSocketStream<QuietStream>, PongSwitch), ConnectError> {
+    let ConnectionOptions {
+        headers,
+        receive_buffer_bytes,
+        read_buffer_bytes,
+        message_bytes,
+        answer_pings,
+    } = options;
+    let mut request = address.as_str().into_client_request()?;
+    for (name, value) in headers {
+        request.headers_mut().insert(name, value.clone());
+    }
+    let stream = tcp(address, *receive_buffer_bytes).await?;
+    stream.set_nodelay(true)?;
+    let pongs = PongSwitch::new(*answer_pings);
+    let stream = QuietStream::new(stream, pongs.clone());
+    let config = WebSocketConfig::default()
+        .read_buffer_size(*read_buffer_bytes)
+        .max_message_size(Some(*message_bytes))
+        .max_frame_size(Some(*message_bytes));
+    let upgrade = client_async_with_config(request, stream, Some(config));
+    let (socket, _): (_, tungstenite::handshake::client::Response) = upgrade.await?;
+    // The upgrade itself is always sent.
+    pongs.restore();
+    Ok((socket, pongs))
+}
+
+/// Connects to the first address of the host that answers.
+async fn tcp(address: &Address, receive_buffer: Option<u32>) -> io::Result<TcpStream> {
+    let mut last = None;
+    for to in lookup_host(address.authority()).await? {
+        match tcp_to(to, receive_buffer).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::other("the host has no address")))
+}
+
+async fn tcp_to(to: SocketAddr, receive_buffer: Option<u32>) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.connect(to).await
+}

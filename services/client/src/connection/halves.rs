@@ -1,0 +1,94 @@
+//! The two halves of a connection.
+
+use futures::StreamExt;
+use futures::stream::{SplitSink, SplitStream};
+use protocol::message::{ClientMessage, ServerMessage};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::quiet_stream::{PongSwitch, QuietStream};
+use super::read::{self, Frame, ReadError};
+use super::write::{self, SendError};
+
+type Socket = WebSocketStream<QuietStream>;
+
+/// The half of a [`Connection`](super::Connection) that sends.
+#[derive(Debug)]
+pub struct ConnectionWriter {
+    sink: SplitSink<Socket, Message>,
+    pongs: PongSwitch,
+}
+
+/// The half of a [`Connection`](super::Connection) that reads. It answers pings.
+#[derive(Debug)]
+pub struct ConnectionReader {
+    stream: SplitStream<Socket>,
+}
+
+pub(super) fn split(socket: Socket, pongs: PongSwitch) -> (ConnectionWriter, ConnectionReader) {
+    let (sink, stream) = socket.split();
+    (
+        ConnectionWriter { sink, pongs },
+        ConnectionReader { stream },
+    )
+}
+
+impl ConnectionWriter {
+    /// Sends a request or a notification.
+    ///
+    /// # Errors
+    /// As [`Connection::send`](super::Connection::send).
+    pub async fn send(&mut self, message: &ClientMessage) -> Result<(), SendError> {
+        self.send_text(message.to_json()).await
+    }
+
+    /// Sends any text, JSON or not, as one frame.
+    ///
+    /// # Errors
+    /// As [`Connection::send`](super::Connection::send).
+    pub async fn send_text(&mut self, text: impl Into<Utf8Bytes>) -> Result<(), SendError> {
+        self.send_frame(Message::Text(text.into())).await
+    }
+
+    /// Sends any frame.
+    ///
+    /// # Errors
+    /// As [`Connection::send`](super::Connection::send).
+    pub async fn send_frame(&mut self, frame: Message) -> Result<(), SendError> {
+        write::frame(&mut self.sink, &self.pongs, frame).await
+    }
+
+    /// Sends a close frame. The reader sees the answer of the bridge.
+    ///
+    /// # Errors
+    /// As [`Connection::send`](super::Connection::send).
+    pub async fn close(&mut self, code: u16, reason: &str) -> Result<(), SendError> {
+        self.send_frame(write::close(code, reason)).await
+    }
+}
+
+impl ConnectionReader {
+    /// Reads the next frame of data, ping or pong. Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Connection::next`](super::Connection::next).
+    pub async fn next(&mut self) -> Result<Frame, ReadError> {
+        read::frame(&mut self.stream).await
+    }
+
+    /// Reads the next text frame; pings and pongs are left out. Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Connection::next_text`](super::Connection::next_text).
+    pub async fn next_text(&mut self) -> Result<Utf8Bytes, ReadError> {
+        read::text(&mut self.stream).await
+    }
+
+    /// Reads the next message. Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Connection::next_message`](super::Connection::next_message).
+    pub async fn next_message(&mut self) -> Result<ServerMessage, ReadError> {
+        read::message(&mut self.stream).await
+    }
+}

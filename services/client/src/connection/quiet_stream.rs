@@ -1,0 +1,89 @@
+//! A TCP stream that can drop what is written to it.
+//!
+//! The WebSocket library answers each ping by itself while it reads. A connection that must not
+//! answer lets the stream drop everything, except while it sends a frame of its own.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// The switch of a [`QuietStream`]; a clone is the same switch.
+#[derive(Debug, Clone)]
+pub(super) struct PongSwitch {
+    answers: bool,
+    drops: Arc<AtomicBool>,
+}
+
+impl PongSwitch {
+    /// Creates a switch for a stream that sends, until [`Self::restore`].
+    pub(super) fn new(answers: bool) -> Self {
+        Self {
+            answers,
+            drops: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    /// Whether pings are answered, so that the stream drops nothing.
+    pub(super) fn answers_pings(&self) -> bool {
+        self.answers
+    }
+
+    /// Lets the stream send.
+    pub(super) fn send(&self) {
+        self.drops.store(false, Ordering::Release);
+    }
+
+    /// Lets the stream drop what is written, unless pings are answered.
+    pub(super) fn restore(&self) {
+        self.drops.store(!self.answers, Ordering::Release);
+    }
+}
+
+/// A TCP stream that drops what is written while its switch says so.
+#[derive(Debug)]
+pub(super) struct QuietStream {
+    stream: TcpStream,
+    switch: PongSwitch,
+}
+
+impl QuietStream {
+    pub(super) fn new(stream: TcpStream, switch: PongSwitch) -> Self {
+        Self { stream, switch }
+    }
+}
+
+impl AsyncRead for QuietStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for QuietStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.switch.drops.load(Ordering::Acquire) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

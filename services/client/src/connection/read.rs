@@ -1,0 +1,118 @@
+//! Reading frames.
+
+use std::fmt;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use protocol::message::{BadMessage, ServerMessage};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+
+/// A frame that was read. A message of several frames counts as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// A message of the bridge, as its text.
+    Text(Utf8Bytes),
+    /// A binary frame. The bridge sends none.
+    Binary(Bytes),
+    /// A ping, which is answered unless the options say otherwise.
+    Ping(Bytes),
+    /// The answer to a ping.
+    Pong(Bytes),
+}
+
+/// A close frame: `docs/protocol.md`, "Close codes".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Close {
+    /// The code.
+    pub code: u16,
+    /// For a person; may be empty.
+    pub reason: String,
+}
+
+impl fmt::Display for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, reason } = self;
+        if reason.is_empty() {
+            write!(f, "{code}")
+        } else {
+            write!(f, "{code}: {reason}")
+        }
+    }
+}
+
+impl From<CloseFrame> for Close {
+    fn from(frame: CloseFrame) -> Self {
+        Self {
+            code: frame.code.into(),
+            reason: frame.reason.as_str().to_owned(),
+        }
+    }
+}
+
+/// The reason why nothing more is read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The bridge sent a close frame, or one without a code.
+    #[error("the bridge closed the connection{}", shown(.0.as_ref()))]
+    Closed(Option<Close>),
+    /// The connection ended: without a close frame, or after one.
+    #[error("the connection was closed")]
+    Ended,
+    /// A frame followed a close frame.
+    #[error("a frame followed a close frame")]
+    FrameAfterClose,
+    /// The connection broke, or a frame is no WebSocket.
+    #[error("{0}")]
+    Broken(String),
+    /// A binary frame came where a text was expected. Reading may continue.
+    #[error("a binary frame came where a text was expected")]
+    Binary,
+    /// A text is no message of the bridge. Reading may continue.
+    #[error(transparent)]
+    BadMessage(#[from] BadMessage),
+}
+
+fn shown(close: Option<&Close>) -> String {
+    close.map_or_else(String::new, |close| format!(" ({close})"))
+}
+
+/// The frames of a WebSocket.
+pub(super) trait Frames: Stream<Item = Result<Message, WsError>> + Unpin {}
+
+impl<S: Stream<Item = Result<Message, WsError>> + Unpin> Frames for S {}
+
+pub(super) async fn frame(frames: &mut impl Frames) -> Result<Frame, ReadError> {
+    loop {
+        return match frames.next().await {
+            Some(Ok(Message::Text(text))) => Ok(Frame::Text(text)),
+            Some(Ok(Message::Binary(bytes))) => Ok(Frame::Binary(bytes)),
+            Some(Ok(Message::Ping(bytes))) => Ok(Frame::Ping(bytes)),
+            Some(Ok(Message::Pong(bytes))) => Ok(Frame::Pong(bytes)),
+            Some(Ok(Message::Close(close))) => Err(ReadError::Closed(close.map(Close::from))),
+            // A reader never gets one.
+            Some(Ok(Message::Frame(_))) => continue,
+            Some(Err(WsError::Protocol(ProtocolError::ReceivedAfterClosing))) => {
+                Err(ReadError::FrameAfterClose)
+            }
+            Some(Err(error)) => Err(ReadError::Broken(error.to_string())),
+            None => Err(ReadError::Ended),
+        };
+    }
+}
+
+pub(super) async fn text(frames: &mut impl Frames) -> Result<Utf8Bytes, ReadError> {
+    loop {
+        match frame(frames).await? {
+            Frame::Text(text) => return Ok(text),
+            Frame::Binary(_) => return Err(ReadError::Binary),
+            Frame::Ping(_) | Frame::Pong(_) => {}
+        }
+    }
+}
+
+pub(super) async fn message(frames: &mut impl Frames) -> Result<ServerMessage, ReadError> {
+    let text = text(frames).await?;
+    Ok(ServerMessage::from_json(&text)?)
+}

@@ -1,0 +1,43 @@
+//! Writing frames.
+
+use futures::{Sink, SinkExt};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+
+use super::quiet_stream::PongSwitch;
+
+/// A frame could not be sent, because the connection is lost or closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("could not send: {0}")]
+pub struct SendError(String);
+
+impl From<WsError> for SendError {
+    fn from(error: WsError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Sends a frame and flushes it.
+pub(super) async fn frame(
+    frames: &mut (impl Sink<Message, Error = WsError> + Unpin),
+    pongs: &PongSwitch,
+    frame: Message,
+) -> Result<(), SendError> {
+    if pongs.answers_pings() {
+        return Ok(frames.send(frame).await?);
+    }
+    // The pongs that wait are dropped before the stream sends.
+    frames.flush().await?;
+    pongs.send();
+    frames.send(frame).await?;
+    pongs.restore();
+    Ok(())
+}
+
+/// Creates a close frame.
+pub(super) fn close(code: u16, reason: &str) -> Message {
+    Message::Close(Some(CloseFrame {
+        code: code.into(),
+        reason: reason.into(),
+    }))
+}

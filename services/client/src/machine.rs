@@ -1,0 +1,479 @@
+//! The requests and the views of one client: a pure state machine around which the
+//! [task](crate::task) does the I/O. Messages of the bridge go in; requests to send and events to
+//! deliver come out.
+//!
+//! ```text
+//! opening --answer--> viewing --terminal statusUpdate--> gone
+//!    \--error--> gone    ^ |
+//!                        | v  connection lost
+//!                     attaching again, at the offset reached
+//! ```
+//!
+//! A view whose run does not read is detached once too many events wait for it, so that the
+//! connection is always read and answers pings. The view attaches again, at the offset reached,
+//! when its run has read the waiting events.
+
+mod view;
+mod waiting_events;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use protocol::ExecutionId;
+use protocol::message::{
+    AttachParams, ClientMessage, DetachParams, Gap, JsonText, Reply, Request, ServerMessage,
+};
+use protocol::rpc::{OnSlow, RpcError, code};
+use tokio::sync::oneshot;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::Error;
+use crate::event::{Event, Item};
+use crate::output_tracker::Verdict;
+pub(crate) use view::View;
+use waiting_events::{SMALL, WaitingEvents};
+
+/// The sender that takes the answer to a request.
+pub(crate) type AnswerSender = oneshot::Sender<Result<JsonText, Error>>;
+
+/// A request that is not answered yet.
+struct Unanswered {
+    /// The message, to be sent again on a new connection.
+    text: String,
+    receiver: Receiver,
+}
+
+/// The receiver of an answer.
+enum Receiver {
+    /// The view that the execute or attach opens.
+    View(ExecutionId),
+    /// A caller that waits.
+    Caller(AnswerSender),
+}
+
+impl Unanswered {
+    /// Whether the caller has stopped waiting: then the request must not take effect later.
+    fn is_abandoned(&self) -> bool {
+        matches!(&self.receiver, Receiver::Caller(answer) if answer.is_closed())
+    }
+
+    /// Whether this request opens the view of an execution.
+    fn opens(&self, id: ExecutionId) -> bool {
+        matches!(self.receiver, Receiver::View(of) if of == id)
+    }
+}
+
+/// The effect of a message on the task.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Received {
+    /// The bridge serves this client.
+    Progress,
+    /// Nothing changed.
+    Nothing,
+    /// The bridge cannot serve this client now; a later connection may.
+    ComeBack(String),
+}
+
+#[derive(Default)]
+pub(crate) struct Machine {
+    views: HashMap<ExecutionId, View>,
+    /// Unanswered requests by their ids, in the order asked.
+    requests: BTreeMap<u64, Unanswered>,
+    last_id: u64,
+    /// To be sent, with its id.
+    out: VecDeque<(u64, String)>,
+    events: WaitingEvents,
+    raw: bool,
+    /// The largest message that the bridge takes, in bytes; a larger request fails alone and is not
+    /// sent.
+    limit: Option<usize>,
+}
+
+impl Machine {
+    pub(crate) fn new(raw: bool) -> Self {
+        Self {
+            raw,
+            ..Self::default()
+        }
+    }
+
+    /// Sets the largest message that the bridge of the present connection takes, in bytes.
+    pub(crate) fn set_limit(&mut self, bytes: usize) {
+        self.limit = Some(bytes);
+    }
+
+    fn id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn ask(&mut self, request: Request, receiver: Receiver) {
+        let id = self.id();
+        let text = ClientMessage::request(id, request).to_json();
+        self.out.push_back((id, text.clone()));
+        self.requests.insert(id, Unanswered { text, receiver });
+    }
+
+    /// Ends a view at the bridge. The answer needs no receiver.
+    fn detach(&mut self, execution_id: ExecutionId) {
+        let id = self.id();
+        let detach = ClientMessage::request(id, DetachParams { execution_id });
+        self.out.push_back((id, detach.to_json()));
+    }
+
+    /// Opens a view with an execute or attach; an older view of the same execution ends.
+    pub(crate) fn open(&mut self, id: ExecutionId, view: View, request: Request) {
+        self.drop_view(id);
+        self.views.insert(id, view);
+        self.ask(request, Receiver::View(id));
+    }
+
+    /// Sends a request whose answer goes to the sender.
+    pub(crate) fn request(&mut self, request: Request, answer: AnswerSender) {
+        self.ask(request, Receiver::Caller(answer));
+    }
+
+    /// The run is dropped: detach, unless a newer run views the same execution.
+    pub(crate) fn forget(&mut self, id: ExecutionId, token: u64) {
+        self.events.remove(token);
+        if self.views.get(&id).is_some_and(|view| view.token == token) {
+            self.drop_view(id);
+            self.detach(id);
+        }
+    }
+
+    fn drop_view(&mut self, id: ExecutionId) -> Option<View> {
+        self.requests.retain(|_, request| !request.opens(id));
+        self.views.remove(&id)
+    }
+
+    /// The next request to send on the present connection.
+    pub(crate) fn next_request(&mut self) -> Option<String> {
+        while let Some((id, text)) = self.out.pop_front() {
+            let request = self.requests.get(&id);
+            if request.is_some_and(Unanswered::is_abandoned) {
+                self.requests.remove(&id);
+                continue;
+            }
+            match self.limit {
+                Some(limit) if text.len() > limit => {
+                    let bytes = text.len();
+                    self.refuse(id, &Error::TooLarge { bytes, limit });
+                }
+                _ => return Some(text),
+            }
+        }
+        None
+    }
+
+    /// Fails one request of any kind.
+    fn refuse(&mut self, request: u64, error: &Error) {
+        match self
+            .requests
+            .remove(&request)
+            .map(|request| request.receiver)
+        {
+            Some(Receiver::Caller(answer)) => {
+                let _ = answer.send(Err(error.clone()));
+            }
+            Some(Receiver::View(id)) => self.take(id, SMALL, |_| Err(error.clone())),
+            None => {}
+        }
+    }
+
+    /// Fails the largest unanswered request: the bridge found a request too large and did not say
+    /// which. False when no request is unanswered.
+    pub(crate) fn refuse_largest(&mut self, error: &Error) -> bool {
+        let requests = self.requests.iter();
+        let largest = requests.max_by_key(|(_, request)| request.text.len());
+        let Some(id) = largest.map(|(id, _)| *id) else {
+            return false;
+        };
+        self.refuse(id, error);
+        true
+    }
+
+    /// Whether a connection is of no use at present.
+    pub(crate) fn is_idle(&self) -> bool {
+        let mut requests = self.requests.values();
+        self.views.is_empty() && requests.all(Unanswered::is_abandoned)
+    }
+
+    /// Whether events wait for their run to read.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Delivers the oldest event of a run that has room for it. Cancel-safe: an event stays the
+    /// oldest until then.
+    pub(crate) async fn deliver(&mut self) {
+        if self.events.is_empty() {
+            return;
+        }
+        let token = self.events.deliver().await;
+        if self.events.is_drained(token) {
+            let mut views = self.views.iter();
+            let detached = views.find(|(_, view)| view.token == token && view.detached);
+            if let Some(id) = detached.map(|(id, _)| *id)
+                && !self.is_opening(id)
+            {
+                self.attach_again(id);
+            }
+        }
+    }
+
+    fn emit(&mut self, id: ExecutionId, mut item: Item, bytes: usize) {
+        let Some(view) = self.views.get_mut(&id) else {
+            return;
+        };
+        // A raw message cannot be replaced by a gap, so a raw run detaches even with `onSlow:
+        // "skip"`.
+        if view.on_slow == OnSlow::Skip && !self.raw {
+            view.skipped += self.events.skip(view.token, bytes);
+            if let Ok(Event::Terminal { verdict, .. }) = &mut item
+                && view.skipped > 0
+            {
+                *verdict = match *verdict {
+                    Verdict::Verified => Verdict::Partial {
+                        missing: view.skipped,
+                    },
+                    Verdict::Partial { missing } => Verdict::Partial {
+                        missing: missing + view.skipped,
+                    },
+                    Verdict::Unknown => Verdict::Unknown,
+                };
+            }
+        }
+        self.events.push(view.token, &view.tx, item, bytes);
+    }
+
+    /// Sends an event to every run that reads, or whose outbox has room.
+    fn emit_all(&mut self, event: &Event, bytes: usize) {
+        for view in self.views.values() {
+            if !view.detached && !self.events.is_full(view.token) {
+                let item = Ok(event.clone());
+                self.events.push(view.token, &view.tx, item, bytes);
+            }
+        }
+    }
+
+    /// Detaches the views of runs for which too much waits.
+    fn detach_slow(&mut self) {
+        let mut slow = Vec::new();
+        for (id, view) in &mut self.views {
+            let skips = view.on_slow == OnSlow::Skip && !self.raw;
+            if view.accepted && !view.detached && !skips && self.events.is_full(view.token) {
+                view.detached = true;
+                slow.push(*id);
+            }
+        }
+        for id in slow {
+            self.detach(id);
+        }
+    }
+
+    /// The connection is gone; the next try follows after the pause.
+    pub(crate) fn lost(&mut self, why: &str, retry_in: Duration) {
+        self.out.clear();
+        let why = why.to_owned();
+        self.emit_all(&Event::Lost { why, retry_in }, SMALL);
+    }
+
+    /// A new connection: everything unanswered is asked again as it was, and every accepted view attaches at the
+    /// offset reached.
+    pub(crate) fn connected(&mut self, greeting: &Utf8Bytes) {
+        if self.raw {
+            self.emit_all(&Event::Message(greeting.clone()), greeting.len());
+        }
+        // An attach made for the lost connection may be behind by now.
+        let views = &self.views;
+        self.requests.retain(|_, request| match &request.receiver {
+            Receiver::View(id) => views.get(id).is_none_or(|v| !v.accepted),
+            Receiver::Caller(_) => !request.is_abandoned(),
+        });
+        let requests = self.requests.iter();
+        self.out = requests
+            .map(|(id, request)| (*id, request.text.clone()))
+            .collect();
+        let accepted: Vec<_> = self
+            .views
+            .iter()
+            .filter(|(_, v)| v.accepted && (!v.detached || self.events.is_drained(v.token)))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in accepted {
+            self.attach_again(id);
+        }
+    }
+
+    fn attach_again(&mut self, id: ExecutionId) {
+        let Some(view) = self.views.get(&id) else {
+            return;
+        };
+        let attach = AttachParams {
+            execution_id: id,
+            offset: Some(view.output.reached()),
+            on_slow: view.on_slow,
+        };
+        self.ask(attach.into(), Receiver::View(id));
+    }
+
+    /// Ends everything with this error.
+    pub(crate) fn fail(&mut self, error: &Error) {
+        for request in std::mem::take(&mut self.requests).into_values() {
+            if let Receiver::Caller(answer) = request.receiver {
+                let _ = answer.send(Err(error.clone()));
+            }
+        }
+        for (_, view) in self.views.drain() {
+            self.events
+                .push(view.token, &view.tx, Err(error.clone()), SMALL);
+        }
+        self.out.clear();
+    }
+
+    /// Takes a message.
+    pub(crate) fn message(&mut self, text: &Utf8Bytes) -> Result<Received, Error> {
+        if self.raw {
+            self.emit_all(&Event::Message(text.clone()), text.len());
+        }
+        let received = self.understand(text);
+        self.detach_slow();
+        received
+    }
+
+    fn understand(&mut self, text: &Utf8Bytes) -> Result<Received, Error> {
+        let bytes = text.len();
+        let message = ServerMessage::from_json(text);
+        match message.map_err(|e| Error::Protocol(e.to_string()))? {
+            ServerMessage::Reply(reply) => return self.reply(reply),
+            ServerMessage::StatusUpdate(update) => {
+                let id = update.status.execution_id;
+                self.take_notification(id, bytes, |view| view.status(update));
+            }
+            ServerMessage::Output(output) => {
+                let id = output.execution_id;
+                self.take_notification(id, bytes, |view| view.output(output));
+            }
+            ServerMessage::Gap(gap) => {
+                self.take_notification(gap.execution_id, bytes, |view| view.gap(gap));
+            }
+            ServerMessage::Notice(notice) => match notice.execution_id {
+                Some(id) => self.take_notification(id, bytes, |_| Ok(Some(Event::Notice(notice)))),
+                None => self.emit_all(&Event::Notice(notice), bytes),
+            },
+            // This client sends no batch and no request without an id.
+            ServerMessage::Connected(_)
+            | ServerMessage::RejectedExecute(_)
+            | ServerMessage::Batch(_)
+            | ServerMessage::Other(_) => return Ok(Received::Nothing),
+        }
+        Ok(Received::Progress)
+    }
+
+    /// Whether the bridge has not answered the request that opens this view: what comes is of an older one.
+    fn is_opening(&self, id: ExecutionId) -> bool {
+        self.requests.values().any(|request| request.opens(id))
+    }
+
+    /// Takes a notification as [`Self::take`] takes an answer; a detached view ignores it until its
+    /// new attach.
+    fn take_notification(
+        &mut self,
+        id: ExecutionId,
+        bytes: usize,
+        judge: impl FnOnce(&mut View) -> Result<Option<Event>, Error>,
+    ) {
+        if self.views.get(&id).is_some_and(|view| !view.detached) {
+            self.take(id, bytes, judge);
+        }
+    }
+
+    /// Passes a message to a view and the resulting item to its run; an end or an error ends the
+    /// view. `bytes`: the size of the message.
+    fn take(
+        &mut self,
+        id: ExecutionId,
+        bytes: usize,
+        judge: impl FnOnce(&mut View) -> Result<Option<Event>, Error>,
+    ) {
+        if self.is_opening(id) {
+            return;
+        }
+        let Some(view) = self.views.get_mut(&id) else {
+            return; // of a view that was dropped a moment ago
+        };
+        let item = match judge(view) {
+            Ok(None) => return,
+            Ok(Some(event)) => Ok(event),
+            Err(error) => Err(error),
+        };
+        let ends = matches!(item, Err(_) | Ok(Event::Terminal { .. }));
+        self.emit(id, item, bytes);
+        if ends {
+            self.drop_view(id);
+        }
+    }
+
+    fn reply(&mut self, reply: Reply) -> Result<Received, Error> {
+        let Reply { id, outcome } = reply;
+        match (id.as_u64(), outcome) {
+            (Some(id), answer) => Ok(self.answer(id, answer)),
+            (None, Err(error)) if id.is_null() && error.code == code::TOO_MANY_SESSIONS => {
+                Ok(Received::ComeBack(error.message))
+            }
+            // The error answers no request that the bridge could read.
+            (None, Err(error)) if id.is_null() => Err(Error::Rpc(error)),
+            (None, _) => Ok(Received::Nothing),
+        }
+    }
+
+    fn answer(&mut self, request: u64, answer: Result<JsonText, RpcError>) -> Received {
+        let Some(request) = self.requests.remove(&request) else {
+            return Received::Nothing; // of a detach, or of a view that was dropped
+        };
+        match (request.receiver, answer) {
+            (Receiver::Caller(sender), answer) => {
+                let _ = sender.send(answer.map_err(Error::Rpc));
+                Received::Progress
+            }
+            (Receiver::View(id), Ok(result)) => {
+                let bytes = result.as_str().len();
+                self.take(id, bytes, |view| view.answered(&result));
+                Received::Progress
+            }
+            (Receiver::View(id), Err(error)) => self.open_refused(id, error),
+        }
+    }
+
+    fn open_refused(&mut self, id: ExecutionId, error: RpcError) -> Received {
+        let accepted = self.views.get(&id).is_some_and(|view| view.accepted);
+        if accepted && error.code == code::UNAVAILABLE {
+            // It is accepted: claude-api will know it when it is back.
+            return Received::ComeBack(error.message);
+        }
+        let kept = error.data["keptFrom"].as_u64();
+        if let (true, code::OFFSET_NOT_KEPT, Some(kept)) = (accepted, error.code, kept) {
+            let mut moved = false;
+            self.take(id, SMALL, |view| {
+                let lost = Gap {
+                    execution_id: id,
+                    from: view.output.reached(),
+                    to: kept,
+                };
+                let event = view.gap(lost)?;
+                moved = event.is_some();
+                event.map(Some).ok_or(Error::Rpc(error))
+            });
+            if moved {
+                self.attach_again(id);
+            }
+            return Received::Progress;
+        }
+        self.take(id, SMALL, |_| Err(Error::Rpc(error)));
+        Received::Progress
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+use protocol::message::{Control, ControlParams, ExecuteParams, PingParams};
+use protocol::rpc::{self, OnSlow};
+use protocol::{State, Status};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::*;
+
+fn id(execute: &ExecuteParams) -> ExecutionId {
+    execute.execution_id.unwrap()
+}
+
+fn opened(machine: &mut Machine) -> (ExecuteParams, mpsc::Receiver<Item>) {
+    let execute = ExecuteParams::prompt("p");
+    let (tx, rx) = mpsc::channel(16);
+    let view = View::new(0, tx, 0, OnSlow::Wait);
+    machine.open(id(&execute), view, execute.clone().into());
+    (execute, rx)
+}
+
+fn sent(machine: &mut Machine) -> Vec<Value> {
+    std::iter::from_fn(|| machine.next_request())
+        .map(|text| serde_json::from_str(&text).unwrap())
+        .collect()
+}
+
+fn receive(machine: &mut Machine, message: &Value) -> Received {
+    machine.message(&message.to_string().into()).unwrap()
+}
+
+fn status(execute: &ExecuteParams) -> Value {
+    let mut status = Status::queued(id(execute), jiff::Timestamp::UNIX_EPOCH, "w".into());
+    status.state = State::Running;
+    serde_json::to_value(status).unwrap()
+}
+
+#[test]
+fn unanswered_requests_are_asked_again_and_answered_ones_attach() {
+    let mut machine = Machine::default();
+    let (execute, _rx) = opened(&mut machine);
+    let first = sent(&mut machine);
+    assert_eq!(first[0]["method"], "execute");
+    machine.lost("cut", Duration::ZERO);
+    machine.connected(&"{}".into());
+    assert_eq!(sent(&mut machine), first, "the very same request");
+    receive(
+        &mut machine,
+        &rpc::result(&first[0]["id"], status(&execute)),
+    );
+    let output =
+        json!({ "executionId": id(&execute), "type": "stdout", "offset": 0, "content": "abc" });
+    receive(&mut machine, &rpc::notification("output", &output));
+    for _ in 0..2 {
+        // Twice, because an attach that was never answered must not be asked beside a new one.
+        machine.lost("cut", Duration::ZERO);
+        machine.connected(&"{}".into());
+        let again = sent(&mut machine);
+        assert_eq!(again.len(), 1);
+        assert_eq!(again[0]["method"], "attach");
+        assert_eq!(again[0]["params"]["offset"], 3);
+    }
+}
+
+#[test]
+fn an_accepted_execution_waits_for_a_service_that_is_away() {
+    let mut machine = Machine::default();
+    let (execute, mut rx) = opened(&mut machine);
+    let first = sent(&mut machine);
+    receive(
+        &mut machine,
+        &rpc::result(&first[0]["id"], status(&execute)),
+    );
+    machine.lost("cut", Duration::ZERO);
+    machine.connected(&"{}".into());
+    let attach = sent(&mut machine);
+    let away = RpcError::new(code::UNAVAILABLE, "unavailable", "claude-api is away");
+    let received = receive(&mut machine, &rpc::error(&attach[0]["id"], &away));
+    assert_eq!(received, Received::ComeBack("claude-api is away".into()));
+    assert!(!machine.is_idle(), "the view is still there");
+    assert!(rx.try_recv().is_err());
+}
+
+#[test]
+fn messages_about_what_nobody_views_change_nothing() {
+    let mut machine = Machine::default();
+    let output = json!({ "executionId": ExecutionId::random(), "type": "stdout", "offset": 9, "content": "x" });
+    receive(&mut machine, &rpc::notification("output", &output));
+    assert_eq!(
+        receive(&mut machine, &rpc::result(&json!(77), json!({}))),
+        Received::Nothing
+    );
+    assert!(machine.is_idle() && !machine.has_events());
+    assert!(machine.message(&"nonsense".into()).is_err());
+}
+
+#[tokio::test]
+async fn a_failure_reaches_everybody_who_waits() {
+    let mut machine = Machine::default();
+    let (_, mut rx) = opened(&mut machine);
+    let (tx, reply) = oneshot::channel();
+    machine.request(PingParams {}.into(), tx);
+    machine.fail(&Error::Closed);
+    assert!(machine.is_idle());
+    assert_eq!(reply.await.unwrap().unwrap_err(), Error::Closed);
+    machine.deliver().await;
+    assert_eq!(rx.recv().await.unwrap().unwrap_err(), Error::Closed);
+}
+
+#[tokio::test]
+async fn messages_of_the_old_view_are_not_the_new_ones() {
+    let mut machine = Machine::default();
+    let (execute, _old) = opened(&mut machine);
+    let first = sent(&mut machine);
+    receive(
+        &mut machine,
+        &rpc::result(&first[0]["id"], status(&execute)),
+    );
+    let (tx, mut rx) = mpsc::channel(16);
+    let attach = AttachParams::from_start(id(&execute));
+    let view = View::new(1, tx, 0, OnSlow::Wait);
+    machine.open(id(&execute), view, attach.into());
+    let second = sent(&mut machine);
+    // The bridge goes on with the old view until it answers; that one has reached byte 9, and even ends.
+    let output = |offset: u64| {
+        rpc::notification(
+            "output",
+            &json!({ "executionId": id(&execute), "type": "stdout", "offset": offset, "content": "x" }),
+        )
+    };
+    let mut end = status(&execute);
+    end["state"] = "completed".into();
+    end["status"] = "COMPLETED".into();
+    end["elapsedMs"] = 1.into();
+    receive(&mut machine, &output(9));
+    receive(&mut machine, &rpc::notification("statusUpdate", &end));
+    receive(
+        &mut machine,
+        &rpc::result(&second[0]["id"], status(&execute)),
+    );
+    receive(&mut machine, &output(0));
+    let mut got = Vec::new();
+    while machine.has_events() {
+        machine.deliver().await;
+    }
+    while let Ok(item) = rx.try_recv() {
+        got.push(item.unwrap());
+    }
+    assert!(
+        matches!(got[..], [Event::Answer(_), Event::Output { offset: 0, .. }]),
+        "{got:?}"
+    );
+}
+
+#[test]
+fn a_call_that_nobody_waits_for_is_not_sent() {
+    let mut machine = Machine::default();
+    let call = |machine: &mut Machine| {
+        let (tx, rx) = oneshot::channel();
+        let cancel = ControlParams {
+            control: Control::Cancel,
+            execution_id: None,
+        };
+        machine.request(cancel.into(), tx);
+        rx
+    };
+    drop(call(&mut machine));
+    let waits = call(&mut machine);
+    assert_eq!(sent(&mut machine).len(), 1);
+    // Neither is it asked again, nor a reason to connect.
+    drop(waits);
+    machine.lost("cut", Duration::ZERO);
+    assert!(machine.is_idle());
+    machine.connected(&"{}".into());
+    assert_eq!(sent(&mut machine), Vec::<Value>::new());
+}

@@ -1,0 +1,81 @@
+//! One view: messages about one execution become the events of its run.
+
+use bytes::Bytes;
+use protocol::message::{Gap, JsonText, Output, StatusUpdate};
+use protocol::rpc::OnSlow;
+use protocol::{Reason, Status};
+use tokio::sync::mpsc;
+
+use crate::Error;
+use crate::event::{Event, Item};
+use crate::output_tracker::{OutputTracker, Verdict};
+
+pub(crate) struct View {
+    /// Tells this view from a later one of the same execution.
+    pub(crate) token: u64,
+    pub(crate) tx: mpsc::Sender<Item>,
+    pub(crate) output: OutputTracker,
+    pub(crate) on_slow: OnSlow,
+    /// Whether it was answered once: from then on a new connection attaches.
+    pub(crate) accepted: bool,
+    /// Whether the view was detached because its run does not read. It attaches again when the run
+    /// has read the waiting events.
+    pub(crate) detached: bool,
+    /// Bytes of output that the client dropped for a run with `onSlow: "skip"`.
+    pub(crate) skipped: u64,
+}
+
+impl View {
+    pub(crate) fn new(token: u64, tx: mpsc::Sender<Item>, offset: u64, on_slow: OnSlow) -> Self {
+        Self {
+            token,
+            tx,
+            output: OutputTracker::new(offset),
+            on_slow,
+            accepted: false,
+            detached: false,
+            skipped: 0,
+        }
+    }
+
+    pub(crate) fn answered(&mut self, result: &JsonText) -> Result<Option<Event>, Error> {
+        let status: Box<Status> = result
+            .read()
+            .map_err(|e| Error::Protocol(format!("the answer is no status: {e}")))?;
+        let first = !std::mem::replace(&mut self.accepted, true);
+        // The run does not know that the client detached it.
+        let unseen = std::mem::take(&mut self.detached);
+        Ok(match (first, unseen) {
+            (true, _) => Some(Event::Answer(status)),
+            (false, true) => None,
+            (false, false) => Some(Event::Back),
+        })
+    }
+
+    pub(crate) fn status(&mut self, update: Box<StatusUpdate>) -> Result<Option<Event>, Error> {
+        let status = &update.status;
+        if !status.state.is_terminal() {
+            return Ok(Some(Event::Status(update)));
+        }
+        // claude-api no longer knows the execution, so the bridge cannot tell the length.
+        let verdict = if status.reason == Some(Reason::Lost) {
+            Verdict::Unknown
+        } else {
+            self.output
+                .finish(status.output_bytes, status.crc32.as_deref())?
+        };
+        Ok(Some(Event::Terminal { update, verdict }))
+    }
+
+    pub(crate) fn output(&mut self, output: Output) -> Result<Option<Event>, Error> {
+        let new = self
+            .output
+            .accept(output.offset, Bytes::from(output.content))?;
+        let offset = self.output.reached() - new.len() as u64;
+        Ok((!new.is_empty()).then_some(Event::Output { offset, bytes: new }))
+    }
+
+    pub(crate) fn gap(&mut self, gap: Gap) -> Result<Option<Event>, Error> {
+        Ok(self.output.gap(gap.from, gap.to)?.map(Event::Gap))
+    }
+}

@@ -1,0 +1,198 @@
+//! The task that owns the connection of a client. It connects again while requests or views are
+//! open.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use backoff::ExponentialBackoff;
+use backoff::backoff::Backoff;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+
+use crate::command::Command;
+use crate::live_connection::{LiveConnection, Lost};
+use crate::machine::{Machine, Received};
+use crate::{Address, Error, Options};
+
+pub(crate) struct ClientTask {
+    address: Address,
+    options: Options,
+    commands: mpsc::UnboundedReceiver<Command>,
+    machine: Machine,
+    backoff: ExponentialBackoff,
+    /// Since when there is no progress; `None` while there is.
+    since: Option<Instant>,
+}
+
+/// The end of the task, which a caller may wait for.
+struct Stop(Option<oneshot::Sender<()>>);
+
+/// Why serving ended.
+enum End {
+    Stop(Stop),
+    Lost(Lost),
+}
+
+impl ClientTask {
+    pub(crate) fn new(
+        address: Address,
+        options: Options,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Self {
+        let backoff = ExponentialBackoff {
+            current_interval: options.first_delay,
+            initial_interval: options.first_delay,
+            multiplier: 2.0,
+            max_interval: options.max_delay,
+            // Its default ends 15 minutes after it was made; `since` decides instead.
+            max_elapsed_time: None,
+            ..ExponentialBackoff::default()
+        };
+        let machine = Machine::new(options.raw);
+        Self {
+            address,
+            options,
+            commands,
+            machine,
+            backoff,
+            since: None,
+        }
+    }
+
+    /// Runs until the last handle is dropped or closes.
+    pub(crate) async fn run(mut self, first: LiveConnection) {
+        let mut connection = first;
+        self.machine.set_limit(connection.message_bytes());
+        loop {
+            let why = match self.serve(&mut connection).await {
+                End::Stop(Stop(done)) => {
+                    while let Some(text) = self.machine.next_request() {
+                        connection.send(text);
+                    }
+                    connection.close().await;
+                    done.map(|done| done.send(()));
+                    return;
+                }
+                End::Lost(Lost::Retry(why)) => why,
+                End::Lost(Lost::TooBig(why)) => {
+                    let error = Error::Protocol(why.clone());
+                    if !self.machine.refuse_largest(&error) {
+                        self.machine.fail(&error);
+                    }
+                    why
+                }
+                End::Lost(Lost::Final(error)) => {
+                    let why = error.to_string();
+                    self.machine.fail(&error);
+                    why
+                }
+            };
+            drop(connection);
+            match self.reconnect(why).await {
+                Ok(new) => connection = new,
+                Err(Stop(done)) => {
+                    done.map(|done| done.send(()));
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn serve(&mut self, connection: &mut LiveConnection) -> End {
+        loop {
+            while let Some(text) = self.machine.next_request() {
+                connection.send(text);
+            }
+            let waiting = self.machine.has_events();
+            tokio::select! {
+                // Commands first, so that a cancel goes out while output waits to be read.
+                biased;
+                command = self.commands.recv() => if let Err(stop) = apply(&mut self.machine, command) {
+                    return End::Stop(stop);
+                },
+                () = self.machine.deliver(), if waiting => {}
+                // The connection is read also while events wait, so that pings are answered. The machine
+                // bounds the events that wait for a slow run.
+                text = connection.next() => {
+                    let received = match text {
+                        Ok(text) => self.machine.message(&text),
+                        Err(lost) => return End::Lost(lost),
+                    };
+                    match received {
+                        Ok(Received::Progress) => {
+                            self.since = None;
+                            self.backoff.reset();
+                        }
+                        Ok(Received::Nothing) => {}
+                        Ok(Received::ComeBack(why)) => return End::Lost(Lost::Retry(why)),
+                        Err(error) => return End::Lost(Lost::Final(error)),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn reconnect(&mut self, mut why: String) -> Result<LiveConnection, Stop> {
+        loop {
+            while self.machine.is_idle() {
+                self.since = None;
+                let waiting = self.machine.has_events();
+                tokio::select! {
+                    biased;
+                    command = self.commands.recv() => apply(&mut self.machine, command)?,
+                    () = self.machine.deliver(), if waiting => {}
+                }
+            }
+            let since = *self.since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= self.options.give_up {
+                let after = since.elapsed();
+                self.machine.fail(&Error::GaveUp {
+                    after,
+                    why: why.clone(),
+                });
+                continue;
+            }
+            match self.try_once(&why).await? {
+                Ok(connection) => {
+                    self.machine.set_limit(connection.message_bytes());
+                    self.machine.connected(&connection.greeting);
+                    return Ok(connection);
+                }
+                Err(error) if error.is_transient() => why = error.to_string(),
+                Err(error) => self.machine.fail(&error),
+            }
+        }
+    }
+
+    /// Waits the pause and dials, taking commands and delivering events meanwhile.
+    async fn try_once(&mut self, why: &str) -> Result<Result<LiveConnection, Error>, Stop> {
+        let delay = self.backoff.next_backoff().unwrap_or(Duration::ZERO);
+        tracing::debug!(why, ?delay, "the bridge is lost");
+        self.machine.lost(why, delay);
+        let (address, options) = (self.address.clone(), self.options.clone());
+        let mut attempt = pin!(async {
+            sleep(delay).await;
+            Box::pin(LiveConnection::connect(&address, &options)).await
+        });
+        loop {
+            let waiting = self.machine.has_events();
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => apply(&mut self.machine, command)?,
+                () = self.machine.deliver(), if waiting => {}
+                result = &mut attempt => return Ok(result),
+            }
+        }
+    }
+}
+
+fn apply(machine: &mut Machine, command: Option<Command>) -> Result<(), Stop> {
+    match command {
+        Some(Command::Open(id, view, request)) => machine.open(id, view, request),
+        Some(Command::Request(request, answer)) => machine.request(request, answer),
+        Some(Command::Forget(id, token)) => machine.forget(id, token),
+        Some(Command::Close(done)) => return Err(Stop(Some(done))),
+        None => return Err(Stop(None)),
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! The frames that a client sends.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::json_text::JsonText;
+use super::request::Request;
+use super::request_id::RequestId;
+
+/// One text frame of a client: `docs/protocol.md`, "Requests".
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum ClientFrame {
+    /// One request or notification.
+    Single(ClientMessage),
+    /// A batch of 1 to `batch` requests; its answers are sent together.
+    Batch(Vec<ClientMessage>),
+}
+
+/// One request, or one notification: a request without an id, which gets no answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientMessage {
+    /// The id of the answer; None for a notification.
+    pub id: Option<RequestId>,
+    /// The request.
+    pub request: Request,
+}
+
+impl ClientMessage {
+    /// Creates a request that is answered under this id.
+    #[must_use]
+    pub fn request(id: impl Into<RequestId>, request: impl Into<Request>) -> Self {
+        Self {
+            id: Some(id.into()),
+            request: request.into(),
+        }
+    }
+
+    /// Creates a notification.
+    #[must_use]
+    pub fn notification(request: impl Into<Request>) -> Self {
+        Self {
+            id: None,
+            request: request.into(),
+        }
+    }
+
+    /// Serializes the message as a text frame.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl Serialize for ClientMessage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Envelope<'a> {
+            jsonrpc: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            id: Option<&'a RequestId>,
+            method: &'static str,
+            params: &'a Request,
+        }
+        let Self { id, request } = self;
+        let envelope = Envelope {
+            jsonrpc: "2.0",
+            id: id.as_ref(),
+            method: request.method(),
+            params: request,
+        };
+        envelope.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientMessage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Envelope {
+            jsonrpc: String,
+            // A request with the id null is answered, one without an id is not.
+            #[serde(default, deserialize_with = "present")]
+            id: Option<RequestId>,
+            method: String,
+            params: Option<Value>,
+        }
+        let envelope = Envelope::deserialize(deserializer)?;
+        let Envelope {
+            jsonrpc,
+            id,
+            method,
+            params,
+        } = envelope;
+        if jsonrpc != "2.0" {
+            return Err(D::Error::custom(r#"jsonrpc must be "2.0""#));
+        }
+        let params = params.unwrap_or_else(|| Value::Object(Map::new()));
+        if !params.is_object() {
+            return Err(D::Error::custom("params are given by name, as an object"));
+        }
+        match Request::read(&method, params) {
+            Some(Ok(request)) => Ok(Self { id, request }),
+            Some(Err(error)) => Err(D::Error::custom(error)),
+            None => Err(D::Error::custom(format!("there is no method {method:?}"))),
+        }
+    }
+}
+
+/// Reads a member that is there, null or not.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(de: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(de).map(Some)
+}
+
+impl<'de> Deserialize<'de> for ClientFrame {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = JsonText::deserialize(deserializer)?;
+        let frame = if text.as_str().starts_with('[') {
+            text.read().map(Self::Batch)
+        } else {
+            text.read().map(Self::Single)
+        };
+        frame.map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,29 @@
+//! How a notification of the bridge is written.
+
+use serde::Serialize;
+
+/// The params of a notification of the bridge: `docs/protocol.md`, "Notifications".
+pub trait Notification: Serialize {
+    /// The name of the notification.
+    const METHOD: &'static str;
+
+    /// Serializes the notification as a text frame.
+    #[must_use]
+    fn to_message(&self) -> String
+    where
+        Self: Sized,
+    {
+        #[derive(Serialize)]
+        struct Envelope<'a, P> {
+            jsonrpc: &'static str,
+            method: &'static str,
+            params: &'a P,
+        }
+        let envelope = Envelope {
+            jsonrpc: "2.0",
+            method: Self::METHOD,
+            params: self,
+        };
+        serde_json::to_string(&envelope).unwrap_or_default()
+    }
+}

@@ -1,0 +1,152 @@
+//! The messages that the bridge sends.
+
+use std::borrow::Cow;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::connected::Connected;
+use super::json_text::JsonText;
+use super::notification::Notification;
+use super::reply::Reply;
+use super::request_id::RequestId;
+use super::status_update::{RejectedExecute, StatusUpdate};
+use super::view::{Gap, Notice, Output};
+use crate::rpc::{RpcError, method};
+
+/// The most characters of a message that an error repeats.
+const SHOWN_CHARS: usize = 120;
+
+/// One message of the bridge: `docs/protocol.md`, "Notifications" and "Requests".
+#[derive(Debug, Clone, PartialEq)]
+pub enum ServerMessage {
+    /// The first message of a session.
+    Connected(Box<Connected>),
+    /// The status of an execution, with a change or a heartbeat.
+    StatusUpdate(Box<StatusUpdate>),
+    /// The refusal of an `execute` without an id.
+    RejectedExecute(Box<RejectedExecute>),
+    /// Bytes of the output.
+    Output(Output),
+    /// Bytes of the output that are not sent.
+    Gap(Gap),
+    /// Something that changes no state.
+    Notice(Box<Notice>),
+    /// The answer to one request.
+    Reply(Reply),
+    /// The answers to a batch.
+    Batch(Vec<Reply>),
+    /// A message that this version does not know; a client ignores it.
+    Other(JsonText),
+}
+
+/// The text is no message of the bridge.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadMessage(String);
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(default, borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    method: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    params: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    result: Option<&'a RawValue>,
+    #[serde(default)]
+    error: Option<RpcError>,
+}
+
+impl ServerMessage {
+    /// Reads a text frame.
+    ///
+    /// # Errors
+    /// The text is not JSON, or a known message lacks a field or has one of a wrong type.
+    pub fn from_json(text: &str) -> Result<Self, BadMessage> {
+        let bad = |what: &str, error: serde_json::Error| {
+            let start: String = text.chars().take(SHOWN_CHARS).collect();
+            BadMessage(format!("{what}{error} in {start}"))
+        };
+        if text.starts_with('[') {
+            let replies = serde_json::from_str(text);
+            return replies.map(Self::Batch).map_err(|e| bad("", e));
+        }
+        let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|e| bad("", e))?;
+        let Some(name) = envelope.method else {
+            return envelope.reply(text).map_err(|e| bad("", e));
+        };
+        let params = envelope.params.map_or("{}", RawValue::get);
+        Self::notification(&name, params, text).map_err(|e| bad(&format!("{name}: "), e))
+    }
+
+    fn notification(name: &str, params: &str, text: &str) -> serde_json::Result<Self> {
+        Ok(match name {
+            method::OUTPUT => Self::Output(serde_json::from_str(params)?),
+            method::GAP => Self::Gap(serde_json::from_str(params)?),
+            method::STATUS_UPDATE => status_update(params)?,
+            method::NOTICE => Self::Notice(serde_json::from_str(params)?),
+            method::CONNECTED => Self::Connected(serde_json::from_str(params)?),
+            _ => Self::Other(JsonText::parse(text)?),
+        })
+    }
+
+    /// Serializes the message as a text frame.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        match self {
+            Self::Connected(params) => params.to_message(),
+            Self::StatusUpdate(params) => params.to_message(),
+            Self::RejectedExecute(params) => params.to_message(),
+            Self::Output(params) => params.to_message(),
+            Self::Gap(params) => params.to_message(),
+            Self::Notice(params) => params.to_message(),
+            Self::Reply(reply) => reply.to_message(),
+            Self::Batch(replies) => serde_json::to_string(replies).unwrap_or_default(),
+            Self::Other(text) => text.as_str().to_owned(),
+        }
+    }
+}
+
+impl Envelope<'_> {
+    fn reply(self, text: &str) -> serde_json::Result<ServerMessage> {
+        let id = match self.id {
+            None => RequestId::null(),
+            Some(id) => RequestId::from_json(id.get()).map_err(serde_json::Error::custom)?,
+        };
+        Ok(match (self.result, self.error) {
+            (_, Some(error)) => ServerMessage::Reply(Reply::error(id, error)),
+            (Some(result), None) => ServerMessage::Reply(Reply::result(id, result.into())),
+            (None, None) => ServerMessage::Other(JsonText::parse(text)?),
+        })
+    }
+}
+
+fn status_update(params: &str) -> serde_json::Result<ServerMessage> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct About {
+        execution_id: Option<serde::de::IgnoredAny>,
+    }
+    let about: About = serde_json::from_str(params)?;
+    Ok(match about.execution_id {
+        Some(_) => ServerMessage::StatusUpdate(serde_json::from_str(params)?),
+        None => ServerMessage::RejectedExecute(serde_json::from_str(params)?),
+    })
+}
+
+impl Serialize for ServerMessage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = JsonText::parse(&self.to_json()).map_err(serde::ser::Error::custom)?;
+        text.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ServerMessage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = JsonText::deserialize(deserializer)?;
+        Self::from_json(text.as_str()).map_err(D::Error::custom)
+    }
+}

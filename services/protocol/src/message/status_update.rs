@@ -1,0 +1,145 @@
+//! The notification `statusUpdate`.
+
+use std::borrow::Borrow;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::notification::Notification;
+use crate::rpc::{RpcError, method};
+use crate::{Reason, State, Status};
+
+/// The params of a `statusUpdate` about an execution: the status object and more fields:
+/// `docs/protocol.md`, "Notifications" and "Status object".
+///
+/// `S` is the status, or a reference to it for a sender.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusUpdate<S = Status> {
+    /// The state in capitals, or `RESUMED` once in place of `RUNNING` after a pause.
+    #[serde(rename = "status")]
+    pub word: StatusWord,
+    /// Milliseconds since `createdAt`, until the end.
+    pub elapsed_ms: u64,
+    /// Set only while the bridge cannot reach `claude-api`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Upstream>,
+    /// The status object.
+    #[serde(flatten)]
+    pub status: S,
+}
+
+impl<S: Borrow<Status>> StatusUpdate<S> {
+    /// Serializes the message, with a status object of at most `limit` bytes
+    /// ([`Status::to_json`]).
+    ///
+    /// The JSON of the status is copied into the message: no value is built in between.
+    #[must_use]
+    pub fn to_message_within(&self, limit: usize) -> String {
+        let Self {
+            word,
+            elapsed_ms,
+            upstream,
+            status,
+        } = self;
+        let upstream = match upstream {
+            Some(upstream) => format!(r#""upstream":"{}","#, upstream.as_str()),
+            None => String::new(),
+        };
+        let object = status.borrow().to_json(limit);
+        let object = String::from_utf8_lossy(&object);
+        let fields = object.strip_prefix('{').unwrap_or("}");
+        let (name, word) = (method::STATUS_UPDATE, word.as_str());
+        let own = format!(r#""status":"{word}","elapsedMs":{elapsed_ms},{upstream}"#);
+        format!(r#"{{"jsonrpc":"2.0","method":"{name}","params":{{{own}{fields}}}"#)
+    }
+}
+
+impl<S: Serialize> Notification for StatusUpdate<S> {
+    const METHOD: &'static str = method::STATUS_UPDATE;
+}
+
+/// The `status` of a `statusUpdate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusWord {
+    /// The state, in capitals.
+    State(State),
+    /// `RESUMED`: the execution runs again after a pause.
+    Resumed,
+}
+
+impl StatusWord {
+    const RESUMED: &'static str = "RESUMED";
+
+    /// Returns the word as a message writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::State(state) => state.as_capitals(),
+            Self::Resumed => Self::RESUMED,
+        }
+    }
+}
+
+impl Serialize for StatusWord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for StatusWord {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        if word == Self::RESUMED {
+            return Ok(Self::Resumed);
+        }
+        let state = State::ALL.into_iter().find(|s| s.as_capitals() == word);
+        let unknown = || serde::de::Error::custom(format!("{word:?} is no status"));
+        state.map(Self::State).ok_or_else(unknown)
+    }
+}
+
+/// The `upstream` of a `statusUpdate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Upstream {
+    /// The bridge cannot reach `claude-api` and repeats the last status.
+    Unreachable,
+}
+
+impl Upstream {
+    /// Returns the word as a message writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// The params of a `statusUpdate` for an `execute` without an id that the bridge refused. It has
+/// `status`, `reason` and `error` alone: `docs/protocol.md`, "Requests".
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RejectedExecute {
+    /// Always `FAILED`.
+    pub status: StatusWord,
+    /// Always `rejected`.
+    pub reason: Reason,
+    /// The error that an `execute` with an id would have been answered with.
+    pub error: RpcError,
+}
+
+impl RejectedExecute {
+    /// Creates the params for this error.
+    #[must_use]
+    pub fn new(error: RpcError) -> Self {
+        Self {
+            status: StatusWord::State(State::Failed),
+            reason: Reason::Rejected,
+            error,
+        }
+    }
+}
+
+impl Notification for RejectedExecute {
+    const METHOD: &'static str = method::STATUS_UPDATE;
+}
