@@ -302,7 +302,7 @@ async fn a_retry_after_beyond_the_time_left_is_cut_to_one_more_attempt() {
     assert_eq!(answer["error"]["data"]["attempts"], 2, "{answer}");
 }
 
-/// Claude-api's heartbeat may be the longer one.
+/// The heartbeat of claude-api may be the longer one.
 #[tokio::test]
 async fn a_claude_api_with_a_longer_heartbeat_is_not_silent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
