@@ -82,7 +82,15 @@ fn sources(name: &str) -> BTreeMap<Module, String> {
 
 #[test]
 fn no_files_import_each_other() {
-    for name in ["bridge", "claude-api", "runner", "renderer", "spool"] {
+    for name in [
+        "protocol",
+        "client",
+        "bridge",
+        "claude-api",
+        "runner",
+        "renderer",
+        "spool",
+    ] {
         let uses = uses(&sources(name));
         assert!(
             uses.len() > 5,
