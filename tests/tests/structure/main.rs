@@ -56,7 +56,7 @@ fn sources(name: &str) -> BTreeMap<Module, String> {
 
 #[test]
 fn no_files_import_each_other() {
-    for name in ["claude-api", "runner", "renderer", "spool"] {
+    for name in ["claude-api", "client", "protocol", "runner", "renderer", "spool"] {
         let uses = uses(&sources(name));
         assert!(
             uses.len() > 5,
