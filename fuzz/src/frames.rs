@@ -1,15 +1,16 @@
-//! A text frame of a client, as the bridge takes it: no panic, an answer to each request with an id, errors of the
-//! contract's list alone; and what is taken is what `serde_json` reads, which is the reference.
+//! A text frame of a client, as the bridge takes it: no panic, an answer to each request with an
+//! id, and errors of `docs/protocol.md`, "Error codes", alone. Requests that are taken are what
+//! `serde_json` reads, which is the reference.
 
 use bridge::session::request::{Ask, Entry, Execute, Frame, parse};
 use protocol::Limits;
 use protocol::rpc::RpcError;
 use serde_json::{Value, value::RawValue};
 
-/// The contract's.
+/// The defaults: `docs/protocol.md`, "Limits" and "Request parameters".
 const BATCH: u64 = 50;
 const ID_BYTES: usize = 1024;
-/// What a parser alone may answer: of the contract's list those that need nobody else.
+/// The codes that a parser alone may answer with, of `docs/protocol.md`, "Error codes".
 const CODES: [i64; 5] = [-32700, -32600, -32601, -32602, -32002];
 /// An error quotes what was sent; it stays short.
 const ERROR_BYTES: usize = 16 * 1024;
@@ -115,7 +116,8 @@ fn refused(entry: &Entry, value: &Value) {
     if refusal.method.as_deref() != Some("execute") {
         return;
     }
-    // By its id a client knows which one was refused. What is no object at all, or too large, has none that was read.
+    // By its id a client knows which one was refused. What is no object at all, or too large, has
+    // none that was read.
     let read = value["params"].is_object() && refusal.error.message != "only texts may be long";
     if read && refusal.error.message != "it has too many members" {
         let data = &refusal.error.data["executionId"];
