@@ -1,16 +1,16 @@
-//! A text frame of a client, as the bridge takes it: no panic, an answer to each request with an
-//! id, and errors of `docs/protocol.md`, "Error codes", alone. Requests that are taken are what
-//! `serde_json` reads, which is the reference.
+//! A text message of a client, as the bridge parses it: no panic, an answer to each request with an
+//! id, and only errors of docs/protocol.md, "Error codes". What is parsed is what `serde_json` reads,
+//! which is the reference.
 
-use bridge::session::request::{Ask, Entry, Execute, Frame, parse};
+use bridge::session::wire::request::{Entry, Execute, Frame, Request, parse};
 use protocol::Limits;
 use protocol::rpc::RpcError;
 use serde_json::{Value, value::RawValue};
 
-/// The defaults: `docs/protocol.md`, "Limits" and "Request parameters".
+/// The defaults (docs/protocol.md, "Limits" and "Requests").
 const BATCH: u64 = 50;
 const ID_BYTES: usize = 1024;
-/// The codes that a parser alone may answer with, of `docs/protocol.md`, "Error codes".
+/// The codes of docs/protocol.md, "Error codes", with which the parser alone may answer.
 const CODES: [i64; 5] = [-32700, -32600, -32601, -32602, -32002];
 /// An error quotes what was sent; it stays short.
 const ERROR_BYTES: usize = 16 * 1024;
@@ -61,7 +61,7 @@ fn frame(text: &str, frame: &Frame) {
 
 /// What is no JSON is never taken as a whole.
 fn broken(text: &str, entries: &[Entry]) {
-    let refused = entries.iter().any(|one| one.what.is_err());
+    let refused = entries.iter().any(|one| one.request.is_err());
     assert!(refused, "taken, but no JSON: {text:?}");
 }
 
@@ -75,15 +75,18 @@ fn entry(entry: &Entry, raw: &RawValue, value: &Value) {
         Some(id) if entry.id.is_none() => panic!("no answer to {id}"),
         Some(id) => echo(entry, id, raw),
         None => {
-            let invalid = entry.what.as_ref().is_err_and(|r| r.error.code == -32600);
+            let invalid = entry
+                .request
+                .as_ref()
+                .is_err_and(|r| r.error.code == -32600);
             let null = entry.id.as_deref() == Some("null");
             assert!(entry.id.is_none() || null && invalid, "an answer to nobody");
         }
     }
-    match &entry.what {
-        Ok(ask) => {
+    match &entry.request {
+        Ok(request) => {
             assert_eq!(value["jsonrpc"], "2.0");
-            taken(ask, value["method"].as_str(), &value["params"]);
+            taken(request, value["method"].as_str(), &value["params"]);
         }
         Err(_) => refused(entry, value),
     }
@@ -92,7 +95,10 @@ fn entry(entry: &Entry, raw: &RawValue, value: &Value) {
 /// The id is answered as it was sent, or the request is refused with null.
 fn echo(entry: &Entry, id: &Value, raw: &RawValue) {
     let text = entry.id.as_deref().unwrap_or_default();
-    let invalid = entry.what.as_ref().is_err_and(|r| r.error.code == -32600);
+    let invalid = entry
+        .request
+        .as_ref()
+        .is_err_and(|r| r.error.code == -32600);
     if text == "null" && invalid {
         return;
     }
@@ -107,7 +113,7 @@ fn echo(entry: &Entry, id: &Value, raw: &RawValue) {
 }
 
 fn refused(entry: &Entry, value: &Value) {
-    let Err(refusal) = &entry.what else {
+    let Err(refusal) = &entry.request else {
         panic!("taken: {value}");
     };
     well_formed(&refusal.error);
@@ -116,8 +122,7 @@ fn refused(entry: &Entry, value: &Value) {
     if refusal.method.as_deref() != Some("execute") {
         return;
     }
-    // By its id a client knows which one was refused. What is no object at all, or too large, has
-    // none that was read.
+    // By its id a client knows which one was refused. What is no object at all, or too large, has none that was read.
     let read = value["params"].is_object() && refusal.error.message != "only texts may be long";
     if read && refusal.error.message != "it has too many members" {
         let data = &refusal.error.data["executionId"];
@@ -134,40 +139,40 @@ fn well_formed(error: &RpcError) {
 }
 
 /// What is asked is what was sent.
-fn taken(ask: &Ask, method: Option<&str>, params: &Value) {
+fn taken(request: &Request, method: Option<&str>, params: &Value) {
     let id = |name: &str| params[name].as_str().map(str::to_lowercase);
     let method = method.expect("a method");
-    match ask {
-        Ask::Execute(asked) => {
+    match request {
+        Request::Execute(asked) => {
             assert_eq!(method, "execute");
             execute(asked, params);
         }
-        Ask::Control(verb, of) => {
+        Request::Control(verb, of) => {
             assert_eq!(method, "control");
             let word = format!("{verb:?}").to_uppercase();
             assert_eq!(params["type"].as_str(), Some(word.as_str()));
             assert_eq!(of.map(|id| id.to_string()), id("executionId"));
         }
-        Ask::Attach(attach) => {
+        Request::Attach(attach) => {
             assert_eq!(method, "attach");
             assert_eq!(Some(attach.execution_id.to_string()), id("executionId"));
             assert_eq!(attach.offset, params["offset"].as_u64());
         }
-        Ask::Detach(of) => {
+        Request::Detach(of) => {
             assert_eq!(method, "detach");
             assert_eq!(Some(of.to_string()), id("executionId"));
         }
-        Ask::Status(of) => {
+        Request::Status(of) => {
             assert_eq!(method, "status");
             assert_eq!(of.map(|id| id.to_string()), id("executionId"));
         }
-        Ask::List(limit, before) => {
+        Request::List(limit, before) => {
             assert_eq!(method, "list");
             assert_eq!(*limit, params["limit"].as_u64());
             assert!(limit.is_none_or(|limit| (1..=1000).contains(&limit)));
             assert_eq!(before.map(|id| id.to_string()), id("before"));
         }
-        Ask::Events(events) => {
+        Request::Events(events) => {
             assert_eq!(method, "events");
             assert_eq!(Some(events.execution_id.to_string()), id("executionId"));
             assert_eq!(events.offset, params["offset"].as_u64());
@@ -181,13 +186,13 @@ fn taken(ask: &Ask, method: Option<&str>, params: &Value) {
                     .is_none_or(|n| (4..=512 * 1024).contains(&n))
             );
         }
-        Ask::Input(input) => {
+        Request::Input(input) => {
             assert_eq!(method, "input");
             assert_eq!(Some(input.offset), params["offset"].as_u64());
             assert_eq!(Some(input.data.as_str()), params["data"].as_str());
             assert_eq!(input.eof, params["eof"].as_bool());
         }
-        Ask::Ping => assert_eq!(method, "ping"),
+        Request::Ping => assert_eq!(method, "ping"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Both services under fire: random clients and random faults on both hops for a while, every message checked
-//! against the contract's invariants I1 to I6, every byte against what the stand-in is known to write.
+//! against I1 to I6 (docs/protocol.md, "Invariants"), every byte against what the stand-in is known
+//! to write.
 //!
 //! ```text
 //!   actors ──▶ front proxy ──▶ bridge ──▶ middle proxy ──▶ claude-api ──▶ stand-in CLI

@@ -1,5 +1,6 @@
-//! A strict WebSocket client for the tests: every message is checked against the contract's rules of order
-//! ([`checker`]), independently of the code under test. A violation fails the test with the transcript.
+//! A strict WebSocket client for the tests: every message is checked against the rules of
+//! docs/protocol.md, "Order" ([`checker`]), independently of the code under test. A violation fails
+//! the test with the transcript.
 
 pub mod checker;
 mod client;
@@ -10,3 +11,4 @@ mod viewer;
 
 pub use checker::Checker;
 pub use client::{Client, Options};
+pub use reader::Recorded;

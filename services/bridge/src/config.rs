@@ -1,4 +1,5 @@
-//! What the operator sets, by flag or environment. All mistakes are told at once, before anything is bound.
+//! The operator's settings, by flag or environment. All mistakes are reported at once, before
+//! anything is bound (docs/protocol.md, "Settings").
 
 use std::time::Duration;
 
@@ -69,7 +70,8 @@ pub struct Config {
         default_value = "http://127.0.0.1:8002"
     )]
     pub claude_api_url: String,
-    /// Host names that clients may use, beside localhost, 127.0.0.1, ::1 and bridge (comma-separated)
+    /// Host names that clients may use, beside localhost, 127.0.0.1, ::1 and bridge
+    /// (comma-separated)
     #[arg(long, env = "BRIDGE_ALLOWED_HOSTS", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,
     /// Origins of pages that may use this service, like `https://app.example` (comma-separated)
@@ -102,7 +104,8 @@ pub struct Config {
     /// MCP calls at once that view an execution, and as many others; one more is an error
     #[arg(long, env = "BRIDGE_MCP_CALLS", default_value = "64")]
     pub mcp_calls: String,
-    /// Open MCP sessions at once; one more ends the one idle longest, or gets 503 when all are in use
+    /// Open MCP sessions at once; one more ends the one idle longest, or gets 503 when all are in
+    /// use
     #[arg(long, env = "BRIDGE_MCP_SESSIONS", default_value = "1000")]
     pub mcp_sessions: String,
     /// Progress of an MCP call comes at least this often
@@ -276,7 +279,7 @@ impl Config {
 
 fn check_upstream(text: &str) -> Result<(), String> {
     let url = reqwest::Url::parse(text).ok();
-    // Of a secret not even a mistake is told, for mistakes are logged.
+    // A mistake in a secret is not quoted, because mistakes are logged.
     if text.contains('@') {
         return Err(
             "--claude-api-url: a user or password in it is not taken; http://HOST:PORT is needed"

@@ -1,12 +1,20 @@
-//! `bridge` turns client WebSocket sessions into streaming HTTP calls to `claude-api` (contract,
-//! section 3). It keeps no state that matters: executions, their queue and their output live there.
+//! `bridge` turns client WebSocket sessions into streaming HTTP calls to `claude-api`
+//! (docs/protocol.md, "WebSocket of the bridge"). It is stateless: executions, their queue and
+//! their output live in `claude-api`.
 //!
-//! - [`session`]: one WebSocket connection, a pure machine with a task around it
-//! - `viewer`: one execution as one session sees it, a pure order with a task around it
-//! - `upstream`: claude-api behind retries
-//! - [`server`]: the listener, the guard, the health pages
+//! From the client to claude-api:
+//! - [`server`]: the listener, the handshake, the guard, the health pages
+//! - [`session`]: one WebSocket session, a pure machine with a task around it. Its documentation
+//!   follows a message from the socket to claude-api and the output back.
+//! - [`handover`]: executes in their order, and the cancels that the bridge owes
+//! - [`viewer`]: one execution as one session sees it, a pure order with a task around it
+//! - [`upstream`]: claude-api behind retries
+//! - [`budget`]: the memory that all sessions share
 
+pub mod budget;
 pub mod config;
+pub mod control;
+pub mod handover;
 pub mod metrics;
 pub mod server;
 pub mod session;

@@ -1,10 +1,12 @@
-//! What `/metrics` shows: counters since the start of the bridge, and what is there now.
+//! The numbers of `/metrics`: counters since the start of the bridge, and the state at the scrape.
 //!
 //! - A counter is a relaxed atomic.
-//! - What the bridge already keeps elsewhere is not kept here a second time: [`Now`] carries it at a scrape.
-//! - Labels take values of fixed lists only, so that the number of series has a bound. An id is never a label. Every series is
-//!   there from the start, with the value 0.
+//! - A number that the bridge keeps elsewhere is not kept here a second time: [`Now`] carries it at
+//!   a scrape.
+//! - Labels take values of fixed lists only, so that the number of series has a bound. An id is
+//!   never a label. Every series is there from the start, with the value 0.
 
+pub(crate) mod mcp_reasons;
 mod registry;
 
 use std::collections::BTreeMap;
@@ -64,7 +66,7 @@ pub struct Metrics {
     pub executes_refused: Counter,
 }
 
-/// What is there at the time of a scrape.
+/// The state at the time of a scrape.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     /// Open sessions.

@@ -1,270 +1,408 @@
-//! One WebSocket session: a task that owns the socket and asks the pure [`machine::Machine`] what to do.
+//! One WebSocket session: a task that owns the socket and asks the pure [`machine::Machine`] what
+//! to do.
+//!
+//! - [`wire`]: bytes and frames in, requests out; answers in, bytes out.
+//! - [`machine`]: the pure machine. Its documentation has the diagram of a request's states.
+//! - [`task`]: the parts of the task that do I/O.
+//!
+//! The way of an `execute` from the socket to the PUT, with the file of each step:
+//!
+//! ```text
+//! client
+//!   | bytes
+//!   v
+//! wire/transport.rs      follows the frames (wire/frames.rs); a large message takes bytes of the
+//!   |                    inbound budget before it is read (wire/message_charge.rs)
+//! wire/socket.rs         a whole text message
+//!   |
+//! session.rs             Session::run, woken by task/wait.rs: gives the text to the machine
+//!   |
+//! machine.rs             Machine::on_text
+//!   |   wire/request.rs  parses the text (wire/bounded_json.rs) into requests
+//!   |
+//! machine/requests.rs    checks the session's limits, notes the request (machine/open_requests.rs,
+//!   |                    machine/pending.rs, machine/view_order.rs): Action::Execute
+//! task/perform.rs        charges the body to the inbound budget
+//!   |
+//! handover/executor.rs   a task that waits for the execute before
+//!   |
+//! upstream/accept.rs     PUT, repeated until claude-api has accepted or refused it
+//!   v
+//! claude-api
+//! ```
+//!
+//! The way back. First the answer, then the output of the view that begins behind it:
+//!
+//! ```text
+//! claude-api
+//!   | status                                    | statuses and output
+//!   v                                           v
+//! upstream/accept.rs                          upstream/follow.rs, upstream/output.rs
+//!   |                                           |   hide cuts and retries
+//! handover/executor.rs                        viewer.rs      one task for each view
+//!   |   Completion::Executed                    |
+//! session.rs                                  viewer/order.rs   statuses, notices, output, gaps
+//!   |                                           |               in the order that clients rely on
+//! machine.rs   Machine::on_executed           viewer/buffer.rs  cuts output between characters
+//!   |                                           |
+//! machine/view_order.rs, machine/apply.rs     viewer/encode.rs, viewer/notices.rs   JSON
+//!   |   the status becomes the answer           |
+//! machine/open_requests.rs                      |   a channel with room for one message
+//!   |   holds back the answers of a batch       v
+//! wire/answer.rs   JSON                       session.rs
+//!   |                                           |
+//! task/perform.rs  Action::Send; then           |
+//!   |   Action::View starts the view            |
+//!   v                                           v
+//! wire/socket.rs   answers never wait behind output; both count in the outbound budget
+//!   |
+//! wire/transport.rs
+//!   v
+//! client
+//! ```
+//!
+//! All other requests take the same way, with two differences: the action is `Action::Call`, which
+//! `task/calls.rs` makes in a task of its own through `upstream/calls.rs`, and the result comes
+//! back as `Completion::Called`.
 
-pub mod action;
-mod calls;
-pub mod connection;
-pub mod departures;
-pub mod executor;
-mod inputs;
-pub mod known;
+pub mod completion;
 pub mod machine;
-pub mod outbound;
-pub mod pages;
-pub mod part;
-pub mod pending;
-pub mod replies;
-pub mod request;
-pub mod room;
-mod shallow;
-pub mod socket;
-pub mod transport;
-pub mod turns;
+pub mod shared;
+pub mod task;
+pub mod wire;
 
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::TryFutureExt;
-use protocol::rpc::{RpcError, code};
-use protocol::{ExecutionId, Limits, Status};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use protocol::ExecutionId;
+use protocol::rpc::close;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior};
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::upstream::Upstream;
+use crate::budget::SessionInbound;
+use crate::budget::inbound::Charge;
+use crate::budget::lists::SessionLists;
+use crate::budget::outbound::{self, Share};
+use crate::handover::departures::{ViewRequest, Viewing};
+use crate::handover::executor::{Executed, Executor};
 use crate::viewer;
-use action::{Call, Outcome, Target};
-use departures::{Asking, Departures};
-use machine::no_live_execution;
-use outbound::Outbound;
-use replies::Token;
-use request::Attach;
-use room::Room;
+use completion::{Called, Completion};
+use machine::action::Action;
+use machine::open_requests::Token;
+use machine::{Bounds, Machine};
+use shared::Shared;
+use task::greeting::connected;
+use wire::liveness::Pulse;
+use wire::message_charge::MessageCharge;
+use wire::request::binary;
+use wire::socket::{Received, Socket};
 
-/// What all sessions share.
-#[derive(Debug)]
-pub struct Shared {
-    /// What viewers need, the way to claude-api included.
-    pub viewer: viewer::Context,
-    /// claude-api's limits merged with the bridge's own, once known.
-    pub limits: watch::Receiver<Option<Limits>>,
-    /// The bridge's own limits.
-    pub own: Limits,
-    /// Views of one session.
-    pub views: usize,
-    /// Most of `inboundBytes`: large messages, and their executes and inputs that await an answer.
-    pub inbound: Arc<Room>,
-    /// The rest of `inboundBytes`: executes and inputs of small messages.
-    pub small: Arc<Room>,
-    /// `outboundBytes`: what is on its way to clients.
-    pub outbound: Arc<Outbound>,
-    /// Memory for lists and events while claude-api is asked: see [`pages`].
-    pub lists: Arc<Semaphore>,
-    /// How long nobody must attach before a departed session's executions are cancelled.
-    pub disconnect_grace: Duration,
-    /// Places for cancels that are owed.
-    pub owed: Semaphore,
-    /// Who views what.
-    pub departures: Departures,
-    /// All tasks that a stop waits for.
-    pub tracker: TaskTracker,
+/// Messages of views that wait for the socket. Each view may have one more that is not sent yet.
+const VIEW_MESSAGES: usize = 1;
+
+/// Why the task of a session woke up.
+enum Wakeup {
+    /// The socket received something.
+    Received(Received),
+    /// A task of the session has its result.
+    Completion(Completion),
+    /// A view has a message, and the socket has room for it.
+    View(Box<viewer::Message>),
+    /// Queries that waited for room can start.
+    Queries(Vec<Action>),
+    /// The unfinished message of this session was evicted from the inbound budget.
+    Evicted,
+    /// A ping interval is over.
+    Tick,
     /// The bridge stops.
-    pub shutdown: CancellationToken,
+    Stop,
+    /// The socket is broken.
+    Broken,
 }
 
-/// What comes back to a session. Small, because a channel has room for 32 of them from its first moment, and an idle
-/// session pays for that.
-#[derive(Debug)]
-pub enum Event {
-    /// An execute was accepted, or not.
-    Executed(Token, Box<Executed>),
-    /// A call came back.
-    Called(Token, Box<Called>),
-    /// A view's task panicked: its client is to attach again.
-    ViewFailed,
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The peer closed, or vanished; with a code if there was one.
+    Peer(Option<u16>),
+    /// The bridge closes with this code and reason.
+    Ours(u16, &'static str),
+    /// The bridge drops a connection on which nothing can be sent.
+    Dropped,
 }
 
-/// The outcome of an execute.
-#[derive(Debug)]
-pub struct Executed {
-    /// Its result.
-    pub result: Result<Status, RpcError>,
-    /// The request for the view that follows, if the client chose the id.
-    pub asking: Option<Asking>,
+/// One session with its socket.
+struct Session<T> {
+    shared: Arc<Shared>,
+    socket: Socket<T>,
+    machine: Machine,
+    executor: Executor,
+    completions: mpsc::UnboundedReceiver<Completion>,
+    completion_sender: mpsc::UnboundedSender<Completion>,
+    /// Messages of all views.
+    messages: mpsc::Receiver<Box<viewer::Message>>,
+    message_sender: mpsc::Sender<Box<viewer::Message>>,
+    /// The open views, by their number.
+    views: HashMap<u64, (AbortOnDropHandle<()>, Viewing)>,
+    lists: SessionLists,
+    /// The session's id, which claude-api gets as the `viewer` of its streams.
+    name: Arc<str>,
+    /// Requests for views that may still begin.
+    view_requests: HashMap<ExecutionId, ViewRequest>,
+    /// The inbound bytes of inputs without an answer.
+    inputs: HashMap<Token, Arc<Charge>>,
+    /// The session's own limits of inbound bytes. None before the first execute.
+    own_inbound: Option<Box<SessionInbound>>,
+    share: Arc<Share>,
+    /// Outbound bytes of answers that wait for their batch, and of calls in flight.
+    held: outbound::Charge,
+    ping: Interval,
+    /// The inbound bytes of the message that is handled now.
+    charge: Option<Charge>,
+    /// Whether the next poll reads before it writes.
+    read_first: bool,
+    messages_in: u64,
+    bytes_in: u64,
+    /// Messages and their bytes that were sent and counted.
+    sent: (u64, u64),
+    /// Executes that claude-api accepted.
+    executes: u64,
 }
 
-/// What a call came to.
-#[derive(Debug)]
-pub struct Called {
-    /// Its result.
-    pub result: Result<Outcome, RpcError>,
-    /// Those of its candidates that were found to have ended, or to be unknown.
-    pub ended: Vec<ExecutionId>,
-    /// The turn of a list, or of events, among those of its session.
-    pub turn: Option<OwnedSemaphorePermit>,
-    /// The request for the view that follows an attach.
-    pub asking: Option<Asking>,
+/// Runs a session to its end.
+pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) {
+    let id = uuid::Uuid::new_v4().to_string();
+    let start = Instant::now();
+    let own = &shared.own;
+    let message_bytes = usize::try_from(own.message_bytes).unwrap_or(usize::MAX);
+    let charge = MessageCharge::new(shared.budgets.large.clone(), own.message_bytes);
+    let share = Share::new(shared.budgets.outbound.clone());
+    let limits = shared.budgets.outbound.limits();
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    // Boxed, here and at the end: memory that is needed for a moment is no part of a task that
+    // lives for hours.
+    let socket = Socket::new(io, message_bytes, Some(charge), Some(&share));
+    let mut socket = Box::pin(socket).await;
+    socket.queue(connected(&id, &shared));
+    let status_bytes = shared.viewer.status_bytes;
+    let (completion_sender, completions) = mpsc::unbounded_channel();
+    let (message_sender, messages) = mpsc::channel(VIEW_MESSAGES);
+    let every = Duration::from_millis(own.ping_ms.max(1));
+    let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut session = Session {
+        machine: Machine::new(
+            id.clone(),
+            Bounds {
+                batch: own.batch,
+                status_bytes,
+                views: shared.views,
+                session_bytes: bytes(limits.session),
+                floor_bytes: bytes(limits.floor),
+            },
+        ),
+        shared: shared.clone(),
+        socket,
+        executor: Executor::default(),
+        completions,
+        completion_sender,
+        messages,
+        message_sender,
+        views: HashMap::new(),
+        lists: SessionLists::default(),
+        name: id.as_str().into(),
+        view_requests: HashMap::new(),
+        inputs: HashMap::new(),
+        own_inbound: None,
+        held: share.charge(),
+        share,
+        ping,
+        charge: None,
+        read_first: true,
+        messages_in: 0,
+        bytes_in: 0,
+        sent: (0, 0),
+        executes: 0,
+    };
+    let end = session.run().await;
+    Box::pin(session.end(end, &id, start)).await;
 }
 
-impl Called {
-    fn new(result: Result<Outcome, RpcError>, ended: Vec<ExecutionId>) -> Self {
-        Self {
+impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
+    async fn run(&mut self) -> End {
+        let shared = self.shared.clone();
+        let mut stop = pin!(shared.shutdown.cancelled());
+        loop {
+            let wakeup = poll_fn(|cx| {
+                let wakeup = self.poll_wakeup(cx, stop.as_mut());
+                // Also when nothing happened: after this poll the task may sleep for hours.
+                self.count_sent();
+                wakeup
+            });
+            let mut actions = match wakeup.await {
+                Wakeup::Stop => return End::Ours(close::RESTARTING, "restarting"),
+                Wakeup::Broken => return End::Peer(None),
+                Wakeup::Evicted => {
+                    return End::Ours(close::TRY_AGAIN_LATER, "no room for this message");
+                }
+                Wakeup::Queries(actions) => actions,
+                Wakeup::Tick => match self.socket.pulse() {
+                    Ok(Pulse::Alive) => continue,
+                    Ok(Pulse::Dead | Pulse::Stuck) => return End::Dropped,
+                    Ok(Pulse::Starved) => {
+                        return End::Ours(close::TRY_AGAIN_LATER, "no room for this message");
+                    }
+                    Err(_) => return End::Peer(None),
+                },
+                Wakeup::Received(received) => {
+                    self.read_first = false;
+                    match received {
+                        Received::Text(text) => self.on_text(&text),
+                        Received::Binary => {
+                            self.count_received(0);
+                            self.charge = self.socket.take_charge();
+                            self.machine.on_unreadable(&binary())
+                        }
+                        Received::Alive => continue,
+                        Received::Closed(code) => return End::Peer(code.or(Some(1005))),
+                        Received::Broken(Some(code)) => return End::Ours(code, ""),
+                        Received::Broken(None) => return End::Peer(None),
+                    }
+                }
+                Wakeup::Completion(Completion::Executed(token, executed)) => {
+                    self.on_executed(token, *executed)
+                }
+                Wakeup::Completion(Completion::Called(token, called)) => {
+                    self.on_called(token, *called)
+                }
+                Wakeup::Completion(Completion::ViewFailed) => {
+                    return End::Ours(close::INTERNAL_ERROR, "a view failed; attach again");
+                }
+                Wakeup::View(message) => {
+                    self.read_first = true;
+                    match self.on_view_message(*message) {
+                        Ok(()) => continue,
+                        Err(end) => return end,
+                    }
+                }
+            };
+            self.charge_inputs(&mut actions);
+            self.perform(actions);
+            if !self.machine.owes_views() {
+                self.view_requests.clear();
+            }
+            self.charge = None;
+            self.held.set(self.machine.pledged_bytes());
+        }
+    }
+
+    fn on_text(&mut self, text: &str) -> Vec<Action> {
+        self.count_received(text.len());
+        let limits = self.shared.limits.borrow().clone();
+        let actions = self.machine.on_text(text, limits.as_ref());
+        self.charge = self.socket.take_charge();
+        actions
+    }
+
+    fn on_executed(&mut self, token: Token, executed: Executed) -> Vec<Action> {
+        let Executed {
+            result,
+            view_request,
+        } = executed;
+        self.executor.done(token);
+        self.executes += u64::from(result.is_ok());
+        self.keep(view_request.filter(|_| result.is_ok()));
+        self.machine.on_executed(token, result)
+    }
+
+    fn on_called(&mut self, token: Token, called: Called) -> Vec<Action> {
+        let Called {
             result,
             ended,
-            turn: None,
-            asking: None,
+            turn,
+            view_request,
+        } = called;
+        self.keep(view_request.filter(|_| result.is_ok()));
+        let actions = self.machine.on_called(token, result, &ended);
+        if let Some(turn) = turn {
+            let sent = actions.iter().map(|action| match action {
+                Action::Send(text) => text.len(),
+                _ => 0,
+            });
+            self.lists.keep(turn, sent.sum());
         }
+        actions
+    }
+
+    /// Sends a message of a view. An error is the end of the session.
+    fn on_view_message(&mut self, message: viewer::Message) -> Result<(), End> {
+        let viewer::Message {
+            view,
+            text,
+            last,
+            charge: _charge,
+        } = message;
+        if !self.views.contains_key(&view) {
+            return Ok(());
+        }
+        if self.socket.send(text).is_err() {
+            return Err(End::Peer(None));
+        }
+        if last {
+            self.views.remove(&view);
+            self.machine.on_view_ended(view);
+            self.shared.viewer.metrics.viewers.dec();
+        }
+        Ok(())
+    }
+
+    /// Keeps the request for a view that was granted. The view begins when its answer is sent.
+    fn keep(&mut self, request: Option<ViewRequest>) {
+        self.view_requests
+            .extend(request.map(|request| (request.id(), request)));
+    }
+
+    /// Counts what the socket has sent since the last call.
+    fn count_sent(&mut self) {
+        let (messages, bytes) = std::mem::take(&mut self.socket.sent);
+        if messages > 0 {
+            self.sent.0 += messages;
+            self.sent.1 += bytes;
+            let metrics = &self.shared.viewer.metrics;
+            metrics.messages_out.inc_by(messages);
+            metrics.bytes_out.inc_by(bytes);
+        }
+    }
+
+    /// Counts a message of so many bytes that the socket received.
+    fn count_received(&mut self, bytes: usize) {
+        self.messages_in += 1;
+        self.bytes_in += bytes as u64;
+        let metrics = &self.shared.viewer.metrics;
+        metrics.messages_in.inc();
+        metrics.bytes_in.inc_by(bytes as u64);
     }
 }
 
-impl Shared {
-    /// The most that unanswered executes of one session may take of the two parts of the inbound
-    /// budget: a quarter, but at least one message.
-    fn session_inbound(&self) -> [Arc<Room>; 2] {
-        let (large, small) = room::shares(self.own.inbound_bytes);
-        let large = (large / 4).max(self.own.message_bytes);
-        let small = (small / 4).max(transport::FREE_BYTES);
-        [large, small].map(|bytes| Room::new(bytes, Duration::ZERO))
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Takes bytes of the budget for small messages; None when they are not free.
-    #[must_use]
-    pub fn charge(&self, bytes: usize) -> Option<room::Charge> {
-        self.small.take(bytes as u64)
-    }
-}
-
-/// Makes one call. It ends within the call's time; a session that leaves does not end it.
-async fn call(shared: Arc<Shared>, call: Call, lists: Arc<Semaphore>) -> Called {
-    let mut ended = Vec::new();
-    let upstream = &shared.viewer.upstream;
-    if let Call::List(limit, before) = call {
-        let page = pages::gather(upstream, limit, before, shared.viewer.status_bytes);
-        let page = page.map_ok(|page| Outcome::Page(Box::new(page)));
-        return in_turn(&shared, lists, page).await;
-    }
-    if let Call::Events(asked) = call {
-        let limit = asked.max_bytes.unwrap_or(protocol::events::MAX_BYTES);
-        let part = upstream.events(asked.execution_id, asked.offset, limit);
-        let part = part.map_ok(|part| Outcome::Events(Box::new(part)));
-        return in_turn(&shared, lists, part).await;
-    }
-    if let Call::Attach(attach) = call {
-        let asking = shared.departures.ask(attach.execution_id);
-        let result = attach_to(&shared.viewer.upstream, attach).await;
-        return Called {
-            asking: Some(asking),
-            ..Called::new(result, ended)
-        };
-    }
-    let (Call::Status(target) | Call::Control(_, target) | Call::Input(target, ..)) = &call else {
-        return Called::new(about_one(&shared, call).await, ended);
-    };
-    let Target::FirstLive(candidates) = target else {
-        return Called::new(about_one(&shared, call).await, ended);
-    };
-    for id in candidates.clone() {
-        match shared.viewer.upstream.status(id).await {
-            Ok(status) if !status.state.is_terminal() => {
-                let result = match call {
-                    Call::Status(_) => Ok(Outcome::Status(Box::new(status))),
-                    call => about_one(&shared, call.about(Target::One(id))).await,
-                };
-                return Called::new(result, ended);
-            }
-            Ok(_) => ended.push(id),
-            Err(error) if matches!(error.code, code::NO_SUCH_EXECUTION | code::ID_IN_USE) => {
-                ended.push(id);
-            }
-            // Whether this one lives is not known, so the next one cannot stand for it.
-            Err(error) => return Called::new(Err(error), ended),
+    /// What a session's task and its channels hold from their first moment, for as long as it
+    /// lives.
+    #[test]
+    fn an_idle_session_is_small() {
+        type Io = hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>;
+        fn size<T, F>(_: impl Fn(T, Arc<Shared>) -> F) -> usize {
+            size_of::<F>()
         }
+        let task = size(run::<Io>);
+        assert!(task <= 3 * 1024, "{task} bytes");
+        assert!(size_of::<Completion>() <= 24 && size_of::<Box<viewer::Message>>() <= 8);
     }
-    Called::new(Ok(Outcome::NothingLive(call)), ended)
-}
-
-/// Asks for one list or part of the events of a session at a time, when the client has taken the one
-/// before and there is memory.
-async fn in_turn(
-    shared: &Shared,
-    turns: Arc<Semaphore>,
-    asked: impl Future<Output = Result<Outcome, RpcError>>,
-) -> Called {
-    let full = || {
-        RpcError::new(
-            code::QUEUE_FULL,
-            "too_many_lists",
-            "the lists and events of other sessions leave no memory for this request; \
-             try again later",
-        )
-    };
-    let Ok(turn) = turns.acquire_owned().await else {
-        // The session is gone.
-        return Called::new(Err(full()), Vec::new());
-    };
-    let room = shared.lists.acquire_many(pages::PART_BYTES);
-    let Ok(Ok(_room)) = tokio::time::timeout(shared.viewer.upstream.times.call, room).await else {
-        return Called::new(Err(full()), Vec::new());
-    };
-    Called {
-        turn: Some(turn),
-        ..Called::new(asked.await, Vec::new())
-    }
-}
-
-async fn about_one(shared: &Shared, call: Call) -> Result<Outcome, RpcError> {
-    let upstream = &shared.viewer.upstream;
-    match call {
-        Call::Status(Target::One(id)) => {
-            let status = upstream.status(id).await?;
-            Ok(Outcome::Status(Box::new(status)))
-        }
-        Call::Control(verb, Target::One(id)) => {
-            let status = upstream.control(id, verb).await?;
-            Ok(Outcome::Status(Box::new(status)))
-        }
-        Call::Input(Target::One(id), data, offset, eof) => {
-            let accepted = upstream.input(id, data, offset, eof).await?;
-            Ok(Outcome::Input(accepted))
-        }
-        Call::List(..)
-        | Call::Events(_)
-        | Call::Attach(_)
-        | Call::Detach(_)
-        | Call::Status(_)
-        | Call::Control(..)
-        | Call::Input(..) => Err(no_live_execution()),
-    }
-}
-
-async fn attach_to(upstream: &Upstream, attach: Attach) -> Result<Outcome, RpcError> {
-    let status = upstream.status(attach.execution_id).await?;
-    if let Some(offset) = attach.offset {
-        if offset < status.kept_from {
-            return Err(offset_not_kept(status.kept_from));
-        }
-        // The status may be a moment older than bytes that the client has.
-        if offset > status.output_bytes {
-            upstream.probe_offset(attach.execution_id, offset).await?;
-        }
-    }
-    Ok(Outcome::Attach(Box::new(status), attach))
-}
-
-/// -32004: the inbound budget is spent.
-fn inbound_full(budget: u64) -> RpcError {
-    RpcError::new(
-        code::QUEUE_FULL,
-        "inbound_bytes",
-        "too many bytes wait for claude-api; try again later",
-    )
-    .with("limit", budget)
-}
-
-fn offset_not_kept(kept_from: u64) -> RpcError {
-    RpcError::new(
-        code::OFFSET_NOT_KEPT,
-        "offset_not_kept",
-        format!("the output before {kept_from} is gone; attach from there, or without an offset"),
-    )
-    .with("keptFrom", kept_from)
 }

@@ -1,12 +1,22 @@
-//! claude-api as the rest of the bridge sees it: calls that end within their time, and the two streams of
-//! an execution (statuses, output) that hide retries and cuts. Nothing else here knows reqwest or backoff.
+//! claude-api as the rest of the bridge sees it: calls that end within their time, and the two
+//! streams of an execution (statuses, output) that hide retries and cuts. Nothing else in the
+//! bridge knows how requests are sent and retried.
+//!
+//! - [`accept`]: an execute until claude-api has accepted it
+//! - [`calls`], [`events`], `attach`: the short calls of requests
+//! - [`cancel`]: cancels that the bridge sends by itself
+//! - [`follow`], [`output`]: the streams of a view; `stream` is a slow GET on its own connection
+//! - `response`, [`errors`], [`retry`]: answers, failures and delays of all of them
 
 pub mod accept;
-pub mod call;
+mod attach;
+pub mod calls;
+pub mod cancel;
 pub mod errors;
 pub mod events;
 pub mod follow;
 pub mod output;
+mod response;
 pub mod retry;
 mod stream;
 
@@ -20,8 +30,8 @@ use crate::metrics::Retries;
 
 /// How long a TCP connection to claude-api may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The kernel asks a silent claude-api for a sign of life this often, so that a stream without traffic of
-/// its own (output) does not wait for ever for a host that is gone.
+/// The kernel asks a silent claude-api for a sign of life this often, so that a stream without
+/// traffic of its own (output) does not wait for ever for a host that is gone.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Idle connections are dropped before common proxies drop them.
 const POOL_IDLE: Duration = Duration::from_secs(20);
@@ -39,7 +49,8 @@ pub struct Times {
     pub head: Duration,
     /// A follow stream that is silent for longer is dead, unless claude-api's heartbeat is longer.
     pub silence: Duration,
-    /// The output stream is opened again when bytes are known to be there and none came for this long.
+    /// The output stream reconnects when bytes are known to be there and none arrived for this
+    /// long.
     pub stall: Duration,
     /// Heartbeats of an execution whose claude-api cannot be reached.
     pub heartbeat: Duration,
@@ -52,11 +63,11 @@ pub struct Upstream {
     base: String,
     /// The session that reads the streams.
     viewer: Option<Arc<str>>,
-    /// Its times.
+    /// The times of calls and streams.
     pub times: Times,
     /// claude-api's own heartbeat in milliseconds, as far as known.
     heartbeat_ms: Arc<AtomicU64>,
-    /// Counts the requests that are made again.
+    /// Counters of repeated requests.
     pub retries: Retries,
 }
 
@@ -99,7 +110,7 @@ impl Upstream {
         }
     }
 
-    /// Notes claude-api's heartbeat.
+    /// Notes claude-api's heartbeat, in milliseconds.
     pub fn learn_heartbeat(&self, milliseconds: u64) {
         self.heartbeat_ms.store(milliseconds, Ordering::Relaxed);
     }
@@ -111,7 +122,8 @@ impl Upstream {
         self.times.silence.max(silence(theirs))
     }
 
-    /// The service that holds this execution. One address today; the place where several would be told apart.
+    /// The service that holds this execution. One address today; the place where several would be
+    /// told apart.
     fn home(&self, _id: ExecutionId) -> &str {
         &self.base
     }

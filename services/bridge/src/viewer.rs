@@ -1,5 +1,5 @@
-//! One execution as one session sees it: a task that reads its statuses and its output from upstream and
-//! gives messages to the session, one at a time and only as the socket takes them.
+//! A view: one execution as one session sees it. Its task reads the statuses and the output from
+//! upstream, and sends messages to the session, one at a time and only while the socket has room.
 
 pub mod buffer;
 pub mod encode;
@@ -16,20 +16,20 @@ use protocol::rpc::OnSlow;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, sleep};
 
+use crate::budget::outbound::{Charge, Share};
 use crate::metrics::Metrics;
-use crate::session::outbound::{Charge, Share};
 use crate::upstream::Upstream;
-use crate::upstream::follow::{Follow, Heard};
+use crate::upstream::follow::{Follow, Update};
 use crate::upstream::output::{Output, Read};
 use buffer::Skip;
 use order::Order;
 
-/// What a viewer needs of its surroundings.
+/// What all views share.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// The way to claude-api.
     pub upstream: Upstream,
-    /// When a skipping viewer drops.
+    /// When a view with `onSlow: skip` drops output.
     pub skip: Skip,
     /// The most bytes of a status object.
     pub status_bytes: usize,
@@ -42,20 +42,21 @@ pub struct Context {
 pub struct Start {
     /// The status of the answer.
     pub status: Status,
-    /// An explicit offset.
+    /// The offset that the client asked for.
     pub offset: Option<u64>,
-    /// What a slow viewer does.
+    /// What the view does when the client is slow.
     pub on_slow: OnSlow,
 }
 
-/// One message of a view. It travels boxed: the channel of an idle session has room for 32 of what is sent through it.
+/// One message of a view. It travels boxed: the channel of an idle session has room for 32 of what
+/// is sent through it.
 #[derive(Debug)]
 pub struct Message {
-    /// Which view: an older one of the same execution may have messages under way.
+    /// The number of the view: an older one of the same execution may have messages under way.
     pub view: u64,
-    /// The message.
+    /// The message as JSON.
     pub text: String,
-    /// Nothing more comes of this view.
+    /// Whether this is the last message of the view.
     pub last: bool,
     /// The message's part of the outbound budget, until the socket has taken the message.
     pub charge: Charge,
@@ -85,12 +86,20 @@ impl Clock {
 
 type Permit = Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Box<Message>>>> + Send>>;
 
+/// Waits for a permit; for ever without one. Cancel-safe: the permit keeps its place in the queue.
+async fn granted(permit: Option<&mut Permit>) -> Option<mpsc::OwnedPermit<Box<Message>>> {
+    match permit {
+        Some(permit) => permit.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// How often a view may find no room before it closes its stream from claude-api.
 const TIGHT_CHECKS: u32 = 2;
 
-/// Runs until everything was said or the session is gone. Aborting it at any point is fine. What it
-/// holds counts in `share`: without room it reads no more from claude-api and resumes later at the
-/// same offset.
+/// Runs a view until its last message is sent or the session is gone. It may be aborted at any
+/// point. The bytes that it holds count in `share`: without room it reads no more from claude-api
+/// and resumes later at the same offset.
 pub async fn run(
     context: Context,
     start: Start,
@@ -114,7 +123,7 @@ pub async fn run(
     let mut beat = std::pin::pin!(sleep(heartbeat));
     let mut check = tokio::time::interval(upstream.times.stall);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Kept over the rounds: a place in the session's queue is not given up for a chunk that comes.
+    // Kept over the rounds: a new chunk does not cost the view its place in the session's queue.
     let mut permit: Option<Permit> = None;
     let mut dropped = 0;
     let mut charge = share.charge();
@@ -147,13 +156,13 @@ pub async fn run(
             output.not_read();
         }
         tokio::select! {
-            // Messages first: what is here is bounded, what could be read is not.
+            // Messages first: unsent ones are bounded, unread ones are not.
             biased;
-            place = async { match permit.as_mut() { Some(p) => p.await, None => std::future::pending().await } } => {
+            place = granted(permit.as_mut()) => {
                 permit = None;
                 let Some(place) = place else { return };
                 if order.is_status_next() {
-                    // claude-api's own come each heartbeat; ours only when none of them does.
+                    // claude-api sends one at each heartbeat; the view does only when that is late.
                     let late = if order.is_unreachable() { heartbeat } else { heartbeat * 6 / 5 };
                     beat.as_mut().reset(Instant::now() + late);
                 }
@@ -170,8 +179,8 @@ pub async fn run(
                     return;
                 }
             }
-            heard = follow.next(), if !order.is_terminal() => match heard {
-                Heard::Status(status, first) => {
+            update = follow.next(), if !order.is_terminal() => match update {
+                Update::Status(status, first) => {
                     if first {
                         order.on_first_status(*status);
                     } else {
@@ -181,11 +190,11 @@ pub async fn run(
                         output.open();
                     }
                 }
-                Heard::Unreachable(error) => {
+                Update::Unreachable(error) => {
                     tracing::debug!(execution = %id, error, "claude-api cannot be reached");
                     order.on_unreachable();
                 }
-                Heard::Gone => order.on_gone(clock.now()),
+                Update::Gone => order.on_gone(clock.now()),
             },
             read = output.next(), if wants => match read {
                 Read::Bytes(bytes) => {
@@ -197,7 +206,7 @@ pub async fn run(
                         tight = TIGHT_CHECKS;
                     }
                 }
-                // Whether that was the end, the follow stream tells.
+                // Whether the execution ended is known from the follow stream.
                 Read::End => if order.is_terminal() && order.has_more_upstream() {
                     output.open_later();
                 },
@@ -208,7 +217,7 @@ pub async fn run(
                         output.open();
                     }
                 }
-                // While statuses come, they tell how claude-api is.
+                // Until the execution has ended, the follow stream reports failures.
                 Read::Unreachable => if order.is_terminal() {
                     order.on_unreachable();
                 },

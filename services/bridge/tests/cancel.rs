@@ -88,7 +88,8 @@ async fn one_with_another_body_is_no_answer_to_an_execute() {
         let params = json!({"prompt": prompt, "executionId": id});
         let executed = client.request("execute", params).await;
         fake.until(|w| !w.puts.is_empty()).await;
-        // From here on claude-api takes PUTs again; the retrying waits for its delay, or for the cancel.
+        // From here on claude-api takes PUTs again; the retrying waits for its delay, or for the
+        // cancel.
         fake.change(|w| w.faults.clear());
         let cancelled = cancel(&mut client, id).await;
         let answer = client.answer(executed).await;

@@ -1,5 +1,6 @@
-//! The upstream stream of statuses against a simple model: whatever becomes of its connections, an execution never goes
-//! back, the first status of each connection is marked, a silence is told, and the terminal one is told once, as the last.
+//! The upstream stream of statuses against a simple model: whatever becomes of its connections, an
+//! execution never goes back, the first status of each connection is marked, a silence is told, and
+//! the terminal one is told once, as the last.
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
 
@@ -7,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use bridge::upstream::follow::{Follow, Heard};
+use bridge::upstream::follow::{Follow, Update};
 use bridge::upstream::{Times, Upstream};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -15,7 +16,8 @@ use protocol::{ExecutionId, Problem, ProblemType, State, Status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Statuses that are not terminal; one is told apart from another by its `outputBytes`, its connection by `durationMs`.
+/// Statuses that are not terminal; one is told apart from another by its `outputBytes`, its
+/// connection by `durationMs`.
 const STATUSES: u64 = 20;
 /// After this a head or a line is given up.
 const SHORT: Duration = Duration::from_secs(1);
@@ -223,7 +225,7 @@ async fn follow_whole((fates, last): (Vec<Fate>, Last)) -> Result<(), TestCaseEr
     loop {
         let heard = tokio::time::timeout(minute, follow.next()).await;
         match heard.map_err(|_| TestCaseError::fail(format!("it stands still at {at}")))? {
-            Heard::Status(status, first) => {
+            Update::Status(status, first) => {
                 prop_assert_eq!(status.execution_id, id);
                 prop_assert!(
                     status.output_bytes >= at,
@@ -239,8 +241,8 @@ async fn follow_whole((fates, last): (Vec<Fate>, Last)) -> Result<(), TestCaseEr
                     break;
                 }
             }
-            Heard::Unreachable(_) => unreachable = true,
-            Heard::Gone => {
+            Update::Unreachable(_) => unreachable = true,
+            Update::Gone => {
                 prop_assert_eq!(last, Last::Gone);
                 break;
             }

@@ -1,5 +1,5 @@
-//! The upstream output stream against a simple model: whatever becomes of its connections, its bytes are the
-//! output's, each once and in order, and what was freed is told with numbers.
+//! The upstream output stream against a simple model: whatever becomes of its connections, its
+//! bytes are the output's, each once and in order, and what was freed is told with numbers.
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
 

@@ -253,7 +253,8 @@ async fn on_disconnect_cancel() {
     fake.until(|w| w.cancels.contains(&first)).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert_eq!(fake.world().cancels, [first]);
-    // A plain disconnect is no cancel, and an execute sent just before it is handed over all the same.
+    // A plain disconnect is no cancel, and an execute sent just before it is handed over all the
+    // same.
     let mut client = bridge.connect().await;
     client
         .request("execute", json!({"prompt": "fire and forget"}))

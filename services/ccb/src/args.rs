@@ -197,7 +197,7 @@ pub(crate) struct AttachArgs {
     pub(crate) on_slow: OnSlow,
 }
 
-/// The command line's names for a choice of the protocol.
+/// The command line's names for the values of a field (docs/protocol.md, "Body").
 macro_rules! choice {
     ($name:ident = $of:ty { $($(#[$doc:meta])* $case:ident),* }) => {
         #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -14,7 +14,8 @@ use crate::engine::Engine;
 use crate::readiness::{MISSING, NO_RUNNER, Obstacle, RUNNER_DIED, no_room, unwritable};
 use places::{Places, ROOM_BYTES};
 
-/// How often the CLI is started for a check, at most (contract, `/health/ready`).
+/// The shortest time between two starts of the CLI for a check. `/health/ready` answers from the
+/// last check (docs/protocol.md, "Calls").
 const CLI_INTERVAL: Duration = Duration::from_secs(300);
 /// The pause after an inconclusive check of the CLI: its runner did not start, or died.
 const CLI_SOON: Duration = Duration::from_secs(5);

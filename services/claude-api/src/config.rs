@@ -192,7 +192,7 @@ pub struct ServeArgs {
     /// Programs that run before and after each execution.
     #[command(flatten)]
     pub hooks: HookArgs,
-    /// Limits of contract section 4.
+    /// Limits (docs/protocol.md, "Limits").
     #[command(flatten)]
     pub limits: LimitArgs,
 }

@@ -1,4 +1,5 @@
-//! The HTTP side of contract section 2: an adapter, all decisions are the service's.
+//! The calls of docs/protocol.md, "HTTP of claude-api": an adapter, all decisions are the
+//! service's.
 
 pub(crate) mod boxed;
 pub(crate) mod events;

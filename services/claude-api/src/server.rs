@@ -30,7 +30,9 @@ const LAST_RESPONSES: Duration = Duration::from_secs(2);
 /// The read buffer of one connection, which also bounds the head of a request, in bytes.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Serves until `shutdown` resolves, then stops as the contract says.
+/// Serves until `shutdown` resolves, then stops. Running executions become `interrupted` with
+/// `service_stopped`, except those whose answer is whole (docs/protocol.md, "Ends"). The stop takes
+/// at most `shutdownMs` (docs/protocol.md, "Limits").
 ///
 /// # Errors
 /// None yet.

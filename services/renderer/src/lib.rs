@@ -1,4 +1,5 @@
-//! The Claude CLI's stdout turned into what the contract calls text, status facts and activity.
+//! The Claude CLI's stdout turned into text (docs/protocol.md, "Output text"), facts for the status
+//! (docs/protocol.md, "Status object") and activity (docs/protocol.md, "Progress").
 //!
 //! Everything here is pure: bytes go in, text and [`Fact`]s come out; nothing is read, written or timed. Two
 //! state machines share the work:

@@ -134,7 +134,8 @@ proptest! {
         prop_assert_eq!(rendered.text, text);
     }
 
-    /// The contract's rule, word for word: what continues is appended, other text follows after a blank line.
+    /// docs/protocol.md, "Output text": a new answer that repeats the text that was sent continues
+    /// it; another answer follows after a blank line.
     #[test]
     fn a_restart_appends_or_begins_anew(first in "[ab]{1,5}", second in "[ab]{1,8}", size in 1usize..4) {
         let mut script = Script::default().start("m").block(0).delta(0, &first).broken(0).start("n").block(0);

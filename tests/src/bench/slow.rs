@@ -25,7 +25,7 @@ use crate::harness::Stack;
 /// What all readers get together, in bytes a second: far from what two cores carry, so that the delay is no queue.
 const RATE: u64 = 40_000_000;
 const LINE_BYTES: u64 = 16 * 1024;
-/// The contract's invariant I6 in numbers, in MiB.
+/// The most memory that both services may gain, in MiB (docs/protocol.md, "Invariants", number 6).
 const MEMORY: f64 = 64.0;
 /// How much longer lines may take beside clients that do not read.
 const TIMES: f64 = 2.0;

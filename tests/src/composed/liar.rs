@@ -1,5 +1,5 @@
-//! A bridge that lies: a WebSocket server that keeps every rule of the contract and makes its answers up. What it
-//! says must not pass for an execution.
+//! A bridge that lies: a WebSocket server that keeps every rule of the protocol and makes its
+//! answers up. What it says must not pass for an execution.
 
 use std::net::SocketAddr;
 

@@ -27,7 +27,8 @@ for n in range(6000):
 /// In which one that runs counts a few times, and a stopped one shows that it does not.
 const LOOK: Duration = Duration::from_millis(600);
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The contract's promise after a cancel.
+/// The time in which the processes of an execution end after a cancel (docs/protocol.md,
+/// "Controls").
 const GONE: Duration = Duration::from_secs(5);
 
 /// The workspace of the tool.

@@ -110,7 +110,7 @@ fn of_sample(family: &Family, sample: &Sample, say: &mut impl FnMut(&str)) {
         if (name == "le" && family.kind != "histogram") || name == "quantile" {
             say(&format!("{name} is for another type"));
         }
-        // The words of the contract are shorter than any id.
+        // States, reasons and codes are shorter than any id.
         let digits = value.bytes().filter(u8::is_ascii_digit).count();
         if uuid::Uuid::try_parse(value).is_ok() || (name != "le" && digits > 4) {
             say(&format!("{name}={value:?} looks like an id"));

@@ -13,7 +13,8 @@ use super::bridges::{self, Turns};
 use super::{Service, ServiceOptions, StackOptions, binary, processes};
 use crate::{faults::FaultProxy, http::Http};
 
-/// What the contract allows after a cancel.
+/// The time in which the processes of an execution end after a cancel (docs/protocol.md,
+/// "Controls").
 const LEFT: Duration = Duration::from_secs(5);
 
 /// Both services, their directories, and the proxies.

@@ -11,7 +11,7 @@ use super::world::World;
 
 /// A free place is taken long before.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// `runningExecutions`, as the contract has it.
+/// The default of `runningExecutions` (docs/protocol.md, "Limits").
 const SLOTS: usize = 8;
 
 /// Since when each has waited for nothing, under this claude-api.

@@ -1,5 +1,5 @@
-//! The contract's rules of one WebSocket session, as a pure type: it is told what was sent, is fed what is
-//! received, and says which rule is broken.
+//! The rules of one WebSocket session (docs/protocol.md, "Delivery"), as a pure type: it is told
+//! what was sent, is fed what is received, and says which rule is broken.
 
 use std::collections::{HashMap, HashSet};
 
@@ -292,7 +292,7 @@ fn check_error(error: &Value) -> Result<(), String> {
     let silent = error["message"].as_str().is_none_or(str::is_empty);
     if !known || silent {
         return Err(format!(
-            "an error needs a code of the contract and a message: {error}"
+            "an error needs a known code and a message: {error}"
         ));
     }
     if !error["data"]["reason"].is_string() {

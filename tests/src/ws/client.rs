@@ -19,7 +19,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    closing,
+    Recorded, closing,
     reader::{Inner, Shared},
 };
 
@@ -34,12 +34,15 @@ pub struct Options {
     pub headers: Vec<(String, String)>,
     /// Whether output is kept (default), or only counted and checked.
     pub keep_output: bool,
-    /// Whether each message is checked against the contract (default). Off only to send nonsense on purpose.
+    /// Whether each message is checked against docs/protocol.md, "Delivery" (default). Off only to
+    /// send nonsense on purpose.
     pub strict: bool,
     /// How long a helper waits for what it waits for, default 30 s.
     pub patience: Duration,
     /// The receive buffer of the socket in bytes, to be a slow client sooner.
     pub receive_buffer: Option<usize>,
+    /// Whether every message is kept for [`Client::recorded`]; off by default.
+    pub record: bool,
 }
 
 impl Default for Options {
@@ -51,11 +54,12 @@ impl Default for Options {
             strict: true,
             patience: Duration::from_secs(30),
             receive_buffer: None,
+            record: false,
         }
     }
 }
 
-/// One session. Every helper panics, with the transcript, when the contract was broken or time is up;
+/// One session. Every helper panics, with the transcript, when a rule was broken or time is up;
 /// dropping it does so too when a violation was not seen before.
 pub struct Client {
     sink: Sink,
@@ -114,7 +118,7 @@ impl Client {
             .await
             .map_err(Box::new)?;
         let (sink, mut stream) = socket.split();
-        let shared = Shared::new(options.keep_output);
+        let shared = Shared::new(options.keep_output, options.record);
         let (reading, mut may_read) = watch::channel(true);
         let to = shared.clone();
         let task = tokio::spawn(async move {
@@ -177,8 +181,9 @@ impl Client {
     /// # Panics
     /// If the socket is closed.
     pub async fn send_text(&mut self, text: &str) {
-        if let Ok(message) = serde_json::from_str(text) {
-            self.shared.sent(&message);
+        match serde_json::from_str(text) {
+            Ok(message) => self.shared.sent(&message),
+            Err(_) => self.shared.lock().record(Recorded::Sent, text),
         }
         self.send_frame(Message::text(text)).await;
     }
@@ -505,6 +510,13 @@ impl Client {
         self.shared.lock().transcript()
     }
 
+    /// All messages so far, in the order in which they were sent and received. Empty without
+    /// [`Options::record`]. A sent frame that is no text is not among them.
+    #[must_use]
+    pub fn recorded(&self) -> Vec<Recorded> {
+        self.shared.lock().recorded.clone().unwrap_or_default()
+    }
+
     /// Says that nothing is owed any more, then closes in order (1000) and waits for the end.
     ///
     /// # Panics
@@ -535,7 +547,10 @@ impl Client {
             let closed = {
                 let mut inner = self.shared.lock();
                 if let Some(rule) = inner.violation.take().filter(|_| self.options.strict) {
-                    panic!("the contract is broken: {rule}\n{}", inner.transcript());
+                    panic!(
+                        "a rule of the protocol is broken: {rule}\n{}",
+                        inner.transcript()
+                    );
                 }
                 if let Some(found) = found(&mut inner) {
                     return found;
@@ -569,7 +584,10 @@ impl Drop for Client {
             .as_ref()
             .filter(|_| self.options.strict && !std::thread::panicking())
         {
-            panic!("the contract is broken: {rule}\n{}", inner.transcript());
+            panic!(
+                "a rule of the protocol is broken: {rule}\n{}",
+                inner.transcript()
+            );
         }
     }
 }

@@ -38,6 +38,19 @@ pub(super) struct Inner {
     /// Requests whose answer begins a view.
     views: HashSet<String>,
     pub(super) keep_output: bool,
+    /// Every message, where the options ask for that.
+    pub(super) recorded: Option<Vec<Recorded>>,
+}
+
+/// One message of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    /// Text from the client.
+    Sent(String),
+    /// Text from the bridge.
+    Received(String),
+    /// The close code with which the session ended.
+    Closed(u16),
 }
 
 /// Shared by the client and its reading task.
@@ -49,9 +62,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(keep_output: bool) -> Self {
+    pub(super) fn new(keep_output: bool, record: bool) -> Self {
         let inner = Inner {
             keep_output,
+            recorded: record.then(Vec::new),
             ..Inner::default()
         };
         Self {
@@ -70,7 +84,9 @@ impl Shared {
 
     pub(super) fn sent(&self, message: &Value) {
         let mut inner = self.lock();
-        inner.note("->", &message.to_string());
+        let text = message.to_string();
+        inner.note("->", &text);
+        inner.record(Recorded::Sent, &text);
         inner.checker.sent(message);
         let requests = message
             .as_array()
@@ -87,6 +103,7 @@ impl Shared {
     pub(super) fn received(&self, text: &str) {
         let mut inner = self.lock();
         inner.note("<-", text);
+        inner.record(Recorded::Received, text);
         match serde_json::from_str(text) {
             Ok(message) => inner.take(message, text.len()),
             Err(error) => inner.broken(format!("a message that is no JSON: {error}")),
@@ -102,6 +119,9 @@ impl Shared {
             inner.broken("a message after a close".into());
         }
         inner.closed = Some(code);
+        if let Some(recorded) = &mut inner.recorded {
+            recorded.push(Recorded::Closed(code));
+        }
         drop(inner);
         self.changed.send_modify(|count| *count += 1);
     }
@@ -115,6 +135,12 @@ impl Shared {
 impl Inner {
     pub(super) fn broken(&mut self, rule: String) {
         self.violation.get_or_insert(rule);
+    }
+
+    pub(super) fn record(&mut self, message: fn(String) -> Recorded, text: &str) {
+        if let Some(recorded) = &mut self.recorded {
+            recorded.push(message(text.to_owned()));
+        }
     }
 
     fn note(&mut self, way: &str, text: &str) {

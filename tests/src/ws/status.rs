@@ -1,4 +1,4 @@
-//! The status object of the contract, section 2: every field, and what may stand in it.
+//! The status object (docs/protocol.md, "Status object"): every field, and what may stand in it.
 
 use serde_json::Value;
 

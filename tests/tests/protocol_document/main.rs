@@ -3,6 +3,7 @@
 //! they can be listed, and from the text of the sources elsewhere.
 
 mod errors;
+mod links;
 mod messages;
 mod page;
 mod sources;

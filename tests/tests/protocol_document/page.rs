@@ -10,6 +10,7 @@ pub(crate) type Row = Vec<String>;
 pub(crate) struct Page {
     /// The rows below each heading, without the head of the table.
     tables: BTreeMap<String, Vec<Row>>,
+    headings: BTreeSet<String>,
 }
 
 impl Page {
@@ -20,11 +21,13 @@ impl Page {
 
     fn parse(text: &str) -> Self {
         let mut tables: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+        let mut headings = BTreeSet::new();
         let mut heading = String::new();
         let mut lines = text.lines().peekable();
         while let Some(line) = lines.next() {
             if line.starts_with('#') {
                 line.trim_start_matches('#').trim().clone_into(&mut heading);
+                headings.insert(heading.clone());
             }
             let is_head = lines.peek().is_some_and(|next| next.starts_with("|---"));
             if !line.starts_with('|') || line.starts_with("|---") || is_head {
@@ -34,7 +37,12 @@ impl Page {
             let row = cells.map(|cell| cell.trim().to_owned()).collect();
             tables.entry(heading.clone()).or_default().push(row);
         }
-        Self { tables }
+        Self { tables, headings }
+    }
+
+    /// All headings.
+    pub(crate) fn headings(&self) -> &BTreeSet<String> {
+        &self.headings
     }
 
     /// The rows of the table below this heading.

@@ -8,7 +8,7 @@ use crate::support::{accept, assert_problem, ended, id, path, send};
 
 const BURN: &str = "/cancel?ifUnknown=burn";
 
-/// CONTRACT-2, "Corrections": `ifUnknown=burn`.
+/// docs/protocol.md, "Calls": `ifUnknown=burn`.
 #[tokio::test]
 async fn a_burned_id_is_never_accepted_not_even_after_a_kill() {
     let mut stack = Stack::start().await;
@@ -56,7 +56,7 @@ async fn a_burned_id_is_never_accepted_not_even_after_a_kill() {
     stack.assert_quiet();
 }
 
-/// CONTRACT-2, "Corrections": "Burned ids count in `queued`".
+/// docs/protocol.md, "Limits": `queued` counts burned ids.
 #[tokio::test]
 async fn a_burn_that_finds_a_full_queue_is_refused_and_may_be_repeated() {
     let stack = Stack::with(StackOptions::default().api("--queued=1")).await;

@@ -138,7 +138,7 @@ async fn unviewed(stack: &Stack, id: &str, ms: u64) -> Value {
     status
 }
 
-/// CONTRACT-2, "Corrections": `ifUnviewedForMs`.
+/// docs/protocol.md, "Calls": `ifUnviewedForMs`.
 #[tokio::test]
 async fn an_unviewed_execution_is_cancelled_and_a_new_stream_keeps_it() {
     let stack = Stack::start().await;
@@ -183,7 +183,7 @@ async fn an_unviewed_execution_is_cancelled_and_a_new_stream_keeps_it() {
     stack.assert_quiet();
 }
 
-/// CONTRACT-2, "Corrections": "The wish is durable".
+/// docs/protocol.md, "Calls": `ifUnviewedForMs` outlives a restart of claude-api.
 #[tokio::test]
 async fn a_cancel_for_when_nobody_views_outlives_a_kill_of_claude_api() {
     let options = StackOptions::default().api("--running-executions=1");
@@ -220,7 +220,8 @@ async fn a_cancel_for_when_nobody_views_outlives_a_kill_of_claude_api() {
     stack.assert_quiet();
 }
 
-/// CONTRACT-2, "Corrections": the viewer may be on another bridge, or none.
+/// docs/protocol.md, "Request parameters": for `onDisconnect` a viewer on any bridge or over HTTP
+/// counts.
 #[tokio::test]
 async fn a_reader_over_http_keeps_the_execution_that_a_session_left() {
     let options = StackOptions::default().bridge("--disconnect-grace-ms=1500");

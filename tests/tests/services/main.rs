@@ -48,4 +48,5 @@ mod start;
 mod stop;
 mod support;
 mod timers;
+mod transcripts;
 mod two_bridges;

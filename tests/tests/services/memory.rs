@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cc_tests::harness::{Stack, StackOptions, eventually, processes};
 
-/// The most memory of both services together after long lines (contract, corrections).
+/// The most memory of both services together after long lines (docs/protocol.md, "Invariants").
 const BOUND_BYTES: u64 = 64 << 20;
 /// The time in which the memory must be returned.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -2,6 +2,7 @@
 
 mod departures;
 mod executes;
+mod own;
 mod views;
 
 use cc_tests::{harness::Service, ws};

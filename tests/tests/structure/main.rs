@@ -1,5 +1,6 @@
-//! The structure of the crates: the imports of their files form no cycle; no file of claude-api
-//! imports from a layer above its own; and only its registry holds the spool.
+//! The structure of the crates: the imports of their files form no cycle; no file of claude-api or of
+//! the bridge imports from a layer above its own; the rooms of a session keep apart; and only the
+//! registry of claude-api holds the spool.
 //!
 //! An import is a path to another file, in `use` or anywhere else (see `uses`). A call of a method
 //! needs no path and is not seen: the methods of one type may be spread over several files.
@@ -38,6 +39,31 @@ const LAYERS: [&[&str]; 7] = [
     ],
 ];
 
+/// The same of the bridge.
+const BRIDGE_LAYERS: [&[&str]; 6] = [
+    &["server"],
+    &["session"],
+    &["viewer", "handover"],
+    &["config"],
+    &["upstream"],
+    &["budget", "control", "metrics"],
+];
+
+/// A room of the bridge's session, and the modules that it does not know.
+const APART: [(&str, &[&str]); 2] = [
+    (
+        "session::wire",
+        &[
+            "session::machine",
+            "session::task",
+            "upstream",
+            "viewer",
+            "handover",
+        ],
+    ),
+    ("session::machine", &["session::task", "upstream"]),
+];
+
 /// The sources of a library; its root has no names.
 fn sources(name: &str) -> BTreeMap<Module, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -56,7 +82,15 @@ fn sources(name: &str) -> BTreeMap<Module, String> {
 
 #[test]
 fn no_files_import_each_other() {
-    for name in ["claude-api", "client", "protocol", "runner", "renderer", "spool"] {
+    for name in [
+        "bridge",
+        "claude-api",
+        "client",
+        "protocol",
+        "renderer",
+        "runner",
+        "spool",
+    ] {
         let uses = uses(&sources(name));
         assert!(
             uses.len() > 5,
@@ -72,21 +106,40 @@ fn no_files_import_each_other() {
 }
 
 #[test]
-fn no_file_of_claude_api_imports_from_a_higher_layer() {
-    let layer = |module: &Module| {
-        let found = LAYERS
-            .iter()
-            .position(|layer| layer.contains(&module[0].as_str()));
-        found.unwrap_or_else(|| panic!("{} is in no layer", module[0]))
-    };
-    let uses = uses(&sources("claude-api"));
-    let upward = uses.iter().filter(|(from, to)| layer(to) < layer(from));
-    let upward: Vec<_> = upward.map(shown).collect();
-    assert_eq!(
-        upward,
-        Vec::<String>::new(),
-        "these files import from a layer above theirs"
-    );
+fn no_file_imports_from_a_higher_layer() {
+    for (name, layers) in [("claude-api", &LAYERS[..]), ("bridge", &BRIDGE_LAYERS)] {
+        let layer = |module: &Module| {
+            let found = layers
+                .iter()
+                .position(|layer| layer.contains(&module[0].as_str()));
+            found.unwrap_or_else(|| panic!("{name}: {} is in no layer", module[0]))
+        };
+        let uses = uses(&sources(name));
+        let upward = uses.iter().filter(|(from, to)| layer(to) < layer(from));
+        let upward: Vec<_> = upward.map(shown).collect();
+        assert_eq!(
+            upward,
+            Vec::<String>::new(),
+            "these files of {name} import from a layer above theirs"
+        );
+    }
+}
+
+#[test]
+fn the_rooms_of_a_session_keep_apart() {
+    let uses = uses(&sources("bridge"));
+    for (room, others) in APART {
+        let known = |(from, to): &&(Module, Module)| {
+            from.starts_with(&parts(room))
+                && others.iter().any(|other| to.starts_with(&parts(other)))
+        };
+        let known: Vec<_> = uses.iter().filter(known).map(shown).collect();
+        assert_eq!(
+            known,
+            Vec::<String>::new(),
+            "{room} knows modules that it should not"
+        );
+    }
 }
 
 #[test]
@@ -159,6 +212,7 @@ fn a_cycle_is_found_and_what_is_no_import_is_not() {
     }
     for one in [
         "mod b; pub use b::B; pub(crate) use b::C;",
+        "pub(in crate::b) fn f() {} struct A { pub(in crate::b) a: u8 }",
         "#[cfg(test)] use super::b::B; #[cfg(test)] mod tests { use crate::b::B; }",
         "use std::b::B; use other::b::B;",
     ] {

@@ -6,7 +6,7 @@ fn parse(args: &[&str]) -> Config {
 }
 
 #[test]
-fn defaults_are_the_contracts() {
+fn defaults_are_those_of_the_protocol_page() {
     let settings = parse(&[]).check().unwrap();
     let limits = Limits::default();
     assert_eq!(settings.limits, limits);

@@ -11,7 +11,7 @@ use protocol::ProblemType;
 use super::{Metrics, OTHER, ReasonLabel, Retries};
 
 /// The reasons of the bridge's own errors. Those of claude-api are the types of its problems, and
-/// those of the MCP server are [`mcp::REASONS`] and [`crate::server::mcp::REASONS`]. The end of an
+/// those of the MCP server are [`mcp::REASONS`] and [`super::mcp_reasons::REASONS`]. The end of an
 /// execution is no refusal: claude-api counts it, by a [`protocol::Reason`].
 pub(super) const REASONS: [&str; 18] = [
     "batch_too_long",
@@ -132,7 +132,7 @@ fn refused(family: &Family<ReasonLabel, Counter>) -> BTreeMap<String, Counter> {
         .filter(|kind| **kind != ProblemType::NotReady);
     let problems = problems.map(|kind| kind.as_str().replace('-', "_"));
     let own = REASONS.iter().chain(&mcp::REASONS);
-    let own = own.chain(&crate::server::mcp::REASONS);
+    let own = own.chain(&super::mcp_reasons::REASONS);
     let reasons = own.map(|reason| (*reason).to_owned());
     let counter = |reason: String| {
         let label = ReasonLabel {

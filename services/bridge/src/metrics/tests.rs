@@ -18,7 +18,8 @@ fn a_refusal_counts_by_its_reason_and_an_unknown_one_as_other() {
     let metrics = Metrics::new(&Retries::default());
     let series = || metrics.page(NOW, Exposition::Text).lines().count();
     let before = series();
-    // An error of the bridge's, a problem of claude-api's as the bridge names it, a problem of a page.
+    // An error of the bridge's, a problem of claude-api's as the bridge names it, a problem of a
+    // page.
     for reason in [
         "parse_error",
         "queue_full",
@@ -47,7 +48,9 @@ fn every_refusal_of_the_bridge_of_mcp_and_of_claude_api_has_a_series() {
     let problems = ProblemType::ALL.iter().map(|kind| kind.as_str());
     // The page that says why claude-api is not ready refuses nothing.
     let problems = problems.filter(|kind| *kind != ProblemType::NotReady.as_str());
-    let own = REASONS.into_iter().chain(crate::server::mcp::REASONS);
+    let own = REASONS
+        .into_iter()
+        .chain(crate::metrics::mcp_reasons::REASONS);
     for reason in own.chain(mcp::REASONS).chain(problems) {
         let metrics = Metrics::new(&Retries::default());
         metrics.refused(reason);

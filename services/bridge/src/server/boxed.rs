@@ -21,13 +21,13 @@ use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use protocol::guard::reads_health;
 use protocol::{Problem, ProblemType};
 
-use super::pages;
+use super::problems::problem_page;
 use crate::upstream::Upstream;
 use names::Names;
 use upstream::BoxedState;
 
 /// How long a request may wait for the verdict; less than a handshake may take
-/// ([`super::HEAD_TIME`]).
+/// (`HEAD_TIME` in `connections`).
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause between two questions whether claude-api is boxed, at the start.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -151,7 +151,7 @@ fn from_the_box() -> Response {
         ProblemType::FromTheBox,
         "requests from claude-api's container are refused: commands of the model run there",
     );
-    let mut response = pages::problem_page(&problem);
+    let mut response = problem_page(&problem);
     // RFC 9110, section 15.5.2: 401 names a scheme.
     let scheme = HeaderValue::from_static("Bearer");
     response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
@@ -163,7 +163,7 @@ fn unknown() -> Response {
         ProblemType::NotReady,
         "it is not known yet whether this request comes from claude-api's container; try again",
     );
-    let mut response = pages::problem_page(&problem);
+    let mut response = problem_page(&problem);
     let seconds = HeaderValue::from_static("1");
     response.headers_mut().insert(RETRY_AFTER, seconds);
     response

@@ -12,10 +12,11 @@ use mcp::http::{HttpSettings, Refusal, Service};
 use protocol::{Problem, ProblemType};
 use tokio_util::sync::CancellationToken;
 
-use super::pages::Refused;
-use super::{App, pages};
+use super::app::App;
+use super::problems::{Refused, problem_page};
 use crate::config::Mcp;
 use crate::metrics::Metrics;
+use crate::metrics::mcp_reasons::{BAD_REQUEST, MEDIA_TYPE, NOT_FOUND, SERVER_ERROR};
 
 /// How the MCP server reaches this bridge, and its settings.
 #[derive(Debug, Clone)]
@@ -41,8 +42,8 @@ impl Local {
         SocketAddr::new(ip, self.address.port())
     }
 
-    /// The `Host` that the MCP server uses, when it is not a local one. A page cannot use it for DNS
-    /// rebinding, because it is an address and no name.
+    /// The `Host` that the MCP server uses, when it is not a local one. A page cannot use it for
+    /// DNS rebinding, because it is an address and no name.
     #[must_use]
     pub fn own_host(&self) -> Option<String> {
         match self.loopback().ip() {
@@ -68,14 +69,6 @@ impl Local {
         Service::new(settings, http)
     }
 }
-
-/// The reasons of the requests that the MCP library refuses with an HTTP error of its own.
-pub const REASONS: [&str; 4] = [BAD_REQUEST, MEDIA_TYPE, NOT_FOUND, SERVER_ERROR];
-
-const BAD_REQUEST: &str = "mcp_bad_request";
-const MEDIA_TYPE: &str = "mcp_media_type";
-const NOT_FOUND: &str = "mcp_not_found";
-const SERVER_ERROR: &str = "mcp_server_error";
 
 /// The reason of a response of the MCP library. None for a response that refuses nothing.
 fn refused(status: StatusCode) -> Option<&'static str> {
@@ -119,7 +112,7 @@ pub async fn handle(State(app): State<App>, request: Request) -> Response {
                 let members = response.as_object().cloned().unwrap_or_default();
                 problem.extra.extend(members);
             }
-            pages::problem_page(&problem)
+            problem_page(&problem)
         }
     }
 }

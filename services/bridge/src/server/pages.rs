@@ -1,65 +1,24 @@
-//! The pages beside the WebSocket: health, metrics, problems.
+//! The pages beside the WebSocket: front, health, metrics.
 
 use std::sync::atomic::Ordering;
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
-use http::{HeaderMap, HeaderValue, StatusCode};
-use protocol::guard::Foreign;
+use axum::response::Response;
+use http::header::{ACCEPT, VARY};
+use http::{HeaderMap, HeaderValue};
 use protocol::{Exposition, Problem, ProblemType, problem};
 use serde_json::json;
 
-use super::App;
+use super::app::App;
+use super::problems::response;
 use crate::metrics::Now;
 
 const JSON: &str = "application/json";
 
-fn response(status: u16, kind: &'static str, body: impl Into<Body>) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store")];
-    (status, headers, body.into()).into_response()
-}
-
-/// Marks the answer to a refused request, with the type of its problem.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Refused(pub(super) &'static str);
-
-pub(super) fn problem_page(problem: &Problem) -> Response {
-    let body = serde_json::to_vec(problem).unwrap_or_default();
-    let mut response = response(problem.status, problem::CONTENT_TYPE, body);
-    let refused = Refused(problem.kind.as_str());
-    response.extensions_mut().insert(refused);
-    response
-}
-
-/// 403, for a foreign `Host` or `Origin`.
-#[must_use]
-pub fn foreign(foreign: &Foreign) -> Response {
-    let kind = match foreign {
-        Foreign::Host(_) => ProblemType::ForeignHost,
-        Foreign::Origin(_) => ProblemType::ForeignOrigin,
-    };
-    problem_page(&Problem::new(kind, foreign.to_string()))
-}
-
-/// 404.
-pub async fn unknown_path() -> Response {
-    let detail =
-        "no such path; WebSocket sessions are on /ws, MCP is on /mcp, health on /health/ready";
-    problem_page(&Problem::new(ProblemType::UnknownPath, detail))
-}
-
-/// 405.
-pub async fn method_not_allowed() -> Response {
-    let detail = "this path takes GET only";
-    problem_page(&Problem::new(ProblemType::MethodNotAllowed, detail))
-}
-
 /// `/`
 pub async fn front() -> Response {
-    let text = "cc-bridge: JSON-RPC over WebSocket on /ws, MCP on /mcp; /health/ready and /metrics beside them\n";
+    let text = "cc-bridge: JSON-RPC over WebSocket on /ws, MCP on /mcp; \
+                /health/ready and /metrics beside them\n";
     response(200, "text/plain; charset=utf-8", text)
 }
 
@@ -114,10 +73,10 @@ pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     let shared = &app.shared;
     let now = Now {
         sessions: app.open.load(Ordering::Acquire),
-        inbound_bytes: shared.inbound.used() + shared.small.used(),
-        outbound_bytes: shared.outbound.used(),
+        inbound_bytes: shared.budgets.inbound_used(),
+        outbound_bytes: shared.budgets.outbound.used(),
         inbound_limit_bytes: shared.own.inbound_bytes,
-        outbound_limit_bytes: shared.outbound.limits().all,
+        outbound_limit_bytes: shared.budgets.outbound.limits().all,
     };
     let page = shared.viewer.metrics.page(now, format);
     let mut response = response(200, format.content_type(), page);

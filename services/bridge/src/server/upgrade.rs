@@ -1,5 +1,5 @@
-//! The WebSocket handshake (RFC 6455, section 4.2). By hand, because the session wants the raw connection:
-//! small buffers, and its own say on closing.
+//! The WebSocket handshake (RFC 6455, section 4.2). It is written by hand, because a session needs
+//! the raw connection: for small buffers, and to decide itself how it closes.
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -14,9 +14,10 @@ use protocol::{Problem, ProblemType};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::App;
-use super::pages::{Refused, problem_page};
-use crate::session::connection;
+use super::app::App;
+use super::problems::{Refused, problem_page};
+use crate::session;
+use crate::session::task::refuse::refuse;
 
 /// The subprotocol that is selected when it is offered. Others are ignored, as RFC 6455 allows
 /// (section 4.2.2): a client that needs one closes the connection itself.
@@ -46,13 +47,13 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
             Ok(upgraded) => {
                 let io = TokioIo::new(upgraded);
                 if let Some(_place) = &place {
-                    // What the handshake needed is no part of the session's task.
-                    Box::pin(connection::run(io, app.shared.clone())).await;
+                    // Boxed, so that the handshake's memory is no part of the session's task.
+                    Box::pin(session::run(io, app.shared.clone())).await;
                 } else {
                     let metrics = &app.shared.viewer.metrics;
                     metrics.sessions_refused.inc();
                     metrics.refused("too_many_sessions");
-                    Box::pin(connection::refuse(io, app.shared.own.sessions)).await;
+                    Box::pin(refuse(io, app.shared.own.sessions)).await;
                 }
             }
             // The client left during the handshake.

@@ -1,9 +1,11 @@
-//! Handing an execute over: the same PUT again and again, under one id, until claude-api has
-//! durably accepted it, says no, or the time is over. And its end before that: a cancel under the
-//! same id, unless that is certainly unknown to claude-api. claude-api may read an attempt from its
-//! socket after the cancel, which came on another connection: so the cancel of an attempt burns an
-//! id that is not known yet. Who waits for the answer waits for one call at most: where claude-api
-//! cannot be reached, the cancel is the caller's to repeat ([`Upstream::cancel_surely`]).
+//! Handing an execute to claude-api (docs/protocol.md, "Retries of the bridge").
+//!
+//! The bridge sends the same PUT under one id until claude-api has durably accepted it, refuses it,
+//! or the time is over. A stop ends the retrying with a cancel under the same id, unless claude-api
+//! certainly does not know the id. claude-api may read an earlier attempt only after that cancel,
+//! because the two use different connections. So the cancel burns an id that is not known yet.
+//! The caller waits for one call at most: while claude-api cannot be reached, the caller owes the
+//! cancel and repeats it ([`Upstream::cancel_surely`]).
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -17,22 +19,24 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Upstream;
-use super::call::{Cancel, Cancelled, json, unavailable};
+use super::calls::unavailable;
+use super::cancel::Cancelled;
 use super::errors::Failure;
+use super::response::json;
 use super::retry::Delays;
 
-/// An attempt without an answer for so long counts as a failure of claude-api, though it goes on.
+/// An attempt without an answer for so long counts as a failure of claude-api, though it continues.
 const SLOW: Duration = Duration::from_secs(1);
 /// The time kept for one last attempt when `Retry-After` exceeds what is left.
 const LAST_ATTEMPT: Duration = Duration::from_secs(1);
 
 /// An execute on its way to claude-api.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Handover {
-    /// Its id.
+pub struct Put {
+    /// The id of the execution.
     pub id: ExecutionId,
-    /// Whether the bridge made the id just now. One of the client's may have been accepted earlier, in another
-    /// session or by another bridge.
+    /// Whether the bridge made the id just now. A client's own id may have been accepted earlier,
+    /// in another session or by another bridge.
     pub fresh: bool,
     /// The body, encoded.
     pub body: Bytes,
@@ -41,15 +45,17 @@ pub struct Handover {
 type Attempt<'a> = Pin<&'a mut (dyn Future<Output = Result<Status, Failure>> + Send)>;
 
 impl Upstream {
-    /// PUTs until accepted, once at least. `stop` ends the retrying; unless the id is certainly unknown to
-    /// claude-api, one cancel follows under it. `failing` says whether claude-api failed since it last answered.
+    /// Sends the PUT until claude-api accepts or refuses it, at least once, for `acceptMs` at most.
+    /// `stop` ends the retrying; unless the id is certainly unknown to claude-api, one cancel
+    /// follows under it. `failing` says whether claude-api failed
+    /// since it last answered.
     ///
     /// # Errors
-    /// With `executionId` in `data`; where claude-api was not available, `accepted` is false or `"unknown"`. See also
-    /// [`owes_cancel`].
+    /// With `executionId` in `data`; where claude-api was not available, `accepted` is false or
+    /// `"unknown"`. See also [`owes_cancel`].
     pub async fn accept(
         &self,
-        execute: &Handover,
+        execute: &Put,
         stop: &CancellationToken,
         failing: &watch::Sender<bool>,
     ) -> Result<Status, RpcError> {
@@ -83,7 +89,8 @@ impl Upstream {
             acted |= failure.may_have_acted();
             let asked = failure.retry_after();
             let mut wait = delays.after(asked).max(asked.unwrap_or_default());
-            tracing::info!(execution = %id, error = %failure, attempts = delays.attempts(), "execute not accepted");
+            let attempts = delays.attempts();
+            tracing::info!(execution = %id, error = %failure, attempts, "execute not accepted");
             let left = end.saturating_duration_since(Instant::now());
             if asked.is_some_and(|asked| asked >= left) && !is_cut {
                 // The pause is cut, once, so that one more attempt is made.
@@ -93,7 +100,7 @@ impl Upstream {
             if !failure.is_transient() || wait >= left {
                 // An answer of claude-api's own comes after a look for the id.
                 let unknown = acted || (!execute.fresh && failure.is_transient());
-                let error = unavailable(&failure, delays.attempts(), start);
+                let error = unavailable(&failure, attempts, start);
                 return Err(refused(id, &failure, error, unknown));
             }
             tokio::select! {
@@ -111,7 +118,7 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`Self::accept`]; Ok only when it had been accepted after all.
-    pub async fn give_up(&self, execute: &Handover, acted: bool) -> Result<Status, RpcError> {
+    pub async fn give_up(&self, execute: &Put, acted: bool) -> Result<Status, RpcError> {
         if execute.fresh && !acted {
             return Err(stopped(execute.id, false.into()));
         }
@@ -119,8 +126,9 @@ impl Upstream {
         self.confirm(execute, cancelled).await
     }
 
-    /// What was cancelled under an id of the client's may have been accepted with another body: only the PUT tells.
-    async fn confirm(&self, execute: &Handover, cancelled: Status) -> Result<Status, RpcError> {
+    /// What was cancelled under an id of the client's may have been accepted with another body:
+    /// only the PUT tells.
+    async fn confirm(&self, execute: &Put, cancelled: Status) -> Result<Status, RpcError> {
         if execute.fresh {
             return Ok(cancelled);
         }
@@ -135,24 +143,7 @@ impl Upstream {
         }
     }
 
-    /// Cancels an execution that may have been accepted, and retries until claude-api answers,
-    /// without a time limit. True when claude-api has the cancel, false when it knows no such
-    /// execution.
-    pub async fn cancel_surely(&self, id: ExecutionId, cancel: &Cancel) -> bool {
-        let mut delays = Delays::default();
-        loop {
-            match self.cancel_once(id, cancel).await {
-                Ok(_) => return true,
-                Err(failure) if failure.leaves_cancel_owed() => {
-                    sleep(delays.after(failure.retry_after())).await;
-                    self.retries.cancel.inc();
-                }
-                Err(_) => return false,
-            }
-        }
-    }
-
-    async fn put(&self, execute: &Handover, end: Instant) -> Result<Status, Failure> {
+    async fn put(&self, execute: &Put, end: Instant) -> Result<Status, Failure> {
         let attempt = async {
             let response = self
                 .client
@@ -217,7 +208,8 @@ impl Upstream {
 /// Why there is no status, where a cancel was asked for and nothing of it is left to do.
 const CANCELLED: &str = "cancelled";
 
-/// Whether an execute that was stopped may have been accepted, and claude-api could not be told of the cancel.
+/// Whether an execute that was stopped may have been accepted, while its cancel did not reach
+/// claude-api.
 #[must_use]
 pub fn owes_cancel(error: &RpcError) -> bool {
     error.data["accepted"] == "unknown" && error.data["reason"] != CANCELLED
@@ -236,8 +228,8 @@ fn stopped(id: ExecutionId, accepted: serde_json::Value) -> RpcError {
 
 fn refused(id: ExecutionId, failure: &Failure, error: RpcError, unknown: bool) -> RpcError {
     let error = error.with("executionId", id.to_string());
-    // A clear refusal of the id or of a full queue says what earlier attempts came to: an accepted one would
-    // have been answered with its status.
+    // A clear refusal of the id or of a full queue says what earlier attempts came to: an accepted
+    // one would have been answered with its status.
     let certain = [
         ProblemType::QueueFull,
         ProblemType::IdInUse,

@@ -1,30 +1,25 @@
-//! From what claude-api answers, or does not, to what a client is told.
+//! Why a request to claude-api failed, and the error that a client gets for it (docs/protocol.md,
+//! "Error codes").
 
 use std::time::Duration;
 
-use protocol::problem::CONTENT_TYPE;
 use protocol::rpc::{RpcError, code};
 use protocol::{Problem, ProblemType};
 use serde_json::Value;
 
-use super::retry::retry_after;
-
-/// The longest error body that is read, in bytes.
-const PROBLEM_BYTES: usize = 256 * 1024;
-
 /// Why one attempt failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// claude-api said no, in its own words.
+    /// claude-api refused the request with a problem.
     #[error("{}: {}", .0.kind.as_str(), printable(&.0.detail))]
     Refused(Box<Problem>, Option<Duration>),
-    /// Somebody answered, but not as the contract says.
+    /// Somebody answered, but not as docs/protocol.md, "Problem types", says.
     #[error("an answer with status {0} that is not claude-api's")]
     Foreign(u16, Option<Duration>),
-    /// No connection came about: nothing was sent.
+    /// There was no connection, so nothing was sent.
     #[error("no connection to claude-api: {}", printable(.0))]
     Connect(String),
-    /// The connection broke, or nothing came in time.
+    /// The connection broke, or there was no answer in time.
     #[error("the connection to claude-api failed: {}", printable(.0))]
     Broken(String),
 }
@@ -45,7 +40,7 @@ pub fn printable(text: &str) -> String {
 }
 
 impl Failure {
-    /// What the peer asked to wait.
+    /// Returns the time for which the peer asked to wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -54,7 +49,7 @@ impl Failure {
         }
     }
 
-    /// Whether another attempt may go better.
+    /// Whether another attempt may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -70,7 +65,7 @@ impl Failure {
         }
     }
 
-    /// Whether the request may have had its effect all the same.
+    /// Whether claude-api may have carried out the request nevertheless.
     #[must_use]
     pub fn may_have_acted(&self) -> bool {
         match self {
@@ -83,7 +78,8 @@ impl Failure {
     /// Whether claude-api says that it does not know the execution (any more).
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Refused(p, _) if matches!(p.kind, ProblemType::NotFound | ProblemType::Deleted))
+        let kinds = [ProblemType::NotFound, ProblemType::Deleted];
+        kinds.iter().any(|kind| self.problem(*kind).is_some())
     }
 
     /// Whether the cancel must be retried: every failure except a definite answer of claude-api
@@ -143,24 +139,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// Reads the body of an answer that is no success.
-pub(crate) async fn failure(response: reqwest::Response) -> Failure {
-    let status = response.status().as_u16();
-    let after = retry_after(response.headers());
-    let is_problem = response
-        .headers()
-        .get(http::header::CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .is_some_and(|v| v.starts_with(CONTENT_TYPE));
-    if is_problem
-        && let Ok(body) = super::call::collect(response, PROBLEM_BYTES).await
-        && let Ok(problem) = serde_json::from_slice::<Problem>(&body)
-    {
-        return Failure::Refused(Box::new(problem), after);
-    }
-    Failure::Foreign(status, after)
 }
 
 /// The stable word of a problem, as `data.reason`.
@@ -223,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_the_contracts() {
+    fn each_problem_has_its_error_code() {
         for (kind, code, reason) in [
             (ProblemType::QueueFull, -32004, "queue_full"),
             (ProblemType::SpoolUnwritable, -32005, "spool_unwritable"),

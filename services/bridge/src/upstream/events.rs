@@ -7,13 +7,12 @@ use protocol::rpc::RpcError;
 use protocol::{ExecutionId, trailers};
 
 use super::Upstream;
-use super::errors::{Failure, failure};
+use super::errors::Failure;
+use super::response::failure;
 
 /// A part of the events of one execution.
 #[derive(Debug)]
-pub struct EventsPart {
-    /// The execution.
-    pub id: ExecutionId,
+pub struct KeptEvents {
     /// The offset of the first byte.
     pub offset: u64,
     /// The CLI's own bytes, at most as many as asked for.
@@ -35,7 +34,7 @@ impl Upstream {
         id: ExecutionId,
         offset: Option<u64>,
         limit: usize,
-    ) -> Result<EventsPart, RpcError> {
+    ) -> Result<KeptEvents, RpcError> {
         let mut query = "?follow=false".to_owned();
         if let Some(offset) = offset {
             query += &format!("&offset={offset}");
@@ -43,17 +42,13 @@ impl Upstream {
         let url = self.execution_url(id, &format!("/events{query}"));
         self.attempts(|| {
             let request = self.client.get(&url);
-            async move { fetched(id, request.send().await?, limit).await }
+            async move { fetched(request.send().await?, limit).await }
         })
         .await
     }
 }
 
-async fn fetched(
-    id: ExecutionId,
-    mut response: reqwest::Response,
-    limit: usize,
-) -> Result<EventsPart, Failure> {
+async fn fetched(mut response: reqwest::Response, limit: usize) -> Result<KeptEvents, Failure> {
     if !response.status().is_success() {
         return Err(failure(response).await);
     }
@@ -67,8 +62,7 @@ async fn fetched(
         let room = chunk.len().min(limit - bytes.len());
         bytes.extend_from_slice(&chunk[..room]);
     }
-    Ok(EventsPart {
-        id,
+    Ok(KeptEvents {
         offset,
         is_all: offset + bytes.len() as u64 == length,
         bytes: bytes.into(),

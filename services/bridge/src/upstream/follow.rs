@@ -1,5 +1,5 @@
-//! The statuses of an execution, for as long as somebody asks: `GET ?follow=true`, opened again whenever it
-//! breaks or falls silent.
+//! The statuses of an execution: `GET ?follow=true`, which reconnects whenever it breaks or falls
+//! silent (docs/protocol.md, "Streams").
 //!
 //! ```text
 //! idle -> connecting -> open -> (cut, silent) -> waiting -> connecting ...
@@ -16,20 +16,21 @@ use protocol::{ExecutionId, Status};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Upstream;
-use super::errors::{Failure, failure};
+use super::errors::Failure;
+use super::response::failure;
 use super::retry::Delays;
 
 /// The longest line that is read, in bytes: a status is at most 64 KiB.
 const LINE_BYTES: usize = 1024 * 1024;
 
-/// What is heard.
+/// An item of a follow stream.
 #[derive(Debug)]
-pub enum Heard {
-    /// A status: one at once, then each change and each heartbeat. The flag says that it is the first of its
-    /// stream, which tells the present state whether or not it is news.
+pub enum Update {
+    /// A status: one at once, then each change and each heartbeat. The flag marks the first status
+    /// of a connection, which may repeat a known state.
     Status(Box<Status>, bool),
-    /// claude-api does not answer; told when the stream falls silent, after the second failure in a row, and
-    /// each one after.
+    /// claude-api does not answer: the stream fell silent, or this is the second failure in a row
+    /// or a later one.
     Unreachable(String),
     /// claude-api does not know this execution any more. Nothing follows.
     Gone,
@@ -64,7 +65,7 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Nothing is sent before [`Self::next`].
+    /// Creates a stream that sends nothing before [`Self::next`].
     #[must_use]
     pub fn new(upstream: Upstream, id: ExecutionId) -> Self {
         Self {
@@ -78,8 +79,8 @@ impl Follow {
         }
     }
 
-    /// The next thing heard. Cancel-safe; pending for ever once it is over.
-    pub async fn next(&mut self) -> Heard {
+    /// Waits for the next update. Cancel-safe; pending for ever once it is over.
+    pub async fn next(&mut self) -> Update {
         loop {
             match &mut self.phase {
                 Phase::Over => std::future::pending().await,
@@ -97,32 +98,32 @@ impl Follow {
                         Ok(response) => {
                             self.line.clear();
                             self.first = true;
-                            // The first line comes with the head.
+                            // The first line arrives with the head.
                             self.deadline = Instant::now() + self.upstream.times.head;
                             self.phase = Phase::Open(Box::new(response));
                         }
                         Err(failure) if failure.is_gone() => {
                             self.phase = Phase::Over;
-                            return Heard::Gone;
+                            return Update::Gone;
                         }
                         Err(failure) => {
-                            if let Some(heard) = self.wait(&failure) {
-                                return heard;
+                            if let Some(update) = self.wait(&failure) {
+                                return update;
                             }
                         }
                     }
                 }
                 Phase::Open(response) => {
-                    // Several lines may have come in one chunk.
+                    // One chunk may hold several lines.
                     if let Some(end) = self.line.iter().position(|b| *b == b'\n') {
                         let line = self.line.split_to(end + 1);
                         match serde_json::from_slice(&line) {
-                            Ok(status) => return self.heard(status),
+                            Ok(status) => return self.received(status),
                             Err(error) => {
                                 let failure =
                                     Failure::Broken(format!("a status line that is none: {error}"));
-                                if let Some(heard) = self.wait(&failure) {
-                                    return heard;
+                                if let Some(update) = self.wait(&failure) {
+                                    return update;
                                 }
                                 continue;
                             }
@@ -135,8 +136,8 @@ impl Follow {
                         Err(_) => {
                             let failure = Failure::Broken("it fell silent".to_owned());
                             self.wait(&failure);
-                            // Heartbeats were missed: that is news at once.
-                            return Heard::Unreachable(failure.to_string());
+                            // Missed heartbeats are reported at once.
+                            return Update::Unreachable(failure.to_string());
                         }
                     };
                     let failure = match chunk {
@@ -147,21 +148,21 @@ impl Follow {
                         Ok(_) => Failure::Broken("a status line without an end".to_owned()),
                         Err(failure) => failure,
                     };
-                    if let Some(heard) = self.wait(&failure) {
-                        return heard;
+                    if let Some(update) = self.wait(&failure) {
+                        return update;
                     }
                 }
             }
         }
     }
 
-    fn heard(&mut self, status: Status) -> Heard {
+    fn received(&mut self, status: Status) -> Update {
         self.delays.reset();
         self.deadline = deadline_after(self.upstream.silence());
         if status.state.is_terminal() {
             self.phase = Phase::Over;
         }
-        Heard::Status(Box::new(status), std::mem::take(&mut self.first))
+        Update::Status(Box::new(status), std::mem::take(&mut self.first))
     }
 
     fn connect(&mut self) {
@@ -182,12 +183,12 @@ impl Follow {
         }));
     }
 
-    fn wait(&mut self, failure: &Failure) -> Option<Heard> {
+    fn wait(&mut self, failure: &Failure) -> Option<Update> {
         tracing::debug!(execution = %self.id, error = %failure, "the follow stream broke");
         self.upstream.retries.follow.inc();
         let delay = self.delays.after(failure.retry_after());
         self.phase = Phase::Waiting(Instant::now() + delay);
-        // One cut is no news; a second failure without a line between them is.
-        (self.delays.attempts() >= 2).then(|| Heard::Unreachable(failure.to_string()))
+        // A single failure is not reported; a second one without a line between them is.
+        (self.delays.attempts() >= 2).then(|| Update::Unreachable(failure.to_string()))
     }
 }

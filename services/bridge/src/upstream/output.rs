@@ -1,5 +1,5 @@
-//! The output of an execution from an offset: opened when asked for, opened again from the byte reached
-//! whenever it breaks.
+//! The output of an execution from an offset. The stream opens on request, and reconnects at the
+//! byte it reached whenever it breaks (docs/protocol.md, "Streams").
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,16 +13,16 @@ use super::errors::Failure;
 use super::retry::Delays;
 use super::stream::Stream;
 
-/// What is read.
+/// An item of an output stream.
 #[derive(Debug)]
 pub enum Read {
     /// The next bytes, exactly where the last ones ended.
     Bytes(Bytes),
-    /// The stream ended cleanly; whether the execution did, its status tells.
+    /// The stream ended cleanly. Whether the execution ended too is in its status.
     End,
     /// The bytes up to this offset are gone.
     Freed(u64),
-    /// claude-api does not answer; told after the second failure in a row, and each one after.
+    /// claude-api does not answer: the second failure in a row, and each one after it.
     Unreachable,
     /// claude-api does not know this execution any more.
     Gone,
@@ -45,12 +45,12 @@ pub struct Output {
     offset: u64,
     phase: Phase,
     delays: Delays,
-    /// When the last byte came, or the stream was opened.
+    /// When the last byte arrived, or the stream opened.
     moved: Instant,
 }
 
 impl Output {
-    /// Nothing is sent before [`Self::open`].
+    /// Creates a stream that sends nothing before [`Self::open`].
     #[must_use]
     pub fn new(upstream: Upstream, id: ExecutionId, offset: u64) -> Self {
         Self {
@@ -63,14 +63,15 @@ impl Output {
         }
     }
 
-    /// Reads on from the byte reached; changes nothing if that is under way.
+    /// Opens the stream at the byte it reached. An open stream is left as it is.
     pub fn open(&mut self) {
         if matches!(self.phase, Phase::Idle) {
             self.connect();
         }
     }
 
-    /// As [`Self::open`], but after a delay: a stream that ended without cause is not asked again at once.
+    /// As [`Self::open`], but after a delay: a stream that ended without cause is not asked again
+    /// at once.
     pub fn open_later(&mut self) {
         if matches!(self.phase, Phase::Idle) {
             self.upstream.retries.output.inc();
@@ -78,7 +79,7 @@ impl Output {
         }
     }
 
-    /// Goes on at `offset`.
+    /// Continues at `offset`.
     pub fn jump(&mut self, offset: u64) {
         self.offset = offset;
         self.phase = Phase::Idle;
@@ -91,7 +92,7 @@ impl Output {
         }
     }
 
-    /// Cuts a stream of which no byte came for too long, though there are some; it is opened again.
+    /// Reconnects a stream that brought no byte for too long, though there are some.
     pub fn cut_if_stalled(&mut self) {
         let stalled = self.moved.elapsed() > self.upstream.times.stall;
         if stalled && matches!(self.phase, Phase::Open(_)) {
@@ -106,7 +107,7 @@ impl Output {
         self.moved = Instant::now();
     }
 
-    /// The next thing read. Cancel-safe; pending until [`Self::open`].
+    /// Waits for the next item. Cancel-safe; pending until [`Self::open`].
     pub async fn next(&mut self) -> Read {
         loop {
             match &mut self.phase {
@@ -167,7 +168,12 @@ impl Output {
     }
 
     fn failed(&mut self, failure: &Failure) -> Option<Read> {
-        tracing::debug!(execution = %self.id, offset = self.offset, error = %failure, "the output stream broke");
+        tracing::debug!(
+            execution = %self.id,
+            offset = self.offset,
+            error = %failure,
+            "the output stream broke"
+        );
         if failure.is_gone() {
             self.phase = Phase::Idle;
             return Some(Read::Gone);
@@ -181,11 +187,15 @@ impl Output {
             return Some(Read::Freed(kept));
         }
         if failure.problem(ProblemType::OffsetBeyondEnd).is_some() {
-            tracing::error!(execution = %self.id, offset = self.offset, "claude-api no longer has bytes that it sent");
+            tracing::error!(
+                execution = %self.id,
+                offset = self.offset,
+                "claude-api no longer has bytes that it sent"
+            );
         }
         self.upstream.retries.output.inc();
         self.phase = Phase::Waiting(Instant::now() + self.delays.after(failure.retry_after()));
-        // One cut is no news.
+        // A single failure is not reported.
         (self.delays.attempts() >= 2).then_some(Read::Unreachable)
     }
 }

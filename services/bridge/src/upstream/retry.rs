@@ -10,7 +10,7 @@ use http::header::RETRY_AFTER;
 
 /// The first delay, before jitter.
 const FIRST: Duration = Duration::from_millis(100);
-/// No delay is longer (contract, section 3).
+/// No delay is longer (docs/protocol.md, "Retries of the bridge").
 pub const LONGEST: Duration = Duration::from_secs(5);
 
 /// The delays between attempts; it never ends by itself.
@@ -64,7 +64,8 @@ impl Iterator for Delays {
 
     fn next(&mut self) -> Option<Duration> {
         self.attempts = self.attempts.saturating_add(1);
-        // Jitter may exceed the longest interval; the cap is the contract's.
+        // Jitter may exceed the longest interval; the cap is that of docs/protocol.md, "Retries of
+        // the bridge".
         self.policy.next_backoff().map(|delay| delay.min(LONGEST))
     }
 }

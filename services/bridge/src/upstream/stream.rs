@@ -1,5 +1,6 @@
-//! A GET whose answer is read slowly, on a connection of its own. It reads little ahead: reqwest's own connections keep up to
-//! 400 KiB for a viewer that takes nothing, and there is no setting for that.
+//! A GET on a connection of its own, for an answer that is read slowly. It reads little ahead:
+//! reqwest's own connections keep up to 400 KiB for a client that reads nothing, and have no
+//! setting for that.
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -12,13 +13,15 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::errors::{Failure, failure};
+use super::errors::Failure;
+use super::response::failure;
 use super::{CONNECT_TIMEOUT, KEEPALIVE};
 
-/// What is read at once, in bytes.
+/// The most bytes that are read at once.
 const READ_BYTES: usize = 32 * 1024;
 
-/// What the kernel takes in for a viewer that takes nothing, in bytes (it doubles this; by itself it would go up to many MiB).
+/// The kernel's receive buffer in bytes, for a client that reads nothing. The kernel doubles it;
+/// without this limit it would grow to many MiB.
 const RECEIVE_BUFFER_BYTES: usize = 128 * 1024;
 
 /// An open answer; dropping it closes the connection.
@@ -44,7 +47,7 @@ impl Stream {
             .handshake(TokioIo::new(stream));
         let (mut sender, connection) = handshake.await.map_err(broken)?;
         let connection = AbortOnDropHandle::new(tokio::spawn(async move {
-            // What it fails with, the answer fails with too.
+            // The answer fails with the same error.
             let _ = connection.await;
         }));
         let mut request = http::Request::get(path).header(HOST, authority);

@@ -1,10 +1,10 @@
-//! The bytes between upstream and one viewer's socket: bounded, cut into messages at character boundaries,
-//! with everything that is missing said as a gap.
+//! The unsent output of one view: bounded, cut into messages at character boundaries. Missing bytes
+//! become a gap.
 //!
 //! ```text
 //!   next                 read_end
 //!    |  data (unsent)       |
-//! ---+----------------------+--> jump: upstream freed what follows, go on there once data is out
+//! ---+----------------------+--> jump: upstream freed what follows, continue there once data is sent
 //!    ^ skipped: what was dropped before it, not announced yet
 //! ```
 
@@ -14,7 +14,8 @@ use protocol::OUTPUT_MESSAGE_BYTES;
 
 /// A viewer that waits reads no further while this much is unsent, in bytes.
 const UNSENT_BYTES: usize = 32 * 1024;
-/// Output of one message, in bytes. Less than the contract allows: a client that takes nothing holds two of them.
+/// The most bytes of output in one message: half of what docs/protocol.md, "Notifications", allows,
+/// because a client that reads nothing holds two of them.
 const PIECE_BYTES: usize = OUTPUT_MESSAGE_BYTES / 2;
 
 /// When unsent output is dropped.
@@ -31,11 +32,11 @@ pub struct Skip {
 pub enum Piece {
     /// Output at this offset.
     Text(u64, String),
-    /// The bytes from here to there will not come.
+    /// The bytes from the first offset to the second one are missing.
     Gap(u64, u64),
 }
 
-/// See the module.
+/// The unsent output of one view.
 #[derive(Debug)]
 pub struct Buffer {
     /// The offset of the first byte of `data`.
@@ -48,13 +49,14 @@ pub struct Buffer {
     lines: u64,
     /// Begin at the first byte of the character that holds this offset.
     align: Option<u64>,
-    /// Of all bytes from 0, while all were seen.
+    /// The crc32 of all bytes from 0, while none was missed.
     crc: Option<Hasher>,
     dropped: u64,
 }
 
 impl Buffer {
-    /// Begins at `offset`. Anything but a character's first byte is found by reading from [`Self::read_from`].
+    /// Begins at `offset`. Anything but a character's first byte is found by reading from
+    /// [`Self::read_from`].
     #[must_use]
     pub fn new(offset: u64, kept_from: u64, skip: Option<Skip>) -> Self {
         // A character has at most 4 bytes (RFC 3629); what is kept begins at one.
@@ -146,7 +148,8 @@ impl Buffer {
         self.jump = Some(to);
     }
 
-    /// Nothing more will be read. Half a character at the end is not told: the digest of what is left is not known.
+    /// Nothing more will be read. Half a character at the end is not told: the digest of what is
+    /// left is not known.
     pub fn close(&mut self) {
         if let Some(at) = self.align {
             self.freed(at);
@@ -175,7 +178,8 @@ impl Buffer {
                 end
             };
             if end > 0 {
-                // Upstream promises UTF-8; if it lies, the offsets stay true and the text says U+FFFD.
+                // Upstream promises UTF-8; if it lies, the offsets stay true and the text says
+                // U+FFFD.
                 let text = String::from_utf8_lossy(&self.data[..end]).into_owned();
                 let offset = self.next;
                 self.advance(end);
@@ -191,7 +195,7 @@ impl Buffer {
         None
     }
 
-    /// Whether [`Self::take`] would give something.
+    /// Whether [`Self::take`] would return a piece.
     #[must_use]
     pub fn has_piece(&self, last: bool) -> bool {
         self.skipped.is_some()
@@ -212,7 +216,8 @@ impl Buffer {
         }
     }
 
-    /// Moves to the first byte of the character that holds `align`, once that byte's neighbours are here.
+    /// Moves to the first byte of the character that holds `align`, once that byte's neighbours are
+    /// here.
     fn find_start(&mut self) {
         let Some(at) = self.align else { return };
         let Ok(mut index) = usize::try_from(at - self.next) else {

@@ -1,4 +1,5 @@
-//! Server notifications as text. A status goes from its own JSON into the message without a tree between.
+//! Server notifications as text. A status goes from its own JSON into the message without a tree
+//! between.
 
 use jiff::Timestamp;
 use protocol::rpc::{method, notification};
@@ -13,7 +14,8 @@ pub fn elapsed_ms(status: &Status, now: Timestamp) -> u64 {
     u64::try_from(elapsed).unwrap_or(0)
 }
 
-/// A `statusUpdate` with this word as `status`. `elapsed`: in milliseconds; `limit`: bytes of the status object.
+/// A `statusUpdate` with this word as `status`. `elapsed`: in milliseconds; `limit`: bytes of the
+/// status object.
 #[must_use]
 pub fn status_update(
     word: &str,

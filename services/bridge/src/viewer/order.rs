@@ -1,5 +1,5 @@
-//! The order in which one viewer hears of one execution, as a pure machine: statuses, notices and bytes in,
-//! messages out.
+//! The order of the messages of one view (docs/protocol.md, "Order"), as a pure machine: statuses,
+//! notices and bytes in, messages out.
 //!
 //! ```text
 //! one status with the state of the answer (left out if terminal)
@@ -20,8 +20,8 @@ use super::{encode, notices};
 
 /// Unsent statuses that differ in their state; of one state only the newest is kept.
 const STATUSES: usize = 4;
-/// Unsent notices; a status lists at most 64 warnings and 50 denials, so only a viewer that reads nothing
-/// for long comes near it.
+/// Unsent notices; a status lists at most 64 warnings and 50 denials, so only a viewer that reads
+/// nothing for long comes near it.
 const NOTICES: usize = 128;
 
 /// Bytes that the stream from claude-api reads ahead of a client that does not read.
@@ -34,27 +34,28 @@ fn weight(status: &Status) -> usize {
     1024 + status.stderr_tail.len() + items * ITEM_BYTES
 }
 
-/// See the module.
+/// The order of one view: see the module's diagram.
 #[derive(Debug)]
 pub struct Order {
     /// The newest status known.
     seen: Status,
-    /// The newest one that is not terminal.
+    /// The newest status that is not terminal.
     live: Option<Status>,
     /// Its word: RESUMED once in place of RUNNING.
     statuses: VecDeque<(&'static str, bool, Status)>,
     notices: VecDeque<String>,
     buffer: Buffer,
     terminal: Option<Status>,
-    /// It is not known to claude-api any more: what its connections still bring is not told.
+    /// Whether claude-api does not know the execution any more: later bytes and statuses are
+    /// ignored.
     lost: bool,
     unreachable: bool,
     checked: bool,
     done: bool,
     status_bytes: usize,
-    /// The last elapsed time told, in milliseconds.
+    /// The last `elapsedMs` that was sent.
     elapsed: u64,
-    /// Gaps told so far.
+    /// Gaps announced so far.
     gaps: u64,
 }
 
@@ -102,13 +103,13 @@ impl Order {
         &self.seen
     }
 
-    /// Whether the end is known, though perhaps not told yet.
+    /// Whether the end is known, though perhaps not sent yet.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         self.terminal.is_some()
     }
 
-    /// Whether everything was said.
+    /// Whether the last message was sent.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.done
@@ -160,7 +161,7 @@ impl Order {
         self.buffer.dropped()
     }
 
-    /// The first word of a stream: only told if it is news.
+    /// Handles the first status of a connection: it is sent only if it differs from the known one.
     pub fn on_first_status(&mut self, status: Status) {
         let known = Status {
             output_bytes: self.seen.output_bytes,
@@ -176,7 +177,7 @@ impl Order {
         }
     }
 
-    /// claude-api's word on the execution.
+    /// Handles a status of the execution.
     pub fn on_status(&mut self, status: Status) {
         if self.terminal.is_some() {
             return;
@@ -205,7 +206,7 @@ impl Order {
         };
         match self.statuses.back_mut() {
             Some(last) if last.0 == word => *last = (word, self.unreachable, status),
-            // A heartbeat behind an unsent RESUMED says nothing new.
+            // A heartbeat behind an unsent RESUMED holds nothing new.
             Some(last) if last.0 == "RESUMED" && word == "RUNNING" => {
                 *last = ("RESUMED", self.unreachable, status);
             }
@@ -226,8 +227,8 @@ impl Order {
         }
     }
 
-    /// claude-api cannot be reached. Said once, then with each heartbeat. When the end is known it matters only
-    /// while bytes are missing.
+    /// Handles a failure to reach claude-api. It is sent once, then with each heartbeat. When the
+    /// end is known it matters only while bytes are missing.
     pub fn on_unreachable(&mut self) {
         if self.done || self.unreachable || self.is_read() {
             return;
@@ -247,8 +248,9 @@ impl Order {
         self.unreachable
     }
 
-    /// No status went out for more than a heartbeat: the last one again. claude-api makes them itself while it
-    /// can be reached. While the last bytes of an ended one are missing it is the last that was not the end.
+    /// Repeats the last status, because none was sent for more than a heartbeat. claude-api repeats
+    /// it itself while it can be reached. While the last bytes of an ended execution are missing,
+    /// the last status before its end is repeated.
     pub fn on_heartbeat(&mut self) {
         if self.done || (self.terminal.is_some() && (!self.unreachable || self.is_read())) {
             return;
@@ -258,8 +260,8 @@ impl Order {
         }
     }
 
-    /// claude-api does not know the accepted id any more. What it told last stays; of a terminal one only
-    /// the bytes are missing.
+    /// Handles that claude-api does not know the accepted id any more. The last known status stays;
+    /// of a terminal execution only bytes are missing.
     pub fn on_gone(&mut self, now: Timestamp) {
         if let Some(end) = &self.terminal {
             self.buffer.freed(end.output_bytes);
@@ -281,19 +283,19 @@ impl Order {
         self.terminal = Some(lost);
     }
 
-    /// Bytes read at [`Self::read_from`].
+    /// Handles bytes that were read at [`Self::read_from`].
     pub fn on_bytes(&mut self, bytes: &Bytes) {
         if self.lost {
             return;
         }
         self.buffer.push(bytes);
         if self.terminal.is_some() {
-            // Before that, only a status tells.
+            // Before that, only a status shows it.
             self.unreachable = false;
         }
     }
 
-    /// Everything before `kept` is gone.
+    /// Handles that everything before `kept` is gone.
     pub fn on_freed(&mut self, kept: u64) {
         self.buffer.freed(kept);
     }
@@ -311,7 +313,7 @@ impl Order {
         !self.statuses.is_empty()
     }
 
-    /// Whether [`Self::next`] would give something.
+    /// Whether [`Self::next`] would return a message.
     #[must_use]
     pub fn has_message(&self) -> bool {
         !self.done
@@ -321,13 +323,13 @@ impl Order {
                 || self.is_read())
     }
 
-    /// How many gaps were told so far.
+    /// Returns the number of gaps announced so far.
     #[must_use]
     pub fn gaps(&self) -> u64 {
         self.gaps
     }
 
-    /// The next message.
+    /// Returns the next message.
     pub fn next(&mut self, now: Timestamp) -> Option<String> {
         if self.done {
             return None;
@@ -369,13 +371,15 @@ impl Order {
         Some(encode::status_update(word, &end, false, elapsed, limit))
     }
 
-    /// Never less than was told before: a heartbeat may come between an end and the news of it, and clocks are set.
+    /// Returns `elapsedMs`, never less than was sent before: a heartbeat may be sent between an end
+    /// and its status, and clocks are set.
     fn elapsed(&mut self, status: &Status, now: Timestamp) -> u64 {
         self.elapsed = self.elapsed.max(encode::elapsed_ms(status, now));
         self.elapsed
     }
 
-    /// What was read is not what claude-api says it sent: an error here, and a notice, once.
+    /// Reports once, in the log and as a notice, that the bytes read are not those that claude-api
+    /// says it sent.
     fn mismatch(&mut self, end: &Status) -> Option<String> {
         if std::mem::replace(&mut self.checked, true) {
             return None;

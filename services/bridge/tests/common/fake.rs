@@ -1,5 +1,5 @@
-//! A small claude-api in memory, with hooks for faults. It runs nothing: tests write the output and set the
-//! states themselves.
+//! A small claude-api in memory, with hooks for faults. It runs nothing: tests write the output and
+//! set the states themselves.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;

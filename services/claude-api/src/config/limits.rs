@@ -1,9 +1,9 @@
-//! The limits of contract section 4 that this service enforces, as flags.
+//! The limits that claude-api enforces (docs/protocol.md, "Limits"), as flags.
 
 use clap::Args;
 use protocol::Limits;
 
-/// One flag per limit; what is not given has the contract's default.
+/// One flag for each limit. A flag that is not given has the default of docs/protocol.md, "Limits".
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Limits")]
 #[allow(missing_docs, reason = "the help texts are the documentation")]

@@ -12,7 +12,8 @@ use super::views::Views;
 use super::wish::{Answer, Wishes};
 use crate::times::millis;
 
-/// How long the answer to a control waits for the first signal: answers come within 100 ms (contract, section 2).
+/// How long the answer to a control waits for the first signal. Answers are due within 100 ms
+/// (docs/protocol.md, "Controls").
 pub(crate) const SIGNAL_WAIT: Duration = Duration::from_millis(80);
 
 /// The published status. Counters that change with every byte are filled in by whoever reads it.

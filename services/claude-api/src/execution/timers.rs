@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-/// CPU time that counts as progress: more than this in a minute (contract, Progress).
+/// CPU time that counts as progress: more than this in a minute (docs/protocol.md, "Progress").
 const CPU_PER_MINUTE: Duration = Duration::from_secs(2);
 /// The shortest time over which CPU time is judged: below it the kernel's 10 ms ticks decide.
 const CPU_WINDOW: Duration = Duration::from_secs(1);

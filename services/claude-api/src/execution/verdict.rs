@@ -1,10 +1,10 @@
-//! How an execution ended: one pure function from what is known to the state and the reason (contract, section 1).
+//! How an execution ended: one pure function from what is known to the state and the reason
+//! (docs/protocol.md, "Ends").
 //!
-//! A stop of the service can come between the last result and the exit of the CLI. The truth table
-//! has two rows for that: `completed` with `lingered`, "one that lingers after its result and is
-//! ended by us", and `interrupted`, "the service was stopped under it". The row `failed` does not
-//! apply: it holds for a CLI that ended on its own, and nobody knows the exit code that a CLI would
-//! have had. The decision:
+//! A stop of the service can come between the last result and the exit of the CLI. The page
+//! has two rows for a stop: `completed` with `lingered` behind a success, and `interrupted` with
+//! `service_stopped` for any other. The row `failed` does not apply: it holds for a CLI that ended
+//! on its own, and nobody knows the exit code that a CLI would have had. The decision:
 //!
 //! - The CLI was reaped before claude-api's TERM: it ended on its own, and its exit code counts.
 //!   The stop changes nothing (`execution::phase`).
@@ -136,7 +136,7 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
     }
 }
 
-/// The first reason that applies, in the contract's order.
+/// The first reason that applies, in the order of docs/protocol.md, "Reasons".
 fn failure(facts: &Facts<'_>) -> Reason {
     if let Exit::NotStarted(_) = facts.exit {
         return Reason::SpawnFailed;

@@ -9,7 +9,7 @@
 //!
 //! A pause and a resume replace each other. An end replaces both and stays. A client's cancel also
 //! replaces the service's stop: a cancel that was accepted before the terminal state decides that
-//! state (contract, section 1).
+//! state (docs/protocol.md, "Ends").
 
 use std::collections::VecDeque;
 use std::fmt;

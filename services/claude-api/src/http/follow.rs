@@ -19,7 +19,8 @@ use crate::execution::views::Viewing;
 use crate::service::{Service, View};
 use crate::streams::StreamPlace;
 
-/// At most 10 a second (contract, section 2).
+/// The shortest time between two statuses of a stream: at most 10 a second (docs/protocol.md,
+/// "Calls").
 const INTERVAL: Duration = Duration::from_millis(100);
 
 struct Follow {

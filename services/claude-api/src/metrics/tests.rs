@@ -69,7 +69,7 @@ fn an_execution_that_never_started_has_no_duration() {
 }
 
 #[test]
-fn every_reason_of_the_contract_has_a_series() {
+fn every_reason_of_an_execution_has_a_series() {
     let reasons: HashSet<_> = ENDS.iter().filter_map(|(_, reason)| *reason).collect();
     let mut expected: HashSet<_> = Reason::ALL.iter().copied().collect();
     // An execute that the bridge refused is no execution of claude-api's.

@@ -26,7 +26,7 @@ impl Service {
     /// counts for in memory, is dropped when nothing of the body is left there.
     ///
     /// # Errors
-    /// Everything in contract section 2 that a `PUT` may be refused for.
+    /// Every problem that a `PUT` may be refused with (docs/protocol.md, "Problem types").
     pub async fn accept(
         self: &Arc<Self>,
         id: ExecutionId,

@@ -436,7 +436,7 @@ fn a_cancel_is_noted_beside_the_statuses_and_a_torn_note_is_none() {
     assert!(entry.note_cancel().is_err() && entry.cancel_noted().is_err());
 }
 
-/// CONTRACT-2, "Corrections": `ifUnviewedForMs`.
+/// docs/protocol.md, "Calls": `ifUnviewedForMs`.
 #[test]
 fn a_cancel_for_when_nobody_views_is_noted_and_taken_back() {
     let dir = tempfile::tempdir().unwrap();
@@ -455,7 +455,7 @@ fn a_cancel_for_when_nobody_views_is_noted_and_taken_back() {
     assert_eq!(entry.body().unwrap(), b"body 1");
 }
 
-/// CONTRACT-2, "Corrections": `ifUnknown=burn`.
+/// docs/protocol.md, "Calls": `ifUnknown=burn`.
 #[test]
 fn a_burned_id_is_refused_for_an_hour_across_restarts() {
     let dir = TempDir::new().unwrap();
@@ -480,7 +480,7 @@ fn a_burned_id_is_refused_for_an_hour_across_restarts() {
     create(&spool, 1);
 }
 
-/// CONTRACT-2, "Corrections": `ifUnknown=burn`.
+/// docs/protocol.md, "Calls": `ifUnknown=burn`.
 #[test]
 fn a_repeated_burn_begins_its_hour_again() {
     let dir = TempDir::new().unwrap();
@@ -516,7 +516,7 @@ fn a_record_that_was_touched_is_not_older() {
     assert!(spool.tombstone(id(2)).is_some());
 }
 
-/// CONTRACT-2, "Corrections": `ifUnknown=burn`.
+/// docs/protocol.md, "Calls": `ifUnknown=burn`.
 #[test]
 fn a_known_or_deleted_id_is_not_burned() {
     let dir = TempDir::new().unwrap();

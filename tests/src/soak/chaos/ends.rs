@@ -19,7 +19,8 @@ use crate::{
     soak::{deeds::Deed, family::conversation, survey::brief, world::World},
 };
 
-/// Within this after a start of claude-api the ends of what ran before are told (contract, section 1).
+/// The time after a start of claude-api in which it records what it interrupted (docs/protocol.md,
+/// "State names").
 const TRUTH: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 

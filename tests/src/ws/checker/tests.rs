@@ -326,7 +326,7 @@ fn envelopes_are_right() {
         &[error(-32004, json!({"reason": "queue_full"}))],
     );
     bad(
-        "code of the contract",
+        "needs a known code",
         &execute(),
         &[error(-1, json!({"reason": "x"}))],
     );

@@ -12,7 +12,8 @@ use tokio::io::AsyncReadExt;
 use super::{LIMIT, words};
 use crate::support::{completed, ended, ran};
 
-/// The contract: interrupted is recorded within 5 s of the service's return.
+/// The time after a start of claude-api in which it records what it interrupted (docs/protocol.md,
+/// "State names").
 const RECORDED: Duration = Duration::from_secs(5);
 
 #[tokio::test]

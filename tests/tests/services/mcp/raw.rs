@@ -114,6 +114,11 @@ impl Raw {
         raw
     }
 
+    /// Sends further requests to this address.
+    pub(super) fn move_to(&mut self, addr: std::net::SocketAddr) {
+        self.http = Http::new(addr);
+    }
+
     /// Begins a session in the versions that have one.
     pub(super) async fn begin(&mut self) {
         if self.version == MODERN {

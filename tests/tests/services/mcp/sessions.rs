@@ -153,3 +153,14 @@ async fn mcp_an_initialize_is_at_most_64_kib() {
     assert!(!reply.headers.contains_key("mcp-session-id"));
     stack.assert_quiet();
 }
+
+#[tokio::test]
+async fn mcp_a_session_belongs_to_the_bridge_that_began_it() {
+    let stack = Stack::with(StackOptions::default().two_bridges()).await;
+    let mut raw = Raw::open(&stack, LEGACY[3]).await;
+    raw.move_to(stack.second_bridge().addr());
+    assert_eq!(status(&mut raw).await, 404);
+    raw.move_to(stack.bridge.addr());
+    assert_eq!(status(&mut raw).await, 200);
+    stack.assert_quiet();
+}

@@ -10,7 +10,8 @@ use crate::support::{PATIENCE, accept, ended, id, run, until};
 
 /// How long each write, sync and rename takes.
 const DELAY: Duration = Duration::from_secs(2);
-/// The contract's bound for the answer and for the signal.
+/// The time in which a control is answered and sends its first signal (docs/protocol.md,
+/// "Controls").
 const BOUND: Duration = Duration::from_millis(100);
 /// No single one may come near a write: a control that waited for one would take about [`DELAY`].
 const FAR_BELOW: Duration = Duration::from_millis(500);
@@ -22,7 +23,7 @@ fn median(times: &mut [Duration]) -> Duration {
     times[times.len() / 2]
 }
 
-/// Asserts that half of these took at most the contract's time and `noise`, and that none waited for
+/// Asserts that half of these took at most [`BOUND`] and `noise`, and that none waited for
 /// the disk. The scheduler may delay one of them on a machine with other work; it does not delay
 /// most. Returns a line with the times.
 fn assert_fast(what: &str, mut times: Vec<Duration>, noise: Duration) -> String {
@@ -72,7 +73,7 @@ async fn health(slow: &Slow) -> Duration {
 }
 
 /// Sends this control to each execution, one after the other. Asserts that the answers and the
-/// signals come in time: the contract's, and that of a request which waits for nothing in
+/// signals come within [`BOUND`] and the time of a request which waits for nothing in
 /// claude-api, measured in between.
 async fn control_all(
     slow: &Slow,

@@ -124,8 +124,8 @@ async fn an_execution_that_was_left_is_cancelled_whichever_bridge_dies_meanwhile
     stack.assert_quiet();
 }
 
-/// "A stop or crash of the bridge never counts" (contract, section 3): also after a departure from
-/// the other bridge.
+/// docs/protocol.md, "Request parameters": for `onDisconnect` a stop or crash of the bridge does
+/// not count, also after a departure from the other bridge.
 #[tokio::test]
 async fn a_crash_of_the_bridge_that_a_client_came_back_through_is_no_departure() {
     let mut stack = start().await;

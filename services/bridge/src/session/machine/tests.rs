@@ -1,13 +1,24 @@
 mod random;
 
-use super::super::pages::ListPage;
-use super::super::request::Attach;
-use super::*;
-use crate::upstream::call::Verb;
-use crate::upstream::events::EventsPart;
 use jiff::Timestamp;
 use protocol::State;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use super::apply::SHORT_STATUS_BYTES;
+use super::call::{Call, Target};
+use super::*;
+use crate::control::Control;
+use crate::handover::Handover;
+use crate::session::wire::events_part::EventsPart;
+use crate::session::wire::list_page::ListPage;
+use crate::session::wire::request::Attach;
+
+/// An execute that the machine hands over.
+#[derive(Debug, Clone)]
+struct Job {
+    token: Token,
+    execute: Handover,
+}
 
 fn machine() -> Machine {
     Machine::new(
@@ -36,7 +47,10 @@ fn ask(machine: &mut Machine, id: u64, name: &str, params: Value) -> Vec<Action>
 
 fn job(actions: &[Action]) -> Job {
     match actions {
-        [Action::Execute(job)] => job.clone(),
+        [Action::Execute(token, execute)] => Job {
+            token: *token,
+            execute: execute.clone(),
+        },
         other => panic!("{other:?}"),
     }
 }
@@ -102,7 +116,7 @@ fn the_default_id_is_the_oldest_by_creation_that_lives() {
         Target::FirstLive(vec![young, third])
     );
     let ended = status(young, State::Failed, 20);
-    machine.on_called(99, Ok(Outcome::Status(Box::new(ended))), &[]);
+    machine.on_called(99, Ok(CallReply::Status(Box::new(ended))), &[]);
     assert_eq!(
         target(&ask(&mut machine, 6, "status", json!({}))),
         Target::FirstLive(vec![third])
@@ -154,7 +168,7 @@ fn what_waited_for_an_accepted_execute_is_called_behind_its_answer() {
         actions[1..],
         [
             Action::View(..),
-            Action::Call(_, Call::Control(Verb::Pause, _))
+            Action::Call(_, Call::Control(Control::Pause, _))
         ]
     ));
 }
@@ -171,7 +185,7 @@ fn views_of_a_batch_begin_behind_the_array() {
     let jobs: Vec<_> = actions
         .into_iter()
         .map(|a| match a {
-            Action::Execute(job) => job,
+            Action::Execute(token, execute) => Job { token, execute },
             other => panic!("{other:?}"),
         })
         .collect();
@@ -205,14 +219,14 @@ fn attaching_again_replaces_the_view() {
         panic!("{actions:?}")
     };
     let now = Box::new(status(id, State::Running, 1));
-    let actions = machine.on_called(token, Ok(Outcome::Attach(now, attach)), &[]);
+    let actions = machine.on_called(token, Ok(CallReply::Attach(now, attach)), &[]);
     assert!(matches!(
         actions[..],
         [Action::Send(_), Action::Unview(1), Action::View(2, _)]
     ));
     machine.on_view_ended(1);
     assert!(
-        !machine.known.oldest_first().is_empty(),
+        !machine.executions.oldest_first().is_empty(),
         "an end of the old view is none of the new"
     );
 }
@@ -249,12 +263,12 @@ fn only_those_that_asked_for_it_depart() {
     assert!(machine.departing().is_empty());
     let params = json!({"prompt": "x", "onDisconnect": "cancel"});
     let job = job(&ask(&mut machine, 1, "execute", params));
-    assert!(job.cancel_on_disconnect);
+    assert!(job.execute.cancel_on_disconnect);
     let accepted = status(job.execute.id, State::Running, 1);
     machine.on_executed(job.token, Ok(accepted));
     assert_eq!(machine.departing(), [job.execute.id]);
     let ended = status(job.execute.id, State::Completed, 1);
-    machine.on_called(98, Ok(Outcome::Status(Box::new(ended))), &[]);
+    machine.on_called(98, Ok(CallReply::Status(Box::new(ended))), &[]);
     assert!(machine.departing().is_empty());
 }
 
@@ -285,7 +299,7 @@ fn inputs_go_one_at_a_time_in_order_and_others_do_not_wait() {
         target(&ask(&mut machine, 5, "status", json!({}))),
         Target::FirstLive(vec![id])
     );
-    let then = machine.on_called(one, Ok(Outcome::Input(2)), &[]);
+    let then = machine.on_called(one, Ok(CallReply::Input(2)), &[]);
     assert_eq!(sent(&then[0])["result"], json!({"accepted": 2}));
     let [(two, 2)] = inputs(&then)[..] else {
         panic!("{then:?}")
@@ -296,7 +310,7 @@ fn inputs_go_one_at_a_time_in_order_and_others_do_not_wait() {
     let [(three, 3)] = inputs(&then)[..] else {
         panic!("{then:?}")
     };
-    let then = machine.on_called(three, Ok(Outcome::Input(3)), &[]);
+    let then = machine.on_called(three, Ok(CallReply::Input(3)), &[]);
     assert_eq!(then.len(), 1);
     let next = ask(&mut machine, 6, "input", json!({"offset": 3, "data": ""}));
     assert_eq!(inputs(&next).len(), 1);
@@ -326,7 +340,7 @@ fn unanswered_input_is_bounded() {
     );
     let more = ask(&mut machine, 3, "input", json!({"offset": 1, "data": "y"}));
     assert_eq!(sent(&more[0])["error"]["code"], -32004);
-    machine.on_called(inputs(&one)[0].0, Ok(Outcome::Input(1)), &[]);
+    machine.on_called(inputs(&one)[0].0, Ok(CallReply::Input(1)), &[]);
     let more = ask(&mut machine, 4, "input", json!({"offset": 1, "data": "y"}));
     assert_eq!(inputs(&more).len(), 1);
 }
@@ -345,7 +359,7 @@ fn a_session_with_many_unanswered_inputs_is_not_read_further() {
     assert!(machine.is_full());
     let mut open = inputs(&first);
     while let Some((token, _)) = open.pop() {
-        let then = machine.on_called(token, Ok(Outcome::Input(0)), &[]);
+        let then = machine.on_called(token, Ok(CallReply::Input(0)), &[]);
         open = inputs(&then);
     }
     assert!(!machine.is_full() && machine.inputs().is_empty());
@@ -387,7 +401,7 @@ fn a_cancel_stops_every_execute_of_its_id_and_waits_for_the_last() {
         actions[..],
         [
             Action::Send(_),
-            Action::Call(_, Call::Control(Verb::Cancel, Target::One(_)))
+            Action::Call(_, Call::Control(Control::Cancel, Target::One(_)))
         ]
     ));
 }
@@ -401,7 +415,7 @@ fn when_none_lives_the_execute_that_is_not_answered_is_meant() {
     let [Action::Call(token, call)] = &actions[..] else {
         panic!("{actions:?}")
     };
-    let nothing = Outcome::NothingLive(call.clone());
+    let nothing = CallReply::NothingLive(call.clone());
     let actions = machine.on_called(*token, Ok(nothing), &[ended]);
     assert_eq!(stops(&actions), [pending.token]);
     let accepted = status(pending.execute.id, State::Queued, 2);
@@ -411,7 +425,7 @@ fn when_none_lives_the_execute_that_is_not_answered_is_meant() {
     let [Action::Call(token, call)] = &actions[..] else {
         panic!("{actions:?}")
     };
-    let nothing = Outcome::NothingLive(call.clone());
+    let nothing = CallReply::NothingLive(call.clone());
     let actions = machine.on_called(*token, Ok(nothing), &[pending.execute.id]);
     assert_eq!(sent(&actions[0])["error"]["code"], -32003);
 }
@@ -430,7 +444,7 @@ fn requests_about_one_view_take_effect_in_their_order() {
     let id = ExecutionId::random();
     let attached = |(token, attach)| {
         let now = Box::new(status(id, State::Running, 1));
-        (token, Ok(Outcome::Attach(now, attach)))
+        (token, Ok(CallReply::Attach(now, attach)))
     };
     // The second answer is here first.
     let first = attach_to(&mut machine, 1, id, 0);
@@ -476,14 +490,14 @@ fn a_view_that_a_batch_held_back_does_not_undo_a_later_detach() {
         panic!("{actions:?}")
     };
     let now = || Box::new(status(id, State::Running, 1));
-    let attached = Outcome::Attach(now(), attach);
+    let attached = CallReply::Attach(now(), attach);
     assert!(machine.on_called(one, Ok(attached), &[]).is_empty());
     let detached = ask(&mut machine, 3, "detach", json!({"executionId": id}));
     assert_eq!(sent(&detached[0])["result"], json!({}));
-    let actions = machine.on_called(two, Ok(Outcome::Status(now())), &[]);
+    let actions = machine.on_called(two, Ok(CallReply::Status(now())), &[]);
     assert!(matches!(actions[..], [Action::Send(_)]), "{actions:?}");
     let (token, attach) = attach_to(&mut machine, 4, id, 0);
-    let actions = machine.on_called(token, Ok(Outcome::Attach(now(), attach)), &[]);
+    let actions = machine.on_called(token, Ok(CallReply::Attach(now(), attach)), &[]);
     assert!(matches!(actions[1], Action::View(..)));
 }
 
@@ -503,7 +517,7 @@ fn views_are_bounded() {
     // What is viewed already has its place.
     let (token, attach) = attach_to(&mut machine, 2, ids[0], 0);
     let now = Box::new(status(ids[0], State::Running, 0));
-    machine.on_called(token, Ok(Outcome::Attach(now, attach)), &[]);
+    machine.on_called(token, Ok(CallReply::Attach(now, attach)), &[]);
     ask(&mut machine, 3, "detach", json!({"executionId": ids[0]}));
     let job = job(&ask(&mut machine, 4, "execute", json!({"prompt": "x"})));
     let next = ask(&mut machine, 5, "execute", json!({"prompt": "x"}));
@@ -516,7 +530,7 @@ fn views_are_bounded() {
     machine.on_executed(job.token, Err(error));
     assert!(matches!(
         ask(&mut machine, 6, "execute", json!({"prompt": "x"}))[..],
-        [Action::Execute(_)]
+        [Action::Execute(..)]
     ));
 }
 
@@ -543,7 +557,7 @@ fn requests_that_wait_for_an_execute_are_no_open_calls_but_bounded() {
         match action {
             Action::Call(token, _) => {
                 let status = Box::new(status(job.execute.id, State::Queued, 1));
-                actions.extend(machine.on_called(token, Ok(Outcome::Status(status)), &[]));
+                actions.extend(machine.on_called(token, Ok(CallReply::Status(status)), &[]));
             }
             Action::Send(_) => answered += 1,
             Action::View(..) => {}
@@ -577,7 +591,7 @@ fn lists_of_a_batch_have_their_parts_of_one_message() {
             panic!("{call:?}");
         };
         lists += 1;
-        calls.extend(machine.on_called(token, Ok(Outcome::Page(Box::new(page()))), &[]));
+        calls.extend(machine.on_called(token, Ok(CallReply::Page(Box::new(page()))), &[]));
         assert!(machine.pledged_bytes() <= machine.bounds.session_bytes / 2);
     }
     assert_eq!(lists, 5);
@@ -586,8 +600,8 @@ fn lists_of_a_batch_have_their_parts_of_one_message() {
     let Some(Action::Call(token, _)) = actions.last() else {
         panic!("{actions:?}");
     };
-    let outcome = Outcome::Status(Box::new(accepted));
-    let actions = machine.on_called(*token, Ok(outcome), &[]);
+    let reply = CallReply::Status(Box::new(accepted));
+    let actions = machine.on_called(*token, Ok(reply), &[]);
     let Action::Send(text) = &actions[0] else {
         panic!("{actions:?}");
     };
@@ -612,32 +626,32 @@ fn a_client_with_many_unread_answers_is_not_read_and_gets_short_answers() {
     let [Action::Call(token, _)] = ask(&mut machine, 2, "status", status_of.clone())[..] else {
         panic!("no call");
     };
-    machine.set_room(1 << 20, true);
+    machine.set_unsent(1 << 20, true);
     assert!(machine.is_full());
-    machine.set_room(4 << 20, false);
+    machine.set_unsent(4 << 20, false);
     assert!(machine.is_full());
     let mut long = status(id, State::Running, 1);
     long.stderr_tail = "x".repeat(16_000);
-    let actions = machine.on_called(token, Ok(Outcome::Status(Box::new(long))), &[]);
+    let actions = machine.on_called(token, Ok(CallReply::Status(Box::new(long))), &[]);
     let [Action::Send(text)] = &actions[..] else {
         panic!("{actions:?}");
     };
     assert!(text.len() <= SHORT_STATUS_BYTES + 64, "{}", text.len());
     // A look waits, also where all sessions together hold too much; one alone is made.
-    machine.set_room(1, true);
+    machine.set_unsent(1, true);
     let resume = json!({"type": "RESUME", "executionId": id});
     let [Action::Call(resumed, _)] = ask(&mut machine, 3, "control", resume)[..] else {
         panic!("no call");
     };
     assert!(ask(&mut machine, 4, "list", json!({})).is_empty());
-    let back = Ok(Outcome::Status(Box::new(status(id, State::Running, 1))));
+    let back = Ok(CallReply::Status(Box::new(status(id, State::Running, 1))));
     assert!(matches!(
         machine.on_called(resumed, back, &[])[..],
         [Action::Send(_)]
     ));
-    machine.set_room(0, true);
+    machine.set_unsent(0, true);
     assert!(matches!(
-        machine.looks()[..],
+        machine.start_queries()[..],
         [Action::Call(_, Call::List(..))]
     ));
 }
@@ -689,9 +703,9 @@ fn an_attach_between_two_executes_of_one_id_waits_for_the_first_only() {
         panic!("{actions:?}");
     };
     assert!(machine.on_executed(second.token, Ok(accepted())).is_empty());
-    let outcome = Outcome::Attach(Box::new(accepted()), *attach);
+    let reply = CallReply::Attach(Box::new(accepted()), *attach);
     let answered: Vec<_> = machine
-        .on_called(*token, Ok(outcome), &[])
+        .on_called(*token, Ok(reply), &[])
         .iter()
         .filter(|action| matches!(action, Action::Send(_)))
         .map(|action| sent(action)["id"].clone())

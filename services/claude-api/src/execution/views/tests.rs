@@ -35,7 +35,7 @@ impl Case {
     }
 }
 
-/// CONTRACT-2, "Corrections": `ifUnviewedForMs`.
+/// docs/protocol.md, "Calls": `ifUnviewedForMs`.
 #[tokio::test]
 async fn a_cancel_waits_for_open_streams_and_then_its_whole_time() {
     let case = case();
@@ -51,7 +51,7 @@ async fn a_cancel_waits_for_open_streams_and_then_its_whole_time() {
     assert!(!case.views.due(number).await, "it is taken once");
 }
 
-/// CONTRACT-2, "Corrections": "any new stream clears it".
+/// docs/protocol.md, "Calls": any new stream clears `ifUnviewedForMs`.
 #[tokio::test]
 async fn a_new_stream_clears_the_cancel_for_good() {
     let case = case();
@@ -64,7 +64,7 @@ async fn a_new_stream_clears_the_cancel_for_good() {
     assert!(!due.await);
 }
 
-/// CONTRACT-2, "Corrections": a stream request that its session left behind is no new viewer.
+/// docs/protocol.md, "Calls": a stream of the viewer that left does not clear `ifUnviewedForMs`.
 #[tokio::test]
 async fn a_late_stream_of_the_viewer_that_left_only_delays_the_cancel() {
     let case = case();
@@ -77,7 +77,7 @@ async fn a_late_stream_of_the_viewer_that_left_only_delays_the_cancel() {
     assert!(due.await);
 }
 
-/// CONTRACT-2, "Corrections": a repeated call.
+/// docs/protocol.md, "Calls": a later call with `ifUnviewedForMs` replaces an earlier one.
 #[tokio::test]
 async fn a_later_cancel_replaces_an_earlier_one() {
     let case = case();

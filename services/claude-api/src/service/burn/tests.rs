@@ -22,7 +22,7 @@ async fn burn(service: &Arc<Service>, id: ExecutionId) -> Result<Option<State>, 
     }
 }
 
-/// CONTRACT-2, "Corrections": `ifUnknown=burn`.
+/// docs/protocol.md, "Calls": `ifUnknown=burn`.
 #[tokio::test]
 async fn a_burn_and_an_acceptance_at_once_leave_either_a_cancelled_execution_or_none() {
     let dir = tempfile::tempdir().unwrap();
@@ -46,7 +46,7 @@ async fn a_burn_and_an_acceptance_at_once_leave_either_a_cancelled_execution_or_
     }
 }
 
-/// CONTRACT-2, "Corrections": "Burned ids count in `queued`".
+/// docs/protocol.md, "Limits": `queued` counts burned ids.
 #[tokio::test]
 async fn burned_ids_take_places_in_the_queue_until_they_expire() {
     let dir = tempfile::tempdir().unwrap();
@@ -76,7 +76,7 @@ async fn burned_ids_take_places_in_the_queue_until_they_expire() {
     assert_eq!(accept(&service, first).await, Ok(true));
 }
 
-/// CONTRACT-2, "Corrections": `ifUnknown=burn`.
+/// docs/protocol.md, "Calls": `ifUnknown=burn`.
 #[tokio::test]
 async fn a_burn_of_a_known_id_is_an_ordinary_cancel_and_a_deleted_one_stays_deleted() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
-//! Any requests with any answers in any order, against a simple model: every request is answered exactly once, an
-//! execution has at most one view, a view begins directly behind its answer, and the last request about a view
-//! that was granted decides whether there is one. An execute that is a notification is told of when it is refused, and
-//! has a view like any other when it is not.
+//! Any requests with any answers in any order, against a simple model: every request is answered
+//! exactly once, an execution has at most one view, a view begins directly behind its answer, and
+//! the last request about a view that was granted decides whether there is one. An execute that is
+//! a notification is told of when it is refused, and has a view like any other when it is not.
 
 use std::collections::{HashMap, HashSet};
 
@@ -130,7 +130,7 @@ impl Model {
         };
         let error = || RpcError::new(-32005, "x", "x").with("accepted", "unknown");
         match self.open.remove(which) {
-            Open::Job(Job { token, execute, .. }) => {
+            Open::Job(Job { token, execute }) => {
                 let number = prompt(&execute.body);
                 if self.asked[number as usize].told {
                     self.answers.insert(number, well);
@@ -149,7 +149,7 @@ impl Model {
             }
             Open::Call(token, call) => {
                 let (result, ended) = if well {
-                    outcome(call)
+                    reply_to(call)
                 } else {
                     (Err(error()), vec![])
                 };
@@ -160,7 +160,8 @@ impl Model {
 
     fn take(&mut self, actions: Vec<Action>) -> Result<(), TestCaseError> {
         let mut granted = Vec::new();
-        // The view that begins next: only in a batch can a later request have had its say before the answer.
+        // The view that begins next: only in a batch can a later request have had its say before
+        // the answer.
         let mut due = None;
         for action in actions {
             if !matches!(action, Action::View(..) | Action::Unview(_)) {
@@ -181,7 +182,9 @@ impl Model {
                         }
                     }
                 }
-                Action::Execute(job) => self.open.push(Open::Job(job)),
+                Action::Execute(token, execute) => {
+                    self.open.push(Open::Job(Job { token, execute }))
+                }
                 Action::Call(token, call) => self.open.push(Open::Call(token, call)),
                 Action::StopRetrying(_) => {}
                 Action::View(number, start) => {
@@ -259,7 +262,7 @@ impl Model {
 /// The number of the execute that is handed over.
 fn number(action: &Action) -> Option<u64> {
     match action {
-        Action::Execute(job) => Some(prompt(&job.execute.body)),
+        Action::Execute(_, execute) => Some(prompt(&execute.body)),
         _ => None,
     }
 }
@@ -274,31 +277,31 @@ fn running(id: ExecutionId) -> Status {
 }
 
 /// What a call gives where all goes well; none of those that were to be looked through lives.
-fn outcome(call: Call) -> (Result<Outcome, RpcError>, Vec<ExecutionId>) {
-    let status = |id| Outcome::Status(Box::new(running(id)));
-    let outcome = match call {
+fn reply_to(call: Call) -> (Result<CallReply, RpcError>, Vec<ExecutionId>) {
+    let status = |id| CallReply::Status(Box::new(running(id)));
+    let reply = match call {
         Call::Status(Target::One(id)) | Call::Control(_, Target::One(id)) => status(id),
-        Call::List(..) => Outcome::Page(Box::new(ListPage {
+        Call::List(..) => CallReply::Page(Box::new(ListPage {
             executions: Vec::new(),
             next: None,
             ..ListPage::default()
         })),
-        Call::Events(events) => Outcome::Events(Box::new(EventsPart {
+        Call::Events(events) => CallReply::Events(Box::new(EventsPart {
             id: events.execution_id,
             offset: 0,
             bytes: "{}\n".into(),
             is_all: true,
             ended: true,
         })),
-        Call::Attach(attach) => Outcome::Attach(Box::new(running(attach.execution_id)), attach),
-        Call::Input(_, data, offset, _) => Outcome::Input(offset + data.len() as u64),
+        Call::Attach(attach) => CallReply::Attach(Box::new(running(attach.execution_id)), attach),
+        Call::Input(_, data, offset, _) => CallReply::Input(offset + data.len() as u64),
         Call::Status(Target::FirstLive(ref ids)) | Call::Control(_, Target::FirstLive(ref ids)) => {
             let ended = ids.clone();
-            return (Ok(Outcome::NothingLive(call)), ended);
+            return (Ok(CallReply::NothingLive(call)), ended);
         }
         Call::Detach(id) => panic!("a detach of {id} asks nobody"),
     };
-    (Ok(outcome), Vec::new())
+    (Ok(reply), Vec::new())
 }
 
 proptest! {

@@ -1,0 +1,81 @@
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use super::Inbound;
+use super::unfinished::{STUBBORN, Unfinished};
+
+fn grows(message: &mut Unfinished, bytes: u64) -> bool {
+    let mut cx = Context::from_waker(Waker::noop());
+    message.poll_grow(bytes, &mut cx).is_ready()
+}
+
+#[test]
+fn the_remaining_need_of_the_oldest_message_is_kept_free() {
+    let budget = Inbound::new(100, Duration::ZERO);
+    let mut oldest = Unfinished::new(budget.clone(), 60);
+    let mut second = Unfinished::new(budget.clone(), 60);
+    assert!(grows(&mut oldest, 10) && grows(&mut second, 40));
+    assert!(!grows(&mut second, 41), "10 + 41 + the oldest's other 50");
+    assert!(grows(&mut oldest, 60));
+    let charge = oldest.finish(55);
+    assert_eq!(budget.used(), 55 + 40);
+    assert!(grows(&mut second, 45) && !grows(&mut second, 46));
+    drop(charge);
+    assert!(grows(&mut second, 60));
+    drop(second);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn a_waiting_message_evicts_the_oldest_holder_once_per_patience() {
+    let hour = Duration::from_secs(3600);
+    for (patience, gone) in [(Duration::ZERO, true), (hour, false)] {
+        let budget = Inbound::new(100, patience);
+        let empty = Unfinished::new(budget.clone(), 0);
+        let mut first = Unfinished::new(budget.clone(), 50);
+        let mut second = Unfinished::new(budget.clone(), 50);
+        let mut waiter = Unfinished::new(budget.clone(), 50);
+        assert!(grows(&mut first, 50) && grows(&mut second, 50) && !grows(&mut waiter, 10));
+        waiter.press(1);
+        assert_eq!(first.is_evicted(), gone);
+        assert!(!empty.is_evicted() && !second.is_evicted() && !waiter.is_evicted());
+    }
+}
+
+#[test]
+fn a_holder_that_will_soon_be_whole_is_never_evicted() {
+    let budget = Inbound::new(100, Duration::from_secs(3600));
+    let [mut fast, mut slow, mut waiter] = [(); 3].map(|()| Unfinished::new(budget.clone(), 50));
+    assert!(grows(&mut fast, 50) && grows(&mut slow, 50) && !grows(&mut waiter, 10));
+    fast.moved(40);
+    waiter.press(STUBBORN);
+    assert!(!fast.is_evicted() && slow.is_evicted());
+}
+
+#[test]
+fn a_holder_that_makes_progress_is_evicted_later() {
+    let budget = Inbound::new(100, Duration::from_secs(3600));
+    let mut holder = Unfinished::new(budget.clone(), 50);
+    let mut waiter = Unfinished::new(budget.clone(), 100);
+    assert!(grows(&mut holder, 50) && !grows(&mut waiter, 60) && waiter.has_others());
+    waiter.press(STUBBORN - 1);
+    assert!(!holder.is_evicted());
+    waiter.press(STUBBORN);
+    assert!(holder.is_evicted());
+    drop(holder);
+    assert!(grows(&mut waiter, 60) && !waiter.has_others());
+}
+
+#[test]
+fn a_request_for_more_than_the_budget_takes_the_whole_budget() {
+    let budget = Inbound::new(100, Duration::ZERO);
+    let mut message = Unfinished::new(budget.clone(), 1000);
+    assert!(grows(&mut message, 500));
+    assert_eq!((message.allowed(), budget.used()), (u64::MAX, 100));
+    assert!(budget.take(1).is_none());
+    drop(message);
+    let charge = budget.take(1000).unwrap();
+    assert_eq!(budget.used(), 100);
+    drop(charge);
+    assert_eq!(budget.used(), 0);
+}

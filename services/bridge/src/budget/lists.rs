@@ -1,0 +1,109 @@
+//! The budget for lists and parts of events while claude-api is asked for them.
+//!
+//! - When is it taken? When a list, or a request for events, has its turn in its session. It is
+//!   released with the page, after `callMs` at most.
+//! - Who waits behind whom? The lists of one session wait for each other, until the client has read
+//!   the one before. Those of all sessions wait for memory in the order received, for `callMs` at
+//!   most. All take the same amount, so the first one blocks no smaller one.
+//! - What bounds the other direction? A finished page is an answer like any other
+//!   ([`super::outbound`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+/// Memory for the lists and events of all sessions, in bytes.
+const BUDGET_BYTES: usize = 64 * 1024 * 1024;
+/// Statuses in one request to claude-api.
+pub const STATUSES: u64 = 16;
+/// A status of a page, generously, in bytes.
+const ENTRY_BYTES: u32 = 72 * 1024;
+/// Memory of one list, in bytes: a part, and the page gathered so far.
+const LIST_BYTES: u32 = STATUSES as u32 * ENTRY_BYTES + protocol::SERVER_MESSAGE_BYTES as u32;
+/// A page of at most this many bytes is like any other answer: the next list need not wait until it
+/// is read.
+const SMALL_BYTES: usize = 64 * 1024;
+
+/// The budget of all sessions.
+#[derive(Debug)]
+pub struct Lists {
+    bytes: Semaphore,
+}
+
+impl Default for Lists {
+    fn default() -> Self {
+        Self {
+            bytes: Semaphore::new(BUDGET_BYTES),
+        }
+    }
+}
+
+impl Lists {
+    /// Waits for the memory of one list. Returns None when there is none within `patience`.
+    /// Cancel-safe.
+    pub async fn take(&self, patience: Duration) -> Option<SemaphorePermit<'_>> {
+        let bytes = self.bytes.acquire_many(LIST_BYTES);
+        timeout(patience, bytes).await.ok()?.ok()
+    }
+}
+
+/// The place of one list, or one part of events, among those of its session. It is free again when
+/// this is dropped.
+pub type Turn = OwnedSemaphorePermit;
+
+/// Where the lists of one session get their turns. Every turn ends when the session does.
+#[derive(Debug, Clone)]
+pub struct Turns(Arc<Semaphore>);
+
+impl Turns {
+    /// Waits for a turn. Returns None when the session has ended. Cancel-safe.
+    pub async fn take(self) -> Option<Turn> {
+        self.0.acquire_owned().await.ok()
+    }
+}
+
+/// The lists and events of one session: one at a time, until the client has read it.
+#[derive(Debug)]
+pub struct SessionLists {
+    turns: Turns,
+    turn: Option<Turn>,
+}
+
+impl Default for SessionLists {
+    fn default() -> Self {
+        Self {
+            turns: Turns(Arc::new(Semaphore::new(1))),
+            turn: None,
+        }
+    }
+}
+
+impl Drop for SessionLists {
+    fn drop(&mut self) {
+        // The session has ended, so requests that wait for their turn are not made.
+        self.turns.0.close();
+    }
+}
+
+impl SessionLists {
+    /// Returns the place where a list, or a request for events, gets its turn.
+    #[must_use]
+    pub fn turns(&self) -> Turns {
+        self.turns.clone()
+    }
+
+    /// Keeps the turn of an answer of so many bytes until the client has read it. A page that waits
+    /// in a batch (0 bytes for now) delays no other one.
+    pub fn keep(&mut self, turn: Turn, answer_bytes: usize) {
+        if answer_bytes > SMALL_BYTES {
+            self.turn = Some(turn);
+        }
+    }
+
+    /// Notes that the client has read everything that was sent.
+    pub fn sent(&mut self) {
+        self.turn = None;
+    }
+}

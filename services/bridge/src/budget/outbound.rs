@@ -1,0 +1,209 @@
+//! The outbound budget (`outboundBytes`): memory for answers and output that clients have not read.
+//!
+//! - When is it taken? When an answer exists, or when a chunk of output was read. A call to
+//!   claude-api takes the most bytes that its answer may need, for `callMs` at most.
+//! - Who waits behind whom? Each session has a floor of its own, so no session waits for the client
+//!   of another one to read. Beyond its floor a session takes from the common part, up to
+//!   [`SESSION_BYTES`]. While that is spent, the session is not read further, its waiting look-ups
+//!   are not started, and its views read no more from claude-api. A view with `onSlow: skip` drops
+//!   its oldest output; one with `wait` resumes later at its offset.
+//! - What bounds the other direction? A client that takes no byte for two pings is closed, which
+//!   frees its bytes. [`super::inbound`] bounds what clients send.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+/// The most that one session may hold, in bytes.
+pub const SESSION_BYTES: u64 = 4 * 1024 * 1024;
+/// The floor of a session: bytes that it always has for itself.
+const FLOOR_BYTES: u64 = 128 * 1024;
+
+/// The outbound budget of all sessions.
+#[derive(Debug)]
+pub struct Outbound {
+    limits: Limits,
+    /// Bytes beyond the floors. Waiters are woken when there is room again.
+    used: watch::Sender<u64>,
+}
+
+/// The limits of one session, and of all.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most bytes of all sessions beyond their floors.
+    pub all: u64,
+    /// The most bytes of one session.
+    pub session: u64,
+    /// The floor of one session, in bytes.
+    pub floor: u64,
+}
+
+impl Limits {
+    /// The floors of so many sessions are a part of `outbound`, at most a half.
+    #[must_use]
+    pub fn new(outbound: u64, sessions: u64, status_bytes: u64) -> Self {
+        let floor = FLOOR_BYTES.max(status_bytes * 2);
+        let floors = floor.saturating_mul(sessions).min(outbound / 2);
+        Self {
+            all: outbound - floors,
+            session: SESSION_BYTES.min(outbound).max(floor * 2),
+            floor,
+        }
+    }
+}
+
+impl Outbound {
+    /// Creates a budget of which nothing is used.
+    #[must_use]
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            used: watch::Sender::new(0),
+        })
+    }
+
+    /// Returns the limits.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Returns the used bytes beyond the floors of all sessions.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        *self.used.borrow()
+    }
+
+    /// Whether the common part is spent, so that sessions have only their floors.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.used() >= self.limits.all
+    }
+
+    fn change(&self, old: u64, new: u64) {
+        self.used.send_if_modified(|used| {
+            let was_short = *used >= self.limits.all;
+            *used = *used - old + new;
+            was_short && *used < self.limits.all
+        });
+    }
+}
+
+/// One session's share of the outbound budget.
+#[derive(Debug)]
+pub struct Share {
+    all: Arc<Outbound>,
+    // A plain lock: held for a look and the change of the whole budget, never over an await.
+    used: Mutex<u64>,
+    /// Wakes views when there is room in the share again. A watch channel would be a twentieth of
+    /// the memory of an idle session.
+    freed: Notify,
+}
+
+impl Share {
+    /// Creates the share of a new session.
+    #[must_use]
+    pub fn new(all: Arc<Outbound>) -> Arc<Self> {
+        Arc::new(Self {
+            all,
+            used: Mutex::default(),
+            freed: Notify::new(),
+        })
+    }
+
+    /// Returns the budget of all sessions.
+    #[must_use]
+    pub fn all(&self) -> &Outbound {
+        &self.all
+    }
+
+    /// Returns the bytes that this session holds.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a view may take more.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let Limits { session, floor, .. } = self.all.limits;
+        let used = self.used();
+        used < floor || (used < session && !self.all.is_short())
+    }
+
+    /// Waits for room. Cancel-safe.
+    pub async fn room(&self) {
+        let mut all = self.all.used.subscribe();
+        loop {
+            let mut freed = pin!(self.freed.notified());
+            // Before the look, so that no room is missed between the two.
+            freed.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            // The sender outlives this borrow.
+            tokio::select! {
+                () = freed => {}
+                _ = all.changed() => {}
+            }
+        }
+    }
+
+    /// Creates a charge of zero bytes.
+    #[must_use]
+    pub fn charge(self: &Arc<Self>) -> Charge {
+        Charge {
+            share: self.clone(),
+            bytes: 0,
+        }
+    }
+
+    fn change(&self, old: u64, new: u64) {
+        let Limits { session, floor, .. } = self.all.limits;
+        let mut guard = self.lock();
+        let old_used = *guard;
+        let used = old_used - old + new;
+        *guard = used;
+        let above_floor = |used: u64| used.saturating_sub(floor);
+        if above_floor(old_used) != above_floor(used) {
+            self.all.change(above_floor(old_used), above_floor(used));
+        }
+        drop(guard);
+        let falls_below = |limit: u64| old_used >= limit && used < limit;
+        if falls_below(floor) || falls_below(session) {
+            self.freed.notify_waiters();
+        }
+    }
+}
+
+/// A part of a session's share, until dropped. It may exceed every limit: ask for room first.
+#[derive(Debug)]
+pub struct Charge {
+    share: Arc<Share>,
+    bytes: u64,
+}
+
+impl Charge {
+    /// Sets the charge to so many bytes.
+    pub fn set(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        if bytes != self.bytes {
+            self.share.change(self.bytes, bytes);
+            self.bytes = bytes;
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+use super::*;
+
+const LIMITS: Limits = Limits {
+    all: 100,
+    session: 80,
+    floor: 10,
+};
+
+#[tokio::test]
+async fn a_session_keeps_its_floor_when_others_have_taken_the_rest() {
+    let all = Outbound::new(LIMITS);
+    let [greedy, other, late] = [(); 3].map(|()| Share::new(all.clone()));
+    let (mut first, mut second) = (greedy.charge(), other.charge());
+    first.set(79);
+    assert!(greedy.has_room());
+    first.set(80);
+    assert!(!greedy.has_room() && !all.is_short(), "its own limit");
+    second.set(45);
+    assert!(all.is_short() && !other.has_room());
+    let mut third = late.charge();
+    third.set(9);
+    assert!(late.has_room());
+    third.set(10);
+    assert!(!late.has_room());
+    let waiting = tokio::spawn({
+        let late = late.clone();
+        async move { late.room().await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    drop(first);
+    waiting.await.unwrap();
+    assert_eq!(all.used(), 35);
+    drop((second, third));
+    assert_eq!(all.used(), 0);
+}
+
+#[test]
+fn floors_are_a_part_of_the_whole() {
+    let limits = Limits::new(256 << 20, 1000, 64 << 10);
+    assert_eq!(limits.all + 1000 * limits.floor, 256 << 20);
+    assert_eq!(limits.session, 4 << 20);
+    let limits = Limits::new(1 << 20, 1000, 64 << 10);
+    assert_eq!((limits.all, limits.session), (1 << 19, 1 << 20));
+}

@@ -1,0 +1,88 @@
+//! Handing executes to claude-api, and the cancels that the bridge owes after a session has left.
+//! Both outlive their session.
+//!
+//! - [`executor`]: the executes of one session, in the order received.
+//! - [`departures`]: who views an execution, or has asked to, while a session's departure may still
+//!   cancel it.
+//! - [`owed_cancels`]: cancels that no client waits for, retried until they are settled.
+
+pub mod departures;
+pub mod executor;
+pub mod owed_cancels;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::ExecutionId;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::metrics::Metrics;
+use crate::upstream::Upstream;
+use departures::Departures;
+
+/// The most owed cancels that are retried without a time limit, over all sessions.
+///
+/// - When is a place taken? When a cancel is owed. It is released when claude-api has answered the
+///   cancel.
+/// - Who waits behind whom? Nobody. A cancel without a place is retried only as long as an execute
+///   is.
+/// - What bounds the other direction? Each cancel sends one request at a time.
+const OWED_CANCELS: usize = 1024;
+
+/// An execute to hand to claude-api.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handover {
+    /// The id of the execution.
+    pub id: ExecutionId,
+    /// Whether the bridge made the id just now. A client's own id may have been accepted earlier,
+    /// in another session or by another bridge.
+    pub fresh: bool,
+    /// The body, encoded for claude-api.
+    pub body: Bytes,
+    /// Whether the execution is cancelled when the session is gone.
+    pub cancel_on_disconnect: bool,
+}
+
+/// What the handovers of all sessions share.
+#[derive(Debug)]
+pub struct Context {
+    /// The way to claude-api.
+    pub upstream: Upstream,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Who views which execution.
+    pub departures: Departures,
+    /// Places for owed cancels.
+    owed: Semaphore,
+    /// How long nobody must attach before a departed session's executions are cancelled.
+    disconnect_grace: Duration,
+    /// All tasks that a stop of the bridge waits for.
+    pub tracker: TaskTracker,
+    /// Cancelled when the bridge stops.
+    pub shutdown: CancellationToken,
+}
+
+impl Context {
+    /// Creates the context of one bridge.
+    #[must_use]
+    pub fn new(
+        upstream: Upstream,
+        metrics: Arc<Metrics>,
+        disconnect_grace: Duration,
+        tracker: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            upstream,
+            metrics,
+            departures: Departures::default(),
+            owed: Semaphore::new(OWED_CANCELS),
+            disconnect_grace,
+            tracker,
+            shutdown,
+        })
+    }
+}

@@ -1,0 +1,182 @@
+//! The executes of one session, handed to claude-api one at a time in the order received. They
+//! outlive the session: a disconnect cancels nothing, not even an execute that is not accepted yet.
+//!
+//! Each execute is a task of its own that waits for the one before. So an execute that is cancelled
+//! while claude-api fails need not wait for its turn.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::Status;
+use protocol::rpc::RpcError;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::departures::ViewRequest;
+use super::owed_cancels::{cancel, depart};
+use super::{Context, Handover};
+use crate::budget::inbound::Charge;
+use crate::upstream::accept::{Put, owes_cancel};
+
+/// How long a PUT under way may go on when the bridge stops.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// The result of one execute.
+#[derive(Debug)]
+pub struct Executed {
+    /// The status with which claude-api accepted it, or the error for the client.
+    pub result: Result<Status, RpcError>,
+    /// The request for the view that follows, if the client chose the id.
+    pub view_request: Option<ViewRequest>,
+}
+
+/// The executes of one session, as the session sees them.
+#[derive(Debug, Default)]
+pub struct Executor {
+    /// Ends when the youngest execute is done, because its sender is dropped then.
+    last: Option<oneshot::Receiver<()>>,
+    /// Stops the retrying of each execute without a result.
+    stops: HashMap<u64, CancellationToken>,
+    /// Whether claude-api failed since it last answered. None before the first execute, so that an
+    /// idle session needs no memory for it.
+    failing: Option<Arc<watch::Sender<bool>>>,
+}
+
+impl Executor {
+    /// Hands an execute over. `request` names it in its session. `charges`: its bytes in the
+    /// inbound budget and in its session's limit, held until claude-api has answered. `deliver`
+    /// takes the result and says whether the session is still there to read it.
+    pub fn execute(
+        &mut self,
+        request: u64,
+        handover: Handover,
+        charges: (Charge, Charge),
+        context: &Arc<Context>,
+        session: &Arc<str>,
+        deliver: impl FnOnce(Executed) -> bool + Send + 'static,
+    ) {
+        let stop = CancellationToken::new();
+        // The client chose the id: an earlier session of it may have left, and this one is its
+        // return.
+        let returns = !handover.fresh;
+        let view_request = returns.then(|| context.departures.request_view(handover.id));
+        self.stops.insert(request, stop.clone());
+        let (done, next) = oneshot::channel();
+        let task = Task {
+            handover,
+            session: session.clone(),
+            view_request,
+            stop,
+            turn: self.last.replace(next),
+            failing: self.failing.get_or_insert_default().clone(),
+            context: context.clone(),
+        };
+        let late = context.clone();
+        context.tracker.spawn(async move {
+            let late = async {
+                late.shutdown.cancelled().await;
+                tokio::time::sleep(STOP_GRACE).await;
+            };
+            tokio::select! {
+                () = task.run(charges, deliver) => {}
+                () = late => {}
+            }
+            drop(done);
+        });
+    }
+
+    /// Ends the retrying of one execute.
+    pub fn stop(&self, request: u64) {
+        if let Some(stop) = self.stops.get(&request) {
+            stop.cancel();
+        }
+    }
+
+    /// Forgets an execute whose result is here.
+    pub fn done(&mut self, request: u64) {
+        self.stops.remove(&request);
+    }
+}
+
+struct Task {
+    handover: Handover,
+    session: Arc<str>,
+    view_request: Option<ViewRequest>,
+    stop: CancellationToken,
+    /// Ends when the execute before this one is done.
+    turn: Option<oneshot::Receiver<()>>,
+    failing: Arc<watch::Sender<bool>>,
+    context: Arc<Context>,
+}
+
+impl Task {
+    async fn run(self, charges: (Charge, Charge), deliver: impl FnOnce(Executed) -> bool) {
+        let Self {
+            handover,
+            session,
+            view_request,
+            stop,
+            mut turn,
+            failing,
+            context,
+        } = self;
+        let Handover {
+            id,
+            fresh,
+            body,
+            cancel_on_disconnect,
+        } = handover;
+        let put = Put { id, fresh, body };
+        let given_up = async {
+            stop.cancelled().await;
+            // It cannot end: the other side of the channel is held here.
+            let _ = failing.subscribe().wait_for(|failing| *failing).await;
+        };
+        let its_turn = async {
+            if let Some(turn) = &mut turn {
+                // The sender is dropped when the one before is done.
+                let _ = turn.await;
+            }
+        };
+        let has_turn = tokio::select! {
+            biased;
+            () = its_turn => true,
+            () = given_up => false,
+        };
+        let result = if has_turn {
+            context.upstream.accept(&put, &stop, &failing).await
+        } else {
+            context.upstream.give_up(&put, false).await
+        };
+        drop((put, charges));
+        let may_live = match &result {
+            Ok(status) => {
+                context.metrics.executes.inc();
+                !status.state.is_terminal()
+            }
+            Err(error) => {
+                context.metrics.executes_refused.inc();
+                error.data["accepted"] == "unknown"
+            }
+        };
+        let accepted = result.is_ok();
+        let owes_cancel = result.as_ref().is_err_and(owes_cancel);
+        // When the session is gone, its request for a view is dropped here with the result.
+        let is_delivered = deliver(Executed {
+            result,
+            view_request,
+        });
+        if stop.is_cancelled() && may_live && (owes_cancel || !is_delivered) {
+            // The cancel did not reach claude-api, or the session asked for it and left: only
+            // this task can still send it.
+            cancel(&context, id, owes_cancel);
+        } else if !is_delivered && may_live && cancel_on_disconnect {
+            depart(&context, id, session, accepted);
+        }
+        if !has_turn && let Some(turn) = turn {
+            // The next one still waits for those before this one.
+            let _ = turn.await;
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The reasons that `/mcp` adds to the refused requests.
+
+/// The reasons of the requests that the MCP library refuses with an HTTP error of its own.
+pub(crate) const REASONS: [&str; 4] = [BAD_REQUEST, MEDIA_TYPE, NOT_FOUND, SERVER_ERROR];
+
+/// The request is malformed.
+pub(crate) const BAD_REQUEST: &str = "mcp_bad_request";
+/// The request or its answer would have another media type.
+pub(crate) const MEDIA_TYPE: &str = "mcp_media_type";
+/// There is no such MCP session.
+pub(crate) const NOT_FOUND: &str = "mcp_not_found";
+/// The MCP server failed.
+pub(crate) const SERVER_ERROR: &str = "mcp_server_error";

@@ -1,0 +1,53 @@
+//! What the handlers of all HTTP requests share, and the places of sessions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use protocol::Guard;
+use tokio::sync::Semaphore;
+
+use super::boxed::Rule;
+use crate::session::shared::Shared;
+
+/// What all requests share.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// What sessions share.
+    pub shared: Arc<Shared>,
+    /// Open sessions.
+    pub open: Arc<AtomicU64>,
+    /// Places for connections that are refused with -32001. A place is taken at the upgrade, for 3
+    /// s at most. Nobody waits for a place: without one the answer is 503.
+    pub refusals: Arc<Semaphore>,
+    /// Checks `Host` and `Origin`.
+    pub(super) guard: Arc<Guard>,
+    /// Refuses what comes from the box.
+    pub(super) boxed: Arc<Rule>,
+    /// MCP on `/mcp`.
+    pub(super) mcp: ::mcp::http::Service,
+}
+
+/// A place among the sessions, until dropped.
+#[derive(Debug)]
+pub struct Place(App);
+
+impl App {
+    /// Takes a place for a session; None when there are too many.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        let most = self.shared.own.sessions;
+        let more = |n: u64| (n < most).then_some(n + 1);
+        self.open
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
+            .ok()?;
+        let metrics = &self.shared.viewer.metrics;
+        metrics.sessions_opened.inc();
+        Some(Place(self.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,130 @@
+//! Accepted connections before a session: their socket options, their places, and their requests.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::boxed::Peer;
+
+/// A request's head must be here in this time.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// The longest head of a request, and the size of a connection's read and write buffers, in bytes.
+const HEAD_BYTES: usize = 32 * 1024;
+/// Connections without a session at once, beside one for each session: all of them may reconnect at
+/// the same time.
+const WAITING: usize = 512;
+/// What the kernel holds for a peer that does not read, in bytes (it doubles this).
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
+
+/// Sets the options of an accepted socket. None of them is vital, so a failure is only logged.
+pub(super) fn prepare(stream: &TcpStream, user_timeout_ms: u32) {
+    let set = || {
+        stream.set_nodelay(true)?;
+        rustix::net::sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER_BYTES)?;
+        rustix::net::sockopt::set_tcp_user_timeout(stream, user_timeout_ms)?;
+        std::io::Result::Ok(())
+    };
+    if let Err(error) = set() {
+        tracing::debug!(%error, "socket options");
+    }
+}
+
+/// Connections without a session: in a handshake, in a request, or idle.
+///
+/// - When is a place taken? When accept(2) returns. The upgrade or the end releases it.
+/// - Who waits behind whom? Nobody. When all places are taken, the oldest connection is closed. A
+///   request's head must arrive within 10 s; an idle connection has as long.
+/// - What bounds the other direction? hyper reads no further while the client does not read its
+///   answer, and the kernel drops a peer that acknowledges no data for two pings.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    most: usize,
+    // A plain lock: held for a look into the table, never over an await.
+    places: Arc<Mutex<(u64, BTreeMap<u64, CancellationToken>)>>,
+}
+
+/// A place of a connection without a session, until dropped.
+#[derive(Debug)]
+pub(super) struct WaitingPlace(Waiting, u64, CancellationToken);
+
+impl Waiting {
+    /// Creates the places of a bridge with at most so many sessions.
+    pub(super) fn new(sessions: u64) -> Self {
+        Self {
+            most: WAITING.saturating_add(usize::try_from(sessions).unwrap_or(usize::MAX)),
+            places: Arc::default(),
+        }
+    }
+
+    /// Takes a place. The oldest connection is closed when all are taken.
+    pub(super) fn enter(&self) -> WaitingPlace {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, open) = &mut *places;
+        if open.len() >= self.most
+            && let Some((_, oldest)) = open.pop_first()
+        {
+            oldest.cancel();
+        }
+        *last += 1;
+        let close = CancellationToken::new();
+        open.insert(*last, close.clone());
+        WaitingPlace(self.clone(), *last, close)
+    }
+}
+
+impl Drop for WaitingPlace {
+    fn drop(&mut self) {
+        let Self(waiting, number, _) = self;
+        let mut places = waiting
+            .places
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        places.1.remove(number);
+    }
+}
+
+/// Serves the requests of one connection until it ends, is upgraded, or the bridge stops.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: IpAddr,
+    router: Router,
+    stop: CancellationToken,
+    place: WaitingPlace,
+) {
+    let router = router.map_request(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request
+    });
+    let service = TowerToHyperService::new(router);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = place.2.cancelled() => {
+            tracing::debug!("too many connections without a session; closed the oldest");
+            return;
+        }
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended in an error");
+    }
+}

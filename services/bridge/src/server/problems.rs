@@ -1,0 +1,51 @@
+//! The responses to requests that are refused, as problems (docs/protocol.md, "Problem types").
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use protocol::guard::Foreign;
+use protocol::{Problem, ProblemType, problem};
+
+/// Makes a response that no cache keeps.
+pub(super) fn response(status: u16, kind: &'static str, body: impl Into<Body>) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store")];
+    (status, headers, body.into()).into_response()
+}
+
+/// Marks the answer to a refused request, with the type of its problem.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused(pub(super) &'static str);
+
+/// Makes the response to a refused request.
+pub(super) fn problem_page(problem: &Problem) -> Response {
+    let body = serde_json::to_vec(problem).unwrap_or_default();
+    let mut response = response(problem.status, problem::CONTENT_TYPE, body);
+    let refused = Refused(problem.kind.as_str());
+    response.extensions_mut().insert(refused);
+    response
+}
+
+/// 403, for a foreign `Host` or `Origin`.
+#[must_use]
+pub(super) fn foreign(foreign: &Foreign) -> Response {
+    let kind = match foreign {
+        Foreign::Host(_) => ProblemType::ForeignHost,
+        Foreign::Origin(_) => ProblemType::ForeignOrigin,
+    };
+    problem_page(&Problem::new(kind, foreign.to_string()))
+}
+
+/// 404.
+pub(super) async fn unknown_path() -> Response {
+    let detail =
+        "no such path; WebSocket sessions are on /ws, MCP is on /mcp, health on /health/ready";
+    problem_page(&Problem::new(ProblemType::UnknownPath, detail))
+}
+
+/// 405.
+pub(super) async fn method_not_allowed() -> Response {
+    let detail = "this path takes GET only";
+    problem_page(&Problem::new(ProblemType::MethodNotAllowed, detail))
+}

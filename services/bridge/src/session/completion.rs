@@ -1,0 +1,47 @@
+//! The completions that a session's task waits for: results of executes and calls that run in tasks
+//! of their own.
+
+use protocol::ExecutionId;
+use protocol::rpc::RpcError;
+
+use super::machine::call::CallReply;
+use super::machine::open_requests::Token;
+use crate::budget::lists::Turn;
+use crate::handover::departures::ViewRequest;
+use crate::handover::executor::Executed;
+
+/// The end of a task that a session has started. It is small, because a channel has room for 32 of
+/// them from its first moment, and an idle session pays for that.
+#[derive(Debug)]
+pub enum Completion {
+    /// claude-api accepted an execute, or did not.
+    Executed(Token, Box<Executed>),
+    /// A call has its result.
+    Called(Token, Box<Called>),
+    /// The task of a view panicked: the client has to attach again.
+    ViewFailed,
+}
+
+/// The result of a call to claude-api.
+#[derive(Debug)]
+pub struct Called {
+    /// The reply, or the error for the client.
+    pub result: Result<CallReply, RpcError>,
+    /// Candidates of the call that have ended, or that claude-api does not know.
+    pub ended: Vec<ExecutionId>,
+    /// The turn of a list, or of events, among those of its session.
+    pub turn: Option<Turn>,
+    /// The request for the view that follows an attach.
+    pub view_request: Option<ViewRequest>,
+}
+
+impl From<Result<CallReply, RpcError>> for Called {
+    fn from(result: Result<CallReply, RpcError>) -> Self {
+        Self {
+            result,
+            ended: Vec::new(),
+            turn: None,
+            view_request: None,
+        }
+    }
+}

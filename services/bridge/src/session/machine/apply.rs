@@ -1,0 +1,172 @@
+//! From the reply to a request to its answer, and to the change of a view behind it.
+
+use protocol::Status;
+use protocol::rpc::{RpcError, code, method, notification};
+use serde_json::json;
+
+use super::Machine;
+use super::action::Action;
+use super::call::{Call, CallReply};
+use super::open_requests::Token;
+use super::reply::Reply;
+use super::view_order::ViewChange;
+use crate::session::wire::answer::{Answer, cut};
+use crate::viewer::{Start, encode};
+
+/// The most bytes of a status in an answer while the client has its limit of answers to read.
+pub(super) const SHORT_STATUS_BYTES: usize = 4 * 1024;
+
+/// The longest error in a notification, in bytes.
+const NOTICE_BYTES: usize = 64 * 1024;
+
+impl Machine {
+    /// Applies the reply to a request that waits for no earlier one.
+    pub(super) fn apply(&mut self, token: Token, reply: Reply) {
+        match reply {
+            Reply::Executed(result) => self.executed(token, *result),
+            Reply::Called(result) => self.called(token, result),
+            Reply::Detached(id) => {
+                let changes = vec![ViewChange::End(token, id)];
+                self.answer(token, Answer::Value(json!({})), changes);
+            }
+        }
+    }
+
+    fn executed(&mut self, token: Token, result: Result<Status, RpcError>) {
+        let Some((execute, waiters)) = self.pending.answered(token) else {
+            return;
+        };
+        let mut never_accepted = false;
+        match result {
+            Ok(status) => {
+                self.executions
+                    .remember(&status, execute.cancel_on_disconnect);
+                let start = Start {
+                    status: status.clone(),
+                    offset: None,
+                    on_slow: execute.on_slow,
+                };
+                let changes = vec![ViewChange::Begin(token, Box::new(start))];
+                self.held_views += 1;
+                self.answer(token, Answer::Status(Box::new(status)), changes);
+            }
+            Err(error) => {
+                never_accepted = execute.fresh && error.data["accepted"] == false;
+                if execute.cancel_on_disconnect && error.data["accepted"] == "unknown" {
+                    self.executions.doubt(execute.id);
+                }
+                self.refuse(token, Some(method::EXECUTE), &error);
+            }
+        }
+        for (token, call) in waiters {
+            if never_accepted && !matches!(call, Call::Detach(_)) {
+                let error = RpcError::new(
+                    code::NO_SUCH_EXECUTION,
+                    "not_accepted",
+                    "its execute was not accepted",
+                );
+                let error = error.with("executionId", execute.id.to_string());
+                self.on_reply(token, Reply::Called(Err(error)));
+            } else {
+                self.dispatch(token, call);
+            }
+        }
+    }
+
+    fn called(&mut self, token: Token, result: Result<CallReply, RpcError>) {
+        match result {
+            Err(error) => self.refuse(token, None, &error),
+            Ok(CallReply::NothingLive(call)) => {
+                self.submit_about(token, None, |target| call.about(target));
+            }
+            Ok(CallReply::Input(accepted)) => {
+                let answer = json!({ "accepted": accepted });
+                self.answer(token, Answer::Value(answer), Vec::new());
+            }
+            Ok(CallReply::Events(part)) => self.answer(token, Answer::Events(part), Vec::new()),
+            Ok(CallReply::Page(page)) => self.answer(token, Answer::Page(page), Vec::new()),
+            Ok(CallReply::Status(status)) => {
+                if status.state.is_terminal() {
+                    self.executions.forget(status.execution_id);
+                }
+                self.answer(token, Answer::Status(status), Vec::new());
+            }
+            Ok(CallReply::Attach(status, attach)) => {
+                self.executions.remember(&status, false);
+                let start = Start {
+                    status: (*status).clone(),
+                    offset: attach.offset,
+                    on_slow: attach.on_slow.unwrap_or_default(),
+                };
+                let changes = vec![ViewChange::Begin(token, Box::new(start))];
+                self.held_views += 1;
+                self.answer(token, Answer::Status(status), changes);
+            }
+        }
+    }
+
+    /// Answers a request. `changes` take effect behind the answer.
+    pub(super) fn answer(&mut self, token: Token, answer: Answer, changes: Vec<ViewChange>) {
+        let status_bytes = if self.unsent_bytes + self.pledged_bytes() < self.bounds.session_bytes {
+            self.bounds.status_bytes
+        } else {
+            // Calls that act are answered even when the limit is reached.
+            self.bounds.status_bytes.min(SHORT_STATUS_BYTES)
+        };
+        let ready = self
+            .open_requests
+            .answer(token, Ok(answer), changes, status_bytes);
+        self.actions.extend(ready.message.map(Action::Send));
+        self.change_views(ready.changes);
+        let next = self.inputs.answered(token);
+        self.start(next);
+    }
+
+    /// Answers a request with an error. `name`: its method, as far as known.
+    pub(super) fn refuse(&mut self, token: Token, name: Option<&str>, error: &RpcError) {
+        self.note_refused(error);
+        if self.open_requests.is_notification(token) {
+            self.refuse_notification(name, error);
+        }
+        let ready = self.open_requests.answer(token, Err(error), Vec::new(), 0);
+        self.actions.extend(ready.message.map(Action::Send));
+        self.change_views(ready.changes);
+        let next = self.inputs.answered(token);
+        self.start(next);
+    }
+
+    /// Tells the client of a refused notification, which has no answer.
+    fn refuse_notification(&mut self, name: Option<&str>, error: &RpcError) {
+        let error = &cut(error, NOTICE_BYTES);
+        let text = if name == Some(method::EXECUTE) {
+            let params = json!({ "status": "FAILED", "reason": "rejected", "error": error });
+            notification(method::STATUS_UPDATE, &params).to_string()
+        } else {
+            encode::notice(None, "rejected", &error.message, &json!({ "error": error }))
+        };
+        self.actions.push(Action::Send(text));
+    }
+
+    fn change_views(&mut self, changes: Vec<ViewChange>) {
+        for change in changes {
+            let (token, id) = (change.request(), change.execution());
+            self.held_views -= usize::from(matches!(change, ViewChange::Begin(..)));
+            let last = self.last_changes.entry(id).or_insert(token);
+            if *last > token {
+                // A batch held this change back, and a later request has changed the view since.
+                continue;
+            }
+            *last = token;
+            let old = self.views.remove(&id);
+            self.actions.extend(old.map(Action::Unview));
+            if let ViewChange::Begin(_, start) = change {
+                self.last_view += 1;
+                self.views.insert(id, self.last_view);
+                self.actions.push(Action::View(self.last_view, start));
+            }
+        }
+        if !self.open_requests.has_batches() {
+            self.last_changes.clear();
+        }
+    }
+}

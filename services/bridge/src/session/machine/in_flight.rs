@@ -1,0 +1,73 @@
+//! The calls of one session to claude-api that are in flight, and the queries that wait. Calls that
+//! act or begin a view start at once. Queries wait until there is room for their answers. So a
+//! claude-api that hangs delays no cancel, and a client that does not read causes no more answers
+//! than it may hold. Pure.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::call::Call;
+use super::open_requests::Token;
+
+/// The most waiting queries; with more, no further request is read.
+const WAITING: usize = 1024;
+
+/// The open calls and the waiting queries of one session.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    /// Open calls, each with the most bytes that its answer may have.
+    open: HashMap<Token, usize>,
+    bytes: usize,
+    queries: VecDeque<(Token, Call)>,
+}
+
+/// Returns the most bytes that the answer of a call may have.
+fn answer_bytes(call: &Call, status_bytes: usize) -> usize {
+    match call {
+        Call::List(..) | Call::Events(_) => protocol::SERVER_MESSAGE_BYTES,
+        _ => status_bytes,
+    }
+}
+
+impl InFlight {
+    /// Returns the number of calls without an answer.
+    pub(super) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Returns the most bytes that the answers of all open calls may have.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether no more requests are to be read.
+    pub(super) fn is_full(&self) -> bool {
+        self.queries.len() >= WAITING
+    }
+
+    /// Notes that a call was sent.
+    pub(super) fn begin(&mut self, token: Token, call: &Call, status_bytes: usize) {
+        let bytes = answer_bytes(call, status_bytes);
+        self.bytes += bytes - self.open.insert(token, bytes).unwrap_or_default();
+    }
+
+    /// Queues a query.
+    pub(super) fn queue(&mut self, token: Token, call: Call) {
+        self.queries.push_back((token, call));
+    }
+
+    /// Returns the most bytes that the answer of the first queued query may have.
+    pub(super) fn next_query_bytes(&self, status_bytes: usize) -> Option<usize> {
+        let (_, call) = self.queries.front()?;
+        Some(answer_bytes(call, status_bytes))
+    }
+
+    /// Takes the first queued query.
+    pub(super) fn take_query(&mut self) -> Option<(Token, Call)> {
+        self.queries.pop_front()
+    }
+
+    /// Notes that a call was answered.
+    pub(super) fn end(&mut self, token: Token) {
+        self.bytes -= self.open.remove(&token).unwrap_or_default();
+    }
+}

@@ -1,0 +1,157 @@
+//! The requests that are not answered yet: single ones, the entries of a batch, notifications. The
+//! answers of a batch are held until all are there. Pure.
+
+use std::collections::HashMap;
+
+use protocol::rpc::RpcError;
+
+use crate::session::wire::answer::{Answer, encode};
+
+/// The name of one request until it is answered.
+pub type Token = u64;
+
+#[derive(Debug)]
+struct Waiting {
+    /// The id as JSON; None for a notification.
+    id: Option<String>,
+    batch: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Batch<T> {
+    size: usize,
+    open: usize,
+    answers: Vec<String>,
+    changes: Vec<T>,
+}
+
+/// A message that is ready to be sent, and the changes behind it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ready<T> {
+    /// The message to send, if any.
+    pub message: Option<String>,
+    /// The changes that take effect behind it.
+    pub changes: Vec<T>,
+}
+
+/// The unanswered requests of one session. `T`: a change that takes effect behind an answer.
+#[derive(Debug)]
+pub struct OpenRequests<T> {
+    next: u64,
+    waiting: HashMap<Token, Waiting>,
+    batches: HashMap<u64, Batch<T>>,
+    /// Bytes of answers that wait for the others of their batch.
+    held: usize,
+}
+
+impl<T> Default for OpenRequests<T> {
+    fn default() -> Self {
+        Self {
+            next: 0,
+            waiting: HashMap::new(),
+            batches: HashMap::new(),
+            held: 0,
+        }
+    }
+}
+
+impl<T> OpenRequests<T> {
+    /// Returns the bytes of answers that wait for the others of their batch.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held
+    }
+
+    /// Returns the number of requests without an answer.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether a batch waits for its last answer.
+    #[must_use]
+    pub fn has_batches(&self) -> bool {
+        !self.batches.is_empty()
+    }
+
+    /// Begins a batch of this many entries.
+    pub fn batch(&mut self, size: usize) -> u64 {
+        self.next += 1;
+        let batch = Batch {
+            size,
+            open: size,
+            answers: Vec::new(),
+            changes: Vec::new(),
+        };
+        self.batches.insert(self.next, batch);
+        self.next
+    }
+
+    /// Begins a request. Without an id it is a notification.
+    pub fn request(&mut self, id: Option<String>, batch: Option<u64>) -> Token {
+        self.next += 1;
+        self.waiting.insert(self.next, Waiting { id, batch });
+        self.next
+    }
+
+    /// Whether a request is a notification, so that nobody waits for its answer.
+    #[must_use]
+    pub fn is_notification(&self, token: Token) -> bool {
+        self.waiting.get(&token).is_none_or(|w| w.id.is_none())
+    }
+
+    /// Takes an answer. In a batch everything waits for the last one, and each answer has at most
+    /// its part of a message. `status_bytes`: the most bytes of a status object.
+    pub fn answer(
+        &mut self,
+        token: Token,
+        answer: Result<Answer, &RpcError>,
+        changes: Vec<T>,
+        status_bytes: usize,
+    ) -> Ready<T> {
+        let nothing = || Ready {
+            message: None,
+            changes: Vec::new(),
+        };
+        let Some(Waiting { id, batch }) = self.waiting.remove(&token) else {
+            return nothing();
+        };
+        let size = batch
+            .and_then(|b| self.batches.get(&b))
+            .map_or(1, |b| b.size);
+        // Each answer has a comma, and the batch its brackets.
+        let part = (protocol::SERVER_MESSAGE_BYTES - 2) / size.max(1) - 1;
+        let text = id.map(|id| encode(&id, answer, status_bytes, part));
+        let Some(number) = batch else {
+            return Ready {
+                message: text,
+                changes,
+            };
+        };
+        let Some(batch) = self.batches.get_mut(&number) else {
+            return nothing();
+        };
+        batch.open -= 1;
+        self.held += text.as_ref().map_or(0, String::len);
+        batch.answers.extend(text);
+        batch.changes.extend(changes);
+        if batch.open > 0 {
+            return nothing();
+        }
+        match self.batches.remove(&number) {
+            Some(batch) => {
+                self.held -= batch.answers.iter().map(String::len).sum::<usize>();
+                Ready {
+                    // A batch of notifications has no answer (JSON-RPC 2.0, section 6).
+                    message: (!batch.answers.is_empty())
+                        .then(|| format!("[{}]", batch.answers.join(","))),
+                    changes: batch.changes,
+                }
+            }
+            None => nothing(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

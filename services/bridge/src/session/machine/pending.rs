@@ -1,0 +1,110 @@
+//! The pending executes of a session (claude-api has not answered them yet), and the calls that
+//! wait for their answers. Pure.
+
+use std::collections::HashMap;
+
+use protocol::ExecutionId;
+use protocol::rpc::OnSlow;
+
+use super::call::Call;
+use super::open_requests::Token;
+
+/// Executes of one session that are not answered yet; claude-api's own queue is far shorter.
+const EXECUTES: usize = 1024;
+/// The most calls of one session that wait for an execute's answer; with more, no further request
+/// is read.
+const WAITERS: usize = 1024;
+
+/// One execute.
+#[derive(Debug, Clone)]
+pub struct Execute {
+    /// Its request.
+    pub token: Token,
+    /// Its id.
+    pub id: ExecutionId,
+    /// Whether the bridge made the id, so that nobody else can have used it.
+    pub fresh: bool,
+    /// What its view does when it is slow.
+    pub on_slow: OnSlow,
+    /// Whether it is cancelled when the session is gone.
+    pub cancel_on_disconnect: bool,
+    /// Whether claude-api is known to have the execution.
+    pub accepted: bool,
+}
+
+/// The pending executes of one session.
+#[derive(Debug, Default)]
+pub struct Pending {
+    executes: Vec<Execute>,
+    /// Calls that wait, by the execute that they wait for.
+    waiters: HashMap<Token, Vec<(Token, Call)>>,
+    waiting: usize,
+}
+
+impl Pending {
+    /// Returns the limit when no more executes are taken.
+    #[must_use]
+    pub fn is_full(&self) -> Option<usize> {
+        (self.executes.len() >= EXECUTES).then_some(EXECUTES)
+    }
+
+    /// Adds an execute that is handed over.
+    pub fn add(&mut self, execute: Execute) {
+        self.executes.push(execute);
+    }
+
+    /// Returns the id of the oldest one.
+    #[must_use]
+    pub fn first(&self) -> Option<ExecutionId> {
+        self.executes.first().map(|e| e.id)
+    }
+
+    /// Returns all executes of this id: one id may be executed several times.
+    pub fn of(&self, id: ExecutionId) -> impl Iterator<Item = Token> + '_ {
+        let of = self.executes.iter().filter(move |e| e.id == id);
+        of.map(|e| e.token)
+    }
+
+    /// Holds a call until an execute is answered. The execute must be the older request: a later
+    /// one of the same id may itself wait for the call's view.
+    pub fn wait(&mut self, execute: Token, token: Token, call: Call) {
+        self.waiting += 1;
+        self.waiters.entry(execute).or_default().push((token, call));
+    }
+
+    /// Whether no more requests are to be read.
+    #[must_use]
+    pub fn has_too_many_waiters(&self) -> bool {
+        self.waiting >= WAITERS
+    }
+
+    /// Notes that claude-api has this id and returns the calls that need no answer. The answer to
+    /// the execute itself may still wait for an earlier request about its view.
+    pub fn accepted(&mut self, id: ExecutionId) -> Vec<(Token, Call)> {
+        let mut free = Vec::new();
+        for execute in self.executes.iter_mut().filter(|e| e.id == id) {
+            execute.accepted = true;
+            if let Some(waiters) = self.waiters.get_mut(&execute.token) {
+                free.extend(waiters.extract_if(.., |(_, call)| call.needs_no_answer()));
+            }
+        }
+        self.waiting -= free.len();
+        free.sort_by_key(|(token, _)| *token);
+        free
+    }
+
+    /// Whether claude-api is known to have this id.
+    #[must_use]
+    pub fn is_accepted(&self, id: ExecutionId) -> bool {
+        self.executes.iter().any(|e| e.id == id && e.accepted)
+    }
+
+    /// Removes an execute that was answered, with the calls that waited for it.
+    pub fn answered(&mut self, token: Token) -> Option<(Execute, Vec<(Token, Call)>)> {
+        let at = self.executes.iter().position(|e| e.token == token)?;
+        let execute = self.executes.remove(at);
+        let waiters = self.waiters.remove(&token).unwrap_or_default();
+        self.waiting -= waiters.len();
+        Some((execute, waiters))
+    }
+}

@@ -1,0 +1,214 @@
+//! From a parsed request to an action: an execute that is handed over, or a call to claude-api once
+//! nothing has to be waited for.
+
+use protocol::ExecutionId;
+use protocol::rpc::{OnDisconnect, RpcError, code, method};
+use serde_json::json;
+
+use super::action::Action;
+use super::call::{Call, Target};
+use super::inputs::UNANSWERED_BYTES;
+use super::open_requests::Token;
+use super::reply::Reply;
+use super::{Machine, no_live_execution, pending};
+use crate::handover::Handover;
+use crate::session::wire::answer::Answer;
+use crate::session::wire::request::{Entry, Execute, Input, Refusal, Request};
+
+impl Machine {
+    /// Handles one request or notification. `batch`: the batch that it is a part of.
+    pub(super) fn on_entry(&mut self, Entry { id, request }: Entry, batch: Option<u64>) {
+        let token = self.open_requests.request(id, batch);
+        match request {
+            Err(Refusal { error, method }) => self.refuse(token, method.as_deref(), &error),
+            Ok(Request::Execute(execute)) => self.on_execute(token, *execute),
+            Ok(Request::Ping) => self.answer(token, Answer::Value(json!({})), Vec::new()),
+            Ok(Request::List(limit, before)) => self.submit(token, Call::List(limit, before)),
+            Ok(Request::Events(events)) => self.submit(token, Call::Events(events)),
+            Ok(Request::Attach(attach)) => self.submit(token, Call::Attach(attach)),
+            Ok(Request::Detach(id)) => self.submit(token, Call::Detach(id)),
+            Ok(Request::Input(input)) => self.on_input(token, input),
+            Ok(Request::Status(id)) => self.submit_about(token, id, Call::Status),
+            Ok(Request::Control(control, id)) => {
+                self.submit_about(token, id, |target| Call::Control(control, target));
+            }
+        }
+    }
+
+    /// Submits a call about the named execution, or else about the oldest live one: claude-api
+    /// knows which of them are live. A pending execute is younger than all of them.
+    pub(super) fn submit_about(
+        &mut self,
+        token: Token,
+        id: Option<ExecutionId>,
+        call: impl FnOnce(Target) -> Call,
+    ) {
+        let known = self.executions.oldest_first();
+        let target = match id.or_else(|| self.pending.first().filter(|_| known.is_empty())) {
+            Some(id) => Target::One(id),
+            None if known.is_empty() => return self.refuse(token, None, &no_live_execution()),
+            None => Target::FirstLive(known),
+        };
+        self.submit(token, call(target));
+    }
+
+    /// Submits a call: it waits for the execute of the execution that it names.
+    fn submit(&mut self, token: Token, call: Call) {
+        if let Call::Attach(attach) = &call
+            && let Err(error) = self.check_views(attach.execution_id)
+        {
+            return self.refuse(token, None, &error);
+        }
+        if let Some(id) = call.viewed() {
+            self.view_order.join(id, token);
+        }
+        let executes = |id| self.pending.of(id);
+        if call.is_cancel() {
+            let stopped = call.named().into_iter().flat_map(executes);
+            self.actions.extend(stopped.map(Action::StopRetrying));
+        }
+        // Executes are answered in order: the youngest one of the id is the last one answered.
+        let last = call.named().and_then(|id| executes(id).last());
+        let accepted = call.named().is_some_and(|id| self.is_accepted(id));
+        match last.filter(|_| !(accepted && call.needs_no_answer())) {
+            Some(last) => self.pending.wait(last, token, call),
+            None => self.dispatch(token, call),
+        }
+    }
+
+    /// Dispatches a call that waits for no execute. An input may still wait for the one before.
+    pub(super) fn dispatch(&mut self, token: Token, call: Call) {
+        if let Call::Detach(id) = call {
+            return self.on_reply(token, Reply::Detached(id));
+        }
+        let call = match call {
+            input @ Call::Input(..) => self.inputs.queue(token, input),
+            other => Some((token, other)),
+        };
+        self.start(call);
+    }
+
+    /// Starts a call, or queues it when it is a query without room.
+    pub(super) fn start(&mut self, call: Option<(Token, Call)>) {
+        let Some((token, call)) = call else { return };
+        if call.is_query() {
+            self.in_flight.queue(token, call);
+            self.start_waiting_queries();
+        } else {
+            self.start_now(token, call);
+        }
+    }
+
+    fn start_now(&mut self, token: Token, call: Call) {
+        self.in_flight.begin(token, &call, self.bounds.status_bytes);
+        self.actions.push(Action::Call(token, call));
+    }
+
+    pub(super) fn start_waiting_queries(&mut self) {
+        while let Some(bytes) = self.in_flight.next_query_bytes(self.bounds.status_bytes)
+            && self.fits(bytes)
+            && let Some((token, call)) = self.in_flight.take_query()
+        {
+            self.start_now(token, call);
+        }
+    }
+
+    /// Whether a query with an answer of at most so many bytes may start. One alone always may.
+    fn fits(&self, bytes: usize) -> bool {
+        let idle = self.unsent_bytes == 0 && self.open_calls() == 0;
+        let alone = idle && self.pending.first().is_none();
+        let bytes = self.unsent_bytes + self.pledged_bytes() + bytes;
+        // Calls that act have the other half.
+        let room = bytes <= self.bounds.session_bytes / 2;
+        alone || (room && (!self.is_short || bytes <= self.bounds.floor_bytes))
+    }
+
+    fn on_input(&mut self, token: Token, input: Input) {
+        let Input {
+            execution_id,
+            offset,
+            data,
+            eof,
+        } = input;
+        if !self.inputs.admit(token, data.len()) {
+            let error = full(
+                "too_many_unanswered",
+                UNANSWERED_BYTES,
+                "bytes of input are not answered yet",
+            );
+            return self.refuse(token, None, &error);
+        }
+        let eof = eof.unwrap_or(false);
+        self.submit_about(token, execution_id, |target| {
+            Call::Input(target, data.into(), offset, eof)
+        });
+    }
+
+    fn on_execute(&mut self, token: Token, execute: Execute) {
+        let Execute {
+            id,
+            fresh,
+            mut body,
+            on_disconnect,
+            on_slow,
+        } = execute;
+        let room = match self.pending.is_full() {
+            Some(limit) => {
+                let error = full(
+                    "too_many_unanswered",
+                    limit,
+                    "executes are not answered yet",
+                );
+                Err(error.with("executionId", id.to_string()))
+            }
+            None => self.check_views(id),
+        };
+        if let Err(error) = room {
+            return self.refuse(token, Some(method::EXECUTE), &error);
+        }
+        body.lane.get_or_insert_with(|| self.session.clone());
+        let body = match serde_json::to_vec(&body) {
+            Ok(body) => body.into(),
+            Err(error) => return self.refuse(token, Some(method::EXECUTE), &internal(&error)),
+        };
+        self.view_order.join(id, token);
+        let cancel_on_disconnect = on_disconnect == OnDisconnect::Cancel;
+        self.pending.add(pending::Execute {
+            token,
+            id,
+            fresh,
+            on_slow,
+            cancel_on_disconnect,
+            accepted: false,
+        });
+        let handover = Handover {
+            id,
+            fresh,
+            body,
+            cancel_on_disconnect,
+        };
+        self.actions.push(Action::Execute(token, handover));
+    }
+
+    /// Checks whether a view of this execution may begin.
+    fn check_views(&self, id: ExecutionId) -> Result<(), RpcError> {
+        let most = self.bounds.views;
+        if self.views.contains_key(&id)
+            || self.views.len() + self.view_order.waiting() + self.held_views < most
+        {
+            return Ok(());
+        }
+        let error = full("too_many_views", most, "executions are viewed; detach one");
+        Err(error.with("executionId", id.to_string()))
+    }
+}
+
+/// -32004: the session has reached a limit of its own.
+fn full(reason: &str, limit: usize, what: &str) -> RpcError {
+    let message = format!("{limit} {what}; that many one session may have");
+    RpcError::new(code::QUEUE_FULL, reason, message).with("limit", limit)
+}
+
+fn internal(error: &serde_json::Error) -> RpcError {
+    RpcError::new(code::INTERNAL_ERROR, "internal", error.to_string())
+}

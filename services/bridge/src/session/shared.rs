@@ -1,0 +1,79 @@
+//! What all sessions of a bridge share.
+
+use std::sync::Arc;
+
+use protocol::Limits;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::budget::Budgets;
+use crate::config::Settings;
+use crate::handover;
+use crate::metrics::Metrics;
+use crate::upstream::Upstream;
+use crate::viewer;
+use crate::viewer::buffer::Skip;
+
+/// What all sessions share.
+#[derive(Debug)]
+pub struct Shared {
+    /// What views need, the way to claude-api included.
+    pub viewer: viewer::Context,
+    /// What handovers of executes and owed cancels need.
+    pub handover: Arc<handover::Context>,
+    /// The memory of all sessions.
+    pub budgets: Budgets,
+    /// claude-api's limits merged with the bridge's own, once known.
+    pub limits: watch::Receiver<Option<Limits>>,
+    /// The bridge's own limits.
+    pub own: Limits,
+    /// The most views of one session.
+    pub views: usize,
+    /// All tasks that a stop of the bridge waits for.
+    pub tracker: TaskTracker,
+    /// Cancelled when the bridge stops.
+    pub shutdown: CancellationToken,
+}
+
+impl Shared {
+    /// Creates what the sessions of one bridge share. `limits` gets claude-api's limits once they
+    /// are known. The tasks of the sessions run in `tracker` until `shutdown` is cancelled.
+    #[must_use]
+    pub fn new(
+        settings: &Settings,
+        upstream: Upstream,
+        limits: watch::Receiver<Option<Limits>>,
+        tracker: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Arc<Self> {
+        let own = settings.limits.clone();
+        let metrics = Arc::new(Metrics::new(&upstream.retries));
+        let handover = handover::Context::new(
+            upstream.clone(),
+            metrics.clone(),
+            settings.disconnect_grace,
+            tracker.clone(),
+            shutdown.clone(),
+        );
+        let viewer = viewer::Context {
+            upstream,
+            skip: Skip {
+                bytes: own.skip_bytes,
+                lines: own.skip_lines,
+            },
+            status_bytes: usize::try_from(own.status_bytes).unwrap_or(usize::MAX),
+            metrics,
+        };
+        Arc::new(Self {
+            viewer,
+            handover,
+            budgets: Budgets::new(&own),
+            limits,
+            own,
+            views: settings.views,
+            tracker,
+            shutdown,
+        })
+    }
+}

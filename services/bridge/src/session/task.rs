@@ -1,0 +1,10 @@
+//! The parts of a session's task that do I/O: waiting for what happens next, performing the actions
+//! of the machine, and ending the session.
+
+pub(super) mod calls;
+mod close;
+pub(super) mod greeting;
+mod list;
+mod perform;
+pub mod refuse;
+mod wait;

@@ -1,0 +1,179 @@
+//! The calls to claude-api for the requests of one session. Each is a task of its own and ends
+//! within `callMs`; a session that leaves does not end its calls.
+
+use std::sync::Arc;
+
+use futures::TryFutureExt;
+use protocol::rpc::{RpcError, code};
+use tokio::sync::mpsc;
+
+use super::list::gather;
+use crate::budget::inbound::Charge;
+use crate::budget::lists::Turns;
+use crate::session::completion::{Called, Completion};
+use crate::session::machine::call::{Call, CallReply, Target};
+use crate::session::machine::no_live_execution;
+use crate::session::machine::open_requests::Token;
+use crate::session::shared::Shared;
+use crate::session::wire::events_part::EventsPart;
+use crate::session::wire::request::{Attach, Events};
+
+/// Starts the call of a request. Its result arrives in `completions`, if the session is still
+/// there. `charge`: the bytes of an input, held until the call ends.
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    completions: &mpsc::UnboundedSender<Completion>,
+    token: Token,
+    call: Call,
+    turns: Turns,
+    charge: Option<Arc<Charge>>,
+) {
+    let (tracker, shared, completions) = (&shared.tracker, shared.clone(), completions.clone());
+    tracker.spawn(async move {
+        let called = Box::new(make(shared, call, turns).await);
+        drop(charge);
+        // The session may be gone; the call was made all the same.
+        let _ = completions.send(Completion::Called(token, called));
+    });
+}
+
+async fn make(shared: Arc<Shared>, call: Call, turns: Turns) -> Called {
+    let upstream = &shared.viewer.upstream;
+    match call {
+        Call::List(limit, before) => {
+            let page = gather(upstream, limit, before, shared.viewer.status_bytes);
+            let page = page.map_ok(|page| CallReply::Page(Box::new(page)));
+            in_turn(&shared, turns, page).await
+        }
+        Call::Events(events) => in_turn(&shared, turns, events_of(&shared, events)).await,
+        Call::Attach(attach) => {
+            let Attach {
+                execution_id,
+                offset,
+                on_slow: _,
+            } = attach;
+            let view_request = shared.handover.departures.request_view(execution_id);
+            let status = upstream.attach(execution_id, offset).await;
+            Called {
+                view_request: Some(view_request),
+                ..status
+                    .map(|status| CallReply::Attach(Box::new(status), attach))
+                    .into()
+            }
+        }
+        Call::Status(Target::FirstLive(_))
+        | Call::Control(_, Target::FirstLive(_))
+        | Call::Input(Target::FirstLive(_), ..) => about_first_live(&shared, call).await,
+        call => about_one(&shared, call).await.into(),
+    }
+}
+
+async fn events_of(shared: &Shared, events: Events) -> Result<CallReply, RpcError> {
+    let Events {
+        execution_id,
+        offset,
+        max_bytes,
+    } = events;
+    let limit = max_bytes.unwrap_or(protocol::events::MAX_BYTES);
+    let upstream = &shared.viewer.upstream;
+    let kept = upstream.events(execution_id, offset, limit).await?;
+    Ok(CallReply::Events(Box::new(EventsPart {
+        id: execution_id,
+        offset: kept.offset,
+        bytes: kept.bytes,
+        is_all: kept.is_all,
+        ended: kept.ended,
+    })))
+}
+
+/// Makes a call about the first of its candidates that is live.
+async fn about_first_live(shared: &Shared, call: Call) -> Called {
+    let mut ended = Vec::new();
+    let (Call::Status(Target::FirstLive(candidates))
+    | Call::Control(_, Target::FirstLive(candidates))
+    | Call::Input(Target::FirstLive(candidates), ..)) = &call
+    else {
+        return Err(no_live_execution()).into();
+    };
+    for id in candidates.clone() {
+        let result = match shared.viewer.upstream.status(id).await {
+            Ok(status) if !status.state.is_terminal() => match call {
+                Call::Status(_) => Ok(CallReply::Status(Box::new(status))),
+                call => about_one(shared, call.about(Target::One(id))).await,
+            },
+            Ok(_) => {
+                ended.push(id);
+                continue;
+            }
+            Err(error) if matches!(error.code, code::NO_SUCH_EXECUTION | code::ID_IN_USE) => {
+                ended.push(id);
+                continue;
+            }
+            // Whether this one is live is not known, so the next one cannot stand for it.
+            Err(error) => Err(error),
+        };
+        return Called {
+            ended,
+            ..result.into()
+        };
+    }
+    Called {
+        ended,
+        ..Ok(CallReply::NothingLive(call)).into()
+    }
+}
+
+async fn about_one(shared: &Shared, call: Call) -> Result<CallReply, RpcError> {
+    let upstream = &shared.viewer.upstream;
+    match call {
+        Call::Status(Target::One(id)) => {
+            let status = upstream.status(id).await?;
+            Ok(CallReply::Status(Box::new(status)))
+        }
+        Call::Control(control, Target::One(id)) => {
+            let status = upstream.control(id, control).await?;
+            Ok(CallReply::Status(Box::new(status)))
+        }
+        Call::Input(Target::One(id), data, offset, eof) => {
+            let accepted = upstream.input(id, data, offset, eof).await?;
+            Ok(CallReply::Input(accepted))
+        }
+        // The machine makes no such call.
+        Call::List(..)
+        | Call::Events(_)
+        | Call::Attach(_)
+        | Call::Detach(_)
+        | Call::Status(_)
+        | Call::Control(..)
+        | Call::Input(..) => Err(no_live_execution()),
+    }
+}
+
+/// Makes a call for one list, or one part of events, of a session at a time: when the client has
+/// read the one before, and when there is memory.
+async fn in_turn(
+    shared: &Shared,
+    turns: Turns,
+    call: impl Future<Output = Result<CallReply, RpcError>>,
+) -> Called {
+    let full = || {
+        RpcError::new(
+            code::QUEUE_FULL,
+            "too_many_lists",
+            "the lists and events of other sessions leave no memory for this request; \
+             try again later",
+        )
+    };
+    let Some(turn) = turns.take().await else {
+        // The session is gone.
+        return Err(full()).into();
+    };
+    let patience = shared.viewer.upstream.times.call;
+    let Some(_memory) = shared.budgets.lists.take(patience).await else {
+        return Err(full()).into();
+    };
+    Called {
+        turn: Some(turn),
+        ..call.await.into()
+    }
+}

@@ -1,0 +1,82 @@
+//! The end of a session: its owed controls and cancels are sent, and its socket is closed
+//! (docs/protocol.md, "Close codes").
+
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::calls;
+use crate::handover::owed_cancels::depart;
+use crate::session::completion::Completion;
+use crate::session::machine::action::Action;
+use crate::session::machine::call::Call;
+use crate::session::{End, Session};
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
+    /// Ends the session for this reason. `id`: its id; `start`: when it began.
+    pub(in crate::session) async fn end(mut self, end: End, id: &str, start: Instant) {
+        self.count_sent();
+        let Self {
+            shared,
+            socket,
+            mut machine,
+            mut completions,
+            completion_sender,
+            views,
+            lists,
+            name,
+            view_requests,
+            messages_in,
+            bytes_in,
+            sent: (messages_out, bytes_out),
+            executes,
+            ..
+        } = self;
+        let metrics = &shared.viewer.metrics;
+        metrics
+            .viewers
+            .dec_by(i64::try_from(views.len()).unwrap_or(i64::MAX));
+        // Their guards must be gone before a departure looks for viewers.
+        drop(views);
+        // Results that are too late for an answer still say what was accepted.
+        completions.close();
+        let mut actions = Vec::new();
+        while let Ok(completion) = completions.try_recv() {
+            if let Completion::Executed(token, executed) = completion {
+                actions.extend(machine.on_executed(token, executed.result));
+            }
+        }
+        actions.extend(machine.close());
+        // Waiting requests get no answer any more, but their controls are still sent.
+        for action in actions {
+            if let Action::Call(token, call @ Call::Control(..)) = action {
+                let completions = &completion_sender;
+                calls::start(&shared, completions, token, call, lists.turns(), None);
+            }
+        }
+        // The requests for views of this session end, too.
+        drop(view_requests);
+        if !shared.shutdown.is_cancelled() {
+            for id in machine.departing() {
+                depart(&shared.handover, id, name.clone(), machine.is_accepted(id));
+            }
+        }
+        let close_code = match end {
+            End::Peer(code) => code.unwrap_or(1006),
+            End::Ours(code, _) => code,
+            End::Dropped => 1006,
+        };
+        tracing::info!(
+            session = id,
+            duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            executes, messages_in, bytes_in, messages_out, bytes_out, close_code,
+            end = ?end,
+            "session ended"
+        );
+        match end {
+            End::Ours(code, reason) => socket.close(code, reason).await,
+            End::Peer(Some(_)) => socket.finish().await,
+            End::Peer(None) | End::Dropped => {}
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Gathering a page of a list. The bridge asks claude-api for it in parts, because a status has
+//! anything from 1 to 64 KiB.
+
+use protocol::ExecutionId;
+use protocol::rpc::RpcError;
+use tokio::time::{Instant, timeout_at};
+
+use crate::budget::lists::STATUSES;
+use crate::session::wire::list_page::ListPage;
+use crate::upstream::Upstream;
+
+/// The statuses of a page when the request has no `limit` (docs/protocol.md, "Request parameters").
+const DEFAULT_LIMIT: u64 = 50;
+
+/// Asks claude-api for a page, part for part, until it is long enough or the call's time is over.
+pub(super) async fn gather(
+    upstream: &Upstream,
+    limit: Option<u64>,
+    before: Option<ExecutionId>,
+    status_bytes: usize,
+) -> Result<ListPage, RpcError> {
+    let end = Instant::now() + upstream.times.call;
+    let mut left = limit.unwrap_or(DEFAULT_LIMIT);
+    let mut page = ListPage {
+        next: before,
+        ..ListPage::default()
+    };
+    let mut bytes = 0;
+    while left > 0 {
+        let asked = upstream.list(Some(left.min(STATUSES)), page.next);
+        let part = if page.executions.is_empty() {
+            asked.await?
+        } else {
+            match timeout_at(end, asked).await {
+                Ok(Ok(part)) => part,
+                // A page of fewer statuses is still a page: its `next` names the following one.
+                Ok(Err(_)) | Err(_) => return Ok(page),
+            }
+        };
+        left = left.saturating_sub(STATUSES);
+        for status in part.executions {
+            let json = String::from_utf8_lossy(&status.to_json(status_bytes)).into_owned();
+            bytes += json.len() + 1;
+            page.executions.push((status.execution_id, json));
+            page.newest.get_or_insert_with(|| Box::new(status));
+        }
+        page.next = part.next;
+        if page.next.is_none() || bytes >= protocol::SERVER_MESSAGE_BYTES {
+            break;
+        }
+    }
+    Ok(page)
+}

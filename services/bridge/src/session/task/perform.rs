@@ -1,0 +1,177 @@
+//! Performing the actions that the machine has decided on: sends, executes, calls and views, and
+//! what these take of the inbound budget.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use protocol::rpc::{RpcError, code};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::calls;
+use crate::budget::SessionInbound;
+use crate::handover::Handover;
+use crate::handover::executor::Executed;
+use crate::session::Session;
+use crate::session::completion::Completion;
+use crate::session::machine::action::Action;
+use crate::session::machine::open_requests::Token;
+use crate::viewer;
+use crate::viewer::Start;
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
+    /// Charges inputs when they are read; the input of a large message uses that message's charge.
+    /// An input without room is refused.
+    pub(in crate::session) fn charge_inputs(&mut self, actions: &mut Vec<Action>) {
+        let held = self.machine.inputs();
+        self.inputs.retain(|token, _| held.contains_key(token));
+        let mut refused = Vec::new();
+        for (token, bytes) in held {
+            if self.inputs.contains_key(token) {
+                continue;
+            }
+            let charge = match &mut self.charge {
+                Some(message) => Some(message.split(*bytes)),
+                None => self.shared.budgets.charge_small(*bytes),
+            };
+            match charge {
+                Some(charge) => {
+                    self.inputs.insert(*token, Arc::new(charge));
+                }
+                None => refused.push(*token),
+            }
+        }
+        for token in refused {
+            let is_refused = |a: &Action| matches!(a, Action::Call(called, _) if *called == token);
+            actions.retain(|action| !is_refused(action));
+            let error = inbound_full(self.shared.own.inbound_bytes);
+            actions.extend(self.machine.on_called(token, Err(error), &[]));
+        }
+    }
+
+    /// Performs actions in their order.
+    pub(in crate::session) fn perform(&mut self, actions: Vec<Action>) {
+        for reason in self.machine.take_refused() {
+            self.shared.viewer.metrics.refused(&reason);
+        }
+        for action in actions {
+            match action {
+                Action::Send(text) => self.socket.queue(text),
+                Action::StopRetrying(token) => self.executor.stop(token),
+                Action::Execute(token, handover) => self.hand_over(token, handover),
+                Action::Call(token, call) => {
+                    // Only an input has a charge.
+                    let charge = self.inputs.get(&token).cloned();
+                    let (shared, completions) = (&self.shared, &self.completion_sender);
+                    calls::start(shared, completions, token, call, self.lists.turns(), charge);
+                }
+                Action::View(view, start) => self.begin_view(view, *start),
+                Action::Unview(view) => {
+                    if self.views.remove(&view).is_some() {
+                        self.shared.viewer.metrics.viewers.dec();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands an execute to claude-api, if the inbound budget has room for its body.
+    fn hand_over(&mut self, token: Token, handover: Handover) {
+        let (shared, completions) = (&self.shared, self.completion_sender.clone());
+        let deliver = move |executed| {
+            let completion = Completion::Executed(token, Box::new(executed));
+            completions.send(completion).is_ok()
+        };
+        let bytes = handover.body.len();
+        let own = self
+            .own_inbound
+            .get_or_insert_with(|| Box::new(SessionInbound::new(&shared.own)));
+        let (charge, own) = match &mut self.charge {
+            // Its message was large, and has its bytes already.
+            Some(message) => (Some(message.split(bytes)), &own.large),
+            None => (shared.budgets.charge_small(bytes), &own.small),
+        };
+        // No session alone can take the whole budget.
+        match charge.zip(own.take(bytes as u64)) {
+            Some(charges) => self.executor.execute(
+                token,
+                handover,
+                charges,
+                &shared.handover,
+                &self.name,
+                deliver,
+            ),
+            None => {
+                let error = inbound_full(shared.own.inbound_bytes)
+                    .with("executionId", handover.id.to_string());
+                // The receiver is this session's own.
+                deliver(Executed {
+                    result: Err(error),
+                    view_request: None,
+                });
+            }
+        }
+    }
+
+    fn begin_view(&mut self, view: u64, start: Start) {
+        let id = start.status.execution_id;
+        let mut context = self.shared.viewer.clone();
+        context.upstream = context.upstream.for_viewer(self.name.clone());
+        let to = self.message_sender.clone();
+        let task = tokio::spawn(watched(
+            viewer::run(context, start, view, to, self.share.clone()),
+            self.completion_sender.clone(),
+        ));
+        let guard = self.shared.handover.departures.view(id);
+        self.view_requests.remove(&id);
+        self.shared.viewer.metrics.viewers.inc();
+        self.views
+            .insert(view, (AbortOnDropHandle::new(task), guard));
+    }
+}
+
+/// Runs a view, and reports a panic: otherwise nobody would notice that its messages stop.
+async fn watched(view: impl Future<Output = ()>, completions: mpsc::UnboundedSender<Completion>) {
+    struct Watch(mpsc::UnboundedSender<Completion>);
+    impl Drop for Watch {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                // The session may be gone.
+                let _ = self.0.send(Completion::ViewFailed);
+            }
+        }
+    }
+    let _watch = Watch(completions);
+    view.await;
+}
+
+/// -32004: the inbound budget is spent.
+fn inbound_full(budget: u64) -> RpcError {
+    RpcError::new(
+        code::QUEUE_FULL,
+        "inbound_bytes",
+        "too many bytes wait for claude-api; try again later",
+    )
+    .with("limit", budget)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_view_that_panics_is_reported_and_one_that_ends_is_not() {
+        let (sender, mut completions) = mpsc::unbounded_channel();
+        tokio::spawn(watched(async {}, sender.clone()))
+            .await
+            .unwrap();
+        let pending = tokio::spawn(watched(std::future::pending(), sender.clone()));
+        pending.abort();
+        assert!(pending.await.unwrap_err().is_cancelled());
+        assert!(completions.try_recv().is_err());
+        let panics = tokio::spawn(watched(async { panic!("on purpose") }, sender));
+        assert!(panics.await.unwrap_err().is_panic());
+        assert!(matches!(completions.try_recv(), Ok(Completion::ViewFailed)));
+    }
+}

@@ -1,0 +1,26 @@
+//! Refusing a session when there are too many.
+
+use protocol::rpc::{RpcError, close, code};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::session::wire::socket::Socket;
+
+/// The most bytes of a message from a client that is refused.
+const MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Tells a client that there are too many sessions, and closes (docs/protocol.md, "Close codes").
+/// `sessions`: the limit. It ends within 3 s.
+pub async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(io: T, sessions: u64) {
+    let mut socket = Socket::new(io, MESSAGE_BYTES, None, None).await;
+    let error = RpcError::new(
+        code::TOO_MANY_SESSIONS,
+        "too_many_sessions",
+        "there are too many sessions; try again later",
+    )
+    .with("limit", sessions);
+    socket.queue(protocol::rpc::error(&Value::Null, &error).to_string());
+    socket
+        .close(close::TRY_AGAIN_LATER, "too many sessions")
+        .await;
+}

@@ -1,0 +1,75 @@
+//! Waiting for the next wakeup of a session: one poll over its socket, its tasks and its timers.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::WaitForCancellationFuture;
+
+use crate::session::{Session, Wakeup};
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
+    /// Polls for the next wakeup. Reading and writing take turns in being first, so that neither a
+    /// flood of requests nor a flood of output starves the other.
+    pub(in crate::session) fn poll_wakeup(
+        &mut self,
+        cx: &mut Context<'_>,
+        stop: Pin<&mut WaitForCancellationFuture<'_>>,
+    ) -> Poll<Wakeup> {
+        if stop.poll(cx).is_ready() {
+            return Poll::Ready(Wakeup::Stop);
+        }
+        if self.ping.poll_tick(cx).is_ready() {
+            return Poll::Ready(Wakeup::Tick);
+        }
+        if self.socket.is_evicted() {
+            return Poll::Ready(Wakeup::Evicted);
+        }
+        let is_short = self.share.all().is_short();
+        self.machine.set_unsent(self.socket.unsent(), is_short);
+        if self.read_first
+            && let Poll::Ready(wakeup) = self.poll_read(cx)
+        {
+            return Poll::Ready(wakeup);
+        }
+        if let Poll::Ready(Some(completion)) = self.completions.poll_recv(cx) {
+            return Poll::Ready(Wakeup::Completion(completion));
+        }
+        match self.socket.poll_room(cx) {
+            Poll::Ready(Err(_)) => return Poll::Ready(Wakeup::Broken),
+            Poll::Ready(Ok(())) => {
+                self.lists.sent();
+                self.machine.set_unsent(0, is_short);
+                let queries = self.machine.start_queries();
+                if !queries.is_empty() {
+                    return Poll::Ready(Wakeup::Queries(queries));
+                }
+                if let Poll::Ready(Some(message)) = self.messages.poll_recv(cx) {
+                    return Poll::Ready(Wakeup::View(message));
+                }
+                // Nothing more to send for now: flush what is buffered.
+                if let Poll::Ready(Err(_)) = self.socket.poll_flush(cx) {
+                    return Poll::Ready(Wakeup::Broken);
+                }
+            }
+            Poll::Pending => {}
+        }
+        if self.read_first {
+            Poll::Pending
+        } else {
+            self.read_first = true;
+            self.poll_read(cx)
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Wakeup> {
+        if !self.machine.is_full() {
+            self.socket.poll_read(cx).map(Wakeup::Received)
+        } else {
+            // The end of the wait (an answer was sent, a call has its result) wakes the task.
+            self.socket.read_later();
+            Poll::Pending
+        }
+    }
+}

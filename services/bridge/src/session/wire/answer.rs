@@ -1,0 +1,80 @@
+//! The answers to requests as JSON text, each cut to what a message, or its part of a batch, holds.
+
+use protocol::Status;
+use protocol::rpc::RpcError;
+use serde_json::{Value, json};
+
+use super::events_part::EventsPart;
+use super::list_page::ListPage;
+
+/// The names around an answer, in bytes, generously.
+const FRAME_BYTES: usize = 64;
+
+/// A successful result.
+#[derive(Debug)]
+pub enum Answer {
+    /// A status object, cut to what a message holds.
+    Status(Box<Status>),
+    /// A page of a list, cut to the length of a message.
+    Page(Box<ListPage>),
+    /// A part of the events, cut to the length of a message.
+    Events(Box<EventsPart>),
+    /// Anything else.
+    Value(Value),
+}
+
+/// Encodes the answer to the request with this `id`, which is JSON. `status_bytes`: the most bytes
+/// of a status object; `part`: the most bytes of the whole answer.
+pub(in crate::session) fn encode(
+    id: &str,
+    answer: Result<Answer, &RpcError>,
+    status_bytes: usize,
+    part: usize,
+) -> String {
+    let room = part.saturating_sub(id.len() + FRAME_BYTES);
+    let result = match answer {
+        Ok(Answer::Page(page)) => page.to_json(room),
+        Ok(Answer::Events(part)) => part.to_json(room),
+        Ok(Answer::Value(value)) => value.to_string(),
+        Ok(Answer::Status(status)) => {
+            let json = status.to_json(status_bytes.min(room));
+            String::from_utf8_lossy(&json).into_owned()
+        }
+        Err(error) => {
+            let error = json!(cut(error, room));
+            return format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#);
+        }
+    };
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
+}
+
+/// The error, cut to so many bytes of JSON: a shorter message, and only the data that a program
+/// needs.
+pub(in crate::session) fn cut(error: &RpcError, limit: usize) -> RpcError {
+    let length = |error: &RpcError| json!(error).to_string().len();
+    let mut short = error.clone();
+    if length(&short) <= limit {
+        return short;
+    }
+    short.data = json!({});
+    for name in [
+        "reason",
+        "executionId",
+        "accepted",
+        "state",
+        "keptFrom",
+        "limit",
+    ] {
+        let value = &error.data[name];
+        if !value.is_null() && value.to_string().len() <= 128 {
+            short.data[name] = value.clone();
+        }
+    }
+    short.message = short.message.chars().take(limit).collect();
+    let mut characters = short.message.chars().count();
+    while length(&short) > limit && characters > 0 {
+        characters /= 2;
+        short.message = short.message.chars().take(characters).collect();
+    }
+    short
+}

@@ -1,0 +1,92 @@
+//! Where the frames of a WebSocket begin and end.
+
+/// The place in the frames up to which bytes were handed over (RFC 6455, section 5.2).
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    head: [u8; 14],
+    /// Bytes of the head handed over.
+    have: usize,
+    /// Bytes of the payload still to come.
+    payload: u64,
+    is_control: bool,
+    /// Whether the frame is the last of its message.
+    ends_message: bool,
+    /// More frames of a message are to come.
+    in_message: bool,
+}
+
+impl Frames {
+    /// Whether everything that was handed over is whole messages.
+    pub(super) fn is_boundary(&self) -> bool {
+        self.have == 0 && self.payload == 0 && !self.in_message
+    }
+
+    /// Whether the frame is a ping, a pong or a close.
+    pub(super) fn is_control(&self) -> bool {
+        self.is_control
+    }
+
+    /// Whether the frame is the last of its message.
+    pub(super) fn ends_message(&self) -> bool {
+        self.ends_message
+    }
+
+    /// The bytes of the frame's payload that are still to come.
+    pub(super) fn payload(&self) -> u64 {
+        self.payload
+    }
+
+    /// The head's length in bytes, as far as its own bytes tell.
+    fn head_bytes(&self) -> usize {
+        if self.have < 2 {
+            return 2;
+        }
+        let mask = if self.head[1] & 0x80 == 0 { 0 } else { 4 };
+        let length = match self.head[1] & 0x7F {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        2 + length + mask
+    }
+
+    /// The most bytes that may be handed over at once: the rest of the head or of the payload.
+    pub(super) fn most(&self) -> usize {
+        if self.payload > 0 {
+            usize::try_from(self.payload).unwrap_or(usize::MAX)
+        } else {
+            self.head_bytes() - self.have
+        }
+    }
+
+    /// Notes that these bytes, at most [`Self::most`], were handed over. `read` counts all of them,
+    /// and those of them that are payload of messages.
+    pub(super) fn pass(&mut self, bytes: &[u8], read: &mut (u64, u64)) {
+        read.0 += bytes.len() as u64;
+        if self.payload > 0 {
+            if !self.is_control {
+                read.1 += bytes.len() as u64;
+            }
+            self.payload -= bytes.len() as u64;
+            return;
+        }
+        self.head[self.have..self.have + bytes.len()].copy_from_slice(bytes);
+        self.have += bytes.len();
+        if self.have < self.head_bytes() {
+            return;
+        }
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |n, b| n << 8 | u64::from(*b));
+        self.payload = match self.head[1] & 0x7F {
+            126 => number(&self.head[2..4]),
+            127 => number(&self.head[2..10]),
+            short => u64::from(short),
+        };
+        let opcode = self.head[0] & 0x0F;
+        self.is_control = opcode >= 8;
+        self.ends_message = self.head[0] & 0x80 != 0;
+        if !self.is_control {
+            self.in_message = !self.ends_message;
+        }
+        self.have = 0;
+    }
+}

@@ -1,0 +1,128 @@
+//! What the message that one session is receiving takes of the inbound budget. Nothing of a large
+//! message is read before the budget has room for it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::frames::Frames;
+use crate::budget::inbound::unfinished::Unfinished;
+use crate::budget::inbound::{Charge, FREE_BYTES, Inbound};
+
+/// The least time between two attempts to evict another message.
+const LEAST_PATIENCE: Duration = Duration::from_millis(10);
+
+/// The inbound budget's charge for the message that one session is receiving.
+#[derive(Debug)]
+pub struct MessageCharge {
+    budget: Arc<Inbound>,
+    /// The most bytes of one message.
+    message_bytes: u64,
+    /// Payload bytes of the unfinished message that were handed over.
+    bytes: u64,
+    /// The message, once it is larger than what every message may take.
+    unfinished: Option<Unfinished>,
+    /// While the message cannot grow: the end of the patience, and how often it has passed.
+    wait: Option<(Pin<Box<Sleep>>, u32)>,
+}
+
+impl MessageCharge {
+    /// Creates the charge of a session that has received nothing. `message_bytes`: the most bytes
+    /// of one message.
+    #[must_use]
+    pub fn new(budget: Arc<Inbound>, message_bytes: u64) -> Self {
+        Self {
+            budget,
+            message_bytes,
+            bytes: 0,
+            unfinished: None,
+            wait: None,
+        }
+    }
+
+    /// Polls for the number of payload bytes that may be read.
+    pub(super) fn poll_room(&mut self, frames: &Frames, cx: &mut Context<'_>) -> Poll<u64> {
+        if frames.is_control() || frames.payload() == 0 {
+            return Poll::Ready(u64::MAX);
+        }
+        if self.bytes < FREE_BYTES && self.unfinished.is_none() {
+            return Poll::Ready(FREE_BYTES - self.bytes);
+        }
+        // A message in fragments may have any length.
+        let rest = if frames.ends_message() {
+            frames.payload()
+        } else {
+            self.message_bytes
+        };
+        let most = self.bytes.saturating_add(rest).min(self.message_bytes);
+        let (budget, bytes) = (&self.budget, self.bytes);
+        let message = self
+            .unfinished
+            .get_or_insert_with(|| Unfinished::new(budget.clone(), most));
+        if message.allowed() <= bytes {
+            let next = (bytes + 1).next_power_of_two().max(2 * FREE_BYTES);
+            if message
+                .poll_grow(next.min(most.max(bytes + 1)), cx)
+                .is_pending()
+            {
+                let patience = budget.patience();
+                let begin = || (Box::pin(sleep(patience)), 0);
+                let (wait, times) = self.wait.get_or_insert_with(begin);
+                while wait.as_mut().poll(cx).is_ready() {
+                    *times += 1;
+                    message.press(*times);
+                    wait.as_mut()
+                        .reset(Instant::now() + patience.max(LEAST_PATIENCE));
+                }
+                return Poll::Pending;
+            }
+            self.wait = None;
+        }
+        Poll::Ready(message.allowed() - bytes)
+    }
+
+    /// Ends the charge of a complete message.
+    pub(super) fn finish(&mut self) -> Option<Charge> {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.wait = None;
+        self.unfinished.take().map(|message| message.finish(bytes))
+    }
+
+    /// Notes that so many payload bytes were handed over.
+    pub(super) fn grow(&mut self, payload_bytes: u64) {
+        let steps = |bytes: u64| bytes / FREE_BYTES;
+        let old = self.bytes;
+        self.bytes += payload_bytes;
+        if let Some(message) = &self.unfinished
+            && steps(old) != steps(self.bytes)
+        {
+            message.moved(self.bytes);
+        }
+    }
+
+    /// Whether the unfinished message holds a part of the budget.
+    pub(super) fn holds_bytes(&self) -> bool {
+        let message = self.unfinished.as_ref();
+        message.is_some_and(|message| message.allowed() > 0)
+    }
+
+    /// Whether the unfinished message was evicted.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.unfinished.as_ref().is_some_and(Unfinished::is_evicted)
+    }
+
+    /// Whether the message waits for room in the budget.
+    pub(super) fn waits(&self) -> bool {
+        self.wait.is_some()
+    }
+
+    /// Whether the message waits for room that no other unfinished message holds.
+    pub(super) fn waits_for_nobody(&self) -> bool {
+        let message = self.unfinished.as_ref().filter(|_| self.waits());
+        message.is_some_and(|message| !message.has_others())
+    }
+}

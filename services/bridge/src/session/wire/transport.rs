@@ -1,0 +1,204 @@
+//! The byte stream under a WebSocket. It counts the bytes that the peer took, and it never hands
+//! over bytes of two frames in one read. So after a message tungstenite's buffer is known to be
+//! empty, and a buffer that grew for a large message can be released.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::frames::Frames;
+use super::message_charge::MessageCharge;
+use crate::budget::inbound::Charge;
+
+/// The most bytes that are read ahead: enough for several small requests.
+const AHEAD_BYTES: usize = 1024;
+
+/// The byte stream of one session.
+#[derive(Debug)]
+pub struct Transport<T> {
+    /// None in a transport that [`Self::empty`] made.
+    inner: Option<T>,
+    charge: Option<MessageCharge>,
+    written: u64,
+    /// Bytes handed over, and those of them that are payload of messages.
+    read: (u64, u64),
+    frames: Frames,
+    /// Bytes that were read and not handed over, from `start` on; an idle session holds no buffer.
+    ahead: Vec<u8>,
+    start: usize,
+}
+
+impl<T> Transport<T> {
+    /// Creates the stream of a new connection. Without `charge` there is no budget.
+    pub fn new(inner: T, charge: Option<MessageCharge>) -> Self {
+        Self {
+            inner: Some(inner),
+            charge,
+            written: 0,
+            read: (0, 0),
+            frames: Frames::default(),
+            ahead: Vec::new(),
+            start: 0,
+        }
+    }
+
+    /// One without a stream: it stands where another was taken from, and every use is an error.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            inner: None,
+            charge: None,
+            written: 0,
+            read: (0, 0),
+            frames: Frames::default(),
+            ahead: Vec::new(),
+            start: 0,
+        }
+    }
+
+    /// Bytes that the kernel took so far.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Bytes handed over so far, and those of them that are payload of messages.
+    #[must_use]
+    pub fn read_bytes(&self) -> (u64, u64) {
+        self.read
+    }
+
+    /// Whether an unfinished message holds a part of the budget.
+    #[must_use]
+    pub fn holds_budget(&self) -> bool {
+        self.charge.as_ref().is_some_and(MessageCharge::holds_bytes)
+    }
+
+    /// Whether the unfinished message was evicted.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        self.charge.as_ref().is_some_and(MessageCharge::is_evicted)
+    }
+
+    /// Whether all that was handed over are whole messages: whoever reads holds no part of one.
+    #[must_use]
+    pub fn is_boundary(&self) -> bool {
+        self.frames.is_boundary()
+    }
+
+    /// Takes the charge of the message that was read.
+    pub fn take_charge(&mut self) -> Option<Charge> {
+        self.charge.as_mut().and_then(MessageCharge::finish)
+    }
+
+    /// Gives up the unfinished message: nothing more of it is read.
+    pub fn give_up_message(&mut self) {
+        // Its charge is released at once.
+        drop(self.take_charge());
+    }
+
+    /// Whether a message waits for room that no other unfinished message holds.
+    #[must_use]
+    pub fn waits_for_nobody(&self) -> bool {
+        let charge = self.charge.as_ref();
+        charge.is_some_and(MessageCharge::waits_for_nobody)
+    }
+
+    /// Whether a large message waits for room in the budget.
+    #[must_use]
+    pub fn waits_for_budget(&self) -> bool {
+        self.charge.as_ref().is_some_and(MessageCharge::waits)
+    }
+
+    /// Notes that payload was handed over; `before`: the payload bytes handed over until then.
+    fn grow(&mut self, before: u64) {
+        if let Some(charge) = &mut self.charge {
+            charge.grow(self.read.1 - before);
+        }
+    }
+
+    /// The stream below, past the frames.
+    pub fn raw(&mut self) -> Option<&mut T> {
+        self.inner.as_mut()
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let inner = this.inner.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let allowed = match &mut this.charge {
+            Some(charge) => ready!(charge.poll_room(&this.frames, cx)),
+            None => u64::MAX,
+        };
+        let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
+        let most = this.frames.most().min(buf.remaining()).min(allowed);
+        let payload = this.read.1;
+        if this.start < this.ahead.len() {
+            let end = this.ahead.len().min(this.start + most);
+            let bytes = &this.ahead[this.start..end];
+            buf.put_slice(bytes);
+            this.frames.pass(bytes, &mut this.read);
+            this.grow(payload);
+            this.start = end;
+            if this.start == this.ahead.len() {
+                (this.ahead, this.start) = (Vec::new(), 0);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        if most >= AHEAD_BYTES {
+            // A large payload goes straight to where it belongs.
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+            ready!(Pin::new(&mut *inner).poll_read(cx, &mut part))?;
+            this.frames.pass(part.filled(), &mut this.read);
+            let count = part.filled().len();
+            this.grow(payload);
+            buf.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        let mut space = [MaybeUninit::uninit(); AHEAD_BYTES];
+        let mut read = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *inner).poll_read(cx, &mut read))?;
+        let (now, later) = read.filled().split_at(read.filled().len().min(most));
+        buf.put_slice(now);
+        this.frames.pass(now, &mut this.read);
+        this.grow(payload);
+        this.ahead.extend_from_slice(later);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Transport<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let inner = self.inner.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let result = Pin::new(inner).poll_write(cx, buf);
+        if let Poll::Ready(Ok(count)) = &result {
+            self.written += *count as u64;
+        }
+        result
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let inner = self.inner.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        Pin::new(inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let inner = self.inner.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        Pin::new(inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! The short calls: status, control, input, list, limits, readiness (docs/protocol.md, "Calls").
+//! Each ends within its time.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::rpc::{RpcError, code};
+use protocol::{ExecutionId, Limits, Page, Status};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Upstream;
+use super::errors::Failure;
+use super::response::{ANSWER_BYTES, collect, json};
+use super::retry::Delays;
+use crate::control::Control;
+
+/// A readiness page is asked for by probes that wait a few seconds themselves.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+fn path_of(control: Control) -> &'static str {
+    match control {
+        Control::Pause => "/pause",
+        Control::Resume => "/resume",
+        Control::Cancel => "/cancel",
+    }
+}
+
+impl Upstream {
+    /// Returns the status now.
+    ///
+    /// # Errors
+    /// -32003, -32009 (deleted), or -32005 after the call's time.
+    pub async fn status(&self, id: ExecutionId) -> Result<Status, RpcError> {
+        let url = self.execution_url(id, "");
+        self.call_json(|| self.client.get(&url)).await
+    }
+
+    /// Pauses, resumes or cancels. All may be repeated, so a broken attempt is retried within the
+    /// call's time.
+    ///
+    /// # Errors
+    /// As [`Self::status`], and -32008.
+    pub async fn control(&self, id: ExecutionId, control: Control) -> Result<Status, RpcError> {
+        let url = self.execution_url(id, path_of(control));
+        self.call_json(|| self.client.post(&url)).await
+    }
+
+    /// Sends lines to a CLI's stdin, and returns the accepted total in bytes. It is idempotent by
+    /// offset, so a broken attempt is retried within the call's time.
+    ///
+    /// # Errors
+    /// As [`Self::status`], -32008, -32002, and -32602 for a hole or a line that may not reach the
+    /// CLI.
+    pub async fn input(
+        &self,
+        id: ExecutionId,
+        data: Bytes,
+        offset: u64,
+        eof: bool,
+    ) -> Result<u64, RpcError> {
+        #[derive(serde::Deserialize)]
+        struct Accepted {
+            accepted: u64,
+        }
+        let url = self.execution_url(id, &format!("/input?offset={offset}&eof={eof}"));
+        let taken: Accepted = self
+            .call_json(|| self.client.post(&url).body(data.clone()))
+            .await?;
+        Ok(taken.accepted)
+    }
+
+    /// Returns a page of the executions, newest first.
+    ///
+    /// # Errors
+    /// -32003 for an unknown `before`, -32602 for a wrong limit, -32005 after the call's time.
+    pub async fn list(
+        &self,
+        limit: Option<u64>,
+        before: Option<ExecutionId>,
+    ) -> Result<Page, RpcError> {
+        let mut query = Vec::new();
+        query.extend(limit.map(|n| format!("limit={n}")));
+        query.extend(before.map(|id| format!("before={id}")));
+        let url = format!("{}/v1/executions?{}", self.base, query.join("&"));
+        self.call_json(|| self.client.get(&url)).await
+    }
+
+    /// Returns claude-api's limits, in one attempt.
+    ///
+    /// # Errors
+    /// The failure of that attempt.
+    pub async fn limits(&self) -> Result<Limits, Failure> {
+        let url = format!("{}/v1/limits", self.base);
+        let get = async { json(self.client.get(&url).send().await?).await };
+        match tokio::time::timeout(self.times.call, get).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Broken("no answer in time".to_owned())),
+        }
+    }
+
+    /// claude-api's readiness page: its status code and body.
+    ///
+    /// # Errors
+    /// When it gives none within 2 s.
+    pub async fn ready(&self) -> Result<(u16, Bytes), Failure> {
+        let url = format!("{}/health/ready", self.base);
+        let get = async {
+            let response = self.client.get(&url).send().await?;
+            let status = response.status().as_u16();
+            Ok((status, collect(response, ANSWER_BYTES).await?))
+        };
+        match tokio::time::timeout(READY_TIMEOUT, get).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Broken("no answer in time".to_owned())),
+        }
+    }
+
+    async fn call_json<T: serde::de::DeserializeOwned>(
+        &self,
+        request: impl Fn() -> reqwest::RequestBuilder,
+    ) -> Result<T, RpcError> {
+        self.attempts(|| {
+            let request = request();
+            async move { json(request.send().await?).await }
+        })
+        .await
+    }
+
+    /// Retries until success, a refusal, or the end of the call's time.
+    pub(super) async fn attempts<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, RpcError> {
+        let start = Instant::now();
+        let end = start + self.times.call;
+        let mut delays = Delays::default();
+        loop {
+            let failure = match timeout_at(end, attempt()).await {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::Broken("no answer in time".to_owned()),
+            };
+            let delay = delays.after(failure.retry_after());
+            if !failure.is_transient() || Instant::now() + delay >= end {
+                let attempts = delays.attempts();
+                tracing::info!(error = %failure, attempts, "a call to claude-api failed");
+                return Err(unavailable(&failure, attempts, start));
+            }
+            sleep(delay).await;
+            self.retries.call.inc();
+        }
+    }
+}
+
+/// Returns the error for the client; for an unavailable claude-api with the number of attempts and
+/// their time in seconds.
+pub(crate) fn unavailable(failure: &Failure, attempts: u32, start: Instant) -> RpcError {
+    let error = failure.to_rpc();
+    if error.code != code::UNAVAILABLE {
+        return error;
+    }
+    let seconds = (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+    error.with("attempts", attempts).with("seconds", seconds)
+}

@@ -1,0 +1,81 @@
+//! Reading the answers of claude-api: bounded bodies, JSON, and the failure behind an error status.
+
+use bytes::Bytes;
+use protocol::Problem;
+use protocol::problem::CONTENT_TYPE;
+
+use super::errors::Failure;
+use super::retry::retry_after;
+
+/// The longest answer that is read, in bytes: a list of 1000 statuses of 64 KiB.
+pub(super) const ANSWER_BYTES: usize = 72 * 1024 * 1024;
+/// The longest error body that is read, in bytes.
+const PROBLEM_BYTES: usize = 256 * 1024;
+
+/// Reads the whole body.
+///
+/// # Errors
+/// The connection breaks, or the body has more than `limit` bytes.
+pub(super) async fn collect(
+    mut response: reqwest::Response,
+    limit: usize,
+) -> Result<Bytes, Failure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Err(Failure::Broken(format!(
+                "an answer of more than {limit} bytes"
+            )));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.into())
+}
+
+/// Reads the JSON of a successful answer.
+///
+/// # Errors
+/// As [`success`], or the body is no JSON of a `T`.
+pub(super) async fn json<T: serde::de::DeserializeOwned>(
+    response: reqwest::Response,
+) -> Result<T, Failure> {
+    parse(&success(response).await?)
+}
+
+/// Reads the body of a successful answer.
+///
+/// # Errors
+/// The answer is no success, the connection breaks, or the body exceeds 72 MiB.
+pub(super) async fn success(response: reqwest::Response) -> Result<Bytes, Failure> {
+    if !response.status().is_success() {
+        return Err(failure(response).await);
+    }
+    collect(response, ANSWER_BYTES).await
+}
+
+/// Reads a value from the body of an answer.
+///
+/// # Errors
+/// The body is no JSON of a `T`.
+pub(super) fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body)
+        .map_err(|e| Failure::Broken(format!("an answer that is not as the contract says: {e}")))
+}
+
+/// Reads the body of an answer that is no success.
+pub(super) async fn failure(response: reqwest::Response) -> Failure {
+    let status = response.status().as_u16();
+    let after = retry_after(response.headers());
+    let is_problem = response
+        .headers()
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|v| v.starts_with(CONTENT_TYPE));
+    if is_problem
+        && let Ok(body) = collect(response, PROBLEM_BYTES).await
+        && let Ok(problem) = serde_json::from_slice::<Problem>(&body)
+    {
+        return Failure::Refused(Box::new(problem), after);
+    }
+    Failure::Foreign(status, after)
+}
