@@ -1,6 +1,6 @@
 //! Tracking of the output of one execution: offsets continue exactly, an overlap is cut, a hole is
 //! an error, and at the end length and crc32 must be those of the terminal status
-//! (`docs/protocol.md`, "Invariants", 2 and 3).
+//! (docs/protocol.md, "Invariants", 2 and 3).
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! The body of an execution: `docs/protocol.md`, "Body". Unknown fields are an error; absent, null
+//! The body of an execution: docs/protocol.md, "Body". Unknown fields are an error; absent, null
 //! and the default are the same.
 
 mod check;
@@ -138,7 +138,7 @@ fn or_default_workspace<'de, D: Deserializer<'de>>(de: D) -> Result<String, D::E
 }
 
 impl Body {
-    /// Creates a body with this prompt and the defaults of `docs/protocol.md`, "Body".
+    /// Creates a body with this prompt and the defaults of docs/protocol.md, "Body".
     pub fn new(prompt: impl Into<String>) -> Self {
         Self {
             prompt: prompt.into(),

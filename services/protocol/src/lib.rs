@@ -36,7 +36,7 @@ pub use status::{Burned, ErrorInfo, Page, Status, Warning};
 /// The version of the WebSocket protocol, which `connected.protocol` names.
 pub const PROTOCOL: u32 = 1;
 
-/// The most bytes of output that one `output` message carries: `docs/protocol.md`, "Notifications".
+/// The most bytes of output that one `output` message carries: docs/protocol.md, "Notifications".
 pub const OUTPUT_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// The most bytes of one server message. A longer list continues on the page that `next` names.

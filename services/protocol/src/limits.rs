@@ -1,4 +1,4 @@
-//! The limits with their names and defaults: `docs/protocol.md`, "Limits".
+//! The limits with their names and defaults: docs/protocol.md, "Limits".
 
 use serde::{Deserialize, Serialize};
 

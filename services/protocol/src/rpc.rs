@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The names of requests and notifications: `docs/protocol.md`, "Requests" and "Notifications".
+/// The names of requests and notifications: docs/protocol.md, "Requests" and "Notifications".
 #[allow(missing_docs, reason = "docs/protocol.md describes each of them")]
 pub mod method {
     pub const CONNECTED: &str = "connected";
@@ -22,7 +22,7 @@ pub mod method {
     pub const PING: &str = "ping";
 }
 
-/// Error codes: those of JSON-RPC 2.0 (section 5.1) and those of `docs/protocol.md`, "Error codes".
+/// Error codes: those of JSON-RPC 2.0 (section 5.1) and those of docs/protocol.md, "Error codes".
 #[allow(missing_docs, reason = "docs/protocol.md describes each of them")]
 pub mod code {
     pub const PARSE_ERROR: i64 = -32700;
@@ -41,7 +41,7 @@ pub mod code {
     pub const ID_IN_USE: i64 = -32009;
 }
 
-/// WebSocket close codes (RFC 6455, section 7.4, and IANA's registry): `docs/protocol.md`, "Close
+/// WebSocket close codes (RFC 6455, section 7.4, and IANA's registry): docs/protocol.md, "Close
 /// codes".
 #[allow(missing_docs, reason = "docs/protocol.md describes each of them")]
 pub mod close {
@@ -108,7 +108,7 @@ pub fn error(id: &Value, error: &RpcError) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": error })
 }
 
-/// The fate of an execution when its session is gone: `docs/protocol.md`, "Request parameters".
+/// The fate of an execution when its session is gone: docs/protocol.md, "Request parameters".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDisconnect {
@@ -119,7 +119,7 @@ pub enum OnDisconnect {
     Cancel,
 }
 
-/// Behaviour of a view whose client does not keep up: `docs/protocol.md`, "Flow control".
+/// Behaviour of a view whose client does not keep up: docs/protocol.md, "Flow control".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnSlow {

@@ -67,7 +67,7 @@ pub struct Warning {
     pub data: Value,
 }
 
-/// The status object of an execution: `docs/protocol.md`, "Status object".
+/// The status object of an execution: docs/protocol.md, "Status object".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(

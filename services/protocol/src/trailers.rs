@@ -25,7 +25,7 @@ pub const EVENTS_ENDED: &str = "events-ended";
 /// `cancel?ifUnviewedForMs`.
 pub const VIEWER: &str = "viewer";
 
-/// Writes a crc32 as 8 lower-case hex digits: `docs/protocol.md`, "Headers and trailers".
+/// Writes a crc32 as 8 lower-case hex digits: docs/protocol.md, "Headers and trailers".
 #[must_use]
 pub fn crc32_text(crc32: u32) -> String {
     format!("{crc32:08x}")
