@@ -57,7 +57,6 @@ async fn settled(number: impl Fn() -> usize) -> usize {
     }
 }
 
-/// Field case C9.
 #[tokio::test]
 async fn a_page_of_a_list_ends_before_512_kib_and_next_leads_through_all_of_it() {
     let (fake, bridge) = start(&[]).await;
@@ -95,7 +94,7 @@ async fn a_page_of_a_list_ends_before_512_kib_and_next_leads_through_all_of_it()
     }
 }
 
-/// OUTER A1, and from issue 10: 1,150 pipelined looks wait, where they were refused with -32004.
+/// 1,150 pipelined queries wait; they are not refused with -32004.
 #[tokio::test]
 async fn statuses_of_a_client_that_does_not_read_are_bounded_and_all_answered_later() {
     let (fake, bridge) = start(&[]).await;
@@ -123,7 +122,7 @@ async fn statuses_of_a_client_that_does_not_read_are_bounded_and_all_answered_la
     }
 }
 
-/// OUTER A1, for calls that act at once.
+/// Answers of calls that act at once are bounded, too.
 #[tokio::test]
 async fn controls_of_a_client_that_does_not_read_are_bounded() {
     let (fake, bridge) = start(&[]).await;
@@ -145,7 +144,7 @@ async fn controls_of_a_client_that_does_not_read_are_bounded() {
     asking.abort();
 }
 
-/// Issue 10: what a list took was kept while a batch held its answer.
+/// A list does not keep its memory while a batch holds its answer.
 #[tokio::test]
 async fn a_list_in_a_batch_that_is_not_answered_yet_keeps_no_other_list_waiting() {
     let (fake, bridge) = start(&["--call-ms", "3000"]).await;

@@ -117,7 +117,7 @@ async fn an_id_of_the_clients_is_never_said_to_be_unknown_without_asking() {
     assert_eq!(own["error"]["data"]["accepted"], false);
 }
 
-/// CONTRACT-2, "Corrections": `ifUnknown=burn`.
+/// `ifUnknown=burn` (docs/protocol.md, "Calls").
 #[tokio::test]
 async fn an_execute_that_is_read_behind_its_cancel_is_never_accepted() {
     let (fake, bridge) = start(&[]).await;
@@ -143,7 +143,7 @@ async fn an_execute_that_is_read_behind_its_cancel_is_never_accepted() {
     assert!(fake.world().executions.is_empty());
 }
 
-/// CONTRACT-2, "Corrections": a full queue has no place for a burned id.
+/// A full queue has no place for a burned id (docs/protocol.md, "Limits").
 #[tokio::test]
 async fn a_burn_that_a_full_queue_refuses_is_repeated() {
     let (fake, bridge) = start(&[]).await;
@@ -383,7 +383,6 @@ async fn a_client_that_is_back_and_cannot_attach_yet_is_no_desertion() {
     assert_eq!(fake.world().cancels, []);
 }
 
-/// OUTER A2.
 #[tokio::test]
 async fn a_client_that_reconnects_and_repeats_its_execute_has_not_left() {
     let args = ["--disconnect-grace-ms", "300", "--call-ms", "100"];
@@ -414,7 +413,6 @@ async fn a_client_that_reconnects_and_repeats_its_execute_has_not_left() {
     assert_eq!(fake.world().cancels, []);
 }
 
-/// OUTER A5.
 #[tokio::test]
 async fn a_cancel_of_an_accepted_id_waits_for_no_attach_of_it() {
     let (fake, bridge) = start(&["--call-ms", "60000"]).await;
@@ -439,7 +437,7 @@ async fn a_cancel_of_an_accepted_id_waits_for_no_attach_of_it() {
     }
 }
 
-/// CONTRACT-2, "Corrections": a deleted execution.
+/// A deleted execution (docs/protocol.md, "Problem types").
 #[tokio::test]
 async fn attach_status_and_control_of_a_deleted_execution_say_so() {
     let (fake, bridge) = start(&[]).await;
@@ -459,7 +457,7 @@ async fn attach_status_and_control_of_a_deleted_execution_say_so() {
     }
 }
 
-/// CONTRACT-2, "Corrections": `ifUnviewedForMs`.
+/// `ifUnviewedForMs` (docs/protocol.md, "Calls").
 #[tokio::test]
 async fn a_departure_is_reported_at_once_and_retried_while_claude_api_is_away() {
     let (fake, bridge) = start(&["--disconnect-grace-ms", "600", "--call-ms", "300"]).await;
@@ -486,7 +484,7 @@ async fn a_departure_is_reported_at_once_and_retried_while_claude_api_is_away() 
         .await;
 }
 
-/// CONTRACT-2, "Corrections": a client that reconnects within the grace.
+/// A client that reconnects within the grace (docs/protocol.md, "Reconnect").
 #[tokio::test]
 async fn a_client_that_is_back_in_time_keeps_its_execution_and_its_session_left_nothing_behind() {
     let (fake, bridge) = start(&["--disconnect-grace-ms", "700"]).await;

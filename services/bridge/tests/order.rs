@@ -357,7 +357,7 @@ async fn news_in_the_status_are_notices() {
     client.notice("odd").await;
 }
 
-/// Field case C18: the wall clock was set back two hours after the acceptance.
+/// The wall clock was set back two hours after the acceptance.
 #[tokio::test]
 async fn the_elapsed_time_continues_when_the_clock_is_set_back() {
     let (fake, bridge) = start().await;

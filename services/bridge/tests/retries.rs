@@ -284,7 +284,7 @@ async fn an_outage_before_the_last_bytes_is_told() {
     assert_eq!(client.all_of(id).await.output, b"the end");
 }
 
-/// OUTER A8: a proxy asks for more than what is left of the time.
+/// A proxy asks for more than what is left of the time.
 #[tokio::test]
 async fn a_retry_after_beyond_the_time_left_is_cut_to_one_more_attempt() {
     let fake = Fake::start().await;
@@ -302,7 +302,7 @@ async fn a_retry_after_beyond_the_time_left_is_cut_to_one_more_attempt() {
     assert_eq!(answer["error"]["data"]["attempts"], 2, "{answer}");
 }
 
-/// OUTER A9: claude-api's heartbeat may be the longer one.
+/// The heartbeat of claude-api may be the longer one.
 #[tokio::test]
 async fn a_claude_api_with_a_longer_heartbeat_is_not_silent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

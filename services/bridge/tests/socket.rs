@@ -436,7 +436,7 @@ async fn a_slow_upload_is_a_sign_of_life() {
     tokio::time::timeout(SOON, answered).await.unwrap();
 }
 
-/// Issue 10, OUTER A3: the slow holder is closed. Before, the message that waited for it was.
+/// The slow holder is closed, not the message that waits for it.
 #[tokio::test]
 async fn the_oldest_holder_of_a_message_in_the_making_makes_room_for_one_that_waits() {
     let (_fake, bridge) = start(&["--inbound-bytes", "300000", "--ping-ms", "2000"]).await;
@@ -469,7 +469,7 @@ async fn the_oldest_holder_of_a_message_in_the_making_makes_room_for_one_that_wa
     feeding.abort();
 }
 
-/// OUTER A3, issue 10: bytes of a message that have not arrived do not count.
+/// Bytes of a message that have not arrived do not count.
 #[tokio::test]
 async fn clients_in_the_middle_of_a_message_take_no_more_than_they_have_sent() {
     let (_fake, bridge) = start(&[]).await;
@@ -489,7 +489,6 @@ async fn clients_in_the_middle_of_a_message_take_no_more_than_they_have_sent() {
     assert!(answer["result"].is_object(), "{answer}");
 }
 
-/// OUTER A6, field case C7.
 #[tokio::test]
 async fn only_a_whole_handshake_of_http_1_1_gets_an_upgrade() {
     let (_fake, bridge) = start(&[]).await;
@@ -560,7 +559,6 @@ async fn only_a_whole_handshake_of_http_1_1_gets_an_upgrade() {
     );
 }
 
-/// OUTER A7, field case C10.
 #[tokio::test]
 async fn the_known_subprotocol_is_selected_and_others_are_ignored() {
     let (_fake, bridge) = start(&[]).await;

@@ -80,7 +80,7 @@ fn refusals(codes: &BTreeMap<String, String>) -> BTreeSet<[String; 2]> {
 #[test]
 fn close_codes() {
     let mut code = constants("protocol/src/rpc.rs", "close");
-    let socket = Source::read("bridge/src/session/socket.rs");
+    let socket = Source::read("bridge/src/session/wire/socket.rs");
     let broken = socket.between("fn close_code(", "\n}\n");
     let broken = broken.split("Some(").skip(1);
     let numbers = broken.filter_map(|text| text.split(')').next()?.parse::<u16>().ok());

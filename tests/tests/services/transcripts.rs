@@ -70,6 +70,7 @@ transcripts! {
     "Close 1012" => closes::a_restart_of_the_bridge,
     "Close 1013" => closes::too_many_sessions,
     "HTTP: PUT of an execution" => http_calls::put_of_an_execution,
+    "HTTP: POST of an execution" => http_calls::post_of_an_execution,
     "HTTP: PUT that streams the output" => http_streams::put_that_streams_the_output,
     "HTTP: output from an offset" => http_streams::output_from_an_offset,
     "HTTP: follow a status" => http_streams::follow_a_status,
@@ -81,6 +82,7 @@ transcripts! {
     "HTTP: delete" => http_calls::delete,
     "HTTP: limits" => http_calls::limits,
     "HTTP: refused calls" => http_problems::refused_calls,
+    "HTTP: refused handshakes" => http_problems::refused_handshakes,
     "HTTP: a full queue" => http_problems::a_full_queue,
     "HTTP: health" => http_problems::health,
 }

@@ -83,12 +83,12 @@ fn sources(name: &str) -> BTreeMap<Module, String> {
 #[test]
 fn no_files_import_each_other() {
     for name in [
+        "protocol",
+        "client",
         "bridge",
         "claude-api",
-        "client",
-        "protocol",
-        "renderer",
         "runner",
+        "renderer",
         "spool",
     ] {
         let uses = uses(&sources(name));

@@ -70,8 +70,6 @@ pub mod open_requests;
 pub mod pending;
 mod reply;
 mod requests;
-#[cfg(test)]
-mod tests;
 pub mod view_order;
 
 use std::collections::HashMap;
@@ -327,3 +325,6 @@ pub fn no_live_execution() -> RpcError {
         "this session has no execution that is not terminal; name one with executionId",
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -226,7 +226,7 @@ mod tests {
         }
     }
 
-    /// Issue 10: texts that reach a log.
+    /// Texts that reach a log.
     #[test]
     fn logged_texts_have_no_control_characters() {
         let odd = "a\u{1b}[31m\r\nb\u{9b}\u{2028}c\u{e9}";

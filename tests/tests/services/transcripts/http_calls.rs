@@ -25,6 +25,16 @@ pub(super) async fn put_of_an_execution() -> Transcript {
     transcript
 }
 
+pub(super) async fn post_of_an_execution() -> Transcript {
+    let (scene, _place) = Scene::with_one_place().await;
+    let mut transcript = scene.transcript();
+    let post = (Method::POST, "/v1/executions");
+    let body = json!({"prompt": "Say hello"});
+    let answer = transcript.send(&scene, post, &JSON, Some(body)).await;
+    transcript.receive(answer).await;
+    transcript
+}
+
 pub(super) async fn input_over_http() -> Transcript {
     let scene = Scene::start().await;
     let id = scene

@@ -50,6 +50,20 @@ pub(super) async fn refused_calls() -> Transcript {
     transcript
 }
 
+pub(super) async fn refused_handshakes() -> Transcript {
+    let scene = Scene::start().await;
+    let mut transcript = scene.transcript();
+    transcript.is_for_the_bridge = true;
+    let foreign = [("origin", "https://example.com")];
+    for headers in [&[][..], &foreign] {
+        let answer = transcript
+            .send(&scene, (Method::GET, "/ws"), headers, None)
+            .await;
+        transcript.receive(answer).await;
+    }
+    transcript
+}
+
 pub(super) async fn a_full_queue() -> Transcript {
     let options = StackOptions::default()
         .api("--running-executions=1")

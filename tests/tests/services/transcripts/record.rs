@@ -1,6 +1,9 @@
 //! One transcript: the messages of a session or the calls over HTTP, written down by the rules.
 
-use cc_tests::{http::read_output, ws::Recorded};
+use cc_tests::{
+    http::{Http, read_output},
+    ws::Recorded,
+};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
@@ -32,6 +35,8 @@ pub(super) struct Transcript {
     pub(super) whole: bool,
     /// Whether the content of an output depends on the run; it is shown as `…` then.
     pub(super) hides_content: bool,
+    /// Whether calls go to the bridge, and not to claude-api.
+    pub(super) is_for_the_bridge: bool,
     /// The last word of the path of the last call.
     last_word: String,
     parts: Vec<String>,
@@ -84,7 +89,7 @@ impl Transcript {
         }
     }
 
-    /// Sends a request over HTTP to claude-api and adds its head and its body.
+    /// Sends a request over HTTP and adds its head and its body.
     pub(super) async fn send(
         &mut self,
         scene: &Scene,
@@ -92,7 +97,11 @@ impl Transcript {
         headers: &[(&'static str, &str)],
         body: Option<Value>,
     ) -> Response {
-        let mut request = scene.stack.http().request(method.clone(), path);
+        let service = match self.is_for_the_bridge {
+            true => &scene.stack.bridge,
+            false => &scene.stack.api,
+        };
+        let mut request = Http::new(service.addr()).request(method.clone(), path);
         let shown = self.names.replace_text(path);
         path.rsplit('/')
             .next()

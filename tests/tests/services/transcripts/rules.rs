@@ -160,7 +160,10 @@ fn a_status_shows_what_is_new_to_this_test() {
 
 #[test]
 fn outputs_are_joined_and_repeated_states_are_found() {
-    let message = |method: &str, name: &str, value: &str| json!({"method": method, "params": {"executionId": 1, name: value}});
+    let message = |method: &str, name: &str, value: &str| {
+        let params = json!({"executionId": 1, name: value});
+        json!({"method": method, "params": params})
+    };
     let output = |content: &str| message("output", "content", content);
     let mut last = output("a");
     assert!(joins(Some(&mut last), &output("b")));

@@ -573,7 +573,7 @@ fn requests_that_wait_for_an_execute_are_no_open_calls_but_bounded() {
     assert_eq!(machine.open_calls(), 0);
 }
 
-/// Issue 10: lists and statuses in a batch were refused with -32004.
+/// Lists and statuses in a batch are answered, not refused with -32004.
 #[test]
 fn lists_of_a_batch_have_their_parts_of_one_message() {
     let mut machine = machine();
@@ -622,7 +622,7 @@ fn lists_of_a_batch_have_their_parts_of_one_message() {
     assert_eq!(machine.pledged_bytes(), 0);
 }
 
-/// OUTER A1: a control is made at once, but its answer is short while the client has much to read.
+/// A control is made at once, but its answer is short while the client has much to read.
 #[test]
 fn a_client_with_many_unread_answers_is_not_read_and_gets_short_answers() {
     let mut machine = machine();
@@ -718,7 +718,6 @@ fn an_attach_between_two_executes_of_one_id_waits_for_the_first_only() {
     assert_eq!(answered, [2, 3]);
 }
 
-/// OUTER A5.
 #[test]
 fn a_control_of_an_accepted_id_waits_for_no_turn_of_its_view() {
     let mut machine = machine();
@@ -733,7 +732,6 @@ fn a_control_of_an_accepted_id_waits_for_no_turn_of_its_view() {
     assert_eq!(target(&actions), Target::One(id));
 }
 
-/// OUTER A5.
 #[test]
 fn a_cancel_whose_execute_was_refused_behind_an_attach_is_made_when_the_session_ends() {
     let mut machine = machine();

@@ -270,7 +270,6 @@ fn the_elapsed_time_never_goes_back() {
     assert_eq!(told(&mut order, 11), 10_000);
 }
 
-/// Field case C18.
 #[test]
 fn a_lost_execution_ends_after_its_start() {
     let mut order = order(State::Running);

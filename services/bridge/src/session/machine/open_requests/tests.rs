@@ -77,7 +77,7 @@ fn fifty_big_statuses_fit_one_message() {
     }
     assert!(message.unwrap().len() <= protocol::SERVER_MESSAGE_BYTES);
 }
-/// Field case C9, for all kinds of answers: the longest batch, the longest ids.
+/// All kinds of answers, in the longest batch and with the longest ids.
 #[test]
 fn no_answer_and_no_batch_is_longer_than_a_message() {
     let longest = 64;

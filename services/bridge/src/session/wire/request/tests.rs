@@ -225,7 +225,7 @@ fn a_lone_surrogate_anywhere_is_no_json() {
     }
 }
 
-/// OUTER A10: a number that no Rust type holds is still JSON.
+/// A number that no Rust type holds is still JSON.
 #[test]
 fn a_number_out_of_range_is_no_syntax_error() {
     let text = r#"{"jsonrpc":"2.0","id":1,"method":"list","params":{"limit":1e400}}"#;
@@ -239,7 +239,6 @@ fn a_number_out_of_range_is_no_syntax_error() {
     assert!(matches!(parse(text, 50, None), Frame::Bad(e) if e.code == -32700));
 }
 
-/// Field case C20.
 #[test]
 fn a_member_given_twice_is_refused() {
     for params in [

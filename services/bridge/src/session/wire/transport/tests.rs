@@ -83,7 +83,7 @@ async fn reads(transport: &mut Transport<tokio::io::DuplexStream>, bytes: &[u8])
     .await
 }
 
-/// OUTER A3: a message takes the bytes that have arrived, not its announced length.
+/// A message takes the bytes that have arrived, not its announced length.
 #[tokio::test]
 async fn a_message_is_charged_as_it_grows_and_a_small_one_not_at_all() {
     use tokio::io::AsyncWriteExt;
