@@ -1,9 +1,11 @@
-//! The CLI's stdout, as the renderer takes it: however it is cut, the same comes of it; text is bounded by what came in;
-//! the output of format `events` is valid, and its patches hold what was replaced.
+//! The CLI's stdout, as the renderer takes it: however it is cut, the same comes of it; text is
+//! bounded by what came in; the output of format `events` is valid, and its patches hold what was
+//! replaced.
 
 use renderer::{EventsOutput, Fact, Rendered, Renderer};
 
-/// Text beyond what came in: one U+FFFD may stand for one byte, and the last half of an emoji waits.
+/// Text beyond what came in: one U+FFFD may stand for one byte, and the last half of an emoji
+/// waits.
 const GROWTH: usize = 3;
 const SLACK_BYTES: usize = 64;
 /// So many bytes come one by one.

@@ -190,7 +190,7 @@ fn taken(request: &Request, method: Option<&str>, params: &Value) {
             assert_eq!(method, "input");
             assert_eq!(Some(input.offset), params["offset"].as_u64());
             assert_eq!(Some(input.data.as_str()), params["data"].as_str());
-            assert_eq!(input.eof, params["eof"].as_bool());
+            assert_eq!(input.eof, params["eof"].as_bool().unwrap_or(false));
         }
         Request::Ping => assert_eq!(method, "ping"),
     }

@@ -13,7 +13,6 @@
 
 pub mod budget;
 pub mod config;
-pub mod control;
 pub mod handover;
 pub mod metrics;
 pub mod server;

@@ -2,7 +2,7 @@
 //! upstream, and sends messages to the session, one at a time and only while the socket has room.
 
 pub mod buffer;
-pub mod encode;
+mod elapsed;
 pub mod notices;
 pub mod order;
 

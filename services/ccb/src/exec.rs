@@ -1,6 +1,6 @@
 //! `exec` and `attach`: a run streamed to stdout.
 
-mod asked;
+mod ctrl_c;
 mod stream;
 
 use std::io::{IsTerminal, Read};

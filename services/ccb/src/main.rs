@@ -8,7 +8,7 @@ mod mcp_server;
 mod progress;
 mod query;
 mod show;
-mod sink;
+mod stdout;
 mod stop;
 mod values;
 

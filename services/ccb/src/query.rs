@@ -91,5 +91,5 @@ fn status(status: &Status, common: &Common) -> (String, Exit) {
 
 fn line(value: &impl serde::Serialize) -> String {
     let json = serde_json::to_string(value).unwrap_or_default();
-    crate::sink::json_line(&json)
+    crate::stdout::json_line(&json)
 }

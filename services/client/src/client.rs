@@ -204,7 +204,8 @@ impl Client {
             .map_err(|e| Error::Protocol(format!("its answer to {}: {e}", P::NAME)))
     }
 
-    /// Sends what is queued and closes the connection; every run of this client ends with [`Error::Closed`].
+    /// Sends what is queued and closes the connection; every run of this client ends with
+    /// [`Error::Closed`].
     pub async fn close(self) {
         let (tx, rx) = oneshot::channel();
         if self.commands.send(Command::Close(tx)).is_ok() {

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::{Error, Verdict};
 
-/// One event of a run. The order is that of `docs/protocol.md`, "Order": the answer, then statuses,
+/// One event of a run. The order is that of docs/protocol.md, "Order": the answer, then statuses,
 /// notices, output and gaps, then the terminal status.
 #[derive(Debug, Clone)]
 pub enum Event {

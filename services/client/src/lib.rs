@@ -106,7 +106,7 @@
 //!
 //! # Errors
 //!
-//! An error of the bridge has a code and data: `docs/protocol.md`, "Error codes" and "Error
+//! An error of the bridge has a code and data: docs/protocol.md, "Error codes" and "Error
 //! reasons".
 //!
 //! ```

@@ -207,7 +207,7 @@ async fn greet(
     }
 }
 
-/// Returns what a client does after a close: `docs/protocol.md`, "Close codes".
+/// Returns what a client does after a close: docs/protocol.md, "Close codes".
 fn lost(error: &ReadError) -> Lost {
     let why = error.to_string();
     let code = match error {

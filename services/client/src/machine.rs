@@ -279,8 +279,8 @@ impl Machine {
         self.emit_all(&Event::Lost { why, retry_in }, SMALL);
     }
 
-    /// A new connection: everything unanswered is asked again as it was, and every accepted view attaches at the
-    /// offset reached.
+    /// A new connection: everything unanswered is asked again as it was, and every accepted view
+    /// attaches at the offset reached.
     pub(crate) fn connected(&mut self, greeting: &Utf8Bytes) {
         if self.raw {
             self.emit_all(&Event::Message(greeting.clone()), greeting.len());
@@ -371,7 +371,8 @@ impl Machine {
         Ok(Received::Progress)
     }
 
-    /// Whether the bridge has not answered the request that opens this view: what comes is of an older one.
+    /// Whether the bridge has not answered the request that opens this view: what comes is of an
+    /// older one.
     fn is_opening(&self, id: ExecutionId) -> bool {
         self.requests.values().any(|request| request.opens(id))
     }

@@ -7,13 +7,15 @@ use std::time::Duration;
 pub struct Options {
     /// How long one try to connect may take, the bridge's greeting included.
     pub connect_timeout: Duration,
-    /// The first pause before a new connection; it doubles up to [`Options::max_delay`], with jitter.
+    /// The first pause before a new connection; it doubles up to [`Options::max_delay`], with
+    /// jitter.
     pub first_delay: Duration,
     /// The longest pause before a new connection.
     pub max_delay: Duration,
     /// After this time without any progress while disconnected the client gives up.
     pub give_up: Duration,
-    /// How often the bridge is pinged. A peer of which nothing was heard for two such times is dead.
+    /// How often the bridge is pinged. A peer of which nothing was heard for two such times is
+    /// dead.
     pub ping: Duration,
     /// How long an answer to `control`, `status`, `list` or `ping` may take, reconnects included.
     pub answer_timeout: Duration,

@@ -1,12 +1,13 @@
-//! Tracking of the output of one execution: offsets continue exactly, an overlap is cut, a hole is an
-//! error, and at the end length and crc32 must be those of the terminal status
-//! (`docs/protocol.md`, "Invariants", 2 and 3).
+//! Tracking of the output of one execution: offsets continue exactly, an overlap is cut, a hole is
+//! an error, and at the end length and crc32 must be those of the terminal status
+//! (docs/protocol.md, "Invariants", 2 and 3).
 
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
-/// The longest character of UTF-8 has 4 bytes; an offset inside one begins at most this much earlier.
+/// The longest character of UTF-8 has 4 bytes; an offset inside one begins at most this much
+/// earlier.
 const BEFORE_OFFSET: u64 = 3;
 
 /// The part of one output that was received so far: offsets, length and crc32, not the bytes. Pure.

@@ -29,11 +29,12 @@ impl Run {
         self.id
     }
 
-    /// The next event; `None` after the terminal one. Cancel-safe: nothing is lost if the future is dropped.
+    /// The next event; `None` after the terminal one. Cancel-safe: nothing is lost if the future is
+    /// dropped.
     ///
     /// # Errors
-    /// The request was refused, the connection did not come back in time, or the output does not join; a run
-    /// yields nothing after an error.
+    /// The request was refused, the connection did not come back in time, or the output does not
+    /// join; a run yields nothing after an error.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         if self.ended {
             return Ok(None);

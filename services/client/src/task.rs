@@ -107,12 +107,14 @@ impl ClientTask {
             tokio::select! {
                 // Commands first, so that a cancel goes out while output waits to be read.
                 biased;
-                command = self.commands.recv() => if let Err(stop) = apply(&mut self.machine, command) {
-                    return End::Stop(stop);
-                },
+                command = self.commands.recv() => {
+                    if let Err(stop) = apply(&mut self.machine, command) {
+                        return End::Stop(stop);
+                    }
+                }
                 () = self.machine.deliver(), if waiting => {}
-                // The connection is read also while events wait, so that pings are answered. The machine
-                // bounds the events that wait for a slow run.
+                // The connection is read also while events wait, so that pings are answered. The
+                // machine bounds the events that wait for a slow run.
                 text = connection.next() => {
                     let received = match text {
                         Ok(text) => self.machine.message(&text),

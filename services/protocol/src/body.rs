@@ -1,5 +1,5 @@
-//! The body of an execution: what a client asks for. Unknown fields are an error; absent, null and the
-//! contract's default are the same.
+//! The body of an execution: docs/protocol.md, "Body". Unknown fields are an error; absent, null
+//! and the default are the same.
 
 mod check;
 mod error;
@@ -73,7 +73,10 @@ pub enum OnUsageLimit {
 /// What a client asks for. `prompt` is the only field that must be there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(missing_docs, reason = "the names are the contract's, section 2")]
+#[allow(
+    missing_docs,
+    reason = "docs/protocol.md, \"Body\", describes each field"
+)]
 pub struct Body {
     pub prompt: String,
     #[serde(default, deserialize_with = "or_default")]
@@ -135,7 +138,7 @@ fn or_default_workspace<'de, D: Deserializer<'de>>(de: D) -> Result<String, D::E
 }
 
 impl Body {
-    /// A body with this prompt and the contract's defaults.
+    /// Creates a body with this prompt and the defaults of docs/protocol.md, "Body".
     pub fn new(prompt: impl Into<String>) -> Self {
         Self {
             prompt: prompt.into(),
@@ -177,8 +180,8 @@ impl Body {
         crate::json::from_slice(json).map_err(|e| BodyError::Malformed(e.to_string()))
     }
 
-    /// SHA-256 of what makes two bodies equal: every field but `lane` that differs from the default, by name. A field that a
-    /// later version adds changes no digest of an earlier one.
+    /// SHA-256 of what makes two bodies equal: every field but `lane` that differs from the
+    /// default, by name. A field that a later version adds changes no digest of an earlier one.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let same = Self {

@@ -1,8 +1,8 @@
 //! The two text formats of `/metrics`, and the choice between them.
 //!
 //! - OpenMetrics 1.0.0, which a Prometheus server asks for.
-//! - The Prometheus text format 0.0.4, for every other client: `curl`, and `promtool check metrics`, which reads nothing
-//!   else.
+//! - The Prometheus text format 0.0.4, for every other client: `curl`, and `promtool check
+//!   metrics`, which reads nothing else.
 
 /// The media types of the two formats in the request header `Accept`.
 const OPEN_METRICS_RANGE: &str = "application/openmetrics-text";
@@ -18,8 +18,9 @@ pub enum Exposition {
 }
 
 impl Exposition {
-    /// Chooses the format from the values of the request header `Accept` (RFC 9110, section 12.5.1): OpenMetrics where the
-    /// client lists it, and lists the text format with no higher weight.
+    /// Chooses the format from the values of the request header `Accept` (RFC 9110, section
+    /// 12.5.1): OpenMetrics where the client lists it, and lists the text format with no higher
+    /// weight.
     #[must_use]
     pub fn accepted<'a>(accept: impl IntoIterator<Item = &'a str>) -> Self {
         let (mut open_metrics, mut text) = (0.0_f32, 0.0_f32);

@@ -39,8 +39,8 @@ pub fn reads_health(method: &Method, uri: &Uri) -> bool {
 }
 
 impl Guard {
-    /// `hosts` (names without port, or with one to allow only that port) are allowed beside the local ones; `origins`
-    /// (like `https://app.example:8443`) beside the Host itself.
+    /// `hosts` (names without port, or with one to allow only that port) are allowed beside the
+    /// local ones; `origins` (like `https://app.example:8443`) beside the Host itself.
     pub fn new(
         hosts: impl IntoIterator<Item = String>,
         origins: impl IntoIterator<Item = String>,
@@ -59,8 +59,9 @@ impl Guard {
         self.origins.iter().any(|o| o.eq_ignore_ascii_case(origin))
     }
 
-    /// Checks the target and the headers of one request, HTTP/1.1 only. A target in absolute form has
-    /// an authority, which takes the place of `Host` (RFC 9112, section 3.2.2); both must be allowed.
+    /// Checks the target and the headers of one request, HTTP/1.1 only. A target in absolute form
+    /// has an authority, which takes the place of `Host` (RFC 9112, section 3.2.2); both must be
+    /// allowed.
     ///
     /// # Errors
     /// Says which header is foreign.

@@ -41,8 +41,8 @@ impl From<Uuid> for ExecutionId {
 impl FromStr for ExecutionId {
     type Err = BadId;
 
-    /// Only the hyphenated form is taken: the others (braces, `urn:uuid:`, 32 digits) would give one
-    /// execution several names in paths.
+    /// Only the hyphenated form is taken: the others (braces, `urn:uuid:`, 32 digits) would give
+    /// one execution several names in paths.
     fn from_str(text: &str) -> Result<Self, BadId> {
         let bad = || BadId(text.chars().take(64).collect());
         if text.len() != 36 {

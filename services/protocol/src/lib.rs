@@ -1,6 +1,7 @@
-//! The contract of `claude-api` and `bridge` as types: states, statuses, bodies, problems, JSON-RPC
-//! messages, limits and the Host/Origin guard; also [`Patch`], which links what the renderer makes
-//! to what the spool keeps. Nothing here does I/O.
+//! The protocol of `claude-api` and `bridge` as types (`docs/protocol.md`): states, statuses,
+//! bodies, problems, the messages of the WebSocket ([`message`]), limits and the Host/Origin guard.
+//! Also [`Patch`], which links what the renderer makes to what the spool keeps. Nothing here does
+//! I/O.
 //!
 //! Both services refuse JSON in which a member is given twice: with [`json::from_slice`], or with
 //! [`json::refuse_repeated_members`] beside another parser. Both write JSON lines with
@@ -32,10 +33,10 @@ pub use problem::{Problem, ProblemType};
 pub use state::{Reason, State};
 pub use status::{Burned, ErrorInfo, Page, Status, Warning};
 
-/// The version of the WebSocket protocol, told in `connected.protocol`.
+/// The version of the WebSocket protocol, which `connected.protocol` names.
 pub const PROTOCOL: u32 = 1;
 
-/// The most bytes of output that one `output` message carries (contract, section 3).
+/// The most bytes of output that one `output` message carries: docs/protocol.md, "Notifications".
 pub const OUTPUT_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// The most bytes of one server message. A longer list continues on the page that `next` names.

@@ -1,4 +1,4 @@
-//! The limits of section 4, with their names and defaults.
+//! The limits with their names and defaults: docs/protocol.md, "Limits".
 
 use serde::{Deserialize, Serialize};
 
@@ -6,12 +6,15 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
-/// What `GET /v1/limits` answers and `connected.limits` carries. Bytes, counts and milliseconds; 0 in a
+/// The limits of `GET /v1/limits` and of `connected.limits`. Bytes, counts and milliseconds; 0 in a
 /// line limit means no limit. `boxed` says that claude-api runs in a container of its own, whose
 /// addresses may not use either service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[allow(missing_docs, reason = "the names are the contract's table")]
+#[allow(
+    missing_docs,
+    reason = "docs/protocol.md, \"Limits\", describes each limit"
+)]
 pub struct Limits {
     pub boxed: bool,
     pub running_executions: u64,

@@ -1,9 +1,9 @@
 //! Every message of the WebSocket, once: the types that a client and the bridge send each other.
 //!
 //! - A client sends a [`ClientFrame`]: one [`ClientMessage`] or a batch of them. Each holds a
-//!   [`Request`]: `docs/protocol.md`, "Requests" and "Request parameters".
+//!   [`Request`]: docs/protocol.md, "Requests" and "Request parameters".
 //! - The bridge sends a [`ServerMessage`]: a notification, a [`Reply`], or the replies to a batch:
-//!   `docs/protocol.md`, "Notifications" and "Requests".
+//!   docs/protocol.md, "Notifications" and "Requests".
 //!
 //! All types implement `Serialize` and `Deserialize`. Sizes are bytes of UTF-8, and every offset
 //! counts bytes of the output (of stdout in [`EventsParams`] and [`Events`](crate::Events)).

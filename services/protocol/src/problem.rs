@@ -36,7 +36,7 @@ macro_rules! problem_types {
 problem_types! {
     /// The id in the path is no UUID.
     InvalidId = "invalid-id", 400;
-    /// The body is not what the contract describes.
+    /// The body is not as docs/protocol.md, "Body", describes it.
     InvalidBody = "invalid-body", 400;
     /// A query parameter is wrong.
     InvalidQuery = "invalid-query", 400;

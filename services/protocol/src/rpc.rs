@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Methods and notifications of section 3.
-#[allow(missing_docs, reason = "the names are the contract's")]
+/// The names of requests and notifications: docs/protocol.md, "Requests" and "Notifications".
+#[allow(missing_docs, reason = "docs/protocol.md describes each of them")]
 pub mod method {
     pub const CONNECTED: &str = "connected";
     pub const EXECUTE: &str = "execute";
@@ -22,8 +22,8 @@ pub mod method {
     pub const PING: &str = "ping";
 }
 
-/// Error codes: the specification's and the contract's.
-#[allow(missing_docs, reason = "the names say it; section 3 explains")]
+/// Error codes: those of JSON-RPC 2.0 (section 5.1) and those of docs/protocol.md, "Error codes".
+#[allow(missing_docs, reason = "docs/protocol.md describes each of them")]
 pub mod code {
     pub const PARSE_ERROR: i64 = -32700;
     pub const INVALID_REQUEST: i64 = -32600;
@@ -41,8 +41,9 @@ pub mod code {
     pub const ID_IN_USE: i64 = -32009;
 }
 
-/// WebSocket close codes (RFC 6455, section 7.4, and IANA's registry).
-#[allow(missing_docs, reason = "the names say it; section 3 explains")]
+/// WebSocket close codes (RFC 6455, section 7.4, and IANA's registry): docs/protocol.md, "Close
+/// codes".
+#[allow(missing_docs, reason = "docs/protocol.md describes each of them")]
 pub mod close {
     pub const NORMAL: u16 = 1000;
     pub const GOING_AWAY: u16 = 1001;
@@ -107,24 +108,24 @@ pub fn error(id: &Value, error: &RpcError) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": error })
 }
 
-/// What becomes of an execution when its session is gone.
+/// The fate of an execution when its session is gone: docs/protocol.md, "Request parameters".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDisconnect {
-    /// It goes on: a disconnect is not a cancel.
+    /// The execution continues: a disconnect is not a cancel.
     #[default]
     Continue,
-    /// It is cancelled when no session attaches within 10 s.
+    /// The execution is cancelled when nobody views it within 10 s.
     Cancel,
 }
 
-/// What a viewer does that cannot keep up.
+/// Behaviour of a view whose client does not keep up: docs/protocol.md, "Flow control".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnSlow {
-    /// It catches up from what is kept.
+    /// The view catches up from the kept output.
     #[default]
     Wait,
-    /// What is unsent beyond `skipBytes` is dropped, oldest first, and announced as a gap.
+    /// Unsent output beyond `skipBytes` is dropped, oldest first, and announced as a gap.
     Skip,
 }

@@ -67,10 +67,13 @@ pub struct Warning {
     pub data: Value,
 }
 
-/// Everything known of one execution.
+/// The status object of an execution: docs/protocol.md, "Status object".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs, reason = "the names are the contract's, section 2")]
+#[allow(
+    missing_docs,
+    reason = "docs/protocol.md, \"Status object\", describes each field"
+)]
 pub struct Status {
     pub execution_id: ExecutionId,
     pub state: State,

@@ -1,4 +1,5 @@
-//! The trailers of an output stream (RFC 9110, section 6.5), sent to clients that ask with `TE: trailers`.
+//! The trailers of an output stream (RFC 9110, section 6.5), sent to clients that ask with `TE:
+//! trailers`.
 
 /// The state in which the execution ended.
 pub const EXECUTION_STATE: &str = "execution-state";
@@ -24,7 +25,7 @@ pub const EVENTS_ENDED: &str = "events-ended";
 /// `cancel?ifUnviewedForMs`.
 pub const VIEWER: &str = "viewer";
 
-/// A crc32 as the contract writes it.
+/// Writes a crc32 as 8 lower-case hex digits: docs/protocol.md, "Headers and trailers".
 #[must_use]
 pub fn crc32_text(crc32: u32) -> String {
     format!("{crc32:08x}")

@@ -9,7 +9,7 @@ const LINK: &str = "docs/protocol.md, \"";
 /// The word that comments used for the protocol before the page existed.
 const OLD_WORD: &str = "contract";
 /// The folders whose comments still use [`OLD_WORD`].
-const MAY_USE_OLD_WORD: [&str; 2] = ["services/client", "services/protocol"];
+const MAY_USE_OLD_WORD: [&str; 0] = [];
 
 /// A comment, or a run of comment lines, with its place.
 struct Comment {

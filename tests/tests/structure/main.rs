@@ -46,7 +46,7 @@ const BRIDGE_LAYERS: [&[&str]; 6] = [
     &["viewer", "handover"],
     &["config"],
     &["upstream"],
-    &["budget", "control", "metrics"],
+    &["budget", "metrics"],
 ];
 
 /// A room of the bridge's session, and the modules that it does not know.

@@ -74,6 +74,7 @@ pub mod view_order;
 
 use std::collections::HashMap;
 
+use protocol::message::{self, Empty, RequestId};
 use protocol::rpc::{RpcError, code};
 use protocol::{ExecutionId, Limits, Status};
 
@@ -257,7 +258,8 @@ impl Machine {
     /// Answers a message that holds no request, with id null.
     pub fn on_unreadable(&mut self, error: &RpcError) -> Vec<Action> {
         self.note_refused(error);
-        let text = protocol::rpc::error(&serde_json::Value::Null, error).to_string();
+        let reply = message::Reply::<Empty>::error(RequestId::null(), error.clone());
+        let text = reply.to_message();
         self.actions.push(Action::Send(text));
         self.take_actions()
     }

@@ -13,7 +13,7 @@ use super::Upstream;
 use super::errors::Failure;
 use super::response::{ANSWER_BYTES, collect, json};
 use super::retry::Delays;
-use crate::control::Control;
+use protocol::message::Control;
 
 /// A readiness page is asked for by probes that wait a few seconds themselves.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);

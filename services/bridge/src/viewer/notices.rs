@@ -1,21 +1,19 @@
 //! What in a new status is worth a notice of its own.
 
-use protocol::Status;
+use protocol::message::Notice;
+use protocol::{ExecutionId, Status};
 use serde_json::{Value, json};
 
-/// One notice, not encoded yet.
-#[derive(Debug, PartialEq)]
-pub struct Notice {
-    /// Stable.
-    pub code: String,
-    /// For a person.
-    pub message: String,
-    /// Details.
-    pub data: Value,
-}
-
-fn notice(code: &str, message: impl Into<String>, data: Value) -> Notice {
+/// Creates a notice about an execution, or about none.
+#[must_use]
+pub fn notice(
+    execution_id: Option<ExecutionId>,
+    code: &str,
+    message: impl Into<String>,
+    data: Value,
+) -> Notice {
     Notice {
+        execution_id,
         code: code.to_owned(),
         message: message.into(),
         data,
@@ -26,6 +24,7 @@ fn notice(code: &str, message: impl Into<String>, data: Value) -> Notice {
 #[must_use]
 pub fn between(old: &Status, new: &Status) -> Vec<Notice> {
     let mut notices = Vec::new();
+    let id = Some(new.execution_id);
     let retrying = |s: &Status| s.activity.clone().filter(|a| a.starts_with("retrying"));
     if let Some(activity) = retrying(new)
         && retrying(old).as_ref() != Some(&activity)
@@ -35,6 +34,7 @@ pub fn between(old: &Status, new: &Status) -> Vec<Notice> {
             .and_then(|(_, status)| status.trim().parse::<u16>().ok());
         let data = json!({ "activity": activity, "errorStatus": status });
         notices.push(notice(
+            id,
             "api_retry",
             "the model's API failed; the CLI tries again",
             data,
@@ -42,7 +42,7 @@ pub fn between(old: &Status, new: &Status) -> Vec<Notice> {
     }
     if new.stalled && !old.stalled {
         let data = json!({ "activity": new.activity });
-        notices.push(notice("stalled", "no progress for a while", data));
+        notices.push(notice(id, "stalled", "no progress for a while", data));
     }
     for denial in new
         .permission_denials
@@ -50,6 +50,7 @@ pub fn between(old: &Status, new: &Status) -> Vec<Notice> {
         .skip(old.permission_denials.len())
     {
         notices.push(notice(
+            id,
             "tool_denied",
             "a tool was not allowed to run",
             denial.clone(),
@@ -67,7 +68,7 @@ pub fn between(old: &Status, new: &Status) -> Vec<Notice> {
             Value::Null => {}
             other => data["data"] = other.clone(),
         }
-        notices.push(notice(&warning.code, warning.message.clone(), data));
+        notices.push(notice(id, &warning.code, warning.message.clone(), data));
     }
     notices
 }

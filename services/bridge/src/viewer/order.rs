@@ -11,12 +11,14 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use protocol::message::{Gap, Notice, Notification, Output, StatusUpdate, StatusWord, Upstream};
 use protocol::trailers::crc32_text;
 use protocol::{Reason, State, Status};
 use serde_json::{Value, json};
 
 use super::buffer::{Buffer, Piece, Skip};
-use super::{encode, notices};
+use super::elapsed::elapsed_ms;
+use super::notices::{self, notice};
 
 /// Unsent statuses that differ in their state; of one state only the newest is kept.
 const STATUSES: usize = 4;
@@ -42,7 +44,7 @@ pub struct Order {
     /// The newest status that is not terminal.
     live: Option<Status>,
     /// Its word: RESUMED once in place of RUNNING.
-    statuses: VecDeque<(&'static str, bool, Status)>,
+    statuses: VecDeque<(StatusWord, bool, Status)>,
     notices: VecDeque<String>,
     buffer: Buffer,
     terminal: Option<Status>,
@@ -90,7 +92,7 @@ impl Order {
         if status.state.is_terminal() {
             order.terminal = Some(status);
         } else {
-            let word = status.state.as_capitals();
+            let word = StatusWord::State(status.state);
             order.live = Some(status.clone());
             order.statuses.push_back((word, false, status));
         }
@@ -184,7 +186,7 @@ impl Order {
         }
         self.unreachable = false;
         for notice in notices::between(&self.seen, &status) {
-            self.notify(&notice.code, &notice.message, &notice.data);
+            self.notify(&notice);
         }
         let old = std::mem::replace(&mut self.seen, status);
         if self.seen.state.is_terminal() {
@@ -192,23 +194,24 @@ impl Order {
             return;
         }
         let word = if old.state == State::Paused && self.seen.state == State::Running {
-            "RESUMED"
+            StatusWord::Resumed
         } else {
-            self.seen.state.as_capitals()
+            StatusWord::State(self.seen.state)
         };
         self.live = Some(self.seen.clone());
         self.queue_status(word);
     }
 
-    fn queue_status(&mut self, word: &'static str) {
+    fn queue_status(&mut self, word: StatusWord) {
         let Some(status) = self.live.clone() else {
             return;
         };
+        let running = StatusWord::State(State::Running);
         match self.statuses.back_mut() {
             Some(last) if last.0 == word => *last = (word, self.unreachable, status),
             // A heartbeat behind an unsent RESUMED holds nothing new.
-            Some(last) if last.0 == "RESUMED" && word == "RUNNING" => {
-                *last = ("RESUMED", self.unreachable, status);
+            Some(last) if last.0 == StatusWord::Resumed && word == running => {
+                *last = (StatusWord::Resumed, self.unreachable, status);
             }
             _ => {
                 if self.statuses.len() == STATUSES {
@@ -220,10 +223,9 @@ impl Order {
         }
     }
 
-    fn notify(&mut self, code: &str, message: &str, data: &Value) {
+    fn notify(&mut self, notice: &Notice) {
         if self.notices.len() < NOTICES {
-            let text = encode::notice(Some(self.seen.execution_id), code, message, data);
-            self.notices.push_back(text);
+            self.notices.push_back(notice.to_message());
         }
     }
 
@@ -234,11 +236,13 @@ impl Order {
             return;
         }
         self.unreachable = true;
-        self.notify(
+        let notice = notice(
+            Some(self.seen.execution_id),
             "upstream_unreachable",
             "claude-api cannot be reached; the bridge keeps trying",
-            &Value::Null,
+            Value::Null,
         );
+        self.notify(&notice);
         self.on_heartbeat();
     }
 
@@ -256,7 +260,7 @@ impl Order {
             return;
         }
         if let Some(live) = &self.live {
-            self.queue_status(live.state.as_capitals());
+            self.queue_status(StatusWord::State(live.state));
         }
     }
 
@@ -337,13 +341,13 @@ impl Order {
         let limit = self.status_bytes;
         if let Some((word, unreachable, status)) = self.statuses.pop_front() {
             let elapsed = self.elapsed(&status, now);
-            return Some(encode::status_update(
+            let update = StatusUpdate {
                 word,
-                &status,
-                unreachable,
-                elapsed,
-                limit,
-            ));
+                elapsed_ms: elapsed,
+                upstream: unreachable.then_some(Upstream::Unreachable),
+                status: &status,
+            };
+            return Some(update.to_message_within(limit));
         }
         if let Some(notice) = self.notices.pop_front() {
             return Some(notice);
@@ -351,10 +355,19 @@ impl Order {
         let id = self.seen.execution_id;
         let last = self.is_read();
         match self.buffer.take(last) {
-            Some(Piece::Text(offset, text)) => return Some(encode::output(id, offset, &text)),
+            Some(Piece::Text(offset, text)) => {
+                return Some(Output::new(id, offset, &*text).to_message());
+            }
             Some(Piece::Gap(from, to)) => {
                 self.gaps += 1;
-                return Some(encode::gap(id, from, to));
+                return Some(
+                    Gap {
+                        execution_id: id,
+                        from,
+                        to,
+                    }
+                    .to_message(),
+                );
             }
             None => {}
         }
@@ -366,15 +379,19 @@ impl Order {
             return Some(text);
         }
         self.done = true;
-        let word = end.state.as_capitals();
-        let elapsed = self.elapsed(&end, now);
-        Some(encode::status_update(word, &end, false, elapsed, limit))
+        let update = StatusUpdate {
+            word: StatusWord::State(end.state),
+            elapsed_ms: self.elapsed(&end, now),
+            upstream: None,
+            status: &end,
+        };
+        Some(update.to_message_within(limit))
     }
 
     /// Returns `elapsedMs`, never less than was sent before: a heartbeat may be sent between an end
     /// and its status, and clocks are set.
     fn elapsed(&mut self, status: &Status, now: Timestamp) -> u64 {
-        self.elapsed = self.elapsed.max(encode::elapsed_ms(status, now));
+        self.elapsed = self.elapsed.max(elapsed_ms(status, now));
         self.elapsed
     }
 
@@ -397,12 +414,13 @@ impl Order {
         let data = json!({
             "expected": end.crc32, "got": got, "length": length, "outputBytes": end.output_bytes,
         });
-        Some(encode::notice(
+        let notice = notice(
             Some(end.execution_id),
             "output_mismatch",
             "the output sent is not what claude-api describes; attach again from 0",
-            &data,
-        ))
+            data,
+        );
+        Some(notice.to_message())
     }
 }
 

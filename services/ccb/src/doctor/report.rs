@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::show::one_line;
-use crate::sink::json_line;
+use crate::stdout::json_line;
 
 /// How grave it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

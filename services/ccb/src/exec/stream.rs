@@ -8,12 +8,12 @@ use protocol::rpc::code;
 use protocol::{ExecutionId, State, Status};
 
 use super::Task;
-use super::asked::{Asked, cancelled, interrupted};
+use super::ctrl_c::{CancelRequest, cancelled, interrupted};
 use crate::args::Common;
 use crate::exit::{self, Exit};
 use crate::progress::Progress;
 use crate::show;
-use crate::sink::{Sink, json_line};
+use crate::stdout::{StdoutWriter, json_line};
 use crate::stop::Stop;
 
 struct Stream {
@@ -24,9 +24,9 @@ struct Stream {
     detach: bool,
     json: bool,
     stop: Stop,
-    sink: Sink,
+    stdout: StdoutWriter,
     progress: Progress,
-    asked: Asked,
+    cancel: CancelRequest,
     accepted: bool,
     /// No gap so far.
     whole: bool,
@@ -63,9 +63,9 @@ pub(super) async fn stream(
         detach,
         json: common.json,
         stop,
-        sink: Sink::new(),
+        stdout: StdoutWriter::new(),
         progress: Progress::new(common.quiet),
-        asked: Asked::Nothing,
+        cancel: CancelRequest::Nothing,
         accepted: false,
         whole: true,
     };
@@ -107,13 +107,13 @@ impl Stream {
                 // A person's wish first, however much output there is.
                 biased;
                 () = self.stop.next() => {
-                    let Self { client, id, owns, progress, asked, .. } = self;
-                    if interrupted(client, *id, *owns, progress, asked) {
+                    let Self { client, id, owns, progress, cancel, .. } = self;
+                    if interrupted(client, *id, *owns, progress, cancel) {
                         return Ok(Some(Leave::AtOnce));
                     }
                     continue;
                 }
-                answer = cancelled(&mut self.asked) => {
+                answer = cancelled(&mut self.cancel) => {
                     self.cancel_answered(answer);
                     continue;
                 }
@@ -193,18 +193,18 @@ impl Stream {
             id,
             owns,
             stop,
-            sink,
+            stdout,
             progress,
-            asked,
+            cancel,
             ..
         } = self;
         let result = {
-            let mut write = std::pin::pin!(sink.write(bytes));
+            let mut write = std::pin::pin!(stdout.write(bytes));
             loop {
                 tokio::select! {
                     biased;
                     () = stop.next() => {
-                        if interrupted(client, *id, *owns, progress, asked) {
+                        if interrupted(client, *id, *owns, progress, cancel) {
                             return Some(Leave::AtOnce);
                         }
                     }
@@ -231,7 +231,7 @@ impl Stream {
                 super::explain(&error)
             ));
         }
-        self.asked = Asked::Answered;
+        self.cancel = CancelRequest::Answered;
     }
 
     /// The terminal status.
@@ -258,7 +258,7 @@ impl Stream {
 
     /// The run ended in an error.
     fn failed(&mut self, error: Error) -> Result<Exit, Error> {
-        if !matches!(self.asked, Asked::Nothing) && !self.accepted {
+        if !matches!(self.cancel, CancelRequest::Nothing) && !self.accepted {
             // The cancel ended the attempts to have it accepted.
             self.progress.note(&super::explain(&error));
             return Ok(exit::CANCELLED);

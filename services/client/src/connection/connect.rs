@@ -14,7 +14,7 @@ use super::quiet_stream::{PongSwitch, QuietStream};
 use crate::Address;
 
 /// The longest message that a connection reads, in bytes. The bridge sends none that is longer than
-/// 524,288 bytes: `docs/protocol.md`, "Flow control".
+/// 524,288 bytes: docs/protocol.md, "Flow control".
 const MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// The size of the read buffer, in bytes; the WebSocket library's own default.
 const READ_BUFFER_BYTES: usize = 128 * 1024;
@@ -32,7 +32,7 @@ pub struct ConnectionOptions {
     /// The longest message that is read, in bytes.
     pub message_bytes: usize,
     /// Whether pings are answered, as RFC 6455 (section 5.5.2) requires. A bridge disconnects a
-    /// client that gives no sign of life: `docs/protocol.md`, "Connecting".
+    /// client that gives no sign of life: docs/protocol.md, "Connecting".
     pub answer_pings: bool,
 }
 

@@ -22,7 +22,7 @@ pub enum Frame {
     Pong(Bytes),
 }
 
-/// A close frame: `docs/protocol.md`, "Close codes".
+/// A close frame: docs/protocol.md, "Close codes".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
     /// The code.

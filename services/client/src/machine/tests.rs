@@ -1,7 +1,11 @@
-use protocol::message::{Control, ControlParams, ExecuteParams, PingParams};
-use protocol::rpc::{self, OnSlow};
+use protocol::message::{
+    Control, ControlParams, Empty, ExecuteParams, Notification, Output, PingParams, StatusUpdate,
+    StatusWord,
+};
+use protocol::rpc::OnSlow;
 use protocol::{State, Status};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -24,14 +28,19 @@ fn sent(machine: &mut Machine) -> Vec<Value> {
         .collect()
 }
 
-fn receive(machine: &mut Machine, message: &Value) -> Received {
-    machine.message(&message.to_string().into()).unwrap()
+fn receive(machine: &mut Machine, message: String) -> Received {
+    machine.message(&message.into()).unwrap()
 }
 
-fn status(execute: &ExecuteParams) -> Value {
+/// The answer to a request that was sent.
+fn answer(request: &Value, result: impl Serialize) -> String {
+    Reply::result(request["id"].as_u64().unwrap(), result).to_message()
+}
+
+fn status(execute: &ExecuteParams) -> Status {
     let mut status = Status::queued(id(execute), jiff::Timestamp::UNIX_EPOCH, "w".into());
     status.state = State::Running;
-    serde_json::to_value(status).unwrap()
+    status
 }
 
 #[test]
@@ -43,13 +52,9 @@ fn unanswered_requests_are_asked_again_and_answered_ones_attach() {
     machine.lost("cut", Duration::ZERO);
     machine.connected(&"{}".into());
     assert_eq!(sent(&mut machine), first, "the very same request");
-    receive(
-        &mut machine,
-        &rpc::result(&first[0]["id"], status(&execute)),
-    );
-    let output =
-        json!({ "executionId": id(&execute), "type": "stdout", "offset": 0, "content": "abc" });
-    receive(&mut machine, &rpc::notification("output", &output));
+    receive(&mut machine, answer(&first[0], status(&execute)));
+    let output = Output::new(id(&execute), 0, "abc");
+    receive(&mut machine, output.to_message());
     for _ in 0..2 {
         // Twice, because an attach that was never answered must not be asked beside a new one.
         machine.lost("cut", Duration::ZERO);
@@ -66,15 +71,13 @@ fn an_accepted_execution_waits_for_a_service_that_is_away() {
     let mut machine = Machine::default();
     let (execute, mut rx) = opened(&mut machine);
     let first = sent(&mut machine);
-    receive(
-        &mut machine,
-        &rpc::result(&first[0]["id"], status(&execute)),
-    );
+    receive(&mut machine, answer(&first[0], status(&execute)));
     machine.lost("cut", Duration::ZERO);
     machine.connected(&"{}".into());
     let attach = sent(&mut machine);
     let away = RpcError::new(code::UNAVAILABLE, "unavailable", "claude-api is away");
-    let received = receive(&mut machine, &rpc::error(&attach[0]["id"], &away));
+    let refused: Reply = Reply::error(attach[0]["id"].as_u64().unwrap(), away);
+    let received = receive(&mut machine, refused.to_message());
     assert_eq!(received, Received::ComeBack("claude-api is away".into()));
     assert!(!machine.is_idle(), "the view is still there");
     assert!(rx.try_recv().is_err());
@@ -83,10 +86,10 @@ fn an_accepted_execution_waits_for_a_service_that_is_away() {
 #[test]
 fn messages_about_what_nobody_views_change_nothing() {
     let mut machine = Machine::default();
-    let output = json!({ "executionId": ExecutionId::random(), "type": "stdout", "offset": 9, "content": "x" });
-    receive(&mut machine, &rpc::notification("output", &output));
+    let output = Output::new(ExecutionId::random(), 9, "x");
+    receive(&mut machine, output.to_message());
     assert_eq!(
-        receive(&mut machine, &rpc::result(&json!(77), json!({}))),
+        receive(&mut machine, Reply::result(77, Empty {}).to_message()),
         Received::Nothing
     );
     assert!(machine.is_idle() && !machine.has_events());
@@ -111,33 +114,27 @@ async fn messages_of_the_old_view_are_not_the_new_ones() {
     let mut machine = Machine::default();
     let (execute, _old) = opened(&mut machine);
     let first = sent(&mut machine);
-    receive(
-        &mut machine,
-        &rpc::result(&first[0]["id"], status(&execute)),
-    );
+    receive(&mut machine, answer(&first[0], status(&execute)));
     let (tx, mut rx) = mpsc::channel(16);
     let attach = AttachParams::from_start(id(&execute));
     let view = View::new(1, tx, 0, OnSlow::Wait);
     machine.open(id(&execute), view, attach.into());
     let second = sent(&mut machine);
-    // The bridge goes on with the old view until it answers; that one has reached byte 9, and even ends.
-    let output = |offset: u64| {
-        rpc::notification(
-            "output",
-            &json!({ "executionId": id(&execute), "type": "stdout", "offset": offset, "content": "x" }),
-        )
-    };
+    // The bridge goes on with the old view until it answers; that one has reached byte 9, and even
+    // ends.
+    let output = |offset: u64| Output::new(id(&execute), offset, "x").to_message();
     let mut end = status(&execute);
-    end["state"] = "completed".into();
-    end["status"] = "COMPLETED".into();
-    end["elapsedMs"] = 1.into();
-    receive(&mut machine, &output(9));
-    receive(&mut machine, &rpc::notification("statusUpdate", &end));
-    receive(
-        &mut machine,
-        &rpc::result(&second[0]["id"], status(&execute)),
-    );
-    receive(&mut machine, &output(0));
+    end.state = State::Completed;
+    let end = StatusUpdate {
+        word: StatusWord::State(State::Completed),
+        elapsed_ms: 1,
+        upstream: None,
+        status: end,
+    };
+    receive(&mut machine, output(9));
+    receive(&mut machine, end.to_message());
+    receive(&mut machine, answer(&second[0], status(&execute)));
+    receive(&mut machine, output(0));
     let mut got = Vec::new();
     while machine.has_events() {
         machine.deliver().await;

@@ -7,8 +7,8 @@ fn crc(bytes: &[u8]) -> String {
 }
 
 proptest! {
-    /// Any pieces, each beginning anywhere at or before the offset reached (as after a cut and an attach at an
-    /// older offset), join to exactly the output.
+    /// Any pieces, each beginning anywhere at or before the offset reached (as after a cut and an
+    /// attach at an older offset), join to exactly the output.
     #[test]
     fn any_split_cut_or_overlap_joins_exactly(
         output in proptest::collection::vec(any::<u8>(), 0..2000),
@@ -25,11 +25,13 @@ proptest! {
             joined.extend(tracker.accept(from as u64, whole.slice(from..to)).unwrap());
             prop_assert_eq!(joined.len() as u64, tracker.reached());
         }
-        // The last piece may begin later than 0, so the rest comes once more from the offset reached.
+        // The last piece may begin later than 0, so the rest comes once more from the offset
+        // reached.
         let reached = usize::try_from(tracker.reached()).unwrap();
         joined.extend(tracker.accept(reached as u64, whole.slice(reached..)).unwrap());
         prop_assert_eq!(&joined, &output);
-        prop_assert_eq!(tracker.finish(output.len() as u64, Some(&crc(&output))), Ok(Verdict::Verified));
+        let verdict = tracker.finish(output.len() as u64, Some(&crc(&output)));
+        prop_assert_eq!(verdict, Ok(Verdict::Verified));
     }
 
     #[test]

@@ -6,9 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
-use protocol::rpc::{self, RpcError, code};
-use protocol::{State, Status};
-use serde_json::{Value, json};
+use protocol::message::{
+    Capabilities, ClientMessage, Connected, Control, Empty, Notification, Output, Reply, Request,
+    RequestId, StatusUpdate, StatusWord,
+};
+use protocol::rpc::{RpcError, code};
+use protocol::{Events, ExecutionId, Page, State, Status};
+use serde::Serialize;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
@@ -169,8 +174,14 @@ type Socket = WebSocketStream<TcpStream>;
 impl Connection {
     async fn serve(self, stream: TcpStream) {
         let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
-        let hello = json!({ "sessionId": "s", "protocol": 1, "version": "0", "capabilities": {}, "limits": self.plan.limits });
-        send(&mut socket, &rpc::notification("connected", &hello)).await;
+        let connected = Connected {
+            session_id: "s".to_owned(),
+            protocol: protocol::PROTOCOL,
+            version: "0".to_owned(),
+            capabilities: Capabilities::all(),
+            limits: serde_json::from_value(self.plan.limits.clone()).unwrap(),
+        };
+        try_send(&mut socket, connected.to_message()).await;
         let mut viewing = None;
         while let Some(Ok(message)) = socket.next().await {
             let Message::Text(text) = message else {
@@ -187,82 +198,106 @@ impl Connection {
             let request: Value = serde_json::from_str(&text).unwrap();
             self.log.lock().unwrap().push(request.clone());
             self.seen.send(request.clone()).ok();
-            let (id, params) = (&request["id"], &request["params"]);
-            match request["method"].as_str().unwrap() {
-                "execute" if self.fault == Fault::CutBeforeAnswer => return,
-                "execute" if self.plan.refuse.is_some() => {
-                    let error = rpc::error(id, self.plan.refuse.as_ref().unwrap());
-                    send(&mut socket, &error).await;
+            let Ok(ClientMessage {
+                id: Some(id),
+                request,
+            }) = serde_json::from_value(request)
+            else {
+                panic!("the client sends requests alone, and with ids");
+            };
+            let plan = &self.plan;
+            match request {
+                Request::Execute(_) if self.fault == Fault::CutBeforeAnswer => return,
+                Request::Execute(_) if plan.refuse.is_some() => {
+                    let error = plan.refuse.clone().unwrap();
+                    send(&mut socket, &Reply::<Empty>::error(id, error)).await;
                 }
-                "execute" | "attach" => {
-                    let offset = params["offset"].as_u64().unwrap_or(0) as usize;
-                    if params.get("offset").is_some() && offset < self.plan.kept_from {
-                        let error = RpcError::new(code::OFFSET_NOT_KEPT, "offset_not_kept", "gone")
-                            .with("keptFrom", self.plan.kept_from);
-                        send(&mut socket, &rpc::error(id, &error)).await;
-                        continue;
-                    }
-                    let execution = params["executionId"].as_str().unwrap().to_owned();
-                    send(
-                        &mut socket,
-                        &rpc::result(id, self.status(&execution, State::Queued)),
-                    )
-                    .await;
-                    send(&mut socket, &self.update(&execution, State::Running)).await;
-                    if !self.output(&mut socket, &execution, offset).await {
+                Request::Execute(execute) => {
+                    viewing = execute.execution_id;
+                    if !self.view(&mut socket, id, viewing.unwrap(), 0).await {
                         return;
                     }
-                    if !self.plan.until_cancel {
-                        send(&mut socket, &self.update(&execution, self.plan.end.0)).await;
+                }
+                Request::Attach(attach) => {
+                    let offset = attach.offset.map(|offset| offset as usize);
+                    if offset.is_some_and(|offset| offset < plan.kept_from) {
+                        let error = RpcError::new(code::OFFSET_NOT_KEPT, "offset_not_kept", "gone")
+                            .with("keptFrom", plan.kept_from);
+                        send(&mut socket, &Reply::<Empty>::error(id, error)).await;
+                        continue;
                     }
-                    viewing = Some(execution);
-                }
-                "control" => {
-                    let execution = params["executionId"].as_str().unwrap();
-                    send(
-                        &mut socket,
-                        &rpc::result(id, self.status(execution, State::Running)),
-                    )
-                    .await;
-                    if params["type"] == "CANCEL" && viewing.is_some() && !self.plan.stubborn {
-                        send(&mut socket, &self.update(execution, State::Cancelled)).await;
+                    viewing = Some(attach.execution_id);
+                    let offset = offset.unwrap_or(0);
+                    if !self
+                        .view(&mut socket, id, attach.execution_id, offset)
+                        .await
+                    {
+                        return;
                     }
                 }
-                "status" => {
-                    let execution = params["executionId"].as_str().unwrap();
-                    send(
-                        &mut socket,
-                        &rpc::result(id, self.status(execution, State::Running)),
-                    )
-                    .await;
+                Request::Control(control) => {
+                    let execution = control.execution_id.unwrap();
+                    let status = self.status(execution, State::Running);
+                    send(&mut socket, &Reply::result(id, status)).await;
+                    let cancels = control.control == Control::Cancel && !plan.stubborn;
+                    if cancels && viewing.is_some() {
+                        self.update(&mut socket, execution, State::Cancelled).await;
+                    }
                 }
-                "list" => {
-                    let one = self.status("018f4e2a-7b3c-7def-8123-456789abcdef", State::Completed);
-                    send(
-                        &mut socket,
-                        &rpc::result(id, json!({ "executions": [one], "next": null })),
-                    )
-                    .await;
+                Request::Status(status) => {
+                    let status = self.status(status.execution_id.unwrap(), State::Running);
+                    send(&mut socket, &Reply::result(id, status)).await;
                 }
-                "events" => {
-                    let offset = params["offset"].as_u64().unwrap_or(0) as usize;
-                    let most = params["maxBytes"].as_u64().unwrap() as usize;
-                    let output = &self.plan.output;
-                    let next = output.len().min(offset + most);
-                    let part = json!({
-                        "executionId": params["executionId"], "offset": offset, "nextOffset": next,
-                        "text": String::from_utf8_lossy(&output[offset..next]),
-                        "ended": next == output.len(),
-                    });
-                    send(&mut socket, &rpc::result(id, part)).await;
+                Request::List(_) => {
+                    let one = "018f4e2a-7b3c-7def-8123-456789abcdef".parse().unwrap();
+                    let page = Page {
+                        executions: vec![self.status(one, State::Completed)],
+                        next: None,
+                    };
+                    send(&mut socket, &Reply::result(id, page)).await;
                 }
-                _ => send(&mut socket, &rpc::result(id, json!({}))).await,
+                Request::Events(events) => {
+                    let offset = events.offset.unwrap_or(0) as usize;
+                    let next = plan.output.len().min(offset + events.max_bytes.unwrap());
+                    let part = Events {
+                        execution_id: events.execution_id,
+                        offset: offset as u64,
+                        text: String::from_utf8_lossy(&plan.output[offset..next]).into_owned(),
+                        next_offset: next as u64,
+                        ended: next == plan.output.len(),
+                    };
+                    send(&mut socket, &Reply::result(id, part)).await;
+                }
+                Request::Detach(_) | Request::Input(_) | Request::Ping(_) => {
+                    send(&mut socket, &Reply::result(id, Empty {})).await;
+                }
             }
         }
     }
 
+    /// Answers an execute or attach and sends what follows; false when the fault ended the
+    /// connection.
+    async fn view(
+        &self,
+        socket: &mut Socket,
+        id: RequestId,
+        execution: ExecutionId,
+        offset: usize,
+    ) -> bool {
+        let status = self.status(execution, State::Queued);
+        send(socket, &Reply::result(id, status)).await;
+        self.update(socket, execution, State::Running).await;
+        if !self.output(socket, execution, offset).await {
+            return false;
+        }
+        if !self.plan.until_cancel {
+            self.update(socket, execution, self.plan.end.0).await;
+        }
+        true
+    }
+
     /// Sends the output from an offset; false when the fault ended the connection.
-    async fn output(&self, socket: &mut Socket, execution: &str, offset: usize) -> bool {
+    async fn output(&self, socket: &mut Socket, execution: ExecutionId, offset: usize) -> bool {
         let output = &self.plan.output;
         let (mut at, mut sent) = (offset, 0);
         while at < output.len() {
@@ -286,8 +321,8 @@ impl Connection {
                 content.replace_range(..1, "#");
             }
             if self.fault != Fault::Hole || at != self.plan.chunk {
-                let params = json!({ "executionId": execution, "type": "stdout", "offset": at, "content": content });
-                if !try_send(socket, &rpc::notification("output", &params)).await {
+                let output = Output::new(execution, at as u64, content);
+                if !try_send(socket, output.to_message()).await {
                     return false;
                 }
             }
@@ -297,9 +332,9 @@ impl Connection {
         true
     }
 
-    fn status(&self, execution: &str, state: State) -> Value {
+    fn status(&self, execution: ExecutionId, state: State) -> Status {
         let created = "2026-01-02T03:04:05Z".parse().unwrap();
-        let mut status = Status::queued(execution.parse().unwrap(), created, "default".into());
+        let mut status = Status::queued(execution, created, "default".into());
         status.state = state;
         if state.is_terminal() {
             let (_, exit_code, error) = self.plan.end;
@@ -314,26 +349,26 @@ impl Connection {
                 &self.plan.output,
             )));
         }
-        serde_json::to_value(status).unwrap()
+        status
     }
 
-    fn update(&self, execution: &str, state: State) -> Value {
-        let mut params = self.status(execution, state);
-        params["status"] = state.as_capitals().into();
-        params["elapsedMs"] = 5.into();
-        rpc::notification("statusUpdate", &params)
+    async fn update(&self, socket: &mut Socket, execution: ExecutionId, state: State) {
+        let update = StatusUpdate {
+            word: StatusWord::State(state),
+            elapsed_ms: 5,
+            upstream: None,
+            status: self.status(execution, state),
+        };
+        try_send(socket, update.to_message()).await;
     }
 }
 
-async fn send(socket: &mut Socket, message: &Value) {
-    try_send(socket, message).await;
+async fn send<T: Serialize>(socket: &mut Socket, reply: &Reply<T>) {
+    try_send(socket, reply.to_message()).await;
 }
 
-async fn try_send(socket: &mut Socket, message: &Value) -> bool {
-    socket
-        .send(Message::text(message.to_string()))
-        .await
-        .is_ok()
+async fn try_send(socket: &mut Socket, message: String) -> bool {
+    socket.send(Message::text(message)).await.is_ok()
 }
 
 /// An address where nobody listens.

@@ -12,8 +12,8 @@ const NAME_BYTES: usize = 256;
 const TOOLS_MAX: usize = 256;
 /// The longest entry of a tool list, in bytes.
 const TOOL_BYTES: usize = 1024;
-/// The most bytes of `env` and of a tool list together, so that the arguments and the environment of the CLI stay within the
-/// kernel's limit for one exec (execve(2), ARG_MAX).
+/// The most bytes of `env` and of a tool list together, so that the arguments and the environment
+/// of the CLI stay within the kernel's limit for one exec (execve(2), ARG_MAX).
 const LIST_BYTES: usize = 64 * 1024;
 /// How the names of the tools of MCP servers begin.
 pub const MCP_PREFIX: &str = "mcp__";
@@ -27,7 +27,8 @@ fn field(field: &'static str, what: impl Into<String>) -> BodyError {
     }
 }
 
-/// Names that no client may set, on the operator's list or not: they would redirect the CLI, its key or its loader.
+/// Names that no client may set, on the operator's list or not: they would redirect the CLI, its
+/// key or its loader.
 #[must_use]
 pub fn env_name_is_forbidden(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();

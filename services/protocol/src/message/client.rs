@@ -8,7 +8,7 @@ use super::json_text::JsonText;
 use super::request::Request;
 use super::request_id::RequestId;
 
-/// One text frame of a client: `docs/protocol.md`, "Requests".
+/// One text frame of a client: docs/protocol.md, "Requests".
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ClientFrame {

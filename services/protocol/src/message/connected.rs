@@ -6,7 +6,7 @@ use super::params::Control;
 use super::request::Request;
 use crate::Limits;
 
-/// The params of `connected`, the first message of a session: `docs/protocol.md`, "Notifications".
+/// The params of `connected`, the first message of a session: docs/protocol.md, "Notifications".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Connected {
@@ -63,7 +63,7 @@ impl Capabilities {
     }
 }
 
-/// The `limits` of `connected`: those of `claude-api` and one more: `docs/protocol.md`, "Limits".
+/// The `limits` of `connected`: those of `claude-api` and one more: docs/protocol.md, "Limits".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectedLimits {
     /// The limits that `GET /v1/limits` names too. A limit that a bridge does not send has its

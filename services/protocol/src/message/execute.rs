@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::rpc::{OnDisconnect, OnSlow};
 use crate::{Body, ExecutionId};
 
-/// The parameters of `execute`: `docs/protocol.md`, "Request parameters" and "Body".
+/// The parameters of `execute`: docs/protocol.md, "Request parameters" and "Body".
 ///
 /// They serialize without the fields of the body that are null: absent and null are the same. They
 /// deserialize with `command` as another name of `prompt`.

@@ -13,7 +13,7 @@ use crate::rpc::method;
 use crate::{Events, Page, Status};
 
 /// The parameters of a request, with the name of its method and the type of its result:
-/// `docs/protocol.md`, "Requests".
+/// docs/protocol.md, "Requests".
 pub trait Method: Serialize + DeserializeOwned {
     /// The name of the method.
     const NAME: &'static str;

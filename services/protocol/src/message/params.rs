@@ -1,4 +1,4 @@
-//! The parameters of every request but `execute`: `docs/protocol.md`, "Request parameters".
+//! The parameters of every request but `execute`: docs/protocol.md, "Request parameters".
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::ExecutionId;
 use crate::json::or_default;
 use crate::rpc::OnSlow;
 
-/// A change to a running execution: `docs/protocol.md`, "Controls".
+/// A change to a running execution: docs/protocol.md, "Controls".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Control {
@@ -116,7 +116,7 @@ pub struct EventsParams {
 }
 
 /// The parameters of `input`: lines for the CLI's stdin. A retry with the same offset and bytes is
-/// safe: `docs/protocol.md`, "Input".
+/// safe: docs/protocol.md, "Input".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InputParams {

@@ -12,7 +12,7 @@ use super::params::{
 
 macro_rules! requests {
     ($($(#[$doc:meta])* $variant:ident($params:ident);)*) => {
-        /// A request of any method: `docs/protocol.md`, "Requests".
+        /// A request of any method: docs/protocol.md, "Requests".
         ///
         /// It serializes as its parameters.
         #[derive(Debug, Clone, PartialEq)]

@@ -9,7 +9,7 @@ use super::json_text::JsonText;
 /// The id of a request: a string, a number or null, which the bridge returns as it was written.
 ///
 /// The id keeps its JSON text, because a number may be larger than any type holds (RFC 8259,
-/// section 6). See `docs/protocol.md`, "Request parameters".
+/// section 6). See docs/protocol.md, "Request parameters".
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestId(JsonText);
 

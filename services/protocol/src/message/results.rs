@@ -1,4 +1,4 @@
-//! Results that are no type of `claude-api`'s HTTP: `docs/protocol.md`, "Requests".
+//! Results that are no type of `claude-api`'s HTTP: docs/protocol.md, "Requests".
 
 use serde::{Deserialize, Serialize};
 

@@ -18,7 +18,7 @@ use crate::rpc::{RpcError, method};
 /// The most characters of a message that an error repeats.
 const SHOWN_CHARS: usize = 120;
 
-/// One message of the bridge: `docs/protocol.md`, "Notifications" and "Requests".
+/// One message of the bridge: docs/protocol.md, "Notifications" and "Requests".
 #[derive(Debug, Clone, PartialEq)]
 pub enum ServerMessage {
     /// The first message of a session.

@@ -9,7 +9,7 @@ use crate::rpc::{RpcError, method};
 use crate::{Reason, State, Status};
 
 /// The params of a `statusUpdate` about an execution: the status object and more fields:
-/// `docs/protocol.md`, "Notifications" and "Status object".
+/// docs/protocol.md, "Notifications" and "Status object".
 ///
 /// `S` is the status, or a reference to it for a sender.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -117,7 +117,7 @@ impl Upstream {
 }
 
 /// The params of a `statusUpdate` for an `execute` without an id that the bridge refused. It has
-/// `status`, `reason` and `error` alone: `docs/protocol.md`, "Requests".
+/// `status`, `reason` and `error` alone: docs/protocol.md, "Requests".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RejectedExecute {
     /// Always `FAILED`.

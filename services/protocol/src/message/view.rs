@@ -8,7 +8,7 @@ use super::notification::Notification;
 use crate::ExecutionId;
 use crate::rpc::method;
 
-/// The params of `output`: `docs/protocol.md`, "Notifications".
+/// The params of `output`: docs/protocol.md, "Notifications".
 ///
 /// `C` is the content: a `String`, or a `&str` for a sender.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ pub struct Gap {
     pub to: u64,
 }
 
-/// The params of `notice`: `docs/protocol.md`, "Warnings" and "Notices".
+/// The params of `notice`: docs/protocol.md, "Warnings" and "Notices".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {

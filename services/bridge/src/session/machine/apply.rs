@@ -1,7 +1,8 @@
 //! From the reply to a request to its answer, and to the change of a view behind it.
 
 use protocol::Status;
-use protocol::rpc::{RpcError, code, method, notification};
+use protocol::message::{Accepted, Empty, Notification, RejectedExecute};
+use protocol::rpc::{RpcError, code, method};
 use serde_json::json;
 
 use super::Machine;
@@ -11,7 +12,8 @@ use super::open_requests::Token;
 use super::reply::Reply;
 use super::view_order::ViewChange;
 use crate::session::wire::answer::{Answer, cut};
-use crate::viewer::{Start, encode};
+use crate::viewer::Start;
+use crate::viewer::notices::notice;
 
 /// The most bytes of a status in an answer while the client has its limit of answers to read.
 pub(super) const SHORT_STATUS_BYTES: usize = 4 * 1024;
@@ -27,7 +29,7 @@ impl Machine {
             Reply::Called(result) => self.called(token, result),
             Reply::Detached(id) => {
                 let changes = vec![ViewChange::End(token, id)];
-                self.answer(token, Answer::Value(json!({})), changes);
+                self.answer(token, Answer::Empty(Empty {}), changes);
             }
         }
     }
@@ -80,8 +82,8 @@ impl Machine {
                 self.submit_about(token, None, |target| call.about(target));
             }
             Ok(CallReply::Input(accepted)) => {
-                let answer = json!({ "accepted": accepted });
-                self.answer(token, Answer::Value(answer), Vec::new());
+                let answer = Answer::Accepted(Accepted { accepted });
+                self.answer(token, answer, Vec::new());
             }
             Ok(CallReply::Events(part)) => self.answer(token, Answer::Events(part), Vec::new()),
             Ok(CallReply::Page(page)) => self.answer(token, Answer::Page(page), Vec::new()),
@@ -96,7 +98,7 @@ impl Machine {
                 let start = Start {
                     status: (*status).clone(),
                     offset: attach.offset,
-                    on_slow: attach.on_slow.unwrap_or_default(),
+                    on_slow: attach.on_slow,
                 };
                 let changes = vec![ViewChange::Begin(token, Box::new(start))];
                 self.held_views += 1;
@@ -137,12 +139,12 @@ impl Machine {
 
     /// Tells the client of a refused notification, which has no answer.
     fn refuse_notification(&mut self, name: Option<&str>, error: &RpcError) {
-        let error = &cut(error, NOTICE_BYTES);
+        let error = cut(error, NOTICE_BYTES);
         let text = if name == Some(method::EXECUTE) {
-            let params = json!({ "status": "FAILED", "reason": "rejected", "error": error });
-            notification(method::STATUS_UPDATE, &params).to_string()
+            RejectedExecute::new(error).to_message()
         } else {
-            encode::notice(None, "rejected", &error.message, &json!({ "error": error }))
+            let data = json!({ "error": error });
+            notice(None, "rejected", error.message, data).to_message()
         };
         self.actions.push(Action::Send(text));
     }

@@ -1,12 +1,11 @@
 //! The calls to claude-api that requests need, and their results. Pure.
 
 use bytes::Bytes;
+use protocol::message::{AttachParams, Control, EventsParams};
 use protocol::{ExecutionId, Status};
 
-use crate::control::Control;
 use crate::session::wire::events_part::EventsPart;
 use crate::session::wire::list_page::ListPage;
-use crate::session::wire::request::{Attach, Events};
 
 /// Which execution a call is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +26,9 @@ pub enum Call {
     /// A page.
     List(Option<u64>, Option<ExecutionId>),
     /// A part of the events.
-    Events(Events),
+    Events(EventsParams),
     /// The status object, for a view that begins with it.
-    Attach(Attach),
+    Attach(AttachParams),
     /// Ends a view. claude-api is not called; the request only waits for earlier ones about its
     /// view.
     Detach(ExecutionId),
@@ -107,7 +106,7 @@ pub enum CallReply {
     /// A part of the events.
     Events(Box<EventsPart>),
     /// A view can begin.
-    Attach(Box<Status>, Attach),
+    Attach(Box<Status>, AttachParams),
     /// Input was taken: the accepted total.
     Input(u64),
     /// None of the [`Target::FirstLive`] of this call lives.

@@ -2,8 +2,8 @@
 //! nothing has to be waited for.
 
 use protocol::ExecutionId;
+use protocol::message::{Empty, InputParams};
 use protocol::rpc::{OnDisconnect, RpcError, code, method};
-use serde_json::json;
 
 use super::action::Action;
 use super::call::{Call, Target};
@@ -13,7 +13,7 @@ use super::reply::Reply;
 use super::{Machine, no_live_execution, pending};
 use crate::handover::Handover;
 use crate::session::wire::answer::Answer;
-use crate::session::wire::request::{Entry, Execute, Input, Refusal, Request};
+use crate::session::wire::request::{Entry, Execute, Refusal, Request};
 
 impl Machine {
     /// Handles one request or notification. `batch`: the batch that it is a part of.
@@ -22,7 +22,7 @@ impl Machine {
         match request {
             Err(Refusal { error, method }) => self.refuse(token, method.as_deref(), &error),
             Ok(Request::Execute(execute)) => self.on_execute(token, *execute),
-            Ok(Request::Ping) => self.answer(token, Answer::Value(json!({})), Vec::new()),
+            Ok(Request::Ping) => self.answer(token, Answer::Empty(Empty {}), Vec::new()),
             Ok(Request::List(limit, before)) => self.submit(token, Call::List(limit, before)),
             Ok(Request::Events(events)) => self.submit(token, Call::Events(events)),
             Ok(Request::Attach(attach)) => self.submit(token, Call::Attach(attach)),
@@ -123,8 +123,8 @@ impl Machine {
         alone || (room && (!self.is_short || bytes <= self.bounds.floor_bytes))
     }
 
-    fn on_input(&mut self, token: Token, input: Input) {
-        let Input {
+    fn on_input(&mut self, token: Token, input: InputParams) {
+        let InputParams {
             execution_id,
             offset,
             data,
@@ -138,7 +138,6 @@ impl Machine {
             );
             return self.refuse(token, None, &error);
         }
-        let eof = eof.unwrap_or(false);
         self.submit_about(token, execution_id, |target| {
             Call::Input(target, data.into(), offset, eof)
         });

@@ -2,16 +2,16 @@ mod random;
 
 use jiff::Timestamp;
 use protocol::State;
+use protocol::message::{AttachParams, Control};
+use protocol::rpc::OnSlow;
 use serde_json::{Value, json};
 
 use super::apply::SHORT_STATUS_BYTES;
 use super::call::{Call, Target};
 use super::*;
-use crate::control::Control;
 use crate::handover::Handover;
 use crate::session::wire::events_part::EventsPart;
 use crate::session::wire::list_page::ListPage;
-use crate::session::wire::request::Attach;
 
 /// An execute that the machine hands over.
 #[derive(Debug, Clone)]
@@ -204,10 +204,10 @@ fn views_of_a_batch_begin_behind_the_array() {
 fn attaching_again_replaces_the_view() {
     let mut machine = machine();
     let id = run(&mut machine, 1);
-    let attach = Attach {
+    let attach = AttachParams {
         execution_id: id,
         offset: Some(3),
-        on_slow: None,
+        on_slow: OnSlow::Wait,
     };
     let actions = ask(
         &mut machine,
@@ -430,7 +430,12 @@ fn when_none_lives_the_execute_that_is_not_answered_is_meant() {
     assert_eq!(sent(&actions[0])["error"]["code"], -32003);
 }
 
-fn attach_to(machine: &mut Machine, request: u64, id: ExecutionId, offset: u64) -> (Token, Attach) {
+fn attach_to(
+    machine: &mut Machine,
+    request: u64,
+    id: ExecutionId,
+    offset: u64,
+) -> (Token, AttachParams) {
     let params = json!({"executionId": id, "offset": offset});
     match ask(machine, request, "attach", params)[..] {
         [Action::Call(token, Call::Attach(attach))] => (token, attach),

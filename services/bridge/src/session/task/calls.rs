@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use futures::TryFutureExt;
+use protocol::message::{AttachParams, EventsParams};
 use protocol::rpc::{RpcError, code};
 use tokio::sync::mpsc;
 
@@ -16,7 +17,6 @@ use crate::session::machine::no_live_execution;
 use crate::session::machine::open_requests::Token;
 use crate::session::shared::Shared;
 use crate::session::wire::events_part::EventsPart;
-use crate::session::wire::request::{Attach, Events};
 
 /// Starts the call of a request. Its result arrives in `completions`, if the session is still
 /// there. `charge`: the bytes of an input, held until the call ends.
@@ -47,7 +47,7 @@ async fn make(shared: Arc<Shared>, call: Call, turns: Turns) -> Called {
         }
         Call::Events(events) => in_turn(&shared, turns, events_of(&shared, events)).await,
         Call::Attach(attach) => {
-            let Attach {
+            let AttachParams {
                 execution_id,
                 offset,
                 on_slow: _,
@@ -68,8 +68,8 @@ async fn make(shared: Arc<Shared>, call: Call, turns: Turns) -> Called {
     }
 }
 
-async fn events_of(shared: &Shared, events: Events) -> Result<CallReply, RpcError> {
-    let Events {
+async fn events_of(shared: &Shared, events: EventsParams) -> Result<CallReply, RpcError> {
+    let EventsParams {
         execution_id,
         offset,
         max_bytes,

@@ -1,7 +1,7 @@
 //! Refusing a session when there are too many.
 
+use protocol::message::{Empty, Reply, RequestId};
 use protocol::rpc::{RpcError, close, code};
-use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::session::wire::socket::Socket;
@@ -19,7 +19,8 @@ pub async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(io: T, sessions: u64) {
         "there are too many sessions; try again later",
     )
     .with("limit", sessions);
-    socket.queue(protocol::rpc::error(&Value::Null, &error).to_string());
+    let reply = Reply::<Empty>::error(RequestId::null(), error);
+    socket.queue(reply.to_message());
     socket
         .close(close::TRY_AGAIN_LATER, "too many sessions")
         .await;

@@ -1,8 +1,9 @@
 //! The answers to requests as JSON text, each cut to what a message, or its part of a batch, holds.
 
 use protocol::Status;
+use protocol::message::{Accepted, Empty};
 use protocol::rpc::RpcError;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::events_part::EventsPart;
 use super::list_page::ListPage;
@@ -19,8 +20,10 @@ pub enum Answer {
     Page(Box<ListPage>),
     /// A part of the events, cut to the length of a message.
     Events(Box<EventsPart>),
-    /// Anything else.
-    Value(Value),
+    /// The total of accepted input.
+    Accepted(Accepted),
+    /// `{}`.
+    Empty(Empty),
 }
 
 /// Encodes the answer to the request with this `id`, which is JSON. `status_bytes`: the most bytes
@@ -35,7 +38,8 @@ pub(in crate::session) fn encode(
     let result = match answer {
         Ok(Answer::Page(page)) => page.to_json(room),
         Ok(Answer::Events(part)) => part.to_json(room),
-        Ok(Answer::Value(value)) => value.to_string(),
+        Ok(Answer::Accepted(accepted)) => json!(accepted).to_string(),
+        Ok(Answer::Empty(empty)) => json!(empty).to_string(),
         Ok(Answer::Status(status)) => {
             let json = status.to_json(status_bytes.min(room));
             String::from_utf8_lossy(&json).into_owned()

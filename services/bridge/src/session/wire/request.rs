@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::bounded_json::{self, Items, Members, Unfit};
-pub use params::{Attach, Events, Execute, Input, Request};
+pub use params::{Execute, Request};
 use params::{params_error, read};
 
 /// The longest id of a request that is echoed, in bytes of JSON: an answer has its own limit.

@@ -1,4 +1,5 @@
 use jiff::Timestamp;
+use protocol::message::Accepted;
 use protocol::{ExecutionId, Status};
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ use crate::session::wire::list_page::ListPage;
 const STATUS_BYTES: usize = 64 * 1024;
 
 fn value(n: u64) -> Result<Answer, &'static RpcError> {
-    Ok(Answer::Value(n.into()))
+    Ok(Answer::Accepted(Accepted { accepted: n }))
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! The parameters of each method (docs/protocol.md, "Request parameters").
 
+use protocol::message::{
+    AttachParams, Control, ControlParams, DetachParams, EventsParams, ExecuteParams, InputParams,
+    ListParams, PingParams, StatusParams,
+};
 use protocol::rpc::{OnDisconnect, OnSlow, RpcError, code, method};
 use protocol::{Body, BodyError, ExecutionId, Limits, ProblemType};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-
-use crate::control::Control;
 
 /// A request that can be carried out (docs/protocol.md, "Requests").
 #[derive(Debug)]
@@ -15,7 +17,7 @@ pub enum Request {
     /// Pauses, resumes or cancels an execution.
     Control(Control, Option<ExecutionId>),
     /// Begins a view of an execution.
-    Attach(Attach),
+    Attach(AttachParams),
     /// Ends a view.
     Detach(ExecutionId),
     /// Asks for the status of an execution.
@@ -23,9 +25,9 @@ pub enum Request {
     /// Asks for a page of statuses: the limit, and the execution before which the page begins.
     List(Option<u64>, Option<ExecutionId>),
     /// Asks for a part of the events.
-    Events(Events),
+    Events(EventsParams),
     /// Sends lines to a CLI's stdin.
-    Input(Input),
+    Input(InputParams),
     /// Asks for a sign of life.
     Ping,
 }
@@ -44,81 +46,6 @@ pub struct Execute {
     /// What the view does when the client is slow.
     pub on_slow: OnSlow,
 }
-
-/// The parameters of an `attach`.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(missing_docs, reason = "docs/protocol.md describes them")]
-pub struct Attach {
-    pub execution_id: ExecutionId,
-    #[serde(default)]
-    pub offset: Option<u64>,
-    #[serde(default)]
-    pub on_slow: Option<OnSlow>,
-}
-
-/// The parameters of an `events` request.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Events {
-    /// The execution.
-    pub execution_id: ExecutionId,
-    /// The first byte, in bytes of the CLI's stdout. None: the oldest kept byte.
-    #[serde(default)]
-    pub offset: Option<u64>,
-    /// The most bytes of events in the answer. None: as many as a message holds.
-    #[serde(default)]
-    pub max_bytes: Option<usize>,
-}
-
-/// The parameters of an `input`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(missing_docs, reason = "docs/protocol.md describes them")]
-pub struct Input {
-    #[serde(default)]
-    pub execution_id: Option<ExecutionId>,
-    /// Where `data` begins in all input, in bytes of UTF-8.
-    pub offset: u64,
-    pub data: String,
-    #[serde(default)]
-    pub eof: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ControlParams {
-    #[serde(rename = "type")]
-    control: Control,
-    #[serde(default)]
-    execution_id: Option<ExecutionId>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Detach {
-    execution_id: ExecutionId,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct StatusOf {
-    #[serde(default)]
-    execution_id: Option<ExecutionId>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct List {
-    #[serde(default)]
-    limit: Option<u64>,
-    #[serde(default)]
-    before: Option<ExecutionId>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 /// -32602 with this message.
 pub(super) fn params_error(message: impl Into<String>) -> RpcError {
@@ -140,17 +67,17 @@ pub(super) fn read(
             typed(params).map(|c: ControlParams| Request::Control(c.control, c.execution_id))
         }
         method::ATTACH => typed(params).map(Request::Attach),
-        method::DETACH => typed(params).map(|d: Detach| Request::Detach(d.execution_id)),
-        method::STATUS => typed(params).map(|s: StatusOf| Request::Status(s.execution_id)),
+        method::DETACH => typed(params).map(|d: DetachParams| Request::Detach(d.execution_id)),
+        method::STATUS => typed(params).map(|s: StatusParams| Request::Status(s.execution_id)),
         method::LIST => {
-            let List { limit, before } = typed(params)?;
+            let ListParams { limit, before } = typed(params)?;
             if limit.is_some_and(|n| n == 0 || n > 1000) {
                 return Err(params_error("limit must be 1 to 1000"));
             }
             Ok(Request::List(limit, before))
         }
         method::EVENTS => {
-            let events: Events = typed(params)?;
+            let events: EventsParams = typed(params)?;
             let range = protocol::events::MIN_BYTES..=protocol::events::MAX_BYTES;
             if events.max_bytes.is_some_and(|n| !range.contains(&n)) {
                 let (least, most) = range.into_inner();
@@ -159,7 +86,7 @@ pub(super) fn read(
             Ok(Request::Events(events))
         }
         method::INPUT => typed(params).map(Request::Input),
-        method::PING => typed(params).map(|Nothing {}| Request::Ping),
+        method::PING => typed(params).map(|PingParams {}| Request::Ping),
         other => {
             let short: String = other.chars().take(64).collect();
             Err(RpcError::new(
@@ -178,18 +105,6 @@ fn typed<T: for<'de> Deserialize<'de>>(params: Map<String, Value>) -> Result<T, 
 /// Cuts a message that quotes the request, so that it stays short.
 fn shorten(text: &str) -> String {
     text.chars().take(512).collect()
-}
-
-/// Takes a field of the bridge's own; null is the default.
-fn own<T: for<'de> Deserialize<'de> + Default>(
-    params: &mut Map<String, Value>,
-    name: &str,
-) -> Result<T, RpcError> {
-    match params.remove(name) {
-        None | Some(Value::Null) => Ok(T::default()),
-        Some(value) => T::deserialize(value)
-            .map_err(|e| params_error(format!("{name}: {}", shorten(&e.to_string())))),
-    }
 }
 
 fn execute(mut params: Map<String, Value>, limits: Option<&Limits>) -> Result<Execute, RpcError> {
@@ -214,22 +129,15 @@ fn execute(mut params: Map<String, Value>, limits: Option<&Limits>) -> Result<Ex
 fn checked(
     id: ExecutionId,
     fresh: bool,
-    mut params: Map<String, Value>,
+    params: Map<String, Value>,
     limits: Option<&Limits>,
 ) -> Result<Execute, RpcError> {
-    let on_disconnect: OnDisconnect = own(&mut params, "onDisconnect")?;
-    let on_slow: OnSlow = own(&mut params, "onSlow")?;
-    let command = params.remove("command").filter(|c| !c.is_null());
-    let prompt = params.get("prompt").filter(|p| !p.is_null());
-    match (command, prompt) {
-        (Some(_), Some(_)) => return Err(params_error("give prompt or command, not both")),
-        (None, None) => return Err(params_error("give prompt (or command, which is the same)")),
-        (Some(command), None) => {
-            params.insert("prompt".to_owned(), command);
-        }
-        (None, Some(_)) => {}
-    }
-    let body: Body = typed(params)?;
+    let ExecuteParams {
+        execution_id: _,
+        body,
+        on_disconnect,
+        on_slow,
+    } = ExecuteParams::from_members(params).map_err(|e| params_error(shorten(&e)))?;
     // While claude-api's limits are unknown only what no limit allows is refused here.
     let open = Limits {
         prompt_bytes: u64::MAX,

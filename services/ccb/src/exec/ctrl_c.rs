@@ -1,4 +1,4 @@
-//! What Ctrl-C asks for: `exec` cancels once, then leaves; `attach` leaves.
+//! Ctrl-C: `exec` cancels at the first one and leaves at the second; `attach` leaves.
 
 use std::sync::Arc;
 
@@ -8,12 +8,13 @@ use tokio::task::JoinHandle;
 
 use crate::progress::Progress;
 
-/// What Ctrl-C did so far.
-pub(super) enum Asked {
+/// The cancel that Ctrl-C requests.
+pub(super) enum CancelRequest {
+    /// Ctrl-C was not pressed.
     Nothing,
     /// A cancel is under way.
     Cancel(JoinHandle<Result<Status, Error>>),
-    /// It was answered; the terminal status follows.
+    /// The cancel was answered; the terminal status follows.
     Answered,
 }
 
@@ -23,17 +24,17 @@ pub(super) fn interrupted(
     id: ExecutionId,
     owns: bool,
     progress: &mut Progress,
-    asked: &mut Asked,
+    request: &mut CancelRequest,
 ) -> bool {
     if !owns {
         progress.note(&format!("left; it goes on (end it with: ccb cancel {id})"));
         return true;
     }
-    if !matches!(asked, Asked::Nothing) {
+    if !matches!(request, CancelRequest::Nothing) {
         return true;
     }
     progress.note("cancelling; once more leaves at once");
-    *asked = Asked::Cancel(cancel(client, id));
+    *request = CancelRequest::Cancel(cancel(client, id));
     false
 }
 
@@ -44,9 +45,9 @@ fn cancel(client: &Arc<Client>, id: ExecutionId) -> JoinHandle<Result<Status, Er
 }
 
 /// The answer of the cancel, if one is under way.
-pub(super) async fn cancelled(asked: &mut Asked) -> Result<Status, Error> {
-    match asked {
-        Asked::Cancel(task) => task.await.unwrap_or(Err(Error::Closed)),
-        Asked::Nothing | Asked::Answered => std::future::pending().await,
+pub(super) async fn cancelled(request: &mut CancelRequest) -> Result<Status, Error> {
+    match request {
+        CancelRequest::Cancel(task) => task.await.unwrap_or(Err(Error::Closed)),
+        CancelRequest::Nothing | CancelRequest::Answered => std::future::pending().await,
     }
 }

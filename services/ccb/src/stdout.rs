@@ -8,12 +8,12 @@ use tokio::io::{AsyncWriteExt, Stdout};
 
 use crate::show;
 
-pub(crate) struct Sink {
+pub(crate) struct StdoutWriter {
     stdout: Stdout,
     terminal: bool,
 }
 
-impl Sink {
+impl StdoutWriter {
     pub(crate) fn new() -> Self {
         Self {
             stdout: tokio::io::stdout(),

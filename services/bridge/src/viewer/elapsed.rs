@@ -1,0 +1,31 @@
+//! The `elapsedMs` of a `statusUpdate` (docs/protocol.md, "Notifications").
+
+use jiff::Timestamp;
+use protocol::Status;
+
+/// Milliseconds since the execution was created, until it ended.
+#[must_use]
+pub(super) fn elapsed_ms(status: &Status, now: Timestamp) -> u64 {
+    let until = status.ended_at.unwrap_or(now);
+    let elapsed = until.duration_since(status.created_at).as_millis();
+    u64::try_from(elapsed).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::ExecutionId;
+
+    use super::*;
+
+    #[test]
+    fn time_runs_until_the_end_and_never_back() {
+        let created: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let now: Timestamp = "2026-01-01T00:00:01.5Z".parse().unwrap();
+        let mut status = Status::queued(ExecutionId::random(), created, "default".into());
+        assert_eq!(elapsed_ms(&status, now), 1500);
+        status.ended_at = Some("2026-01-01T00:00:01Z".parse().unwrap());
+        assert_eq!(elapsed_ms(&status, now), 1000);
+        status.ended_at = None;
+        assert_eq!(elapsed_ms(&status, Timestamp::UNIX_EPOCH), 0);
+    }
+}
