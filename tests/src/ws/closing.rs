@@ -39,6 +39,7 @@ mod tests {
     use super::super::{Client, Options};
 
     const CLOSE_1012: [u8; 4] = [0x88, 2, 0x03, 0xf4];
+    const CLOSE_1008: [u8; 4] = [0x88, 2, 0x03, 0xf0];
     const TEXT: [u8; 4] = [0x81, 2, b'{', b'}'];
 
     /// A server that sends these frames at once to whoever comes, then ends.
@@ -69,6 +70,12 @@ mod tests {
     #[should_panic(expected = "a message after a close")]
     async fn what_follows_a_close_is_found() {
         closed(&[&CLOSE_1012, &TEXT]).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "close code 1008")]
+    async fn a_code_that_the_bridge_never_sends_is_found() {
+        closed(&[&CLOSE_1008]).await;
     }
 
     #[tokio::test]
