@@ -45,7 +45,7 @@
 //!   |                                           |               in the order that clients rely on
 //! machine.rs   Machine::on_executed           viewer/buffer.rs  cuts output between characters
 //!   |                                           |
-//! machine/view_order.rs, machine/apply.rs     viewer/encode.rs, viewer/notices.rs   JSON
+//! machine/view_order.rs, machine/apply.rs     protocol::message   JSON
 //!   |   the status becomes the answer           |
 //! machine/open_requests.rs                      |   a channel with room for one message
 //!   |   holds back the answers of a batch       v
@@ -61,9 +61,9 @@
 //! client
 //! ```
 //!
-//! All other requests take the same way, with two differences: the action is `Action::Call`, which
-//! `task/calls.rs` makes in a task of its own through `upstream/calls.rs`, and the result comes
-//! back as `Completion::Called`.
+//! Most other requests take the same way, with two differences. The action is `Action::Call`, which
+//! `task/calls.rs` performs in a task of its own through the short calls of `upstream`. The result
+//! returns as `Completion::Called`. The machine answers `ping` and `detach` without a call.
 
 pub mod completion;
 pub mod machine;

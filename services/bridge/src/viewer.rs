@@ -48,11 +48,11 @@ pub struct Start {
     pub on_slow: OnSlow,
 }
 
-/// One message of a view. It travels boxed: the channel of an idle session has room for 32 of what
-/// is sent through it.
+/// One message of a view. It is sent boxed, because tokio allocates a channel in blocks of 32
+/// items, and every idle session has one.
 #[derive(Debug)]
 pub struct Message {
-    /// The number of the view: an older one of the same execution may have messages under way.
+    /// The number of the view. An older view of the same execution may have messages under way.
     pub view: u64,
     /// The message as JSON.
     pub text: String,

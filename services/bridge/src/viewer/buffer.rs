@@ -2,11 +2,13 @@
 //! become a gap.
 //!
 //! ```text
-//!   next                 read_end
-//!    |  data (unsent)       |
-//! ---+----------------------+--> jump: upstream freed what follows, continue there once data is sent
-//!    ^ skipped: what was dropped before it, not announced yet
+//!   skipped          next                  read_from
+//!      |  (dropped)   |  data (unsent)        |
+//! -----+--------------+-----------------------+-------> offset
 //! ```
+//!
+//! The bytes from `skipped` to `next` become the next gap. With `jump`, claude-api has freed the
+//! bytes behind `data`: when `data` is sent, they become a gap and `next` moves to `jump`.
 
 use bytes::{Buf, Bytes, BytesMut};
 use crc32fast::Hasher;
@@ -42,21 +44,26 @@ pub struct Buffer {
     /// The offset of the first byte of `data`.
     next: u64,
     data: BytesMut,
+    /// The offset of the first dropped byte that no gap has announced.
     skipped: Option<u64>,
+    /// The offset at which reading continues, because claude-api freed the bytes before it.
     jump: Option<u64>,
+    /// The limits of a view with `onSlow: skip`.
     skip: Option<Skip>,
     /// Unsent line ends; counted only where they are limited.
     lines: u64,
-    /// Begin at the first byte of the character that holds this offset.
+    /// The offset that the client asked for, while its character's first byte is not found.
     align: Option<u64>,
     /// The crc32 of all bytes from 0, while none was missed.
     crc: Option<Hasher>,
+    /// Bytes dropped so far.
     dropped: u64,
 }
 
 impl Buffer {
-    /// Begins at `offset`. Anything but a character's first byte is found by reading from
-    /// [`Self::read_from`].
+    /// Creates a buffer that begins at `offset`. If `offset` lies inside a character, the buffer
+    /// begins at the character's first byte; for that, reading begins up to 3 bytes earlier
+    /// ([`Self::read_from`]).
     #[must_use]
     pub fn new(offset: u64, kept_from: u64, skip: Option<Skip>) -> Self {
         // A character has at most 4 bytes (RFC 3629); what is kept begins at one.
@@ -127,14 +134,14 @@ impl Buffer {
         }
     }
 
-    /// Upstream freed everything before `to`.
+    /// Notes that claude-api freed everything before `to`.
     pub fn freed(&mut self, to: u64) {
         if to <= self.read_from() {
             return;
         }
         self.crc = None;
         if let Some(at) = self.align.take() {
-            // What is here was read only to find the first character.
+            // The buffered bytes were read only to find the first character.
             self.data = BytesMut::new();
             self.lines = 0;
             self.next = at.min(to);
@@ -148,8 +155,8 @@ impl Buffer {
         self.jump = Some(to);
     }
 
-    /// Nothing more will be read. Half a character at the end is not told: the digest of what is
-    /// left is not known.
+    /// Notes that nothing more will be read. Half a character at the end is dropped; the crc32 of
+    /// the rest is not known then.
     pub fn close(&mut self) {
         if let Some(at) = self.align {
             self.freed(at);
@@ -178,8 +185,8 @@ impl Buffer {
                 end
             };
             if end > 0 {
-                // Upstream promises UTF-8; if it lies, the offsets stay true and the text says
-                // U+FFFD.
+                // claude-api promises UTF-8. Should it break that, the offsets stay right and the
+                // text has U+FFFD.
                 let text = String::from_utf8_lossy(&self.data[..end]).into_owned();
                 let offset = self.next;
                 self.advance(end);

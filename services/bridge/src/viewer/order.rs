@@ -20,10 +20,10 @@ use super::buffer::{Buffer, Piece, Skip};
 use super::elapsed::elapsed_ms;
 use super::notices::{self, notice};
 
-/// Unsent statuses that differ in their state; of one state only the newest is kept.
+/// The most unsent statuses. They differ in their state: of each state only the newest is kept.
 const STATUSES: usize = 4;
-/// Unsent notices; a status lists at most 64 warnings and 50 denials, so only a viewer that reads
-/// nothing for long comes near it.
+/// The most unsent notices. A status lists at most 64 warnings and 50 denials, so only a viewer
+/// that reads nothing for long reaches this limit.
 const NOTICES: usize = 128;
 
 /// Bytes that the stream from claude-api reads ahead of a client that does not read.
@@ -43,17 +43,24 @@ pub struct Order {
     seen: Status,
     /// The newest status that is not terminal.
     live: Option<Status>,
-    /// Its word: RESUMED once in place of RUNNING.
+    /// Unsent statuses, each with its word (RESUMED once in place of RUNNING) and whether
+    /// claude-api could not be reached.
     statuses: VecDeque<(StatusWord, bool, Status)>,
+    /// Unsent notices as messages.
     notices: VecDeque<String>,
     buffer: Buffer,
+    /// The terminal status, once known.
     terminal: Option<Status>,
     /// Whether claude-api does not know the execution any more: later bytes and statuses are
     /// ignored.
     lost: bool,
+    /// Whether claude-api could not be reached when it was last tried.
     unreachable: bool,
+    /// Whether the output was compared with the terminal status.
     checked: bool,
+    /// Whether the last message was sent.
     done: bool,
+    /// The most bytes of a status object.
     status_bytes: usize,
     /// The last `elapsedMs` that was sent.
     elapsed: u64,
@@ -408,7 +415,11 @@ impl Order {
             return None;
         }
         tracing::error!(
-            execution = %end.execution_id, expected = ?end.crc32, %got, length, output_bytes = end.output_bytes,
+            execution = %end.execution_id,
+            expected = ?end.crc32,
+            %got,
+            length,
+            output_bytes = end.output_bytes,
             "the output read is not the output that claude-api describes"
         );
         let data = json!({
