@@ -227,12 +227,12 @@ fn attaching_again_replaces_the_view() {
     machine.on_view_ended(1);
     assert!(
         !machine.executions.oldest_first().is_empty(),
-        "an end of the old view is none of the new"
+        "the end of the old view does not end the new one"
     );
 }
 
 #[test]
-fn a_refused_notification_is_told() {
+fn a_refused_notification_is_reported() {
     let mut machine = machine();
     let text = r#"{"jsonrpc":"2.0","method":"execute","params":{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef"}}"#;
     let message = sent(&machine.on_text(text, None)[0]);

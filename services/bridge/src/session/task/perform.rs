@@ -1,5 +1,5 @@
 //! Performing the actions that the machine has decided on: sends, executes, calls and views, and
-//! what these take of the inbound budget.
+//! their charges of the inbound budget.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             .own_inbound
             .get_or_insert_with(|| Box::new(SessionInbound::new(&shared.own)));
         let (charge, own) = match &mut self.charge {
-            // Its message was large, and has its bytes already.
+            // The message was large, so its bytes are charged already.
             Some(message) => (Some(message.split(bytes)), &own.large),
             None => (shared.budgets.charge_small(bytes), &own.small),
         };
@@ -131,7 +131,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 }
 
-/// Runs a view, and reports a panic: otherwise nobody would notice that its messages stop.
+/// Runs a view and reports a panic to its session, which otherwise would only see the messages
+/// stop.
 async fn watched(view: impl Future<Output = ()>, completions: mpsc::UnboundedSender<Completion>) {
     struct Watch(mpsc::UnboundedSender<Completion>);
     impl Drop for Watch {

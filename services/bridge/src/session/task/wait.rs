@@ -67,7 +67,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         if !self.machine.is_full() {
             self.socket.poll_read(cx).map(Wakeup::Received)
         } else {
-            // The end of the wait (an answer was sent, a call has its result) wakes the task.
+            // Whatever makes room (an answer was sent, a call has its result) wakes the task.
             self.socket.read_later();
             Poll::Pending
         }

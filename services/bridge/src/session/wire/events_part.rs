@@ -1,6 +1,6 @@
-//! A part of the events as an answer (docs/protocol.md, "Request parameters"): at most as long as a
-//! message may be; `nextOffset` names the next part. While claude-api is asked, a part takes its
-//! memory from the same budget as a list ([`crate::budget::lists`]).
+//! A part of the events as an answer (docs/protocol.md, "Request parameters"), cut to the length of
+//! a message; `nextOffset` is the offset of the next part. While claude-api is asked, a part takes
+//! its memory from the same budget as a list ([`crate::budget::lists`]).
 
 use bytes::Bytes;
 use protocol::{Events, ExecutionId};

@@ -107,7 +107,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     pub fn queue(&mut self, text: String) {
         self.urgent_bytes += text.len();
         self.urgent.push_back(text);
-        self.count();
+        self.update_charge();
     }
 
     /// Returns the bytes of answers that wait to be sent.
@@ -116,7 +116,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.urgent_bytes
     }
 
-    fn count(&mut self) {
+    fn update_charge(&mut self) {
         let bytes = self.urgent_bytes + self.out_bytes;
         if let Some(charge) = &mut self.charge {
             charge.set(bytes);
@@ -166,7 +166,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         })
     }
 
-    /// Sends queued answers. It is ready when there is room for a message that is no answer.
+    /// Sends queued answers. Ready when there is room for a message of a view.
     pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let room = std::pin::Pin::new(&mut self.stream).poll_ready(cx);
@@ -174,7 +174,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             ready!(room)?;
             if self.out_bytes > 0 {
                 self.out_bytes = 0;
-                self.count();
+                self.update_charge();
             }
             let Some(text) = self.urgent.pop_front() else {
                 return Poll::Ready(Ok(()));
@@ -192,7 +192,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.sent.0 += 1;
         self.sent.1 += text.len() as u64;
         self.out_bytes = text.len();
-        self.count();
+        self.update_charge();
         self.unflushed = true;
         self.grown |= text.len() >= LARGE_BYTES;
         self.stretched |= text.len() > WRITE_BYTES;
@@ -210,14 +210,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.unflushed = false;
         if self.grown && self.stream.get_ref().is_boundary() {
             self.rebuild();
-            // The new one knows no waker yet.
+            // The new stream has no waker yet.
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))
     }
 
-    /// A new tungstenite around the same connection; nothing is buffered in the old one. It would
-    /// keep what a large message needed until the session ends.
+    /// Wraps the same connection in a new tungstenite stream, to release memory. The old one has
+    /// nothing buffered, but would keep the buffer of a large message until the session ends.
     fn rebuild(&mut self) {
         (self.grown, self.stretched) = (false, false);
         let io = std::mem::replace(self.stream.get_mut(), Transport::empty());
