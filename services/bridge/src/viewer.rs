@@ -19,8 +19,8 @@ use tokio::time::{Instant, MissedTickBehavior, sleep};
 use crate::budget::outbound::{Charge, Share};
 use crate::metrics::Metrics;
 use crate::upstream::Upstream;
-use crate::upstream::follow::{Follow, Update};
-use crate::upstream::output::{Output, Read};
+use crate::upstream::follow::{FollowItem, FollowStream};
+use crate::upstream::output::{OutputItem, OutputStream};
 use buffer::Skip;
 use order::Order;
 
@@ -117,8 +117,8 @@ pub async fn run(
     let skip = (start.on_slow == OnSlow::Skip).then_some(skip);
     let clock = Clock::start(&start.status);
     let mut order = Order::new(start.status, start.offset, skip, status_bytes);
-    let mut follow = Follow::new(upstream.clone(), id);
-    let mut output = Output::new(upstream.clone(), id, order.read_from());
+    let mut follow = FollowStream::new(upstream.clone(), id);
+    let mut output = OutputStream::new(upstream.clone(), id, order.read_from());
     let heartbeat = upstream.times.heartbeat;
     let mut beat = std::pin::pin!(sleep(heartbeat));
     let mut check = tokio::time::interval(upstream.times.stall);
@@ -180,7 +180,7 @@ pub async fn run(
                 }
             }
             update = follow.next(), if !order.is_terminal() => match update {
-                Update::Status(status, first) => {
+                FollowItem::Status(status, first) => {
                     if first {
                         order.on_first_status(*status);
                     } else {
@@ -190,15 +190,15 @@ pub async fn run(
                         output.open();
                     }
                 }
-                Update::Unreachable(error) => {
+                FollowItem::Unreachable(error) => {
                     tracing::debug!(execution = %id, error, "claude-api cannot be reached");
                     order.on_unreachable();
                 }
-                Update::Gone => order.on_gone(clock.now()),
+                FollowItem::Gone => order.on_gone(clock.now()),
             },
             read = output.next(), if wants => match read {
-                Read::Bytes(bytes) => {
-                    if share.has_room() || !share.all().is_short() {
+                OutputItem::Bytes(bytes) => {
+                    if share.has_room() || !share.budget().is_short() {
                         order.on_bytes(&bytes);
                     } else {
                         // Other views took the room meanwhile: these bytes are read again later.
@@ -207,10 +207,10 @@ pub async fn run(
                     }
                 }
                 // Whether the execution ended is known from the follow stream.
-                Read::End => if order.is_terminal() && order.has_more_upstream() {
+                OutputItem::End => if order.is_terminal() && order.has_more_upstream() {
                     output.open_later();
                 },
-                Read::Freed(kept) => {
+                OutputItem::Freed(kept) => {
                     order.on_freed(kept);
                     output.jump(order.read_from());
                     if order.has_more_upstream() {
@@ -218,10 +218,10 @@ pub async fn run(
                     }
                 }
                 // Until the execution has ended, the follow stream reports failures.
-                Read::Unreachable => if order.is_terminal() {
+                OutputItem::Unreachable => if order.is_terminal() {
                     order.on_unreachable();
                 },
-                Read::Gone => order.on_gone(clock.now()),
+                OutputItem::Gone => order.on_gone(clock.now()),
             },
             () = beat.as_mut() => {
                 order.on_heartbeat();
@@ -231,7 +231,7 @@ pub async fn run(
             _ = check.tick(), if wants || is_tight => {
                 if is_tight {
                     tight += 1;
-                    if tight == TIGHT_CHECKS && share.all().is_short() {
+                    if tight == TIGHT_CHECKS && share.budget().is_short() {
                         output.close(order.read_from());
                     }
                 } else if order.read_from() < order.seen().output_bytes {

@@ -76,7 +76,7 @@ pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
         inbound_bytes: shared.budgets.inbound_used(),
         outbound_bytes: shared.budgets.outbound.used(),
         inbound_limit_bytes: shared.own.inbound_bytes,
-        outbound_limit_bytes: shared.budgets.outbound.limits().all,
+        outbound_limit_bytes: shared.budgets.outbound.limits().common,
     };
     let page = shared.viewer.metrics.page(now, format);
     let mut response = response(200, format.content_type(), page);

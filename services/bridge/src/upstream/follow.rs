@@ -25,7 +25,7 @@ const LINE_BYTES: usize = 1024 * 1024;
 
 /// An item of a follow stream.
 #[derive(Debug)]
-pub enum Update {
+pub enum FollowItem {
     /// A status: one at once, then each change and each heartbeat. The flag marks the first status
     /// of a connection, which may repeat a known state.
     Status(Box<Status>, bool),
@@ -53,7 +53,7 @@ fn deadline_after(wait: std::time::Duration) -> Instant {
 }
 
 /// One follow stream.
-pub struct Follow {
+pub struct FollowStream {
     upstream: Upstream,
     id: ExecutionId,
     phase: Phase,
@@ -64,7 +64,7 @@ pub struct Follow {
     deadline: Instant,
 }
 
-impl Follow {
+impl FollowStream {
     /// Creates a stream that sends nothing before [`Self::next`].
     #[must_use]
     pub fn new(upstream: Upstream, id: ExecutionId) -> Self {
@@ -80,7 +80,7 @@ impl Follow {
     }
 
     /// Waits for the next update. Cancel-safe; pending for ever once it is over.
-    pub async fn next(&mut self) -> Update {
+    pub async fn next(&mut self) -> FollowItem {
         loop {
             match &mut self.phase {
                 Phase::Over => std::future::pending().await,
@@ -104,7 +104,7 @@ impl Follow {
                         }
                         Err(failure) if failure.is_gone() => {
                             self.phase = Phase::Over;
-                            return Update::Gone;
+                            return FollowItem::Gone;
                         }
                         Err(failure) => {
                             if let Some(update) = self.wait(&failure) {
@@ -137,7 +137,7 @@ impl Follow {
                             let failure = Failure::Broken("it fell silent".to_owned());
                             self.wait(&failure);
                             // Missed heartbeats are reported at once.
-                            return Update::Unreachable(failure.to_string());
+                            return FollowItem::Unreachable(failure.to_string());
                         }
                     };
                     let failure = match chunk {
@@ -156,13 +156,13 @@ impl Follow {
         }
     }
 
-    fn received(&mut self, status: Status) -> Update {
+    fn received(&mut self, status: Status) -> FollowItem {
         self.delays.reset();
         self.deadline = deadline_after(self.upstream.silence());
         if status.state.is_terminal() {
             self.phase = Phase::Over;
         }
-        Update::Status(Box::new(status), std::mem::take(&mut self.first))
+        FollowItem::Status(Box::new(status), std::mem::take(&mut self.first))
     }
 
     fn connect(&mut self) {
@@ -183,12 +183,12 @@ impl Follow {
         }));
     }
 
-    fn wait(&mut self, failure: &Failure) -> Option<Update> {
+    fn wait(&mut self, failure: &Failure) -> Option<FollowItem> {
         tracing::debug!(execution = %self.id, error = %failure, "the follow stream broke");
         self.upstream.retries.follow.inc();
         let delay = self.delays.after(failure.retry_after());
         self.phase = Phase::Waiting(Instant::now() + delay);
         // A single failure is not reported; a second one without a line between them is.
-        (self.delays.attempts() >= 2).then(|| Update::Unreachable(failure.to_string()))
+        (self.delays.attempts() >= 2).then(|| FollowItem::Unreachable(failure.to_string()))
     }
 }

@@ -15,7 +15,7 @@ use super::stream::Stream;
 
 /// An item of an output stream.
 #[derive(Debug)]
-pub enum Read {
+pub enum OutputItem {
     /// The next bytes, exactly where the last ones ended.
     Bytes(Bytes),
     /// The stream ended cleanly. Whether the execution ended too is in its status.
@@ -38,7 +38,7 @@ enum Phase {
 }
 
 /// One output stream.
-pub struct Output {
+pub struct OutputStream {
     upstream: Upstream,
     id: ExecutionId,
     /// The offset of the next byte.
@@ -49,7 +49,7 @@ pub struct Output {
     moved: Instant,
 }
 
-impl Output {
+impl OutputStream {
     /// Creates a stream that sends nothing before [`Self::open`].
     #[must_use]
     pub fn new(upstream: Upstream, id: ExecutionId, offset: u64) -> Self {
@@ -108,7 +108,7 @@ impl Output {
     }
 
     /// Waits for the next item. Cancel-safe; pending until [`Self::open`].
-    pub async fn next(&mut self) -> Read {
+    pub async fn next(&mut self) -> OutputItem {
         loop {
             match &mut self.phase {
                 Phase::Idle => std::future::pending().await,
@@ -139,11 +139,11 @@ impl Output {
                         self.offset += chunk.len() as u64;
                         self.moved = Instant::now();
                         self.delays.reset();
-                        return Read::Bytes(chunk);
+                        return OutputItem::Bytes(chunk);
                     }
                     Ok(None) => {
                         self.phase = Phase::Idle;
-                        return Read::End;
+                        return OutputItem::End;
                     }
                     Err(error) => {
                         if let Some(read) = self.failed(&error) {
@@ -167,7 +167,7 @@ impl Output {
         self.phase = Phase::Connecting(connecting, deadline);
     }
 
-    fn failed(&mut self, failure: &Failure) -> Option<Read> {
+    fn failed(&mut self, failure: &Failure) -> Option<OutputItem> {
         tracing::debug!(
             execution = %self.id,
             offset = self.offset,
@@ -176,7 +176,7 @@ impl Output {
         );
         if failure.is_gone() {
             self.phase = Phase::Idle;
-            return Some(Read::Gone);
+            return Some(OutputItem::Gone);
         }
         let kept = failure
             .problem(ProblemType::OffsetNotKept)
@@ -184,7 +184,7 @@ impl Output {
             .and_then(serde_json::Value::as_u64);
         if let Some(kept) = kept.filter(|kept| *kept > self.offset) {
             self.phase = Phase::Idle;
-            return Some(Read::Freed(kept));
+            return Some(OutputItem::Freed(kept));
         }
         if failure.problem(ProblemType::OffsetBeyondEnd).is_some() {
             tracing::error!(
@@ -196,6 +196,6 @@ impl Output {
         self.upstream.retries.output.inc();
         self.phase = Phase::Waiting(Instant::now() + self.delays.after(failure.retry_after()));
         // A single failure is not reported.
-        (self.delays.attempts() >= 2).then_some(Read::Unreachable)
+        (self.delays.attempts() >= 2).then_some(OutputItem::Unreachable)
     }
 }
