@@ -29,13 +29,13 @@ use app::App;
 use boxed::Rule;
 use connections::{Waiting, prepare, serve};
 
-/// The most connections at once that are being refused for too many sessions.
+/// The most connections at once that are being refused because there are too many sessions.
 const REFUSALS: usize = 256;
 /// Request bodies of `/mcp` may take one part in so many of `inboundBytes`, beside the messages.
 /// They have a budget of their own: the content of a body becomes a message to this bridge, which
 /// must find room while the body is still held.
 const MCP_SHARE: u64 = 4;
-/// After an error of accept(2), as when descriptors are out.
+/// The pause after an error of accept(2), for example when no descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The service name in compose.yaml.
 const SERVICE_NAME: &str = "bridge";
@@ -84,7 +84,7 @@ pub async fn run(
     let guard = Guard::new(hosts, origins);
     let app = App {
         shared,
-        open: Arc::default(),
+        open_sessions: Arc::default(),
         refusals: Arc::new(Semaphore::new(REFUSALS)),
         guard: Arc::new(guard),
         boxed: Arc::clone(&boxed),

@@ -30,6 +30,7 @@ pub fn shares(inbound: u64) -> (u64, u64) {
 
 /// Messages of at most this many bytes are always read: a ping, a cancel, a common prompt.
 pub const FREE_BYTES: u64 = 64 * 1024;
+
 /// One part of the inbound budget, or the limit of one session.
 #[derive(Debug)]
 pub struct Inbound {

@@ -14,14 +14,14 @@ use crate::session::shared::Shared;
 pub struct App {
     /// What sessions share.
     pub shared: Arc<Shared>,
-    /// Open sessions.
-    pub open: Arc<AtomicU64>,
+    /// The number of open sessions.
+    pub open_sessions: Arc<AtomicU64>,
     /// Places for connections that are refused with -32001. A place is taken at the upgrade, for 3
     /// s at most. Nobody waits for a place: without one the answer is 503.
     pub refusals: Arc<Semaphore>,
     /// Checks `Host` and `Origin`.
     pub(super) guard: Arc<Guard>,
-    /// Refuses what comes from the box.
+    /// Refuses requests from the box: the container of a boxed claude-api.
     pub(super) boxed: Arc<Rule>,
     /// MCP on `/mcp`.
     pub(super) mcp: ::mcp::http::Service,
@@ -37,7 +37,7 @@ impl App {
     pub fn place(&self) -> Option<Place> {
         let most = self.shared.own.sessions;
         let more = |n: u64| (n < most).then_some(n + 1);
-        self.open
+        self.open_sessions
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
             .ok()?;
         let metrics = &self.shared.viewer.metrics;
@@ -48,6 +48,6 @@ impl App {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::AcqRel);
+        self.0.open_sessions.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -1,4 +1,4 @@
-//! Accepted connections before a session: their socket options, their places, and their requests.
+//! Accepted connections that are no session: their socket options, places and requests.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use tower::ServiceExt;
 
 use super::boxed::Peer;
 
-/// A request's head must be here in this time.
+/// The longest time for the head of a request to arrive.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// The longest head of a request, and the size of a connection's read and write buffers, in bytes.
 const HEAD_BYTES: usize = 32 * 1024;

@@ -15,7 +15,7 @@ use super::response::{ANSWER_BYTES, collect, json};
 use super::retry::Delays;
 use protocol::message::Control;
 
-/// A readiness page is asked for by probes that wait a few seconds themselves.
+/// The time for a readiness page. Probes, which wait a few seconds, request it.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn path_of(control: Control) -> &'static str {
@@ -99,10 +99,10 @@ impl Upstream {
         }
     }
 
-    /// claude-api's readiness page: its status code and body.
+    /// Returns the status code and the body of claude-api's readiness page.
     ///
     /// # Errors
-    /// When it gives none within 2 s.
+    /// There is no answer within 2 s.
     pub async fn ready(&self) -> Result<(u16, Bytes), Failure> {
         let url = format!("{}/health/ready", self.base);
         let get = async {

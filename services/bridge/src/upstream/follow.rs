@@ -26,8 +26,8 @@ const LINE_BYTES: usize = 1024 * 1024;
 /// An item of a follow stream.
 #[derive(Debug)]
 pub enum FollowItem {
-    /// A status: one at once, then each change and each heartbeat. The flag marks the first status
-    /// of a connection, which may repeat a known state.
+    /// A status: one at the beginning, then each change and each heartbeat. The flag marks the
+    /// first status of a connection, which may repeat a known state.
     Status(Box<Status>, bool),
     /// claude-api does not answer: the stream fell silent, or this is the second failure in a row
     /// or a later one.
@@ -52,7 +52,7 @@ fn deadline_after(wait: std::time::Duration) -> Instant {
     Instant::now() + wait.min(YEAR)
 }
 
-/// One follow stream.
+/// The stream of one execution's statuses.
 pub struct FollowStream {
     upstream: Upstream,
     id: ExecutionId,
@@ -79,7 +79,8 @@ impl FollowStream {
         }
     }
 
-    /// Waits for the next update. Cancel-safe; pending for ever once it is over.
+    /// Waits for the next item. Cancel-safe; pending for ever after the terminal status or
+    /// [`FollowItem::Gone`].
     pub async fn next(&mut self) -> FollowItem {
         loop {
             match &mut self.phase {

@@ -37,7 +37,7 @@ enum Phase {
     Waiting(Instant),
 }
 
-/// One output stream.
+/// The stream of one execution's output.
 pub struct OutputStream {
     upstream: Upstream,
     id: ExecutionId,
@@ -70,8 +70,7 @@ impl OutputStream {
         }
     }
 
-    /// As [`Self::open`], but after a delay: a stream that ended without cause is not asked again
-    /// at once.
+    /// Opens the stream after a delay, as a stream that ended without cause is not retried at once.
     pub fn open_later(&mut self) {
         if matches!(self.phase, Phase::Idle) {
             self.upstream.retries.output.inc();
@@ -85,14 +84,15 @@ impl OutputStream {
         self.phase = Phase::Idle;
     }
 
-    /// Closes the stream; the next read opens it again at `offset`.
+    /// Closes the stream; [`Self::open`] opens it again at `offset`.
     pub fn close(&mut self, offset: u64) {
         if !matches!(self.phase, Phase::Idle) {
             self.jump(offset);
         }
     }
 
-    /// Reconnects a stream that brought no byte for too long, though there are some.
+    /// Reconnects a stream on which no byte arrived for too long. The caller knows that claude-api
+    /// has more bytes.
     pub fn cut_if_stalled(&mut self) {
         let stalled = self.moved.elapsed() > self.upstream.times.stall;
         if stalled && matches!(self.phase, Phase::Open(_)) {
@@ -102,7 +102,7 @@ impl OutputStream {
         }
     }
 
-    /// Time in which nobody read does not count as a stall.
+    /// Notes that the view does not read now; this time does not count as a stall.
     pub fn not_read(&mut self) {
         self.moved = Instant::now();
     }

@@ -1,4 +1,4 @@
-//! What in a new status is worth a notice of its own.
+//! The notices that a new status causes (docs/protocol.md, "Notices").
 
 use protocol::message::Notice;
 use protocol::{ExecutionId, Status};
@@ -20,7 +20,7 @@ pub fn notice(
     }
 }
 
-/// The notices that the step from `old` to `new` gives.
+/// Returns the notices for the changes from one status to the next.
 #[must_use]
 pub fn between(old: &Status, new: &Status) -> Vec<Notice> {
     let mut notices = Vec::new();
