@@ -1,4 +1,4 @@
-//! The address of a bridge, checked before anything is tried.
+//! The address of a bridge, checked before the client connects.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use http::Uri;
 
 use crate::Error;
 
-/// Where a bridge listens when nobody says otherwise.
+/// The address at which a bridge listens by default.
 pub const DEFAULT_URL: &str = "ws://127.0.0.1:8003/ws";
 
 /// A `ws://` address. An address without a path means `/ws`.
@@ -15,7 +15,7 @@ pub const DEFAULT_URL: &str = "ws://127.0.0.1:8003/ws";
 pub struct Address(String);
 
 impl Address {
-    /// The address as text.
+    /// Returns the address as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -58,8 +58,8 @@ impl FromStr for Address {
             Some("ws") => {}
             Some("wss") => {
                 return Err(bad(
-                    "needs TLS, which this version does not speak: use ws://, to another machine through a tunnel \
-                     (ssh -L 8003:127.0.0.1:8003 HOST)",
+                    "needs TLS, which this version does not speak: use ws://, to another machine \
+                     through a tunnel (ssh -L 8003:127.0.0.1:8003 HOST)",
                 ));
             }
             Some("http" | "https") => {

@@ -78,7 +78,7 @@ fn an_accepted_execution_waits_for_a_service_that_is_away() {
     let away = RpcError::new(code::UNAVAILABLE, "unavailable", "claude-api is away");
     let refused: Reply = Reply::error(attach[0]["id"].as_u64().unwrap(), away);
     let received = receive(&mut machine, refused.to_message());
-    assert_eq!(received, Received::ComeBack("claude-api is away".into()));
+    assert_eq!(received, Received::RetryLater("claude-api is away".into()));
     assert!(!machine.is_idle(), "the view is still there");
     assert!(rx.try_recv().is_err());
 }
@@ -120,8 +120,7 @@ async fn messages_of_the_old_view_are_not_the_new_ones() {
     let view = View::new(1, tx, 0, OnSlow::Wait);
     machine.open(id(&execute), view, attach.into());
     let second = sent(&mut machine);
-    // The bridge goes on with the old view until it answers; that one has reached byte 9, and even
-    // ends.
+    // The bridge continues the old view until it answers. That view has reached byte 9, and ends.
     let output = |offset: u64| Output::new(id(&execute), offset, "x").to_message();
     let mut end = status(&execute);
     end.state = State::Completed;
@@ -163,7 +162,7 @@ fn a_call_that_nobody_waits_for_is_not_sent() {
     drop(call(&mut machine));
     let waits = call(&mut machine);
     assert_eq!(sent(&mut machine).len(), 1);
-    // Neither is it asked again, nor a reason to connect.
+    // It is not repeated, and no reason to connect.
     drop(waits);
     machine.lost("cut", Duration::ZERO);
     assert!(machine.is_idle());
