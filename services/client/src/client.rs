@@ -191,7 +191,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::control`].
-    pub async fn request<P: Method + Into<Request>>(&self, params: P) -> Result<P::Answer, Error> {
+    pub async fn request<P: Method + Into<Request>>(&self, params: P) -> Result<P::Result, Error> {
         let (tx, rx) = oneshot::channel();
         self.commands
             .send(Command::Request(params.into(), tx))

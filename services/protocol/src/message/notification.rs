@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// The params of a notification of the bridge: docs/protocol.md, "Notifications".
+/// The parameters of a notification of the bridge: docs/protocol.md, "Notifications".
 pub trait Notification: Serialize {
     /// The name of the notification.
     const METHOD: &'static str;
