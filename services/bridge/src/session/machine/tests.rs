@@ -234,7 +234,8 @@ fn attaching_again_replaces_the_view() {
 #[test]
 fn a_refused_notification_is_reported() {
     let mut machine = machine();
-    let text = r#"{"jsonrpc":"2.0","method":"execute","params":{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef"}}"#;
+    let text = r#"{"jsonrpc":"2.0","method":"execute","params":
+        {"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef"}}"#;
     let message = sent(&machine.on_text(text, None)[0]);
     assert_eq!(message["method"], "statusUpdate");
     assert_eq!(message["params"]["status"], "FAILED");
@@ -396,7 +397,7 @@ fn a_cancel_stops_every_execute_of_its_id_and_waits_for_the_last() {
     let refused = || RpcError::new(-32005, "cancelled", "x").with("accepted", false);
     assert_eq!(machine.on_executed(jobs[0].token, Err(refused())).len(), 1);
     let actions = machine.on_executed(jobs[1].token, Err(refused()));
-    // The id is the client's: what it came to before, only claude-api knows.
+    // The client chose the id, so claude-api may have an earlier execution with it.
     assert!(matches!(
         actions[..],
         [
@@ -552,7 +553,7 @@ fn requests_that_wait_for_an_execute_are_no_open_calls_but_bounded() {
     assert!(machine.is_full(), "no more are read, and none is refused");
     let accepted = status(job.execute.id, State::Queued, 1);
     let mut actions = machine.on_executed(job.token, Ok(accepted));
-    // What only looks goes on in parts; what acts does not wait for that.
+    // Queries start in parts; a control does not wait for them.
     assert_eq!(machine.open_calls(), 32);
     let cancel = json!({"type": "CANCEL", "executionId": job.execute.id});
     actions.extend(ask(&mut machine, 3000, "control", cancel));

@@ -7,7 +7,10 @@ fn drain(buffer: &mut Buffer, last: bool) -> Vec<Piece> {
 
 proptest! {
     #[test]
-    fn any_chunking_joins_exactly(text in "\\PC{0,400}", cuts in prop::collection::vec(1usize..9, 0..600)) {
+    fn any_chunking_joins_exactly(
+        text in "\\PC{0,400}",
+        cuts in prop::collection::vec(1usize..9, 0..600),
+    ) {
         let bytes = text.as_bytes();
         let mut buffer = Buffer::new(0, 0, None);
         let (mut at, mut got) = (0, String::new());
@@ -28,7 +31,12 @@ proptest! {
     }
 
     #[test]
-    fn any_offset_begins_at_its_character(text in "(\\PC|\n){1,60}", at in 0usize..200, chunk in 1usize..5, skips in any::<bool>()) {
+    fn any_offset_begins_at_its_character(
+        text in "(\\PC|\n){1,60}",
+        at in 0usize..200,
+        chunk in 1usize..5,
+        skips in any::<bool>(),
+    ) {
         let bytes = text.as_bytes();
         let at = at % (bytes.len() + 1);
         let skip = skips.then_some(Skip { bytes: 1000, lines: 1000 });
@@ -43,12 +51,18 @@ proptest! {
         if expected == bytes.len() {
             prop_assert_eq!(pieces, vec![]);
         } else {
-            prop_assert_eq!(pieces, vec![Piece::Text(expected as u64, text[expected..].to_owned())]);
+            let rest = text[expected..].to_owned();
+            prop_assert_eq!(pieces, vec![Piece::Text(expected as u64, rest)]);
         }
     }
 
     #[test]
-    fn skipping_says_what_is_missing(text in "\\PC{0,300}", chunk in 1usize..40, take_every in 1usize..20, lines in 0u64..3) {
+    fn skipping_announces_every_missing_byte(
+        text in "\\PC{0,300}",
+        chunk in 1usize..40,
+        take_every in 1usize..20,
+        lines in 0u64..3,
+    ) {
         let bytes = text.as_bytes();
         let mut buffer = Buffer::new(0, 0, Some(Skip { bytes: 50, lines }));
         let (mut at, mut next) = (0, 0u64);

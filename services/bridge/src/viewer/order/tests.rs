@@ -113,7 +113,7 @@ fn an_outage_is_said_once_and_then_in_each_heartbeat() {
             .unwrap()
             .contains("unreachable")
     );
-    // None came for a while, though nothing failed: the last one again.
+    // No status was sent for a while, though nothing failed: the last one is repeated.
     order.on_heartbeat();
     let again = order.next(Timestamp::UNIX_EPOCH).unwrap();
     assert!(again.contains("RUNNING") && !again.contains("unreachable"));
@@ -225,12 +225,12 @@ fn a_wrong_crc_is_told_before_the_end() {
 
 proptest! {
     #[test]
-    fn whatever_comes_there_is_one_end_and_it_is_last(steps in prop::collection::vec(0u8..9, 0..60)) {
+    fn any_view_has_exactly_one_end_and_it_is_last(steps in prop::collection::vec(0u8..9, 0..60)) {
         let mut order = order(State::Queued);
         let mut got: Vec<String> = Vec::new();
         for step in steps {
             match step {
-                0..3 if !order.is_terminal() => order.on_bytes(&Bytes::from_static("é!".as_bytes())),
+                0..3 if !order.is_terminal() => order.on_bytes(&Bytes::from("é!")),
                 3 => { let s = with(&order, |s| s.state = State::Running); order.on_status(s); }
                 4 => { let s = with(&order, |s| s.state = State::Paused); order.on_status(s); }
                 5 => order.on_unreachable(),
@@ -260,7 +260,7 @@ fn the_elapsed_time_never_goes_back() {
         message["params"]["elapsedMs"].as_u64().unwrap()
     };
     assert_eq!(told(&mut order, 10), 10_000);
-    // It had ended before that, and the news of it comes later.
+    // The execution ended before that heartbeat, and its terminal status arrives later.
     let end = with(&order, |s| {
         s.state = State::Completed;
         s.ended_at = Some(Timestamp::from_second(9).unwrap());
