@@ -27,7 +27,7 @@ use crate::session::shared::Shared;
 use crate::upstream::Upstream;
 use app::App;
 use boxed::Rule;
-use connections::{Waiting, prepare, serve};
+use connections::{ConnectionPlaces, prepare, serve};
 
 /// The most connections at once that are being refused because there are too many sessions.
 const REFUSALS: usize = 256;
@@ -90,12 +90,12 @@ pub async fn run(
         boxed: Arc::clone(&boxed),
         mcp,
     };
-    let waiting = Waiting::new(own.sessions);
+    let places = ConnectionPlaces::new(own.sessions);
     let (addr, claude_api) = (listener.local_addr()?, &config.claude_api_url);
     tracing::info!(%addr, %claude_api, "listening");
     tracker.spawn(limits::learn(upstream, own, known, stop.clone()));
-    let warns = async move { boxed.warn_of_shared_address().await };
-    tracker.spawn(stop.clone().run_until_cancelled_owned(warns));
+    let warning = async move { boxed.warn_of_shared_address().await };
+    tracker.spawn(stop.clone().run_until_cancelled_owned(warning));
     let router = router(app);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -105,7 +105,7 @@ pub async fn run(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     prepare(&stream, user_timeout);
-                    let place = waiting.enter();
+                    let place = places.enter();
                     let (router, stop) = (router.clone(), stop.clone());
                     tracker.spawn(serve(stream, peer.ip(), router, stop, place));
                 }

@@ -24,7 +24,7 @@ use crate::upstream::output::{OutputItem, OutputStream};
 use buffer::Skip;
 use order::Order;
 
-/// What all views share.
+/// The context that all views share.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// The way to claude-api.
@@ -123,7 +123,7 @@ pub async fn run(
     let mut beat = std::pin::pin!(sleep(heartbeat));
     let mut check = tokio::time::interval(upstream.times.stall);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Kept over the rounds: a new chunk does not cost the view its place in the session's queue.
+    // Kept when something else happens first, so that the view keeps its place in the queue.
     let mut permit: Option<Permit> = None;
     let mut dropped = 0;
     let mut charge = share.charge();
@@ -151,18 +151,19 @@ pub async fn run(
         if !is_tight && std::mem::take(&mut tight) >= TIGHT_CHECKS && order.has_more_upstream() {
             output.open();
         }
-        let wants = has_room && order.wants_bytes();
-        if !wants {
+        let reads = has_room && order.wants_bytes();
+        if !reads {
             output.not_read();
         }
         tokio::select! {
             // Messages first: unsent ones are bounded, unread ones are not.
             biased;
-            place = granted(permit.as_mut()) => {
+            granted = granted(permit.as_mut()) => {
                 permit = None;
-                let Some(place) = place else { return };
+                let Some(granted) = granted else { return };
                 if order.is_status_next() {
-                    // claude-api sends one at each heartbeat; the view does only when that is late.
+                    // claude-api sends a status at each heartbeat. The view repeats one only when
+                    // that is late.
                     let late = if order.is_unreachable() { heartbeat } else { heartbeat * 6 / 5 };
                     beat.as_mut().reset(Instant::now() + late);
                 }
@@ -173,13 +174,13 @@ pub async fn run(
                     let last = order.is_done();
                     let mut charge = share.charge();
                     charge.set(text.len());
-                    place.send(Box::new(Message { view, text, last, charge }));
+                    granted.send(Box::new(Message { view, text, last, charge }));
                 }
                 if order.is_done() {
                     return;
                 }
             }
-            update = follow.next(), if !order.is_terminal() => match update {
+            item = follow.next(), if !order.is_terminal() => match item {
                 FollowItem::Status(status, first) => {
                     if first {
                         order.on_first_status(*status);
@@ -196,12 +197,12 @@ pub async fn run(
                 }
                 FollowItem::Gone => order.on_gone(clock.now()),
             },
-            read = output.next(), if wants => match read {
+            item = output.next(), if reads => match item {
                 OutputItem::Bytes(bytes) => {
                     if share.has_room() || !share.budget().is_short() {
                         order.on_bytes(&bytes);
                     } else {
-                        // Other views took the room meanwhile: these bytes are read again later.
+                        // Other views have taken the room, so these bytes are read again later.
                         output.close(order.read_from());
                         tight = TIGHT_CHECKS;
                     }
@@ -228,7 +229,7 @@ pub async fn run(
                 beat.as_mut().reset(Instant::now() + heartbeat);
             }
             () = share.room(), if is_tight => {}
-            _ = check.tick(), if wants || is_tight => {
+            _ = check.tick(), if reads || is_tight => {
                 if is_tight {
                     tight += 1;
                     if tight == TIGHT_CHECKS && share.budget().is_short() {
