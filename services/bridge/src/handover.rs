@@ -46,7 +46,7 @@ pub struct Handover {
     pub cancel_on_disconnect: bool,
 }
 
-/// What the handovers of all sessions share.
+/// The context that the handovers of all sessions share.
 #[derive(Debug)]
 pub struct Context {
     /// The way to claude-api.

@@ -69,7 +69,7 @@ pub async fn run(
     let mcp = mcp::Local {
         address: listener.local_addr()?,
         settings: settings.mcp,
-        body_bytes: usize::try_from(shared.own.message_bytes).unwrap_or(usize::MAX),
+        body_bytes: usize::try_from(shared.own_limits.message_bytes).unwrap_or(usize::MAX),
         inbound_bytes: usize::try_from(own.inbound_bytes / MCP_SHARE).unwrap_or(usize::MAX),
     };
     let mut hosts: Vec<_> = std::iter::once(SERVICE_NAME.to_owned())

@@ -178,7 +178,7 @@ struct Session<T> {
 pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) {
     let id = uuid::Uuid::new_v4().to_string();
     let start = Instant::now();
-    let own = &shared.own;
+    let own = &shared.own_limits;
     let message_bytes = usize::try_from(own.message_bytes).unwrap_or(usize::MAX);
     let charge = MessageCharge::new(shared.budgets.large.clone(), own.message_bytes);
     let share = Share::new(shared.budgets.outbound.clone());

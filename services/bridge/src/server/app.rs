@@ -1,4 +1,4 @@
-//! What the handlers of all HTTP requests share, and the places of sessions.
+//! The state that the handlers of all HTTP requests share, and the places of sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,10 +9,10 @@ use tokio::sync::Semaphore;
 use super::boxed::Rule;
 use crate::session::shared::Shared;
 
-/// What all requests share.
+/// The state that all HTTP requests share.
 #[derive(Debug, Clone)]
 pub struct App {
-    /// What sessions share.
+    /// The state that all sessions share.
     pub shared: Arc<Shared>,
     /// The number of open sessions.
     pub open_sessions: Arc<AtomicU64>,
@@ -35,7 +35,7 @@ impl App {
     /// Takes a place for a session; None when there are too many.
     #[must_use]
     pub fn place(&self) -> Option<Place> {
-        let most = self.shared.own.sessions;
+        let most = self.shared.own_limits.sessions;
         let more = |n: u64| (n < most).then_some(n + 1);
         self.open_sessions
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)

@@ -75,7 +75,7 @@ pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
         sessions: app.open_sessions.load(Ordering::Acquire),
         inbound_bytes: shared.budgets.inbound_used(),
         outbound_bytes: shared.budgets.outbound.used(),
-        inbound_limit_bytes: shared.own.inbound_bytes,
+        inbound_limit_bytes: shared.own_limits.inbound_bytes,
         outbound_limit_bytes: shared.budgets.outbound.limits().common,
     };
     let page = shared.viewer.metrics.page(snapshot, format);

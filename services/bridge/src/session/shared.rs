@@ -1,4 +1,4 @@
-//! What all sessions of a bridge share.
+//! The state that all sessions of a bridge share.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::upstream::Upstream;
 use crate::viewer;
 use crate::viewer::buffer::Skip;
 
-/// What all sessions share.
+/// The state that all sessions share.
 #[derive(Debug)]
 pub struct Shared {
     /// What views need, the way to claude-api included.
@@ -27,7 +27,7 @@ pub struct Shared {
     /// claude-api's limits merged with the bridge's own, once known.
     pub limits: watch::Receiver<Option<Limits>>,
     /// The bridge's own limits.
-    pub own: Limits,
+    pub own_limits: Limits,
     /// The most views of one session.
     pub views: usize,
     /// All tasks that a stop of the bridge waits for.
@@ -70,7 +70,7 @@ impl Shared {
             handover,
             budgets: Budgets::new(&own),
             limits,
-            own,
+            own_limits: own,
             views: settings.views,
             tracker,
             shutdown,
