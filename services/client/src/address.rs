@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn good_ones() {
+    fn good_addresses_are_accepted() {
         for (text, want) in [
             (DEFAULT_URL, DEFAULT_URL),
             ("ws://bridge:8003", "ws://bridge:8003/ws"),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_ones_say_what_to_do() {
+    fn errors_of_bad_addresses_say_what_to_do() {
         for (text, word) in [
             ("wss://127.0.0.1:8003/ws", "TLS"),
             ("http://127.0.0.1:8003/ws", "web address"),

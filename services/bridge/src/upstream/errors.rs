@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_retried() {
+    fn only_transient_failures_are_retried() {
         assert!(refused(ProblemType::Stopping).is_transient());
         assert!(!refused(ProblemType::QueueFull).is_transient());
         assert!(!refused(ProblemType::SpoolUnwritable).is_transient());

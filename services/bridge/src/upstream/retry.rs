@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_begins_again() {
+    fn progress_starts_the_delays_again() {
         let mut delays = Delays::default();
         assert!(delays.by_ref().take(20).count() == 20);
         delays.reset();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_peer_asks_for_is_honoured() {
+    fn retry_after_is_honoured() {
         let mut headers = HeaderMap::new();
         assert_eq!(retry_after(&headers), None);
         headers.insert(RETRY_AFTER, "2".parse().unwrap());

@@ -80,7 +80,7 @@ mod tests {
     use protocol::ExecutionId;
 
     #[test]
-    fn each_news_once() {
+    fn each_change_gives_one_notice() {
         let old = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
         let mut new = old.clone();
         new.activity = Some("retrying: 529".into());

@@ -44,7 +44,7 @@ fn status(execute: &ExecuteParams) -> Status {
 }
 
 #[test]
-fn unanswered_requests_are_asked_again_and_answered_ones_attach() {
+fn unanswered_requests_are_repeated_and_answered_ones_attach() {
     let mut machine = Machine::default();
     let (execute, _rx) = opened(&mut machine);
     let first = sent(&mut machine);
@@ -56,7 +56,7 @@ fn unanswered_requests_are_asked_again_and_answered_ones_attach() {
     let output = Output::new(id(&execute), 0, "abc");
     receive(&mut machine, output.to_message());
     for _ in 0..2 {
-        // Twice, because an attach that was never answered must not be asked beside a new one.
+        // Twice, because an attach that was never answered must not be sent beside a new one.
         machine.lost("cut", Duration::ZERO);
         machine.connected(&"{}".into());
         let again = sent(&mut machine);
@@ -67,7 +67,7 @@ fn unanswered_requests_are_asked_again_and_answered_ones_attach() {
 }
 
 #[test]
-fn an_accepted_execution_waits_for_a_service_that_is_away() {
+fn an_accepted_execution_waits_for_an_unreachable_service() {
     let mut machine = Machine::default();
     let (execute, mut rx) = opened(&mut machine);
     let first = sent(&mut machine);
@@ -84,7 +84,7 @@ fn an_accepted_execution_waits_for_a_service_that_is_away() {
 }
 
 #[test]
-fn messages_about_what_nobody_views_change_nothing() {
+fn messages_about_an_execution_without_a_view_change_nothing() {
     let mut machine = Machine::default();
     let output = Output::new(ExecutionId::random(), 9, "x");
     receive(&mut machine, output.to_message());
@@ -110,7 +110,7 @@ async fn a_failure_reaches_everybody_who_waits() {
 }
 
 #[tokio::test]
-async fn messages_of_the_old_view_are_not_the_new_ones() {
+async fn messages_of_an_old_view_are_not_given_to_the_new_one() {
     let mut machine = Machine::default();
     let (execute, _old) = opened(&mut machine);
     let first = sent(&mut machine);

@@ -86,7 +86,7 @@ proptest! {
 }
 
 #[test]
-fn freed_bytes_are_a_gap_behind_what_is_here() {
+fn freed_bytes_are_a_gap_behind_the_buffered_bytes() {
     let mut buffer = Buffer::new(0, 0, None);
     buffer.push(&Bytes::from_static("aé".as_bytes()));
     buffer.push(&Bytes::from_static(&"é".as_bytes()[..1]));
@@ -104,7 +104,7 @@ fn freed_bytes_are_a_gap_behind_what_is_here() {
 }
 
 #[test]
-fn what_was_read_to_find_the_first_character_is_never_told() {
+fn bytes_read_to_find_the_first_character_are_never_sent() {
     let begun = || {
         let mut buffer = Buffer::new(10, 0, None);
         assert_eq!(buffer.read_from(), 7);
