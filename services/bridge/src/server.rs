@@ -66,7 +66,7 @@ pub async fn run(
         tracker.clone(),
         stop.clone(),
     );
-    let mcp = mcp::Local {
+    let mcp = mcp::Endpoint {
         address: listener.local_addr()?,
         settings: settings.mcp,
         body_bytes: usize::try_from(shared.own_limits.message_bytes).unwrap_or(usize::MAX),

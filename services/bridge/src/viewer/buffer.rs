@@ -20,7 +20,7 @@ const UNSENT_BYTES: usize = 32 * 1024;
 /// because a client that reads nothing holds two of them.
 const PIECE_BYTES: usize = OUTPUT_MESSAGE_BYTES / 2;
 
-/// When unsent output is dropped.
+/// The limits beyond which unsent output is dropped.
 #[derive(Debug, Clone, Copy)]
 pub struct Skip {
     /// Unsent bytes that are kept.
@@ -29,7 +29,7 @@ pub struct Skip {
     pub lines: u64,
 }
 
-/// The next thing to send.
+/// The next part of the output to send.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
     /// Output at this offset.
@@ -81,7 +81,7 @@ impl Buffer {
         }
     }
 
-    /// The offset of the next byte to read.
+    /// Returns the offset of the next byte to read.
     #[must_use]
     pub fn read_from(&self) -> u64 {
         self.jump.unwrap_or(self.next + self.data.len() as u64)
@@ -107,19 +107,19 @@ impl Buffer {
         }
     }
 
-    /// Bytes dropped so far.
+    /// Returns the bytes dropped so far.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// The crc32 of what was read, if that is everything from 0.
+    /// Returns the crc32 of the bytes read, if they are all bytes from 0.
     #[must_use]
     pub fn crc32(&self) -> Option<u32> {
         self.crc.clone().map(Hasher::finalize)
     }
 
-    /// Appends what was read at [`Self::read_from`].
+    /// Appends bytes that were read at [`Self::read_from`].
     pub fn push(&mut self, bytes: &Bytes) {
         if let Some(crc) = &mut self.crc {
             crc.update(bytes);
@@ -168,7 +168,7 @@ impl Buffer {
         }
     }
 
-    /// The next piece, in order. `last`: nothing more will be pushed.
+    /// Takes the next piece, in order. `last`: nothing more will be pushed.
     pub fn take(&mut self, last: bool) -> Option<Piece> {
         if let Some(from) = self.skipped.take() {
             return Some(Piece::Gap(from, self.next));
@@ -245,7 +245,7 @@ impl Buffer {
         let mut cut = self.data.len().saturating_sub(most);
         if skip.lines > 0 && self.lines > skip.lines {
             let surplus = (self.lines - skip.lines) as usize;
-            let end = memchr_nth(&self.data, surplus);
+            let end = length_of_lines(&self.data, surplus);
             cut = cut.max(end);
         }
         if cut == 0 || self.align.is_some() {
@@ -268,15 +268,15 @@ fn line_ends(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|b| **b == b'\n').count() as u64
 }
 
-/// The index behind the n-th line end.
-fn memchr_nth(bytes: &[u8], n: usize) -> usize {
+/// Returns the length of the first `n` lines.
+fn length_of_lines(bytes: &[u8], n: usize) -> usize {
     let ends = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n');
     ends.map(|(i, _)| i + 1)
         .nth(n.saturating_sub(1))
         .unwrap_or(0)
 }
 
-/// The length without an unfinished character at the end.
+/// Returns the length without an unfinished character at the end.
 fn whole_characters(bytes: &[u8]) -> usize {
     let tail = bytes.len().saturating_sub(4);
     for start in (tail..bytes.len()).rev() {
@@ -299,7 +299,7 @@ fn whole_characters(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// The most bytes up to `most` that end at a character's end.
+/// Returns the most bytes, up to `most`, that end with a whole character.
 fn cut(bytes: &[u8], most: usize) -> usize {
     whole_characters(&bytes[..bytes.len().min(most)])
 }

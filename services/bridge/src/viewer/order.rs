@@ -29,7 +29,7 @@ const NOTICES: usize = 128;
 /// Bytes that the stream from claude-api reads ahead of a client that does not read.
 const READ_AHEAD_BYTES: usize = 32 * 1024;
 
-/// The approximate size of a status in memory, in bytes.
+/// Returns the approximate size of a status in memory, in bytes.
 fn weight(status: &Status) -> usize {
     const ITEM_BYTES: usize = 256;
     let items = status.warnings.len() + status.permission_denials.len() + status.metadata.len();
@@ -69,7 +69,8 @@ pub struct Order {
 }
 
 impl Order {
-    /// Begins with the status of the answer, at `offset`, or at 0 (with a gap if that is not kept).
+    /// Creates the order of a view that begins with the status of the answer, at `offset`, or at 0
+    /// with a gap if 0 is not kept.
     #[must_use]
     pub fn new(
         status: Status,
@@ -106,7 +107,7 @@ impl Order {
         order
     }
 
-    /// The newest status known.
+    /// Returns the newest status known.
     #[must_use]
     pub fn seen(&self) -> &Status {
         &self.seen
@@ -124,7 +125,7 @@ impl Order {
         self.done
     }
 
-    /// The offset of the next byte to read.
+    /// Returns the offset of the next byte to read.
     #[must_use]
     pub fn read_from(&self) -> u64 {
         self.buffer.read_from()
@@ -145,7 +146,8 @@ impl Order {
         }
     }
 
-    /// Bytes held for the client: unsent output and its read-ahead, notices and statuses.
+    /// Returns the bytes held for the client: unsent output and its read-ahead, notices and
+    /// statuses.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let output = match self.buffer.held() {
@@ -164,7 +166,7 @@ impl Order {
         self.buffer.shrink();
     }
 
-    /// Bytes dropped so far.
+    /// Returns the bytes dropped so far.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.buffer.dropped()
@@ -301,7 +303,7 @@ impl Order {
         }
         self.buffer.push(bytes);
         if self.terminal.is_some() {
-            // Before that, only a status shows it.
+            // Before the terminal status, only a status shows that claude-api can be reached.
             self.unreachable = false;
         }
     }
