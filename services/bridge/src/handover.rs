@@ -53,7 +53,7 @@ pub struct Context {
     pub upstream: Upstream,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Who views which execution.
+    /// The viewers of each execution.
     pub departures: Departures,
     /// Places for owed cancels.
     owed: Semaphore,

@@ -393,8 +393,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
 mod tests {
     use super::*;
 
-    /// What a session's task and its channels hold from their first moment, for as long as it
-    /// lives.
+    /// The memory that a session's task and channels hold from their first moment to the end.
     #[test]
     fn an_idle_session_is_small() {
         type Io = hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>;

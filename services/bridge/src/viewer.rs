@@ -29,7 +29,7 @@ use order::Order;
 pub struct Context {
     /// The way to claude-api.
     pub upstream: Upstream,
-    /// When a view with `onSlow: skip` drops output.
+    /// The limits beyond which a view with `onSlow: skip` drops output.
     pub skip: Skip,
     /// The most bytes of a status object.
     pub status_bytes: usize,
@@ -37,14 +37,14 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
 }
 
-/// Where a view begins.
+/// The start of a view.
 #[derive(Debug, Clone)]
 pub struct Start {
     /// The status of the answer.
     pub status: Status,
     /// The offset that the client asked for.
     pub offset: Option<u64>,
-    /// What the view does when the client is slow.
+    /// Behaviour of the view when its client does not keep up.
     pub on_slow: OnSlow,
 }
 

@@ -21,7 +21,7 @@ use crate::metrics::mcp_reasons::{BAD_REQUEST, MEDIA_TYPE, NOT_FOUND, SERVER_ERR
 /// The address at which the MCP server reaches this bridge, and its limits.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    /// Where the bridge listens.
+    /// The address at which the bridge listens.
     pub address: SocketAddr,
     /// The operator's settings.
     pub settings: Mcp,

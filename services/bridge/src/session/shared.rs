@@ -18,9 +18,9 @@ use crate::viewer::buffer::Skip;
 /// The state that all sessions share.
 #[derive(Debug)]
 pub struct Shared {
-    /// What views need, the way to claude-api included.
+    /// The context of views, with the way to claude-api.
     pub viewer: viewer::Context,
-    /// What handovers of executes and owed cancels need.
+    /// The context of handovers and owed cancels.
     pub handover: Arc<handover::Context>,
     /// The memory of all sessions.
     pub budgets: Budgets,

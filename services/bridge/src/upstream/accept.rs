@@ -116,7 +116,7 @@ impl Upstream {
     /// another bridge may still retry its execute.
     ///
     /// # Errors
-    /// As [`Self::accept`]; Ok only when it had been accepted after all.
+    /// As [`Self::accept`]; Ok only when claude-api had accepted the execute after all.
     pub async fn give_up(&self, execute: &Put, acted: bool) -> Result<Status, RpcError> {
         if execute.fresh && !acted {
             return Err(stopped(execute.id, false.into()));

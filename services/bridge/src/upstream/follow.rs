@@ -60,7 +60,7 @@ pub struct FollowStream {
     line: BytesMut,
     first: bool,
     delays: Delays,
-    /// When the stream counts as dead.
+    /// The time at which a silent stream counts as dead.
     deadline: Instant,
 }
 

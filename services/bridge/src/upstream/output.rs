@@ -45,7 +45,7 @@ pub struct OutputStream {
     offset: u64,
     phase: Phase,
     delays: Delays,
-    /// When the last byte arrived, or the stream opened.
+    /// The time at which the last byte arrived, or the stream opened.
     moved: Instant,
 }
 

@@ -27,7 +27,7 @@ impl Default for Delays {
             multiplier: 2.0,
             randomization_factor: 0.5,
             max_interval: LONGEST,
-            // Its default ends after 15 minutes, counted from construction.
+            // The default ends 15 minutes after the construction.
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
         };

@@ -162,7 +162,7 @@ fn a_call_that_nobody_waits_for_is_not_sent() {
     drop(call(&mut machine));
     let waits = call(&mut machine);
     assert_eq!(sent(&mut machine).len(), 1);
-    // It is not repeated, and no reason to connect.
+    // Such a request is not repeated, and is no reason to connect.
     drop(waits);
     machine.lost("cut", Duration::ZERO);
     assert!(machine.is_idle());

@@ -1,4 +1,4 @@
-//! How a notification of the bridge is written.
+//! The encoding of the notifications of the bridge.
 
 use serde::Serialize;
 

@@ -82,7 +82,7 @@ impl Names {
             while !known.borrow_and_update().is_fresh(asked) {
                 self.begin(name);
                 if known.changed().await.is_err() {
-                    // It cannot close: the sender is `self`.
+                    // The channel cannot close, because `self` holds its sender.
                     return;
                 }
             }
@@ -123,7 +123,7 @@ async fn look_up(name: String) -> Answer {
     Ok(resolved.map(|address| address.ip()).collect())
 }
 
-/// What is known of a name.
+/// The newest addresses of a name, and the state of its resolution.
 #[derive(Debug, Clone, Default)]
 struct Resolution {
     addresses: Arc<[IpAddr]>,

@@ -47,7 +47,7 @@ impl Inputs {
     /// Queues the call of an input, and returns it if it is its turn.
     pub(super) fn queue(&mut self, token: Token, call: Call) -> Option<(Token, Call)> {
         if !self.held.contains_key(&token) {
-            // It was refused while it waited.
+            // The input was refused while it waited.
             return None;
         }
         if self.open.is_some_and(|open| open != token) {

@@ -58,7 +58,7 @@ impl EventsPart {
     }
 }
 
-/// How much of some bytes fits, as text, into so many bytes of JSON.
+/// The part of some bytes that fits, as text, into so many bytes of JSON.
 struct Fit {
     /// Bytes up to the last character that fits.
     bytes: usize,

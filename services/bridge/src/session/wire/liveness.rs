@@ -4,7 +4,7 @@
 /// intervals.
 pub(super) const HOLDING_PINGS: u32 = 30;
 
-/// How the last ping intervals went.
+/// The judgement of a peer by the last ping intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pulse {
     /// The peer is alive.

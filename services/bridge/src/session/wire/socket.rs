@@ -20,7 +20,7 @@ use super::transport::Transport;
 use crate::budget::inbound::Charge;
 use crate::budget::outbound::{self, Share};
 
-/// What tungstenite reads at once, in bytes; each session has this much from its first moment. A
+/// The size of tungstenite's read buffer, in bytes; each session has one from its first moment. A
 /// message has a buffer of its own size.
 const READ_BYTES: usize = 1024;
 /// Small messages are collected up to this many bytes before they are written.
@@ -63,7 +63,7 @@ pub struct Socket<T> {
     unflushed: bool,
     /// Whether bytes wait for the peer to read.
     blocked: bool,
-    /// How the last ping intervals went.
+    /// The signs of life of the peer.
     liveness: Liveness,
     /// Messages and their bytes sent, until the session has counted them.
     pub sent: (u64, u64),
@@ -222,7 +222,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         (self.grown, self.stretched) = (false, false);
         let io = std::mem::replace(self.stream.get_mut(), Transport::empty());
         let new = WebSocketStream::from_raw_socket(io, Role::Server, Some(self.config));
-        // It awaits nothing: there is no handshake.
+        // The call awaits nothing, because there is no handshake.
         if let Some(stream) = new.now_or_never() {
             self.stream = stream;
         }
