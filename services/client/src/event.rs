@@ -33,11 +33,12 @@ pub enum Event {
     Gap(Range<u64>),
     /// A notice, which changes no state: docs/protocol.md, "Notices".
     Notice(Box<Notice>),
-    /// The connection was lost. The client reconnects after a delay.
+    /// The connection was lost, or an attempt to reconnect failed. Several follow each other until
+    /// [`Event::Back`].
     Lost {
         /// What happened.
         why: String,
-        /// The delay before the next attempt.
+        /// The pause before the next attempt.
         retry_in: Duration,
     },
     /// The client has reconnected, and the view continues at the offset reached.

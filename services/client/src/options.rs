@@ -15,7 +15,7 @@ pub struct Options {
     pub give_up: Duration,
     /// The interval of pings to the bridge. A bridge that is silent for two intervals is dead.
     pub ping: Duration,
-    /// How long the answer to a request may take, reconnects included. Executes and attaches have
+    /// How long the answer to a request may take, reconnects included. `execute` and `attach` have
     /// no such limit.
     pub answer_timeout: Duration,
     /// Whether a run also yields the text of each message of the bridge

@@ -46,7 +46,7 @@ pub enum OutputType {
     Stdout,
 }
 
-/// The parameters of `gap`: bytes of the output that are not sent.
+/// The params of `gap`: bytes of the output that are not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gap {
