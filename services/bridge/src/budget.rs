@@ -25,18 +25,18 @@ use inbound::{Charge, FREE_BYTES, Inbound};
 use lists::Lists;
 use outbound::Outbound;
 
-/// A message waits for this fraction of the ping interval (one in so many) before it evicts
-/// another.
+/// A message waits for one part in so many of the ping interval before it evicts another message.
 const PATIENCE: u32 = 20;
 
 /// The budgets of one bridge.
 #[derive(Debug)]
 pub struct Budgets {
-    /// Most of `inboundBytes`: large messages, and their executes and inputs that await an answer.
+    /// Most of `inboundBytes`: large messages, and executes and inputs of large messages that await
+    /// an answer.
     pub large: Arc<Inbound>,
     /// The rest of `inboundBytes`: executes and inputs of small messages.
     pub small: Arc<Inbound>,
-    /// What is on its way to clients.
+    /// Answers and output that clients have not read.
     pub outbound: Arc<Outbound>,
     /// Lists and parts of events while claude-api is asked.
     pub lists: Lists,

@@ -8,7 +8,7 @@ use protocol::Limits;
 
 use crate::upstream::{Times, silence};
 
-/// claude-api answers a stream's head at once; nothing there is slower than this.
+/// The longest time for the head of a stream's answer. claude-api sends the head at once.
 const HEAD: Duration = Duration::from_secs(5);
 
 /// The command line.
@@ -156,7 +156,7 @@ pub struct Settings {
     pub views: usize,
     /// MCP on `/mcp`.
     pub mcp: Mcp,
-    /// Times of the upstream side.
+    /// Times of calls to claude-api and of its streams.
     pub times: Times,
     /// Time after a disconnect before a cancel.
     pub disconnect_grace: Duration,
@@ -174,10 +174,10 @@ pub struct Mcp {
 }
 
 impl Config {
-    /// Checks everything.
+    /// Checks all settings.
     ///
     /// # Errors
-    /// All mistakes, one text each.
+    /// Returns one text for each mistake.
     pub fn check(&self) -> Result<Settings, Vec<String>> {
         let mut mistakes = Vec::new();
         let mut number = |flag: &str, text: &str, least: u64, most: u64| match text.trim().parse() {
@@ -226,7 +226,8 @@ impl Config {
             });
             if !good {
                 mistakes.push(format!(
-                    "--allowed-origins {origin:?}: SCHEME://HOST[:PORT] is needed, like https://app.example"
+                    "--allowed-origins {origin:?}: SCHEME://HOST[:PORT] is needed, \
+                     like https://app.example"
                 ));
             }
         }
@@ -279,7 +280,7 @@ impl Config {
 
 fn check_upstream(text: &str) -> Result<(), String> {
     let url = reqwest::Url::parse(text).ok();
-    // A mistake in a secret is not quoted, because mistakes are logged.
+    // A URL with a secret is not quoted, because mistakes are logged.
     if text.contains('@') {
         return Err(
             "--claude-api-url: a user or password in it is not taken; http://HOST:PORT is needed"

@@ -46,14 +46,14 @@ pub struct Handover {
     pub cancel_on_disconnect: bool,
 }
 
-/// What the handovers of all sessions share.
+/// The context that the handovers of all sessions share.
 #[derive(Debug)]
 pub struct Context {
     /// The way to claude-api.
     pub upstream: Upstream,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Who views which execution.
+    /// The viewers of each execution.
     pub departures: Departures,
     /// Places for owed cancels.
     owed: Semaphore,

@@ -100,7 +100,7 @@ async fn run(config: &Config, settings: Settings) -> anyhow::Result<()> {
     bridge::run(listener, config, settings, shutdown).await
 }
 
-/// Each session has a descriptor, each view two more.
+/// Raises the limit of open files: each session needs a descriptor, and each view two more.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

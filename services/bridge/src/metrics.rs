@@ -1,8 +1,8 @@
 //! The numbers of `/metrics`: counters since the start of the bridge, and the state at the scrape.
 //!
 //! - A counter is a relaxed atomic.
-//! - A number that the bridge keeps elsewhere is not kept here a second time: [`Now`] carries it at
-//!   a scrape.
+//! - A number that the bridge keeps elsewhere is not kept here a second time: [`Snapshot`] carries
+//!   it at a scrape.
 //! - Labels take values of fixed lists only, so that the number of series has a bound. An id is
 //!   never a label. Every series is there from the start, with the value 0.
 
@@ -68,7 +68,7 @@ pub struct Metrics {
 
 /// The state at the time of a scrape.
 #[derive(Debug, Clone, Copy)]
-pub struct Now {
+pub struct Snapshot {
     /// Open sessions.
     pub sessions: u64,
     /// Bytes taken of the inbound budget.
@@ -90,16 +90,16 @@ impl Metrics {
         }
     }
 
-    /// The page.
+    /// Returns the page of all metrics.
     #[must_use]
-    pub fn page(&self, now: Now, format: Exposition) -> String {
-        let Now {
+    pub fn page(&self, snapshot: Snapshot, format: Exposition) -> String {
+        let Snapshot {
             sessions,
             inbound_bytes,
             outbound_bytes,
             inbound_limit_bytes,
             outbound_limit_bytes,
-        } = now;
+        } = snapshot;
         for (gauge, value) in [
             (&self.sessions, sessions),
             (&self.inbound, inbound_bytes),

@@ -27,15 +27,15 @@ use crate::session::shared::Shared;
 use crate::upstream::Upstream;
 use app::App;
 use boxed::Rule;
-use connections::{Waiting, prepare, serve};
+use connections::{ConnectionPlaces, prepare, serve};
 
-/// The most connections at once that are being refused for too many sessions.
+/// The most connections at once that are being refused because there are too many sessions.
 const REFUSALS: usize = 256;
 /// Request bodies of `/mcp` may take one part in so many of `inboundBytes`, beside the messages.
 /// They have a budget of their own: the content of a body becomes a message to this bridge, which
 /// must find room while the body is still held.
 const MCP_SHARE: u64 = 4;
-/// After an error of accept(2), as when descriptors are out.
+/// The pause after an error of accept(2), for example when no descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The service name in compose.yaml.
 const SERVICE_NAME: &str = "bridge";
@@ -66,10 +66,10 @@ pub async fn run(
         tracker.clone(),
         stop.clone(),
     );
-    let mcp = mcp::Local {
+    let mcp = mcp::Endpoint {
         address: listener.local_addr()?,
         settings: settings.mcp,
-        body_bytes: usize::try_from(shared.own.message_bytes).unwrap_or(usize::MAX),
+        body_bytes: usize::try_from(shared.own_limits.message_bytes).unwrap_or(usize::MAX),
         inbound_bytes: usize::try_from(own.inbound_bytes / MCP_SHARE).unwrap_or(usize::MAX),
     };
     let mut hosts: Vec<_> = std::iter::once(SERVICE_NAME.to_owned())
@@ -84,18 +84,18 @@ pub async fn run(
     let guard = Guard::new(hosts, origins);
     let app = App {
         shared,
-        open: Arc::default(),
+        open_sessions: Arc::default(),
         refusals: Arc::new(Semaphore::new(REFUSALS)),
         guard: Arc::new(guard),
         boxed: Arc::clone(&boxed),
         mcp,
     };
-    let waiting = Waiting::new(own.sessions);
+    let places = ConnectionPlaces::new(own.sessions);
     let (addr, claude_api) = (listener.local_addr()?, &config.claude_api_url);
     tracing::info!(%addr, %claude_api, "listening");
     tracker.spawn(limits::learn(upstream, own, known, stop.clone()));
-    let warns = async move { boxed.warn_of_shared_address().await };
-    tracker.spawn(stop.clone().run_until_cancelled_owned(warns));
+    let warning = async move { boxed.warn_of_shared_address().await };
+    tracker.spawn(stop.clone().run_until_cancelled_owned(warning));
     let router = router(app);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -105,7 +105,7 @@ pub async fn run(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     prepare(&stream, user_timeout);
-                    let place = waiting.enter();
+                    let place = places.enter();
                     let (router, stop) = (router.clone(), stop.clone());
                     tracker.spawn(serve(stream, peer.ip(), router, stop, place));
                 }

@@ -45,7 +45,7 @@
 //!   |                                           |               in the order that clients rely on
 //! machine.rs   Machine::on_executed           viewer/buffer.rs  cuts output between characters
 //!   |                                           |
-//! machine/view_order.rs, machine/apply.rs     viewer/encode.rs, viewer/notices.rs   JSON
+//! machine/view_order.rs, machine/apply.rs     protocol::message   JSON
 //!   |   the status becomes the answer           |
 //! machine/open_requests.rs                      |   a channel with room for one message
 //!   |   holds back the answers of a batch       v
@@ -61,9 +61,9 @@
 //! client
 //! ```
 //!
-//! All other requests take the same way, with two differences: the action is `Action::Call`, which
-//! `task/calls.rs` makes in a task of its own through `upstream/calls.rs`, and the result comes
-//! back as `Completion::Called`.
+//! Most other requests take the same way, with two differences. The action is `Action::Call`, which
+//! `task/calls.rs` performs in a task of its own through the short calls of `upstream`. The result
+//! returns as `Completion::Called`. The machine answers `ping` and `detach` without a call.
 
 pub mod completion;
 pub mod machine;
@@ -178,7 +178,7 @@ struct Session<T> {
 pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) {
     let id = uuid::Uuid::new_v4().to_string();
     let start = Instant::now();
-    let own = &shared.own;
+    let own = &shared.own_limits;
     let message_bytes = usize::try_from(own.message_bytes).unwrap_or(usize::MAX);
     let charge = MessageCharge::new(shared.budgets.large.clone(), own.message_bytes);
     let share = Share::new(shared.budgets.outbound.clone());
@@ -393,8 +393,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
 mod tests {
     use super::*;
 
-    /// What a session's task and its channels hold from their first moment, for as long as it
-    /// lives.
+    /// The memory that a session's task and channels hold from their first moment to the end.
     #[test]
     fn an_idle_session_is_small() {
         type Io = hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>;

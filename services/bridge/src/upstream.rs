@@ -33,26 +33,26 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The kernel asks a silent claude-api for a sign of life this often, so that a stream without
 /// traffic of its own (output) does not wait for ever for a host that is gone.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// Idle connections are dropped before common proxies drop them.
+/// Idle connections are closed before common proxies close them.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
-/// Times of the upstream side.
+/// The longest times of calls to claude-api and of its streams.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// The whole of a control, status or list call, its retries included.
+    /// A control, status, list, events or input call, its retries included.
     pub call: Duration,
     /// How long an execute is retried before acceptance.
     pub accept: Duration,
     /// One attempt to hand over an execute.
     pub attempt: Duration,
-    /// A stream whose head is not there by then is dead.
+    /// The head of a stream's answer; a stream without a head by then is dead.
     pub head: Duration,
     /// A follow stream that is silent for longer is dead, unless claude-api's heartbeat is longer.
     pub silence: Duration,
     /// The output stream reconnects when bytes are known to be there and none arrived for this
     /// long.
     pub stall: Duration,
-    /// Heartbeats of an execution whose claude-api cannot be reached.
+    /// The interval at which a status is repeated while claude-api cannot be reached.
     pub heartbeat: Duration,
 }
 
@@ -72,10 +72,10 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// `base` is `http://host:port`, without a path.
+    /// Creates the way to one claude-api. `base` is `http://host:port`, without a path.
     ///
     /// # Errors
-    /// When the HTTP client cannot be made.
+    /// The HTTP client cannot be made.
     pub fn new(base: &str, times: Times) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .http1_only()
@@ -100,8 +100,8 @@ impl Upstream {
         })
     }
 
-    /// Returns a copy whose streams name this session. So claude-api does not take a late stream of
-    /// a session that left for a new viewer.
+    /// Returns a copy whose streams name this session. claude-api then knows a late stream of a
+    /// session that left, and does not count it as a new viewer.
     #[must_use]
     pub fn for_viewer(&self, session: Arc<str>) -> Self {
         Self {
@@ -115,15 +115,14 @@ impl Upstream {
         self.heartbeat_ms.store(milliseconds, Ordering::Relaxed);
     }
 
-    /// A follow stream that is silent for longer is dead: a little more than two heartbeats, the
-    /// bridge's or claude-api's, whichever is longer.
+    /// Returns the time after which a silent follow stream is dead: a little more than two
+    /// heartbeats, the bridge's or claude-api's, whichever is longer.
     fn silence(&self) -> Duration {
         let theirs = Duration::from_millis(self.heartbeat_ms.load(Ordering::Relaxed));
         self.times.silence.max(silence(theirs))
     }
 
-    /// The service that holds this execution. One address today; the place where several would be
-    /// told apart.
+    /// Returns the address of the service that holds this execution. There is only one service.
     fn home(&self, _id: ExecutionId) -> &str {
         &self.base
     }
@@ -133,7 +132,7 @@ impl Upstream {
     }
 }
 
-/// Two heartbeats missed, and a little more.
+/// Returns the time after which a silent stream is dead: two heartbeats and a quarter.
 #[must_use]
 pub fn silence(heartbeat: Duration) -> Duration {
     heartbeat.saturating_mul(2).saturating_add(heartbeat / 4)

@@ -19,17 +19,17 @@ use tokio::time::{Instant, MissedTickBehavior, sleep};
 use crate::budget::outbound::{Charge, Share};
 use crate::metrics::Metrics;
 use crate::upstream::Upstream;
-use crate::upstream::follow::{Follow, Update};
-use crate::upstream::output::{Output, Read};
+use crate::upstream::follow::{FollowItem, FollowStream};
+use crate::upstream::output::{OutputItem, OutputStream};
 use buffer::Skip;
 use order::Order;
 
-/// What all views share.
+/// The context that all views share.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// The way to claude-api.
     pub upstream: Upstream,
-    /// When a view with `onSlow: skip` drops output.
+    /// The limits beyond which a view with `onSlow: skip` drops output.
     pub skip: Skip,
     /// The most bytes of a status object.
     pub status_bytes: usize,
@@ -37,22 +37,22 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
 }
 
-/// Where a view begins.
+/// The start of a view.
 #[derive(Debug, Clone)]
 pub struct Start {
     /// The status of the answer.
     pub status: Status,
     /// The offset that the client asked for.
     pub offset: Option<u64>,
-    /// What the view does when the client is slow.
+    /// Behaviour of the view when its client does not keep up.
     pub on_slow: OnSlow,
 }
 
-/// One message of a view. It travels boxed: the channel of an idle session has room for 32 of what
-/// is sent through it.
+/// One message of a view. It is sent boxed, because tokio allocates a channel in blocks of 32
+/// items, and every idle session has one.
 #[derive(Debug)]
 pub struct Message {
-    /// The number of the view: an older one of the same execution may have messages under way.
+    /// The number of the view. An older view of the same execution may have messages under way.
     pub view: u64,
     /// The message as JSON.
     pub text: String,
@@ -117,13 +117,13 @@ pub async fn run(
     let skip = (start.on_slow == OnSlow::Skip).then_some(skip);
     let clock = Clock::start(&start.status);
     let mut order = Order::new(start.status, start.offset, skip, status_bytes);
-    let mut follow = Follow::new(upstream.clone(), id);
-    let mut output = Output::new(upstream.clone(), id, order.read_from());
+    let mut follow = FollowStream::new(upstream.clone(), id);
+    let mut output = OutputStream::new(upstream.clone(), id, order.read_from());
     let heartbeat = upstream.times.heartbeat;
     let mut beat = std::pin::pin!(sleep(heartbeat));
     let mut check = tokio::time::interval(upstream.times.stall);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Kept over the rounds: a new chunk does not cost the view its place in the session's queue.
+    // Kept when something else happens first, so that the view keeps its place in the queue.
     let mut permit: Option<Permit> = None;
     let mut dropped = 0;
     let mut charge = share.charge();
@@ -151,18 +151,19 @@ pub async fn run(
         if !is_tight && std::mem::take(&mut tight) >= TIGHT_CHECKS && order.has_more_upstream() {
             output.open();
         }
-        let wants = has_room && order.wants_bytes();
-        if !wants {
+        let reads = has_room && order.wants_bytes();
+        if !reads {
             output.not_read();
         }
         tokio::select! {
             // Messages first: unsent ones are bounded, unread ones are not.
             biased;
-            place = granted(permit.as_mut()) => {
+            granted = granted(permit.as_mut()) => {
                 permit = None;
-                let Some(place) = place else { return };
+                let Some(granted) = granted else { return };
                 if order.is_status_next() {
-                    // claude-api sends one at each heartbeat; the view does only when that is late.
+                    // claude-api sends a status at each heartbeat. The view repeats one only when
+                    // that is late.
                     let late = if order.is_unreachable() { heartbeat } else { heartbeat * 6 / 5 };
                     beat.as_mut().reset(Instant::now() + late);
                 }
@@ -173,14 +174,14 @@ pub async fn run(
                     let last = order.is_done();
                     let mut charge = share.charge();
                     charge.set(text.len());
-                    place.send(Box::new(Message { view, text, last, charge }));
+                    granted.send(Box::new(Message { view, text, last, charge }));
                 }
                 if order.is_done() {
                     return;
                 }
             }
-            update = follow.next(), if !order.is_terminal() => match update {
-                Update::Status(status, first) => {
+            item = follow.next(), if !order.is_terminal() => match item {
+                FollowItem::Status(status, first) => {
                     if first {
                         order.on_first_status(*status);
                     } else {
@@ -190,27 +191,27 @@ pub async fn run(
                         output.open();
                     }
                 }
-                Update::Unreachable(error) => {
+                FollowItem::Unreachable(error) => {
                     tracing::debug!(execution = %id, error, "claude-api cannot be reached");
                     order.on_unreachable();
                 }
-                Update::Gone => order.on_gone(clock.now()),
+                FollowItem::Gone => order.on_gone(clock.now()),
             },
-            read = output.next(), if wants => match read {
-                Read::Bytes(bytes) => {
-                    if share.has_room() || !share.all().is_short() {
+            item = output.next(), if reads => match item {
+                OutputItem::Bytes(bytes) => {
+                    if share.has_room() || !share.budget().is_short() {
                         order.on_bytes(&bytes);
                     } else {
-                        // Other views took the room meanwhile: these bytes are read again later.
+                        // Other views have taken the room, so these bytes are read again later.
                         output.close(order.read_from());
                         tight = TIGHT_CHECKS;
                     }
                 }
                 // Whether the execution ended is known from the follow stream.
-                Read::End => if order.is_terminal() && order.has_more_upstream() {
+                OutputItem::End => if order.is_terminal() && order.has_more_upstream() {
                     output.open_later();
                 },
-                Read::Freed(kept) => {
+                OutputItem::Freed(kept) => {
                     order.on_freed(kept);
                     output.jump(order.read_from());
                     if order.has_more_upstream() {
@@ -218,20 +219,20 @@ pub async fn run(
                     }
                 }
                 // Until the execution has ended, the follow stream reports failures.
-                Read::Unreachable => if order.is_terminal() {
+                OutputItem::Unreachable => if order.is_terminal() {
                     order.on_unreachable();
                 },
-                Read::Gone => order.on_gone(clock.now()),
+                OutputItem::Gone => order.on_gone(clock.now()),
             },
             () = beat.as_mut() => {
                 order.on_heartbeat();
                 beat.as_mut().reset(Instant::now() + heartbeat);
             }
             () = share.room(), if is_tight => {}
-            _ = check.tick(), if wants || is_tight => {
+            _ = check.tick(), if reads || is_tight => {
                 if is_tight {
                     tight += 1;
-                    if tight == TIGHT_CHECKS && share.all().is_short() {
+                    if tight == TIGHT_CHECKS && share.budget().is_short() {
                         output.close(order.read_from());
                     }
                 } else if order.read_from() < order.seen().output_bytes {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use bridge::upstream::follow::{Follow, Update};
+use bridge::upstream::follow::{FollowItem, FollowStream};
 use bridge::upstream::{Times, Upstream};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -220,12 +220,12 @@ async fn follow_whole((fates, last): (Vec<Fate>, Last)) -> Result<(), TestCaseEr
         stall: minute,
         heartbeat: minute,
     };
-    let mut follow = Follow::new(Upstream::new(&base, times).unwrap(), id);
+    let mut follow = FollowStream::new(Upstream::new(&base, times).unwrap(), id);
     let (mut at, mut connection, mut unreachable) = (0, None, false);
     loop {
         let heard = tokio::time::timeout(minute, follow.next()).await;
         match heard.map_err(|_| TestCaseError::fail(format!("it stands still at {at}")))? {
-            Update::Status(status, first) => {
+            FollowItem::Status(status, first) => {
                 prop_assert_eq!(status.execution_id, id);
                 prop_assert!(
                     status.output_bytes >= at,
@@ -241,8 +241,8 @@ async fn follow_whole((fates, last): (Vec<Fate>, Last)) -> Result<(), TestCaseEr
                     break;
                 }
             }
-            Update::Unreachable(_) => unreachable = true,
-            Update::Gone => {
+            FollowItem::Unreachable(_) => unreachable = true,
+            FollowItem::Gone => {
                 prop_assert_eq!(last, Last::Gone);
                 break;
             }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bridge::upstream::output::{Output, Read};
+use bridge::upstream::output::{OutputItem, OutputStream};
 use bridge::upstream::{Times, Upstream};
 use proptest::prelude::*;
 use protocol::{ExecutionId, Problem, ProblemType};
@@ -203,7 +203,7 @@ async fn read_whole((fates, last): (Vec<Fate>, Option<Fate>)) -> Result<(), Test
         heartbeat: minute,
     };
     let upstream = Upstream::new(&base, times).unwrap();
-    let mut stream = Output::new(upstream, ExecutionId::random(), 0);
+    let mut stream = OutputStream::new(upstream, ExecutionId::random(), 0);
     let expected = output();
     let mut at = 0;
     let mut check = tokio::time::interval(SHORT / 4);
@@ -220,15 +220,15 @@ async fn read_whole((fates, last): (Vec<Fate>, Option<Fate>)) -> Result<(), Test
             }
         };
         match read {
-            Read::Bytes(bytes) => {
+            OutputItem::Bytes(bytes) => {
                 let end = at + bytes.len();
                 prop_assert!(end <= expected.len(), "{} bytes at {}", bytes.len(), at);
                 prop_assert!(bytes == expected[at..end], "other bytes at {}", at);
                 at = end;
             }
-            Read::End if at < expected.len() => stream.open_later(),
-            Read::End => break,
-            Read::Freed(kept) => {
+            OutputItem::End if at < expected.len() => stream.open_later(),
+            OutputItem::End => break,
+            OutputItem::Freed(kept) => {
                 let kept = usize::try_from(kept).unwrap();
                 prop_assert!(
                     kept > at && kept <= expected.len(),
@@ -240,8 +240,8 @@ async fn read_whole((fates, last): (Vec<Fate>, Option<Fate>)) -> Result<(), Test
                 stream.jump(kept as u64);
                 stream.open();
             }
-            Read::Unreachable => {}
-            Read::Gone => {
+            OutputItem::Unreachable => {}
+            OutputItem::Gone => {
                 prop_assert!(gone.load(Ordering::SeqCst), "gone at {}", at);
                 break;
             }

@@ -1,4 +1,4 @@
-//! The address of a bridge, checked before anything is tried.
+//! The address of a bridge, checked before the client connects.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use http::Uri;
 
 use crate::Error;
 
-/// Where a bridge listens when nobody says otherwise.
+/// The address at which a bridge listens by default.
 pub const DEFAULT_URL: &str = "ws://127.0.0.1:8003/ws";
 
 /// A `ws://` address. An address without a path means `/ws`.
@@ -15,7 +15,7 @@ pub const DEFAULT_URL: &str = "ws://127.0.0.1:8003/ws";
 pub struct Address(String);
 
 impl Address {
-    /// The address as text.
+    /// Returns the address as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -58,8 +58,8 @@ impl FromStr for Address {
             Some("ws") => {}
             Some("wss") => {
                 return Err(bad(
-                    "needs TLS, which this version does not speak: use ws://, to another machine through a tunnel \
-                     (ssh -L 8003:127.0.0.1:8003 HOST)",
+                    "needs TLS, which this version does not speak: use ws://, to another machine \
+                     through a tunnel (ssh -L 8003:127.0.0.1:8003 HOST)",
                 ));
             }
             Some("http" | "https") => {
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn good_ones() {
+    fn good_addresses_are_accepted() {
         for (text, want) in [
             (DEFAULT_URL, DEFAULT_URL),
             ("ws://bridge:8003", "ws://bridge:8003/ws"),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_ones_say_what_to_do() {
+    fn errors_of_bad_addresses_say_what_to_do() {
         for (text, word) in [
             ("wss://127.0.0.1:8003/ws", "TLS"),
             ("http://127.0.0.1:8003/ws", "web address"),

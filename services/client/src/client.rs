@@ -1,4 +1,4 @@
-//! The handle of a client.
+//! [`Client`]: the handle of a client that reconnects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,9 +25,9 @@ const RUN_EVENTS: usize = 16;
 
 /// A client of a bridge that outlives its connections.
 ///
-/// After a lost connection the client connects again, repeats the requests that are not answered,
-/// and continues every run at the offset that it reached. Dropping the client and its runs closes
-/// the connection; executions continue.
+/// After a lost connection the client reconnects, repeats the requests that are not answered, and
+/// continues every run at the offset that it reached. Dropping the client and its runs closes the
+/// connection; executions continue.
 #[derive(Debug)]
 pub struct Client {
     commands: mpsc::UnboundedSender<Command>,
@@ -41,7 +41,8 @@ impl Client {
     /// Connects and reads `connected`.
     ///
     /// # Errors
-    /// The address is wrong, no bridge answers there, or it refuses. Later losses are repaired.
+    /// The address is wrong, no bridge answers there, or the bridge refuses. After a later loss the
+    /// client reconnects by itself.
     pub async fn connect(url: &str, options: Options) -> Result<Self, Error> {
         let address: Address = url.parse()?;
         let connection = Box::pin(LiveConnection::connect(&address, &options)).await?;
@@ -116,7 +117,7 @@ impl Client {
         }
     }
 
-    /// Pauses, resumes or cancels. Repeating it changes nothing.
+    /// Pauses, resumes or cancels an execution. A repeated control changes nothing.
     ///
     /// # Errors
     /// The bridge refuses, or does not answer in time ([`Options::answer_timeout`]).
@@ -138,7 +139,8 @@ impl Client {
         self.request(StatusParams { execution_id }).await
     }
 
-    /// Returns the newest executions, or those before one.
+    /// Returns a page of executions, newest first: at most `limit`, and only those older than
+    /// `before`.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -147,8 +149,8 @@ impl Client {
         self.request(ListParams { limit, before }).await
     }
 
-    /// Returns the events of an execution that are there now: the CLI's stdout from a byte offset
-    /// on, or from the oldest kept byte, at most `max_bytes` of it.
+    /// Returns the events that an execution has now: the CLI's stdout from a byte offset on, or
+    /// from the oldest kept byte, at most `max_bytes` of it.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -189,7 +191,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::control`].
-    pub async fn request<P: Method + Into<Request>>(&self, params: P) -> Result<P::Answer, Error> {
+    pub async fn request<P: Method + Into<Request>>(&self, params: P) -> Result<P::Result, Error> {
         let (tx, rx) = oneshot::channel();
         self.commands
             .send(Command::Request(params.into(), tx))

@@ -1,4 +1,4 @@
-//! What can go wrong, in words for a person who wants to know what to do.
+//! The errors of a client. Their texts are for a person who has to act on them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub enum Error {
     /// The address is not one of a bridge.
     #[error("{0}")]
     Address(String),
-    /// Nobody answers there, or not yet; trying again may help.
+    /// No bridge answers there, or not yet. A retry may succeed.
     #[error("no bridge answers at {url}: {why}")]
     Unreachable {
         /// The address that was tried.
@@ -20,21 +20,21 @@ pub enum Error {
         /// What happened.
         why: String,
     },
-    /// Something answers there and refuses; trying again does not help.
+    /// The server there refuses. A retry does not help.
     #[error("{url} refuses the connection: {why}")]
     Refused {
         /// The address that was tried.
         url: String,
-        /// What it said.
+        /// The reason that it gave.
         why: String,
     },
     /// The bridge answered a request with an error.
     #[error("{}", .0.message)]
     Rpc(RpcError),
-    /// The connection was lost and did not come back in time.
+    /// The connection was lost, and the client could not reconnect in time.
     #[error("the bridge was lost and did not come back within {} s: {why}", .after.as_secs())]
     GaveUp {
-        /// How long it was tried.
+        /// How long the client tried.
         after: Duration,
         /// What happened last.
         why: String,
@@ -51,9 +51,9 @@ pub enum Error {
     /// The request is larger than the bridge takes.
     #[error("the request has {bytes} bytes; the bridge takes at most {limit}")]
     TooLarge {
-        /// Its size.
+        /// The size of the request, in bytes.
         bytes: usize,
-        /// The limit.
+        /// The longest message that the bridge takes, in bytes.
         limit: usize,
     },
     /// Another run of this client views the same execution now, or the client was closed.
@@ -62,7 +62,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same may succeed a moment later.
+    /// Whether a retry may succeed a moment later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

@@ -17,35 +17,37 @@ pub enum Event {
     /// A message of the bridge as its text, before the event that it causes; only with
     /// [`crate::Options::raw`].
     Message(Utf8Bytes),
-    /// The execution is durably accepted (or exists already). Once, whatever is lost and repeated.
+    /// The execution is durably accepted, or exists already. A run yields this event once, however
+    /// often the client reconnects.
     Answer(Box<Status>),
     /// A status that is not terminal: a change, or a heartbeat.
     Status(Box<StatusUpdate>),
-    /// The next bytes of the output; none comes twice.
+    /// The next bytes of the output. Each byte is delivered once.
     Output {
-        /// Where they begin.
+        /// The offset of the first byte.
         offset: u64,
         /// At least one.
         bytes: Bytes,
     },
-    /// Bytes that are gone.
+    /// The offsets of output that the run does not get.
     Gap(Range<u64>),
-    /// Something worth knowing.
+    /// A notice, which changes no state: docs/protocol.md, "Notices".
     Notice(Box<Notice>),
-    /// The connection was lost; the next try follows after the pause.
+    /// The connection was lost, or an attempt to reconnect failed. Several follow each other until
+    /// [`Event::Back`].
     Lost {
         /// What happened.
         why: String,
-        /// The pause.
+        /// The pause before the next attempt.
         retry_in: Duration,
     },
-    /// The connection is back and the view goes on at the offset reached.
+    /// The client has reconnected, and the view continues at the offset reached.
     Back,
-    /// The end. Nothing comes after it.
+    /// The execution has ended. No event follows.
     Terminal {
-        /// The last status.
+        /// The terminal status.
         update: Box<StatusUpdate>,
-        /// How sure it is that the whole output was received.
+        /// The evidence that the whole output was received.
         verdict: Verdict,
     },
 }

@@ -42,7 +42,7 @@ pub(crate) struct LiveConnection {
 pub(crate) enum Lost {
     /// A new connection may succeed.
     Retry(String),
-    /// One request is larger than the bridge takes; the other requests may be retried.
+    /// A request is larger than the bridge takes. The other requests may be retried.
     TooBig(String),
     /// A new connection would not help.
     Final(Error),
@@ -93,7 +93,7 @@ impl LiveConnection {
         message_bytes(&self.connected)
     }
 
-    /// Queues a request. [`Self::next`] reports a connection that is lost.
+    /// Queues a request. If the connection is lost, [`Self::next`] reports that.
     pub(crate) fn send(&self, text: String) {
         let _ = self.outbound.send(Message::text(text));
     }
@@ -102,7 +102,7 @@ impl LiveConnection {
     pub(crate) async fn next(&mut self) -> Result<Utf8Bytes, Lost> {
         loop {
             let frame = tokio::select! {
-                // What has arrived counts before the clock does.
+                // A frame that has arrived counts before the clock does.
                 biased;
                 frame = self.reader.next() => frame,
                 _ = &mut self.writer => return Err(Lost::Retry("the connection broke".to_owned())),
@@ -164,8 +164,8 @@ async fn write(mut writer: ConnectionWriter, mut queue: mpsc::UnboundedReceiver<
     while let Some(message) = queue.recv().await {
         match timeout(SEND_TIMEOUT, writer.send_frame(message)).await {
             Ok(Ok(())) => {}
-            // After this side's close frame the reader still expects the other one; it finds every
-            // other loss by itself.
+            // The reader finds every loss by itself. After a close frame it still waits for the
+            // bridge's.
             _ => return,
         }
     }
@@ -207,7 +207,7 @@ async fn greet(
     }
 }
 
-/// Returns what a client does after a close: docs/protocol.md, "Close codes".
+/// Decides what the client does after a connection has ended: docs/protocol.md, "Close codes".
 fn lost(error: &ReadError) -> Lost {
     let why = error.to_string();
     let code = match error {

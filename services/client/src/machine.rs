@@ -70,19 +70,20 @@ pub(crate) enum Received {
     Progress,
     /// Nothing changed.
     Nothing,
-    /// The bridge cannot serve this client now; a later connection may.
-    ComeBack(String),
+    /// The bridge cannot serve this client now. The client reconnects later.
+    RetryLater(String),
 }
 
 #[derive(Default)]
 pub(crate) struct Machine {
     views: HashMap<ExecutionId, View>,
-    /// Unanswered requests by their ids, in the order asked.
+    /// Unanswered requests by their ids, in the order of the calls.
     requests: BTreeMap<u64, Unanswered>,
     last_id: u64,
-    /// To be sent, with its id.
+    /// Requests to be sent, with their ids.
     out: VecDeque<(u64, String)>,
     events: WaitingEvents,
+    /// Whether runs also get the text of each message.
     raw: bool,
     /// The largest message that the bridge takes, in bytes; a larger request fails alone and is not
     /// sent.
@@ -107,7 +108,7 @@ impl Machine {
         self.last_id
     }
 
-    fn ask(&mut self, request: Request, receiver: Receiver) {
+    fn queue(&mut self, request: Request, receiver: Receiver) {
         let id = self.id();
         let text = ClientMessage::request(id, request).to_json();
         self.out.push_back((id, text.clone()));
@@ -125,15 +126,15 @@ impl Machine {
     pub(crate) fn open(&mut self, id: ExecutionId, view: View, request: Request) {
         self.drop_view(id);
         self.views.insert(id, view);
-        self.ask(request, Receiver::View(id));
+        self.queue(request, Receiver::View(id));
     }
 
     /// Sends a request whose answer goes to the sender.
     pub(crate) fn request(&mut self, request: Request, answer: AnswerSender) {
-        self.ask(request, Receiver::Caller(answer));
+        self.queue(request, Receiver::Caller(answer));
     }
 
-    /// The run is dropped: detach, unless a newer run views the same execution.
+    /// Handles a dropped run: detaches, unless a newer run views the same execution.
     pub(crate) fn forget(&mut self, id: ExecutionId, token: u64) {
         self.events.remove(token);
         if self.views.get(&id).is_some_and(|view| view.token == token) {
@@ -147,7 +148,7 @@ impl Machine {
         self.views.remove(&id)
     }
 
-    /// The next request to send on the present connection.
+    /// Returns the next request to send on the present connection.
     pub(crate) fn next_request(&mut self) -> Option<String> {
         while let Some((id, text)) = self.out.pop_front() {
             let request = self.requests.get(&id);
@@ -181,8 +182,8 @@ impl Machine {
         }
     }
 
-    /// Fails the largest unanswered request: the bridge found a request too large and did not say
-    /// which. False when no request is unanswered.
+    /// Fails the largest unanswered request, because the bridge closed for a request that is too
+    /// large and did not say which. Returns false when no request is unanswered.
     pub(crate) fn refuse_largest(&mut self, error: &Error) -> bool {
         let requests = self.requests.iter();
         let largest = requests.max_by_key(|(_, request)| request.text.len());
@@ -204,8 +205,8 @@ impl Machine {
         !self.events.is_empty()
     }
 
-    /// Delivers the oldest event of a run that has room for it. Cancel-safe: an event stays the
-    /// oldest until then.
+    /// Delivers the oldest event of a run that has room for it. Cancel-safe: the event stays in
+    /// place until there is room.
     pub(crate) async fn deliver(&mut self) {
         if self.events.is_empty() {
             return;
@@ -247,7 +248,7 @@ impl Machine {
         self.events.push(view.token, &view.tx, item, bytes);
     }
 
-    /// Sends an event to every run that reads, or whose outbox has room.
+    /// Queues an event for every run that is attached and has room for it.
     fn emit_all(&mut self, event: &Event, bytes: usize) {
         for view in self.views.values() {
             if !view.detached && !self.events.is_full(view.token) {
@@ -257,7 +258,7 @@ impl Machine {
         }
     }
 
-    /// Detaches the views of runs for which too much waits.
+    /// Detaches the views of runs for which too many bytes wait.
     fn detach_slow(&mut self) {
         let mut slow = Vec::new();
         for (id, view) in &mut self.views {
@@ -272,20 +273,21 @@ impl Machine {
         }
     }
 
-    /// The connection is gone; the next try follows after the pause.
+    /// Handles a lost connection: reports to every run why it was lost, and the delay before the
+    /// next attempt.
     pub(crate) fn lost(&mut self, why: &str, retry_in: Duration) {
         self.out.clear();
         let why = why.to_owned();
         self.emit_all(&Event::Lost { why, retry_in }, SMALL);
     }
 
-    /// A new connection: everything unanswered is asked again as it was, and every accepted view
-    /// attaches at the offset reached.
+    /// Handles a new connection: repeats the unanswered requests as they were, and attaches every
+    /// accepted view at the offset reached.
     pub(crate) fn connected(&mut self, greeting: &Utf8Bytes) {
         if self.raw {
             self.emit_all(&Event::Message(greeting.clone()), greeting.len());
         }
-        // An attach made for the lost connection may be behind by now.
+        // The offset of an attach on the lost connection may be too old by now.
         let views = &self.views;
         self.requests.retain(|_, request| match &request.receiver {
             Receiver::View(id) => views.get(id).is_none_or(|v| !v.accepted),
@@ -315,10 +317,10 @@ impl Machine {
             offset: Some(view.output.reached()),
             on_slow: view.on_slow,
         };
-        self.ask(attach.into(), Receiver::View(id));
+        self.queue(attach.into(), Receiver::View(id));
     }
 
-    /// Ends everything with this error.
+    /// Ends every request and every view with this error.
     pub(crate) fn fail(&mut self, error: &Error) {
         for request in std::mem::take(&mut self.requests).into_values() {
             if let Receiver::Caller(answer) = request.receiver {
@@ -332,7 +334,7 @@ impl Machine {
         self.out.clear();
     }
 
-    /// Takes a message.
+    /// Handles a message of the bridge.
     pub(crate) fn message(&mut self, text: &Utf8Bytes) -> Result<Received, Error> {
         if self.raw {
             self.emit_all(&Event::Message(text.clone()), text.len());
@@ -371,8 +373,8 @@ impl Machine {
         Ok(Received::Progress)
     }
 
-    /// Whether the bridge has not answered the request that opens this view: what comes is of an
-    /// older one.
+    /// Whether the bridge has not answered the request that opens this view. Until then, messages
+    /// are those of an older view.
     fn is_opening(&self, id: ExecutionId) -> bool {
         self.requests.values().any(|request| request.opens(id))
     }
@@ -402,7 +404,7 @@ impl Machine {
             return;
         }
         let Some(view) = self.views.get_mut(&id) else {
-            return; // of a view that was dropped a moment ago
+            return; // The message is for a view that was dropped a moment ago.
         };
         let item = match judge(view) {
             Ok(None) => return,
@@ -421,7 +423,7 @@ impl Machine {
         match (id.as_u64(), outcome) {
             (Some(id), answer) => Ok(self.answer(id, answer)),
             (None, Err(error)) if id.is_null() && error.code == code::TOO_MANY_SESSIONS => {
-                Ok(Received::ComeBack(error.message))
+                Ok(Received::RetryLater(error.message))
             }
             // The error answers no request that the bridge could read.
             (None, Err(error)) if id.is_null() => Err(Error::Rpc(error)),
@@ -431,7 +433,7 @@ impl Machine {
 
     fn answer(&mut self, request: u64, answer: Result<JsonText, RpcError>) -> Received {
         let Some(request) = self.requests.remove(&request) else {
-            return Received::Nothing; // of a detach, or of a view that was dropped
+            return Received::Nothing; // The answer to a detach, or to a view that was dropped.
         };
         match (request.receiver, answer) {
             (Receiver::Caller(sender), answer) => {
@@ -450,8 +452,8 @@ impl Machine {
     fn open_refused(&mut self, id: ExecutionId, error: RpcError) -> Received {
         let accepted = self.views.get(&id).is_some_and(|view| view.accepted);
         if accepted && error.code == code::UNAVAILABLE {
-            // It is accepted: claude-api will know it when it is back.
-            return Received::ComeBack(error.message);
+            // The execution is accepted: claude-api will have it when it can be reached again.
+            return Received::RetryLater(error.message);
         }
         let kept = error.data["keptFrom"].as_u64();
         if let (true, code::OFFSET_NOT_KEPT, Some(kept)) = (accepted, error.code, kept) {

@@ -1,25 +1,25 @@
-//! How patient a client is.
+//! The settings of a client: its timeouts, its delays, and raw messages.
 
 use std::time::Duration;
 
-/// Times of a client. The defaults suit a bridge on this machine or nearby.
+/// The settings of a client. The defaults suit a bridge on this machine or nearby.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long one try to connect may take, the bridge's greeting included.
+    /// How long one attempt to connect may take, the bridge's greeting included.
     pub connect_timeout: Duration,
-    /// The first pause before a new connection; it doubles up to [`Options::max_delay`], with
-    /// jitter.
+    /// The first delay before a reconnect. Delays double with jitter up to [`Options::max_delay`].
     pub first_delay: Duration,
-    /// The longest pause before a new connection.
+    /// The longest delay before a reconnect.
     pub max_delay: Duration,
-    /// After this time without any progress while disconnected the client gives up.
+    /// The time after which a disconnected client without progress gives up.
     pub give_up: Duration,
-    /// How often the bridge is pinged. A peer of which nothing was heard for two such times is
-    /// dead.
+    /// The interval of pings to the bridge. A bridge that is silent for two intervals is dead.
     pub ping: Duration,
-    /// How long an answer to `control`, `status`, `list` or `ping` may take, reconnects included.
+    /// How long the answer to a request may take, reconnects included. `execute` and `attach` have
+    /// no such limit.
     pub answer_timeout: Duration,
-    /// Whether a run also yields each message of the bridge as it came ([`crate::Event::Message`]).
+    /// Whether a run also yields the text of each message of the bridge
+    /// ([`crate::Event::Message`]).
     pub raw: bool,
 }
 

@@ -15,7 +15,7 @@ const BEFORE_OFFSET: u64 = 3;
 pub struct OutputTracker {
     start: u64,
     next: u64,
-    /// Whether anything came yet; only the first piece may begin before the offset asked for.
+    /// Whether a piece or a gap was received. Only the first piece may begin before `start`.
     seen: bool,
     /// Bytes that gaps announced as gone.
     missing: u64,
@@ -25,11 +25,11 @@ pub struct OutputTracker {
 /// The evidence that the whole output was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Everything from 0, and the crc32 is the one of the service.
+    /// Every byte from 0 was received, with the crc32 of the terminal status.
     Verified,
-    /// The end was reached, but it began later than 0 or had this many bytes missing.
+    /// The end was reached, but bytes before the start or in gaps were not received.
     Partial {
-        /// Bytes before the start or in gaps.
+        /// The number of these bytes.
         missing: u64,
     },
     /// The terminal status does not know the output (the service lost the execution).
@@ -42,9 +42,9 @@ pub enum OutputError {
     /// Bytes are missing and no gap announced them.
     #[error("after byte {expected} came byte {got}, and no gap was announced")]
     Hole {
-        /// The offset that had to come.
+        /// The offset reached, at which the next piece must begin.
         expected: u64,
-        /// The one that came.
+        /// The offset at which it begins.
         got: u64,
     },
     /// The terminal status has another length.
@@ -58,15 +58,15 @@ pub enum OutputError {
     /// The terminal status has another crc32.
     #[error("its crc32 is {got}, but the service says {expected}")]
     Crc {
-        /// What was received.
+        /// The crc32 of the received bytes.
         got: String,
-        /// What the service says.
+        /// `crc32` of the terminal status.
         expected: String,
     },
 }
 
 impl OutputTracker {
-    /// Begins at this offset.
+    /// Creates a tracker that begins at this offset.
     #[must_use]
     pub fn new(start: u64) -> Self {
         Self {
@@ -78,13 +78,13 @@ impl OutputTracker {
         }
     }
 
-    /// The offset reached: where an `attach` goes on.
+    /// Returns the offset reached, at which an `attach` continues.
     #[must_use]
     pub fn reached(&self) -> u64 {
         self.next
     }
 
-    /// Takes a piece and gives what is new of it; empty if nothing is.
+    /// Takes a piece of output, and returns its new bytes: none if all were received before.
     ///
     /// # Errors
     /// [`OutputError::Hole`] when it begins beyond the offset reached.
@@ -107,7 +107,7 @@ impl OutputTracker {
         Ok(bytes)
     }
 
-    /// Takes an announced gap and gives what of it was not there yet.
+    /// Takes an announced gap, and returns its part beyond the offset reached.
     ///
     /// # Errors
     /// [`OutputError::Hole`] when it begins beyond the offset reached.
@@ -128,7 +128,7 @@ impl OutputTracker {
         Ok(Some(gone))
     }
 
-    /// Compares with the terminal status.
+    /// Compares the received output with the terminal status.
     ///
     /// # Errors
     /// The length differs, or, when everything from 0 was received, the crc32.

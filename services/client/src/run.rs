@@ -10,9 +10,9 @@ use crate::event::{Event, Item};
 /// A view of one execution, from [`crate::Client::execute`] or [`crate::Client::attach`].
 ///
 /// Dropping a run detaches; the execution continues. A run that is not read delays no other run:
-/// when about 1 MiB waits for it, the client detaches it, and attaches it again at the same offset
-/// once it has read that. With `onSlow: "skip"` the oldest output is dropped instead and announced
-/// as a gap.
+/// when about 1 MiB of messages waits for it, the client detaches it, and attaches it again at the
+/// same offset once these messages are read. With `onSlow: "skip"` the oldest output is dropped
+/// instead and announced as a gap.
 #[derive(Debug)]
 pub struct Run {
     pub(crate) id: ExecutionId,
@@ -23,18 +23,18 @@ pub struct Run {
 }
 
 impl Run {
-    /// The execution's id, known before it is accepted.
+    /// Returns the id of the execution, which is known before its acceptance.
     #[must_use]
     pub fn id(&self) -> ExecutionId {
         self.id
     }
 
-    /// The next event; `None` after the terminal one. Cancel-safe: nothing is lost if the future is
-    /// dropped.
+    /// Returns the next event; `None` after the terminal one. Cancel-safe: no event is lost if the
+    /// future is dropped.
     ///
     /// # Errors
-    /// The request was refused, the connection did not come back in time, or the output does not
-    /// join; a run yields nothing after an error.
+    /// The request was refused, the client could not reconnect in time, or the pieces of the output
+    /// do not join. A run yields nothing after an error.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         if self.ended {
             return Ok(None);

@@ -1,5 +1,4 @@
-//! The task that owns the connection of a client. It connects again while requests or views are
-//! open.
+//! The task that owns the connection of a client. It reconnects while requests or views are open.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -20,14 +19,14 @@ pub(crate) struct ClientTask {
     commands: mpsc::UnboundedReceiver<Command>,
     machine: Machine,
     backoff: ExponentialBackoff,
-    /// Since when there is no progress; `None` while there is.
-    since: Option<Instant>,
+    /// The time of the loss since which there was no progress; `None` while there is.
+    stuck_since: Option<Instant>,
 }
 
 /// The end of the task, which a caller may wait for.
 struct Stop(Option<oneshot::Sender<()>>);
 
-/// Why serving ended.
+/// Why a connection is served no longer.
 enum End {
     Stop(Stop),
     Lost(Lost),
@@ -44,7 +43,7 @@ impl ClientTask {
             initial_interval: options.first_delay,
             multiplier: 2.0,
             max_interval: options.max_delay,
-            // Its default ends 15 minutes after it was made; `since` decides instead.
+            // The default ends after 15 minutes; here `stuck_since` decides.
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
         };
@@ -55,7 +54,7 @@ impl ClientTask {
             commands,
             machine,
             backoff,
-            since: None,
+            stuck_since: None,
         }
     }
 
@@ -122,11 +121,11 @@ impl ClientTask {
                     };
                     match received {
                         Ok(Received::Progress) => {
-                            self.since = None;
+                            self.stuck_since = None;
                             self.backoff.reset();
                         }
                         Ok(Received::Nothing) => {}
-                        Ok(Received::ComeBack(why)) => return End::Lost(Lost::Retry(why)),
+                        Ok(Received::RetryLater(why)) => return End::Lost(Lost::Retry(why)),
                         Err(error) => return End::Lost(Lost::Final(error)),
                     }
                 }
@@ -137,7 +136,7 @@ impl ClientTask {
     async fn reconnect(&mut self, mut why: String) -> Result<LiveConnection, Stop> {
         loop {
             while self.machine.is_idle() {
-                self.since = None;
+                self.stuck_since = None;
                 let waiting = self.machine.has_events();
                 tokio::select! {
                     biased;
@@ -145,9 +144,9 @@ impl ClientTask {
                     () = self.machine.deliver(), if waiting => {}
                 }
             }
-            let since = *self.since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= self.options.give_up {
-                let after = since.elapsed();
+            let stuck_since = *self.stuck_since.get_or_insert_with(Instant::now);
+            if stuck_since.elapsed() >= self.options.give_up {
+                let after = stuck_since.elapsed();
                 self.machine.fail(&Error::GaveUp {
                     after,
                     why: why.clone(),
@@ -166,7 +165,8 @@ impl ClientTask {
         }
     }
 
-    /// Waits the pause and dials, taking commands and delivering events meanwhile.
+    /// Waits for the delay and makes one attempt to connect. Meanwhile it takes commands and
+    /// delivers events.
     async fn try_once(&mut self, why: &str) -> Result<Result<LiveConnection, Error>, Stop> {
         let delay = self.backoff.next_backoff().unwrap_or(Duration::ZERO);
         tracing::debug!(why, ?delay, "the bridge is lost");

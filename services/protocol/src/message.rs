@@ -1,4 +1,4 @@
-//! Every message of the WebSocket, once: the types that a client and the bridge send each other.
+//! The types of all messages that a client and the bridge send each other over WebSocket.
 //!
 //! - A client sends a [`ClientFrame`]: one [`ClientMessage`] or a batch of them. Each holds a
 //!   [`Request`]: docs/protocol.md, "Requests" and "Request parameters".

@@ -229,7 +229,7 @@ fn results_of_requests() {
         ended: true,
     };
     /// The fields of the result of a method.
-    fn result<P: Method>(result: &P::Answer) -> (String, BTreeSet<String>) {
+    fn result<P: Method>(result: &P::Result) -> (String, BTreeSet<String>) {
         (P::NAME.to_owned(), members(result))
     }
     let code = BTreeMap::from([

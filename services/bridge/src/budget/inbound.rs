@@ -30,6 +30,7 @@ pub fn shares(inbound: u64) -> (u64, u64) {
 
 /// Messages of at most this many bytes are always read: a ping, a cancel, a common prompt.
 pub const FREE_BYTES: u64 = 64 * 1024;
+
 /// One part of the inbound budget, or the limit of one session.
 #[derive(Debug)]
 pub struct Inbound {
@@ -48,15 +49,18 @@ struct State {
     last_eviction: Option<Instant>,
 }
 
+/// The place of one unfinished message in the budget.
 #[derive(Debug)]
 struct Seat {
+    /// The bytes that the message has taken.
     held: u64,
     /// The most bytes that the message may have.
     most: u64,
     began: Instant,
-    /// Its bytes when it last made 64 KiB of progress, and when that was.
+    /// The received bytes at the last 64 KiB of progress, and the time of that progress.
     received: u64,
     moved: Instant,
+    /// Whether the message waits for room.
     waits: bool,
     waker: Option<Waker>,
     is_evicted: bool,
@@ -86,13 +90,13 @@ impl Inbound {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes in use.
+    /// Returns the bytes in use.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.lock().used
     }
 
-    /// How long a message waits before it evicts another.
+    /// Returns how long a message waits before it evicts another.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience

@@ -53,7 +53,8 @@ impl Lists {
 /// this is dropped.
 pub type Turn = OwnedSemaphorePermit;
 
-/// Where the lists of one session get their turns. Every turn ends when the session does.
+/// The source of the turns of one session's lists. It gives no more turns once the session has
+/// ended.
 #[derive(Debug, Clone)]
 pub struct Turns(Arc<Semaphore>);
 
@@ -64,7 +65,8 @@ impl Turns {
     }
 }
 
-/// The lists and events of one session: one at a time, until the client has read it.
+/// The turns of the lists and events of one session: one at a time, until the client has read the
+/// answer.
 #[derive(Debug)]
 pub struct SessionLists {
     turns: Turns,
@@ -88,7 +90,7 @@ impl Drop for SessionLists {
 }
 
 impl SessionLists {
-    /// Returns the place where a list, or a request for events, gets its turn.
+    /// Returns the source of turns for a list or a request for events.
     #[must_use]
     pub fn turns(&self) -> Turns {
         self.turns.clone()
@@ -102,7 +104,7 @@ impl SessionLists {
         }
     }
 
-    /// Notes that the client has read everything that was sent.
+    /// Notes that the socket has sent everything, so that the next list may have its turn.
     pub fn sent(&mut self) {
         self.turn = None;
     }

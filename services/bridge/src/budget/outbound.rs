@@ -4,7 +4,7 @@
 //!   claude-api takes the most bytes that its answer may need, for `callMs` at most.
 //! - Who waits behind whom? Each session has a floor of its own, so no session waits for the client
 //!   of another one to read. Beyond its floor a session takes from the common part, up to
-//!   [`SESSION_BYTES`]. While that is spent, the session is not read further, its waiting look-ups
+//!   [`SESSION_BYTES`]. While that is spent, the session is not read further, its waiting queries
 //!   are not started, and its views read no more from claude-api. A view with `onSlow: skip` drops
 //!   its oldest output; one with `wait` resumes later at its offset.
 //! - What bounds the other direction? A client that takes no byte for two pings is closed, which
@@ -31,8 +31,8 @@ pub struct Outbound {
 /// The limits of one session, and of all.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The most bytes of all sessions beyond their floors.
-    pub all: u64,
+    /// The common part: the most bytes of all sessions beyond their floors.
+    pub common: u64,
     /// The most bytes of one session.
     pub session: u64,
     /// The floor of one session, in bytes.
@@ -40,13 +40,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The floors of so many sessions are a part of `outbound`, at most a half.
+    /// Divides `outbound` into the floors of so many sessions, at most a half, and the common part.
     #[must_use]
     pub fn new(outbound: u64, sessions: u64, status_bytes: u64) -> Self {
         let floor = FLOOR_BYTES.max(status_bytes * 2);
         let floors = floor.saturating_mul(sessions).min(outbound / 2);
         Self {
-            all: outbound - floors,
+            common: outbound - floors,
             session: SESSION_BYTES.min(outbound).max(floor * 2),
             floor,
         }
@@ -78,14 +78,14 @@ impl Outbound {
     /// Whether the common part is spent, so that sessions have only their floors.
     #[must_use]
     pub fn is_short(&self) -> bool {
-        self.used() >= self.limits.all
+        self.used() >= self.limits.common
     }
 
     fn change(&self, old: u64, new: u64) {
         self.used.send_if_modified(|used| {
-            let was_short = *used >= self.limits.all;
+            let was_short = *used >= self.limits.common;
             *used = *used - old + new;
-            was_short && *used < self.limits.all
+            was_short && *used < self.limits.common
         });
     }
 }
@@ -93,8 +93,8 @@ impl Outbound {
 /// One session's share of the outbound budget.
 #[derive(Debug)]
 pub struct Share {
-    all: Arc<Outbound>,
-    // A plain lock: held for a look and the change of the whole budget, never over an await.
+    budget: Arc<Outbound>,
+    // A plain lock: held to read and to change both sums, never over an await.
     used: Mutex<u64>,
     /// Wakes views when there is room in the share again. A watch channel would be a twentieth of
     /// the memory of an idle session.
@@ -104,9 +104,9 @@ pub struct Share {
 impl Share {
     /// Creates the share of a new session.
     #[must_use]
-    pub fn new(all: Arc<Outbound>) -> Arc<Self> {
+    pub fn new(budget: Arc<Outbound>) -> Arc<Self> {
         Arc::new(Self {
-            all,
+            budget,
             used: Mutex::default(),
             freed: Notify::new(),
         })
@@ -114,8 +114,8 @@ impl Share {
 
     /// Returns the budget of all sessions.
     #[must_use]
-    pub fn all(&self) -> &Outbound {
-        &self.all
+    pub fn budget(&self) -> &Outbound {
+        &self.budget
     }
 
     /// Returns the bytes that this session holds.
@@ -131,17 +131,17 @@ impl Share {
     /// Whether a view may take more.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        let Limits { session, floor, .. } = self.all.limits;
+        let Limits { session, floor, .. } = self.budget.limits;
         let used = self.used();
-        used < floor || (used < session && !self.all.is_short())
+        used < floor || (used < session && !self.budget.is_short())
     }
 
     /// Waits for room. Cancel-safe.
     pub async fn room(&self) {
-        let mut all = self.all.used.subscribe();
+        let mut common = self.budget.used.subscribe();
         loop {
             let mut freed = pin!(self.freed.notified());
-            // Before the look, so that no room is missed between the two.
+            // Before the check, so that no room is missed between the two.
             freed.as_mut().enable();
             if self.has_room() {
                 return;
@@ -149,7 +149,7 @@ impl Share {
             // The sender outlives this borrow.
             tokio::select! {
                 () = freed => {}
-                _ = all.changed() => {}
+                _ = common.changed() => {}
             }
         }
     }
@@ -164,14 +164,14 @@ impl Share {
     }
 
     fn change(&self, old: u64, new: u64) {
-        let Limits { session, floor, .. } = self.all.limits;
+        let Limits { session, floor, .. } = self.budget.limits;
         let mut guard = self.lock();
         let old_used = *guard;
         let used = old_used - old + new;
         *guard = used;
         let above_floor = |used: u64| used.saturating_sub(floor);
         if above_floor(old_used) != above_floor(used) {
-            self.all.change(above_floor(old_used), above_floor(used));
+            self.budget.change(above_floor(old_used), above_floor(used));
         }
         drop(guard);
         let falls_below = |limit: u64| old_used >= limit && used < limit;

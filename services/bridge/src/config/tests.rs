@@ -16,7 +16,7 @@ fn defaults_are_those_of_the_protocol_page() {
 }
 
 #[test]
-fn all_mistakes_at_once() {
+fn all_mistakes_are_reported_at_once() {
     let mistakes = parse(&[
         "--port",
         "70000",
@@ -45,7 +45,7 @@ fn all_mistakes_at_once() {
 }
 
 #[test]
-fn a_password_is_neither_taken_nor_told() {
+fn a_url_with_a_password_is_refused_and_not_quoted() {
     for url in [
         "http://me:secret@claude-api:8002",
         "http://secret@claude-api",

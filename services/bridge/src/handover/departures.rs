@@ -1,6 +1,6 @@
 //! Departures: sessions that ended with `onDisconnect: "cancel"`. claude-api cancels the execution
-//! when nobody views it for the grace. This module knows which clients returned before the bridge
-//! could ask claude-api for that.
+//! when nobody views it for the grace. This module counts the views and the requests for views, so
+//! that a departure sees a client that returned before the bridge could reach claude-api.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ struct Entry {
     departing: usize,
     /// Attaches and executes whose view has not begun yet.
     requested: usize,
-    /// Views begun so far: a departure compares.
+    /// Views begun so far. A departure compares this count with the one at its beginning.
     begun: u64,
 }
 

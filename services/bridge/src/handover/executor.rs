@@ -19,7 +19,7 @@ use super::{Context, Handover};
 use crate::budget::inbound::Charge;
 use crate::upstream::accept::{Put, owes_cancel};
 
-/// How long a PUT under way may go on when the bridge stops.
+/// How long a PUT under way may continue when the bridge stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// The result of one execute.
@@ -44,9 +44,9 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Hands an execute over. `request` names it in its session. `charges`: its bytes in the
+    /// Hands an execute over. `request` is its number in its session. `charges`: its bytes in the
     /// inbound budget and in its session's limit, held until claude-api has answered. `deliver`
-    /// takes the result and says whether the session is still there to read it.
+    /// takes the result and returns whether the session is still there to read it.
     pub fn execute(
         &mut self,
         request: u64,
@@ -57,10 +57,9 @@ impl Executor {
         deliver: impl FnOnce(Executed) -> bool + Send + 'static,
     ) {
         let stop = CancellationToken::new();
-        // The client chose the id: an earlier session of it may have left, and this one is its
-        // return.
-        let returns = !handover.fresh;
-        let view_request = returns.then(|| context.departures.request_view(handover.id));
+        // The client chose the id. This execute may be its return after an earlier session left.
+        let may_return = !handover.fresh;
+        let view_request = may_return.then(|| context.departures.request_view(handover.id));
         self.stops.insert(request, stop.clone());
         let (done, next) = oneshot::channel();
         let task = Task {
@@ -72,15 +71,15 @@ impl Executor {
             failing: self.failing.get_or_insert_default().clone(),
             context: context.clone(),
         };
-        let late = context.clone();
+        let shutdown = context.shutdown.clone();
         context.tracker.spawn(async move {
-            let late = async {
-                late.shutdown.cancelled().await;
+            let grace_is_over = async {
+                shutdown.cancelled().await;
                 tokio::time::sleep(STOP_GRACE).await;
             };
             tokio::select! {
                 () = task.run(charges, deliver) => {}
-                () = late => {}
+                () = grace_is_over => {}
             }
             drop(done);
         });
@@ -130,7 +129,7 @@ impl Task {
         let put = Put { id, fresh, body };
         let given_up = async {
             stop.cancelled().await;
-            // It cannot end: the other side of the channel is held here.
+            // The channel cannot close, because this task holds its sender.
             let _ = failing.subscribe().wait_for(|failing| *failing).await;
         };
         let its_turn = async {
@@ -175,7 +174,7 @@ impl Task {
             depart(&context, id, session, accepted);
         }
         if !has_turn && let Some(turn) = turn {
-            // The next one still waits for those before this one.
+            // The next execute still waits for those before this one.
             let _ = turn.await;
         }
     }

@@ -15,6 +15,7 @@ use crate::upstream::retry::Delays;
 
 /// The interval at which a departure checks whether a requested view has begun.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+
 /// The outcome of an owed cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Settled {
@@ -52,8 +53,8 @@ pub fn cancel(context: &Arc<Context>, id: ExecutionId, burn: bool) {
 
 /// Asks claude-api to cancel an execution when nobody views it for the grace (docs/protocol.md,
 /// "Reconnect"). A client that reconnects while claude-api is unreachable keeps its execution. A
-/// stop of the bridge is no departure. `accepted`: claude-api is known to have the execution;
-/// otherwise the bridge gives up the PUT after the grace.
+/// stop of the bridge is no departure. `accepted`: whether claude-api is known to have the
+/// execution; if not, the bridge gives up the PUT after the grace.
 pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accepted: bool) {
     let departure = context.departures.depart(id);
     let grace = context.disconnect_grace;

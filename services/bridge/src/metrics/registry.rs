@@ -124,7 +124,7 @@ impl Metrics {
     }
 }
 
-/// A counter for each reason that there is.
+/// Creates a counter for each reason.
 fn refused(family: &Family<ReasonLabel, Counter>) -> BTreeMap<String, Counter> {
     // A page that says why the bridge is not ready refuses nothing.
     let problems = ProblemType::ALL

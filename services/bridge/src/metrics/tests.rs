@@ -5,7 +5,7 @@ use protocol::{ProblemType, Reason};
 use super::registry::REASONS;
 use super::*;
 
-const NOW: Now = Now {
+const SNAPSHOT: Snapshot = Snapshot {
     sessions: 3,
     inbound_bytes: 5,
     outbound_bytes: 7,
@@ -16,7 +16,7 @@ const NOW: Now = Now {
 #[test]
 fn a_refusal_counts_by_its_reason_and_an_unknown_one_as_other() {
     let metrics = Metrics::new(&Retries::default());
-    let series = || metrics.page(NOW, Exposition::Text).lines().count();
+    let series = || metrics.page(SNAPSHOT, Exposition::Text).lines().count();
     let before = series();
     // An error of the bridge's, a problem of claude-api's as the bridge names it, a problem of a
     // page.
@@ -29,7 +29,7 @@ fn a_refusal_counts_by_its_reason_and_an_unknown_one_as_other() {
     ] {
         metrics.refused(reason);
     }
-    let page = metrics.page(NOW, Exposition::OpenMetrics);
+    let page = metrics.page(SNAPSHOT, Exposition::OpenMetrics);
     for (reason, count) in [
         ("parse_error", 1),
         ("queue_full", 1),
@@ -54,7 +54,7 @@ fn every_refusal_of_the_bridge_of_mcp_and_of_claude_api_has_a_series() {
     for reason in own.chain(mcp::REASONS).chain(problems) {
         let metrics = Metrics::new(&Retries::default());
         metrics.refused(reason);
-        let page = metrics.page(NOW, Exposition::Text);
+        let page = metrics.page(SNAPSHOT, Exposition::Text);
         let label = reason.replace('-', "_");
         let line = format!("bridge_requests_refused_total{{reason=\"{label}\"}} 1");
         assert!(page.lines().any(|other| other == line), "{line}\n{page}");
@@ -63,7 +63,7 @@ fn every_refusal_of_the_bridge_of_mcp_and_of_claude_api_has_a_series() {
 
 #[test]
 fn the_reason_of_an_end_is_no_reason_of_a_refusal() {
-    let page = Metrics::new(&Retries::default()).page(NOW, Exposition::Text);
+    let page = Metrics::new(&Retries::default()).page(SNAPSHOT, Exposition::Text);
     for reason in Reason::ALL {
         let label = format!("reason=\"{}\"", reason.as_str());
         assert!(!page.contains(&label), "{label}");
@@ -75,7 +75,7 @@ fn a_page_has_what_is_there_now_and_the_retries_of_the_upstream() {
     let retries = Retries::default();
     let metrics = Metrics::new(&retries);
     retries.clone().follow.inc();
-    let page = metrics.page(NOW, Exposition::Text);
+    let page = metrics.page(SNAPSHOT, Exposition::Text);
     for line in [
         "bridge_sessions 3",
         "bridge_inbound_bytes 5",

@@ -1,4 +1,4 @@
-//! What the handlers of all HTTP requests share, and the places of sessions.
+//! The state that the handlers of all HTTP requests share, and the places of sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,19 +9,19 @@ use tokio::sync::Semaphore;
 use super::boxed::Rule;
 use crate::session::shared::Shared;
 
-/// What all requests share.
+/// The state that all HTTP requests share.
 #[derive(Debug, Clone)]
 pub struct App {
-    /// What sessions share.
+    /// The state that all sessions share.
     pub shared: Arc<Shared>,
-    /// Open sessions.
-    pub open: Arc<AtomicU64>,
+    /// The number of open sessions.
+    pub open_sessions: Arc<AtomicU64>,
     /// Places for connections that are refused with -32001. A place is taken at the upgrade, for 3
     /// s at most. Nobody waits for a place: without one the answer is 503.
     pub refusals: Arc<Semaphore>,
     /// Checks `Host` and `Origin`.
     pub(super) guard: Arc<Guard>,
-    /// Refuses what comes from the box.
+    /// Refuses requests from the box: the container of a boxed claude-api.
     pub(super) boxed: Arc<Rule>,
     /// MCP on `/mcp`.
     pub(super) mcp: ::mcp::http::Service,
@@ -35,9 +35,9 @@ impl App {
     /// Takes a place for a session; None when there are too many.
     #[must_use]
     pub fn place(&self) -> Option<Place> {
-        let most = self.shared.own.sessions;
+        let most = self.shared.own_limits.sessions;
         let more = |n: u64| (n < most).then_some(n + 1);
-        self.open
+        self.open_sessions
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
             .ok()?;
         let metrics = &self.shared.viewer.metrics;
@@ -48,6 +48,6 @@ impl App {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::AcqRel);
+        self.0.open_sessions.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -1,5 +1,5 @@
-//! The box and the bridge: what the model runs shares the container of claude-api, and must not use
-//! the bridge from there.
+//! The rule for the box. The box is the container of claude-api, in which the commands of the model
+//! run. They must not use the bridge.
 //!
 //! A peer is in the box when its address is one of those that the host of claude-api's URL resolves
 //! to, and claude-api says that it is boxed. An address of the bridge itself never counts: where
@@ -29,7 +29,7 @@ use upstream::BoxedState;
 /// How long a request may wait for the verdict; less than a handshake may take
 /// (`HEAD_TIME` in `connections`).
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The pause between two questions whether claude-api is boxed, at the start.
+/// The pause between two attempts to learn whether claude-api is boxed, at the start.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The address of a connection's peer.
@@ -55,10 +55,10 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    /// The rule for the claude-api at `url`, which the settings' check has parsed.
+    /// Creates the rule for the claude-api at `url`, which the check of the settings has parsed.
     ///
     /// # Errors
-    /// When the addresses of this machine cannot be read.
+    /// The addresses of this machine cannot be read.
     pub(super) fn new(url: &str, upstream: Upstream) -> io::Result<Self> {
         Ok(Self {
             own: OwnAddresses::read()?,
@@ -67,7 +67,8 @@ impl Rule {
         })
     }
 
-    /// The refusal of a request; `None` when it is served. Everybody may read the health pages.
+    /// Returns the refusal of a request; `None` when it is served. Everybody may read the health
+    /// pages.
     pub(super) fn refusal(
         &self,
         request: &Request,
@@ -116,7 +117,7 @@ impl Rule {
         verdict.unwrap_or(Verdict::Unknown)
     }
 
-    /// Whether claude-api takes this bridge for its box: then nothing works.
+    /// Whether claude-api takes this bridge for its box, so that it refuses every request.
     pub(super) async fn is_refused(&self) -> bool {
         self.state.is_refused().await
     }

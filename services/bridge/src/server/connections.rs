@@ -1,4 +1,4 @@
-//! Accepted connections before a session: their socket options, their places, and their requests.
+//! Accepted connections that are no session: their socket options, places and requests.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,14 +16,15 @@ use tower::ServiceExt;
 
 use super::boxed::Peer;
 
-/// A request's head must be here in this time.
+/// The longest time for the head of a request to arrive.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// The longest head of a request, and the size of a connection's read and write buffers, in bytes.
 const HEAD_BYTES: usize = 32 * 1024;
-/// Connections without a session at once, beside one for each session: all of them may reconnect at
-/// the same time.
-const WAITING: usize = 512;
-/// What the kernel holds for a peer that does not read, in bytes (it doubles this).
+/// The most connections without a session, beside one for each session: all sessions may reconnect
+/// at the same time.
+const SESSIONLESS: usize = 512;
+/// The size of the kernel's send buffer for a peer that does not read, in bytes (the kernel doubles
+/// it).
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
 /// Sets the options of an accepted socket. None of them is vital, so a failure is only logged.
@@ -39,7 +40,7 @@ pub(super) fn prepare(stream: &TcpStream, user_timeout_ms: u32) {
     }
 }
 
-/// Connections without a session: in a handshake, in a request, or idle.
+/// The places of connections without a session: in a handshake, in a request, or idle.
 ///
 /// - When is a place taken? When accept(2) returns. The upgrade or the end releases it.
 /// - Who waits behind whom? Nobody. When all places are taken, the oldest connection is closed. A
@@ -47,7 +48,7 @@ pub(super) fn prepare(stream: &TcpStream, user_timeout_ms: u32) {
 /// - What bounds the other direction? hyper reads no further while the client does not read its
 ///   answer, and the kernel drops a peer that acknowledges no data for two pings.
 #[derive(Debug, Clone)]
-pub(super) struct Waiting {
+pub(super) struct ConnectionPlaces {
     most: usize,
     // A plain lock: held for a look into the table, never over an await.
     places: Arc<Mutex<(u64, BTreeMap<u64, CancellationToken>)>>,
@@ -55,19 +56,19 @@ pub(super) struct Waiting {
 
 /// A place of a connection without a session, until dropped.
 #[derive(Debug)]
-pub(super) struct WaitingPlace(Waiting, u64, CancellationToken);
+pub(super) struct ConnectionPlace(ConnectionPlaces, u64, CancellationToken);
 
-impl Waiting {
+impl ConnectionPlaces {
     /// Creates the places of a bridge with at most so many sessions.
     pub(super) fn new(sessions: u64) -> Self {
         Self {
-            most: WAITING.saturating_add(usize::try_from(sessions).unwrap_or(usize::MAX)),
+            most: SESSIONLESS.saturating_add(usize::try_from(sessions).unwrap_or(usize::MAX)),
             places: Arc::default(),
         }
     }
 
     /// Takes a place. The oldest connection is closed when all are taken.
-    pub(super) fn enter(&self) -> WaitingPlace {
+    pub(super) fn enter(&self) -> ConnectionPlace {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, open) = &mut *places;
         if open.len() >= self.most
@@ -78,14 +79,14 @@ impl Waiting {
         *last += 1;
         let close = CancellationToken::new();
         open.insert(*last, close.clone());
-        WaitingPlace(self.clone(), *last, close)
+        ConnectionPlace(self.clone(), *last, close)
     }
 }
 
-impl Drop for WaitingPlace {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
-        let Self(waiting, number, _) = self;
-        let mut places = waiting
+        let Self(connections, number, _) = self;
+        let mut places = connections
             .places
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -99,7 +100,7 @@ pub(super) async fn serve(
     peer: IpAddr,
     router: Router,
     stop: CancellationToken,
-    place: WaitingPlace,
+    place: ConnectionPlace,
 ) {
     let router = router.map_request(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));

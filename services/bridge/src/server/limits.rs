@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::upstream::Upstream;
 
-/// How often claude-api's limits are asked for, while unknown and then.
+/// How often the bridge asks for claude-api's limits: while they are unknown, and once known.
 const LIMITS_EVERY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
 /// Keeps the limits for `connected` fresh until the bridge stops. No session waits for them.

@@ -18,10 +18,10 @@ use crate::config::Mcp;
 use crate::metrics::Metrics;
 use crate::metrics::mcp_reasons::{BAD_REQUEST, MEDIA_TYPE, NOT_FOUND, SERVER_ERROR};
 
-/// How the MCP server reaches this bridge, and its settings.
+/// The address at which the MCP server reaches this bridge, and its limits.
 #[derive(Debug, Clone)]
-pub struct Local {
-    /// Where the bridge listens.
+pub struct Endpoint {
+    /// The address at which the bridge listens.
     pub address: SocketAddr,
     /// The operator's settings.
     pub settings: Mcp,
@@ -31,8 +31,8 @@ pub struct Local {
     pub inbound_bytes: usize,
 }
 
-impl Local {
-    /// The address over which this process reaches its own listener.
+impl Endpoint {
+    /// Returns the address over which this process reaches its own listener.
     fn loopback(&self) -> SocketAddr {
         let ip = match self.address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -42,8 +42,8 @@ impl Local {
         SocketAddr::new(ip, self.address.port())
     }
 
-    /// The `Host` that the MCP server uses, when it is not a local one. A page cannot use it for
-    /// DNS rebinding, because it is an address and no name.
+    /// Returns the `Host` that the MCP server uses, unless it is a local one. A page cannot use it
+    /// for DNS rebinding, because it is an address and no name.
     #[must_use]
     pub fn own_host(&self) -> Option<String> {
         match self.loopback().ip() {
@@ -70,7 +70,7 @@ impl Local {
     }
 }
 
-/// The reason of a response of the MCP library. None for a response that refuses nothing.
+/// Returns the reason of a response of the MCP library; None for a response that refuses nothing.
 fn refused(status: StatusCode) -> Option<&'static str> {
     match status {
         StatusCode::NOT_FOUND => Some(NOT_FOUND),
@@ -123,8 +123,8 @@ mod tests {
 
     use super::*;
 
-    fn local(address: &str) -> Local {
-        Local {
+    fn local(address: &str) -> Endpoint {
+        Endpoint {
             address: address.parse().unwrap(),
             settings: Mcp {
                 calls: 1,

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::app::App;
 use super::problems::response;
-use crate::metrics::Now;
+use crate::metrics::Snapshot;
 
 const JSON: &str = "application/json";
 
@@ -33,7 +33,7 @@ pub async fn ready(State(app): State<App>) -> Response {
         Ok((200, _)) if app.boxed.is_refused().await => refused_page(),
         Ok((200, _)) => response(200, JSON, r#"{"status":"ready"}"#),
         Ok((_, body)) => match serde_json::from_slice::<Problem>(&body) {
-            // Its reasons and remedies, as they are.
+            // The reasons and remedies of claude-api are passed on.
             Ok(problem) => {
                 let body = serde_json::to_vec(&problem).unwrap_or_default();
                 response(503, problem::CONTENT_TYPE, body)
@@ -71,14 +71,14 @@ pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     let accept = headers.get_all(ACCEPT).iter();
     let format = Exposition::accepted(accept.filter_map(|value| value.to_str().ok()));
     let shared = &app.shared;
-    let now = Now {
-        sessions: app.open.load(Ordering::Acquire),
+    let snapshot = Snapshot {
+        sessions: app.open_sessions.load(Ordering::Acquire),
         inbound_bytes: shared.budgets.inbound_used(),
         outbound_bytes: shared.budgets.outbound.used(),
-        inbound_limit_bytes: shared.own.inbound_bytes,
-        outbound_limit_bytes: shared.budgets.outbound.limits().all,
+        inbound_limit_bytes: shared.own_limits.inbound_bytes,
+        outbound_limit_bytes: shared.budgets.outbound.limits().common,
     };
-    let page = shared.viewer.metrics.page(now, format);
+    let page = shared.viewer.metrics.page(snapshot, format);
     let mut response = response(200, format.content_type(), page);
     response
         .headers_mut()

@@ -53,7 +53,7 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
                     let metrics = &app.shared.viewer.metrics;
                     metrics.sessions_refused.inc();
                     metrics.refused("too_many_sessions");
-                    Box::pin(refuse(io, app.shared.own.sessions)).await;
+                    Box::pin(refuse(io, app.shared.own_limits.sessions)).await;
                 }
             }
             // The client left during the handshake.

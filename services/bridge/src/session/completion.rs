@@ -10,8 +10,8 @@ use crate::budget::lists::Turn;
 use crate::handover::departures::ViewRequest;
 use crate::handover::executor::Executed;
 
-/// The end of a task that a session has started. It is small, because a channel has room for 32 of
-/// them from its first moment, and an idle session pays for that.
+/// The end of a task that a session has started. It is small, because tokio allocates a channel in
+/// blocks of 32 items, and every idle session has one.
 #[derive(Debug)]
 pub enum Completion {
     /// claude-api accepted an execute, or did not.

@@ -42,12 +42,15 @@
 //! - Waits for input: an earlier input of the session has no answer yet (`inputs`).
 //! - Waits for room: a query (status, list, events) waits while the answers that the client has not
 //!   read, and those that calls in flight may bring, take too much memory (`in_flight`).
-//! - In flight: the session's task calls claude-api. Calls of one session run side by side.
+//! - In flight: a task of its own calls claude-api. Calls of one session run side by side.
 //! - Waits for earlier: the reply is here, but an earlier execute, attach or detach of the same
 //!   execution has none yet (`view_order`).
 //! - Waits for batch: the answer is ready, but others of its batch are not (`open_requests`).
 //! - Answered: the message is on its way. A view begins directly behind its answer, so the client
 //!   knows the execution before it gets the first `statusUpdate`.
+//!
+//! Two requests need no call. A ping is answered as soon as it is parsed. A detach waits for the
+//! execute that it names and for earlier requests about its view.
 //!
 //! The usual way of an execute: it is parsed, handed over, accepted, applied and answered with the
 //! status, and its view begins. The usual way of a control without an `executionId`: the machine
@@ -278,8 +281,8 @@ impl Machine {
         self.take_actions()
     }
 
-    /// Handles the reply to a call. claude-api said of `ended` that they are terminal, or does not
-    /// know them.
+    /// Handles the reply to a call. `ended`: the executions that claude-api calls terminal or does
+    /// not know.
     pub fn on_called(
         &mut self,
         token: Token,

@@ -1,4 +1,4 @@
-//! What all sessions of a bridge share.
+//! The state that all sessions of a bridge share.
 
 use std::sync::Arc;
 
@@ -15,19 +15,19 @@ use crate::upstream::Upstream;
 use crate::viewer;
 use crate::viewer::buffer::Skip;
 
-/// What all sessions share.
+/// The state that all sessions share.
 #[derive(Debug)]
 pub struct Shared {
-    /// What views need, the way to claude-api included.
+    /// The context of views, with the way to claude-api.
     pub viewer: viewer::Context,
-    /// What handovers of executes and owed cancels need.
+    /// The context of handovers and owed cancels.
     pub handover: Arc<handover::Context>,
     /// The memory of all sessions.
     pub budgets: Budgets,
     /// claude-api's limits merged with the bridge's own, once known.
     pub limits: watch::Receiver<Option<Limits>>,
     /// The bridge's own limits.
-    pub own: Limits,
+    pub own_limits: Limits,
     /// The most views of one session.
     pub views: usize,
     /// All tasks that a stop of the bridge waits for.
@@ -70,7 +70,7 @@ impl Shared {
             handover,
             budgets: Budgets::new(&own),
             limits,
-            own,
+            own_limits: own,
             views: settings.views,
             tracker,
             shutdown,

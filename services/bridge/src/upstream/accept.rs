@@ -47,8 +47,7 @@ type Attempt<'a> = Pin<&'a mut (dyn Future<Output = Result<Status, Failure>> + S
 impl Upstream {
     /// Sends the PUT until claude-api accepts or refuses it, at least once, for `acceptMs` at most.
     /// `stop` ends the retrying; unless the id is certainly unknown to claude-api, one cancel
-    /// follows under it. `failing` says whether claude-api failed
-    /// since it last answered.
+    /// follows under the same id. `failing` gets whether claude-api failed since it last answered.
     ///
     /// # Errors
     /// With `executionId` in `data`; where claude-api was not available, `accepted` is false or
@@ -98,7 +97,7 @@ impl Upstream {
                 wait = left.saturating_sub(LAST_ATTEMPT.min(self.times.accept / 4));
             }
             if !failure.is_transient() || wait >= left {
-                // An answer of claude-api's own comes after a look for the id.
+                // claude-api looks for the id before it refuses for good: then it has no execution.
                 let unknown = acted || (!execute.fresh && failure.is_transient());
                 let error = unavailable(&failure, attempts, start);
                 return Err(refused(id, &failure, error, unknown));
@@ -112,12 +111,12 @@ impl Upstream {
         }
     }
 
-    /// Ends an execute that no attempt is under way for. `acted`: an earlier one may have come
-    /// through. An id of the client's is burned in any case: another session or another bridge may
-    /// still retry its execute.
+    /// Ends an execute that has no attempt under way. `acted`: claude-api may have carried out an
+    /// earlier attempt. An id of the client's is burned in any case, because another session or
+    /// another bridge may still retry its execute.
     ///
     /// # Errors
-    /// As [`Self::accept`]; Ok only when it had been accepted after all.
+    /// As [`Self::accept`]; Ok only when claude-api had accepted the execute after all.
     pub async fn give_up(&self, execute: &Put, acted: bool) -> Result<Status, RpcError> {
         if execute.fresh && !acted {
             return Err(stopped(execute.id, false.into()));
@@ -126,8 +125,8 @@ impl Upstream {
         self.confirm(execute, cancelled).await
     }
 
-    /// What was cancelled under an id of the client's may have been accepted with another body:
-    /// only the PUT tells.
+    /// Repeats the PUT after a cancel under an id of the client's. The cancelled execution may have
+    /// another body, and only the PUT compares the bodies.
     async fn confirm(&self, execute: &Put, cancelled: Status) -> Result<Status, RpcError> {
         if execute.fresh {
             return Ok(cancelled);
@@ -205,7 +204,7 @@ impl Upstream {
     }
 }
 
-/// Why there is no status, where a cancel was asked for and nothing of it is left to do.
+/// The reason of the error for an execute whose cancel is settled.
 const CANCELLED: &str = "cancelled";
 
 /// Whether an execute that was stopped may have been accepted, while its cancel did not reach
@@ -215,7 +214,7 @@ pub fn owes_cancel(error: &RpcError) -> bool {
     error.data["accepted"] == "unknown" && error.data["reason"] != CANCELLED
 }
 
-/// The execute was cancelled before claude-api is known to have it.
+/// -32005: the execute was cancelled before claude-api was known to have it.
 fn stopped(id: ExecutionId, accepted: serde_json::Value) -> RpcError {
     RpcError::new(
         code::UNAVAILABLE,
@@ -228,8 +227,8 @@ fn stopped(id: ExecutionId, accepted: serde_json::Value) -> RpcError {
 
 fn refused(id: ExecutionId, failure: &Failure, error: RpcError, unknown: bool) -> RpcError {
     let error = error.with("executionId", id.to_string());
-    // A clear refusal of the id or of a full queue says what earlier attempts came to: an accepted
-    // one would have been answered with its status.
+    // After one of these refusals no earlier attempt was accepted: claude-api would have answered
+    // this attempt with the status.
     let certain = [
         ProblemType::QueueFull,
         ProblemType::IdInUse,

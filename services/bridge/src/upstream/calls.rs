@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::message::{Accepted, Control};
 use protocol::rpc::{RpcError, code};
 use protocol::{ExecutionId, Limits, Page, Status};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -13,9 +14,8 @@ use super::Upstream;
 use super::errors::Failure;
 use super::response::{ANSWER_BYTES, collect, json};
 use super::retry::Delays;
-use protocol::message::Control;
 
-/// A readiness page is asked for by probes that wait a few seconds themselves.
+/// The time for a readiness page. Probes, which wait a few seconds, request it.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn path_of(control: Control) -> &'static str {
@@ -59,15 +59,11 @@ impl Upstream {
         offset: u64,
         eof: bool,
     ) -> Result<u64, RpcError> {
-        #[derive(serde::Deserialize)]
-        struct Accepted {
-            accepted: u64,
-        }
         let url = self.execution_url(id, &format!("/input?offset={offset}&eof={eof}"));
-        let taken: Accepted = self
+        let Accepted { accepted } = self
             .call_json(|| self.client.post(&url).body(data.clone()))
             .await?;
-        Ok(taken.accepted)
+        Ok(accepted)
     }
 
     /// Returns a page of the executions, newest first.
@@ -99,10 +95,10 @@ impl Upstream {
         }
     }
 
-    /// claude-api's readiness page: its status code and body.
+    /// Returns the status code and the body of claude-api's readiness page.
     ///
     /// # Errors
-    /// When it gives none within 2 s.
+    /// There is no answer within 2 s.
     pub async fn ready(&self) -> Result<(u16, Bytes), Failure> {
         let url = format!("{}/health/ready", self.base);
         let get = async {

@@ -65,7 +65,7 @@ async fn cancelled(response: reqwest::Response) -> Result<Cancelled, Failure> {
 
 impl Upstream {
     /// Cancels a PUT that was given up: an id that is not known is never accepted from then on. A
-    /// broken attempt is tried again within the call's time.
+    /// broken attempt is retried within the call's time.
     ///
     /// # Errors
     /// As [`Self::status`], and -32004 when claude-api has no place to record it.
@@ -78,7 +78,7 @@ impl Upstream {
         .await
     }
 
-    /// One attempt to cancel.
+    /// Makes one attempt to cancel.
     pub(crate) async fn cancel_once(
         &self,
         id: ExecutionId,
@@ -116,7 +116,7 @@ impl Upstream {
     }
 
     /// Cancels an execution that may have been accepted, and retries until claude-api answers,
-    /// without a time limit. True when claude-api has the cancel, false when it knows no such
+    /// without a time limit. Returns whether claude-api has the cancel; if not, it knows no such
     /// execution.
     pub async fn cancel_surely(&self, id: ExecutionId, cancel: &Cancel) -> bool {
         let mut delays = Delays::default();

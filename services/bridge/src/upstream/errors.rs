@@ -13,7 +13,7 @@ pub enum Failure {
     /// claude-api refused the request with a problem.
     #[error("{}: {}", .0.kind.as_str(), printable(&.0.detail))]
     Refused(Box<Problem>, Option<Duration>),
-    /// Somebody answered, but not as docs/protocol.md, "Problem types", says.
+    /// The answer has no problem of docs/protocol.md, "Problem types": another program sent it.
     #[error("an answer with status {0} that is not claude-api's")]
     Foreign(u16, Option<Duration>),
     /// There was no connection, so nothing was sent.
@@ -24,7 +24,7 @@ pub enum Failure {
     Broken(String),
 }
 
-/// The text with its control characters escaped, so that it can break no log line and no terminal.
+/// Escapes the control characters of a text, so that it can break no log line and no terminal.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
@@ -96,7 +96,7 @@ impl Failure {
         }
     }
 
-    /// The problem, if claude-api named one of this type.
+    /// Returns the problem, if claude-api named one of this type.
     #[must_use]
     pub fn problem(&self, kind: ProblemType) -> Option<&Problem> {
         match self {
@@ -105,7 +105,7 @@ impl Failure {
         }
     }
 
-    /// For the client. Details of a broken connection are for the log alone.
+    /// Returns the error for the client. Details of a broken connection are for the log alone.
     #[must_use]
     pub fn to_rpc(&self) -> RpcError {
         match self {
@@ -130,7 +130,7 @@ impl From<reqwest::Error> for Failure {
     }
 }
 
-/// An error with its causes: reqwest's own text says little.
+/// Joins the texts of an error and its causes: reqwest's own text says little.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -141,7 +141,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The stable word of a problem, as `data.reason`.
+/// Returns the `data.reason` of a type of problem.
 fn reason(kind: ProblemType) -> String {
     kind.as_str().replace('-', "_")
 }
@@ -170,7 +170,7 @@ fn refusal(problem: &Problem, after: Option<Duration>) -> RpcError {
         | P::TooManyMcpSessions
         | P::BoxReachesService
         | P::SpoolUnwritable => code::UNAVAILABLE,
-        // The bridge asked wrongly, or claude-api is broken: nothing the client could mend.
+        // The request of the bridge was wrong, or claude-api is broken: no client can mend that.
         P::FromTheBox
         | P::ForeignHost
         | P::ForeignOrigin
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_retried() {
+    fn only_transient_failures_are_retried() {
         assert!(refused(ProblemType::Stopping).is_transient());
         assert!(!refused(ProblemType::QueueFull).is_transient());
         assert!(!refused(ProblemType::SpoolUnwritable).is_transient());

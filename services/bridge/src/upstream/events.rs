@@ -1,4 +1,5 @@
-//! The events that are there now, from an offset on: a short call with a limit of bytes.
+//! Reading the events that an execution has now, from an offset on: a short call with a limit of
+//! bytes.
 
 use std::str::FromStr;
 
@@ -25,7 +26,7 @@ pub struct KeptEvents {
 
 impl Upstream {
     /// Reads at most `limit` bytes of events from `offset`, or from the oldest kept byte. A broken
-    /// attempt is tried again within the call's time.
+    /// attempt is retried within the call's time.
     ///
     /// # Errors
     /// -32602 `offset_beyond_end`, -32007, or as [`Self::status`].

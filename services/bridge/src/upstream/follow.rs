@@ -25,9 +25,9 @@ const LINE_BYTES: usize = 1024 * 1024;
 
 /// An item of a follow stream.
 #[derive(Debug)]
-pub enum Update {
-    /// A status: one at once, then each change and each heartbeat. The flag marks the first status
-    /// of a connection, which may repeat a known state.
+pub enum FollowItem {
+    /// A status: one at the beginning, then each change and each heartbeat. The flag marks the
+    /// first status of a connection, which may repeat a known state.
     Status(Box<Status>, bool),
     /// claude-api does not answer: the stream fell silent, or this is the second failure in a row
     /// or a later one.
@@ -52,19 +52,19 @@ fn deadline_after(wait: std::time::Duration) -> Instant {
     Instant::now() + wait.min(YEAR)
 }
 
-/// One follow stream.
-pub struct Follow {
+/// The stream of one execution's statuses.
+pub struct FollowStream {
     upstream: Upstream,
     id: ExecutionId,
     phase: Phase,
     line: BytesMut,
     first: bool,
     delays: Delays,
-    /// When the stream counts as dead.
+    /// The time at which a silent stream counts as dead.
     deadline: Instant,
 }
 
-impl Follow {
+impl FollowStream {
     /// Creates a stream that sends nothing before [`Self::next`].
     #[must_use]
     pub fn new(upstream: Upstream, id: ExecutionId) -> Self {
@@ -79,8 +79,9 @@ impl Follow {
         }
     }
 
-    /// Waits for the next update. Cancel-safe; pending for ever once it is over.
-    pub async fn next(&mut self) -> Update {
+    /// Waits for the next item. Cancel-safe; pending for ever after the terminal status or
+    /// [`FollowItem::Gone`].
+    pub async fn next(&mut self) -> FollowItem {
         loop {
             match &mut self.phase {
                 Phase::Over => std::future::pending().await,
@@ -104,7 +105,7 @@ impl Follow {
                         }
                         Err(failure) if failure.is_gone() => {
                             self.phase = Phase::Over;
-                            return Update::Gone;
+                            return FollowItem::Gone;
                         }
                         Err(failure) => {
                             if let Some(update) = self.wait(&failure) {
@@ -137,7 +138,7 @@ impl Follow {
                             let failure = Failure::Broken("it fell silent".to_owned());
                             self.wait(&failure);
                             // Missed heartbeats are reported at once.
-                            return Update::Unreachable(failure.to_string());
+                            return FollowItem::Unreachable(failure.to_string());
                         }
                     };
                     let failure = match chunk {
@@ -156,13 +157,13 @@ impl Follow {
         }
     }
 
-    fn received(&mut self, status: Status) -> Update {
+    fn received(&mut self, status: Status) -> FollowItem {
         self.delays.reset();
         self.deadline = deadline_after(self.upstream.silence());
         if status.state.is_terminal() {
             self.phase = Phase::Over;
         }
-        Update::Status(Box::new(status), std::mem::take(&mut self.first))
+        FollowItem::Status(Box::new(status), std::mem::take(&mut self.first))
     }
 
     fn connect(&mut self) {
@@ -183,12 +184,12 @@ impl Follow {
         }));
     }
 
-    fn wait(&mut self, failure: &Failure) -> Option<Update> {
+    fn wait(&mut self, failure: &Failure) -> Option<FollowItem> {
         tracing::debug!(execution = %self.id, error = %failure, "the follow stream broke");
         self.upstream.retries.follow.inc();
         let delay = self.delays.after(failure.retry_after());
         self.phase = Phase::Waiting(Instant::now() + delay);
         // A single failure is not reported; a second one without a line between them is.
-        (self.delays.attempts() >= 2).then(|| Update::Unreachable(failure.to_string()))
+        (self.delays.attempts() >= 2).then(|| FollowItem::Unreachable(failure.to_string()))
     }
 }

@@ -15,7 +15,7 @@ use super::stream::Stream;
 
 /// An item of an output stream.
 #[derive(Debug)]
-pub enum Read {
+pub enum OutputItem {
     /// The next bytes, exactly where the last ones ended.
     Bytes(Bytes),
     /// The stream ended cleanly. Whether the execution ended too is in its status.
@@ -37,19 +37,19 @@ enum Phase {
     Waiting(Instant),
 }
 
-/// One output stream.
-pub struct Output {
+/// The stream of one execution's output.
+pub struct OutputStream {
     upstream: Upstream,
     id: ExecutionId,
     /// The offset of the next byte.
     offset: u64,
     phase: Phase,
     delays: Delays,
-    /// When the last byte arrived, or the stream opened.
+    /// The time at which the last byte arrived, or the stream opened.
     moved: Instant,
 }
 
-impl Output {
+impl OutputStream {
     /// Creates a stream that sends nothing before [`Self::open`].
     #[must_use]
     pub fn new(upstream: Upstream, id: ExecutionId, offset: u64) -> Self {
@@ -70,8 +70,7 @@ impl Output {
         }
     }
 
-    /// As [`Self::open`], but after a delay: a stream that ended without cause is not asked again
-    /// at once.
+    /// Opens the stream after a delay, as a stream that ended without cause is not retried at once.
     pub fn open_later(&mut self) {
         if matches!(self.phase, Phase::Idle) {
             self.upstream.retries.output.inc();
@@ -85,14 +84,15 @@ impl Output {
         self.phase = Phase::Idle;
     }
 
-    /// Closes the stream; the next read opens it again at `offset`.
+    /// Closes the stream; [`Self::open`] opens it again at `offset`.
     pub fn close(&mut self, offset: u64) {
         if !matches!(self.phase, Phase::Idle) {
             self.jump(offset);
         }
     }
 
-    /// Reconnects a stream that brought no byte for too long, though there are some.
+    /// Reconnects a stream on which no byte arrived for too long. The caller knows that claude-api
+    /// has more bytes.
     pub fn cut_if_stalled(&mut self) {
         let stalled = self.moved.elapsed() > self.upstream.times.stall;
         if stalled && matches!(self.phase, Phase::Open(_)) {
@@ -102,13 +102,13 @@ impl Output {
         }
     }
 
-    /// Time in which nobody read does not count as a stall.
+    /// Notes that the view does not read now; this time does not count as a stall.
     pub fn not_read(&mut self) {
         self.moved = Instant::now();
     }
 
     /// Waits for the next item. Cancel-safe; pending until [`Self::open`].
-    pub async fn next(&mut self) -> Read {
+    pub async fn next(&mut self) -> OutputItem {
         loop {
             match &mut self.phase {
                 Phase::Idle => std::future::pending().await,
@@ -139,11 +139,11 @@ impl Output {
                         self.offset += chunk.len() as u64;
                         self.moved = Instant::now();
                         self.delays.reset();
-                        return Read::Bytes(chunk);
+                        return OutputItem::Bytes(chunk);
                     }
                     Ok(None) => {
                         self.phase = Phase::Idle;
-                        return Read::End;
+                        return OutputItem::End;
                     }
                     Err(error) => {
                         if let Some(read) = self.failed(&error) {
@@ -167,7 +167,7 @@ impl Output {
         self.phase = Phase::Connecting(connecting, deadline);
     }
 
-    fn failed(&mut self, failure: &Failure) -> Option<Read> {
+    fn failed(&mut self, failure: &Failure) -> Option<OutputItem> {
         tracing::debug!(
             execution = %self.id,
             offset = self.offset,
@@ -176,7 +176,7 @@ impl Output {
         );
         if failure.is_gone() {
             self.phase = Phase::Idle;
-            return Some(Read::Gone);
+            return Some(OutputItem::Gone);
         }
         let kept = failure
             .problem(ProblemType::OffsetNotKept)
@@ -184,7 +184,7 @@ impl Output {
             .and_then(serde_json::Value::as_u64);
         if let Some(kept) = kept.filter(|kept| *kept > self.offset) {
             self.phase = Phase::Idle;
-            return Some(Read::Freed(kept));
+            return Some(OutputItem::Freed(kept));
         }
         if failure.problem(ProblemType::OffsetBeyondEnd).is_some() {
             tracing::error!(
@@ -196,6 +196,6 @@ impl Output {
         self.upstream.retries.output.inc();
         self.phase = Phase::Waiting(Instant::now() + self.delays.after(failure.retry_after()));
         // A single failure is not reported.
-        (self.delays.attempts() >= 2).then_some(Read::Unreachable)
+        (self.delays.attempts() >= 2).then_some(OutputItem::Unreachable)
     }
 }

@@ -1,4 +1,4 @@
-//! Reading the answers of claude-api: bounded bodies, JSON, and the failure behind an error status.
+//! Reading the answers of claude-api: bounded bodies, JSON, and the failure of an error status.
 
 use bytes::Bytes;
 use protocol::Problem;

@@ -1,5 +1,5 @@
-//! The retry policy: exponential backoff with jitter, as an iterator. The only place that knows the
-//! `backoff` crate (unmaintained: RUSTSEC-2025-0012).
+//! The retry policy: exponential backoff with jitter, as an iterator. No other module of the bridge
+//! uses the `backoff` crate (unmaintained: RUSTSEC-2025-0012).
 
 use std::time::{Duration, SystemTime};
 
@@ -10,10 +10,10 @@ use http::header::RETRY_AFTER;
 
 /// The first delay, before jitter.
 const FIRST: Duration = Duration::from_millis(100);
-/// No delay is longer (docs/protocol.md, "Retries of the bridge").
+/// The longest delay (docs/protocol.md, "Retries of the bridge").
 pub const LONGEST: Duration = Duration::from_secs(5);
 
-/// The delays between attempts; it never ends by itself.
+/// The delays between attempts, without an end.
 #[derive(Debug)]
 pub struct Delays {
     policy: ExponentialBackoff,
@@ -27,7 +27,7 @@ impl Default for Delays {
             multiplier: 2.0,
             randomization_factor: 0.5,
             max_interval: LONGEST,
-            // Its default ends after 15 minutes, counted from construction.
+            // The default ends 15 minutes after the construction.
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
         };
@@ -40,19 +40,19 @@ impl Default for Delays {
 }
 
 impl Delays {
-    /// Progress was made: the next delay is the first again.
+    /// Notes progress: the next delay is the first one again.
     pub fn reset(&mut self) {
         self.policy.reset();
         self.attempts = 0;
     }
 
-    /// Failures since the last progress.
+    /// Returns the number of failures since the last progress.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// The next delay, at least what the peer asked for and at most [`LONGEST`].
+    /// Returns the next delay: at least the one that the peer asked for, and at most [`LONGEST`].
     pub fn after(&mut self, asked: Option<Duration>) -> Duration {
         let own = self.next().unwrap_or(LONGEST);
         asked.map_or(own, |asked| own.max(asked)).min(LONGEST)
@@ -70,7 +70,7 @@ impl Iterator for Delays {
     }
 }
 
-/// `Retry-After` in either form (RFC 9110, section 10.2.3).
+/// Reads `Retry-After` in either form (RFC 9110, section 10.2.3).
 #[must_use]
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_begins_again() {
+    fn progress_starts_the_delays_again() {
         let mut delays = Delays::default();
         assert!(delays.by_ref().take(20).count() == 20);
         delays.reset();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_peer_asks_for_is_honoured() {
+    fn retry_after_is_honoured() {
         let mut headers = HeaderMap::new();
         assert_eq!(retry_after(&headers), None);
         headers.insert(RETRY_AFTER, "2".parse().unwrap());

@@ -68,7 +68,7 @@ impl Stream {
         })
     }
 
-    /// The next bytes; None at the end.
+    /// Returns the next bytes; None at the end.
     ///
     /// # Errors
     /// The connection broke.
@@ -77,7 +77,7 @@ impl Stream {
     }
 }
 
-/// The value of `Host`, and a connection.
+/// Connects, and returns the value of `Host` with the connection.
 async fn connect(base: &str) -> Result<(String, TcpStream), Failure> {
     let url = reqwest::Url::parse(base).map_err(|error| Failure::Connect(error.to_string()))?;
     let host = url.host_str().unwrap_or_default();

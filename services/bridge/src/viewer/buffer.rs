@@ -2,11 +2,13 @@
 //! become a gap.
 //!
 //! ```text
-//!   next                 read_end
-//!    |  data (unsent)       |
-//! ---+----------------------+--> jump: upstream freed what follows, continue there once data is sent
-//!    ^ skipped: what was dropped before it, not announced yet
+//!   skipped          next                  read_from
+//!      |  (dropped)   |  data (unsent)        |
+//! -----+--------------+-----------------------+-------> offset
 //! ```
+//!
+//! The bytes from `skipped` to `next` become the next gap. With `jump`, claude-api has freed the
+//! bytes behind `data`: when `data` is sent, they become a gap and `next` moves to `jump`.
 
 use bytes::{Buf, Bytes, BytesMut};
 use crc32fast::Hasher;
@@ -18,7 +20,7 @@ const UNSENT_BYTES: usize = 32 * 1024;
 /// because a client that reads nothing holds two of them.
 const PIECE_BYTES: usize = OUTPUT_MESSAGE_BYTES / 2;
 
-/// When unsent output is dropped.
+/// The limits beyond which unsent output is dropped.
 #[derive(Debug, Clone, Copy)]
 pub struct Skip {
     /// Unsent bytes that are kept.
@@ -27,7 +29,7 @@ pub struct Skip {
     pub lines: u64,
 }
 
-/// The next thing to send.
+/// The next part of the output to send.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
     /// Output at this offset.
@@ -42,21 +44,26 @@ pub struct Buffer {
     /// The offset of the first byte of `data`.
     next: u64,
     data: BytesMut,
+    /// The offset of the first dropped byte that no gap has announced.
     skipped: Option<u64>,
+    /// The offset at which reading continues, because claude-api freed the bytes before it.
     jump: Option<u64>,
+    /// The limits of a view with `onSlow: skip`.
     skip: Option<Skip>,
     /// Unsent line ends; counted only where they are limited.
     lines: u64,
-    /// Begin at the first byte of the character that holds this offset.
+    /// The offset that the client asked for, while its character's first byte is not found.
     align: Option<u64>,
     /// The crc32 of all bytes from 0, while none was missed.
     crc: Option<Hasher>,
+    /// Bytes dropped so far.
     dropped: u64,
 }
 
 impl Buffer {
-    /// Begins at `offset`. Anything but a character's first byte is found by reading from
-    /// [`Self::read_from`].
+    /// Creates a buffer that begins at `offset`. If `offset` lies inside a character, the buffer
+    /// begins at the character's first byte; for that, reading begins up to 3 bytes earlier
+    /// ([`Self::read_from`]).
     #[must_use]
     pub fn new(offset: u64, kept_from: u64, skip: Option<Skip>) -> Self {
         // A character has at most 4 bytes (RFC 3629); what is kept begins at one.
@@ -74,7 +81,7 @@ impl Buffer {
         }
     }
 
-    /// The offset of the next byte to read.
+    /// Returns the offset of the next byte to read.
     #[must_use]
     pub fn read_from(&self) -> u64 {
         self.jump.unwrap_or(self.next + self.data.len() as u64)
@@ -100,19 +107,19 @@ impl Buffer {
         }
     }
 
-    /// Bytes dropped so far.
+    /// Returns the bytes dropped so far.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// The crc32 of what was read, if that is everything from 0.
+    /// Returns the crc32 of the bytes read, if they are all bytes from 0.
     #[must_use]
     pub fn crc32(&self) -> Option<u32> {
         self.crc.clone().map(Hasher::finalize)
     }
 
-    /// Appends what was read at [`Self::read_from`].
+    /// Appends bytes that were read at [`Self::read_from`].
     pub fn push(&mut self, bytes: &Bytes) {
         if let Some(crc) = &mut self.crc {
             crc.update(bytes);
@@ -127,14 +134,14 @@ impl Buffer {
         }
     }
 
-    /// Upstream freed everything before `to`.
+    /// Notes that claude-api freed everything before `to`.
     pub fn freed(&mut self, to: u64) {
         if to <= self.read_from() {
             return;
         }
         self.crc = None;
         if let Some(at) = self.align.take() {
-            // What is here was read only to find the first character.
+            // The buffered bytes were read only to find the first character.
             self.data = BytesMut::new();
             self.lines = 0;
             self.next = at.min(to);
@@ -148,8 +155,8 @@ impl Buffer {
         self.jump = Some(to);
     }
 
-    /// Nothing more will be read. Half a character at the end is not told: the digest of what is
-    /// left is not known.
+    /// Notes that nothing more will be read. Half a character at the end is dropped; the crc32 of
+    /// the rest is not known then.
     pub fn close(&mut self) {
         if let Some(at) = self.align {
             self.freed(at);
@@ -161,7 +168,7 @@ impl Buffer {
         }
     }
 
-    /// The next piece, in order. `last`: nothing more will be pushed.
+    /// Takes the next piece, in order. `last`: nothing more will be pushed.
     pub fn take(&mut self, last: bool) -> Option<Piece> {
         if let Some(from) = self.skipped.take() {
             return Some(Piece::Gap(from, self.next));
@@ -178,8 +185,8 @@ impl Buffer {
                 end
             };
             if end > 0 {
-                // Upstream promises UTF-8; if it lies, the offsets stay true and the text says
-                // U+FFFD.
+                // claude-api promises UTF-8. Should it break that, the offsets stay right and the
+                // text has U+FFFD.
                 let text = String::from_utf8_lossy(&self.data[..end]).into_owned();
                 let offset = self.next;
                 self.advance(end);
@@ -238,7 +245,7 @@ impl Buffer {
         let mut cut = self.data.len().saturating_sub(most);
         if skip.lines > 0 && self.lines > skip.lines {
             let surplus = (self.lines - skip.lines) as usize;
-            let end = memchr_nth(&self.data, surplus);
+            let end = length_of_lines(&self.data, surplus);
             cut = cut.max(end);
         }
         if cut == 0 || self.align.is_some() {
@@ -261,15 +268,15 @@ fn line_ends(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|b| **b == b'\n').count() as u64
 }
 
-/// The index behind the n-th line end.
-fn memchr_nth(bytes: &[u8], n: usize) -> usize {
+/// Returns the length of the first `n` lines.
+fn length_of_lines(bytes: &[u8], n: usize) -> usize {
     let ends = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n');
     ends.map(|(i, _)| i + 1)
         .nth(n.saturating_sub(1))
         .unwrap_or(0)
 }
 
-/// The length without an unfinished character at the end.
+/// Returns the length without an unfinished character at the end.
 fn whole_characters(bytes: &[u8]) -> usize {
     let tail = bytes.len().saturating_sub(4);
     for start in (tail..bytes.len()).rev() {
@@ -292,7 +299,7 @@ fn whole_characters(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// The most bytes up to `most` that end at a character's end.
+/// Returns the most bytes, up to `most`, that end with a whole character.
 fn cut(bytes: &[u8], most: usize) -> usize {
     whole_characters(&bytes[..bytes.len().min(most)])
 }

@@ -1,4 +1,4 @@
-//! What in a new status is worth a notice of its own.
+//! The notices that a new status causes (docs/protocol.md, "Notices").
 
 use protocol::message::Notice;
 use protocol::{ExecutionId, Status};
@@ -20,7 +20,7 @@ pub fn notice(
     }
 }
 
-/// The notices that the step from `old` to `new` gives.
+/// Returns the notices for the changes from one status to the next.
 #[must_use]
 pub fn between(old: &Status, new: &Status) -> Vec<Notice> {
     let mut notices = Vec::new();
@@ -80,7 +80,7 @@ mod tests {
     use protocol::ExecutionId;
 
     #[test]
-    fn each_news_once() {
+    fn each_change_gives_one_notice() {
         let old = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
         let mut new = old.clone();
         new.activity = Some("retrying: 529".into());

@@ -20,16 +20,16 @@ use super::buffer::{Buffer, Piece, Skip};
 use super::elapsed::elapsed_ms;
 use super::notices::{self, notice};
 
-/// Unsent statuses that differ in their state; of one state only the newest is kept.
+/// The most unsent statuses. They differ in their state: of each state only the newest is kept.
 const STATUSES: usize = 4;
-/// Unsent notices; a status lists at most 64 warnings and 50 denials, so only a viewer that reads
-/// nothing for long comes near it.
+/// The most unsent notices. A status lists at most 64 warnings and 50 denials, so only a viewer
+/// that reads nothing for long reaches this limit.
 const NOTICES: usize = 128;
 
 /// Bytes that the stream from claude-api reads ahead of a client that does not read.
 const READ_AHEAD_BYTES: usize = 32 * 1024;
 
-/// The approximate size of a status in memory, in bytes.
+/// Returns the approximate size of a status in memory, in bytes.
 fn weight(status: &Status) -> usize {
     const ITEM_BYTES: usize = 256;
     let items = status.warnings.len() + status.permission_denials.len() + status.metadata.len();
@@ -43,17 +43,24 @@ pub struct Order {
     seen: Status,
     /// The newest status that is not terminal.
     live: Option<Status>,
-    /// Its word: RESUMED once in place of RUNNING.
+    /// Unsent statuses, each with its word (RESUMED once in place of RUNNING) and whether
+    /// claude-api could not be reached.
     statuses: VecDeque<(StatusWord, bool, Status)>,
+    /// Unsent notices as messages.
     notices: VecDeque<String>,
     buffer: Buffer,
+    /// The terminal status, once known.
     terminal: Option<Status>,
     /// Whether claude-api does not know the execution any more: later bytes and statuses are
     /// ignored.
     lost: bool,
+    /// Whether claude-api could not be reached when it was last tried.
     unreachable: bool,
+    /// Whether the output was compared with the terminal status.
     checked: bool,
+    /// Whether the last message was sent.
     done: bool,
+    /// The most bytes of a status object.
     status_bytes: usize,
     /// The last `elapsedMs` that was sent.
     elapsed: u64,
@@ -62,7 +69,8 @@ pub struct Order {
 }
 
 impl Order {
-    /// Begins with the status of the answer, at `offset`, or at 0 (with a gap if that is not kept).
+    /// Creates the order of a view that begins with the status of the answer, at `offset`, or at 0
+    /// with a gap if 0 is not kept.
     #[must_use]
     pub fn new(
         status: Status,
@@ -99,7 +107,7 @@ impl Order {
         order
     }
 
-    /// The newest status known.
+    /// Returns the newest status known.
     #[must_use]
     pub fn seen(&self) -> &Status {
         &self.seen
@@ -117,7 +125,7 @@ impl Order {
         self.done
     }
 
-    /// The offset of the next byte to read.
+    /// Returns the offset of the next byte to read.
     #[must_use]
     pub fn read_from(&self) -> u64 {
         self.buffer.read_from()
@@ -138,7 +146,8 @@ impl Order {
         }
     }
 
-    /// Bytes held for the client: unsent output and its read-ahead, notices and statuses.
+    /// Returns the bytes held for the client: unsent output and its read-ahead, notices and
+    /// statuses.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let output = match self.buffer.held() {
@@ -157,7 +166,7 @@ impl Order {
         self.buffer.shrink();
     }
 
-    /// Bytes dropped so far.
+    /// Returns the bytes dropped so far.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.buffer.dropped()
@@ -294,7 +303,7 @@ impl Order {
         }
         self.buffer.push(bytes);
         if self.terminal.is_some() {
-            // Before that, only a status shows it.
+            // Before the terminal status, only a status shows that claude-api can be reached.
             self.unreachable = false;
         }
     }
@@ -408,7 +417,11 @@ impl Order {
             return None;
         }
         tracing::error!(
-            execution = %end.execution_id, expected = ?end.crc32, %got, length, output_bytes = end.output_bytes,
+            execution = %end.execution_id,
+            expected = ?end.crc32,
+            %got,
+            length,
+            output_bytes = end.output_bytes,
             "the output read is not the output that claude-api describes"
         );
         let data = json!({

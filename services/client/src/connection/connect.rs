@@ -22,12 +22,12 @@ const READ_BUFFER_BYTES: usize = 128 * 1024;
 /// Settings of one connection. The defaults suit a client that reads.
 #[derive(Debug, Clone)]
 pub struct ConnectionOptions {
-    /// Headers of the upgrade request, for example `Origin`; each replaces the one of its name.
+    /// Headers of the upgrade request, for example `Origin`. Each replaces a header with its name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The receive buffer of the TCP socket in bytes (`SO_RCVBUF`); None for the system's own. A
     /// small one makes a slow reader felt sooner.
     pub receive_buffer_bytes: Option<u32>,
-    /// The bytes that one read takes from the socket at most; each connection allocates as many.
+    /// The most bytes of one read from the socket. Each connection allocates a buffer of this size.
     pub read_buffer_bytes: usize,
     /// The longest message that is read, in bytes.
     pub message_bytes: usize,

@@ -54,7 +54,7 @@ impl From<CloseFrame> for Close {
 /// The reason why nothing more is read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The bridge sent a close frame, or one without a code.
+    /// The bridge sent a close frame; None if the frame has no code.
     #[error("the bridge closed the connection{}", shown(.0.as_ref()))]
     Closed(Option<Close>),
     /// The connection ended: without a close frame, or after one.
@@ -66,7 +66,7 @@ pub enum ReadError {
     /// The connection broke, or a frame is no WebSocket.
     #[error("{0}")]
     Broken(String),
-    /// A binary frame came where a text was expected. Reading may continue.
+    /// A binary frame arrived where a text was expected. Reading may continue.
     #[error("a binary frame came where a text was expected")]
     Binary,
     /// A text is no message of the bridge. Reading may continue.

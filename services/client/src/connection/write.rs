@@ -26,7 +26,7 @@ pub(super) async fn frame(
     if pongs.answers_pings() {
         return Ok(frames.send(frame).await?);
     }
-    // The pongs that wait are dropped before the stream sends.
+    // Waiting pongs are flushed into the stream while it still drops everything.
     frames.flush().await?;
     pongs.send();
     frames.send(frame).await?;

@@ -44,7 +44,7 @@ fn status(execute: &ExecuteParams) -> Status {
 }
 
 #[test]
-fn unanswered_requests_are_asked_again_and_answered_ones_attach() {
+fn unanswered_requests_are_repeated_and_answered_ones_attach() {
     let mut machine = Machine::default();
     let (execute, _rx) = opened(&mut machine);
     let first = sent(&mut machine);
@@ -56,7 +56,7 @@ fn unanswered_requests_are_asked_again_and_answered_ones_attach() {
     let output = Output::new(id(&execute), 0, "abc");
     receive(&mut machine, output.to_message());
     for _ in 0..2 {
-        // Twice, because an attach that was never answered must not be asked beside a new one.
+        // Twice, because an attach that was never answered must not be sent beside a new one.
         machine.lost("cut", Duration::ZERO);
         machine.connected(&"{}".into());
         let again = sent(&mut machine);
@@ -67,7 +67,7 @@ fn unanswered_requests_are_asked_again_and_answered_ones_attach() {
 }
 
 #[test]
-fn an_accepted_execution_waits_for_a_service_that_is_away() {
+fn an_accepted_execution_waits_for_an_unreachable_service() {
     let mut machine = Machine::default();
     let (execute, mut rx) = opened(&mut machine);
     let first = sent(&mut machine);
@@ -78,13 +78,13 @@ fn an_accepted_execution_waits_for_a_service_that_is_away() {
     let away = RpcError::new(code::UNAVAILABLE, "unavailable", "claude-api is away");
     let refused: Reply = Reply::error(attach[0]["id"].as_u64().unwrap(), away);
     let received = receive(&mut machine, refused.to_message());
-    assert_eq!(received, Received::ComeBack("claude-api is away".into()));
+    assert_eq!(received, Received::RetryLater("claude-api is away".into()));
     assert!(!machine.is_idle(), "the view is still there");
     assert!(rx.try_recv().is_err());
 }
 
 #[test]
-fn messages_about_what_nobody_views_change_nothing() {
+fn messages_about_an_execution_without_a_view_change_nothing() {
     let mut machine = Machine::default();
     let output = Output::new(ExecutionId::random(), 9, "x");
     receive(&mut machine, output.to_message());
@@ -110,7 +110,7 @@ async fn a_failure_reaches_everybody_who_waits() {
 }
 
 #[tokio::test]
-async fn messages_of_the_old_view_are_not_the_new_ones() {
+async fn messages_of_an_old_view_are_not_given_to_the_new_one() {
     let mut machine = Machine::default();
     let (execute, _old) = opened(&mut machine);
     let first = sent(&mut machine);
@@ -120,8 +120,7 @@ async fn messages_of_the_old_view_are_not_the_new_ones() {
     let view = View::new(1, tx, 0, OnSlow::Wait);
     machine.open(id(&execute), view, attach.into());
     let second = sent(&mut machine);
-    // The bridge goes on with the old view until it answers; that one has reached byte 9, and even
-    // ends.
+    // The bridge continues the old view until it answers. That view has reached byte 9, and ends.
     let output = |offset: u64| Output::new(id(&execute), offset, "x").to_message();
     let mut end = status(&execute);
     end.state = State::Completed;
@@ -163,7 +162,7 @@ fn a_call_that_nobody_waits_for_is_not_sent() {
     drop(call(&mut machine));
     let waits = call(&mut machine);
     assert_eq!(sent(&mut machine).len(), 1);
-    // Neither is it asked again, nor a reason to connect.
+    // Such a request is not repeated, and is no reason to connect.
     drop(waits);
     machine.lost("cut", Duration::ZERO);
     assert!(machine.is_idle());

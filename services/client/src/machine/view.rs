@@ -11,12 +11,12 @@ use crate::event::{Event, Item};
 use crate::output_tracker::{OutputTracker, Verdict};
 
 pub(crate) struct View {
-    /// Tells this view from a later one of the same execution.
+    /// Distinguishes this view from a later one of the same execution.
     pub(crate) token: u64,
     pub(crate) tx: mpsc::Sender<Item>,
     pub(crate) output: OutputTracker,
     pub(crate) on_slow: OnSlow,
-    /// Whether it was answered once: from then on a new connection attaches.
+    /// Whether the execute or attach was answered. If so, a new connection attaches.
     pub(crate) accepted: bool,
     /// Whether the view was detached because its run does not read. It attaches again when the run
     /// has read the waiting events.

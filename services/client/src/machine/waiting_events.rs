@@ -9,10 +9,10 @@ use crate::event::{Event, Item};
 
 /// The most bytes of messages that wait for one run, beyond its channel of 16 events.
 ///
-/// - Taken when: an event arrives; released when the run reads it.
-/// - Who waits behind whom: nobody; each run has its own limit. A run beyond it detaches (`onSlow:
-///   "wait"`) or loses its oldest output (`"skip"`), and the socket is always read.
-/// - The other direction: the bridge's `messageBytes` bounds a request.
+/// - When are they taken? When an event arrives. They are released when the run reads it.
+/// - Who waits behind whom? Nobody: each run has its own limit. Beyond it the client detaches the
+///   run (`onSlow: "wait"`) or drops its oldest output (`"skip"`), and always reads the socket.
+/// - What bounds the other direction? The bridge's `messageBytes` bounds a request.
 pub(super) const WAITING_BYTES: usize = 1024 * 1024;
 /// The size that an event without a message of its own counts as, in bytes.
 pub(super) const SMALL: usize = 256;

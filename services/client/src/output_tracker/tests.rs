@@ -25,7 +25,7 @@ proptest! {
             joined.extend(tracker.accept(from as u64, whole.slice(from..to)).unwrap());
             prop_assert_eq!(joined.len() as u64, tracker.reached());
         }
-        // The last piece may begin later than 0, so the rest comes once more from the offset
+        // The last piece may begin later than 0, so the rest is sent once more from the offset
         // reached.
         let reached = usize::try_from(tracker.reached()).unwrap();
         joined.extend(tracker.accept(reached as u64, whole.slice(reached..)).unwrap());

@@ -107,7 +107,7 @@ impl<'de> Deserialize<'de> for ClientMessage {
     }
 }
 
-/// Reads a member that is there, null or not.
+/// Reads a member that is present, even if it is null.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(de: D) -> Result<Option<T>, D::Error> {
     T::deserialize(de).map(Some)
 }

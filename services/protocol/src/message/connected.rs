@@ -6,7 +6,8 @@ use super::params::Control;
 use super::request::Request;
 use crate::Limits;
 
-/// The params of `connected`, the first message of a session: docs/protocol.md, "Notifications".
+/// The parameters of `connected`, the first message of a session: docs/protocol.md,
+/// "Notifications".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Connected {

@@ -1,4 +1,4 @@
-//! Which result belongs to which parameters.
+//! The methods: the name and the result of each type of parameters.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,14 +18,14 @@ pub trait Method: Serialize + DeserializeOwned {
     /// The name of the method.
     const NAME: &'static str;
     /// The result of the method.
-    type Answer: Serialize + DeserializeOwned;
+    type Result: Serialize + DeserializeOwned;
 }
 
 macro_rules! methods {
     ($($params:ty, $name:ident -> $result:ty;)*) => {
         $(impl Method for $params {
             const NAME: &'static str = method::$name;
-            type Answer = $result;
+            type Result = $result;
         })*
     };
 }

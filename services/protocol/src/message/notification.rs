@@ -1,8 +1,8 @@
-//! How a notification of the bridge is written.
+//! The encoding of the notifications of the bridge.
 
 use serde::Serialize;
 
-/// The params of a notification of the bridge: docs/protocol.md, "Notifications".
+/// The parameters of a notification of the bridge: docs/protocol.md, "Notifications".
 pub trait Notification: Serialize {
     /// The name of the notification.
     const METHOD: &'static str;

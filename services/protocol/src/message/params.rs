@@ -10,7 +10,7 @@ use crate::rpc::OnSlow;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Control {
-    /// Stops the whole process tree.
+    /// Stops the whole process tree until a resume.
     Pause,
     /// Continues a paused process tree.
     Resume,
@@ -93,7 +93,7 @@ pub struct StatusParams {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListParams {
-    /// The most executions of the page, 1 to 1000; absent for 50. A page may have fewer.
+    /// The most executions on the page, 1 to 1000; absent for 50. A page may have fewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     /// `next` of the page before; absent for the newest executions.

@@ -8,7 +8,7 @@ use super::request_id::RequestId;
 use crate::rpc::RpcError;
 
 /// The answer to one request: a result or an error. `T` is the result of the method
-/// ([`Method::Answer`](super::Method::Answer)), or JSON text while the method is not known.
+/// ([`Method::Result`](super::Method::Result)), or JSON text while the method is not known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply<T = JsonText> {
     /// The id of the request; null for an error whose request is not known.

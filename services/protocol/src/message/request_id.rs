@@ -43,7 +43,7 @@ impl RequestId {
         Ok(Self(id))
     }
 
-    /// Returns the id null, which an error has whose request is not known.
+    /// Returns the id null. An error has it if its request is not known.
     #[must_use]
     pub fn null() -> Self {
         Self::of(&())

@@ -1,4 +1,5 @@
-//! Results that are no type of `claude-api`'s HTTP: docs/protocol.md, "Requests".
+//! The results of `input`, `detach` and `ping`: docs/protocol.md, "Requests". The results of the
+//! other methods are types that HTTP has too: a status, a page, events.
 
 use serde::{Deserialize, Serialize};
 

@@ -15,7 +15,7 @@ use super::status_update::{RejectedExecute, StatusUpdate};
 use super::view::{Gap, Notice, Output};
 use crate::rpc::{RpcError, method};
 
-/// The most characters of a message that an error repeats.
+/// The most characters of a message that an error quotes.
 const SHOWN_CHARS: usize = 120;
 
 /// One message of the bridge: docs/protocol.md, "Notifications" and "Requests".
@@ -31,7 +31,7 @@ pub enum ServerMessage {
     Output(Output),
     /// Bytes of the output that are not sent.
     Gap(Gap),
-    /// Something that changes no state.
+    /// A notice, which changes no state.
     Notice(Box<Notice>),
     /// The answer to one request.
     Reply(Reply),

@@ -8,7 +8,7 @@ use super::notification::Notification;
 use crate::rpc::{RpcError, method};
 use crate::{Reason, State, Status};
 
-/// The params of a `statusUpdate` about an execution: the status object and more fields:
+/// The parameters of a `statusUpdate` about an execution: the status object and more fields:
 /// docs/protocol.md, "Notifications" and "Status object".
 ///
 /// `S` is the status, or a reference to it for a sender.
@@ -116,8 +116,8 @@ impl Upstream {
     }
 }
 
-/// The params of a `statusUpdate` for an `execute` without an id that the bridge refused. It has
-/// `status`, `reason` and `error` alone: docs/protocol.md, "Requests".
+/// The parameters of a `statusUpdate` for an `execute` without an id that the bridge refused. There
+/// are only `status`, `reason` and `error`: docs/protocol.md, "Requests".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RejectedExecute {
     /// Always `FAILED`.
@@ -129,7 +129,7 @@ pub struct RejectedExecute {
 }
 
 impl RejectedExecute {
-    /// Creates the params for this error.
+    /// Creates the parameters for this error.
     #[must_use]
     pub fn new(error: RpcError) -> Self {
         Self {

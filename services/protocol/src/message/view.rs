@@ -8,7 +8,7 @@ use super::notification::Notification;
 use crate::ExecutionId;
 use crate::rpc::method;
 
-/// The params of `output`: docs/protocol.md, "Notifications".
+/// The parameters of `output`: docs/protocol.md, "Notifications".
 ///
 /// `C` is the content: a `String`, or a `&str` for a sender.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct Output<C = String> {
 }
 
 impl<C> Output<C> {
-    /// Creates the params of output at an offset.
+    /// Creates the parameters of output at an offset.
     pub fn new(execution_id: ExecutionId, offset: u64, content: C) -> Self {
         Self {
             execution_id,
@@ -58,19 +58,19 @@ pub struct Gap {
     pub to: u64,
 }
 
-/// The params of `notice`: docs/protocol.md, "Warnings" and "Notices".
+/// The parameters of `notice`: docs/protocol.md, "Warnings" and "Notices".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
     /// The execution; absent where the notice concerns none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_id: Option<ExecutionId>,
-    /// Machine-readable and stable.
+    /// The kind of notice, stable and for programs.
     pub code: String,
-    /// For a person.
+    /// The text for a person.
     #[serde(default)]
     pub message: String,
-    /// Details: an object or null, by the code.
+    /// Details: an object or null, depending on the code.
     #[serde(default)]
     pub data: Value,
 }

@@ -89,7 +89,7 @@ pub(super) async fn health() -> Transcript {
         ..StackOptions::default()
     };
     let scene = Scene::with(options).await;
-    // Until the CLI was checked, the answer says so.
+    // Until the CLI was checked, the reason is another one.
     let http = scene.stack.http();
     let is_checked = |page: &Value| page["reasons"][0]["code"] == "cli-missing";
     let end = Instant::now() + PATIENCE;

@@ -6,7 +6,7 @@ use serde_json::Value;
 const COLUMNS: usize = 100;
 /// The indentation of every further line of a message.
 const INDENT: &str = "   ";
-/// The members that stand first, in this order. Further ones follow by the alphabet.
+/// The members that stand first, in this order. The others follow in alphabetical order.
 const FIRST: [&str; 29] = [
     "jsonrpc",
     "id",
@@ -38,12 +38,12 @@ const FIRST: [&str; 29] = [
     "at",
     "prompt",
 ];
-/// Stands where a line may be broken.
+/// Marks a place where a line may be broken.
 const BREAK: char = '\u{1}';
-/// The member that stands for those that are left out. See [`super::rules`].
+/// The member that stands for all members that are left out. See [`super::rules`].
 pub(super) const LEFT_OUT: &str = "...";
 
-/// Lays a text with JSON out behind a mark such as `<- `.
+/// Lays out a JSON value in lines, behind a mark such as `<- `.
 pub(super) fn message(mark: &str, value: &Value) -> String {
     let mut text = String::new();
     write(value, &mut text);

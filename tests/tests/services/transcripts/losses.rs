@@ -1,4 +1,4 @@
-//! Output that a viewer does not get, and an unreachable claude-api.
+//! Exchanges in which output is lost or late: gaps, and an unreachable claude-api.
 
 use cc_tests::{
     harness::{Stack, StackOptions},
@@ -53,7 +53,7 @@ pub(super) async fn a_slow_viewer_with_skip() -> Transcript {
     session.client.wait_terminal(&id).await;
     let mut messages = session.messages();
     let mut gaps: Vec<Value> = messages.iter().filter_map(gap).collect();
-    // How often the viewer took some bytes in between depends on the kernel.
+    // The number of gaps depends on the kernel: the viewer may read some bytes between drops.
     let last = gaps.pop().expect("a gap");
     messages.retain(|message| gap(message).is_none_or(|gap| gap == last));
     let mut transcript = scene.transcript();

@@ -1,17 +1,17 @@
-//! What differs from run to run, and what stands for it on the page.
+//! The values that differ from run to run, and the fixed values that replace them on the page.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Stands for every time.
+/// Replaces every time.
 const TIME: &str = "2026-01-01T00:00:00Z";
-/// Stands for every duration, in milliseconds.
+/// Replaces every duration, in milliseconds.
 const MILLISECONDS: u64 = 1000;
 /// The characters of a UUID in the hyphenated form.
 const UUID: usize = 36;
 
-/// The names of one transcript.
+/// The replaced values of one transcript, each with the value that the page shows.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     uuids: BTreeMap<String, String>,
@@ -29,12 +29,12 @@ impl Names {
         self.uuids.insert(id.to_owned(), uuid_of(letter));
     }
 
-    /// Shows this number as another one, wherever it stands.
+    /// Shows a number as another one in the whole transcript.
     pub(super) fn number(&mut self, real: u64, shown: u64) {
         self.numbers.insert(real, shown);
     }
 
-    /// Shows this text as another one, wherever it stands.
+    /// Shows a text as another one in the whole transcript.
     pub(super) fn text(&mut self, real: impl Into<String>, shown: impl Into<String>) {
         self.texts.push((real.into(), shown.into()));
     }
@@ -90,7 +90,7 @@ impl Names {
         text
     }
 
-    /// The name of a UUID: `11111111-...` is the first one of the transcript.
+    /// Returns the UUID that the page shows: `11111111-...` for the first one of the transcript.
     fn uuid(&mut self, id: &str) -> String {
         if let Some(shown) = self.uuids.get(id) {
             return shown.clone();
@@ -104,7 +104,7 @@ impl Names {
     }
 }
 
-/// A UUID of version 4 that consists of one digit otherwise.
+/// Returns a UUID of version 4 whose other digits are all the same.
 fn uuid_of(digit: char) -> String {
     let digits = |count: usize| digit.to_string().repeat(count);
     let [first, second, last] = [digits(8), digits(4), digits(12)];

@@ -11,7 +11,7 @@ const SECTION: &str = "## Transcripts";
 const OPEN: &str = "```text";
 const CLOSE: &str = "```";
 
-/// Tests of one run write the page one after the other. No await happens inside the lock.
+/// Held while a test writes the page, because tests run side by side. No await happens inside it.
 static WRITING: Mutex<()> = Mutex::new(());
 
 /// The lines of the page.
@@ -36,7 +36,7 @@ impl Page {
         self.lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
-    /// The numbers of the lines of the section.
+    /// Returns the range of the section's lines.
     fn section(&self) -> std::ops::Range<usize> {
         let begin = self.lines.iter().position(|line| line == SECTION);
         let begin = begin.unwrap_or_else(|| panic!("the page has no {SECTION:?}")) + 1;
@@ -45,13 +45,13 @@ impl Page {
         begin..length.map_or(self.lines.len(), |length| begin + length)
     }
 
-    /// The headings below the section, in order.
+    /// Returns the headings below the section, in order.
     pub(super) fn headings(&self) -> Vec<&str> {
         let lines = self.lines[self.section()].iter();
         lines.filter_map(|line| line.strip_prefix("### ")).collect()
     }
 
-    /// The numbers of the lines inside the block below a heading, without its fences.
+    /// Returns the range of the lines inside the block below a heading, without its fences.
     fn block(&self, heading: &str) -> Option<std::ops::Range<usize>> {
         let section = self.section();
         let title = format!("### {heading}");
@@ -108,7 +108,7 @@ pub(super) fn check(heading: &str, transcript: &Transcript) {
     }
 }
 
-/// The lines of both texts, marked where only one of them has a line.
+/// Returns the lines of both texts, each marked `-` or `+` if only one of the texts has it.
 fn difference(old: &[&str], new: &[&str]) -> String {
     // common[i][j]: the length of the longest common part of old[i..] and new[j..].
     let mut common = vec![vec![0_usize; new.len() + 1]; old.len() + 1];

@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 
 use super::layout;
 use super::names::Names;
-use super::rules::{CUT, before_control, cut, joins, repeats, shorten};
+use super::rules::{CUT, cut, joins, repeats, set_state_before, shorten};
 use super::scene::Scene;
 
 const SENT: &str = "-> ";
 const RECEIVED: &str = "<- ";
-/// In front of what belongs to the line above.
+/// The mark of a line that belongs to the line above.
 const MORE: &str = "   ";
-/// How much of a text is read for what the page shows of it.
+/// The length of the part of a text that is kept before the page's cut.
 const BEGIN_CHARACTERS: usize = 300;
-/// Headers of an answer that are left out: two say nothing of the call, two are for browsers alone.
+/// Headers of an answer that are left out: two do not depend on the call, two are for browsers.
 const LEFT_OUT_HEADERS: [&str; 4] = [
     "access-control-expose-headers",
     "content-length",
@@ -26,10 +26,10 @@ const LEFT_OUT_HEADERS: [&str; 4] = [
     "vary",
 ];
 
-/// What stands in one block of the page.
+/// The text of one block of the page.
 #[derive(Debug, Default)]
 pub(super) struct Transcript {
-    /// What stands for ids and other values of this run.
+    /// The replacements of ids and other values of this run.
     pub(super) names: Names,
     /// Whether statuses are shown with all fields.
     pub(super) whole: bool,
@@ -43,12 +43,12 @@ pub(super) struct Transcript {
 }
 
 impl Transcript {
-    /// The text of the block, without its fences.
+    /// Returns the text of the block, without its fences.
     pub(super) fn text(&self) -> String {
         self.parts.iter().map(|part| format!("{part}\n")).collect()
     }
 
-    /// Adds a line that no message is, such as a frame that is no text.
+    /// Adds a line that is not a message, for example the description of a binary frame.
     pub(super) fn line(&mut self, line: &str) {
         self.parts.push(line.to_owned());
     }
@@ -177,7 +177,7 @@ impl Transcript {
             .is_some_and(|line| line.get("session_id").is_some());
         if lines.is_empty() || is_events {
             if !text.is_empty() {
-                // The names may be longer or shorter than what they stand for.
+                // A replacement may be longer or shorter than the real value.
                 let begin: String = text.chars().take(BEGIN_CHARACTERS).collect();
                 let begin = self.names.replace_text(&begin);
                 self.parts.push(format!("{MORE}{}", cut(&begin)));
@@ -186,7 +186,7 @@ impl Transcript {
         }
         let mut states: Vec<Value> = Vec::new();
         for mut line in lines {
-            before_control(&self.last_word, &mut line);
+            set_state_before(&self.last_word, &mut line);
             let state = line["state"].clone();
             // A followed status is sent again when something else changes, too.
             let is_new = states.last() != Some(&state) || state.is_null();
@@ -198,8 +198,8 @@ impl Transcript {
     }
 }
 
-/// Adds a message of the bridge: an answer below its request, a repeated state not at all, and an
-/// output to the output before.
+/// Adds a message of the bridge. An answer is placed below its request, an output is joined to the
+/// output before, and a repeated state is left out.
 fn receive(messages: &mut Vec<(&'static str, Value)>, mut value: Value) {
     if let Value::Array(answers) = &mut value {
         answers.sort_by_key(|answer| answer["id"].to_string());
@@ -210,7 +210,7 @@ fn receive(messages: &mut Vec<(&'static str, Value)>, mut value: Value) {
         let at = messages.iter().position(is_request).expect("a request");
         let params = messages[at].1["params"].clone();
         if let (Some(control), Some(_)) = (params["type"].as_str(), value.get("result")) {
-            before_control(control, &mut value["result"]);
+            set_state_before(control, &mut value["result"]);
         }
         messages.insert(at + 1, (RECEIVED, value));
         return;

@@ -1,11 +1,11 @@
-//! The rules by which an exchange becomes a transcript. docs/protocol.md, "Transcripts", has them
-//! for readers.
+//! The rules by which an exchange becomes a transcript. docs/protocol.md, "Transcripts", states the
+//! same rules for readers.
 
 use serde_json::{Value, json};
 
 use super::layout::LEFT_OUT;
 
-/// Fields of a status that only a whole status shows.
+/// Fields of a status that are shown only where the whole status is.
 const ONLY_WHOLE: [&str; 18] = [
     "sha256",
     "createdAt",
@@ -27,7 +27,7 @@ const ONLY_WHOLE: [&str; 18] = [
     "warnings",
 ];
 /// Fields of a status that are left out where they are null, false, 0 or empty.
-const UNLESS_EMPTY: [&str; 10] = [
+const LEFT_OUT_IF_EMPTY: [&str; 10] = [
     "reason",
     "error",
     "exitCode",
@@ -39,9 +39,9 @@ const UNLESS_EMPTY: [&str; 10] = [
     "continuedBy",
     "notBefore",
 ];
-/// Longer texts are cut.
+/// The most characters of a text; a longer one is cut.
 const TEXT_CHARACTERS: usize = 80;
-/// Stands at the end of a text that is cut.
+/// The mark at the end of a text that is cut.
 pub(super) const CUT: &str = "…";
 
 /// Shortens the statuses, the prompts and the long texts of a message.
@@ -52,7 +52,7 @@ pub(super) fn shorten(value: &mut Value, whole: bool) {
         Value::Object(members) => {
             let is_status = ["executionId", "outputBytes", "createdAt"];
             if is_status.iter().all(|name| members.contains_key(*name)) {
-                // It is computed some time after the end.
+                // The digest is computed some time after the end.
                 members.insert("sha256".to_owned(), Value::Null);
                 if !whole {
                     members.retain(|name, value| !is_left_out(name, value));
@@ -81,16 +81,16 @@ fn is_left_out(name: &str, value: &Value) -> bool {
         Value::Array(items) => items.is_empty(),
         Value::Object(members) => members.is_empty(),
     };
-    ONLY_WHOLE.contains(&name) || is_empty && UNLESS_EMPTY.contains(&name)
+    ONLY_WHOLE.contains(&name) || is_empty && LEFT_OUT_IF_EMPTY.contains(&name)
 }
 
-/// A prompt without the lines that tell the stand-in CLI what to do.
+/// Removes the lines of a prompt that are directives for the stand-in CLI.
 fn without_directives(prompt: &str) -> String {
     let lines = prompt.lines().filter(|line| !line.starts_with('@'));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A text, cut to [`TEXT_CHARACTERS`].
+/// Cuts a text to [`TEXT_CHARACTERS`].
 pub(super) fn cut(text: &str) -> String {
     let mut short: String = text.chars().take(TEXT_CHARACTERS).collect();
     if short.len() < text.len() {
@@ -99,9 +99,9 @@ pub(super) fn cut(text: &str) -> String {
     short
 }
 
-/// Shows the state of the answer to a pause or a resume as the one before it. The answer is sent
-/// once the signal was sent, so it may have either state.
-pub(super) fn before_control(control: &str, status: &mut Value) {
+/// Gives the answer to a pause or a resume the state before it. The answer is sent once the signal
+/// was sent, so the real answer may have either state.
+pub(super) fn set_state_before(control: &str, status: &mut Value) {
     let (before, after) = match control {
         "PAUSE" | "pause" => ("running", "paused"),
         "RESUME" | "resume" => ("paused", "running"),

@@ -1,5 +1,5 @@
-//! Both services and one session that is recorded, with gates that hold an execution where a
-//! transcript needs it.
+//! The scene of a transcript: both services, recorded sessions, and gates that hold an execution at
+//! a point of its prompt.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use super::record::Transcript;
 use crate::support::{PATIENCE, accept, id, until};
 
-/// Where the workspaces of a run are shown.
+/// Replaces the folder of the workspaces.
 const WORKSPACES: &str = "/workspaces";
-/// Stands for every version.
+/// Replaces every version.
 pub(super) const VERSION: &str = "1.2.3";
 
 /// Both services.
@@ -23,9 +23,10 @@ pub(super) struct Scene {
     pub(super) stack: Stack,
 }
 
-/// A session, and how many of its messages are older than the transcript.
+/// A recorded session.
 pub(super) struct Session {
     pub(super) client: ws::Client,
+    /// The number of messages before the transcript begins.
     from: usize,
 }
 
@@ -33,7 +34,7 @@ pub(super) struct Session {
 pub(super) struct Gate(PathBuf);
 
 impl Gate {
-    /// The directive of the stand-in CLI that waits for the gate.
+    /// Returns the directive with which the stand-in CLI waits for the gate.
     pub(super) fn wait(&self) -> String {
         format!("@wait {}", self.0.display())
     }
@@ -49,13 +50,13 @@ impl Scene {
     }
 
     pub(super) async fn with(options: StackOptions) -> Self {
-        // Two starts at once on each core would differ between machines.
+        // The default depends on the number of cores, which differs between machines.
         let options = options.one_bridge().api("--simultaneous-starts=4");
         let stack = Stack::with(options).await;
         Self { stack }
     }
 
-    /// A scene in which one execution takes the only place until the gate opens.
+    /// Starts a scene in which one execution takes the only place until the gate opens.
     pub(super) async fn with_one_place() -> (Self, Gate) {
         let scene = Self::with(StackOptions::default().api("--running-executions=1")).await;
         let gate = scene.gate();
@@ -91,7 +92,7 @@ impl Scene {
         status["executionId"].as_str().expect("an id").to_owned()
     }
 
-    /// A session that is recorded, once the bridge knows the limits of claude-api.
+    /// Opens a recorded session once the bridge knows the limits of claude-api.
     pub(super) async fn session(&self) -> Session {
         self.session_with(ws::Options::default()).await
     }
@@ -114,7 +115,7 @@ impl Scene {
         }
     }
 
-    /// An empty transcript, in which the folders of this run have a fixed name.
+    /// Creates an empty transcript that replaces the folders and the versions of this run.
     pub(super) fn transcript(&self) -> Transcript {
         let mut transcript = Transcript::default();
         let folder = self.stack.path("workspaces");
@@ -124,7 +125,7 @@ impl Scene {
         transcript
     }
 
-    /// The messages of a session since the transcript began.
+    /// Creates the transcript of a session's messages.
     pub(super) fn transcript_of(&self, session: &Session) -> Transcript {
         let mut transcript = self.transcript();
         transcript.names.session(&session.client.session_id());
@@ -134,12 +135,12 @@ impl Scene {
 }
 
 impl Session {
-    /// Leaves out of the transcript what was sent and received so far.
+    /// Begins the transcript behind the messages so far.
     pub(super) fn begin_here(&mut self) {
         self.from = self.client.recorded().len();
     }
 
-    /// The messages since the transcript began.
+    /// Returns the messages since the transcript began.
     pub(super) fn messages(&self) -> Vec<ws::Recorded> {
         self.client.recorded().split_off(self.from)
     }

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use super::{Charge, Inbound, Seat};
 
-/// After so many times the patience, a waiting message evicts a slow holder even if that one makes
-/// progress.
+/// After so many times the patience, a waiting message evicts a slow holder even if that holder
+/// makes progress.
 pub(super) const STUBBORN: u32 = 5;
-/// A holder is slow that needs more than so many times the patience for the rest of its message, at
-/// its rate so far. That is two pings, after which a silent peer is closed as well.
+/// A holder is slow if the rest of its message needs more than so many times the patience, at the
+/// rate so far. That is two pings, after which the session of a silent peer is closed as well.
 const SLOW: u32 = 40;
 
 /// A message that is not complete, until dropped.
@@ -49,8 +49,8 @@ impl Unfinished {
         }
     }
 
-    /// The length that the message may reach with its charge; unlimited once it holds the whole
-    /// budget.
+    /// Returns the length that the message may reach with its charge: unlimited once it holds the
+    /// whole budget.
     #[must_use]
     pub fn allowed(&self) -> u64 {
         if self.held >= self.budget.total {
@@ -116,8 +116,8 @@ impl Unfinished {
             let seats = state.seats.iter();
             seats.filter(move |(n, seat)| **n != number && seat.held > 0 && !seat.is_evicted)
         };
-        let stands = |seat: &Seat| !seat.waits && now - seat.moved >= patience;
-        let victim = holders().find(|(_, seat)| stands(seat));
+        let is_stalled = |seat: &Seat| !seat.waits && now - seat.moved >= patience;
+        let victim = holders().find(|(_, seat)| is_stalled(seat));
         let victim = victim.or_else(|| {
             let mut slow = holders().filter(|_| times >= STUBBORN);
             slow.find(|(_, seat)| seat.is_slow(now, patience * SLOW))

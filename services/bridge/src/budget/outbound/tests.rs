@@ -1,7 +1,7 @@
 use super::*;
 
 const LIMITS: Limits = Limits {
-    all: 100,
+    common: 100,
     session: 80,
     floor: 10,
 };
@@ -38,8 +38,8 @@ async fn a_session_keeps_its_floor_when_others_have_taken_the_rest() {
 #[test]
 fn floors_are_a_part_of_the_whole() {
     let limits = Limits::new(256 << 20, 1000, 64 << 10);
-    assert_eq!(limits.all + 1000 * limits.floor, 256 << 20);
+    assert_eq!(limits.common + 1000 * limits.floor, 256 << 20);
     assert_eq!(limits.session, 4 << 20);
     let limits = Limits::new(1 << 20, 1000, 64 << 10);
-    assert_eq!((limits.all, limits.session), (1 << 19, 1 << 20));
+    assert_eq!((limits.common, limits.session), (1 << 19, 1 << 20));
 }

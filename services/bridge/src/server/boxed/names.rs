@@ -1,4 +1,4 @@
-//! The addresses of claude-api's host: resolved when a request asks, at most 1 s old.
+//! The addresses of claude-api's host, resolved when a request needs them and at most 1 s old.
 //!
 //! One attempt runs at a time, in a task of its own, so that a slow resolver takes one thread and
 //! blocks no connection. A request waits for it: 1 s when something is known, 3 s before that.
@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// The age at which an answer is asked for again.
+/// The age after which the name is resolved again.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long an answer holds while none newer comes.
+/// How long an answer holds while there is no newer one.
 const HOLD: Duration = Duration::from_secs(60);
 /// How long a request waits for an attempt: when something is known, and when nothing is.
 const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
@@ -82,7 +82,7 @@ impl Names {
             while !known.borrow_and_update().is_fresh(asked) {
                 self.begin(name);
                 if known.changed().await.is_err() {
-                    // It cannot close: the sender is `self`.
+                    // The channel cannot close, because `self` holds its sender.
                     return;
                 }
             }
@@ -123,7 +123,7 @@ async fn look_up(name: String) -> Answer {
     Ok(resolved.map(|address| address.ip()).collect())
 }
 
-/// What is known of a name.
+/// The newest addresses of a name, and the state of its resolution.
 #[derive(Debug, Clone, Default)]
 struct Resolution {
     addresses: Arc<[IpAddr]>,

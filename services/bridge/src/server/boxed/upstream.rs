@@ -9,11 +9,10 @@ use tokio::sync::Mutex;
 use crate::upstream::Upstream;
 use crate::upstream::errors::Failure;
 
-/// An answer is asked for again after this time: claude-api may have been started again with
-/// another setting.
+/// The age after which claude-api is asked again: it may have restarted with another setting.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// claude-api, asked whether it is boxed.
+/// Whether claude-api is boxed, by its newest answer.
 #[derive(Debug)]
 pub(super) struct BoxedState {
     upstream: Upstream,
@@ -58,8 +57,8 @@ impl BoxedState {
     }
 }
 
-/// What an answer to the question for the limits says about the box. Only a boxed claude-api
-/// refuses in these words.
+/// Reads from an answer to `GET /v1/limits` whether claude-api is boxed. Only a boxed claude-api
+/// refuses with these problems.
 fn boxed_in(answer: &Result<Limits, Failure>) -> Option<bool> {
     match answer {
         Ok(limits) => Some(limits.boxed),

@@ -8,7 +8,7 @@ use crate::viewer::Start;
 /// One action. The task performs actions in their order.
 #[derive(Debug)]
 pub enum Action {
-    /// Sends this message.
+    /// Sends this text message.
     Send(String),
     /// Hands an execute to claude-api, behind earlier ones.
     Execute(Token, Handover),

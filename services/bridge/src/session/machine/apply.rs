@@ -1,4 +1,4 @@
-//! From the reply to a request to its answer, and to the change of a view behind it.
+//! Applying replies: each becomes the answer to its request, and the change of a view behind it.
 
 use protocol::Status;
 use protocol::message::{Accepted, Empty, Notification, RejectedExecute};
@@ -137,7 +137,7 @@ impl Machine {
         self.start(next);
     }
 
-    /// Tells the client of a refused notification, which has no answer.
+    /// Reports a refused notification, which has no answer, in a message of its own.
     fn refuse_notification(&mut self, name: Option<&str>, error: &RpcError) {
         let error = cut(error, NOTICE_BYTES);
         let text = if name == Some(method::EXECUTE) {

@@ -21,9 +21,9 @@ pub enum Target {
 pub enum Call {
     /// The status object.
     Status(Target),
-    /// Signals.
+    /// Pauses, resumes or cancels.
     Control(Control, Target),
-    /// A page.
+    /// A page of a list: the limit, and the execution before which the page begins.
     List(Option<u64>, Option<ExecutionId>),
     /// A part of the events.
     Events(EventsParams),
@@ -32,7 +32,7 @@ pub enum Call {
     /// Ends a view. claude-api is not called; the request only waits for earlier ones about its
     /// view.
     Detach(ExecutionId),
-    /// Lines for a CLI's stdin: the bytes, where they begin, whether they are the last.
+    /// Lines for a CLI's stdin: the bytes, their offset, and whether they are the last.
     Input(Target, Bytes, u64, bool),
 }
 
@@ -76,20 +76,20 @@ impl Call {
         }
     }
 
-    /// Whether it changes nothing. A query waits until there is room for its answer.
+    /// Whether the call changes nothing. Such a query waits until there is room for its answer.
     #[must_use]
     pub fn is_query(&self) -> bool {
         matches!(self, Self::Status(_) | Self::List(..) | Self::Events(_))
     }
 
-    /// Whether the call needs no answer to an execute first: it names an execution that claude-api
-    /// has, with or without a view.
+    /// Whether the call may start once claude-api has accepted its execution, even if the execute
+    /// is not answered yet. Such a call changes no view.
     #[must_use]
     pub fn needs_no_answer(&self) -> bool {
         matches!(self, Self::Status(_) | Self::Control(..) | Self::Events(_))
     }
 
-    /// Whether the call ends an execution.
+    /// Whether the call cancels an execution.
     #[must_use]
     pub fn is_cancel(&self) -> bool {
         matches!(self, Self::Control(Control::Cancel, _))
@@ -101,7 +101,7 @@ impl Call {
 pub enum CallReply {
     /// A status object.
     Status(Box<Status>),
-    /// A page.
+    /// A page of a list.
     Page(Box<ListPage>),
     /// A part of the events.
     Events(Box<EventsPart>),
@@ -109,6 +109,6 @@ pub enum CallReply {
     Attach(Box<Status>, AttachParams),
     /// Input was taken: the accepted total.
     Input(u64),
-    /// None of the [`Target::FirstLive`] of this call lives.
+    /// None of the candidates in the [`Target::FirstLive`] of this call is live.
     NothingLive(Call),
 }

@@ -15,7 +15,7 @@ const UNANSWERED: usize = 1024;
 /// The inputs of one session without an answer.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
-    /// The input that claude-api has.
+    /// The input that is being sent to claude-api.
     open: Option<Token>,
     /// Inputs that wait for the one before.
     queue: VecDeque<(Token, Call)>,
@@ -24,7 +24,7 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    /// Admits one more input, if there is room. One alone always has room.
+    /// Admits one more input, if there is room. An input alone always has room.
     pub(super) fn admit(&mut self, token: Token, bytes: usize) -> bool {
         let all: usize = self.held.values().sum();
         let room = self.held.is_empty() || all.saturating_add(bytes) <= UNANSWERED_BYTES;
@@ -47,7 +47,7 @@ impl Inputs {
     /// Queues the call of an input, and returns it if it is its turn.
     pub(super) fn queue(&mut self, token: Token, call: Call) -> Option<(Token, Call)> {
         if !self.held.contains_key(&token) {
-            // It was refused while it waited.
+            // The input was refused while it waited.
             return None;
         }
         if self.open.is_some_and(|open| open != token) {

@@ -1,12 +1,12 @@
-//! The live executions of a session: those that it executed or attached to, as far as they are not
-//! known to have ended. Pure.
+//! The live executions of a session: those that it executed or attached to, and that are not known
+//! to have ended. Pure.
 
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use protocol::{ExecutionId, Status};
 
-/// Executions remembered for the default id; the oldest is forgotten first.
+/// The most executions that a session remembers; the oldest is forgotten first.
 const MOST: usize = 4096;
 
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct LiveExecutions {
 }
 
 impl LiveExecutions {
-    /// Notes a status that claude-api answered.
+    /// Notes the execution of a status from claude-api; a terminal one is forgotten.
     pub fn remember(&mut self, status: &Status, cancel_on_disconnect: bool) {
         let id = status.execution_id;
         if status.state.is_terminal() {
@@ -44,14 +44,14 @@ impl LiveExecutions {
         entry.cancel_on_disconnect |= cancel_on_disconnect;
     }
 
-    /// Notes one with `onDisconnect: "cancel"` whose acceptance is unknown.
+    /// Notes an execution with `onDisconnect: "cancel"` whose acceptance is unknown.
     pub fn doubt(&mut self, id: ExecutionId) {
         if self.doubtful.len() < MOST {
             self.doubtful.insert(id);
         }
     }
 
-    /// Forgets one that has ended, or that claude-api does not know.
+    /// Forgets an execution that has ended, or that claude-api does not know.
     pub fn forget(&mut self, id: ExecutionId) {
         self.entries.remove(&id);
         self.doubtful.remove(&id);
@@ -63,7 +63,7 @@ impl LiveExecutions {
         self.entries.contains_key(&id)
     }
 
-    /// Returns all, ordered by their creation.
+    /// Returns all executions by their creation, the oldest first.
     #[must_use]
     pub fn oldest_first(&self) -> Vec<ExecutionId> {
         let entries = self.entries.iter();

@@ -7,11 +7,11 @@ use protocol::rpc::RpcError;
 
 use crate::session::wire::answer::{Answer, encode};
 
-/// The name of one request until it is answered.
+/// The number that identifies one request of a session.
 pub type Token = u64;
 
 #[derive(Debug)]
-struct Waiting {
+struct OpenRequest {
     /// The id as JSON; None for a notification.
     id: Option<String>,
     batch: Option<u64>,
@@ -30,7 +30,7 @@ struct Batch<T> {
 pub struct Ready<T> {
     /// The message to send, if any.
     pub message: Option<String>,
-    /// The changes that take effect behind it.
+    /// The changes that take effect behind the message.
     pub changes: Vec<T>,
 }
 
@@ -38,7 +38,7 @@ pub struct Ready<T> {
 #[derive(Debug)]
 pub struct OpenRequests<T> {
     next: u64,
-    waiting: HashMap<Token, Waiting>,
+    requests: HashMap<Token, OpenRequest>,
     batches: HashMap<u64, Batch<T>>,
     /// Bytes of answers that wait for the others of their batch.
     held: usize,
@@ -48,7 +48,7 @@ impl<T> Default for OpenRequests<T> {
     fn default() -> Self {
         Self {
             next: 0,
-            waiting: HashMap::new(),
+            requests: HashMap::new(),
             batches: HashMap::new(),
             held: 0,
         }
@@ -65,7 +65,7 @@ impl<T> OpenRequests<T> {
     /// Returns the number of requests without an answer.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.waiting.len()
+        self.requests.len()
     }
 
     /// Whether a batch waits for its last answer.
@@ -90,14 +90,15 @@ impl<T> OpenRequests<T> {
     /// Begins a request. Without an id it is a notification.
     pub fn request(&mut self, id: Option<String>, batch: Option<u64>) -> Token {
         self.next += 1;
-        self.waiting.insert(self.next, Waiting { id, batch });
+        self.requests.insert(self.next, OpenRequest { id, batch });
         self.next
     }
 
     /// Whether a request is a notification, so that nobody waits for its answer.
     #[must_use]
     pub fn is_notification(&self, token: Token) -> bool {
-        self.waiting.get(&token).is_none_or(|w| w.id.is_none())
+        let request = self.requests.get(&token);
+        request.is_none_or(|request| request.id.is_none())
     }
 
     /// Takes an answer. In a batch everything waits for the last one, and each answer has at most
@@ -113,7 +114,7 @@ impl<T> OpenRequests<T> {
             message: None,
             changes: Vec::new(),
         };
-        let Some(Waiting { id, batch }) = self.waiting.remove(&token) else {
+        let Some(OpenRequest { id, batch }) = self.requests.remove(&token) else {
             return nothing();
         };
         let size = batch

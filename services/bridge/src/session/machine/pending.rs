@@ -9,24 +9,24 @@ use protocol::rpc::OnSlow;
 use super::call::Call;
 use super::open_requests::Token;
 
-/// Executes of one session that are not answered yet; claude-api's own queue is far shorter.
+/// The most pending executes of one session. The queue of claude-api is far shorter.
 const EXECUTES: usize = 1024;
 /// The most calls of one session that wait for an execute's answer; with more, no further request
 /// is read.
 const WAITERS: usize = 1024;
 
-/// One execute.
+/// One pending execute.
 #[derive(Debug, Clone)]
 pub struct Execute {
-    /// Its request.
+    /// The request.
     pub token: Token,
-    /// Its id.
+    /// The id of the execution.
     pub id: ExecutionId,
     /// Whether the bridge made the id, so that nobody else can have used it.
     pub fresh: bool,
-    /// What its view does when it is slow.
+    /// Behaviour of the view when its client does not keep up.
     pub on_slow: OnSlow,
-    /// Whether it is cancelled when the session is gone.
+    /// Whether the execution is cancelled when the session is gone.
     pub cancel_on_disconnect: bool,
     /// Whether claude-api is known to have the execution.
     pub accepted: bool,
@@ -42,9 +42,9 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Returns the limit when no more executes are taken.
+    /// Returns the limit of pending executes, once it is reached.
     #[must_use]
-    pub fn is_full(&self) -> Option<usize> {
+    pub fn reached_limit(&self) -> Option<usize> {
         (self.executes.len() >= EXECUTES).then_some(EXECUTES)
     }
 
@@ -53,13 +53,13 @@ impl Pending {
         self.executes.push(execute);
     }
 
-    /// Returns the id of the oldest one.
+    /// Returns the id of the oldest pending execute.
     #[must_use]
     pub fn first(&self) -> Option<ExecutionId> {
         self.executes.first().map(|e| e.id)
     }
 
-    /// Returns all executes of this id: one id may be executed several times.
+    /// Returns the pending executes of this id, oldest first. A client may repeat an execute.
     pub fn of(&self, id: ExecutionId) -> impl Iterator<Item = Token> + '_ {
         let of = self.executes.iter().filter(move |e| e.id == id);
         of.map(|e| e.token)

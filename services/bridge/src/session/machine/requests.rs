@@ -1,5 +1,5 @@
-//! From a parsed request to an action: an execute that is handed over, or a call to claude-api once
-//! nothing has to be waited for.
+//! Turning parsed requests into actions: an execute is handed over; another request becomes a call
+//! to claude-api once it has nothing to wait for.
 
 use protocol::ExecutionId;
 use protocol::message::{Empty, InputParams};
@@ -35,8 +35,9 @@ impl Machine {
         }
     }
 
-    /// Submits a call about the named execution, or else about the oldest live one: claude-api
-    /// knows which of them are live. A pending execute is younger than all of them.
+    /// Submits a call about the named execution, or else about the oldest live one. Only claude-api
+    /// knows which of the session's executions are live. A pending execute is younger than all of
+    /// them.
     pub(super) fn submit_about(
         &mut self,
         token: Token,
@@ -151,7 +152,7 @@ impl Machine {
             on_disconnect,
             on_slow,
         } = execute;
-        let room = match self.pending.is_full() {
+        let room = match self.pending.reached_limit() {
             Some(limit) => {
                 let error = full(
                     "too_many_unanswered",

@@ -62,7 +62,7 @@ fn sent(action: &Action) -> Value {
     }
 }
 
-/// Executes and is accepted.
+/// Sends an execute and lets claude-api accept it. Returns its id.
 fn run(machine: &mut Machine, second: i64) -> ExecutionId {
     let job = job(&ask(machine, 1, "execute", json!({"prompt": "x"})));
     let accepted = status(job.execute.id, State::Running, second);
@@ -108,7 +108,7 @@ fn the_default_id_is_the_oldest_by_creation_that_lives() {
         target(&ask(&mut machine, 3, "control", control())),
         Target::FirstLive(vec![young])
     );
-    // Detached: it may have ended meanwhile.
+    // An execution that was detached may have ended meanwhile.
     ask(&mut machine, 4, "detach", json!({"executionId": young}));
     let third = run(&mut machine, 30);
     assert_eq!(
@@ -152,7 +152,7 @@ fn a_cancel_of_an_execute_not_answered_ends_its_retrying_and_waits() {
 }
 
 #[test]
-fn what_waited_for_an_accepted_execute_is_called_behind_its_answer() {
+fn a_call_that_waited_for_an_execute_is_made_behind_its_answer() {
     let mut machine = machine();
     let job = job(&ask(&mut machine, 1, "execute", json!({"prompt": "x"})));
     ask(
@@ -227,14 +227,15 @@ fn attaching_again_replaces_the_view() {
     machine.on_view_ended(1);
     assert!(
         !machine.executions.oldest_first().is_empty(),
-        "an end of the old view is none of the new"
+        "the end of the old view does not end the new one"
     );
 }
 
 #[test]
-fn a_refused_notification_is_told() {
+fn a_refused_notification_is_reported() {
     let mut machine = machine();
-    let text = r#"{"jsonrpc":"2.0","method":"execute","params":{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef"}}"#;
+    let text = r#"{"jsonrpc":"2.0","method":"execute","params":
+        {"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef"}}"#;
     let message = sent(&machine.on_text(text, None)[0]);
     assert_eq!(message["method"], "statusUpdate");
     assert_eq!(message["params"]["status"], "FAILED");
@@ -257,7 +258,7 @@ fn a_refused_notification_is_told() {
 }
 
 #[test]
-fn only_those_that_asked_for_it_depart() {
+fn only_executions_with_cancel_on_disconnect_depart() {
     let mut machine = machine();
     run(&mut machine, 1);
     assert!(machine.departing().is_empty());
@@ -304,7 +305,7 @@ fn inputs_go_one_at_a_time_in_order_and_others_do_not_wait() {
     let [(two, 2)] = inputs(&then)[..] else {
         panic!("{then:?}")
     };
-    // One that fails does not hold up the next.
+    // An input that fails does not delay the next one.
     let then = machine.on_called(two, Err(no_live_execution()), &[]);
     assert_eq!(sent(&then[0])["id"], 3);
     let [(three, 3)] = inputs(&then)[..] else {
@@ -396,7 +397,7 @@ fn a_cancel_stops_every_execute_of_its_id_and_waits_for_the_last() {
     let refused = || RpcError::new(-32005, "cancelled", "x").with("accepted", false);
     assert_eq!(machine.on_executed(jobs[0].token, Err(refused())).len(), 1);
     let actions = machine.on_executed(jobs[1].token, Err(refused()));
-    // The id is the client's: what it came to before, only claude-api knows.
+    // The client chose the id, so claude-api may have an earlier execution with it.
     assert!(matches!(
         actions[..],
         [
@@ -407,7 +408,7 @@ fn a_cancel_stops_every_execute_of_its_id_and_waits_for_the_last() {
 }
 
 #[test]
-fn when_none_lives_the_execute_that_is_not_answered_is_meant() {
+fn the_default_is_the_unanswered_execute_when_no_execution_is_live() {
     let mut machine = machine();
     let ended = run(&mut machine, 1);
     let pending = job(&ask(&mut machine, 2, "execute", json!({"prompt": "y"})));
@@ -519,7 +520,7 @@ fn views_are_bounded() {
         assert_eq!(error["data"]["reason"], "too_many_views");
         assert_eq!(error["data"]["limit"], 5);
     }
-    // What is viewed already has its place.
+    // An execution that is viewed already needs no other place.
     let (token, attach) = attach_to(&mut machine, 2, ids[0], 0);
     let now = Box::new(status(ids[0], State::Running, 0));
     machine.on_called(token, Ok(CallReply::Attach(now, attach)), &[]);
@@ -552,7 +553,7 @@ fn requests_that_wait_for_an_execute_are_no_open_calls_but_bounded() {
     assert!(machine.is_full(), "no more are read, and none is refused");
     let accepted = status(job.execute.id, State::Queued, 1);
     let mut actions = machine.on_executed(job.token, Ok(accepted));
-    // What only looks goes on in parts; what acts does not wait for that.
+    // Queries start in parts; a control does not wait for them.
     assert_eq!(machine.open_calls(), 32);
     let cancel = json!({"type": "CANCEL", "executionId": job.execute.id});
     actions.extend(ask(&mut machine, 3000, "control", cancel));
@@ -642,7 +643,7 @@ fn a_client_with_many_unread_answers_is_not_read_and_gets_short_answers() {
         panic!("{actions:?}");
     };
     assert!(text.len() <= SHORT_STATUS_BYTES + 64, "{}", text.len());
-    // A look waits, also where all sessions together hold too much; one alone is made.
+    // A query waits, also while all sessions together hold too much. A query alone is made.
     machine.set_unsent(1, true);
     let resume = json!({"type": "RESUME", "executionId": id});
     let [Action::Call(resumed, _)] = ask(&mut machine, 3, "control", resume)[..] else {
@@ -662,7 +663,7 @@ fn a_client_with_many_unread_answers_is_not_read_and_gets_short_answers() {
 }
 
 #[test]
-fn one_that_may_have_been_accepted_departs_too() {
+fn an_execute_that_may_have_been_accepted_departs_too() {
     let mut machine = machine();
     let params = json!({"prompt": "x", "onDisconnect": "cancel"});
     let job = job(&ask(&mut machine, 1, "execute", params));
@@ -727,7 +728,7 @@ fn a_control_of_an_accepted_id_waits_for_no_turn_of_its_view() {
     assert_eq!(stops(&cancel_of(&mut machine, 3, id)), [job.token]);
     let actions = machine.on_executed(job.token, Ok(status(id, State::Running, 1)));
     assert_eq!(target(&actions), Target::One(id));
-    // Its answer still waits for the attach; what is asked from now on does not wait either.
+    // The answer to the execute still waits for the attach, but a later status does not wait.
     let actions = ask(&mut machine, 4, "status", json!({"executionId": id}));
     assert_eq!(target(&actions), Target::One(id));
 }

@@ -1,5 +1,5 @@
-//! The order of the requests about one view: they take effect in the order received, whichever
-//! reply is here first (docs/protocol.md, "Order"). Pure.
+//! The order of the requests about one view. They take effect in the order received, whatever the
+//! order of their replies (docs/protocol.md, "Order"). Pure.
 
 use std::collections::{HashMap, VecDeque};
 

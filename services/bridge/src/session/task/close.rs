@@ -36,9 +36,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         metrics
             .viewers
             .dec_by(i64::try_from(views.len()).unwrap_or(i64::MAX));
-        // Their guards must be gone before a departure looks for viewers.
+        // The guards of the views must be dropped before a departure looks for viewers.
         drop(views);
-        // Results that are too late for an answer still say what was accepted.
+        // Results that are too late for an answer still show which executes were accepted.
         completions.close();
         let mut actions = Vec::new();
         while let Ok(completion) = completions.try_recv() {
@@ -54,7 +54,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 calls::start(&shared, completions, token, call, lists.turns(), None);
             }
         }
-        // The requests for views of this session end, too.
+        // The requests for views of this session end as well.
         drop(view_requests);
         if !shared.shutdown.is_cancelled() {
             for id in machine.departing() {

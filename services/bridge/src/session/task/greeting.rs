@@ -1,4 +1,4 @@
-//! The greeting: the first message of a session.
+//! The greeting: `connected`, the first message of a session.
 
 use protocol::PROTOCOL;
 use protocol::message::{Capabilities, Connected, ConnectedLimits, Notification};

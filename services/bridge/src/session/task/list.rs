@@ -12,7 +12,8 @@ use crate::upstream::Upstream;
 /// The statuses of a page when the request has no `limit` (docs/protocol.md, "Request parameters").
 const DEFAULT_LIMIT: u64 = 50;
 
-/// Asks claude-api for a page, part for part, until it is long enough or the call's time is over.
+/// Asks claude-api for a page part by part, until the page is long enough or the call's time is
+/// over.
 pub(super) async fn gather(
     upstream: &Upstream,
     limit: Option<u64>,

@@ -1,5 +1,5 @@
 //! Performing the actions that the machine has decided on: sends, executes, calls and views, and
-//! what these take of the inbound budget.
+//! their charges of the inbound budget.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         for token in refused {
             let is_refused = |a: &Action| matches!(a, Action::Call(called, _) if *called == token);
             actions.retain(|action| !is_refused(action));
-            let error = inbound_full(self.shared.own.inbound_bytes);
+            let error = inbound_full(self.shared.own_limits.inbound_bytes);
             actions.extend(self.machine.on_called(token, Err(error), &[]));
         }
     }
@@ -84,16 +84,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             completions.send(completion).is_ok()
         };
         let bytes = handover.body.len();
-        let own = self
+        let session_inbound = self
             .own_inbound
-            .get_or_insert_with(|| Box::new(SessionInbound::new(&shared.own)));
-        let (charge, own) = match &mut self.charge {
-            // Its message was large, and has its bytes already.
-            Some(message) => (Some(message.split(bytes)), &own.large),
-            None => (shared.budgets.charge_small(bytes), &own.small),
+            .get_or_insert_with(|| Box::new(SessionInbound::new(&shared.own_limits)));
+        let (charge, session_limit) = match &mut self.charge {
+            // The message was large, so its bytes are charged already.
+            Some(message) => (Some(message.split(bytes)), &session_inbound.large),
+            None => (shared.budgets.charge_small(bytes), &session_inbound.small),
         };
         // No session alone can take the whole budget.
-        match charge.zip(own.take(bytes as u64)) {
+        match charge.zip(session_limit.take(bytes as u64)) {
             Some(charges) => self.executor.execute(
                 token,
                 handover,
@@ -103,7 +103,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 deliver,
             ),
             None => {
-                let error = inbound_full(shared.own.inbound_bytes)
+                let error = inbound_full(shared.own_limits.inbound_bytes)
                     .with("executionId", handover.id.to_string());
                 // The receiver is this session's own.
                 deliver(Executed {
@@ -131,7 +131,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 }
 
-/// Runs a view, and reports a panic: otherwise nobody would notice that its messages stop.
+/// Runs a view and reports a panic to its session, which otherwise would only see the messages
+/// stop.
 async fn watched(view: impl Future<Output = ()>, completions: mpsc::UnboundedSender<Completion>) {
     struct Watch(mpsc::UnboundedSender<Completion>);
     impl Drop for Watch {

@@ -26,7 +26,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         if self.socket.is_evicted() {
             return Poll::Ready(Wakeup::Evicted);
         }
-        let is_short = self.share.all().is_short();
+        let is_short = self.share.budget().is_short();
         self.machine.set_unsent(self.socket.unsent(), is_short);
         if self.read_first
             && let Poll::Ready(wakeup) = self.poll_read(cx)
@@ -67,7 +67,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         if !self.machine.is_full() {
             self.socket.poll_read(cx).map(Wakeup::Received)
         } else {
-            // The end of the wait (an answer was sent, a call has its result) wakes the task.
+            // Whatever makes room (an answer was sent, a call has its result) wakes the task.
             self.socket.read_later();
             Poll::Pending
         }

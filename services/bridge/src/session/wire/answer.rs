@@ -52,7 +52,7 @@ pub(in crate::session) fn encode(
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
 }
 
-/// The error, cut to so many bytes of JSON: a shorter message, and only the data that a program
+/// Cuts an error to so many bytes of JSON: a shorter message, and only the data that a program
 /// needs.
 pub(in crate::session) fn cut(error: &RpcError, limit: usize) -> RpcError {
     let length = |error: &RpcError| json!(error).to_string().len();

@@ -104,8 +104,8 @@ const DEPTH: usize = 127;
 /// Names of one object that are compared; no parameter has nearly as many.
 const NAMES: usize = 4096;
 
-/// Reads a whole value once, strings included, without keeping it; numbers may have any size. True
-/// when an object in it has a member twice.
+/// Reads a whole value once, strings included, without keeping it; numbers may have any size.
+/// Returns whether an object in it has a member twice.
 ///
 /// # Errors
 /// The value is not JSON.
@@ -150,8 +150,8 @@ pub(super) fn check(value: &RawValue) -> serde_json::Result<bool> {
     Ok(twice)
 }
 
-/// The length of the string that `text` begins with, its quotes included, and whether it has
-/// escapes.
+/// Returns the length of the string that `text` begins with, its quotes included, and whether it
+/// has escapes.
 fn string(text: &str) -> (usize, bool) {
     let mut is_escaped = false;
     let mut has_escapes = false;
@@ -187,7 +187,7 @@ impl<'a> Members<'a> {
         self.members.remove(name)
     }
 
-    /// All members as values.
+    /// Reads all members as values.
     pub(super) fn values(self) -> Result<Map<String, Value>, Unfit> {
         if self.too_many {
             return Err(Unfit::Refused("it has too many members"));

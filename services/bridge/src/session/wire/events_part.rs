@@ -1,6 +1,6 @@
-//! A part of the events as an answer (docs/protocol.md, "Request parameters"): at most as long as a
-//! message may be; `nextOffset` names the next part. While claude-api is asked, a part takes its
-//! memory from the same budget as a list ([`crate::budget::lists`]).
+//! A part of the events as an answer (docs/protocol.md, "Request parameters"), cut to the length of
+//! a message; `nextOffset` is the offset of the next part. While claude-api is asked, a part takes
+//! its memory from the same budget as a list ([`crate::budget::lists`]).
 
 use bytes::Bytes;
 use protocol::{Events, ExecutionId};
@@ -58,7 +58,7 @@ impl EventsPart {
     }
 }
 
-/// How much of some bytes fits, as text, into so many bytes of JSON.
+/// The part of some bytes that fits, as text, into so many bytes of JSON.
 struct Fit {
     /// Bytes up to the last character that fits.
     bytes: usize,

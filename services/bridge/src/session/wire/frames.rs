@@ -1,4 +1,4 @@
-//! Where the frames of a WebSocket begin and end.
+//! The bounds of the frames in the bytes of a WebSocket.
 
 /// The place in the frames up to which bytes were handed over (RFC 6455, section 5.2).
 #[derive(Debug, Default)]
@@ -6,17 +6,17 @@ pub(super) struct Frames {
     head: [u8; 14],
     /// Bytes of the head handed over.
     have: usize,
-    /// Bytes of the payload still to come.
+    /// Bytes of the payload not handed over yet.
     payload: u64,
     is_control: bool,
     /// Whether the frame is the last of its message.
     ends_message: bool,
-    /// More frames of a message are to come.
+    /// Whether more frames of the same message follow.
     in_message: bool,
 }
 
 impl Frames {
-    /// Whether everything that was handed over is whole messages.
+    /// Whether only whole messages were handed over.
     pub(super) fn is_boundary(&self) -> bool {
         self.have == 0 && self.payload == 0 && !self.in_message
     }
@@ -31,12 +31,12 @@ impl Frames {
         self.ends_message
     }
 
-    /// The bytes of the frame's payload that are still to come.
+    /// Returns the bytes of the frame's payload that were not handed over yet.
     pub(super) fn payload(&self) -> u64 {
         self.payload
     }
 
-    /// The head's length in bytes, as far as its own bytes tell.
+    /// Returns the length of the head in bytes, as far as the known bytes of the head give it.
     fn head_bytes(&self) -> usize {
         if self.have < 2 {
             return 2;
@@ -50,7 +50,8 @@ impl Frames {
         2 + length + mask
     }
 
-    /// The most bytes that may be handed over at once: the rest of the head or of the payload.
+    /// Returns the most bytes that may be handed over at once: the rest of the head or of the
+    /// payload.
     pub(super) fn most(&self) -> usize {
         if self.payload > 0 {
             usize::try_from(self.payload).unwrap_or(usize::MAX)

@@ -1,5 +1,5 @@
-//! A page of a list as an answer (docs/protocol.md, "Request parameters"): at most as long as a
-//! message may be; `next` names the following page.
+//! A page of a list as an answer (docs/protocol.md, "Request parameters"), cut to the length of a
+//! message; `next` names the following page.
 
 use protocol::{ExecutionId, Status};
 

@@ -4,7 +4,7 @@
 /// intervals.
 pub(super) const HOLDING_PINGS: u32 = 30;
 
-/// How the last ping intervals went.
+/// The judgement of a peer by the last ping intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pulse {
     /// The peer is alive.
@@ -100,7 +100,7 @@ impl Liveness {
             waits_for_budget,
             waits_for_nobody,
         } = interval;
-        let count = |intervals: u32, goes_on: bool| if goes_on { intervals + 1 } else { 0 };
+        let count = |intervals: u32, continues: bool| if continues { intervals + 1 } else { 0 };
         let took_bytes = written != self.written;
         let sent_bytes = read.0 != self.read.0;
         let made_progress = read.1 != self.read.1;

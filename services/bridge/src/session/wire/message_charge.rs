@@ -1,5 +1,5 @@
-//! What the message that one session is receiving takes of the inbound budget. Nothing of a large
-//! message is read before the budget has room for it.
+//! The charge of the inbound budget for the message that one session is receiving. The bytes of a
+//! large message are read only when the budget has room for them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,7 +24,7 @@ pub struct MessageCharge {
     message_bytes: u64,
     /// Payload bytes of the unfinished message that were handed over.
     bytes: u64,
-    /// The message, once it is larger than what every message may take.
+    /// The message, once it is larger than [`FREE_BYTES`].
     unfinished: Option<Unfinished>,
     /// While the message cannot grow: the end of the patience, and how often it has passed.
     wait: Option<(Pin<Box<Sleep>>, u32)>,

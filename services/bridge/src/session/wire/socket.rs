@@ -20,7 +20,7 @@ use super::transport::Transport;
 use crate::budget::inbound::Charge;
 use crate::budget::outbound::{self, Share};
 
-/// What tungstenite reads at once, in bytes; each session has this much from its first moment. A
+/// The size of tungstenite's read buffer, in bytes; each session has one from its first moment. A
 /// message has a buffer of its own size.
 const READ_BYTES: usize = 1024;
 /// Small messages are collected up to this many bytes before they are written.
@@ -63,7 +63,7 @@ pub struct Socket<T> {
     unflushed: bool,
     /// Whether bytes wait for the peer to read.
     blocked: bool,
-    /// How the last ping intervals went.
+    /// The signs of life of the peer.
     liveness: Liveness,
     /// Messages and their bytes sent, until the session has counted them.
     pub sent: (u64, u64),
@@ -107,7 +107,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     pub fn queue(&mut self, text: String) {
         self.urgent_bytes += text.len();
         self.urgent.push_back(text);
-        self.count();
+        self.update_charge();
     }
 
     /// Returns the bytes of answers that wait to be sent.
@@ -116,7 +116,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.urgent_bytes
     }
 
-    fn count(&mut self) {
+    fn update_charge(&mut self) {
         let bytes = self.urgent_bytes + self.out_bytes;
         if let Some(charge) = &mut self.charge {
             charge.set(bytes);
@@ -166,7 +166,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         })
     }
 
-    /// Sends queued answers. It is ready when there is room for a message that is no answer.
+    /// Sends queued answers. Ready when there is room for a message of a view.
     pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let room = std::pin::Pin::new(&mut self.stream).poll_ready(cx);
@@ -174,7 +174,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             ready!(room)?;
             if self.out_bytes > 0 {
                 self.out_bytes = 0;
-                self.count();
+                self.update_charge();
             }
             let Some(text) = self.urgent.pop_front() else {
                 return Poll::Ready(Ok(()));
@@ -192,7 +192,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.sent.0 += 1;
         self.sent.1 += text.len() as u64;
         self.out_bytes = text.len();
-        self.count();
+        self.update_charge();
         self.unflushed = true;
         self.grown |= text.len() >= LARGE_BYTES;
         self.stretched |= text.len() > WRITE_BYTES;
@@ -210,19 +210,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.unflushed = false;
         if self.grown && self.stream.get_ref().is_boundary() {
             self.rebuild();
-            // The new one knows no waker yet.
+            // The new stream has no waker yet.
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))
     }
 
-    /// A new tungstenite around the same connection; nothing is buffered in the old one. It would
-    /// keep what a large message needed until the session ends.
+    /// Wraps the same connection in a new tungstenite stream, to release memory. The old one has
+    /// nothing buffered, but would keep the buffer of a large message until the session ends.
     fn rebuild(&mut self) {
         (self.grown, self.stretched) = (false, false);
         let io = std::mem::replace(self.stream.get_mut(), Transport::empty());
         let new = WebSocketStream::from_raw_socket(io, Role::Server, Some(self.config));
-        // It awaits nothing: there is no handshake.
+        // The call awaits nothing, because there is no handshake.
         if let Some(stream) = new.now_or_never() {
             self.stream = stream;
         }

@@ -26,7 +26,8 @@ pub struct Transport<T> {
     /// Bytes handed over, and those of them that are payload of messages.
     read: (u64, u64),
     frames: Frames,
-    /// Bytes that were read and not handed over, from `start` on; an idle session holds no buffer.
+    /// Bytes that were read ahead; those from `start` on are not handed over yet. An idle session
+    /// holds no buffer.
     ahead: Vec<u8>,
     start: usize,
 }
@@ -45,7 +46,8 @@ impl<T> Transport<T> {
         }
     }
 
-    /// One without a stream: it stands where another was taken from, and every use is an error.
+    /// Creates a transport without a stream, the placeholder for one that was moved out. Every use
+    /// of it is an error.
     #[must_use]
     pub fn empty() -> Self {
         Self {
@@ -59,13 +61,13 @@ impl<T> Transport<T> {
         }
     }
 
-    /// Bytes that the kernel took so far.
+    /// Returns the bytes that the kernel took so far.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// Bytes handed over so far, and those of them that are payload of messages.
+    /// Returns the bytes handed over so far, and those of them that are payload of messages.
     #[must_use]
     pub fn read_bytes(&self) -> (u64, u64) {
         self.read
@@ -83,7 +85,7 @@ impl<T> Transport<T> {
         self.charge.as_ref().is_some_and(MessageCharge::is_evicted)
     }
 
-    /// Whether all that was handed over are whole messages: whoever reads holds no part of one.
+    /// Whether only whole messages were handed over, so that the reader holds no part of one.
     #[must_use]
     pub fn is_boundary(&self) -> bool {
         self.frames.is_boundary()
@@ -120,7 +122,7 @@ impl<T> Transport<T> {
         }
     }
 
-    /// The stream below, past the frames.
+    /// Returns the byte stream itself. Its reads pass by the frames and the budget.
     pub fn raw(&mut self) -> Option<&mut T> {
         self.inner.as_mut()
     }
@@ -154,7 +156,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
             return Poll::Ready(Ok(()));
         }
         if most >= AHEAD_BYTES {
-            // A large payload goes straight to where it belongs.
+            // A large payload is read directly into the caller's buffer.
             let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
             ready!(Pin::new(&mut *inner).poll_read(cx, &mut part))?;
             this.frames.pass(part.filled(), &mut this.read);

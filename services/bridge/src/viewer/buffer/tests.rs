@@ -7,7 +7,10 @@ fn drain(buffer: &mut Buffer, last: bool) -> Vec<Piece> {
 
 proptest! {
     #[test]
-    fn any_chunking_joins_exactly(text in "\\PC{0,400}", cuts in prop::collection::vec(1usize..9, 0..600)) {
+    fn any_chunking_joins_exactly(
+        text in "\\PC{0,400}",
+        cuts in prop::collection::vec(1usize..9, 0..600),
+    ) {
         let bytes = text.as_bytes();
         let mut buffer = Buffer::new(0, 0, None);
         let (mut at, mut got) = (0, String::new());
@@ -28,7 +31,12 @@ proptest! {
     }
 
     #[test]
-    fn any_offset_begins_at_its_character(text in "(\\PC|\n){1,60}", at in 0usize..200, chunk in 1usize..5, skips in any::<bool>()) {
+    fn any_offset_begins_at_its_character(
+        text in "(\\PC|\n){1,60}",
+        at in 0usize..200,
+        chunk in 1usize..5,
+        skips in any::<bool>(),
+    ) {
         let bytes = text.as_bytes();
         let at = at % (bytes.len() + 1);
         let skip = skips.then_some(Skip { bytes: 1000, lines: 1000 });
@@ -43,12 +51,18 @@ proptest! {
         if expected == bytes.len() {
             prop_assert_eq!(pieces, vec![]);
         } else {
-            prop_assert_eq!(pieces, vec![Piece::Text(expected as u64, text[expected..].to_owned())]);
+            let rest = text[expected..].to_owned();
+            prop_assert_eq!(pieces, vec![Piece::Text(expected as u64, rest)]);
         }
     }
 
     #[test]
-    fn skipping_says_what_is_missing(text in "\\PC{0,300}", chunk in 1usize..40, take_every in 1usize..20, lines in 0u64..3) {
+    fn skipping_announces_every_missing_byte(
+        text in "\\PC{0,300}",
+        chunk in 1usize..40,
+        take_every in 1usize..20,
+        lines in 0u64..3,
+    ) {
         let bytes = text.as_bytes();
         let mut buffer = Buffer::new(0, 0, Some(Skip { bytes: 50, lines }));
         let (mut at, mut next) = (0, 0u64);
@@ -72,7 +86,7 @@ proptest! {
 }
 
 #[test]
-fn freed_bytes_are_a_gap_behind_what_is_here() {
+fn freed_bytes_are_a_gap_behind_the_buffered_bytes() {
     let mut buffer = Buffer::new(0, 0, None);
     buffer.push(&Bytes::from_static("aé".as_bytes()));
     buffer.push(&Bytes::from_static(&"é".as_bytes()[..1]));
@@ -90,7 +104,7 @@ fn freed_bytes_are_a_gap_behind_what_is_here() {
 }
 
 #[test]
-fn what_was_read_to_find_the_first_character_is_never_told() {
+fn bytes_read_to_find_the_first_character_are_never_sent() {
     let begun = || {
         let mut buffer = Buffer::new(10, 0, None);
         assert_eq!(buffer.read_from(), 7);

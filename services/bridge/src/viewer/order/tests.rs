@@ -18,7 +18,7 @@ fn with(order: &Order, change: impl FnOnce(&mut Status)) -> Status {
     status
 }
 
-/// All messages there are, as `method` or the word of a status.
+/// Takes all messages. Each is shown as its `method`, or as the word of a status.
 fn words(order: &mut Order) -> Vec<String> {
     let next = || order.next(Timestamp::UNIX_EPOCH);
     std::iter::from_fn(next).map(|m| word(&m)).collect()
@@ -83,7 +83,7 @@ fn unsent_heartbeats_do_not_pile_up() {
 }
 
 #[test]
-fn the_first_word_of_a_stream_is_told_only_if_it_is_news() {
+fn the_first_status_of_a_connection_is_sent_only_if_it_is_new() {
     let mut order = order(State::Running);
     let same = with(&order, |s| s.output_bytes = 5);
     order.on_first_status(same);
@@ -95,7 +95,7 @@ fn the_first_word_of_a_stream_is_told_only_if_it_is_news() {
 }
 
 #[test]
-fn an_outage_is_said_once_and_then_in_each_heartbeat() {
+fn an_outage_is_reported_once_and_then_in_each_heartbeat() {
     let mut order = order(State::Running);
     assert_eq!(words(&mut order), ["RUNNING"]);
     order.on_unreachable();
@@ -113,14 +113,14 @@ fn an_outage_is_said_once_and_then_in_each_heartbeat() {
             .unwrap()
             .contains("unreachable")
     );
-    // None came for a while, though nothing failed: the last one again.
+    // No status was sent for a while, though nothing failed: the last one is repeated.
     order.on_heartbeat();
     let again = order.next(Timestamp::UNIX_EPOCH).unwrap();
     assert!(again.contains("RUNNING") && !again.contains("unreachable"));
 }
 
 #[test]
-fn an_outage_before_the_last_bytes_is_said_too() {
+fn an_outage_before_the_last_bytes_is_reported_too() {
     let mut order = order(State::Running);
     let end = with(&order, |s| {
         s.state = State::Completed;
@@ -140,7 +140,7 @@ fn an_outage_before_the_last_bytes_is_said_too() {
     order.on_unreachable();
     order.on_heartbeat();
     assert_eq!(words(&mut order), ["output", "COMPLETED"]);
-    // One that had ended when it was attached to has no status but the end.
+    // An execution that had ended before the attach has no status but the terminal one.
     let mut ended = status(State::Failed);
     ended.output_bytes = 1;
     let mut order = Order::new(ended, None, None, 64 * 1024);
@@ -150,7 +150,7 @@ fn an_outage_before_the_last_bytes_is_said_too() {
 }
 
 #[test]
-fn a_lost_one_is_interrupted_with_what_was_read() {
+fn a_lost_execution_is_interrupted_with_the_bytes_read() {
     let mut order = order(State::Running);
     order.on_bytes(&Bytes::from_static(b"abc"));
     order.on_gone(Timestamp::UNIX_EPOCH);
@@ -166,11 +166,11 @@ fn a_lost_one_is_interrupted_with_what_was_read() {
 }
 
 #[test]
-fn of_a_lost_one_nothing_more_is_told_and_no_half_character() {
+fn a_lost_execution_sends_nothing_more_and_no_half_character() {
     let mut order = order(State::Running);
     order.on_bytes(&Bytes::from_static(b"a\xc3"));
     order.on_gone(Timestamp::UNIX_EPOCH);
-    // The connection of the output has some bytes more.
+    // The output stream still has some bytes.
     assert!(!order.wants_bytes());
     order.on_bytes(&Bytes::from_static(b"\xa9zz"));
     let next = || order.next(Timestamp::UNIX_EPOCH);
@@ -187,7 +187,7 @@ fn of_a_lost_one_nothing_more_is_told_and_no_half_character() {
 }
 
 #[test]
-fn a_terminal_one_whose_bytes_are_gone_says_so() {
+fn a_terminal_execution_whose_bytes_are_gone_has_a_gap() {
     let mut end = status(State::Completed);
     end.output_bytes = 10;
     let mut order = Order::new(end, None, None, 64 * 1024);
@@ -197,7 +197,7 @@ fn a_terminal_one_whose_bytes_are_gone_says_so() {
 }
 
 #[test]
-fn what_is_not_kept_is_a_gap_first() {
+fn bytes_that_are_not_kept_are_a_gap_at_the_beginning() {
     let mut first = status(State::Running);
     first.kept_from = 7;
     first.output_bytes = 9;
@@ -208,7 +208,7 @@ fn what_is_not_kept_is_a_gap_first() {
 }
 
 #[test]
-fn a_wrong_crc_is_told_before_the_end() {
+fn a_wrong_crc_is_reported_before_the_end() {
     let mut order = order(State::Running);
     order.on_bytes(&Bytes::from_static(b"ab"));
     let end = with(&order, |s| {
@@ -225,12 +225,12 @@ fn a_wrong_crc_is_told_before_the_end() {
 
 proptest! {
     #[test]
-    fn whatever_comes_there_is_one_end_and_it_is_last(steps in prop::collection::vec(0u8..9, 0..60)) {
+    fn any_view_has_exactly_one_end_and_it_is_last(steps in prop::collection::vec(0u8..9, 0..60)) {
         let mut order = order(State::Queued);
         let mut got: Vec<String> = Vec::new();
         for step in steps {
             match step {
-                0..3 if !order.is_terminal() => order.on_bytes(&Bytes::from_static("é!".as_bytes())),
+                0..3 if !order.is_terminal() => order.on_bytes(&Bytes::from("é!")),
                 3 => { let s = with(&order, |s| s.state = State::Running); order.on_status(s); }
                 4 => { let s = with(&order, |s| s.state = State::Paused); order.on_status(s); }
                 5 => order.on_unreachable(),
@@ -260,7 +260,7 @@ fn the_elapsed_time_never_goes_back() {
         message["params"]["elapsedMs"].as_u64().unwrap()
     };
     assert_eq!(told(&mut order, 10), 10_000);
-    // It had ended before that, and the news of it comes later.
+    // The execution ended before that heartbeat, and its terminal status arrives later.
     let end = with(&order, |s| {
         s.state = State::Completed;
         s.ended_at = Some(Timestamp::from_second(9).unwrap());
@@ -280,8 +280,8 @@ fn a_lost_execution_ends_after_its_start() {
     assert_eq!(order.seen().ended_at, Some(started));
 }
 
-/// Several views whose output ends within a character must not use up a session's floor: nothing
-/// of it can be sent before more is read.
+/// Several views whose output ends inside a character must not use up a session's floor: the
+/// unfinished character cannot be sent before more is read.
 #[test]
 fn an_unfinished_character_holds_no_room() {
     let mut order = order(State::Running);

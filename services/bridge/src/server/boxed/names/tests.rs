@@ -113,7 +113,7 @@ async fn a_resolver_that_hangs_holds_a_request_for_seconds_and_takes_one_attempt
     assert!(began.elapsed() >= WAITS[1]);
     assert_eq!(names.addresses().await, None);
     assert_eq!(resolver.attempts(), 1);
-    // A late answer serves all the same.
+    // A late answer is used as well.
     resolver.answer(Ok(vec![ip("10.0.0.2")]));
     let mut known = names.known.subscribe();
     known

@@ -14,7 +14,7 @@ fn value(n: u64) -> Result<Answer, &'static RpcError> {
 }
 
 #[test]
-fn a_batch_is_sent_when_all_are_answered_and_what_begins_comes_after_it() {
+fn a_batch_is_sent_when_all_are_answered_and_its_changes_follow() {
     let mut requests = OpenRequests::default();
     let batch = Some(requests.batch(3));
     let a = requests.request(Some(r#""a""#.into()), batch);

@@ -1,7 +1,7 @@
-//! Any requests with any answers in any order, against a simple model: every request is answered
-//! exactly once, an execution has at most one view, a view begins directly behind its answer, and
-//! the last request about a view that was granted decides whether there is one. An execute that is
-//! a notification is told of when it is refused, and has a view like any other when it is not.
+//! Random requests with random replies in random order, against a simple model. Every request is
+//! answered exactly once. An execution has at most one view, and the view begins directly behind its
+//! answer. The last granted request about a view decides whether the view is open. An execute that
+//! is a notification begins a view like any other, and its refusal is reported.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,37 +19,38 @@ fn execution(number: u8) -> ExecutionId {
     ))
 }
 
-/// What the machine asked for and has not got.
+/// An action of the machine that has no result yet.
 enum Open {
     Job(Job),
     Call(Token, Call),
 }
 
-/// A view's state, as its requests decide it.
+/// The state that a request wants for a view.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Wish {
     View,
     None,
 }
 
-struct Asked {
-    /// What it asks of which view.
+/// A request that the machine has read.
+struct SentRequest {
+    /// The view that the request changes, and its new state.
     wish: Option<(ExecutionId, Wish)>,
-    /// Nobody answers it.
-    told: bool,
+    is_notification: bool,
 }
 
 struct Model {
     machine: Machine,
     open: Vec<Open>,
-    /// By their number, in order. It is a request's id, and an execute's prompt.
-    asked: Vec<Asked>,
-    /// Whether it was granted; of a notification this is what came of its job.
+    /// All requests. The index of a request is its id, and the prompt of an execute.
+    requests: Vec<SentRequest>,
+    /// Whether a request was granted. For a notification: whether its execute was accepted.
     answers: HashMap<u64, bool>,
     /// Accepted notifications whose view may begin, without an answer.
     unanswered: Vec<ExecutionId>,
-    /// Notifications that were refused, and how many of them were told of.
+    /// Notifications that were refused.
     refused: usize,
+    /// Messages that report a refused notification.
     rejections: usize,
     views: HashMap<ExecutionId, u64>,
     used: HashSet<u64>,
@@ -57,11 +58,11 @@ struct Model {
 
 impl Model {
     fn message(&mut self, request: &Request) -> Value {
-        let id = self.asked.len() as u64;
+        let id = self.requests.len() as u64;
         let about = |number: u8| json!({"executionId": execution(number)});
         let maybe = |number: Option<u8>| number.map_or_else(|| json!({}), about);
         let (name, params, wish) = match *request {
-            Request::Execute(n) | Request::Tell(n) => {
+            Request::Execute(n) | Request::ExecuteNotification(n) => {
                 let params = json!({"prompt": id.to_string(), "executionId": execution(n)});
                 ("execute", params, Some((execution(n), Wish::View)))
             }
@@ -82,18 +83,21 @@ impl Model {
             Request::Ping => ("ping", json!({}), None),
             Request::Nonsense => ("nonsense", json!({}), None),
         };
-        let told = matches!(request, Request::Tell(_));
-        self.asked.push(Asked { wish, told });
-        if told {
+        let is_notification = matches!(request, Request::ExecuteNotification(_));
+        self.requests.push(SentRequest {
+            wish,
+            is_notification,
+        });
+        if is_notification {
             return json!({"jsonrpc": "2.0", "method": name, "params": params});
         }
         json!({"jsonrpc": "2.0", "id": id, "method": name, "params": params})
     }
 
     fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
-        let first = self.asked.len() as u64;
+        let first = self.requests.len() as u64;
         let actions = match step {
-            Step::Ask(request) => {
+            Step::Request(request) => {
                 let text = self.message(request).to_string();
                 self.machine.on_text(&text, None)
             }
@@ -102,17 +106,17 @@ impl Model {
                 let text = Value::from(batch).to_string();
                 self.machine.on_text(&text, None)
             }
-            Step::Back(which, well) => {
+            Step::Finish(which, well) => {
                 if self.open.is_empty() {
                     return Ok(());
                 }
-                self.back(which.index(self.open.len()), *well)
+                self.finish_one(which.index(self.open.len()), *well)
             }
         };
         // A notification that was not handed over is refused.
         let handed_over: HashSet<u64> = actions.iter().filter_map(number).collect();
-        for new in first..self.asked.len() as u64 {
-            if self.asked[new as usize].told && !handed_over.contains(&new) {
+        for new in first..self.requests.len() as u64 {
+            if self.requests[new as usize].is_notification && !handed_over.contains(&new) {
                 self.answers.insert(new, false);
                 self.refused += 1;
             }
@@ -120,8 +124,8 @@ impl Model {
         self.take(actions)
     }
 
-    /// The executor answers executes in order; calls come back as they like.
-    fn back(&mut self, which: usize, well: bool) -> Vec<Action> {
+    /// Finishes an open job or call. The executor finishes executes in order, calls in any order.
+    fn finish_one(&mut self, which: usize, well: bool) -> Vec<Action> {
         let job = |open: &Open| matches!(open, Open::Job(_));
         let which = if job(&self.open[which]) {
             self.open.iter().position(job).unwrap()
@@ -132,7 +136,7 @@ impl Model {
         match self.open.remove(which) {
             Open::Job(Job { token, execute }) => {
                 let number = prompt(&execute.body);
-                if self.asked[number as usize].told {
+                if self.requests[number as usize].is_notification {
                     self.answers.insert(number, well);
                     if well {
                         self.unanswered.push(execute.id);
@@ -160,8 +164,8 @@ impl Model {
 
     fn take(&mut self, actions: Vec<Action>) -> Result<(), TestCaseError> {
         let mut granted = Vec::new();
-        // The view that begins next: only in a batch can a later request have had its say before
-        // the answer.
+        // The view that must begin next. In a batch a later request may have changed the view
+        // before the answer, so none is due there.
         let mut due = None;
         for action in actions {
             if !matches!(action, Action::View(..) | Action::Unview(_)) {
@@ -192,7 +196,7 @@ impl Model {
                     prop_assert!(self.used.insert(number), "view {} twice", number);
                     prop_assert_eq!(self.views.insert(id, number), None, "a second view");
                     prop_assert!(due.take().is_none_or(|due| due == id), "another view");
-                    // That of a notification has no answer to stand behind.
+                    // The view of a notification begins without an answer.
                     let from = if granted.contains(&id) {
                         &mut granted
                     } else {
@@ -220,7 +224,7 @@ impl Model {
             self.rejections += 1;
             return Ok(None);
         };
-        prop_assert!(id < self.asked.len() as u64, "{}", message);
+        prop_assert!(id < self.requests.len() as u64, "{}", message);
         let well = message.get("result").is_some();
         prop_assert_ne!(well, message.get("error").is_some());
         prop_assert_eq!(
@@ -229,24 +233,28 @@ impl Model {
             "answered twice: {}",
             message
         );
-        let wish = self.asked[id as usize].wish;
+        let wish = self.requests[id as usize].wish;
         Ok(wish
             .filter(|(_, wish)| well && *wish == Wish::View)
             .map(|(id, _)| id))
     }
 
-    /// All is answered: what must hold then.
+    /// Finishes everything that is open, and checks the end state.
     fn finish(mut self) -> Result<(), TestCaseError> {
         while !self.open.is_empty() {
-            let actions = self.back(0, true);
+            let actions = self.finish_one(0, true);
             self.take(actions)?;
         }
-        prop_assert_eq!(self.answers.len(), self.asked.len(), "not all are answered");
+        prop_assert_eq!(
+            self.answers.len(),
+            self.requests.len(),
+            "not all are answered"
+        );
         prop_assert_eq!(self.machine.open_calls(), 0);
-        prop_assert_eq!(self.rejections, self.refused, "refused without a word");
+        prop_assert_eq!(self.rejections, self.refused, "a refusal is not reported");
         let mut wishes: HashMap<ExecutionId, Wish> = HashMap::new();
-        for (number, asked) in self.asked.iter().enumerate() {
-            if let Some((id, wish)) = asked.wish
+        for (number, request) in self.requests.iter().enumerate() {
+            if let Some((id, wish)) = request.wish
                 && self.answers[&(number as u64)]
             {
                 wishes.insert(id, wish);
@@ -276,7 +284,7 @@ fn running(id: ExecutionId) -> Status {
     status(id, State::Running, (id.uuid().as_u128() & 0xff) as i64)
 }
 
-/// What a call gives where all goes well; none of those that were to be looked through lives.
+/// The reply to a call that succeeds. None of the candidates of a [`Target::FirstLive`] is live.
 fn reply_to(call: Call) -> (Result<CallReply, RpcError>, Vec<ExecutionId>) {
     let status = |id| CallReply::Status(Box::new(running(id)));
     let reply = match call {
@@ -299,18 +307,20 @@ fn reply_to(call: Call) -> (Result<CallReply, RpcError>, Vec<ExecutionId>) {
             let ended = ids.clone();
             return (Ok(CallReply::NothingLive(call)), ended);
         }
-        Call::Detach(id) => panic!("a detach of {id} asks nobody"),
+        Call::Detach(id) => panic!("a detach of {id} makes no call"),
     };
     (Ok(reply), Vec::new())
 }
 
 proptest! {
     #[test]
-    fn every_request_is_answered_once_and_views_follow_the_order(steps in prop::collection::vec(step(), 0..60)) {
+    fn every_request_is_answered_once_and_views_follow_the_order(
+        steps in prop::collection::vec(step(), 0..60),
+    ) {
         let mut model = Model {
             machine: machine(),
             open: Vec::new(),
-            asked: Vec::new(),
+            requests: Vec::new(),
             answers: HashMap::new(),
             unanswered: Vec::new(),
             refused: 0,

@@ -25,7 +25,7 @@ fn cut(bytes: &[u8], is_all: bool, ended: bool) -> (String, u64, bool) {
 #[test]
 fn a_part_is_whole_lines_and_the_rest_is_for_later() {
     let text = |text: &str, next, ended| (text.to_owned(), next, ended);
-    // All that there is, of one that ended and of one that runs.
+    // All events, of an execution that has ended and of one that runs.
     assert_eq!(cut(b"{}\n{", true, true), text("{}\n{", 14, true));
     assert_eq!(cut(b"{}\n", true, false), text("{}\n", 13, false));
     assert_eq!(cut(b"{}\n{", true, false), text("{}\n", 13, false));

@@ -43,7 +43,7 @@ pub struct Execute {
     pub body: Body,
     /// What happens to the execution when the session is gone.
     pub on_disconnect: OnDisconnect,
-    /// What the view does when the client is slow.
+    /// Behaviour of the view when its client does not keep up.
     pub on_slow: OnSlow,
 }
 
@@ -138,7 +138,8 @@ fn checked(
         on_disconnect,
         on_slow,
     } = ExecuteParams::from_members(params).map_err(|e| params_error(shorten(&e)))?;
-    // While claude-api's limits are unknown only what no limit allows is refused here.
+    // While claude-api's limits are unknown, the bridge checks everything but the lengths that they
+    // bound.
     let open = Limits {
         prompt_bytes: u64::MAX,
         system_prompt_bytes: u64::MAX,

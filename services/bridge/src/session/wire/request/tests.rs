@@ -20,7 +20,7 @@ fn refused(method: &str, params: &str) -> (i64, Value) {
 }
 
 #[test]
-fn what_is_no_json() {
+fn a_text_that_is_not_json_is_refused() {
     for text in [
         "",
         "{",
@@ -37,7 +37,7 @@ fn what_is_no_json() {
 }
 
 #[test]
-fn what_is_no_request() {
+fn json_that_is_not_a_request_is_refused() {
     for text in [
         "1",
         "\"x\"",

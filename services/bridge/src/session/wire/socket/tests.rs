@@ -22,14 +22,14 @@ async fn read(socket: &mut Socket<tokio::io::DuplexStream>) -> usize {
 }
 
 #[tokio::test]
-async fn buffers_are_given_back_between_frames_only() {
+async fn buffers_are_released_between_frames_only() {
     let (mut peer, io) = tokio::io::duplex(1 << 20);
     let mut socket = Socket::new(io, 1 << 20, None, None).await;
     peer.write_all(&frame(65_535)).await.unwrap();
     peer.write_all(&frame(65_535)).await.unwrap();
     socket.grown = true;
     assert_eq!(read(&mut socket).await, 65_535);
-    // Half of the next frame is in tungstenite's buffer when a flush comes.
+    // Half of the next frame is in tungstenite's buffer at the time of a flush.
     let next = frame(300);
     peer.write_all(&next[..100]).await.unwrap();
     assert_eq!(read(&mut socket).await, 65_535);
@@ -51,7 +51,7 @@ async fn buffers_are_given_back_between_frames_only() {
 }
 
 #[tokio::test]
-async fn buffers_are_given_back_after_large_answers_and_after_output() {
+async fn buffers_are_released_after_large_answers_and_after_output() {
     let (_peer, io) = tokio::io::duplex(1 << 20);
     let mut socket = Socket::new(io, 1 << 20, None, None).await;
     let flush = async |socket: &mut Socket<tokio::io::DuplexStream>| {
@@ -69,7 +69,7 @@ async fn buffers_are_given_back_after_large_answers_and_after_output() {
     assert!(socket.grown, "a large one went");
     flush(&mut socket).await;
     assert!(!socket.grown && !socket.stretched);
-    // Output comes again and again: its buffer goes when there was nothing to send for a while.
+    // The buffer of repeated output is released once nothing was sent for a while.
     socket.queue("x".repeat(30_000));
     flush(&mut socket).await;
     assert!(socket.stretched && !socket.grown);
@@ -78,7 +78,7 @@ async fn buffers_are_given_back_after_large_answers_and_after_output() {
 }
 
 #[tokio::test]
-async fn a_message_in_the_making_holds_its_room_for_a_while_only() {
+async fn an_unfinished_message_holds_its_room_for_a_while_only() {
     let budget = crate::budget::inbound::Inbound::new(300_000, Duration::ZERO);
     let (mut peer, io) = tokio::io::duplex(1 << 20);
     let inbound = MessageCharge::new(budget, 300_000);
@@ -90,7 +90,7 @@ async fn a_message_in_the_making_holds_its_room_for_a_while_only() {
     peer.write_all(&[b'x'; 100_000]).await.unwrap();
     let mut pulses = 0;
     loop {
-        // It comes, byte for byte.
+        // The message arrives byte by byte.
         peer.write_all(b"x").await.unwrap();
         let read = std::future::poll_fn(|cx| Poll::Ready(socket.poll_read(cx))).await;
         assert!(read.is_pending());

@@ -1,4 +1,4 @@
-//! What a session may ask, and what may come back, at random.
+//! Random requests of a session, and random results of its open jobs and calls.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -7,8 +7,8 @@ use proptest::sample::Index;
 #[derive(Debug, Clone)]
 pub(super) enum Request {
     Execute(u8),
-    /// A notification: no id, so no answer.
-    Tell(u8),
+    /// An execute without an id, so without an answer.
+    ExecuteNotification(u8),
     Attach(u8),
     Detach(u8),
     Cancel(Option<u8>),
@@ -22,18 +22,20 @@ pub(super) enum Request {
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    Ask(Request),
+    Request(Request),
     Batch(Vec<Request>),
-    /// One that is open comes back, well or not.
-    Back(Index, bool),
+    /// Finishes an open job or call; true when it succeeds.
+    Finish(Index, bool),
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    use Request::{Attach, Cancel, Detach, Events, Execute, Input, List, Nonsense, Ping, Tell};
+    use Request::{
+        Attach, Cancel, Detach, Events, Execute, ExecuteNotification, Input, List, Nonsense, Ping,
+    };
     let id = 0..4_u8;
     prop_oneof![
         3 => id.clone().prop_map(Execute),
-        1 => id.clone().prop_map(Tell),
+        1 => id.clone().prop_map(ExecuteNotification),
         3 => id.clone().prop_map(Attach),
         2 => id.clone().prop_map(Detach),
         1 => prop::option::of(id.clone()).prop_map(Cancel),
@@ -48,8 +50,9 @@ fn request() -> impl Strategy<Value = Request> {
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => request().prop_map(Step::Ask),
+        4 => request().prop_map(Step::Request),
         1 => prop::collection::vec(request(), 1..4).prop_map(Step::Batch),
-        5 => (any::<Index>(), prop::bool::weighted(0.8)).prop_map(|(which, well)| Step::Back(which, well)),
+        5 => (any::<Index>(), prop::bool::weighted(0.8))
+            .prop_map(|(which, well)| Step::Finish(which, well)),
     ]
 }
