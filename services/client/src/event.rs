@@ -32,11 +32,12 @@ pub enum Event {
     Gap(Range<u64>),
     /// Something worth knowing.
     Notice(Box<Notice>),
-    /// The connection was lost; the next try follows after the pause.
+    /// The connection was lost, or an attempt to reconnect failed. Several follow each other until
+    /// [`Event::Back`].
     Lost {
         /// What happened.
         why: String,
-        /// The pause.
+        /// The pause before the next attempt.
         retry_in: Duration,
     },
     /// The connection is back and the view goes on at the offset reached.

@@ -17,7 +17,8 @@ pub struct Options {
     /// How often the bridge is pinged. A peer of which nothing was heard for two such times is
     /// dead.
     pub ping: Duration,
-    /// How long an answer to `control`, `status`, `list` or `ping` may take, reconnects included.
+    /// How long the answer to a request may take, reconnects included. `execute` and `attach` have
+    /// no such limit.
     pub answer_timeout: Duration,
     /// Whether a run also yields each message of the bridge as it came ([`crate::Event::Message`]).
     pub raw: bool,
