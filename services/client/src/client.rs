@@ -185,9 +185,9 @@ impl Client {
         self.request(PingParams {}).await.map(drop)
     }
 
-    /// Sends a request of any method and returns its result. An execute or attach that is sent like
-    /// this begins a view whose messages nobody reads: use [`Client::execute`] and
-    /// [`Client::attach`].
+    /// Sends a request of any method and returns its result, for example the lines of a
+    /// [`protocol::message::InputParams`]. An execute or attach that is sent like this begins a
+    /// view whose messages nobody reads: use [`Client::execute`] and [`Client::attach`].
     ///
     /// # Errors
     /// As [`Client::control`].

@@ -1,6 +1,18 @@
 //! The Rust client of the bridge: it executes, attaches and controls, and joins the output of an
 //! execution exactly, through lost connections and restarts of the bridge.
 //!
+//! # Add it to a program
+//!
+//! The crates are not published. Name them by path; `protocol` has the states, the status object,
+//! the body of an execution and the error codes. A program needs a tokio runtime.
+//!
+//! ```toml
+//! [dependencies]
+//! client = { path = "cc-bridge/services/client" }
+//! protocol = { path = "cc-bridge/services/protocol" }
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! ```
+//!
 //! # Execute and stream
 //!
 //! ```
