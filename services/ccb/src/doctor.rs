@@ -5,10 +5,9 @@ mod report;
 
 use std::time::{Duration, Instant};
 
-use client::{Client, Connected, Error, Options};
-use protocol::message::ConnectedLimits;
+use client::{Client, Error, Options};
 use protocol::rpc::code;
-use protocol::{Reason, State, Status};
+use protocol::{Limits, Reason, State, Status};
 use serde_json::{Value, json};
 
 use crate::args::{Common, DoctorArgs};
@@ -65,9 +64,7 @@ async fn bridge(report: &mut Report, common: &Common) -> bool {
             return false;
         }
     };
-    let Connected {
-        version, limits, ..
-    } = client.connected().clone();
+    let version = client.connected().version.clone();
     let greeted = began.elapsed().as_millis();
     report.ok(
         "bridge",
@@ -95,7 +92,7 @@ async fn bridge(report: &mut Report, common: &Common) -> bool {
             "look at the bridge's log: docker compose logs bridge",
         ),
     }
-    shown_limits(report, limits);
+    shown_limits(report, &greeted_limits(client.greeting()));
     match client.list(NEWEST, None).await {
         Ok(page) => newest(report, &page.executions),
         Err(error) => report.warn(
@@ -141,10 +138,18 @@ fn not_ready(report: &mut Report, status: u16, body: &[u8]) {
     }
 }
 
+/// Returns the limits as the bridge wrote them: with those that only a later ccb knows, and without
+/// defaults for those that an older bridge does not send.
+fn greeted_limits(greeting: &str) -> Value {
+    let mut greeting: Value = serde_json::from_str(greeting).unwrap_or_default();
+    let limits = greeting.pointer_mut("/params/limits");
+    limits.map(Value::take).unwrap_or_default()
+}
+
 /// The limits that decide about executions, and those that look wrong.
-fn shown_limits(report: &mut Report, limits: Option<ConnectedLimits>) {
-    report.limits = json!(limits);
-    let Some(ConnectedLimits { limits: known, .. }) = limits else {
+fn shown_limits(report: &mut Report, limits: &Value) {
+    report.limits = limits.clone();
+    let Ok(known) = serde_json::from_value::<Limits>(limits.clone()) else {
         report.warn(
             "limits",
             "the bridge does not know claude-api's limits yet",

@@ -27,14 +27,13 @@ impl Address {
     pub(crate) fn authority(&self) -> String {
         let rest = self.0.trim_start_matches("ws://");
         let authority = rest.split('/').next().unwrap_or(rest);
-        let has_port = authority
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.chars().all(|c| c.is_ascii_digit()));
-        if has_port {
-            authority.to_owned()
-        } else {
-            // The default port of ws (RFC 6455, section 3).
-            format!("{authority}:80")
+        let digits = |port: &str| port.chars().all(|c| c.is_ascii_digit());
+        // The default port of ws (RFC 6455, section 3). A port may be empty (RFC 3986, section
+        // 3.2.3).
+        match authority.rsplit_once(':') {
+            Some((host, "")) => format!("{host}:80"),
+            Some((_, port)) if digits(port) => authority.to_owned(),
+            _ => format!("{authority}:80"),
         }
     }
 }
@@ -109,6 +108,8 @@ mod tests {
             ("ws://bridge", "bridge:80"),
             ("ws://[::1]/ws", "[::1]:80"),
             ("ws://[::1]:8003", "[::1]:8003"),
+            ("ws://bridge:/ws", "bridge:80"),
+            ("ws://[::1]:", "[::1]:80"),
         ] {
             assert_eq!(text.parse::<Address>().unwrap().authority(), want);
         }

@@ -10,8 +10,9 @@
 //!
 //! - Parameters of requests are strict: an unknown field is an error, and null is the same as
 //!   absent.
-//! - Messages of the bridge are tolerant: a client ignores fields that it does not know, and a
-//!   notification with an unknown method is [`ServerMessage::Other`].
+//! - Messages of the bridge are tolerant: a client ignores fields that it does not know. A
+//!   notification with an unknown method, or an output of an unknown type, is
+//!   [`ServerMessage::Other`], and an unknown word of a `statusUpdate` reads as its state.
 //!
 //! ```
 //! use protocol::message::{ClientMessage, Notification, Output, PingParams, ServerMessage};

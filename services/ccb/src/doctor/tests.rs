@@ -62,14 +62,25 @@ fn what_is_open_is_told_and_a_prompt_would_run() {
 #[test]
 fn limits_that_end_healthy_runs_are_told() {
     let mut report = Report::default();
-    let limits = serde_json::from_value(json!({ "idleTimeoutMs": 60_000 })).unwrap();
-    shown_limits(&mut report, Some(limits));
+    shown_limits(&mut report, &json!({ "idleTimeoutMs": 60_000 }));
     let names = [(Level::Ok, "limits"), (Level::Warn, "idle timeout")];
     assert_eq!(found(&report), names);
     let mut unknown = Report::default();
-    shown_limits(&mut unknown, None);
+    shown_limits(&mut unknown, &Value::Null);
     assert_eq!(found(&unknown), [(Level::Warn, "limits")]);
     assert!(unknown.well());
+}
+
+#[test]
+fn the_report_has_the_limits_as_the_bridge_wrote_them() {
+    let limits = json!({ "queued": 3, "laterLimit": { "of": 1 } });
+    let params = json!({ "sessionId": "s", "protocol": 1, "limits": limits });
+    let greeting = json!({ "jsonrpc": "2.0", "method": "connected", "params": params });
+    let mut report = Report::default();
+    shown_limits(&mut report, &greeted_limits(&greeting.to_string()));
+    assert_eq!(report.limits, limits);
+    assert_eq!(greeted_limits(r#"{"params":{}}"#), Value::Null);
+    assert_eq!(greeted_limits("7"), Value::Null);
 }
 
 /// Field case C1: every execution failed, and the doctor said that a prompt would run.

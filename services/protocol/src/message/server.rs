@@ -12,7 +12,8 @@ use super::notification::Notification;
 use super::reply::Reply;
 use super::request_id::RequestId;
 use super::status_update::{RejectedExecute, StatusUpdate};
-use super::view::{Gap, Notice, Output};
+use super::view::{Gap, Notice, Output, OutputType};
+use crate::Reason;
 use crate::rpc::{RpcError, method};
 
 /// The most characters of a message that an error quotes.
@@ -84,9 +85,9 @@ impl ServerMessage {
 
     fn notification(name: &str, params: &str, text: &str) -> serde_json::Result<Self> {
         Ok(match name {
-            method::OUTPUT => Self::Output(serde_json::from_str(params)?),
+            method::OUTPUT => output(params, text)?,
             method::GAP => Self::Gap(serde_json::from_str(params)?),
-            method::STATUS_UPDATE => status_update(params)?,
+            method::STATUS_UPDATE => status_update(params, text)?,
             method::NOTICE => Self::Notice(serde_json::from_str(params)?),
             method::CONNECTED => Self::Connected(serde_json::from_str(params)?),
             _ => Self::Other(JsonText::parse(text)?),
@@ -124,16 +125,38 @@ impl Envelope<'_> {
     }
 }
 
-fn status_update(params: &str) -> serde_json::Result<ServerMessage> {
+fn output(params: &str, text: &str) -> serde_json::Result<ServerMessage> {
+    #[derive(Deserialize)]
+    struct About {
+        r#type: String,
+    }
+    let error = match serde_json::from_str(params) {
+        Ok(output) => return Ok(ServerMessage::Output(output)),
+        Err(error) => error,
+    };
+    match serde_json::from_str(params) {
+        Ok(About { r#type: name }) if name != OutputType::Stdout.as_str() => {
+            JsonText::parse(text).map(ServerMessage::Other)
+        }
+        _ => Err(error),
+    }
+}
+
+fn status_update(params: &str, text: &str) -> serde_json::Result<ServerMessage> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct About {
+    struct About<'a> {
         execution_id: Option<serde::de::IgnoredAny>,
+        #[serde(borrow)]
+        reason: Option<Cow<'a, str>>,
     }
-    let about: About = serde_json::from_str(params)?;
-    Ok(match about.execution_id {
-        Some(_) => ServerMessage::StatusUpdate(serde_json::from_str(params)?),
-        None => ServerMessage::RejectedExecute(serde_json::from_str(params)?),
+    let about: About<'_> = serde_json::from_str(params)?;
+    Ok(match (about.execution_id, about.reason.as_deref()) {
+        (Some(_), _) => ServerMessage::StatusUpdate(serde_json::from_str(params)?),
+        (None, Some(reason)) if reason == Reason::Rejected.as_str() => {
+            ServerMessage::RejectedExecute(serde_json::from_str(params)?)
+        }
+        (None, _) => ServerMessage::Other(JsonText::parse(text)?),
     })
 }
 

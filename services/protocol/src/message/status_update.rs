@@ -11,8 +11,9 @@ use crate::{Reason, State, Status};
 /// The parameters of a `statusUpdate` about an execution: the status object and more fields:
 /// docs/protocol.md, "Notifications" and "Status object".
 ///
-/// `S` is the status, or a reference to it for a sender.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// `S` is the status, or a reference to it for a sender. A word that this version does not know
+/// reads as the word of the state, and an unknown `upstream` as none.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusUpdate<S = Status> {
     /// The state in capitals, or `RESUMED` once in place of `RUNNING` after a pause.
@@ -21,11 +22,40 @@ pub struct StatusUpdate<S = Status> {
     /// Milliseconds since `createdAt`, until the end.
     pub elapsed_ms: u64,
     /// Set only while the bridge cannot reach `claude-api`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Upstream>,
     /// The status object.
     #[serde(flatten)]
     pub status: S,
+}
+
+impl<'de> Deserialize<'de> for StatusUpdate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Members {
+            #[serde(rename = "status")]
+            word: String,
+            elapsed_ms: u64,
+            upstream: Option<String>,
+            #[serde(flatten)]
+            status: Status,
+        }
+        let Members {
+            word,
+            elapsed_ms,
+            upstream,
+            status,
+        } = Members::deserialize(deserializer)?;
+        let word = StatusWord::from_name(&word);
+        let upstream = upstream.filter(|name| name == Upstream::Unreachable.as_str());
+        Ok(Self {
+            word: word.unwrap_or(StatusWord::State(status.state)),
+            elapsed_ms,
+            upstream: upstream.map(|_| Upstream::Unreachable),
+            status,
+        })
+    }
 }
 
 impl<S: Borrow<Status>> StatusUpdate<S> {
@@ -78,6 +108,14 @@ impl StatusWord {
             Self::Resumed => Self::RESUMED,
         }
     }
+
+    fn from_name(name: &str) -> Option<Self> {
+        if name == Self::RESUMED {
+            return Some(Self::Resumed);
+        }
+        let state = State::ALL.into_iter().find(|s| s.as_capitals() == name);
+        state.map(Self::State)
+    }
 }
 
 impl Serialize for StatusWord {
@@ -89,12 +127,8 @@ impl Serialize for StatusWord {
 impl<'de> Deserialize<'de> for StatusWord {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let word = String::deserialize(deserializer)?;
-        if word == Self::RESUMED {
-            return Ok(Self::Resumed);
-        }
-        let state = State::ALL.into_iter().find(|s| s.as_capitals() == word);
         let unknown = || serde::de::Error::custom(format!("{word:?} is no status"));
-        state.map(Self::State).ok_or_else(unknown)
+        Self::from_name(&word).ok_or_else(unknown)
     }
 }
 

@@ -1,2 +1,3 @@
 mod examples;
+mod later_bridges;
 mod round_trips;

@@ -46,6 +46,16 @@ pub enum OutputType {
     Stdout,
 }
 
+impl OutputType {
+    /// Returns the type as a message writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+        }
+    }
+}
+
 /// The params of `gap`: bytes of the output that are not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
