@@ -1,6 +1,6 @@
 //! A text message of a client, as the bridge parses it: no panic, an answer to each request with an
-//! id, and only errors of docs/protocol.md, "Error codes". What is parsed is what `serde_json` reads,
-//! which is the reference.
+//! id, and only errors of docs/protocol.md, "Error codes". What is parsed is what `serde_json`
+//! reads, which is the reference.
 
 use bridge::session::wire::request::{Entry, Execute, Frame, Request, parse};
 use protocol::Limits;

@@ -6,6 +6,7 @@ mod common;
 
 use std::time::Duration;
 
+use cc_tests::harness::until;
 use cc_tests::ws::{Client, Message, Options, raw};
 use common::{Bridge, Fake, SOON, id_of};
 use protocol::State;
@@ -124,20 +125,11 @@ async fn too_many_sessions() {
 /// Waits until so many sessions are open.
 async fn sessions(bridge: &Bridge, count: u64) {
     let gauge = format!("bridge_sessions {count}\n");
-    let counted = async {
-        while !bridge
-            .get("/metrics")
-            .await
-            .1
-            .as_str()
-            .unwrap()
-            .contains(&gauge)
-        {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let counted = tokio::time::timeout(SOON, counted).await;
-    assert!(counted.is_ok(), "never {count} sessions");
+    until(&gauge, SOON, async || {
+        let (_, page) = bridge.get("/metrics").await;
+        page.as_str().unwrap().contains(&gauge).then_some(())
+    })
+    .await;
 }
 
 /// The status line and body of a raw request.
@@ -295,24 +287,17 @@ async fn a_slow_client_skips_or_waits_and_control_does_not() {
     }
     fake.write(id, &vec![b'y'; size]);
     // Skipping goes on though nobody reads; waiting reads no further than its buffers.
-    let skipped = async {
-        loop {
-            let (_, page) = bridge.get("/metrics").await;
-            let line = page
-                .as_str()
-                .unwrap()
-                .lines()
-                .find(|l| l.starts_with("bridge_skipped_bytes_total"));
-            let count: usize = line.unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-            if count > size / 2 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(SOON, skipped)
-        .await
-        .expect("nothing was skipped");
+    until("skipped output", SOON, async || {
+        let (_, page) = bridge.get("/metrics").await;
+        let line = page
+            .as_str()
+            .unwrap()
+            .lines()
+            .find(|l| l.starts_with("bridge_skipped_bytes_total"));
+        let count: usize = line.unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        (count > size / 2).then_some(())
+    })
+    .await;
     fake.end(id, State::Completed);
     skipping.read(true);
     let (_, end) = skipping.wait_terminal(id).await;

@@ -90,24 +90,6 @@ impl RpcError {
     }
 }
 
-/// A server notification: no id.
-#[must_use]
-pub fn notification(method: &str, params: &impl Serialize) -> Value {
-    json!({ "jsonrpc": "2.0", "method": method, "params": params })
-}
-
-/// A successful answer.
-#[must_use]
-pub fn result(id: &Value, result: impl Serialize) -> Value {
-    json!({ "jsonrpc": "2.0", "id": id, "result": result })
-}
-
-/// An error answer; `id` is null where the request's is unknown.
-#[must_use]
-pub fn error(id: &Value, error: &RpcError) -> Value {
-    json!({ "jsonrpc": "2.0", "id": id, "error": error })
-}
-
 /// The fate of an execution when its session is gone: docs/protocol.md, "Request parameters".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,8 +2,8 @@
 //! of both sides, and says which rule a message breaks.
 //!
 //! It reads raw JSON and has its own limits, codes and field lists. It uses no type of
-//! `protocol::message`: the bridge encodes with these, so a field that such a type forgets, or names
-//! wrongly, would be missed on both sides.
+//! `protocol::message`: the bridge encodes with these, so a field that such a type forgets, or
+//! names wrongly, would be missed on both sides.
 
 use std::collections::{HashMap, HashSet};
 

@@ -23,9 +23,6 @@ pub struct Options {
     pub headers: Vec<(String, String)>,
     /// Whether output is kept (default), or only counted and checked.
     pub keep_output: bool,
-    /// Whether a message that breaks the protocol fails the test (default). Off only where a test
-    /// makes the bridge break it on purpose.
-    pub strict: bool,
     /// How long a helper waits for what it waits for, default 30 s.
     pub patience: Duration,
     /// The receive buffer of the socket in bytes, to be a slow client sooner.
@@ -40,7 +37,6 @@ impl Default for Options {
             path: "/ws".into(),
             headers: Vec::new(),
             keep_output: true,
-            strict: true,
             patience: Duration::from_secs(30),
             receive_buffer: None,
             record: false,
@@ -306,7 +302,7 @@ impl Drop for Client {
         if let Some(rule) = inner
             .violation
             .as_ref()
-            .filter(|_| self.options.strict && !std::thread::panicking())
+            .filter(|_| !std::thread::panicking())
         {
             panic!(
                 "a rule of the protocol is broken: {rule}\n{}",

@@ -1,5 +1,5 @@
-//! The structure of the crates: the imports of their files form no cycle; no file of claude-api or of
-//! the bridge imports from a layer above its own; the rooms of a session keep apart; and only the
+//! The structure of the crates: the imports of their files form no cycle; no file of claude-api or
+//! of the bridge imports from a layer above its own; the rooms of a session keep apart; and only the
 //! registry of claude-api holds the spool.
 //!
 //! An import is a path to another file, in `use` or anywhere else (see `uses`). A call of a method

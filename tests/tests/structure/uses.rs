@@ -1,8 +1,8 @@
 //! Which file of a crate imports from which, by the paths in its sources.
 //!
 //! Paths are found in `use`, in code and in the tokens of macros. They begin with `crate`, `super`,
-//! `self` or the name of a child. No imports are: `mod`, visibilities, code for tests, and what a file
-//! re-exports of its children without using it.
+//! `self` or the name of a child. No imports are: `mod`, visibilities, code for tests, and what a
+//! file re-exports of its children without using it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

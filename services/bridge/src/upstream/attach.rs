@@ -4,7 +4,6 @@ use protocol::rpc::{RpcError, code};
 use protocol::{ExecutionId, Status};
 
 use super::Upstream;
-use super::response::failure;
 
 impl Upstream {
     /// Returns the status with which a view from `offset` begins. An offset is in bytes of output;
@@ -33,18 +32,7 @@ impl Upstream {
     /// -32602 `offset_beyond_end`, -32007, or as [`Self::status`].
     async fn probe_offset(&self, id: ExecutionId, offset: u64) -> Result<(), RpcError> {
         let url = self.execution_url(id, &format!("/output?offset={offset}"));
-        self.attempts(|| {
-            let request = self.client.get(&url);
-            async move {
-                let response = request.send().await?;
-                if response.status().is_success() {
-                    Ok(())
-                } else {
-                    Err(failure(response).await)
-                }
-            }
-        })
-        .await
+        self.open_and_drop(&url).await
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Upstream;
 use super::errors::Failure;
-use super::response::{ANSWER_BYTES, collect, json};
+use super::response::{ANSWER_BYTES, collect, failure, json};
 use super::retry::Delays;
 
 /// The time for a readiness page. Probes, which wait a few seconds, request it.
@@ -119,6 +119,25 @@ impl Upstream {
         self.attempts(|| {
             let request = request();
             async move { json(request.send().await?).await }
+        })
+        .await
+    }
+
+    /// Opens a stream and drops it: what matters is whether claude-api grants it.
+    ///
+    /// # Errors
+    /// The refusal of claude-api, or that it is unavailable.
+    pub(super) async fn open_and_drop(&self, url: &str) -> Result<(), RpcError> {
+        self.attempts(|| {
+            let request = self.client.get(url);
+            async move {
+                let response = request.send().await?;
+                if response.status().is_success() {
+                    Ok(())
+                } else {
+                    Err(failure(response).await)
+                }
+            }
         })
         .await
     }

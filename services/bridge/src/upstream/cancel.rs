@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::Upstream;
 use super::errors::Failure;
-use super::response::{failure, parse, success};
+use super::response::{parse, success};
 use super::retry::Delays;
 
 /// A cancel that no client waits for.
@@ -101,18 +101,7 @@ impl Upstream {
     /// As [`Self::status`].
     pub async fn withdraw_unviewed(&self, id: ExecutionId) -> Result<(), RpcError> {
         let url = self.execution_url(id, "?follow=true");
-        self.attempts(|| {
-            let request = self.client.get(&url);
-            async move {
-                let response = request.send().await?;
-                if response.status().is_success() {
-                    Ok(())
-                } else {
-                    Err(failure(response).await)
-                }
-            }
-        })
-        .await
+        self.open_and_drop(&url).await
     }
 
     /// Cancels an execution that may have been accepted, and retries until claude-api answers,

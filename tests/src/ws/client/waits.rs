@@ -195,7 +195,7 @@ impl Client {
             changes.mark_unchanged();
             let closed = {
                 let mut inner = self.shared.lock();
-                if let Some(rule) = inner.violation.take().filter(|_| self.options.strict) {
+                if let Some(rule) = inner.violation.take() {
                     panic!(
                         "a rule of the protocol is broken: {rule}\n{}",
                         inner.transcript()

@@ -1,8 +1,6 @@
 //! Problems over HTTP, and the health of claude-api.
 
-use std::time::{Duration, Instant};
-
-use cc_tests::harness::StackOptions;
+use cc_tests::harness::{self, StackOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -92,11 +90,11 @@ pub(super) async fn health() -> Transcript {
     // Until the CLI was checked, the reason is another one.
     let http = scene.stack.http();
     let is_checked = |page: &Value| page["reasons"][0]["code"] == "cli-missing";
-    let end = Instant::now() + PATIENCE;
-    while !is_checked(&http.get("/health/ready").await.expect("an answer").1) {
-        assert!(Instant::now() < end, "the CLI is never checked");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    harness::until("a check of the CLI", PATIENCE, async || {
+        let (_, page) = http.get("/health/ready").await.expect("an answer");
+        is_checked(&page).then_some(())
+    })
+    .await;
     let mut transcript = scene.transcript();
     for page in ["/health/live", "/health/ready"] {
         let answer = transcript

@@ -107,9 +107,7 @@ pub(super) async fn claude_api_is_unreachable() -> Transcript {
     api.kill();
     session.client.wait_notice("upstream_unreachable").await;
     let is_unreachable = |update: &Value| update["upstream"] == "unreachable";
-    while !session.client.updates(&id).iter().any(is_unreachable) {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    session.client.wait_updates(&id, 1, is_unreachable).await;
     api.start_again().await;
     session.client.wait_terminal(&id).await;
     scene.transcript_of(&session)

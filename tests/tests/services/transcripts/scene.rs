@@ -2,10 +2,9 @@
 //! a point of its prompt.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use cc_tests::{
-    harness::{Stack, StackOptions},
+    harness::{self, Stack, StackOptions},
     stand_in, ws,
 };
 use serde_json::{Value, json};
@@ -102,17 +101,16 @@ impl Scene {
             record: true,
             ..options
         };
-        let end = Instant::now() + PATIENCE;
-        loop {
+        harness::until("the limits at the bridge", PATIENCE, async || {
             let client = ws::Client::connect_with(self.stack.ws_addr(), options.clone()).await;
             if client.connected()["limits"].is_object() {
                 let from = client.recorded().len();
-                return Session { client, from };
+                return Some(Session { client, from });
             }
             client.finish().await;
-            assert!(Instant::now() < end, "the bridge never knows the limits");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+            None
+        })
+        .await
     }
 
     /// Creates an empty transcript that replaces the folders and the versions of this run.

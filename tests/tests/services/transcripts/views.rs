@@ -7,27 +7,19 @@ use super::scene::Scene;
 use crate::support::{id, until};
 
 pub(super) async fn execute_to_completed() -> Transcript {
-    let (scene, place) = Scene::with_one_place().await;
-    let mut session = scene.session().await;
-    let (id, go) = (id(), scene.gate());
-    let prompt = format!("Say hello\n{}\n@say Hello", go.wait());
-    session
-        .client
-        .execute(&prompt, json!({"executionId": id}))
-        .await;
-    session.client.wait_status(&id, "QUEUED").await;
-    place.open();
-    session.client.wait_status(&id, "RUNNING").await;
-    go.open();
-    session.client.wait_terminal(&id).await;
-    scene.transcript_of(&session)
+    execute("@say Hello").await
 }
 
 pub(super) async fn execute_to_failed() -> Transcript {
+    execute("@result 401").await
+}
+
+/// Executes a prompt whose last line is `last`, through all of its states.
+async fn execute(last: &str) -> Transcript {
     let (scene, place) = Scene::with_one_place().await;
     let mut session = scene.session().await;
     let (id, go) = (id(), scene.gate());
-    let prompt = format!("Say hello\n{}\n@result 401", go.wait());
+    let prompt = format!("Say hello\n{}\n{last}", go.wait());
     session
         .client
         .execute(&prompt, json!({"executionId": id}))

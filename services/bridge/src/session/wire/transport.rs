@@ -38,11 +38,7 @@ impl<T> Transport<T> {
         Self {
             inner: Some(inner),
             charge,
-            written: 0,
-            read: (0, 0),
-            frames: Frames::default(),
-            ahead: Vec::new(),
-            start: 0,
+            ..Self::empty()
         }
     }
 

@@ -1,6 +1,6 @@
 //! Random requests with random replies in random order, against a simple model. Every request is
-//! answered exactly once. An execution has at most one view, and the view begins directly behind its
-//! answer. The last granted request about a view decides whether the view is open. An execute that
+//! answered exactly once. An execution has at most one view, and the view begins directly behind
+//! its answer. The last granted request about a view decides whether the view is open. An execute that
 //! is a notification begins a view like any other, and its refusal is reported.
 
 use std::collections::{HashMap, HashSet};
