@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use spool::blocking::Work;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{HookMode, Hooks};
@@ -88,7 +89,7 @@ pub(crate) async fn keep_checking(engine: Arc<Engine>, stop: CancellationToken) 
 /// obstacle until it does.
 async fn look_at_disk(engine: &Arc<Engine>, mut places: Places, patience: Duration) -> Places {
     let inner = Arc::clone(engine);
-    let mut looked = tokio::task::spawn_blocking(move || {
+    let mut looked = Work::begin(move || {
         let disk = inner
             .registry
             .check_writable(ROOM_BYTES)
@@ -127,7 +128,7 @@ async fn look_at_disk(engine: &Arc<Engine>, mut places: Places, patience: Durati
         obstacles.extend(required_hook(&inner.settings.hooks));
         (disk, folders, obstacles, places)
     });
-    let looked = match tokio::time::timeout(patience, &mut looked).await {
+    let looked = match tokio::time::timeout(patience, looked.answer()).await {
         Ok(looked) => looked,
         Err(_) => {
             let hangs = Obstacle::new(
@@ -136,7 +137,7 @@ async fn look_at_disk(engine: &Arc<Engine>, mut places: Places, patience: Durati
                 "see that the disks of the spool, the workspaces and the CLI's home work",
             );
             engine.readiness.set_disk(Some(hangs));
-            looked.await
+            looked.answer().await
         }
     };
     let Ok((disk, folders, obstacles, places)) = looked else {
@@ -316,7 +317,7 @@ mod tests {
             };
             // A look that gets no further, as on a disk that hangs.
             let (answers, hangs) = std::sync::mpsc::channel::<()>();
-            let busy = tokio::task::spawn_blocking(move || hangs.recv());
+            let mut busy = Work::begin(move || hangs.recv());
             let look = look_at_disk(
                 &service.engine,
                 Places::default(),
@@ -335,7 +336,7 @@ mod tests {
                 "it is told"
             );
             assert!(!is_told(), "it answers again");
-            busy.await.unwrap().unwrap();
+            busy.answer().await.unwrap().unwrap();
         });
     }
 }

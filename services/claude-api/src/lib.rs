@@ -15,7 +15,6 @@
 //! ended. A test of the workspace (`structure`) finds circles, uses of a higher layer, and other
 //! holders of the spool.
 
-mod blocking;
 mod boxed;
 mod checks;
 pub mod cli;

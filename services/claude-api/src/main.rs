@@ -154,14 +154,14 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
         });
     }
     let opened =
-        tokio::task::spawn_blocking(move || Service::open(settings, environment, runners)).await?;
+        spool::blocking::run(move || Service::open(settings, environment, runners)).await?;
     let (service, warnings) = opened?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     let recovering = Arc::clone(&service);
     let handle = tokio::runtime::Handle::current();
-    tokio::task::spawn_blocking(move || {
+    spool::blocking::run(move || {
         let _runtime = handle.enter();
         recovering.recover()
     })

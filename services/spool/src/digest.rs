@@ -2,7 +2,7 @@
 
 use ring::digest::{Context, SHA256};
 
-use crate::entry::Entry;
+use crate::{blocking, entry::Entry};
 
 /// Read and hashed at once; also the most of an output that is in memory for it.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -18,7 +18,7 @@ const TURN_BYTES: u64 = 16 << 20;
 pub async fn sha256(entry: &Entry) -> Option<[u8; 32]> {
     // The first access to an entry opens its files, and may read them.
     let opened = entry.clone();
-    let opened = tokio::task::spawn_blocking(move || opened.reader(0)).await;
+    let opened = blocking::run(move || opened.reader(0)).await;
     let mut reader = opened.ok()?.ok()?;
     let mut context = Context::new(&SHA256);
     while let Some(available) = reader.wait().await.ok()? {
@@ -31,7 +31,7 @@ pub async fn sha256(entry: &Entry) -> Option<[u8; 32]> {
             }
             Some((reader, context))
         };
-        (reader, context) = tokio::task::spawn_blocking(hash).await.ok()??;
+        (reader, context) = blocking::run(hash).await.ok()??;
     }
     context.finish().as_ref().try_into().ok()
 }

@@ -30,6 +30,7 @@
 //! with the size of their output.
 
 mod appender;
+pub mod blocking;
 mod digest;
 mod entry;
 mod error;

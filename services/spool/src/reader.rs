@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
+    blocking,
     error::ReadError,
     files::{read_cached, read_up_to},
     marks::Marks,
@@ -32,9 +33,7 @@ pub(crate) async fn off_the_runtime<T: Send + 'static>(
         let _place = place;
         read()
     };
-    tokio::task::spawn_blocking(read)
-        .await
-        .map_err(io::Error::other)?
+    blocking::run_io(read).await
 }
 
 /// Reads an output. It holds no bytes between calls, so that any number of slow readers costs

@@ -22,7 +22,6 @@ const LAYERS: [&[&str]; 7] = [
     &["engine"],
     &[
         "boxed",
-        "blocking",
         "cli",
         "config",
         "conversations",

@@ -485,17 +485,18 @@ async fn on_a_terminal(url: &str, args: &[&str]) -> String {
         .unwrap();
     let open = std::fs::OpenOptions::new().write(true).open(name).unwrap();
     let mut child = ccb(url, args).stdout(open).stderr(Stdio::null()).spawn();
-    let reader = tokio::task::spawn_blocking(move || {
+    let (done, read) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
         let (mut all, mut some) = (Vec::new(), [0; 4096]);
         // A terminal without writers ends in an error.
         while let Ok(n @ 1..) = rustix::io::read(&terminal, &mut some) {
             all.extend_from_slice(&some[..n]);
         }
-        String::from_utf8(all).unwrap()
+        let _ = done.send(String::from_utf8(all).unwrap());
     });
     let status = timeout(Duration::from_secs(20), child.as_mut().unwrap().wait());
     status.await.expect("ccb hangs").unwrap();
-    timeout(Duration::from_secs(20), reader)
+    timeout(Duration::from_secs(20), read)
         .await
         .unwrap()
         .unwrap()

@@ -197,7 +197,7 @@ async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
     let conversation = owner.accepted.conversation.clone();
     let shown = config_dir.display().to_string();
     let look = move || transcript_bytes(&config_dir, &conversation);
-    let written = tokio::task::spawn_blocking(look).await;
+    let written = spool::blocking::run(look).await;
     if written.is_ok_and(|written| written <= owner.transcript_bytes) {
         status.warn(
             owner.times.now(),

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::Status;
+use spool::blocking::Work;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::input::Gate;
 use super::live::Published;
 use super::wish::Wishes;
-use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::registry::record::{Accepted, CliProcess, Record};
 use crate::sandbox::Folders;
@@ -77,7 +76,7 @@ impl Owner {
         let json = Record::encode(status, self.cli.as_ref(), limit);
         let entry = self.entry.clone();
         let write = move || entry.write_status(&json, durable);
-        blocking(write).await
+        spool::blocking::run_io(write).await
     }
 
     /// Starts writing the status, and that the conversation has begun, without waiting. The next
@@ -86,13 +85,13 @@ impl Owner {
         &self,
         status: Option<&Status>,
         begun: bool,
-    ) -> JoinHandle<std::io::Result<()>> {
+    ) -> Work<std::io::Result<()>> {
         let limit = self.engine.status_bytes();
         let json = status.map(|status| Record::encode(status, self.cli.as_ref(), limit));
         let entry = self.entry.clone();
         let conversations = self.engine.conversations.clone();
         let conversation = begun.then(|| self.accepted.conversation.clone());
-        tokio::task::spawn_blocking(move || {
+        Work::begin(move || {
             if let Some(conversation) = conversation {
                 conversations.mark_begun(&conversation);
             }

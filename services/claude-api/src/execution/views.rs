@@ -20,8 +20,6 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-use crate::blocking::blocking;
-
 /// The name of a stream's reader, from the request header `viewer`: a bridge sends its session's
 /// id.
 pub(crate) type Viewer = Arc<str>;
@@ -149,7 +147,7 @@ impl Views {
             return Ok(());
         }
         let entry = entry.clone();
-        blocking(move || {
+        spool::blocking::run_io(move || {
             *noted = None;
             entry.note_unviewed(ms)?;
             *noted = Some(ms);

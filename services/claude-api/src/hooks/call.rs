@@ -211,8 +211,8 @@ async fn workspace(engine: &Arc<Engine>, name: &str) -> io::Result<PathBuf> {
     let args = &engine.settings.args;
     let (root, own) = (args.workspace_root.clone(), args.default_workspace.clone());
     let name = name.to_owned();
-    let folder = tokio::task::spawn_blocking(move || cli::workspace(&root, own.as_deref(), &name));
-    folder.await.map_err(io::Error::other).flatten()
+    let folder = spool::blocking::run(move || cli::workspace(&root, own.as_deref(), &name));
+    folder.await?
 }
 
 /// Starts the runner of a hook; waits while the machine is short of descriptors or processes.

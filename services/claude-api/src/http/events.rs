@@ -24,7 +24,7 @@ pub(crate) async fn events(
     let (offset, follows) = (query.number("offset")?, query.flag("follow", true)?);
     let stream_place = service.streams.place()?;
     let entry = service.find(id).await?.entry().clone();
-    let opened = tokio::task::spawn_blocking(move || open(&entry, offset, follows)).await;
+    let opened = spool::blocking::run(move || open(&entry, offset, follows)).await;
     let Opened { reader, now } = match opened {
         Ok(opened) => opened.map_err(|e| read_problem("events", id, &e))?,
         Err(_) => {

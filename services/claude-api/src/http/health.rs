@@ -28,7 +28,7 @@ pub(crate) async fn ready(State(service): App) -> Response {
             crate::sandbox::warnings(&service.engine.settings.args, &service.engine.environment);
         (readiness.obstacles(), open)
     };
-    match tokio::task::spawn_blocking(look).await {
+    match spool::blocking::run(look).await {
         Ok((obstacles, open)) if obstacles.is_empty() => is_ready(&open),
         Ok((obstacles, _)) => answer(&obstacles),
         Err(_) => Reply(Problem::new(ProblemType::Internal, "the check failed")).into_response(),

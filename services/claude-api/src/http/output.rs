@@ -91,7 +91,7 @@ pub(crate) async fn stream(
     viewer: Option<&str>,
 ) -> Result<Response, Problem> {
     let entry = view.entry().clone();
-    let opened = tokio::task::spawn_blocking(move || entry.reader(offset)).await;
+    let opened = spool::blocking::run(move || entry.reader(offset)).await;
     let reader = match opened {
         Ok(opened) => opened.map_err(|e| read_problem("output", id, &e))?,
         Err(_) => {

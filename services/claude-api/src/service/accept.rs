@@ -110,7 +110,7 @@ impl Service {
         let Admitted { status, ticket } = self.engine.registry.admit(turn, place, &accepted);
         let (engine, turn) = (Arc::clone(&self.engine), Arc::clone(turn));
         let (stored, first) = (accepted.clone(), status.clone());
-        let created = tokio::task::spawn_blocking(move || {
+        let created = spool::blocking::run(move || {
             let note = engine
                 .conversations
                 .add(&stored.conversation, &stored.body.workspace);

@@ -58,7 +58,7 @@ async fn report(service: &Arc<Service>, hook: &Hook, status: &Status, failure: F
         HookMode::Required => tracing::error!(%execution, "{}", failure.message),
     }
     let amending = Arc::clone(service);
-    let amended = tokio::task::spawn_blocking(move || {
+    let amended = spool::blocking::run(move || {
         let registry = &amending.engine.registry;
         match registry.find(execution).map_err(std::io::Error::other)? {
             Lookup::Found(entry) => registry.amend(&entry, |status| failure.warn(status, now())),
@@ -66,7 +66,7 @@ async fn report(service: &Arc<Service>, hook: &Hook, status: &Status, failure: F
             _ => Ok(()),
         }
     });
-    if let Err(error) = amended.await.map_err(std::io::Error::other).flatten() {
+    if let Err(error) = amended.await {
         tracing::warn!(%execution, %error, "could not record the warning of the hook");
     }
 }

@@ -58,7 +58,7 @@ impl Service {
     /// Burns an unknown id.
     async fn burn(self: &Arc<Self>, turn: Turn) -> Result<(), Problem> {
         let (service, id) = (Arc::clone(self), turn.id());
-        match tokio::task::spawn_blocking(move || service.engine.registry.burn(&turn)).await {
+        match spool::blocking::run(move || service.engine.registry.burn(&turn)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(NotBurned::Full(full))) => Err(Problem::new(
                 ProblemType::QueueFull,
@@ -78,7 +78,7 @@ impl Service {
     pub(super) async fn expire_burned(self: &Arc<Self>, now: SystemTime) {
         let service = Arc::clone(self);
         let expire = move || service.engine.registry.expire_burned(now);
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(expire).await {
+        if let Ok(Err(error)) = spool::blocking::run(expire).await {
             tracing::warn!(%error, "could not remove expired cancelled ids; retrying later");
         }
     }

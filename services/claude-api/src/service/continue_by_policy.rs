@@ -130,7 +130,7 @@ impl Service {
         }
         let service = Arc::clone(self);
         let (entry, mut ended) = (entry.clone(), status.clone());
-        let followed = tokio::task::spawn_blocking(move || {
+        let followed = spool::blocking::run(move || {
             let continuation = service.follow_up(&entry, &mut ended, context);
             (continuation, ended)
         });
@@ -155,7 +155,7 @@ impl Service {
     pub(crate) async fn cancel_continuation(self: &Arc<Self>, continuation: Continuation) {
         if let Some(old) = continuation.status.continues {
             let service = Arc::clone(self);
-            let noted = crate::blocking::blocking(move || {
+            let noted = spool::blocking::run_io(move || {
                 let found = service.engine.registry.find(old);
                 let entry = found.map_err(std::io::Error::other)?.found();
                 entry.map_or(Ok(()), |entry| entry.note_cancel())

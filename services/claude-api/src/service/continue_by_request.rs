@@ -55,7 +55,7 @@ impl Service {
         // On disk is what was added behind the end.
         let read = entry.clone();
         let service = Arc::clone(self);
-        let record = crate::blocking::blocking(move || {
+        let record = spool::blocking::run_io(move || {
             let record = Record::decode(&read.status()?).map_err(std::io::Error::other)?;
             if let Some(conversation) = &record.status.conversation {
                 service
@@ -99,7 +99,7 @@ impl Service {
     pub(super) async fn note_continued(self: &Arc<Self>, old: Continued, by: ExecutionId) {
         let service = Arc::clone(self);
         let entry = old.entry.clone();
-        let noted = crate::blocking::blocking(move || {
+        let noted = spool::blocking::run_io(move || {
             let add = |status: &mut Status| status.continued_by = Some(by);
             service.engine.registry.amend(&entry, add)
         });

@@ -6,7 +6,6 @@ use std::time::Duration;
 use protocol::{Problem, ProblemType, Status};
 
 use super::{Service, View, spool_unwritable};
-use crate::blocking::blocking;
 use crate::execution::Control;
 use crate::execution::live::{Live, SIGNAL_WAIT};
 use crate::execution::views::Viewer;
@@ -131,7 +130,7 @@ async fn note_cancel(live: &Live) {
             return Ok(());
         }
         let entry = live.entry.clone();
-        blocking(move || {
+        spool::blocking::run_io(move || {
             entry.note_cancel()?;
             *noted = true;
             Ok(())

@@ -6,7 +6,6 @@ use protocol::{ExecutionId, Status};
 use tokio::sync::Semaphore;
 
 use super::Service;
-use crate::blocking::blocking;
 use crate::execution::ending::hex;
 use crate::registry::Lookup;
 
@@ -46,7 +45,7 @@ pub(crate) fn digest_later(service: &Arc<Service>, id: ExecutionId) {
 async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> {
     // The entry's files are open only during its turn.
     let opener = Arc::clone(service);
-    let opened = blocking(move || {
+    let opened = spool::blocking::run_io(move || {
         let found = opener.engine.registry.find(id);
         found.map(Lookup::found).map_err(std::io::Error::other)
     });
@@ -57,7 +56,7 @@ async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> 
         return Ok(());
     };
     let amending = Arc::clone(service);
-    blocking(move || {
+    spool::blocking::run_io(move || {
         let add = |status: &mut Status| status.sha256 = Some(hex(digest));
         amending.engine.registry.amend(&entry, add)
     })

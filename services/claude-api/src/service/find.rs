@@ -6,7 +6,6 @@ use std::sync::Arc;
 use protocol::{ExecutionId, Problem, ProblemType, Reason, State, Status};
 
 use super::{Service, deleted, not_found, problem};
-use crate::blocking::blocking;
 use crate::execution::live::{Live, Published};
 use crate::execution::views::Viewing;
 use crate::registry::record::Record;
@@ -69,7 +68,7 @@ impl Service {
             return Ok(Lookup::Found(View::Live(live)));
         }
         let service = Arc::clone(self);
-        let found = tokio::task::spawn_blocking(move || match service.engine.registry.find(id) {
+        let found = spool::blocking::run(move || match service.engine.registry.find(id) {
             Err(RegistryError::Damaged { source, .. }) => {
                 match service.end_damaged(id, Reason::Lost, &source.to_string())? {
                     Some(entry) => Ok(Lookup::Found(entry)),
@@ -106,7 +105,7 @@ impl Service {
             View::Ended(entry) => {
                 let id = ExecutionId::from(entry.id());
                 let (service, entry) = (Arc::clone(self), entry.clone());
-                match blocking(move || service.recorded_status(&entry)).await {
+                match spool::blocking::run_io(move || service.recorded_status(&entry)).await {
                     Ok(status) => {
                         self.digest_if_missing(&status);
                         Ok(status)

@@ -18,7 +18,7 @@ impl Service {
         limit: usize,
     ) -> Result<Page, Problem> {
         let service = Arc::clone(self);
-        let page = tokio::task::spawn_blocking(move || service.engine.registry.page(before, limit));
+        let page = spool::blocking::run(move || service.engine.registry.page(before, limit));
         match page.await {
             Ok(Ok(page)) => Ok(page),
             Ok(Err(NotListed::UnknownBefore(before))) => Err(not_found(before)),

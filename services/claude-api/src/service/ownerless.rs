@@ -137,7 +137,7 @@ impl Service {
         }
         loop {
             let service = Arc::clone(self);
-            let recorded = tokio::task::spawn_blocking(move || {
+            let recorded = spool::blocking::run(move || {
                 let mut continuation = None;
                 let recorded = service.remains(id).and_then(|remains| {
                     if remains.record.status.state.is_terminal() {

@@ -35,7 +35,7 @@ impl Service {
             return Err(alive());
         }
         let service = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || service.engine.registry.delete(id)).await {
+        match spool::blocking::run(move || service.engine.registry.delete(id)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(NotDeleted::Living)) => Err(alive()),
             Ok(Err(NotDeleted::Unknown)) => Err(deleted(id)),
@@ -58,7 +58,7 @@ impl Service {
             };
             policy.expire(|conversation| notes.workspace(conversation).is_some())
         };
-        let expired: Result<std::io::Result<()>, _> = tokio::task::spawn_blocking(expire).await;
+        let expired: Result<std::io::Result<()>, _> = spool::blocking::run(expire).await;
         if let Ok(Err(error)) = expired {
             tracing::warn!(
                 %error,
@@ -70,7 +70,7 @@ impl Service {
     /// Makes room for temporary files of executions.
     async fn make_room(self: &Arc<Self>) {
         let engine = Arc::clone(&self.engine);
-        let made = tokio::task::spawn_blocking(move || {
+        let made = spool::blocking::run(move || {
             let policy = engine.sandbox.as_ref();
             policy.map_or(Ok(0), crate::sandbox::Policy::make_room)
         });
@@ -91,10 +91,8 @@ impl Service {
         for pass in 0_u32.. {
             self.make_room().await;
             let service = Arc::clone(&self);
-            match tokio::task::spawn_blocking(move || {
-                service.engine.registry.expire(SystemTime::now())
-            })
-            .await
+            match spool::blocking::run(move || service.engine.registry.expire(SystemTime::now()))
+                .await
             {
                 Ok(Ok(expired)) if !expired.is_empty() => {
                     tracing::info!(executions = expired.len(), "removed by retention");

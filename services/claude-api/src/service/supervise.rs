@@ -13,7 +13,6 @@ use tokio::sync::watch;
 use super::Service;
 use super::after_hooks::run_after;
 use super::digest::digest_later;
-use crate::blocking::blocking;
 use crate::execution::ending::{Ended, cancelled};
 use crate::execution::live::{Live, Published};
 use crate::execution::owner::Owner;
@@ -125,7 +124,7 @@ impl Service {
         if recorded == Some(Finish::EarlierStands) {
             tracing::error!(execution = %status.execution_id, "it had ended already");
             let (service, entry) = (Arc::clone(self), owner.entry.clone());
-            match blocking(move || service.recorded_status(&entry)).await {
+            match spool::blocking::run_io(move || service.recorded_status(&entry)).await {
                 Ok(earlier) => status = earlier,
                 Err(error) => {
                     tracing::error!(execution = %status.execution_id, %error, "could not read the end that stands");
@@ -165,7 +164,7 @@ async fn record_end(owner: &Owner, status: &Status) -> Option<Finish> {
         let (status, cli) = (status.clone(), owner.cli.clone());
         let execution = status.execution_id;
         let finish = move || engine.registry.finish(&entry, &status, cli.as_ref());
-        match blocking(finish).await {
+        match spool::blocking::run_io(finish).await {
             Ok(finish) => return Some(finish),
             Err(error) if attempt == TRIES => {
                 tracing::warn!(%execution, %error, "the terminal status was not written");

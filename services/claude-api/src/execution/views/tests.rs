@@ -105,7 +105,7 @@ fn wishes_that_wait_for_the_disk_take_no_threads() {
         for record in &mut waiting {
             assert!(futures::poll!(record).is_pending());
         }
-        let work = tokio::task::spawn_blocking(|| ());
+        let work = spool::blocking::run(|| ());
         let done = tokio::time::timeout(Duration::from_secs(5), work).await;
         assert!(done.is_ok(), "a thread is free");
         drop(writing);

@@ -7,6 +7,7 @@ use super::running::Running;
 use super::waits::finished;
 use crate::execution::phase::{Input, Order};
 use crate::execution::policy::was_asked;
+use spool::blocking::Work;
 
 /// How long until a command that the runner's socket refused is sent again.
 const RESEND: Duration = Duration::from_millis(100);
@@ -31,7 +32,7 @@ impl Running<'_> {
             // From the runner down: it inherits the times of whom it reaped.
             let pid = self.control.runner_pid();
             let look = move || (now, runner::tree_cpu(pid));
-            self.sample = Some(tokio::task::spawn_blocking(look));
+            self.sample = Some(Work::begin(look));
         }
     }
 

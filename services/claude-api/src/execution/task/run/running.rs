@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use runner::{Events, Stderr, Stdout, Unkillable};
+use spool::blocking::Work;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::output::Output;
@@ -32,10 +32,10 @@ pub(super) struct Running<'a> {
     /// It is recorded that the model was asked: whoever continues it must know.
     pub(super) asked: bool,
     /// A look at the tree's CPU time, and when it was taken. It takes long where there are many processes: controls do not wait.
-    pub(super) sample: Option<JoinHandle<Sample>>,
+    pub(super) sample: Option<Work<Sample>>,
     /// A write of the status that is under way. There is one at a time, and no step waits for it:
     /// the newest status follows it.
-    pub(super) recording: Option<JoinHandle<std::io::Result<()>>>,
+    pub(super) recording: Option<Work<std::io::Result<()>>>,
     /// The status is to be written once the write under way is done.
     pub(super) status_due: bool,
     /// The note that the conversation has begun is to be written after it, too.

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinHandle;
+use spool::blocking::Work;
 
 /// The CPU time that a tree had used, and when it was looked at.
 pub(super) type Sample = (Instant, Duration);
 
 /// Waits for the result of work on a blocking thread; `None` when the work panicked. Pends forever
 /// without work. Cancel safe.
-pub(super) async fn finished<T>(work: &mut Option<JoinHandle<T>>) -> Option<T> {
+pub(super) async fn finished<T: Send + 'static>(work: &mut Option<Work<T>>) -> Option<T> {
     match work {
-        Some(work) => work.await.ok(),
+        Some(work) => work.answer().await.ok(),
         None => std::future::pending().await,
     }
 }
