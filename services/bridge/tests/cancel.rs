@@ -107,8 +107,11 @@ async fn one_with_another_body_is_no_answer_to_an_execute() {
 
 #[tokio::test]
 async fn an_id_of_the_clients_is_never_said_to_be_unknown_without_asking() {
-    let (fake, bridge) = start(&["--accept-ms", "300"]).await;
-    stopping(&fake);
+    // A pause beyond the end is cut once: the last attempt then has a quarter of the time, and does
+    // not end within it as one that may have been carried out.
+    let (fake, bridge) = start(&["--accept-ms", "3000"]).await;
+    let later = Fault::ProblemLater(ProblemType::Stopping, 60);
+    fake.change(|w| w.faults.extend(vec![later; 1000]));
     let mut client = bridge.connect().await;
     let executed = execute(&mut client, ExecutionId::random()).await;
     let error = client.answer(executed).await.unwrap_err();

@@ -23,6 +23,8 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub enum Fault {
     Problem(ProblemType),
+    /// The same as [`Fault::Problem`], with this `Retry-After` in seconds.
+    ProblemLater(ProblemType, u64),
     Foreign(u16),
     /// The same as [`Fault::Foreign`], with this `Retry-After` in seconds.
     Later(u16, u64),
@@ -296,6 +298,11 @@ async fn accept(Ctx(fake): Ctx<Fake>, Path(id): Path<ExecutionId>, bytes: Bytes)
     });
     match fault {
         Some(Fault::Problem(kind)) => return problem(&Problem::new(kind, "as the test wants")),
+        Some(Fault::ProblemLater(kind, seconds)) => {
+            let after = [(http::header::RETRY_AFTER, seconds.to_string())];
+            let problem = problem(&Problem::new(kind, "as the test wants"));
+            return (after, problem).into_response();
+        }
         Some(Fault::Foreign(status)) => {
             return http::StatusCode::from_u16(status).unwrap().into_response();
         }

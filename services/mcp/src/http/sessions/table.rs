@@ -98,3 +98,43 @@ impl Table {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    async fn table(ids: &[&str]) -> Arc<Table> {
+        let table = Arc::new(Table::default());
+        let places = Arc::new(Semaphore::new(ids.len()));
+        for id in ids {
+            table.add((*id).into(), places.clone().try_acquire_owned().unwrap());
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        table
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_session_that_is_idle_longest_goes_first() {
+        let table = table(&["first", "second", "third"]).await;
+        drop(table.enter("first"));
+        let gone: Vec<_> = std::iter::from_fn(|| table.remove_idle()).collect();
+        assert_eq!(gone, ["second", "third", "first"].map(SessionId::from));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_in_use_is_not_idle() {
+        let table = table(&["first", "second"]).await;
+        let uses = [table.enter("first").unwrap(), table.enter("first").unwrap()];
+        assert_eq!(table.remove_idle(), Some("second".into()));
+        let [one, another] = uses;
+        drop(one);
+        assert_eq!(table.remove_idle(), None);
+        drop(another);
+        assert_eq!(table.remove_idle(), Some("first".into()));
+        assert!(table.enter("first").is_none());
+    }
+}
