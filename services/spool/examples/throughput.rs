@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 })
                 .collect();
             let start = Instant::now();
-            let written = tokio::task::spawn_blocking(move || {
+            let written = spool::blocking::run(move || {
                 let text = vec![b'x'; piece];
                 for _ in 0..total / piece {
                     writer.append(&text);
