@@ -1,0 +1,221 @@
+//! What the help of a program names: its options and its subcommands.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use cc_tests::harness::binary;
+
+use crate::root;
+
+/// The help texts of programs, each asked for once.
+#[derive(Default)]
+pub(crate) struct Programs {
+    texts: BTreeMap<String, String>,
+}
+
+impl Programs {
+    /// Checks the words behind a program of ours that understands subcommands.
+    pub(crate) fn check(&mut self, name: &str, words: &[String]) -> Result<(), String> {
+        let mut help = self.help(name, &[]);
+        let subcommands = subcommands(&help);
+        let mut subcommand = None;
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            if word == "--" {
+                break;
+            }
+            if word.starts_with('-') {
+                let takes_value = option(&help, word).ok_or_else(|| {
+                    format!("{name} {} has no option {word}", or_none(subcommand))
+                })?;
+                if takes_value && !word.contains('=') {
+                    words.next();
+                }
+            } else if subcommand.is_none() && !subcommands.is_empty() {
+                if is_placeholder(word) {
+                    break;
+                }
+                if word != "help" && !subcommands.contains(word) {
+                    return Err(format!("{name} has no subcommand {word:?}"));
+                }
+                help = self.help(name, &[word]);
+                subcommand = Some(word.as_str());
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the words behind a script. Positional words are its parts or targets, where it has
+    /// such.
+    pub(crate) fn check_script(&mut self, name: &str, words: &[String]) -> Result<(), String> {
+        if name == "ccb" {
+            return self.check("ccb", words);
+        }
+        let path = root().join("scripts").join(name);
+        if !path.is_file() {
+            return Err(format!("there is no scripts/{name}"));
+        }
+        let help = self.script_help(&path);
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            if word.starts_with('-') {
+                let takes_value = option(&help, word)
+                    .ok_or_else(|| format!("scripts/{name} has no option {word}"))?;
+                if takes_value && !word.contains('=') {
+                    words.next();
+                }
+            } else if !is_placeholder(word) && !is_argument(name, word) {
+                return Err(format!("scripts/{name} does not know {word:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The help of a binary of the workspace, and that of a subcommand.
+    fn help(&mut self, name: &str, subcommand: &[&str]) -> String {
+        let key = format!("{name} {}", subcommand.join(" "));
+        let text = self.texts.entry(key).or_insert_with(|| {
+            let mut command = Command::new(binary(name));
+            output(command.args(subcommand).arg("--help"))
+        });
+        text.clone()
+    }
+
+    fn script_help(&mut self, path: &Path) -> String {
+        let key = path.to_string_lossy().into_owned();
+        let text = self.texts.entry(key).or_insert_with(|| {
+            // The settings of this machine are no part of the help.
+            let mut command = Command::new(path);
+            output(command.arg("--help").env("CCB_ENV_FILE", "none"))
+        });
+        text.clone()
+    }
+}
+
+/// The stdout of a program that must succeed.
+fn output(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed: {error}");
+    String::from_utf8(output.stdout).expect("the help is UTF-8")
+}
+
+/// Whether the option takes a value, if the help names it.
+fn option(help: &str, word: &str) -> Option<bool> {
+    if ["-h", "--help"].contains(&word) {
+        return Some(false);
+    }
+    let name = word.split('=').next().unwrap_or_default();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let mut found = help.match_indices(name).filter(|(at, name)| {
+        let before = help[..*at].chars().next_back();
+        let after = help[at + name.len()..].chars().next();
+        !before.is_some_and(is_part) && !after.is_some_and(is_part)
+    });
+    let (at, _) = found.next()?;
+    // `--url <URL>` in a binary's help, `--faults N` in a script's.
+    let rest = help[at + name.len()..]
+        .strip_prefix(' ')
+        .unwrap_or_default();
+    let is_value = |c: char| c == '<' || c.is_ascii_uppercase();
+    let value: String = rest.chars().take_while(|c| !c.is_whitespace()).collect();
+    let is_word = value.chars().all(|c| !c.is_ascii_lowercase()) && value.len() > 1;
+    Some(rest.starts_with(is_value) && (is_word || rest.starts_with('<') || value.len() == 1))
+}
+
+/// The subcommands that the help of a binary lists.
+fn subcommands(help: &str) -> Vec<String> {
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let lines = lines.take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| {
+        // Deeper lines continue a description.
+        let name = line
+            .strip_prefix("  ")
+            .filter(|line| !line.starts_with(' '))?;
+        Some(name.split_whitespace().next()?.to_owned())
+    });
+    names.collect()
+}
+
+/// Whether a word stands for others: `ID`, `NAME...`, `...`.
+fn is_placeholder(word: &str) -> bool {
+    let word = word.trim_matches(['[', ']', '.', '…']);
+    word.chars()
+        .all(|c| c.is_ascii_uppercase() || c == '_' || c == '-')
+}
+
+/// Whether a script takes this word, beside its options.
+fn is_argument(script: &str, word: &str) -> bool {
+    match script {
+        "test" => {
+            let path = root().join("scripts/test");
+            let text = std::fs::read_to_string(path).expect("scripts/test can be read");
+            text.contains(&format!("\npart_{word}() {{"))
+        }
+        "fuzz" => root()
+            .join(format!("fuzz/fuzz_targets/{word}.rs"))
+            .is_file(),
+        "base-images" => ["debian", "rust"].contains(&word),
+        "upgrade-cli" => word == "latest" || word.starts_with(|c: char| c.is_ascii_digit()),
+        _ => false,
+    }
+}
+
+fn or_none(subcommand: Option<&str>) -> &str {
+    subcommand.unwrap_or_default()
+}
+
+#[test]
+fn options_are_whole_words_and_some_take_values() {
+    let help =
+        "  --url <URL>  Address\n  -q, --quiet  Less\n  --seconds S  (60)\n  --only PART,...\n";
+    assert_eq!(option(help, "--url"), Some(true));
+    assert_eq!(option(help, "--url=x"), Some(true));
+    assert_eq!(option(help, "--quiet"), Some(false));
+    assert_eq!(option(help, "-q"), Some(false));
+    assert_eq!(option(help, "--seconds"), Some(true));
+    assert_eq!(option(help, "--only"), Some(true));
+    assert_eq!(option(help, "--qui"), None);
+    assert_eq!(option(help, "--urls"), None);
+}
+
+#[test]
+fn words_of_our_programs_are_checked() {
+    let mut programs = Programs::default();
+    let mut check = |line: &str| {
+        let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        match words[0].strip_prefix("scripts/") {
+            Some(script) => programs.check_script(script, &words[1..]),
+            None => programs.check(&words[0], &words[1..]),
+        }
+    };
+    for right in [
+        "ccb exec --workspace shop --json --reconnect-for 5m prompt",
+        "ccb --url ws://x/ws status ID",
+        "ccb exec -- --anything",
+        "scripts/ccb doctor",
+        "scripts/up --demo --workspace /x",
+        "scripts/test --repeat 20 basic NAME...",
+        "scripts/fuzz frames --seconds 180",
+        "scripts/soak --plant BUG",
+        "bridge serve",
+        "claude-api --claude-bin x --allowed-tools Bash",
+    ] {
+        assert_eq!(check(right), Ok(()), "{right}");
+    }
+    for wrong in [
+        "ccb exce prompt",
+        "ccb exec --workspce shop",
+        "ccb status --max-turns 3",
+        "scripts/up --demmo",
+        "scripts/nowhere",
+        "scripts/test everything",
+        "scripts/fuzz lines",
+        "bridge --serve",
+    ] {
+        assert!(check(wrong).is_err(), "{wrong}");
+    }
+}
