@@ -30,13 +30,14 @@ fn mermaid_mistake(text: &str) -> Option<String> {
     if !DIAGRAMS.contains(&word) {
         return Some(format!("a Mermaid diagram does not begin with {word:?}"));
     }
-    // Groups of a flowchart or a sequence, and states that hold states.
+    // Groups of a flowchart or of a sequence end with `end`, states that hold states with `}`.
+    let groups = [
+        "loop", "alt", "opt", "par", "rect", "critical", "break", "box",
+    ];
     let depth = lines.fold(0_i32, |depth, line| {
-        let word = line.split_whitespace().next().unwrap_or_default();
-        let opens = [
-            "subgraph", "loop", "alt", "opt", "par", "rect", "critical", "break", "box",
-        ];
-        let opens = opens.contains(&word) || line.ends_with('{');
+        let first = line.split_whitespace().next().unwrap_or_default();
+        let is_group = word == "sequenceDiagram" && groups.contains(&first);
+        let opens = first == "subgraph" || is_group || line.ends_with('{');
         let closes = line == "end" || line == "}";
         depth + i32::from(opens) - i32::from(closes)
     });

@@ -5,7 +5,7 @@ use crate::programs::Programs;
 use crate::shell::commands;
 use crate::{cargo, documents, report};
 
-/// The programs whose help is asked.
+/// The programs of the workspace whose help the check reads.
 const PROGRAMS: [&str; 4] = ["ccb", "claude-api", "bridge", "scripted-model"];
 
 /// The languages of code blocks that hold no commands.
@@ -19,7 +19,7 @@ fn texts(document: &Document) -> impl Iterator<Item = (usize, &str)> {
         .iter()
         .filter(move |block| may_hold(&block.value));
     // The text of a fenced block begins after its fence.
-    let blocks = blocks.map(|block| {
+    let blocks = blocks.map(move |block| {
         let is_indented = document.text.lines().nth(block.line - 1);
         let is_indented = is_indented.is_some_and(|line| line.starts_with("    "));
         (

@@ -10,9 +10,10 @@ const NOT_OURS: [&str; 3] = [".git", "data", "target"];
 /// A path of the repository that `span` names, or none. `folder` is the folder of the document, to
 /// which a path may be relative.
 fn repository_path<'a>(span: &'a str, root: &Path, folder: &Path) -> Option<&'a str> {
-    let path = span.split_whitespace().next()?.trim_end_matches('/');
+    let word = span.split_whitespace().next()?;
+    let path = word.trim_end_matches(['/', ',', '.', ':']);
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-*{},…".contains(c);
-    let (first, _) = span.split_once('/')?;
+    let (first, _) = word.split_once('/')?;
     if first.is_empty() || NOT_OURS.contains(&first) || !path.chars().all(is_plain) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! What the help of a program names: its options and its subcommands.
+//! The options and the subcommands that the help of a program names.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -110,20 +110,25 @@ fn option(help: &str, word: &str) -> Option<bool> {
     }
     let name = word.split('=').next().unwrap_or_default();
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    let mut found = help.match_indices(name).filter(|(at, name)| {
-        let before = help[..*at].chars().next_back();
-        let after = help[at + name.len()..].chars().next();
-        !before.is_some_and(is_part) && !after.is_some_and(is_part)
+    let found = help.match_indices(name).filter_map(|(at, name)| {
+        let (before, after) = (&help[..at], &help[at + name.len()..]);
+        let is_whole = !before.ends_with(is_part) && !after.starts_with(is_part);
+        is_whole.then(|| begins_with_value(after))
     });
-    let (at, _) = found.next()?;
-    // `--url <URL>` in a binary's help, `--faults N` in a script's.
-    let rest = help[at + name.len()..]
-        .strip_prefix(' ')
-        .unwrap_or_default();
-    let is_value = |c: char| c == '<' || c.is_ascii_uppercase();
-    let value: String = rest.chars().take_while(|c| !c.is_whitespace()).collect();
-    let is_word = value.chars().all(|c| !c.is_ascii_lowercase()) && value.len() > 1;
-    Some(rest.starts_with(is_value) && (is_word || rest.starts_with('<') || value.len() == 1))
+    // The same option may also stand in the description of another one.
+    found.reduce(|one, other| one || other)
+}
+
+/// Whether the text behind an option names a value: `<URL>` in the help of a binary, `N` in that of
+/// a script.
+fn begins_with_value(text: &str) -> bool {
+    let Some(text) = text.strip_prefix(' ') else {
+        return false;
+    };
+    let word = text.split(char::is_whitespace).next().unwrap_or_default();
+    let is_capital = |c: char| !c.is_ascii_lowercase();
+    word.starts_with('<')
+        || (word.starts_with(|c: char| c.is_ascii_uppercase()) && word.chars().all(is_capital))
 }
 
 /// The subcommands that the help of a binary lists.
@@ -170,8 +175,9 @@ fn or_none(subcommand: Option<&str>) -> &str {
 
 #[test]
 fn options_are_whole_words_and_some_take_values() {
-    let help =
-        "  --url <URL>  Address\n  -q, --quiet  Less\n  --seconds S  (60)\n  --only PART,...\n";
+    let help = "  --url <URL>  Address\n  -q, --quiet  Less\n  --seconds S  (60)\n  \
+                --only PART,...\n  \
+                --claude-api <URL>  Without it and with the usual --url, another\n";
     assert_eq!(option(help, "--url"), Some(true));
     assert_eq!(option(help, "--url=x"), Some(true));
     assert_eq!(option(help, "--quiet"), Some(false));

@@ -114,7 +114,7 @@ impl Parser {
             }
             inner.push(c);
         }
-        self.push('$');
+        "$(...)".chars().for_each(|c| self.push(c));
         let shift = |command: Command| Command {
             line: command.line + line - 1,
             ..command
@@ -175,7 +175,11 @@ fn commands_have_their_words_and_lines() {
         expected.map(|(line, words)| (line, words.to_owned()))
     );
     let found = words("eval \"$(scripts/a --b)\"\nx \"y \\\"z\\\" # w\" --v");
-    let expected = [(1, "scripts/a --b"), (1, "$"), (2, "x y \"z\" # w --v")];
+    let expected = [
+        (1, "scripts/a --b"),
+        (1, "$(...)"),
+        (2, "x y \"z\" # w --v"),
+    ];
     assert_eq!(
         found,
         expected.map(|(line, words)| (line, words.to_owned()))
