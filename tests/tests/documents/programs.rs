@@ -8,6 +8,9 @@ use cc_tests::harness::binary;
 
 use crate::root;
 
+/// Subcommands that no help lists, because a service starts them itself.
+const HIDDEN: [(&str, &str); 1] = [("claude-api", "runner")];
+
 /// The help texts of programs, each asked for once.
 #[derive(Default)]
 pub(crate) struct Programs {
@@ -15,7 +18,7 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Checks the words behind a program of ours that understands subcommands.
+    /// Checks the words after the name of a binary of the workspace.
     pub(crate) fn check(&mut self, name: &str, words: &[String]) -> Result<(), String> {
         let mut help = self.help(name, &[]);
         let subcommands = subcommands(&help);
@@ -27,27 +30,28 @@ impl Programs {
             }
             if word.starts_with('-') {
                 let takes_value = option(&help, word).ok_or_else(|| {
-                    format!("{name} {} has no option {word}", or_none(subcommand))
+                    let subcommand = subcommand.unwrap_or_default();
+                    format!("{name} {subcommand} has no option {word}")
                 })?;
                 if takes_value && !word.contains('=') {
                     words.next();
                 }
             } else if subcommand.is_none() && !subcommands.is_empty() {
-                if is_placeholder(word) {
+                if is_placeholder(word) || HIDDEN.contains(&(name, word.as_str())) {
                     break;
                 }
-                if word != "help" && !subcommands.contains(word) {
+                if !subcommands.contains(word) {
                     return Err(format!("{name} has no subcommand {word:?}"));
                 }
-                help = self.help(name, &[word]);
+                help = self.help(name, &[word.as_str()]);
                 subcommand = Some(word.as_str());
             }
         }
         Ok(())
     }
 
-    /// Checks the words behind a script. Positional words are its parts or targets, where it has
-    /// such.
+    /// Checks the words after the name of a script. Some scripts take parts or targets, see
+    /// [`is_argument`].
     pub(crate) fn check_script(&mut self, name: &str, words: &[String]) -> Result<(), String> {
         if name == "ccb" {
             return self.check("ccb", words);
@@ -167,10 +171,6 @@ fn is_argument(script: &str, word: &str) -> bool {
         "upgrade-cli" => word == "latest" || word.starts_with(|c: char| c.is_ascii_digit()),
         _ => false,
     }
-}
-
-fn or_none(subcommand: Option<&str>) -> &str {
-    subcommand.unwrap_or_default()
 }
 
 #[test]
