@@ -140,7 +140,7 @@ impl Document {
         start + length
     }
 
-    /// Adds the code spans and links of a paragraph. A span may go on in the next line.
+    /// Adds the code spans and links of a paragraph. A span may continue in the next line.
     fn paragraph(&mut self, first_line: usize, lines: &[&str]) {
         let text = lines.join("\n");
         let line_at = |at: usize| first_line + text[..at].matches('\n').count();

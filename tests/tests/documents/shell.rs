@@ -9,8 +9,8 @@ pub(crate) struct Command {
 }
 
 impl Command {
-    /// The words from the program on, without assignments before it and without programs that
-    /// start another one.
+    /// The program and its arguments, without assignments before it and without programs that only
+    /// start another one, such as `env`.
     pub(crate) fn program(&self) -> &[String] {
         let is_before = |word: &String| {
             let name = word.split_once('=').map(|(name, _)| name);
@@ -144,10 +144,10 @@ impl Parser {
     }
 
     fn end_word(&mut self) {
-        if let Some(word) = self.word.take() {
-            if !std::mem::take(&mut self.is_file) {
-                self.command.words.push(word);
-            }
+        if let Some(word) = self.word.take()
+            && !std::mem::take(&mut self.is_file)
+        {
+            self.command.words.push(word);
         }
     }
 
