@@ -57,6 +57,9 @@ impl Programs {
             return self.check("ccb", words);
         }
         let path = root().join("scripts").join(name);
+        if path.is_dir() {
+            return Ok(());
+        }
         if !path.is_file() {
             return Err(format!("there is no scripts/{name}"));
         }
