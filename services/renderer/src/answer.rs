@@ -9,8 +9,9 @@
 //!                          └── message_start, `assistant`: a restart, compared with what was shown
 //! ```
 //!
-//! A message is *complete* when its `message_delta` came or when an `assistant` event confirmed each of its
-//! blocks. `assistant` is authoritative: it shows what no delta brought and never shows anything twice.
+//! A message is *complete* when its `message_delta` came or when an `assistant` event confirmed
+//! each of its blocks. `assistant` is authoritative: it shows what no delta brought and never shows
+//! anything twice.
 
 mod message;
 

@@ -1,6 +1,7 @@
 //! The text of one message, kept to compare what comes again with what was shown.
 
-/// More than the longest answer of today's models (128k tokens); past it nothing is compared (2 MiB).
+/// More than the longest answer of today's models (128k tokens); past it nothing is compared (2
+/// MiB).
 pub(crate) const COMPARED_BYTES: usize = 2 << 20;
 
 /// A text that only grows: its length, and the text itself while it is short enough.

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use crate::event::{Denied, short, text, word};
 use crate::sanitise::value;
 
-/// A denial's JSON longer than this goes without the tool's input, which may be a whole file (1 KiB).
+/// A denial's JSON longer than this goes without the tool's input, which may be a whole file (1
+/// KiB).
 const LONGEST_DENIAL_BYTES: usize = 1 << 10;
 
 /// The CLI's explanation goes on for the model's benefit; the first sentence is for people (chars).

@@ -111,8 +111,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) api_error_params: Option<ErrorParams>,
 }
 
-/// Its message. A `content` that is a plain string makes the line unreadable: a `user` line then says nothing, and an
-/// `assistant` line counts as lost.
+/// Its message. A `content` that is a plain string makes the line unreadable: a `user` line then
+/// says nothing, and an `assistant` line counts as lost.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Message<'a> {
     #[serde(borrow)]
@@ -123,8 +123,8 @@ pub(crate) struct Message<'a> {
     pub(crate) content: Vec<Block<'a>>,
 }
 
-/// An `assistant` line again, where it uses tools: only the time limits that they are given. A line whose inputs are not understood
-/// has none, and is read as any other for the rest.
+/// An `assistant` line again, where it uses tools: only the time limits that they are given. A line
+/// whose inputs are not understood has none, and is read as any other for the rest.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ToolTimes<'a> {
     #[serde(borrow)]

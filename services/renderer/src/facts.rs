@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-/// Where [`Renderer::push`](crate::Renderer::push) puts what it found. It is appended to; the caller drains it.
+/// Where [`Renderer::push`](crate::Renderer::push) puts what it found. It is appended to; the
+/// caller drains it.
 #[derive(Debug, Default)]
 pub struct Rendered {
     /// New text of the answer.
@@ -47,8 +48,8 @@ pub enum Fact {
     },
     /// An event that was damaged, or was too long, and is lost. Its line is counted as noise too.
     EventLost,
-    /// A tool was denied (`system/permission_denied`): `{tool_name, tool_use_id, message, reason}`. The same
-    /// denial is in the [`Outcome`] again, with the same `tool_use_id`.
+    /// A tool was denied (`system/permission_denied`): `{tool_name, tool_use_id, message, reason}`.
+    /// The same denial is in the [`Outcome`] again, with the same `tool_use_id`.
     ToolDenied {
         /// What the CLI said about it.
         denial: Value,
@@ -76,7 +77,8 @@ pub struct RunningTool {
     pub id: String,
     /// The tool's name.
     pub name: String,
-    /// The `timeout` of its input, if there is one: the time limit that a call of Bash asks for, milliseconds.
+    /// The `timeout` of its input, if there is one: the time limit that a call of Bash asks for,
+    /// milliseconds.
     pub timeout_ms: Option<u64>,
 }
 
@@ -113,7 +115,8 @@ impl fmt::Display for Activity {
 pub struct Outcome {
     /// True for every end that is not a success, whatever `subtype` says.
     pub is_error: bool,
-    /// `success` (also of API errors), `error_max_turns`, `error_max_budget_usd`, `error_during_execution`.
+    /// `success` (also of API errors), `error_max_turns`, `error_max_budget_usd`,
+    /// `error_during_execution`.
     pub subtype: String,
     /// The HTTP status of a final API error.
     pub api_error_status: Option<u16>,
@@ -131,14 +134,17 @@ pub struct Outcome {
     pub model: Option<String>,
     /// Turns made.
     pub num_turns: Option<u64>,
-    /// `completed`, `api_error`, `prompt_too_long`, `max_turns`, `budget_exhausted`, `image_error`, ...
+    /// `completed`, `api_error`, `prompt_too_long`, `max_turns`, `budget_exhausted`, `image_error`,
+    /// ...
     pub terminal_reason: Option<String>,
     /// The model's reason to stop, `end_turn`, `refusal`, `stop_sequence` (errors), ...
     pub stop_reason: Option<String>,
-    /// The word of the synthetic error message before this result: `authentication_failed`, `rate_limit`,
-    /// `billing_error`, `invalid_request`, `server_error`, `max_output_tokens`, `unknown`, ... None on success.
+    /// The word of the synthetic error message before this result: `authentication_failed`,
+    /// `rate_limit`, `billing_error`, `invalid_request`, `server_error`, `max_output_tokens`,
+    /// `unknown`, ... None on success.
     pub error_kind: Option<String>,
-    /// When the limit that ended it is reset, in Unix seconds; told with a login, not with an API key.
+    /// When the limit that ended it is reset, in Unix seconds; told with a login, not with an API
+    /// key.
     pub resets_at: Option<i64>,
     /// The count of `result` events before this one, if the CLI gives it.
     pub result_index: Option<u64>,

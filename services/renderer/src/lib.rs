@@ -1,8 +1,8 @@
 //! The Claude CLI's stdout turned into text (docs/protocol.md, "Output text"), facts for the status
 //! (docs/protocol.md, "Status object") and activity (docs/protocol.md, "Progress").
 //!
-//! Everything here is pure: bytes go in, text and [`Fact`]s come out; nothing is read, written or timed. Two
-//! state machines share the work:
+//! Everything here is pure: bytes go in, text and [`Fact`]s come out; nothing is read, written or
+//! timed. Two state machines share the work:
 //!
 //! ```text
 //!   stdout bytes ──▶ Lines ──▶ one event ──▶ Answer  (which text is new)      ──▶ Rendered.text
@@ -10,8 +10,9 @@
 //!   stdout bytes ──▶ EventsOutput ──▶ valid UTF-8 + patches
 //! ```
 //!
-//! * [`Renderer`] serves both output formats: `Renderer::new(true)` for `text`, `Renderer::new(false)` for
-//!   `events`, where only facts are wanted and token lines are passed over unparsed.
+//! * [`Renderer`] serves both output formats: `Renderer::new(true)` for `text`,
+//!   `Renderer::new(false)` for `events`, where only facts are wanted and token lines are passed
+//!   over unparsed.
 //! * [`EventsOutput`] makes the output of format `events`; `spool::EventsReader` undoes it for
 //!   `/events`.
 //!

@@ -2,7 +2,8 @@
 
 use memchr::memmem;
 
-/// A JSON line longer than this is dropped and counted as noise, so that memory stays bounded (64 MiB).
+/// A JSON line longer than this is dropped and counted as noise, so that memory stays bounded (64
+/// MiB).
 pub const LONGEST_LINE_BYTES: usize = 64 << 20;
 
 /// The longest line that holds no event (64 KiB). A line without the beginning of an object in its

@@ -29,8 +29,9 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// `want_text` is false for format `events`: then only facts are made, and lines that hold none are passed
-    /// over unparsed. What is counted as noise is then coarser: a line in braces is taken for JSON.
+    /// `want_text` is false for format `events`: then only facts are made, and lines that hold none
+    /// are passed over unparsed. What is counted as noise is then coarser: a line in braces is
+    /// taken for JSON.
     #[must_use]
     pub fn new(want_text: bool) -> Self {
         Self {
@@ -46,7 +47,8 @@ impl Renderer {
         state.tell_noise(out);
     }
 
-    /// Stdout has ended: takes a last line without line feed, and shows the result's text if nothing was shown.
+    /// Stdout has ended: takes a last line without line feed, and shows the result's text if
+    /// nothing was shown.
     pub fn finish(&mut self, out: &mut Rendered) {
         let Self { lines, state } = self;
         lines.finish(|line| state.line(&line, out));

@@ -1,9 +1,10 @@
 //! An answer that was broken off begins again: what of it is new?
 //!
-//! The new text is held back while it equals what was shown. It *continues* what was shown as soon as it has
-//! repeated all of it: then only what follows is new. It is *other* text as soon as it differs, or when it ends
-//! before it has repeated all: then it is shown from its start. When earlier blocks of the broken message
-//! survived, the new text may begin with them or with the first block that was abandoned: both are tried.
+//! The new text is held back while it equals what was shown. It *continues* what was shown as soon
+//! as it has repeated all of it: then only what follows is new. It is *other* text as soon as it
+//! differs, or when it ends before it has repeated all: then it is shown from its start. When
+//! earlier blocks of the broken message survived, the new text may begin with them or with the
+//! first block that was abandoned: both are tried.
 
 /// What is new, once that is known.
 #[derive(Debug, PartialEq)]
@@ -36,7 +37,8 @@ impl Repeat {
         }
     }
 
-    /// What was shown and the starts, when the new answer was broken off as well before it was told apart.
+    /// What was shown and the starts, when the new answer was broken off as well before it was told
+    /// apart.
     pub(crate) fn into_parts(self) -> (String, Vec<usize>) {
         (self.shown, self.starts)
     }

@@ -1,4 +1,5 @@
-//! Second aid for a line that could not be read: what only spoils single strings is replaced by U+FFFD.
+//! Second aid for a line that could not be read: what only spoils single strings is replaced by
+//! U+FFFD.
 
 use std::borrow::Cow;
 
@@ -6,8 +7,8 @@ use memchr::memmem;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// The line with U+FFFD for invalid UTF-8 and for escapes that are half a surrogate pair, or `None` when it has
-/// neither.
+/// The line with U+FFFD for invalid UTF-8 and for escapes that are half a surrogate pair, or `None`
+/// when it has neither.
 pub(crate) fn sanitised(line: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(line);
     match (without_lone_halves(&text), text) {
@@ -17,8 +18,8 @@ pub(crate) fn sanitised(line: &[u8]) -> Option<String> {
     }
 }
 
-/// JSON text in which every `\uD8xx` to `\uDFxx` without its other half reads `\ufffd`; `None` when there is
-/// none.
+/// JSON text in which every `\uD8xx` to `\uDFxx` without its other half reads `\ufffd`; `None` when
+/// there is none.
 pub(crate) fn without_lone_halves(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut clean = String::new();

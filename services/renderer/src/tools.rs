@@ -52,7 +52,8 @@ impl Tools {
         }
     }
 
-    /// A `user` event: these have their results, and with an agent's own end all that it had running.
+    /// A `user` event: these have their results, and with an agent's own end all that it had
+    /// running.
     pub(crate) fn ended(&mut self, blocks: &[Block<'_>]) {
         for id in blocks
             .iter()
@@ -70,8 +71,9 @@ impl Tools {
         self.changed |= self.running.len() < before;
     }
 
-    /// A `result`, or the model is asked again: the main conversation has no tool that runs, not even one whose result never came
-    /// because its message broke. What agents in the background run goes on: their own use has its result since their start.
+    /// A `result`, or the model is asked again: the main conversation has no tool that runs, not
+    /// even one whose result never came because its message broke. What agents in the background
+    /// run goes on: their own use has its result since their start.
     pub(crate) fn main_ended(&mut self) {
         let is_main = |tool: &Running| tool.parent.is_none();
         let main = self.running.iter().filter(|(_, tool)| is_main(tool));

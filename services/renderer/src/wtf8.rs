@@ -1,8 +1,8 @@
 //! Strings of JSON that need not be strings of Unicode.
 //!
-//! JavaScript cuts strings between the halves of a surrogate pair, so one event can end in `"\ud83d"` and the
-//! next begin with `"\ude00"`. `serde_json` refuses these as `str` and gives them, when asked for bytes, in
-//! WTF-8: a half is three bytes, `ED A0..BF 80..BF`.
+//! JavaScript cuts strings between the halves of a surrogate pair, so one event can end in
+//! `"\ud83d"` and the next begin with `"\ude00"`. `serde_json` refuses these as `str` and gives
+//! them, when asked for bytes, in WTF-8: a half is three bytes, `ED A0..BF 80..BF`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -107,8 +107,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Decodes strings that follow each other: a high half at the end of one is joined with a low half at the
-/// start of the next.
+/// Decodes strings that follow each other: a high half at the end of one is joined with a low half
+/// at the start of the next.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     high: Option<u16>,

@@ -1,4 +1,5 @@
-//! The corpus of the fuzz target `event_lines` (scripts/fuzz), and the captures of the CLI, through the same checks.
+//! The corpus of the fuzz target `event_lines` (scripts/fuzz), and the captures of the CLI, through
+//! the same checks.
 
 #[path = "../../../fuzz/src/event_lines.rs"]
 #[allow(unreachable_pub, reason = "the fuzz crate shares it")]

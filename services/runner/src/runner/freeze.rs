@@ -1,24 +1,26 @@
-//! Stopping and continuing the real process table.
+//! Stopping and continuing real processes.
 
 use rustix::process::Signal;
 
 use crate::{
     process::{
-        Stat, State, children, descendants, halt_is_pending, look, raw, signal, stop_is_pending,
+        Stat, State, children, descendants, halt_is_pending, read_stat, signal, stop_is_pending,
+        to_pid,
     },
-    stop::{Condition, Look, Table},
+    stop::{Condition, Observation, Table},
     sweep::KillTable,
 };
 
-/// `/proc` and signals. Who reaps decides what to do with the dead: see `Reaper`.
+/// The real process table, from `/proc` and with real signals. `reap` reaps the dead children, and
+/// returns their number.
 pub(crate) struct LiveTable<R> {
     reap: R,
     last: Option<Stat>,
 }
 
 impl LiveTable<fn() -> usize> {
-    /// For somebody else's tree, whose dead are not ours to reap.
-    pub(crate) fn watching() -> Self {
+    /// Creates a table for the tree of another process, which reaps its own dead.
+    pub(crate) fn without_reaping() -> Self {
         Self {
             reap: || 0,
             last: None,
@@ -27,7 +29,7 @@ impl LiveTable<fn() -> usize> {
 }
 
 impl<R: FnMut() -> usize> LiveTable<R> {
-    /// For our own tree; `reap` reaps all dead children and tells how many.
+    /// Creates a table for our own tree. `reap` reaps all dead children, and returns their number.
     pub(crate) fn reaping(reap: R) -> Self {
         Self { reap, last: None }
     }
@@ -38,8 +40,8 @@ impl<R: FnMut() -> usize> Table for LiveTable<R> {
         children(parent)
     }
 
-    fn look(&mut self, pid: u32) -> Option<Look> {
-        let stat = look(pid)?;
+    fn observe(&mut self, pid: u32) -> Option<Observation> {
+        let stat = read_stat(pid)?;
         let condition = match stat.state {
             State::Active => Condition::Active,
             State::Waiting if halt_is_pending(pid) => Condition::Held,
@@ -47,18 +49,18 @@ impl<R: FnMut() -> usize> Table for LiveTable<R> {
             State::Stopped => Condition::Held,
             State::Zombie => Condition::Dead,
         };
-        let found = Look {
+        let observed = Observation {
             id: stat.id,
             parent: stat.parent,
             condition,
         };
         self.last = Some(stat);
-        Some(found)
+        Some(observed)
     }
 
-    fn stop(&mut self, seen: &Look) {
-        // One that may not be signalled stays active: the walk's time limit reports it.
-        if let Some(stat) = self.last.as_ref().filter(|stat| stat.id == seen.id) {
+    fn stop(&mut self, observed: &Observation) {
+        // A process that we may not signal stays active, and the walk's time limit reports it.
+        if let Some(stat) = self.last.as_ref().filter(|stat| stat.id == observed.id) {
             let _ = signal(stat, Signal::STOP);
         }
     }
@@ -73,54 +75,58 @@ impl<R: FnMut() -> usize> KillTable for LiveTable<R> {
         signal_child(pid, Signal::KILL);
     }
 
-    fn kill(&mut self, seen: &Look) {
-        // A process that may not be signalled is found again, and reported as left.
-        if let Some(stat) = self.last.as_ref().filter(|stat| stat.id == seen.id) {
+    fn kill(&mut self, observed: &Observation) {
+        // A process that we may not signal stays alive, and the sweep reports it as unkillable.
+        if let Some(stat) = self.last.as_ref().filter(|stat| stat.id == observed.id) {
             let _ = signal(stat, Signal::KILL);
         }
     }
 }
 
-/// After so many looks for stragglers, what is still stopped has stopped itself.
+/// The number of passes over stragglers. A process that is still stopped after them stopped itself.
 const STRAGGLER_PASSES: usize = 3;
 
-/// SIGCONT to everything below `root`, from the leaves, so that no parent sees a stopped child.
+/// Sends SIGCONT to everything below `root`, from the leaves, so that no parent sees a stopped
+/// child.
 ///
-/// To everything, because a process that was sent SIGSTOP a moment ago may look active still and stop afterwards. One
-/// that had stopped itself before the pause goes on too: it cannot be told from ours.
+/// Every process gets the signal, because a process that was just sent SIGSTOP may still look
+/// active and stop later. A process that stopped itself before the pause continues too: it cannot
+/// be distinguished.
 pub(super) fn continue_tree(root: u32) {
     for process in descendants(root).iter().rev() {
         let _ = signal(process, Signal::CONT);
     }
 }
 
-/// SIGCONT to what [`continue_tree`] missed, because it changed its parent during the walk.
+/// Sends SIGCONT to processes that [`continue_tree`] missed because they changed their parent
+/// during the walk.
 pub(super) fn continue_stragglers(root: u32) {
     for _ in 0..STRAGGLER_PASSES {
-        let mut found = false;
+        let mut any_stopped = false;
         for process in descendants(root).iter().rev() {
             if process.state == State::Stopped || stop_is_pending(process.id.pid) {
-                found = true;
+                any_stopped = true;
                 let _ = signal(process, Signal::CONT);
             }
         }
-        if !found {
+        if !any_stopped {
             return;
         }
     }
 }
 
-/// Sends a signal to one of our own children that is not reaped yet, so its id cannot be anybody else's.
-pub(super) fn signal_child(pid: u32, what: Signal) {
-    if let Some(pid) = raw(pid) {
-        let _ = rustix::process::kill_process(pid, what);
+/// Sends a signal to one of our own children that is not reaped yet, so no other process can have
+/// its id.
+pub(super) fn signal_child(pid: u32, signal: Signal) {
+    if let Some(pid) = to_pid(pid) {
+        let _ = rustix::process::kill_process(pid, signal);
     }
 }
 
-/// Sends a signal to everything below `root` but `had_it`, parents first.
-pub(super) fn signal_others(root: u32, had_it: u32, what: Signal) {
+/// Sends a signal to everything below `root` except `except`, parents first.
+pub(super) fn signal_others(root: u32, except: u32, what: Signal) {
     for process in descendants(root) {
-        if process.id.pid != had_it {
+        if process.id.pid != except {
             let _ = signal(&process, what);
         }
     }
