@@ -61,7 +61,9 @@ pub(crate) fn signal(target: &Stat, signal: Signal) -> io::Result<bool> {
         }
     };
     match read_stat(target.id.pid) {
-        Some(current) if current.is_same_with_parent(target) => was_sent(pidfd_send_signal(descriptor, signal)),
+        Some(current) if current.is_same_with_parent(target) => {
+            was_sent(pidfd_send_signal(descriptor, signal))
+        }
         _ => Ok(false),
     }
 }

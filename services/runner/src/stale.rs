@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::{
     process::{Identity, State, boot_id, descendants, read_stat, signal, unkillable},
     runner::freeze::LiveTable,
-    stop::{Root, StopWalk, RoundResult},
+    stop::{Root, RoundResult, StopWalk},
     wire::Unkillable,
 };
 
@@ -48,7 +48,9 @@ pub fn sweep_stale(pid: u32, start_ticks: u64, boot: &str) -> StaleSweep {
     let begun = Instant::now();
     let mut walk = StopWalk::default();
     while begun.elapsed() < FREEZE_LIMIT && is_alive(cli) {
-        if let RoundResult::Stopped { .. } = walk.round(Root::With(pid), &mut LiveTable::without_reaping()) {
+        if let RoundResult::Stopped { .. } =
+            walk.round(Root::With(pid), &mut LiveTable::without_reaping())
+        {
             break;
         }
         thread::sleep(Duration::from_millis(1));

@@ -18,7 +18,7 @@ use std::{
 
 use crate::{
     process::Identity,
-    stop::{Condition, Observation, Root, StopWalk, Table, RoundResult},
+    stop::{Condition, Observation, Root, RoundResult, StopWalk, Table},
 };
 
 /// The time after which processes that survive SIGKILL count as unkillable. With a kill grace of 3
@@ -116,7 +116,9 @@ impl Sweep {
                 since,
                 rounds,
             } => {
-                if let RoundResult::Unsettled { active: left } = walk.round(Root::Below(root), table) {
+                if let RoundResult::Unsettled { active: left } =
+                    walk.round(Root::Below(root), table)
+                {
                     if left != *active || left == 0 {
                         (*active, *since, *rounds) = (left, now, 0);
                     }

@@ -97,7 +97,10 @@ impl Appender {
                     at += bytes.len() as u64;
                 }
                 other => {
-                    tracing::warn!(?other, "could not recount lines; more lines than the limit may be kept");
+                    tracing::warn!(
+                        ?other,
+                        "could not recount lines; more lines than the limit may be kept"
+                    );
                     return;
                 }
             }

@@ -29,7 +29,10 @@ pub struct Work<T> {
 
 impl<T: Send + 'static> Work<T> {
     /// Begins work on a thread that may block.
-    #[expect(clippy::disallowed_methods, reason = "all other blocking work goes through this function")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "all other blocking work goes through this function"
+    )]
     pub fn begin(work: impl FnOnce() -> T + Send + 'static) -> Self {
         Self::from(tokio::task::spawn_blocking(work))
     }

@@ -137,7 +137,9 @@ impl EventsReader {
                                 // Check the state first: an execution that had a writer and ended
                                 // is not empty.
                                 biased;
-                                changed = state.changed() => changed.map_err(|_| ReadError::Aborted)?,
+                                changed = state.changed() => {
+                                    changed.map_err(|_| ReadError::Aborted)?;
+                                }
                                 ended = self.output.wait() => {
                                     if ended?.is_none() && !state.has_changed().unwrap_or(false) {
                                         return Ok(None);

@@ -113,7 +113,8 @@ mod tests {
                 let kept = newlines.iter().filter(|at| **at >= floor).count() as u64;
                 prop_assert!(kept >= limit.min(newlines.len() as u64), "{kept} of {limit}");
                 prop_assert!(kept < limit + lines.step, "{kept} of {limit}");
-                prop_assert!(floor == 0 || newlines.contains(&(floor - 1)), "the floor begins a line");
+                let begins_line = floor == 0 || newlines.contains(&(floor - 1));
+                prop_assert!(begins_line, "the floor begins a line");
                 prop_assert!(lines.parts.len() as u64 <= 2 * PARTS);
             }
         }

@@ -73,7 +73,8 @@ fn orphans() -> Vec<u32> {
 /// Reaps dead orphans by their ids: a wait for any child would steal tokio's children.
 fn reap() -> usize {
     let dead = |pid: &u32| {
-        to_pid(*pid).is_some_and(|pid| matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(Some(_))))
+        to_pid(*pid)
+            .is_some_and(|pid| matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(Some(_))))
     };
     orphans().iter().filter(|pid| dead(pid)).count()
 }

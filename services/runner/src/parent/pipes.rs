@@ -175,7 +175,11 @@ impl Pipes {
     /// Creates the pipes. Only our ends are non-blocking; the CLI's ends are separate open files
     /// and stay blocking. `sandboxed` says whether the CLI runs in the sandbox.
     pub(super) fn new(stdout_bytes: usize, sandboxed: bool) -> io::Result<Self> {
-        let (child_stdin, stdin) = if sandboxed { stdin_socket()? } else { stdin_pipe()? };
+        let (child_stdin, stdin) = if sandboxed {
+            stdin_socket()?
+        } else {
+            stdin_pipe()?
+        };
         let (stdout, child_stdout) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, child_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
         // Beyond the user's quota this fails or the pipes are already small; both are fine.

@@ -62,7 +62,10 @@ mod tests {
             .expect("sleep exists");
         let pid = child.id();
         let own = std::process::id();
-        let seen = (list_from_task_files(own).contains(&pid), scan_proc(own).contains(&pid));
+        let seen = (
+            list_from_task_files(own).contains(&pid),
+            scan_proc(own).contains(&pid),
+        );
         child.kill().expect("own child");
         child.wait().expect("own child");
         assert_eq!(seen, (true, true));

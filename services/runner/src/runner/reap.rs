@@ -16,10 +16,7 @@ pub(super) struct Ending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reaped {
     /// A dead child was reaped.
-    Child {
-        pid: u32,
-        ending: Ending,
-    },
+    Child { pid: u32, ending: Ending },
     /// There are children, and none of them is dead.
     NoneDead,
     /// There is no child at all (ECHILD).

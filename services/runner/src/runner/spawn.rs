@@ -67,7 +67,11 @@ impl Spawned {
 ///
 /// # Errors
 /// A message with the cause and the remedy.
-pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut ControlSocket) -> Result<Spawned, String> {
+pub(super) fn spawn(
+    spec: &Spec,
+    stdin: OwnedFd,
+    control: &mut ControlSocket,
+) -> Result<Spawned, String> {
     let program = spec.program.display();
     let deadline = Instant::now() + spec.start_patience;
     let mut early_commands = Vec::new();
@@ -271,7 +275,8 @@ pub fn cannot_enter(directory: &Path) -> Option<String> {
             let own = geteuid().as_raw();
             return Some(format!(
                 "user {own} may not enter {shown}, which belongs to user {owner} \
-                 (mode {mode:04o}); change its mode (chmod), or run the service as user {owner} (CCB_UID, CCB_GID)"
+                 (mode {mode:04o}); change its mode (chmod), or run the service as user {owner} \
+                 (CCB_UID, CCB_GID)"
             ));
         }
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     process::{State, children, descendants, own_pid, read_stat, unkillable},
-    stop::{Root, StopWalk, RoundResult},
+    stop::{Root, RoundResult, StopWalk},
     sweep::Sweep,
     wire::{Action, Command, Event, Unkillable},
 };

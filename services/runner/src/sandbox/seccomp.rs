@@ -74,7 +74,8 @@ pub(super) fn filter(allow_ipc: bool) -> io::Result<BpfProgram> {
         )?;
         BpfProgram::try_from(filter)
     };
-    compile().map_err(|error| io::Error::other(format!("could not compile the seccomp filter: {error}")))
+    compile()
+        .map_err(|error| io::Error::other(format!("could not compile the seccomp filter: {error}")))
 }
 
 /// Returns the refusal rules by call number. A call is refused if any of its rules matches.
@@ -83,7 +84,8 @@ fn rules(allow_ipc: bool) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendErro
     if !allow_ipc {
         rules.extend(USER_IPC.map(|call| (call, Vec::new())));
     }
-    let is_not_caller = |argument| condition(argument, SeccompCmpOp::Ne, SeccompCmpArgLen::Dword, 0);
+    let is_not_caller =
+        |argument| condition(argument, SeccompCmpOp::Ne, SeccompCmpArgLen::Dword, 0);
     for call in SCHEDULING {
         rules.insert(call, vec![SeccompRule::new(vec![is_not_caller(0)?])?]);
     }

@@ -10,8 +10,8 @@ use runner::{Event, sweep_stale};
 
 use crate::{
     support::{
-        alive, children, counter, pids, runners, runners_with_wrapper, scratch, shell, spec, start_with, state,
-        wait_until,
+        alive, children, counter, pids, runners, runners_with_wrapper, scratch, shell, spec,
+        start_with, state, wait_until,
     },
     tests,
     tree::{FAMILY, family},
@@ -267,5 +267,8 @@ async fn many_executions_leave_no_zombie() {
         .await
         .expect("started");
     drop(handle);
-    wait_until("no child is left", || children(std::process::id()).is_empty()).await;
+    wait_until("no child is left", || {
+        children(std::process::id()).is_empty()
+    })
+    .await;
 }

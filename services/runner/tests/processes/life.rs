@@ -7,7 +7,8 @@ use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{
     support::{
-        LONG, python, runners, runners_with_wrapper, scratch, shell, spec, start, start_with, state, wait_until,
+        LONG, python, runners, runners_with_wrapper, scratch, shell, spec, start, start_with,
+        state, wait_until,
     },
     tests,
 };

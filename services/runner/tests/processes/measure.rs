@@ -56,7 +56,10 @@ async fn a_pause_stops_a_small_tree() {
     run.spawned().await;
     let runner = run.control.runner_pid();
     let cli = crate::support::children(runner)[0].0;
-    wait_until("all processes have started", || crate::support::children(cli).len() == 9).await;
+    wait_until("all processes have started", || {
+        crate::support::children(cli).len() == 9
+    })
+    .await;
     let begun = Instant::now();
     run.control.pause();
     run.signalled(runner::Action::Pause).await;
@@ -86,7 +89,10 @@ time.sleep(600)
 "#;
     let mut run = python(program, dir.path(), &[]).await;
     run.spawned().await;
-    wait_until("all processes have started", || pids(dir.path()).len() == 1_000).await;
+    wait_until("all processes have started", || {
+        pids(dir.path()).len() == 1_000
+    })
+    .await;
     let begun = Instant::now();
     run.control.kill();
     let end = run.end().await;

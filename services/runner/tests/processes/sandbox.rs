@@ -12,7 +12,9 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
 use crate::{
-    support::{End, Run, alive, runners_with_wrapper, scratch, spec, start_with, state, wait_until},
+    support::{
+        End, Run, alive, runners_with_wrapper, scratch, spec, start_with, state, wait_until,
+    },
     tests,
 };
 
@@ -234,7 +236,8 @@ async fn shared_memory_and_queues_of_the_user_are_refused() {
     let dir = folder();
     let queue = "python3 -c 'import ctypes; l = ctypes.CDLL(None, use_errno=True); \
                  r = l.mq_open(b\"/cc-sandbox\", 66, 384, None); \
-                 raise SystemExit(__import__(\"os\").strerror(ctypes.get_errno()) if r < 0 else 0)'";
+                 e = ctypes.get_errno(); \
+                 raise SystemExit(__import__(\"os\").strerror(e) if r < 0 else 0)'";
     let lines = ["ipcmk -M 16", "ipcmk -S 1", "ipcmk -Q", queue];
     assert_refused(
         dir.path(),

@@ -127,7 +127,10 @@ impl Run {
     }
 
     pub(crate) async fn signalled(&mut self, expected: Action) {
-        assert_eq!(self.next().await, Some(Event::Signalled { action: expected }));
+        assert_eq!(
+            self.next().await,
+            Some(Event::Signalled { action: expected })
+        );
     }
 
     pub(crate) async fn paused(&mut self) -> (u32, u64) {
@@ -258,7 +261,10 @@ pub(crate) fn processes_with_argument(dir: &Path) -> Vec<u32> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid| {
             let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            arguments.split(|byte| *byte == 0).any(|argument| argument == mark) && alive(*pid)
+            arguments
+                .split(|byte| *byte == 0)
+                .any(|argument| argument == mark)
+                && alive(*pid)
         })
         .collect()
 }

@@ -9,7 +9,10 @@ use runner::{Action, Event, tree_cpu};
 use tempfile::TempDir;
 
 use crate::{
-    support::{LONG, Run, alive, counter, processes_with_argument, pids, python, scratch, state, wait_until},
+    support::{
+        LONG, Run, alive, counter, pids, processes_with_argument, python, scratch, state,
+        wait_until,
+    },
     tests,
 };
 
@@ -202,7 +205,10 @@ time.sleep(600)
 "#;
     let mut run = python(program, dir.path(), &[]).await;
     run.spawned().await;
-    wait_until("all processes have started", || pids(dir.path()).len() == 500).await;
+    wait_until("all processes have started", || {
+        pids(dir.path()).len() == 500
+    })
+    .await;
     let begun = Instant::now();
     run.control.pause();
     run.signalled(Action::Pause).await;
@@ -530,6 +536,10 @@ async fn a_tree_that_forks_faster_than_it_is_killed_is_killed() {
     run.control.kill();
     let end = run.end().await;
     println!("  kill to Done of a fork bomb: {:?}", begun.elapsed());
-    assert_eq!(processes_with_argument(dir.path()), [0; 0], "alive after `Done`: {end:?}");
+    assert_eq!(
+        processes_with_argument(dir.path()),
+        [0; 0],
+        "alive after `Done`: {end:?}"
+    );
     assert_eq!(end.unkillable, []);
 }

@@ -93,7 +93,10 @@ impl Appender {
             }
             Err(Unfreed::Mark(error)) => {
                 if !self.unmarked_loss {
-                    tracing::warn!(%error, "could not write a mark; dropping output until a mark is written");
+                    tracing::warn!(
+                        %error,
+                        "could not write a mark; dropping output until a mark is written"
+                    );
                 }
                 self.unmarked_loss = true;
                 return;

@@ -20,7 +20,10 @@ impl SparseFile for Cold {
     }
 
     fn read_at(&self, into: &mut Vec<u8>, _: u64) -> io::Result<usize> {
-        self.waiting_threads.lock().unwrap().push(thread::current().id());
+        self.waiting_threads
+            .lock()
+            .unwrap()
+            .push(thread::current().id());
         let n = into.capacity() - into.len();
         into.resize(into.capacity(), b'x');
         Ok(n)

@@ -66,7 +66,9 @@ impl Spool {
                     }
                 }
             }
-            self.store.measured_bytes.store(remaining, Ordering::Relaxed);
+            self.store
+                .measured_bytes
+                .store(remaining, Ordering::Relaxed);
             let progress = deleted.len() + stuck.len() > handled_before;
             if rest_stays || !full || !progress || stuck.len() >= BATCH {
                 break;

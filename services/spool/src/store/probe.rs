@@ -59,8 +59,8 @@ pub(super) fn create_probe(dir: &Path) -> io::Result<(File, Vec<String>)> {
         && let Err(error) = file.punch(BLOCK, 2 * BLOCK)
     {
         warnings.push(format!(
-            "the file system of {shown} cannot free the beginning of a file ({error}): an execution \
-             that reaches its output cap loses all of its kept output"
+            "the file system of {shown} cannot free the beginning of a file ({error}): an \
+             execution that reaches its output cap loses all of its kept output"
         ));
     }
     file.set_len(BLOCK)?;

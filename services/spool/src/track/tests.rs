@@ -257,7 +257,8 @@ proptest! {
         let disk = Arc::new(Mutex::new(Disk { room, used: 0 }));
         let (output, events) = (Fake::new(&disk, punches), Fake::new(&disk, punches));
         let record = record();
-        let (mut track, mut out) = appender(&output, &record, TrackKind::Output, Encoding::Utf8, cap);
+        let open = |cap| appender(&output, &record, TrackKind::Output, Encoding::Utf8, cap);
+        let (mut track, mut out) = open(cap);
         let (_, mut raw) = appender(&events, &record, TrackKind::Events, Encoding::Bytes, cap);
         let mut all: Vec<u8> = Vec::new();
         for op in ops {
@@ -281,7 +282,8 @@ proptest! {
                 Op::Events(n) => {
                     let kept_from = track.current_marks().kept_from;
                     raw.append(&vec![b'e'; n], &mut |_| false);
-                    prop_assert_eq!(track.current_marks().kept_from, kept_from, "events never cost output");
+                    let current = track.current_marks().kept_from;
+                    prop_assert_eq!(current, kept_from, "events never cost output");
                 }
                 Op::Room(room) => disk.lock().unwrap().room = room,
                 Op::Kill(text, cut) => {
@@ -294,12 +296,12 @@ proptest! {
                     // rest.
                     let whole = (0..=written).rev().find(|at| text.is_char_boundary(*at)).unwrap();
                     all.extend_from_slice(&text.as_bytes()[..whole]);
-                    (track, _) = appender(&output, &record, TrackKind::Output, Encoding::Utf8, u64::MAX);
+                    (track, _) = open(u64::MAX);
                     check(&track, &all, u64::MAX);
                     let loaded = track.current_marks();
                     prop_assert_eq!(loaded.kept_from, before.kept_from, "a kill frees nothing");
                     (_, raw) = appender(&events, &record, TrackKind::Events, Encoding::Bytes, cap);
-                    (track, out) = appender(&output, &record, TrackKind::Output, Encoding::Utf8, cap);
+                    (track, out) = open(cap);
                     // The next append frees whatever the crash left beyond the cap.
                     let done = out.append(b"x", &mut |_| false);
                     all.push(b'x');
@@ -316,7 +318,10 @@ proptest! {
 
     #[test]
     fn a_power_cut_at_any_byte_leaves_a_correct_length_and_crc(
-        texts in proptest::collection::vec(proptest::collection::vec(any::<char>(), 1..40).prop_map(String::from_iter), 1..20),
+        texts in proptest::collection::vec(
+            proptest::collection::vec(any::<char>(), 1..40).prop_map(String::from_iter),
+            1..20,
+        ),
         finished in any::<bool>(),
     ) {
         let all = texts.concat();
@@ -332,16 +337,19 @@ proptest! {
                 out.finish();
             }
             file.set_len(cut as u64).unwrap();
-            let (mut slots, mark) = MarkSlots::load(Arc::clone(&record), TrackKind::Output).unwrap();
-            let track = Track::load(Box::new(file), &mut slots, mark, Encoding::Utf8, false).unwrap();
+            let loaded = MarkSlots::load(Arc::clone(&record), TrackKind::Output);
+            let (mut slots, mark) = loaded.unwrap();
+            let track = Track::load(Box::new(file), &mut slots, mark, Encoding::Utf8, false);
+            let track = track.unwrap();
             let whole = (0..=cut).rev().find(|at| all.is_char_boundary(*at)).unwrap();
             if !finished {
                 check(&track, &all.as_bytes()[..whole], u64::MAX);
             } else {
                 check(&track, all.as_bytes(), u64::MAX);
                 let freed = if cut == all.len() { 0 } else { all.len() as u64 };
-                prop_assert_eq!(track.current_marks().kept_from, freed, "without its end, nothing is a suffix");
-                prop_assert!(track.current_marks().ended);
+                let Marks { kept_from, ended, .. } = track.current_marks();
+                prop_assert_eq!(kept_from, freed, "without its end, nothing is a suffix");
+                prop_assert!(ended);
             }
         }
     }

@@ -34,10 +34,18 @@ fn a_dropped_lease_updates_the_size_in_the_index() {
     };
     let before = indexed_bytes();
     writer.append(&[b'x'; 64 << 10]);
-    assert_eq!(indexed_bytes(), before, "the index is not updated while the writer exists");
+    assert_eq!(
+        indexed_bytes(),
+        before,
+        "the index is not updated while the writer exists"
+    );
     // Some file systems allocate blocks only when they write them.
     let output = spool.store.folder(id(1)).join("output");
     File::open(output).unwrap().sync_all().unwrap();
     writer.finish();
-    assert!(indexed_bytes() > before, "{} after {before}", indexed_bytes());
+    assert!(
+        indexed_bytes() > before,
+        "{} after {before}",
+        indexed_bytes()
+    );
 }

@@ -124,7 +124,11 @@ fn a_damaged_but_promised_execution_stays() {
     drop((entry, spool));
     cut(&folder, BODY_AT, false);
     let spool = open(&dir);
-    assert_eq!(spool.unfinished().unwrap(), [id(1)], "the execution can still be ended");
+    assert_eq!(
+        spool.unfinished().unwrap(),
+        [id(1)],
+        "the execution can still be ended"
+    );
     let again = spool.create(id(1), b"again", [1; 32], b"{}");
     assert!(matches!(again, Err(SpoolError::Exists { .. })));
 }
