@@ -114,8 +114,8 @@ impl Answer {
         blocks: impl Iterator<Item = AssistantBlock<'b>>,
         out: &mut String,
     ) -> bool {
-        let same = |open: &Message| open.id.is_none() || id.is_none() || open.id == id;
-        let restart = !self.open.as_ref().is_some_and(same) && self.begin(id, false, out);
+        let is_same = |open: &Message| open.id.is_none() || id.is_none() || open.id == id;
+        let restart = !self.open.as_ref().is_some_and(is_same) && self.begin(id, false, out);
         for block in blocks {
             self.confirm(block, out);
         }
@@ -223,11 +223,11 @@ impl Answer {
     /// Processes a whole block of an `assistant` event.
     fn confirm(&mut self, block: AssistantBlock<'_>, out: &mut String) {
         let Some(open) = &mut self.open else { return };
-        let known = open
+        let unconfirmed = open
             .blocks
             .iter()
-            .position(|known| !known.confirmed && known.is_text == block.is_some());
-        let at = known.unwrap_or_else(|| {
+            .position(|other| !other.confirmed && other.is_text == block.is_some());
+        let at = unconfirmed.unwrap_or_else(|| {
             open.blocks.push(Block {
                 index: u64::MAX,
                 is_text: block.is_some(),
@@ -243,10 +243,10 @@ impl Answer {
         open.decoder.clear();
         let text = text.text();
         let missing = open.missing(at, &text);
-        let later = open.blocks[at + 1..]
+        let has_later_text = open.blocks[at + 1..]
             .iter()
             .any(|block| block.range.is_some());
-        if later && !missing.is_empty() {
+        if has_later_text && !missing.is_empty() {
             self.feed(at, BLANK_LINE, out);
         }
         self.feed(at, &missing, out);
@@ -272,8 +272,8 @@ impl Answer {
         let Some(block) = open.blocks.get_mut(at).filter(|_| !text.is_empty()) else {
             return;
         };
-        let first = open.text.len() == 0;
-        let separator = if block.range.is_none() && !first {
+        let is_first = open.text.len() == 0;
+        let separator = if block.range.is_none() && !is_first {
             BLANK_LINE
         } else {
             ""
@@ -285,7 +285,7 @@ impl Answer {
         block.range = Some(start..open.text.len());
         match &mut open.repeat {
             None => {
-                let separator = if first && self.shown {
+                let separator = if is_first && self.shown {
                     BLANK_LINE
                 } else {
                     separator

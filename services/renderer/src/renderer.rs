@@ -18,8 +18,8 @@ const TOKEN_LINE: &[u8] = br#"{"type":"stream_event","event":{"type":"content_bl
 /// The beginning of a user line. These lines are frequent and often large.
 const USER_LINE: &[u8] = br#"{"type":"user","#;
 
-/// The number of bytes at the start of a line that are searched for the mark of a token line, for
-/// lines with another order of keys.
+/// The number of bytes at the start of a line that are searched for the mark of a token line. The
+/// search finds token lines with another order of keys.
 const TOKEN_MARK_WITHIN_BYTES: usize = 256;
 
 /// The state machine of one execution's stdout.

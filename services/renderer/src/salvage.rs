@@ -43,14 +43,14 @@ pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
     let mut salvaged = Salvaged::default();
     let mut from = 0;
     // All bytes before this offset are processed.
-    let mut done = 0;
+    let mut processed = 0;
     let mut broken = 0;
     while broken < MOST_BROKEN
         && salvaged.objects.len() < MOST_WHOLE
         && let Some(distance) = memmem::find(&line[from..], OBJECT)
     {
         let start = from + distance;
-        salvaged.noise |= !is_blank(line.get(done..start).unwrap_or_default());
+        salvaged.noise |= !is_blank(line.get(processed..start).unwrap_or_default());
         let rest = &line[start..];
         let mut values = Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
         match values.next() {
@@ -62,7 +62,7 @@ pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
                     salvaged.objects.push(&rest[..len]);
                 }
                 from = start + len;
-                done = from;
+                processed = from;
             }
             Some(Err(error)) => {
                 broken += 1;
@@ -71,13 +71,13 @@ pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
                 // A line has no line feed, so the column is the offset. Objects that begin before
                 // this offset are parts of this object, and fail at the same position.
                 from = start + error.column().saturating_sub(OVERRUN_BYTES).max(1);
-                done = from.min(line.len());
+                processed = from.min(line.len());
             }
             None => break,
         }
         from = from.min(line.len());
     }
-    let rest = &line[done..];
+    let rest = &line[processed..];
     salvaged.noise |= !is_blank(rest);
     let full = salvaged.objects.len() == MOST_WHOLE;
     salvaged.lost |= full && memmem::find(rest, EVENT).is_some();

@@ -97,9 +97,9 @@ impl Tools {
 
 /// Returns the time limit that a call requests; None if it is missing or invalid.
 fn timeout_ms(times: &ToolTimes<'_>, id: &Raw<'_>) -> Option<u64> {
-    let same = |other: &Raw<'_>| other.bytes() == id.bytes();
+    let is_same = |other: &Raw<'_>| other.bytes() == id.bytes();
     let mut blocks = times.message.content.iter();
-    let block = blocks.find(|block| block.id.as_ref().is_some_and(same))?;
+    let block = blocks.find(|block| block.id.as_ref().is_some_and(is_same))?;
     let timeout = block.input.as_ref()?.timeout.filter(|ms| *ms >= 1.0)?;
     // The cast saturates.
     Some(timeout as u64)

@@ -22,8 +22,9 @@ pub use pipes::{Drained, Stderr, Stdin, Stdout};
 
 use crate::wire::Unkillable;
 
-/// Makes this process a child subreaper, so that [`Runners::sweep_orphans`] finds the orphans of a
-/// dead runner, and hides its memory from tools of the same user. Call this once, at the start.
+/// Makes this process a child subreaper and hides its memory from tools of the same user. As a
+/// subreaper, it becomes the parent of a dead runner's orphans, so [`Runners::sweep_orphans`] finds
+/// them. Call this once, at the start.
 ///
 /// # Errors
 /// A message for the log. The service can continue: without the first step, a killed runner leaves

@@ -20,7 +20,7 @@
 //! tokio's pool threads end when idle.
 
 mod control;
-pub(crate) mod freeze;
+pub(crate) mod live_table;
 mod reap;
 mod spawn;
 mod supervisor;

@@ -121,8 +121,8 @@ impl Sandbox {
     /// Opens each path, and creates the ruleset and the filter.
     ///
     /// # Errors
-    /// The system's error if an existing path could not be opened, which may be a temporary
-    /// shortage of descriptors, or if the kernel refused the ruleset.
+    /// The system's error if an existing path could not be opened or the kernel refused the
+    /// ruleset. A shortage of descriptors is temporary.
     pub(crate) fn prepare(&self) -> io::Result<Prepared> {
         let filter = || seccomp::filter(self.allow_ipc);
         Ok(Prepared {

@@ -9,13 +9,13 @@ use rustix::process::Signal;
 
 use crate::{
     process::{Identity, State, boot_id, descendants, read_stat, signal, unkillable},
-    runner::freeze::LiveTable,
+    runner::live_table::LiveTable,
     stop::{Root, RoundResult, StopWalk},
     wire::Unkillable,
 };
 
 /// The time limit of stopping the tree, after which it is killed anyway.
-const FREEZE_LIMIT: Duration = Duration::from_secs(1);
+const STOP_LIMIT: Duration = Duration::from_secs(1);
 /// The time after which a process that survives SIGKILL counts as unkillable.
 const DEATH_LIMIT: Duration = Duration::from_secs(2);
 
@@ -47,7 +47,7 @@ pub fn sweep_stale(pid: u32, start_ticks: u64, boot: &str) -> StaleSweep {
     }
     let begun = Instant::now();
     let mut walk = StopWalk::default();
-    while begun.elapsed() < FREEZE_LIMIT && is_alive(cli) {
+    while begun.elapsed() < STOP_LIMIT && is_alive(cli) {
         if let RoundResult::Stopped { .. } =
             walk.round(Root::With(pid), &mut LiveTable::without_reaping())
         {

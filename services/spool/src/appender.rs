@@ -117,9 +117,9 @@ impl Appender {
     ///
     /// UTF-8 must be whole characters.
     pub(crate) fn append(&mut self, bytes: &[u8], rescue: &mut dyn FnMut(u64) -> bool) -> Appended {
-        let mut done = Appended::default();
+        let mut result = Appended::default();
         if bytes.is_empty() {
-            return done;
+            return result;
         }
         let kept_before = self.marks.kept_from;
         let start = self.marks.len;
@@ -131,7 +131,7 @@ impl Appender {
                 let Err(error) = write_all(&*self.track.file, bytes, start) else {
                     break false;
                 };
-                done.disk_full |= is_full(&error);
+                result.disk_full |= is_full(&error);
                 if is_full(&error) && (rescue(room) || self.free_for(room)) {
                     continue;
                 }
@@ -145,7 +145,7 @@ impl Appender {
         }
         self.marks.len += room;
         if failed {
-            done.lost = room;
+            result.lost = room;
             self.drop_all();
         } else if let Some(target) = self.excess_end(bytes, start) {
             // On an error nothing was freed; the next append beyond the cap retries.
@@ -156,8 +156,8 @@ impl Appender {
             }
             self.publish();
         }
-        done.freed = self.marks.kept_from.min(start) - kept_before;
-        done
+        result.freed = self.marks.kept_from.min(start) - kept_before;
+        result
     }
 
     /// Counts the bytes appended at `start`, and returns the offset up to which bytes must be freed

@@ -23,11 +23,13 @@ pub async fn sha256(entry: &Entry) -> Option<[u8; 32]> {
     let mut context = Context::new(&SHA256);
     while let Some(available) = reader.wait().await.ok()? {
         let hash = move || {
-            let mut left = available.min(TURN_BYTES) as usize;
-            while left > 0 {
-                let bytes = reader.read_exact_blocking(left.min(CHUNK_BYTES)).ok()?;
+            let mut remaining = available.min(TURN_BYTES) as usize;
+            while remaining > 0 {
+                let bytes = reader
+                    .read_exact_blocking(remaining.min(CHUNK_BYTES))
+                    .ok()?;
                 context.update(&bytes);
-                left -= bytes.len();
+                remaining -= bytes.len();
             }
             Some((reader, context))
         };

@@ -39,7 +39,7 @@ pub struct EventsReader {
     /// Original bytes of a patch that did not fit into the caller's `max`.
     rest: Bytes,
     /// The number of bytes left until the reader ends; None means no limit.
-    left: Option<u64>,
+    remaining: Option<u64>,
 }
 
 impl EventsReader {
@@ -91,13 +91,13 @@ impl EventsReader {
             log_at: 0,
             patch: None,
             rest: Bytes::new(),
-            left: None,
+            remaining: None,
         }
     }
 
     /// Makes the reader end after this many bytes.
     pub fn end_after(&mut self, bytes: u64) {
-        self.left = Some(bytes);
+        self.remaining = Some(bytes);
     }
 
     /// Returns the next bytes, between 1 and `max`; None at the end. Cancellation as for
@@ -106,16 +106,16 @@ impl EventsReader {
     /// # Errors
     /// As for [`Reader::next`]; the offsets in `NotKept` count the bytes of the file that is read.
     pub async fn next(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
-        let Some(left) = self.left else {
+        let Some(remaining) = self.remaining else {
             return self.next_kept(max).await;
         };
-        if left == 0 {
+        if remaining == 0 {
             return Ok(None);
         }
-        let max = usize::try_from(left).map_or(max, |left| max.min(left));
+        let max = usize::try_from(remaining).map_or(max, |remaining| max.min(remaining));
         let bytes = self.next_kept(max).await?;
         let read = bytes.as_ref().map_or(0, Bytes::len);
-        self.left = Some(left - read as u64);
+        self.remaining = Some(remaining - read as u64);
         Ok(bytes)
     }
 

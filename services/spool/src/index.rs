@@ -108,9 +108,9 @@ impl Index {
 
     /// Records that all rows before `first` are free, and frees their blocks on disk.
     fn raise_first(&self, first: u64) {
-        let before = self.first.fetch_max(first, Ordering::SeqCst);
+        let previous = self.first.fetch_max(first, Ordering::SeqCst);
         let whole = |rows: u64| rows * ROW_BYTES / BLOCK * BLOCK;
-        if whole(first) > whole(before)
+        if whole(first) > whole(previous)
             && let Err(error) = files::SparseFile::punch(&self.file, 0, whole(first))
         {
             tracing::debug!(%error, "could not free the blocks of removed index rows");

@@ -1,5 +1,6 @@
-//! Tests that, in format `events`, an `EventsReader` returns the CLI's exact stdout for any bytes
-//! and any sizes of writes and reads, also for the fuzz corpus of event lines and from any offset.
+//! Tests that an `EventsReader` returns the CLI's exact stdout in format `events`: for any bytes,
+//! from any offset, and with any sizes of writes and reads. The fuzz corpus of event lines is one
+//! of the inputs.
 
 #![allow(
     clippy::unwrap_used,

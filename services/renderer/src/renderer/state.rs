@@ -262,15 +262,15 @@ impl State {
     fn result(&mut self, event: &ResultEvent<'_>, out: &mut Rendered) {
         let (outcome, text) = outcome::read(event);
         let index = outcome.result_index.unwrap_or(self.highest_result);
-        let last = index >= self.highest_result;
-        let text = text.filter(|_| self.want_text && last && !outcome.is_error);
+        let is_last = index >= self.highest_result;
+        let text = text.filter(|_| self.want_text && is_last && !outcome.is_error);
         let incomplete = std::mem::take(&mut self.incomplete);
         let missing = text.filter(|_| incomplete).map(Literal::text);
         self.answer.result(missing.as_deref(), &mut out.text);
         self.activity.clear();
         self.tools.end_main_tools();
         self.report_tools(&mut out.facts);
-        if !last {
+        if !is_last {
             return;
         }
         self.highest_result = index;

@@ -11,7 +11,7 @@ use rustix::process::{WaitOptions, waitpid};
 use super::registry;
 use crate::{
     process::{children, descendants, own_pid, to_pid, unkillable},
-    runner::freeze::LiveTable,
+    runner::live_table::LiveTable,
     stop::{Observation, Table},
     sweep::{KillTable, Sweep},
     wire::Unkillable,

@@ -36,7 +36,7 @@ enum StdinEnd {
     Pipe(pipe::Sender),
     /// For a program in the sandbox. Any process of the same user can reopen a pipe through
     /// `/proc/PID/fd/0`, so a tool could write answers to the CLI's own questions. A socket cannot
-    /// be reopened (ENXIO). Other programs get a pipe, because `bash -c` with a socket as its stdin
+    /// be reopened (ENXIO). Other programs get a pipe: with a socket as its stdin, `bash -c`
     /// assumes that it is a remote shell and reads `~/.bashrc` (bash(1), "Invocation").
     Socket(UnixStream),
 }
@@ -217,8 +217,8 @@ fn stdin_socket() -> io::Result<(OwnedFd, StdinEnd)> {
         None,
     )?;
     set_socket_send_buffer_size(&ours, SMALL_PIPE_BYTES)?;
-    // Make writes of a tool to the CLI's stdin fail. Nothing reads them, and if they were unread
-    // when this end is closed, the CLI would get an error instead of end of file (unix(7)).
+    // Make writes of a tool to the CLI's stdin fail. Nothing reads them. If this end were closed
+    // with unread bytes, the CLI would get an error instead of end of file (unix(7)).
     shutdown(&ours, Shutdown::Read)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
     Ok((child, StdinEnd::Socket(UnixStream::from_std(ours.into())?)))

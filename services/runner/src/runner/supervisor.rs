@@ -14,7 +14,7 @@ use rustix::{
 
 use super::{
     control::ControlSocket,
-    freeze::{LiveTable, continue_stragglers, continue_tree, signal_child, signal_others},
+    live_table::{LiveTable, continue_stragglers, continue_tree, signal_child, signal_others},
     reap::{Ending, Reaped, reap},
 };
 use crate::{
@@ -78,7 +78,7 @@ impl Supervisor {
             for command in self.control.receive() {
                 self.handle(command);
             }
-            let left = self.reap_all();
+            let reaped = self.reap_all();
             if self.control.ended()
                 || self.ending.is_some()
                 || self.kill_at.is_some_and(|at| at <= Instant::now())
@@ -86,7 +86,7 @@ impl Supervisor {
                 self.begin_sweep();
             }
             pause = match self.sweep {
-                Some(_) if left.is_none() => break,
+                Some(_) if reaped.is_none() => break,
                 Some(ref sweep) if sweep.gives_up(Instant::now()) => break,
                 Some(_) => Some(self.sweep_round()),
                 None => self.walk_round().or_else(|| {
@@ -99,7 +99,7 @@ impl Supervisor {
             code: None,
             signal: None,
         });
-        let unkillable = self.left();
+        let unkillable = self.survivors();
         self.control.send_last(&Event::Done {
             code,
             signal,
@@ -111,11 +111,11 @@ impl Supervisor {
 
     /// Returns the live processes that are left. Also reaps children that died since the last wait:
     /// they would become zombies of claude-api.
-    fn left(&mut self) -> Vec<Unkillable> {
+    fn survivors(&mut self) -> Vec<Unkillable> {
         for _ in 0..LAST_CHECKS {
             self.reap_all();
-            let mut left = children(own_pid()).into_iter().filter_map(read_stat);
-            if !left.any(|child| child.state == State::Zombie) {
+            let mut own_children = children(own_pid()).into_iter().filter_map(read_stat);
+            if !own_children.any(|child| child.state == State::Zombie) {
                 break;
             }
         }
@@ -194,11 +194,11 @@ impl Supervisor {
         self.control.send(&Event::Resumed);
     }
 
-    /// Ends the tree. Sends TERM to the CLI first, which then ends its tools itself, then to all
-    /// other processes, so that daemons outside the CLI's control can clean up too. Then sends
-    /// CONT, because TERM stays pending in a stopped process. Processes that are left when the CLI
-    /// has ended, or after the grace, are killed. A repeated call can shorten the grace, but not
-    /// lengthen it.
+    /// Ends the tree. Sends TERM to the CLI first, which then ends its tools itself. All other
+    /// processes get TERM next, so that daemons outside the CLI's control can clean up too. Then
+    /// sends CONT, because TERM stays pending in a stopped process. Processes that are left when
+    /// the CLI has ended, or after the grace, are killed. A repeated call can shorten the grace,
+    /// but not lengthen it.
     fn terminate(&mut self, kill_after: Duration) {
         signal_child(self.cli, Signal::TERM);
         let previous = std::mem::replace(&mut self.motion, Motion::Running);

@@ -200,15 +200,15 @@ impl Table for Simulation {
 
     fn reap(&mut self) -> usize {
         self.tick();
-        let before = self.processes.len();
+        let previous = self.processes.len();
         self.processes
             .retain(|_, process| !(process.dead && process.parent == RUNNER));
-        before - self.processes.len()
+        previous - self.processes.len()
     }
 }
 
 fn moves() -> impl Strategy<Value = Vec<(usize, Move)>> {
-    let one = prop_oneof![
+    let action = prop_oneof![
         3 => Just(Move::Fork),
         6 => Just(Move::Succeed),
         2 => Just(Move::Vfork),
@@ -216,7 +216,7 @@ fn moves() -> impl Strategy<Value = Vec<(usize, Move)>> {
         1 => Just(Move::BecomeSubreaper),
         1 => Just(Move::Reap),
     ];
-    prop::collection::vec((any::<usize>(), one), 0..300)
+    prop::collection::vec((any::<usize>(), action), 0..300)
 }
 
 proptest! {

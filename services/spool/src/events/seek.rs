@@ -99,10 +99,10 @@ fn walk(
                 kept_from = Some(events + (oldest.min(patch.offset) - output));
             }
             if let (Some(kept_from), None) = (kept_from, &start) {
-                let wanted = offset.unwrap_or(kept_from).max(kept_from);
-                start = match wanted.checked_sub(begin).map(usize::try_from) {
+                let target = offset.unwrap_or(kept_from).max(kept_from);
+                start = match target.checked_sub(begin).map(usize::try_from) {
                     None => Some(StartPosition {
-                        output: output + (wanted - events),
+                        output: output + (target - events),
                         log_at: at,
                         rest: Bytes::new(),
                     }),
@@ -123,9 +123,9 @@ fn walk(
         len: events + (end - output),
         ended: marks.ended,
     };
-    let wanted = extent.start(offset)?;
+    let target = extent.start(offset)?;
     let after_all_patches = || StartPosition {
-        output: output + (wanted - events),
+        output: output + (target - events),
         log_at: at,
         rest: Bytes::new(),
     };

@@ -54,9 +54,9 @@ impl Fake {
     }
 
     fn free_blocks(&self, contents: &mut Contents, free: impl Fn(u64) -> bool) {
-        let before = contents.blocks.len();
+        let previous = contents.blocks.len();
         contents.blocks.retain(|block| !free(*block));
-        self.disk.lock().unwrap().used -= before - contents.blocks.len();
+        self.disk.lock().unwrap().used -= previous - contents.blocks.len();
     }
 }
 
@@ -64,9 +64,9 @@ impl SparseFile for Fake {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize> {
         let mut contents = self.contents.lock().unwrap();
         let mut disk = self.disk.lock().unwrap();
-        let mut done = 0;
-        while done < bytes.len() {
-            let offset = at + done as u64;
+        let mut written = 0;
+        while written < bytes.len() {
+            let offset = at + written as u64;
             if !contents.blocks.contains(&(offset / BLOCK)) {
                 if disk.used >= disk.room {
                     break;
@@ -74,18 +74,18 @@ impl SparseFile for Fake {
                 disk.used += 1;
                 contents.blocks.insert(offset / BLOCK);
             }
-            let n = ((BLOCK - offset % BLOCK) as usize).min(bytes.len() - done);
+            let n = ((BLOCK - offset % BLOCK) as usize).min(bytes.len() - written);
             let end = offset as usize + n;
             if contents.bytes.len() < end {
                 contents.bytes.resize(end, 0);
             }
-            contents.bytes[offset as usize..end].copy_from_slice(&bytes[done..done + n]);
-            done += n;
+            contents.bytes[offset as usize..end].copy_from_slice(&bytes[written..written + n]);
+            written += n;
         }
-        if done == 0 {
+        if written == 0 {
             Err(io::ErrorKind::StorageFull.into())
         } else {
-            Ok(done)
+            Ok(written)
         }
     }
 
