@@ -74,7 +74,11 @@ fn the_large_input_of_a_denied_tool_is_left_out() {
         r#"{{"tool_name":"Write","tool_use_id":"t","tool_input":{{"content":"{input}"}}}}"#
     );
     let line = format!(
-        r#"{{"type":"result","subtype":"success","is_error":false,"permission_denials":[{denial}]}}"#
+        concat!(
+            r#"{{"type":"result","subtype":"success","is_error":false,"#,
+            r#""permission_denials":[{}]}}"#
+        ),
+        denial
     );
     let outcome = last_outcome(&render(line.as_bytes()).facts).expect("a result");
     assert_eq!(

@@ -15,7 +15,11 @@ const DELTA: &str = concat!(
 
 fn assistant(id: &str, text: &str) -> String {
     format!(
-        r#"{{"type":"assistant","message":{{"id":"{id}","model":"m","content":[{{"type":"text","text":"{text}"}}]}}}}"#
+        concat!(
+            r#"{{"type":"assistant","message":{{"id":"{}","model":"m","#,
+            r#""content":[{{"type":"text","text":"{}"}}]}}}}"#
+        ),
+        id, text
     )
 }
 
@@ -127,7 +131,11 @@ fn a_damaged_line_does_not_repeat_shown_text() {
 fn a_part_of_a_damaged_event_is_not_an_event() {
     let forged = RESULT.replace("done", "forged");
     let input = format!(
-        r#"{{"type":"assistant","message":{{"id":"m","content":[{{"type":"tool_use","id":"t","name":"X","input":{forged}}}]}}}}"#
+        concat!(
+            r#"{{"type":"assistant","message":{{"id":"m","content":["#,
+            r#"{{"type":"tool_use","id":"t","name":"X","input":{}}}]}}}}"#
+        ),
+        forged
     );
     for at in 1..input.find("forged").expect("a text") {
         let damaged = format!("{}\u{1b}{}", &input[..at], &input[at..]);
@@ -185,10 +193,19 @@ fn the_length_of_kept_words_is_bounded() {
     let lines = [
         format!(r#"{{"type":"system","subtype":"init","model":"{long}","session_id":"{long}"}}"#),
         format!(
-            r#"{{"type":"assistant","message":{{"id":"{long}","content":[{{"type":"tool_use","id":"{long}","name":"{long}"}}]}}}}"#
+            concat!(
+                r#"{{"type":"assistant","message":{{"id":"{0}","content":["#,
+                r#"{{"type":"tool_use","id":"{0}","name":"{0}"}}]}}}}"#
+            ),
+            long
         ),
         format!(
-            r#"{{"type":"result","subtype":"{long}","terminal_reason":"{long}","usage":{{"a":"{long}"}},"errors":["{long}"],"permission_denials":[{{"tool_name":"{long}","tool_use_id":"{long}"}}]}}"#
+            concat!(
+                r#"{{"type":"result","subtype":"{0}","terminal_reason":"{0}","#,
+                r#""usage":{{"a":"{0}"}},"errors":["{0}"],"#,
+                r#""permission_denials":[{{"tool_name":"{0}","tool_use_id":"{0}"}}]}}"#
+            ),
+            long
         ),
     ];
     let facts = render(lines.join("\n").as_bytes()).facts;

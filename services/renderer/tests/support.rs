@@ -103,20 +103,32 @@ impl Script {
 
     pub(crate) fn block(self, index: usize) -> Self {
         self.event(&format!(
-            r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"text","text":""}}}}"#
+            concat!(
+                r#"{{"type":"content_block_start","index":{},"#,
+                r#""content_block":{{"type":"text","text":""}}}}"#
+            ),
+            index
         ))
     }
 
     /// Adds a delta. `text` is already escaped.
     pub(crate) fn delta(self, index: usize, text: &str) -> Self {
         self.event(&format!(
-            r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"text_delta","text":"{text}"}}}}"#
+            concat!(
+                r#"{{"type":"content_block_delta","index":{},"#,
+                r#""delta":{{"type":"text_delta","text":"{}"}}}}"#
+            ),
+            index, text
         ))
     }
 
     pub(crate) fn assistant(self, id: &str, text: &str) -> Self {
         self.line(&format!(
-            r#"{{"type":"assistant","message":{{"id":"{id}","model":"m","content":[{{"type":"text","text":"{text}"}}]}}}}"#
+            concat!(
+                r#"{{"type":"assistant","message":{{"id":"{}","model":"m","#,
+                r#""content":[{{"type":"text","text":"{}"}}]}}}}"#
+            ),
+            id, text
         ))
     }
 

@@ -124,21 +124,15 @@ fn halves_of_a_character_are_joined_across_deltas_and_restarts() {
 
 #[test]
 fn a_line_with_bad_strings_is_not_noise() {
-    let result = br#"{"permission_denials":[{"tool_name":"W","tool_use_id":"t","tool_input":{"\ud83d":"\xFF"}}],"errors":["\udc00"],"usage":{"x":"\ud800"},"is_error":false,"subtype":"success","result":"a \ud83d","type":"result"}"#;
-    let mut bytes = Vec::new();
-    for part in result.split(|byte| *byte == b'\\') {
-        // The literal above cannot contain a real 0xFF.
-        if let Some(rest) = part.strip_prefix(b"xFF") {
-            bytes.push(0xFF);
-            bytes.extend_from_slice(rest);
-        } else {
-            if !bytes.is_empty() {
-                bytes.push(b'\\');
-            }
-            bytes.extend_from_slice(part);
-        }
-    }
-    let rendered = render(&bytes);
+    let result = [
+        br#"{"permission_denials":[{"tool_name":"W","tool_use_id":"t","#.as_slice(),
+        br#""tool_input":{"\ud83d":""#,
+        b"\xFF",
+        br#""}}],"errors":["\udc00"],"usage":{"x":"\ud800"},"#,
+        br#""is_error":false,"subtype":"success","result":"a \ud83d","type":"result"}"#,
+    ]
+    .concat();
+    let rendered = render(&result);
     assert_eq!(rendered.text, "a \u{FFFD}");
     let outcome = last_outcome(&rendered.facts).expect("a result");
     assert_eq!(outcome.errors, ["\u{FFFD}"]);
@@ -177,7 +171,11 @@ fn keys_may_have_any_order_and_lines_may_end_with_crlf() {
 fn the_highest_result_counts() {
     let result = |index: u64, text: &str| {
         format!(
-            r#"{{"type":"result","result_index":{index},"subtype":"success","is_error":false,"result":"{text}"}}"#
+            concat!(
+                r#"{{"type":"result","result_index":{},"subtype":"success","#,
+                r#""is_error":false,"result":"{}"}}"#
+            ),
+            index, text
         )
     };
     let script = Script::default()
@@ -261,7 +259,11 @@ fn a_tool_in_an_interrupted_agent_is_not_running_after_the_result() {
 fn a_running_tool_has_its_name_and_time_limit() {
     let facts_of = |input: &str| {
         let line = format!(
-            r#"{{"type":"assistant","message":{{"content":[{{"type":"tool_use","id":"t","name":"Bash","input":{input}}}]}}}}"#
+            concat!(
+                r#"{{"type":"assistant","message":{{"content":["#,
+                r#"{{"type":"tool_use","id":"t","name":"Bash","input":{}}}]}}}}"#
+            ),
+            input
         );
         Script::default().line(&line).render().facts
     };
