@@ -1,8 +1,8 @@
 //! The addresses of this process's network namespace.
 //!
-//! A peer whose address is one of them runs in the same container (or on the same machine): a TCP
-//! connection cannot be opened from an address that the peer's namespace does not have, short of a
-//! raw socket, which the containers may not open.
+//! A peer with one of these addresses runs in the same container (or on the same machine). A peer
+//! can open a TCP connection only from an address of its own namespace, except with a raw socket,
+//! which the containers may not open.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,11 +10,11 @@ use std::sync::{Mutex, PoisonError};
 
 /// The addresses of all interfaces.
 ///
-/// They are read for each question: a network may be connected to a running container. Reading
-/// takes a descriptor, so the last answer serves when the process has none left.
+/// They are read for each call, because a network may be connected to a running container. Reading
+/// needs a file descriptor; if the process has none left, the last result is used.
 #[derive(Debug)]
 pub struct OwnAddresses {
-    // Held for a copy or a comparison; no await happens inside.
+    /// The last result. A lock, held only for a copy; no await happens under it.
     last: Mutex<Vec<IpAddr>>,
 }
 
@@ -22,10 +22,10 @@ impl OwnAddresses {
     /// Reads the addresses for the first time.
     ///
     /// # Errors
-    /// When the kernel does not tell them.
+    /// The kernel's, if it cannot list the addresses.
     pub fn read() -> io::Result<Self> {
         Ok(Self {
-            last: Mutex::new(of_interfaces()?),
+            last: Mutex::new(read_interfaces()?),
         })
     }
 
@@ -35,21 +35,21 @@ impl OwnAddresses {
         self.now().contains(&address.to_canonical())
     }
 
-    /// Whether the peer runs in this network namespace: it has the address of an interface, or any
-    /// loopback address, because 127.0.0.0/8 is on no list of interfaces.
+    /// Whether the peer runs in this network namespace: it has the address of an interface or any
+    /// loopback address. No list of interfaces contains all of 127.0.0.0/8.
     #[must_use]
     pub fn include_peer(&self, peer: IpAddr) -> bool {
         peer.to_canonical().is_loopback() || self.contains(peer)
     }
 
-    /// The addresses of all interfaces now.
+    /// Returns the present addresses of all interfaces.
     #[must_use]
     pub fn now(&self) -> Vec<IpAddr> {
-        self.last_unless(of_interfaces())
+        self.or_last(read_interfaces())
     }
 
-    /// The addresses that were read, or the last ones that could be.
-    fn last_unless(&self, read: io::Result<Vec<IpAddr>>) -> Vec<IpAddr> {
+    /// Returns `read` if it succeeded, else the last result.
+    fn or_last(&self, read: io::Result<Vec<IpAddr>>) -> Vec<IpAddr> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Ok(addresses) = read {
             *last = addresses;
@@ -59,7 +59,7 @@ impl OwnAddresses {
 }
 
 /// Reads the addresses of all interfaces (getifaddrs(3)), IPv4-mapped ones as IPv4.
-fn of_interfaces() -> io::Result<Vec<IpAddr>> {
+fn read_interfaces() -> io::Result<Vec<IpAddr>> {
     let interfaces = if_addrs::get_if_addrs()?;
     let addresses = interfaces.iter().map(|interface| interface.ip());
     Ok(addresses.map(|ip| ip.to_canonical()).collect())
@@ -87,12 +87,12 @@ mod tests {
             assert!(own.include_peer(ip(peer)), "{peer}");
         }
         assert!(own.contains(ip("127.0.0.1")));
-        // No interface lists it.
+        // No interface has this address.
         assert!(!own.contains(ip("127.0.0.2")));
     }
 
     #[test]
-    fn addresses_of_interfaces_are_own_in_both_forms_and_others_are_not() {
+    fn interface_addresses_are_own_in_both_forms_and_others_are_foreign() {
         let own = OwnAddresses::read().unwrap();
         for address in own.now() {
             assert!(own.include_peer(address), "{address}");
@@ -113,19 +113,16 @@ mod tests {
         }
     }
 
-    /// A box that takes all descriptors must not turn the rule off.
+    /// A sandbox that uses up all descriptors must not disable the check.
     #[test]
-    fn the_last_addresses_serve_while_none_can_be_read() {
+    fn the_last_addresses_are_used_while_none_can_be_read() {
         let own = OwnAddresses {
             last: Mutex::new(vec![ip("192.0.2.7")]),
         };
         let no_descriptor = || Err(io::Error::from_raw_os_error(24));
-        assert_eq!(own.last_unless(no_descriptor()), [ip("192.0.2.7")]);
-        assert_eq!(
-            own.last_unless(Ok(vec![ip("192.0.2.8")])),
-            [ip("192.0.2.8")]
-        );
-        assert_eq!(own.last_unless(no_descriptor()), [ip("192.0.2.8")]);
+        assert_eq!(own.or_last(no_descriptor()), [ip("192.0.2.7")]);
+        assert_eq!(own.or_last(Ok(vec![ip("192.0.2.8")])), [ip("192.0.2.8")]);
+        assert_eq!(own.or_last(no_descriptor()), [ip("192.0.2.8")]);
         assert!(own.contains(ip("127.0.0.1")) && !own.contains(ip("192.0.2.8")));
     }
 }

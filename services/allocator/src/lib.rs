@@ -1,27 +1,32 @@
-//! Settings of glibc's allocator, with which a service returns the memory of long lines as soon as it frees it.
+//! Settings of glibc's allocator that return the memory of long lines to the system when it is
+//! freed.
 //!
-//! Without them, claude-api kept 255 MiB after twelve answers of 20 MB, four at a time: glibc raises its own limit for blocks
-//! from `mmap` with each such block that is freed (mallopt(3), `M_MMAP_THRESHOLD`), and blocks below the limit stay with
-//! the arena. With them it is 11 MiB at once, and 115 MiB at the most while they pass. jemalloc was tried: it returns the
-//! memory seconds later, takes 4 MiB more while data passes, and half a millisecond at the start of each runner.
+//! Without these settings, claude-api kept 255 MiB after twelve answers of 20 MB, four at a time.
+//! glibc raises its threshold for `mmap` with each freed block from `mmap` (mallopt(3),
+//! `M_MMAP_THRESHOLD`), and blocks below the threshold stay in the arena. With the settings, 11 MiB
+//! remain immediately after the answers, and the peak is 115 MiB. jemalloc was tried: it returns
+//! the memory seconds later, uses 4 MiB more while data passes, and adds half a millisecond to the
+//! start of each runner.
 
-/// The smallest block that is mapped by itself and unmapped when it is freed, in bytes. Smaller blocks, such as the chunks
-/// of a stream, come too often for that.
+/// The smallest block with its own mapping, which is unmapped when freed, in bytes. Smaller blocks,
+/// such as the chunks of a stream, are allocated too often for that.
 const MMAP_THRESHOLD_BYTES: i32 = 1 << 20;
-/// The most free memory at the end of an arena, in bytes. Setting `M_MMAP_THRESHOLD` turns off glibc's dynamic thresholds, so
-/// this one would stay at 128 KiB: memory would be returned and taken again for each chunk, and text took 20 % longer.
+/// The most free memory at the end of an arena, in bytes. Setting `M_MMAP_THRESHOLD` disables
+/// glibc's dynamic thresholds, so this one would stay at 128 KiB. Memory would then be returned and
+/// allocated again for each chunk; text took 20 % longer.
 const TRIM_THRESHOLD_BYTES: i32 = 4 << 20;
-/// The most arenas, shared by all threads. glibc's default is eight for each core, each with its own free memory.
+/// The most arenas, shared by all threads. glibc's default is eight per core, each with its own
+/// free memory.
 const MAX_ARENAS: i32 = 2;
 
-/// Changes the allocator's settings for the rest of the process. Call it first in `main`. Does nothing where the C library
-/// is not glibc.
+/// Changes the allocator's settings for the rest of the process. Call this first in `main`. Does
+/// nothing if the C library is not glibc.
 pub fn return_freed_memory() {
     #[cfg(target_env = "gnu")]
     #[expect(unsafe_code, reason = "mallopt has no safe interface")]
     // SAFETY: each call only sets a number of the allocator, under the allocator's own lock.
     unsafe {
-        // A call returns 0 for a number that glibc refuses, and then keeps the default.
+        // A call returns 0 if glibc rejects a value, and the default stays.
         libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
         libc::mallopt(libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES);
         libc::mallopt(libc::M_ARENA_MAX, MAX_ARENAS);

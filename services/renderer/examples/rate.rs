@@ -1,18 +1,24 @@
-//! How fast the renderer is: `cargo run --release -p renderer --example rate`.
+//! Measures the speed of the renderer: `cargo run --release -p renderer --example rate`.
 
-#![allow(clippy::print_stdout, reason = "a program for people")]
+#![allow(clippy::print_stdout, reason = "the example prints its result")]
 
 use std::time::Instant;
 
 use renderer::{EventsOutput, Rendered, Renderer};
 
-/// As large as one read of the CLI's pipe.
+/// The size of one read of the CLI's pipe.
 const CHUNK_BYTES: usize = 64 << 10;
 
 const TOKENS: u32 = 500_000;
 
 fn main() {
-    let token = r#"{"type":"stream_event","event":{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" token"}},"session_id":"00000000-0000-4000-8000-000000000001","parent_tool_use_id":null,"uuid":"00000000-0000-4000-8000-000000000002","api_message_id":"msg_00000000000000000001"}"#;
+    let token = concat!(
+        r#"{"type":"stream_event","event":{"type":"content_block_delta","index":0,"delta":{"#,
+        r#""type":"text_delta","text":" token"}},"#,
+        r#""session_id":"00000000-0000-4000-8000-000000000001","parent_tool_use_id":null,"#,
+        r#""uuid":"00000000-0000-4000-8000-000000000002","#,
+        r#""api_message_id":"msg_00000000000000000001"}"#
+    );
     let tokens = format!("{token}\n").repeat(TOKENS as usize);
     let line = format!(
         r#"{{"type":"user","message":{{"content":"{}"}}}}"#,

@@ -1,11 +1,13 @@
-//! What the CLI does now, as told: only changes are.
+//! The present activity of the CLI. Only changes become facts.
 
 use crate::facts::{Activity, Fact};
 
+/// The last reported activity.
 #[derive(Debug, Default)]
-pub(crate) struct Current(Option<Activity>);
+pub(crate) struct CurrentActivity(Option<Activity>);
 
-impl Current {
+impl CurrentActivity {
+    /// Sets the activity, and reports it if it changed.
     pub(crate) fn set(&mut self, activity: Activity, facts: &mut Vec<Fact>) {
         if self.0.as_ref() != Some(&activity) {
             facts.push(Fact::Activity(activity.clone()));
@@ -13,12 +15,12 @@ impl Current {
         }
     }
 
-    /// It does nothing; whatever comes next is news.
-    pub(crate) fn over(&mut self) {
+    /// Forgets the activity, so that the next one is reported as a change.
+    pub(crate) fn clear(&mut self) {
         self.0 = None;
     }
 
-    /// A block of this kind begins.
+    /// Sets the activity at the start of a content block.
     pub(crate) fn block(
         &mut self,
         kind: &[u8],

@@ -1,16 +1,17 @@
-//! Which text of the main conversation is new.
+//! Finds the new text of the main conversation.
 //!
 //! ```text
 //!              message_start             message_stop, complete
-//!   (none) ───────────────────▶ open ─────────────────────────────▶ open, over ──▶ (none)
-//!     ▲   `assistant` of its own  │                                    (its `assistant` may still come)
+//!   (none) ───────────────────▶ open ─────────────────────────────▶ open, done ──▶ (none)
+//!     ▲   or `assistant` alone    │                             (its `assistant` may still follow)
 //!     │                           │ message_stop, not complete or abandoned
 //!     └────── result ◀── broken ◀─┘
 //!                          └── message_start, `assistant`: a restart, compared with what was shown
 //! ```
 //!
-//! A message is *complete* when its `message_delta` came or when an `assistant` event confirmed each of its
-//! blocks. `assistant` is authoritative: it shows what no delta brought and never shows anything twice.
+//! A message is *complete* once its `message_delta` was received or an `assistant` event confirmed
+//! each of its blocks. `assistant` is authoritative: it adds text that the deltas lacked, and never
+//! repeats text.
 
 mod message;
 
@@ -18,18 +19,18 @@ use crate::repeat::{Repeat, Step};
 use crate::wtf8::Literal;
 use message::{BLANK_LINE, Block, Broken, Message};
 
-/// More than any message of the CLI has.
+/// The number of blocks that are remembered; no message of the CLI has more.
 const REMEMBERED_BLOCKS: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
-    /// Something was shown.
+    /// Whether any text was shown.
     shown: bool,
     open: Option<Message>,
     broken: Option<Broken>,
 }
 
-/// A content block of an `assistant` event; without text when it is no text block.
+/// A content block of an `assistant` event; None if it is not a text block.
 pub(crate) type AssistantBlock<'a> = Option<Literal<'a>>;
 
 impl Answer {
@@ -37,7 +38,7 @@ impl Answer {
         self.shown
     }
 
-    /// True if this is a restart, here and below.
+    /// Begins a message. Returns true if this restarts a broken message; so do the methods below.
     pub(crate) fn message_start(&mut self, id: Option<String>, out: &mut String) -> bool {
         self.begin(id, true, out)
     }
@@ -56,7 +57,7 @@ impl Answer {
                 index,
                 is_text,
                 confirmed: false,
-                place: None,
+                range: None,
             });
         }
         restart | (!text.is_empty() && self.text_delta(index, text.text().as_bytes(), out))
@@ -74,7 +75,7 @@ impl Answer {
                     index,
                     is_text: true,
                     confirmed: false,
-                    place: None,
+                    range: None,
                 });
                 open.blocks.len() - 1
             }
@@ -94,7 +95,7 @@ impl Answer {
         }
     }
 
-    /// `abandoned`: the message was given up, from this block on.
+    /// Ends a message. `abandoned` means that the CLI discarded the message, from this block on.
     pub(crate) fn message_stop(&mut self, abandoned: Option<Option<u64>>, out: &mut String) {
         let Some(open) = &self.open else { return };
         if abandoned.is_some() || open.is_broken() {
@@ -113,16 +114,16 @@ impl Answer {
         blocks: impl Iterator<Item = AssistantBlock<'b>>,
         out: &mut String,
     ) -> bool {
-        let same = |open: &Message| open.id.is_none() || id.is_none() || open.id == id;
-        let restart = !self.open.as_ref().is_some_and(same) && self.begin(id, false, out);
+        let is_same = |open: &Message| open.id.is_none() || id.is_none() || open.id == id;
+        let restart = !self.open.as_ref().is_some_and(is_same) && self.begin(id, false, out);
         for block in blocks {
             self.confirm(block, out);
         }
         restart
     }
 
-    /// Takes a `result`, which ends the answer. `text` is the result's text if an event was lost
-    /// before it; the part that the last message lacks is shown.
+    /// Ends the answer at a `result`. `text` is the result's text if an event was lost before; the
+    /// part that the last message lacks is shown.
     pub(crate) fn result(&mut self, text: Option<&str>, out: &mut String) {
         self.close(out);
         if let Some(text) = text.filter(|_| self.shown) {
@@ -132,8 +133,8 @@ impl Answer {
         self.broken = None;
     }
 
-    /// Shows the part of `text` that the last message lacks. A last message that is too long to
-    /// compare stays as it is.
+    /// Shows the part of `text` that the last message lacks. Shows nothing if the last message is
+    /// too long to compare.
     fn complete(&mut self, text: &str, out: &mut String) {
         let last = match (&self.open, &self.broken) {
             (Some(open), _) => open.last(),
@@ -152,14 +153,15 @@ impl Answer {
         }
     }
 
-    /// The end of stdout. Text that was held back in an answer without an end was all shown before.
+    /// Ends the answer at the end of stdout. Text still held back in an unfinished answer equals
+    /// text that was already shown.
     pub(crate) fn finish(&mut self, out: &mut String) {
         self.flush(out);
         self.close(out);
     }
 
-    /// Text made elsewhere, when there was none here.
-    pub(crate) fn show_instead(&mut self, text: &str, out: &mut String) {
+    /// Shows the text of a result, if no other text was shown.
+    pub(crate) fn show_fallback(&mut self, text: &str, out: &mut String) {
         self.shown |= !text.is_empty();
         out.push_str(text);
     }
@@ -171,7 +173,7 @@ impl Answer {
     fn begin(&mut self, id: Option<String>, streamed: bool, out: &mut String) -> bool {
         self.close(out);
         let broken = self.broken.take();
-        // An `assistant` of the broken message itself is late, but nothing was started again.
+        // A late `assistant` event of the broken message itself is not a restart.
         let restart = broken
             .as_ref()
             .is_some_and(|broken| streamed || broken.id.is_none() || broken.id != id);
@@ -186,7 +188,7 @@ impl Answer {
         restart
     }
 
-    /// Ends the open message, whichever way it ended.
+    /// Ends the open message as complete or as broken.
     fn close(&mut self, out: &mut String) {
         if self.open.as_ref().is_some_and(Message::is_broken) {
             self.broken = self.open.take().map(|open| open.break_off(None));
@@ -195,7 +197,7 @@ impl Answer {
         }
     }
 
-    /// The open message is all there: what was held back is now known to be new or not.
+    /// Ends an open message that is complete, and decides whether its held text is new.
     fn settle(&mut self, out: &mut String) {
         self.flush(out);
         let Some(open) = &mut self.open else { return };
@@ -206,7 +208,7 @@ impl Answer {
         }
     }
 
-    /// An unfinished half of a surrogate pair will not be finished any more.
+    /// Replaces a pending half of a surrogate pair, which can no longer be completed.
     fn flush(&mut self, out: &mut String) {
         let Some(open) = &mut self.open else { return };
         let mut half = String::new();
@@ -218,19 +220,19 @@ impl Answer {
         }
     }
 
-    /// An `assistant` event brings a whole block.
+    /// Processes a whole block of an `assistant` event.
     fn confirm(&mut self, block: AssistantBlock<'_>, out: &mut String) {
         let Some(open) = &mut self.open else { return };
-        let known = open
+        let unconfirmed = open
             .blocks
             .iter()
-            .position(|known| !known.confirmed && known.is_text == block.is_some());
-        let at = known.unwrap_or_else(|| {
+            .position(|other| !other.confirmed && other.is_text == block.is_some());
+        let at = unconfirmed.unwrap_or_else(|| {
             open.blocks.push(Block {
                 index: u64::MAX,
                 is_text: block.is_some(),
                 confirmed: false,
-                place: None,
+                range: None,
             });
             open.blocks.len() - 1
         });
@@ -241,17 +243,17 @@ impl Answer {
         open.decoder.clear();
         let text = text.text();
         let missing = open.missing(at, &text);
-        let later = open.blocks[at + 1..]
+        let has_later_text = open.blocks[at + 1..]
             .iter()
-            .any(|block| block.place.is_some());
-        if later && !missing.is_empty() {
+            .any(|block| block.range.is_some());
+        if has_later_text && !missing.is_empty() {
             self.feed(at, BLANK_LINE, out);
         }
         self.feed(at, &missing, out);
         self.forget_confirmed();
     }
 
-    /// A message may have any number of blocks; those that are settled need not be remembered.
+    /// Forgets confirmed blocks beyond the limit: a message may have any number of blocks.
     fn forget_confirmed(&mut self) {
         let Some(open) = &mut self.open else { return };
         if open.blocks.len() > REMEMBERED_BLOCKS {
@@ -264,36 +266,36 @@ impl Answer {
         }
     }
 
-    /// Adds text to a block of the open message, and to the output what of it is new.
+    /// Adds text to a block of the open message, and the new part of it to the output.
     fn feed(&mut self, at: usize, text: &str, out: &mut String) {
         let Some(open) = &mut self.open else { return };
         let Some(block) = open.blocks.get_mut(at).filter(|_| !text.is_empty()) else {
             return;
         };
-        let first = open.text.len() == 0;
-        let joint = if block.place.is_none() && !first {
+        let is_first = open.text.len() == 0;
+        let separator = if block.range.is_none() && !is_first {
             BLANK_LINE
         } else {
             ""
         };
-        let behind = open.text.len() + joint.len();
-        let start = block.place.as_ref().map_or(behind, |place| place.start);
-        open.text.push(joint);
+        let next_start = open.text.len() + separator.len();
+        let start = block.range.as_ref().map_or(next_start, |range| range.start);
+        open.text.push(separator);
         open.text.push(text);
-        block.place = Some(start..open.text.len());
+        block.range = Some(start..open.text.len());
         match &mut open.repeat {
             None => {
-                let before = if first && self.shown {
+                let separator = if is_first && self.shown {
                     BLANK_LINE
                 } else {
-                    joint
+                    separator
                 };
-                out.push_str(before);
+                out.push_str(separator);
                 out.push_str(text);
                 self.shown = true;
             }
             Some(repeat) => {
-                let step = repeat.push(&[joint, text].concat());
+                let step = repeat.push(&[separator, text].concat());
                 self.take_step(step, out);
             }
         }

@@ -1,9 +1,9 @@
-//! The text of one message, kept to compare what comes again with what was shown.
+//! The text of one message, kept to compare a restarted answer with it.
 
-/// More than the longest answer of today's models (128k tokens); past it nothing is compared (2 MiB).
+/// The longest text that is compared (2 MiB). Answers of today's models are shorter (128k tokens).
 pub(crate) const COMPARED_BYTES: usize = 2 << 20;
 
-/// A text that only grows: its length, and the text itself while it is short enough.
+/// A growing text: its length, and the text itself while it is short enough.
 #[derive(Debug, Default)]
 pub(crate) struct ComparedText {
     text: String,
@@ -24,12 +24,12 @@ impl ComparedText {
         self.len
     }
 
-    /// A part of it; `None` when it grew too long to be kept.
+    /// Returns a part of the text; `None` if the text is too long to be kept.
     pub(crate) fn part(&self, start: usize, end: usize) -> Option<&str> {
         self.text.get(start..end)
     }
 
-    /// All of it; empty when it grew too long to be kept.
+    /// Returns the whole text; empty if it is too long to be kept.
     pub(crate) fn into_text(self) -> String {
         self.text
     }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_stops_keeping_but_not_counting() {
+    fn a_too_long_text_is_counted_but_not_kept() {
         let mut kept = ComparedText::default();
         kept.push("ab");
         assert_eq!(kept.part(1, 2), Some("b"));

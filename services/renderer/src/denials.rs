@@ -1,4 +1,4 @@
-//! Tools that were denied, small enough for a status object.
+//! Denied tools, shortened for a status object.
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 use crate::event::{Denied, short, text, word};
 use crate::sanitise::value;
 
-/// A denial's JSON longer than this goes without the tool's input, which may be a whole file (1 KiB).
+/// The longest denial that keeps the tool's input (1 KiB). The input may be a whole file.
 const LONGEST_DENIAL_BYTES: usize = 1 << 10;
 
-/// The CLI's explanation goes on for the model's benefit; the first sentence is for people (chars).
+/// The longest message of a denial, in characters. Its first sentence is for people; the rest is
+/// for the model.
 const LONGEST_MESSAGE_CHARS: usize = 300;
 
-/// From a `system/permission_denied` event.
+/// Returns the denial in a `system/permission_denied` event.
 pub(crate) fn from_event(event: &Denied<'_>) -> Value {
     let message = text(event.message.as_ref())
         .map(|text| text.chars().take(LONGEST_MESSAGE_CHARS).collect::<String>());
@@ -24,15 +25,16 @@ pub(crate) fn from_event(event: &Denied<'_>) -> Value {
     })
 }
 
-/// From a result's `permission_denials`.
+/// Returns the denials in a result's `permission_denials`.
 pub(crate) fn from_result(raw: &RawValue) -> Vec<Value> {
     let Ok(denials) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
         return Vec::new();
     };
-    denials.into_iter().map(one).collect()
+    denials.into_iter().map(shortened).collect()
 }
 
-fn one(raw: &RawValue) -> Value {
+/// Returns one denial, without the tool's input if it is too long.
+fn shortened(raw: &RawValue) -> Value {
     #[derive(serde::Deserialize, Default)]
     struct Names {
         tool_name: Option<String>,

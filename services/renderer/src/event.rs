@@ -1,8 +1,8 @@
-//! The CLI's event lines, as far as they are used. Everything is borrowed from the line.
+//! The used fields of the CLI's event lines. Everything is borrowed from the line.
 //!
-//! Each line is read once for [`Head`], which is enough for a line of tokens. Other lines are
-//! rarer, and are read a second time for the struct of their kind. Strings are [`Raw`] or
-//! [`Literal`], so that no string can make a line unreadable.
+//! Each line is parsed as [`Head`], which is enough for a token line. Other lines are rarer, and
+//! are parsed again as the struct of their kind. Strings are [`Raw`] or [`Literal`], so no string
+//! can make a line unreadable.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::wtf8::{Literal, Raw};
 
-/// What every line is read for.
+/// The fields that are read from every line.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Head<'a> {
     #[serde(borrow, rename = "type")]
@@ -25,7 +25,7 @@ pub(crate) struct Head<'a> {
     pub(crate) abandoned_blocks: Option<Abandoned>,
 }
 
-/// What a line is read for that could not be read as the event that it is.
+/// The fields that are read from a line that could not be parsed as an event of its kind.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Kind<'a> {
     #[serde(borrow, rename = "type")]
@@ -34,7 +34,8 @@ pub(crate) struct Kind<'a> {
 }
 
 impl Kind<'_> {
-    /// Whether it belongs to the answer: it may hold text of the main conversation, or the end.
+    /// Whether the line belongs to the answer: it may have text of the main conversation or the
+    /// result.
     pub(crate) fn is_of_answer(&self) -> bool {
         let kinds = ["stream_event", "assistant", "result"];
         self.parent_tool_use_id.is_none() && kinds.iter().any(|kind| is(self.kind.as_ref(), kind))
@@ -56,7 +57,7 @@ pub(crate) struct StreamEvent<'a> {
     pub(crate) message: Option<MessageId<'a>>,
 }
 
-/// The `delta` of a `content_block_delta`. Other deltas have other fields, which are passed over.
+/// The `delta` of a `content_block_delta`. Fields of other deltas are ignored.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Delta<'a> {
     #[serde(borrow, rename = "type")]
@@ -72,7 +73,7 @@ pub(crate) struct MessageId<'a> {
     pub(crate) id: Option<Raw<'a>>,
 }
 
-/// Which blocks of a broken message were given up.
+/// The discarded blocks of a broken message.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Abandoned {
     pub(crate) from_block_index: Option<u64>,
@@ -111,8 +112,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) api_error_params: Option<ErrorParams>,
 }
 
-/// Its message. A `content` that is a plain string makes the line unreadable: a `user` line then says nothing, and an
-/// `assistant` line counts as lost.
+/// The message of a [`Turn`]. If `content` is a plain string, the line is unreadable: a `user` line
+/// is then ignored, and an `assistant` line counts as lost.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Message<'a> {
     #[serde(borrow)]
@@ -123,22 +124,22 @@ pub(crate) struct Message<'a> {
     pub(crate) content: Vec<Block<'a>>,
 }
 
-/// An `assistant` line again, where it uses tools: only the time limits that they are given. A line whose inputs are not understood
-/// has none, and is read as any other for the rest.
+/// The time limits of the tool uses in an `assistant` line. A line whose inputs cannot be parsed
+/// has no time limits; its other fields are still read.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ToolTimes<'a> {
     #[serde(borrow)]
     pub(crate) message: ToolTimesMessage<'a>,
 }
 
-/// Its message.
+/// The message of [`ToolTimes`].
 #[derive(Debug, Deserialize)]
 pub(crate) struct ToolTimesMessage<'a> {
     #[serde(borrow)]
     pub(crate) content: Vec<ToolTime<'a>>,
 }
 
-/// One content block.
+/// A content block of [`ToolTimesMessage`].
 #[derive(Debug, Deserialize)]
 pub(crate) struct ToolTime<'a> {
     #[serde(borrow)]
@@ -146,19 +147,19 @@ pub(crate) struct ToolTime<'a> {
     pub(crate) input: Option<ToolInput>,
 }
 
-/// A tool's input.
+/// The input of a tool use.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ToolInput {
     pub(crate) timeout: Option<f64>,
 }
 
-/// What a synthetic error message says about its cause.
+/// The cause of a synthetic error message.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ErrorParams {
     pub(crate) rate_limit_info: Option<ResetTime>,
 }
 
-/// When a limit is reset.
+/// The time at which a limit is reset, in Unix seconds.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ResetTime {
     #[serde(rename = "resetsAt")]
@@ -221,7 +222,7 @@ pub(crate) struct RateLimitEvent<'a> {
     pub(crate) rate_limit_info: RateLimitInfo<'a>,
 }
 
-/// Its one field.
+/// The `rate_limit_info` of a [`RateLimitEvent`].
 #[derive(Debug, Deserialize)]
 pub(crate) struct RateLimitInfo<'a> {
     #[serde(borrow)]
@@ -230,12 +231,12 @@ pub(crate) struct RateLimitInfo<'a> {
     pub(crate) resets_at: Option<f64>,
 }
 
-/// Is this string there, and this one?
-pub(crate) fn is(string: Option<&Raw<'_>>, wanted: &str) -> bool {
-    string.is_some_and(|string| string.bytes() == wanted.as_bytes())
+/// Whether the string is present and equals `expected`.
+pub(crate) fn is(string: Option<&Raw<'_>>, expected: &str) -> bool {
+    string.is_some_and(|string| string.bytes() == expected.as_bytes())
 }
 
-/// The text of a string that is there.
+/// Returns the text of a string, if present.
 pub(crate) fn text(string: Option<&Raw<'_>>) -> Option<String> {
     string.map(Raw::text)
 }
@@ -243,8 +244,7 @@ pub(crate) fn text(string: Option<&Raw<'_>>) -> Option<String> {
 /// The most bytes that are kept of an id, a name or another word.
 const LONGEST_WORD_BYTES: usize = 256;
 
-/// Returns the beginning of a word, if there is one: a kept word must not be as long as a line may
-/// be.
+/// Returns the beginning of a word, if present. The word is cut, because a line may be very long.
 pub(crate) fn word(string: Option<&Raw<'_>>) -> Option<String> {
     string.map(|string| short(&string.text()))
 }
@@ -254,7 +254,7 @@ pub(crate) fn short(word: &str) -> String {
     word[..word.floor_char_boundary(LONGEST_WORD_BYTES)].to_owned()
 }
 
-/// A field that marks an error by being there at all, whatever its type; a word if it is a string.
+/// A field whose presence marks an error, whatever its type. `word` is its value if it is a string.
 #[derive(Debug)]
 pub(crate) struct Marker<'a> {
     pub(crate) set: bool,

@@ -1,34 +1,35 @@
-//! The output of format `events`: stdout as it was, made valid UTF-8 and ended by a line feed.
+//! The output of format `events`: stdout, made valid UTF-8 and ended by a line feed.
 
 use protocol::Patch;
 
-/// Takes the place of an invalid sequence.
+/// The replacement of an invalid sequence.
 const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
 
-/// Neighbouring patches are joined up to this many original bytes, so that garbage does not make
-/// one patch per byte (32 KiB).
+/// The most original bytes of a joined patch (32 KiB). Adjacent patches are joined, so that garbage
+/// does not need one patch per byte.
 const LONGEST_PATCH_BYTES: usize = 32 << 10;
 
-/// Turns stdout into output, however it was chunked.
+/// Turns stdout into the output of format `events`; the result does not depend on the chunks.
 #[derive(Debug, Default)]
 pub struct EventsOutput {
-    /// Bytes of output so far.
+    /// The number of bytes of output so far.
     offset: u64,
-    /// The beginning of a character whose rest has not come: at most three bytes.
+    /// The beginning of an incomplete character, at most three bytes.
     held: Vec<u8>,
-    /// The output ends inside of a line: a line feed is missing.
+    /// Whether the output ends inside a line, so that a line feed is missing.
     mid_line: bool,
 }
 
 impl EventsOutput {
-    /// For an execution without output yet.
+    /// Creates the state for an execution without output.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Appends the output of the next bytes of stdout to `out` and what must be undone to
-    /// `patches`, in order. A character that the chunk cuts is held back until its rest comes.
+    /// Processes the next bytes of stdout: appends output to `out`, and a patch for each changed
+    /// part to `patches`, in order. An incomplete character at the end of the chunk is held until
+    /// its other bytes arrive.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>, patches: &mut Vec<Patch>) {
         let mut rest = self.complete_held(chunk, out, patches);
         while !rest.is_empty() {
@@ -47,7 +48,8 @@ impl EventsOutput {
         }
     }
 
-    /// Stdout has ended: what was held back is no character, and a missing last line feed is added.
+    /// Processes the end of stdout: replaces an incomplete character, and adds a missing last line
+    /// feed.
     pub fn finish(&mut self, out: &mut Vec<u8>, patches: &mut Vec<Patch>) {
         if !self.held.is_empty() {
             let held = std::mem::take(&mut self.held);
@@ -63,8 +65,7 @@ impl EventsOutput {
         }
     }
 
-    /// Gives what was held back the bytes it needs to be decided; the rest of the chunk is
-    /// answered.
+    /// Completes a held character with bytes of the chunk, and returns the rest of the chunk.
     fn complete_held<'c>(
         &mut self,
         mut chunk: &'c [u8],
@@ -79,8 +80,8 @@ impl EventsOutput {
                     self.copy(&held, out);
                 }
                 Err(error) if error.error_len().is_some() => {
-                    // The beginning was fine and the next byte does not go on with it: that one is
-                    // looked at anew.
+                    // The next byte does not continue the held character, so process that byte
+                    // separately.
                     self.held.pop();
                     let held = std::mem::take(&mut self.held);
                     self.replace(&held, out, patches);

@@ -1,97 +1,100 @@
-//! What the renderer tells its caller.
+//! The results of the renderer.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// Where [`Renderer::push`](crate::Renderer::push) puts what it found. It is appended to; the caller drains it.
+/// The results of [`Renderer::push`](crate::Renderer::push). The renderer appends to this; the
+/// caller drains it.
 #[derive(Debug, Default)]
 pub struct Rendered {
     /// New text of the answer.
     pub text: String,
-    /// New facts, in the order in which the CLI told them.
+    /// New facts, in the order of the CLI's events.
     pub facts: Vec<Fact>,
 }
 
-/// One thing that the CLI's events told.
+/// A fact from the CLI's events.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
-    /// The CLI has started (`system/init`). Background work brings more than one.
+    /// The CLI has started (`system/init`). Background work causes more than one of these.
     Init {
         /// The CLI's own session id.
         session_id: Option<String>,
-        /// The model it asks.
+        /// The model that the CLI uses.
         model: Option<String>,
     },
-    /// What it does now; only when that changed.
+    /// The CLI's activity changed.
     Activity(Activity),
-    /// The tool uses, sub-agents' included, that have no result yet; only when these are others.
+    /// The set of running tools changed: tool uses without a result, including those of sub-agents.
     ToolsRunning(Vec<RunningTool>),
-    /// The upstream request failed and is tried again (`system/api_retry`).
+    /// The upstream request failed and will be retried (`system/api_retry`).
     Retry {
-        /// Which retry this is, from 1.
+        /// The number of this retry, from 1.
         attempt: u64,
-        /// After how many it gives up.
+        /// The maximum number of retries.
         max_retries: u64,
-        /// Milliseconds until it is made.
+        /// The delay before the retry, in milliseconds.
         delay_ms: u64,
-        /// The HTTP status of the failure; none when the connection broke.
+        /// The HTTP status of the failure; None if the connection broke.
         status: Option<u16>,
     },
-    /// An answer that had begun was broken off, and has begun again.
+    /// An answer was broken off and started again.
     Restart,
     /// Lines that are not JSON, since the last push.
     Noise {
-        /// How many.
+        /// The number of lines.
         lines: u64,
     },
-    /// An event that was damaged, or was too long, and is lost. Its line is counted as noise too.
+    /// An event was lost because it was damaged or too long. Its line also counts as noise.
     EventLost,
-    /// A tool was denied (`system/permission_denied`): `{tool_name, tool_use_id, message, reason}`. The same
-    /// denial is in the [`Outcome`] again, with the same `tool_use_id`.
+    /// A tool was denied (`system/permission_denied`): `{tool_name, tool_use_id, message, reason}`.
+    /// The [`Outcome`] has the same denial with the same `tool_use_id`.
     ToolDenied {
-        /// What the CLI said about it.
+        /// The denial.
         denial: Value,
     },
     /// A hook of the CLI failed.
     HookFailed {
-        /// Its name and what it wrote.
+        /// The hook's name and output.
         message: String,
     },
-    /// What is left of a subscription's limit (`rate_limit_event`, only with a login).
+    /// The state of a subscription's limit (`rate_limit_event`, only with a login).
     RateLimit {
-        /// When the limit is reset, in Unix seconds.
+        /// The time at which the limit is reset, in Unix seconds.
         resets_at: Option<i64>,
         /// `allowed`, `allowed_warning` or `rejected`.
         status: Option<String>,
     },
-    /// A `result` event, unless one with a higher `result_index` came before. The last one counts.
+    /// A `result` event. The last one counts; results with a lower `result_index` than an earlier
+    /// one are dropped.
     Result(Box<Outcome>),
 }
 
-/// A tool use that has no result yet.
+/// A tool use without a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunningTool {
-    /// The tool use's id.
+    /// The id of the tool use.
     pub id: String,
-    /// The tool's name.
+    /// The name of the tool.
     pub name: String,
-    /// The `timeout` of its input, if there is one: the time limit that a call of Bash asks for, milliseconds.
+    /// The `timeout` in the tool's input, in milliseconds: the time limit that a call of Bash
+    /// requests.
     pub timeout_ms: Option<u64>,
 }
 
-/// What the CLI does now. `Display` gives the words of the status object.
+/// The present activity of the CLI. `Display` gives the words of the status object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Activity {
-    /// It has started and not asked the model yet.
+    /// The CLI has started, and has not sent a request to the model.
     Starting,
-    /// The model was asked, or thinks.
+    /// A request was sent to the model, or the model is thinking.
     Thinking,
-    /// The model writes text.
+    /// The model is writing text.
     Writing,
-    /// A tool of this name is called or runs.
+    /// A tool with this name is being called or is running.
     Tool(String),
-    /// The request failed, with this HTTP status if there was one, and waits to be made again.
+    /// The request failed, with this HTTP status if known, and waits for its retry.
     Retrying(Option<u16>),
 }
 
@@ -108,38 +111,42 @@ impl fmt::Display for Activity {
     }
 }
 
-/// What a `result` event says, with what its error message alone told before it.
+/// The content of a `result` event, with facts that only the preceding error message had.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outcome {
-    /// True for every end that is not a success, whatever `subtype` says.
+    /// Whether the end is not a success, whatever `subtype` is.
     pub is_error: bool,
-    /// `success` (also of API errors), `error_max_turns`, `error_max_budget_usd`, `error_during_execution`.
+    /// `success` (also of API errors), `error_max_turns`, `error_max_budget_usd`,
+    /// `error_during_execution`.
     pub subtype: String,
     /// The HTTP status of a final API error.
     pub api_error_status: Option<u16>,
-    /// The result's text, of an error its message; its first 64 KiB.
+    /// The first 64 KiB of the result's text; for an error, its message.
     pub text: Option<String>,
-    /// The messages of ends that have no text.
+    /// The messages of a result without a text.
     pub errors: Vec<String>,
-    /// Token counts, as the CLI gives them.
+    /// Token counts, unchanged from the CLI.
     pub usage: Option<Value>,
-    /// Dollars.
+    /// The cost in US dollars.
     pub cost_usd: Option<f64>,
-    /// Every denied tool: `{tool_name, tool_use_id, tool_input}`; a large input is left out.
+    /// Every denied tool: `{tool_name, tool_use_id, tool_input}`, without large inputs.
     pub permission_denials: Vec<Value>,
     /// The model of the last `init`.
     pub model: Option<String>,
-    /// Turns made.
+    /// The number of turns.
     pub num_turns: Option<u64>,
-    /// `completed`, `api_error`, `prompt_too_long`, `max_turns`, `budget_exhausted`, `image_error`, ...
+    /// `completed`, `api_error`, `prompt_too_long`, `max_turns`, `budget_exhausted`, `image_error`,
+    /// ...
     pub terminal_reason: Option<String>,
-    /// The model's reason to stop, `end_turn`, `refusal`, `stop_sequence` (errors), ...
+    /// The model's reason to stop: `end_turn`, `refusal`, `stop_sequence` (errors), ...
     pub stop_reason: Option<String>,
-    /// The word of the synthetic error message before this result: `authentication_failed`, `rate_limit`,
-    /// `billing_error`, `invalid_request`, `server_error`, `max_output_tokens`, `unknown`, ... None on success.
+    /// The word of the synthetic error message before this result: `authentication_failed`,
+    /// `rate_limit`, `billing_error`, `invalid_request`, `server_error`, `max_output_tokens`,
+    /// `unknown`, ... None on success.
     pub error_kind: Option<String>,
-    /// When the limit that ended it is reset, in Unix seconds; told with a login, not with an API key.
+    /// The time at which the limit that ended the execution is reset, in Unix seconds. Known only
+    /// with a login, not with an API key.
     pub resets_at: Option<i64>,
-    /// The count of `result` events before this one, if the CLI gives it.
+    /// The number of earlier `result` events, if the CLI reports it.
     pub result_index: Option<u64>,
 }

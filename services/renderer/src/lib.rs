@@ -1,21 +1,21 @@
-//! The Claude CLI's stdout turned into text (docs/protocol.md, "Output text"), facts for the status
+//! Turns the Claude CLI's stdout into text (docs/protocol.md, "Output text"), facts for the status
 //! (docs/protocol.md, "Status object") and activity (docs/protocol.md, "Progress").
 //!
-//! Everything here is pure: bytes go in, text and [`Fact`]s come out; nothing is read, written or timed. Two
-//! state machines share the work:
+//! The crate is pure: it turns bytes into text and [`Fact`]s, without I/O and without a clock. It
+//! has two state machines:
 //!
 //! ```text
-//!   stdout bytes ──▶ Lines ──▶ one event ──▶ Answer  (which text is new)      ──▶ Rendered.text
+//!   stdout bytes ──▶ Lines ──▶ one event ──▶ Answer  (finds new text)         ──▶ Rendered.text
 //!                                       └──▶ Tools, activity, retries, result ──▶ Rendered.facts
 //!   stdout bytes ──▶ EventsOutput ──▶ valid UTF-8 + patches
 //! ```
 //!
-//! * [`Renderer`] serves both output formats: `Renderer::new(true)` for `text`, `Renderer::new(false)` for
-//!   `events`, where only facts are wanted and token lines are passed over unparsed.
-//! * [`EventsOutput`] makes the output of format `events`; `spool::EventsReader` undoes it for
-//!   `/events`.
+//! * [`Renderer`] serves both output formats: `Renderer::new(true)` for `text`, and
+//!   `Renderer::new(false)` for `events`, which needs only facts and skips token lines unparsed.
+//! * [`EventsOutput`] produces the output of format `events`; `spool::EventsReader` restores the
+//!   original bytes for `/events`.
 //!
-//! How the CLI behaves was captured from the pinned binary; the captures are in `tests/fixtures`.
+//! The CLI's behaviour was captured from the pinned binary; the captures are in `tests/fixtures`.
 
 mod activity;
 mod answer;

@@ -1,33 +1,35 @@
-//! Cuts stdout into lines, however it was chunked.
+//! Splits stdout into lines; the result does not depend on the chunks.
 
 use memchr::memmem;
 
-/// A JSON line longer than this is dropped and counted as noise, so that memory stays bounded (64 MiB).
+/// The longest JSON line (64 MiB). A longer line is dropped and counted as noise, so that memory
+/// stays bounded.
 pub const LONGEST_LINE_BYTES: usize = 64 << 20;
 
-/// The longest line that holds no event (64 KiB). A line without the beginning of an object in its
-/// first so many bytes is cut there, which loses no event.
+/// The longest line without an event (64 KiB). A line with no beginning of an object in its first
+/// 64 KiB is dropped, which loses no event.
 pub const LONGEST_NOISE_BYTES: usize = 64 << 10;
 
-/// What is kept allocated between lines.
+/// The capacity that stays allocated between lines.
 const KEPT_CAPACITY_BYTES: usize = 256 << 10;
 
 /// One line, without its line feed.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Line<'a> {
     Whole(&'a [u8]),
-    /// It was longer than its limit and is gone.
+    /// The line was longer than its limit and was dropped.
     TooLong {
         /// Whether the line began like an event.
         event: bool,
     },
 }
 
+/// The state of splitting stdout into lines.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    /// The line whose end has not come.
+    /// The beginning of a line whose end was not received yet.
     partial: Vec<u8>,
-    /// Set while a line that is too long is skipped: whether it began like an event.
+    /// Set while a too long line is skipped: whether it began like an event.
     too_long: Option<bool>,
 }
 
@@ -46,7 +48,7 @@ impl Lines {
         self.extend(chunk);
     }
 
-    /// End of stdout: what has no line feed is a line too.
+    /// Ends stdout; bytes without a line feed are a line too.
     pub(crate) fn finish(&mut self, mut each: impl FnMut(Line<'_>)) {
         if self.too_long.is_some() || !self.partial.is_empty() {
             self.end(&mut each);
@@ -57,7 +59,7 @@ impl Lines {
         if self.too_long.is_some() || bytes.is_empty() {
             return;
         }
-        // The first bytes alone decide how long the line may be, however it is chunked.
+        // Only the first bytes decide how long the line may be, so that chunks do not matter.
         let missing = LONGEST_NOISE_BYTES.saturating_sub(self.partial.len());
         let (head, rest) = bytes.split_at(missing.min(bytes.len()));
         self.partial.extend_from_slice(head);
@@ -85,12 +87,12 @@ impl Lines {
     }
 }
 
-/// Whether the length of this line is allowed.
+/// Whether the line has an allowed length.
 fn fits(line: &[u8]) -> bool {
     line.len() <= LONGEST_NOISE_BYTES || (line.len() <= LONGEST_LINE_BYTES && holds_object(line))
 }
 
-/// Whether an object begins within the first bytes of the line.
+/// Whether an object begins in the first bytes of the line.
 fn holds_object(line: &[u8]) -> bool {
     let head = &line[..line.len().min(LONGEST_NOISE_BYTES)];
     head.starts_with(b"{") || memmem::find(head, b"{\"").is_some()
@@ -101,9 +103,9 @@ mod tests {
     use super::*;
 
     fn cut(chunks: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
-        let mut found = Vec::new();
+        let mut lines_seen = Vec::new();
         let mut each = |line: Line<'_>| {
-            found.push(match line {
+            lines_seen.push(match line {
                 Line::Whole(line) => Some(line.to_vec()),
                 Line::TooLong { .. } => None,
             });
@@ -113,11 +115,11 @@ mod tests {
             lines.push(chunk, &mut each);
         }
         lines.finish(&mut each);
-        found
+        lines_seen
     }
 
     #[test]
-    fn lines_are_the_same_however_they_are_chunked() {
+    fn chunks_do_not_change_the_lines() {
         let whole = cut(&[b"one\n\ntwo\nlast"]);
         assert_eq!(
             whole,
@@ -133,19 +135,19 @@ mod tests {
     }
 
     #[test]
-    fn too_long_lines_are_dropped_and_the_next_one_is_read() {
+    fn a_too_long_line_is_dropped_and_the_next_one_is_read() {
         let noise = vec![b'x'; LONGEST_NOISE_BYTES + 1];
         assert_eq!(cut(&[&noise, b"more\n{}\n"]), [None, Some(b"{}".to_vec())]);
         let whole = [&noise[..], b"\n{}"].concat();
         assert_eq!(
             cut(&[&whole]),
             [None, Some(b"{}".to_vec())],
-            "also when it comes in one piece"
+            "also in one chunk"
         );
     }
 
     #[test]
-    fn memory_is_given_back() {
+    fn the_memory_of_a_long_line_is_freed() {
         let mut lines = Lines::default();
         let big = [&b"{"[..], &vec![b' '; 2 << 20]].concat();
         lines.push(&big, |_| panic!("no end yet"));

@@ -1,4 +1,4 @@
-//! Reads a `result` event.
+//! Reading a `result` event.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,13 +10,13 @@ use crate::facts::Outcome;
 use crate::sanitise::value;
 use crate::wtf8::{Literal, Raw};
 
-/// Of a result's text this much is in the outcome: enough for any message (64 KiB).
+/// The longest text in an outcome (64 KiB), which is enough for any message.
 const LONGEST_TEXT_BYTES: usize = 64 << 10;
 
-/// The longest `usage` object that is kept (16 KiB): a status could not carry a longer one.
+/// The longest `usage` object that is kept (16 KiB); a status has no room for a longer one.
 const LONGEST_USAGE_BYTES: usize = 16 << 10;
 
-/// How many messages of `errors`, and how many bytes of each.
+/// The most messages of `errors` that are kept, and the most bytes of each.
 const MOST_ERRORS: usize = 16;
 const LONGEST_ERROR_BYTES: usize = 2 << 10;
 
@@ -43,7 +43,7 @@ pub(crate) struct ResultEvent<'a> {
     result_index: Option<f64>,
 }
 
-/// The outcome, and the result's whole text.
+/// Returns the outcome, and the result's whole text.
 pub(crate) fn read<'a>(event: &ResultEvent<'a>) -> (Outcome, Option<Literal<'a>>) {
     let word = |raw: &Option<Raw<'_>>| word(raw.as_ref());
     let subtype = word(&event.subtype).unwrap_or_default();
@@ -73,23 +73,23 @@ pub(crate) fn read<'a>(event: &ResultEvent<'a>) -> (Outcome, Option<Literal<'a>>
     (outcome, event.result)
 }
 
-/// Whether a result is an error. Each field alone may say so: API errors have the subtype
-/// `success`, and `is_error` may be false beside a subtype that names an error. Without `is_error`,
-/// only a plain success counts as success.
-fn is_error(word: Option<bool>, subtype: &str, api_error_status: Option<u16>) -> bool {
-    word.unwrap_or(subtype != "success")
+/// Whether a result is an error. Any of the fields can indicate one: API errors have the subtype
+/// `success`, and `is_error` may be false although the subtype names an error. Without `is_error`,
+/// only a plain success counts as a success.
+fn is_error(flag: Option<bool>, subtype: &str, api_error_status: Option<u16>) -> bool {
+    flag.unwrap_or(subtype != "success")
         || subtype.starts_with("error")
         || api_error_status.is_some_and(|status| status >= 400)
 }
 
-/// An HTTP status, if it is one.
+/// Returns the HTTP status, if the number can be one.
 pub(crate) fn status(number: Option<f64>) -> Option<u16> {
     number
         .map(count)
         .and_then(|number| u16::try_from(number).ok())
 }
 
-/// A count that JSON may give as any number.
+/// Converts a count, which may be any number in JSON.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -99,7 +99,7 @@ pub(crate) fn count(number: f64) -> u64 {
     number as u64
 }
 
-/// A time in Unix seconds that JSON may give as any number.
+/// Converts a time in Unix seconds, which may be any number in JSON.
 #[allow(
     clippy::cast_possible_truncation,
     reason = "the cast saturates, which is right here"

@@ -1,71 +1,76 @@
-//! An answer that was broken off begins again: what of it is new?
+//! Finds the new part of an answer that was broken off and started again.
 //!
-//! The new text is held back while it equals what was shown. It *continues* what was shown as soon as it has
-//! repeated all of it: then only what follows is new. It is *other* text as soon as it differs, or when it ends
-//! before it has repeated all: then it is shown from its start. When earlier blocks of the broken message
-//! survived, the new text may begin with them or with the first block that was abandoned: both are tried.
+//! The new text is held while it equals the shown text. Once it has repeated all of the shown text,
+//! it *continues* it: only the following text is new. If it differs, or ends before it has repeated
+//! all, it is *other* text, and is shown from its start.
+//!
+//!
+//! If earlier blocks of the broken message were kept, the new text may begin with them or with the
+//! first abandoned block. Both starts are tried.
 
-/// What is new, once that is known.
+/// The decision about held text.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
-    /// Not known yet.
+    /// Not decided yet.
     Hold,
-    /// This follows directly what was shown.
+    /// This text directly continues the shown text.
     Continues(String),
-    /// This is another text.
+    /// This text is another answer.
     Other(String),
 }
 
+/// The comparison of a restarted answer with the shown text.
 #[derive(Debug)]
 pub(crate) struct Repeat {
     shown: String,
-    /// Where in `shown` the new text may begin, ascending.
+    /// The offsets in `shown` at which the new text may begin, ascending.
     starts: Vec<usize>,
-    /// Those that still match.
-    alive: Vec<usize>,
+    /// The starts that still match.
+    matching: Vec<usize>,
     held: String,
 }
 
 impl Repeat {
     pub(crate) fn new(shown: String, starts: Vec<usize>) -> Self {
         Self {
-            alive: starts.clone(),
+            matching: starts.clone(),
             starts,
             shown,
             held: String::new(),
         }
     }
 
-    /// What was shown and the starts, when the new answer was broken off as well before it was told apart.
+    /// Returns the shown text and the starts, if the new answer was also broken off before a
+    /// decision.
     pub(crate) fn into_parts(self) -> (String, Vec<usize>) {
         (self.shown, self.starts)
     }
 
     pub(crate) fn push(&mut self, text: &str) -> Step {
-        let before = self.held.len();
+        let compared = self.held.len();
         self.held.push_str(text);
         let (shown, held) = (self.shown.as_bytes(), self.held.as_bytes());
-        self.alive.retain(|start| {
+        self.matching.retain(|start| {
             let rest = &shown[*start..];
             let common = rest.len().min(held.len());
-            before >= common || rest[before..common] == held[before..common]
+            compared >= common || rest[compared..common] == held[compared..common]
         });
-        match self.alive.first() {
+        match self.matching.first() {
             None => Step::Other(std::mem::take(&mut self.held)),
             Some(start) if self.covers(*start) => self.continues(*start),
             Some(_) => Step::Hold,
         }
     }
 
-    /// The new text is complete.
+    /// Decides at the end of the new text.
     pub(crate) fn end(&mut self) -> Step {
-        match self.alive.iter().find(|start| self.covers(**start)) {
+        match self.matching.iter().find(|start| self.covers(**start)) {
             Some(start) => self.continues(*start),
             None => Step::Other(std::mem::take(&mut self.held)),
         }
     }
 
-    /// All that was shown from `start` on has come again.
+    /// Whether the held text has repeated all shown text from `start`.
     fn covers(&self, start: usize) -> bool {
         self.held.len() >= self.shown.len() - start
     }
@@ -108,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_comes_from_its_start() {
+    fn other_text_is_shown_from_its_start() {
         assert_eq!(
             run("Hello ", &[0], &["Hel", "p", "!"]),
             (1, Step::Other("Help".into()))
@@ -116,12 +121,12 @@ mod tests {
         assert_eq!(
             run("Hello ", &[0], &["Hell"]),
             (1, Step::Other("Hell".into())),
-            "it ended sooner"
+            "the new text ended earlier"
         );
     }
 
     #[test]
-    fn it_may_begin_with_the_first_abandoned_block() {
+    fn the_new_text_may_begin_with_the_first_abandoned_block() {
         let shown = "First.\n\nSecond";
         assert_eq!(
             run(shown, &[0, 8], &["Second bl"]),
@@ -134,7 +139,7 @@ mod tests {
         assert_eq!(
             run("aab\n\naa", &[0, 5], &["aa", "c"]),
             (1, Step::Continues("c".into())),
-            "the longer is waited for"
+            "the longer match is awaited"
         );
         assert_eq!(
             run("aab\n\naa", &[0, 5], &["aa"]),

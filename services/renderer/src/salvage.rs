@@ -1,30 +1,30 @@
-//! The whole events of a damaged line.
+//! Finding the whole events in a damaged line.
 //!
-//! A line is one event, but other bytes may be mixed in: an escape sequence before it, a NUL after
-//! it, or a cut event with the next one joined to it. [`salvage`] finds every whole JSON object at
-//! the top level of the line. It never looks inside an object, whole or cut, because the model
+//! A line is one event, but it may contain other bytes: an escape sequence before the event, a NUL
+//! after it, or a cut event joined with the next one. [`salvage`] finds every whole JSON object at
+//! the top level of the line. It never searches inside an object, whole or cut, because the model
 //! chooses the text there.
 
 use memchr::memmem;
 use serde::de::IgnoredAny;
 use serde_json::Deserializer;
 
-/// The beginning of each object that is searched for; each event of the CLI begins so.
+/// The beginning of an object. Each event of the CLI begins like this.
 const OBJECT: &[u8] = b"{\"";
 
-/// An object that begins like this was meant to be an event.
+/// The beginning of an event, also of a cut one.
 const EVENT: &[u8] = br#"{"type":""#;
 
-/// The parser may notice the end of a cut event only some bytes into the next one: at most the two
-/// of `{"`, and four hexadecimal digits where an escape was cut.
+/// The most bytes that the parser reads of the next event before it notices the end of a cut one:
+/// the two of `{"`, and four hexadecimal digits after a cut escape.
 const OVERRUN_BYTES: usize = 8;
 
-/// The most broken objects of a line: the rest of the line then counts as noise, which bounds the
-/// time.
+/// The most broken objects that are searched in a line. The rest of the line then counts as noise,
+/// which bounds the time.
 const MOST_BROKEN: usize = 1024;
 
-/// After so many whole objects the rest of the line is noise, so that no line takes more memory
-/// than its length: one of 64 MiB could hold millions.
+/// The most whole objects that are taken from a line. The rest of the line then counts as noise,
+/// which bounds the memory: a line of 64 MiB could have millions of objects.
 const MOST_WHOLE: usize = 4096;
 
 /// The contents of a damaged line.
@@ -42,15 +42,15 @@ pub(crate) struct Salvaged<'a> {
 pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
     let mut salvaged = Salvaged::default();
     let mut from = 0;
-    // Everything before this is accounted for.
-    let mut done = 0;
+    // All bytes before this offset are processed.
+    let mut processed = 0;
     let mut broken = 0;
     while broken < MOST_BROKEN
         && salvaged.objects.len() < MOST_WHOLE
-        && let Some(found) = memmem::find(&line[from..], OBJECT)
+        && let Some(distance) = memmem::find(&line[from..], OBJECT)
     {
-        let start = from + found;
-        salvaged.noise |= !is_blank(line.get(done..start).unwrap_or_default());
+        let start = from + distance;
+        salvaged.noise |= !is_blank(line.get(processed..start).unwrap_or_default());
         let rest = &line[start..];
         let mut values = Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
         match values.next() {
@@ -62,22 +62,22 @@ pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
                     salvaged.objects.push(&rest[..len]);
                 }
                 from = start + len;
-                done = from;
+                processed = from;
             }
             Some(Err(error)) => {
                 broken += 1;
                 salvaged.noise = true;
                 salvaged.lost |= rest.starts_with(EVENT);
                 // A line has no line feed, so the column is the offset. Objects that begin before
-                // it are parts of this object, and fail at the same place.
+                // this offset are parts of this object, and fail at the same position.
                 from = start + error.column().saturating_sub(OVERRUN_BYTES).max(1);
-                done = from.min(line.len());
+                processed = from.min(line.len());
             }
             None => break,
         }
         from = from.min(line.len());
     }
-    let rest = &line[done..];
+    let rest = &line[processed..];
     salvaged.noise |= !is_blank(rest);
     let full = salvaged.objects.len() == MOST_WHOLE;
     salvaged.lost |= full && memmem::find(rest, EVENT).is_some();
@@ -94,9 +94,9 @@ pub(crate) fn has_another(line: &[u8]) -> bool {
         b"stream_event\"",
         b"rate_limit_event\"",
     ];
-    let behind = line.get(1..).unwrap_or_default();
-    memmem::find_iter(behind, EVENT).any(|at| {
-        let name = &behind[at + EVENT.len()..];
+    let following = line.get(1..).unwrap_or_default();
+    memmem::find_iter(following, EVENT).any(|at| {
+        let name = &following[at + EVENT.len()..];
         NAMES.iter().any(|known| name.starts_with(known))
     })
 }
@@ -105,10 +105,10 @@ fn is_blank(bytes: &[u8]) -> bool {
     bytes.trim_ascii().is_empty()
 }
 
-/// Whether the next byte shows that the object before it is a part of a larger one.
-fn is_part(behind: &[u8]) -> bool {
+/// Whether the following byte shows that an object is part of a larger one.
+fn is_part(following: &[u8]) -> bool {
     matches!(
-        behind.trim_ascii_start().first(),
+        following.trim_ascii_start().first(),
         Some(b'}' | b']' | b',' | b':')
     )
 }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_objects_are_found_between_other_bytes() {
+    fn whole_objects_are_found_among_other_bytes() {
         assert_eq!(
             objects("\u{1b}[0m{\"a\":1}\0"),
             (vec!["{\"a\":1}"], true, false)
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_object_hides_no_other_and_gives_no_part_of_itself() {
+    fn a_cut_object_neither_hides_the_next_one_nor_yields_its_parts() {
         assert_eq!(
             objects(r#"{"type":"a","s":"\u12{"b":1}"#),
             (vec![r#"{"b":1}"#], true, true)
@@ -157,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn behind_many_broken_objects_nothing_is_looked_for() {
+    fn the_search_ends_after_many_broken_objects() {
         let line = |count| "{\"x".repeat(count) + "{\"b\":1}";
         assert_eq!(objects(&line(9)), (vec!["{\"b\":1}"], true, false));
         assert_eq!(objects(&line(2 * MOST_BROKEN)), (vec![], true, false));
     }
 
     #[test]
-    fn a_line_of_millions_of_objects_takes_no_more_memory_than_one_of_thousands() {
+    fn the_number_of_objects_taken_from_a_line_is_bounded() {
         let line = br#"{"a":1}"#.repeat(1 << 20);
         let Salvaged {
             objects,

@@ -1,4 +1,4 @@
-//! Second aid for a line that could not be read: what only spoils single strings is replaced by U+FFFD.
+//! Repair of a line that could not be read: replaces damage inside strings by U+FFFD.
 
 use std::borrow::Cow;
 
@@ -6,8 +6,8 @@ use memchr::memmem;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// The line with U+FFFD for invalid UTF-8 and for escapes that are half a surrogate pair, or `None` when it has
-/// neither.
+/// Returns the line with U+FFFD for invalid UTF-8 and for escapes of lone surrogates; `None` if it
+/// has neither.
 pub(crate) fn sanitised(line: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(line);
     match (without_lone_halves(&text), text) {
@@ -17,15 +17,15 @@ pub(crate) fn sanitised(line: &[u8]) -> Option<String> {
     }
 }
 
-/// JSON text in which every `\uD8xx` to `\uDFxx` without its other half reads `\ufffd`; `None` when there is
-/// none.
+/// Returns the JSON text with `\ufffd` for every escape `\uD8xx` to `\uDFxx` without its other
+/// half; `None` if it has none.
 pub(crate) fn without_lone_halves(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut clean = String::new();
     let mut copied = 0;
     let mut from = 0;
-    while let Some(found) = memmem::find(&bytes[from..], b"\\") {
-        let at = from + found;
+    while let Some(distance) = memmem::find(&bytes[from..], b"\\") {
+        let at = from + distance;
         from = match (half(bytes, at), half(bytes, at + 6)) {
             (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => at + 12,
             (Some(_), _) => {
@@ -34,7 +34,7 @@ pub(crate) fn without_lone_halves(text: &str) -> Option<String> {
                 copied = at + 6;
                 copied
             }
-            // Any other escape: its second byte may be a backslash that begins nothing.
+            // Another escape. Skip its second byte, which may be a backslash that begins no escape.
             (None, _) => (at + 2).min(bytes.len()),
         };
     }
@@ -45,7 +45,7 @@ pub(crate) fn without_lone_halves(text: &str) -> Option<String> {
     Some(clean)
 }
 
-/// The half of a surrogate pair that is escaped at `at`.
+/// Returns the surrogate that is escaped at `at`.
 fn half(bytes: &[u8], at: usize) -> Option<u16> {
     let escape = bytes.get(at..at + 6)?;
     let digits = std::str::from_utf8(escape.strip_prefix(b"\\u")?).ok()?;
@@ -53,10 +53,10 @@ fn half(bytes: &[u8], at: usize) -> Option<u16> {
     (0xD800..=0xDFFF).contains(&unit).then_some(unit)
 }
 
-/// A part of a line as a value; `None` if it nests too deep.
+/// Parses a part of a line as a value; `None` if it is nested too deeply.
 pub(crate) fn value(raw: &RawValue) -> Option<Value> {
-    let again = || serde_json::from_str(&without_lone_halves(raw.get())?).ok();
-    serde_json::from_str(raw.get()).ok().or_else(again)
+    let repaired = || serde_json::from_str(&without_lone_halves(raw.get())?).ok();
+    serde_json::from_str(raw.get()).ok().or_else(repaired)
 }
 
 #[cfg(test)]
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_lone_halves_are_touched() {
+    fn only_lone_halves_are_replaced() {
         assert_eq!(without_lone_halves(r#""\ud83d\ude00 \n é""#), None);
         assert_eq!(
             without_lone_halves(r#""a\ud83d b""#).as_deref(),

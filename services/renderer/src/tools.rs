@@ -1,4 +1,4 @@
-//! Which tool uses have no result yet, in the whole run.
+//! The running tools of the whole run: tool uses without a result.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,15 +6,16 @@ use crate::event::{Block, ToolTimes, short};
 use crate::facts::RunningTool;
 use crate::wtf8::Raw;
 
-/// More tools at once than any run has; past it they are not counted, so that memory stays bounded.
+/// The most tools that are tracked at the same time, which bounds memory. No run has so many.
 const MOST_TOOLS: usize = 4096;
 
-/// A longer name is cut, characters.
+/// The longest name of a tool, in characters.
 const NAME_CHARS: usize = 128;
 
+/// The running tools.
 #[derive(Debug, Default)]
 pub(crate) struct Tools {
-    /// By the tool use's id.
+    /// The running tools by the id of their tool use.
     running: BTreeMap<String, Running>,
     changed: bool,
 }
@@ -23,12 +24,12 @@ pub(crate) struct Tools {
 struct Running {
     name: String,
     timeout_ms: Option<u64>,
-    /// The id of the agent's tool use in which it runs.
+    /// The id of the agent's tool use in which this tool runs.
     parent: Option<String>,
 }
 
 impl Tools {
-    /// An `assistant` event: its tools run from now on.
+    /// Adds the tools of an `assistant` event.
     pub(crate) fn started(&mut self, blocks: &[Block<'_>], parent: Option<&String>, line: &[u8]) {
         let uses: Vec<_> = blocks
             .iter()
@@ -52,7 +53,8 @@ impl Tools {
         }
     }
 
-    /// A `user` event: these have their results, and with an agent's own end all that it had running.
+    /// Removes the tools that have a result in a `user` event, and everything that ran in an ended
+    /// agent.
     pub(crate) fn ended(&mut self, blocks: &[Block<'_>]) {
         for id in blocks
             .iter()
@@ -60,29 +62,30 @@ impl Tools {
             .filter_map(|block| block.tool_use_id.as_ref())
         {
             let id = short(&id.text());
-            self.keep(|other, tool| *other != id && tool.parent.as_ref() != Some(&id));
+            self.retain(|other, tool| *other != id && tool.parent.as_ref() != Some(&id));
         }
     }
 
-    fn keep(&mut self, wanted: impl Fn(&String, &Running) -> bool) {
-        let before = self.running.len();
-        self.running.retain(|id, tool| wanted(id, tool));
-        self.changed |= self.running.len() < before;
+    fn retain(&mut self, predicate: impl Fn(&String, &Running) -> bool) {
+        let previous = self.running.len();
+        self.running.retain(|id, tool| predicate(id, tool));
+        self.changed |= self.running.len() < previous;
     }
 
-    /// A `result`, or the model is asked again: the main conversation has no tool that runs, not even one whose result never came
-    /// because its message broke. What agents in the background run goes on: their own use has its result since their start.
-    pub(crate) fn main_ended(&mut self) {
+    /// Removes the tools of the main conversation, at a `result` or at a new request to the model:
+    /// no tool of it runs then, even if its result is missing because its message broke. Tools of
+    /// background agents continue; the agent's own tool use got its result at its start.
+    pub(crate) fn end_main_tools(&mut self) {
         let is_main = |tool: &Running| tool.parent.is_none();
         let main = self.running.iter().filter(|(_, tool)| is_main(tool));
         let ended: BTreeSet<String> = main.map(|(id, _)| id.clone()).collect();
         if !ended.is_empty() {
-            self.keep(|_, tool| tool.parent.as_ref().is_some_and(|id| !ended.contains(id)));
+            self.retain(|_, tool| tool.parent.as_ref().is_some_and(|id| !ended.contains(id)));
         }
     }
 
-    /// Which run, if that is news.
-    pub(crate) fn news(&mut self) -> Option<Vec<RunningTool>> {
+    /// Returns the running tools if they changed since the last call.
+    pub(crate) fn take_changes(&mut self) -> Option<Vec<RunningTool>> {
         let tool = |(id, running): (&String, &Running)| RunningTool {
             id: id.clone(),
             name: running.name.clone(),
@@ -92,12 +95,12 @@ impl Tools {
     }
 }
 
-/// What the call asks for; nonsense is none.
+/// Returns the time limit that a call requests; None if it is missing or invalid.
 fn timeout_ms(times: &ToolTimes<'_>, id: &Raw<'_>) -> Option<u64> {
-    let same = |other: &Raw<'_>| other.bytes() == id.bytes();
+    let is_same = |other: &Raw<'_>| other.bytes() == id.bytes();
     let mut blocks = times.message.content.iter();
-    let block = blocks.find(|block| block.id.as_ref().is_some_and(same))?;
+    let block = blocks.find(|block| block.id.as_ref().is_some_and(is_same))?;
     let timeout = block.input.as_ref()?.timeout.filter(|ms| *ms >= 1.0)?;
-    // `as` saturates.
+    // The cast saturates.
     Some(timeout as u64)
 }

@@ -1,8 +1,8 @@
-//! Strings of JSON that need not be strings of Unicode.
+//! JSON strings that need not be valid Unicode.
 //!
-//! JavaScript cuts strings between the halves of a surrogate pair, so one event can end in `"\ud83d"` and the
-//! next begin with `"\ude00"`. `serde_json` refuses these as `str` and gives them, when asked for bytes, in
-//! WTF-8: a half is three bytes, `ED A0..BF 80..BF`.
+//! JavaScript can cut a string between the halves of a surrogate pair, so one event can end in
+//! `"\ud83d"` and the next begin with `"\ude00"`. `serde_json` rejects these as `str`, but returns
+//! them as bytes in WTF-8: a half is three bytes, `ED A0..BF 80..BF`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde_json::value::RawValue;
 
-/// A JSON string as WTF-8 bytes, borrowed from the line unless it holds escapes.
+/// A JSON string as WTF-8 bytes, borrowed from the line unless it contains escapes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Raw<'a>(Cow<'a, [u8]>);
 
@@ -59,13 +59,13 @@ impl<'a> Literal<'a> {
         if memchr::memchr(b'\\', self.0.as_bytes()).is_none() {
             return Cow::Borrowed(self.0);
         }
-        // No escape is shorter than what it stands for.
+        // No escape is shorter than its decoded character.
         let mut text = String::with_capacity(self.0.len());
         self.decode(usize::MAX, &mut text);
         Cow::Owned(text)
     }
 
-    /// Returns about the first `bytes` of the string, never fewer unless the string is shorter.
+    /// Returns at least the first `bytes` of the string, and not many more.
     pub(crate) fn beginning(self, bytes: usize) -> String {
         let mut text = String::new();
         self.decode(bytes, &mut text);
@@ -95,7 +95,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Literal<'a> {
     }
 }
 
-/// WTF-8 as text: lone halves and other invalid sequences become U+FFFD.
+/// Decodes WTF-8; lone halves and other invalid sequences become U+FFFD.
 pub(crate) fn decode(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
@@ -107,7 +107,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Decodes strings that follow each other: a high half at the end of one is joined with a low half at the
+/// A decoder of consecutive strings. It joins a high half at the end of one with a low half at the
 /// start of the next.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
@@ -136,7 +136,7 @@ impl Decoder {
         }
     }
 
-    /// Takes one JSON escape off the front; its backslash was taken before.
+    /// Decodes one JSON escape, whose backslash is already removed, and returns the rest.
     fn escape<'t>(&mut self, text: &'t str, out: &mut String) -> &'t str {
         let mut rest = text.chars();
         let plain = match rest.next() {
@@ -161,7 +161,7 @@ impl Decoder {
         rest.as_str()
     }
 
-    /// Takes one unit of UTF-16.
+    /// Decodes one unit of UTF-16.
     fn unit(&mut self, unit: u16, out: &mut String) {
         match (unit, self.high) {
             (0xD800..=0xDBFF, _) => {
@@ -183,19 +183,19 @@ impl Decoder {
         }
     }
 
-    /// Ends the run of strings: a half that waits for its other half becomes U+FFFD.
+    /// Ends the strings; a pending half becomes U+FFFD.
     pub(crate) fn finish(&mut self, out: &mut String) {
         if self.high.take().is_some() {
             out.push(char::REPLACEMENT_CHARACTER);
         }
     }
 
-    /// Forgets a half that waits.
+    /// Discards a pending half.
     pub(crate) fn clear(&mut self) {
         self.high = None;
     }
 
-    /// Takes one invalid sequence off the front.
+    /// Decodes one invalid sequence at the start, and returns the rest.
     fn invalid<'b>(&mut self, bytes: &'b [u8], out: &mut String) -> &'b [u8] {
         let [0xED, second @ 0xA0..=0xBF, third @ 0x80..=0xBF, rest @ ..] = bytes else {
             let Err(error) = std::str::from_utf8(bytes) else {

@@ -1,11 +1,11 @@
-//! What the pinned CLI really writes, captured against a stand-in for the Messages API.
+//! Tests with real output of the pinned CLI, captured against a stand-in for the Messages API.
 
 mod support;
 
 use renderer::Fact;
 use support::*;
 
-/// Every capture: its text and how often its answer was started again.
+/// Every capture: its name, its text and its number of restarts.
 const TEXTS: &[(&str, &str, usize)] = &[
     ("plain_answer", "Hello world.", 0),
     ("login_answer", "Hello world.", 0),
@@ -46,12 +46,12 @@ const TEXTS: &[(&str, &str, usize)] = &[
 ];
 
 #[test]
-fn each_capture_gives_its_text_and_restarts() {
+fn every_capture_gives_its_text_and_restarts() {
     for (name, text, count) in TEXTS {
         let rendered = render(&fixture(name));
         assert_eq!(rendered.text, *text, "{name}");
         assert_eq!(restarts(&rendered.facts), *count, "{name}");
-        assert_eq!(without_noise(rendered.facts).1, 0, "{name} holds no noise");
+        assert_eq!(without_noise(rendered.facts).1, 0, "{name} has no noise");
     }
 }
 
@@ -65,7 +65,7 @@ fn format_events_gives_the_same_facts_and_no_text() {
 }
 
 #[test]
-fn a_local_commands_result_is_the_text_when_nothing_else_was_shown() {
+fn the_result_of_a_local_command_is_shown_if_there_is_no_other_text() {
     let rendered = render(&fixture("slash_command"));
     assert!(
         rendered.text.starts_with("Estimated cost:"),
@@ -80,8 +80,8 @@ fn a_local_commands_result_is_the_text_when_nothing_else_was_shown() {
 }
 
 #[test]
-fn how_each_end_looks() {
-    // is_error, subtype, api_error_status, error_kind, terminal_reason
+fn every_end_has_its_outcome() {
+    // Each outcome: is_error, subtype, api_error_status, error_kind, terminal_reason.
     let ends = [
         ("plain_answer", "false success - - completed"),
         ("overloaded_once", "false success - - completed"),
@@ -142,13 +142,13 @@ fn how_each_end_looks() {
         assert_eq!(words.join(" "), expected, "{name}");
         assert!(
             outcome.text.is_some() || !outcome.errors.is_empty(),
-            "{name} says why"
+            "{name} gives a reason"
         );
     }
 }
 
 #[test]
-fn a_result_carries_its_figures() {
+fn a_result_has_usage_cost_and_turns() {
     let outcome = outcome_of("plain_answer");
     assert_eq!(
         outcome.usage,
@@ -170,7 +170,7 @@ fn a_result_carries_its_figures() {
 }
 
 #[test]
-fn a_usage_limit_of_a_login_tells_its_reset_time() {
+fn a_usage_limit_with_a_login_has_its_reset_time() {
     let rendered = render(&fixture("usage_limit_login"));
     let limit = Fact::RateLimit {
         resets_at: Some(1_999_999_999),
@@ -184,12 +184,12 @@ fn a_usage_limit_of_a_login_tells_its_reset_time() {
     assert_eq!(
         outcome_of("status_429").resets_at,
         None,
-        "with an API key nobody tells"
+        "the reset time is unknown with an API key"
     );
 }
 
 #[test]
-fn activities_follow_the_run() {
+fn activities_are_reported_in_order() {
     let activities = |name: &str| activities(&render(&fixture(name)).facts);
     assert_eq!(
         activities("plain_answer"),
@@ -221,7 +221,7 @@ fn activities_follow_the_run() {
 }
 
 #[test]
-fn running_tools_are_counted_with_the_sub_agents() {
+fn running_tools_include_those_of_sub_agents() {
     let tools = |name: &str| tools_running(&render(&fixture(name)).facts);
     assert_eq!(tools("tool_use"), [1, 0]);
     assert_eq!(tools("two_tools"), [1, 2, 1, 0]);
@@ -231,7 +231,7 @@ fn running_tools_are_counted_with_the_sub_agents() {
 }
 
 #[test]
-fn retries_denials_and_failed_hooks_are_told() {
+fn retries_denials_and_failed_hooks_are_facts() {
     let retries = render(&fixture("status_401")).facts;
     let retry = |attempt, delay_ms| Fact::Retry {
         attempt,
@@ -252,15 +252,15 @@ fn retries_denials_and_failed_hooks_are_told() {
             None
         }
     });
-    let denial = denial.expect("the events tell of it");
+    let denial = denial.expect("a ToolDenied fact");
     assert_eq!(
         (&denial["tool_name"], &denial["reason"]),
         (&"Write".into(), &"mode".into())
     );
-    let again = &outcome_of("permission_denied").permission_denials;
-    assert_eq!(again.len(), 1);
-    assert_eq!(again[0]["tool_use_id"], denial["tool_use_id"]);
-    assert_eq!(again[0]["tool_input"]["file_path"], "/nonexistent/x");
+    let denials = &outcome_of("permission_denied").permission_denials;
+    assert_eq!(denials.len(), 1);
+    assert_eq!(denials[0]["tool_use_id"], denial["tool_use_id"]);
+    assert_eq!(denials[0]["tool_input"]["file_path"], "/nonexistent/x");
 
     let hooks = render(&fixture("hook_failed")).facts;
     let message = "SessionStart:startup: /bin/sh: 1: nonexistent-cmd: not found".to_owned();
@@ -268,7 +268,7 @@ fn retries_denials_and_failed_hooks_are_told() {
 }
 
 #[test]
-fn the_first_fact_is_the_start() {
+fn the_first_fact_is_init() {
     let facts = render(&fixture("plain_answer")).facts;
     let session_id = Some("00000000-0000-4000-8000-000000000001".to_owned());
     assert_eq!(

@@ -1,13 +1,19 @@
-//! Cases that no capture shows.
+//! Tests of cases without a capture.
 
 mod support;
 
 use support::*;
 
 #[test]
-fn a_sub_agents_text_is_not_the_answer() {
-    let line = r#"{"type":"assistant","parent_tool_use_id":"t","message":{"id":"s","content":[{"type":"text","text":"sub"}]}}"#;
-    let delta = r#"{"type":"stream_event","parent_tool_use_id":"t","event":{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"sub"}}}"#;
+fn text_of_a_sub_agent_is_not_part_of_the_answer() {
+    let line = concat!(
+        r#"{"type":"assistant","parent_tool_use_id":"t","message":{"id":"s","content":[{"#,
+        r#""type":"text","text":"sub"}]}}"#
+    );
+    let delta = concat!(
+        r#"{"type":"stream_event","parent_tool_use_id":"t","event":{"#,
+        r#""type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"sub"}}}"#
+    );
     let script = Script::default()
         .message("m", "one")
         .line(line)
@@ -17,7 +23,7 @@ fn a_sub_agents_text_is_not_the_answer() {
 }
 
 #[test]
-fn a_resumed_answer_may_begin_with_the_block_that_was_abandoned() {
+fn a_restarted_answer_may_begin_with_the_abandoned_block() {
     let script = Script::default()
         .start("m")
         .block(0)
@@ -27,13 +33,16 @@ fn a_resumed_answer_may_begin_with_the_block_that_was_abandoned() {
         .block(1)
         .delta(1, "Second")
         .block_stop(1)
-        .line(r#"{"type":"stream_event","event":{"type":"message_stop"},"abandoned_blocks":{"from_block_index":1}}"#)
+        .line(concat!(
+            r#"{"type":"stream_event","event":{"type":"message_stop"},"abandoned_blocks":{"#,
+            r#""from_block_index":1}}"#
+        ))
         .message("n", "Second block.");
     assert_eq!(script.render().text, "First.\n\nSecond block.");
 }
 
 #[test]
-fn what_is_held_at_the_end_of_stdout_is_shown() {
+fn held_text_is_shown_at_the_end_of_stdout() {
     let held = Script::default()
         .start("m")
         .block(0)
@@ -46,7 +55,7 @@ fn what_is_held_at_the_end_of_stdout_is_shown() {
 }
 
 #[test]
-fn a_results_text_is_not_shown_once_there_was_other_text() {
+fn the_text_of_a_result_is_not_shown_after_other_text() {
     let result = r#"{"type":"result","subtype":"success","is_error":false,"result":"early"}"#;
     assert_eq!(
         Script::default()
@@ -59,13 +68,17 @@ fn a_results_text_is_not_shown_once_there_was_other_text() {
 }
 
 #[test]
-fn a_denied_tools_large_input_is_left_out() {
+fn the_large_input_of_a_denied_tool_is_left_out() {
     let input = "x".repeat(100_000);
     let denial = format!(
         r#"{{"tool_name":"Write","tool_use_id":"t","tool_input":{{"content":"{input}"}}}}"#
     );
     let line = format!(
-        r#"{{"type":"result","subtype":"success","is_error":false,"permission_denials":[{denial}]}}"#
+        concat!(
+            r#"{{"type":"result","subtype":"success","is_error":false,"#,
+            r#""permission_denials":[{}]}}"#
+        ),
+        denial
     );
     let outcome = last_outcome(&render(line.as_bytes()).facts).expect("a result");
     assert_eq!(

@@ -1,5 +1,5 @@
-//! Damaged lines: every whole event in them is taken, the rest is noise, and a lost event is
-//! reported as a fact.
+//! Tests of damaged lines: every whole event in them is processed, the rest is noise, and a lost
+//! event is reported as a fact.
 
 mod support;
 
@@ -8,24 +8,30 @@ use support::*;
 
 const RESULT: &str =
     r#"{"type":"result","subtype":"success","is_error":false,"result":"done","result_index":0}"#;
-const DELTA: &str = r#"{"type":"stream_event","event":{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hel"}}}"#;
+const DELTA: &str = concat!(
+    r#"{"type":"stream_event","event":{"type":"content_block_delta","index":0,"delta":{"#,
+    r#""type":"text_delta","text":"Hel"}}}"#
+);
 
 fn assistant(id: &str, text: &str) -> String {
     format!(
-        r#"{{"type":"assistant","message":{{"id":"{id}","model":"m","content":[{{"type":"text","text":"{text}"}}]}}}}"#
+        concat!(
+            r#"{{"type":"assistant","message":{{"id":"{}","model":"m","#,
+            r#""content":[{{"type":"text","text":"{}"}}]}}}}"#
+        ),
+        id, text
     )
 }
 
-/// The text, the count of noise lines, and whether the result is a success.
-fn seen(line: &str, want_text: bool) -> (String, u64, Option<bool>) {
+/// Returns the text, the number of noise lines, and whether the result is a success.
+fn render_line(line: &str, want_text: bool) -> (String, u64, Option<bool>) {
     let rendered = render_chunks(want_text, [line.as_bytes()]);
     let success = last_outcome(&rendered.facts).map(|outcome| !outcome.is_error);
     (rendered.text, without_noise(rendered.facts).1, success)
 }
 
-/// Field case C22.
 #[test]
-fn a_whole_result_is_taken_from_a_line_with_other_bytes_around_it() {
+fn a_whole_result_is_found_among_other_bytes_of_its_line() {
     for (line, noise) in [
         (format!("\u{1b}[2K\u{1b}[0m{RESULT}"), 1),
         (format!("{RESULT}\0"), 1),
@@ -37,15 +43,18 @@ fn a_whole_result_is_taken_from_a_line_with_other_bytes_around_it() {
         (format!("{RESULT}{{\"type\":\"assis"), 1),
     ] {
         for want_text in [true, false] {
-            let (_, found, success) = seen(&line, want_text);
-            assert_eq!((found, success), (noise, Some(true)), "{want_text} {line}");
+            let (_, noise_lines, success) = render_line(&line, want_text);
+            assert_eq!(
+                (noise_lines, success),
+                (noise, Some(true)),
+                "{want_text} {line}"
+            );
         }
     }
 }
 
-/// Field case C22.
 #[test]
-fn a_long_event_is_taken_from_a_line_that_begins_with_an_escape_sequence() {
+fn a_long_event_is_found_after_an_escape_sequence() {
     let text = "x".repeat(200_000);
     let line = format!("\u{1b}[0m{}\n{RESULT}\n", assistant("m", &text));
     for size in [line.len(), 1 << 16, 999] {
@@ -55,31 +64,34 @@ fn a_long_event_is_taken_from_a_line_that_begins_with_an_escape_sequence() {
     }
 }
 
-/// Field case C12.
 #[test]
-fn an_event_is_taken_behind_one_that_was_cut() {
+fn an_event_is_found_after_a_cut_event() {
     let second = assistant("n", "Second.");
     let whole = assistant("c", "cut");
-    // Cut anywhere: inside a key, a string, an escape, a number, between two tokens.
+    // An event to be cut anywhere: inside a key, a string, an escape or a number, and between two
+    // tokens.
     let cut = r#"{"type":"system","n":-1.5e3,"t":true,"s":"a\\b\u00e9\n","l":[1,{"a":null}]}"#;
     for broken in [cut, &whole, DELTA] {
         for end in 1..broken.len() {
-            // Behind these a value may stand: the second event is then a part of the first.
-            let behind = &broken[..end];
-            if behind.ends_with([':', '[', ',']) && !behind.ends_with("\",") {
+            // After these characters a value may follow, so the second event would be a part of the
+            // first.
+            let cut_event = &broken[..end];
+            if cut_event.ends_with([':', '[', ',']) && !cut_event.ends_with("\",") {
                 continue;
             }
-            let line = format!("{}\n{behind}{second}\n{RESULT}\n", assistant("m", "First."));
-            let (text, noise, success) = seen(&line, true);
-            assert!(text.contains("Second."), "{behind:?}: {text:?}");
-            assert_eq!((noise, success), (1, Some(true)), "{behind:?}");
+            let line = format!(
+                "{}\n{cut_event}{second}\n{RESULT}\n",
+                assistant("m", "First.")
+            );
+            let (text, noise, success) = render_line(&line, true);
+            assert!(text.contains("Second."), "{cut_event:?}: {text:?}");
+            assert_eq!((noise, success), (1, Some(true)), "{cut_event:?}");
         }
     }
 }
 
-/// Field case C12.
 #[test]
-fn a_lost_last_message_is_shown_from_the_text_of_the_result() {
+fn a_lost_last_message_is_completed_from_the_text_of_the_result() {
     let result = RESULT.replace("done", "Second.");
     let script = |damaged: &str| {
         Script::default()
@@ -104,9 +116,8 @@ fn a_lost_last_message_is_shown_from_the_text_of_the_result() {
     assert_eq!(tool.text, "First.\n\nSecond.");
 }
 
-/// Field case C12.
 #[test]
-fn a_damaged_line_repeats_no_text_that_was_shown() {
+fn a_damaged_line_does_not_repeat_shown_text() {
     let script = Script::default()
         .message("m", "First.")
         .message("n", "Second.")
@@ -115,12 +126,16 @@ fn a_damaged_line_repeats_no_text_that_was_shown() {
     assert_eq!(script.render().text, "First.\n\nSecond.");
 }
 
-/// Field case C22: an object that the model wrote inside an event is never taken for an event.
+/// The model chooses the text inside an event, so an object in it is never treated as an event.
 #[test]
-fn a_part_of_a_damaged_event_is_no_event() {
+fn a_part_of_a_damaged_event_is_not_an_event() {
     let forged = RESULT.replace("done", "forged");
     let input = format!(
-        r#"{{"type":"assistant","message":{{"id":"m","content":[{{"type":"tool_use","id":"t","name":"X","input":{forged}}}]}}}}"#
+        concat!(
+            r#"{{"type":"assistant","message":{{"id":"m","content":["#,
+            r#"{{"type":"tool_use","id":"t","name":"X","input":{}}}]}}}}"#
+        ),
+        forged
     );
     for at in 1..input.find("forged").expect("a text") {
         let damaged = format!("{}\u{1b}{}", &input[..at], &input[at..]);
@@ -129,9 +144,8 @@ fn a_part_of_a_damaged_event_is_no_event() {
     }
 }
 
-/// Field case C12.
 #[test]
-fn a_lost_event_is_a_fact_and_noise_is_not_one() {
+fn a_lost_event_is_a_fact_and_noise_is_not() {
     for (line, lost) in [
         (r#"{"type":"assis"#.to_owned() + RESULT, 1),
         (format!("{{\"type\":\"assis\n{RESULT}"), 1),
@@ -148,9 +162,8 @@ fn a_lost_event_is_a_fact_and_noise_is_not_one() {
     }
 }
 
-/// Field case C14.
 #[test]
-fn each_field_of_a_result_alone_may_tell_of_a_failure() {
+fn each_error_field_of_a_result_alone_means_a_failure() {
     for (fields, is_error) in [
         (r#""is_error":false,"subtype":"success""#, false),
         (r#""is_error":false"#, false),
@@ -175,15 +188,24 @@ fn each_field_of_a_result_alone_may_tell_of_a_failure() {
 }
 
 #[test]
-fn kept_words_of_a_line_are_bounded() {
+fn the_length_of_kept_words_is_bounded() {
     let long = "x".repeat(1 << 20);
     let lines = [
         format!(r#"{{"type":"system","subtype":"init","model":"{long}","session_id":"{long}"}}"#),
         format!(
-            r#"{{"type":"assistant","message":{{"id":"{long}","content":[{{"type":"tool_use","id":"{long}","name":"{long}"}}]}}}}"#
+            concat!(
+                r#"{{"type":"assistant","message":{{"id":"{0}","content":["#,
+                r#"{{"type":"tool_use","id":"{0}","name":"{0}"}}]}}}}"#
+            ),
+            long
         ),
         format!(
-            r#"{{"type":"result","subtype":"{long}","terminal_reason":"{long}","usage":{{"a":"{long}"}},"errors":["{long}"],"permission_denials":[{{"tool_name":"{long}","tool_use_id":"{long}"}}]}}"#
+            concat!(
+                r#"{{"type":"result","subtype":"{0}","terminal_reason":"{0}","#,
+                r#""usage":{{"a":"{0}"}},"errors":["{0}"],"#,
+                r#""permission_denials":[{{"tool_name":"{0}","tool_use_id":"{0}"}}]}}"#
+            ),
+            long
         ),
     ];
     let facts = render(lines.join("\n").as_bytes()).facts;
@@ -193,7 +215,7 @@ fn kept_words_of_a_line_are_bounded() {
 }
 
 #[test]
-fn an_event_of_the_answer_whose_fields_have_other_types_is_reported_as_lost() {
+fn an_event_of_the_answer_with_wrong_field_types_is_reported_as_lost() {
     for (line, lost) in [
         (
             r#"{"type":"result","subtype":"success","is_error":"no","result":"done"}"#,
@@ -207,7 +229,7 @@ fn an_event_of_the_answer_whose_fields_have_other_types_is_reported_as_lost() {
             r#"{"type":"stream_event","event":{"type":"content_block_delta","index":-1}}"#,
             1,
         ),
-        // None of these is a part of the answer.
+        // None of these is part of the answer.
         (
             r#"{"type":"assistant","parent_tool_use_id":"a","message":{"content":"plain text"}}"#,
             0,
@@ -221,11 +243,11 @@ fn an_event_of_the_answer_whose_fields_have_other_types_is_reported_as_lost() {
         (r#"["result",null]"#, 0),
     ] {
         let facts = render(line.as_bytes()).facts;
-        let found = facts
+        let lost_events = facts
             .iter()
             .filter(|fact| **fact == Fact::EventLost)
             .count();
-        assert_eq!(found, lost, "{line}");
+        assert_eq!(lost_events, lost, "{line}");
         assert_eq!(without_noise(facts).1, 0, "{line}");
     }
 }

@@ -1,11 +1,12 @@
-//! The corpus of the fuzz target `event_lines` (scripts/fuzz), and the captures of the CLI, through the same checks.
+//! Runs the checks of the fuzz target `event_lines` (scripts/fuzz) on its corpus and on the
+//! captures of the CLI.
 
 #[path = "../../../fuzz/src/event_lines.rs"]
-#[allow(unreachable_pub, reason = "the fuzz crate shares it")]
+#[allow(unreachable_pub, reason = "the fuzz crate shares this file")]
 mod event_lines;
 
 #[test]
-fn what_holds_for_any_lines_holds_for_the_corpus() {
+fn the_fuzz_checks_pass_on_the_corpus_and_the_captures() {
     let mut seen = 0;
     for folder in ["../../fuzz/corpus/event_lines", "tests/fixtures"] {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);

@@ -1,4 +1,4 @@
-//! What holds for any input and any chunking (F11).
+//! Properties that hold for any input and any chunks.
 
 mod support;
 
@@ -7,7 +7,7 @@ use protocol::Patch;
 use renderer::{EventsOutput, Rendered};
 use support::*;
 
-/// Cuts bytes at the given points.
+/// Cuts bytes at the given positions.
 fn chunks<'b>(bytes: &'b [u8], cuts: &[prop::sample::Index]) -> Vec<&'b [u8]> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     cuts.extend([0, bytes.len()]);
@@ -36,13 +36,13 @@ const NAMES: &[&str] = &[
     "slash_command",
 ];
 
-fn same(one: Rendered, other: Rendered) -> Result<(), TestCaseError> {
+fn assert_same(one: Rendered, other: Rendered) -> Result<(), TestCaseError> {
     prop_assert_eq!(one.text, other.text);
     prop_assert_eq!(without_noise(one.facts), without_noise(other.facts));
     Ok(())
 }
 
-/// Lines of captures in any order, with noise and damage between them.
+/// Generates lines of captures in any order, with noise and damage between them.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let captured =
         (prop::sample::select(NAMES), any::<prop::sample::Index>()).prop_map(|(name, line)| {
@@ -58,14 +58,14 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
             line
         },
     );
-    // A cut event without its line feed: the next line is joined to it.
+    // A cut event without its line feed, so the next line is joined to it.
     let cut = (captured.clone(), any::<prop::sample::Index>()).prop_map(|(mut line, end)| {
         line.truncate(end.index(line.len()));
         line
     });
-    let between = prop::sample::select(&["\u{1b}[0m", "\0", "\u{feff}", " ", "}", "{\""][..])
+    let stray = prop::sample::select(&["\u{1b}[0m", "\0", "\u{feff}", " ", "}", "{\""][..])
         .prop_map(|text| text.as_bytes().to_vec());
-    let part = prop_oneof![6 => captured, 1 => noise, 1 => damaged, 1 => cut, 1 => between];
+    let part = prop_oneof![6 => captured, 1 => noise, 1 => damaged, 1 => cut, 1 => stray];
     prop::collection::vec(part, 0..40).prop_map(|parts| parts.concat())
 }
 
@@ -73,10 +73,10 @@ fn events_output(chunks: &[&[u8]]) -> (Vec<u8>, Vec<Patch>) {
     let (mut out, mut patches) = (Vec::new(), Vec::new());
     let mut events = EventsOutput::new();
     for chunk in chunks {
-        let before = out.len();
+        let start = out.len();
         events.push(chunk, &mut out, &mut patches);
         assert!(
-            std::str::from_utf8(&out[before..]).is_ok(),
+            std::str::from_utf8(&out[start..]).is_ok(),
             "each push gives whole characters"
         );
     }
@@ -84,7 +84,7 @@ fn events_output(chunks: &[&[u8]]) -> (Vec<u8>, Vec<Patch>) {
     (out, patches)
 }
 
-/// Text and garbage, with characters that are likely to be cut.
+/// Generates text and garbage, with torn characters.
 fn mixed() -> impl Strategy<Value = Vec<u8>> {
     let text = "[a\n\r\"é中\u{1F600}\u{10FFFF}]{0,12}".prop_map(String::into_bytes);
     let garbage = prop::collection::vec(
@@ -102,30 +102,43 @@ fn mixed() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn chunks_change_nothing(bytes in stream(), cuts in cuts(), want_text in any::<bool>()) {
-        same(render_chunks(want_text, [&bytes[..]]), render_chunks(want_text, chunks(&bytes, &cuts)))?;
+    fn chunks_do_not_change_the_result_of_any_stream(
+        bytes in stream(),
+        cuts in cuts(),
+        want_text in any::<bool>(),
+    ) {
+        let whole = render_chunks(want_text, [&bytes[..]]);
+        assert_same(whole, render_chunks(want_text, chunks(&bytes, &cuts)))?;
     }
 
     #[test]
-    fn captures_are_the_same_in_any_chunks(name in prop::sample::select(NAMES), cuts in cuts()) {
+    fn chunks_do_not_change_the_result_of_a_capture(
+        name in prop::sample::select(NAMES),
+        cuts in cuts(),
+    ) {
         let bytes = fixture(name);
-        same(render(&bytes), render_chunks(true, chunks(&bytes, &cuts)))?;
+        assert_same(render(&bytes), render_chunks(true, chunks(&bytes, &cuts)))?;
     }
 
     #[test]
-    fn any_bytes_are_fine(bytes in prop::collection::vec(any::<u8>(), 0..4000)) {
+    fn any_bytes_are_accepted(bytes in prop::collection::vec(any::<u8>(), 0..4000)) {
         render(&bytes);
         render_chunks(false, [&bytes[..]]);
     }
 
     #[test]
-    fn text_is_what_the_model_wrote_in_any_deltas(text in "[ab \u{1F600}é\n]{0,30}", cuts in cuts()) {
+    fn any_deltas_give_the_text_of_the_model(text in "[ab \u{1F600}é\n]{0,30}", cuts in cuts()) {
         let units: Vec<String> = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
         let mut script = Script::default().start("m").block(0);
-        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(units.len() + 1)).chain([0, units.len()]).collect();
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(units.len() + 1)).collect();
+        ends.extend([0, units.len()]);
         ends.sort_unstable();
         for pair in ends.windows(2) {
             script = script.delta(0, &units[pair[0]..pair[1]].concat());
@@ -134,11 +147,16 @@ proptest! {
         prop_assert_eq!(rendered.text, text);
     }
 
-    /// docs/protocol.md, "Output text": a new answer that repeats the text that was sent continues
-    /// it; another answer follows after a blank line.
+    /// docs/protocol.md, "Output text": a new answer that repeats the sent text continues it;
+    /// another answer follows after a blank line.
     #[test]
-    fn a_restart_appends_or_begins_anew(first in "[ab]{1,5}", second in "[ab]{1,8}", size in 1usize..4) {
-        let mut script = Script::default().start("m").block(0).delta(0, &first).broken(0).start("n").block(0);
+    fn a_restart_continues_or_begins_after_a_blank_line(
+        first in "[ab]{1,5}",
+        second in "[ab]{1,8}",
+        size in 1usize..4,
+    ) {
+        let mut script = Script::default().start("m").block(0).delta(0, &first).broken(0);
+        script = script.start("n").block(0);
         for part in second.as_bytes().chunks(size) {
             script = script.delta(0, std::str::from_utf8(part).expect("ASCII"));
         }
@@ -151,10 +169,10 @@ proptest! {
         prop_assert_eq!(restarts(&rendered.facts), 1);
     }
 
-    /// The product undoes the patches in `spool::EventsReader`; its property is in the spool's
-    /// `tests/events.rs`.
+    /// The product applies the patches in `spool::EventsReader`; its property test is in the
+    /// spool's `tests/events.rs`.
     #[test]
-    fn events_are_valid_and_their_patches_hold_what_was_replaced(bytes in mixed(), cuts in cuts()) {
+    fn events_are_valid_utf8_and_patches_restore_stdout(bytes in mixed(), cuts in cuts()) {
         let (out, patches) = events_output(&chunks(&bytes, &cuts));
         let text = std::str::from_utf8(&out).expect("valid UTF-8");
         let lossy = String::from_utf8_lossy(&bytes);
@@ -173,7 +191,7 @@ proptest! {
 }
 
 #[test]
-fn neighbouring_garbage_is_one_patch_and_a_line_feed_is_added() {
+fn adjacent_garbage_is_one_patch_and_a_line_feed_is_added() {
     let (out, patches) = events_output(&[b"a\xFF\xFEb", b"\xE4"]);
     assert_eq!(out, "a\u{FFFD}\u{FFFD}b\u{FFFD}\n".as_bytes());
     let patch = |offset, len, original: &[u8]| Patch {
@@ -189,5 +207,9 @@ fn neighbouring_garbage_is_one_patch_and_a_line_feed_is_added() {
             patch(11, 1, b"")
         ]
     );
-    assert_eq!(events_output(&[]), (vec![], vec![]), "no output is no line");
+    assert_eq!(
+        events_output(&[]),
+        (vec![], vec![]),
+        "empty output needs no line feed"
+    );
 }

@@ -1,9 +1,9 @@
-//! What the renderer's tests share.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+//! Helpers of the renderer's tests.
+#![allow(dead_code, reason = "each test file uses some of these")]
 
 use renderer::{Activity, Fact, Outcome, Rendered, Renderer};
 
-/// A capture of the pinned CLI.
+/// Reads a capture of the pinned CLI.
 pub(crate) fn fixture(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/fixtures/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -30,7 +30,8 @@ pub(crate) fn text_of(name: &str) -> String {
     render(&fixture(name)).text
 }
 
-/// The facts without noise, and the count of noise lines: chunks group noise in different ways.
+/// Returns the facts without noise, and the number of noise lines: different chunks group noise
+/// differently.
 pub(crate) fn without_noise(facts: Vec<Fact>) -> (Vec<Fact>, u64) {
     let mut noise = 0;
     let facts = facts.into_iter().filter(|fact| match fact {
@@ -77,7 +78,7 @@ pub(crate) fn tools_running(facts: &[Fact]) -> Vec<usize> {
     facts.iter().filter_map(tools).collect()
 }
 
-/// Writes event lines as the CLI does.
+/// Builds event lines as the CLI writes them.
 #[derive(Default)]
 pub(crate) struct Script(pub(crate) String);
 
@@ -102,20 +103,32 @@ impl Script {
 
     pub(crate) fn block(self, index: usize) -> Self {
         self.event(&format!(
-            r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"text","text":""}}}}"#
+            concat!(
+                r#"{{"type":"content_block_start","index":{},"#,
+                r#""content_block":{{"type":"text","text":""}}}}"#
+            ),
+            index
         ))
     }
 
-    /// `text` is already escaped.
+    /// Adds a delta. `text` is already escaped.
     pub(crate) fn delta(self, index: usize, text: &str) -> Self {
         self.event(&format!(
-            r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"text_delta","text":"{text}"}}}}"#
+            concat!(
+                r#"{{"type":"content_block_delta","index":{},"#,
+                r#""delta":{{"type":"text_delta","text":"{}"}}}}"#
+            ),
+            index, text
         ))
     }
 
     pub(crate) fn assistant(self, id: &str, text: &str) -> Self {
         self.line(&format!(
-            r#"{{"type":"assistant","message":{{"id":"{id}","model":"m","content":[{{"type":"text","text":"{text}"}}]}}}}"#
+            concat!(
+                r#"{{"type":"assistant","message":{{"id":"{}","model":"m","#,
+                r#""content":[{{"type":"text","text":"{}"}}]}}}}"#
+            ),
+            id, text
         ))
     }
 
@@ -125,18 +138,18 @@ impl Script {
         ))
     }
 
-    /// The end of a message that is all there.
+    /// Ends a complete message.
     pub(crate) fn stop(self) -> Self {
         self.event(r#"{"type":"message_delta","delta":{}}"#)
             .event(r#"{"type":"message_stop"}"#)
     }
 
-    /// The CLI's own end of a message that broke.
+    /// Ends a broken message as the CLI does.
     pub(crate) fn broken(self, index: usize) -> Self {
         self.block_stop(index).event(r#"{"type":"message_stop"}"#)
     }
 
-    /// A whole message of one block.
+    /// Adds a complete message of one block.
     pub(crate) fn message(self, id: &str, text: &str) -> Self {
         self.start(id)
             .block(0)

@@ -1,4 +1,4 @@
-//! The text rules, case by case, and lines that are not as they should be.
+//! Tests of the text rules, case by case, and of unusual lines.
 
 mod support;
 
@@ -23,7 +23,7 @@ fn an_answer_that_breaks_twice_is_shown_once() {
 }
 
 #[test]
-fn other_text_is_compared_with_when_it_breaks_too() {
+fn a_second_broken_answer_is_the_next_one_to_compare_with() {
     let script = Script::default()
         .start("m1")
         .block(0)
@@ -38,7 +38,7 @@ fn other_text_is_compared_with_when_it_breaks_too() {
 }
 
 #[test]
-fn an_answer_that_ends_before_what_was_shown_is_another_answer() {
+fn an_answer_shorter_than_the_shown_text_is_another_answer() {
     let script = Script::default()
         .start("m1")
         .block(0)
@@ -49,7 +49,7 @@ fn an_answer_that_ends_before_what_was_shown_is_another_answer() {
 }
 
 #[test]
-fn a_new_message_without_any_stop_before_it_is_a_restart() {
+fn a_new_message_without_a_stop_is_a_restart() {
     let script = Script::default()
         .start("m1")
         .block(0)
@@ -63,7 +63,7 @@ fn a_new_message_without_any_stop_before_it_is_a_restart() {
 }
 
 #[test]
-fn a_repeated_answer_to_another_question_is_no_restart() {
+fn a_repeated_answer_to_another_question_is_not_a_restart() {
     let script = Script::default().message("m1", "yes").message("m2", "yes");
     let rendered = script.render();
     assert_eq!(
@@ -73,7 +73,7 @@ fn a_repeated_answer_to_another_question_is_no_restart() {
 }
 
 #[test]
-fn assistant_brings_what_the_deltas_did_not() {
+fn assistant_adds_text_that_the_deltas_lacked() {
     let script = Script::default()
         .start("m")
         .block(0)
@@ -98,7 +98,7 @@ fn assistant_brings_what_the_deltas_did_not() {
 }
 
 #[test]
-fn halves_of_a_character_are_joined_over_deltas_even_where_it_broke() {
+fn halves_of_a_character_are_joined_across_deltas_and_restarts() {
     let script = Script::default()
         .start("m")
         .block(0)
@@ -123,31 +123,25 @@ fn halves_of_a_character_are_joined_over_deltas_even_where_it_broke() {
 }
 
 #[test]
-fn one_bad_string_makes_no_line_noise() {
-    let result = br#"{"permission_denials":[{"tool_name":"W","tool_use_id":"t","tool_input":{"\ud83d":"\xFF"}}],"errors":["\udc00"],"usage":{"x":"\ud800"},"is_error":false,"subtype":"success","result":"a \ud83d","type":"result"}"#;
-    let mut bytes = Vec::new();
-    for part in result.split(|byte| *byte == b'\\') {
-        // The raw string above cannot hold a real 0xFF.
-        if let Some(rest) = part.strip_prefix(b"xFF") {
-            bytes.push(0xFF);
-            bytes.extend_from_slice(rest);
-        } else {
-            if !bytes.is_empty() {
-                bytes.push(b'\\');
-            }
-            bytes.extend_from_slice(part);
-        }
-    }
-    let rendered = render(&bytes);
+fn a_line_with_bad_strings_is_not_noise() {
+    let result = [
+        br#"{"permission_denials":[{"tool_name":"W","tool_use_id":"t","#.as_slice(),
+        br#""tool_input":{"\ud83d":""#,
+        b"\xFF",
+        br#""}}],"errors":["\udc00"],"usage":{"x":"\ud800"},"#,
+        br#""is_error":false,"subtype":"success","result":"a \ud83d","type":"result"}"#,
+    ]
+    .concat();
+    let rendered = render(&result);
     assert_eq!(rendered.text, "a \u{FFFD}");
-    let outcome = last_outcome(&rendered.facts).expect("the result was read");
+    let outcome = last_outcome(&rendered.facts).expect("a result");
     assert_eq!(outcome.errors, ["\u{FFFD}"]);
     assert_eq!(outcome.permission_denials[0]["tool_name"], "W");
     assert_eq!(without_noise(rendered.facts).1, 0);
 }
 
 #[test]
-fn deep_json_is_no_noise_and_spoils_no_result() {
+fn deeply_nested_json_is_not_noise_and_leaves_the_result_readable() {
     let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
     let line = format!(
         r#"{{"type":"result","subtype":"success","is_error":false,"usage":{deep},"result":"ok"}}"#
@@ -159,14 +153,17 @@ fn deep_json_is_no_noise_and_spoils_no_result() {
 
 #[test]
 fn noise_is_counted_and_unknown_json_is_not() {
-    let lines = "warning: something\r\n\r\n{\"type\":\"new_thing\",\"event\":7}\r\n[1]\n12\n{broken\n\"x\"\n{\"type\":5}\nlast";
+    let lines = "warning: something\r\n\r\n{\"type\":\"new_thing\",\"event\":7}\r\n\
+                 [1]\n12\n{broken\n\"x\"\n\
+                 {\"type\":5}\nlast";
     let (facts, noise) = without_noise(render(lines.as_bytes()).facts);
     assert_eq!((facts, noise), (vec![], 3));
 }
 
 #[test]
-fn keys_in_any_order_and_crlf() {
-    let line = "{\"event\":{\"delta\":{\"text\":\"hi\",\"type\":\"text_delta\"},\"index\":0,\"type\":\"content_block_delta\"},\"type\":\"stream_event\"}\r\n";
+fn keys_may_have_any_order_and_lines_may_end_with_crlf() {
+    let line = "{\"event\":{\"delta\":{\"text\":\"hi\",\"type\":\"text_delta\"},\"index\":0,\
+                \"type\":\"content_block_delta\"},\"type\":\"stream_event\"}\r\n";
     assert_eq!(render(line.as_bytes()).text, "hi");
 }
 
@@ -174,7 +171,11 @@ fn keys_in_any_order_and_crlf() {
 fn the_highest_result_counts() {
     let result = |index: u64, text: &str| {
         format!(
-            r#"{{"type":"result","result_index":{index},"subtype":"success","is_error":false,"result":"{text}"}}"#
+            concat!(
+                r#"{{"type":"result","result_index":{},"subtype":"success","#,
+                r#""is_error":false,"result":"{}"}}"#
+            ),
+            index, text
         )
     };
     let script = Script::default()
@@ -188,59 +189,81 @@ fn the_highest_result_counts() {
         .iter()
         .filter(|fact| matches!(fact, Fact::Result(_)))
         .count();
-    assert_eq!(texts, 2, "the one that came too late is dropped");
+    assert_eq!(texts, 2, "a result with a lower index is dropped");
 }
 
 #[test]
-fn an_interrupted_tool_runs_no_more_after_the_result() {
+fn an_interrupted_tool_is_not_running_after_the_result() {
     let script = Script::default()
-        .line(r#"{"type":"assistant","message":{"content":[{"type":"tool_use","id":"t","name":"Bash"}]}}"#)
+        .line(concat!(
+            r#"{"type":"assistant","message":{"content":[{"type":"tool_use","id":"t","#,
+            r#""name":"Bash"}]}}"#
+        ))
         .line(r#"{"type":"result","subtype":"error_during_execution","is_error":true}"#);
     assert_eq!(tools_running(&script.render().facts), [1, 0]);
 }
 
-/// A main tool and an agent's that is in it, both without a result.
+/// Returns a running agent and a tool running in it.
 fn pending() -> Script {
     Script::default()
         .start("m")
-        .line(r#"{"type":"assistant","message":{"id":"m","content":[{"type":"tool_use","id":"t","name":"Task"}]},"parent_tool_use_id":null}"#)
-        .line(r#"{"type":"assistant","message":{"id":"s","content":[{"type":"tool_use","id":"u","name":"Bash"}]},"parent_tool_use_id":"t"}"#)
+        .line(concat!(
+            r#"{"type":"assistant","message":{"id":"m","content":[{"type":"tool_use","id":"t","#,
+            r#""name":"Task"}]},"parent_tool_use_id":null}"#
+        ))
+        .line(concat!(
+            r#"{"type":"assistant","message":{"id":"s","content":[{"type":"tool_use","id":"u","#,
+            r#""name":"Bash"}]},"parent_tool_use_id":"t"}"#
+        ))
 }
 
 #[test]
-fn a_tool_of_a_broken_message_runs_no_more_when_the_model_is_asked_again() {
+fn a_tool_of_a_broken_message_is_not_running_after_the_next_request() {
     let script = pending()
-        .line(r#"{"type":"stream_event","event":{"type":"message_stop"},"parent_tool_use_id":null,"abandoned_blocks":{"from_block_index":0}}"#)
+        .line(concat!(
+            r#"{"type":"stream_event","event":{"type":"message_stop"},"#,
+            r#""parent_tool_use_id":null,"abandoned_blocks":{"from_block_index":0}}"#
+        ))
         .line(r#"{"type":"system","subtype":"api_retry","attempt":1,"error_status":null}"#)
         .start("n");
     assert_eq!(tools_running(&script.render().facts), [1, 2, 0]);
 }
 
 #[test]
-fn what_an_agent_in_the_background_runs_outlives_messages_and_results() {
-    // The use of one that works in the background has its result at once.
+fn tools_of_a_background_agent_run_past_messages_and_results() {
+    // The tool use of a background agent has its result immediately.
     let script = Script::default()
         .start("m")
-        .line(r#"{"type":"assistant","message":{"id":"m","content":[{"type":"tool_use","id":"t","name":"Task"}]}}"#)
+        .line(concat!(
+            r#"{"type":"assistant","message":{"id":"m","content":[{"type":"tool_use","id":"t","#,
+            r#""name":"Task"}]}}"#
+        ))
         .line(r#"{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t"}]}}"#)
-        .line(r#"{"type":"assistant","message":{"id":"s","content":[{"type":"tool_use","id":"u","name":"Bash"}]},"parent_tool_use_id":"t"}"#)
+        .line(concat!(
+            r#"{"type":"assistant","message":{"id":"s","content":[{"type":"tool_use","id":"u","#,
+            r#""name":"Bash"}]},"parent_tool_use_id":"t"}"#
+        ))
         .message("n", "x")
         .line(r#"{"type":"result","subtype":"success","is_error":false}"#);
     assert_eq!(tools_running(&script.render().facts), [1, 0, 1]);
 }
 
 #[test]
-fn what_runs_in_an_interrupted_tool_ends_with_the_result_too() {
+fn a_tool_in_an_interrupted_agent_is_not_running_after_the_result() {
     let script =
         pending().line(r#"{"type":"result","subtype":"error_during_execution","is_error":true}"#);
     assert_eq!(tools_running(&script.render().facts), [1, 2, 0]);
 }
 
 #[test]
-fn a_tool_is_told_with_its_name_and_the_time_limit_that_it_was_given() {
-    let uses = |input: &str| {
+fn a_running_tool_has_its_name_and_time_limit() {
+    let facts_of = |input: &str| {
         let line = format!(
-            r#"{{"type":"assistant","message":{{"content":[{{"type":"tool_use","id":"t","name":"Bash","input":{input}}}]}}}}"#
+            concat!(
+                r#"{{"type":"assistant","message":{{"content":["#,
+                r#"{{"type":"tool_use","id":"t","name":"Bash","input":{}}}]}}}}"#
+            ),
+            input
         );
         Script::default().line(&line).render().facts
     };
@@ -257,9 +280,9 @@ fn a_tool_is_told_with_its_name_and_the_time_limit_that_it_was_given() {
             timeout_ms,
         };
         assert!(
-            uses(input).contains(&Fact::ToolsRunning(vec![tool])),
+            facts_of(input).contains(&Fact::ToolsRunning(vec![tool])),
             "{input}: {:?}",
-            uses(input)
+            facts_of(input)
         );
     }
 }
@@ -273,7 +296,7 @@ fn a_line_of_16_mib_is_read() {
 }
 
 #[test]
-fn a_line_that_never_ends_is_dropped_and_the_next_is_read() {
+fn an_overlong_line_is_dropped_and_the_next_one_is_read() {
     let chunk = vec![b'x'; 1 << 20];
     let next = Script::default().message("m", "next").0;
     let huge = std::iter::once(&b"{"[..]).chain(std::iter::repeat_n(
@@ -286,7 +309,7 @@ fn a_line_that_never_ends_is_dropped_and_the_next_is_read() {
 }
 
 #[test]
-fn text_longer_than_what_is_compared_is_shown_once() {
+fn text_longer_than_the_compared_length_is_shown_once() {
     let part = "0123456789abcdef".repeat(4096);
     let mut script = Script::default().start("m").block(0);
     for _ in 0..40 {

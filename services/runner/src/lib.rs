@@ -1,17 +1,18 @@
-//! Everything about processes: one runner process per execution, and the side of it that lives in claude-api.
+//! Processes: one runner process per execution, and the part of it that runs in claude-api.
 //!
 //! ```text
-//! claude-api ── control socket (JSON lines) ──▶ runner ── spawns, signals, reaps ──▶ the CLI ──▶ tools
-//!     ▲  ▲                                                                             │
-//!     │  └────────────────────── stdout, stderr: the CLI's own pipes ──────────────────┤
-//!     └ stdin: our end stays here, the CLI's goes to the runner by SCM_RIGHTS ──────────▶
+//! claude-api ── control socket (JSON lines) ──▶ runner ── spawns, signals, reaps ──▶ CLI ──▶ tools
+//!     │  ▲                                                                            │  ▲
+//!     │  └───────────────── stdout, stderr: pipes of the CLI ─────────────────────────┘  │
+//!     └──────────────────── stdin: the CLI's end is passed to the runner by SCM_RIGHTS ──┘
 //! ```
 //!
-//! * [`main`] is the runner process. It is a child subreaper, so everything the CLI leaves behind becomes its child;
-//!   when `waitpid` says ECHILD nothing of the execution is left, and only then it reports [`Event::Done`].
-//! * [`Runners`] starts runners and kills what a dead one left; [`Handle`] is one of them.
-//! * [`Sandbox`] is what the CLI and its tools may use.
-//! * [`tree_cpu`] and [`sweep_stale`] look at process trees from outside.
+//! * [`main`] is the runner process. It is a child subreaper, so orphans of the CLI become its
+//!   children. It reports [`Event::Done`] once `waitpid` returns ECHILD: then no process of the
+//!   execution is left.
+//! * [`Runners`] starts runners and kills the orphans of dead ones; [`Handle`] is one runner.
+//! * [`Sandbox`] lists the resources that the CLI and its tools may use.
+//! * [`tree_cpu`] and [`sweep_stale`] inspect process trees from outside.
 
 mod parent;
 mod process;

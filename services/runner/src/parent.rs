@@ -1,4 +1,4 @@
-//! The side of the runners that lives in claude-api.
+//! The part of the runners that runs in claude-api.
 
 mod commands;
 mod events;
@@ -22,15 +22,16 @@ pub use pipes::{Drained, Stderr, Stdin, Stdout};
 
 use crate::wire::Unkillable;
 
-/// Makes this process a child subreaper, so that a dead runner's orphans come here and [`Runners::sweep_orphans`] can
-/// find them, and hides its memory from tools of the same user. Once, at the start.
+/// Makes this process a child subreaper and hides its memory from tools of the same user. As a
+/// subreaper, it becomes the parent of a dead runner's orphans, so [`Runners::sweep_orphans`] finds
+/// them. Call this once, at the start.
 ///
 /// # Errors
-/// What did not work, as a text for the log. Not fatal: without the first, a runner killed with -9 leaves processes to
-/// init; without the second, tools can read credentials from this process.
+/// A message for the log. The service can continue: without the first step, a killed runner leaves
+/// its processes to init; without the second, tools can read credentials from this process.
 pub fn init_parent() -> Result<(), String> {
     let reaper = set_child_subreaper(Some(getpid()))
-        .map_err(|error| format!("not a child subreaper: {error}"));
+        .map_err(|error| format!("could not become a child subreaper: {error}"));
     let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|error| format!("memory is readable by processes of the same user: {error}"));
     match (reaper, hidden) {
@@ -40,21 +41,23 @@ pub fn init_parent() -> Result<(), String> {
     }
 }
 
-/// Starts runners and cleans up after those that died. Cheap to clone.
+/// Starts runners, and cleans up after dead ones. Cheap to clone.
 ///
-/// The list of live runners is one per process, as the children are: two values of this type know each other's.
+/// All values of this type share the process's one list of live runners.
 #[derive(Clone, Debug)]
 pub struct Runners {
     runner_exe: std::sync::Arc<PathBuf>,
-    /// Reaps the runners, and sweeps.
+    /// The runtime whose tasks reap the runners and sweep.
     runtime: runtime::Handle,
 }
 
 impl Runners {
-    /// `runner_exe` is a program that calls [`crate::main`] when its only argument is `runner`; claude-api gives its own
-    /// path (`/proc/self/exe` stays right when the file is replaced by an upgrade).
+    /// Creates a starter of runners. `runner_exe` is a program that calls [`crate::main`] if its
+    /// only argument is `runner`. claude-api passes its own path; `/proc/self/exe` stays correct
+    /// when an upgrade replaces the file.
     ///
-    /// The runtime of the caller reaps all runners and sweeps, whichever runtime they are started from, so it must outlive them.
+    /// The caller's runtime reaps all runners and sweeps, even for runners started from another
+    /// runtime, so it must outlive them.
     ///
     /// # Panics
     /// Outside of a runtime.
@@ -66,29 +69,30 @@ impl Runners {
         }
     }
 
-    /// Reaps dead orphans as they come, which PID 1 of a container has to do: the kernel gives it
-    /// what others leave, for example a check of the container's health that was killed. Live ones
-    /// go on until a sweep.
+    /// Reaps dead orphans as they arrive, as PID 1 of a container must: the kernel makes orphans
+    /// its children, for example those of a killed container health check. Live orphans continue
+    /// until a sweep.
     ///
-    /// Runs for ever. A cancellation leaves the rest to the next sweep.
+    /// Runs forever. After a cancellation, the next sweep reaps the remaining orphans.
     ///
     /// # Errors
     /// SIGCHLD cannot be watched.
     pub async fn reap_as_init(&self) -> std::io::Result<()> {
         let mut died = signal(SignalKind::child())?;
         loop {
-            // A look at the children may block on a busy process table.
+            // Listing the children may block on a busy process table.
             let _ = self.runtime.spawn_blocking(orphans::reap_dead).await;
             died.recv().await;
         }
     }
 
-    /// Kills and reaps every child of this process that is no live runner: what a dead runner left. It needs
-    /// [`init_parent`]. Everything else this process starts must be started through a runner, or it ends here.
+    /// Kills and reaps every child of this process that is not a live runner, which are the orphans
+    /// of dead runners. Requires [`init_parent`]. Any other child of this process would be killed
+    /// too, so start everything through a runner.
     ///
-    /// Returns the processes that outlived SIGKILL, after 60 s at most; it takes so long only while
-    /// orphans start new processes that can be neither stopped nor killed. It waits for single
-    /// process ids, never for any child, which would steal tokio's children. After a cancellation a
+    /// Returns the processes that survived SIGKILL, after at most 60 s. It takes that long only if
+    /// orphans keep starting processes that can be neither stopped nor killed. It waits for single
+    /// process ids: a wait for any child would steal tokio's children. After a cancellation, a
     /// blocking thread finishes the work.
     pub async fn sweep_orphans(&self) -> Vec<Unkillable> {
         self.runtime

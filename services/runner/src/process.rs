@@ -1,7 +1,7 @@
-//! Processes as `/proc` shows them, and signals that cannot hit the wrong one.
+//! Processes as shown in `/proc`, and signals that cannot hit the wrong process.
 
 mod children;
-mod look;
+mod read;
 mod stat;
 
 use std::{fs, io};
@@ -9,12 +9,12 @@ use std::{fs, io};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 pub(crate) use children::children;
-pub(crate) use look::look;
+pub(crate) use read::read_stat;
 pub(crate) use stat::{Identity, Stat, State};
 
 use crate::wire::Unkillable;
 
-/// The id the kernel gave to this boot; empty where it cannot be read, which matches no boot.
+/// Returns the kernel's id of this boot; empty if it cannot be read, which matches no boot.
 #[must_use]
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -22,13 +22,13 @@ pub fn boot_id() -> String {
         .unwrap_or_default()
 }
 
-/// Whether SIGSTOP waits for the process, which it does while a vfork parent sits in D: it will stop before it does
-/// anything more.
+/// Whether SIGSTOP is pending, as for a vfork parent in state D. Such a process stops before it
+/// runs more code.
 pub(crate) fn stop_is_pending(pid: u32) -> bool {
     read_status(pid).is_some_and(|status| stat::stop_is_pending(&status))
 }
 
-/// Whether SIGSTOP or SIGKILL is pending: such a process runs no more code of its own.
+/// Whether SIGSTOP or SIGKILL is pending. Such a process runs no more of its own code.
 pub(crate) fn halt_is_pending(pid: u32) -> bool {
     read_status(pid).is_some_and(|status| stat::halt_is_pending(&status))
 }
@@ -38,35 +38,37 @@ fn read_status(pid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(&status).into_owned())
 }
 
-/// Sends a signal to the very process that was seen: a descriptor pins it, then parent and start time are compared
-/// again. `Ok(false)` if it is gone or has another parent now.
+/// Sends a signal to exactly the process that was read: a pidfd pins it, then parent and start time
+/// are compared again. Returns false if the process ended or has another parent now.
 ///
 /// # Errors
-/// What the kernel says, for example that the process belongs to somebody else.
-pub(crate) fn signal(seen: &Stat, signal: Signal) -> io::Result<bool> {
-    let Some(pid) = raw(seen.id.pid) else {
+/// The kernel's, for example if the process belongs to another user.
+pub(crate) fn signal(target: &Stat, signal: Signal) -> io::Result<bool> {
+    let Some(pid) = to_pid(target.id.pid) else {
         return Ok(false);
     };
     let descriptor = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(descriptor) => descriptor,
         Err(rustix::io::Errno::SRCH) => return Ok(false),
-        // No pidfd there (an old kernel, or no descriptor left): the check alone must do.
+        // Without a pidfd (an old kernel, or no free descriptor), rely on the comparison alone.
         Err(_) => {
-            return match look(seen.id.pid) {
-                Some(now) if now.same_place(seen) => {
-                    sent(rustix::process::kill_process(pid, signal))
+            return match read_stat(target.id.pid) {
+                Some(current) if current.is_same_with_parent(target) => {
+                    was_sent(rustix::process::kill_process(pid, signal))
                 }
                 _ => Ok(false),
             };
         }
     };
-    match look(seen.id.pid) {
-        Some(now) if now.same_place(seen) => sent(pidfd_send_signal(descriptor, signal)),
+    match read_stat(target.id.pid) {
+        Some(current) if current.is_same_with_parent(target) => {
+            was_sent(pidfd_send_signal(descriptor, signal))
+        }
         _ => Ok(false),
     }
 }
 
-fn sent(result: rustix::io::Result<()>) -> io::Result<bool> {
+fn was_sent(result: rustix::io::Result<()>) -> io::Result<bool> {
     match result {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::SRCH) => Ok(false),
@@ -74,41 +76,41 @@ fn sent(result: rustix::io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// The id in the form system calls take.
-pub(crate) fn raw(pid: u32) -> Option<Pid> {
+/// Converts an id for system calls; None if it is out of range.
+pub(crate) fn to_pid(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
 }
 
-/// This process.
+/// Returns the id of this process.
 pub(crate) fn own_pid() -> u32 {
     std::process::id()
 }
 
-/// Everything below `root` that lives, parents first.
+/// Lists the live processes below `root`, parents first.
 pub(crate) fn descendants(root: u32) -> Vec<Stat> {
-    let mut found = Vec::new();
-    let mut seen = std::collections::HashSet::from([root]);
+    let mut processes = Vec::new();
+    let mut visited = std::collections::HashSet::from([root]);
     let mut next = std::collections::VecDeque::from([root]);
     while let Some(parent) = next.pop_front() {
         for pid in children(parent) {
-            // The tree changes while it is walked: without this a process could be met twice.
-            if let Some(stat) = look(pid)
+            // The tree changes during the walk, so a process could be visited twice.
+            if let Some(stat) = read_stat(pid)
                 && stat.state != State::Zombie
-                && seen.insert(pid)
+                && visited.insert(pid)
             {
-                found.push(stat);
+                processes.push(stat);
                 next.push_back(pid);
             }
         }
     }
-    found
+    processes
 }
 
-/// Returns the live ones of the processes, for a report. A dead one waits for its parent, not for
-/// the kernel.
+/// Returns the live processes among `pids`, for a report. Dead ones are left out: they wait for
+/// their parent, not for the kernel.
 pub(crate) fn unkillable(pids: impl IntoIterator<Item = u32>) -> Vec<Unkillable> {
     pids.into_iter()
-        .filter_map(look)
+        .filter_map(read_stat)
         .filter(|stat| stat.state != State::Zombie)
         .map(|stat| Unkillable {
             pid: stat.id.pid,
@@ -124,19 +126,18 @@ mod tests {
 
     use super::*;
 
-    /// ENGINE A17.
     #[test]
-    fn a_dead_child_that_is_not_reaped_yet_is_not_listed_as_left() {
+    fn an_unreaped_dead_child_is_not_listed_as_unkillable() {
         let mut child = Command::new("true")
             .stdin(Stdio::null())
             .spawn()
-            .expect("true is there");
+            .expect("true exists");
         let pid = child.id();
-        while look(pid).is_some_and(|stat| stat.state != State::Zombie) {
+        while read_stat(pid).is_some_and(|stat| stat.state != State::Zombie) {
             std::thread::yield_now();
         }
         let listed = unkillable([pid]);
-        child.wait().expect("it is ours");
+        child.wait().expect("own child");
         assert_eq!(listed, []);
     }
 }

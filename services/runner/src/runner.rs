@@ -1,23 +1,26 @@
-//! The runner process: one per execution, started as `claude-api runner`, single-threaded, no async runtime.
+//! The runner process: one per execution, started as `claude-api runner`. It has one thread and no
+//! async runtime.
 //!
 //! ```text
-//! waiting for the spec ──▶ alive ──────────────────────────▶ sweeping ──▶ Done, exit
-//!        │                 │  running ⇄ walking to a stop     ▲
-//!        │                 │     ▲            │               │ the CLI was reaped, the kill grace is over,
-//!        ▼                 │     └── paused ◀─┘               │ kill was asked, or claude-api is gone
-//!   SpawnFailed, exit      └──────────────────────────────────┘
+//! waiting for the spec ──▶ alive ──────────────────────▶ sweeping ──▶ Done, exit
+//!        │                 │  running ⇄ stopping          ▲
+//!        │                 │     ▲          │             │ the CLI was reaped, the kill grace
+//!        ▼                 │     └─ paused ◀┘             │ ended, a kill was requested, or
+//!   SpawnFailed, exit      └──────────────────────────────┘ claude-api ended
 //! ```
 //!
-//! * alive: orphans are reaped as they come; commands are obeyed at once.
-//! * sweeping: SIGKILL to the direct children, reap, again, until `waitpid` says ECHILD. Orphans arrive as direct
-//!   children because this process is a child subreaper, so ECHILD is the proof. A tree that forks
-//!   faster than this kills it is stopped first: see `sweep.rs`.
+//! * alive: reaps orphans as they arrive, and carries out commands immediately.
+//! * sweeping: sends SIGKILL to the direct children and reaps them, repeatedly, until `waitpid`
+//!   returns ECHILD. Orphans become direct children because the runner is a child subreaper, so
+//!   ECHILD proves that nothing is left. A tree that forks faster than it is killed is stopped
+//!   first: see `sweep.rs`.
 //!
-//! The death of claude-api is seen as end of file on the control socket. Never PR_SET_PDEATHSIG: it fires when the
-//! *thread* that spawned the runner ends, and tokio's pool threads end when idle.
+//! The runner notices the death of claude-api as end of file on the control socket.
+//! PR_SET_PDEATHSIG must not be used: it fires when the *thread* that spawned the runner ends, and
+//! tokio's pool threads end when idle.
 
 mod control;
-pub(crate) mod freeze;
+pub(crate) mod live_table;
 mod reap;
 mod spawn;
 mod supervisor;
@@ -38,20 +41,21 @@ use rustix::{
 
 pub use self::spawn::cannot_enter;
 use self::{
-    control::{Control, send},
+    control::{ControlSocket, send},
     supervisor::Supervisor,
 };
 use crate::wire::{Command, Event};
 
-/// The runner process. Call it before any async runtime or thread exists; its control socket is its stdin.
+/// Runs the runner process. Call this before any async runtime or thread exists. Stdin is the
+/// control socket.
 ///
-/// Runs one execution; returns when no process of it is left, or the rest cannot be killed. Returns
-/// exit code 70 on a failure of the runner itself. A runner has no log: it sends the reason to
-/// claude-api as [`Event::Failed`], and to stderr, which is the execution's until the CLI was
-/// started.
+/// Runs one execution, and returns when none of its processes is left or the rest cannot be killed.
+/// Returns exit code 70 on a failure of the runner itself. A runner has no log: it sends the reason
+/// to claude-api as [`Event::Failed`], and writes it to stderr, which is the execution's stderr
+/// until the CLI was started.
 #[must_use]
 pub fn main() -> ExitCode {
-    // A copy made before `Control` takes the socket: it must outlive every failure.
+    // Copy the socket before `ControlSocket` takes it: the copy must outlive every failure.
     let socket = fcntl_dupfd_cloexec(stdin(), 3).ok();
     let report = move |message: String| {
         let _ = writeln!(io::stderr(), "runner failed: {message}");
@@ -60,8 +64,8 @@ pub fn main() -> ExitCode {
         }
     };
     let report = Arc::new(report);
-    let of_panics = Arc::clone(&report);
-    std::panic::set_hook(Box::new(move |panic| of_panics(panic.to_string())));
+    let report_panic = Arc::clone(&report);
+    std::panic::set_hook(Box::new(move |panic| report_panic(panic.to_string())));
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -72,11 +76,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
-    let mut control = Control::from_stdin()?;
+    let mut control = ControlSocket::from_stdin()?;
     let (wakeup, write_end) = UnixStream::pair()?;
     wakeup.set_nonblocking(true)?;
     signal_hook::low_level::pipe::register(signal_hook::consts::SIGCHLD, write_end)?;
-    // Without this an orphan would go to claude-api, and one execution's orphans could not be told from another's.
+    // Otherwise orphans would become children of claude-api, mixed with those of other executions.
     set_child_subreaper(Some(getpid()))?;
     let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 
@@ -84,7 +88,7 @@ fn run() -> io::Result<()> {
         return Ok(());
     };
     let Some(stdin) = stdin else {
-        return Err(io::Error::other("the spec came without the CLI's stdin"));
+        return Err(io::Error::other("the spec arrived without the CLI's stdin"));
     };
     let spawned = match spawn::spawn(&spec, stdin, &mut control) {
         Ok(spawned) => spawned,
@@ -105,8 +109,8 @@ fn run() -> io::Result<()> {
         control.send(&problem);
     }
     let mut supervisor = Supervisor::new(control, wakeup, spawned.pid);
-    for command in spawned.early {
-        supervisor.obey(command);
+    for command in spawned.early_commands {
+        supervisor.handle(command);
     }
     supervisor.run()
 }

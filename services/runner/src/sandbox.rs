@@ -1,12 +1,12 @@
 //! The sandbox of an execution: a Landlock domain (landlock(7)) and a filter of system calls
-//! (`seccomp`). Every process of the execution inherits both, and none can leave them.
+//! (`seccomp`). Every process of the execution inherits both and cannot leave them.
 //!
 //! Inside the domain only the listed paths can be used. Signals, ptrace and abstract UNIX sockets
-//! reach nothing outside of it, and `/proc/PID/{environ,mem,fd,root,cwd}` of other processes are
-//! closed: the kernel asks for the right to trace them. Each execution has a domain of its own, and
-//! its runner is outside, so no tool can end the runner either.
+//! do not reach processes outside it. `/proc/PID/{environ,mem,fd,root,cwd}` of other processes are
+//! closed, because the kernel requires the right to trace them. Each execution has its own domain,
+//! and its runner is outside, so no tool can end the runner.
 //!
-//! Not covered: the process list, names and sizes of files, the network, named UNIX sockets, and
+//! Not protected: the process list, names and sizes of files, the network, named UNIX sockets, and
 //! modes and times of files of the same user.
 
 mod seccomp;
@@ -21,7 +21,7 @@ use landlock::{
 use seccompiler::BpfProgram;
 use serde::{Deserialize, Serialize};
 
-/// The newest version of the kernel's interface whose rights are used. An older kernel leaves gaps
+/// The newest version of the kernel's interface that is used. An older kernel leaves gaps
 /// ([`gaps`]).
 const NEWEST: ABI = ABI::V6;
 
@@ -29,45 +29,45 @@ const NEWEST: ABI = ABI::V6;
 /// a path that does not exist is skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sandbox {
-    /// May be read and executed.
+    /// Paths that may be read and executed.
     pub read_only: Vec<PathBuf>,
-    /// May be read, executed, written, created and removed.
+    /// Paths that may be read, executed, written, created and removed.
     pub read_write: Vec<PathBuf>,
-    /// May use memory, semaphores and queues of System V and POSIX. All processes of the user share
-    /// them.
+    /// Whether memory, semaphores and queues of System V and POSIX may be used. All processes of
+    /// the user share them.
     pub allow_ipc: bool,
 }
 
 /// A protection that this kernel lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
-    /// No sandbox at all: the kernel has no Landlock, or one in which files cannot be moved between
-    /// folders (before Linux 5.19), which would break git.
+    /// There is no sandbox at all. The kernel has no Landlock, or a version without moves of files
+    /// between folders (before Linux 5.19), which would break git.
     Landlock,
     /// Files that cannot be read can still be emptied (before Linux 6.2).
     Truncate,
     /// Signals and abstract sockets reach every process of the same user (before Linux 6.12).
     Signals,
-    /// Limits, priorities and System V memory of every process of the same user can be changed: the
+    /// Limits, priorities and System V memory of every process of the same user can be changed. The
     /// kernel or the architecture has no filters of system calls.
     Seccomp,
 }
 
 impl Gap {
-    /// The gap in words, for logs and health pages.
+    /// Returns the gap in words, for logs and health pages.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
             Self::Landlock => {
-                "this kernel has no usable Landlock (Linux 5.19 or later, enabled at boot): what the \
-                 model runs can read and change whatever the service can"
+                "this kernel has no usable Landlock (Linux 5.19 or later, enabled at boot): tools \
+                 can read and change everything that the service can"
             }
             Self::Truncate => {
                 "this kernel (before Linux 6.2) lets tools empty files that they cannot read"
             }
             Self::Signals => {
-                "this kernel (before Linux 6.12) lets tools send signals to other executions, stop the \
-                 service with SIGTERM, and connect to abstract sockets"
+                "this kernel (before Linux 6.12) lets tools send signals to other executions, stop \
+                 the service with SIGTERM, and connect to abstract sockets"
             }
             Self::Seccomp => {
                 "this kernel or architecture has no seccomp filters: tools can change limits and \
@@ -98,15 +98,15 @@ pub fn gaps() -> Vec<Gap> {
     gaps
 }
 
-/// A sandbox that is not in force yet.
+/// A sandbox that is ready to be entered.
 pub(crate) struct Prepared {
     ruleset: RulesetCreated,
     filter: Option<BpfProgram>,
 }
 
 impl Prepared {
-    /// Puts this process into the sandbox for good, with whatever it starts. Runs between fork and
-    /// exec. Returns whether it worked.
+    /// Puts this process, and everything it starts, into the sandbox permanently. Runs between fork
+    /// and exec. Returns whether it succeeded.
     pub(crate) fn enter(self) -> bool {
         use RulesetStatus::{FullyEnforced, PartiallyEnforced};
         let entered = self.ruleset.restrict_self().map(|entered| entered.ruleset);
@@ -118,11 +118,11 @@ impl Prepared {
 }
 
 impl Sandbox {
-    /// Opens each path, and makes the ruleset and the filter.
+    /// Opens each path, and creates the ruleset and the filter.
     ///
     /// # Errors
-    /// A path could not be opened although it is there, or the kernel refused the domain: the
-    /// system's error, which may be a shortage of descriptors that passes.
+    /// The system's error if an existing path could not be opened or the kernel refused the
+    /// ruleset. A shortage of descriptors is temporary.
     pub(crate) fn prepare(&self) -> io::Result<Prepared> {
         let filter = || seccomp::filter(self.allow_ipc);
         Ok(Prepared {
@@ -149,12 +149,12 @@ impl Sandbox {
                 .add_rules(rules.into_iter().map(Ok::<_, RulesetError>))
         };
         build().map_err(|error| {
-            io::Error::other(format!("no Landlock ruleset could be made: {error}"))
+            io::Error::other(format!("could not create a Landlock ruleset: {error}"))
         })
     }
 }
 
-/// The rule for one path; none for a path that is not there, or that this user cannot reach.
+/// Returns the rule for one path; None if the path does not exist or this user cannot reach it.
 fn rule(path: &Path, access: BitFlags<AccessFs>) -> io::Result<Option<PathBeneath<PathFd>>> {
     let opened = match PathFd::new(path) {
         Ok(opened) => opened,
@@ -167,8 +167,7 @@ fn rule(path: &Path, access: BitFlags<AccessFs>) -> io::Result<Option<PathBeneat
         }
         Err(error) => return Err(io::Error::other(error)),
     };
-    let folder = path.is_dir();
-    let access = if folder {
+    let access = if path.is_dir() {
         access
     } else {
         access & AccessFs::from_file(NEWEST)

@@ -1,4 +1,4 @@
-//! What an earlier run of claude-api left behind when both it and a runner were killed.
+//! Cleanup of processes that an earlier run of claude-api left because it and a runner were killed.
 
 use std::{
     thread,
@@ -8,71 +8,75 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    process::{Identity, State, boot_id, descendants, look, signal, unkillable},
-    runner::freeze::LiveTable,
-    stop::{Root, StopWalk, Verdict},
+    process::{Identity, State, boot_id, descendants, read_stat, signal, unkillable},
+    runner::live_table::LiveTable,
+    stop::{Root, RoundResult, StopWalk},
     wire::Unkillable,
 };
 
-/// How long the tree may take to stand still before it is killed anyhow.
-const FREEZE_LIMIT: Duration = Duration::from_secs(1);
-/// How long a killed process may take to end before it counts as unkillable.
+/// The time limit of stopping the tree, after which it is killed anyway.
+const STOP_LIMIT: Duration = Duration::from_secs(1);
+/// The time after which a process that survives SIGKILL counts as unkillable.
 const DEATH_LIMIT: Duration = Duration::from_secs(2);
 
-/// What [`sweep_stale`] did.
+/// The result of [`sweep_stale`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StaleSweep {
-    /// How many processes were sent SIGKILL.
+    /// The number of processes that were sent SIGKILL.
     pub killed: usize,
-    /// What was still there after 2 s.
+    /// The processes that were still alive after 2 s.
     pub unkillable: Vec<Unkillable>,
 }
 
-/// Kills an earlier run's CLI and everything below it, if `pid` still is that process: same start time (clock ticks
-/// since the boot, as [`crate::Event::Spawned`] said), same boot. Else it touches nothing.
+/// Kills an earlier run's CLI and everything below it, if `pid` is still that process: same boot
+/// and same start time (clock ticks since the boot, from [`crate::Event::Spawned`]). Otherwise does
+/// nothing.
 ///
-/// The tree is stopped first, so that nothing escapes while it is killed from the top. A process that had left the tree
-/// before (its parent is dead) cannot be told from a stranger and is not found.
+/// The tree is stopped first, so that no process escapes while it is killed. A process that left
+/// the tree earlier, because its parent died, cannot be recognised and is not found.
 ///
-/// Blocks for up to 3 s: call it off the async threads.
+/// Blocks for up to 3 s: call this on a thread that may block.
 #[must_use]
 pub fn sweep_stale(pid: u32, start_ticks: u64, boot: &str) -> StaleSweep {
-    let wanted = Identity { pid, start_ticks };
-    let same =
-        |id: Identity| look(id.pid).is_some_and(|now| now.id == id && now.state != State::Zombie);
-    if boot.is_empty() || boot != boot_id() || !same(wanted) {
+    let cli = Identity { pid, start_ticks };
+    let is_alive = |id: Identity| {
+        read_stat(id.pid).is_some_and(|stat| stat.id == id && stat.state != State::Zombie)
+    };
+    if boot.is_empty() || boot != boot_id() || !is_alive(cli) {
         return StaleSweep::default();
     }
     let begun = Instant::now();
     let mut walk = StopWalk::default();
-    while begun.elapsed() < FREEZE_LIMIT && same(wanted) {
-        if let Verdict::Still { .. } = walk.round(Root::With(pid), &mut LiveTable::watching()) {
+    while begun.elapsed() < STOP_LIMIT && is_alive(cli) {
+        if let RoundResult::Stopped { .. } =
+            walk.round(Root::With(pid), &mut LiveTable::without_reaping())
+        {
             break;
         }
         thread::sleep(Duration::from_millis(1));
     }
-    let mut tree: Vec<_> = look(pid)
-        .filter(|now| now.id == wanted)
+    let mut tree: Vec<_> = read_stat(pid)
+        .filter(|stat| stat.id == cli)
         .into_iter()
         .collect();
     tree.extend(descendants(pid));
-    // From the leaves: a parent that dies first would move its children away under our hands.
+    // Kill from the leaves: the children of a dead parent would get another parent.
     let killed = tree
         .iter()
         .rev()
         .filter(|process| matches!(signal(process, Signal::KILL), Ok(true)))
         .count();
     let begun = Instant::now();
-    while tree.iter().any(|process| same(process.id)) && begun.elapsed() < DEATH_LIMIT {
+    while tree.iter().any(|process| is_alive(process.id)) && begun.elapsed() < DEATH_LIMIT {
         thread::sleep(Duration::from_millis(2));
     }
-    let left = tree
+    let survivors = tree
         .iter()
         .map(|process| process.id)
-        .filter(|id| same(*id))
+        .filter(|id| is_alive(*id))
         .map(|id| id.pid);
     StaleSweep {
         killed,
-        unkillable: unkillable(left),
+        unkillable: unkillable(survivors),
     }
 }

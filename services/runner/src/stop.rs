@@ -1,85 +1,89 @@
-//! When a whole tree of processes stands still: the rule, without I/O.
+//! The rule that stops a whole tree of processes and decides that it is stopped; without I/O.
 //!
 //! ```text
-//! round: reap · walk from the root, parents first: SIGSTOP whatever is not stopped · reap
+//! round: reap · walk from the root, parents first: SIGSTOP each active process · reap
 //!
-//!   disturbed ◀──────────┐  something was reaped, signalled, vanished or moved
-//!      │ nothing of it   │
+//!   disturbed ◀──────────┐  a process was reaped, signalled, vanished or moved
+//!      │ none of these   │
 //!      ▼                 │
-//!   calm, set S ─────────┤  the next round is disturbed, or sees another set (then that one is the first calm one)
-//!      │ calm, set S again
+//!   calm, set S ─────────┤  the next round is disturbed, or calm with another set,
+//!      │ calm, set S     │  which then is the first calm set
 //!      ▼
-//!   still
+//!   stopped
 //! ```
 //!
-//! The obvious rules are wrong. "Until all are in T" hangs: a vfork parent stays in D until its child calls exec, which
-//! a stopped child never does. "Until none is new" misses a process that forks its successor and exits between two
-//! looks. Such a chain leaves a dead process at every step, so the dead ones count: those that came to us are reaped,
-//! and those that wait for a stopped parent of their own (a subreaper inside the tree) are part of the compared set.
+//! The obvious rules are wrong. "Until all are in state T" hangs: a vfork parent stays in state D
+//! until its child calls exec, which a stopped child never does. "Until no process is new" misses a
+//! process that forks its successor and exits between two checks. Such a chain leaves a dead
+//! process at every step, so dead processes count. Our own dead children are reaped. Dead processes
+//! whose stopped parent has not reaped them (a subreaper inside the tree) are part of the compared
+//! set.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::process::Identity;
 
-/// What a look at one process says.
+/// The observed state of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct Observation {
     pub(crate) id: Identity,
     pub(crate) parent: u32,
     pub(crate) condition: Condition,
 }
 
-/// What matters of a process here.
+/// The condition of a process, as far as stopping is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Condition {
-    /// It can run.
+    /// The process can run.
     Active,
-    /// Stopped, or uninterruptible with SIGSTOP pending: it does nothing before SIGCONT.
+    /// The process is stopped, or uninterruptible with SIGSTOP pending: it runs no code before
+    /// SIGCONT.
     Held,
-    /// Dead, not reaped.
+    /// The process is dead and not reaped.
     Dead,
 }
 
 /// The process table, real or simulated.
 pub(crate) trait Table {
-    /// The children of a process, dead ones included.
+    /// Lists the children of a process, including dead ones.
     fn children(&mut self, parent: u32) -> Vec<u32>;
-    /// One process.
-    fn look(&mut self, pid: u32) -> Option<Look>;
-    /// SIGSTOP, if it is still that process below that parent.
-    fn stop(&mut self, seen: &Look);
-    /// Reaps our own dead children; how many there were.
+    /// Observes one process; None if it does not exist.
+    fn observe(&mut self, pid: u32) -> Option<Observation>;
+    /// Sends SIGSTOP if the process is still the observed one, with the same parent.
+    fn stop(&mut self, observed: &Observation);
+    /// Reaps our own dead children, and returns their number.
     fn reap(&mut self) -> usize;
 }
 
-/// Where a walk begins.
+/// The root of a walk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Root {
-    /// Everything below this process, which itself goes on: the runner.
+    /// Everything below this process, which itself keeps running: the runner.
     Below(u32),
     /// This process and everything below it.
     With(u32),
 }
 
-/// What a round found.
+/// The result of a round.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Another round is needed; so many processes were not held yet.
-    Again { active: usize },
-    /// All stand still: these many.
-    Still { processes: usize },
+pub(crate) enum RoundResult {
+    /// Another round is needed. `active` processes were not held yet.
+    Unsettled { active: usize },
+    /// The tree is stopped. It has `processes` live processes.
+    Stopped { processes: usize },
 }
 
 /// The state between rounds.
 #[derive(Debug, Default)]
 pub(crate) struct StopWalk {
-    /// The set of the last round, if that one was calm.
+    /// The set of the last round, if that round was calm.
     calm: Option<BTreeSet<(Identity, Condition)>>,
 }
 
 impl StopWalk {
-    /// One round. A caller that gets [`Verdict::Again`] does whatever else is urgent and calls again.
-    pub(crate) fn round(&mut self, root: Root, table: &mut impl Table) -> Verdict {
+    /// Runs one round. On [`RoundResult::Unsettled`] the caller does other urgent work and calls
+    /// again.
+    pub(crate) fn round(&mut self, root: Root, table: &mut impl Table) -> RoundResult {
         let mut disturbed = table.reap() > 0;
         let mut active = 0;
         let mut set = BTreeSet::new();
@@ -93,24 +97,25 @@ impl StopWalk {
             ),
             Root::With(pid) => next.push_back((None, pid)),
         }
-        let mut met = BTreeSet::new();
+        let mut visited = BTreeSet::new();
         while let Some((parent, pid)) = next.pop_front() {
-            let found = table
-                .look(pid)
-                .filter(|look| parent.is_none_or(|parent| look.parent == parent));
-            let Some(look) = found else {
+            let observed = table
+                .observe(pid)
+                .filter(|process| parent.is_none_or(|parent| process.parent == parent));
+            let Some(process) = observed else {
                 disturbed = true;
                 continue;
             };
-            if !met.insert(pid) {
+            if !visited.insert(pid) {
                 continue;
             }
-            if look.condition == Condition::Active {
+            if process.condition == Condition::Active {
                 active += 1;
-                table.stop(&look);
+                table.stop(&process);
             }
-            set.insert((look.id, look.condition));
-            // After the signal: what it forked before is in the list now, afterwards it forks no more.
+            set.insert((process.id, process.condition));
+            // List the children after the signal: earlier forks are in the list now, and later ones
+            // cannot happen.
             next.extend(
                 table
                     .children(pid)
@@ -121,17 +126,17 @@ impl StopWalk {
         disturbed |= table.reap() > 0;
         if disturbed || active > 0 {
             self.calm = None;
-            return Verdict::Again { active };
+            return RoundResult::Unsettled { active };
         }
         let processes = set
             .iter()
             .filter(|(_, condition)| *condition == Condition::Held)
             .count();
         if self.calm.as_ref() == Some(&set) {
-            return Verdict::Still { processes };
+            return RoundResult::Stopped { processes };
         }
         self.calm = Some(set);
-        Verdict::Again { active: 0 }
+        RoundResult::Unsettled { active: 0 }
     }
 }
 

@@ -1,16 +1,15 @@
-//! The rule by which everything below a process is killed, and when the sweep gives up; without
-//! I/O.
+//! The rule that kills everything below a process and decides when to give up; without I/O.
 //!
 //! ```text
-//! killing the children ──(4 rounds)──▶ stopping the tree ──(stopped, or in vain)───▶ killing all
-//!          ▲                                                                            │
-//!          └────────────────────────────────────────────────────────────────────────────┘
+//! killing the children ──(4 rounds)──▶ stopping the tree ──(stopped or no progress)──▶ killing all
+//!          ▲                                                                              │
+//!          └──────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Most trees are gone after one or two rounds of killing: orphans become direct children, which
+//! Most trees are dead after one or two rounds of killing: orphans become direct children, which
 //! the next round kills. A tree may fork faster than it is killed, because each death makes room
-//! for another fork. Such a tree is stopped first, so that it gets no processor time and its
-//! processes keep their places. Then the stopped tree is killed.
+//! for another fork. Such a tree is stopped first, so that it gets no processor time and no process
+//! exits. Then the stopped tree is killed.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -19,21 +18,21 @@ use std::{
 
 use crate::{
     process::Identity,
-    stop::{Condition, Look, Root, StopWalk, Table, Verdict},
+    stop::{Condition, Observation, Root, RoundResult, StopWalk, Table},
 };
 
-/// How long the same processes must outlive SIGKILL until they count as unkillable. With a kill
-/// grace of 3 s, the end is reported within the 5 s that a cancel may take.
+/// The time after which processes that survive SIGKILL count as unkillable. With a kill grace of 3
+/// s, the end is reported within the 5 s that a cancel may take.
 const STUCK: Duration = Duration::from_millis(1_500);
-/// How long a sweep takes at most. Only a tree that starts new processes all the time, and can be
-/// neither stopped nor killed (it belongs to another user), reaches it.
+/// The time limit of a sweep. Only a tree that keeps starting processes and can be neither stopped
+/// nor killed (it belongs to another user) reaches this limit.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Rounds of killing direct children before the tree is stopped: 10 ms where a processor is free.
+/// Rounds of killing direct children before the tree is stopped: 10 ms on an idle machine.
 const KILL_ROUNDS: u32 = 4;
-/// How long a stop may take. A large tree on a busy machine needs seconds.
+/// The time limit of a stop. A large tree on a busy machine needs seconds.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-/// A stop ends after so many rounds without another stopped process, if [`VAIN_STOP_TIME`] has
-/// passed as well: the rest cannot be stopped.
+/// A stop ends after this many rounds without another stopped process, if [`VAIN_STOP_TIME`] has
+/// passed too: the other processes cannot be stopped.
 const VAIN_STOP_ROUNDS: u32 = 20;
 /// The shortest time without another stopped process after which a stop ends.
 const VAIN_STOP_TIME: Duration = Duration::from_millis(300);
@@ -42,11 +41,11 @@ const STOP_PAUSE: Duration = Duration::from_millis(1);
 
 /// A process table whose processes can be killed.
 pub(crate) trait KillTable: Table {
-    /// Sends SIGKILL to an own child that is not reaped yet.
+    /// Sends SIGKILL to one of our own children that is not reaped yet.
     fn kill_child(&mut self, pid: u32);
-    /// Sends SIGKILL if the process is still the one that was seen, with the same parent. Called
-    /// right after [`Table::look`].
-    fn kill(&mut self, seen: &Look);
+    /// Sends SIGKILL if the process is still the observed one, with the same parent. Called right
+    /// after [`Table::observe`].
+    fn kill(&mut self, observed: &Observation);
 }
 
 /// The progress of one sweep.
@@ -54,8 +53,8 @@ pub(crate) trait KillTable: Table {
 pub(crate) struct Sweep {
     begun: Instant,
     phase: Phase,
-    /// The processes found by the last kill of the whole tree, and since when they are the same.
-    met: Option<(BTreeSet<Identity>, Instant)>,
+    /// The live processes in the last kill of the whole tree, and since when this set is unchanged.
+    survivors: Option<(BTreeSet<Identity>, Instant)>,
     stuck: bool,
 }
 
@@ -67,8 +66,8 @@ enum Phase {
     Stopping {
         walk: StopWalk,
         begun: Instant,
-        /// The number of processes that could still run after the last round; the next fields say
-        /// since when, and for how many rounds, it is the same.
+        /// The number of active processes after the last round. The next two fields say since when,
+        /// and for how many rounds, this number is unchanged.
         active: usize,
         since: Instant,
         rounds: u32,
@@ -80,12 +79,12 @@ impl Sweep {
         Self {
             begun: now,
             phase: Phase::Killing { rounds: 0 },
-            met: None,
+            survivors: None,
             stuck: false,
         }
     }
 
-    /// Runs one round over everything below `root`; returns how long to wait before the next one.
+    /// Runs one round over everything below `root`, and returns the wait before the next round.
     pub(crate) fn round(
         &mut self,
         now: Instant,
@@ -117,7 +116,9 @@ impl Sweep {
                 since,
                 rounds,
             } => {
-                if let Verdict::Again { active: left } = walk.round(Root::Below(root), table) {
+                if let RoundResult::Unsettled { active: left } =
+                    walk.round(Root::Below(root), table)
+                {
                     if left != *active || left == 0 {
                         (*active, *since, *rounds) = (left, now, 0);
                     }
@@ -128,46 +129,46 @@ impl Sweep {
                         return STOP_PAUSE;
                     }
                 }
-                let met = kill_all(root, table);
-                self.compare(now, met);
+                let survivors = kill_all(root, table);
+                self.compare(now, survivors);
                 self.phase = Phase::Killing { rounds: 0 };
                 STOP_PAUSE
             }
         }
     }
 
-    fn compare(&mut self, now: Instant, met: BTreeSet<Identity>) {
-        match &self.met {
-            Some((before, since)) if *before == met => {
+    fn compare(&mut self, now: Instant, survivors: BTreeSet<Identity>) {
+        match &self.survivors {
+            Some((previous, since)) if *previous == survivors => {
                 self.stuck = now.duration_since(*since) >= STUCK;
             }
-            _ => self.met = Some((met, now)),
+            _ => self.survivors = Some((survivors, now)),
         }
     }
 
-    /// Whether the sweep gives up: the same processes survive, or the time limit has passed.
+    /// Whether the sweep must give up: the same processes survive, or the time limit has passed.
     pub(crate) fn gives_up(&self, now: Instant) -> bool {
         self.stuck || now.duration_since(self.begun) >= LIMIT
     }
 }
 
-/// Sends SIGKILL to everything below `root`; returns the processes that were alive.
+/// Sends SIGKILL to everything below `root`, and returns the processes that were alive.
 fn kill_all(root: u32, table: &mut impl KillTable) -> BTreeSet<Identity> {
     let mut alive = BTreeSet::new();
-    let mut met = BTreeSet::new();
+    let mut visited = BTreeSet::new();
     let mut next = VecDeque::from(table.children(root));
     while let Some(pid) = next.pop_front() {
-        if !met.insert(pid) {
+        if !visited.insert(pid) {
             continue;
         }
-        // Listed before the kill: the children of a dead process get another parent.
+        // List the children before the kill: the children of a dead process get another parent.
         next.extend(table.children(pid));
-        let Some(look) = table.look(pid) else {
+        let Some(process) = table.observe(pid) else {
             continue;
         };
-        if look.condition != Condition::Dead {
-            alive.insert(look.id);
-            table.kill(&look);
+        if process.condition != Condition::Dead {
+            alive.insert(process.id);
+            table.kill(&process);
         }
     }
     alive
@@ -179,14 +180,14 @@ mod tests {
 
     const ROOT: u32 = 1;
 
-    /// Processes that fork, as direct children of the root.
+    /// A simulated tree of forking processes, all direct children of the root.
     #[derive(Default)]
     struct Fake {
         alive: Vec<(u32, Condition)>,
-        born: u32,
-        /// How many may live at once.
-        places: usize,
-        /// SIGKILL and SIGSTOP do nothing.
+        forked: u32,
+        /// The most processes that may be alive at the same time.
+        process_limit: usize,
+        /// Whether SIGKILL and SIGSTOP have no effect.
         untouchable: bool,
         killed: usize,
     }
@@ -194,17 +195,17 @@ mod tests {
     impl Fake {
         fn fork(&mut self) {
             let forks = self.alive.iter().any(|(_, c)| *c == Condition::Active);
-            while forks && self.alive.len() < self.places {
-                self.born += 1;
-                self.alive.push((ROOT + self.born, Condition::Active));
+            while forks && self.alive.len() < self.process_limit {
+                self.forked += 1;
+                self.alive.push((ROOT + self.forked, Condition::Active));
             }
         }
 
-        fn bomb(places: usize) -> Self {
+        fn bomb(process_limit: usize) -> Self {
             let mut fake = Self {
                 alive: vec![(ROOT + 1, Condition::Active)],
-                born: 1,
-                places,
+                forked: 1,
+                process_limit,
                 ..Self::default()
             };
             fake.fork();
@@ -218,22 +219,22 @@ mod tests {
             own.iter().map(|(pid, _)| *pid).collect()
         }
 
-        fn look(&mut self, pid: u32) -> Option<Look> {
+        fn observe(&mut self, pid: u32) -> Option<Observation> {
             let (pid, condition) = *self.alive.iter().find(|(other, _)| *other == pid)?;
             let id = Identity {
                 pid,
                 start_ticks: 0,
             };
-            Some(Look {
+            Some(Observation {
                 id,
                 parent: ROOT,
                 condition,
             })
         }
 
-        fn stop(&mut self, seen: &Look) {
+        fn stop(&mut self, observed: &Observation) {
             for (pid, condition) in &mut self.alive {
-                if *pid == seen.id.pid && !self.untouchable {
+                if *pid == observed.id.pid && !self.untouchable {
                     *condition = Condition::Held;
                 }
             }
@@ -255,12 +256,12 @@ mod tests {
             self.fork();
         }
 
-        fn kill(&mut self, seen: &Look) {
-            self.kill_child(seen.id.pid);
+        fn kill(&mut self, observed: &Observation) {
+            self.kill_child(observed.id.pid);
         }
     }
 
-    /// Runs to the end; how long it took, in the sweep's own waits.
+    /// Runs the sweep to its end, and returns the sum of its waits.
     fn run(fake: &mut Fake) -> Duration {
         let begun = Instant::now();
         let (mut sweep, mut now) = (Sweep::new(begun), begun);
@@ -271,7 +272,7 @@ mod tests {
         now - begun
     }
 
-    /// ENGINE A14: each death makes room for a fork, so that killing alone never ends.
+    /// Each death makes room for a fork, so killing alone would never end.
     #[test]
     fn a_tree_that_refills_itself_is_stopped_then_killed() {
         let mut fake = Fake::bomb(200);
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_processes_that_outlive_sigkill_are_given_up() {
+    fn processes_that_survive_sigkill_end_the_sweep() {
         let mut fake = Fake::bomb(3);
         fake.untouchable = true;
         let took = run(&mut fake);

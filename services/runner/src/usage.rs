@@ -1,27 +1,32 @@
-//! CPU time of a tree of processes.
+//! The CPU time of a tree of processes.
 
 use std::time::Duration;
 
-use crate::process::{descendants, look};
+use crate::process::{descendants, read_stat};
 
-/// The user and system time of `pid`, of every live process below it, and of all children these have reaped.
+/// Returns the user and system time of `pid`, of every live process below it, and of all children
+/// that these have reaped. Zero if there is no such process.
 ///
-/// Give it the runner ([`crate::Control::runner_pid`]): the runner reaps orphans, so their time stays in the sum and it
-/// does not fall when a tool ends; its own share is a few milliseconds. Below the CLI alone, a daemon that left it is
-/// not seen. It can still fall a little, as children of a parent that ignores SIGCHLD are lost for good: compare with the
-/// highest value so far. Zero if there is no such process.
+/// Pass the runner's pid ([`crate::Control::runner_pid`]), not the CLI's. The runner reaps orphans,
+/// so their time stays in the sum; the runner's own time is a few milliseconds. From the CLI's pid,
+/// daemons that left the CLI would be missing.
 ///
-/// Blocks for about 140 µs a process.
+///
+/// The sum can still fall a little, because the time of children is lost if their parent ignores
+/// SIGCHLD. Compare with the highest value so far.
+///
+/// Blocks for about 140 µs per process.
 #[must_use]
 pub fn tree_cpu(pid: u32) -> Duration {
     let walk = || {
-        look(pid)
+        read_stat(pid)
             .into_iter()
             .chain(descendants(pid))
             .map(|stat| stat.cpu_ticks)
             .sum::<u64>()
     };
-    // One that ends between the looks at its parent and at itself is in neither; the next walk has it in its parent.
+    // A process that ends after its parent was read and before itself is missing in one walk; in
+    // the next walk, its time is in its parent.
     let ticks = walk().max(walk());
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     Duration::from_millis(ticks.saturating_mul(1_000) / per_second)

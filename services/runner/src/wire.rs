@@ -1,4 +1,5 @@
-//! What goes over the control socket: one JSON object per line, commands to the runner, events from it.
+//! The messages on the control socket: one JSON object per line, commands to the runner and events
+//! from it.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -6,28 +7,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::sandbox::Sandbox;
 
-/// What to run. It travels over the control socket, never in an argv or environment of the runner.
+/// The program to run. The spec is sent over the control socket, never in the runner's arguments or
+/// environment.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Spec {
-    /// The program; without a slash it is looked up in the `PATH` of `env`.
+    /// The program. A name without a slash is searched in the `PATH` of `env`.
     pub program: PathBuf,
-    /// Its arguments, without argv\[0\].
+    /// The arguments, without argv\[0\].
     pub args: Vec<String>,
-    /// The whole environment: nothing is inherited.
+    /// The whole environment; nothing is inherited.
     pub env: Vec<(String, String)>,
-    /// Its working directory; it must exist.
+    /// The working directory, which must exist.
     pub cwd: PathBuf,
-    /// The wished capacity of the stdout pipe in bytes, at most 256 KiB. Not getting it is normal.
+    /// The requested capacity of the stdout pipe in bytes, at most 256 KiB. The pipe may stay
+    /// smaller.
     pub stdout_pipe_bytes: usize,
-    /// How long the start is retried while the machine is short of processes, memory or
+    /// The time for which the start is retried while the machine is short of processes, memory or
     /// descriptors.
     pub start_patience: Duration,
-    /// What the program and everything it starts may use; without one, all that the service may.
+    /// The sandbox of the program and everything it starts. None means the rights of the service.
     pub sandbox: Option<Sandbox>,
 }
 
 impl fmt::Debug for Spec {
-    /// Values of the environment are secrets and arguments may be prompts of the operator: neither is shown.
+    /// Hides the values of the environment, which are secrets, and the arguments, which may be
+    /// prompts of the operator.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spec")
             .field("program", &self.program)
@@ -41,11 +45,11 @@ impl fmt::Debug for Spec {
     }
 }
 
-/// A line from claude-api to its runner. All of them may be repeated.
+/// A command from claude-api to its runner. Every command may be repeated.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub(crate) enum Command {
-    /// The first one, together with the read end of the CLI's stdin.
+    /// The first command, sent together with the read end of the CLI's stdin.
     Run(Spec),
     Pause,
     Resume,
@@ -62,7 +66,7 @@ impl Command {
     }
 }
 
-/// What was asked of a runner.
+/// The kind of a command that a runner carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
@@ -70,7 +74,7 @@ pub enum Action {
     Pause,
     /// SIGCONT to the whole tree.
     Resume,
-    /// SIGTERM to the whole tree, SIGKILL after a grace.
+    /// SIGTERM to the whole tree, then SIGKILL after a grace period.
     Terminate,
     /// SIGKILL to the whole tree.
     Kill,
@@ -82,57 +86,58 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The CLI runs: `exec` has succeeded.
+    /// The CLI was started: `exec` succeeded.
     Spawned {
-        /// The CLI's process id, as seen from the runner's PID namespace.
+        /// The CLI's process id, in the runner's PID namespace.
         pid: u32,
-        /// When it started, in clock ticks since the boot (field 22 of `/proc/PID/stat`): tells it from a later process of the same id.
+        /// The start time in clock ticks since the boot (field 22 of `/proc/PID/stat`). It
+        /// distinguishes the CLI from a later process with the same id.
         start_ticks: u64,
-        /// The boot this was in, as the kernel names it.
+        /// The kernel's id of the present boot.
         boot_id: String,
     },
-    /// The CLI could not be started. The last event: nothing runs and nothing follows.
+    /// The CLI could not be started. This is the last event, and no process is left.
     SpawnFailed {
-        /// What failed, with the path and the system's reason.
+        /// The failure, with the path and the system's error.
         message: String,
     },
-    /// The first signal of a command has been sent. Every command is answered by one of these, also a repeated one,
+    /// The first signal of a command was sent. This answers every command, including repeated ones,
     /// except after the CLI has exited.
     Signalled {
         /// The command.
         action: Action,
     },
-    /// The whole tree stands still.
+    /// The whole tree is stopped.
     Paused {
-        /// How many processes stand.
+        /// The number of stopped processes.
         processes: u32,
-        /// From the command to the end of the walk, in microseconds.
+        /// The time from the command to the end of the walk, in microseconds.
         took_us: u64,
     },
-    /// The whole tree goes on.
+    /// The whole tree runs again.
     Resumed,
-    /// The CLI was reaped. What it left behind is being killed.
+    /// The CLI was reaped. Its remaining processes are being killed.
     Exited {
-        /// Its exit code, if it has one.
+        /// The CLI's exit code, if it has one.
         code: Option<i32>,
-        /// The signal that ended it, if one did.
+        /// The signal that ended the CLI, if one did.
         signal: Option<i32>,
     },
-    /// A long sweep continues: sent about once a second, so that a busy runner is not taken for a
-    /// hung one.
+    /// A long sweep continues. Sent about once a second, to distinguish a busy runner from a hung
+    /// one.
     Sweeping {
-        /// How many processes are left.
+        /// The number of processes left.
         left: u32,
     },
-    /// Nothing is left (ECHILD), except for what `unkillable` names. The last event.
+    /// No process is left (ECHILD), except those in `unkillable`. This is the last event.
     Done {
         /// The CLI's exit code, if it has one.
         code: Option<i32>,
         /// The signal that ended the CLI, if one did.
         signal: Option<i32>,
-        /// How many processes, the CLI aside, were reaped after our SIGKILL.
+        /// The number of processes, without the CLI, that were reaped after our SIGKILL.
         killed: u32,
-        /// The processes that outlived SIGKILL; normally empty.
+        /// The processes that survived SIGKILL; normally empty.
         unkillable: Vec<Unkillable>,
     },
     /// The runner itself failed and ends now; claude-api sweeps its processes. This is the last
@@ -141,17 +146,17 @@ pub enum Event {
         /// The failure, in words.
         message: String,
     },
-    /// Something did not go as it should; the execution goes on.
+    /// A problem that does not affect the execution, which continues.
     Warning {
-        /// A stable name.
+        /// The stable name of the problem.
         code: String,
-        /// What happened.
+        /// A description of the problem.
         message: String,
     },
 }
 
 impl Event {
-    /// What went wrong without harm to the execution.
+    /// Creates a warning.
     pub(crate) fn warning(code: &str, message: String) -> Self {
         Self::Warning {
             code: code.to_owned(),
@@ -160,14 +165,14 @@ impl Event {
     }
 }
 
-/// A process that outlived SIGKILL: it is in an uninterruptible wait, for example for a dead
+/// A process that survived SIGKILL. It is in an uninterruptible wait, for example for a dead
 /// network disk, or belongs to another user and may not be signalled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unkillable {
-    /// Its process id.
+    /// The process id.
     pub pid: u32,
-    /// Its name, at most 15 bytes (`comm`).
+    /// The process name (`comm`), at most 15 bytes.
     pub command: String,
-    /// Its state letter (proc(5)): `D` is an uninterruptible wait.
+    /// The state letter (proc(5)); `D` means an uninterruptible wait.
     pub state: char,
 }

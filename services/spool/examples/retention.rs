@@ -1,8 +1,8 @@
 //! Measures a pass of retention after many deleted executions: `cargo run --example retention --
 //! TOMBSTONES ROWS`.
 //!
-//! Prints the time of the start and of some passes. The folder is made by hand: accepting a million
-//! executions takes hours.
+//! Prints the time of the start and of five passes. The example writes the folder itself, because
+//! accepting a million executions takes hours.
 
 use std::{
     error::Error,
@@ -21,7 +21,7 @@ const LIMITS: SpoolLimits = SpoolLimits {
     retention_bytes: 10 << 30,
 };
 
-#[expect(clippy::print_stdout, reason = "what it is for")]
+#[expect(clippy::print_stdout, reason = "the example prints its result")]
 fn main() -> Result<(), Box<dyn Error>> {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u64>());
     let tombstones = numbers.next().transpose()?.unwrap_or(100_000);

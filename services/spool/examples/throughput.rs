@@ -51,7 +51,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             let rate = |took: Duration| total as f64 / 1e6 / took.as_secs_f64();
             report += &format!(
-                "append of {piece} bytes, {readers} readers: written at {:.0} MB/s, all read at {:.0} MB/s each\n",
+                "append of {piece} bytes, {readers} readers: written at {:.0} MB/s, \
+                 all read at {:.0} MB/s each\n",
                 rate(written),
                 rate(start.elapsed()),
             );
@@ -64,7 +65,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         spool.create(Uuid::now_v7(), b"{}", [0; 32], b"{}")?;
     }
     report += &format!("acceptance: {:?} each", start.elapsed() / 100);
-    #[expect(clippy::print_stdout, reason = "what it is for")]
+    #[expect(clippy::print_stdout, reason = "the example prints its result")]
     {
         println!("{report}");
     }

@@ -1,8 +1,8 @@
-//! Work that may block, on threads that may.
+//! Blocking work, run on threads that may block.
 //!
-//! A runtime that shuts down drops new work, while other tasks may still run for a moment. Such a
-//! task must not take that for an answer of the disk: it would log an error, or answer a client
-//! with one. So dropped work never answers; its caller is dropped with the runtime.
+//! A runtime that shuts down drops work that has not begun, while other tasks may still run for a
+//! moment. Such a task must not treat the dropped work as a disk error: it would log the error, or
+//! send it to a client. So dropped work never answers; its caller is dropped with the runtime.
 
 use std::io;
 
@@ -19,7 +19,8 @@ impl From<Panicked> for io::Error {
     }
 }
 
-/// Work on a thread that may block. Dropping it leaves the thread to finish work that has begun.
+/// Work on a thread that may block. If this value is dropped, the thread still finishes work that
+/// has begun.
 #[derive(Debug)]
 pub struct Work<T> {
     /// None once the runtime dropped the work.
@@ -28,21 +29,25 @@ pub struct Work<T> {
 
 impl<T: Send + 'static> Work<T> {
     /// Begins work on a thread that may block.
-    #[expect(clippy::disallowed_methods, reason = "all others come through here")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "all other blocking work goes through this function"
+    )]
     pub fn begin(work: impl FnOnce() -> T + Send + 'static) -> Self {
         Self::from(tokio::task::spawn_blocking(work))
     }
 
-    /// Waits for the answer, which comes once. Work that an ending runtime dropped never answers.
+    /// Waits for the answer and returns it once. Work that was dropped by a runtime's shutdown
+    /// never answers.
     ///
     /// # Errors
     /// The work panicked.
     ///
     /// # Panics
-    /// When it is called again after the answer.
+    /// When called again after it returned the answer.
     ///
     /// # Cancellation
-    /// After a dropped call it can be called again.
+    /// Safe: a dropped call can be repeated.
     pub async fn answer(&mut self) -> Result<T, Panicked> {
         if let Some(handle) = &mut self.handle {
             match handle.await {
@@ -69,7 +74,7 @@ impl<T> From<JoinHandle<T>> for Work<T> {
 /// The work panicked.
 ///
 /// # Cancellation
-/// The thread finishes work that has begun.
+/// The thread still finishes work that has begun.
 pub async fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Panicked> {
@@ -82,7 +87,7 @@ pub async fn run<T: Send + 'static>(
 /// The work's, or that it panicked.
 ///
 /// # Cancellation
-/// The thread finishes work that has begun.
+/// The thread still finishes work that has begun.
 pub async fn run_io<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
@@ -94,7 +99,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_answer_is_that_of_the_work() {
+    async fn run_returns_the_result_of_the_work() {
         assert_eq!(run(|| 7).await.unwrap(), 7);
         let error = run_io(|| Err::<(), _>(io::ErrorKind::NotFound.into())).await;
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::NotFound);
@@ -103,13 +108,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_an_ending_runtime_dropped_never_answers() {
-        let ending = tokio::runtime::Runtime::new().unwrap();
-        let handle = ending.handle().clone();
-        ending.shutdown_background();
-        let dropped = handle.spawn_blocking(|| Ok::<_, io::Error>(()));
-        assert!(dropped.is_finished());
-        let mut work = Work::from(dropped);
+    async fn work_dropped_by_a_runtime_shutdown_never_answers() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let handle = runtime.handle().clone();
+        runtime.shutdown_background();
+        let dropped_work = handle.spawn_blocking(|| Ok::<_, io::Error>(()));
+        assert!(dropped_work.is_finished());
+        let mut work = Work::from(dropped_work);
         for _ in 0..2 {
             let mut answer = std::pin::pin!(work.answer());
             let polled =

@@ -32,35 +32,35 @@ mod tracks;
 pub(crate) use lease::WriterLease;
 pub(crate) use tracks::Tracks;
 
-/// One execution's record, output and events. Cheap to clone. At first only `record` is open;
-/// reading opens `output`, and `events` once it is known how they are kept.
+/// One execution's record, output and events. Cheap to clone. At first only `record` is open. The
+/// first read opens `output`, and `events` once their storage kind is known.
 #[derive(Clone)]
 pub struct Entry {
     inner: Arc<Inner>,
 }
 
-/// The entries that somebody holds, so that all hold the same.
+/// The entries that are in use, so that all users of an id share one value.
 pub(crate) type OpenEntries = OpenTable<Inner>;
 
 pub(crate) struct Inner {
     header: Header,
     store: Arc<Store>,
-    /// The table that this entry is in while somebody holds it.
+    /// The table that lists this entry while it is in use.
     open: Arc<OpenEntries>,
     pub(crate) folder: PathBuf,
     pub(crate) record: Arc<File>,
-    /// Which slot is next; held over the write so that two writers take turns. Never across an
-    /// await.
+    /// The numbers of the status slots. A lock, held during a write so that two writers take turns;
+    /// never across an await.
     slots: Mutex<Slots>,
-    /// Loaded when first needed. Also orders making a writer against the terminal status. Never
-    /// across an await.
+    /// The open files, loaded when first needed. The lock also orders the creation of a writer
+    /// against the terminal status; never held across an await.
     tracks: Mutex<Option<Arc<Tracks>>>,
-    /// Whether a terminal status was written. Not in `slots`, whose lock is held while the disk
-    /// syncs: async code reads this, too.
+    /// Whether a terminal status was written. Separate from `slots`, whose lock is held while the
+    /// disk syncs: async code reads this flag too.
     terminal: AtomicBool,
-    /// A writer's lease exists.
+    /// Whether a writer's lease exists.
     writing: AtomicBool,
-    /// The entry is a tombstone now; what is held of it is of no use.
+    /// Whether the entry was deleted; calls on this value then fail with `NotFound`.
     deleted: AtomicBool,
 }
 
@@ -70,7 +70,7 @@ impl Inner {
         &self.store.limits
     }
 
-    /// Notes the end and the size in the index, for retention.
+    /// Writes the end and the size to the index, for retention.
     fn note_size(&self) {
         if self.terminal.load(Ordering::SeqCst) && !self.deleted.load(Ordering::SeqCst) {
             let at_ms = SystemTime::now()
@@ -92,8 +92,8 @@ impl Drop for Inner {
 }
 
 impl Entry {
-    /// Opens the entry with this id; None when there is none. An entry without a terminal status is
-    /// damaged if the index says that it ended.
+    /// Opens the entry with this id; None if none exists. An entry without a terminal status is
+    /// damaged if the index says that the execution ended.
     pub(crate) fn open(
         store: Arc<Store>,
         open: Arc<OpenEntries>,
@@ -120,7 +120,7 @@ impl Entry {
         Ok(Some(Self::new(store, open, folder, header, record, slots)))
     }
 
-    /// The entry in `folder`, whose record is open for reading and writing.
+    /// Creates the entry in `folder`, whose record is open for reading and writing.
     pub(crate) fn new(
         store: Arc<Store>,
         open: Arc<OpenEntries>,
@@ -145,18 +145,18 @@ impl Entry {
         }
     }
 
-    /// Returns the entry with this id that somebody holds.
+    /// Returns the entry with this id, if it is in use.
     pub(crate) fn held(open: &OpenEntries, id: Uuid) -> Option<Self> {
         open.get(id).map(|inner| Self { inner })
     }
 
-    /// Returns the entry that everybody holds: this one, if it is the first.
+    /// Returns the entry that all users share: this one, if it is the first.
     pub(crate) fn shared(self) -> Self {
         let inner = self.inner.open.share(self.id(), &self.inner);
         Self { inner }
     }
 
-    /// Notes that the entry is a tombstone now.
+    /// Marks the entry as deleted.
     pub(crate) fn set_deleted(&self) {
         self.inner.deleted.store(true, Ordering::SeqCst);
     }
@@ -171,21 +171,22 @@ impl Entry {
         self.inner.header.id
     }
 
-    /// The digest of the body that it was accepted with.
+    /// The digest of the body that the execution was accepted with.
     pub fn body_digest(&self) -> [u8; 32] {
         self.inner.header.digest
     }
 
-    /// Returns the time of acceptance by the file system, for an entry with damaged statuses.
+    /// Returns the time of acceptance according to the file system, for an entry with damaged
+    /// statuses.
     pub fn file_time(&self) -> Option<SystemTime> {
         let metadata = self.inner.record.metadata().ok()?;
         metadata.created().or_else(|_| metadata.modified()).ok()
     }
 
-    /// The body that it was accepted with.
+    /// Reads the body that the execution was accepted with.
     ///
     /// # Errors
-    /// The disk's, `InvalidData` when what is there is damaged, `NotFound` once deleted.
+    /// The disk's, `InvalidData` if the body is damaged, `NotFound` once deleted.
     pub fn body(&self) -> io::Result<Vec<u8>> {
         self.ensure_not_deleted()?;
         record::read_body(&self.inner.record, &self.inner.header)
@@ -196,12 +197,12 @@ impl Entry {
         self.inner.terminal.load(Ordering::SeqCst)
     }
 
-    /// Notes the end and the size in the index, for retention.
+    /// Writes the end and the size to the index, for retention.
     pub(crate) fn note_size(&self) {
         self.inner.note_size();
     }
 
-    /// Whether both are the one that everybody holds.
+    /// Whether both are the same shared entry.
     #[cfg(test)]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)

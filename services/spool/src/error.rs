@@ -1,4 +1,4 @@
-//! The errors a caller can act on.
+//! The errors that a caller can act on.
 
 use std::{io, path::PathBuf};
 
@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use crate::files::is_damage;
 
-/// Why the spool did not do what it was asked.
+/// The reason why the spool refused or failed an operation.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// Another process has the spool open; two would overwrite each other's statuses.
+    /// Another process has the spool open. Two processes would overwrite each other's statuses.
     #[error("the spool {dir} is in use by another process", dir = .0.display())]
     InUse(PathBuf),
     /// An entry with this id exists.
@@ -18,7 +18,7 @@ pub enum SpoolError {
         /// The digest that the existing entry was accepted with.
         digest: [u8; 32],
     },
-    /// An entry with this id was deleted, and its tombstone stands.
+    /// An entry with this id was deleted less than 30 days ago.
     #[error("the execution with this id was deleted")]
     Deleted {
         /// The digest that the deleted entry was accepted with.
@@ -27,30 +27,29 @@ pub enum SpoolError {
     /// The id was burned: it was cancelled before it was accepted.
     #[error("the execution with this id was cancelled before it was accepted")]
     Burned,
-    /// The entry is not terminal; only terminal ones are deleted.
+    /// The execution is not terminal; only terminal executions can be deleted.
     #[error("the execution is not terminal")]
     Live,
-    /// There is no such entry.
+    /// No entry has this id.
     #[error("no execution {0}")]
     Unknown(Uuid),
-    /// The id to list before is neither an entry nor a tombstone.
+    /// The id given as `before` is neither an entry nor a tombstone.
     #[error("no execution {0} to list before")]
     UnknownBefore(Uuid),
-    /// The disk does not take what has to be recorded: full, read-only, over quota, or broken.
+    /// The disk cannot be written: it is full, read-only, over quota, or broken.
     #[error("the spool cannot be written: {what}: {source}")]
     Unwritable {
-        /// What was being written.
+        /// The name of the part that was being written.
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The entry is damaged on disk. [`crate::Spool::restore`] repairs it so far that it can be
-    /// ended.
+    /// The entry is damaged on disk. [`crate::Spool::restore`] repairs the entry enough to end it.
     #[error("the record of execution {id} is damaged: {source}")]
     Damaged {
-        /// The entry.
+        /// The id of the damaged entry.
         id: Uuid,
-        /// The damage.
+        /// The error found while reading.
         source: io::Error,
     },
     /// Reading failed.
@@ -59,7 +58,7 @@ pub enum SpoolError {
 }
 
 impl SpoolError {
-    /// Maps an error of reading the entry `id`.
+    /// Returns a function that maps an error from reading the entry `id`.
     pub(crate) fn reading(id: Uuid) -> impl FnOnce(io::Error) -> Self {
         move |source| {
             if is_damage(&source) {
@@ -75,7 +74,7 @@ impl SpoolError {
     }
 }
 
-/// Why a reader has no next bytes.
+/// The reason why a reader cannot return more bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The bytes at the reader's offset were freed, or were never written because the disk was
@@ -93,7 +92,7 @@ pub enum ReadError {
         /// The output's present length.
         len: u64,
     },
-    /// The writer went away without finishing: what was read may not be all.
+    /// The writer was dropped without finishing, so the output may be incomplete.
     #[error("the output was cut off")]
     Aborted,
     /// The disk failed.

@@ -1,4 +1,4 @@
-//! The CLI's stdout byte for byte: from its own file, or rebuilt from the output and its patches.
+//! The CLI's exact stdout: read from its own file, or rebuilt from the output and its patches.
 
 mod seek;
 mod state;
@@ -16,29 +16,30 @@ pub(crate) use state::EventsState;
 use crate::{
     error::ReadError,
     patches::PatchLog,
-    reader::{Reader, off_the_runtime},
+    reader::{Reader, run_disk_read},
     track::Track,
 };
 
 enum Source {
-    /// Not known yet: the output tells if the execution ends without ever having a writer.
+    /// The kind is not known yet. The output shows if the execution ends without ever having a
+    /// writer.
     Waiting(watch::Receiver<EventsState>),
     Raw(Reader),
     Rebuilt(Arc<PatchLog>),
 }
 
-/// Reads the CLI's stdout from the oldest kept byte on, or from an offset, and follows a live
+/// A reader of the CLI's stdout, from the oldest kept byte or from an offset. It follows a live
 /// execution.
 pub struct EventsReader {
     source: Source,
     output: Reader,
-    /// Where the next patch stands in the log.
+    /// The position of the next patch in the log.
     log_at: u64,
     patch: Option<Patch>,
-    /// Original bytes of a patch that a small `max` left over.
+    /// Original bytes of a patch that did not fit into the caller's `max`.
     rest: Bytes,
-    /// The bytes that are still to be read before the reader ends by itself.
-    left: Option<u64>,
+    /// The number of bytes left until the reader ends; None means no limit.
+    remaining: Option<u64>,
 }
 
 impl EventsReader {
@@ -52,8 +53,8 @@ impl EventsReader {
         output: Arc<Track>,
         state: watch::Receiver<EventsState>,
     ) -> Result<(Self, EventsExtent), ReadError> {
-        // The marks first: an execution that has a writer and has ended is no empty one.
-        let marks = output.now();
+        // Read the marks before the state: an execution that had a writer and ended is not empty.
+        let marks = output.current_marks();
         let kept = state.borrow().clone();
         match kept {
             EventsState::Unknown => {
@@ -66,17 +67,17 @@ impl EventsReader {
                 Ok((Self::new(output, state), empty))
             }
             EventsState::Raw(track) => {
-                let extent = EventsExtent::of(track.now());
+                let extent = EventsExtent::of(track.current_marks());
                 let reader = Reader::at(track, extent.start(offset)?);
                 let reader = Self::of(Source::Raw(reader), Reader::oldest(output));
                 Ok((reader, extent))
             }
             EventsState::InOutput(log) => {
-                let (place, extent) = seek::find(&output, &log, offset)?;
+                let (start, extent) = seek::find(&output, &log, offset)?;
                 let reader = Self {
-                    log_at: place.log_at,
-                    rest: place.rest,
-                    ..Self::of(Source::Rebuilt(log), Reader::at(output, place.output))
+                    log_at: start.log_at,
+                    rest: start.rest,
+                    ..Self::of(Source::Rebuilt(log), Reader::at(output, start.output))
                 };
                 Ok((reader, extent))
             }
@@ -90,31 +91,31 @@ impl EventsReader {
             log_at: 0,
             patch: None,
             rest: Bytes::new(),
-            left: None,
+            remaining: None,
         }
     }
 
-    /// Makes the reader end by itself after so many bytes.
+    /// Makes the reader end after this many bytes.
     pub fn end_after(&mut self, bytes: u64) {
-        self.left = Some(bytes);
+        self.remaining = Some(bytes);
     }
 
-    /// The next bytes, between 1 and `max`; None at the end. Errors and cancellation as
+    /// Returns the next bytes, between 1 and `max`; None at the end. Cancellation as for
     /// [`Reader::next`].
     ///
     /// # Errors
-    /// See [`ReadError`]; the offsets in `NotKept` count the bytes of the file that is read.
+    /// As for [`Reader::next`]; the offsets in `NotKept` count the bytes of the file that is read.
     pub async fn next(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
-        let Some(left) = self.left else {
+        let Some(remaining) = self.remaining else {
             return self.next_kept(max).await;
         };
-        if left == 0 {
+        if remaining == 0 {
             return Ok(None);
         }
-        let max = usize::try_from(left).map_or(max, |left| max.min(left));
+        let max = usize::try_from(remaining).map_or(max, |remaining| max.min(remaining));
         let bytes = self.next_kept(max).await?;
         let read = bytes.as_ref().map_or(0, Bytes::len);
-        self.left = Some(left - read as u64);
+        self.remaining = Some(remaining - read as u64);
         Ok(bytes)
     }
 
@@ -122,8 +123,8 @@ impl EventsReader {
         loop {
             match &mut self.source {
                 Source::Waiting(state) => {
-                    let found = state.borrow_and_update().clone();
-                    match found {
+                    let current = state.borrow_and_update().clone();
+                    match current {
                         EventsState::Raw(track) => self.source = Source::Raw(Reader::oldest(track)),
                         EventsState::InOutput(log) => {
                             let floor = log.floor().output;
@@ -133,10 +134,12 @@ impl EventsReader {
                         }
                         EventsState::Unknown => {
                             tokio::select! {
-                                // First: an execution that has a writer and has ended is no empty
-                                // one.
+                                // Check the state first: an execution that had a writer and ended
+                                // is not empty.
                                 biased;
-                                changed = state.changed() => changed.map_err(|_| ReadError::Aborted)?,
+                                changed = state.changed() => {
+                                    changed.map_err(|_| ReadError::Aborted)?;
+                                }
                                 ended = self.output.wait() => {
                                     if ended?.is_none() && !state.has_changed().unwrap_or(false) {
                                         return Ok(None);
@@ -165,12 +168,12 @@ impl EventsReader {
             if !self.rest.is_empty() {
                 return Ok(Some(self.rest.split_to(max.min(self.rest.len()))));
             }
-            // The length first, the patches second: a patch is in the log before the output that it
-            // is about.
+            // Read the length before the patches: a patch is written before the output that it
+            // changes.
             let Some(available) = self.output.wait().await? else {
                 return Ok(None);
             };
-            self.look_for_patch(log).await?;
+            self.find_next_patch(log).await?;
             let at = self.output.offset();
             let floor = log.floor().output;
             if at < floor {
@@ -192,7 +195,7 @@ impl EventsReader {
                 }
                 None => available,
             };
-            let bytes = self.output.take(plain.min(max as u64)).await?;
+            let bytes = self.output.read_exact(plain.min(max as u64)).await?;
             let floor = log.floor().output;
             if at < floor {
                 return Err(ReadError::NotKept {
@@ -204,14 +207,15 @@ impl EventsReader {
         }
     }
 
-    /// Finds the first patch that ends behind the offset; the ones before lie in what is freed.
-    async fn look_for_patch(&mut self, log: &Arc<PatchLog>) -> Result<(), ReadError> {
+    /// Reads patches up to the first one that ends after the offset. Earlier patches are about
+    /// freed output.
+    async fn find_next_patch(&mut self, log: &Arc<PatchLog>) -> Result<(), ReadError> {
         while self.patch.is_none() {
             let at = self.log_at;
             let read = match log.read_cached(at) {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     let log = Arc::clone(log);
-                    off_the_runtime(move || log.read(at)).await?
+                    run_disk_read(move || log.read(at)).await?
                 }
                 read => read?,
             };

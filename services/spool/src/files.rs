@@ -1,5 +1,5 @@
-//! Files: the few system calls the spool needs, behind a trait so that tests can fill a disk
-//! without one.
+//! The few file system calls that the spool needs, behind a trait so that tests can simulate a full
+//! disk.
 
 use std::{
     fs::{self, File},
@@ -21,25 +21,24 @@ mod modes;
 pub use modes::private_dir;
 pub(crate) use modes::{create_dir, create_or_open, private};
 
-/// The block that hole punching frees in. Larger blocks of a file system only make the freeing
-/// coarser.
+/// The unit of hole punching, in bytes. A file system with larger blocks only frees more coarsely.
 pub(crate) const BLOCK: u64 = 4096;
-/// The type of a file system in memory, as fstatfs(2) tells it.
+/// The type of a tmpfs in fstatfs(2).
 pub(crate) const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-/// A file addressed by offset whose oldest bytes can be given back.
+/// A file addressed by offset whose oldest bytes can be freed.
 pub(crate) trait SparseFile: Send + Sync {
     /// Writes some of `bytes` at `at`, as pwrite(2).
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize>;
     /// Appends to `into`, at most its spare capacity, from `at`, as pread(2).
     fn read_at(&self, into: &mut Vec<u8>, at: u64) -> io::Result<usize>;
-    /// As [`SparseFile::read_at`] into `into` itself, but only what is in memory already: an error
-    /// of kind `WouldBlock` where the disk would have to be waited for, any other where this cannot
-    /// be told (preadv2(2), RWF_NOWAIT).
+    /// Fills `into` from `at`, but only with bytes that are already in memory (preadv2(2),
+    /// RWF_NOWAIT). Fails with `WouldBlock` if the read would wait for the disk, and with another
+    /// error if the file system cannot tell.
     fn read_cached(&self, into: &mut [u8], at: u64) -> io::Result<usize>;
-    /// Gives the blocks of `[from, to)` back; they read as zeros and the length stays.
+    /// Frees the blocks of `[from, to)`; they then read as zeros, and the length stays.
     fn punch(&self, from: u64, to: u64) -> io::Result<()>;
-    /// Cuts, or extends by a hole.
+    /// Truncates the file, or extends it by a hole.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
@@ -57,7 +56,7 @@ impl SparseFile for File {
     fn read_cached(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
         let mut parts = [IoSliceMut::new(into)];
         match rustix::io::preadv2(self, &mut parts, at, ReadWriteFlags::NOWAIT) {
-            // tmpfs refuses the call, though its bytes are in memory always.
+            // tmpfs refuses the call although its bytes are always in memory.
             Err(Errno::OPNOTSUPP) if fstatfs(self)?.f_type as i64 == TMPFS_MAGIC => {
                 Ok(rustix::io::pread(self, &mut parts[0][..], at)?)
             }
@@ -90,26 +89,26 @@ impl SparseFile for File {
 pub(crate) fn read_up_to(file: &dyn SparseFile, at: u64, n: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(n);
     while bytes.len() < n {
-        let here = at + bytes.len() as u64;
-        match file.read_at(&mut bytes, here) {
+        let offset = at + bytes.len() as u64;
+        match file.read_at(&mut bytes, offset) {
             Ok(0) => break,
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    // The allocator may have given more room than asked for, and pread fills what there is.
+    // The allocator may have reserved more than `n` bytes, and pread fills all of them.
     bytes.truncate(n);
     Ok(bytes)
 }
 
-/// The `n` bytes at `at`, if all of them are in memory already; None where the disk might have to
-/// be waited for.
+/// Returns the `n` bytes at `at` if all of them are already in memory; None if the read might wait
+/// for the disk.
 pub(crate) fn read_cached(file: &dyn SparseFile, at: u64, n: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0; n];
     match file.read_cached(&mut bytes, at) {
         Ok(count) if count == n => Some(bytes),
-        // A part of it, or none, or no such call on this file system: the usual way will tell.
+        // Only a part, nothing, or a file system without this call: the caller then reads normally.
         Ok(_) | Err(_) => None,
     }
 }
@@ -130,14 +129,14 @@ pub(crate) fn write_all(file: &dyn SparseFile, mut bytes: &[u8], mut at: u64) ->
     Ok(())
 }
 
-/// Makes the names in a folder durable (fsync(2): syncing a file does not sync its entry in the
-/// folder).
+/// Makes the names in a folder durable. Syncing a file does not sync its entry in the folder:
+/// fsync(2).
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Waits until all of these are on disk: at the same time, so that they share the flush of the disk
-/// that each needs.
+/// Waits until all these files are on disk. Syncs them at the same time, so that they share one
+/// flush of the disk.
 pub(crate) fn sync_together(first: &File, others: &[File]) -> io::Result<()> {
     thread::scope(|scope| {
         let begin = |file| thread::Builder::new().spawn_scoped(scope, move || File::sync_all(file));
@@ -148,7 +147,7 @@ pub(crate) fn sync_together(first: &File, others: &[File]) -> io::Result<()> {
                 Ok(thread) => thread
                     .join()
                     .unwrap_or_else(|_| Err(io::Error::other("a sync panicked"))),
-                // No thread is to be had: one after the other then.
+                // No thread could be started, so sync one after the other.
                 Err(_) => file.sync_all(),
             };
             synced = synced.and(other);
@@ -157,10 +156,10 @@ pub(crate) fn sync_together(first: &File, others: &[File]) -> io::Result<()> {
     })
 }
 
-/// Returns the time at which a file was last written to, or renewed.
+/// Returns the time at which a file was last written or renewed.
 ///
-/// It is the later one of mtime and ctime: any process of this user can set mtime back (`touch -d`)
-/// and so make a record look expired, but nobody can set ctime (inode(7)).
+/// The time is the later of mtime and ctime. Any process of this user can set mtime back
+/// (`touch -d`) and so make a record look expired; no process can set ctime (inode(7)).
 #[must_use]
 pub fn last_change(metadata: &fs::Metadata) -> SystemTime {
     let since_epoch = Duration::new(
@@ -173,7 +172,7 @@ pub fn last_change(metadata: &fs::Metadata) -> SystemTime {
         .map_or(changed, |modified| modified.max(changed))
 }
 
-/// Whether an error means damaged or truncated data, not an unreadable disk.
+/// Whether an error means damaged or truncated data, rather than an unreadable disk.
 pub(crate) fn is_damage(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -181,7 +180,7 @@ pub(crate) fn is_damage(error: &io::Error) -> bool {
     )
 }
 
-/// Whether freeing bytes could help: the disk or a quota is full.
+/// Whether an error means that the disk or a quota is full, so that freeing bytes could help.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -214,18 +213,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_just_written_is_read_without_the_disk_and_a_part_is_not_taken_for_all() {
+    fn read_cached_returns_just_written_bytes_and_none_for_a_part() {
         let file = tempfile::tempfile().unwrap();
         write_all(&file, &[b'x'; 3 * BLOCK as usize], 0).unwrap();
-        // A file system may not know the call; a wrong answer is none of those it may give.
+        // A file system may lack the call and return None, but it must not return wrong bytes.
         let cached = read_cached(&file, BLOCK, 2 * BLOCK as usize);
         assert!(cached.is_none_or(|bytes| bytes == [b'x'; 2 * BLOCK as usize]));
         assert_eq!(read_cached(&file, 2 * BLOCK, 2 * BLOCK as usize), None);
     }
 
     #[test]
-    fn a_file_in_memory_is_read_at_once() {
-        // A file of tmpfs, which has no RWF_NOWAIT.
+    fn read_cached_reads_a_tmpfs_file() {
+        // memfd_create makes a file of tmpfs, which has no RWF_NOWAIT.
         let file = memfd_create(c"a spool", MemfdFlags::CLOEXEC).unwrap();
         let file = File::from(file);
         write_all(&file, b"written", 0).unwrap();

@@ -13,18 +13,18 @@ use crate::{
     slots::Slots,
 };
 
-/// The output's file.
+/// The name of the output's file.
 pub(crate) const OUTPUT: &str = "output";
-/// The events' file.
+/// The name of the events' file.
 pub(crate) const EVENTS: &str = "events";
 
-/// The path of the record in a folder.
+/// Returns the path of the record in a folder.
 pub(crate) fn record_path(folder: &Path) -> PathBuf {
     folder.join("record")
 }
 
-/// Creates the files beside the record of a new execution.
-pub(crate) fn create_names(folder: &Path) -> io::Result<()> {
+/// Creates the output and events files of a new execution.
+pub(crate) fn create_track_files(folder: &Path) -> io::Result<()> {
     for name in [OUTPUT, EVENTS] {
         private()
             .write(true)
@@ -34,8 +34,8 @@ pub(crate) fn create_names(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Creates missing files beside a record.
-pub(crate) fn restore_names(folder: &Path) -> io::Result<()> {
+/// Creates a missing output or events file of an existing execution.
+pub(crate) fn restore_track_files(folder: &Path) -> io::Result<()> {
     for name in [OUTPUT, EVENTS] {
         private()
             .create(true)
@@ -45,9 +45,9 @@ pub(crate) fn restore_names(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the entry in `folder` has everything that an acceptance writes, or was promised once:
-/// see `store::acceptance`. Only the owner of a promised entry writes a second status, so an entry
-/// with one is never taken for the rest of an acceptance after a power cut.
+/// Whether the acceptance of the entry in `folder` was promised, or wrote everything: see
+/// `store::acceptance`. A second status is written only after the promise, so an entry that has one
+/// is never treated as an unfinished acceptance.
 pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
     let file = match File::open(record_path(folder)) {
         Ok(file) => file,
@@ -56,17 +56,17 @@ pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
     };
     let slots = match if_intact(Slots::load(&file))? {
         Some(slots) if slots.newest_number() > 1 => return Ok(true),
-        found => found,
+        slots => slots,
     };
     let body = match if_intact(Header::read(&file))? {
         Some(header) => if_intact(read_body(&file, &header))?,
         None => None,
     };
-    let names = folder.join(OUTPUT).exists() && folder.join(EVENTS).exists();
-    Ok(slots.is_some() && body.is_some() && names)
+    let has_track_files = folder.join(OUTPUT).exists() && folder.join(EVENTS).exists();
+    Ok(slots.is_some() && body.is_some() && has_track_files)
 }
 
-/// Returns the room that the files in a folder take on disk, in bytes.
+/// Returns the size of an execution's files on disk, in bytes.
 pub(crate) fn disk_bytes(folder: &Path) -> u64 {
     [
         record_path(folder),

@@ -1,9 +1,10 @@
-//! The order of acceptance on disk: 64 bytes per execution, at the position of its sequence number.
+//! The order of acceptance on disk: a row of 64 bytes per execution, at the position of its
+//! sequence number.
 //!
-//! The folders are the truth; the index makes lists, the start and retention independent of their
-//! number. A position is never used twice. A deleted execution leaves zeros, and the zeros at the
-//! old end are neither read again nor kept on disk. So the cost of a scan grows with the executions
-//! since the oldest existing one, not with all executions ever.
+//! The folders are the truth. The index avoids reading every folder for lists, at the start and in
+//! retention. A position is never reused. A deleted execution leaves zeros; zeros at the old end
+//! are neither read again nor kept on disk. So the cost of a scan grows with the executions since
+//! the oldest existing one, not with all executions ever.
 
 use std::{
     fs::File,
@@ -20,23 +21,23 @@ use uuid::Uuid;
 use crate::files::{self, BLOCK, array_at, create_or_open, u32_at, u64_at};
 
 const ROW_BYTES: u64 = 64;
-/// Rows read at once: 64 KiB.
+/// The number of rows in one read: 64 KiB.
 const ROWS_AT_ONCE: u64 = 1024;
 
-/// One execution, as the index knows it.
+/// The row of one execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) id: Uuid,
-    /// When it ended and the bytes it takes on disk; None while it lives.
+    /// The end of the execution; None while it is live.
     pub(crate) ended: Option<Ended>,
 }
 
-/// What retention needs to know.
+/// The facts about an ended execution that retention needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// Milliseconds since the Unix epoch.
+    /// The time of the end, in milliseconds since the Unix epoch.
     pub(crate) at_ms: u64,
-    /// Allocated on disk, in bytes.
+    /// The size on disk, in bytes.
     pub(crate) bytes: u64,
 }
 
@@ -72,7 +73,7 @@ impl Row {
     }
 }
 
-/// What stands at a position.
+/// The content of a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Slot {
     Free,
@@ -84,7 +85,7 @@ pub(crate) enum Slot {
 #[derive(Debug)]
 pub(crate) struct Index {
     file: File,
-    /// No row is before this position.
+    /// All positions before this one are free.
     first: AtomicU64,
 }
 
@@ -105,14 +106,14 @@ impl Index {
         Ok(rows.first().copied().unwrap_or(Slot::Free))
     }
 
-    /// Notes that all rows before `first` are free, and frees their room on disk.
+    /// Records that all rows before `first` are free, and frees their blocks on disk.
     fn raise_first(&self, first: u64) {
-        let before = self.first.fetch_max(first, Ordering::SeqCst);
+        let previous = self.first.fetch_max(first, Ordering::SeqCst);
         let whole = |rows: u64| rows * ROW_BYTES / BLOCK * BLOCK;
-        if whole(first) > whole(before)
+        if whole(first) > whole(previous)
             && let Err(error) = files::SparseFile::punch(&self.file, 0, whole(first))
         {
-            tracing::debug!(%error, "could not free the room of removed rows of the index");
+            tracing::debug!(%error, "could not free the blocks of removed index rows");
         }
     }
 
@@ -198,7 +199,7 @@ impl Index {
     }
 }
 
-/// A sum over ids that does not depend on their order: do two places hold the same ones?
+/// An order-independent sum of ids, to compare two sets of ids.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IdSum {
     count: u64,

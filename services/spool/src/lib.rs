@@ -1,4 +1,4 @@
-//! The spool: executions on disk, with the accepted body, the status, the output, the CLI's raw
+//! The spool keeps executions on disk: the accepted body, the status, the output, the CLI's raw
 //! events, tombstones and burned ids.
 //!
 //! Layers, from the top down: `spool` (all executions), `writer`, `entry` (one execution), `store`
@@ -8,26 +8,26 @@
 //!
 //! ```text
 //! lock                   flock: one process only
-//! probe                  a written block, rewritten to learn whether the disk takes writes
-//! index                  64 bytes per acceptance, in order; repaired from the folders at the start
-//! staging/{id}           an entry in the making, or being removed; emptied at start
+//! probe                  one block, rewritten to test whether the disk is writable
+//! index                  64 bytes per acceptance, in order; repaired at the start
+//! staging/{id}           an entry being created or removed; emptied at the start
 //! executions/{id}/record header, marks, three status slots, the body (see `layout`)
-//! executions/{id}/output the output, addressed by offset; its oldest bytes may be a hole
-//! executions/{id}/events raw stdout, or the patches from which it is rebuilt out of the output
+//! executions/{id}/output the output, addressed by offset; its oldest bytes may be freed (a hole)
+//! executions/{id}/events raw stdout, or patches that rebuild stdout from the output
 //! tombstones/{id}        the header of a deleted entry's record
-//! burned/{id}            an empty file: the id was cancelled before acceptance; refused for an hour
+//! burned/{id}            an empty file: the id was cancelled before acceptance; refused for 1 hour
 //! ```
 //!
-//! Folders have mode 0700 and files 0600, whatever the umask; an existing spool is narrowed at the
-//! start.
+//! Folders have mode 0700 and files 0600, whatever the umask. The start narrows the modes of an
+//! existing spool.
 //!
-//! An entry exists when its folder is in `executions`. One rename puts the complete folder there,
-//! and acceptance is promised when the rename is on disk (see `store::acceptance`). One rename of
-//! the record to `tombstones` deletes the entry, so that deletion works on a full disk.
+//! An entry exists when its folder is in `executions`. One rename moves the complete folder there.
+//! The acceptance is promised once the rename is on disk (see `store::acceptance`). One rename of
+//! the record to `tombstones` deletes the entry, so deletion works on a full disk.
 //!
-//! Calls that are not `async` block on the disk (acceptance and durable statuses wait for fsync):
-//! call them from a thread that may block. Nothing here grows with the number of past executions or
-//! with the size of their output.
+//! Functions that are not `async` block on the disk (acceptance and durable statuses wait for
+//! fsync): call them on a thread that may block. Memory grows neither with the number of past
+//! executions nor with the size of their output.
 
 mod appender;
 pub mod blocking;

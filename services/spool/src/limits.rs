@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-/// What is kept, and for how long.
+/// Limits on the size and the age of kept data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpoolLimits {
-    /// Output kept per execution, in bytes.
+    /// Maximum output kept per execution, in bytes.
     pub kept_bytes: u64,
-    /// Output kept per execution, in lines; 0 is no limit. Up to a 32nd more may stay, and the text
-    /// behind the last newline.
+    /// Maximum output kept per execution, in lines; 0 means no limit. Up to 1/32 more lines may be
+    /// kept, and the text after the last newline.
     pub kept_lines: u64,
-    /// Raw events kept per execution, in bytes.
+    /// Maximum raw events kept per execution, in bytes.
     pub events_bytes: u64,
-    /// How long an execution is kept after its end.
+    /// The time for which an execution is kept after its end.
     pub retention: Duration,
-    /// What all executions may take on disk, in bytes.
+    /// Maximum size of all executions on disk, in bytes.
     pub retention_bytes: u64,
 }

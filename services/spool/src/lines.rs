@@ -1,39 +1,40 @@
-//! How many lines are kept, without a list of them: only where every so many of them end.
+//! Counts the kept lines without a list of all of them: only the ends of groups of lines are
+//! stored.
 //!
-//! What is kept of an output is a suffix, counted in parts of a 32nd of the limit (of one line each
-//! below 64):
+//! The kept output is a suffix, counted in parts of 1/32 of the limit (of one line each if the
+//! limit is below 64):
 //!
 //! ```text
 //! freed | part | part | ... | part | open
 //! ```
 //!
-//! A part goes when what follows it has as many lines as the limit. So a line among the last
-//! `limit` never goes, and what is kept has less than a part more than that. A line ends with a
-//! newline; what follows the last newline is kept beside them.
+//! A part is dropped once the text after it has `limit` lines. So the last `limit` lines are always
+//! kept, and less than one part more. A line ends with a newline; text after the last newline is
+//! kept too and is not counted.
 
 use std::collections::VecDeque;
 
 use memchr::memchr_iter;
 
-/// How many parts the limit is counted in; there are never twice as many.
+/// The number of parts that make up the limit. There are always fewer than twice as many.
 const PARTS: u64 = 32;
 
-/// The lines of what is kept. At most half a KiB, whatever the limit.
+/// The count of the kept lines. Takes at most 512 bytes, whatever the limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Lines {
     limit: u64,
-    /// The lines of a part.
+    /// The number of lines in a part.
     step: u64,
-    /// The offsets behind the parts, all of `step` lines; the first may be freed to some extent.
+    /// The end offsets of the parts. Each part has `step` lines; the first may be partly freed.
     parts: VecDeque<u64>,
-    /// The lines behind the last part.
+    /// The number of lines after the last part.
     open: u64,
-    /// The offset behind the last part that went.
+    /// The end offset of the last dropped part.
     floor: u64,
 }
 
 impl Lines {
-    /// None where the limit is 0: there is none then.
+    /// Returns a counter, or None if the limit is 0, which means no limit.
     pub(crate) fn new(limit: u64) -> Option<Self> {
         (limit > 0).then(|| Self {
             limit,
@@ -44,9 +45,10 @@ impl Lines {
         })
     }
 
-    /// Counts what was appended at `at`, and says from which offset on the output has to be kept.
+    /// Counts the bytes appended at `at`, and returns the offset from which the output must be
+    /// kept.
     pub(crate) fn count(&mut self, bytes: &[u8], at: u64) -> u64 {
-        // Counting without looking at each is several times quicker, and mostly enough.
+        // Counting newlines without their positions is several times faster, and usually enough.
         let all = memchr_iter(b'\n', bytes).count() as u64;
         if self.open + all < self.step {
             self.open += all;
@@ -66,8 +68,8 @@ impl Lines {
 
     fn drop_parts(&mut self) {
         while let Some(first) = self.parts.front().copied() {
-            let behind = (self.parts.len() as u64 - 1) * self.step + self.open;
-            if behind < self.limit {
+            let following = (self.parts.len() as u64 - 1) * self.step + self.open;
+            if following < self.limit {
                 break;
             }
             self.floor = first;
@@ -75,7 +77,8 @@ impl Lines {
         }
     }
 
-    /// What lies before `kept_from` went for another reason; `len` is where the output ends.
+    /// Forgets the lines before `kept_from`, which were freed for another reason. `len` is the
+    /// length of the output.
     pub(crate) fn forget(&mut self, kept_from: u64, len: u64) {
         while self.parts.front().is_some_and(|end| *end <= kept_from) {
             self.parts.pop_front();
@@ -93,10 +96,10 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Against a list of all newlines: no line of the last `limit` goes, less than a part is
-        /// kept beside them, and the memory has its bound.
+        /// Compares with a list of all newlines: the last `limit` lines and less than one part more
+        /// are kept, and memory stays bounded.
         #[test]
-        fn it_keeps_the_limit_and_less_than_a_part_more(
+        fn count_keeps_the_limit_and_less_than_a_part_more(
             pieces in proptest::collection::vec("[a\n]{0,40}", 1..60),
             limit in prop_oneof![1_u64..10, 60_u64..70, 100_u64..400],
         ) {
@@ -110,14 +113,15 @@ mod tests {
                 let kept = newlines.iter().filter(|at| **at >= floor).count() as u64;
                 prop_assert!(kept >= limit.min(newlines.len() as u64), "{kept} of {limit}");
                 prop_assert!(kept < limit + lines.step, "{kept} of {limit}");
-                prop_assert!(floor == 0 || newlines.contains(&(floor - 1)), "a line's beginning");
+                let begins_line = floor == 0 || newlines.contains(&(floor - 1));
+                prop_assert!(begins_line, "the floor begins a line");
                 prop_assert!(lines.parts.len() as u64 <= 2 * PARTS);
             }
         }
     }
 
     #[test]
-    fn no_limit_counts_nothing() {
+    fn a_limit_of_0_creates_no_counter() {
         assert!(Lines::new(0).is_none());
     }
 }

@@ -1,5 +1,4 @@
-//! How far the output goes and from where it is kept: as readers see it, and as it survives a
-//! crash.
+//! The length of an output and its oldest kept offset: as readers see them, and as stored on disk.
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
@@ -8,33 +7,32 @@ use crate::{
     layout::{EVENTS_MARKS_AT, MARK_BYTES, OUTPUT_MARKS_AT},
 };
 
-/// How far an output goes. All offsets and lengths count output bytes.
+/// The extent of an output. All offsets and lengths count output bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Marks {
     /// The length: every byte ever appended, kept or not.
     pub len: u64,
-    /// The oldest offset that is kept. What is kept is always `kept_from..len`.
+    /// The oldest kept offset. The kept bytes are always `kept_from..len`.
     pub kept_from: u64,
     /// The crc32 (zlib's polynomial) of the whole output, kept or not.
     pub crc32: u32,
     /// Nothing will follow, and nothing is missing at the end.
     pub ended: bool,
-    /// The writer went away without finishing, and no other has taken over.
+    /// The writer was dropped without finishing, and no other writer has taken over.
     pub aborted: bool,
 }
 
-/// A checkpoint on disk: what cannot be learned from the file any more once its oldest bytes are
-/// freed.
+/// A checkpoint on disk: the facts that a file no longer shows once its oldest bytes are freed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Mark {
     pub(crate) kept_from: u64,
-    /// The length at the checkpoint; the file may go on behind it. Where the output holds the
-    /// events, the offset in the events of what is `kept_from` in the output.
+    /// The length at the checkpoint; the file may be longer. If the output holds the events, this
+    /// is instead the events' offset that corresponds to `kept_from` in the output.
     pub(crate) len: u64,
     /// The crc32 of the first `len` bytes.
     pub(crate) crc32: u32,
     pub(crate) ended: bool,
-    /// What the `events` file holds; meaningless for the output.
+    /// The kind of the `events` file; meaningless for the output.
     pub(crate) kind: u8,
 }
 
@@ -77,9 +75,9 @@ impl Mark {
 /// The reason why bytes were not freed.
 #[derive(Debug)]
 pub(crate) enum Unfreed {
-    /// The mark could not be written: all bytes are still there.
+    /// The mark could not be written, and all bytes are still kept.
     Mark(io::Error),
-    /// The mark is written, but the bytes that it gives up may still be on disk.
+    /// The mark is written, but the bytes before its `kept_from` may still be on disk.
     Bytes(io::Error),
 }
 
@@ -91,14 +89,14 @@ impl From<Unfreed> for io::Error {
     }
 }
 
-/// The file of an entry that a mark is about.
+/// The file of an entry that a mark describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TrackKind {
     Output,
     Events,
 }
 
-/// The two places of a mark in the record, written in turn.
+/// The two slots of a mark in the record, written in turn.
 #[derive(Debug, Clone)]
 pub(crate) struct MarkSlots {
     record: Arc<File>,
@@ -107,7 +105,7 @@ pub(crate) struct MarkSlots {
 }
 
 impl MarkSlots {
-    /// Finds the newest whole mark; the default one where none was written yet.
+    /// Finds the newest whole mark; the default mark if none was written yet.
     pub(crate) fn load(record: Arc<File>, track: TrackKind) -> io::Result<(Self, Mark)> {
         let at = match track {
             TrackKind::Output => OUTPUT_MARKS_AT,
@@ -117,19 +115,18 @@ impl MarkSlots {
         for slot in 0..2 {
             let mut bytes = [0; 64];
             record.read_exact_at(&mut bytes, at + slot * MARK_BYTES)?;
-            if let Some(found) = Mark::decode(&bytes)
-                && found.0 > newest.0
+            if let Some(numbered) = Mark::decode(&bytes)
+                && numbered.0 > newest.0
             {
-                newest = found;
+                newest = numbered;
             }
         }
         let (number, mark) = newest;
         Ok((Self { record, at, number }, mark))
     }
 
-    /// Frees bytes in the safe order: first writes the mark, then calls `free`. After a kill
-    /// between the two no reader takes a hole for output. `free` is not called when the mark could
-    /// not be written.
+    /// Frees bytes in the safe order: writes the mark, then calls `free`. After a kill between the
+    /// two, no reader treats a hole as output. If the mark cannot be written, `free` is not called.
     pub(crate) fn mark_then_free(
         &mut self,
         mark: Mark,
@@ -144,8 +141,8 @@ impl MarkSlots {
         self.record.sync_data()
     }
 
-    /// Writes a mark. Not synced: a kill does not take it back, and a power cut takes the output
-    /// with it.
+    /// Writes a mark without syncing it: the mark survives a kill, and a power cut loses the output
+    /// too.
     pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
         let number = self.number + 1;
         let at = self.at + (number % 2) * MARK_BYTES;
@@ -160,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_whole_mark_counts() {
+    fn load_returns_the_newest_whole_mark() {
         let file = Arc::new(tempfile::tempfile().unwrap());
         file.set_len(4096).unwrap();
         let (mut slots, mark) = MarkSlots::load(Arc::clone(&file), TrackKind::Events).unwrap();
@@ -180,7 +177,7 @@ mod tests {
         file.write_all_at(&[0xff; 8], slots.at + (slots.number % 2) * MARK_BYTES)
             .unwrap();
         let (_, found) = MarkSlots::load(Arc::clone(&file), TrackKind::Events).unwrap();
-        assert_eq!(found.len, 3, "a torn mark leaves the one before");
+        assert_eq!(found.len, 3, "a torn mark leaves the previous one");
         let (_, other) = MarkSlots::load(file, TrackKind::Output).unwrap();
         assert_eq!(other, Mark::default());
     }

@@ -1,4 +1,4 @@
-//! The table of what is open: everybody who asks for an id holds the same value.
+//! A table of open values: all users of an id share one value.
 
 use std::{
     collections::HashMap,
@@ -7,11 +7,11 @@ use std::{
 
 use uuid::Uuid;
 
-/// The values that somebody holds, by id. A value removes itself with [`OpenTable::forget_closed`]
-/// when it is dropped, so the table does not grow with the past.
+/// The values in use, by id. A dropped value removes itself with [`OpenTable::forget_closed`], so
+/// the table holds only open values.
 pub(crate) struct OpenTable<T> {
-    /// A lock, because a lookup and an insertion must not mix. No value is dropped and no await
-    /// happens inside it.
+    /// A lock, because a lookup and its insertion must be one step. No value is dropped and no
+    /// await happens under it.
     open: Mutex<HashMap<Uuid, Weak<T>>>,
 }
 
@@ -22,12 +22,12 @@ impl<T> OpenTable<T> {
         }
     }
 
-    /// Returns the value that is held under this id.
+    /// Returns the open value with this id.
     pub(crate) fn get(&self, id: Uuid) -> Option<Arc<T>> {
         self.lock().get(&id).and_then(Weak::upgrade)
     }
 
-    /// Returns the value that everybody holds: this one, if it is the first.
+    /// Returns the value that all users share: `value`, if it is the first.
     pub(crate) fn share(&self, id: Uuid, value: &Arc<T>) -> Arc<T> {
         let mut open = self.lock();
         match open.get(&id).and_then(Weak::upgrade) {
@@ -39,7 +39,7 @@ impl<T> OpenTable<T> {
         }
     }
 
-    /// Forgets the value under this id, if nobody holds it.
+    /// Removes the value with this id if it is no longer in use.
     pub(crate) fn forget_closed(&self, id: Uuid) {
         let mut open = self.lock();
         if open.get(&id).is_some_and(|value| value.strong_count() == 0) {
@@ -47,7 +47,7 @@ impl<T> OpenTable<T> {
         }
     }
 
-    /// Forgets the value under this id, even if it is held.
+    /// Removes the value with this id, even if it is in use.
     pub(crate) fn remove(&self, id: Uuid) {
         self.lock().remove(&id);
     }
@@ -67,19 +67,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_share_the_first_value_until_nobody_holds_it() {
+    fn users_of_an_id_share_the_first_value_while_it_is_in_use() {
         let table = OpenTable::new();
         let id = Uuid::from_u128(1);
         let (first, second) = (Arc::new(1), Arc::new(2));
         assert_eq!(*table.share(id, &first), 1);
         assert_eq!(*table.share(id, &second), 1);
-        // The drop of the second one, which nobody shared.
+        // As when the second value is dropped, which was never shared.
         table.forget_closed(id);
         assert_eq!(table.get(id).as_deref(), Some(&1));
         drop(first);
         assert_eq!(table.get(id), None);
         assert_eq!(*table.share(id, &second), 2);
-        // A late look at the first one.
+        // As when the first value is dropped late.
         table.forget_closed(id);
         assert_eq!(table.get(id).as_deref(), Some(&2));
         drop(second);

@@ -1,5 +1,5 @@
-//! Patches: where the output of format `events` differs from the CLI's stdout. With them the one
-//! file holds both.
+//! The patches of an execution: the places where its output of format `events` differs from the
+//! CLI's stdout. With them, the output file holds both.
 
 use std::{
     io,
@@ -14,30 +14,30 @@ use protocol::Patch;
 use crate::files::{SparseFile, read_cached, read_up_to, u32_at, u64_at, write_all};
 
 const HEAD_BYTES: usize = 20;
-/// One read of a walk over the whole log, in bytes.
+/// The size of one read during a walk over the whole log, in bytes.
 const BLOCK_BYTES: usize = 256 * 1024;
 
-/// Where the events can be rebuilt from: patches before it are gone.
+/// The oldest position from which the events can be rebuilt. Earlier patches no longer exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Floor {
     /// The offset in the output.
     pub(crate) output: u64,
-    /// The offset of the same place in the events.
+    /// The offset of the same position in the events.
     pub(crate) events: u64,
 }
 
 /// The patches of one execution, in order of offset, in its `events` file.
 pub(crate) struct PatchLog {
     file: Box<dyn SparseFile>,
-    /// The bytes of whole patches; readers look no further.
+    /// The bytes of whole patches; readers read no further.
     len: AtomicU64,
-    /// A lock, because its two offsets change together. No await happens inside it.
+    /// A lock, because the two offsets change together. No await happens under it.
     floor: Mutex<Floor>,
-    /// The growth of all patches ever appended. Only the writer uses it.
+    /// The summed growth of all patches ever appended. Only the writer uses this field.
     growth: AtomicI64,
 }
 
-/// A part of the log that a walk has read ahead.
+/// A block of the log that a walk has read ahead.
 #[derive(Default)]
 pub(crate) struct Block {
     at: u64,
@@ -60,8 +60,8 @@ impl Block {
 }
 
 impl PatchLog {
-    /// Takes up what is in the file. After a crash (`ended` false) patches of output that was never
-    /// written, and a torn last one, are cut off.
+    /// Opens the log in `file`. After a crash (`ended` is false), cuts off a torn last patch and
+    /// patches for output that was never written.
     pub(crate) fn load(
         file: Box<dyn SparseFile>,
         floor: Floor,
@@ -94,12 +94,12 @@ impl PatchLog {
         self.floor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the events can be rebuilt from.
+    /// Returns the position from which the events can be rebuilt.
     pub(crate) fn floor(&self) -> Floor {
         *self.lock_floor()
     }
 
-    /// The floor at an output offset behind all patches.
+    /// Returns the floor at an output offset after all patches.
     pub(crate) fn floor_at(&self, output: u64) -> Floor {
         let growth = self.growth.load(Ordering::SeqCst);
         Floor {
@@ -116,7 +116,7 @@ impl PatchLog {
         let mut bytes = Vec::new();
         for patch in patches {
             encode(patch, &mut bytes);
-            // Also of a patch that the disk does not take: the CLI wrote its bytes.
+            // This counts patches that cannot be written too: the CLI wrote their bytes.
             self.growth.fetch_add(patch.growth(), Ordering::SeqCst);
         }
         let at = self.bytes();
@@ -125,47 +125,47 @@ impl PatchLog {
         Ok(())
     }
 
-    /// Notes that events before `floor` cannot be rebuilt any more, although their patches may
+    /// Records that events before `floor` can no longer be rebuilt, although their patches may
     /// still exist.
     pub(crate) fn raise_floor(&self, floor: Floor) {
-        let mut now = self.lock_floor();
-        if floor.output > now.output {
-            *now = floor;
+        let mut current = self.lock_floor();
+        if floor.output > current.output {
+            *current = floor;
         }
     }
 
-    /// Forgets every patch: the events can be rebuilt from `floor` only.
+    /// Removes every patch: the events can then be rebuilt only from `floor`.
     pub(crate) fn forget(&self, floor: Floor) -> io::Result<()> {
         *self.lock_floor() = floor;
         self.len.store(0, Ordering::SeqCst);
         self.file.set_len(0)
     }
 
-    /// The patch at a position of the log and the position behind it. None at the end, and where
-    /// the patch is not whole. Blocks on the disk.
+    /// Reads the patch at a position of the log, and returns it with the next position. None at the
+    /// end and for a torn patch. Blocks on the disk.
     pub(crate) fn read(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
-        self.read_by(at, |at, n| read_up_to(&*self.file, at, n))
+        self.read_with(at, |at, n| read_up_to(&*self.file, at, n))
     }
 
-    /// Reads as [`PatchLog::read`] does, with few reads of the file for a walk over the whole log.
-    /// After a walk, a floor that is still the same proves that no patch was missed.
+    /// Reads as [`PatchLog::read`] does, but in large blocks, for a walk over the whole log. If the
+    /// floor is unchanged after the walk, no patch was missed.
     pub(crate) fn read_ahead(
         &self,
         at: u64,
         block: &mut Block,
     ) -> io::Result<Option<(Patch, u64)>> {
-        self.read_by(at, |at, n| block.read(&*self.file, at, n))
+        self.read_with(at, |at, n| block.read(&*self.file, at, n))
     }
 
-    /// Reads from memory as [`PatchLog::read`] does; an error of kind `WouldBlock` when it would
-    /// wait for the disk.
+    /// Reads as [`PatchLog::read`] does, but only from memory. Fails with `WouldBlock` if the read
+    /// would wait for the disk.
     pub(crate) fn read_cached(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
-        self.read_by(at, |at, n| {
+        self.read_with(at, |at, n| {
             read_cached(&*self.file, at, n).ok_or_else(|| io::ErrorKind::WouldBlock.into())
         })
     }
 
-    fn read_by(
+    fn read_with(
         &self,
         at: u64,
         mut read: impl FnMut(u64, usize) -> io::Result<Vec<u8>>,
@@ -198,7 +198,7 @@ impl PatchLog {
     }
 }
 
-/// Appends a patch as it is on disk: crc of the rest, offset, lengths, original.
+/// Encodes a patch as on disk: crc of the rest, offset, lengths, original.
 fn encode(patch: &Patch, into: &mut Vec<u8>) {
     let Patch {
         offset,

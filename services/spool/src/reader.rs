@@ -1,4 +1,4 @@
-//! A reader of a track: from an offset to the end, waiting for what is still to come.
+//! A reader of a track, from an offset to the end. It waits for bytes that are not written yet.
 
 use std::{io, sync::Arc};
 
@@ -13,31 +13,31 @@ use crate::{
     track::Track,
 };
 
-/// Places for reads that wait for the disk. Each uses a thread, which costs memory.
+/// Permits for reads that wait for the disk. Each such read uses a thread, which costs memory.
 ///
-/// - Taken when: bytes are not in the page cache; held for one read of at most 64 KiB or one patch.
-/// - Who waits behind whom: reads that need the disk wait in their order of arrival. A read from
-///   the page cache waits for nobody.
-/// - The other direction: each reader holds one chunk at a time.
+/// - Acquired when bytes are not in the page cache; held for one read of at most 64 KiB or one
+///   patch.
+/// - Order: reads that need the disk wait in order of arrival. A read from the page cache never
+///   waits for a permit.
+/// - Backpressure: each reader holds one chunk at a time.
 static DISK_READS: Semaphore = Semaphore::const_new(8);
 
-/// Reads from the disk on a thread that may wait for it.
+/// Runs a disk read on a thread that may block.
 ///
 /// # Cancellation
-/// After a dropped call the thread finishes the read alone.
-pub(crate) async fn off_the_runtime<T: Send + 'static>(
+/// After a dropped call the thread still finishes the read.
+pub(crate) async fn run_disk_read<T: Send + 'static>(
     read: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let place = DISK_READS.acquire().await.map_err(io::Error::other)?;
+    let permit = DISK_READS.acquire().await.map_err(io::Error::other)?;
     let read = move || {
-        let _place = place;
+        let _permit = permit;
         read()
     };
     blocking::run_io(read).await
 }
 
-/// Reads an output. It holds no bytes between calls, so that any number of slow readers costs
-/// nothing.
+/// A reader of an output. It holds no bytes between calls, so slow readers cost no memory.
 pub struct Reader {
     track: Arc<Track>,
     marks: watch::Receiver<Marks>,
@@ -46,7 +46,7 @@ pub struct Reader {
 
 impl Reader {
     pub(crate) fn new(track: Arc<Track>, offset: u64) -> Result<Self, ReadError> {
-        let Marks { len, kept_from, .. } = track.now();
+        let Marks { len, kept_from, .. } = track.current_marks();
         if offset > len {
             return Err(ReadError::Beyond { len });
         }
@@ -58,7 +58,7 @@ impl Reader {
 
     /// Begins at the oldest kept byte.
     pub(crate) fn oldest(track: Arc<Track>) -> Self {
-        let offset = track.now().kept_from;
+        let offset = track.current_marks().kept_from;
         Self::at(track, offset)
     }
 
@@ -72,35 +72,35 @@ impl Reader {
         }
     }
 
-    /// The offset of the next byte.
+    /// Returns the offset of the next byte.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The next bytes, between 1 and `max`; None at the end of a finished output. A chunk may end
-    /// inside a character.
+    /// Returns the next bytes, between 1 and `max`; None at the end of a finished output. A chunk
+    /// may end inside a character.
     ///
     /// # Errors
-    /// See [`ReadError`]; the offset stays where it was, and asking again tries again. `NotKept`
-    /// after freeing overtook the reader; `Aborted` only after every byte that was written has been
+    /// See [`ReadError`]. On an error the offset stays, and the next call retries. `NotKept` means
+    /// that freeing overtook the reader. `Aborted` is returned only after every written byte was
     /// read.
     ///
     /// # Cancellation
     /// Safe: a dropped call has read nothing.
     ///
     /// # Panics
-    /// When the bytes are only on disk and there is no Tokio runtime: they are then read on its
-    /// blocking threads.
+    /// If the bytes are only on disk and there is no Tokio runtime, whose blocking threads read
+    /// them.
     pub async fn next(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
         match self.wait().await? {
-            Some(available) => self.take(available.min(max as u64)).await.map(Some),
+            Some(available) => self.read_exact(available.min(max as u64)).await.map(Some),
             None => Ok(None),
         }
     }
 
-    /// Waits for bytes behind the offset and says how many there are.
+    /// Waits for bytes after the offset, and returns their number; None at the end.
     pub(crate) async fn wait(&mut self) -> Result<Option<u64>, ReadError> {
-        // A reader that never has to wait would otherwise keep its thread from everybody else.
+        // Otherwise a reader that never has to wait would block all other tasks on its thread.
         tokio::task::consume_budget().await;
         loop {
             let Marks {
@@ -125,23 +125,24 @@ impl Reader {
         }
     }
 
-    /// Reads exactly `n` bytes that `wait` said are there.
-    pub(crate) async fn take(&mut self, n: u64) -> Result<Bytes, ReadError> {
+    /// Reads exactly `n` bytes, which `wait` reported as available.
+    pub(crate) async fn read_exact(&mut self, n: u64) -> Result<Bytes, ReadError> {
         let at = self.offset;
         let n = usize::try_from(n).map_err(io::Error::other)?;
-        // New output is usually in the page cache, but without a guarantee; old output is not.
+        // New output is usually in the page cache, although without a guarantee; old output often
+        // is not.
         let read = match read_cached(&*self.track.file, at, n) {
             Some(bytes) => Ok(bytes),
             None => {
                 let track = Arc::clone(&self.track);
-                off_the_runtime(move || read_up_to(&*track.file, at, n)).await
+                run_disk_read(move || read_up_to(&*track.file, at, n)).await
             }
         };
         self.finish_read(at, n, read)
     }
 
-    /// As [`Reader::take`], but waits for the disk on this thread.
-    pub(crate) fn take_blocking(&mut self, n: usize) -> Result<Bytes, ReadError> {
+    /// Reads as [`Reader::read_exact`] does, but waits for the disk on this thread.
+    pub(crate) fn read_exact_blocking(&mut self, n: usize) -> Result<Bytes, ReadError> {
         let read = read_up_to(&*self.track.file, self.offset, n);
         self.finish_read(self.offset, n, read)
     }
@@ -152,8 +153,8 @@ impl Reader {
         n: usize,
         read: io::Result<Vec<u8>>,
     ) -> Result<Bytes, ReadError> {
-        // The writer publishes before it frees: if this is still kept now, what was read was no
-        // hole.
+        // The writer publishes before it frees: if the offset is still kept now, the bytes read
+        // were not a hole.
         let Marks { len, kept_from, .. } = *self.marks.borrow();
         if at < kept_from {
             return Err(ReadError::NotKept { kept_from, len });
@@ -166,7 +167,7 @@ impl Reader {
         Ok(Bytes::from(bytes))
     }
 
-    /// Passes over `n` bytes that `wait` said are there.
+    /// Skips `n` bytes, which `wait` reported as available.
     pub(crate) fn skip(&mut self, n: u64) {
         self.offset += n;
     }

@@ -1,4 +1,4 @@
-//! The record of an execution: its header, and how the file is written, read and repaired. Its
+//! The record of an execution: its header, and functions that write, read and repair the file. The
 //! layout is in `layout`.
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
@@ -13,11 +13,11 @@ use crate::{
 
 const MAGIC: [u8; 8] = *b"ccspool1";
 
-/// The fixed facts of an entry.
+/// The facts of an entry that never change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) id: Uuid,
-    /// The position in the index, and so the order of acceptance.
+    /// The position in the index, which is the order of acceptance.
     pub(crate) sequence: u64,
     pub(crate) digest: [u8; 32],
     pub(crate) body_len: u64,
@@ -65,7 +65,7 @@ impl Header {
         })
     }
 
-    /// Reads the header of the record or tombstone at `path`; None where there is none.
+    /// Reads the header of the record or tombstone at `path`; None if there is no file.
     pub(crate) fn read_path(path: &Path) -> io::Result<Option<Self>> {
         match File::open(path) {
             Ok(file) => Self::read(&file).map(Some),
@@ -75,8 +75,8 @@ impl Header {
     }
 }
 
-/// Writes a whole record; the caller syncs it. Zeros are written, not only allocated: turning an
-/// unwritten extent into a written one can need a block that a full disk does not have.
+/// Writes a whole record; the caller syncs it. Zeros are written, not only allocated: converting an
+/// unwritten extent can need a block that a full disk does not have.
 pub(crate) fn write_new(
     path: &Path,
     header: &Header,
@@ -98,7 +98,7 @@ pub(crate) fn write_new(
     Ok(file)
 }
 
-/// The value that was read; None if it is damaged or cut off.
+/// Returns the value that was read; None if it is damaged or truncated.
 pub(crate) fn if_intact<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Ok(value) => Ok(Some(value)),
@@ -107,9 +107,9 @@ pub(crate) fn if_intact<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Repairs a damaged record at `path` so far that it can be opened: restores the header and the
-/// slots from the remaining data. The status may still be missing. `sequence` is the entry's
-/// position in the index; `digest_of` computes the digest of a body.
+/// Repairs a damaged record at `path` enough to open it: restores the header and the slots from the
+/// remaining data. The status may still be missing. `sequence` is the entry's position in the
+/// index; `digest_of` computes the digest of a body.
 pub(crate) fn restore(
     path: &Path,
     id: Uuid,
@@ -130,7 +130,8 @@ pub(crate) fn restore(
             let header = Header {
                 id,
                 sequence,
-                // No body has the default digest: a repeated acceptance is refused, and never runs.
+                // No body has the default digest, so a repeated acceptance is refused and never
+                // runs.
                 digest: digest_of(&body).unwrap_or_default(),
                 body_len,
                 body_crc: crc32fast::hash(&body),
@@ -139,13 +140,13 @@ pub(crate) fn restore(
             header
         }
     };
-    // Pretend a first version, so that the next one is never taken for the rest of an acceptance
-    // after a power cut.
+    // Pretend a first version, so that the entry's next version is never treated as an unfinished
+    // acceptance after a power cut.
     let slots = if_intact(Slots::load(&file))?.unwrap_or_else(Slots::first);
     Ok((file, header, slots))
 }
 
-/// Reads the body and checks it.
+/// Reads the body and verifies its checksum.
 pub(crate) fn read_body(file: &File, header: &Header) -> io::Result<Vec<u8>> {
     let len = usize::try_from(header.body_len).map_err(io::Error::other)?;
     let mut body = vec![0; len];
@@ -164,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_comes_back_and_any_changed_byte_is_seen() {
+    fn decode_returns_the_encoded_header_and_rejects_any_changed_byte() {
         let header = Header {
             id: Uuid::from_u128(7),
             sequence: 42,

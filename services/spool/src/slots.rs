@@ -1,8 +1,7 @@
-//! The status: three checksummed slots, so that a write which is cut anywhere leaves the one
-//! before.
+//! The status, in three checksummed slots: a write that is cut anywhere leaves the previous status.
 //!
-//! Two would do against a kill. The third is for a power cut: statuses that are not worth an fsync
-//! are written in turn into two slots, and never over the last one that is known to be on disk.
+//! Two slots would be enough for a kill. The third is for a power cut: statuses without an fsync
+//! are written in turn into two slots, never over the last durable status.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
@@ -21,7 +20,7 @@ const DURABLE: u8 = 2;
 /// One version of the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Version {
-    /// Counts the writes from 1; the highest valid one is the status.
+    /// The number of the write, from 1. The valid version with the highest number is the status.
     pub(crate) number: u64,
     pub(crate) terminal: bool,
     pub(crate) durable: bool,
@@ -29,7 +28,8 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// `number`, crc of the rest, length, flags, then the status. The number is under the crc too.
+    /// Encodes `number`, crc of the rest, length, flags, then the status. The crc covers the number
+    /// too.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let Self {
             number,
@@ -63,7 +63,7 @@ impl Version {
     }
 }
 
-/// What stands in which slot. Numbers only: the statuses stay on disk.
+/// The version numbers of the slots. The statuses themselves stay on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Slots {
     numbers: [u64; SLOTS],
@@ -72,7 +72,7 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// Of a record as an acceptance writes it: one version, durable, not terminal.
+    /// Returns the slots of a record that was just accepted: one version, durable, not terminal.
     pub(crate) fn first() -> Self {
         Self {
             numbers: [1, 0, 0],
@@ -112,7 +112,7 @@ impl Slots {
         self.terminal
     }
 
-    /// How many versions were written.
+    /// Returns the number of versions written.
     pub(crate) fn newest_number(&self) -> u64 {
         self.numbers[self.newest()]
     }
@@ -123,7 +123,8 @@ impl Slots {
             .unwrap_or(0)
     }
 
-    /// The slot to write next: the oldest that is neither the newest nor the last durable one.
+    /// Returns the slot to write next: the oldest that is neither the newest nor the last durable
+    /// one.
     fn next(&self) -> usize {
         let newest = self.newest();
         (0..SLOTS)
@@ -138,8 +139,8 @@ impl Slots {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the status slot is damaged"))
     }
 
-    /// Writes the next version. Once terminal, it stays so. On an error the version before still
-    /// stands.
+    /// Writes the next version. A terminal status stays terminal. On an error the previous version
+    /// stays.
     pub(crate) fn write(
         &mut self,
         file: &File,

@@ -1,4 +1,4 @@
-//! All executions on disk: acceptance, lookup, deletion. Lists are in `list`, expiry in
+//! All executions on disk: acceptance, lookup and deletion. Lists are in `list`, expiry in
 //! `retention`.
 
 use std::{
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     entry::{Entry, OpenEntries},
     error::SpoolError,
-    folder::{record_path, restore_names},
+    folder::{record_path, restore_track_files},
     limits::SpoolLimits,
     record::{self, Header},
     slots::{STATUS_BYTES_MAX, Slots},
@@ -29,8 +29,8 @@ mod tests;
 
 pub use list::Page;
 
-/// The spool's folder. Cheap to clone; the folder is free for another process when the last clone
-/// and entry is gone.
+/// The spool. Cheap to clone. Its folder is locked for other processes until the last clone and the
+/// last entry are dropped.
 #[derive(Clone)]
 pub struct Spool {
     store: Arc<Store>,
@@ -42,7 +42,7 @@ impl Spool {
     /// system.
     ///
     /// # Errors
-    /// `InUse` while another process has it, `Unwritable`, or the disk's.
+    /// `InUse` while another process has it open, `Unwritable`, or the disk's.
     pub fn open(dir: &Path, limits: SpoolLimits) -> Result<(Self, Vec<String>), SpoolError> {
         let (store, warnings) = Store::open(dir, limits)?;
         let spool = Self {
@@ -52,20 +52,20 @@ impl Spool {
         Ok((spool, warnings))
     }
 
-    /// Checks that the disk takes a write now and has room for `need_bytes`: for readiness. Takes
-    /// some microseconds.
+    /// Checks for readiness that the disk is writable now and has `need_bytes` free. Takes a few
+    /// microseconds.
     ///
     /// # Errors
-    /// What is wrong, for a person.
+    /// A description of the problem for the operator.
     pub fn check_writable(&self, need_bytes: u64) -> Result<(), String> {
         self.store.check_writable(need_bytes)
     }
 
-    /// Accepts an execution: when this returns, body and status are on disk, and survive a power
+    /// Accepts an execution. When this returns, body and status are on disk and survive a power
     /// cut.
     ///
     /// # Errors
-    /// `Exists`, `Deleted`, `Burned`, or `Unwritable`; then nothing is recorded.
+    /// `Exists`, `Deleted`, `Burned`, or `Unwritable`. On an error nothing is recorded.
     pub fn create(
         &self,
         id: Uuid,
@@ -102,7 +102,8 @@ impl Spool {
             body_crc: crc32fast::hash(body),
         };
         match store.accept(&header, body, status) {
-            // Only from values at hand: the acceptance is promised, and nothing may fail any more.
+            // Build the entry only from values in memory: the acceptance is promised, so nothing
+            // may fail any more.
             Ok(record) => Ok(self.entry(store.folder(id), header, record, Slots::first())),
             Err(error) => {
                 store.withdraw(&header);
@@ -111,7 +112,7 @@ impl Spool {
         }
     }
 
-    /// The entry with this id; None where there is none, or no more.
+    /// Returns the entry with this id; None if none exists or it was deleted.
     ///
     /// # Errors
     /// `Damaged`, or the disk's.
@@ -124,10 +125,10 @@ impl Spool {
         Ok(entry.map(Entry::shared))
     }
 
-    /// Repairs a damaged entry from its remaining data so far that it can be read and ended. Its
-    /// status may still be missing, and the caller writes a terminal one. `digest_of` computes the
-    /// digest of an intact body, so that a repeated acceptance finds its execution. For an intact
-    /// entry this equals [`Spool::get`], with missing files created.
+    /// Repairs a damaged entry from its remaining data enough to read and end it. Its status may
+    /// still be missing; the caller then writes a terminal one. `digest_of` computes the digest of
+    /// an intact body, so that a repeated acceptance finds its execution. For an intact entry this
+    /// creates missing files and otherwise equals [`Spool::get`].
     ///
     /// # Errors
     /// The disk's.
@@ -142,7 +143,7 @@ impl Spool {
             return Ok(None);
         }
         let folder = store.folder(id);
-        restore_names(&folder).map_err(SpoolError::unwritable("a damaged record"))?;
+        restore_track_files(&folder).map_err(SpoolError::unwritable("a damaged record"))?;
         if let Some(entry) = Entry::held(&self.open, id) {
             return Ok(Some(entry));
         }
@@ -156,20 +157,20 @@ impl Spool {
         Ok(Some(self.entry(folder, header, record, slots)))
     }
 
-    /// The entry with this open record, or the one that is held already.
+    /// Returns the entry with this open record, or the entry already in use.
     fn entry(&self, folder: PathBuf, header: Header, record: File, slots: Slots) -> Entry {
         let (store, open) = (Arc::clone(&self.store), Arc::clone(&self.open));
         Entry::new(store, open, folder, header, record, slots).shared()
     }
 
-    /// Returns the digest of a deleted execution's body; None when none was deleted within 30 days.
-    /// An unreadable tombstone counts, with a digest that no body has.
+    /// Returns the digest of a deleted execution's body; None if this id was not deleted within 30
+    /// days. An unreadable tombstone counts, with a digest that no body has.
     pub fn tombstone(&self, id: Uuid) -> Option<[u8; 32]> {
         self.store.tombstone(id)
     }
 
-    /// Deletes a terminal execution and leaves a tombstone. Deleting it again changes nothing.
-    /// Works on a full disk. Its readers can read on.
+    /// Deletes a terminal execution and leaves a tombstone. Repeating the call changes nothing.
+    /// Works on a full disk. Open readers can continue to read.
     ///
     /// # Errors
     /// `Live`, `Unknown`, `Damaged`, or the disk's.
@@ -195,7 +196,10 @@ impl Spool {
         entry.set_deleted();
         self.open.remove(id);
         if let Err(error) = store.clear_away(entry.header()) {
-            tracing::warn!(%error, %id, "could not remove the rest of a deleted execution; the next start retries");
+            tracing::warn!(
+                %error, %id,
+                "could not remove the rest of a deleted execution; the next start retries"
+            );
         }
         Ok(())
     }

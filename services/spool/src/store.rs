@@ -1,4 +1,4 @@
-//! The spool's folder: its paths, its locks and its index; the steps of acceptance and deletion
+//! The spool's folder: its paths, its locks and its index, and the steps of acceptance and deletion
 //! that need no open entry.
 
 use std::{
@@ -24,34 +24,38 @@ mod repair_index;
 mod rows;
 mod tombstones;
 
-/// What all clones of a spool and its entries share. The folder is free for another process when it
-/// is dropped.
+/// The state that all clones of a spool and its entries share. The folder is locked for other
+/// processes until this value is dropped.
 pub(crate) struct Store {
     dir: PathBuf,
     pub(crate) limits: SpoolLimits,
-    /// Orders changes of rows against deletion. Never across an await.
+    /// The index. A lock, because changes of rows must be ordered against deletion; never held
+    /// across an await.
     index: Mutex<Index>,
     next_sequence: AtomicU64,
-    /// Ids that one task is accepting, burning, repairing or removing. Never across an await.
+    /// The ids that a task is accepting, burning, repairing or removing. A lock, never held across
+    /// an await.
     busy: Mutex<HashSet<Uuid>>,
-    freed: Condvar,
-    /// The position of the search for old tombstones: see `tombstones`. Never held across an await.
+    /// Notified when an id is released from `busy`.
+    released: Condvar,
+    /// The position of the search for old tombstones: see `tombstones`. A lock, never held across
+    /// an await.
     sweep: Mutex<Option<fs::ReadDir>>,
-    /// The bytes of all executions on disk after the last pass of retention.
+    /// The size of all executions on disk after the last pass of retention, in bytes.
     pub(crate) measured_bytes: AtomicU64,
     probe: File,
-    /// Holds the flock.
+    /// The file that holds the flock.
     _lock: File,
 }
 
 impl Store {
-    /// Keeps all other tasks from accepting, burning, repairing or removing this id; waits for one
-    /// that does so now.
+    /// Prevents other tasks from accepting, burning, repairing or removing this id until the result
+    /// is dropped. Waits for a task that already holds the id.
     pub(crate) fn hold(&self, id: Uuid) -> Busy<'_> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         while !busy.insert(id) {
             busy = self
-                .freed
+                .released
                 .wait(busy)
                 .unwrap_or_else(PoisonError::into_inner);
         }
@@ -62,17 +66,17 @@ impl Store {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the next position in the index. None is used twice.
+    /// Allocates the next position in the index. No position is reused.
     pub(crate) fn next_sequence(&self) -> u64 {
         self.next_sequence.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// Whether there is an entry with this id.
+    /// Whether an entry with this id exists.
     pub(crate) fn has_record(&self, id: Uuid) -> bool {
         record_path(&self.folder(id)).exists()
     }
 
-    /// Reads the header of the entry with this id; None when there is none.
+    /// Reads the header of the entry with this id; None if there is no entry.
     pub(crate) fn header(&self, id: Uuid) -> io::Result<Option<Header>> {
         Header::read_path(&record_path(&self.folder(id)))
     }
@@ -94,7 +98,7 @@ impl Store {
     }
 }
 
-/// An id that no other task may accept, burn, repair or remove meanwhile.
+/// A hold on an id: no other task may accept, burn, repair or remove the id until this is dropped.
 pub(crate) struct Busy<'a> {
     store: &'a Store,
     id: Uuid,
@@ -107,19 +111,19 @@ impl Drop for Busy<'_> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.id);
-        self.store.freed.notify_all();
+        self.store.released.notify_all();
     }
 }
 
-/// The name of an id's folder or file.
+/// Returns the name of an id's folder or file.
 pub(crate) fn name(id: Uuid) -> String {
     id.hyphenated().to_string()
 }
 
 /// Lists the ids that name entries of a folder; skips other names.
 fn ids_in(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<Uuid>> + use<>> {
-    Ok(fs::read_dir(dir)?.filter_map(|found| match found {
-        Ok(found) => found
+    Ok(fs::read_dir(dir)?.filter_map(|entry| match entry {
+        Ok(entry) => entry
             .file_name()
             .to_str()
             .and_then(|name| Uuid::try_parse(name).ok())

@@ -1,5 +1,5 @@
-//! A file that one writer appends to and any number of readers follow, and what is found of it
-//! after a crash.
+//! A file that one writer appends to and any number of readers follow, and its recovery after a
+//! crash.
 
 use std::io;
 
@@ -10,36 +10,38 @@ use crate::{
     marks::{Mark, MarkSlots, Marks},
 };
 
-/// What became of appended bytes.
+/// The result of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Appended {
-    /// Older bytes that were freed to stay under the cap or to find room on a full disk.
+    /// The number of older bytes that were freed to stay within the cap or to make room on a full
+    /// disk.
     pub freed: u64,
-    /// Bytes that could not be written; they count in the length and `kept_from` lies behind them.
+    /// The number of bytes that could not be written. They count in the length, and `kept_from`
+    /// lies after them.
     pub lost: u64,
-    /// The disk, or a quota, was found full.
+    /// Whether the disk or a quota was full.
     pub disk_full: bool,
 }
 
 /// The encoding of a track's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
-    /// UTF-8 whose crc is kept; it is cut at characters only.
+    /// UTF-8 with a crc, freed only at the boundaries of characters.
     Utf8,
-    /// Any bytes; cut anywhere, no crc.
+    /// Arbitrary bytes without a crc, freed at any offset.
     Bytes,
 }
 
-/// The shared side of the file. Readers see `marks` change only after the bytes are written, and
-/// bytes are freed only after `marks` says so.
+/// The part of a file that its writer and its readers share. `marks` changes only after bytes are
+/// written, and before bytes are freed.
 pub(crate) struct Track {
     pub(crate) file: Box<dyn SparseFile>,
     pub(crate) marks: watch::Sender<Marks>,
 }
 
 impl Track {
-    /// Opens the track of an existing file. `mark` is the newest of `slots`. `ended`: the execution
-    /// is terminal, so nothing is appended even if the mark does not say so.
+    /// Opens the track of an existing file. `mark` is the newest mark of `slots`. `ended` means
+    /// that the execution is terminal, so nothing is appended even if the mark does not say so.
     pub(crate) fn load(
         file: Box<dyn SparseFile>,
         slots: &mut MarkSlots,
@@ -58,22 +60,24 @@ impl Track {
         })
     }
 
-    pub(crate) fn now(&self) -> Marks {
+    pub(crate) fn current_marks(&self) -> Marks {
         *self.marks.borrow()
     }
 }
 
-/// Read at once while recovering: 1 MiB.
+/// The size of one read during recovery: 1 MiB.
 const RECOVERY_BYTES: usize = 1 << 20;
 
-/// Finds length, crc and the oldest kept byte again.
+/// Restores the length, the crc and the oldest kept offset after a kill or a power cut.
 ///
-/// Makes the mark and the file agree after a kill or a power cut. A kill leaves every byte of a
-/// write that returned, and perhaps a part of one that did not. Nobody has read that part, so a cut
-/// character is trimmed. A power cut can also lose bytes that a mark counts: the rest is then no
-/// suffix any more, so nothing is kept and the numbers stay true. A wrong mark is corrected on disk
-/// before this returns: an old mark would count bytes as kept that are a hole by then, or were
-/// written later.
+/// A kill leaves every byte of a write that returned, and perhaps a part of an unfinished write. No
+/// reader has seen that part, so a torn character at the end is cut off. A power cut can also lose
+/// bytes that a mark counts. The remaining bytes are then no longer a suffix, so nothing is kept,
+/// and the length and the crc stay correct.
+///
+///
+/// A wrong mark is corrected on disk before this returns: an old mark would count bytes as kept
+/// that are a hole, or that were written later.
 fn recover(
     file: &dyn SparseFile,
     slots: &mut MarkSlots,
@@ -95,7 +99,7 @@ fn recover(
         };
         let sync = slots.clone();
         slots.mark_then_free(nothing_kept, || {
-            // Another power cut is likely.
+            // Sync, because another power cut may follow.
             sync.sync()?;
             file.set_len(0)?;
             file.set_len(marked)
@@ -108,7 +112,7 @@ fn recover(
             aborted: false,
         });
     }
-    // A mark of a file that has nothing freed only saves reading it all again.
+    // For a file without freed bytes, the mark only saves reading the whole file.
     let (base, base_crc) = if size < marked {
         (0, 0)
     } else {
@@ -141,7 +145,7 @@ fn recover(
         ended,
         kind,
     };
-    // No mark counts a part of a character.
+    // Cuts off a torn character, which no mark counts.
     let cut = || {
         if len < size {
             file.set_len(len)?;
@@ -154,7 +158,7 @@ fn recover(
     } else {
         cut()?;
         if right != mark {
-            // A missing mark only makes the next start read more.
+            // Without this mark, the next start only reads more.
             let _ = slots.write(right);
         }
     }
@@ -167,8 +171,8 @@ fn recover(
     })
 }
 
-/// How many of the last bytes (three are enough to look at) begin a character that is not all
-/// there.
+/// Returns the length of an incomplete character at the end of `last`, which holds up to three
+/// bytes.
 fn torn_character(last: &[u8]) -> usize {
     let Some(start) = last.iter().rposition(|byte| !is_continuation(*byte)) else {
         return 0;
@@ -183,7 +187,7 @@ fn torn_character(last: &[u8]) -> usize {
     if has < needs { has } else { 0 }
 }
 
-/// Whether a byte is inside a character of UTF-8.
+/// Whether a byte continues a character of UTF-8.
 pub(crate) fn is_continuation(byte: u8) -> bool {
     byte & 0xc0 == 0x80
 }

@@ -14,11 +14,11 @@ use crate::{
     track::{Appended, Encoding},
 };
 
-/// The writing side of the events.
+/// The part of a writer that writes the events.
 enum EventsSide {
-    /// A file of raw stdout.
+    /// Appends raw stdout to its own file.
     Raw(Appender),
-    /// Patches to the output, which holds the events.
+    /// Appends patches: the output holds the events.
     InOutput {
         log: Arc<PatchLog>,
         slots: MarkSlots,
@@ -26,25 +26,25 @@ enum EventsSide {
     },
 }
 
-/// Appends what the CLI produces. Nothing here fails: what the disk does not take is counted, and
-/// said in [`Appended`].
+/// The writer of an execution's output and events. Its methods never fail: [`Appended`] reports the
+/// bytes that could not be written.
 ///
-/// Dropped without [`Writer::finish`], it aborts the readers when they have read what there is: a
-/// panic never looks like a clean end.
+/// If the writer is dropped without [`Writer::finish`], its readers get an abort after the last
+/// byte: a panic never looks like a clean end.
 pub struct Writer {
-    /// Returned when the writer is dropped.
+    /// Released when the writer is dropped.
     _lease: WriterLease,
     output: Appender,
     events: EventsSide,
 }
 
 impl Entry {
-    /// Makes the one writer. After a crash it continues behind what readers have seen. `kept` stays
-    /// as it was first.
+    /// Returns the entry's only writer. After a crash, it continues after the last byte that
+    /// readers saw. `kept` must be the same for all writers of an entry.
     ///
     /// # Errors
-    /// `ResourceBusy` while there is another, `InvalidInput` when terminal or when the events are
-    /// kept otherwise, `NotFound` once deleted, or the disk's.
+    /// `ResourceBusy` while another writer exists, `InvalidInput` when terminal or for a different
+    /// `kept`, `NotFound` once deleted, or the disk's.
     pub fn writer(&self, kept: EventsKept) -> io::Result<Writer> {
         let (lease, (output, events)) = self.lease(|inner, tracks| {
             let (slots, _) = MarkSlots::load(Arc::clone(&inner.record), TrackKind::Output)?;
@@ -55,7 +55,7 @@ impl Entry {
             };
             let track = Arc::clone(&tracks.output);
             let output = Appender::new(track, slots, Encoding::Utf8, cap, 0);
-            let events = EventsSide::open(inner, tracks, kept, output.now().len)?;
+            let events = EventsSide::open(inner, tracks, kept, output.current_marks().len)?;
             Ok((output, events))
         })?;
         Ok(Writer {
@@ -70,10 +70,10 @@ impl EventsSide {
     fn open(inner: &Inner, tracks: &Tracks, kept: EventsKept, output_len: u64) -> io::Result<Self> {
         let (mut slots, mark) = MarkSlots::load(Arc::clone(&inner.record), TrackKind::Events)?;
         match EventsKept::from_kind(mark.kind) {
-            Some(before) if before != kept => {
+            Some(stored) if stored != kept => {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
-                    "the events are kept in another way",
+                    "the events are already kept in another way",
                 ));
             }
             Some(_) => {}
@@ -105,8 +105,8 @@ impl EventsSide {
 }
 
 impl Writer {
-    /// Appends output. `text` must be whole characters of UTF-8; readers see all of it once this
-    /// returns.
+    /// Appends output. `text` must be whole characters of UTF-8. Readers see all of `text` once
+    /// this returns.
     ///
     /// On a full disk the events are freed first, then the oldest output.
     pub fn append(&mut self, text: &[u8]) -> Appended {
@@ -125,8 +125,7 @@ impl Writer {
         })
     }
 
-    /// Appends what the CLI wrote, as it wrote it. Nothing to do, and nothing done, where the
-    /// output holds the events.
+    /// Appends raw stdout of the CLI. Does nothing if the output holds the events.
     pub fn append_events(&mut self, raw: &[u8]) -> Appended {
         match &mut self.events {
             EventsSide::Raw(appender) => appender.append(raw, &mut |_| false),
@@ -134,9 +133,9 @@ impl Writer {
         }
     }
 
-    /// Notes where the output will differ from the CLI's bytes. To be called before the output it
-    /// is about is appended, in order of offset, each `len` at least 1. Where it cannot be kept,
-    /// `/events` begins behind it; `lost` counts the original bytes.
+    /// Records where the output will differ from the CLI's bytes. Call this before appending that
+    /// output, in order of offset, with each `len` at least 1. If the patches cannot be kept,
+    /// `/events` begins after them, and `lost` counts their original bytes.
     pub fn append_patches(&mut self, patches: &[Patch]) -> Appended {
         debug_assert!(
             patches.iter().all(|patch| patch.len > 0),
@@ -159,10 +158,10 @@ impl Writer {
             ..Mark::default()
         };
         if let Err(error) = slots.mark_then_free(mark, || log.forget(floor)) {
-            // Readers must not miss a patch, even if the disk did not take it.
+            // Readers must not skip a patch, even if it could not be written.
             log.raise_floor(floor);
             let error = io::Error::from(error);
-            tracing::warn!(%error, "the list of patches could not be emptied");
+            tracing::warn!(%error, "could not empty the list of patches");
         }
         let lost = patches
             .iter()
@@ -176,12 +175,12 @@ impl Writer {
         }
     }
 
-    /// How far the output goes now.
+    /// Returns the present extent of the output.
     pub fn marks(&self) -> Marks {
-        self.output.now()
+        self.output.current_marks()
     }
 
-    /// Publishes the end. Nothing is synced: the durable terminal status says what the end was.
+    /// Publishes the end. Syncs nothing: the durable terminal status records the end.
     pub fn finish(mut self) {
         if let EventsSide::Raw(raw) = &mut self.events {
             raw.finish();
@@ -192,7 +191,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if !self.output.now().ended {
+        if !self.output.current_marks().ended {
             if let EventsSide::Raw(raw) = &mut self.events {
                 raw.abort();
             }

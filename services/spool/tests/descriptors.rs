@@ -1,4 +1,4 @@
-//! A process that runs out of descriptors.
+//! A process that runs out of file descriptors.
 
 #![allow(clippy::disallowed_methods, reason = "a test ends what it starts")]
 #![allow(
@@ -21,28 +21,28 @@ use uuid::Uuid;
 const DIR: &str = "SPOOL_TEST_DESCRIPTORS_DIR";
 
 #[test]
-fn an_acceptance_short_of_descriptors_is_whole_or_not_there() {
+fn an_acceptance_without_free_descriptors_is_complete_or_absent() {
     let dir = tempfile::tempdir().unwrap();
     let out = Command::new("sh")
         .args([
             "-c",
-            "ulimit -n 64 && exec \"$0\" --ignored --exact short_of_descriptors --nocapture",
+            "ulimit -n 64 && exec \"$0\" --ignored --exact without_free_descriptors --nocapture",
         ])
         .arg(std::env::current_exe().unwrap())
         .env(DIR, dir.path())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&out.stdout);
-    let why = String::from_utf8_lossy(&out.stderr);
+    let stdout = String::from_utf8_lossy(&out.stdout);
+    let stderr = String::from_utf8_lossy(&out.stderr);
     assert!(
-        out.status.success() && said.contains("1 passed"),
-        "{said}{why}"
+        out.status.success() && stdout.contains("1 passed"),
+        "{stdout}{stderr}"
     );
 }
 
 #[test]
-#[ignore = "runs inside an_acceptance_short_of_descriptors_is_whole_or_not_there"]
-fn short_of_descriptors() {
+#[ignore = "runs inside an_acceptance_without_free_descriptors_is_complete_or_absent"]
+fn without_free_descriptors() {
     let dir = PathBuf::from(std::env::var_os(DIR).unwrap());
     let limits = SpoolLimits {
         kept_bytes: 1 << 20,
@@ -56,14 +56,14 @@ fn short_of_descriptors() {
         let folder = dir.join("executions").join(id.to_string());
         let done = AtomicBool::new(false);
         let created = thread::scope(|scope| {
-            // Takes every descriptor that is free, as soon as the execution's folder is in its place.
+            // Opens every free descriptor as soon as the execution's folder is renamed.
             scope.spawn(|| {
-                let mut taken = Vec::new();
+                let mut opened = Vec::new();
                 while !done.load(Ordering::SeqCst) {
-                    if taken.is_empty() && !folder.exists() {
+                    if opened.is_empty() && !folder.exists() {
                         thread::yield_now();
                     } else if let Ok(file) = File::open("/dev/null") {
-                        taken.push(file);
+                        opened.push(file);
                     }
                 }
             });
@@ -74,7 +74,7 @@ fn short_of_descriptors() {
         if let Err(error) = created {
             assert!(
                 spool.get(id).unwrap().is_none(),
-                "it is there, after: {error}"
+                "the execution exists after: {error}"
             );
             spool.create(id, b"body", [1; 32], b"{}").unwrap();
         }

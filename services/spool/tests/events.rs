@@ -1,6 +1,6 @@
-//! `/events` of format `events`: `EventsReader` gives the CLI's stdout byte for byte, whatever the
-//! bytes and however they are written and read. The fuzz corpus of the event lines goes through it
-//! too. `Entry::events_from` begins at any byte of it.
+//! Tests that an `EventsReader` returns the CLI's exact stdout in format `events`: for any bytes,
+//! from any offset, and with any sizes of writes and reads. The fuzz corpus of event lines is one
+//! of the inputs.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +26,7 @@ fn spool(dir: &tempfile::TempDir) -> Spool {
     Spool::open(dir.path(), limits).unwrap().0
 }
 
-/// Writes stdout as claude-api does, in chunks of this size.
+/// Writes stdout as claude-api does, in chunks of `chunk` bytes.
 fn written(spool: &Spool, stdout: &[u8], chunk: usize) -> Entry {
     let id = Uuid::new_v4();
     let entry = spool.create(id, b"body", [0; 32], b"{}").unwrap();
@@ -49,8 +49,8 @@ fn written(spool: &Spool, stdout: &[u8], chunk: usize) -> Entry {
     entry
 }
 
-/// Writes stdout and reads the events in pieces of at most `max` bytes.
-async fn through(spool: &Spool, stdout: &[u8], chunk: usize, max: usize) -> Vec<u8> {
+/// Writes stdout, and reads the events in pieces of at most `max` bytes.
+async fn write_and_read(spool: &Spool, stdout: &[u8], chunk: usize, max: usize) -> Vec<u8> {
     let entry = written(spool, stdout, chunk);
     let mut reader = entry.events_reader().unwrap();
     let mut all = Vec::new();
@@ -67,7 +67,7 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-/// Text and garbage, with characters that are likely to be cut.
+/// Generates text and garbage with torn characters.
 fn mixed() -> impl Strategy<Value = Vec<u8>> {
     let text = "[a\n\r\"é中\u{1F600}\u{10FFFF}]{0,12}".prop_map(String::into_bytes);
     let likely = [0xE4, 0xF0, 0x9F, 0xED, 0xA0];
@@ -77,21 +77,24 @@ fn mixed() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 60,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
-    /// ENGINE "Twice": the property was one of code that the product did not use.
     #[test]
-    fn the_events_reader_gives_stdout_byte_for_byte(
+    fn the_events_reader_returns_the_exact_stdout(
         stdout in mixed(), chunk in 1_usize..20, max in 1_usize..20,
     ) {
         let dir = tempfile::tempdir().unwrap();
         let spool = spool(&dir);
-        let read = runtime().block_on(through(&spool, &stdout, chunk, max));
+        let read = runtime().block_on(write_and_read(&spool, &stdout, chunk, max));
         prop_assert_eq!(read, stdout);
     }
 
     #[test]
-    fn the_events_from_any_offset_are_the_rest_of_stdout(
+    fn events_from_any_offset_are_the_rest_of_stdout(
         stdout in mixed(), chunk in 1_usize..20, max in 1_usize..20,
     ) {
         let dir = tempfile::tempdir().unwrap();
@@ -116,9 +119,8 @@ proptest! {
     }
 }
 
-/// ENGINE "Twice".
 #[test]
-fn the_events_reader_gives_the_fuzz_corpus_byte_for_byte() {
+fn the_events_reader_returns_the_exact_fuzz_corpus() {
     let dir = tempfile::tempdir().unwrap();
     let spool = spool(&dir);
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/event_lines");
@@ -126,7 +128,7 @@ fn the_events_reader_gives_the_fuzz_corpus_byte_for_byte() {
     for file in std::fs::read_dir(corpus).unwrap() {
         let stdout = std::fs::read(file.unwrap().path()).unwrap();
         for (chunk, max) in [(7, 1000), (4096, 5)] {
-            let read = runtime().block_on(through(&spool, &stdout, chunk, max));
+            let read = runtime().block_on(write_and_read(&spool, &stdout, chunk, max));
             assert_eq!(read, stdout);
         }
         seen += 1;

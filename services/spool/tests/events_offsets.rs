@@ -1,4 +1,4 @@
-//! The events that are kept in the output, and the offsets of events.
+//! Tests of events that are kept in the output, and of offsets in the events.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +34,8 @@ fn entry(spool: &Spool) -> Entry {
         .unwrap()
 }
 
-/// What the caller does in format `events`: replace, patch, append.
+/// Writes a chunk as the caller does in format `events`: replaces invalid bytes, then appends the
+/// patches and the output.
 fn feed(writer: &mut spool::Writer, chunk: &[u8]) {
     let mut offset = writer.marks().len;
     let mut output = Vec::new();
@@ -101,20 +102,20 @@ async fn events_are_rebuilt_from_the_output_and_its_patches() {
     spool.end(&entry, b"{}").unwrap();
     drop((entry, spool));
     let spool = open(&dir, 1 << 20);
-    let mut past = spool
+    let mut ended = spool
         .get(Uuid::from_u128(1))
         .unwrap()
         .unwrap()
         .events_reader()
         .unwrap();
     let mut all = Vec::new();
-    while let Some(bytes) = past.next(1000).await.unwrap() {
+    while let Some(bytes) = ended.next(1000).await.unwrap() {
         all.extend_from_slice(&bytes);
     }
     assert_eq!(all, chunks.concat());
 }
 
-/// All events between an offset and the present end.
+/// Reads all events from an offset to the present end.
 async fn events_now(entry: &Entry, offset: Option<u64>) -> (Vec<u8>, EventsExtent) {
     let (mut reader, extent) = entry.events_from(offset).unwrap();
     reader.end_after(extent.len - offset.unwrap_or(extent.kept_from));
@@ -126,7 +127,7 @@ async fn events_now(entry: &Entry, offset: Option<u64>) -> (Vec<u8>, EventsExten
 }
 
 #[tokio::test]
-async fn events_of_a_live_execution_end_at_the_present_end_and_continue_from_there() {
+async fn events_of_a_live_execution_can_be_read_to_the_present_end_and_continued() {
     let stdout: &[u8] = b"{}\n\xffa\n\xf0\x9f\x98b\n";
     for kept in [EventsKept::Raw, EventsKept::InOutput] {
         let dir = tempfile::tempdir().unwrap();
@@ -191,7 +192,7 @@ async fn freed_events_keep_their_offsets() {
 }
 
 #[tokio::test]
-async fn too_many_patches_move_the_beginning_of_the_events() {
+async fn too_many_patches_move_the_oldest_offset_of_the_events() {
     let dir = tempfile::tempdir().unwrap();
     let small = limits(1 << 20, 100);
     let spool = Spool::open(dir.path(), small.clone()).unwrap().0;
@@ -212,14 +213,14 @@ async fn too_many_patches_move_the_beginning_of_the_events() {
         all.len() >= 2 && all.len() < whole.len() && whole.ends_with(&all),
         "{all:?}"
     );
-    // Offsets count also what was given up, and still do after a start.
-    let begins = (whole.len() - all.len()) as u64;
+    // Offsets count the dropped events too, also after a restart.
+    let kept_from = (whole.len() - all.len()) as u64;
     spool.end(&entry, b"{}").unwrap();
     drop((entry, events, spool));
     let spool = Spool::open(dir.path(), small).unwrap().0;
     let entry = spool.get(Uuid::from_u128(1)).unwrap().unwrap();
-    let (rest, extent) = events_now(&entry, Some(begins + 1)).await;
+    let (rest, extent) = events_now(&entry, Some(kept_from + 1)).await;
     let range = (extent.kept_from, extent.len);
-    assert_eq!(range, (begins, whole.len() as u64));
+    assert_eq!(range, (kept_from, whole.len() as u64));
     assert_eq!(rest, &all[1..]);
 }

@@ -1,4 +1,4 @@
-//! A disk that is really full: a small tmpfs in a mount namespace of the test's own, which goes with the process.
+//! A real full disk: a small tmpfs in the test's own mount namespace, which ends with the process.
 
 #![allow(clippy::disallowed_methods, reason = "a test ends what it starts")]
 
@@ -15,23 +15,24 @@ use uuid::Uuid;
 
 const DISK: &str = "SPOOL_TEST_FULL_DISK";
 
-/// Runs the other test of this file on a disk of 8 MiB. A user namespace makes it work without root; where the machine
-/// allows neither, this fails and says so: it is never skipped.
+/// Runs the other test of this file on a disk of 8 MiB. Works without root in a user namespace. On
+/// a machine that allows neither, the test fails with a message; it is never skipped.
 #[test]
 fn a_full_disk_is_survived() {
     let dir = tempfile::tempdir().unwrap();
-    let inside = "mount -t tmpfs -o size=8m none \"$1\" && exec \"$2\" --ignored --exact on_a_full_disk --nocapture";
+    let script = "mount -t tmpfs -o size=8m none \"$1\" \
+        && exec \"$2\" --ignored --exact on_a_full_disk --nocapture";
     let run = |namespaces: &[&str]| {
         Command::new("unshare")
             .args(namespaces)
-            .args(["sh", "-c", inside, "sh"])
+            .args(["sh", "-c", script, "sh"])
             .args([dir.path(), &std::env::current_exe().unwrap()])
             .env(DISK, dir.path())
             .output()
             .unwrap()
     };
     let proof = "a full disk was met";
-    let mut said = String::new();
+    let mut report = String::new();
     for namespaces in [
         &["--mount"][..],
         &["--user", "--map-root-user", "--mount"][..],
@@ -41,7 +42,7 @@ fn a_full_disk_is_survived() {
         if out.status.success() && stdout.contains(proof) {
             return;
         }
-        said += &format!(
+        report += &format!(
             "unshare {namespaces:?}: {}\n{stdout}{}\n",
             out.status,
             String::from_utf8_lossy(&out.stderr)
@@ -51,11 +52,12 @@ fn a_full_disk_is_survived() {
         }
     }
     panic!(
-        "no full disk could be made (it takes root or user namespaces), or it was not survived:\n{said}"
+        "could not make a full disk (needs root or user namespaces), or the test on it \
+         failed:\n{report}"
     );
 }
 
-/// Takes what is left of the disk.
+/// Fills the rest of the disk.
 fn fill(dir: &Path) -> PathBuf {
     let path = dir.join("filler");
     let mut file = File::create(&path).expect("a name for the filler");
@@ -88,14 +90,14 @@ fn on_a_full_disk() {
         .unwrap();
     let mut writer = entry.writer(EventsKept::Raw).unwrap();
 
-    // Three times the disk, events and output in turn.
+    // Write three times the size of the disk, events and output in turn.
     let mut all: Vec<u8> = Vec::new();
     let (mut freed, mut met) = (0, 0);
     for n in 0..6000 {
         let line = format!("{n} {}\n", "字".repeat(1000));
         writer.append_events(&[b'e'; 1000]);
         let done = writer.append(line.as_bytes());
-        assert_eq!(done.lost, 0, "the oldest make room");
+        assert_eq!(done.lost, 0, "freeing the oldest bytes makes room");
         all.extend_from_slice(line.as_bytes());
         freed += done.freed;
         met += u32::from(done.disk_full);
@@ -130,7 +132,7 @@ fn on_a_full_disk() {
     check(&entry);
     drop((entry, spool));
 
-    // The next start, the disk still full.
+    // The next start, while the disk is still full.
     let (spool, _) = Spool::open(&disk.join("spool"), limits).unwrap();
     let entry = spool.get(id).unwrap().unwrap();
     assert_eq!(entry.status().unwrap(), b"{\"state\":\"failed\"}");
@@ -145,6 +147,6 @@ fn on_a_full_disk() {
         .create(Uuid::from_u128(2), b"body", [2; 32], b"{}")
         .unwrap();
     std::fs::remove_file(filler).unwrap();
-    // Tells the outer test that all of this ran.
+    // Proves to the outer test that this test ran to its end.
     println!("a full disk was met");
 }

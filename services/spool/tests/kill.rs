@@ -1,4 +1,4 @@
-//! A kill takes nothing back that a reader has seen.
+//! Tests that a kill loses no byte that a reader has seen.
 
 #![allow(clippy::disallowed_methods, reason = "a test ends what it starts")]
 #![allow(
@@ -45,7 +45,7 @@ async fn kept(entry: &Entry, kept_from: u64, len: u64) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_was_published_before_a_kill_is_there_after_it() {
+async fn published_output_survives_a_kill() {
     for lines in [1, 40, 333, 1500] {
         let dir = tempfile::tempdir().unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -56,8 +56,8 @@ async fn what_was_published_before_a_kill_is_there_after_it() {
             .unwrap();
         let seen: u64 = BufReader::new(child.stdout.take().unwrap())
             .lines()
-            .filter_map(|said| {
-                said.unwrap()
+            .filter_map(|line| {
+                line.unwrap()
                     .strip_prefix("seen ")
                     .map(|len| len.parse().unwrap())
             })
@@ -76,7 +76,7 @@ async fn what_was_published_before_a_kill_is_there_after_it() {
             marks.len
         );
         assert!(!marks.ended);
-        // Whole characters of the last write may lie behind the mark: more is kept then, never less.
+        // Whole characters of the last write may follow the mark: then more is kept, never less.
         let least = marks.len.min(KEPT_BYTES - KEPT_BYTES / 32 - 3);
         assert!(
             marks.len - marks.kept_from >= least
@@ -93,7 +93,7 @@ async fn what_was_published_before_a_kill_is_there_after_it() {
         all.truncate(marks.len as usize);
         assert_eq!(marks.crc32, crc32fast::hash(&all));
         assert!(kept(&entry, marks.kept_from, marks.len).await == all[marks.kept_from as usize..]);
-        // As the start does with an interrupted one.
+        // As the start does with an interrupted execution.
         spool.end(&entry, b"{\"state\":\"interrupted\"}").unwrap();
         let mut reader = entry.reader(marks.len).unwrap();
         assert!(reader.next(1).await.unwrap().is_none());
@@ -101,13 +101,13 @@ async fn what_was_published_before_a_kill_is_there_after_it() {
 }
 
 #[test]
-#[ignore = "runs inside what_was_published_before_a_kill_is_there_after_it"]
+#[ignore = "runs inside published_output_survives_a_kill"]
 fn writes_until_killed() {
     let spool = open(&PathBuf::from(std::env::var_os(DIR).unwrap()));
     let entry = spool.create(ID, b"body", [1; 32], b"{}").unwrap();
     let mut writer = entry.writer(EventsKept::Raw).unwrap();
     let marks = entry.marks().unwrap();
-    // Bounded, in case nobody kills it.
+    // Bounded, in case the kill never happens.
     for n in 0..50_000 {
         writer.append_events(&[b'e'; 3000]);
         writer.append(line(n).as_bytes());

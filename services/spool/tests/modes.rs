@@ -1,4 +1,5 @@
-//! Access rights of the spool. A test binary of its own, because the umask belongs to the process.
+//! Test of the modes of the spool's files. It has its own test binary because the umask belongs to
+//! the process.
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
 
@@ -21,7 +22,7 @@ const LIMITS: SpoolLimits = SpoolLimits {
     retention_bytes: u64::MAX,
 };
 
-/// Collects the paths that others than the owner may use, each with its mode.
+/// Collects the paths that users other than the owner may access, each with its mode.
 fn open_to_others(path: &Path, found: &mut Vec<String>) {
     let metadata = fs::symlink_metadata(path).unwrap();
     let mode = metadata.permissions().mode() & 0o7777;
@@ -38,7 +39,7 @@ fn open_to_others(path: &Path, found: &mut Vec<String>) {
 fn assert_private(dir: &Path) {
     let mut found = Vec::new();
     open_to_others(dir, &mut found);
-    assert!(found.is_empty(), "others may use {found:#?}");
+    assert!(found.is_empty(), "other users may access {found:#?}");
 }
 
 fn widen(path: &Path) {
@@ -52,9 +53,8 @@ fn widen(path: &Path) {
     }
 }
 
-/// ENGINE A19.
 #[test]
-fn only_the_owner_may_read_a_spool_new_or_old() {
+fn only_the_owner_may_read_a_new_or_existing_spool() {
     umask(Mode::empty());
     let base = tempfile::tempdir().unwrap();
     let dir = base.path().join("spool");
@@ -71,7 +71,7 @@ fn only_the_owner_may_read_a_spool_new_or_old() {
     }
     spool.delete(Uuid::from_u128(1)).unwrap();
     assert_private(&dir);
-    // As an earlier version left it.
+    // As an earlier version left the spool.
     drop(spool);
     File::create(dir.join("staging").join("left over")).unwrap();
     widen(&dir);

@@ -1,4 +1,4 @@
-//! Readers, writers and events through the public API.
+//! Tests of readers, writers and events through the public API.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,7 +28,7 @@ fn entry(spool: &Spool) -> Entry {
         .unwrap()
 }
 
-/// Some text that is different everywhere, with characters of all lengths.
+/// Returns text without repetition, with characters of all lengths.
 fn text(n: usize) -> String {
     (0..n).map(|n| format!("{n} ü字😀\n")).collect()
 }
@@ -43,7 +43,7 @@ async fn read_all(mut reader: Reader, max: usize) -> Result<Vec<u8>, ReadError> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_readers_join_to_exactly_the_output() {
+async fn every_reader_returns_exactly_the_output_from_its_offset() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir, 1 << 30);
     let entry = entry(&spool);
@@ -61,7 +61,7 @@ async fn many_readers_join_to_exactly_the_output() {
         appended = end;
         step = step * 3 % 20_011 + 1;
         if readers.len() < 24 {
-            // From everywhere in what is there, also from the very end.
+            // From offsets all over the output, including its end.
             let offset = (appended * readers.len() / 23) as u64;
             let reader = entry.reader(offset.min(appended as u64)).unwrap();
             let from = reader.offset() as usize;
@@ -98,9 +98,8 @@ async fn many_readers_join_to_exactly_the_output() {
     let expected = ring::digest::digest(&ring::digest::SHA256, output.as_bytes());
     assert_eq!(live_digest.await.unwrap().unwrap(), expected.as_ref());
     assert!(entry.marks().unwrap().borrow().ended);
-    assert!(
-        matches!(entry.reader(output.len() as u64 + 1), Err(ReadError::Beyond { len }) if len == output.len() as u64)
-    );
+    let end = output.len() as u64;
+    assert!(matches!(entry.reader(end + 1), Err(ReadError::Beyond { len }) if len == end));
     assert_eq!(
         read_all(entry.reader(output.len() as u64).unwrap(), 9)
             .await
@@ -110,7 +109,7 @@ async fn many_readers_join_to_exactly_the_output() {
 }
 
 #[tokio::test]
-async fn a_writer_that_is_dropped_aborts_and_another_goes_on() {
+async fn a_dropped_writer_aborts_its_readers_and_the_next_writer_continues() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir, 1 << 20);
     let entry = entry(&spool);
@@ -121,7 +120,7 @@ async fn a_writer_that_is_dropped_aborts_and_another_goes_on() {
     assert_eq!(
         reader.next(100).await.unwrap().unwrap(),
         "half",
-        "what was written comes first"
+        "the written bytes come before the abort"
     );
     assert!(matches!(reader.next(100).await, Err(ReadError::Aborted)));
     assert_eq!(sha256(&entry).await, None);
@@ -135,7 +134,7 @@ async fn a_writer_that_is_dropped_aborts_and_another_goes_on() {
 }
 
 #[tokio::test]
-async fn a_reader_that_waits_is_woken_by_the_abort_and_by_the_terminal_status() {
+async fn an_abort_and_a_terminal_status_wake_a_waiting_reader() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir, 1 << 20);
     let entry = entry(&spool);
@@ -153,7 +152,7 @@ async fn a_reader_that_waits_is_woken_by_the_abort_and_by_the_terminal_status() 
 }
 
 #[tokio::test]
-async fn one_cancelled_in_the_queue_ends_its_readers() {
+async fn the_end_of_a_queued_execution_ends_its_readers() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir, 1 << 20);
     let entry = entry(&spool);
@@ -167,7 +166,7 @@ async fn one_cancelled_in_the_queue_ends_its_readers() {
 }
 
 #[tokio::test]
-async fn a_reader_overtaken_by_freeing_is_told_the_numbers() {
+async fn a_reader_overtaken_by_freeing_gets_the_kept_range() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir, 64 * 1024);
     let entry = entry(&spool);
@@ -183,15 +182,14 @@ async fn a_reader_overtaken_by_freeing_is_told_the_numbers() {
         writer.append(piece.as_bytes());
     }
     let Err(ReadError::NotKept { kept_from, len }) = reader.next(5).await else {
-        panic!("must be told")
+        panic!("expected NotKept")
     };
     assert_eq!(len, output.len() as u64);
     assert!(len - kept_from <= 64 * 1024 && kept_from > 0);
-    assert!(
-        matches!(entry.reader(kept_from - 1), Err(ReadError::NotKept { kept_from: at, .. }) if at == kept_from)
-    );
+    let freed = entry.reader(kept_from - 1);
+    assert!(matches!(freed, Err(ReadError::NotKept { kept_from: at, .. }) if at == kept_from));
     writer.finish();
-    assert_eq!(sha256(&entry).await, None, "no digest of what is not kept");
+    assert_eq!(sha256(&entry).await, None, "freed output has no digest");
     let kept = read_all(entry.reader(kept_from).unwrap(), 1000)
         .await
         .unwrap();
@@ -224,7 +222,7 @@ async fn a_reader_overtaken_by_freeing_is_told_the_numbers() {
 }
 
 #[tokio::test]
-async fn events_come_back_byte_for_byte() {
+async fn raw_events_are_returned_byte_for_byte() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir, 1 << 20);
     let entry = entry(&spool);

@@ -1,4 +1,4 @@
-//! One message of the main conversation, as far as it has come.
+//! A message of the main conversation, as far as it was received.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,35 +7,37 @@ use crate::compared_text::ComparedText;
 use crate::repeat::Repeat;
 use crate::wtf8::Decoder;
 
-/// Between two blocks, and before text that continues nothing.
+/// The separator between two blocks, and before text that does not continue the shown text.
 pub(super) const BLANK_LINE: &str = "\n\n";
 
+/// A message of the main conversation, as far as it was received.
 #[derive(Debug, Default)]
 pub(super) struct Message {
     pub(super) id: Option<String>,
-    /// It has events of its own, not only `assistant`.
+    /// Whether the message has stream events, not only `assistant`.
     pub(super) streamed: bool,
-    /// Its `message_delta` came.
+    /// Whether the `message_delta` was received.
     pub(super) complete: bool,
     pub(super) blocks: Vec<Block>,
-    /// Its text blocks, joined by blank lines.
+    /// The text blocks, joined by blank lines.
     pub(super) text: ComparedText,
-    /// While it may be what was shown before, coming again.
+    /// Set while the message may repeat text that was already shown.
     pub(super) repeat: Option<Repeat>,
     pub(super) decoder: Decoder,
 }
 
+/// A content block of a message.
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) index: u64,
     pub(super) is_text: bool,
-    /// Its `assistant` came.
+    /// Whether an `assistant` event confirmed the block.
     pub(super) confirmed: bool,
-    /// Its bytes in the message's text; `None` while it is empty.
-    pub(super) place: Option<Range<usize>>,
+    /// The range of the block in the message's text; `None` while the block is empty.
+    pub(super) range: Option<Range<usize>>,
 }
 
-/// What is left of a message that was broken off.
+/// The shown part of a broken message.
 #[derive(Debug)]
 pub(super) struct Broken {
     pub(super) id: Option<String>,
@@ -49,7 +51,8 @@ impl Message {
         self.streamed && !self.complete && !confirmed
     }
 
-    /// What a new answer will be compared with.
+    /// Returns the text with which a restarted answer is compared. `from` is the first abandoned
+    /// block.
     pub(super) fn break_off(self, from: Option<u64>) -> Broken {
         let Self {
             id,
@@ -58,7 +61,7 @@ impl Message {
             repeat,
             ..
         } = self;
-        // Nothing of it was shown yet: what was shown before it still stands last.
+        // Nothing of this message was shown yet, so the earlier shown text is still the last.
         if let Some((shown, starts)) = repeat.map(Repeat::into_parts) {
             return Broken { id, shown, starts };
         }
@@ -66,9 +69,9 @@ impl Message {
         let first = blocks
             .iter()
             .filter(abandoned)
-            .find_map(|block| block.place.as_ref());
+            .find_map(|block| block.range.as_ref());
         let mut starts = vec![0];
-        starts.extend(first.map(|place| place.start).filter(|start| *start > 0));
+        starts.extend(first.map(|range| range.start).filter(|start| *start > 0));
         Broken {
             id,
             shown: text.into_text(),
@@ -76,13 +79,14 @@ impl Message {
         }
     }
 
-    /// What no delta brought of a block whose whole text is `text`.
+    /// Returns the part of a block that the deltas lacked. `text` is the block's whole text.
     pub(super) fn missing<'t>(&self, at: usize, text: &'t str) -> Cow<'t, str> {
-        let Range { start, end } = self.blocks[at].place.clone().unwrap_or_default();
+        let Range { start, end } = self.blocks[at].range.clone().unwrap_or_default();
         let Some(streamed) = self.text.part(start, end) else {
             return text.get(end - start..).unwrap_or_default().into();
         };
-        // The CLI may leave out blanks around a block; an answer that was cut has nothing to add.
+        // The CLI may omit blanks around a block. If `text` is a part of the streamed text, nothing
+        // is missing.
         let rest = text
             .strip_prefix(streamed)
             .or_else(|| text.strip_prefix(streamed.trim_start()));
@@ -95,18 +99,18 @@ impl Message {
         }
     }
 
-    /// The last text block and the whole text; `None` when it grew too long to be kept.
+    /// Returns the last text block and the whole text; `None` if the text is too long to be kept.
     pub(super) fn last(&self) -> Option<(&str, &str)> {
         let whole = self.text.part(0, self.text.len())?;
         let mut blocks = self.blocks.iter().rev();
-        let place = blocks.find_map(|block| block.place.clone());
-        let Range { start, end } = place.unwrap_or_default();
+        let range = blocks.find_map(|block| block.range.clone());
+        let Range { start, end } = range.unwrap_or_default();
         Some((self.text.part(start, end)?, whole))
     }
 }
 
 impl Broken {
-    /// As [`Message::last`].
+    /// Returns the same as [`Message::last`].
     pub(super) fn last(&self) -> (&str, &str) {
         let start = self.starts.last().copied().unwrap_or_default();
         (self.shown.get(start..).unwrap_or_default(), &self.shown)

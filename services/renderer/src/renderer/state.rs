@@ -1,9 +1,9 @@
-//! What each event line means.
+//! The meaning of each event line.
 
 use memchr::memmem;
 use serde::Deserialize;
 
-use crate::activity::Current;
+use crate::activity::CurrentActivity;
 use crate::answer::Answer;
 use crate::denials;
 use crate::event::{self, Block, Head, StreamEvent, Turn, is, short, text, word};
@@ -12,35 +12,36 @@ use crate::outcome::{self, ResultEvent, count, seconds};
 use crate::tools::Tools;
 use crate::wtf8::{Literal, Raw};
 
-/// A hook's message is cut to this (characters).
+/// The longest message of a failed hook, in characters.
 const LONGEST_HOOK_MESSAGE: usize = 1000;
 
+/// The state that the event lines change.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) want_text: bool,
     pub(super) answer: Answer,
-    activity: Current,
+    activity: CurrentActivity,
     tools: Tools,
     pub(super) noise_lines: u64,
-    /// Whether an event was lost since the last result: the shown answer may lack text.
+    /// Whether an event was lost since the last result, so that the shown answer may lack text.
     incomplete: bool,
     model: Option<String>,
-    /// What the last message said, if it was a synthetic one about an error.
+    /// The content of the last message, if it was a synthetic error message.
     error: Option<SyntheticError>,
     highest_result: u64,
-    /// The last result's text, if that was a success and nothing else was shown so far.
-    pub(super) instead: Option<String>,
+    /// The last result's text, if the result was a success and no other text was shown.
+    pub(super) fallback_text: Option<String>,
 }
 
-/// What a message says that the CLI made itself because of an error.
+/// The content of an error message that the CLI itself created.
 #[derive(Debug, Default)]
 struct SyntheticError {
     kind: Option<String>,
-    /// When the usage limit is reset, in Unix seconds.
+    /// The time at which the usage limit is reset, in Unix seconds.
     resets_at: Option<i64>,
 }
 
-/// The line could not be read. It may still be JSON.
+/// The error for a line that could not be read as an event. It may still be JSON.
 pub(super) struct Unreadable;
 
 impl State {
@@ -63,7 +64,7 @@ impl State {
         match kind {
             b"stream_event" if parent.is_none() => self.stream_event(&head, out),
             b"assistant" => self.assistant(&read(line)?, parent, line, out),
-            // A `content` that is a string makes it unreadable, and holds nothing of interest.
+            // A line whose `content` is a string is unreadable, and has no tool result.
             b"user" if memmem::find(line, b"\"tool_result\"").is_some() => {
                 self.user(read(line).ok(), out)
             }
@@ -102,7 +103,7 @@ impl State {
             },
             b"content_block_start" => match content_block {
                 Some(block) => {
-                    self.tell_block(block, facts);
+                    self.report_block(block, facts);
                     let text = block_text(block, self.want_text).unwrap_or_default();
                     self.answer
                         .block_start(*index, block.is("text"), text, shown)
@@ -111,8 +112,8 @@ impl State {
             },
             b"message_start" => {
                 self.error = None;
-                self.tools.main_ended();
-                self.tell_tools(facts);
+                self.tools.end_main_tools();
+                self.report_tools(facts);
                 self.activity.set(Activity::Thinking, facts);
                 let id = message
                     .as_ref()
@@ -149,7 +150,7 @@ impl State {
         let message = &turn.message;
         self.tools
             .started(&message.content, word(parent).as_ref(), line);
-        self.tell_tools(facts);
+        self.report_tools(facts);
         if parent.is_some() {
             return;
         }
@@ -188,14 +189,14 @@ impl State {
             facts.push(Fact::Restart);
         }
         for block in message.content.iter().filter(|block| block.is("tool_use")) {
-            self.tell_block(block, facts);
+            self.report_block(block, facts);
         }
     }
 
     fn user(&mut self, turn: Option<Turn<'_>>, out: &mut Rendered) {
         if let Some(turn) = turn {
             self.tools.ended(&turn.message.content);
-            self.tell_tools(&mut out.facts);
+            self.report_tools(&mut out.facts);
         }
     }
 
@@ -261,20 +262,20 @@ impl State {
     fn result(&mut self, event: &ResultEvent<'_>, out: &mut Rendered) {
         let (outcome, text) = outcome::read(event);
         let index = outcome.result_index.unwrap_or(self.highest_result);
-        let last = index >= self.highest_result;
-        let text = text.filter(|_| self.want_text && last && !outcome.is_error);
+        let is_last = index >= self.highest_result;
+        let text = text.filter(|_| self.want_text && is_last && !outcome.is_error);
         let incomplete = std::mem::take(&mut self.incomplete);
         let missing = text.filter(|_| incomplete).map(Literal::text);
         self.answer.result(missing.as_deref(), &mut out.text);
-        self.activity.over();
-        self.tools.main_ended();
-        self.tell_tools(&mut out.facts);
-        if !last {
+        self.activity.clear();
+        self.tools.end_main_tools();
+        self.report_tools(&mut out.facts);
+        if !is_last {
             return;
         }
         self.highest_result = index;
         let text = text.filter(|_| !self.answer.has_shown());
-        self.instead = text.map(|text| text.text().into_owned());
+        self.fallback_text = text.map(|text| text.text().into_owned());
         let SyntheticError {
             kind: error_kind,
             resets_at,
@@ -288,11 +289,11 @@ impl State {
         out.facts.push(Fact::Result(Box::new(outcome)));
     }
 
-    fn tell_tools(&mut self, facts: &mut Vec<Fact>) {
-        facts.extend(self.tools.news().map(Fact::ToolsRunning));
+    fn report_tools(&mut self, facts: &mut Vec<Fact>) {
+        facts.extend(self.tools.take_changes().map(Fact::ToolsRunning));
     }
 
-    fn tell_block(&mut self, block: &Block<'_>, facts: &mut Vec<Fact>) {
+    fn report_block(&mut self, block: &Block<'_>, facts: &mut Vec<Fact>) {
         let kind = block.kind.as_ref().map_or(&b""[..], Raw::bytes);
         self.activity.block(
             kind,
@@ -302,13 +303,13 @@ impl State {
     }
 }
 
-/// The text of a text block; nothing of any other.
+/// Returns the text of a text block; None for other blocks.
 fn block_text<'a>(block: &Block<'a>, want_text: bool) -> Option<Literal<'a>> {
     let text = block.text.filter(|_| want_text).unwrap_or_default();
     block.is("text").then_some(text)
 }
 
-/// The line as what it is thought to be.
+/// Parses a line as the given type.
 fn read<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Unreadable> {
     serde_json::from_slice(line).map_err(|_| Unreadable)
 }

@@ -1,4 +1,4 @@
-//! Commands to a runner.
+//! Sending commands to a runner.
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
@@ -11,9 +11,9 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::wire::Command;
 
-/// Commands to a runner. Cheap to clone; no call blocks or fails. A command returns whether the
-/// socket took it. The runner answers taken commands with [`crate::Event::Signalled`] at once, in
-/// order. A refused command gets no answer and may be sent again.
+/// The commands to a runner. Cheap to clone; no call blocks or fails. Each command returns whether
+/// the socket accepted it. The runner answers accepted commands with [`crate::Event::Signalled`],
+/// immediately and in order. A command that was not accepted gets no answer and may be sent again.
 #[derive(Clone, Debug)]
 pub struct Control {
     inner: Arc<Inner>,
@@ -22,10 +22,10 @@ pub struct Control {
 #[derive(Debug)]
 struct Inner {
     socket: OwnedFd,
-    /// Pins the process: a signal through it never reaches a later one of the same id.
+    /// A pidfd of the runner: a signal through it never reaches a later process with the same id.
     runner: OwnedFd,
     pid: u32,
-    /// Closed when the runner was reaped.
+    /// Closed once the runner was reaped.
     reaped: watch::Receiver<String>,
 }
 
@@ -46,42 +46,46 @@ impl Control {
         }
     }
 
-    /// Stops the whole tree: [`crate::Event::Signalled`], then [`crate::Event::Paused`]. After a terminate it does nothing.
+    /// Pauses the whole tree. The runner reports [`crate::Event::Signalled`], then
+    /// [`crate::Event::Paused`]. After a terminate, this does nothing.
     pub fn pause(&self) -> bool {
         self.send(&Command::Pause)
     }
 
-    /// Lets the whole tree go on: [`crate::Event::Signalled`], [`crate::Event::Resumed`].
+    /// Resumes the whole tree. The runner reports [`crate::Event::Signalled`], then
+    /// [`crate::Event::Resumed`].
     pub fn resume(&self) -> bool {
         self.send(&Command::Resume)
     }
 
-    /// TERM to the whole tree, the CLI first, CONT if it was paused; once the CLI has ended, or after `kill_after`, KILL
-    /// for everything left. A repeated one can only shorten the grace.
+    /// Sends TERM to the whole tree, the CLI first, and CONT if it was paused. Everything left once
+    /// the CLI has ended, or after `kill_after`, is killed. A repeated call can only shorten the
+    /// grace.
     pub fn terminate(&self, kill_after: Duration) -> bool {
         self.send(&Command::terminate(kill_after))
     }
 
-    /// KILL for the whole tree.
+    /// Kills the whole tree.
     pub fn kill(&self) -> bool {
         self.send(&Command::Kill)
     }
 
-    /// KILL for the runner itself, for one that answers no more (it was stopped, for example). Its tree then comes to
-    /// this process: call [`super::Runners::sweep_orphans`] once [`crate::Events::next`] has given `None`.
+    /// Kills the runner itself, for a runner that no longer answers, for example because it was
+    /// stopped. Its processes then become orphans of this process: call
+    /// [`super::Runners::sweep_orphans`] once [`crate::Events::next`] has returned `None`.
     pub fn kill_runner(&self) {
         let _ = pidfd_send_signal(&self.inner.runner, Signal::KILL);
     }
 
-    /// Waits until the runner has ended, for a caller without its [`crate::Events`]; kills it after
-    /// `limit`. Processes of a killed runner become orphans: call
+    /// Waits until the runner has ended, and kills it after `limit`. For a caller without the
+    /// runner's [`crate::Events`]. Processes of a killed runner become orphans: call
     /// [`super::Runners::sweep_orphans`].
     pub async fn ended(&self, limit: Duration) {
         let mut reaped = self.inner.reaped.clone();
-        let mut gone = async || while reaped.changed().await.is_ok() {};
-        if timeout(limit, gone()).await.is_err() {
+        let mut has_ended = async || while reaped.changed().await.is_ok() {};
+        if timeout(limit, has_ended()).await.is_err() {
             self.kill_runner();
-            gone().await;
+            has_ended().await;
         }
     }
 
@@ -96,8 +100,8 @@ impl Control {
             return false;
         };
         line.push(b'\n');
-        // A short line is taken whole or not at all (unix(7)). A runner that is gone, or reads no more, is seen by its
-        // silence.
+        // A short line is accepted whole or not at all (unix(7)). A runner that ended or no longer
+        // reads does not answer.
         send(
             &self.inner.socket,
             &line,

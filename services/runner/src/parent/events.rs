@@ -1,4 +1,4 @@
-//! What a runner reports, as claude-api reads it.
+//! Receiving the events of a runner.
 
 use std::{os::fd::AsFd, time::Duration};
 
@@ -8,18 +8,20 @@ use tokio::{io::AsyncReadExt, net::UnixStream, sync::watch, time::timeout};
 use super::commands::Control;
 use crate::wire::Event;
 
-/// How long a runner may take from closing its socket to its end: it does nothing in between.
+/// The time limit from the end of a runner's socket to the end of its process. A runner does
+/// nothing in between.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
 
-/// The reports of one runner. Whoever drops this before [`Event::Done`] ends the execution: the runner sees the end of
-/// its control socket and kills everything, so a lost task can never leave a tree behind.
+/// The events of one runner. Dropping this before [`Event::Done`] ends the execution: the runner
+/// sees the end of its control socket and kills everything. So a lost task never leaves processes
+/// behind.
 #[derive(Debug)]
 pub struct Events {
     socket: UnixStream,
     unread: Vec<u8>,
     ended: bool,
     control: Control,
-    /// Set to the runner's end when the runner was reaped.
+    /// The runner's end in words, set once the runner was reaped.
     reaped: watch::Receiver<String>,
 }
 
@@ -38,9 +40,9 @@ impl Events {
         }
     }
 
-    /// The next report, or `None` when the control socket has ended. `None` without a [`Event::Done`] or
-    /// [`Event::SpawnFailed`] before it means that the runner died: call [`super::Runners::sweep_orphans`], which finds
-    /// everything, because `None` comes only after the runner was reaped. Cancel safe.
+    /// Returns the next event, or `None` once the control socket has ended and the runner was
+    /// reaped. If neither [`Event::Done`] nor [`Event::SpawnFailed`] came first, the runner died:
+    /// call [`super::Runners::sweep_orphans`], which then finds all its processes. Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
@@ -48,7 +50,7 @@ impl Events {
                 let line = std::mem::replace(&mut self.unread, rest);
                 match serde_json::from_slice(&line) {
                     Ok(event) => return Some(event),
-                    Err(error) => tracing::warn!(%error, "a runner said what is no event"),
+                    Err(error) => tracing::warn!(%error, "ignored an invalid event of a runner"),
                 }
                 continue;
             }
@@ -56,23 +58,24 @@ impl Events {
                 self.reaped().await;
                 return None;
             }
-            // A reset is the death of a runner with commands unread: the same as the end.
+            // An error here is a reset: the runner died with unread commands. Treat it as the end.
             let count = self.socket.read_buf(&mut self.unread).await.unwrap_or(0);
             self.ended = count == 0;
         }
     }
 
-    /// Returns the end of the runner in words (`signal: 9 (SIGKILL)`); empty while it lives. The
+    /// Returns the end of the runner in words (`signal: 9 (SIGKILL)`); empty while it is alive. The
     /// end is known once [`Self::next`] has returned `None`.
     #[must_use]
     pub fn runner_end(&self) -> String {
         self.reaped.borrow().clone()
     }
 
-    /// The kernel closes a dying process's files first and gives its children away later: a sweep between the two would
-    /// find nothing. Once it can be reaped, all have come here.
+    /// Waits until the runner was reaped. The kernel first closes the files of a dying process and
+    /// later gives its children to another parent; a sweep between the two would find nothing. Once
+    /// the runner is reaped, all its children belong to this process.
     async fn reaped(&mut self) {
-        // One that has closed its socket has ended its work, so nothing is lost if it should still live.
+        // A runner that closed its socket has finished its work, so killing it loses nothing.
         let exits = timeout(EXIT_GRACE, self.reaped.changed());
         if exits.await.is_err() {
             self.control.kill_runner();
@@ -83,7 +86,8 @@ impl Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        // Clones of the control may live on somewhere; without this they would keep the runner from seeing the end.
+        // Clones of the control may outlive this value and would keep the socket open for the
+        // runner.
         let _ = shutdown(self.socket.as_fd(), Shutdown::Both);
     }
 }

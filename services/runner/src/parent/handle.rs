@@ -1,20 +1,20 @@
-//! One runner, as claude-api holds it.
+//! The handle of one runner.
 
 use super::commands::Control;
 use super::events::Events;
 use super::pipes::{Stderr, Stdin, Stdout};
 
-/// One runner and its CLI. Take it apart as you like.
+/// The handle of one runner and its CLI. The parts can be moved out and used separately.
 #[derive(Debug)]
 pub struct Handle {
     /// The write end of the CLI's stdin.
     pub stdin: Stdin,
-    /// The read end of its stdout.
+    /// The read end of the CLI's stdout.
     pub stdout: Stdout,
-    /// The read end of its stderr.
+    /// The read end of the CLI's stderr.
     pub stderr: Stderr,
     /// Commands to the runner.
     pub control: Control,
-    /// Reports of the runner; dropping them ends the execution.
+    /// Events of the runner; dropping them ends the execution.
     pub events: Events,
 }

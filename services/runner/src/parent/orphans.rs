@@ -1,4 +1,4 @@
-//! Kills and reaps what dead runners left to this process.
+//! Killing and reaping the orphans of dead runners.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -10,58 +10,60 @@ use rustix::process::{WaitOptions, waitpid};
 
 use super::registry;
 use crate::{
-    process::{children, descendants, own_pid, raw, unkillable},
-    runner::freeze::LiveTable,
-    stop::{Look, Table},
+    process::{children, descendants, own_pid, to_pid, unkillable},
+    runner::live_table::LiveTable,
+    stop::{Observation, Table},
     sweep::{KillTable, Sweep},
     wire::Unkillable,
 };
 
-/// Allows one sweep at a time, so that no other sweep reaps an orphan between a look at it and a
-/// signal.
+/// A lock that allows one sweep at a time, so that no other sweep reaps an orphan between reading
+/// and signalling it.
 ///
-/// - Taken when: a sweep begins, on a thread that may block; held for some milliseconds, 60 s at
-///   most.
-/// - Who waits behind whom: sweeps wait for each other. They would wait for the same orphans
-///   anyway, because an orphan's execution is unknown.
-/// - The other direction: a sweep sends nothing.
+/// - Acquired at the start of a sweep, on a thread that may block; held for some milliseconds, at
+///   most 60 s.
+/// - Order: sweeps wait for each other. They would wait for the same orphans anyway, because an
+///   orphan's execution is unknown.
+/// - Backpressure: none, because a sweep sends nothing.
 static SWEEPING: Mutex<()> = Mutex::new(());
 
-/// Blocks until no orphan is left, or what is left cannot be killed.
+/// Blocks until no orphan is left, or the rest cannot be killed. Returns the unkillable processes.
 pub(super) fn sweep() -> Vec<Unkillable> {
-    let _one = SWEEPING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _guard = SWEEPING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut sweep = Sweep::new(Instant::now());
     let mut table = Orphans(LiveTable::reaping(reap));
     loop {
         reap();
-        // Reaping an orphan makes its children children of this process: only a look that finds
-        // none ends the sweep.
-        let left = orphans();
-        if left.is_empty() {
+        // Reaping an orphan makes its children orphans too, so the sweep ends only when the list is
+        // empty.
+        let remaining = orphans();
+        if remaining.is_empty() {
             return Vec::new();
         }
         let now = Instant::now();
         if sweep.gives_up(now) {
-            let below = left.iter().flat_map(|pid| descendants(*pid));
-            let below: Vec<u32> = below.map(|stat| stat.id.pid).collect();
-            return unkillable(left.into_iter().chain(below));
+            let descendants: Vec<u32> = remaining
+                .iter()
+                .flat_map(|pid| descendants(*pid))
+                .map(|stat| stat.id.pid)
+                .collect();
+            return unkillable(remaining.into_iter().chain(descendants));
         }
         thread::sleep(sweep.round(now, own_pid(), &mut table));
     }
 }
 
-/// Reaps the orphans that are dead already, as an init does. A sweep that is under way does it
-/// itself.
+/// Reaps the orphans that are already dead, as an init does. A running sweep does this itself.
 pub(super) fn reap_dead() {
-    if let Ok(_one) = SWEEPING.try_lock() {
+    if let Ok(_guard) = SWEEPING.try_lock() {
         reap();
     }
 }
 
-/// Lists the children that are no live runners.
+/// Lists the children that are not live runners.
 ///
-/// Under the lock: a child that is no runner now cannot become one, because its id is taken until
-/// it is reaped here.
+/// Reads the children under the lock. A child that is not a runner now cannot become one, because
+/// its id stays in use until it is reaped here.
 fn orphans() -> Vec<u32> {
     let live = registry::lock();
     let children = children(own_pid()).into_iter();
@@ -71,12 +73,13 @@ fn orphans() -> Vec<u32> {
 /// Reaps dead orphans by their ids: a wait for any child would steal tokio's children.
 fn reap() -> usize {
     let dead = |pid: &u32| {
-        raw(*pid).is_some_and(|pid| matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(Some(_))))
+        to_pid(*pid)
+            .is_some_and(|pid| matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(Some(_))))
     };
     orphans().iter().filter(|pid| dead(pid)).count()
 }
 
-/// The process table below this process, its live runners left out.
+/// The process table below this process, without live runners.
 struct Orphans(LiveTable<fn() -> usize>);
 
 impl Table for Orphans {
@@ -88,12 +91,12 @@ impl Table for Orphans {
         }
     }
 
-    fn look(&mut self, pid: u32) -> Option<Look> {
-        self.0.look(pid)
+    fn observe(&mut self, pid: u32) -> Option<Observation> {
+        self.0.observe(pid)
     }
 
-    fn stop(&mut self, seen: &Look) {
-        self.0.stop(seen);
+    fn stop(&mut self, observed: &Observation) {
+        self.0.stop(observed);
     }
 
     fn reap(&mut self) -> usize {
@@ -106,7 +109,7 @@ impl KillTable for Orphans {
         self.0.kill_child(pid);
     }
 
-    fn kill(&mut self, seen: &Look) {
-        self.0.kill(seen);
+    fn kill(&mut self, observed: &Observation) {
+        self.0.kill(observed);
     }
 }

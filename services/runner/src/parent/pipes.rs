@@ -22,21 +22,22 @@ use tokio::{
 
 use super::quota::{self, Share};
 
-/// stderr is a trickle and stdin is written once: small pipes leave the user's quota to stdout. Of a
-/// socket the kernel takes twice as much (socket(7)).
+/// The size of the stdin and stderr pipes. stderr carries little and stdin is written once, so
+/// small pipes leave the user's quota to stdout. For a socket, the kernel doubles this size
+/// (socket(7)).
 const SMALL_PIPE_BYTES: usize = 16 << 10;
 
-/// Our end of the CLI's stdin. Dropping it is the CLI's end of file.
+/// The write end of the CLI's stdin. Dropping it gives the CLI its end of file.
 #[derive(Debug)]
-pub struct Stdin(Ours);
+pub struct Stdin(StdinEnd);
 
 #[derive(Debug)]
-enum Ours {
+enum StdinEnd {
     Pipe(pipe::Sender),
-    /// For a program in the sandbox: any process of the same user can open a pipe again by
-    /// `/proc/PID/fd/0`, and a tool could so write answers to the CLI's own questions. A socket
-    /// cannot be opened (ENXIO). Not for others, because `bash -c` with a socket as its stdin
-    /// takes itself for a remote shell and reads `~/.bashrc` (bash(1), "Invocation").
+    /// For a program in the sandbox. Any process of the same user can reopen a pipe through
+    /// `/proc/PID/fd/0`, so a tool could write answers to the CLI's own questions. A socket cannot
+    /// be reopened (ENXIO). Other programs get a pipe: with a socket as its stdin, `bash -c`
+    /// assumes that it is a remote shell and reads `~/.bashrc` (bash(1), "Invocation").
     Socket(UnixStream),
 }
 
@@ -47,17 +48,17 @@ impl AsyncWrite for Stdin {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match &mut self.0 {
-            Ours::Pipe(pipe) => Pin::new(pipe).poll_write(cx, bytes),
-            Ours::Socket(socket) => Pin::new(socket).poll_write(cx, bytes),
+            StdinEnd::Pipe(pipe) => Pin::new(pipe).poll_write(cx, bytes),
+            StdinEnd::Socket(socket) => Pin::new(socket).poll_write(cx, bytes),
         }
     }
 
-    /// Neither kind has a buffer of its own.
+    /// Does nothing: neither kind has a buffer.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    /// Closes nothing: drop it for that.
+    /// Does nothing: drop the value to close it.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -76,30 +77,32 @@ pub struct Stderr {
     pipe: pipe::Receiver,
 }
 
-/// What a final drain found.
+/// The result of a final drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// How many bytes were read.
+    /// The number of bytes read.
     pub bytes: u64,
-    /// Every write end is closed: there will be no more.
+    /// Whether every write end is closed, so that no more bytes can follow.
     pub end_of_file: bool,
 }
 
 impl Stdout {
-    /// Reads what is there, waiting for the first byte; 0 at end of file. Cancel safe.
+    /// Reads the available bytes, and waits if there are none. Returns 0 at end of file. Cancel
+    /// safe.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's.
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.pipe.read(buffer).await
     }
 
-    /// The final drain, after [`crate::Event::Exited`]: gives `sink` at least everything that was in the pipe at the
-    /// moment of the call, without waiting, and never runs for ever while a grandchild goes on writing. Tokio's own
-    /// reads do not do: with its readiness cleared they say "would block" while bytes are there.
+    /// Drains the pipe after [`crate::Event::Exited`]. Passes to `sink` at least everything that
+    /// was in the pipe at the moment of the call. It never waits, and ends even while a grandchild
+    /// keeps writing. Tokio's own reads cannot do this: once tokio's readiness is cleared, they
+    /// return "would block" although the pipe has bytes.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's.
     pub fn drain_available(&mut self, sink: impl FnMut(&[u8])) -> io::Result<Drained> {
         drain(&self.pipe, sink)
     }
@@ -109,7 +112,7 @@ impl Stderr {
     /// As [`Stdout::read`].
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's.
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.pipe.read(buffer).await
     }
@@ -117,14 +120,14 @@ impl Stderr {
     /// As [`Stdout::drain_available`].
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's.
     pub fn drain_available(&mut self, sink: impl FnMut(&[u8])) -> io::Result<Drained> {
         drain(&self.pipe, sink)
     }
 }
 
 fn drain(pipe: impl AsFd, mut sink: impl FnMut(&[u8])) -> io::Result<Drained> {
-    let there = ioctl_fionread(&pipe)?;
+    let available = ioctl_fionread(&pipe)?;
     let mut buffer = vec![0; 64 << 10];
     let mut bytes = 0;
     loop {
@@ -138,8 +141,8 @@ fn drain(pipe: impl AsFd, mut sink: impl FnMut(&[u8])) -> io::Result<Drained> {
             Ok(count) => {
                 sink(&buffer[..count]);
                 bytes += count as u64;
-                // One read more than needed would tell the end of file, but with a writer left it could go on for ever.
-                if bytes > there {
+                // Reading until end of file could run forever while a writer is left.
+                if bytes > available {
                     return Ok(Drained {
                         bytes,
                         end_of_file: false,
@@ -158,7 +161,7 @@ fn drain(pipe: impl AsFd, mut sink: impl FnMut(&[u8])) -> io::Result<Drained> {
     }
 }
 
-/// The three pipes of a CLI, ours and its ends.
+/// Both ends of the CLI's three pipes.
 pub(super) struct Pipes {
     pub(super) stdin: Stdin,
     pub(super) stdout: Stdout,
@@ -169,13 +172,17 @@ pub(super) struct Pipes {
 }
 
 impl Pipes {
-    /// Only our ends are non-blocking: these are other open files than the CLI's ends, which stay blocking.
-    /// `sandboxed` is whether the CLI runs in the sandbox.
+    /// Creates the pipes. Only our ends are non-blocking; the CLI's ends are separate open files
+    /// and stay blocking. `sandboxed` says whether the CLI runs in the sandbox.
     pub(super) fn new(stdout_bytes: usize, sandboxed: bool) -> io::Result<Self> {
-        let (child_stdin, stdin) = if sandboxed { socket()? } else { stdin_pipe()? };
+        let (child_stdin, stdin) = if sandboxed {
+            stdin_socket()?
+        } else {
+            stdin_pipe()?
+        };
         let (stdout, child_stdout) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, child_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
-        // Over the user's quota these fail or are small already: both fine.
+        // Beyond the user's quota this fails or the pipes are already small; both are fine.
         let _ = fcntl_setpipe_size(&stderr, SMALL_PIPE_BYTES);
         let share = quota::enlarge(&stdout, stdout_bytes);
         Ok(Self {
@@ -194,15 +201,15 @@ impl Pipes {
     }
 }
 
-/// The CLI's end of its stdin, and ours.
-fn stdin_pipe() -> io::Result<(OwnedFd, Ours)> {
+/// Creates the CLI's end of its stdin, and our end.
+fn stdin_pipe() -> io::Result<(OwnedFd, StdinEnd)> {
     let (child, ours) = pipe_with(PipeFlags::CLOEXEC)?;
     let _ = fcntl_setpipe_size(&ours, SMALL_PIPE_BYTES);
-    Ok((child, Ours::Pipe(pipe::Sender::from_owned_fd(ours)?)))
+    Ok((child, StdinEnd::Pipe(pipe::Sender::from_owned_fd(ours)?)))
 }
 
-/// As [`stdin_pipe`].
-fn socket() -> io::Result<(OwnedFd, Ours)> {
+/// Creates the same ends as [`stdin_pipe`], but as a socket.
+fn stdin_socket() -> io::Result<(OwnedFd, StdinEnd)> {
     let (child, ours) = socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -210,9 +217,9 @@ fn socket() -> io::Result<(OwnedFd, Ours)> {
         None,
     )?;
     set_socket_send_buffer_size(&ours, SMALL_PIPE_BYTES)?;
-    // What a tool writes into the CLI's stdin fails. Nobody would read it, and if it lay here when
-    // this end is closed, the CLI would get an error in place of its end of file (unix(7)).
+    // Make writes of a tool to the CLI's stdin fail. Nothing reads them. If this end were closed
+    // with unread bytes, the CLI would get an error instead of end of file (unix(7)).
     shutdown(&ours, Shutdown::Read)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
-    Ok((child, Ours::Socket(UnixStream::from_std(ours.into())?)))
+    Ok((child, StdinEnd::Socket(UnixStream::from_std(ours.into())?)))
 }

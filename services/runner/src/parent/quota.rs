@@ -1,7 +1,8 @@
-//! How many bytes of pipe this user may enlarge.
+//! The quota of enlarged pipes.
 //!
-//! A user may hold `pipe-user-pages-soft` pages of pipe buffers (16,384 by default, pipe(7)); past that every new pipe,
-//! those of the tools too, has two pages. So enlarged pipes take at most half of it, all together.
+//! A user may hold `pipe-user-pages-soft` pages of pipe buffers (16,384 by default, pipe(7)).
+//! Beyond that limit, every new pipe has only two pages, including pipes of the tools. So all
+//! enlarged pipes together reserve at most half of the limit.
 
 use std::{
     fs,
@@ -11,34 +12,36 @@ use std::{
 
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
-/// The largest stdout pipe; more brings nothing.
+/// The largest stdout pipe; larger ones are not faster.
 const LARGEST_BYTES: usize = 256 << 10;
 /// The kernel's default for the soft limit in pages.
 const DEFAULT_PAGES: usize = 16_384;
 
-static TAKEN_BYTES: AtomicUsize = AtomicUsize::new(0);
+/// The bytes of all enlarged pipes.
+static RESERVED_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// The bytes an enlarged pipe has taken of the quota; given back when dropped.
+/// The share of the quota that an enlarged pipe holds; released when dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     bytes: usize,
 }
 
-/// Enlarges a pipe as far as wish and quota go. `None`, which is normal, leaves it as it is.
-pub(super) fn enlarge(pipe: impl AsFd, wish: usize) -> Option<Share> {
-    let wish = wish.min(LARGEST_BYTES);
-    if wish <= fcntl_getpipe_size(&pipe).ok()? {
+/// Enlarges a pipe to `requested` bytes, at most [`LARGEST_BYTES`]. Returns `None` if the pipe is
+/// large enough or the quota is exhausted; the pipe then keeps its size.
+pub(super) fn enlarge(pipe: impl AsFd, requested: usize) -> Option<Share> {
+    let requested = requested.min(LARGEST_BYTES);
+    if requested <= fcntl_getpipe_size(&pipe).ok()? {
         return None;
     }
-    let share = take(wish, limit())?;
-    fcntl_setpipe_size(&pipe, wish).ok()?;
+    let share = reserve(requested, limit())?;
+    fcntl_setpipe_size(&pipe, requested).ok()?;
     Some(share)
 }
 
-fn take(bytes: usize, limit: usize) -> Option<Share> {
-    TAKEN_BYTES
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
-            taken.checked_add(bytes).filter(|sum| *sum <= limit)
+fn reserve(bytes: usize, limit: usize) -> Option<Share> {
+    RESERVED_BYTES
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
+            reserved.checked_add(bytes).filter(|sum| *sum <= limit)
         })
         .ok()
         .map(|_| Share { bytes })
@@ -49,7 +52,7 @@ fn limit() -> usize {
         .ok()
         .and_then(|text| text.trim().parse().ok());
     match pages {
-        // Zero is "no limit".
+        // Zero means no limit.
         Some(0) => usize::MAX,
         pages => {
             pages
@@ -62,7 +65,7 @@ fn limit() -> usize {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        TAKEN_BYTES.fetch_sub(self.bytes, Ordering::Relaxed);
+        RESERVED_BYTES.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -72,21 +75,21 @@ mod tests {
 
     use super::*;
 
-    /// One test, because the counter is one per process.
+    /// A single test, because the process has one counter.
     #[test]
-    fn shares_are_bounded_and_come_back() {
-        let first = take(600, 1_000).expect("there is room");
-        assert!(take(600, 1_000).is_none());
+    fn shares_are_bounded_and_released_when_dropped() {
+        let first = reserve(600, 1_000).expect("there is room");
+        assert!(reserve(600, 1_000).is_none());
         drop(first);
-        let again = take(600, 1_000).expect("it came back");
-        drop(again);
+        let second = reserve(600, 1_000).expect("the first share was released");
+        drop(second);
 
         let (read, _write) = pipe().expect("a pipe");
         let share = enlarge(&read, 1 << 20).expect("within the quota");
         assert_eq!(fcntl_getpipe_size(&read), Ok(LARGEST_BYTES));
-        assert_eq!(TAKEN_BYTES.load(Ordering::Relaxed), LARGEST_BYTES);
+        assert_eq!(RESERVED_BYTES.load(Ordering::Relaxed), LARGEST_BYTES);
         drop(share);
-        assert_eq!(TAKEN_BYTES.load(Ordering::Relaxed), 0);
+        assert_eq!(RESERVED_BYTES.load(Ordering::Relaxed), 0);
         assert!(
             enlarge(&read, 4096).is_none(),
             "a pipe is never made smaller"

@@ -1,20 +1,20 @@
-//! Which children of this process are live runners.
+//! The registry of live runners among the children of this process.
 
 use std::{
     collections::HashSet,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// A plain mutex: it is held while a process is spawned (0.2 ms) or a sweep lists the children, and
-/// no await happens inside. It is one per process because the children are: a runner must never be
-/// met by a sweep between its birth and its registration.
+/// The process ids of the live runners; one set per process, because the children belong to the
+/// process. A lock, held while a runner is spawned (0.2 ms) or a sweep lists the children: no sweep
+/// may see a runner between its spawn and its registration. No await happens under it.
 static LIVE: Mutex<Option<HashSet<u32>>> = Mutex::new(None);
 
-/// Locks the list: nobody spawns or lists orphans meanwhile.
+/// The locked registry. While this exists, no runner is spawned and no orphans are listed.
 pub(super) struct Live(MutexGuard<'static, Option<HashSet<u32>>>);
 
 pub(super) fn lock() -> Live {
-    // A set stays whole whatever panicked beside it.
+    // A panic under the lock leaves the set consistent.
     Live(LIVE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
@@ -29,7 +29,8 @@ impl Live {
     }
 }
 
-/// The runner is registered as long as this lives; whoever reaps it holds it.
+/// The registration of a runner, which ends when this is dropped. The task that reaps the runner
+/// holds it.
 #[derive(Debug)]
 pub(super) struct Registration {
     pid: u32,

@@ -1,4 +1,4 @@
-//! Starts one runner and hands it its task.
+//! Starting a runner and sending it its spec.
 
 use std::{
     io::{self, IoSlice},
@@ -27,20 +27,20 @@ use tokio::{
 };
 
 use super::{Runners, commands::Control, events::Events, handle::Handle, pipes::Pipes, registry};
-use crate::{process::raw, wire};
+use crate::{process::to_pid, wire};
 
-/// A runner reads its task within a millisecond; one that does not in this time is given up.
+/// The time limit for sending the spec. A runner normally reads it within a millisecond.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(10);
 
 impl Runners {
-    /// Starts a runner and sends it `spec`. The CLI itself may still fail to start, or the runner may die before it has all
-    /// of its task: [`Events`] tells.
+    /// Starts a runner and sends it `spec`. The CLI may still fail to start, or the runner may die
+    /// before it has read the whole spec: [`Events`] reports both.
     ///
-    /// Dropping the future, or everything it gave, ends the runner and what it started.
+    /// Dropping the future, or all parts of its result, ends the runner and everything it started.
     ///
     /// # Errors
-    /// No descriptor or process could be had: the system's error as it is, as a shortage may pass. Or the runner did not take
-    /// its task within 10 s.
+    /// The system's error if no descriptor or process was available, unchanged, because a shortage
+    /// is temporary. `TimedOut` if the runner did not read the spec within 10 s.
     pub async fn start(&self, spec: wire::Spec) -> io::Result<Handle> {
         let pipes = Pipes::new(spec.stdout_pipe_bytes, spec.sandbox.is_some())?;
         let mut line = serde_json::to_vec(&wire::Command::Run(spec)).map_err(io::Error::other)?;
@@ -59,18 +59,19 @@ impl Runners {
             SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
             None,
         )?;
-        // The runner's end blocks: its file is another one than ours.
+        // Make the runner's end blocking; it is a separate open file from ours.
         rustix::io::ioctl_fionbio(&theirs, false)?;
         let (control, reaped) =
             self.spawn(ours.try_clone()?, theirs, child_stdout, child_stderr)?;
         let mut socket = UnixStream::from_std(ours.into())?;
-        let handover = hand_over(&mut socket, &line, child_stdin);
-        let handed_over = timeout(HANDOVER_LIMIT, handover)
+        let sending = send_spec(&mut socket, &line, child_stdin);
+        let sent = timeout(HANDOVER_LIMIT, sending)
             .await
             .map_err(io::Error::from)
             .and_then(|done| done);
-        match handed_over {
-            // A runner that was killed before it had its task dies like any other: its events say how.
+        match sent {
+            // A runner that was killed before it had the spec is handled as any dead runner: its
+            // events report the end.
             Err(error) if !is_gone(&error) => {
                 control.kill_runner();
                 return Err(error);
@@ -87,8 +88,9 @@ impl Runners {
         })
     }
 
-    /// Spawns and registers in one step under the lock, so that a sweep never takes the newborn for an orphan; a task
-    /// of [`Runners::new`]'s runtime then reaps it. Our copies of the runner's ends close with the command.
+    /// Spawns and registers a runner under the lock, so that no sweep treats the new runner as an
+    /// orphan. A task on the runtime of [`Runners::new`] then reaps it. Our copies of the runner's
+    /// ends close with the command.
     fn spawn(
         &self,
         ours: OwnedFd,
@@ -99,14 +101,15 @@ impl Runners {
         let mut command = std::process::Command::new(self.runner_exe.as_path());
         command
             .arg("runner")
-            // Its task comes by the socket; its own environment would be readable in /proc.
+            // The spec is sent by the socket, because the runner's environment would be readable in
+            // /proc.
             .env_clear()
             .process_group(0)
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::from(stdout))
             .stderr(Stdio::from(stderr));
         let mut command = Command::from(command);
-        // The wait for it is registered where it is spawned from.
+        // tokio registers the wait for a child in the runtime that spawns it.
         let entered = self.runtime.enter();
         let mut live = registry::lock();
         let mut child = command.spawn()?;
@@ -116,17 +119,18 @@ impl Runners {
         let registration = live.register(pid);
         drop(live);
         drop(entered);
-        // Nobody else reaps it, so the id is still its own here.
-        let pinned = raw(pid)
+        // Only the task below reaps the runner, so its id is still valid here.
+        let pinned = to_pid(pid)
             .ok_or_else(|| io::Error::other("the runner has no id"))
             .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
         let (sender, reaped) = watch::channel(String::new());
         self.runtime.spawn(async move {
-            // Registered until it is reaped: an unreaped runner is a child, and must not be taken for an orphan.
+            // Keep the runner registered until it is reaped: an unreaped runner is a child, and
+            // must not be treated as an orphan.
             let _registration = registration;
             match child.wait().await {
                 Ok(status) => drop(sender.send_replace(status.to_string())),
-                Err(error) => tracing::warn!(pid, %error, "a runner could not be waited for"),
+                Err(error) => tracing::warn!(pid, %error, "could not wait for a runner"),
             }
         });
         Ok((Control::new(ours, pinned?, pid, reaped.clone()), reaped))
@@ -139,8 +143,8 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionReset)
 }
 
-/// Sends the task; the read end of the CLI's stdin goes with its first bytes.
-async fn hand_over(socket: &mut UnixStream, line: &[u8], stdin: OwnedFd) -> io::Result<()> {
+/// Sends the spec; the read end of the CLI's stdin goes with the first bytes.
+async fn send_spec(socket: &mut UnixStream, line: &[u8], stdin: OwnedFd) -> io::Result<()> {
     let first = socket
         .async_io(Interest::WRITABLE, || {
             let descriptors = [stdin.as_fd()];

@@ -1,48 +1,49 @@
-//! Who is a child of whom: `/proc/PID/task/*/children` of every thread, or a scan of `/proc` where the kernel has no
-//! such file (`CONFIG_PROC_CHILDREN`).
+//! The children of a process: from `/proc/PID/task/*/children` of every thread, or by a scan of
+//! `/proc` if the kernel has no such file (`CONFIG_PROC_CHILDREN`).
 
 use std::{fs, sync::OnceLock};
 
-use super::look::look;
+use super::read::read_stat;
 
-/// The children of a process, zombies included. While they come and go the list can miss some (proc(5) promises it
-/// only for stopped ones), so whoever needs all asks until two answers agree.
+/// Lists the children of a process, including zombies. The list can miss children that start or end
+/// meanwhile: proc(5) guarantees it only for stopped ones. A caller that needs all of them repeats
+/// the call until two results agree.
 pub(crate) fn children(parent: u32) -> Vec<u32> {
     static KERNEL_LISTS_CHILDREN: OnceLock<bool> = OnceLock::new();
     let own = std::process::id();
     if *KERNEL_LISTS_CHILDREN
         .get_or_init(|| fs::metadata(format!("/proc/{own}/task/{own}/children")).is_ok())
     {
-        listed(parent)
+        list_from_task_files(parent)
     } else {
-        scanned(parent)
+        scan_proc(parent)
     }
 }
 
-fn listed(parent: u32) -> Vec<u32> {
+fn list_from_task_files(parent: u32) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else {
         return Vec::new();
     };
-    let mut found = Vec::new();
+    let mut pids = Vec::new();
     for thread in threads.flatten() {
         if let Ok(list) = fs::read_to_string(thread.path().join("children")) {
-            found.extend(
+            pids.extend(
                 list.split_ascii_whitespace()
                     .filter_map(|pid| pid.parse::<u32>().ok()),
             );
         }
     }
-    found
+    pids
 }
 
-fn scanned(parent: u32) -> Vec<u32> {
+fn scan_proc(parent: u32) -> Vec<u32> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
     };
     processes
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| look(*pid).is_some_and(|stat| stat.parent == parent))
+        .filter(|pid| read_stat(*pid).is_some_and(|stat| stat.parent == parent))
         .collect()
 }
 
@@ -53,21 +54,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ways_see_a_child_of_any_thread() {
+    fn both_methods_list_a_child_of_any_thread() {
         let mut child = Command::new("sleep")
             .arg("60")
             .stdin(Stdio::null())
             .spawn()
-            .expect("sleep is there");
+            .expect("sleep exists");
         let pid = child.id();
         let own = std::process::id();
-        let seen = (listed(own).contains(&pid), scanned(own).contains(&pid));
-        child.kill().expect("it is ours");
-        child.wait().expect("it is ours");
+        let seen = (
+            list_from_task_files(own).contains(&pid),
+            scan_proc(own).contains(&pid),
+        );
+        child.kill().expect("own child");
+        child.wait().expect("own child");
         assert_eq!(seen, (true, true));
         assert!(
-            !listed(own).contains(&pid) && !scanned(own).contains(&pid),
-            "a reaped child is none"
+            !list_from_task_files(own).contains(&pid) && !scan_proc(own).contains(&pid),
+            "a reaped child is not listed"
         );
     }
 }

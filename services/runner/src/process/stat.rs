@@ -1,18 +1,20 @@
-//! `/proc/PID/stat` and the one line of `/proc/PID/status` that matters (proc_pid_stat(5), proc_pid_status(5)).
+//! Parsers of `/proc/PID/stat` and of the pending signals in `/proc/PID/status` (proc_pid_stat(5),
+//! proc_pid_status(5)).
 
-/// A process, told from later ones of the same id by its start time.
+/// The identity of a process. The start time distinguishes it from later processes with the same
+/// id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Identity {
     pub(crate) pid: u32,
     pub(crate) start_ticks: u64,
 }
 
-/// What a process does.
+/// The state of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It runs, or sleeps and can run at any time.
+    /// Running, or asleep and able to run at any time.
     Active,
-    /// Uninterruptible: a disk, or a vfork parent until its child has called exec.
+    /// In an uninterruptible wait: for a disk, or as a vfork parent until its child calls exec.
     Waiting,
     /// Stopped by a signal or a tracer.
     Stopped,
@@ -20,7 +22,7 @@ pub(crate) enum State {
     Zombie,
 }
 
-/// The fields of interest of one process.
+/// The fields of `/proc/PID/stat` that are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) id: Identity,
@@ -29,14 +31,15 @@ pub(crate) struct Stat {
     pub(crate) state: State,
     pub(crate) letter: char,
     pub(crate) threads: u64,
-    /// User and system time of itself and of the children it has reaped, in clock ticks.
+    /// User and system time of the process and of the children it has reaped, in clock ticks.
     pub(crate) cpu_ticks: u64,
 }
 
 impl Stat {
-    /// `None` if the line is not one.
+    /// Parses the content of the file; `None` if it is malformed.
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {
-        // The name is in parentheses and may hold spaces and parentheses: the last one closes it.
+        // The name is in parentheses and may itself contain spaces and parentheses; the last one
+        // closes it.
         let open = line.iter().position(|byte| *byte == b'(')?;
         let close = line.iter().rposition(|byte| *byte == b')')?;
         let pid = std::str::from_utf8(line.get(..open)?)
@@ -46,7 +49,7 @@ impl Stat {
             .ok()?;
         let command = String::from_utf8_lossy(line.get(open + 1..close)?).into_owned();
         let rest = std::str::from_utf8(line.get(close + 1..)?).ok()?;
-        // Numbered from 3, as in the manual.
+        // Field numbers start at 3 here, as in the manual.
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         let field = |number: usize| fields.get(number - 3).copied();
         let number = |index: usize| field(index).and_then(|text| text.parse::<u64>().ok());
@@ -73,13 +76,13 @@ impl Stat {
         })
     }
 
-    /// The same process below the same parent.
-    pub(crate) fn same_place(&self, other: &Self) -> bool {
+    /// Whether both are the same process with the same parent.
+    pub(crate) fn is_same_with_parent(&self, other: &Self) -> bool {
         self.id == other.id && self.parent == other.parent
     }
 }
 
-/// Whether bit 19 (SIGSTOP) is set in `ShdPnd`, the signals pending for the process as a whole.
+/// Whether signal 19 (SIGSTOP) is set in `ShdPnd`, the signals pending for the whole process.
 pub(super) fn stop_is_pending(status: &str) -> bool {
     const SIGSTOP_BIT: u64 = 1 << 18;
     status
@@ -89,8 +92,8 @@ pub(super) fn stop_is_pending(status: &str) -> bool {
         .is_some_and(|mask| mask & SIGSTOP_BIT != 0)
 }
 
-/// Whether SIGSTOP is pending, or SIGKILL (bit 9, which the kernel also puts into `SigPnd`, the
-/// thread's own list).
+/// Whether SIGSTOP or SIGKILL is pending. The kernel also puts SIGKILL (signal 9) into `SigPnd`,
+/// the pending signals of a thread.
 pub(super) fn halt_is_pending(status: &str) -> bool {
     const SIGKILL_BIT: u64 = 1 << 8;
     let killed = status
@@ -113,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
-        let stat = Stat::parse(LINE.as_bytes()).expect("it is a stat line");
+        let stat = Stat::parse(LINE.as_bytes()).expect("a stat line");
         assert_eq!(
             stat.id,
             Identity {
@@ -127,24 +130,24 @@ mod tests {
     }
 
     #[test]
-    fn each_letter_is_one_state() {
-        let of = |letter: &str| {
+    fn every_state_letter_is_mapped() {
+        let state_of = |letter: &str| {
             Stat::parse(LINE.replace(" R 17", &format!(" {letter} 17")).as_bytes()).map(|s| s.state)
         };
         for letter in ["T", "t"] {
-            assert_eq!(of(letter), Some(State::Stopped));
+            assert_eq!(state_of(letter), Some(State::Stopped));
         }
         for letter in ["Z", "X"] {
-            assert_eq!(of(letter), Some(State::Zombie));
+            assert_eq!(state_of(letter), Some(State::Zombie));
         }
         for letter in ["R", "S", "I"] {
-            assert_eq!(of(letter), Some(State::Active));
+            assert_eq!(state_of(letter), Some(State::Active));
         }
-        assert_eq!(of("D"), Some(State::Waiting));
+        assert_eq!(state_of("D"), Some(State::Waiting));
     }
 
     #[test]
-    fn names_need_not_be_utf8_and_short_lines_are_refused() {
+    fn a_name_need_not_be_utf8_and_a_short_line_is_rejected() {
         let mut line = LINE.as_bytes().to_vec();
         line[6] = 0xff;
         assert!(Stat::parse(&line).is_some());
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pending_stop_counts() {
+    fn only_sigstop_in_shdpnd_is_a_pending_stop() {
         assert!(stop_is_pending(
             "SigPnd:\t0000000000000000\nShdPnd:\t0000000000040000\n"
         ));
@@ -164,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pending_kill_halts_as_a_pending_stop_does() {
+    fn a_pending_kill_or_stop_is_a_pending_halt() {
         for status in [
             "SigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\n",
             "SigPnd:\t0000000000000000\nShdPnd:\t0000000000000100\n",

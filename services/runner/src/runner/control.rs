@@ -17,18 +17,19 @@ use rustix::{
 
 use crate::wire::{Command, Event};
 
-/// Lines in, lines out. Reading never blocks after the spec has come.
-pub(super) struct Control {
+/// The runner's end of the control socket. Reads never block once the spec has arrived.
+pub(super) struct ControlSocket {
     socket: OwnedFd,
     unread: Vec<u8>,
     ended: bool,
 }
 
-/// The spec is the only long message: arguments and environment, system prompts included. This refuses nonsense.
+/// The longest accepted line. Only the spec is long: it holds arguments and environment, including
+/// system prompts. The limit rejects garbage.
 const LINE_LIMIT: usize = 8 << 20;
 
-impl Control {
-    /// Takes the socket from stdin and leaves `/dev/null` there.
+impl ControlSocket {
+    /// Takes the socket from stdin, and puts `/dev/null` in its place.
     pub(super) fn from_stdin() -> io::Result<Self> {
         let socket = fcntl_dupfd_cloexec(stdin(), 3)?;
         dup2_stdin(dev_null()?)?;
@@ -39,12 +40,12 @@ impl Control {
         })
     }
 
-    /// Waits for the first command and the descriptor that comes with it; `None` at end of file.
+    /// Waits for the first command and the descriptor sent with it; `None` at end of file.
     pub(super) fn receive_spec(&mut self) -> io::Result<Option<(Command, Option<OwnedFd>)>> {
-        let mut passed = None;
+        let mut received_fd = None;
         loop {
             if let Some(command) = self.next_line()? {
-                return Ok(Some((command, passed)));
+                return Ok(Some((command, received_fd)));
             }
             let mut bytes = vec![0; 64 << 10];
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -62,7 +63,7 @@ impl Control {
             };
             for message in ancillary.drain() {
                 if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                    passed = passed.or(descriptors.into_iter().next());
+                    received_fd = received_fd.or(descriptors.into_iter().next());
                 }
             }
             if count == 0 {
@@ -75,8 +76,8 @@ impl Control {
         }
     }
 
-    /// What has come since; empty if nothing has. A line that is no command is dropped: a newer claude-api may know
-    /// more, and no unknown word is a reason to kill the execution.
+    /// Returns the commands received since the last call. An invalid line is dropped: a newer
+    /// claude-api may have more commands, and an unknown command must not end the execution.
     pub(super) fn receive(&mut self) -> Vec<Command> {
         let mut bytes = [0; 4096];
         loop {
@@ -104,7 +105,7 @@ impl Control {
         }
     }
 
-    /// claude-api is gone, or has let go of this execution.
+    /// Whether claude-api ended or closed the socket of this execution.
     pub(super) fn ended(&self) -> bool {
         self.ended
     }
@@ -124,13 +125,13 @@ impl Control {
             .map_err(io::Error::other)
     }
 
-    /// Reports without ever blocking: a claude-api that does not read must not keep the runner from its work. The
-    /// socket holds hundreds of events, an execution makes a handful.
+    /// Sends an event without blocking: a claude-api that does not read must not stop the runner's
+    /// work. The socket holds hundreds of events, and an execution has only a few.
     pub(super) fn send(&self, event: &Event) {
         self.write(event, SendFlags::DONTWAIT);
     }
 
-    /// The last event: this one waits until it is taken or claude-api is gone.
+    /// Sends the last event. Waits until the socket has room or claude-api has ended.
     pub(super) fn send_last(&self, event: &Event) {
         self.write(event, SendFlags::empty());
     }
@@ -139,13 +140,13 @@ impl Control {
         send(&self.socket, event, flags);
     }
 
-    /// Waits, before the CLI exists, for a command, the end of the socket or `limit`.
+    /// Waits for a command, the end of the socket or `limit`. For use before the CLI exists.
     pub(super) fn wait(&self, limit: Duration) {
         let limit = Timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(limit.subsec_nanos()),
         };
-        // A failed wait counts as a short one: the caller has its own time limit.
+        // A failed wait only ends early; the caller has its own time limit.
         let _ = poll(
             &mut [PollFd::new(&self.socket, PollFlags::IN)],
             Some(&limit),
@@ -164,14 +165,14 @@ pub(super) fn send(socket: &OwnedFd, event: &Event, flags: SendFlags) {
         match rustix::net::send(socket, rest, flags | SendFlags::NOSIGNAL) {
             Ok(count) => rest = &rest[count..],
             Err(Errno::INTR) => {}
-            // The peer is gone, or the buffer is full. The socket takes a short line whole or not
-            // at all (unix(7)), so no line is torn.
+            // The peer closed the socket, or the buffer is full. The socket accepts a short line
+            // whole or not at all (unix(7)), so no line is torn.
             Err(_) => return,
         }
     }
 }
 
-/// `/dev/null`, for reading and writing.
+/// Opens `/dev/null` for reading and writing.
 pub(super) fn dev_null() -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(
         "/dev/null",

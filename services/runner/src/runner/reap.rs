@@ -1,40 +1,38 @@
-//! Waiting for whatever has ended.
+//! Reaping the runner's dead children.
 
 use rustix::{
     io::Errno,
     process::{WaitOptions, WaitStatus, wait},
 };
 
-/// How a process ended; exactly one of the two is known.
+/// The end of a process; exactly one of the two fields is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ending {
     pub(super) code: Option<i32>,
     pub(super) signal: Option<i32>,
 }
 
-/// What one wait found.
+/// The result of one wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reaped {
-    One {
-        pid: u32,
-        ending: Ending,
-    },
-    /// There are children, none of them dead.
+    /// A dead child was reaped.
+    Child { pid: u32, ending: Ending },
+    /// There are children, and none of them is dead.
     NoneDead,
     /// There is no child at all (ECHILD).
     NoneLeft,
 }
 
 /// Reaps one dead child without waiting.
-// The lint is for claude-api, where this would steal other executions' runners. All children of a runner are its own
-// execution's, and it must reap adopted ones whose ids it never heard of.
+// The lint protects claude-api, where this call would steal the runners of other executions. All
+// children of a runner belong to its own execution, and it must reap adopted ones with unknown ids.
 #[allow(clippy::disallowed_methods)]
 pub(super) fn reap() -> Reaped {
     loop {
         match wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) => {
                 let pid = u32::try_from(pid.as_raw_nonzero().get()).unwrap_or_default();
-                return Reaped::One {
+                return Reaped::Child {
                     pid,
                     ending: ending(status),
                 };

@@ -1,4 +1,4 @@
-//! Starts the CLI.
+//! Starting the CLI.
 
 use std::{
     fs, io,
@@ -18,9 +18,9 @@ use rustix::{
     stdio::{dup2_stderr, dup2_stdout},
 };
 
-use super::control::{Control, dev_null};
+use super::control::{ControlSocket, dev_null};
 use crate::{
-    process::{boot_id, look},
+    process::{boot_id, read_stat},
     sandbox::{Prepared, Sandbox},
     wire::{Action, Command, Event, Spec},
 };
@@ -28,19 +28,22 @@ use crate::{
 /// The pause between two attempts to start the CLI during a shortage.
 const START_RETRY: Duration = Duration::from_millis(250);
 
-/// When memory runs out the kernel takes a CLI or a tool of it, not the services (proc_pid_oom_score_adj(5), 1000 at most).
+/// The OOM score adjustment of the CLI. When memory runs out, the kernel kills a CLI or one of its
+/// tools rather than the services (proc_pid_oom_score_adj(5); the maximum is 1000).
 const OOM_SCORE_ADJ: &str = "500";
 
-/// The child's error number for a sandbox that was refused. No other step of a start returns it.
+/// The error number with which the child reports a refused sandbox. No other step of a start
+/// returns this number.
 const NO_SANDBOX: Errno = Errno::NOTRECOVERABLE;
 
+/// A started CLI.
 pub(super) struct Spawned {
     pub(super) pid: u32,
     start_ticks: u64,
-    /// What went wrong without harm to the execution.
+    /// Warnings about problems that do not affect the execution.
     pub(super) problems: Vec<Event>,
     /// Commands that arrived before the CLI was started.
-    pub(super) early: Vec<Command>,
+    pub(super) early_commands: Vec<Command>,
 }
 
 impl Spawned {
@@ -53,41 +56,46 @@ impl Spawned {
     }
 }
 
-/// Starts the program in a session and process group of its own, and in the sandbox if the spec has one. stdin is
-/// the given descriptor; stdout and stderr are the runner's, which it then closes, or readers would
-/// never see the end of file.
+/// Starts the program in its own session and process group, and in the sandbox if the spec has one.
+/// The program's stdin is the given descriptor; its stdout and stderr are the runner's. The runner
+/// then closes its own copies, because readers would otherwise never see the end of file.
 ///
-/// A shortage of processes, memory or descriptors may pass, and so may a program that is open for
-/// writing. Both are waited out for the time that the spec gives. No process exists meanwhile, and only this execution waits. A terminate, a kill
-/// or the end of claude-api ends the wait; other commands are kept for the CLI.
+/// A shortage of processes, memory or descriptors is temporary, and so is a program that is open
+/// for writing. Both are retried for the time in the spec. During the retries no process of the CLI
+/// exists, and only this execution waits. A terminate, a kill or the end of claude-api ends the
+/// retries; other commands are kept for the CLI.
 ///
 /// # Errors
-/// A text that names the cause and the remedy.
-pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut Control) -> Result<Spawned, String> {
+/// A message with the cause and the remedy.
+pub(super) fn spawn(
+    spec: &Spec,
+    stdin: OwnedFd,
+    control: &mut ControlSocket,
+) -> Result<Spawned, String> {
     let program = spec.program.display();
-    let give_up = Instant::now() + spec.start_patience;
-    let mut early = Vec::new();
+    let deadline = Instant::now() + spec.start_patience;
+    let mut early_commands = Vec::new();
     let mut delayed = false;
     let pid = loop {
         let error = match attempt(spec, &stdin) {
             Ok(pid) => break pid,
-            Err(error) if may_pass(&error) => error,
+            Err(error) if is_temporary(&error) => error,
             Err(error) => return Err(explain(spec, &error)),
         };
-        if Instant::now() >= give_up {
+        if Instant::now() >= deadline {
             let seconds = spec.start_patience.as_secs();
-            let why = match Errno::from_io_error(&error) {
+            let remedy = match Errno::from_io_error(&error) {
                 Some(Errno::TXTBSY) => {
                     format!(
-                        "the program was open for writing for {seconds} s: end its installation"
+                        "the program was open for writing for {seconds} s: finish its installation"
                     )
                 }
                 _ => format!(
-                    "the machine was short of processes, memory or descriptors for {seconds} s: raise \
-                     the limits of processes, memory and open files (CCB_PIDS, CCB_MEMORY)"
+                    "the machine was short of processes, memory or descriptors for {seconds} s: \
+                     raise the limits of processes, memory and open files (CCB_PIDS, CCB_MEMORY)"
                 ),
             };
-            return Err(format!("cannot start {program}: {error}; {why}"));
+            return Err(format!("cannot start {program}: {error}; {remedy}"));
         }
         if !delayed {
             delayed = true;
@@ -103,22 +111,23 @@ pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut Control) -> Resul
                 Command::Kill => Action::Kill,
                 Command::Run(_) => continue,
                 Command::Pause | Command::Resume => {
-                    early.push(command);
+                    early_commands.push(command);
                     continue;
                 }
             };
             control.send(&Event::Signalled { action });
             return Err(format!(
-                "cannot start {program}: {error}; it was ended while the start was retried"
+                "cannot start {program}: {error}; the execution was ended while the start was \
+                 retried"
             ));
         }
         if control.ended() {
-            return Err("claude-api is gone".to_owned());
+            return Err("claude-api ended before the CLI was started".to_owned());
         }
     };
     drop(stdin);
     let mut problems = Vec::new();
-    if let Err(error) = let_go_of_output() {
+    if let Err(error) = close_output() {
         problems.push(Event::warning(
             "output_kept",
             format!("the runner could not close its copies of the CLI's output: {error}"),
@@ -130,18 +139,18 @@ pub(super) fn spawn(spec: &Spec, stdin: OwnedFd, control: &mut Control) -> Resul
             format!("the CLI is not preferred when memory runs out: its oom_score_adj is {score}"),
         ));
     }
-    // It is not reaped yet, so even one that has already ended is there.
-    let start_ticks = look(pid).map_or(0, |stat| stat.id.start_ticks);
+    // The CLI is not reaped yet, so `/proc` shows it even if it has already ended.
+    let start_ticks = read_stat(pid).map_or(0, |stat| stat.id.start_ticks);
     Ok(Spawned {
         pid,
         start_ticks,
         problems,
-        early,
+        early_commands,
     })
 }
 
-/// The CLI's process id. The `Child` is not kept: the runner reaps everything with one wait, and
-/// dropping it does nothing to the process.
+/// Starts the CLI once, and returns its process id. The `Child` is dropped, which does not affect
+/// the process: the runner reaps all its children in the same way.
 fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
     let mut sandbox = spec.sandbox.as_ref().map(Sandbox::prepare).transpose()?;
     let mut command = std::process::Command::new(&spec.program);
@@ -154,10 +163,11 @@ fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
         .stdout(Stdio::inherit())
         .stderr(Stdio::inherit());
     let enter = move || {
-        // A process group can be joined only from its own session (setpgid(2)): nobody joins claude-api's.
+        // A process group can be joined only from its own session (setpgid(2)), so no tool can join
+        // the group of claude-api.
         setsid()?;
         prefer_when_memory_runs_out();
-        // The parent gets only the number of an error from here.
+        // The parent receives only an error number from this closure.
         if sandbox.take().is_none_or(Prepared::enter) {
             Ok(())
         } else {
@@ -168,62 +178,64 @@ fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
         unsafe_code,
         reason = "code between fork and exec has no safe interface"
     )]
-    // SAFETY: the runner has one thread, so no lock is held by another one at the fork, and the
-    // closure may allocate. Everything that it touches is its own copy.
+    // SAFETY: the runner has one thread, so no other thread holds a lock at the fork, and the
+    // closure may allocate. The closure accesses only its own copies.
     unsafe {
         command.pre_exec(enter);
     }
     Ok(command.spawn()?.id())
 }
 
-/// Has the kernel take this process before a service. Runs between fork and exec: afterwards the
-/// program may be one that nobody can read, whose settings nobody can change. A failure is seen
-/// from outside ([`oom_score`]).
+/// Makes the kernel kill this process before a service when memory runs out. Runs between fork and
+/// exec: the settings of an unreadable program cannot be changed after exec. The runner checks the
+/// result from outside ([`oom_score`]).
 fn prefer_when_memory_runs_out() {
-    // The runner is not dumpable, so this copy of it could not write its own files in /proc
-    // (proc(5)). If nobody may read the program, exec hides it again.
+    // The runner is not dumpable, so its forked copy could not write its own files in /proc
+    // (proc(5)). If the program is unreadable, exec makes the process non-dumpable again.
     let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
 }
 
-/// How much the kernel prefers a process when memory runs out; `None` when it is gone.
+/// Reads the OOM score adjustment of a process; `None` if the process has ended.
 fn oom_score(pid: u32) -> Option<String> {
     let score = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?;
     Some(score.trim().to_owned())
 }
 
-/// Whether the error may pass: a shortage of descriptors, processes or memory (fork(2), pipe(2)), or
-/// a program that is open for writing, because it is being installed (execve(2)).
-fn may_pass(error: &io::Error) -> bool {
+/// Whether an error is temporary: a shortage of descriptors, processes or memory (fork(2),
+/// pipe(2)), or a program that is open for writing because it is being installed (execve(2)).
+fn is_temporary(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| {
-        let passing = [
+        let temporary = [
             Errno::MFILE,
             Errno::NFILE,
             Errno::AGAIN,
             Errno::NOMEM,
             Errno::TXTBSY,
         ];
-        passing.contains(&errno)
+        temporary.contains(&errno)
     })
 }
 
-fn let_go_of_output() -> io::Result<()> {
+fn close_output() -> io::Result<()> {
     let null = dev_null()?;
     dup2_stdout(&null)?;
     dup2_stderr(&null)?;
     Ok(())
 }
 
-/// `exec` says "no such file" for a missing directory, a missing program and a missing interpreter
-/// alike, and "permission denied" for the directory and the program alike.
+/// Returns a message for an error of `exec`, which does not tell causes apart: "no such file" is a
+/// missing directory, program or interpreter, and "permission denied" is the directory or the
+/// program.
 fn explain(spec: &Spec, error: &io::Error) -> String {
     let Spec { program, cwd, .. } = spec;
     let program = program.display();
     if Errno::from_io_error(error) == Some(NO_SANDBOX) {
         return format!(
             "cannot start {program}: the kernel refused its sandbox (a Landlock ruleset, of which \
-             16 can be nested, or a seccomp filter); CLAUDE_API_SANDBOX=false starts it without"
+             16 can be nested, or a seccomp filter); CLAUDE_API_SANDBOX=false starts it without \
+             a sandbox"
         );
     }
     if let Some(problem) = cannot_enter(cwd) {
@@ -232,15 +244,16 @@ fn explain(spec: &Spec, error: &io::Error) -> String {
     }
     if error.kind() == io::ErrorKind::NotFound && spec.program.is_file() {
         return format!(
-            "cannot start {program}: the file is there, its interpreter or loader is not ({error})"
+            "cannot start {program}: the file exists, but its interpreter or loader does not \
+             ({error})"
         );
     }
-    // The program may be the CLI or a hook: the caller knows its setting.
+    // The program may be the CLI or a hook; the caller names the setting.
     format!("cannot start {program}: {error}; check that this program exists and may be executed")
 }
 
-/// Explains why this process cannot enter a directory: the first part of the path that denies it,
-/// and the remedy.
+/// Explains why this process cannot enter a directory: names the first part of the path that denies
+/// access, and the remedy. None if the directory can be entered.
 #[must_use]
 pub fn cannot_enter(directory: &Path) -> Option<String> {
     let parts: Vec<_> = directory.ancestors().collect();
@@ -262,7 +275,8 @@ pub fn cannot_enter(directory: &Path) -> Option<String> {
             let own = geteuid().as_raw();
             return Some(format!(
                 "user {own} may not enter {shown}, which belongs to user {owner} \
-                 (mode {mode:04o}); give it the right (chmod), or run the service as user {owner} (CCB_UID, CCB_GID)"
+                 (mode {mode:04o}); change its mode (chmod), or run the service as user {owner} \
+                 (CCB_UID, CCB_GID)"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! The loop of a runner whose CLI has been started.
+//! The main loop of a runner whose CLI was started.
 
 use std::{
     io::{self, Read},
@@ -13,39 +13,39 @@ use rustix::{
 };
 
 use super::{
-    control::Control,
-    freeze::{LiveTable, continue_stragglers, continue_tree, signal_child, signal_others},
+    control::ControlSocket,
+    live_table::{LiveTable, continue_stragglers, continue_tree, signal_child, signal_others},
     reap::{Ending, Reaped, reap},
 };
 use crate::{
-    process::{State, children, descendants, look, own_pid, unkillable},
-    stop::{Root, StopWalk, Verdict},
+    process::{State, children, descendants, own_pid, read_stat, unkillable},
+    stop::{Root, RoundResult, StopWalk},
     sweep::Sweep,
     wire::{Action, Command, Event, Unkillable},
 };
 
-/// How long a tree may take to stand still before that is reported as a warning and the pause counts all the same.
+/// The time limit of a pause. After it, the pause is reported as done, with a warning.
 const WALK_LIMIT: Duration = Duration::from_secs(2);
-/// Between two rounds of a walk: time for signals to take effect and for other commands.
+/// The pause between two rounds of a walk: time for signals to take effect and for other commands.
 const ROUND_PAUSE: Duration = Duration::from_millis(1);
 
-/// The interval of the reports of a long sweep.
+/// The interval between two reports of a long sweep.
 const SWEEP_REPORT: Duration = Duration::from_secs(1);
-/// How many times the children are checked for one that died after the last wait.
-const LAST_LOOKS: usize = 5;
+/// The number of checks for children that died after the last wait.
+const LAST_CHECKS: usize = 5;
 
 pub(super) struct Supervisor {
-    control: Control,
+    control: ControlSocket,
     wakeup: UnixStream,
     cli: u32,
     ending: Option<Ending>,
     motion: Motion,
-    /// When the kill grace ends, once TERM was sent.
+    /// The end of the kill grace, once TERM was sent.
     kill_at: Option<Instant>,
     sweep: Option<Sweep>,
-    /// When the next [`Event::Sweeping`] is due; none before the sweep begins.
+    /// The time of the next [`Event::Sweeping`]; None before the sweep begins.
     report_at: Option<Instant>,
-    /// Processes that were reaped after our SIGKILL, the CLI aside.
+    /// The number of processes, without the CLI, that were reaped after our SIGKILL.
     killed: u32,
 }
 
@@ -56,7 +56,7 @@ enum Motion {
 }
 
 impl Supervisor {
-    pub(super) fn new(control: Control, wakeup: UnixStream, cli: u32) -> Self {
+    pub(super) fn new(control: ControlSocket, wakeup: UnixStream, cli: u32) -> Self {
         Self {
             control,
             wakeup,
@@ -70,15 +70,15 @@ impl Supervisor {
         }
     }
 
-    /// Until nothing is left.
+    /// Runs until no process is left, or the rest cannot be killed.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut pause = None;
         loop {
             self.wait(pause)?;
             for command in self.control.receive() {
-                self.obey(command);
+                self.handle(command);
             }
-            let left = self.reap_all();
+            let reaped = self.reap_all();
             if self.control.ended()
                 || self.ending.is_some()
                 || self.kill_at.is_some_and(|at| at <= Instant::now())
@@ -86,7 +86,7 @@ impl Supervisor {
                 self.begin_sweep();
             }
             pause = match self.sweep {
-                Some(_) if left.is_none() => break,
+                Some(_) if reaped.is_none() => break,
                 Some(ref sweep) if sweep.gives_up(Instant::now()) => break,
                 Some(_) => Some(self.sweep_round()),
                 None => self.walk_round().or_else(|| {
@@ -99,7 +99,7 @@ impl Supervisor {
             code: None,
             signal: None,
         });
-        let unkillable = self.left();
+        let unkillable = self.survivors();
         self.control.send_last(&Event::Done {
             code,
             signal,
@@ -109,20 +109,20 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Returns the live processes that are left. Reaps a child that died since the last wait: it
-    /// would become a zombie of claude-api.
-    fn left(&mut self) -> Vec<Unkillable> {
-        for _ in 0..LAST_LOOKS {
+    /// Returns the live processes that are left. Also reaps children that died since the last wait:
+    /// they would become zombies of claude-api.
+    fn survivors(&mut self) -> Vec<Unkillable> {
+        for _ in 0..LAST_CHECKS {
             self.reap_all();
-            let mut left = children(own_pid()).into_iter().filter_map(look);
-            if !left.any(|child| child.state == State::Zombie) {
+            let mut own_children = children(own_pid()).into_iter().filter_map(read_stat);
+            if !own_children.any(|child| child.state == State::Zombie) {
                 break;
             }
         }
         unkillable(descendants(own_pid()).iter().map(|stat| stat.id.pid))
     }
 
-    /// Sleeps until a command, the death or stop of a child, or the time given.
+    /// Sleeps until a command arrives, a child ends or stops, or `limit` has passed.
     fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
         let limit = limit.map(|limit| Timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
@@ -132,7 +132,7 @@ impl Supervisor {
             PollFd::new(&self.wakeup, PollFlags::IN),
             PollFd::from_borrowed_fd(self.control.descriptor(), PollFlags::IN),
         ];
-        // After its end the socket would wake us for ever.
+        // A closed socket would wake this loop forever.
         let watched = if self.control.ended() {
             &mut wakeup[..1]
         } else {
@@ -142,17 +142,17 @@ impl Supervisor {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        // Emptied before the children are looked at, so that a later death wakes us again.
+        // Empty the pipe before reading the children, so that a later death wakes this loop again.
         while matches!(self.wakeup.read(&mut [0; 256]), Ok(1..)) {}
         Ok(())
     }
 
-    pub(super) fn obey(&mut self, command: Command) {
+    pub(super) fn handle(&mut self, command: Command) {
         if self.ending.is_some() || self.sweep.is_some() {
             return;
         }
         match command {
-            // Only the first message is a spec.
+            // Only the first command can be a spec.
             Command::Run(_) => {}
             Command::Pause => self.pause(),
             Command::Resume => self.resume(),
@@ -167,7 +167,7 @@ impl Supervisor {
         }
     }
 
-    /// After TERM a pause is no longer possible: it would keep the CLI from ending.
+    /// Begins a pause. After TERM nothing is paused: a pause would prevent the CLI from ending.
     fn pause(&mut self) {
         if self.kill_at.is_none() {
             signal_child(self.cli, Signal::STOP);
@@ -182,8 +182,8 @@ impl Supervisor {
     }
 
     fn resume(&mut self) {
-        let was = std::mem::replace(&mut self.motion, Motion::Running);
-        let stopped = !matches!(was, Motion::Running);
+        let previous = std::mem::replace(&mut self.motion, Motion::Running);
+        let stopped = !matches!(previous, Motion::Running);
         if stopped {
             continue_tree(own_pid());
         }
@@ -194,22 +194,24 @@ impl Supervisor {
         self.control.send(&Event::Resumed);
     }
 
-    /// TERM to the CLI first, which then ends its tools in its own way, then to all the others, so that what has left
-    /// the CLI's reach can clean up too; then CONT, as TERM waits in a stopped process. Whatever is left when the CLI
-    /// has ended, or after the grace, is killed. A repeated one can shorten the grace, never lengthen it.
+    /// Ends the tree. Sends TERM to the CLI first, which then ends its tools itself. All other
+    /// processes get TERM next, so that daemons outside the CLI's control can clean up too. Then
+    /// sends CONT, because TERM stays pending in a stopped process. Processes that are left when
+    /// the CLI has ended, or after the grace, are killed. A repeated call can shorten the grace,
+    /// but not lengthen it.
     fn terminate(&mut self, kill_after: Duration) {
         signal_child(self.cli, Signal::TERM);
-        let was = std::mem::replace(&mut self.motion, Motion::Running);
-        let stopped = !matches!(was, Motion::Running);
+        let previous = std::mem::replace(&mut self.motion, Motion::Running);
+        let stopped = !matches!(previous, Motion::Running);
         if stopped {
             signal_child(self.cli, Signal::CONT);
         }
         self.signalled(Action::Terminate);
-        let again = self.kill_at.is_some();
-        // A grace beyond the clock's range means never, which is a day here.
+        let repeated = self.kill_at.is_some();
+        // A grace beyond the clock's range is limited to a day.
         let at = Instant::now() + kill_after.min(Duration::from_secs(86_400));
         self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));
-        if !again {
+        if !repeated {
             signal_others(own_pid(), self.cli, Signal::TERM);
         }
         if stopped {
@@ -222,14 +224,14 @@ impl Supervisor {
         self.control.send(&Event::Signalled { action });
     }
 
-    /// Reaps all dead children: how many, or `None` when there is no child left at all.
+    /// Reaps all dead children, and returns their number; `None` if no child is left.
     fn reap_all(&mut self) -> Option<usize> {
         let mut count = 0;
         loop {
             match reap() {
                 Reaped::NoneDead => return Some(count),
                 Reaped::NoneLeft => return None,
-                Reaped::One { pid, ending } => {
+                Reaped::Child { pid, ending } => {
                     count += 1;
                     let is_cli = pid == self.cli && self.ending.is_none();
                     if self.report_at.is_some() {
@@ -252,7 +254,7 @@ impl Supervisor {
         self.sweep.get_or_insert_with(|| Sweep::new(now));
     }
 
-    /// Runs one round of the sweep; returns how long to wait for a death before the next round.
+    /// Runs one round of the sweep, and returns how long to wait for a death before the next round.
     fn sweep_round(&mut self) -> Duration {
         let Some(mut sweep) = self.sweep.take() else {
             return ROUND_PAUSE;
@@ -269,7 +271,8 @@ impl Supervisor {
         wait
     }
 
-    /// One round towards a standing tree; how long to wait before the next, if there is one.
+    /// Runs one round of stopping the tree, and returns the wait before the next round, if another
+    /// is needed.
     fn walk_round(&mut self) -> Option<Duration> {
         let (mut walk, since) = match std::mem::replace(&mut self.motion, Motion::Running) {
             Motion::Stopping { walk, since } => (walk, since),
@@ -278,14 +281,14 @@ impl Supervisor {
                 return None;
             }
         };
-        let verdict = walk.round(
+        let result = walk.round(
             Root::Below(own_pid()),
             &mut LiveTable::reaping(|| self.reap_all().unwrap_or(0)),
         );
         let took = since.elapsed();
-        let processes = match verdict {
-            Verdict::Still { processes } => processes,
-            Verdict::Again { active } if took >= WALK_LIMIT => {
+        let processes = match result {
+            RoundResult::Stopped { processes } => processes,
+            RoundResult::Unsettled { active } if took >= WALK_LIMIT => {
                 let message = format!(
                     "{active} processes could not be stopped within {} ms",
                     took.as_millis()
@@ -294,7 +297,7 @@ impl Supervisor {
                     .send(&Event::warning("pause_incomplete", message));
                 descendants(own_pid()).len().saturating_sub(active)
             }
-            Verdict::Again { .. } => {
+            RoundResult::Unsettled { .. } => {
                 self.motion = Motion::Stopping { walk, since };
                 return Some(ROUND_PAUSE);
             }

@@ -1,8 +1,8 @@
-//! System calls that reach another process of the same user in ways that Landlock does not know. A
-//! seccomp filter (seccomp(2)) refuses them; like the domain it is inherited, and none can leave it.
+//! A seccomp filter (seccomp(2)) of system calls that reach other processes of the same user in
+//! ways that Landlock does not cover. Like the Landlock domain, it is inherited and cannot be left.
 //!
-//! A refused call fails with "Operation not permitted". Calls of another architecture than the
-//! runner's end their process (SIGSYS), because the numbers of calls differ there.
+//! A refused call fails with "Operation not permitted". A call of another architecture than the
+//! runner's ends its process (SIGSYS), because its call numbers differ.
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
@@ -14,9 +14,9 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch,
 };
 
-/// Memory, queues and semaphores of System V, and queues of POSIX: they belong to a user, not to a
-/// process, and their numbers can be guessed. Each call that takes a number is named, not only
-/// those that make one.
+/// Calls for memory, queues and semaphores of System V and for POSIX queues. These objects belong
+/// to a user, not to a process, and their ids can be guessed. So the list has every call that uses
+/// an id, not only those that create one.
 const USER_IPC: [libc::c_long; 13] = [
     libc::SYS_shmget,
     libc::SYS_shmat,
@@ -33,34 +33,34 @@ const USER_IPC: [libc::c_long; 13] = [
     libc::SYS_mq_unlink,
 ];
 
-/// Calls that change how the process of their first argument is scheduled; 0 is the caller. Not
-/// `sched_setaffinity`: libraries for threads call it with the number of a thread of their own.
+/// Calls that change the scheduling of the process in their first argument; 0 means the caller.
+/// `sched_setaffinity` is not included: thread libraries call it with the id of their own thread.
 const SCHEDULING: [libc::c_long; 3] = [
     libc::SYS_sched_setscheduler,
     libc::SYS_sched_setparam,
     libc::SYS_sched_setattr,
 ];
 
-/// Calls whose first argument says what the second one names: a process, a group or a user. With the
-/// value that means a process; 0 of it is the caller.
+/// Calls whose first argument is the kind of target in the second one: a process, a group or a
+/// user. Each has the value that means a process; process 0 is the caller.
 const TARGET_KIND: [(libc::c_long, libc::c_uint); 2] = [
     (libc::SYS_setpriority, libc::PRIO_PROCESS),
-    // ioprio_set(2); libc has no name for it.
+    // IOPRIO_WHO_PROCESS of ioprio_set(2), which libc does not define.
     (libc::SYS_ioprio_set, 1),
 ];
 
-/// Linux on x86-64 may accept each call also by its number for x32, which is the number with this
-/// bit. Without rules for them the filter could be passed by.
+/// The bit of x32 call numbers. Linux on x86-64 may accept each call also by its x32 number, so
+/// without rules for those the filter could be bypassed.
 const X32: libc::c_long = 0x4000_0000;
 
-/// Says whether this kernel and architecture have such filters.
+/// Whether this kernel and architecture support such filters.
 pub(super) fn is_supported() -> bool {
     let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail");
     TargetArch::try_from(ARCH).is_ok()
         && actions.is_ok_and(|actions| actions.split_whitespace().any(|action| action == "errno"))
 }
 
-/// The filter of an execution. With `allow_ipc` the calls of [`USER_IPC`] stay open.
+/// Returns the filter of an execution. With `allow_ipc`, the calls in [`USER_IPC`] stay allowed.
 ///
 /// # Errors
 /// The filter could not be compiled.
@@ -74,27 +74,30 @@ pub(super) fn filter(allow_ipc: bool) -> io::Result<BpfProgram> {
         )?;
         BpfProgram::try_from(filter)
     };
-    compile().map_err(|error| io::Error::other(format!("no filter could be made: {error}")))
+    compile()
+        .map_err(|error| io::Error::other(format!("could not compile the seccomp filter: {error}")))
 }
 
-/// What is refused, by the number of the call; any one rule of a call is enough.
+/// Returns the refusal rules by call number. A call is refused if any of its rules matches.
 fn rules(allow_ipc: bool) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     let mut rules = BTreeMap::new();
     if !allow_ipc {
         rules.extend(USER_IPC.map(|call| (call, Vec::new())));
     }
-    let other = |argument| condition(argument, SeccompCmpOp::Ne, SeccompCmpArgLen::Dword, 0);
+    let is_not_caller =
+        |argument| condition(argument, SeccompCmpOp::Ne, SeccompCmpArgLen::Dword, 0);
     for call in SCHEDULING {
-        rules.insert(call, vec![SeccompRule::new(vec![other(0)?])?]);
+        rules.insert(call, vec![SeccompRule::new(vec![is_not_caller(0)?])?]);
     }
     for (call, process) in TARGET_KIND {
         let group = condition(0, SeccompCmpOp::Ne, SeccompCmpArgLen::Dword, process.into())?;
-        let refused = [other(1)?, group].map(|one| SeccompRule::new(vec![one]));
+        let refused = [is_not_caller(1)?, group].map(|condition| SeccompRule::new(vec![condition]));
         rules.insert(call, refused.into_iter().collect::<Result<_, _>>()?);
     }
-    // Reading the limits of another process stays open: there is a second pointer only to set them.
+    // Reading the limits of another process stays allowed: the third argument is set only to change
+    // them.
     let set = condition(2, SeccompCmpOp::Ne, SeccompCmpArgLen::Qword, 0)?;
-    let limits = SeccompRule::new(vec![other(0)?, set])?;
+    let limits = SeccompRule::new(vec![is_not_caller(0)?, set])?;
     rules.insert(libc::SYS_prlimit64, vec![limits]);
     if ARCH == "x86_64" {
         let x32: Vec<_> = rules
@@ -108,9 +111,9 @@ fn rules(allow_ipc: bool) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendErro
 
 fn condition(
     argument: u8,
-    how: SeccompCmpOp,
+    operator: SeccompCmpOp,
     length: SeccompCmpArgLen,
     value: u64,
 ) -> Result<SeccompCondition, BackendError> {
-    SeccompCondition::new(argument, length, how, value)
+    SeccompCondition::new(argument, length, operator, value)
 }

@@ -1,5 +1,5 @@
-//! The rule against a simulated process table that moves at every look: forks, exits, successors, vfork parents,
-//! subreapers inside the tree, and signals that take their time.
+//! Tests of the rule against a simulated process table that changes at every read: forks, exits,
+//! successors, vfork parents, subreapers inside the tree, and delayed signals.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use proptest::prelude::*;
 use super::*;
 
 const RUNNER: u32 = 1;
-/// Enough for every generated script: after it has run out the processes only sleep.
+/// Enough rounds for every generated script: at its end the processes only sleep.
 const ROUNDS: usize = 2_000;
 
 #[derive(Clone, Copy, Debug)]
 enum Move {
     Fork,
-    /// Forks its successor and exits: what "until none is new" misses.
+    /// Forks its successor and exits, which "until no process is new" misses.
     Succeed,
-    /// The child borrows the parent, which waits in D until the child exits.
+    /// Forks a child for which the parent waits in state D until the child exits.
     Vfork,
     Exit,
     BecomeSubreaper,
@@ -30,7 +30,7 @@ struct Process {
     dead: bool,
     stop_pending: bool,
     stopped: bool,
-    /// The vfork child it waits for.
+    /// The vfork child that this process waits for.
     waits_for: Option<u32>,
     subreaper: bool,
 }
@@ -38,7 +38,8 @@ struct Process {
 struct Simulation {
     processes: BTreeMap<u32, Process>,
     next_pid: u32,
-    /// Which process (by position among those that can run) does what, one entry per look.
+    /// The moves, one per read of the table: the position of a process among those that can run,
+    /// and its move.
     script: Vec<(usize, Move)>,
 }
 
@@ -70,19 +71,19 @@ impl Simulation {
         pid
     }
 
-    fn able(&self) -> Vec<u32> {
-        let able =
+    fn runnable(&self) -> Vec<u32> {
+        let runnable =
             |process: &Process| !process.dead && !process.stopped && process.waits_for.is_none();
         self.processes
             .iter()
-            .filter(|(_, process)| able(process))
+            .filter(|(_, process)| runnable(process))
             .map(|(pid, _)| *pid)
             .collect()
     }
 
-    /// The world goes on by one step; a pending stop takes effect where the process may be interrupted.
+    /// Runs one move. A pending stop takes effect if the process can be interrupted.
     fn tick(&mut self) {
-        let Some((who, what)) = self.script.pop() else {
+        let Some((position, action)) = self.script.pop() else {
             for process in self.processes.values_mut() {
                 if process.stop_pending && process.waits_for.is_none() {
                     process.stopped = true;
@@ -90,15 +91,15 @@ impl Simulation {
             }
             return;
         };
-        let able = self.able();
-        let Some(pid) = able.get(who % able.len().max(1)).copied() else {
+        let runnable = self.runnable();
+        let Some(pid) = runnable.get(position % runnable.len().max(1)).copied() else {
             return;
         };
         if self.processes[&pid].stop_pending {
             self.process(pid).stopped = true;
             return;
         }
-        match what {
+        match action {
             Move::Fork => drop(self.add(pid)),
             Move::Succeed => {
                 self.add(pid);
@@ -122,20 +123,20 @@ impl Simulation {
     }
 
     fn process(&mut self, pid: u32) -> &mut Process {
-        self.processes.get_mut(&pid).expect("it is there")
+        self.processes.get_mut(&pid).expect("an existing process")
     }
 
     fn exit(&mut self, pid: u32) {
-        let mut heir = self.processes[&pid].parent;
-        while let Some(process) = self.processes.get(&heir)
+        let mut new_parent = self.processes[&pid].parent;
+        while let Some(process) = self.processes.get(&new_parent)
             && (process.dead || !process.subreaper)
         {
-            heir = process.parent;
+            new_parent = process.parent;
         }
         self.process(pid).dead = true;
         for process in self.processes.values_mut() {
             if process.parent == pid {
-                process.parent = heir;
+                process.parent = new_parent;
             }
             if process.waits_for == Some(pid) {
                 process.waits_for = None;
@@ -165,7 +166,7 @@ impl Table for Simulation {
             .collect()
     }
 
-    fn look(&mut self, pid: u32) -> Option<Look> {
+    fn observe(&mut self, pid: u32) -> Option<Observation> {
         self.tick();
         let process = self.processes.get(&pid)?;
         let condition = match process {
@@ -178,7 +179,7 @@ impl Table for Simulation {
             } => Condition::Held,
             _ => Condition::Active,
         };
-        Some(Look {
+        Some(Observation {
             id: Identity {
                 pid,
                 start_ticks: u64::from(pid),
@@ -188,10 +189,10 @@ impl Table for Simulation {
         })
     }
 
-    fn stop(&mut self, seen: &Look) {
+    fn stop(&mut self, observed: &Observation) {
         self.tick();
-        if let Some(process) = self.processes.get_mut(&seen.id.pid)
-            && process.parent == seen.parent
+        if let Some(process) = self.processes.get_mut(&observed.id.pid)
+            && process.parent == observed.parent
         {
             process.stop_pending = true;
         }
@@ -199,15 +200,15 @@ impl Table for Simulation {
 
     fn reap(&mut self) -> usize {
         self.tick();
-        let before = self.processes.len();
+        let previous = self.processes.len();
         self.processes
             .retain(|_, process| !(process.dead && process.parent == RUNNER));
-        before - self.processes.len()
+        previous - self.processes.len()
     }
 }
 
 fn moves() -> impl Strategy<Value = Vec<(usize, Move)>> {
-    let one = prop_oneof![
+    let action = prop_oneof![
         3 => Just(Move::Fork),
         6 => Just(Move::Succeed),
         2 => Just(Move::Vfork),
@@ -215,34 +216,37 @@ fn moves() -> impl Strategy<Value = Vec<(usize, Move)>> {
         1 => Just(Move::BecomeSubreaper),
         1 => Just(Move::Reap),
     ];
-    prop::collection::vec((any::<usize>(), one), 0..300)
+    prop::collection::vec((any::<usize>(), action), 0..300)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn still_means_that_nothing_can_run(script in moves()) {
+    fn a_stopped_tree_has_no_process_that_can_run(script in moves()) {
         let mut table = Simulation::new(script);
         let mut walk = StopWalk::default();
-        let verdict = (0..ROUNDS).map(|_| walk.round(Root::Below(RUNNER), &mut table)).find(|v| matches!(v, Verdict::Still { .. }));
-        let free = table.can_still_run();
-        prop_assert!(free.is_empty(), "said to stand still, but these can run: {free:?}");
-        let Some(Verdict::Still { processes }) = verdict else {
+        let result = (0..ROUNDS)
+            .map(|_| walk.round(Root::Below(RUNNER), &mut table))
+            .find(|result| matches!(result, RoundResult::Stopped { .. }));
+        let runnable = table.can_still_run();
+        prop_assert!(runnable.is_empty(), "reported as stopped, but can run: {runnable:?}");
+        let Some(RoundResult::Stopped { processes }) = result else {
             return Err(TestCaseError::fail("the walk did not end"));
         };
-        prop_assert_eq!(processes, table.processes.values().filter(|process| !process.dead).count());
+        let live = table.processes.values().filter(|process| !process.dead);
+        prop_assert_eq!(processes, live.count());
     }
 }
 
 #[test]
-fn a_vfork_parent_in_d_does_not_keep_the_walk_from_ending() {
+fn a_vfork_parent_in_state_d_does_not_block_the_walk() {
     let mut table = Simulation::new(vec![(0, Move::Vfork)]);
     let mut walk = StopWalk::default();
     let rounds = (1..ROUNDS).find(|_| {
         matches!(
             walk.round(Root::Below(RUNNER), &mut table),
-            Verdict::Still { .. }
+            RoundResult::Stopped { .. }
         )
     });
     assert!(rounds.is_some_and(|rounds| rounds <= 5), "{rounds:?}");
@@ -259,7 +263,7 @@ fn a_walk_with_its_root_stops_the_root_too() {
     let mut table = Simulation::new(Vec::new());
     let child = table.add(2);
     let mut walk = StopWalk::default();
-    while walk.round(Root::With(2), &mut table) != (Verdict::Still { processes: 2 }) {}
+    while walk.round(Root::With(2), &mut table) != (RoundResult::Stopped { processes: 2 }) {}
     assert_eq!(table.can_still_run(), vec![3, 4]);
     assert!(table.processes[&child].stopped);
 }

@@ -1,4 +1,4 @@
-//! When the runner or claude-api dies under a running tree.
+//! Tests of the death of the runner or of claude-api while a tree runs.
 
 use std::{
     fs,
@@ -10,55 +10,55 @@ use runner::{Event, sweep_stale};
 
 use crate::{
     support::{
-        alive, children, counter, pids, runners, runners_by, scratch, shell, spec, start_by, state,
-        until,
+        alive, children, counter, pids, runners, runners_with_wrapper, scratch, shell, spec,
+        start_with, state, wait_until,
     },
     tests,
     tree::{FAMILY, family},
 };
 
 tests![
-    a_killed_runner_leaves_nothing_after_the_sweep,
-    a_stopped_runner_is_killed_from_outside,
-    a_sweep_spares_the_living,
-    a_runner_that_fails_says_why_on_its_socket,
-    a_runner_that_fails_before_its_task_says_why_on_stderr,
-    a_runner_that_is_killed_before_it_has_its_task_dies_as_any_other,
-    the_end_of_the_control_socket_leaves_nothing,
-    a_sweep_without_orphans_is_at_once,
-    dead_orphans_are_reaped_and_living_ones_left_alone,
-    runners_started_during_sweeps_live,
-    what_an_earlier_run_left_is_killed,
-    no_zombie_after_many_executions,
+    a_sweep_removes_the_tree_of_a_killed_runner,
+    a_stopped_runner_can_be_killed_from_outside,
+    a_sweep_keeps_live_executions,
+    a_failed_runner_reports_the_reason_on_its_socket,
+    a_runner_that_fails_before_its_spec_writes_the_reason_to_stderr,
+    a_runner_killed_before_it_has_its_spec_reports_its_end,
+    the_end_of_the_control_socket_ends_the_whole_tree,
+    a_sweep_without_orphans_returns_immediately,
+    dead_orphans_are_reaped_and_live_ones_kept,
+    runners_started_during_sweeps_survive,
+    a_stale_tree_of_an_earlier_run_is_killed,
+    many_executions_leave_no_zombie,
 ];
 
-async fn a_killed_runner_leaves_nothing_after_the_sweep() {
+async fn a_sweep_removes_the_tree_of_a_killed_runner() {
     let (mut run, dir) = family("stubborn").await;
     run.control.kill_runner();
-    assert_eq!(run.next().await, None, "no Done: the runner died");
+    assert_eq!(run.next().await, None, "a dead runner sends no Done");
     assert!(
         pids(dir.path()).iter().any(|pid| alive(*pid)),
-        "nobody has killed them yet"
+        "the tree is alive before the sweep"
     );
     let begun = Instant::now();
     assert_eq!(runners().sweep_orphans().await, []);
     println!("  sweep of a dead runner's tree: {:?}", begun.elapsed());
     assert!(
         pids(dir.path()).iter().all(|pid| state(*pid).is_none()),
-        "dead and reaped"
+        "the sweep killed and reaped the tree"
     );
 }
 
-async fn a_stopped_runner_is_killed_from_outside() {
+async fn a_stopped_runner_can_be_killed_from_outside() {
     let (mut run, dir) = family("stubborn").await;
     let runner = run.control.runner_pid();
     Command::new("kill")
         .args(["-STOP", &runner.to_string()])
         .status()
-        .expect("kill is there");
-    until("it stands", || state(runner) == Some('T')).await;
+        .expect("kill exists");
+    wait_until("the runner is stopped", || state(runner) == Some('T')).await;
     run.control.terminate(Duration::ZERO);
-    // No command blocks, however many are sent to a runner that reads none.
+    // No command blocks, even if the runner reads none.
     for _ in 0..20_000 {
         run.control.pause();
     }
@@ -69,30 +69,30 @@ async fn a_stopped_runner_is_killed_from_outside() {
     assert!(pids(dir.path()).iter().all(|pid| state(*pid).is_none()));
 }
 
-async fn a_sweep_spares_the_living() {
-    let (mut dead, _kept) = family("stubborn").await;
-    let (living, dir) = family("gentle").await;
+async fn a_sweep_keeps_live_executions() {
+    let (mut dead, _dir) = family("stubborn").await;
+    let (live, dir) = family("gentle").await;
     dead.control.kill_runner();
     assert_eq!(dead.next().await, None);
     assert_eq!(runners().sweep_orphans().await, []);
-    let before = counter(dir.path(), "daemon");
-    until("the other execution goes on", || {
-        counter(dir.path(), "daemon") > before
+    let previous = counter(dir.path(), "daemon");
+    wait_until("the other execution continues", || {
+        counter(dir.path(), "daemon") > previous
     })
     .await;
-    living.control.kill();
-    living.end().await;
+    live.control.kill();
+    live.end().await;
 }
 
-/// ENGINE A10.
-async fn a_runner_that_fails_says_why_on_its_socket() {
+/// A runner has no tracing subscriber, so it must report its error itself.
+async fn a_failed_runner_reports_the_reason_on_its_socket() {
     let (mut run, dir) = family("stubborn").await;
     // poll(2) refuses more descriptors than the process may have.
     let pid = run.control.runner_pid().to_string();
     let limited = Command::new("prlimit")
         .args(["--pid", &pid, "--nofile=1:1"])
         .status()
-        .expect("prlimit is there");
+        .expect("prlimit exists");
     assert!(limited.success());
     run.control.resume();
     let mut events = Vec::new();
@@ -109,35 +109,35 @@ async fn a_runner_that_fails_says_why_on_its_socket() {
     assert!(pids(dir.path()).iter().all(|pid| state(*pid).is_none()));
 }
 
-/// ENGINE A10: a runner has no tracing subscriber, so its error was lost.
-async fn a_runner_that_fails_before_its_task_says_why_on_stderr() {
+/// A runner has no tracing subscriber, so it must report its error itself.
+async fn a_runner_that_fails_before_its_spec_writes_the_reason_to_stderr() {
     let output = Command::new("/proc/self/exe")
         .arg("runner")
         .stdin(Stdio::null())
         .output()
-        .expect("it starts");
+        .expect("the runner starts");
     assert_eq!(output.status.code(), Some(70));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("runner failed:"), "{stderr:?}");
 }
 
-async fn a_runner_that_is_killed_before_it_has_its_task_dies_as_any_other() {
+async fn a_runner_killed_before_it_has_its_spec_reports_its_end() {
     let dir = scratch();
-    let killed = runners_by(dir.path(), "kill -9 $$");
-    // More than its socket holds, so that it has not all of it at its death.
-    let mut run = start_by(&killed, spec("true", &[&"x".repeat(4 << 20)])).await;
+    let killed = runners_with_wrapper(dir.path(), "kill -9 $$");
+    // The spec is larger than the socket's buffer, so the runner dies before it has all of it.
+    let mut run = start_with(&killed, spec("true", &[&"x".repeat(4 << 20)])).await;
     assert_eq!(run.next().await, None, "no CLI was started");
     let end = run.events.runner_end();
     assert!(end.contains("SIGKILL"), "{end:?}");
 }
 
-async fn the_end_of_the_control_socket_leaves_nothing() {
+async fn the_end_of_the_control_socket_ends_the_whole_tree() {
     let (run, dir) = family("stubborn").await;
     let runner = run.control.runner_pid();
     let control = run.control.clone();
-    // As when claude-api is killed; a clone of the control that is kept somewhere must not matter.
+    // As when claude-api is killed. A remaining clone of the control must not matter.
     drop(run.events);
-    until("all are gone, the runner too", || {
+    wait_until("the tree and the runner have ended", || {
         pids(dir.path())
             .into_iter()
             .chain([runner])
@@ -145,19 +145,20 @@ async fn the_end_of_the_control_socket_leaves_nothing() {
     })
     .await;
     drop(control);
-    // Also while it stands still.
+    // The same while the tree is paused.
     let (mut run, dir) = family("stubborn").await;
     run.control.pause();
     while !matches!(run.next().await, Some(Event::Paused { .. })) {}
     drop(run.events);
-    until("all are gone", || {
+    wait_until("the tree has ended", || {
         pids(dir.path()).iter().all(|pid| state(*pid).is_none())
     })
     .await;
 }
 
-async fn dead_orphans_are_reaped_and_living_ones_left_alone() {
-    // All before an init is there: it would reap this test's own shell too, which no runner started.
+async fn dead_orphans_are_reaped_and_live_ones_kept() {
+    // Prepare everything before the init runs: it would also reap this test's own shell, which no
+    // runner started.
     let mut shell = std::process::Command::new("bash")
         .args([
             "-c",
@@ -166,14 +167,14 @@ async fn dead_orphans_are_reaped_and_living_ones_left_alone() {
         .stdin(Stdio::piped())
         .spawn()
         .expect("a shell");
-    let all_read_it = shell.stdin.take();
+    let cat_stdin = shell.stdin.take();
     assert!(shell.wait().expect("a shell").success());
     let own = std::process::id();
     assert_eq!(children(own).len(), 21);
     let init = tokio::spawn(async { runners().reap_as_init().await });
-    drop(all_read_it);
-    until(
-        "only the living one is left",
+    drop(cat_stdin);
+    wait_until(
+        "only the live orphan is left",
         || matches!(children(own)[..], [(_, state)] if state != 'Z'),
     )
     .await;
@@ -181,13 +182,13 @@ async fn dead_orphans_are_reaped_and_living_ones_left_alone() {
     assert!(runners().sweep_orphans().await.is_empty());
 }
 
-async fn a_sweep_without_orphans_is_at_once() {
+async fn a_sweep_without_orphans_returns_immediately() {
     let begun = Instant::now();
     assert_eq!(runners().sweep_orphans().await, []);
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
 
-async fn runners_started_during_sweeps_live() {
+async fn runners_started_during_sweeps_survive() {
     let sweeps = tokio::spawn(async {
         for _ in 0..200 {
             runners().sweep_orphans().await;
@@ -201,7 +202,7 @@ async fn runners_started_during_sweeps_live() {
     sweeps.await.expect("no panic");
 }
 
-async fn what_an_earlier_run_left_is_killed() {
+async fn a_stale_tree_of_an_earlier_run_is_killed() {
     let dir = scratch();
     let mut child = Command::new("python3")
         .args([
@@ -212,8 +213,8 @@ async fn what_an_earlier_run_left_is_killed() {
         ])
         .stdin(Stdio::null())
         .spawn()
-        .expect("python is there");
-    until("all count", || {
+        .expect("python exists");
+    wait_until("the CLI and the tool count", || {
         ["cli", "tool"]
             .iter()
             .all(|name| counter(dir.path(), name) > 0)
@@ -234,7 +235,7 @@ async fn what_an_earlier_run_left_is_killed() {
     assert_eq!(
         sweep(ticks + 1, boot.clone()).await.expect("swept").killed,
         0,
-        "another process of the same id"
+        "another process with the same id is kept"
     );
     assert_eq!(
         sweep(ticks, "another boot".into())
@@ -248,14 +249,14 @@ async fn what_an_earlier_run_left_is_killed() {
     assert_eq!(
         (swept.killed, swept.unkillable),
         (2, Vec::new()),
-        "the CLI and its tool; the daemon had left before"
+        "the CLI and its tool; the daemon had left the tree earlier"
     );
     child.wait().expect("ours");
     assert_eq!(runners().sweep_orphans().await, []);
     assert!(pids(dir.path()).iter().all(|pid| state(*pid).is_none()));
 }
 
-async fn no_zombie_after_many_executions() {
+async fn many_executions_leave_no_zombie() {
     for round in 0..60 {
         let mut run = shell("(setsid sleep 600 &) ; true").await;
         run.spawned().await;
@@ -266,5 +267,8 @@ async fn no_zombie_after_many_executions() {
         .await
         .expect("started");
     drop(handle);
-    until("none is left", || children(std::process::id()).is_empty()).await;
+    wait_until("no child is left", || {
+        children(std::process::id()).is_empty()
+    })
+    .await;
 }

@@ -1,4 +1,4 @@
-//! Start, output, end.
+//! Tests of start, output and end.
 
 use std::fs;
 
@@ -7,31 +7,32 @@ use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{
     support::{
-        LONG, python, runners, runners_by, scratch, shell, spec, start, start_by, state, until,
+        LONG, python, runners, runners_with_wrapper, scratch, shell, spec, start, start_with,
+        state, wait_until,
     },
     tests,
 };
 
 tests![
-    exit_codes_and_signals_are_told_apart,
-    stdin_goes_in_and_ends,
-    a_large_prompt_goes_in_while_output_comes_out,
-    the_environment_is_the_given_one_and_nothing_leaks,
-    a_spec_of_many_hundred_kilobytes_arrives,
-    spawn_failures_say_what_is_missing,
-    a_directory_that_may_not_be_entered_is_named_with_its_owner,
-    a_shortage_at_the_clis_start_is_waited_out,
-    a_program_that_is_open_for_writing_is_started_when_it_is_closed,
-    a_shortage_that_lasts_ends_with_a_reason_and_a_terminate_ends_the_wait,
-    a_runner_that_cannot_be_started_leaves_the_systems_error,
-    ten_megabytes_of_stderr_with_a_long_line,
-    orphans_are_reaped_while_it_runs,
+    exit_codes_and_signals_are_reported_separately,
+    stdin_is_passed_on_with_its_end,
+    a_large_prompt_is_written_while_output_is_read,
+    the_cli_has_only_the_given_environment_and_descriptors,
+    a_spec_of_900_kilobytes_is_accepted,
+    spawn_failures_name_the_missing_part,
+    an_inaccessible_directory_is_named_with_its_owner,
+    a_shortage_at_the_start_of_the_cli_is_retried,
+    a_program_open_for_writing_starts_once_it_is_closed,
+    a_lasting_shortage_and_a_terminate_end_the_retries,
+    a_failed_start_of_a_runner_returns_the_systems_error,
+    stderr_of_ten_megabytes_with_a_long_line_is_read,
+    orphans_are_reaped_while_the_cli_runs,
     the_final_drain_ends_while_a_grandchild_writes,
-    end_of_file_comes_when_the_cli_closes_its_output,
-    the_cli_is_the_first_victim_when_memory_runs_out,
+    a_cli_that_closes_its_output_gives_end_of_file,
+    the_cli_is_preferred_by_the_oom_killer,
 ];
 
-async fn exit_codes_and_signals_are_told_apart() {
+async fn exit_codes_and_signals_are_reported_separately() {
     for code in [0, 1, 42, 255] {
         let mut run = shell(&format!("exit {code}")).await;
         run.spawned().await;
@@ -52,7 +53,7 @@ async fn exit_codes_and_signals_are_told_apart() {
     }
 }
 
-async fn stdin_goes_in_and_ends() {
+async fn stdin_is_passed_on_with_its_end() {
     let mut run = shell("cat; echo end").await;
     run.spawned().await;
     run.stdin
@@ -65,7 +66,7 @@ async fn stdin_goes_in_and_ends() {
     assert_eq!(String::from_utf8_lossy(&end.stdout), "a prompt\nend\n");
 }
 
-async fn a_large_prompt_goes_in_while_output_comes_out() {
+async fn a_large_prompt_is_written_while_output_is_read() {
     let prompt: Vec<u8> = (0..4_u32 << 20).map(|index| (index % 251) as u8).collect();
     let mut run = start(spec("cat", &[])).await;
     run.spawned().await;
@@ -77,12 +78,13 @@ async fn a_large_prompt_goes_in_while_output_comes_out() {
     assert!(end.stdout == prompt, "{} bytes came back", end.stdout.len());
 }
 
-async fn the_environment_is_the_given_one_and_nothing_leaks() {
+async fn the_cli_has_only_the_given_environment_and_descriptors() {
     let dir = scratch();
     let program = r#"
 import os, sys
-fds = [f"{fd}:{os.readlink(f'/proc/self/fd/{fd}')}" for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
-print(sorted(dict(os.environb).items()), os.getcwd(), os.getpgrp() == os.getpid(), [fd.split(":")[0] for fd in sorted(fds, key=lambda fd: int(fd.split(":")[0]))], sep="\n", flush=True)
+fds = [fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
+print(sorted(dict(os.environb).items()), os.getcwd(), os.getpgrp() == os.getpid(),
+      sorted(fds, key=int), sep="\n", flush=True)
 sys.stdin.read()
 "#;
     let mut spec = spec("python3", &["-c", program]);
@@ -93,21 +95,21 @@ sys.stdin.read()
     spec.cwd = dir.path().into();
     let mut run = start(spec).await;
     run.spawned().await;
-    // As root the file is readable, so it must be empty: the task came by the socket.
+    // Root can read this file, so it must be empty: the spec was sent by the socket.
     let environment =
         fs::read(format!("/proc/{}/environ", run.control.runner_pid())).unwrap_or_default();
     let end = run.end().await;
     let text = String::from_utf8_lossy(&end.stdout).into_owned();
     let lines: Vec<_> = text.lines().collect();
-    // Python itself sets LC_CTYPE where no locale is given.
+    // Python itself sets LC_CTYPE without a locale.
     let variables = lines[0].replace("(b'LC_CTYPE', b'C.UTF-8'), ", "");
     assert_eq!(
         variables,
         "[(b'ONLY', b'this'), (b'PATH', b'/usr/local/bin:/usr/bin:/bin')]"
     );
     assert_eq!(lines[1], dir.path().to_str().expect("plain"));
-    assert_eq!(lines[2], "True", "a process group of its own");
-    // What whoever started these tests left open for everybody is not ours to close.
+    assert_eq!(lines[2], "True", "the CLI has its own process group");
+    // Descriptors that the test program inherited without close-on-exec stay open.
     let expected: Vec<_> = inherited()
         .into_iter()
         .map(|fd| format!("'{fd}'"))
@@ -115,12 +117,12 @@ sys.stdin.read()
     assert_eq!(
         lines[3],
         format!("[{}]", expected.join(", ")),
-        "nothing of ours is open in the CLI"
+        "the CLI has no descriptor of the services"
     );
     assert!(environment.is_empty(), "{environment:?}");
 }
 
-/// The standard three, and what this process has open without close-on-exec.
+/// Lists the standard three descriptors and those that this process has open without close-on-exec.
 fn inherited() -> Vec<u32> {
     const CLOSE_ON_EXEC: u32 = 0o2_000_000;
     let kept = |fd: u32| {
@@ -131,17 +133,17 @@ fn inherited() -> Vec<u32> {
             .is_some_and(|flags| flags & CLOSE_ON_EXEC == 0)
     };
     let open = fs::read_dir("/proc/self/fd")
-        .expect("it is there")
+        .expect("/proc is mounted")
         .flatten();
-    let mut found: Vec<u32> = open
+    let mut inherited: Vec<u32> = open
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|fd| *fd <= 2 || kept(*fd))
         .collect();
-    found.sort_unstable();
-    found
+    inherited.sort_unstable();
+    inherited
 }
 
-async fn a_spec_of_many_hundred_kilobytes_arrives() {
+async fn a_spec_of_900_kilobytes_is_accepted() {
     let long = "x".repeat(100_000);
     let mut args = vec!["-c", "printf %s $#:${#9}", "name"];
     args.extend(std::iter::repeat_n(long.as_str(), 9));
@@ -150,14 +152,14 @@ async fn a_spec_of_many_hundred_kilobytes_arrives() {
     assert_eq!(run.end().await.stdout, b"9:100000");
 }
 
-async fn spawn_failures_say_what_is_missing() {
+async fn spawn_failures_name_the_missing_part() {
     let dir = scratch();
     let script = dir.path().join("script");
     fs::write(&script, "#!/nowhere/interpreter\n").expect("written");
     let plain = dir.path().join("plain");
     fs::write(&plain, "text").expect("written");
     make_executable(&script);
-    let gone = dir.path().join("gone");
+    let missing = dir.path().join("missing");
     let cases: [(Spec, &[&str]); 5] = [
         (
             spec("/nowhere/claude", &[]),
@@ -169,12 +171,12 @@ async fn spawn_failures_say_what_is_missing() {
         ),
         (
             Spec {
-                cwd: gone.clone(),
+                cwd: missing.clone(),
                 ..spec("true", &[])
             },
             &[
                 "working directory",
-                gone.to_str().expect("plain"),
+                missing.to_str().expect("plain"),
                 "No such file",
             ],
         ),
@@ -190,13 +192,13 @@ async fn spawn_failures_say_what_is_missing() {
     for (spec, wanted) in cases {
         let mut run = start(spec).await;
         let Some(Event::SpawnFailed { message }) = run.next().await else {
-            panic!("it must not start")
+            panic!("the program must not start")
         };
         assert!(
             wanted.iter().all(|part| message.contains(part)),
-            "{message} has not all of {wanted:?}"
+            "{message} lacks a part of {wanted:?}"
         );
-        assert_eq!(run.next().await, None, "nothing follows");
+        assert_eq!(run.next().await, None, "SpawnFailed is the last event");
         assert_eq!(
             timeout(LONG, run.stdout)
                 .await
@@ -207,8 +209,8 @@ async fn spawn_failures_say_what_is_missing() {
     }
 }
 
-/// Field case C16: the text blamed the program.
-async fn a_directory_that_may_not_be_entered_is_named_with_its_owner() {
+/// The error is about the directory, not about the program.
+async fn an_inaccessible_directory_is_named_with_its_owner() {
     let dir = scratch();
     let (closed, below) = (dir.path().join("closed"), dir.path().join("closed/below"));
     fs::create_dir_all(&below).expect("made");
@@ -217,11 +219,11 @@ async fn a_directory_that_may_not_be_entered_is_named_with_its_owner() {
         fs::set_permissions(path, mode).expect("ours");
     };
     mode(dir.path(), 0o755);
-    // Root enters every folder, so the runner becomes somebody else.
+    // Root can enter every folder, so the runner becomes another user.
     let runners = if rustix::process::geteuid().is_root() {
         mode(&closed, 0o700);
-        let other = "exec setpriv --reuid 54321 --regid 54321 --clear-groups \"$@\"";
-        runners_by(dir.path(), other)
+        let wrapper = "exec setpriv --reuid 54321 --regid 54321 --clear-groups \"$@\"";
+        runners_with_wrapper(dir.path(), wrapper)
     } else {
         mode(&closed, 0o000);
         runners()
@@ -232,10 +234,10 @@ async fn a_directory_that_may_not_be_entered_is_named_with_its_owner() {
             cwd: cwd.clone(),
             ..spec("true", &[])
         };
-        let mut run = start_by(&runners, spec).await;
+        let mut run = start_with(&runners, spec).await;
         let event = run.next().await;
         let Some(Event::SpawnFailed { message }) = event else {
-            panic!("it must not start: {event:?}")
+            panic!("the program must not start: {event:?}")
         };
         let wanted = [
             "working directory",
@@ -251,23 +253,23 @@ async fn a_directory_that_may_not_be_entered_is_named_with_its_owner() {
     mode(&closed, 0o700);
 }
 
-/// Descriptors for the runner's own work, and none for the pipe that a start needs.
+/// Enough descriptors for the runner's own work, and none for the pipe that a start needs.
 const FEW_DESCRIPTORS: &str = "ulimit -n 8; exec \"$@\"";
 
 fn give_descriptors(runner: u32) {
     let given = std::process::Command::new("prlimit")
         .args(["--pid", &runner.to_string(), "--nofile=64:64"])
         .status()
-        .expect("prlimit is there");
+        .expect("prlimit exists");
     assert!(given.success());
 }
 
-/// Issue 10: a shortage at the CLI's own fork was reported as `spawn_failed` at once.
-async fn a_shortage_at_the_clis_start_is_waited_out() {
+/// A shortage is temporary, so it must not be reported as `spawn_failed` immediately.
+async fn a_shortage_at_the_start_of_the_cli_is_retried() {
     let dir = scratch();
-    // The hard limit stays, so that it can be raised again.
-    let runners = runners_by(dir.path(), &FEW_DESCRIPTORS.replace("-n", "-S -n"));
-    let mut run = start_by(&runners, spec("bash", &["-c", "exit 7"])).await;
+    // Lower only the soft limit, so that it can be raised again.
+    let runners = runners_with_wrapper(dir.path(), &FEW_DESCRIPTORS.replace("-n", "-S -n"));
+    let mut run = start_with(&runners, spec("bash", &["-c", "exit 7"])).await;
     let event = run.next().await;
     assert!(
         matches!(&event, Some(Event::Warning { code, message })
@@ -279,18 +281,18 @@ async fn a_shortage_at_the_clis_start_is_waited_out() {
     assert_eq!(run.end().await.code, Some(7));
 }
 
-async fn a_shortage_that_lasts_ends_with_a_reason_and_a_terminate_ends_the_wait() {
+async fn a_lasting_shortage_and_a_terminate_end_the_retries() {
     let dir = scratch();
-    let runners = runners_by(dir.path(), FEW_DESCRIPTORS);
-    for asked in [false, true] {
+    let runners = runners_with_wrapper(dir.path(), FEW_DESCRIPTORS);
+    for terminated in [false, true] {
         let mut spec = spec("true", &[]);
-        if !asked {
+        if !terminated {
             spec.start_patience = std::time::Duration::from_millis(300);
         }
-        let mut run = start_by(&runners, spec).await;
+        let mut run = start_with(&runners, spec).await;
         let first = run.next().await;
         assert!(matches!(first, Some(Event::Warning { .. })), "{first:?}");
-        if asked {
+        if terminated {
             run.control.terminate(std::time::Duration::ZERO);
             run.signalled(runner::Action::Terminate).await;
         }
@@ -300,14 +302,14 @@ async fn a_shortage_that_lasts_ends_with_a_reason_and_a_terminate_ends_the_wait(
         };
         let words = [
             "Too many open files",
-            if asked { "retried" } else { "limit" },
+            if terminated { "retried" } else { "limit" },
         ];
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
         assert_eq!(run.next().await, None);
     }
 }
 
-async fn a_program_that_is_open_for_writing_is_started_when_it_is_closed() {
+async fn a_program_open_for_writing_starts_once_it_is_closed() {
     let dir = scratch();
     let program = dir.path().join("program");
     fs::write(&program, "#!/bin/sh\nexit 7\n").expect("written");
@@ -332,17 +334,20 @@ fn make_executable(path: &std::path::Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("ours");
 }
 
-async fn a_runner_that_cannot_be_started_leaves_the_systems_error() {
-    // Whoever starts it must be able to tell a shortage, which passes, from what does not.
+async fn a_failed_start_of_a_runner_returns_the_systems_error() {
+    // The caller must be able to distinguish a temporary shortage from other errors.
     let runners = Runners::new("/nonexistent/runner".into());
     let error = runners.start(spec("true", &[])).await.expect_err("none");
     let missing = rustix::io::Errno::NOENT.raw_os_error();
     assert_eq!(error.raw_os_error(), Some(missing), "{error}");
 }
 
-async fn ten_megabytes_of_stderr_with_a_long_line() {
+async fn stderr_of_ten_megabytes_with_a_long_line_is_read() {
     let dir = scratch();
-    let program = "import sys\nfor i in range(9 * 1024): sys.stderr.write('e' * 1023 + '\\n')\nsys.stderr.write('E' * 1048576)\nprint('out')";
+    let program = "import sys\n\
+                   for i in range(9 * 1024): sys.stderr.write('e' * 1023 + '\\n')\n\
+                   sys.stderr.write('E' * 1048576)\n\
+                   print('out')";
     let mut run = python(program, dir.path(), &[]).await;
     run.spawned().await;
     let end = run.end().await;
@@ -350,7 +355,7 @@ async fn ten_megabytes_of_stderr_with_a_long_line() {
     assert_eq!(end.stdout, b"out\n");
 }
 
-async fn orphans_are_reaped_while_it_runs() {
+async fn orphans_are_reaped_while_the_cli_runs() {
     let dir = scratch();
     let program = r#"
 import os, sys, time
@@ -368,8 +373,8 @@ time.sleep(600)
     let mut run = python(program, dir.path(), &[]).await;
     let cli = run.spawned().await;
     let runner = run.control.runner_pid();
-    until("the program is ready", || dir.path().join("ready").exists()).await;
-    until("all 50 were reaped, none is a zombie", || {
+    wait_until("the program is ready", || dir.path().join("ready").exists()).await;
+    wait_until("all 50 orphans were reaped", || {
         crate::support::children(runner)
             .iter()
             .all(|(pid, _)| *pid == cli)
@@ -385,7 +390,7 @@ time.sleep(600)
 }
 
 async fn the_final_drain_ends_while_a_grandchild_writes() {
-    // The writer is no part of the tree that Exited waits for, and stdout is left unread until then.
+    // Exited does not wait for the writer, and stdout is not read before Exited.
     let mut handle = runners()
         .start(spec(
             "bash",
@@ -409,7 +414,7 @@ async fn the_final_drain_ends_while_a_grandchild_writes() {
         .drain_available(|bytes| all.extend_from_slice(bytes))
         .expect("read");
     assert!(all.starts_with(b"12345") && drained.bytes == all.len() as u64);
-    // Swept: then the end of file comes too.
+    // After the sweep, the pipe is at end of file.
     while timeout(LONG, handle.events.next())
         .await
         .expect("an event")
@@ -420,17 +425,17 @@ async fn the_final_drain_ends_while_a_grandchild_writes() {
     assert_eq!(handle.stdout.read(&mut [0; 16]).await.expect("read"), 0);
 }
 
-async fn end_of_file_comes_when_the_cli_closes_its_output() {
+async fn a_cli_that_closes_its_output_gives_end_of_file() {
     let mut run = shell("echo last; exec >&- 2>&-; read line; exit 9").await;
     run.spawned().await;
-    // It lives on, and so does the runner: none of the two may hold the write ends.
+    // The CLI and the runner still run, and neither may hold the write ends.
     let stdout = timeout(LONG, &mut run.stdout)
         .await
-        .expect("end of file comes")
+        .expect("end of file")
         .expect("read");
     let stderr = timeout(LONG, &mut run.stderr)
         .await
-        .expect("end of file comes")
+        .expect("end of file")
         .expect("read");
     assert_eq!(
         (stdout.as_slice(), stderr.as_slice()),
@@ -451,10 +456,10 @@ async fn end_of_file_comes_when_the_cli_closes_its_output() {
     assert_eq!(run.next().await, None);
 }
 
-async fn the_cli_is_the_first_victim_when_memory_runs_out() {
+async fn the_cli_is_preferred_by_the_oom_killer() {
     let mut run = shell("read line; cat /proc/self/oom_score_adj").await;
     run.spawned().await;
-    // The adjustment is made before Spawned is said, and children inherit it.
+    // The adjustment is made before Spawned is sent, and children inherit it.
     run.stdin
         .as_mut()
         .expect("open")

@@ -1,7 +1,8 @@
-//! Runners with real trees of processes. This program is also the runner: it starts itself again with the argument
-//! `runner`, which is why it has no libtest harness. `cargo test -p runner --test processes NAME` runs what matches.
+//! Tests of runners with real trees of processes. This program is also the runner: it starts itself
+//! again with the argument `runner`, so it has no libtest harness.
+//! `cargo test -p runner --test processes NAME` runs the tests whose names contain NAME.
 
-// Without libtest the lint does not know that this is a test; its output is the report.
+// Without libtest, the lint does not recognise this as a test. The output is the report.
 #![allow(clippy::print_stdout)]
 
 mod death;
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     if arguments == ["runner"] {
         return runner::main();
     }
-    runner::init_parent().expect("a test program may be a subreaper");
+    runner::init_parent().expect("the test program becomes a subreaper");
     let filter = arguments
         .iter()
         .find(|argument| !argument.starts_with('-'))
@@ -57,8 +58,8 @@ fn main() -> ExitCode {
             failed.push(name);
             runtime.block_on(async { support::runners().sweep_orphans().await });
         }
-        // While the runtime lives: its tasks reap the runners.
-        runtime.block_on(support::leave_nothing());
+        // Check this while the runtime exists: its tasks reap the runners.
+        runtime.block_on(support::assert_no_children_left());
     }
     if failed.is_empty() {
         return ExitCode::SUCCESS;

@@ -1,4 +1,4 @@
-//! Figures for the closing note; the bounds are generous.
+//! Measurements of the runner, with generous bounds.
 
 use std::time::{Duration, Instant};
 
@@ -6,17 +6,17 @@ use runner::Event;
 use tokio::time::timeout;
 
 use crate::{
-    support::{LONG, pids, python, runners, scratch, shell, spec, until},
+    support::{LONG, pids, python, runners, scratch, shell, spec, wait_until},
     tests,
 };
 
 tests![
-    a_start_is_quick,
-    a_small_tree_pauses_quickly,
-    a_thousand_processes_are_swept
+    a_start_takes_less_than_500_ms,
+    a_pause_stops_a_small_tree,
+    a_kill_sweeps_a_thousand_processes
 ];
 
-async fn a_start_is_quick() {
+async fn a_start_takes_less_than_500_ms() {
     let (mut called, mut spawned, mut first_byte) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..50 {
         let begun = Instant::now();
@@ -34,7 +34,7 @@ async fn a_start_is_quick() {
         first_byte.push(begun.elapsed());
         while timeout(LONG, handle.events.next())
             .await
-            .expect("it ends")
+            .expect("the runner ends")
             .is_some()
         {}
     }
@@ -51,12 +51,15 @@ async fn a_start_is_quick() {
     assert!(median(&mut first_byte) < Duration::from_millis(500));
 }
 
-async fn a_small_tree_pauses_quickly() {
+async fn a_pause_stops_a_small_tree() {
     let mut run = shell("for i in 1 2 3 4 5 6 7 8 9; do sleep 600 & done; wait").await;
     run.spawned().await;
     let runner = run.control.runner_pid();
     let cli = crate::support::children(runner)[0].0;
-    until("all are there", || crate::support::children(cli).len() == 9).await;
+    wait_until("all processes have started", || {
+        crate::support::children(cli).len() == 9
+    })
+    .await;
     let begun = Instant::now();
     run.control.pause();
     run.signalled(runner::Action::Pause).await;
@@ -70,7 +73,7 @@ async fn a_small_tree_pauses_quickly() {
     run.end().await;
 }
 
-async fn a_thousand_processes_are_swept() {
+async fn a_kill_sweeps_a_thousand_processes() {
     let dir = scratch();
     let program = r#"
 import os, sys, time
@@ -86,7 +89,10 @@ time.sleep(600)
 "#;
     let mut run = python(program, dir.path(), &[]).await;
     run.spawned().await;
-    until("all are there", || pids(dir.path()).len() == 1_000).await;
+    wait_until("all processes have started", || {
+        pids(dir.path()).len() == 1_000
+    })
+    .await;
     let begun = Instant::now();
     run.control.kill();
     let end = run.end().await;

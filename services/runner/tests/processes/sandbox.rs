@@ -1,4 +1,4 @@
-//! What the sandbox holds, tried from inside by a program that wants out.
+//! Tests of the sandbox, by programs inside that try to break out.
 
 use std::{
     fs,
@@ -12,32 +12,34 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
 use crate::{
-    support::{End, Run, alive, runners_by, scratch, spec, start_by, state, until},
+    support::{
+        End, Run, alive, runners_with_wrapper, scratch, spec, start_with, state, wait_until,
+    },
     tests,
 };
 
 tests![
-    this_kernel_has_the_whole_sandbox,
+    this_kernel_supports_the_whole_sandbox,
     files_outside_cannot_be_read_written_or_emptied,
-    a_file_can_be_opened_alone,
-    nothing_outside_is_signalled_traced_or_looked_into,
-    limits_and_priorities_of_others_stay_as_they_are,
-    memory_and_queues_of_the_user_are_closed,
-    two_executions_reach_nothing_of_each_other,
-    kill_of_everything_ends_only_the_execution,
-    stdin_cannot_be_opened_again_or_written_to,
-    a_program_that_nobody_may_read_is_the_first_victim_too,
+    a_single_file_can_be_allowed,
+    processes_outside_cannot_be_signalled_traced_or_read,
+    limits_and_priorities_of_other_processes_cannot_be_changed,
+    shared_memory_and_queues_of_the_user_are_refused,
+    executions_cannot_access_each_other,
+    a_kill_of_all_processes_ends_only_the_execution,
+    stdin_cannot_be_reopened_or_written_to,
+    an_unreadable_program_is_preferred_by_the_oom_killer,
 ];
 
 const SYSTEM: [&str; 8] = [
     "/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/proc", "/dev",
 ];
 
-/// Makes a program run as a user without any right beyond its own: root may look into every process
-/// in spite of Landlock (CAP_PERFMON).
+/// A command prefix that runs a program as an unprivileged user: root can read every process
+/// despite Landlock (CAP_PERFMON).
 const UNPRIVILEGED: &str = "setpriv --reuid 54321 --regid 54321 --clear-groups --inh-caps=-all";
 
-/// A folder of that user.
+/// Creates a folder that this user can write to.
 fn folder() -> TempDir {
     let dir = scratch();
     let open = fs::Permissions::from_mode(0o777);
@@ -45,7 +47,7 @@ fn folder() -> TempDir {
     dir
 }
 
-/// A shell script in the sandbox: it may use the system and `dir`.
+/// Returns the spec of a shell script in a sandbox that allows the system's folders and `dir`.
 fn sandboxed(dir: &Path, script: &str) -> Spec {
     Spec {
         cwd: dir.into(),
@@ -60,8 +62,8 @@ fn sandboxed(dir: &Path, script: &str) -> Spec {
 
 async fn begin(spec: Spec) -> Run {
     let dir = folder();
-    let runners = runners_by(dir.path(), &format!("exec {UNPRIVILEGED} \"$@\""));
-    let mut run = start_by(&runners, spec).await;
+    let runners = runners_with_wrapper(dir.path(), &format!("exec {UNPRIVILEGED} \"$@\""));
+    let mut run = start_with(&runners, spec).await;
     run.spawned().await;
     run
 }
@@ -70,7 +72,7 @@ async fn run(spec: Spec) -> End {
     begin(spec).await.end().await
 }
 
-/// A process of the same user outside.
+/// Starts a process of the same user outside the sandbox.
 fn victim() -> Child {
     let mut words = UNPRIVILEGED.split(' ');
     Command::new(words.next().expect("setpriv"))
@@ -86,26 +88,26 @@ fn end(mut victim: Child) {
     victim.wait().expect("ours");
 }
 
-/// Runs lines of a shell, each of which must fail with the text behind ` # `.
-async fn refused(dir: &Path, lines: &[String]) {
-    let mut through = Vec::new();
+/// Runs lines of shell, each of which must fail with the text after ` # `.
+async fn assert_refused(dir: &Path, lines: &[String]) {
+    let mut succeeded = Vec::new();
     for line in lines {
-        let (command, wanted) = line.split_once(" # ").expect("a command and its error");
+        let (command, expected) = line.split_once(" # ").expect("a command and its error");
         let end = run(sandboxed(dir, command)).await;
-        let said = String::from_utf8_lossy(&end.stderr).into_owned();
-        let shown = String::from_utf8_lossy(&end.stdout).into_owned();
-        if end.code == Some(0) || !said.contains(wanted) {
-            through.push(format!("{command}: {shown}{said}"));
+        let stderr = String::from_utf8_lossy(&end.stderr).into_owned();
+        let stdout = String::from_utf8_lossy(&end.stdout).into_owned();
+        if end.code == Some(0) || !stderr.contains(expected) {
+            succeeded.push(format!("{command}: {stdout}{stderr}"));
         }
     }
     assert!(
-        through.is_empty(),
-        "these went through, or met another error: {through:#?}"
+        succeeded.is_empty(),
+        "these succeeded, or failed with another error: {succeeded:#?}"
     );
 }
 
-async fn this_kernel_has_the_whole_sandbox() {
-    assert_eq!(gaps(), Vec::<Gap>::new(), "the other tests need it");
+async fn this_kernel_supports_the_whole_sandbox() {
+    assert_eq!(gaps(), Vec::<Gap>::new(), "the other tests need every part");
 }
 
 async fn files_outside_cannot_be_read_written_or_emptied() {
@@ -115,7 +117,7 @@ async fn files_outside_cannot_be_read_written_or_emptied() {
     std::os::unix::fs::chown(&secret, Some(54321), Some(54321)).expect("given away");
     let (folder, secret_path) = (outside.path().display(), secret.display());
     let denied = "Permission denied";
-    refused(
+    assert_refused(
         inside.path(),
         &[
             format!("cat {secret_path} # {denied}"),
@@ -134,7 +136,7 @@ async fn files_outside_cannot_be_read_written_or_emptied() {
         ],
     )
     .await;
-    assert_eq!(fs::read(&secret).expect("there"), b"hidden");
+    assert_eq!(fs::read(&secret).expect("exists"), b"hidden");
     let work = "set -e; mkdir a b; echo 1 >a/f; mv a/f b/f; cat b/f; rm b/f; truncate -s 9 g; \
                 ln g h; ln -s g i; cat /etc/hostname >/dev/null; echo done";
     let end = run(sandboxed(inside.path(), work)).await;
@@ -146,7 +148,7 @@ async fn files_outside_cannot_be_read_written_or_emptied() {
     );
 }
 
-async fn a_file_can_be_opened_alone() {
+async fn a_single_file_can_be_allowed() {
     let (inside, outside) = (folder(), folder());
     let (one, other) = (outside.path().join("one"), outside.path().join("other"));
     fs::write(&one, "1").expect("written");
@@ -164,7 +166,7 @@ async fn a_file_can_be_opened_alone() {
     assert_eq!((end.code, &*end.stdout), (Some(1), &b"1"[..]));
 }
 
-async fn nothing_outside_is_signalled_traced_or_looked_into() {
+async fn processes_outside_cannot_be_signalled_traced_or_read() {
     let (inside, outside) = (folder(), folder());
     let victim = victim();
     let pid = victim.id();
@@ -196,14 +198,14 @@ async fn nothing_outside_is_signalled_traced_or_looked_into() {
             "{look} || head -c 1 /proc/{pid}/{file} # Permission denied"
         ));
     }
-    refused(inside.path(), &lines).await;
+    assert_refused(inside.path(), &lines).await;
     assert!(alive(pid) && state(pid) != Some('T'));
     drop((listener, outside));
     end(victim);
 }
 
-/// The limit of processor time of another process ends it, the first of a namespace too.
-async fn limits_and_priorities_of_others_stay_as_they_are() {
+/// A limit of processor time set from outside would end a process, even the first of a namespace.
+async fn limits_and_priorities_of_other_processes_cannot_be_changed() {
     let dir = folder();
     let victim = victim();
     let pid = victim.id();
@@ -212,30 +214,32 @@ async fn limits_and_priorities_of_others_stay_as_they_are() {
         format!("renice -n 19 -p {pid}"),
         "renice -n 19 -u 54321".to_owned(),
         "renice -n 19 -g 0".to_owned(),
-        // The group of its runner; whoever is in the group of claude-api may renice it.
+        // This is the group of the runner. A process in the group of claude-api could renice
+        // claude-api.
         "python3 -c \"import os; os.setpgid(0, $PPID)\"".to_owned(),
     ]
     .map(|line| format!("{line} # Operation not permitted"));
-    refused(dir.path(), &lines).await;
+    assert_refused(dir.path(), &lines).await;
     end(victim);
     let own = "set -e; ulimit -n 100; nice -n 1 chrt -i 0 ionice -c 3 prlimit --cpu=9:9 true; \
                prlimit --pid $PPID >limits; echo done";
     let own = run(sandboxed(dir.path(), own)).await;
-    let said = String::from_utf8_lossy(&own.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&own.stderr).into_owned();
     assert_eq!(
         (own.code, &*own.stdout),
         (Some(0), &b"done\n"[..]),
-        "{said}"
+        "{stderr}"
     );
 }
 
-async fn memory_and_queues_of_the_user_are_closed() {
+async fn shared_memory_and_queues_of_the_user_are_refused() {
     let dir = folder();
     let queue = "python3 -c 'import ctypes; l = ctypes.CDLL(None, use_errno=True); \
                  r = l.mq_open(b\"/cc-sandbox\", 66, 384, None); \
-                 raise SystemExit(__import__(\"os\").strerror(ctypes.get_errno()) if r < 0 else 0)'";
+                 e = ctypes.get_errno(); \
+                 raise SystemExit(__import__(\"os\").strerror(e) if r < 0 else 0)'";
     let lines = ["ipcmk -M 16", "ipcmk -S 1", "ipcmk -Q", queue];
-    refused(
+    assert_refused(
         dir.path(),
         &lines.map(|line| format!("{line} # Operation not permitted")),
     )
@@ -246,28 +250,28 @@ async fn memory_and_queues_of_the_user_are_closed() {
     );
     shared.sandbox.as_mut().expect("set").allow_ipc = true;
     let end = run(shared).await;
-    let said = String::from_utf8_lossy(&end.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&end.stderr).into_owned();
     assert_eq!(
         (end.code, &*end.stdout),
         (Some(0), &b"done\n"[..]),
-        "{said}"
+        "{stderr}"
     );
 }
 
-async fn two_executions_reach_nothing_of_each_other() {
+async fn executions_cannot_access_each_other() {
     let (one, two) = (folder(), folder());
     let first = begin(sandboxed(one.path(), "echo $$ >pid; exec sleep 1000")).await;
     let note = one.path().join("pid");
-    until("it runs", || {
+    wait_until("the execution runs", || {
         fs::read_to_string(&note).is_ok_and(|pid| pid.ends_with('\n'))
     })
     .await;
     let pid: u32 = fs::read_to_string(&note)
-        .expect("there")
+        .expect("exists")
         .trim()
         .parse()
         .expect("a number");
-    refused(
+    assert_refused(
         two.path(),
         &[
             format!("kill -9 {pid} # Operation not permitted"),
@@ -278,30 +282,31 @@ async fn two_executions_reach_nothing_of_each_other() {
     )
     .await;
     assert!(alive(pid));
-    // Its own runner still may.
+    // The execution's own runner can still kill it.
     first.control.kill();
     assert_eq!(first.end().await.signal, Some(9));
 }
 
-/// F17: the model runs `kill -9 -1`.
-async fn kill_of_everything_ends_only_the_execution() {
+/// The model may run `kill -9 -1`.
+async fn a_kill_of_all_processes_ends_only_the_execution() {
     let dir = folder();
     let victim = victim();
     let ended = run(sandboxed(dir.path(), "sleep 1000 & kill -9 -1; exit 7")).await;
-    assert!(alive(victim.id()), "it reached a process outside");
-    // kill(2) spares its own process, which then ends as it likes; nothing of it is left.
+    assert!(alive(victim.id()), "the kill reached a process outside");
+    // kill(2) does not signal the calling process, which then ends by itself. No process is left.
     assert_eq!((ended.code, ended.signal), (Some(7), None));
     assert!(ended.unkillable.is_empty());
     end(victim);
 }
 
-async fn stdin_cannot_be_opened_again_or_written_to() {
+async fn stdin_cannot_be_reopened_or_written_to() {
     let dir = folder();
-    let script = "for way in '<' '>' '<>'; do eval \"exec 3$way/proc/$$/fd/0\" && echo opened; done 2>&1; \
+    let script = "for mode in '<' '>' '<>'; do \
+                  eval \"exec 3$mode/proc/$$/fd/0\" && echo opened; done 2>&1; \
                   trap \"\" PIPE; echo planted 1>&0; cat; echo end";
     let mut sandboxed = begin(sandboxed(dir.path(), script)).await;
     let stdin = sandboxed.stdin.as_mut().expect("open");
-    stdin.write_all(b"from outside\n").await.expect("taken");
+    stdin.write_all(b"from outside\n").await.expect("written");
     let end = sandboxed.end().await;
     let out = String::from_utf8_lossy(&end.stdout).into_owned();
     assert!(!out.contains("opened") && !out.contains("planted"), "{out}");
@@ -311,25 +316,25 @@ async fn stdin_cannot_be_opened_again_or_written_to() {
     assert!(err.contains("Broken pipe"), "{err}");
 }
 
-/// A program of mode 0711 hides its memory, and root owns its settings. Root runs these tests.
-async fn a_program_that_nobody_may_read_is_the_first_victim_too() {
+/// A program of mode 0711 is not dumpable, so root owns its settings. Root runs these tests.
+async fn an_unreadable_program_is_preferred_by_the_oom_killer() {
     let dir = folder();
     let program = dir.path().join("unreadable");
     fs::copy("/bin/sleep", &program).expect("copied");
     for (path, mode) in [(dir.path(), 0o755), (&program, 0o711)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
     }
-    let runners = runners_by(dir.path(), &format!("exec {UNPRIVILEGED} \"$@\""));
+    let runners = runners_with_wrapper(dir.path(), &format!("exec {UNPRIVILEGED} \"$@\""));
     let spec = spec(program.to_str().expect("plain"), &["1000"]);
-    let mut run = start_by(&runners, spec).await;
+    let mut run = start_with(&runners, spec).await;
     let pid = run.spawned().await;
     let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
-    assert_eq!(read("oom_score_adj").expect("there").trim(), "500");
-    let owner = fs::metadata(format!("/proc/{pid}/environ")).expect("there");
+    assert_eq!(read("oom_score_adj").expect("exists").trim(), "500");
+    let owner = fs::metadata(format!("/proc/{pid}/environ")).expect("exists");
     assert_eq!(
         std::os::unix::fs::MetadataExt::uid(&owner),
         0,
-        "it is readable"
+        "the program must be unreadable"
     );
     run.control.kill();
     assert_eq!(run.end().await.signal, Some(9));

@@ -1,4 +1,4 @@
-//! Starting things and waiting for conditions.
+//! Helpers of the tests: starting runs and waiting for conditions.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use tokio::{task::JoinHandle, time::timeout};
 
 pub(crate) type Test = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
 
-/// Names tests and makes them values.
+/// Lists the tests of a module by name.
 #[macro_export]
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {
@@ -24,7 +24,7 @@ macro_rules! tests {
     };
 }
 
-/// Generous: tests assert order and bounds, not speed.
+/// The time limit of a wait. Generous, because tests assert order and bounds, not speed.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 pub(crate) fn runners() -> Runners {
@@ -43,7 +43,7 @@ pub(crate) fn spec(program: &str, args: &[&str]) -> Spec {
     }
 }
 
-/// One execution under test: both outputs are drained by tasks.
+/// An execution under test. Tasks read both outputs.
 pub(crate) struct Run {
     pub(crate) stdin: Option<Stdin>,
     pub(crate) control: Control,
@@ -53,13 +53,14 @@ pub(crate) struct Run {
 }
 
 pub(crate) async fn start(spec: Spec) -> Run {
-    start_by(&runners(), spec).await
+    start_with(&runners(), spec).await
 }
 
-/// Runners that this shell script starts; `"$@"` is the runner's command line.
-pub(crate) fn runners_by(dir: &Path, script: &str) -> Runners {
+/// Returns runners that are started by a shell script, in which `"$@"` is the runner's command
+/// line.
+pub(crate) fn runners_with_wrapper(dir: &Path, script: &str) -> Runners {
     let wrapper = dir.join("runner");
-    let own = std::env::current_exe().expect("it is there");
+    let own = std::env::current_exe().expect("the path of this program");
     let text = format!("#!/bin/bash\nset -- {} \"$@\"\n{script}\n", own.display());
     fs::write(&wrapper, text).expect("written");
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -67,7 +68,7 @@ pub(crate) fn runners_by(dir: &Path, script: &str) -> Runners {
     Runners::new(wrapper)
 }
 
-pub(crate) async fn start_by(runners: &Runners, spec: Spec) -> Run {
+pub(crate) async fn start_with(runners: &Runners, spec: Spec) -> Run {
     let handle = runners.start(spec).await.expect("a runner starts");
     let (mut out, mut err) = (handle.stdout, handle.stderr);
     let stdout = tokio::spawn(async move {
@@ -93,12 +94,12 @@ pub(crate) async fn start_by(runners: &Runners, spec: Spec) -> Run {
     }
 }
 
-/// A shell script as the CLI.
+/// Starts a shell script as the CLI.
 pub(crate) async fn shell(script: &str) -> Run {
     start(spec("bash", &["-c", script])).await
 }
 
-/// A Python program as the CLI; `sys.argv[1]` is a directory to write to.
+/// Starts a Python program as the CLI; `sys.argv[1]` is a directory to write to.
 pub(crate) async fn python(program: &str, dir: &Path, more: &[&str]) -> Run {
     let dir = dir.to_str().expect("a plain path");
     start(spec("python3", &[&["-c", program, dir], more].concat())).await
@@ -108,7 +109,7 @@ impl Run {
     pub(crate) async fn next(&mut self) -> Option<Event> {
         timeout(LONG, self.events.next())
             .await
-            .expect("the runner says something")
+            .expect("the runner sends an event")
     }
 
     pub(crate) async fn spawned(&mut self) -> u32 {
@@ -125,8 +126,11 @@ impl Run {
         }
     }
 
-    pub(crate) async fn signalled(&mut self, wanted: Action) {
-        assert_eq!(self.next().await, Some(Event::Signalled { action: wanted }));
+    pub(crate) async fn signalled(&mut self, expected: Action) {
+        assert_eq!(
+            self.next().await,
+            Some(Event::Signalled { action: expected })
+        );
     }
 
     pub(crate) async fn paused(&mut self) -> (u32, u64) {
@@ -136,23 +140,23 @@ impl Run {
         }
     }
 
-    /// Until `Done`, which is the last event: everything that came, and the outputs.
+    /// Waits for `Done`, the last event, and returns it with the outputs.
     pub(crate) async fn end(mut self) -> End {
         drop(self.stdin.take());
         let mut events = Vec::new();
         while let Some(event) = self.next().await {
-            // Only a sweep that takes longer than a second says so.
+            // Sweeping is sent only by a sweep that takes longer than a second.
             if !matches!(event, Event::Sweeping { .. }) {
                 events.push(event);
             }
         }
         let stdout = timeout(LONG, self.stdout)
             .await
-            .expect("end of file comes")
+            .expect("end of file")
             .expect("read");
         let stderr = timeout(LONG, self.stderr)
             .await
-            .expect("end of file comes")
+            .expect("end of file")
             .expect("read");
         let Some(Event::Done {
             code,
@@ -196,8 +200,8 @@ pub(crate) fn scratch() -> TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
-/// Waits for a condition, not for a time.
-pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+/// Waits until a condition holds.
+pub(crate) async fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
         assert!(begun.elapsed() < LONG, "not within {LONG:?}: {what}");
@@ -205,7 +209,7 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The state letter of a process, if there is one.
+/// Returns the state letter of a process, if it exists.
 pub(crate) fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit(") ").next()?.chars().next()
@@ -215,27 +219,27 @@ pub(crate) fn alive(pid: u32) -> bool {
     !matches!(state(pid), None | Some('Z'))
 }
 
-/// The direct children of a process, with their states.
+/// Lists the direct children of a process, with their states.
 pub(crate) fn children(pid: u32) -> Vec<(u32, char)> {
-    let mut found = Vec::new();
+    let mut children = Vec::new();
     for thread in fs::read_dir(format!("/proc/{pid}/task"))
         .into_iter()
         .flatten()
         .flatten()
     {
         let list = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-        found.extend(
+        children.extend(
             list.split_whitespace()
                 .filter_map(|pid| pid.parse().ok())
                 .filter_map(|pid| Some((pid, state(pid)?))),
         );
     }
-    found
+    children
 }
 
-/// The ids that the programs under test left as files `NAME.PID`.
+/// Lists the process ids that the programs under test wrote as names of files.
 pub(crate) fn pids(dir: &Path) -> Vec<u32> {
-    let names = fs::read_dir(dir).expect("the directory is there").flatten();
+    let names = fs::read_dir(dir).expect("the directory exists").flatten();
     names
         .filter_map(|entry| {
             entry
@@ -249,20 +253,23 @@ pub(crate) fn pids(dir: &Path) -> Vec<u32> {
         .collect()
 }
 
-/// The live processes that have the directory as an argument.
-pub(crate) fn marked(dir: &Path) -> Vec<u32> {
+/// Lists the live processes that have the directory as an argument.
+pub(crate) fn processes_with_argument(dir: &Path) -> Vec<u32> {
     let mark = dir.to_str().expect("a plain path").as_bytes();
-    let processes = fs::read_dir("/proc").expect("it is there").flatten();
+    let processes = fs::read_dir("/proc").expect("/proc is mounted").flatten();
     processes
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid| {
             let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            arguments.split(|byte| *byte == 0).any(|one| one == mark) && alive(*pid)
+            arguments
+                .split(|byte| *byte == 0)
+                .any(|argument| argument == mark)
+                && alive(*pid)
         })
         .collect()
 }
 
-/// The number in a counter file; it only grows while its process runs.
+/// Reads the number in a counter file, which grows only while its process runs.
 pub(crate) fn counter(dir: &Path, name: &str) -> u64 {
     fs::read_to_string(dir.join(name))
         .ok()
@@ -270,9 +277,9 @@ pub(crate) fn counter(dir: &Path, name: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// No test leaves a child behind, dead or alive.
-pub(crate) async fn leave_nothing() {
-    until("no child is left behind", || {
+/// Waits until this process has no children, dead or alive.
+pub(crate) async fn assert_no_children_left() {
+    wait_until("no child is left behind", || {
         children(std::process::id()).is_empty()
     })
     .await;

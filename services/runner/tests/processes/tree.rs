@@ -1,4 +1,4 @@
-//! Pause, resume, terminate, kill: the whole tree.
+//! Tests of pause, resume, terminate and kill of a whole tree.
 
 use std::{
     path::Path,
@@ -9,29 +9,32 @@ use runner::{Action, Event, tree_cpu};
 use tempfile::TempDir;
 
 use crate::{
-    support::{LONG, Run, alive, counter, marked, pids, python, scratch, state, until},
+    support::{
+        LONG, Run, alive, counter, pids, processes_with_argument, python, scratch, state,
+        wait_until,
+    },
     tests,
 };
 
 tests![
-    pause_stands_and_resume_goes_on,
-    pause_and_resume_may_be_repeated,
-    a_paused_tree_can_be_cancelled,
-    five_hundred_processes_stand_still,
-    a_chain_of_successors_is_caught,
-    a_vfork_parent_does_not_hang_the_pause,
-    many_threads_stand_still,
+    a_pause_stops_and_a_resume_continues_the_tree,
+    pause_and_resume_can_be_repeated,
+    a_paused_tree_can_be_terminated,
+    a_pause_stops_five_hundred_processes,
+    a_pause_stops_a_chain_of_successors,
+    a_vfork_parent_does_not_block_the_pause,
+    a_pause_stops_many_threads,
     a_tree_that_ignores_term_is_killed_after_the_grace,
-    term_lets_the_whole_tree_clean_up,
-    the_cli_gets_one_term,
-    daemons_of_a_normal_end_are_killed_and_end_of_file_comes,
-    kill_leaves_nothing,
-    a_tree_that_forks_faster_than_it_is_killed_leaves_nothing,
-    cpu_time_counts_the_dead_too,
+    terminate_lets_the_whole_tree_clean_up,
+    terminate_sends_one_term_to_the_cli,
+    a_normal_end_kills_daemons_and_gives_end_of_file,
+    kill_leaves_no_process,
+    a_tree_that_forks_faster_than_it_is_killed_is_killed,
+    cpu_time_includes_reaped_processes,
 ];
 
-/// A CLI, its tool in a session of its own, and a grandchild with setsid, double fork and a cleared environment; each
-/// counts in a file. `sys.argv[2]`: `stubborn` ignores TERM.
+/// A CLI, its tool in its own session, and a daemon by double fork and setsid with an empty
+/// environment. Each counts in a file. With `stubborn` as `sys.argv[2]`, they ignore TERM.
 pub(crate) const FAMILY: &str = r#"
 import os, signal, sys, time
 d, how = sys.argv[1], sys.argv[2]
@@ -73,7 +76,7 @@ pub(crate) async fn family(how: &str) -> (Run, TempDir) {
     let dir = scratch();
     let mut run = python(FAMILY, dir.path(), &[how]).await;
     run.spawned().await;
-    until("all three count", || {
+    wait_until("all three count", || {
         NAMES.iter().all(|name| counter(dir.path(), name) > 0)
     })
     .await;
@@ -85,25 +88,25 @@ fn counters(dir: &Path) -> [u64; 3] {
     NAMES.map(|name| counter(dir, name))
 }
 
-/// They count every millisecond: 100 ms without one count is standing still. The one place where a time must pass.
-async fn stands_still(dir: &Path) {
-    let before = counters(dir);
+/// Asserts that nothing counts for 100 ms; running processes count every millisecond.
+async fn assert_stopped(dir: &Path) {
+    let previous = counters(dir);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(counters(dir), before, "stopped means stopped");
+    assert_eq!(counters(dir), previous, "a stopped tree counts");
 }
 
-async fn goes_on(dir: &Path) {
-    let before = counters(dir);
-    until("all count on", || {
+async fn assert_running(dir: &Path) {
+    let previous = counters(dir);
+    wait_until("all continue to count", || {
         counters(dir)
             .iter()
-            .zip(before)
-            .all(|(now, before)| *now > before)
+            .zip(previous)
+            .all(|(current, previous)| *current > previous)
     })
     .await;
 }
 
-async fn pause_stands_and_resume_goes_on() {
+async fn a_pause_stops_and_a_resume_continues_the_tree() {
     let (mut run, dir) = family("gentle").await;
     for _ in 0..3 {
         let begun = Instant::now();
@@ -116,44 +119,44 @@ async fn pause_stands_and_resume_goes_on() {
         );
         let (processes, _) = run.paused().await;
         assert_eq!(processes, 3);
-        stands_still(dir.path()).await;
+        assert_stopped(dir.path()).await;
         run.control.resume();
         run.signalled(Action::Resume).await;
         assert_eq!(run.next().await, Some(Event::Resumed));
-        goes_on(dir.path()).await;
+        assert_running(dir.path()).await;
     }
     run.control.kill();
     run.signalled(Action::Kill).await;
     run.end().await;
 }
 
-async fn pause_and_resume_may_be_repeated() {
+async fn pause_and_resume_can_be_repeated() {
     let (mut run, dir) = family("gentle").await;
     run.control.resume();
     run.signalled(Action::Resume).await;
     assert_eq!(
         run.next().await,
         Some(Event::Resumed),
-        "nothing to do, still answered"
+        "a resume without a pause is still answered"
     );
     for _ in 0..2 {
         run.control.pause();
         run.signalled(Action::Pause).await;
         assert_eq!(run.paused().await.0, 3);
     }
-    stands_still(dir.path()).await;
-    // The walk may be cut short by its opposite.
+    assert_stopped(dir.path()).await;
+    // A resume may interrupt the walk of a pause.
     for _ in 0..50 {
         run.control.pause();
         run.control.resume();
     }
-    until_quiet(&mut run, 50).await;
-    goes_on(dir.path()).await;
+    wait_for_resumes(&mut run, 50).await;
+    assert_running(dir.path()).await;
     run.control.kill();
     run.end().await;
 }
 
-async fn until_quiet(run: &mut Run, mut resumes: u32) {
+async fn wait_for_resumes(run: &mut Run, mut resumes: u32) {
     while resumes > 0 {
         if run.next().await == Some(Event::Resumed) {
             resumes -= 1;
@@ -161,7 +164,7 @@ async fn until_quiet(run: &mut Run, mut resumes: u32) {
     }
 }
 
-async fn a_paused_tree_can_be_cancelled() {
+async fn a_paused_tree_can_be_terminated() {
     for how in ["gentle", "stubborn"] {
         let (mut run, dir) = family(how).await;
         run.control.pause();
@@ -185,7 +188,7 @@ async fn a_paused_tree_can_be_cancelled() {
     }
 }
 
-async fn five_hundred_processes_stand_still() {
+async fn a_pause_stops_five_hundred_processes() {
     let dir = scratch();
     let program = r#"
 import os, sys, time
@@ -202,7 +205,10 @@ time.sleep(600)
 "#;
     let mut run = python(program, dir.path(), &[]).await;
     run.spawned().await;
-    until("all are there", || pids(dir.path()).len() == 500).await;
+    wait_until("all processes have started", || {
+        pids(dir.path()).len() == 500
+    })
+    .await;
     let begun = Instant::now();
     run.control.pause();
     run.signalled(Action::Pause).await;
@@ -212,7 +218,7 @@ time.sleep(600)
         "  pause of {processes} processes: first signal {signalled:?}, all stopped {took_us} us"
     );
     assert!(signalled < Duration::from_millis(100), "{signalled:?}");
-    // A tenth of it on a machine that is not busy.
+    // An idle machine needs a tenth of this time.
     assert!(took_us < 1_000_000, "{took_us} us");
     assert_eq!(processes, 501);
     assert!(pids(dir.path()).iter().all(|pid| state(*pid) == Some('T')));
@@ -226,7 +232,8 @@ time.sleep(600)
     assert!(pids(dir.path()).iter().all(|pid| state(*pid).is_none()));
 }
 
-/// Each link forks its successor and exits at once: no look ever finds the same process twice.
+/// Each link forks its successor and exits immediately, so no two reads of /proc show the same
+/// process.
 const STORM: &str = r#"
 import os, sys, time
 d = sys.argv[1]
@@ -241,24 +248,24 @@ for chain in range(3):
 time.sleep(600)
 "#;
 
-async fn a_chain_of_successors_is_caught() {
+async fn a_pause_stops_a_chain_of_successors() {
     let dir = scratch();
     let mut run = python(STORM, dir.path(), &[]).await;
     run.spawned().await;
     let chains = || ["chain0", "chain1", "chain2"].map(|name| counter(dir.path(), name));
     for _ in 0..10 {
-        let before = chains();
-        until("the chains grow", || {
+        let previous = chains();
+        wait_until("the chains grow", || {
             chains()
                 .iter()
-                .zip(before)
-                .all(|(now, before)| *now > before)
+                .zip(previous)
+                .all(|(current, previous)| *current > previous)
         })
         .await;
         run.control.pause();
         run.signalled(Action::Pause).await;
         let (processes, _) = run.paused().await;
-        // Of each chain the last link, and those before it that were caught between fork and exit.
+        // The last link of each chain, and earlier links that were stopped between fork and exit.
         assert!(processes >= 4, "{processes}");
         let stopped = chains();
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -272,11 +279,12 @@ async fn a_chain_of_successors_is_caught() {
     assert!(end.unkillable.is_empty(), "{:?}", end.unkillable);
     let stopped = chains();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(chains(), stopped, "nothing is left that grows");
+    assert_eq!(chains(), stopped, "no chain is left");
 }
 
-async fn a_vfork_parent_does_not_hang_the_pause() {
-    // A stopped child that has not called exec keeps its vfork parent in D. Spawning without a pause meets that often.
+async fn a_vfork_parent_does_not_block_the_pause() {
+    // A stopped child that has not called exec keeps its vfork parent in state D. Constant spawning
+    // makes this likely.
     let dir = scratch();
     let program = r#"
 import ctypes, os, sys, threading
@@ -296,7 +304,7 @@ for _ in range(3):
 "#;
     let mut run = python(program, dir.path(), &[]).await;
     run.spawned().await;
-    until("it spawns", || dir.path().join("ready").exists()).await;
+    wait_until("the program spawns", || dir.path().join("ready").exists()).await;
     for _ in 0..30 {
         run.control.pause();
         run.signalled(Action::Pause).await;
@@ -313,7 +321,7 @@ for _ in range(3):
     assert_eq!(run.end().await.signal, Some(9));
 }
 
-async fn many_threads_stand_still() {
+async fn a_pause_stops_many_threads() {
     let dir = scratch();
     let program = r#"
 import subprocess, sys, threading, time
@@ -332,12 +340,12 @@ for i in range(4): threading.Thread(target=work, args=(i,)).start()
         })
     };
     for _ in 0..5 {
-        let before = sizes();
-        until("every thread works", || {
+        let previous = sizes();
+        wait_until("every thread works", || {
             sizes()
                 .iter()
-                .zip(before)
-                .all(|(now, before)| *now > before)
+                .zip(previous)
+                .all(|(current, previous)| *current > previous)
         })
         .await;
         run.control.pause();
@@ -359,8 +367,8 @@ async fn a_tree_that_ignores_term_is_killed_after_the_grace() {
     let begun = Instant::now();
     run.control.terminate(Duration::from_millis(400));
     run.signalled(Action::Terminate).await;
-    goes_on(dir.path()).await;
-    // A longer grace, later, changes nothing; neither does a pause.
+    assert_running(dir.path()).await;
+    // Neither a later terminate with a longer grace nor a pause changes anything.
     run.control.terminate(LONG);
     run.signalled(Action::Terminate).await;
     run.control.pause();
@@ -375,13 +383,20 @@ async fn a_tree_that_ignores_term_is_killed_after_the_grace() {
     assert!(pids(dir.path()).iter().all(|pid| !alive(*pid)));
 }
 
-async fn term_lets_the_whole_tree_clean_up() {
+async fn terminate_lets_the_whole_tree_clean_up() {
     let dir = scratch();
-    // The CLI ends only after the others have, as the real one ends its tools.
-    let program = FAMILY.replace("count(\"cli\", dict(os.environ))", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen(f'{d}/cli', 'w').write('1')\nwhile not all(os.path.exists(f'{d}/{n}.cleaned') for n in ('tool', 'daemon')): time.sleep(0.005)\nsys.exit(143)");
+    // The CLI ends only after the others, as the real CLI ends its tools.
+    let program = FAMILY.replace(
+        "count(\"cli\", dict(os.environ))",
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
+         open(f'{d}/cli', 'w').write('1')\n\
+         cleaned = [f'{d}/{n}.cleaned' for n in ('tool', 'daemon')]\n\
+         while not all(os.path.exists(path) for path in cleaned): time.sleep(0.005)\n\
+         sys.exit(143)",
+    );
     let mut run = python(&program, dir.path(), &["gentle"]).await;
     run.spawned().await;
-    until("all are there", || {
+    wait_until("all processes have started", || {
         NAMES.iter().all(|name| counter(dir.path(), name) > 0)
     })
     .await;
@@ -391,14 +406,14 @@ async fn term_lets_the_whole_tree_clean_up() {
     assert_eq!(
         end.code,
         Some(143),
-        "a daemon out of the CLI's reach got its TERM too"
+        "a daemon outside the CLI's control gets TERM too"
     );
 }
 
-/// The first one, for its tools: a second one could make a CLI leave its work undone.
-async fn the_cli_gets_one_term() {
+/// A second TERM could make a CLI end without finishing its cleanup.
+async fn terminate_sends_one_term_to_the_cli() {
     let dir = scratch();
-    // So many tools that the CLI has handled the first one before the tree was walked.
+    // Enough tools that the CLI has handled the first TERM before the walk of the tree ends.
     let program = r#"
 import os, signal, sys, time
 terms = []
@@ -415,17 +430,19 @@ sys.exit(len(terms))
 "#;
     let mut run = python(program, dir.path(), &[]).await;
     run.spawned().await;
-    until("it is ready", || dir.path().join("ready").exists()).await;
+    wait_until("the program is ready", || dir.path().join("ready").exists()).await;
     run.control.terminate(LONG);
     run.signalled(Action::Terminate).await;
     assert_eq!(run.end().await.code, Some(1));
 }
 
-async fn daemons_of_a_normal_end_are_killed_and_end_of_file_comes() {
+async fn a_normal_end_kills_daemons_and_gives_end_of_file() {
     let dir = scratch();
     let program = FAMILY.replace(
         "count(\"cli\", dict(os.environ))",
-        "while not all(os.path.exists(f'{d}/{n}') for n in ('tool', 'daemon')): time.sleep(0.005)\nprint('answer', flush=True)\nsys.exit(3)",
+        "while not all(os.path.exists(f'{d}/{n}') for n in ('tool', 'daemon')): time.sleep(0.005)\n\
+         print('answer', flush=True)\n\
+         sys.exit(3)",
     );
     let mut run = python(&program, dir.path(), &["stubborn"]).await;
     run.spawned().await;
@@ -437,7 +454,7 @@ async fn daemons_of_a_normal_end_are_killed_and_end_of_file_comes() {
     assert!(pids(dir.path()).iter().all(|pid| state(*pid).is_none()));
 }
 
-async fn kill_leaves_nothing() {
+async fn kill_leaves_no_process() {
     let (mut run, dir) = family("stubborn").await;
     let begun = Instant::now();
     run.control.kill();
@@ -453,7 +470,7 @@ async fn kill_leaves_nothing() {
     assert!(pids(dir.path()).iter().all(|pid| state(*pid).is_none()));
 }
 
-async fn cpu_time_counts_the_dead_too() {
+async fn cpu_time_includes_reaped_processes() {
     let dir = scratch();
     let program = r#"
 import os, sys, time
@@ -475,13 +492,13 @@ time.sleep(600)
 "#;
     let mut run = python(program, dir.path(), &[]).await;
     run.spawned().await;
-    until("the orphan has worked and was reaped", || {
+    wait_until("the orphan has worked and was reaped", || {
         pids(dir.path())
             .first()
             .is_some_and(|pid| state(*pid).is_none())
     })
     .await;
-    // The first was reaped by the CLI, the second, an orphan, by the runner.
+    // The CLI reaped the first child, and the runner the second, which is an orphan.
     let total = tree_cpu(run.control.runner_pid());
     assert!(total > Duration::from_millis(550), "{total:?}");
     assert_eq!(tree_cpu(u32::MAX), Duration::ZERO);
@@ -489,7 +506,7 @@ time.sleep(600)
     run.end().await;
 }
 
-/// A fork bomb of at most 150 processes, for at most 60 s. The limit does not hold for root, so
+/// A fork bomb of at most 150 processes, for at most 60 s. The limit does not apply to root, so
 /// root becomes another user.
 const BOMB: &str = r#"
 import os, resource, sys, time
@@ -506,19 +523,23 @@ while time.time() < end:
     except OSError: pass
 "#;
 
-/// ENGINE A14: `Done` was sent after 10 s of killing, even with live processes.
-async fn a_tree_that_forks_faster_than_it_is_killed_leaves_nothing() {
+/// `Done` must not be sent while processes are alive, however long the killing takes.
+async fn a_tree_that_forks_faster_than_it_is_killed_is_killed() {
     let dir = scratch();
     let mut run = python(BOMB, dir.path(), &[]).await;
     run.spawned().await;
-    until("the bomb is at its limit", || {
-        marked(dir.path()).len() >= 100
+    wait_until("the bomb is at its limit", || {
+        processes_with_argument(dir.path()).len() >= 100
     })
     .await;
     let begun = Instant::now();
     run.control.kill();
     let end = run.end().await;
     println!("  kill to Done of a fork bomb: {:?}", begun.elapsed());
-    assert_eq!(marked(dir.path()), [0; 0], "alive after `Done`: {end:?}");
+    assert_eq!(
+        processes_with_argument(dir.path()),
+        [0; 0],
+        "alive after `Done`: {end:?}"
+    );
     assert_eq!(end.unkillable, []);
 }

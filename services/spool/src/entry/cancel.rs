@@ -1,8 +1,8 @@
-//! A client's cancel, on disk before the end that it brings about.
+//! The note of a client's cancel. It is on disk before the terminal status that the cancel causes.
 //!
-//! It has a sector of its own in the record: statuses have one writer, the execution's owner, and
-//! who accepts a cancel must not have to wait for it. The sector was written at acceptance, so that
-//! a full disk takes the note.
+//! The note has its own sector in the record. Statuses have one writer, the execution's driver, and
+//! accepting a cancel must not wait for that writer. The sector is written at acceptance, so the
+//! note can be written on a full disk.
 
 use std::{io, os::unix::fs::FileExt};
 
@@ -21,7 +21,8 @@ const UNVIEWED_MAGIC: [u8; 8] = *b"ccunview";
 /// The magic, the id, and the milliseconds.
 const UNVIEWED_BYTES: usize = 32;
 
-/// Nothing else is ever there but zeros: one that a power cut tore is none.
+/// Returns the note's bytes. The sector otherwise holds zeros, so a note torn by a power cut does
+/// not count.
 fn note(id: Uuid) -> [u8; NOTE_BYTES] {
     let mut bytes = [0; NOTE_BYTES];
     bytes[..8].copy_from_slice(&MAGIC);
@@ -30,8 +31,8 @@ fn note(id: Uuid) -> [u8; NOTE_BYTES] {
 }
 
 impl Entry {
-    /// Notes that a client's cancel was accepted; it is on disk when this returns. Doing it again
-    /// changes nothing.
+    /// Records that a client's cancel was accepted. The note is on disk when this returns;
+    /// repeating the call changes nothing.
     ///
     /// # Errors
     /// `NotFound` once deleted, or the disk's.
@@ -48,13 +49,13 @@ impl Entry {
     /// As [`Entry::note_cancel`].
     pub fn cancel_noted(&self) -> io::Result<bool> {
         self.ensure_not_deleted()?;
-        let mut found = [0; NOTE_BYTES];
-        self.inner.record.read_exact_at(&mut found, CANCEL_AT)?;
-        Ok(found == note(self.id()))
+        let mut bytes = [0; NOTE_BYTES];
+        self.inner.record.read_exact_at(&mut bytes, CANCEL_AT)?;
+        Ok(bytes == note(self.id()))
     }
 
-    /// Notes that the execution is cancelled when nobody views it for `after_ms`; None removes the
-    /// note. The change is on disk when this returns.
+    /// Records that the execution is to be cancelled after `after_ms` without a viewer; None
+    /// removes the note. The change is on disk when this returns.
     ///
     /// # Errors
     /// As [`Entry::note_cancel`].
@@ -71,8 +72,8 @@ impl Entry {
         record.sync_data()
     }
 
-    /// Reads the noted time without a viewer, in milliseconds, after which the execution is
-    /// cancelled; None without a note.
+    /// Returns after how many milliseconds without a viewer the execution is to be cancelled; None
+    /// without a note.
     ///
     /// # Errors
     /// As [`Entry::note_cancel`].

@@ -1,4 +1,4 @@
-//! The lease of the one writer of an entry.
+//! The lease that an entry's one writer holds.
 
 use std::{
     io,
@@ -7,18 +7,17 @@ use std::{
 
 use super::{Entry, Inner, Tracks};
 
-/// The right to write an entry's output and events. An entry gives out one at a time. While it
-/// exists, a terminal status does not end the readers.
+/// The right to write an entry's output and events. An entry has at most one lease at a time. While
+/// the lease exists, a terminal status does not end the readers.
 ///
-/// Dropped, it lets the entry give out the next one, and notes the size of an ended entry in the
-/// index.
+/// Dropping the lease allows the next one, and writes the size of an ended entry to the index.
 pub(crate) struct WriterLease {
     inner: Arc<Inner>,
 }
 
 impl Entry {
-    /// Gives out the lease, with what `prepare` makes of the entry's files. No terminal status can
-    /// end the readers in between: `prepare` runs under the lock of the files.
+    /// Returns the lease and the result of `prepare`. `prepare` runs under the lock of the files,
+    /// so no terminal status can end the readers in between.
     ///
     /// # Errors
     /// `ResourceBusy` while another lease exists, `InvalidInput` when terminal, `NotFound` once

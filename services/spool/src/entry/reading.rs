@@ -1,4 +1,4 @@
-//! Reading the output and the events of an entry. The files are opened when first needed.
+//! Reading an entry's output and events. The files are opened when first needed.
 
 use std::{
     io,
@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl Entry {
-    /// Reads the output from `offset`. The first look at an entry after a start may read up to 64
-    /// MiB of it.
+    /// Returns a reader of the output from `offset`. The first access to an entry after a start may
+    /// read up to 64 MiB of output.
     ///
     /// # Errors
     /// `Beyond`, `NotKept`, or the disk's.
@@ -25,7 +25,7 @@ impl Entry {
         Reader::new(Arc::clone(&self.tracks()?.output), offset)
     }
 
-    /// Reads the CLI's stdout byte for byte, from the oldest kept byte on.
+    /// Returns a reader of the CLI's exact stdout, from the oldest kept byte.
     ///
     /// # Errors
     /// The disk's.
@@ -37,8 +37,8 @@ impl Entry {
         ))
     }
 
-    /// Reads the CLI's stdout byte for byte from `offset`, or from the oldest kept byte, and says
-    /// how far it goes now. Where the output holds the events, this reads all patches.
+    /// Returns a reader of the CLI's exact stdout from `offset`, or from the oldest kept byte, and
+    /// the present extent of the events. If the output holds the events, this reads all patches.
     ///
     /// # Errors
     /// `Beyond`, `NotKept`, or the disk's.
@@ -54,8 +54,8 @@ impl Entry {
         )
     }
 
-    /// How far the output goes, now and as it grows. It changes once per append. Of a terminal
-    /// entry it never changes.
+    /// Returns the extent of the output, now and as it grows. The value changes once per append,
+    /// and never for a terminal entry.
     ///
     /// # Errors
     /// The disk's.
@@ -63,8 +63,8 @@ impl Entry {
         Ok(self.tracks()?.output.marks.subscribe())
     }
 
-    /// How far the output goes now, without a wait for the disk: none while its files are not open,
-    /// or are being opened.
+    /// Returns the present extent of the output without waiting for the disk; None while the files
+    /// are closed or being opened.
     #[must_use]
     pub fn known_marks(&self) -> Option<Marks> {
         let tracks = self.inner.tracks.try_lock().ok()?;
@@ -72,7 +72,7 @@ impl Entry {
         Some(marks)
     }
 
-    /// Holds the lock that opening the files holds.
+    /// Holds the lock under which the files are opened.
     #[cfg(test)]
     pub(crate) fn open_files(&self) -> impl Sized {
         self.lock_tracks()
@@ -94,8 +94,8 @@ impl Entry {
         Ok(loaded)
     }
 
-    /// Ends the output at a terminal status if there is no writer: queued executions that were
-    /// cancelled, interrupted ones.
+    /// Ends the readers at a terminal status if there is no writer, as for interrupted executions
+    /// and those cancelled in the queue.
     pub(super) fn end_readers(&self) {
         let guard = self.lock_tracks();
         if self.inner.writing.load(Ordering::SeqCst) {

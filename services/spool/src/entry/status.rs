@@ -1,4 +1,4 @@
-//! The status of an entry: written in place, read from disk.
+//! The status of an entry: written in place, and always read from disk.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use super::Entry;
 use crate::slots::Slots;
 
 impl Entry {
-    /// The newest status.
+    /// Reads the newest status.
     ///
     /// # Errors
     /// As [`Entry::body`].
@@ -18,13 +18,13 @@ impl Entry {
         self.slots().read(&self.inner.record)
     }
 
-    /// Writes the next status of an execution that has not ended, in place, so that a full disk
-    /// takes it. `durable` waits until it is on disk. [`crate::Spool::end`] writes a terminal
-    /// status.
+    /// Writes the next status of an execution that has not ended. The write is in place, so it
+    /// works on a full disk. With `durable`, waits until the status is on disk.
+    /// [`crate::Spool::end`] writes a terminal status.
     ///
     /// # Errors
     /// `InvalidInput` over [`crate::STATUS_BYTES_MAX`] bytes or after the end, `NotFound` once
-    /// deleted, or the disk's; the status before stands then.
+    /// deleted, or the disk's. On an error the previous status stays.
     pub fn write_status(&self, json: &[u8], durable: bool) -> io::Result<()> {
         self.ensure_not_deleted()?;
         let mut slots = self.slots();
@@ -37,8 +37,8 @@ impl Entry {
         slots.write(&self.inner.record, json, durable, false)
     }
 
-    /// Writes a terminal status durably, and returns whether the entry had none. A terminal status
-    /// that stands is replaced only if `replaces` says so.
+    /// Writes a terminal status durably, and returns whether the entry had none before. `replaces`
+    /// allows replacing an existing terminal status.
     pub(crate) fn write_end(&self, json: &[u8], replaces: bool) -> io::Result<bool> {
         self.ensure_not_deleted()?;
         let first = {
@@ -59,8 +59,7 @@ impl Entry {
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
-        // A panic while it was held leaves numbers that are still true: they change after the
-        // write.
+        // A panic under the lock leaves correct numbers: they change only after the write.
         self.inner
             .slots
             .lock()

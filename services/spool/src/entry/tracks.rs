@@ -1,5 +1,4 @@
-//! The output and the events of an entry: opened when first needed, shared by its writer and all
-//! its readers.
+//! The open output and events of an entry, shared by its writer and all its readers.
 
 use std::{fs::File, io, path::Path, sync::Arc};
 
@@ -13,20 +12,20 @@ use crate::{
     track::{Encoding, Track},
 };
 
-/// The open files of an entry, with the marks that readers follow.
+/// The open files of an entry and the marks that readers follow.
 pub(crate) struct Tracks {
     pub(crate) output: Arc<Track>,
     pub(crate) events: watch::Sender<EventsState>,
 }
 
 impl Tracks {
-    /// Opens the files in `folder`, whose marks are in `record`. `terminal`: nothing is appended
-    /// any more.
+    /// Opens the files in `folder`, whose marks are in `record`. `terminal` means that no more
+    /// bytes are appended.
     pub(crate) fn load(folder: &Path, record: &Arc<File>, terminal: bool) -> io::Result<Self> {
         let (mut slots, mark) = MarkSlots::load(Arc::clone(record), TrackKind::Output)?;
         let file = open(folder, OUTPUT)?;
         let output = Track::load(file, &mut slots, mark, Encoding::Utf8, terminal)?;
-        let marks = output.now();
+        let marks = output.current_marks();
         let (mut slots, mark) = MarkSlots::load(Arc::clone(record), TrackKind::Events)?;
         let events = match EventsKept::from_kind(mark.kind) {
             Some(kept) => {
@@ -41,7 +40,7 @@ impl Tracks {
         })
     }
 
-    /// Opens the events of an entry that has none yet, and shows them to the readers.
+    /// Opens the events of an entry that has none yet, and publishes them to the readers.
     pub(crate) fn begin_events(
         &self,
         folder: &Path,

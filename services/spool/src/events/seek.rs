@@ -1,7 +1,7 @@
-//! From an offset in the events to its place in the output and the patches.
+//! Finding an offset of the events in the output and the patches.
 //!
-//! The output and the events have the same bytes between two patches; each patch shifts all that
-//! follows. So one walk over the patches finds any offset, and reads no output.
+//! Between two patches, the output and the events have the same bytes. Each patch shifts all bytes
+//! after it. So one walk over the patches finds any offset without reading output.
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ use crate::{
     track::Track,
 };
 
-/// How far the events go, in bytes of the CLI's stdout.
+/// The extent of the events, in bytes of the CLI's stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventsExtent {
     /// The oldest offset that is kept.
@@ -24,7 +24,7 @@ pub struct EventsExtent {
 }
 
 impl EventsExtent {
-    /// The extent of a file that has the events themselves.
+    /// Returns the extent of a file that holds the events themselves.
     pub(super) fn of(marks: Marks) -> Self {
         let Marks {
             len,
@@ -50,8 +50,8 @@ impl EventsExtent {
     }
 }
 
-/// Where reading begins.
-pub(super) struct Place {
+/// The position at which a reader begins.
+pub(super) struct StartPosition {
     /// The next byte of the output.
     pub(super) output: u64,
     /// The next patch in the log.
@@ -60,18 +60,19 @@ pub(super) struct Place {
     pub(super) rest: Bytes,
 }
 
-/// Finds `offset`, or the oldest kept byte, and how far the events go now. Blocks on the disk.
+/// Finds `offset`, or the oldest kept byte, and the present extent of the events. Blocks on the
+/// disk.
 pub(super) fn find(
     output: &Track,
     log: &PatchLog,
     offset: Option<u64>,
-) -> Result<(Place, EventsExtent), ReadError> {
+) -> Result<(StartPosition, EventsExtent), ReadError> {
     loop {
         let floor = log.floor();
-        // Before the walk: a patch is in the log before the output that it is about.
-        let found = walk(output.now(), log, floor, offset);
+        // Read the marks before the walk: a patch is written before the output that it changes.
+        let result = walk(output.current_marks(), log, floor, offset);
         if log.floor() == floor {
-            return found;
+            return result;
         }
     }
 }
@@ -81,13 +82,13 @@ fn walk(
     log: &PatchLog,
     floor: Floor,
     offset: Option<u64>,
-) -> Result<(Place, EventsExtent), ReadError> {
-    // The output up to the floor may not be there yet.
+) -> Result<(StartPosition, EventsExtent), ReadError> {
+    // The output before the floor may not be written yet.
     let end = marks.len.max(floor.output);
     let oldest = marks.kept_from.max(floor.output);
-    // The place behind the last patch, in both.
+    // The offsets after the last patch, in the output and in the events.
     let (mut output, mut events) = (floor.output, floor.events);
-    let (mut kept_from, mut place) = (None, None);
+    let (mut kept_from, mut start) = (None, None);
     let (mut at, mut block) = (0, Block::default());
     while let Some((patch, next)) = log.read_ahead(at, &mut block)?
         && patch.end() <= end
@@ -97,15 +98,15 @@ fn walk(
             if kept_from.is_none() && patch.end() > oldest {
                 kept_from = Some(events + (oldest.min(patch.offset) - output));
             }
-            if let (Some(kept_from), None) = (kept_from, &place) {
-                let wanted = offset.unwrap_or(kept_from).max(kept_from);
-                place = match wanted.checked_sub(begin).map(usize::try_from) {
-                    None => Some(Place {
-                        output: output + (wanted - events),
+            if let (Some(kept_from), None) = (kept_from, &start) {
+                let target = offset.unwrap_or(kept_from).max(kept_from);
+                start = match target.checked_sub(begin).map(usize::try_from) {
+                    None => Some(StartPosition {
+                        output: output + (target - events),
                         log_at: at,
                         rest: Bytes::new(),
                     }),
-                    Some(Ok(inside)) if inside < patch.original.len() => Some(Place {
+                    Some(Ok(inside)) if inside < patch.original.len() => Some(StartPosition {
                         output: patch.end(),
                         log_at: next,
                         rest: Bytes::copy_from_slice(&patch.original[inside..]),
@@ -122,11 +123,11 @@ fn walk(
         len: events + (end - output),
         ended: marks.ended,
     };
-    let wanted = extent.start(offset)?;
-    let behind_all = || Place {
-        output: output + (wanted - events),
+    let target = extent.start(offset)?;
+    let after_all_patches = || StartPosition {
+        output: output + (target - events),
         log_at: at,
         rest: Bytes::new(),
     };
-    Ok((place.unwrap_or_else(behind_all), extent))
+    Ok((start.unwrap_or_else(after_all_patches), extent))
 }

@@ -1,4 +1,4 @@
-//! How the events of an execution are kept, and what its `events` file holds.
+//! The way in which an execution's events are kept, and the contents of its `events` file.
 
 use std::{io, sync::Arc};
 
@@ -9,12 +9,12 @@ use crate::{
     track::{Encoding, Track},
 };
 
-/// How the CLI's stdout is kept for `/events`.
+/// The way in which the CLI's stdout is kept for `/events`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventsKept {
-    /// In a file of its own: format `text`.
+    /// In a separate file: format `text`.
     Raw,
-    /// As the output itself and a list of patches: format `events`.
+    /// In the output itself, with a list of patches: format `events`.
     InOutput,
 }
 
@@ -35,7 +35,7 @@ impl EventsKept {
     }
 }
 
-/// What the `events` file holds. Unknown until the execution's writer is made.
+/// The contents of the `events` file. Unknown until the execution's writer is created.
 #[derive(Clone)]
 pub(crate) enum EventsState {
     Unknown,
@@ -44,8 +44,8 @@ pub(crate) enum EventsState {
 }
 
 impl EventsState {
-    /// Opens the events in `file`. `mark` is the newest of `slots`; `output_len` is the length of
-    /// the output. `ended`: nothing is appended any more.
+    /// Opens the events in `file`. `mark` is the newest mark of `slots`, and `output_len` the
+    /// length of the output. `ended` means that no more bytes are appended.
     pub(crate) fn load(
         file: Box<dyn SparseFile>,
         kept: EventsKept,
@@ -62,7 +62,7 @@ impl EventsState {
             EventsKept::InOutput => {
                 let floor = Floor {
                     output: mark.kept_from,
-                    // Earlier versions wrote no length here.
+                    // Earlier versions wrote no length.
                     events: if mark.len == 0 {
                         mark.kept_from
                     } else {

@@ -7,8 +7,7 @@ use std::{
     path::Path,
 };
 
-/// The mode of folders in the spool, whatever the umask: only the owner may read prompts and
-/// outputs.
+/// The mode of the spool's folders, whatever the umask.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
@@ -34,10 +33,11 @@ pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(FOLDER_MODE).create(path)
 }
 
-/// Creates a missing folder, and its missing parents, with mode 0700. Narrows the modes of an
-/// existing folder: its contents first, so that an interrupted start repeats the work.
+/// Creates a missing folder, and its missing parents, with mode 0700. In an existing folder,
+/// narrows the modes of its contents first and its own mode last, so that an interrupted start
+/// repeats the work.
 ///
-/// The mode of another owner's folder stays; its contents are still narrowed.
+/// A folder of another owner keeps its mode; the modes of its contents are still narrowed.
 ///
 /// # Errors
 /// The folder cannot be created or listed, or a mode cannot be changed.
@@ -58,20 +58,20 @@ fn is_open_to_others(metadata: &fs::Metadata) -> bool {
 }
 
 fn narrow_contents(dir: &Path) -> io::Result<()> {
-    for found in fs::read_dir(dir)? {
-        let found = found?;
-        let metadata = found.metadata()?;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
         if metadata.is_dir() {
-            narrow_contents(&found.path())?;
+            narrow_contents(&entry.path())?;
         }
-        // A link has no mode of its own.
+        // A symbolic link has no mode.
         if !metadata.is_symlink() && is_open_to_others(&metadata) {
             let mode = if metadata.is_dir() {
                 FOLDER_MODE
             } else {
                 FILE_MODE
             };
-            narrow(&found.path(), mode)?;
+            narrow(&entry.path(), mode)?;
         }
     }
     Ok(())
@@ -80,7 +80,8 @@ fn narrow_contents(dir: &Path) -> io::Result<()> {
 fn narrow(path: &Path, mode: u32) -> io::Result<()> {
     match fs::set_permissions(path, Permissions::from_mode(mode)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            tracing::debug!(path = %path.display(), "could not change the mode of another owner's folder");
+            let path = path.display();
+            tracing::debug!(%path, "could not change the mode of another owner's file");
             Ok(())
         }
         narrowed => narrowed,

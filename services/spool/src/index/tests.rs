@@ -1,9 +1,9 @@
-//! Scans, room and damage.
+//! Tests of scans, disk use and damage.
 
 use super::*;
 
 #[test]
-fn rows_come_back_in_both_directions_over_many_blocks() {
+fn both_scans_return_all_rows_over_many_blocks() {
     let dir = tempfile::tempdir().unwrap();
     let index = Index::open(&dir.path().join("index")).unwrap();
     let n = 2 * ROWS_AT_ONCE + 7;
@@ -51,9 +51,9 @@ fn rows_come_back_in_both_directions_over_many_blocks() {
     assert_eq!(forward, back);
 }
 
-/// ENGINE A18.
+/// Retention scans the index every minute.
 #[test]
-fn rows_that_were_removed_at_the_old_end_cost_no_scan_and_no_room() {
+fn removed_rows_at_the_old_end_are_neither_scanned_nor_kept_on_disk() {
     use std::os::unix::fs::MetadataExt;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("index");
@@ -86,19 +86,19 @@ fn rows_that_were_removed_at_the_old_end_cost_no_scan_and_no_room() {
     index.sync().unwrap();
     let room = path.metadata().unwrap().blocks() * 512;
     assert!(room < 64 << 10, "{room} bytes for 10 rows");
-    // The next start knows it too, and positions are never used again.
+    // The same holds after a restart, and positions are never reused.
     let index = Index::open(&path).unwrap();
     let (first, rows) = visited(&index);
     assert_eq!(rows, 10);
     assert!(first < 200, "{first} rows were visited for 10");
     assert_eq!(index.positions().unwrap(), n);
-    // A row that the start puts back below is seen.
+    // A scan sees a row that the start adds below the first one.
     index.put(3, &row(3)).unwrap();
     assert_eq!(visited(&index).1, 11);
 }
 
 #[test]
-fn damage_is_seen() {
+fn scan_reports_a_damaged_row() {
     let dir = tempfile::tempdir().unwrap();
     let index = Index::open(&dir.path().join("index")).unwrap();
     index

@@ -1,4 +1,4 @@
-//! The threads on which bytes are read.
+//! Tests of the threads on which bytes are read.
 
 use std::{
     sync::Mutex,
@@ -8,10 +8,10 @@ use std::{
 use super::*;
 use crate::files::SparseFile;
 
-/// A file that is not in the page cache. It notes which threads waited for the disk.
+/// A file that is not in the page cache. It records the threads that waited for the disk.
 #[derive(Clone, Default)]
 struct Cold {
-    waited: Arc<Mutex<Vec<ThreadId>>>,
+    waiting_threads: Arc<Mutex<Vec<ThreadId>>>,
 }
 
 impl SparseFile for Cold {
@@ -20,7 +20,10 @@ impl SparseFile for Cold {
     }
 
     fn read_at(&self, into: &mut Vec<u8>, _: u64) -> io::Result<usize> {
-        self.waited.lock().unwrap().push(thread::current().id());
+        self.waiting_threads
+            .lock()
+            .unwrap()
+            .push(thread::current().id());
         let n = into.capacity() - into.len();
         into.resize(into.capacity(), b'x');
         Ok(n)
@@ -43,9 +46,9 @@ impl SparseFile for Cold {
     }
 }
 
-/// ENGINE A11.
+/// A read that waits for the disk would block a thread of the runtime.
 #[tokio::test]
-async fn a_small_ended_output_that_is_not_in_memory_is_read_on_a_blocking_thread() {
+async fn an_output_outside_the_page_cache_is_read_on_a_blocking_thread() {
     let cold = Cold::default();
     let marks = Marks {
         len: 1000,
@@ -59,10 +62,10 @@ async fn a_small_ended_output_that_is_not_in_memory_is_read_on_a_blocking_thread
     let mut reader = Reader::new(Arc::new(track), 0).unwrap();
     let bytes = reader.next(1 << 16).await.unwrap().unwrap();
     assert_eq!(bytes.len(), 1000);
-    let waited = cold.waited.lock().unwrap();
-    assert!(!waited.is_empty());
+    let waiting_threads = cold.waiting_threads.lock().unwrap();
+    assert!(!waiting_threads.is_empty());
     assert!(
-        !waited.contains(&thread::current().id()),
+        !waiting_threads.contains(&thread::current().id()),
         "the runtime's thread waited for the disk"
     );
 }

@@ -29,7 +29,7 @@ fn whole(file: &File) -> Vec<u8> {
 }
 
 #[test]
-fn a_write_cut_at_any_byte_leaves_the_older_or_gives_the_newer() {
+fn a_write_cut_at_any_byte_leaves_the_previous_status() {
     let (_dir, file) = record(b"{\"state\":\"queued\"}");
     let mut slots = Slots::load(&file).unwrap();
     let statuses: Vec<Vec<u8>> = (0..6)
@@ -48,9 +48,9 @@ fn a_write_cut_at_any_byte_leaves_the_older_or_gives_the_newer() {
             let mut torn = after[..cut].to_vec();
             torn.extend_from_slice(&before[cut..]);
             file.write_all_at(&torn, 0).unwrap();
-            let found = Slots::load(&file).unwrap();
-            assert_eq!(found.read(&file).unwrap(), older, "cut at {cut}");
-            assert!(!found.terminal());
+            let loaded = Slots::load(&file).unwrap();
+            assert_eq!(loaded.read(&file).unwrap(), older, "cut at {cut}");
+            assert!(!loaded.terminal());
         }
         file.write_all_at(&after, 0).unwrap();
         assert_eq!(&Slots::load(&file).unwrap().read(&file).unwrap(), newer);
@@ -60,7 +60,7 @@ fn a_write_cut_at_any_byte_leaves_the_older_or_gives_the_newer() {
 }
 
 #[test]
-fn what_is_durable_is_never_overwritten_by_what_is_not() {
+fn a_durable_status_is_never_overwritten_by_a_status_without_fsync() {
     let (_dir, file) = record(b"durable");
     let mut slots = Slots::load(&file).unwrap();
     for n in 0..10 {
@@ -69,7 +69,7 @@ fn what_is_durable_is_never_overwritten_by_what_is_not() {
             .unwrap();
         assert_eq!(read_slot(&file, 0).unwrap().unwrap().json, b"durable");
     }
-    // A power cut may take every slot that was not synced.
+    // A power cut may lose every slot that was not synced.
     for slot in 1..SLOTS {
         file.write_all_at(&[0xff; 64], slot_at(slot)).unwrap();
     }
@@ -77,15 +77,15 @@ fn what_is_durable_is_never_overwritten_by_what_is_not() {
 }
 
 #[test]
-fn terminal_stays_terminal_and_too_large_is_refused() {
+fn a_terminal_status_stays_terminal_and_a_too_large_one_is_refused() {
     let (_dir, file) = record(b"a");
     let mut slots = Slots::load(&file).unwrap();
     slots.write(&file, b"end", true, true).unwrap();
     slots
         .write(&file, b"end with digest", false, false)
         .unwrap();
-    let found = Slots::load(&file).unwrap();
-    assert!(found.terminal());
+    let loaded = Slots::load(&file).unwrap();
+    assert!(loaded.terminal());
     assert!(
         slots
             .write(&file, &vec![b'x'; STATUS_BYTES_MAX + 1], true, true)
@@ -98,7 +98,7 @@ fn terminal_stays_terminal_and_too_large_is_refused() {
 }
 
 #[test]
-fn the_first_ones_are_as_an_acceptance_writes_them() {
+fn first_slots_equal_those_of_an_accepted_record() {
     let file = tempfile::tempfile().unwrap();
     file.set_len(crate::layout::BODY_AT).unwrap();
     let first = Version {

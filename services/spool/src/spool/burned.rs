@@ -1,5 +1,5 @@
-//! Burned ids: executions that were cancelled before they were accepted. Their files are in
-//! `store`.
+//! Burned ids: ids of executions that were cancelled before their acceptance. `store` handles their
+//! files.
 
 use std::{
     fs, io,
@@ -11,18 +11,18 @@ use uuid::Uuid;
 use super::Spool;
 use crate::{error::SpoolError, files::last_change};
 
-/// How long a burned id is refused: far longer than an acceptance can be on its way.
+/// The time for which a burned id is refused: far longer than an acceptance can be in transit.
 const BURN_AGE: Duration = Duration::from_secs(3600);
 
 impl Spool {
-    /// Refuses the acceptance of this id for an hour from now on; the record is on disk when this
-    /// returns. A repeated burn begins the hour again. The caller bounds how many ids are burned.
+    /// Refuses the acceptance of this id for the next hour. The burn is on disk when this returns.
+    /// A repeated burn restarts the hour. The caller limits the number of burned ids.
     ///
     /// # Errors
-    /// `Exists`, `Deleted`, or `Unwritable`; then nothing is recorded.
+    /// `Exists`, `Deleted`, or `Unwritable`. On an error nothing is recorded.
     pub fn burn(&self, id: Uuid) -> Result<(), SpoolError> {
         let store = &self.store;
-        // An acceptance of the same id has either finished, or begins after the burn.
+        // An acceptance of the same id has either finished before the burn, or begins after it.
         let _busy = store.hold(id);
         if let Some(header) = store.header(id)? {
             return Err(SpoolError::Exists {
@@ -45,7 +45,7 @@ impl Spool {
         self.store.is_burned(id)
     }
 
-    /// Returns all burned ids. For the start.
+    /// Returns all burned ids, for the start of the service.
     ///
     /// # Errors
     /// The disk's.
@@ -53,18 +53,18 @@ impl Spool {
         self.store.burned()
     }
 
-    /// Forgets the ids that were burned over an hour ago, and returns them.
+    /// Removes the ids that were burned more than an hour ago, and returns them.
     ///
     /// # Errors
-    /// The disk's; ids forgotten before the error stay forgotten.
+    /// The disk's; ids removed before the error stay removed.
     pub fn expire_burned(&self, now: SystemTime) -> io::Result<Vec<Uuid>> {
         let mut expired = Vec::new();
         for id in self.burned()? {
-            // A repeated burn either waits for this lock, or has already renewed the file's time.
+            // A repeated burn either waits for this hold, or has already renewed the file's time.
             let _busy = self.store.hold(id);
             let path = self.store.burned_path(id);
             let burned_at = match fs::metadata(&path) {
-                Ok(found) => last_change(&found),
+                Ok(metadata) => last_change(&metadata),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };

@@ -1,5 +1,5 @@
-//! Ends: the terminal status of an execution. Only the holder of the spool writes one; an entry
-//! that was handed out cannot.
+//! Writing the terminal status of an execution. Only the holder of the spool can write one; the
+//! holder of an entry cannot.
 
 use std::io;
 
@@ -7,19 +7,19 @@ use crate::entry::Entry;
 use crate::spool::Spool;
 
 impl Spool {
-    /// Writes the terminal status, in place, so that a full disk takes it; it is on disk when this
-    /// returns. Readers of the entry end where there is no writer. Returns false when the entry
-    /// has a terminal status already, which stays.
+    /// Writes the terminal status; it is on disk when this returns. The write is in place, so it
+    /// works on a full disk. Ends the entry's readers if there is no writer. Returns false if the
+    /// entry already has a terminal status, which stays.
     ///
     /// # Errors
     /// `InvalidInput` over [`crate::STATUS_BYTES_MAX`] bytes, `NotFound` once deleted, or the
-    /// disk's; the status before stands then.
+    /// disk's. On an error the previous status stays.
     pub fn end(&self, entry: &Entry, json: &[u8]) -> io::Result<bool> {
         entry.write_end(json, false)
     }
 
-    /// Writes the terminal status whether the entry has one or not: to add to an end, or to replace
-    /// a damaged one.
+    /// Writes a terminal status even if the entry has one: to add facts to it, or to replace a
+    /// damaged one.
     ///
     /// # Errors
     /// As [`Spool::end`].

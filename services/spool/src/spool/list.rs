@@ -8,17 +8,17 @@ use crate::{
     index::{Row, Slot},
 };
 
-/// A part of the list, newest acceptance first.
+/// A page of the list of executions, newest acceptance first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The ids of this part.
+    /// The ids on this page.
     pub ids: Vec<Uuid>,
-    /// Where the next part begins: to be given as `before`. None when nothing older exists.
+    /// The `before` of the next page. None if no older execution exists.
     pub next: Option<Uuid>,
 }
 
 impl Spool {
-    /// A part of the list, newest acceptance first, of at most `limit` ids older than `before`.
+    /// Returns a page of at most `limit` ids older than `before`, newest acceptance first.
     ///
     /// # Errors
     /// `UnknownBefore`, or the disk's.
@@ -35,7 +35,7 @@ impl Spool {
             next: None,
         };
         store.index().scan_back(end, |row| {
-            // A row may be of an acceptance or a deletion under way.
+            // The row may belong to an acceptance or a deletion in progress.
             if store.has_record(row.id) {
                 if page.ids.len() == limit {
                     page.next = page.ids.last().copied();
@@ -48,8 +48,8 @@ impl Spool {
         Ok(page)
     }
 
-    /// Returns the executions that are not terminal, damaged ones included, in order of acceptance.
-    /// For the start.
+    /// Returns the executions that are not terminal, in order of acceptance and including damaged
+    /// ones, for the start of the service.
     ///
     /// # Errors
     /// The disk's.

@@ -1,7 +1,7 @@
-//! Retention: which ended executions go, oldest ended first.
+//! Retention: deletes ended executions, oldest end first.
 //!
-//! An execution that cannot be removed is logged, and the pass continues with the others. A damaged
-//! one leaves a tombstone made from its row of the index.
+//! An execution that cannot be removed is logged, and the pass continues with the others. The
+//! tombstone of a damaged execution is made from its index row.
 
 use std::{
     collections::{BinaryHeap, HashSet},
@@ -19,44 +19,44 @@ use crate::{
     record::Header,
 };
 
-/// Chosen at once: what bounds the memory of a pass over any number of executions.
+/// The number of executions chosen in one scan, which bounds the memory of a pass.
 const BATCH: usize = 256;
 
 impl Spool {
     /// Deletes executions that ended longer ago than the retention, then the oldest ended ones
-    /// until the rest fits the size. Live ones count but stay. Each call also removes a part of the
-    /// tombstones older than 30 days. Returns the deleted ids.
+    /// until the rest fits into the size limit. Live executions count but stay. Each call also
+    /// removes some of the tombstones older than 30 days. Returns the deleted ids.
     ///
     /// # Errors
     /// The disk's; executions deleted before the error stay deleted. An execution that cannot be
-    /// deleted is no error.
+    /// deleted is not an error.
     pub fn expire(&self, now: SystemTime) -> Result<Vec<Uuid>, SpoolError> {
         let now_ms = now
             .duration_since(UNIX_EPOCH)
             .map_or(0, |age| age.as_millis() as u64);
         let keep_ms = u64::try_from(self.store.limits.retention.as_millis()).unwrap_or(u64::MAX);
-        let mut gone = Vec::new();
+        let mut deleted = Vec::new();
         // Executions that could not be removed in this pass, at most a batch.
         let mut stuck = HashSet::new();
         loop {
             let (oldest, total) = self.oldest_ended(&stuck)?;
-            let mut over = total.saturating_sub(self.store.limits.retention_bytes);
-            let mut left = total;
-            let before = gone.len() + stuck.len();
+            let mut excess = total.saturating_sub(self.store.limits.retention_bytes);
+            let mut remaining = total;
+            let handled_before = deleted.len() + stuck.len();
             let full = oldest.len() == BATCH;
             let mut rest_stays = false;
             for candidate in oldest {
                 let old = candidate.at_ms.saturating_add(keep_ms) < now_ms;
-                if !old && over == 0 {
+                if !old && excess == 0 {
                     rest_stays = true;
                     break;
                 }
                 match self.remove(&candidate) {
                     Ok(removed) => {
-                        over = over.saturating_sub(candidate.bytes);
-                        left = left.saturating_sub(candidate.bytes);
+                        excess = excess.saturating_sub(candidate.bytes);
+                        remaining = remaining.saturating_sub(candidate.bytes);
                         if removed {
-                            gone.push(candidate.id);
+                            deleted.push(candidate.id);
                         }
                     }
                     Err(error) => {
@@ -66,31 +66,33 @@ impl Spool {
                     }
                 }
             }
-            self.store.measured_bytes.store(left, Ordering::Relaxed);
-            let progress = gone.len() + stuck.len() > before;
+            self.store
+                .measured_bytes
+                .store(remaining, Ordering::Relaxed);
+            let progress = deleted.len() + stuck.len() > handled_before;
             if rest_stays || !full || !progress || stuck.len() >= BATCH {
                 break;
             }
         }
         self.store.expire_tombstones(now)?;
-        Ok(gone)
+        Ok(deleted)
     }
 
-    /// The bytes that all executions took on disk after the last pass of [`Self::expire`]; 0 before
-    /// the first one. Never touches the disk.
+    /// Returns the size of all executions on disk after the last pass of [`Self::expire`], in
+    /// bytes; 0 before the first pass. Never touches the disk.
     #[must_use]
     pub fn measured_bytes(&self) -> u64 {
         self.store.measured_bytes.load(Ordering::Relaxed)
     }
 
-    /// Removes an ended entry, damaged or not. False when another task removed it.
+    /// Removes an ended entry, damaged or not. Returns false if another task removed it.
     fn remove(&self, candidate: &Candidate) -> Result<bool, SpoolError> {
         match self.delete(candidate.id) {
             Ok(()) => Ok(true),
-            // A damaged entry that is being ended again.
+            // The entry is damaged, and another task is ending it again.
             Err(SpoolError::Live) => Ok(false),
-            // Deleted by a client meanwhile, or its record is gone.
-            Err(SpoolError::Unknown(_)) => self.remove_damaged(candidate, "its record is gone"),
+            // A client deleted the entry in the meantime, or its record is missing.
+            Err(SpoolError::Unknown(_)) => self.remove_damaged(candidate, "the record is missing"),
             Err(SpoolError::Damaged { source, .. }) => {
                 self.remove_damaged(candidate, &source.to_string())
             }
@@ -98,14 +100,14 @@ impl Spool {
         }
     }
 
-    /// Removes an entry that cannot be opened, and leaves a tombstone made from its row.
-    fn remove_damaged(&self, candidate: &Candidate, why: &str) -> Result<bool, SpoolError> {
+    /// Removes an entry that cannot be opened, and leaves a tombstone made from its index row.
+    fn remove_damaged(&self, candidate: &Candidate, reason: &str) -> Result<bool, SpoolError> {
         let store = &self.store;
         let &Candidate { id, sequence, .. } = candidate;
         let _busy = store.hold(id);
         let row = store.index().at(sequence)?;
-        let unopened = matches!(self.get(id), Ok(None) | Err(SpoolError::Damaged { .. }));
-        if !(unopened && matches!(row, Slot::Row(row) if row.id == id)) {
+        let cannot_open = matches!(self.get(id), Ok(None) | Err(SpoolError::Damaged { .. }));
+        if !(cannot_open && matches!(row, Slot::Row(row) if row.id == id)) {
             return Ok(false);
         }
         let header = match store.header(id) {
@@ -123,12 +125,12 @@ impl Spool {
             .write_tombstone(&header)
             .and_then(|()| store.clear_away(&header))
             .map_err(SpoolError::unwritable("the tombstone"))?;
-        tracing::error!(%id, why, "a damaged execution was removed by retention");
+        tracing::error!(%id, why = reason, "retention removed a damaged execution");
         Ok(true)
     }
 
     /// Returns the next executions to delete, oldest end first, at most `BATCH` and without
-    /// `excluded`; also the bytes that all executions take on disk.
+    /// `excluded`; also the size of all executions on disk.
     fn oldest_ended(&self, excluded: &HashSet<Uuid>) -> Result<(Vec<Candidate>, u64), SpoolError> {
         let mut total = 0_u64;
         let mut heap: BinaryHeap<Candidate> = BinaryHeap::with_capacity(BATCH + 1);
@@ -164,7 +166,7 @@ impl Spool {
     }
 }
 
-/// Ordered by the end.
+/// An ended execution that retention may delete, ordered by the time of its end.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
     at_ms: u64,

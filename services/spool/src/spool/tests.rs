@@ -1,4 +1,4 @@
-//! Acceptance, lists, deletion, retention and the start after a crash.
+//! Tests of acceptance, lists, deletion, retention and the start after a crash.
 
 use std::{
     fs,
@@ -70,7 +70,7 @@ fn listed(spool: &Spool) -> Vec<u128> {
 }
 
 #[test]
-fn what_was_accepted_is_there_after_a_start() {
+fn an_accepted_execution_survives_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let entry = create(&spool, 1);
@@ -93,7 +93,7 @@ fn what_was_accepted_is_there_after_a_start() {
 }
 
 #[test]
-fn what_a_failed_acceptance_could_not_remove_hinders_no_other() {
+fn leftovers_of_a_failed_acceptance_do_not_prevent_the_next_one() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     fs::create_dir(spool.store.staging(id(1))).unwrap();
@@ -102,7 +102,7 @@ fn what_a_failed_acceptance_could_not_remove_hinders_no_other() {
 }
 
 #[test]
-fn one_process_only() {
+fn a_second_process_cannot_open_the_spool() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     assert!(matches!(
@@ -114,7 +114,7 @@ fn one_process_only() {
 }
 
 #[test]
-fn a_deleted_one_leaves_a_tombstone_for_30_days() {
+fn a_deleted_execution_leaves_a_tombstone_for_30_days() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let entry = create(&spool, 7);
@@ -152,7 +152,7 @@ fn a_deleted_one_leaves_a_tombstone_for_30_days() {
 }
 
 #[test]
-fn a_deletion_that_a_crash_cut_off_is_finished_at_the_start() {
+fn the_start_finishes_a_deletion_that_a_crash_interrupted() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     ended(&spool, 1);
@@ -170,11 +170,11 @@ fn a_deletion_that_a_crash_cut_off_is_finished_at_the_start() {
 }
 
 #[test]
-fn an_acceptance_that_a_crash_cut_off_is_none() {
+fn an_acceptance_interrupted_before_its_rename_is_discarded() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     create(&spool, 1);
-    // As after a crash just before the rename: all but that is there.
+    // As after a crash just before the rename: everything else is done.
     create(&spool, 2);
     fs::rename(spool.store.folder(id(2)), spool.store.staging(id(2))).unwrap();
     drop(spool);
@@ -187,7 +187,7 @@ fn an_acceptance_that_a_crash_cut_off_is_none() {
 }
 
 #[test]
-fn pages_walk_the_whole_list_newest_first() {
+fn pages_cover_the_whole_list_newest_first() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     for n in 1..=10 {
@@ -214,12 +214,12 @@ fn pages_walk_the_whole_list_newest_first() {
     assert_eq!(
         after_deleted.ids,
         [id(4), id(3)],
-        "a list goes on over what was deleted meanwhile"
+        "a list continues after an execution that was deleted in the meantime"
     );
 }
 
 #[test]
-fn a_damaged_index_is_mended() {
+fn the_start_repairs_a_damaged_index() {
     let damage: [fn(&Path); 4] = [
         |index| fs::remove_file(index).unwrap(),
         |index| {
@@ -268,11 +268,11 @@ fn a_damaged_index_is_mended() {
 }
 
 #[test]
-fn a_terminal_status_counts_even_if_the_index_missed_it() {
+fn a_terminal_status_counts_even_if_its_row_is_not_updated() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     ended(&spool, 1);
-    // The row of before the end: a kill between the two writes.
+    // The row from before the end, as after a kill between the two writes.
     spool
         .store
         .index()
@@ -311,7 +311,7 @@ fn set_end(spool: &Spool, sequence: u64, n: u128, at: SystemTime, bytes: u64) {
 }
 
 #[test]
-fn retention_goes_by_age_of_the_end_then_by_size_and_spares_the_living() {
+fn retention_deletes_by_age_then_by_size_and_keeps_live_executions() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open_with(
         &dir,
@@ -331,35 +331,35 @@ fn retention_goes_by_age_of_the_end_then_by_size_and_spares_the_living() {
     set_end(&spool, 3, 4, ago(30), 4 << 20);
     set_end(&spool, 4, 5, ago(20), 4 << 20);
     set_end(&spool, 5, 6, ago(40), 1 << 20);
-    // 3 is too old; then 6 and 4, ended first, until the rest and the living one fit.
+    // 3 is too old. Then 6 and 4, which ended first, go until the rest and the live one fit.
     assert_eq!(spool.measured_bytes(), 0, "nothing is measured yet");
     assert_eq!(spool.expire(now).unwrap(), [id(3), id(6), id(4)]);
     assert_eq!(listed(&spool), [5, 2, 1]);
-    let living = disk_bytes(&spool.store.folder(id(1)));
-    assert_eq!(spool.measured_bytes(), (8 << 20) + living);
+    let live_bytes = disk_bytes(&spool.store.folder(id(1)));
+    assert_eq!(spool.measured_bytes(), (8 << 20) + live_bytes);
     assert_eq!(spool.tombstone(id(4)), Some([4; 32]));
     assert!(spool.expire(now).unwrap().is_empty());
 }
 
 #[test]
-fn retention_takes_any_number_in_batches() {
+fn retention_deletes_more_executions_than_one_batch() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     for n in 1..=300 {
         ended(&spool, n);
     }
-    let gone = spool
+    let deleted = spool
         .expire(SystemTime::now() + Duration::from_secs(7200))
         .unwrap();
-    assert_eq!(gone.len(), 300);
+    assert_eq!(deleted.len(), 300);
     assert!(listed(&spool).is_empty());
 }
 
 #[test]
-fn the_same_id_is_accepted_once_however_many_ask() {
+fn concurrent_acceptances_of_one_id_accept_it_once() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
-    let made: usize = std::thread::scope(|scope| {
+    let accepted: usize = std::thread::scope(|scope| {
         let tries: Vec<_> = (0..8_u8)
             .map(|n| {
                 let spool = spool.clone();
@@ -372,12 +372,12 @@ fn the_same_id_is_accepted_once_however_many_ask() {
             .collect();
         tries.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
-    assert_eq!(made, 1);
+    assert_eq!(accepted, 1);
     assert_eq!(listed(&spool), [1]);
 }
 
 #[test]
-fn everybody_holds_the_same_entry_and_none_is_held_for_nothing() {
+fn users_of_an_id_share_one_entry_which_closes_with_the_last_user() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let entry = create(&spool, 1);
@@ -399,7 +399,7 @@ fn everybody_holds_the_same_entry_and_none_is_held_for_nothing() {
 }
 
 #[test]
-fn a_cancel_is_noted_beside_the_statuses_and_a_torn_note_is_none() {
+fn a_cancel_note_survives_status_writes_and_a_torn_note_does_not_count() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let (entry, other) = (create(&spool, 1), create(&spool, 2));
@@ -422,7 +422,7 @@ fn a_cancel_is_noted_beside_the_statuses_and_a_torn_note_is_none() {
     let marks = *entry.marks().unwrap().borrow();
     assert_eq!((marks.len, marks.crc32), (4, crc32fast::hash(b"text")));
     assert!(!spool.get(id(2)).unwrap().unwrap().cancel_noted().unwrap());
-    // A power cut wrote a part of it.
+    // As if a power cut had torn the note.
     let record = File::options()
         .write(true)
         .open(spool.store.folder(id(1)).join("record"))
@@ -438,7 +438,7 @@ fn a_cancel_is_noted_beside_the_statuses_and_a_torn_note_is_none() {
 
 /// docs/protocol.md, "Calls": `ifUnviewedForMs`.
 #[test]
-fn a_cancel_for_when_nobody_views_is_noted_and_taken_back() {
+fn an_unviewed_note_survives_a_restart_and_can_be_removed() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let entry = create(&spool, 1);
@@ -482,7 +482,7 @@ fn a_burned_id_is_refused_for_an_hour_across_restarts() {
 
 /// docs/protocol.md, "Calls": `ifUnknown=burn`.
 #[test]
-fn a_repeated_burn_begins_its_hour_again() {
+fn a_repeated_burn_restarts_its_hour() {
     let dir = TempDir::new().unwrap();
     let spool = open(&dir);
     spool.burn(id(1)).unwrap();
@@ -496,9 +496,9 @@ fn a_repeated_burn_begins_its_hour_again() {
     assert!(spool.is_burned(id(1)).unwrap());
 }
 
-/// Tools run as the same user, and may touch every file.
+/// Tools run as the same user and can touch every file.
 #[test]
-fn a_record_that_was_touched_is_not_older() {
+fn a_file_touched_to_an_old_time_does_not_expire() {
     let dir = TempDir::new().unwrap();
     let spool = open(&dir);
     spool.burn(id(1)).unwrap();
@@ -506,8 +506,8 @@ fn a_record_that_was_touched_is_not_older() {
     spool.delete(id(2)).unwrap();
     let years = Duration::from_secs(10 * 365 * 24 * 3600);
     for folder in ["burned", "tombstones"] {
-        for found in fs::read_dir(dir.path().join(folder)).unwrap() {
-            let file = File::open(found.unwrap().path()).unwrap();
+        for entry in fs::read_dir(dir.path().join(folder)).unwrap() {
+            let file = File::open(entry.unwrap().path()).unwrap();
             file.set_modified(SystemTime::now() - years).unwrap();
         }
     }
@@ -518,7 +518,7 @@ fn a_record_that_was_touched_is_not_older() {
 
 /// docs/protocol.md, "Calls": `ifUnknown=burn`.
 #[test]
-fn a_known_or_deleted_id_is_not_burned() {
+fn an_existing_or_deleted_id_cannot_be_burned() {
     let dir = TempDir::new().unwrap();
     let spool = open(&dir);
     ended(&spool, 1);
@@ -535,7 +535,7 @@ fn a_known_or_deleted_id_is_not_burned() {
 }
 
 #[test]
-fn readiness_knows_a_lack_of_room() {
+fn check_writable_reports_too_little_free_space() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     spool.check_writable(1).unwrap();
@@ -544,7 +544,7 @@ fn readiness_knows_a_lack_of_room() {
 }
 
 #[test]
-fn known_marks_wait_for_nobody_who_opens_the_files() {
+fn known_marks_do_not_wait_while_the_files_are_being_opened() {
     let dir = tempfile::tempdir().unwrap();
     let entry = create(&open(&dir), 1);
     let mut writer = entry.writer(EventsKept::Raw).unwrap();
@@ -557,7 +557,7 @@ fn known_marks_wait_for_nobody_who_opens_the_files() {
 }
 
 #[test]
-fn the_first_end_stands_until_it_is_replaced() {
+fn the_first_end_stays_until_it_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let entry = create(&spool, 1);

@@ -1,17 +1,20 @@
-//! Acceptance.
+//! Acceptance of an execution.
 //!
 //! # Why one wait is enough
 //!
 //! An acceptance writes the folder in `staging`, renames it to `executions`, and then waits once,
 //! for three things at the same time: the record's bytes, the names in its folder, its folder's
-//! name. Only then it is promised, to the client and to whoever starts a process. A kill takes
-//! nothing back, so it finds the folder in `staging` (no acceptance) or whole in `executions`. A
-//! power cut before the promise may leave any part of what was written, in any order: at the start
-//! an entry that is not whole (header, status, body by their checksums, all three names) was never
-//! promised and is removed. A power cut after the promise finds everything.
+//! name. The acceptance is promised only after this wait: then the client gets its answer, and a
+//! process may be started.
 //!
-//! The index is not waited for. The folders are the truth, and the start adds the rows that are
-//! missing.
+//!
+//! A kill loses no write, so it leaves the folder in `staging` (not accepted) or whole in
+//! `executions`. A power cut before the promise may leave any part of the writes, in any order. An
+//! entry that is not whole at the start (header, status and body by their checksums, all three
+//! names) was never promised and is removed. A power cut after the promise loses nothing.
+//!
+//! Acceptance does not wait for the index. The folders are the truth, and the start adds missing
+//! rows.
 
 use std::{
     fs::{self, File},
@@ -23,7 +26,7 @@ use super::Store;
 use crate::{
     error::SpoolError,
     files::{create_dir, sync_together},
-    folder::{create_names, record_path},
+    folder::{create_track_files, record_path},
     index::Row,
     record::{self, Header},
     slots::Version,
@@ -46,7 +49,7 @@ impl Store {
             json: status.to_vec(),
         };
         match fs::remove_dir_all(&staging) {
-            // The rest of an acceptance that failed and could not be removed then.
+            // The leftover of a failed acceptance, which could not be removed at that time.
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(SpoolError::unwritable("the execution's folder")(error)),
@@ -54,8 +57,8 @@ impl Store {
         create_dir(&staging).map_err(SpoolError::unwritable("the execution's folder"))?;
         let record = record::write_new(&record_path(&staging), header, &first.encode(), body)
             .map_err(SpoolError::unwritable("the body"))?;
-        // Now, because a full disk may have no room for names later.
-        create_names(&staging).map_err(SpoolError::unwritable("the execution's folder"))?;
+        // Create the files now, because a full disk may have no room for names later.
+        create_track_files(&staging).map_err(SpoolError::unwritable("the execution's folder"))?;
         self.index()
             .put(header.sequence, &Row { id, ended: None })
             .map_err(SpoolError::unwritable("the index"))?;
@@ -68,14 +71,14 @@ impl Store {
         Ok(record)
     }
 
-    /// Removes what a failed acceptance left. Nothing of it was promised, and the next start
-    /// removes what cannot be removed now.
+    /// Removes the leftovers of a failed acceptance, which was never promised. The next start
+    /// removes whatever cannot be removed now.
     pub(crate) fn withdraw(&self, header: &Header) {
         let _ = fs::remove_dir_all(self.staging(header.id));
         let _ = self.index().clear(header.sequence);
     }
 
-    /// The one wait of an acceptance, for everything that it wrote but the index.
+    /// Waits once, until everything that the acceptance wrote is on disk, except the index.
     fn promise(&self, record: &File, folder: &Path) -> io::Result<()> {
         let names = [
             File::open(folder)?,

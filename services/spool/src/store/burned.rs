@@ -1,4 +1,4 @@
-//! The files of burned ids. A file is empty and named after its id; its time is the time of the
+//! The files of burned ids. Each file is empty and named after its id; its time is the time of the
 //! last burn.
 
 use std::{fs::File, io, time::SystemTime};
@@ -19,7 +19,7 @@ impl Store {
         ids_in(&self.dir.join("burned"))?.collect()
     }
 
-    /// Writes the file of a burned id, or renews its time; waits until it is on disk.
+    /// Creates the file of a burned id, or renews its time. Waits until the file is on disk.
     pub(crate) fn write_burned(&self, id: Uuid) -> io::Result<()> {
         let file = File::options()
             .create(true)

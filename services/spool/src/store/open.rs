@@ -1,5 +1,5 @@
-//! Opening the store: prove that it can be written, finish what a crash cut off, make the index fit
-//! the folders.
+//! Opening the store: checks that it is writable, finishes interrupted deletions, and repairs the
+//! index.
 
 use std::{
     fs, io,
@@ -43,7 +43,7 @@ impl Store {
             ),
             next_sequence: AtomicU64::new(0),
             busy: Mutex::default(),
-            freed: Condvar::new(),
+            released: Condvar::new(),
             sweep: Mutex::default(),
             measured_bytes: AtomicU64::new(0),
             probe,
@@ -54,7 +54,7 @@ impl Store {
         store.repair_index()?;
         let positions = store.index().positions()?;
         store.next_sequence.store(positions, Ordering::SeqCst);
-        // Last, because the lock, the probe and the index exist now.
+        // Last, because the lock, the probe and the index must exist.
         private_dir(dir).map_err(SpoolError::unwritable("the spool's folder"))?;
         sync_dir(dir)?;
         Ok((store, warnings))
@@ -63,15 +63,15 @@ impl Store {
 
 /// Empties a folder. Entries that cannot be removed are logged and stay.
 fn empty(dir: &Path) -> io::Result<()> {
-    for found in fs::read_dir(dir)? {
-        let path = found?.path();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
         let removed = match fs::symlink_metadata(&path) {
-            Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
+            Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&path),
             Ok(_) => fs::remove_file(&path),
             Err(error) => Err(error),
         };
         if let Err(error) = removed {
-            tracing::error!(%error, path = %path.display(), "could not remove a left-over");
+            tracing::error!(%error, path = %path.display(), "could not remove a leftover");
         }
     }
     Ok(())

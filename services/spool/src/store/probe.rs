@@ -1,4 +1,4 @@
-//! The probe: a written block, rewritten to learn whether the disk takes writes.
+//! The probe: a file of one block, rewritten to test whether the disk is writable.
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
@@ -7,15 +7,15 @@ use rustix::fs::{Access, access, fstatfs, fstatvfs};
 use super::Store;
 use crate::files::{BLOCK, SparseFile, TMPFS_MAGIC, create_or_open, is_full};
 
-/// statfs(2).
+/// The type of an overlayfs in fstatfs(2).
 const OVERLAYFS_MAGIC: i64 = 0x794c_7630;
 
 impl Store {
-    /// Checks that the disk takes a write now and has room for `need_bytes`: for readiness. Takes
-    /// some microseconds.
+    /// Checks for readiness that the disk is writable now and has `need_bytes` free. Takes a few
+    /// microseconds.
     ///
     /// # Errors
-    /// What is wrong, for a person.
+    /// A description of the problem for the operator.
     pub(crate) fn check_writable(&self, need_bytes: u64) -> Result<(), String> {
         let probe = &self.probe;
         let dir = self.dir.display();
@@ -23,14 +23,14 @@ impl Store {
         probe
             .write_all_at(&[1; BLOCK as usize], 0)
             .map_err(cannot)?;
-        // An acceptance makes a folder there.
+        // An acceptance creates a folder in `staging`.
         access(self.dir.join("staging"), Access::WRITE_OK | Access::EXEC_OK)
             .map_err(|error| cannot(error.into()))?;
         let room = fstatvfs(probe).map_err(|error| cannot(error.into()))?;
         let free = room.f_bavail.saturating_mul(room.f_frsize);
         if free < need_bytes {
             return Err(format!(
-                "the spool {dir} has {free} bytes left of the {need_bytes} it should have"
+                "the spool {dir} has {free} bytes left, but needs {need_bytes}"
             ));
         }
         if room.f_files > 0 && room.f_favail == 0 {
@@ -45,8 +45,8 @@ pub(super) fn create_probe(dir: &Path) -> io::Result<(File, Vec<String>)> {
     let mut warnings = Vec::new();
     let file = create_or_open(&dir.join("probe"))?;
     let shown = dir.display();
-    // A full disk is no reason not to start: statuses can be written and executions deleted, and
-    // readiness says it.
+    // A full disk does not prevent the start: statuses can be written and executions deleted, and
+    // readiness reports it.
     let filled = match file.write_all_at(&[0; BLOCK as usize], 0) {
         Err(error) if is_full(&error) => {
             warnings.push(format!("the disk of the spool {shown} is full: {error}"));
@@ -59,18 +59,20 @@ pub(super) fn create_probe(dir: &Path) -> io::Result<(File, Vec<String>)> {
         && let Err(error) = file.punch(BLOCK, 2 * BLOCK)
     {
         warnings.push(format!(
-            "the file system of {shown} cannot free the beginning of a file ({error}): an execution that reaches its cap \
-             loses all that is kept of it at once"
+            "the file system of {shown} cannot free the beginning of a file ({error}): an \
+             execution that reaches its output cap loses all of its kept output"
         ));
     }
     file.set_len(BLOCK)?;
     file.sync_all()?;
     match fstatfs(&file)?.f_type as i64 {
         OVERLAYFS_MAGIC => warnings.push(format!(
-            "the spool {shown} is on a container's own layer (overlayfs), where an append costs 25 times more and \
-             nothing outlives the container: put it on a volume"
+            "the spool {shown} is on a container's own layer (overlayfs), where an append costs 25 \
+             times more and data is lost with the container: put the spool on a volume"
         )),
-        TMPFS_MAGIC => warnings.push(format!("the spool {shown} is in memory (tmpfs): nothing outlives a restart of the machine")),
+        TMPFS_MAGIC => warnings.push(format!(
+            "the spool {shown} is in memory (tmpfs): a restart of the machine loses all data"
+        )),
         _ => {}
     }
     Ok((file, warnings))

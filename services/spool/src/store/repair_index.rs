@@ -1,5 +1,5 @@
-//! The repair of the index at the start: it is made to hold exactly the folders, and the rest of an
-//! acceptance after a power cut is removed.
+//! The repair of the index at the start: the index is made to match the folders, and acceptances
+//! that a power cut interrupted are removed.
 
 use std::{
     collections::HashMap,
@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl Store {
-    /// Repairs the index. If it fits the folders, this reads only the index, the folders' names and
-    /// the records that have not ended.
+    /// Repairs the index. If the index matches the folders, this reads only the index, the folders'
+    /// names and the records of live executions.
     pub(super) fn repair_index(&self) -> io::Result<()> {
         let index = self.index();
         let (mut damaged, mut unpromised) = (Vec::new(), Vec::new());
@@ -31,7 +31,7 @@ impl Store {
             match slot {
                 Slot::Free => {}
                 Slot::Damaged => damaged.push(sequence),
-                // What cannot be read now is no proof that it was not promised.
+                // An entry that cannot be read now may have been promised, so it stays.
                 Slot::Row(Row { id, ended: None })
                     if !is_whole(&self.folder(id)).unwrap_or(true) =>
                 {
@@ -46,25 +46,25 @@ impl Store {
             let folder = self.folder(id);
             if let Err(error) = forget_unpromised(&folder) {
                 let folder = folder.display();
-                tracing::error!(%error, %folder, "could not remove a left-over");
+                tracing::error!(%error, %folder, "could not remove a leftover");
             }
         }
-        let mut there = IdSum::default();
+        let mut on_disk = IdSum::default();
         for id in self.folders()? {
-            there.add(id?);
+            on_disk.add(id?);
         }
-        if damaged.is_empty() && indexed == there {
+        if damaged.is_empty() && indexed == on_disk {
             return Ok(());
         }
-        tracing::warn!("the spool's index does not fit its folders and is repaired");
+        tracing::warn!("the spool's index does not match its folders; repairing it");
         for sequence in damaged {
             index.clear(sequence)?;
         }
         self.refill(&index)
     }
 
-    /// Clears the rows without a folder, and adds the rows that a power cut took. Meanwhile an id
-    /// of each row is in memory.
+    /// Clears the rows without a folder, and adds the rows that a power cut lost. Holds the id of
+    /// each row in memory while it runs.
     fn refill(&self, index: &Index) -> io::Result<()> {
         let mut rows = HashMap::new();
         let mut wrong = Vec::new();
@@ -87,7 +87,8 @@ impl Store {
         for id in missing {
             let folder = self.folder(id);
             if let Err(error) = index_folder(index, id, &folder) {
-                tracing::error!(%error, folder = %folder.display(), "an execution in the spool is damaged");
+                let folder = folder.display();
+                tracing::error!(%error, %folder, "an execution in the spool is damaged");
             }
         }
         index.sync()
@@ -103,16 +104,16 @@ fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
         return forget_unpromised(folder);
     }
     let record = File::open(record_path(folder))?;
-    // A damaged header has no position: the entry is listed with the newest, so that it can be
-    // ended and removed like all others.
+    // A damaged header has no position. The entry is listed as the newest, so that it can be ended
+    // and removed like all others.
     let sequence = match Header::read(&record) {
         Ok(header) if header.id == id => header.sequence,
         Err(error) if !is_damage(&error) => return Err(error),
         _ => index.positions()?,
     };
     let ended = Slots::load(&record)?.terminal().then(|| {
-        let at_ms = record.metadata().map_or(0, |found| {
-            last_change(&found)
+        let at_ms = record.metadata().map_or(0, |metadata| {
+            last_change(&metadata)
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |age| age.as_millis() as u64)
         });
@@ -124,14 +125,15 @@ fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
     index.put(sequence, &Row { id, ended })
 }
 
-/// Removes the rest of an acceptance that was never answered. The next start continues after a
-/// crash.
+/// Removes the leftovers of an acceptance that was never promised. After a crash, the next start
+/// removes them again.
 fn forget_unpromised(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         removed => {
             if removed.is_ok() {
-                tracing::warn!(folder = %folder.display(), "removed what a power cut left of an acceptance that was never answered");
+                let folder = folder.display();
+                tracing::warn!(%folder, "removed an unfinished acceptance after a power cut");
             }
             Ok(())
         }

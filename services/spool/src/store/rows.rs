@@ -1,4 +1,4 @@
-//! The rows of entries in the index.
+//! Reading and writing the index rows of entries.
 
 use std::io;
 
@@ -12,14 +12,14 @@ use crate::{
 };
 
 impl Store {
-    /// Whether the index says that this entry ended.
+    /// Whether the index says that this execution ended.
     pub(crate) fn is_ended_in_index(&self, header: &Header) -> io::Result<bool> {
         let slot = self.index().at(header.sequence)?;
         Ok(matches!(slot, Slot::Row(Row { id, ended: Some(_) }) if id == header.id))
     }
 
-    /// Returns an entry's position in the index. Reads the whole index: for entries with a damaged
-    /// header.
+    /// Returns an entry's position in the index. Reads the whole index, so it serves only entries
+    /// with a damaged header.
     pub(crate) fn sequence_in_index(&self, id: Uuid) -> io::Result<Option<u64>> {
         let mut sequence = None;
         self.index().scan(|at, slot| {
@@ -31,11 +31,11 @@ impl Store {
         Ok(sequence)
     }
 
-    /// Returns the position in the list of an entry or of a deleted one.
+    /// Returns the position of an existing or deleted entry in the list.
     pub(crate) fn sequence_of(&self, id: Uuid) -> io::Result<Option<u64>> {
         let header = match self.header(id) {
             Ok(None) => Header::read_path(&self.tombstone_path(id)),
-            found => found,
+            header => header,
         };
         match header {
             Err(error) if is_damage(&error) => self.sequence_in_index(id),
@@ -43,10 +43,10 @@ impl Store {
         }
     }
 
-    /// Notes the end of an entry in its row.
+    /// Writes the end of an execution to its row.
     pub(crate) fn note_end(&self, header: &Header, ended: Ended) {
         let index = self.index();
-        // Deletion takes the lock too: a row that it cleared must not come back.
+        // Deletion holds the same lock: a row that it cleared must not be written again.
         if self.has_record(header.id)
             && let Err(error) = index.put(
                 header.sequence,
@@ -56,7 +56,10 @@ impl Store {
                 },
             )
         {
-            tracing::warn!(%error, id = %header.id, "the index could not be written; the next start repairs it");
+            tracing::warn!(
+                %error, id = %header.id,
+                "could not write the index; the next start repairs it"
+            );
         }
     }
 }

@@ -18,15 +18,15 @@ use crate::{
     record::Header,
 };
 
-/// How long an id that was deleted answers `deleted`.
+/// The time for which a deleted id is reported as `deleted`.
 const TOMBSTONE_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Tombstones that one pass checks; the next pass continues after them. At one pass a minute 1.4
-/// million are checked within a day, which is exact enough for 30 days.
+/// The number of tombstones that one pass checks; the next pass continues after them. At one pass a
+/// minute, 1.4 million are checked within a day, which is exact enough for 30 days.
 const TOMBSTONES_AT_ONCE: usize = 1000;
 
 impl Store {
-    /// Returns the digest of a deleted execution's body; None when none was deleted within 30 days.
-    /// An unreadable tombstone counts, with a digest that no body has.
+    /// Returns the digest of a deleted execution's body; None if this id was not deleted within 30
+    /// days. An unreadable tombstone counts, with a digest that no body has.
     pub(crate) fn tombstone(&self, id: Uuid) -> Option<[u8; 32]> {
         match Header::read_path(&self.tombstone_path(id)) {
             Ok(header) => header.map(|header| header.digest),
@@ -34,8 +34,8 @@ impl Store {
         }
     }
 
-    /// Makes an entry a tombstone: one rename takes the entry away and sets its tombstone, so there
-    /// is no state between.
+    /// Turns an entry into a tombstone. One rename removes the entry and creates its tombstone, so
+    /// there is no state in between.
     pub(crate) fn move_to_tombstone(&self, id: Uuid) -> io::Result<()> {
         let folder = self.folder(id);
         fs::rename(record_path(&folder), self.tombstone_path(id))?;
@@ -43,8 +43,7 @@ impl Store {
         sync_dir(&folder)
     }
 
-    /// Makes an entry a tombstone that has this header: for an entry whose record is damaged or
-    /// missing.
+    /// Writes a tombstone with this header, for an entry whose record is damaged or missing.
     pub(crate) fn write_tombstone(&self, header: &Header) -> io::Result<()> {
         let staged = format!("{}.tombstone", name(header.id));
         let staged = self.dir.join("staging").join(staged);
@@ -54,15 +53,16 @@ impl Store {
             .truncate(true)
             .open(&staged)?;
         file.write_all_at(&header.encode(), 0)?;
-        // Its length marks an unfinished deletion: see `Store::clear_away`.
+        // This length marks an unfinished deletion: see `Store::clear_away`.
         file.set_len(SLOTS_AT + 1)?;
         file.sync_all()?;
         fs::rename(&staged, self.tombstone_path(header.id))?;
         sync_dir(&self.dir.join("tombstones"))
     }
 
-    /// Removes what a deletion leaves behind its tombstone. Cutting the tombstone to its header is
-    /// the last step: an uncut one tells the next start that this was not finished.
+    /// Removes the row and the folder of an entry that has a tombstone. Truncating the tombstone to
+    /// its header is the last step: the next start treats a longer tombstone as an unfinished
+    /// deletion.
     pub(crate) fn clear_away(&self, header: &Header) -> io::Result<()> {
         self.index().clear(header.sequence)?;
         let (folder, staging) = (self.folder(header.id), self.staging(header.id));
@@ -77,12 +77,12 @@ impl Store {
             .set_len(SLOTS_AT)
     }
 
-    /// Finishes the deletions that a crash cut off: their tombstones still have a whole record.
+    /// Finishes deletions that a crash interrupted: their tombstones are not truncated yet.
     pub(super) fn finish_deletions(&self) -> io::Result<()> {
         for id in ids_in(&self.dir.join("tombstones"))? {
             let path = self.tombstone_path(id?);
             let finished = match fs::metadata(&path) {
-                Ok(found) if found.len() <= SLOTS_AT => continue,
+                Ok(metadata) if metadata.len() <= SLOTS_AT => continue,
                 Ok(_) => Header::read_path(&path),
                 Err(error) => Err(error),
             };
@@ -90,7 +90,7 @@ impl Store {
                 Ok(Some(header)) => self.clear_away(&header),
                 other => other.map(|_| ()),
             };
-            // The rest of an unfinished deletion takes room, but must not stop the start.
+            // The leftovers of an unfinished deletion take space, but must not prevent the start.
             if let Err(error) = finished {
                 tracing::error!(%error, path = %path.display(), "could not finish a deletion");
             }
@@ -98,8 +98,8 @@ impl Store {
         Ok(())
     }
 
-    /// Removes old tombstones among the next ones in the folder's own order, and starts again after
-    /// the last one.
+    /// Removes old tombstones among the next ones in directory order. After the last one, the next
+    /// call starts from the first again.
     pub(crate) fn expire_tombstones(&self, now: SystemTime) -> io::Result<()> {
         let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
         let mut names = match sweep.take() {
@@ -107,11 +107,11 @@ impl Store {
             None => fs::read_dir(self.dir.join("tombstones"))?,
         };
         for _ in 0..TOMBSTONES_AT_ONCE {
-            let Some(found) = names.next() else {
+            let Some(entry) = names.next() else {
                 return Ok(());
             };
-            let path = found?.path();
-            let Ok(deleted_at) = fs::metadata(&path).map(|found| last_change(&found)) else {
+            let path = entry?.path();
+            let Ok(deleted_at) = fs::metadata(&path).map(|metadata| last_change(&metadata)) else {
                 continue;
             };
             if now

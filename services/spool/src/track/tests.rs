@@ -1,4 +1,4 @@
-//! Appending, freeing, a full disk and crashes, against a model, on a disk made of memory.
+//! Tests of appending, freeing, a full disk and crashes, against a model and on a disk in memory.
 
 use std::{
     collections::HashSet,
@@ -18,12 +18,12 @@ use crate::{
 
 mod lines;
 
-/// Opens a record read-only: writes of marks fail, as with a kill before them.
+/// Opens a record read-only: marks cannot be written, as after a kill before the write.
 pub(crate) fn read_only(path: &std::path::Path) -> File {
     File::open(path).unwrap()
 }
 
-/// A disk of `room` blocks that several files share.
+/// A disk with `room` blocks, shared by several files.
 #[derive(Default)]
 struct Disk {
     room: usize,
@@ -36,7 +36,7 @@ struct Contents {
     blocks: HashSet<u64>,
 }
 
-/// One file on such a disk.
+/// A file on a [`Disk`].
 #[derive(Clone)]
 struct Fake {
     disk: Arc<Mutex<Disk>>,
@@ -53,10 +53,10 @@ impl Fake {
         }
     }
 
-    fn give_back(&self, contents: &mut Contents, free: impl Fn(u64) -> bool) {
-        let before = contents.blocks.len();
+    fn free_blocks(&self, contents: &mut Contents, free: impl Fn(u64) -> bool) {
+        let previous = contents.blocks.len();
         contents.blocks.retain(|block| !free(*block));
-        self.disk.lock().unwrap().used -= before - contents.blocks.len();
+        self.disk.lock().unwrap().used -= previous - contents.blocks.len();
     }
 }
 
@@ -64,28 +64,28 @@ impl SparseFile for Fake {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize> {
         let mut contents = self.contents.lock().unwrap();
         let mut disk = self.disk.lock().unwrap();
-        let mut done = 0;
-        while done < bytes.len() {
-            let here = at + done as u64;
-            if !contents.blocks.contains(&(here / BLOCK)) {
+        let mut written = 0;
+        while written < bytes.len() {
+            let offset = at + written as u64;
+            if !contents.blocks.contains(&(offset / BLOCK)) {
                 if disk.used >= disk.room {
                     break;
                 }
                 disk.used += 1;
-                contents.blocks.insert(here / BLOCK);
+                contents.blocks.insert(offset / BLOCK);
             }
-            let n = ((BLOCK - here % BLOCK) as usize).min(bytes.len() - done);
-            let end = here as usize + n;
+            let n = ((BLOCK - offset % BLOCK) as usize).min(bytes.len() - written);
+            let end = offset as usize + n;
             if contents.bytes.len() < end {
                 contents.bytes.resize(end, 0);
             }
-            contents.bytes[here as usize..end].copy_from_slice(&bytes[done..done + n]);
-            done += n;
+            contents.bytes[offset as usize..end].copy_from_slice(&bytes[written..written + n]);
+            written += n;
         }
-        if done == 0 {
+        if written == 0 {
             Err(io::ErrorKind::StorageFull.into())
         } else {
-            Ok(done)
+            Ok(written)
         }
     }
 
@@ -117,7 +117,7 @@ impl SparseFile for Fake {
         let mut contents = self.contents.lock().unwrap();
         let end = contents.bytes.len().min(to as usize);
         contents.bytes[from as usize..end].fill(0);
-        self.give_back(&mut contents, |block| {
+        self.free_blocks(&mut contents, |block| {
             block * BLOCK >= from && (block + 1) * BLOCK <= to
         });
         Ok(())
@@ -126,7 +126,7 @@ impl SparseFile for Fake {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut contents = self.contents.lock().unwrap();
         contents.bytes.resize(len as usize, 0);
-        self.give_back(&mut contents, |block| block * BLOCK >= len);
+        self.free_blocks(&mut contents, |block| block * BLOCK >= len);
         Ok(())
     }
 
@@ -135,7 +135,7 @@ impl SparseFile for Fake {
     }
 }
 
-/// Marks in memory: synced marks would wait for the disk thousands of times.
+/// Creates a record in memory: synced marks would wait for the disk thousands of times.
 fn record() -> Arc<File> {
     let file = rustix::fs::memfd_create("record", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     let file = File::from(file);
@@ -174,7 +174,7 @@ enum Op {
     Append(String),
     Events(usize),
     Room(usize),
-    /// A kill, perhaps in the middle of a write of this.
+    /// A kill during a write of the text, after this many bytes.
     Kill(String, usize),
 }
 
@@ -201,12 +201,12 @@ fn check(track: &Track, all: &[u8], cap: u64) {
         kept_from,
         crc32,
         ..
-    } = track.now();
+    } = track.current_marks();
     assert_eq!(len, all.len() as u64);
     assert_eq!(
         crc32,
         crc32fast::hash(all),
-        "the crc is of all, kept or not"
+        "the crc covers all bytes, kept or not"
     );
     assert!(
         kept_from <= len && len - kept_from <= cap,
@@ -215,21 +215,21 @@ fn check(track: &Track, all: &[u8], cap: u64) {
     let kept = read_up_to(&*track.file, kept_from, (len - kept_from) as usize).unwrap();
     assert!(
         kept == all[kept_from as usize..],
-        "what is kept is one suffix"
+        "the kept bytes are a suffix"
     );
     assert!(
         std::str::from_utf8(&kept).is_ok(),
-        "it begins at a character"
+        "the kept bytes begin at a character"
     );
     assert_eq!(
         track.file.len().unwrap(),
         len,
-        "the file's length is the output's"
+        "the file is as long as the output"
     );
 }
 
-/// Where there was room on the disk, nothing goes without need: at the cap a step, to the next
-/// character. Without hole punching all goes then.
+/// Checks that a disk with room frees no more than needed: at the cap one step, up to the next
+/// character. Without hole punching, everything is freed.
 fn check_freed(before: Marks, after: Marks, cap: u64, punches: bool) {
     let most = if after.len - before.kept_from <= cap {
         before.kept_from
@@ -248,7 +248,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_kept_is_always_one_true_suffix(
+    fn the_kept_bytes_are_always_a_correct_suffix(
         ops in proptest::collection::vec(op(), 1..60),
         cap in 5_000_u64..60_000,
         room in 2_usize..60,
@@ -257,16 +257,17 @@ proptest! {
         let disk = Arc::new(Mutex::new(Disk { room, used: 0 }));
         let (output, events) = (Fake::new(&disk, punches), Fake::new(&disk, punches));
         let record = record();
-        let (mut track, mut out) = appender(&output, &record, TrackKind::Output, Encoding::Utf8, cap);
+        let open = |cap| appender(&output, &record, TrackKind::Output, Encoding::Utf8, cap);
+        let (mut track, mut out) = open(cap);
         let (_, mut raw) = appender(&events, &record, TrackKind::Events, Encoding::Bytes, cap);
         let mut all: Vec<u8> = Vec::new();
         for op in ops {
             match op {
                 Op::Append(text) => {
-                    let before = track.now();
+                    let before = track.current_marks();
                     let done = out.append(text.as_bytes(), &mut |room| raw.free_for(room));
                     all.extend_from_slice(text.as_bytes());
-                    let after = track.now();
+                    let after = track.current_marks();
                     prop_assert!(done.lost == 0 || done.lost == text.len() as u64);
                     prop_assert!(done.lost == 0 || after.kept_from == after.len);
                     prop_assert!(done.lost == 0 || done.disk_full);
@@ -274,39 +275,40 @@ proptest! {
                         check_freed(before, after, cap, punches);
                     }
                     prop_assert_eq!(done.freed, after.kept_from.min(before.len) - before.kept_from);
-                    if done.disk_full && raw.now().len > raw.now().kept_from {
+                    if done.disk_full && raw.current_marks().len > raw.current_marks().kept_from {
                         prop_assert_eq!(after.kept_from, before.kept_from, "events go first");
                     }
                 }
                 Op::Events(n) => {
-                    let kept_from = track.now().kept_from;
+                    let kept_from = track.current_marks().kept_from;
                     raw.append(&vec![b'e'; n], &mut |_| false);
-                    prop_assert_eq!(track.now().kept_from, kept_from, "events never cost output");
+                    let current = track.current_marks().kept_from;
+                    prop_assert_eq!(current, kept_from, "events never cost output");
                 }
                 Op::Room(room) => disk.lock().unwrap().room = room,
                 Op::Kill(text, cut) => {
-                    let before = track.now();
+                    let before = track.current_marks();
                     let cut = cut.min(text.len());
                     let written = if cut == 0 { 0 } else {
                         output.write_at(&text.as_bytes()[..cut], all.len() as u64).unwrap_or(0)
                     };
-                    // Whole characters of a write that never returned may stay; nobody has seen the
+                    // Whole characters of the unfinished write may stay; no reader has seen the
                     // rest.
                     let whole = (0..=written).rev().find(|at| text.is_char_boundary(*at)).unwrap();
                     all.extend_from_slice(&text.as_bytes()[..whole]);
-                    (track, _) = appender(&output, &record, TrackKind::Output, Encoding::Utf8, u64::MAX);
+                    (track, _) = open(u64::MAX);
                     check(&track, &all, u64::MAX);
-                    let loaded = track.now();
+                    let loaded = track.current_marks();
                     prop_assert_eq!(loaded.kept_from, before.kept_from, "a kill frees nothing");
                     (_, raw) = appender(&events, &record, TrackKind::Events, Encoding::Bytes, cap);
-                    (track, out) = appender(&output, &record, TrackKind::Output, Encoding::Utf8, cap);
-                    // What the crash left over the cap goes with the next append.
+                    (track, out) = open(cap);
+                    // The next append frees whatever the crash left beyond the cap.
                     let done = out.append(b"x", &mut |_| false);
                     all.push(b'x');
-                    // Without hole punching nobody knows what was given back before the kill: all
-                    // may go once more.
+                    // Without hole punching, the start does not know what was freed before the
+                    // kill, so everything may be freed again.
                     if punches && !done.disk_full {
-                        check_freed(loaded, track.now(), cap, punches);
+                        check_freed(loaded, track.current_marks(), cap, punches);
                     }
                 }
             }
@@ -315,8 +317,11 @@ proptest! {
     }
 
     #[test]
-    fn a_power_cut_at_any_byte_leaves_true_numbers(
-        texts in proptest::collection::vec(proptest::collection::vec(any::<char>(), 1..40).prop_map(String::from_iter), 1..20),
+    fn a_power_cut_at_any_byte_leaves_a_correct_length_and_crc(
+        texts in proptest::collection::vec(
+            proptest::collection::vec(any::<char>(), 1..40).prop_map(String::from_iter),
+            1..20,
+        ),
         finished in any::<bool>(),
     ) {
         let all = texts.concat();
@@ -332,16 +337,19 @@ proptest! {
                 out.finish();
             }
             file.set_len(cut as u64).unwrap();
-            let (mut slots, mark) = MarkSlots::load(Arc::clone(&record), TrackKind::Output).unwrap();
-            let track = Track::load(Box::new(file), &mut slots, mark, Encoding::Utf8, false).unwrap();
+            let loaded = MarkSlots::load(Arc::clone(&record), TrackKind::Output);
+            let (mut slots, mark) = loaded.unwrap();
+            let track = Track::load(Box::new(file), &mut slots, mark, Encoding::Utf8, false);
+            let track = track.unwrap();
             let whole = (0..=cut).rev().find(|at| all.is_char_boundary(*at)).unwrap();
             if !finished {
                 check(&track, &all.as_bytes()[..whole], u64::MAX);
             } else {
                 check(&track, all.as_bytes(), u64::MAX);
-                let gone = if cut == all.len() { 0 } else { all.len() as u64 };
-                prop_assert_eq!(track.now().kept_from, gone, "no suffix is left without its end");
-                prop_assert!(track.now().ended);
+                let freed = if cut == all.len() { 0 } else { all.len() as u64 };
+                let Marks { kept_from, ended, .. } = track.current_marks();
+                prop_assert_eq!(kept_from, freed, "without its end, nothing is a suffix");
+                prop_assert!(ended);
             }
         }
     }
@@ -361,7 +369,7 @@ fn the_cap_frees_blocks_in_steps() {
         frees += u64::from(out.append(&[b'a'; 1024], &mut |_| false).freed > 0);
         assert!(disk.lock().unwrap().used as u64 <= cap / BLOCK + 2);
     }
-    let Marks { len, kept_from, .. } = track.now();
+    let Marks { len, kept_from, .. } = track.current_marks();
     assert!(
         len - kept_from > cap - cap / 16,
         "not more than a step is freed"
@@ -370,7 +378,7 @@ fn the_cap_frees_blocks_in_steps() {
 }
 
 #[test]
-fn a_disk_with_no_room_at_all_still_counts_and_recovers() {
+fn appends_to_a_full_disk_are_counted_and_recovered() {
     let disk = Arc::new(Mutex::new(Disk { room: 0, used: 0 }));
     let file = Fake::new(&disk, true);
     let record = record();
@@ -387,16 +395,15 @@ fn a_disk_with_no_room_at_all_still_counts_and_recovers() {
     disk.lock().unwrap().room = 10;
     out.append(" is kept".as_bytes(), &mut |_| false);
     check(&track, b"nothing of this is kept", 1 << 20);
-    assert_eq!(track.now().kept_from, 15);
+    assert_eq!(track.current_marks().kept_from, 15);
     let (track, _) = appender(&file, &record, TrackKind::Output, Encoding::Utf8, 1 << 20);
     check(&track, b"nothing of this is kept", 1 << 20);
-    assert_eq!(track.now().kept_from, 15);
+    assert_eq!(track.current_marks().kept_from, 15);
 }
 
-/// ENGINE A9: whatever fails between the mark and the hole, the next start serves no hole as
-/// output.
+/// A failure between the mark and the hole never makes the next start return a hole as output.
 #[test]
-fn nothing_is_freed_and_nothing_follows_while_the_mark_cannot_be_written() {
+fn nothing_is_freed_or_appended_while_the_mark_cannot_be_written() {
     for punches in [true, false] {
         let disk = Arc::new(Mutex::new(Disk { room: 10, used: 0 }));
         let file = Fake::new(&disk, punches);
@@ -406,23 +413,23 @@ fn nothing_is_freed_and_nothing_follows_while_the_mark_cannot_be_written() {
         let (track, mut out) = appender(&file, &record, TrackKind::Output, Encoding::Utf8, 1 << 20);
         let mut all = vec![b'a'; 10 * BLOCK as usize];
         out.append(&all, &mut |_| false);
-        // The disk is full, then it has room: the mark is still missing.
+        // The disk is full, then has room; the mark is missing in both cases.
         for room in [10, 100] {
             disk.lock().unwrap().room = room;
             let block = [b'b'; BLOCK as usize];
             let done = out.append(&block, &mut |_| false);
             all.extend_from_slice(&block);
             assert_eq!(done.lost, BLOCK, "room for {room}");
-            let now = track.now();
+            let marks = track.current_marks();
             assert_eq!(
-                (now.len, now.kept_from),
+                (marks.len, marks.kept_from),
                 (all.len() as u64, all.len() as u64)
             );
-            assert_eq!(now.crc32, crc32fast::hash(&all));
+            assert_eq!(marks.crc32, crc32fast::hash(&all));
         }
-        let (found, _) = appender(&file, &record, TrackKind::Output, Encoding::Utf8, 1 << 20);
-        check(&found, &all[..10 * BLOCK as usize], 1 << 20);
-        // The record takes writes again: the next mark settles it, and what follows is kept.
+        let (reopened, _) = appender(&file, &record, TrackKind::Output, Encoding::Utf8, 1 << 20);
+        check(&reopened, &all[..10 * BLOCK as usize], 1 << 20);
+        // The record is writable again: the next append writes the mark, and later bytes are kept.
         let record = File::options()
             .read(true)
             .write(true)
@@ -435,8 +442,8 @@ fn nothing_is_freed_and_nothing_follows_while_the_mark_cannot_be_written() {
         out.append(b"kept", &mut |_| false);
         all.extend_from_slice(b"lost tookept");
         check(&track, &all, 1 << 20);
-        let (found, _) = appender(&file, &record, TrackKind::Output, Encoding::Utf8, 1 << 20);
-        check(&found, &all, 1 << 20);
-        assert_eq!(found.now().kept_from, all.len() as u64 - 4);
+        let (reopened, _) = appender(&file, &record, TrackKind::Output, Encoding::Utf8, 1 << 20);
+        check(&reopened, &all, 1 << 20);
+        assert_eq!(reopened.current_marks().kept_from, all.len() as u64 - 4);
     }
 }

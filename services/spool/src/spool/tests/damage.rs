@@ -1,4 +1,4 @@
-//! One damaged thing on disk stops no work on the others.
+//! Tests that one damaged file on disk does not affect other executions.
 
 use super::*;
 use crate::{layout::BODY_AT, track::tests::read_only};
@@ -13,7 +13,7 @@ fn record_of(spool: &Spool, n: u128) -> File {
 
 type Damage = fn(&Spool, u128);
 
-/// The kinds of damage to an ended entry.
+/// Kinds of damage to an ended entry.
 const DAMAGES: [(&str, Damage); 5] = [
     ("a header byte", |spool, n| {
         record_of(spool, n).write_all_at(&[0xff], 10).unwrap();
@@ -34,10 +34,9 @@ const DAMAGES: [(&str, Damage); 5] = [
     }),
 ];
 
-/// ENGINE A1.
 #[test]
-fn retention_removes_a_damaged_entry_and_all_behind_it() {
-    for (what, damage) in DAMAGES {
+fn retention_removes_a_damaged_entry_and_the_ones_after_it() {
+    for (label, damage) in DAMAGES {
         let dir = tempfile::tempdir().unwrap();
         let spool = open(&dir);
         for n in 1..=3 {
@@ -46,18 +45,18 @@ fn retention_removes_a_damaged_entry_and_all_behind_it() {
         damage(&spool, 1);
         drop(spool);
         let spool = open(&dir);
-        let gone = spool.expire(SystemTime::now() + Duration::from_secs(7200));
-        assert_eq!(listed(&spool), [0; 0], "{what}: {gone:?}");
-        assert_eq!(gone.unwrap(), [id(1), id(2), id(3)], "{what}");
-        assert!(spool.tombstone(id(1)).is_some(), "{what}");
+        let deleted = spool.expire(SystemTime::now() + Duration::from_secs(7200));
+        assert_eq!(listed(&spool), [0; 0], "{label}: {deleted:?}");
+        assert_eq!(deleted.unwrap(), [id(1), id(2), id(3)], "{label}");
+        assert!(spool.tombstone(id(1)).is_some(), "{label}");
         let folders = fs::read_dir(dir.path().join("executions")).unwrap();
-        assert_eq!(folders.count(), 0, "{what}");
+        assert_eq!(folders.count(), 0, "{label}");
         let again = spool.create(id(1), b"again", [1; 32], b"{}");
-        assert!(matches!(again, Err(SpoolError::Deleted { .. })), "{what}");
+        assert!(matches!(again, Err(SpoolError::Deleted { .. })), "{label}");
     }
 }
 
-/// ENGINE A1, its kind: what cannot be removed stays, and all others go.
+/// The entry that cannot be removed stays; all others are removed.
 #[test]
 fn an_entry_that_cannot_be_removed_stops_neither_the_start_nor_retention() {
     let dir = tempfile::tempdir().unwrap();
@@ -66,28 +65,28 @@ fn an_entry_that_cannot_be_removed_stops_neither_the_start_nor_retention() {
         ended(&spool, n);
     }
     spool.delete(id(3)).unwrap();
-    // A deletion that was cut off, whose rest cannot be removed.
+    // An interrupted deletion whose leftovers cannot be removed.
     let uncut = File::options()
         .write(true)
         .open(spool.store.tombstone_path(id(3)))
         .unwrap();
     uncut.set_len(SLOTS_AT + 1).unwrap();
     fs::write(spool.store.folder(id(3)), b"no folder").unwrap();
-    // A tombstone that is no file, and an entry whose tombstone cannot be made.
+    // A tombstone that is not a file, and an entry whose tombstone cannot be created.
     fs::create_dir_all(spool.store.tombstone_path(id(9)).join("x")).unwrap();
     fs::create_dir_all(spool.store.tombstone_path(id(1)).join("x")).unwrap();
     drop(spool);
     let (spool, _) = Spool::open(dir.path(), LIMITS).expect("the start");
-    let gone = spool.expire(SystemTime::now() + Duration::from_secs(7200));
-    assert_eq!(listed(&spool), [1], "{gone:?}");
+    let deleted = spool.expire(SystemTime::now() + Duration::from_secs(7200));
+    assert_eq!(listed(&spool), [1], "{deleted:?}");
     let later = SystemTime::now() + Duration::from_secs(31 * 24 * 3600);
     let _ = spool.expire(later);
     assert_eq!(spool.tombstone(id(2)), None, "its 30 days are over");
 }
 
-/// ENGINE A1, its kind: a deletion that failed behind its tombstone is finished by the next pass.
+/// Without this, the execution's output would stay on disk.
 #[test]
-fn a_deletion_that_failed_behind_its_tombstone_is_finished_by_retention() {
+fn retention_finishes_a_deletion_that_failed_after_its_tombstone() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let folder = spool.store.folder(id(1));
@@ -95,14 +94,13 @@ fn a_deletion_that_failed_behind_its_tombstone_is_finished_by_retention() {
     fs::rename(folder.join("record"), spool.store.tombstone_path(id(1))).unwrap();
     let later = SystemTime::now() + Duration::from_secs(7200);
     spool.expire(later).unwrap();
-    assert!(!folder.exists(), "its output takes room for ever");
+    assert!(!folder.exists(), "the output stays on disk");
     assert!(
         spool.expire(later).unwrap().is_empty(),
-        "it is removed each time"
+        "every pass removes the execution again"
     );
 }
 
-/// ENGINE A1, its kind.
 #[test]
 fn a_list_continues_after_a_damaged_entry() {
     let dir = tempfile::tempdir().unwrap();
@@ -115,9 +113,10 @@ fn a_list_continues_after_a_damaged_entry() {
     assert_eq!(page.ids, [id(1)]);
 }
 
-/// An id must never run again because its tombstone is damaged (I4).
+/// A deleted id never runs again (docs/protocol.md, "Invariants"), even if its tombstone is
+/// damaged.
 #[test]
-fn a_damaged_tombstone_is_still_a_tombstone() {
+fn a_damaged_tombstone_still_refuses_its_id() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     ended(&spool, 1);
@@ -131,9 +130,9 @@ fn a_damaged_tombstone_is_still_a_tombstone() {
     assert!(matches!(again, Err(SpoolError::Deleted { .. })));
 }
 
-/// ENGINE A9: a kill between the mark and the hole, as a mark that cannot be written.
+/// A mark that cannot be written stands for a kill before the hole is made.
 #[test]
-fn a_power_cut_of_the_output_makes_no_hole_before_the_mark() {
+fn recovery_after_a_power_cut_makes_no_hole_before_the_mark() {
     for kept in [EventsKept::Raw, EventsKept::InOutput] {
         let dir = tempfile::tempdir().unwrap();
         let spool = open(&dir);
@@ -145,7 +144,7 @@ fn a_power_cut_of_the_output_makes_no_hole_before_the_mark() {
         spool.end(&entry, b"{}").unwrap();
         let folder = spool.store.folder(id(1));
         drop((entry, spool));
-        // The power cut took the ends of the files.
+        // The power cut lost the ends of the files.
         for name in ["output", "events"] {
             let file = File::options().write(true).open(folder.join(name)).unwrap();
             file.set_len(file.metadata().unwrap().len().min(5000))
@@ -170,10 +169,10 @@ fn a_power_cut_of_the_output_makes_no_hole_before_the_mark() {
         assert_eq!(
             (marks.kept_from, marks.len),
             (10_000, 10_000),
-            "{kept:?}: NULs are served"
+            "{kept:?}: readers would get NULs"
         );
         drop((entry, spool));
-        // The events too, at the start behind the one that made the hole.
+        // The same for the events, at the start after the one that made the hole.
         let spool = open(&dir);
         let entry = spool.get(id(1)).unwrap().unwrap();
         let read = async { entry.events_reader().unwrap().next(1 << 20).await };
@@ -188,21 +187,20 @@ fn a_power_cut_of_the_output_makes_no_hole_before_the_mark() {
     }
 }
 
-/// ENGINE A18.
 #[test]
-fn a_pass_of_retention_looks_at_a_bounded_number_of_tombstones() {
+fn a_pass_of_retention_checks_a_bounded_number_of_tombstones() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let folder = dir.path().join("tombstones");
     for n in 1..=2500 {
         File::create(folder.join(name(id(n)))).unwrap();
     }
-    let left = || fs::read_dir(&folder).unwrap().count();
+    let remaining = || fs::read_dir(&folder).unwrap().count();
     let later = SystemTime::now() + Duration::from_secs(31 * 24 * 3600);
     spool.expire(later).unwrap();
-    assert!(left() >= 1000, "one pass looked at all of them");
+    assert!(remaining() >= 1000, "one pass checked all tombstones");
     for _ in 0..3 {
         spool.expire(later).unwrap();
     }
-    assert_eq!(left(), 0);
+    assert_eq!(remaining(), 0);
 }

@@ -1,10 +1,10 @@
-//! The lease of a writer against the terminal status.
+//! Tests of a writer's lease around the terminal status.
 
 use super::*;
 use crate::index::Slot;
 
 #[test]
-fn a_terminal_status_leaves_the_end_of_the_output_to_its_writer() {
+fn a_terminal_status_does_not_end_an_output_that_has_a_writer() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let entry = create(&spool, 1);
@@ -19,25 +19,33 @@ fn a_terminal_status_leaves_the_end_of_the_output_to_its_writer() {
 }
 
 #[test]
-fn the_end_of_a_lease_notes_what_was_written_after_the_terminal_status() {
+fn a_dropped_lease_updates_the_size_in_the_index() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let entry = create(&spool, 1);
     let mut writer = entry.writer(EventsKept::Raw).unwrap();
     spool.end(&entry, b"{}").unwrap();
-    let noted = || match spool.store.index().at(0).unwrap() {
+    let indexed_bytes = || match spool.store.index().at(0).unwrap() {
         Slot::Row(Row {
             ended: Some(Ended { bytes, .. }),
             ..
         }) => bytes,
         other => panic!("{other:?}"),
     };
-    let before = noted();
+    let before = indexed_bytes();
     writer.append(&[b'x'; 64 << 10]);
-    assert_eq!(noted(), before, "nothing is noted while it is written");
+    assert_eq!(
+        indexed_bytes(),
+        before,
+        "the index is not updated while the writer exists"
+    );
     // Some file systems allocate blocks only when they write them.
     let output = spool.store.folder(id(1)).join("output");
     File::open(output).unwrap().sync_all().unwrap();
     writer.finish();
-    assert!(noted() > before, "{} after {before}", noted());
+    assert!(
+        indexed_bytes() > before,
+        "{} after {before}",
+        indexed_bytes()
+    );
 }

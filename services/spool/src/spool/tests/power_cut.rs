@@ -1,10 +1,10 @@
-//! A power cut before the promise may leave any part of an acceptance; after it, everything.
+//! Tests of power cuts. Before the promise, any part of an acceptance may remain; after it, nothing
+//! is lost.
 
 use super::*;
 use crate::layout::BODY_AT;
 
-/// What is on disk of the record when its first `len` bytes are, the rest zeros or not there at
-/// all.
+/// Leaves only the first `len` bytes of the record; the rest becomes zeros or is missing.
 fn cut(folder: &Path, len: u64, zeros: bool) {
     let file = File::options()
         .write(true)
@@ -26,32 +26,33 @@ fn lose_row(dir: &TempDir, sequence: u64) {
     index.clear(sequence).unwrap();
 }
 
-/// 1 is promised, 2 is hurt so before its promise; `row`: 2 is in the index.
-fn assert_never_accepted(what: &str, row: bool, hurt: impl Fn(&Path)) {
+/// Accepts executions 1 and 2 and damages 2 as a power cut before its promise would. `row` says
+/// whether 2 is in the index.
+fn assert_never_accepted(label: &str, row: bool, damage: impl Fn(&Path)) {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     create(&spool, 1);
     create(&spool, 2);
     let folder = spool.store.folder(id(2));
     drop(spool);
-    hurt(&folder);
+    damage(&folder);
     if !row {
         lose_row(&dir, 1);
     }
     for start in 0..2 {
         let spool = open(&dir);
-        assert!(!folder.exists(), "{what}, start {start}");
-        assert!(spool.get(id(2)).unwrap().is_none(), "{what}");
-        assert_eq!(spool.unfinished().unwrap(), [id(1)], "{what}");
-        assert_eq!(listed(&spool), [1], "{what}");
+        assert!(!folder.exists(), "{label}, start {start}");
+        assert!(spool.get(id(2)).unwrap().is_none(), "{label}");
+        assert_eq!(spool.unfinished().unwrap(), [id(1)], "{label}");
+        assert_eq!(listed(&spool), [1], "{label}");
     }
     let spool = open(&dir);
     create(&spool, 2);
-    assert_eq!(listed(&spool), [2, 1], "{what}");
+    assert_eq!(listed(&spool), [2, 1], "{label}");
 }
 
 #[test]
-fn what_is_left_of_an_acceptance_is_none() {
+fn parts_of_an_unpromised_acceptance_are_removed() {
     let lengths = [
         0,
         1,
@@ -69,20 +70,20 @@ fn what_is_left_of_an_acceptance_is_none() {
             .into_iter()
             .flat_map(|len| [(len, true), (len, false)])
         {
-            let what = format!("record cut at {len}, zeros {zeros}, row {row}");
-            assert_never_accepted(&what, row, |folder| cut(folder, len, zeros));
+            let label = format!("record cut at {len}, zeros {zeros}, row {row}");
+            assert_never_accepted(&label, row, |folder| cut(folder, len, zeros));
         }
         for name in ["record", "output", "events"] {
-            let what = format!("no name {name}, row {row}");
-            assert_never_accepted(&what, row, |folder| remove(folder, name));
+            let label = format!("no name {name}, row {row}");
+            assert_never_accepted(&label, row, |folder| remove(folder, name));
         }
-        let what = format!("no folder, row {row}");
-        assert_never_accepted(&what, row, |folder| fs::remove_dir_all(folder).unwrap());
+        let label = format!("no folder, row {row}");
+        assert_never_accepted(&label, row, |folder| fs::remove_dir_all(folder).unwrap());
     }
 }
 
 #[test]
-fn what_was_promised_is_there_without_its_row() {
+fn a_promised_execution_survives_the_loss_of_its_row() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     for n in 1..=5 {
@@ -93,7 +94,7 @@ fn what_was_promised_is_there_without_its_row() {
     for sequence in [2, 4, 5] {
         lose_row(&dir, sequence);
     }
-    // A row whose folder went, and the clearing of it did not come to disk.
+    // A row whose folder was removed, but the cleared row did not reach the disk.
     fs::remove_dir_all(dir.path().join("executions").join(name(id(1)))).unwrap();
     for start in 0..2 {
         let spool = open(&dir);
@@ -112,7 +113,7 @@ fn what_was_promised_is_there_without_its_row() {
 }
 
 #[test]
-fn what_was_promised_and_is_damaged_stays() {
+fn a_damaged_but_promised_execution_stays() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let entry = create(&spool, 1);
@@ -123,7 +124,11 @@ fn what_was_promised_and_is_damaged_stays() {
     drop((entry, spool));
     cut(&folder, BODY_AT, false);
     let spool = open(&dir);
-    assert_eq!(spool.unfinished().unwrap(), [id(1)], "its end can be told");
+    assert_eq!(
+        spool.unfinished().unwrap(),
+        [id(1)],
+        "the execution can still be ended"
+    );
     let again = spool.create(id(1), b"again", [1; 32], b"{}");
-    assert!(matches!(again, Err(SpoolError::Exists { .. })), "I4");
+    assert!(matches!(again, Err(SpoolError::Exists { .. })));
 }

@@ -1,12 +1,11 @@
-//! The cap of lines, against the plain model of it: all that was appended, and where each line of
-//! it ends.
+//! Tests of the line limit against a simple model: all appended bytes and the end of each line.
 
 use super::*;
 
 #[derive(Debug, Clone)]
 enum Op {
     Append(String),
-    /// A kill, and the next start.
+    /// A kill and the next start.
     Start,
 }
 
@@ -24,7 +23,7 @@ fn newlines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// How many lines more than the cap may be kept.
+/// Returns how many lines more than the limit may be kept.
 fn slack(lines: u64) -> u64 {
     (lines / 32).max(1) - 1
 }
@@ -33,7 +32,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_last_lines_are_kept_and_few_more(
+    fn the_limit_of_lines_and_few_more_are_kept(
         ops in proptest::collection::vec(op(), 1..80),
         lines in prop_oneof![1_u64..8, 30_u64..34, 60_u64..200],
         bytes in prop_oneof![Just(u64::MAX), 2_000_u64..40_000],
@@ -55,19 +54,20 @@ proptest! {
                 Op::Start => (track, out) = open(),
             }
             check(&track, &all, bytes);
-            let kept_from = track.now().kept_from as usize;
+            let kept_from = track.current_marks().kept_from as usize;
             let kept = newlines(&all[kept_from..]);
             prop_assert!(kept <= lines + slack(lines), "{kept} of {lines} lines are kept");
             if bytes == u64::MAX {
                 prop_assert!(kept >= lines.min(newlines(&all)), "{kept} of {lines} lines are kept");
-                prop_assert!(kept_from == 0 || all[kept_from - 1] == b'\n', "it begins with a line");
+                let begins_line = kept_from == 0 || all[kept_from - 1] == b'\n';
+                prop_assert!(begins_line, "the kept bytes begin with a line");
             }
         }
     }
 }
 
 #[test]
-fn lines_that_went_are_given_back() {
+fn blocks_of_dropped_lines_are_freed() {
     let disk = Arc::new(Mutex::new(Disk {
         room: usize::MAX,
         used: 0,
@@ -80,10 +80,10 @@ fn lines_that_went_are_given_back() {
     let (track, mut out) = capped(&file, &record(), TrackKind::Output, Encoding::Utf8, cap);
     for n in 0..100_000_u64 {
         out.append(format!("{n:>99}\n").as_bytes(), &mut |_| false);
-        // 102 lines of 100 bytes, and the blocks that they begin and end in.
+        // 102 lines of 100 bytes, and the blocks in which they begin and end.
         assert!(disk.lock().unwrap().used <= 4, "after {n}");
     }
-    let Marks { len, kept_from, .. } = track.now();
+    let Marks { len, kept_from, .. } = track.current_marks();
     assert_eq!(len, 10_000_000);
     assert!((10_000..=10_200).contains(&(len - kept_from)));
 }
