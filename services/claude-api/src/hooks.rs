@@ -8,13 +8,13 @@
 //!              failed, hook_refused: no CLI
 //! ```
 //!
-//! - The before hook runs in the task of its execution ([`crate::execution`]). Only that
-//!   execution waits for it. A cancel or the deadline of the execution ends it at once;
-//!   a stop ends it when its time for running executions is over.
-//! - The after hook is a task of the service (`service/after_hooks.rs`). No client and no execution waits
-//!   for it.
+//! - The before hook runs in the task of its execution ([`crate::execution`]). Only that execution
+//!   waits for it. A cancel or the deadline of the execution ends the hook at once. A stop of the
+//!   service ends it when the service's time for running executions is over.
+//! - The after hook is a task of the service (`service/after_hooks.rs`). No client and no execution
+//!   waits for it.
 //!
-//! Either hook runs through a runner, so no process of it is left when [`call`] returns.
+//! Each hook runs through a runner, so none of its processes is left when [`call`] returns.
 
 mod call;
 

@@ -110,7 +110,7 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
         .conversations
         .kind(&accepted.conversation, &config_dir);
     let repository = engine.settings.args.repository_settings;
-    let mut env = engine.environment.with(&accepted.body.env);
+    let mut env = engine.environment.for_execution(&accepted.body.env);
     env.extend(cli::repository_variable(repository));
     // This body has no prompt: the owner removed it.
     let mut body = accepted.body.clone();
