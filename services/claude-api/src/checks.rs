@@ -188,8 +188,8 @@ enum VersionRun {
     RunnerDied(String),
 }
 
-/// Checks the CLI: runs `claude --version` through a runner, as the service starts every process. No
-/// process of the check is left when the function returns.
+/// Checks the CLI: runs `claude --version` through a runner, as the service starts every process.
+/// No process of the check is left when the function returns.
 async fn check_cli(engine: &Arc<Engine>) -> Result<(), Obstacle> {
     let args = &engine.settings.args;
     let remedy = format!(
@@ -200,7 +200,9 @@ async fn check_cli(engine: &Arc<Engine>) -> Result<(), Obstacle> {
     let spec = runner::Spec {
         program: args.claude_bin.clone(),
         args: vec!["--version".to_owned()],
-        env: engine.environment.for_execution(&std::collections::BTreeMap::new()),
+        env: engine
+            .environment
+            .for_execution(&std::collections::BTreeMap::new()),
         cwd: args.workspace_root.clone(),
         stdout_pipe_bytes: 0,
         start_patience: CLI_RETRY,

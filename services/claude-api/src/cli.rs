@@ -1,6 +1,6 @@
 //! The start of the Claude CLI: its arguments, its environment and its first message. Only this
-//! module builds them. No text of a client reaches a shell, and in the arguments it is only ever the
-//! value of a flag that is chosen here.
+//! module builds them. No text of a client reaches a shell, and in the arguments it is only ever
+//! the value of a flag that is chosen here.
 
 mod environment;
 
@@ -24,8 +24,8 @@ pub enum Conversation {
     Continued,
 }
 
-/// Returns the arguments for one execution. Each value of a client is part of one `--flag=value`, so
-/// that no value can become a flag.
+/// Returns the arguments for one execution. Each value of a client is part of one `--flag=value`,
+/// so that no value can become a flag.
 #[must_use]
 pub fn arguments(
     body: &Body,
@@ -191,7 +191,8 @@ pub fn workspace(
 /// The pause before the retry of a start that failed because of a shortage ([`is_shortage`]).
 pub(crate) const SHORTAGE_RETRY: std::time::Duration = std::time::Duration::from_millis(250);
 
-/// Returns whether a start failed because descriptors, processes or memory are short, which may pass.
+/// Returns whether a start failed because descriptors, processes or memory are short, which may
+/// pass.
 pub(crate) fn is_shortage(error: &std::io::Error) -> bool {
     use rustix::io::Errno;
     // TOOMANYREFS: too many descriptors of this user are in flight through sockets (unix(7)).

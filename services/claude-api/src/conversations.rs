@@ -1,8 +1,8 @@
 //! The known conversations: a note for each, with its workspace and whether the CLI has begun it.
 //!
-//! Notes are not flushed to the disk, so acceptances and starts do not wait for it. Anything lost in
-//! a power cut is rebuilt: a note from the records of the executions that were accepted last, and the
-//! fact that the CLI has begun the conversation from the CLI's transcript.
+//! Notes are not flushed to the disk, so acceptances and starts do not wait for it. Anything lost
+//! in a power cut is rebuilt: a note from the records of the executions that were accepted last,
+//! and the fact that the CLI has begun the conversation from the CLI's transcript.
 
 use std::fs::File;
 use std::io::Write;
@@ -88,8 +88,8 @@ impl Conversations {
         Ok(removed)
     }
 
-    /// Notes that the CLI has begun the conversation, so that later executions resume it. A note that
-    /// cannot be written does no harm while the CLI's own transcript exists.
+    /// Notes that the CLI has begun the conversation, so that later executions resume it. A note
+    /// that cannot be written does no harm while the CLI's own transcript exists.
     pub fn mark_begun(&self, conversation: &str) {
         if let Some(note) = self.read(conversation)
             && !note.begun
@@ -133,8 +133,8 @@ impl Conversations {
         serde_json::from_slice(&json).ok()
     }
 
-    /// Overwrites a note in place with one of the same length: a power cut leaves the old one or the
-    /// new one, and never none.
+    /// Overwrites a note in place with one of the same length: a power cut leaves the old one or
+    /// the new one, and never none.
     fn change(&self, conversation: &str, note: &Note) -> std::io::Result<File> {
         let path = self.dir.join(conversation);
         let file = File::options().write(true).open(path)?;
@@ -152,15 +152,15 @@ fn warn(conversation: &str, written: std::io::Result<()>) {
     }
 }
 
-/// Returns whether the CLI has a transcript of the conversation for any workspace. The CLI refuses to
-/// begin such a conversation again.
+/// Returns whether the CLI has a transcript of the conversation for any workspace. The CLI refuses
+/// to begin such a conversation again.
 fn has_transcript(config_dir: &Path, conversation: &str) -> bool {
     transcripts(config_dir, conversation).next().is_some()
 }
 
 /// Returns the CLI's transcripts of this conversation, usually one. It is in a folder that is named
-/// after the path of its workspace (`-` for each `/`); with a sandbox, that folder is in a folder of
-/// the conversation.
+/// after the path of its workspace (`-` for each `/`); with a sandbox, that folder is in a folder
+/// of the conversation.
 fn transcripts(config_dir: &Path, conversation: &str) -> impl Iterator<Item = PathBuf> {
     let name = format!("{conversation}.jsonl");
     let projects = config_dir.join("projects");
@@ -168,7 +168,8 @@ fn transcripts(config_dir: &Path, conversation: &str) -> impl Iterator<Item = Pa
     let entries = dirs.into_iter().flat_map(std::fs::read_dir).flatten();
     entries
         .flatten()
-        // Folders of conversations do not begin with `-`. Their tools may have written any name there.
+        // Folders of conversations do not begin with `-`. Their tools may have written any name
+        // there.
         .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"-"))
         .map(move |dir| dir.path().join(&name))
         // The open of a pipe would block.

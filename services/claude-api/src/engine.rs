@@ -58,8 +58,8 @@ impl Engine {
     /// Opens the resources, and returns them with warnings for the log. Blocks on the disk.
     ///
     /// # Errors
-    /// The spool cannot be used, or the settings contradict each other. The text gives the reason and
-    /// the remedy.
+    /// The spool cannot be used, or the settings contradict each other. The text gives the reason
+    /// and the remedy.
     pub(crate) fn open(
         settings: Settings,
         environment: Environment,

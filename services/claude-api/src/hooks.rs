@@ -1,11 +1,11 @@
 //! Hooks: programs of the operator before and after each execution.
 //!
 //! ```text
-//!  running recorded ─▶ hook before ─▶ CLI ─▶ terminal status recorded and published ─▶ lane free
-//!                          │                                    │
-//!                          │ failed and required                └─▶ hook after (a task of the service)
-//!                          ▼
-//!              failed, hook_refused: no CLI
+//!  `running` recorded ─▶ before hook ─▶ CLI ─▶ terminal status recorded, published ─▶ lane free
+//!                           │                                   │
+//!                           │ failed and required               └─▶ after hook (a service task)
+//!                           ▼
+//!               failed, hook_refused: no CLI
 //! ```
 //!
 //! - The before hook runs in the task of its execution ([`crate::execution`]). Only that execution

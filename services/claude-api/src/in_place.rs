@@ -1,18 +1,18 @@
-//! Short disk writes of running executions, done in place: on the runtime's own threads. A disk that
-//! hangs delays no other execution and no socket.
+//! Short disk writes of running executions, done in place: on the runtime's own threads. A disk
+//! that hangs delays no other execution and no socket.
 //!
-//! - As many writes as the machine has cores can be done in place at the same time. Two more threads
-//!   of the runtime stay free. A further write first moves the other tasks of its thread to another
-//!   thread (`tokio::task::block_in_place`).
-//! - The watch, a separate thread, notices a write that hangs and wakes another thread of the runtime.
-//!   The thread that hangs may be the one that polls the sockets for all threads, and no other thread
-//!   takes over by itself (see `enable_eager_driver_handoff` of tokio's `runtime::Builder`, which is
-//!   unstable): with 11 threads, one hung write stopped HTTP.
+//! - As many writes as the machine has cores can be done in place at the same time. Two more
+//!   threads of the runtime stay free. A further write first moves the other tasks of its thread to
+//!   another thread (`tokio::task::block_in_place`).
+//! - The watch, a separate thread, notices a write that hangs and wakes another thread of the
+//!   runtime. The thread that hangs may be the one that polls the sockets for all threads, and no
+//!   other thread takes over by itself (see `enable_eager_driver_handoff` of tokio's
+//!   `runtime::Builder`, which is unstable): with 11 threads, one hung write stopped HTTP.
 //!
 //! Two simpler designs cost too much for each line. `block_in_place` around every write switches
-//! threads twice, and made text slower by a third. With a thread for each execution, lines waited for
-//! the thread of their reader: a quarter more delay with 100 executions, and a sixth fewer executions
-//! per second.
+//! threads twice, and made text slower by a third. With a thread for each execution, lines waited
+//! for the thread of their reader: a quarter more delay with 100 executions, and a sixth fewer
+//! executions per second.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Weak, mpsc};
@@ -33,9 +33,9 @@ const FREE_THREADS: usize = 2;
 ///
 /// - A slot is held while a chunk is written or a start reads its prompt, for that call alone.
 /// - No work waits for a slot. Work without a slot is done as well, more slowly.
-/// - Work that hangs keeps its slot until the disk answers. The two free threads of the runtime, and
-///   those that `block_in_place` starts, run all other tasks. It starts one thread for each execution
-///   whose disk hangs.
+/// - Work that hangs keeps its slot until the disk answers. The two free threads of the runtime,
+///   and those that `block_in_place` starts, run all other tasks. It starts one thread for each
+///   execution whose disk hangs.
 #[derive(Debug)]
 pub(crate) struct InPlace {
     /// The number of the work in each slot; 0 in a free slot.
@@ -67,8 +67,8 @@ impl Drop for Slot<'_> {
 }
 
 impl InPlace {
-    /// Creates the slots of the current runtime, and starts their watch: a thread that ends within a
-    /// minute after the last owner has dropped the slots.
+    /// Creates the slots of the current runtime, and starts their watch: a thread that ends within
+    /// a minute after the last owner has dropped the slots.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -93,7 +93,8 @@ impl InPlace {
     }
 
     /// Does disk work on this thread, and blocks the thread until the work is done. Other tasks
-    /// continue on other threads; on a runtime of one thread they wait. The work cannot be cancelled.
+    /// continue on other threads; on a runtime of one thread they wait. The work cannot be
+    /// cancelled.
     pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
         if let Some(_slot) = self.acquire() {
             return work();
@@ -115,8 +116,8 @@ impl InPlace {
     }
 }
 
-/// Runs the watch: wakes a thread of the runtime at each check that finds the same work in a slot as
-/// the check before.
+/// Runs the watch: wakes a thread of the runtime at each check that finds the same work in a slot
+/// as the check before.
 fn watch(in_place: &Weak<InPlace>, runtime: &Handle) {
     let mut seen = vec![0; cores()];
     let (mut last, mut idle) = (0, 0);
@@ -193,8 +194,8 @@ mod tests {
                 near
             })
             .collect();
-        // From here on, only the sockets may wake the runtime: any other event hands their polling to
-        // another thread.
+        // From here on, only the sockets may wake the runtime: any other event hands their polling
+        // to another thread.
         for (number, mut socket) in sockets.into_iter().enumerate() {
             socket.write_all(&[1]).unwrap();
             let woke = wakes.recv_timeout(PATIENCE);

@@ -44,8 +44,8 @@ pub(crate) struct Share {
 #[derive(Debug, Clone)]
 struct Part {
     free: Arc<Semaphore>,
-    /// The size of the part in bytes. A body never holds more than this, so that a single body always
-    /// has room.
+    /// The size of the part in bytes. A body never holds more than this, so that a single body
+    /// always has room.
     all: u64,
 }
 
@@ -62,14 +62,14 @@ impl Part {
 
 /// The memory budget of all inbound bodies (`inboundBytes`), in bytes. Cheap to clone.
 ///
-/// - A body is charged for the bytes that have arrived. No memory is reserved for bytes that may still
-///   arrive. A [`Share`] releases the whole charge when the body is no longer in memory.
-/// - A body without room waits for at most [`PATIENCE`], after earlier ones of its size class. Bodies
-///   of at most [`SMALL_BYTES`] never wait for larger ones, and those of at most [`FREE_BYTES`] never
-///   wait. A body that finds no room in time is refused with 503 and releases its charge, so bodies
-///   that wait for each other do not deadlock.
-/// - Answers are not counted here. Each response holds one chunk (see `output.rs`), and the number of
-///   connections bounds the responses.
+/// - A body is charged for the bytes that have arrived. No memory is reserved for bytes that may
+///   still arrive. A [`Share`] releases the whole charge when the body is no longer in memory.
+/// - A body without room waits for at most [`PATIENCE`], after earlier ones of its size class.
+///   Bodies of at most [`SMALL_BYTES`] never wait for larger ones, and those of at most
+///   [`FREE_BYTES`] never wait. A body that finds no room in time is refused with 503 and releases
+///   its charge, so bodies that wait for each other do not deadlock.
+/// - Answers are not counted here. Each response holds one chunk (see `output.rs`), and the number
+///   of connections bounds the responses.
 #[derive(Debug, Clone)]
 pub(crate) struct Inbound {
     small: Part,
@@ -134,9 +134,9 @@ impl Inbound {
         }
     }
 
-    /// Charges a body that has grown to `bytes`. `is_large` means that its announced length is large.
-    /// A body that outgrows the part of small bodies moves its whole charge, so that large bodies
-    /// never use that part.
+    /// Charges a body that has grown to `bytes`. `is_large` means that its announced length is
+    /// large. A body that outgrows the part of small bodies moves its whole charge, so that large
+    /// bodies never use that part.
     async fn grow(&self, share: &mut Share, bytes: u64, is_large: bool) -> Result<(), Full> {
         let counted = bytes.saturating_sub(FREE_BYTES);
         if !is_large && bytes <= SMALL_BYTES {

@@ -1,11 +1,11 @@
 //! The limit of connections. Connections of vanished peers and idle clients are closed.
 //!
 //! - A connection acquires a permit when it is accepted, and releases it when it is closed.
-//! - When no permit is free, the connection that has waited longest for its own client is closed for
-//!   the new one. So silent clients, incomplete requests and unread short answers delay no other
-//!   client. Two kinds are never closed for another: a connection whose request is being processed,
-//!   and one with an open stream, whose reader may be slow. That is why streams have their own limit:
-//!   three quarters of all connections (see [`crate::streams`]).
+//! - When no permit is free, the connection that has waited longest for its own client is closed
+//!   for the new one. So silent clients, incomplete requests and unread short answers delay no
+//!   other client. Two kinds are never closed for another: a connection whose request is being
+//!   processed, and one with an open stream, whose reader may be slow. That is why streams have
+//!   their own limit: three quarters of all connections (see [`crate::streams`]).
 //! - Each connection buffers one chunk of its answer.
 
 pub(crate) mod activity;
@@ -29,8 +29,8 @@ pub(crate) use io::Connection;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(20);
 /// The pause between two probes (tcp(7), TCP_KEEPINTVL).
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// The send buffer of the kernel for a peer that does not read, bytes. The kernel doubles this value.
-/// By default it would use up to several MiB for each reader of an output.
+/// The send buffer of the kernel for a peer that does not read, bytes. The kernel doubles this
+/// value. By default it would use up to several MiB for each reader of an output.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// The divisor of the descriptors that gives the maximum for connections. Executions need the rest.
 const DESCRIPTOR_DIVISOR: u64 = 2;
@@ -57,8 +57,8 @@ pub(crate) struct Connections {
 /// The activity of each open connection.
 #[derive(Debug, Default)]
 struct OpenConnections {
-    // The last number and the activities by number. Held to read or change the map; no await happens
-    // inside.
+    // The last number and the activities by number. Held to read or change the map; no await
+    // happens inside.
     connections: Mutex<(u64, HashMap<u64, Activity>)>,
 }
 
@@ -143,10 +143,11 @@ impl Connections {
     }
 }
 
-/// Sets the options of an accepted socket. Errors do not matter: the socket is then already closing.
+/// Sets the options of an accepted socket. Errors do not matter: the socket is then already
+/// closing.
 ///
-/// TCP_USER_TIMEOUT is not set: it would also end the connection of a slow reader whose window is full
-/// (tcp_probe_timer of the kernel), and a slow reader is no fault.
+/// TCP_USER_TIMEOUT is not set: it would also end the connection of a slow reader whose window is
+/// full (tcp_probe_timer of the kernel), and a slow reader is no fault.
 fn prepare(stream: &TcpStream) {
     // Small chunks are sent without delay.
     let _ = stream.set_nodelay(true);

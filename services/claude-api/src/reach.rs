@@ -1,5 +1,5 @@
-//! The calls at the start: claude-api calls its own published port at the addresses that its box would
-//! use. If a call returns to this process, the box can reach the service, too.
+//! The calls at the start: claude-api calls its own published port at the addresses that its box
+//! would use. If a call returns to this process, the box can reach the service, too.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ const HOST_NAME: &str = "host.docker.internal";
 /// The maximum number of bytes read of an answer.
 const ANSWER_BYTES: u64 = 4096;
 
-/// Calls the published port, and notes whether the box reaches the service. Returns immediately if no
-/// port is published or the service is not boxed.
+/// Calls the published port, and notes whether the box reaches the service. Returns immediately if
+/// no port is published or the service is not boxed.
 pub(crate) async fn call_published_port(service: Arc<Service>) {
     let args = &service.engine.settings.args.network;
     let (Some(boxed), Some(port)) = (&service.boxed, args.published_port) else {

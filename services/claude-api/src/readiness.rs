@@ -162,7 +162,8 @@ impl Readiness {
         });
     }
 
-    /// Notes that an acceptance could not be written to the spool, until the next check of the disk.
+    /// Notes that an acceptance could not be written to the spool, until the next check of the
+    /// disk.
     pub fn unwritable(&self, error: &str) {
         let obstacle = unwritable(error);
         self.with(|cache| cache.disk = Some(obstacle));

@@ -23,8 +23,8 @@ pub(crate) use warnings::warnings;
 use crate::cli::Environment;
 use crate::config::ServeArgs;
 
-/// Folders of programs, libraries and the machine's configuration. `/run` is not among them, because
-/// secrets are mounted there.
+/// Folders of programs, libraries and the machine's configuration. `/run` is not among them,
+/// because secrets are mounted there.
 const SYSTEM: [&str; 13] = [
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix",
     "/proc", "/sys", "/var",
@@ -56,9 +56,9 @@ const NAMING_READABLE: [&str; 4] = [
 /// Variables that are set to the temporary folder.
 const NAMING_TEMPORARY: [&str; 4] = ["TMPDIR", "TMP", "TEMP", "CLAUDE_CODE_TMPDIR"];
 
-/// The variable that names a missing folder, so that the CLI creates no socket for messages. The CLI
-/// would give tools the password of that socket, and tools could then add messages of a user to the
-/// conversation. Measured with 2.1.329.
+/// The variable that names a missing folder, so that the CLI creates no socket for messages. The
+/// CLI would give tools the password of that socket, and tools could then add messages of a user to
+/// the conversation. Measured with 2.1.329.
 const NO_SOCKETS: [(&str, &str); 1] = [("XDG_RUNTIME_DIR", "/proc/none")];
 
 /// The paths that every execution may use, and the folders in which its own folders are created.
@@ -87,8 +87,8 @@ pub(crate) struct ExecutionSandbox {
 
 impl ExecutionSandbox {
     /// Moves the system prompts of a body into files of this execution, and returns the CLI's
-    /// arguments for these files. Prompts as arguments could be read by all executions (`ps`). Blocks
-    /// on the disk.
+    /// arguments for these files. Prompts as arguments could be read by all executions (`ps`).
+    /// Blocks on the disk.
     ///
     /// # Errors
     /// A file cannot be written.
@@ -108,8 +108,8 @@ impl ExecutionSandbox {
 }
 
 impl Policy {
-    /// Creates the policy for these arguments; `None` if they turn the sandbox off, or the kernel has
-    /// no Landlock.
+    /// Creates the policy for these arguments; `None` if they turn the sandbox off, or the kernel
+    /// has no Landlock.
     ///
     /// # Errors
     /// The sandbox would have a hole: a folder that executions must not use is in one that they may
@@ -213,8 +213,8 @@ impl Policy {
         })
     }
 
-    /// Removes the temporary folders of conversations that are neither running nor `known`. Blocks on
-    /// the disk.
+    /// Removes the temporary folders of conversations that are neither running nor `known`. Blocks
+    /// on the disk.
     ///
     /// # Errors
     /// The parent folder cannot be listed.
@@ -222,9 +222,9 @@ impl Policy {
         self.temporary.expire(known)
     }
 
-    /// Removes temporary folders of conversations that are not running if less than a tenth of their
-    /// disk is free, until a quarter is. Returns the number of these conversations. Blocks on the
-    /// disk.
+    /// Removes temporary folders of conversations that are not running if less than a tenth of
+    /// their disk is free, until a quarter is. Returns the number of these conversations. Blocks on
+    /// the disk.
     ///
     /// # Errors
     /// The parent folder cannot be read.

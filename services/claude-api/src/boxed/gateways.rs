@@ -29,9 +29,9 @@ fn ipv4_gateways(routes: &str) -> Vec<IpAddr> {
     routes.lines().filter_map(gateway).collect()
 }
 
-/// Parses `/proc/net/ipv6_route`. The columns are destination, its prefix length, source, its prefix
-/// length, next hop, metric, references, uses, flags, device. A link-local gateway is left out,
-/// because it has no published port.
+/// Parses `/proc/net/ipv6_route`. The columns are destination, its prefix length, source, its
+/// prefix length, next hop, metric, references, uses, flags, device. A link-local gateway is left
+/// out, because it has no published port.
 fn ipv6_gateways(routes: &str) -> Vec<IpAddr> {
     let gateway = |line: &str| {
         let columns: Vec<_> = line.split_ascii_whitespace().collect();

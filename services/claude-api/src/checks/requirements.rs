@@ -18,8 +18,8 @@ const REREAD: Duration = Duration::from_millis(100);
 /// The checks of these requirements.
 ///
 /// A whole configuration of the CLI is read again only when its file changed. A broken one is read
-/// each time: the cause may be a mode, an owner or a backup, and none of them changes the file's time
-/// or length.
+/// each time: the cause may be a mode, an owner or a backup, and none of them changes the file's
+/// time or length.
 #[derive(Debug, Default)]
 pub(super) struct Requirements {
     /// The version of the CLI's configuration that was last read as whole.
@@ -63,8 +63,8 @@ impl Requirements {
     }
 
     /// Returns an obstacle if the CLI cannot read its configuration. Measured with 2.1.329: the CLI
-    /// refuses to start when the file is not JSON, and when the file is empty while a backup exists.
-    /// Without a backup, an empty file counts as a first start.
+    /// refuses to start when the file is not JSON, and when the file is empty while a backup
+    /// exists. Without a backup, an empty file counts as a first start.
     fn cli_config(&mut self, file: &Path, config_dir: &Path) -> Option<Obstacle> {
         let meta = std::fs::metadata(file).ok()?;
         let version = FileVersion {
@@ -196,7 +196,8 @@ mod tests {
         assert!(names_backup, "{obstacle:?}");
     }
 
-    /// The cause may also be a mode or an owner, which change neither the file's time nor its length.
+    /// The cause may also be a mode or an owner, which change neither the file's time nor its
+    /// length.
     #[test]
     fn a_broken_configuration_is_read_again_even_if_the_file_is_unchanged() {
         let home = tempfile::tempdir().unwrap();

@@ -59,7 +59,8 @@ const INHERITED_CLI: [&str; 33] = [
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK",
 ];
 
-/// Variables that are set unless the operator's environment sets them. Measured with the pinned CLI.
+/// Variables that are set unless the operator's environment sets them. Measured with the pinned
+/// CLI.
 const DEFAULTS: [(&str, &str); 12] = [
     ("DISABLE_TELEMETRY", "1"),
     ("DISABLE_AUTOUPDATER", "1"),
@@ -67,8 +68,8 @@ const DEFAULTS: [(&str, &str); 12] = [
     ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
     // The CLI then exits after one result. With background tasks it could live ten minutes longer.
     ("CLAUDE_CODE_DISABLE_BACKGROUND_TASKS", "1"),
-    // The CLI's stream watchdog would discard an answer that was paused for 300 s. claude-api has its
-    // own idle timeout.
+    // The CLI's stream watchdog would discard an answer that was paused for 300 s. claude-api has
+    // its own idle timeout.
     ("CLAUDE_STREAM_IDLE_TIMEOUT_MS", "7200000"),
     // A second watchdog, for bytes, has the same limit, but at most 30 minutes.
     ("CLAUDE_ENABLE_BYTE_WATCHDOG", "0"),
@@ -80,8 +81,8 @@ const DEFAULTS: [(&str, &str); 12] = [
     ("BASH_MAX_TIMEOUT_MS", "600000"),
 ];
 
-/// Proxy settings, each with the two names under which programs read it. The CLI obeys the lower-case
-/// one, as curl does.
+/// Proxy settings, each with the two names under which programs read it. The CLI obeys the
+/// lower-case one, as curl does.
 const PROXIES: [(&str, &str); 3] = [
     ("HTTP_PROXY", "http_proxy"),
     ("HTTPS_PROXY", "https_proxy"),
@@ -100,8 +101,8 @@ const SECRETS: [&str; 3] = [
     "CLAUDE_CODE_OAUTH_TOKEN",
     "ANTHROPIC_AUTH_TOKEN",
 ];
-/// Variables that hooks do not get, in addition to [`SECRETS`]: they hold a credential of the model,
-/// name its file, or may contain one.
+/// Variables that hooks do not get, in addition to [`SECRETS`]: they hold a credential of the
+/// model, name its file, or may contain one.
 const MODEL_ACCESS: [&str; 3] = [
     "ANTHROPIC_CUSTOM_HEADERS",
     "AWS_BEARER_TOKEN_BEDROCK",
@@ -122,8 +123,8 @@ pub struct Environment {
 /// The state of the credential, as far as it is known without a request to the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// There is a credential. The text is a fingerprint: it changes with the credential, and reveals
-    /// nothing of it.
+    /// There is a credential. The text is a fingerprint: it changes with the credential, and
+    /// reveals nothing of it.
     Present(String),
     /// There is no credential.
     Missing,
@@ -137,9 +138,9 @@ impl Environment {
     /// Selects the CLI's variables from the service's own environment. `extra` are more names to
     /// pass.
     ///
-    /// A variable that is set but empty counts as not set: `ANTHROPIC_API_KEY=""` means the CLI's own
-    /// login. The credential may be in a file that `ANTHROPIC_API_KEY_FILE` (and so on) names. An
-    /// empty file holds no credential.
+    /// A variable that is set but empty counts as not set: `ANTHROPIC_API_KEY=""` means the CLI's
+    /// own login. The credential may be in a file that `ANTHROPIC_API_KEY_FILE` (and so on) names.
+    /// An empty file holds no credential.
     pub fn new(own: impl IntoIterator<Item = (String, String)>, extra: &[String]) -> Self {
         let is_passed = |name: &str| {
             INHERITED_MACHINE.contains(&name)
@@ -202,8 +203,8 @@ impl Environment {
         vars.into_iter().collect()
     }
 
-    /// Returns the variables that decide where requests and the credential are sent. A variable that
-    /// is not set is empty.
+    /// Returns the variables that decide where requests and the credential are sent. A variable
+    /// that is not set is empty.
     #[must_use]
     pub fn endpoints(&self) -> BTreeMap<String, String> {
         let mut vars = self.vars.clone();
@@ -219,8 +220,8 @@ impl Environment {
         endpoints
     }
 
-    /// Returns the file of the CLI's own configuration: in the folder that `CLAUDE_CONFIG_DIR` names,
-    /// else beside the default folder.
+    /// Returns the file of the CLI's own configuration: in the folder that `CLAUDE_CONFIG_DIR`
+    /// names, else beside the default folder.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
         match self.get("CLAUDE_CONFIG_DIR") {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 /// A sweep that all callers share. It repeats until no process is left.
 ///
-/// Sweeps run one after the other, and each takes seconds while a process outlives SIGKILL. With one
-/// sweep for each execution that left processes, the sweep after a runner's death would wait for
-/// them, and with it the end of that execution.
+/// Sweeps run one after the other, and each takes seconds while a process outlives SIGKILL. With
+/// one sweep for each execution that left processes, the sweep after a runner's death would wait
+/// for them, and with it the end of that execution.
 #[derive(Debug, Default)]
 pub(super) struct Sweeps {
     /// The number of requests since the last sweep that left no process.
@@ -15,8 +15,8 @@ pub(super) struct Sweeps {
 }
 
 impl Sweeps {
-    /// Sweeps until no process is left. Returns immediately while another call sweeps: that call then
-    /// sweeps once more.
+    /// Sweeps until no process is left. Returns immediately while another call sweeps: that call
+    /// then sweeps once more.
     pub(super) async fn run<F: Future<Output = bool>>(
         &self,
         pause: Duration,
@@ -46,8 +46,8 @@ impl Sweeps {
 mod tests {
     use super::*;
 
-    /// Without the shared sweep, and with eight executions whose processes outlived SIGKILL, the end
-    /// of another execution whose runner was killed was recorded only after 15 s.
+    /// Without the shared sweep, and with eight executions whose processes outlived SIGKILL, the
+    /// end of another execution whose runner was killed was recorded only after 15 s.
     #[tokio::test]
     async fn callers_share_one_sweep_that_repeats_for_a_late_caller() {
         let sweeps = Sweeps::default();
@@ -62,7 +62,8 @@ mod tests {
         };
         let run = || sweeps.run(Duration::from_millis(1), &sweep);
         let late = async {
-            // Calls in the middle of the second sweep, which may not have seen this call's processes.
+            // Calls in the middle of the second sweep, which may not have seen this call's
+            // processes.
             while swept.load(Ordering::SeqCst) == 0 || running.load(Ordering::SeqCst) == 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }

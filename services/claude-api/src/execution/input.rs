@@ -1,13 +1,13 @@
-//! The input of a running CLI. Clients append to it idempotently by offset. Each line is checked, and
-//! buffered until the CLI reads it.
+//! The input of a running CLI. Clients append to it idempotently by offset. Each line is checked,
+//! and buffered until the CLI reads it.
 //!
 //! ```text
 //! POST .../input ──▶ Gate ──▶ Buffer (whole, checked lines; bounded) ──▶ feed ──▶ the CLI's stdin
 //! ```
 //!
 //! No input is accepted before the execution runs: accepted bytes are only in memory, and a queued
-//! execution outlives this process. A paused execution accepts as much as its buffer holds. An offer
-//! waits briefly for the start, or for room in the buffer, and is then refused.
+//! execution outlives this process. A paused execution accepts as much as its buffer holds. An
+//! offer waits briefly for the start, or for room in the buffer, and is then refused.
 
 mod buffer;
 mod rules;

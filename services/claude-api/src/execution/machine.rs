@@ -1,5 +1,6 @@
-//! The state machine of a running execution, without I/O: its phase, its timers, and the status that
-//! follows from the CLI's output. [`super::phase`] defines the effect of each input in each phase.
+//! The state machine of a running execution, without I/O: its phase, its timers, and the status
+//! that follows from the CLI's output. [`super::phase`] defines the effect of each input in each
+//! phase.
 
 mod facts;
 mod pause;
@@ -158,8 +159,8 @@ impl Machine {
         self.has_output
     }
 
-    /// Notes that stdin is closed. The linger grace starts anew, because the last message may not be
-    /// answered yet.
+    /// Notes that stdin is closed. The linger grace starts anew, because the last message may not
+    /// be answered yet.
     pub(crate) fn stdin_closed(&mut self, now: Instant) {
         self.stdin_open = false;
         self.linger_at = self.linger_at.map(|_| now + self.linger);

@@ -89,8 +89,8 @@ impl Owner {
         spool::blocking::run_io(write).await
     }
 
-    /// Starts writing the status, and that the conversation has begun, without waiting. After a kill
-    /// of the service, the next start reads both. Only the terminal status is written durably.
+    /// Starts writing the status, and that the conversation has begun, without waiting. After a
+    /// kill of the service, the next start reads both. Only the terminal status is written durably.
     pub(crate) fn begin_record(
         &self,
         status: Option<&Status>,

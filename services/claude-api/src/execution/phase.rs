@@ -16,11 +16,11 @@
 //! ```
 //!
 //! - A client's cancel becomes the cause in every phase, and no other cause replaces it: a cancel
-//!   that was accepted before the terminal state decides that state. The service's stop and the time
-//!   limits replace no other cause.
+//!   that was accepted before the terminal state decides that state. The service's stop and the
+//!   time limits replace no other cause.
 //! - A CLI that was reaped before TERM was sent ended by itself. Only a cancel overrides that.
-//! - The death of a runner in `Starting` or `Running` is itself the cause of the end. In `Ending` and
-//!   `Terminated` the cause stays; in `Sweeping` the end of the CLI is already known.
+//! - The death of a runner in `Starting` or `Running` is itself the cause of the end. In `Ending`
+//!   and `Terminated` the cause stays; in `Sweeping` the end of the CLI is already known.
 //! - A pause is no phase: a tree that is being ended may be stopped. A pause stops the clock of the
 //!   execution ([`super::timers`]).
 
@@ -78,8 +78,8 @@ pub(crate) struct RunEnd {
 }
 
 impl Phase {
-    /// Returns the phase after `input`, and the order that follows from it. `kill_grace` is the time
-    /// between TERM and KILL.
+    /// Returns the phase after `input`, and the order that follows from it. `kill_grace` is the
+    /// time between TERM and KILL.
     pub(crate) fn step(
         self,
         input: Input,

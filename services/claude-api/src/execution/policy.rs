@@ -1,5 +1,5 @@
-//! The policies `onInterrupt` and `onUsageLimit`, which may continue an ended execution, as one pure
-//! function.
+//! The policies `onInterrupt` and `onUsageLimit`, which may continue an ended execution, as one
+//! pure function.
 
 use std::time::Duration;
 

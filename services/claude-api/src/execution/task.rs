@@ -1,5 +1,5 @@
-//! The task of one execution, its only writer. The task waits for the permit, starts the CLI, copies
-//! its output into the spool, obeys controls and time limits, and ends with a verdict.
+//! The task of one execution, its only writer. The task waits for the permit, starts the CLI,
+//! copies its output into the spool, obeys controls and time limits, and ends with a verdict.
 
 mod output;
 mod run;

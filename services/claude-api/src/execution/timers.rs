@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-/// The CPU time in a minute above which a silent tree makes progress (docs/protocol.md, "Progress").
+/// The CPU time in a minute above which a silent tree makes progress (docs/protocol.md,
+/// "Progress").
 const CPU_PER_MINUTE: Duration = Duration::from_secs(2);
-/// The shortest time between two samples of the CPU time that are compared: over a shorter time, the
-/// kernel's ticks of 10 ms would decide.
+/// The shortest time between two samples of the CPU time that are compared: over a shorter time,
+/// the kernel's ticks of 10 ms would decide.
 const CPU_WINDOW: Duration = Duration::from_secs(1);
 
 /// The state of the timers.
@@ -103,8 +104,8 @@ impl Timers {
 
     /// Returns whether the CPU time should be sampled now. Only silent executions need it.
     pub(crate) fn needs_cpu_sample(&self, now: Instant) -> bool {
-        !self.tools
-            && self.running_time(now).saturating_sub(self.progress) >= self.interval().min(CPU_WINDOW)
+        let silence = self.running_time(now).saturating_sub(self.progress);
+        !self.tools && silence >= self.interval().min(CPU_WINDOW)
     }
 
     /// Notes the CPU time that the tree has used so far.
@@ -190,10 +191,7 @@ mod tests {
             timers.state(start + (130 + 899) * SECOND),
             TimerState::Stalled
         );
-        assert_eq!(
-            timers.state(start + (130 + 900) * SECOND),
-            TimerState::Idle
-        );
+        assert_eq!(timers.state(start + (130 + 900) * SECOND), TimerState::Idle);
     }
 
     #[test]
@@ -202,14 +200,14 @@ mod tests {
         let mut timers = Timers::new(start, 120 * SECOND, 900 * SECOND, Some(100 * SECOND));
         timers.pause(start + 50 * SECOND);
         assert_eq!(timers.next_check(start + 60 * SECOND), None);
-        assert_eq!(timers.state(start + 100_000 * SECOND), TimerState::Progressing);
+        assert_eq!(
+            timers.state(start + 100_000 * SECOND),
+            TimerState::Progressing
+        );
         timers.resume(start + 100_000 * SECOND);
         timers.resume(start + 100_010 * SECOND);
         assert_eq!(timers.running_time(start + 100_010 * SECOND), 60 * SECOND);
-        assert_eq!(
-            timers.state(start + 100_050 * SECOND),
-            TimerState::Deadline
-        );
+        assert_eq!(timers.state(start + 100_050 * SECOND), TimerState::Deadline);
     }
 
     #[test]

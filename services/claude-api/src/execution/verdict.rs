@@ -1,10 +1,10 @@
 //! The verdict on an execution: one pure function from the facts of the end to the state and the
 //! reason (docs/protocol.md, "Ends").
 //!
-//! The service may be stopped between the last result and the exit of the CLI. The page has two rows
-//! for a stop: `completed` with `lingered` after a success, and `interrupted` with `service_stopped`
-//! for any other. The row `failed` does not apply: it is about a CLI that ended on its own, and the
-//! exit code that the CLI would have had is unknown. The decision:
+//! The service may be stopped between the last result and the exit of the CLI. The page has two
+//! rows for a stop: `completed` with `lingered` after a success, and `interrupted` with
+//! `service_stopped` for any other. The row `failed` does not apply: it is about a CLI that ended
+//! on its own, and the exit code that the CLI would have had is unknown. The decision:
 //!
 //! - The CLI was reaped before claude-api sent TERM: it ended on its own, and its exit code counts.
 //!   The stop changes nothing (`execution::phase`).
@@ -171,8 +171,8 @@ fn is_auth(outcome: &Outcome) -> bool {
         || outcome.error_kind.as_deref() == Some("authentication_failed")
 }
 
-/// Returns whether the prompt was too long: for the model (400), for the CLI itself, which then makes
-/// no request, or for a proxy in front of the model (413).
+/// Returns whether the prompt was too long: for the model (400), for the CLI itself, which then
+/// makes no request, or for a proxy in front of the model (413).
 fn is_too_long(outcome: &Outcome) -> bool {
     let reason = outcome.terminal_reason.as_deref();
     matches!(reason, Some("prompt_too_long" | "blocking_limit"))

@@ -12,8 +12,8 @@
 //!
 //! A stream that was open before the cancel was scheduled only delays the cancel: claude-api cannot
 //! tell whether the leaving viewer is about to close that stream. A new stream clears the cancel,
-//! unless it belongs to the viewer that left: that viewer's request may have been on its way when the
-//! viewer's session ended.
+//! unless it belongs to the viewer that left: that viewer's request may have been on its way when
+//! the viewer's session ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +30,8 @@ pub(crate) type Viewer = Arc<str>;
 struct UnviewedCancel {
     after: Duration,
     viewer: Option<Viewer>,
-    /// When the cancel was scheduled. The time without a viewer starts then, or when the last stream
-    /// closes.
+    /// When the cancel was scheduled. The time without a viewer starts then, or when the last
+    /// stream closes.
     at: Instant,
     number: u64,
 }
@@ -50,16 +50,16 @@ struct State {
 /// The streams of one execution.
 ///
 /// - A stream is counted from its opening until it is dropped. The number of connections bounds the
-///   streams. One task waits for the latest scheduled cancel: the task of an earlier cancel ends when
-///   that cancel is replaced.
+///   streams. One task waits for the latest scheduled cancel: the task of an earlier cancel ends
+///   when that cancel is replaced.
 /// - A stream that clears a cancel waits until the cancel's note is removed from disk. That wait
 ///   occupies no thread. No other caller waits.
 #[derive(Debug)]
 pub(crate) struct Views {
     state: watch::Sender<State>,
-    /// The note on disk; `None` while it is not known. The writing thread holds the lock during each
-    /// write, so the last write matches the state. The wait for the lock is asynchronous: otherwise
-    /// repeated calls of one client would occupy all threads.
+    /// The note on disk; `None` while it is not known. The writing thread holds the lock during
+    /// each write, so the last write matches the state. The wait for the lock is asynchronous:
+    /// otherwise repeated calls of one client would occupy all threads.
     noted: Arc<Mutex<Option<Option<u64>>>>,
 }
 
@@ -120,8 +120,8 @@ impl Views {
         self.state.borrow().open
     }
 
-    /// Schedules a cancel that is due when no stream has been open for `after`. It replaces an earlier
-    /// one. Returns its number for [`Self::due`].
+    /// Schedules a cancel that is due when no stream has been open for `after`. It replaces an
+    /// earlier one. Returns its number for [`Self::due`].
     pub(crate) fn schedule(&self, after: Duration, viewer: Option<Viewer>) -> u64 {
         let mut number = 0;
         self.state.send_modify(|state| {
@@ -158,8 +158,8 @@ impl Views {
         .await
     }
 
-    /// Waits until this cancel is due, and removes it. Returns false when a stream cleared the cancel
-    /// or a later one replaced it.
+    /// Waits until this cancel is due, and removes it. Returns false when a stream cleared the
+    /// cancel or a later one replaced it.
     pub(crate) async fn due(&self, number: u64) -> bool {
         let mut changed = self.state.subscribe();
         loop {

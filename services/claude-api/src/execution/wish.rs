@@ -1,5 +1,5 @@
-//! All controls of one execution, merged into one shared value. A queue of controls could be full; a
-//! value cannot, so no control is lost.
+//! All controls of one execution, merged into one shared value. A queue of controls could be full;
+//! a value cannot, so no control is lost.
 //!
 //! ```text
 //!  Live::control ──▶ Wishes ──▶ the runner, immediately: the owner's loop may wait for a disk
@@ -109,8 +109,8 @@ struct Inner {
     unsent: bool,
     /// Whether the owner ends the tree, for example because of a deadline.
     terminates: bool,
-    /// Whether the command for TERM was sent. It is the last command: a second TERM could make a CLI
-    /// exit with its work undone.
+    /// Whether the command for TERM was sent. It is the last command: a second TERM could make a
+    /// CLI exit with its work undone.
     ending: bool,
 }
 

@@ -122,8 +122,7 @@ impl Run {
         hook: &Hook,
         status: &Status,
     ) -> Result<(), (&'static str, String)> {
-        let not_started =
-            |reason: &str| ("not_started", format!("could not be started: {reason}"));
+        let not_started = |reason: &str| ("not_started", format!("could not be started: {reason}"));
         let cwd = workspace(engine, &status.workspace)
             .await
             .map_err(|error| not_started(&format!("workspace {:?}: {error}", status.workspace)))?;

@@ -7,12 +7,13 @@
 //!   └──── Idle ◀───────┴──────────┘ the answer has ended
 //! ```
 //!
-//! - Head: the connection is new, or the first byte of a request has arrived; `--head-ms` bounds it.
+//! - Head: the connection is new, or the first byte of a request has arrived; `--head-ms` bounds
+//!   it.
 //! - Idle: the connection is between two requests; `--keep-alive-ms` bounds it.
-//! - Receiving, Sending: claude-api waits for the client. There is no time limit here (a body has its
-//!   own), but the connection may be closed for another.
-//! - Working, Streaming: the client waits for claude-api, or reads a stream slowly. The connection is
-//!   never closed for another.
+//! - Receiving, Sending: claude-api waits for the client. There is no time limit here (a body has
+//!   its own), but the connection may be closed for another.
+//! - Working, Streaming: the client waits for claude-api, or reads a stream slowly. The connection
+//!   is never closed for another.
 //! - Evicted: the connection must close to make room.
 
 use std::pin::Pin;
@@ -26,12 +27,12 @@ use tokio::time::Instant;
 
 /// A state of the module's diagram. The time is the start of the wait for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ActivityState {
+enum State {
     Head(Instant),
     Idle(Instant),
     Receiving(Instant),
-    /// The flag is true if the answer has ended: the connection becomes Idle once the client has read
-    /// the answer.
+    /// The flag is true if the answer has ended: the connection becomes Idle once the client has
+    /// read the answer.
     Sending(Instant, bool),
     Working,
     Streaming,
@@ -40,11 +41,11 @@ enum ActivityState {
 
 /// The state of one connection, shared by its socket, its request and its task. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Activity(Arc<watch::Sender<ActivityState>>);
+pub(crate) struct Activity(Arc<watch::Sender<State>>);
 
 impl Default for Activity {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(ActivityState::Head(Instant::now()))))
+        Self(Arc::new(watch::Sender::new(State::Head(Instant::now()))))
     }
 }
 
@@ -58,10 +59,10 @@ pub(crate) struct Timeouts {
 }
 
 impl Activity {
-    fn change(&self, next: impl FnOnce(ActivityState) -> Option<ActivityState>) {
-        self.0.send_if_modified(|doing| match next(*doing) {
+    fn change(&self, next: impl FnOnce(State) -> Option<State>) {
+        self.0.send_if_modified(|state| match next(*state) {
             Some(next) => {
-                *doing = next;
+                *state = next;
                 true
             }
             None => false,
@@ -70,66 +71,66 @@ impl Activity {
 
     /// Notes that bytes arrived from the client.
     pub(super) fn received(&self) {
-        self.change(|doing| matches!(doing, ActivityState::Idle(_)).then(|| ActivityState::Head(Instant::now())));
+        self.change(|state| matches!(state, State::Idle(_)).then(|| State::Head(Instant::now())));
     }
 
     /// Notes a write to the client. `is_blocked` means that the client does not read.
     pub(super) fn sent(&self, is_blocked: bool) {
-        self.change(|doing| match doing {
-            ActivityState::Working if is_blocked => Some(ActivityState::Sending(Instant::now(), false)),
-            ActivityState::Idle(_) if is_blocked => Some(ActivityState::Sending(Instant::now(), true)),
-            ActivityState::Sending(_, false) if !is_blocked => Some(ActivityState::Working),
-            ActivityState::Sending(_, true) if !is_blocked => Some(ActivityState::Idle(Instant::now())),
+        self.change(|state| match state {
+            State::Working if is_blocked => Some(State::Sending(Instant::now(), false)),
+            State::Idle(_) if is_blocked => Some(State::Sending(Instant::now(), true)),
+            State::Sending(_, false) if !is_blocked => Some(State::Working),
+            State::Sending(_, true) if !is_blocked => Some(State::Idle(Instant::now())),
             _ => None,
         });
     }
 
     /// Notes that the head of a request is complete. Returns the guard of the request.
     pub(crate) fn begin(&self) -> Exchange {
-        self.change(|doing| (doing != ActivityState::Evicted).then_some(ActivityState::Working));
+        self.change(|state| (state != State::Evicted).then_some(State::Working));
         Exchange(self.clone())
     }
 
     /// Notes that the answer is a stream.
     pub(crate) fn stream(&self) {
-        self.change(|doing| (doing != ActivityState::Evicted).then_some(ActivityState::Streaming));
+        self.change(|state| (state != State::Evicted).then_some(State::Streaming));
     }
 
     /// Returns when the wait for the client began, if the connection may be closed for another.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         match *self.0.borrow() {
-            ActivityState::Head(since)
-            | ActivityState::Idle(since)
-            | ActivityState::Receiving(since)
-            | ActivityState::Sending(since, _) => Some(since),
-            ActivityState::Working | ActivityState::Streaming | ActivityState::Evicted => None,
+            State::Head(since)
+            | State::Idle(since)
+            | State::Receiving(since)
+            | State::Sending(since, _) => Some(since),
+            State::Working | State::Streaming | State::Evicted => None,
         }
     }
 
     /// Orders the connection to close, to make room for another.
     pub(super) fn evict(&self) {
-        self.0.send_replace(ActivityState::Evicted);
+        self.0.send_replace(State::Evicted);
     }
 
     /// Waits until the connection must be closed, and returns the reason.
     pub(crate) async fn close_due(&self, timeouts: Timeouts) -> &'static str {
-        let mut doing = self.0.subscribe();
+        let mut state = self.0.subscribe();
         loop {
-            let now = *doing.borrow_and_update();
+            let now = *state.borrow_and_update();
             let (until, reason) = match now {
-                ActivityState::Evicted => return "it was closed to make room for another connection",
-                ActivityState::Head(since) => (
+                State::Evicted => return "it was closed to make room for another connection",
+                State::Head(since) => (
                     since + timeouts.head,
                     "no complete request head arrived in time",
                 ),
-                ActivityState::Idle(since) => (since + timeouts.keep_alive, "the connection was idle"),
+                State::Idle(since) => (since + timeouts.keep_alive, "the connection was idle"),
                 _ => {
                     // The channel cannot close: the sender is `self`.
-                    let _ = doing.changed().await;
+                    let _ = state.changed().await;
                     continue;
                 }
             };
-            if tokio::time::timeout_at(until, doing.changed())
+            if tokio::time::timeout_at(until, state.changed())
                 .await
                 .is_err()
             {
@@ -146,7 +147,7 @@ pub(crate) struct Exchange(Activity);
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.0
-            .change(|doing| (doing != ActivityState::Evicted).then(|| ActivityState::Idle(Instant::now())));
+            .change(|state| (state != State::Evicted).then(|| State::Idle(Instant::now())));
     }
 }
 
@@ -166,9 +167,9 @@ impl<B: Body + Unpin> Body for Received<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         let waits = frame.is_pending();
-        self.activity.change(|doing| match doing {
-            ActivityState::Working if waits => Some(ActivityState::Receiving(Instant::now())),
-            ActivityState::Receiving(_) if !waits => Some(ActivityState::Working),
+        self.activity.change(|state| match state {
+            State::Working if waits => Some(State::Receiving(Instant::now())),
+            State::Receiving(_) if !waits => Some(State::Working),
             _ => None,
         });
         frame
@@ -186,7 +187,7 @@ impl<B: Body + Unpin> Body for Received<B> {
 impl<B> Drop for Received<B> {
     fn drop(&mut self) {
         self.activity
-            .change(|doing| matches!(doing, ActivityState::Receiving(_)).then_some(ActivityState::Working));
+            .change(|state| matches!(state, State::Receiving(_)).then_some(State::Working));
     }
 }
 

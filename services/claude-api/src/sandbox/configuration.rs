@@ -1,6 +1,6 @@
 //! The configuration that the CLI reads in its sandbox: created anew for each start, and read-only.
-//! It links to the configuration of the person who runs the service, which no tool can change. Files
-//! that the CLI has to keep are in a folder of the conversation.
+//! It links to the configuration of the person who runs the service, which no tool can change.
+//! Files that the CLI has to keep are in a folder of the conversation.
 //!
 //! docs/claude-cli.md lists the files that the pinned CLI reads and writes (measured).
 
@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use crate::cli::create_private;
 
 /// Entries of the CLI's configuration folder that a person may have created. The login is not among
-/// them: executions get a key or a token. Every file `*.md` is linked, too, because a `CLAUDE.md` may
-/// include it.
+/// them: executions get a key or a token. Every file `*.md` is linked, too, because a `CLAUDE.md`
+/// may include it.
 const LINKED: [&str; 9] = [
     "settings.json",
     "rules",
@@ -39,8 +39,8 @@ pub(super) struct Configuration {
     pub(super) writable: Vec<PathBuf>,
 }
 
-/// Creates the configuration of `conversation` in `folder`, which is empty. `own` is the folder that
-/// the person configures, and `own_file` the CLI's file beside or in that folder.
+/// Creates the configuration of `conversation` in `folder`, which is empty. `own` is the folder
+/// that the person configures, and `own_file` the CLI's file beside or in that folder.
 ///
 /// # Errors
 /// A file or folder cannot be read or created.
@@ -103,8 +103,8 @@ pub(crate) fn restore_transcript(own: &Path, conversation: &str) -> io::Result<(
     Ok(())
 }
 
-/// Returns the folder in which a conversation's transcript is kept, which it creates if it is missing.
-/// A transcript that was written without a sandbox is moved there.
+/// Returns the folder in which a conversation's transcript is kept, which it creates if it is
+/// missing. A transcript that was written without a sandbox is moved there.
 fn kept_folder(own: &Path, conversation: &str) -> io::Result<PathBuf> {
     let projects = own.join("projects");
     create_private(own)?;
@@ -140,8 +140,8 @@ fn create_ids(own_file: &Path) -> io::Result<()> {
         format!("{}{}", first.simple(), second.simple())
     };
     let text = serde_json::json!({"userID": id(), "machineID": id()}).to_string();
-    // The link makes the whole file appear in one step: two executions may start at the same time, and
-    // the CLI refuses half a file.
+    // The link makes the whole file appear in one step: two executions may start at the same time,
+    // and the CLI refuses half a file.
     let staged = own_file.with_extension(format!("json.{}", uuid::Uuid::new_v4().simple()));
     fs::write(&staged, text)?;
     let linked = fs::hard_link(&staged, own_file);

@@ -13,8 +13,8 @@ use crate::cli::create_private;
 /// The folder of all homes, below the home of the service.
 const FOLDER: &str = ".workspace-homes";
 
-/// Files and folders for git and similar tools that a person may have put into the service's home. A
-/// workspace's home gets a link to each, and every execution can read them.
+/// Files and folders for git and similar tools that a person may have put into the service's home.
+/// A workspace's home gets a link to each, and every execution can read them.
 const LINKED: [&str; 5] = [".git-credentials", ".ssh", ".netrc", ".npmrc", ".pypirc"];
 
 /// The person's settings of git.
@@ -72,14 +72,15 @@ fn include_git_settings(person: &Path, own: &Path) -> io::Result<()> {
 }
 
 /// Makes `~/.claude` a link to the person's configuration, for hooks that are named by that path. A
-/// file or folder of a tool at that path is renamed. Tools may replace the link again, so a hook that
-/// must run should be named by its absolute path.
+/// file or folder of a tool at that path is renamed. Tools may replace the link again, so a hook
+/// that must run should be named by its absolute path.
 fn link_configuration(home: &Path, config_dir: &Path) -> io::Result<()> {
     let link = home.join(".claude");
     if fs::read_link(&link).is_ok_and(|target| target == config_dir) {
         return Ok(());
     }
-    // Renamed, not removed as a tree: a running tool of this workspace could put a link into the tree.
+    // Renamed, not removed as a tree: a running tool of this workspace could put a link into the
+    // tree.
     let aside = home.join(format!(".claude-{}", Uuid::new_v4()));
     match fs::rename(&link, aside) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

@@ -59,7 +59,8 @@ fn allow_access(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// `std::fs` cannot create or remove such a tree: the path is too long, and the stack too small.
+    /// `std::fs` cannot create or remove such a tree: the path is too long, and the stack too
+    /// small.
     #[test]
     fn a_tree_of_any_depth_is_removed() {
         const LEVELS: usize = 20_000;

@@ -1,6 +1,6 @@
-//! The temporary folders of conversations. A folder is created at the first start of a conversation,
-//! kept for its later executions, and removed when the conversation is forgotten or the disk is
-//! nearly full.
+//! The temporary folders of conversations. A folder is created at the first start of a
+//! conversation, kept for its later executions, and removed when the conversation is forgotten or
+//! the disk is nearly full.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -23,8 +23,8 @@ const TARGET_FREE_PART: f64 = 0.25;
 
 /// The temporary folders of all conversations, and the number of their users.
 ///
-/// - An execution's start creates its conversation's folders. They stay while the execution runs, and
-///   then until the conversation is forgotten or less than a tenth of the disk is free.
+/// - An execution's start creates its conversation's folders. They stay while the execution runs,
+///   and then until the conversation is forgotten or less than a tenth of the disk is free.
 /// - No caller waits for another. If no idle folder is left to remove, the service is not ready
 ///   (`no-room`).
 /// - A conversation has one temporary folder for any number of executions.
@@ -103,7 +103,8 @@ impl Temporary {
         Ok(folders)
     }
 
-    /// Removes the folders of conversations that are neither in use nor `known`. Blocks on the disk.
+    /// Removes the folders of conversations that are neither in use nor `known`. Blocks on the
+    /// disk.
     ///
     /// # Errors
     /// The root cannot be listed.
@@ -171,8 +172,8 @@ impl Temporary {
         Ok(own.collect())
     }
 
-    /// Returns when an execution of the conversation was last started: each start creates the private
-    /// folder anew.
+    /// Returns when an execution of the conversation was last started: each start creates the
+    /// private folder anew.
     fn last_start(&self, conversation: &str) -> SystemTime {
         let meta = std::fs::symlink_metadata(self.private(conversation));
         meta.map_or(SystemTime::UNIX_EPOCH, |meta| spool::last_change(&meta))

@@ -30,8 +30,8 @@ pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obsta
     let login = environment.uses_login().then(|| {
         Obstacle::new(
             "sandbox-login",
-            "the CLI uses its own login, which it has to renew: tools can read and change the whole \
-             home of this service, with the CLI's configuration and every transcript",
+            "the CLI uses its own login, which it has to renew: tools can read and change the \
+             whole home of this service, with the CLI's configuration and every transcript",
             "use CLAUDE_CODE_OAUTH_TOKEN (from `claude setup-token`) or ANTHROPIC_API_KEY",
         )
     });
@@ -39,8 +39,8 @@ pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obsta
     let not_first = (!first).then(|| {
         Obstacle::new(
             "sandbox-not-pid-1",
-            "claude-api is not PID 1 of a container, which the kernel protects from being killed by \
-             processes of the container: only Landlock protects it",
+            "claude-api is not PID 1 of a container, which the kernel protects from being killed \
+             by processes of the container: only Landlock protects it",
             "run claude-api in its image, with `init: false`",
         )
     });
@@ -92,10 +92,10 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// Returns whether any user may bind the port of a resolver on this machine. A tool that does so can
-/// also get the queries for Docker's own resolver (127.0.0.11). The tool sends one packet to each port
-/// from which a query may be sent, and the kernel treats the query as an answer to that packet
-/// (measured).
+/// Returns whether any user may bind the port of a resolver on this machine. A tool that does so
+/// can also get the queries for Docker's own resolver (127.0.0.11). The tool sends one packet to
+/// each port from which a query may be sent, and the kernel treats the query as an answer to that
+/// packet (measured).
 fn dns_is_open(first_unprivileged_port: &str, resolv_conf: &str) -> bool {
     let first = first_unprivileged_port.trim().parse();
     let local = |line: &str| {

@@ -138,8 +138,8 @@ impl Buffer {
         Ok(self.accepted)
     }
 
-    /// Checks the new bytes. Returns the whole lines in the form that the CLI gets, and the beginning
-    /// of an incomplete last line.
+    /// Checks the new bytes. Returns the whole lines in the form that the CLI gets, and the
+    /// beginning of an incomplete last line.
     fn check_lines(
         &mut self,
         new: &[u8],
@@ -274,8 +274,8 @@ mod tests {
             panic!("the offer was accepted")
         };
         assert_eq!(buffer.next(), Next::Wait);
-        // The beginning of the bad line was accepted before. It is dropped, and the client resumes at
-        // the beginning of the line.
+        // The beginning of the bad line was accepted before. It is dropped, and the client resumes
+        // at the beginning of the line.
         let total = offer(&mut buffer, 0, &format!("{good}{{\"type\":"), false).unwrap();
         assert_eq!(total, good.len() as u64 + 8);
         let Err(Refusal::Line {

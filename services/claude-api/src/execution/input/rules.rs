@@ -1,5 +1,5 @@
-//! The rules for lines of input. A line for the CLI is built here from the known fields of a client's
-//! line; no other field of that line passes.
+//! The rules for lines of input. A line for the CLI is built here from the known fields of a
+//! client's line; no other field of that line passes.
 
 use serde_json::{Value, json};
 
@@ -29,8 +29,8 @@ pub enum Fault {
     },
 }
 
-/// Returns the maximum length of a line, in bytes, for messages of at most `content` bytes. JSON may
-/// write a character as `\uXXXX`, at most three bytes for each of its bytes (control characters
+/// Returns the maximum length of a line, in bytes, for messages of at most `content` bytes. JSON
+/// may write a character as `\uXXXX`, at most three bytes for each of its bytes (control characters
 /// aside), and base64 makes a picture a third longer.
 #[must_use]
 pub fn line_bytes(content: usize) -> usize {
@@ -195,9 +195,10 @@ mod tests {
 
     #[test]
     fn a_message_passes_without_its_unknown_fields() {
-        let message = checked(
-            r#"{"type":"user","message":{"role":"user","content":"/cost\n\u0041","x":1},"isSynthetic":true,"session_id":"other"}"#,
-        );
+        let message = checked(concat!(
+            r#"{"type":"user","message":{"role":"user","content":"/cost\n\u0041","x":1},"#,
+            r#""isSynthetic":true,"session_id":"other"}"#
+        ));
         assert_eq!(
             message.unwrap(),
             json!({
@@ -218,12 +219,22 @@ mod tests {
 
     #[test]
     fn only_allowed_control_requests_pass() {
-        let line = r#"{"type":"control_request","request_id":"r","request":{"subtype":"interrupt"},"more":1}"#;
+        let line = concat!(
+            r#"{"type":"control_request","request_id":"r","#,
+            r#""request":{"subtype":"interrupt"},"more":1}"#
+        );
         assert_eq!(
             checked(line).unwrap(),
-            json!({"type": "control_request", "request_id": "r", "request": {"subtype": "interrupt"}})
+            json!({
+                "type": "control_request",
+                "request_id": "r",
+                "request": {"subtype": "interrupt"}
+            })
         );
-        let line = r#"{"type":"control_request","request_id":"r","request":{"subtype":"set_permission_mode","mode":"bypassPermissions"}}"#;
+        let line = concat!(
+            r#"{"type":"control_request","request_id":"r","#,
+            r#""request":{"subtype":"set_permission_mode","mode":"bypassPermissions"}}"#
+        );
         assert!(matches!(checked(line), Err(Fault::NotAllowed(_))));
     }
 

@@ -20,8 +20,8 @@ impl Machine {
         }
     }
 
-    /// Notes that the process tree runs again. Warns of each time limit of a tool that passed in the
-    /// pause.
+    /// Notes that the process tree runs again. Warns of each time limit of a tool that passed in
+    /// the pause.
     pub(crate) fn resumed(&mut self, now: Instant) {
         if self.status.state != State::Paused {
             return;

@@ -69,7 +69,10 @@ fn the_linger_grace_ends_a_tree_only_after_its_last_result() {
         "background work continues"
     );
     machine.fact(result(), start + 60 * second);
-    assert_eq!(machine.next_check(start + 60 * second), Some(start + 65 * second));
+    assert_eq!(
+        machine.next_check(start + 60 * second),
+        Some(start + 65 * second)
+    );
     assert_eq!(machine.check_limits(start + 65 * second), TERMINATE);
     assert_eq!(
         machine.check_limits(start + 66 * second),
@@ -153,7 +156,8 @@ fn a_resume_names_the_tool_whose_limit_passed_in_the_pause() {
         agent,
     ];
     machine.fact(Fact::ToolsRunning(tools.clone()), at(0));
-    // The list is reported again when another tool starts; a known tool keeps the time of its start.
+    // The list is reported again when another tool starts; a known tool keeps the time of its
+    // start.
     machine.fact(
         Fact::ToolsRunning(tools.into_iter().rev().collect()),
         at(50),
@@ -182,7 +186,10 @@ fn the_linger_grace_begins_when_stdin_is_closed() {
     assert_eq!(machine.check_limits(start + 60 * second), None);
     machine.stdin_closed(start + 60 * second);
     assert_eq!(machine.check_limits(start + 64 * second), None);
-    assert_eq!(machine.next_check(start + 64 * second), Some(start + 65 * second));
+    assert_eq!(
+        machine.next_check(start + 64 * second),
+        Some(start + 65 * second)
+    );
     assert_eq!(machine.check_limits(start + 65 * second), TERMINATE);
     assert_eq!(ended_by(machine), EndedBy::Linger);
 }

@@ -55,7 +55,8 @@ pub(crate) enum Input {
     Exited(Exit),
     /// The runner is still killing the processes that the CLI left.
     StillSweeping,
-    /// No process is left, except for those that no signal can end. This is the runner's last report.
+    /// No process is left, except for those that no signal can end. This is the runner's last
+    /// report.
     Done(Exit),
     /// The runner died without a last report.
     RunnerDied,

@@ -144,8 +144,8 @@ fn a_runner_that_does_not_report_is_killed_once() {
     }
 }
 
-/// The cause of the end according to the whole history, without phases: the rules at the head of the
-/// module.
+/// The cause of the end according to the whole history, without phases: the rules at the head of
+/// the module.
 fn ended_by_in(history: &[Input]) -> EndedBy {
     let first = |wanted: fn(&Input) -> bool| history.iter().position(wanted);
     let is_end = |input: &Input| {
@@ -221,8 +221,9 @@ fn any_input() -> impl Strategy<Value = Input> {
 }
 
 proptest! {
-    /// Any inputs in any order, also those that no runner reports: the end follows from the history,
-    /// the last phase is final, and TERM and the runner's death are ordered only when they are due.
+    /// Any inputs in any order, also those that no runner reports: the end follows from the
+    /// history, the last phase is final, and TERM and the runner's death are ordered only when they
+    /// are due.
     #[test]
     fn phases_agree_with_the_whole_history(
         steps in proptest::collection::vec((any_input(), 0_u64..3000), 0..24),

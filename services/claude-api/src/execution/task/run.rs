@@ -33,14 +33,14 @@ use running::{Counted, Running};
 use start::start;
 use waits::{Sample, finished, sleep_until};
 
-/// The maximum size of one read from stdout, bytes. Each read costs a write to the disk and wakes the
-/// readers. A pipe holds up to twice as much ([`start`]).
+/// The maximum size of one read from stdout, bytes. Each read costs a write to the disk and wakes
+/// the readers. A pipe holds up to twice as much ([`start`]).
 const CHUNK_BYTES: usize = 128 * 1024;
 /// The longest time for which a start holds its slot: a silent CLI must not keep others from
 /// starting.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// The longest time between two yields of a loop that never has to wait. A yield at every chunk made
-/// text slower.
+/// The longest time between two yields of a loop that never has to wait. A yield at every chunk
+/// made text slower.
 const YIELD_AFTER: Duration = Duration::from_millis(1);
 
 /// Runs the execution to its end.
@@ -237,9 +237,9 @@ impl<'a> Running<'a> {
             };
             let (step, waited) = with_waiting(step).await;
             // Without a wait the task did not yield since its last step. A task that the last step
-            // woke may be next on this thread, and this step's write may hang in the disk. A wake-up
-            // that lets another execution start must not be delayed by that. Readers of the output
-            // may be late by `YIELD_AFTER`.
+            // woke may be next on this thread, and this step's write may hang in the disk. A
+            // wake-up that lets another execution start must not be delayed by that. Readers of the
+            // output may be late by `YIELD_AFTER`.
             let yields = woke_others || yielded.elapsed() >= YIELD_AFTER;
             if !waited && yields {
                 tokio::task::yield_now().await;

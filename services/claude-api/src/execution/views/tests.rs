@@ -87,7 +87,8 @@ async fn a_later_cancel_replaces_an_earlier_one() {
     assert!(case.views.due(second).await);
 }
 
-/// 700 simultaneous requests once occupied all 512 threads for disk work, and all acceptances waited.
+/// 700 simultaneous requests once occupied all 512 threads for disk work, and all acceptances
+/// waited.
 #[test]
 fn scheduled_cancels_that_wait_for_the_disk_occupy_no_threads() {
     let runtime = tokio::runtime::Builder::new_current_thread()

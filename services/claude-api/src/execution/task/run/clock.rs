@@ -56,7 +56,8 @@ impl Running<'_> {
             let paused = self.machine.is_paused();
             let since = if paused { None } else { Some(now) };
             let status = self.machine.status();
-            self.owner.show(status, self.machine.running_time(now), since);
+            self.owner
+                .show(status, self.machine.running_time(now), since);
             let asked = !self.asked && was_asked(status);
             if now.duration_since(self.last_shown) > Duration::from_secs(1) || paused || asked {
                 self.asked |= asked;

@@ -7,8 +7,8 @@ use super::running::Running;
 use crate::execution::ending::FinishedRun;
 
 impl Running<'_> {
-    /// Reads the rest of the pipes after the last process has ended. A process outside the execution
-    /// that holds a pipe open delays the end by at most the drain grace.
+    /// Reads the rest of the pipes after the last process has ended. A process outside the
+    /// execution that holds a pipe open delays the end by at most the drain grace.
     pub(super) async fn drain(&mut self, mut out_open: bool, mut err_open: bool, out: &mut [u8]) {
         let grace = Duration::from_millis(self.owner.engine.settings.limits.drain_ms);
         let until = tokio::time::Instant::now() + grace;

@@ -14,8 +14,8 @@ impl Running<'_> {
     /// ([`crate::execution::wish`]), unless the socket was full: then this sends it again.
     pub(super) fn follow_wish(&mut self, now: Instant) {
         self.owner.wishes.resend();
-        // Applied even if the wish looks unchanged: the branch that wakes the loop has already marked
-        // a change as seen.
+        // Applied even if the wish looks unchanged: the branch that wakes the loop has already
+        // marked a change as seen.
         let wish = *self.wish.borrow_and_update();
         self.input(Input::Wished(wish.end), now);
     }

@@ -16,8 +16,8 @@ use crate::execution::wish::{EndWish, Wishes};
 use crate::registry::record::Accepted;
 use crate::sandbox::restore_transcript;
 
-/// The requested capacity of the stdout pipe, bytes. A CLI that exits drops the output that does not
-/// fit into the pipe.
+/// The requested capacity of the stdout pipe, bytes. A CLI that exits drops the output that does
+/// not fit into the pipe.
 const PIPE_BYTES: usize = 256 * 1024;
 /// The maximum number of retries of a start while the machine is short of descriptors or processes.
 /// The runner has the same time limit for the start of the CLI.
@@ -87,7 +87,8 @@ async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Er
     }
 }
 
-/// Prepares the start of the CLI from files on disk, and returns it with the first message for stdin.
+/// Prepares the start of the CLI from files on disk, and returns it with the first message for
+/// stdin.
 fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Error)> {
     // Since the acceptance, the prompt was only on disk.
     let message = first_message(owner).map_err(|e| ("its body".to_owned(), e))?;
@@ -99,8 +100,8 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
     let name = &accepted.body.workspace;
     let cwd = cli::workspace(root, own, name).map_err(|e| {
         let folder = cli::workspace_folder(root, own, name);
-        let reason = runner::cannot_enter(&folder)
-            .map_or_else(String::new, |reason| format!(" ({reason})"));
+        let reason =
+            runner::cannot_enter(&folder).map_or_else(String::new, |reason| format!(" ({reason})"));
         let folder = folder.display();
         (format!("workspace {name:?}, folder {folder}{reason}"), e)
     })?;
