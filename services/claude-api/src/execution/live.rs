@@ -67,7 +67,8 @@ impl Live {
         match answer {
             Answer::Now => {}
             Answer::Signal(revision) => {
-                let _ = tokio::time::timeout(SIGNAL_WAIT, self.wishes.acted(revision)).await;
+                let _ =
+                    tokio::time::timeout(SIGNAL_WAIT, self.wishes.wait_until_acted(revision)).await;
             }
             Answer::End { .. } => {
                 // After a panic of the owner, the service records the end.

@@ -42,7 +42,7 @@ impl Owner {
             tokio::select! {
                 // A cancel that arrived before the permit wins: no process starts.
                 biased;
-                _ = self.wishes.end_above(Some(EndWish::Stop)) => return false,
+                _ = self.wishes.wait_for_end_above(Some(EndWish::Stop)) => return false,
                 () = until(not_before) => {
                     not_before = None;
                     self.publish.send_modify(|published| {

@@ -123,11 +123,12 @@ impl Timers {
         if used.saturating_sub(last.used).as_secs_f64() * 60.0
             > CPU_PER_MINUTE.as_secs_f64() * window.as_secs_f64()
         {
-            // A byte may have come while the time was looked at.
+            // Output may have arrived after the sample was taken.
             self.progress = self.progress.max(at);
         }
     }
 
+    /// Returns the state of the timers.
     pub(crate) fn state(&mut self, now: Instant) -> TimerState {
         let running = self.running_time(now);
         if self.deadline.is_some_and(|deadline| running >= deadline) {

@@ -183,7 +183,7 @@ impl Wishes {
                 } else if let Some((_, revision)) = inner.sent.back_mut() {
                     *revision = wish.revision;
                 } else {
-                    self.acted_on(wish.revision);
+                    self.note_acted(wish.revision);
                 }
                 Ok(Answer::Signal(wish.revision))
             }
@@ -191,13 +191,13 @@ impl Wishes {
     }
 
     /// Waits until the signal for this revision was sent or was not needed. Cancel safe.
-    pub(crate) async fn acted(&self, revision: u64) {
+    pub(crate) async fn wait_until_acted(&self, revision: u64) {
         let mut acted = self.acted.subscribe();
         // The sender is `self`.
         let _ = acted.wait_for(|newest| *newest >= revision).await;
     }
 
-    fn acted_on(&self, revision: u64) {
+    fn note_acted(&self, revision: u64) {
         self.acted.send_if_modified(|newest| {
             let newer = revision > *newest;
             *newest = revision.max(*newest);
@@ -211,7 +211,7 @@ impl Wishes {
     }
 
     /// Waits for a wish to end the execution that takes precedence over `least`. Cancel safe.
-    pub(crate) async fn end_above(&self, least: Option<EndWish>) -> Option<EndWish> {
+    pub(crate) async fn wait_for_end_above(&self, least: Option<EndWish>) -> Option<EndWish> {
         let mut newest = self.newest.subscribe();
         // The sender is `self`.
         let wish = newest.wait_for(|wish| wish.end > least).await;
@@ -234,7 +234,7 @@ impl Wishes {
         inner.stage = Stage::Running(send);
         let wish = *self.newest.borrow();
         if wish.action() == Action::Resume {
-            self.acted_on(wish.revision);
+            self.note_acted(wish.revision);
         } else {
             inner.send(wish);
         }
@@ -272,7 +272,7 @@ impl Wishes {
             return;
         };
         let newest = inner.sent.drain(..=at).map(|(_, revision)| revision).max();
-        self.acted_on(newest.unwrap_or_default());
+        self.note_acted(newest.unwrap_or_default());
     }
 
     /// Notes that the CLI was reaped. The runner sweeps now and answers no more commands.
@@ -281,7 +281,7 @@ impl Wishes {
         inner.stage = Stage::Exited;
         inner.sent.clear();
         inner.unsent = false;
-        self.acted_on(self.newest.borrow().revision);
+        self.note_acted(self.newest.borrow().revision);
     }
 
     /// Closes the value to later controls, and returns the end that was requested so far.
@@ -295,7 +295,7 @@ impl Wishes {
 
     /// Answers every control that still waits, after the terminal status was published.
     pub(crate) fn answer_all(&self) {
-        self.acted_on(u64::MAX);
+        self.note_acted(u64::MAX);
     }
 }
 

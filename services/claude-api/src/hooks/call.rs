@@ -213,10 +213,11 @@ impl Run {
 /// Returns the folder of a workspace, which it creates if it is missing.
 async fn workspace(engine: &Arc<Engine>, name: &str) -> io::Result<PathBuf> {
     let args = &engine.settings.args;
-    let (root, own) = (args.workspace_root.clone(), args.default_workspace.clone());
+    let root = args.workspace_root.clone();
+    let default_folder = args.default_workspace.clone();
     let name = name.to_owned();
-    let folder = spool::blocking::run(move || cli::workspace(&root, own.as_deref(), &name));
-    folder.await?
+    let find = move || cli::workspace(&root, default_folder.as_deref(), &name);
+    spool::blocking::run(find).await?
 }
 
 /// Starts the runner of a hook. Retries while the machine is short of descriptors or processes.

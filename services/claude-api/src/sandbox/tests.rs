@@ -71,21 +71,23 @@ fn the_login_is_outside_the_sandbox_if_there_is_a_key() {
     let variables = [("HOME", home.as_str()), ("ANTHROPIC_API_KEY", "sk")];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     policy.environment = Arc::new(Environment::new(variables, &[]));
-    let own = policy.prepare(dir.path(), "shop", "one").unwrap();
-    let private = own.folders.private.clone();
+    let prepared = policy.prepare(dir.path(), "shop", "one").unwrap();
+    let private = prepared.folders.private.clone();
     assert!(private.join("CLAUDE.md").exists());
     assert!(!private.join(".credentials.json").exists());
     assert!(
-        own.sandbox
+        prepared
+            .sandbox
             .read_only
             .contains(&configured.join("CLAUDE.md"))
     );
     assert!(
-        !own.sandbox
+        !prepared
+            .sandbox
             .read_only
             .contains(&configured.join(".credentials.json"))
     );
-    assert!(!own.sandbox.read_write.contains(&configured));
+    assert!(!prepared.sandbox.read_write.contains(&configured));
 }
 
 #[test]

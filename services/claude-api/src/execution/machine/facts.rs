@@ -87,9 +87,9 @@ impl Machine {
             }
             Fact::ToolsRunning(tools) => {
                 self.timers.tools(now, !tools.is_empty());
-                let before = std::mem::take(&mut self.tools);
+                let previous = std::mem::take(&mut self.tools);
                 let started = |tool: RunningTool| {
-                    let known = before.iter().find(|known| known.tool.id == tool.id);
+                    let known = previous.iter().find(|known| known.tool.id == tool.id);
                     let since = known.map_or(now, |known| known.since);
                     StartedTool { tool, since }
                 };

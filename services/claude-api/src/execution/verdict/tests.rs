@@ -12,13 +12,13 @@ fn outcome(is_error: bool, status: Option<u16>, text: &str) -> Outcome {
 }
 
 fn judge(
-    by: EndedBy,
+    ended_by: EndedBy,
     code: Option<i32>,
     signal: Option<i32>,
     outcome: Option<&Outcome>,
 ) -> Verdict {
     verdict(&Facts {
-        ended_by: by,
+        ended_by,
         exit: &Exit::reaped(code, signal),
         outcome,
         answered: false,
@@ -161,7 +161,7 @@ fn an_answer_that_reads_like_an_error_is_no_failure() {
 #[test]
 fn each_cause_has_its_state_and_reason() {
     let good = outcome(false, None, "done");
-    for (by, state, reason, code) in [
+    for (ended_by, state, reason, code) in [
         (EndedBy::Cancel, State::Cancelled, None, Some(143)),
         (
             EndedBy::Idle,
@@ -194,7 +194,7 @@ fn each_cause_has_its_state_and_reason() {
             None,
         ),
     ] {
-        let got = judge(by, Some(143), None, Some(&good));
+        let got = judge(ended_by, Some(143), None, Some(&good));
         assert_eq!(
             (got.state, got.reason, got.exit_code),
             (state, reason, code)
@@ -213,7 +213,7 @@ fn a_stop_after_the_whole_answer_is_lingered() {
     let (good, bad) = (outcome(false, None, "done"), outcome(true, Some(500), "x"));
     let interrupted = (State::Interrupted, Some(Reason::ServiceStopped));
     let lingered = (State::Completed, Some(Reason::Lingered));
-    for (by, outcome, answered, expected) in [
+    for (ended_by, outcome, answered, expected) in [
         (EndedBy::Stop, Some(&good), true, lingered),
         // stdin is open, or another turn has begun.
         (EndedBy::Stop, Some(&good), false, interrupted),
@@ -222,13 +222,13 @@ fn a_stop_after_the_whole_answer_is_lingered() {
         (EndedBy::Cancel, Some(&good), true, (State::Cancelled, None)),
     ] {
         let got = verdict(&Facts {
-            ended_by: by,
+            ended_by,
             exit: &Exit::Signal(15),
             outcome,
             answered,
             stderr: "",
         });
-        assert_eq!((got.state, got.reason), expected, "{by:?} {answered}");
+        assert_eq!((got.state, got.reason), expected, "{ended_by:?} {answered}");
         assert_eq!(got.exit_code, None);
     }
 }
@@ -237,7 +237,7 @@ fn a_stop_after_the_whole_answer_is_lingered() {
 #[test]
 fn a_stop_between_the_result_and_the_exit_is_lingered_and_a_reaped_exit_code_counts() {
     let good = outcome(false, None, "done");
-    for (by, code, signal, state, reason, shown) in [
+    for (ended_by, code, signal, state, reason, shown) in [
         // TERM was sent first: the exit code that was due is unknown.
         (
             EndedBy::Stop,
@@ -274,14 +274,18 @@ fn a_stop_between_the_result_and_the_exit_is_lingered_and_a_reaped_exit_code_cou
         ),
     ] {
         let got = verdict(&Facts {
-            ended_by: by,
+            ended_by,
             exit: &Exit::reaped(code, signal),
             outcome: Some(&good),
             answered: true,
             stderr: "",
         });
         let got = (got.state, got.reason, got.exit_code);
-        assert_eq!(got, (state, reason, shown), "{by:?} {code:?} {signal:?}");
+        assert_eq!(
+            got,
+            (state, reason, shown),
+            "{ended_by:?} {code:?} {signal:?}"
+        );
     }
 }
 

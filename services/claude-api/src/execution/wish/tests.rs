@@ -49,7 +49,7 @@ fn signal(wishes: &Wishes, control: Control) -> u64 {
 }
 
 fn is_answered(wishes: &Wishes, revision: u64) -> bool {
-    wishes.acted(revision).now_or_never().is_some()
+    wishes.wait_until_acted(revision).now_or_never().is_some()
 }
 
 fn end(wishes: &Wishes) -> Option<EndWish> {

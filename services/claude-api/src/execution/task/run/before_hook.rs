@@ -43,7 +43,7 @@ pub(super) async fn run_before_hook(
     let halt = async {
         tokio::select! {
             biased;
-            wish = owner.wishes.end_above(None) => ended_by(wish).unwrap_or(EndedBy::Stop),
+            wish = owner.wishes.wait_for_end_above(None) => ended_by(wish).unwrap_or(EndedBy::Stop),
             () = sleep_until(deadline) => EndedBy::Deadline,
         }
     };

@@ -31,7 +31,11 @@ const START_RETRIES: u32 = 120;
 pub(super) async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (EndedBy, String)> {
     let wishes = Arc::clone(&owner.wishes);
     // Not `wait_for_end` with a time of zero: its timer would take a millisecond.
-    if let Some(ended_by) = wishes.end_above(None).now_or_never().and_then(ended_by) {
+    if let Some(ended_by) = wishes
+        .wait_for_end_above(None)
+        .now_or_never()
+        .and_then(ended_by)
+    {
         let reason = "the execution was cancelled or stopped before its start";
         return Err((ended_by, reason.to_owned()));
     }
@@ -64,7 +68,7 @@ pub(super) async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (Ended
 
 /// Waits for `time`, or for a wish to end the execution, whose cause it returns.
 async fn wait_for_end(wishes: &Wishes, time: Duration) -> Option<EndedBy> {
-    let wish = timeout(time, wishes.end_above(None)).await;
+    let wish = timeout(time, wishes.wait_for_end_above(None)).await;
     wish.ok().and_then(ended_by)
 }
 
@@ -96,10 +100,10 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
     let engine = &owner.engine;
     let accepted = &owner.accepted;
     let root = &engine.settings.args.workspace_root;
-    let own = engine.settings.args.default_workspace.as_deref();
+    let default_folder = engine.settings.args.default_workspace.as_deref();
     let name = &accepted.body.workspace;
-    let cwd = cli::workspace(root, own, name).map_err(|e| {
-        let folder = cli::workspace_folder(root, own, name);
+    let cwd = cli::workspace(root, default_folder, name).map_err(|e| {
+        let folder = cli::workspace_folder(root, default_folder, name);
         let reason =
             runner::cannot_enter(&folder).map_or_else(String::new, |reason| format!(" ({reason})"));
         let folder = folder.display();
@@ -118,16 +122,17 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
     let mut prompts = Vec::new();
     let mut sandbox = None;
     if let Some(policy) = &engine.sandbox {
-        let own = policy
+        let prepared = policy
             .prepare(&cwd, name, &accepted.conversation)
             .map_err(|e| ("its folders".to_owned(), e))?;
-        prompts = own
+        prompts = prepared
             .system_prompts(&mut body)
             .map_err(|e| ("its system prompts".to_owned(), e))?;
-        env.retain(|(name, _)| own.variables.iter().all(|(own, _)| own != name));
-        env.extend(own.variables);
-        sandbox = Some(own.sandbox);
-        owner.folders = Some(own.folders);
+        let overridden: Vec<_> = prepared.variables.iter().map(|(name, _)| name).collect();
+        env.retain(|(name, _)| !overridden.contains(&name));
+        env.extend(prepared.variables);
+        sandbox = Some(prepared.sandbox);
+        owner.folders = Some(prepared.folders);
     } else {
         restore_transcript(&config_dir, &accepted.conversation)
             .map_err(|e| ("its transcript".to_owned(), e))?;
