@@ -103,7 +103,7 @@ struct Inner {
     stage: Stage,
     /// The commands that the runner has not answered, oldest first, each with its revision. A
     /// command is added once the runner's socket accepted it, so the socket's buffer bounds the
-    /// list. The runner answers in order, and no caller waits for a place in the list.
+    /// list. The runner answers in order, and no caller waits for room in the list.
     sent: VecDeque<(Action, u64)>,
     /// Whether the runner's socket refused the newest wish.
     unsent: bool,

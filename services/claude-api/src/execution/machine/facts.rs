@@ -103,8 +103,8 @@ impl Machine {
             Fact::HookFailed { message } => {
                 self.warn("hook_failed", message, serde_json::Value::Null)
             }
-            // The CLI reports it for every login. It matters when the usage limit ends the
-            // execution.
+            // The CLI also reports it while the limit is not reached. It matters when the usage limit
+            // ends the execution.
             Fact::RateLimit { resets_at, .. } => self.resets_at = resets_at.or(self.resets_at),
             Fact::Result(outcome) => self.result(*outcome, now),
         }
