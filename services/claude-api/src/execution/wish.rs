@@ -38,7 +38,7 @@ pub(crate) struct Wish {
     pub(crate) revision: u64,
     /// Whether the process tree should be stopped with signals.
     pub(crate) paused: bool,
-    /// The reason why the execution should end. It never becomes `None` again.
+    /// The reason to end the execution. Once set, it never becomes `None` again.
     pub(crate) end: Option<EndWish>,
 }
 
@@ -88,7 +88,7 @@ enum Stage {
 /// The event that a control's answer waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// None: the control is answered immediately.
+    /// No event: the control is answered immediately.
     Now,
     /// The first signal for this revision.
     Signal(u64),
