@@ -1,10 +1,10 @@
-//! The box and the service: what the model runs shares the container of claude-api, and must not
-//! use the service from there.
+//! The rule for a boxed service: commands of the model run in the container of claude-api (the box)
+//! and must not use the service.
 //!
-//! - A peer with an address of this container gets 401, whatever it asks for except health.
-//! - A request that leaves the container and comes back through the published port arrives from
-//!   the gateway, exactly as one of the host does. Nothing tells them apart, so the start looks for
-//!   such a way ([`reach`]). Where there is one, only health is served.
+//! - A peer with an address of this container gets 401 for every request except health.
+//! - A request that leaves the container and returns through the published port arrives from the
+//!   gateway, exactly like a request of the host. The two look the same, so claude-api tests at its
+//!   start whether such a route exists ([`crate::reach`]). If one does, only health is served.
 
 mod gateways;
 
@@ -19,29 +19,29 @@ use uuid::Uuid;
 
 use crate::config::NetworkArgs;
 
-/// Whether the box reaches the service from outside.
+/// Whether the box reaches the service through its published port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
-    /// The calls of the start are on their way.
+    /// The calls at the start have not ended.
     Unknown,
     No,
     Yes,
 }
 
-/// What a service knows about its box.
+/// The rule of a boxed service, and its knowledge about the box.
 #[derive(Debug)]
 pub(crate) struct Boxed {
     own: OwnAddresses,
-    /// Names this very process in its calls to its published port. Nobody else knows it.
+    /// The secret that identifies this process in the calls to its published port.
     pub(crate) nonce: Uuid,
     reach: watch::Sender<Reach>,
 }
 
 impl Boxed {
-    /// The rule of a service with these settings; `None` when it is not boxed.
+    /// Creates the rule of a service with these settings; `None` if the service is not boxed.
     ///
     /// # Errors
-    /// When the addresses of this container cannot be read.
+    /// The addresses of this container cannot be read.
     pub(crate) fn new(args: &NetworkArgs) -> io::Result<Option<Self>> {
         if !args.boxed {
             return Ok(None);
@@ -57,12 +57,13 @@ impl Boxed {
         }))
     }
 
-    /// Whether a peer has an address of this container.
+    /// Returns whether a peer has an address of this container.
     pub(crate) fn includes(&self, peer: IpAddr) -> bool {
         self.own.include_peer(peer)
     }
 
-    /// Notes that a call has come back from outside; false when the nonce is not this process's.
+    /// Notes that a call of this process returned from outside. Returns false for the nonce of
+    /// another process.
     pub(crate) fn note_return(&self, nonce: &str) -> bool {
         let same = nonce.parse() == Ok(self.nonce);
         if same && self.reach.send_replace(Reach::Yes) != Reach::Yes {
@@ -75,8 +76,8 @@ impl Boxed {
         same
     }
 
-    /// Whether the box reaches the service from outside. While the start looks, this waits: that
-    /// takes at most [`crate::reach::LIMIT`].
+    /// Returns whether the box reaches the service from outside. Waits for the calls at the start,
+    /// which take at most [`crate::reach::LIMIT`].
     pub(crate) async fn is_reached(&self) -> bool {
         let mut reach = self.reach.subscribe();
         match reach.wait_for(|reach| *reach != Reach::Unknown).await {
@@ -91,7 +92,7 @@ impl Boxed {
         self.nonce
     }
 
-    /// Notes that the calls of the start have ended.
+    /// Notes that the calls at the start have ended.
     pub(crate) fn end_calls(&self) {
         self.reach.send_if_modified(|reach| {
             let unknown = *reach == Reach::Unknown;
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_published_port_nothing_is_waited_for() {
+    fn requests_do_not_wait_without_a_published_port() {
         let boxed = boxed(&["--boxed"]).unwrap();
         assert_eq!(boxed.is_reached().now_or_never(), Some(false));
     }
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_nonce_of_this_process_counts_and_it_counts_late_too() {
+    fn only_the_nonce_of_this_process_counts_even_after_the_calls() {
         let flags = ["--boxed", "--published-port=8002"];
         let [one, other] = [(); 2].map(|()| boxed(&flags).unwrap());
         assert!(!one.note_return(&other.nonce.to_string()));

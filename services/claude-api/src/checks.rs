@@ -1,7 +1,7 @@
-//! The checks themselves: the CLI at start, after a failed spawn and every 5 minutes; folders and
-//! disks every few seconds.
+//! The checks behind readiness: the CLI at the start, after a failed spawn and every 5 minutes;
+//! folders and disks every few seconds.
 
-mod places;
+mod requirements;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,40 +13,42 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{HookMode, Hooks};
 use crate::engine::Engine;
 use crate::readiness::{MISSING, NO_RUNNER, Obstacle, RUNNER_DIED, no_room, unwritable};
-use places::{Places, ROOM_BYTES};
+use requirements::{ROOM_BYTES, Requirements};
 
 /// The shortest time between two starts of the CLI for a check. `/health/ready` answers from the
 /// last check (docs/protocol.md, "Calls").
 const CLI_INTERVAL: Duration = Duration::from_secs(300);
 /// The pause after an inconclusive check of the CLI: its runner did not start, or died.
-const CLI_SOON: Duration = Duration::from_secs(5);
-/// How long the runner of a check may take to end after its kill command.
+const CLI_RETRY: Duration = Duration::from_secs(5);
+/// The time that the runner of a check has to end after its kill command.
 const RUNNER_END: Duration = Duration::from_secs(5);
-/// How long `--version` may take: a cold start on a busy machine takes seconds.
+/// The time limit of `--version`: a cold start on a busy machine takes seconds.
 const CLI_LIMIT: Duration = Duration::from_secs(60);
-/// How often folders and disk are looked at.
+/// The pause between two checks of folders and disks.
 const DISK_INTERVAL: Duration = Duration::from_secs(3);
-/// How long a look at the disks may take until it counts as one that hangs.
-const DISK_PATIENCE: Duration = Duration::from_secs(10);
+/// The time after which a check of the disks counts as hanging.
+const DISK_LIMIT: Duration = Duration::from_secs(10);
 /// The code of a disk that does not answer.
 const HANGS: &str = "disk-hangs";
-fn unwritable_or_full(what: &str) -> Obstacle {
-    if what.contains("cannot be written") && !what.contains("No space left") {
-        unwritable(what)
+
+/// Returns the obstacle for an error of the spool.
+fn unwritable_or_full(error: &str) -> Obstacle {
+    if error.contains("cannot be written") && !error.contains("No space left") {
+        unwritable(error)
     } else {
-        no_room(what)
+        no_room(error)
     }
 }
 
-/// Runs until `stop`.
+/// Repeats the checks until `stop`.
 pub(crate) async fn keep_checking(engine: Arc<Engine>, stop: CancellationToken) {
-    let mut places = look_at_disk(&engine, Places::default(), DISK_PATIENCE).await;
+    let mut requirements = check_disks(&engine, Requirements::default(), DISK_LIMIT).await;
     let mut cli_due = tokio::time::Instant::now();
-    // Whether a failed spawn asked for this check.
-    let mut asked = false;
+    // Whether a failed spawn requested this check.
+    let mut requested = false;
     loop {
         if tokio::time::Instant::now() >= cli_due {
-            // Dropping the check ends its runner, which kills what it started.
+            // Dropping the check ends its runner, which kills its process tree.
             let result = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -57,39 +59,47 @@ pub(crate) async fn keep_checking(engine: Arc<Engine>, stop: CancellationToken) 
             }
             // A failed or killed runner proves nothing about the CLI.
             let inconclusive = [NO_RUNNER, RUNNER_DIED];
-            let tells = result
+            let is_conclusive = result
                 .as_ref()
                 .err()
                 .is_none_or(|o| !inconclusive.contains(&o.code));
-            if tells || !engine.readiness.startup().is_empty() {
+            if is_conclusive || !engine.readiness.startup().is_empty() {
                 engine.readiness.set_cli(result);
             }
-            let next = if tells { CLI_INTERVAL } else { CLI_SOON };
-            cli_due = tokio::time::Instant::now() + next;
-            if !asked {
-                // What was refused may have been set right at the other end.
+            let pause = if is_conclusive {
+                CLI_INTERVAL
+            } else {
+                CLI_RETRY
+            };
+            cli_due = tokio::time::Instant::now() + pause;
+            if !requested {
+                // A refused credential may have been made valid by its issuer.
                 engine.readiness.credential_worked();
             }
-            asked = false;
+            requested = false;
         }
         tokio::select! {
             () = stop.cancelled() => return,
             () = engine.readiness.recheck.notified() => {
                 cli_due = tokio::time::Instant::now();
-                asked = true;
+                requested = true;
             }
             () = tokio::time::sleep(DISK_INTERVAL) => {
-                places = look_at_disk(&engine, places, DISK_PATIENCE).await;
+                requirements = check_disks(&engine, requirements, DISK_LIMIT).await;
             }
         }
     }
 }
 
-/// Returns what the next look is to be given. A disk that has not answered after `patience` is an
-/// obstacle until it does.
-async fn look_at_disk(engine: &Arc<Engine>, mut places: Places, patience: Duration) -> Places {
+/// Checks disks, folders and other requirements once. Returns the state for the next check. A disk
+/// that has not answered after `limit` is an obstacle until it answers.
+async fn check_disks(
+    engine: &Arc<Engine>,
+    mut requirements: Requirements,
+    limit: Duration,
+) -> Requirements {
     let inner = Arc::clone(engine);
-    let mut looked = Work::begin(move || {
+    let mut check = Work::begin(move || {
         let disk = inner
             .registry
             .check_writable(ROOM_BYTES)
@@ -97,7 +107,7 @@ async fn look_at_disk(engine: &Arc<Engine>, mut places: Places, patience: Durati
             .map(|e| unwritable_or_full(&e));
         let environment = &inner.environment;
         let mut folders = Vec::new();
-        let mut wanted = vec![
+        let mut required = vec![
             (
                 "workspace root",
                 inner.settings.args.workspace_root.clone(),
@@ -111,9 +121,9 @@ async fn look_at_disk(engine: &Arc<Engine>, mut places: Places, patience: Durati
         ];
         let remedy = "mount a writable /tmp, or set TMPDIR and CLAUDE_CODE_TMPDIR";
         let temporary = environment.temporary_dirs().into_iter();
-        wanted.extend(temporary.map(|dir| ("temporary", dir, remedy)));
-        for (what, path, remedy) in wanted {
-            if let Err(error) = writable(&path) {
+        required.extend(temporary.map(|dir| ("temporary", dir, remedy)));
+        for (what, path, remedy) in required {
+            if let Err(error) = check_writable(&path) {
                 folders.push(Obstacle::new(
                     "folder-unwritable",
                     format!(
@@ -124,42 +134,42 @@ async fn look_at_disk(engine: &Arc<Engine>, mut places: Places, patience: Durati
                 ));
             }
         }
-        let mut obstacles = places.look(environment, &inner.settings.args);
-        obstacles.extend(required_hook(&inner.settings.hooks));
-        (disk, folders, obstacles, places)
+        let mut unmet = requirements.check(environment, &inner.settings.args);
+        unmet.extend(required_hook(&inner.settings.hooks));
+        (disk, folders, unmet, requirements)
     });
-    let looked = match tokio::time::timeout(patience, looked.answer()).await {
-        Ok(looked) => looked,
+    let checked = match tokio::time::timeout(limit, check.answer()).await {
+        Ok(checked) => checked,
         Err(_) => {
             let hangs = Obstacle::new(
                 HANGS,
-                format!("a disk has not answered for {} s", patience.as_secs()),
+                format!("a disk has not answered for {} s", limit.as_secs()),
                 "see that the disks of the spool, the workspaces and the CLI's home work",
             );
             engine.readiness.set_disk(Some(hangs));
-            looked.answer().await
+            check.answer().await
         }
     };
-    let Ok((disk, folders, obstacles, places)) = looked else {
-        return Places::default();
+    let Ok((disk, folders, unmet, requirements)) = checked else {
+        return Requirements::default();
     };
     engine.readiness.set_disk(disk);
     engine.readiness.set_folders(folders);
-    engine.readiness.set_places(obstacles);
-    places
+    engine.readiness.set_unmet(unmet);
+    requirements
 }
 
-/// Returns the obstacle that every execution would be refused, because its required hook cannot be
-/// run.
+/// Returns an obstacle if the required before hook cannot be run: it would refuse every execution.
 fn required_hook(hooks: &Hooks) -> Option<Obstacle> {
     let hook = hooks.before.as_ref()?;
-    let why = (hook.mode == HookMode::Required).then(|| hook.obstacle())??;
+    let message = (hook.mode == HookMode::Required).then(|| hook.obstacle())??;
     let remedy =
         "put the program back, or change the settings of hooks and start the service again";
-    Some(Obstacle::new("hook-missing", why, remedy))
+    Some(Obstacle::new("hook-missing", message, remedy))
 }
 
-fn writable(dir: &Path) -> std::io::Result<()> {
+/// Creates a missing folder, and checks that this user may write it.
+fn check_writable(dir: &Path) -> std::io::Result<()> {
     crate::cli::create_private(dir)?;
     rustix::fs::access(
         dir,
@@ -168,16 +178,18 @@ fn writable(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The outcome of a run of `claude --version`.
-enum Ran {
+/// The end of a run of `claude --version`.
+enum VersionRun {
     /// The CLI ended: its exit code, its stdout, and whether processes are left.
     Ended(Option<i32>, Vec<u8>, bool),
+    /// The CLI could not be started, for this reason.
     NotStarted(String),
+    /// The runner died, for this reason.
     RunnerDied(String),
 }
 
-/// Runs `claude --version` through a runner, like everything that the service starts. No process of
-/// the check is left when this returns.
+/// Checks the CLI: runs `claude --version` through a runner, as the service starts every process.
+/// No process of the check is left when the function returns.
 async fn check_cli(engine: &Arc<Engine>) -> Result<(), Obstacle> {
     let args = &engine.settings.args;
     let remedy = format!(
@@ -188,10 +200,12 @@ async fn check_cli(engine: &Arc<Engine>) -> Result<(), Obstacle> {
     let spec = runner::Spec {
         program: args.claude_bin.clone(),
         args: vec!["--version".to_owned()],
-        env: engine.environment.with(&std::collections::BTreeMap::new()),
+        env: engine
+            .environment
+            .for_execution(&std::collections::BTreeMap::new()),
         cwd: args.workspace_root.clone(),
         stdout_pipe_bytes: 0,
-        start_patience: CLI_SOON,
+        start_patience: CLI_RETRY,
         sandbox: None,
     };
     let mut handle = engine.runners.start(spec).await.map_err(|e| {
@@ -201,9 +215,13 @@ async fn check_cli(engine: &Arc<Engine>) -> Result<(), Obstacle> {
             "raise the limits of open files and processes",
         )
     })?;
-    let ran = tokio::time::timeout(CLI_LIMIT, run_to_end(&mut handle)).await;
-    if !matches!(ran, Ok(Ran::Ended(_, _, false) | Ran::NotStarted(_))) {
-        // The run has ended or timed out: kill it if it hangs, and sweep what it left.
+    let run = tokio::time::timeout(CLI_LIMIT, run_to_end(&mut handle)).await;
+    let is_clean = matches!(
+        run,
+        Ok(VersionRun::Ended(_, _, false) | VersionRun::NotStarted(_))
+    );
+    if !is_clean {
+        // Kill a run that hangs, and sweep the processes that it left.
         handle.control.kill();
         handle.control.ended(RUNNER_END).await;
         if !engine.runners.sweep_orphans().await.is_empty() {
@@ -211,21 +229,21 @@ async fn check_cli(engine: &Arc<Engine>) -> Result<(), Obstacle> {
         }
     }
     let bin = args.claude_bin.display();
-    let (code, text) = match ran {
-        Ok(Ran::Ended(code, text, _)) => (code, text),
-        Ok(Ran::NotStarted(message)) => {
+    let (code, text) = match run {
+        Ok(VersionRun::Ended(code, text, _)) => (code, text),
+        Ok(VersionRun::NotStarted(message)) => {
             return Err(missing(format!(
                 "the CLI {bin} cannot be started: {message}"
             )));
         }
-        Ok(Ran::RunnerDied(how)) => {
+        Ok(VersionRun::RunnerDied(reason)) => {
             return Err(Obstacle::new(
                 RUNNER_DIED,
                 format!(
-                    "the runner of {bin} --version died ({how}), so the CLI could not be checked"
+                    "the runner of {bin} --version died ({reason}), so the CLI could not be checked"
                 ),
-                "it is checked again within seconds; if this repeats, raise the limits of memory \
-                 and processes",
+                "the check is repeated within seconds; if the runner dies again, raise the limits \
+                 of memory and processes",
             ));
         }
         Err(_) => {
@@ -255,9 +273,9 @@ async fn check_cli(engine: &Arc<Engine>) -> Result<(), Obstacle> {
     Ok(())
 }
 
-/// Reads at most 64 KiB of the CLI's stdout, until its runner reports the end.
-async fn run_to_end(handle: &mut runner::Handle) -> Ran {
-    const MOST_BYTES: usize = 64 * 1024;
+/// Waits until the runner reports the end of the CLI, and keeps at most 64 KiB of its stdout.
+async fn run_to_end(handle: &mut runner::Handle) -> VersionRun {
+    const MAX_BYTES: usize = 64 * 1024;
     let runner::Handle {
         stdout,
         stderr,
@@ -272,21 +290,26 @@ async fn run_to_end(handle: &mut runner::Handle) -> Ran {
         tokio::select! {
             n = stdout.read(&mut out), if out_open => match n {
                 Ok(n) if n > 0 => {
-                    let room = MOST_BYTES.saturating_sub(text.len());
+                    let room = MAX_BYTES.saturating_sub(text.len());
                     text.extend_from_slice(&out[..n.min(room)]);
                 }
                 _ => out_open = false,
             },
             n = stderr.read(&mut err), if err_open => err_open = n.is_ok_and(|n| n > 0),
             event = events.next() => match event {
-                Some(runner::Event::SpawnFailed { message }) => return Ran::NotStarted(message),
+                Some(runner::Event::SpawnFailed { message }) => {
+                    return VersionRun::NotStarted(message);
+                }
                 Some(runner::Event::Done { code, unkillable, .. }) => {
                     let _ = stdout.drain_available(|bytes| text.extend_from_slice(bytes));
-                    return Ran::Ended(code, text, !unkillable.is_empty());
+                    return VersionRun::Ended(code, text, !unkillable.is_empty());
                 }
                 Some(runner::Event::Failed { message }) => failure = Some(message),
                 Some(_) => {}
-                None => return Ran::RunnerDied(failure.unwrap_or_else(|| events.runner_end())),
+                None => {
+                    let reason = failure.unwrap_or_else(|| events.runner_end());
+                    return VersionRun::RunnerDied(reason);
+                }
             },
         }
     }
@@ -307,7 +330,7 @@ mod tests {
         runtime.block_on(async {
             let dir = tempfile::tempdir().unwrap();
             let service = open(dir.path());
-            let is_told = || {
+            let is_reported = || {
                 service
                     .engine
                     .readiness
@@ -315,27 +338,27 @@ mod tests {
                     .iter()
                     .any(|o| o.code == HANGS)
             };
-            // A look that gets no further, as on a disk that hangs.
-            let (answers, hangs) = std::sync::mpsc::channel::<()>();
+            // The only thread for disk work is busy, as on a disk that hangs.
+            let (release, hangs) = std::sync::mpsc::channel::<()>();
             let mut busy = Work::begin(move || hangs.recv());
-            let look = look_at_disk(
+            let check = check_disks(
                 &service.engine,
-                Places::default(),
+                Requirements::default(),
                 Duration::from_millis(20),
             );
-            let waits = async {
-                while !is_told() {
+            let report = async {
+                while !is_reported() {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                answers.send(()).unwrap();
+                release.send(()).unwrap();
             };
-            let both = async { tokio::join!(look, waits) };
+            let both = async { tokio::join!(check, report) };
             let limit = Duration::from_secs(10);
             assert!(
                 tokio::time::timeout(limit, both).await.is_ok(),
-                "it is told"
+                "the obstacle is reported"
             );
-            assert!(!is_told(), "it answers again");
+            assert!(!is_reported(), "the disk answers again");
             busy.answer().await.unwrap().unwrap();
         });
     }

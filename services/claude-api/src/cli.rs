@@ -1,5 +1,6 @@
-//! How the Claude CLI is started: its arguments, its environment, its first message. Built here alone; nothing that a client
-//! sends reaches a shell, and a flag only as the value of one that we chose.
+//! The start of the Claude CLI: its arguments, its environment and its first message. Only this
+//! module builds them. No text of a client reaches a shell, and in the arguments it is only ever
+//! the value of a flag that is chosen here.
 
 mod environment;
 
@@ -14,16 +15,17 @@ use serde_json::json;
 use crate::config::{Permissions, RepositorySettings};
 pub use environment::{Credential, Environment};
 
-/// Whether the CLI begins a conversation or goes on in one.
+/// Whether the CLI begins a conversation or continues one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conversation {
-    /// `--session-id`.
+    /// A new conversation (`--session-id`).
     New,
-    /// `--resume`.
+    /// A conversation with a transcript (`--resume`).
     Continued,
 }
 
-/// The arguments for one execution. Each value of a client is one `--flag=value`, so that none can become a flag.
+/// Returns the arguments for one execution. Each value of a client is part of one `--flag=value`,
+/// so that no value can become a flag.
 #[must_use]
 pub fn arguments(
     body: &Body,
@@ -74,11 +76,12 @@ pub fn arguments(
     args
 }
 
-/// The arguments that limit what the CLI reads of the workspace's own `CLAUDE.md` and `.claude/`.
+/// Returns the arguments that limit which of the workspace's own `CLAUDE.md` and `.claude/` the CLI
+/// reads.
 ///
-/// In `full` the CLI reads the repository's settings, whose `env` wins over the CLI's own
-/// environment. So the variables that decide where the credential is sent are set once more in
-/// `--settings`, which wins over the repository.
+/// In `full`, the CLI reads the repository's settings, whose `env` overrides the CLI's own
+/// environment. So the variables that decide where the credential is sent are repeated in
+/// `--settings`, which overrides the repository.
 #[must_use]
 pub fn repository_arguments(
     setting: RepositorySettings,
@@ -101,14 +104,15 @@ pub fn repository_arguments(
     }
 }
 
-/// The variable that makes the CLI read `CLAUDE.md` of the folders of `--add-dir`.
+/// Returns the variable that makes the CLI read `CLAUDE.md` of the folders of `--add-dir`.
 #[must_use]
 pub fn repository_variable(setting: RepositorySettings) -> Option<(String, String)> {
     let name = "CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD";
     (setting == RepositorySettings::Instructions).then(|| (name.to_owned(), "1".to_owned()))
 }
 
-/// The prompt as one stream-json user message with its newline. `client_composed` makes the CLI take it verbatim.
+/// Returns the prompt as one stream-json user message with its newline. `client_composed` makes the
+/// CLI take the prompt verbatim.
 #[must_use]
 pub fn first_message(body: &Body, conversation: &str) -> Vec<u8> {
     let mut message = json!({
@@ -120,13 +124,13 @@ pub fn first_message(body: &Body, conversation: &str) -> Vec<u8> {
     if body.prompt_mode == PromptMode::Verbatim {
         message["client_composed"] = json!(true);
     }
-    // Node's readline also splits lines at U+2028: `to_vec` escapes it.
+    // Node's readline also splits lines at U+2028, so `to_vec` escapes that character.
     let mut line = protocol::json::to_vec(&message).unwrap_or_default();
     line.push(b'\n');
     line
 }
 
-/// Whether stdin is closed behind the first message.
+/// Returns whether stdin is closed after the first message.
 #[must_use]
 pub fn closes_stdin(body: &Body) -> bool {
     body.input == InputMode::None
@@ -141,26 +145,33 @@ pub(crate) fn create_private(dir: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Returns the folder of a workspace's name; the folder may not exist yet.
+/// Returns the folder of a workspace, which may not exist yet. `default_folder` is the operator's
+/// folder for the workspace `default`, if there is one.
 #[must_use]
-pub fn workspace_folder(root: &Path, own: Option<&Path>, name: &str) -> std::path::PathBuf {
-    match (own, name) {
-        (Some(own), DEFAULT_WORKSPACE) => own.to_owned(),
+pub fn workspace_folder(
+    root: &Path,
+    default_folder: Option<&Path>,
+    name: &str,
+) -> std::path::PathBuf {
+    match (default_folder, name) {
+        (Some(folder), DEFAULT_WORKSPACE) => folder.to_owned(),
         _ => root.join(name),
     }
 }
 
-/// The workspace's folder, made when missing. `own` is the operator's folder for the workspace `default`, if there is one.
+/// Returns the folder of a workspace, which it creates if it is missing. `default_folder` is the
+/// operator's folder for the workspace `default`, if there is one.
 ///
 /// # Errors
-/// It cannot be made, or it is a link out of the workspace root; the operator's own folder is not there.
+/// The folder cannot be created, or is a link out of the workspace root; or the operator's folder
+/// does not exist.
 pub fn workspace(
     root: &Path,
-    own: Option<&Path>,
+    default_folder: Option<&Path>,
     name: &str,
 ) -> std::io::Result<std::path::PathBuf> {
-    let path = workspace_folder(root, own, name);
-    if own.is_some() && name == DEFAULT_WORKSPACE {
+    let path = workspace_folder(root, default_folder, name);
+    if default_folder.is_some() && name == DEFAULT_WORKSPACE {
         return path.canonicalize();
     }
     match DirBuilder::new().mode(0o700).create(&path) {
@@ -177,13 +188,14 @@ pub fn workspace(
     Ok(real)
 }
 
-/// The pause before another try of a start that failed for a shortage ([`is_shortage`]).
+/// The pause before the retry of a start that failed because of a shortage ([`is_shortage`]).
 pub(crate) const SHORTAGE_RETRY: std::time::Duration = std::time::Duration::from_millis(250);
 
-/// Whether a start failed for want of descriptors, processes or memory: that may pass.
+/// Returns whether a start failed because descriptors, processes or memory are short, which may
+/// pass.
 pub(crate) fn is_shortage(error: &std::io::Error) -> bool {
     use rustix::io::Errno;
-    // TOOMANYREFS: too many descriptors of this user are on their way through sockets (unix(7)).
+    // TOOMANYREFS: too many descriptors of this user are in flight through sockets (unix(7)).
     [
         Errno::MFILE,
         Errno::NFILE,
@@ -199,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shortage_passes() {
+    fn only_errors_that_may_pass_are_a_shortage() {
         use rustix::io::Errno;
         for errno in [
             Errno::AGAIN,
@@ -215,16 +227,16 @@ mod tests {
 
     #[test]
     fn a_value_never_becomes_a_flag() {
-        let nasty = "--dangerously-skip-permissions";
+        let value = "--dangerously-skip-permissions";
         let body = Body {
-            model: Some(nasty.into()),
+            model: Some(value.into()),
             system_prompt: Some("-p\n; rm -rf / $(x)".into()),
-            append_system_prompt: Some(nasty.into()),
-            ..Body::new(nasty)
+            append_system_prompt: Some(value.into()),
+            ..Body::new(value)
         };
         let args = arguments(&body, &Permissions::default(), "c", Conversation::New);
-        assert!(args.iter().all(|a| a != nasty));
-        assert!(args.contains(&format!("--model={nasty}")));
+        assert!(args.iter().all(|a| a != value));
+        assert!(args.contains(&format!("--model={value}")));
         assert!(args.contains(&"--system-prompt=-p\n; rm -rf / $(x)".to_owned()));
         assert!(args.iter().all(|a| !a.contains("prompt text")));
     }
@@ -258,7 +270,7 @@ mod tests {
         let at = |name: &str| workspace(root.path(), Some(own.path()), name).unwrap();
         assert_eq!(at("default"), own.path().canonicalize().unwrap());
         assert!(at("a").starts_with(root.path().canonicalize().unwrap()));
-        let gone = Some(Path::new("/nonexistent"));
-        assert!(workspace(root.path(), gone, "default").is_err());
+        let missing = Some(Path::new("/nonexistent"));
+        assert!(workspace(root.path(), missing, "default").is_err());
     }
 }

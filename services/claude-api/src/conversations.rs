@@ -1,8 +1,8 @@
-//! Which conversations exist, in which workspace, and whether the CLI has begun them: one small file each.
+//! The known conversations: a note for each, with its workspace and whether the CLI has begun it.
 //!
-//! An acceptance and a start do not wait for the disk here: what a power cut takes is had again from elsewhere. A note itself
-//! comes back at the next start, from the records of the executions that were accepted last; that
-//! the CLI has begun it, from its transcript.
+//! Notes are not flushed to the disk, so acceptances and starts do not wait for it. Anything lost
+//! in a power cut is rebuilt: a note from the records of the executions that were accepted last,
+//! and the fact that the CLI has begun the conversation from the CLI's transcript.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,9 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::Conversation;
 
+/// The note of one conversation, a small file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
     workspace: String,
+    /// Whether the CLI has begun the conversation.
     begun: bool,
 }
 
@@ -28,28 +30,28 @@ pub struct Conversations {
 }
 
 impl Conversations {
-    /// Opens the folder, made when missing.
+    /// Opens the folder, which it creates if it is missing.
     ///
     /// # Errors
-    /// The disk's.
+    /// The folder cannot be created.
     pub fn open(dir: PathBuf) -> std::io::Result<Self> {
         spool::private_dir(&dir)?;
         Ok(Self { dir: Arc::new(dir) })
     }
 
-    /// The workspace of a conversation; `None` when it is unknown.
+    /// Returns the workspace of a conversation; `None` if the conversation is unknown.
     #[must_use]
     pub fn workspace(&self, conversation: &str) -> Option<String> {
         self.read(conversation).map(|note| note.workspace)
     }
 
-    /// Notes a new conversation; an old one stays as it is.
+    /// Writes the note of a new conversation. The note of a known one only gets a new time of use.
     ///
     /// # Errors
-    /// The disk's.
+    /// The note cannot be written.
     pub fn add(&self, conversation: &str, workspace: &str) -> std::io::Result<()> {
         if self.read(conversation).is_some() {
-            // It is in use: its time begins anew.
+            // The conversation is in use: its note expires later.
             return File::open(self.dir.join(conversation))?.set_modified(SystemTime::now());
         }
         let note = Note {
@@ -67,7 +69,8 @@ impl Conversations {
         std::fs::rename(staged, self.dir.join(conversation))
     }
 
-    /// Removes the notes that were last used more than `age` before `now`. Blocks on the disk.
+    /// Removes the notes that were last used more than `age` before `now`. Returns their number.
+    /// Blocks on the disk.
     ///
     /// # Errors
     /// The folder cannot be listed.
@@ -85,8 +88,8 @@ impl Conversations {
         Ok(removed)
     }
 
-    /// The CLI has begun it: from here on it is resumed. A note that cannot be written is no harm while the CLI's own
-    /// transcript is there.
+    /// Notes that the CLI has begun the conversation, so that later executions resume it. A note
+    /// that cannot be written does no harm while the CLI's own transcript exists.
     pub fn mark_begun(&self, conversation: &str) {
         if let Some(note) = self.read(conversation)
             && !note.begun
@@ -97,11 +100,11 @@ impl Conversations {
         }
     }
 
-    /// Whether the CLI begins it or goes on in it. Blocks on the disk.
+    /// Returns whether the CLI begins the conversation or continues it. Blocks on the disk.
     #[must_use]
     pub fn kind(&self, conversation: &str, config_dir: &Path) -> Conversation {
         if self.read(conversation).is_some_and(|note| note.begun)
-            || transcript(config_dir, conversation)
+            || has_transcript(config_dir, conversation)
         {
             Conversation::Continued
         } else {
@@ -109,15 +112,16 @@ impl Conversations {
         }
     }
 
-    /// Whether the CLI can go on in it, from its transcript alone: what was killed at its start has begun and left nothing.
-    /// Then it begins anew. Blocks on the disk.
+    /// Returns whether the CLI can continue the conversation, judged by its transcript alone, and
+    /// corrects the note. A CLI that was killed at its start has begun the conversation without a
+    /// transcript, so the next one begins it anew. Blocks on the disk.
     pub fn settle(&self, conversation: &str, config_dir: &Path) -> Conversation {
-        if transcript(config_dir, conversation) {
+        if has_transcript(config_dir, conversation) {
             return Conversation::Continued;
         }
         if let Some(note) = self.read(conversation).filter(|note| note.begun) {
             let begun = false;
-            // No transcript could tell this one.
+            // Flushed, because no transcript could restore this fact after a power cut.
             let written = self.change(conversation, &Note { begun, ..note });
             warn(conversation, written.and_then(|file| file.sync_data()));
         }
@@ -129,7 +133,8 @@ impl Conversations {
         serde_json::from_slice(&json).ok()
     }
 
-    /// In place and of the same length: a power cut leaves the old one or the new one, and never none.
+    /// Overwrites a note in place with one of the same length: a power cut leaves the old one or
+    /// the new one, and never none.
     fn change(&self, conversation: &str, note: &Note) -> std::io::Result<File> {
         let path = self.dir.join(conversation);
         let file = File::options().write(true).open(path)?;
@@ -143,17 +148,19 @@ impl Conversations {
 
 fn warn(conversation: &str, written: std::io::Result<()>) {
     if let Err(error) = written {
-        tracing::warn!(%error, conversation, "the conversation's note was not written");
+        tracing::warn!(%error, conversation, "could not write the note of a conversation");
     }
 }
 
-/// Whether the CLI holds a transcript of this name for any folder: it refuses to begin one twice.
-fn transcript(config_dir: &Path, conversation: &str) -> bool {
+/// Returns whether the CLI has a transcript of the conversation for any workspace. The CLI refuses
+/// to begin such a conversation again.
+fn has_transcript(config_dir: &Path, conversation: &str) -> bool {
     transcripts(config_dir, conversation).next().is_some()
 }
 
-/// The CLI's transcripts of this conversation: one, in a folder that is named by the path of its
-/// workspace (`-` for each `/`), in the sandbox below a folder of the conversation.
+/// Returns the CLI's transcripts of this conversation, usually one. It is in a folder that is named
+/// after the path of its workspace (`-` for each `/`); with a sandbox, that folder is in a folder
+/// of the conversation.
 fn transcripts(config_dir: &Path, conversation: &str) -> impl Iterator<Item = PathBuf> {
     let name = format!("{conversation}.jsonl");
     let projects = config_dir.join("projects");
@@ -161,18 +168,19 @@ fn transcripts(config_dir: &Path, conversation: &str) -> impl Iterator<Item = Pa
     let entries = dirs.into_iter().flat_map(std::fs::read_dir).flatten();
     entries
         .flatten()
-        // In the folder of another conversation, its tools may have written any name.
+        // Folders of conversations do not begin with `-`. Their tools may have written any name
+        // there.
         .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"-"))
         .map(move |dir| dir.path().join(&name))
-        // Not a pipe, which would be waited for.
+        // The open of a pipe would block.
         .filter(|path| std::fs::symlink_metadata(path).is_ok_and(|file| file.is_file()))
 }
 
-/// How many bytes the CLI has written of a conversation's transcript, up to its last whole line.
+/// Returns the length of a conversation's transcript in bytes; 0 if its last line is not whole.
 /// Blocks on the disk.
 #[must_use]
 pub fn transcript_bytes(config_dir: &Path, conversation: &str) -> u64 {
-    let whole = |path: PathBuf| {
+    let whole_length = |path: PathBuf| {
         let file = File::open(path).ok()?;
         let len = file.metadata().ok()?.len();
         let mut last = [0];
@@ -181,7 +189,7 @@ pub fn transcript_bytes(config_dir: &Path, conversation: &str) -> u64 {
         (last == *b"\n").then_some(len)
     };
     transcripts(config_dir, conversation)
-        .filter_map(whole)
+        .filter_map(whole_length)
         .max()
         .unwrap_or(0)
 }
@@ -191,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn begins_once_then_goes_on() {
+    fn a_conversation_begins_once_and_is_then_continued() {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("config");
         let conversations = Conversations::open(dir.path().join("c")).unwrap();
@@ -206,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_asks_for_is_forgotten() {
+    fn the_note_of_an_unused_conversation_expires() {
         let dir = tempfile::tempdir().unwrap();
         let conversations = Conversations::open(dir.path().to_owned()).unwrap();
         let hour = Duration::from_secs(3600);
@@ -218,7 +226,7 @@ mod tests {
         used.set_modified(begun - 2 * hour).unwrap();
         conversations.add("used", "w").unwrap();
         assert!(used.metadata().unwrap().modified().unwrap() >= begun);
-        // As it would be had it been used so much later.
+        // The time of a use two hours later.
         used.set_modified(begun + 2 * hour).unwrap();
         assert_eq!(conversations.expire(hour, begun + 2 * hour).unwrap(), 1);
         assert_eq!(conversations.workspace("old"), None);
@@ -226,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_left_no_transcript_begins_anew() {
+    fn a_begun_conversation_without_a_transcript_begins_anew() {
         let dir = tempfile::tempdir().unwrap();
         let conversations = Conversations::open(dir.path().join("c")).unwrap();
         conversations.add("a", "one").unwrap();
@@ -244,9 +252,8 @@ mod tests {
         assert_eq!(conversations.workspace("a").as_deref(), Some("one"));
     }
 
-    /// Field case C13.
     #[test]
-    fn an_empty_or_cut_transcript_counts_for_nothing() {
+    fn an_empty_or_cut_transcript_has_no_length() {
         let dir = tempfile::tempdir().unwrap();
         let project = dir.path().join("projects/-w");
         std::fs::create_dir_all(&project).unwrap();
@@ -261,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transcript_on_disk_is_enough() {
+    fn a_conversation_with_a_transcript_is_continued_without_a_note() {
         let dir = tempfile::tempdir().unwrap();
         let conversations = Conversations::open(dir.path().join("c")).unwrap();
         conversations.add("a", "one").unwrap();

@@ -1,5 +1,5 @@
-//! What every execution needs, and nothing that knows one: settings, folders, the registry, the starter of
-//! processes, the numbers of `/metrics`.
+//! The resources that all executions share: settings, folders, the registry, the runners, the
+//! counters of `/metrics`. Nothing here depends on a single execution.
 
 mod sweeps;
 
@@ -19,13 +19,13 @@ use crate::registry::Registry;
 use crate::sandbox::{self, Policy};
 use sweeps::Sweeps;
 
-/// The pause before the next sweep while something is left.
-const RETRY: Duration = Duration::from_secs(2);
+/// The pause before the next sweep while processes are left.
+const SWEEP_RETRY: Duration = Duration::from_secs(2);
 
-/// The time limit of the CLI's Bash tool where its environment names none.
+/// The time limit of the CLI's Bash tool if its environment sets none.
 const TOOL_LIMIT_MS: u64 = 120_000;
 
-/// Settings that contradict each other, which only a look at the disk shows.
+/// The error of settings whose contradiction shows only on the disk.
 #[derive(Debug, thiserror::Error)]
 #[error("bad configuration:\n  {0}")]
 pub struct BadSettings(String);
@@ -38,26 +38,28 @@ pub struct Engine {
     pub environment: Arc<Environment>,
     /// Whether an execution would start now.
     pub readiness: Readiness,
-    /// The place that decides what exists, who may start and how it ended.
+    /// Decides which executions exist, which may start, and how each ended.
     pub(crate) registry: Registry,
+    /// Starts processes, each through a runner.
     pub(crate) runners: Runners,
+    /// The known conversations.
     pub(crate) conversations: Conversations,
-    /// The numbers of `/metrics`.
+    /// The counters of `/metrics`.
     pub(crate) metrics: Metrics,
-    /// What executions may use; everything that this service may when `None`.
+    /// The sandbox policy; `None` if executions may use everything that the service may.
     pub(crate) sandbox: Option<Policy>,
-    /// Disk work of running executions.
+    /// Runs the disk work of running executions.
     pub(crate) in_place: Arc<InPlace>,
-    /// The sweep of what outlived SIGKILL.
+    /// The sweep of processes that outlived SIGKILL.
     sweeps: Sweeps,
 }
 
 impl Engine {
-    /// Opens what executions need. Blocks on the disk. Returns warnings for the log, too.
+    /// Opens the resources, and returns them with warnings for the log. Blocks on the disk.
     ///
     /// # Errors
-    /// The spool cannot be used, or the settings contradict each other; the text says why and what
-    /// to do.
+    /// The spool cannot be used, or the settings contradict each other. The text gives the reason
+    /// and the remedy.
     pub(crate) fn open(
         settings: Settings,
         environment: Environment,
@@ -72,11 +74,12 @@ impl Engine {
         };
         let (registry, mut warnings) =
             Registry::open(dir, &settings.limits).with_context(unusable)?;
-        // Only advisory hooks: a required one that cannot be run is a mistake of the configuration.
+        // Only advisory hooks: a required one that cannot be run is an error of the configuration.
         warnings.extend(settings.hooks.obstacles());
         let conversations =
             Conversations::open(dir.join("conversations")).with_context(unusable)?;
-        // Created before the first check, which starts the CLI in it; a failure is an obstacle to readiness, not to life.
+        // Created before the first check, which starts the CLI in it. A failure makes the service
+        // unready, but does not stop it.
         let _ = create_private(&settings.args.workspace_root);
         let environment = Arc::new(environment);
         let policy = Policy::new(&settings.args, &environment).map_err(BadSettings)?;
@@ -90,15 +93,15 @@ impl Engine {
             conversations,
             metrics: Metrics::default(),
             sandbox: policy,
-            in_place: InPlace::start().context("the watch of the disk cannot be started")?,
+            in_place: InPlace::start().context("the thread disk-watch cannot be started")?,
             sweeps: Sweeps::default(),
             settings,
         });
         Ok((engine, warnings))
     }
 
-    /// Reaps the processes that outlived SIGKILL as soon as they die. They became this process's
-    /// children when their runner ended. Returns at once.
+    /// Starts to sweep until every process that outlived SIGKILL has died and been reaped. Such
+    /// processes became children of this process when their runner ended. Returns immediately.
     pub(crate) fn sweep_on(self: &Arc<Self>) {
         let engine = Arc::clone(self);
         tokio::spawn(async move {
@@ -106,16 +109,16 @@ impl Engine {
                 let runners = engine.runners.clone();
                 async move { runners.sweep_orphans().await.is_empty() }
             };
-            engine.sweeps.go_on(RETRY, sweep).await;
+            engine.sweeps.run(SWEEP_RETRY, sweep).await;
         });
     }
 
-    /// The limit of a status in bytes.
+    /// Returns the maximum length of a status, bytes.
     pub(crate) fn status_bytes(&self) -> usize {
         self.registry.status_bytes()
     }
 
-    /// The time limit of the CLI's Bash tool.
+    /// Returns the time limit of the CLI's Bash tool.
     pub(crate) fn tool_limit(&self) -> Duration {
         let text = self.environment.get("BASH_DEFAULT_TIMEOUT_MS");
         Duration::from_millis(text.and_then(|t| t.parse().ok()).unwrap_or(TOOL_LIMIT_MS))

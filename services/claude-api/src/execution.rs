@@ -10,11 +10,11 @@
 //!  cancelled       the CLI is reaped, its tree swept, its output drained: verdict
 //! ```
 //!
-//! One that has its permit when it is accepted is recorded as running at once: one wait for the disk, not two.
-//! What happens between `running` and the verdict is decided in `phase`.
+//! An execution that has its permit when it is accepted is recorded as running immediately: that is
+//! one wait for the disk, not two. `phase` decides everything between `running` and the verdict.
 //!
-//! One task (in `task`) owns an execution and is its only writer; everybody else holds a [`Live`]
-//! and sees a `watch`. Controls reach the task through one shared value (in `wish`).
+//! One task (in `task`) owns an execution and is its only writer. All others hold a [`Live`] and
+//! read the status from its `watch`. Controls reach the task through one shared value (in `wish`).
 
 mod control;
 pub(crate) mod ending;

@@ -1,20 +1,21 @@
-//! `claude-api healthcheck`: asks a running service, without any other program in the image.
+//! `claude-api healthcheck`: requests the health of a running service. The image needs no other
+//! program for it.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// How long each step may take.
+/// The time limit of each step.
 const LIMIT: Duration = Duration::from_secs(4);
 
-/// Asks `url` (http only) and tells whether the answer was 200.
+/// Requests `url` (http only), and checks that the status is 200.
 ///
 /// # Errors
-/// Says what was wrong, with the answer's beginning.
+/// The reason in words: the failed step, or the first line of another answer.
 pub fn ask(url: &str) -> Result<(), String> {
     let rest = url
         .strip_prefix("http://")
-        .ok_or_else(|| format!("{url}: only http:// is known"))?;
+        .ok_or_else(|| format!("{url}: not an http:// URL; give one"))?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let address = authority
         .to_socket_addrs()
@@ -31,7 +32,7 @@ pub fn ask(url: &str) -> Result<(), String> {
     )
     .map_err(failed)?;
     let mut answer = String::new();
-    // The answer is small; what cannot be read of it is not needed.
+    // Only the first line is needed, so an error after it does not matter.
     let _ = stream.take(16 * 1024).read_to_string(&mut answer);
     if answer.starts_with("HTTP/1.1 200 ") {
         Ok(())

@@ -1,20 +1,20 @@
 //! Hooks: programs of the operator before and after each execution.
 //!
 //! ```text
-//!  running recorded ─▶ hook before ─▶ CLI ─▶ terminal status recorded and published ─▶ lane free
-//!                          │                                    │
-//!                          │ failed and required                └─▶ hook after (a task of the service)
-//!                          ▼
-//!              failed, hook_refused: no CLI
+//!  `running` recorded ─▶ before hook ─▶ CLI ─▶ terminal status recorded, published ─▶ lane free
+//!                           │                                   │
+//!                           │ failed and required               └─▶ after hook (a service task)
+//!                           ▼
+//!               failed, hook_refused: no CLI
 //! ```
 //!
-//! - The before hook runs in the task of its execution ([`crate::execution`]). Only that
-//!   execution waits for it. A cancel or the deadline of the execution ends it at once;
-//!   a stop ends it when its time for running executions is over.
-//! - The after hook is a task of the service (`service/after_hooks.rs`). No client and no execution waits
-//!   for it.
+//! - The before hook runs in the task of its execution ([`crate::execution`]). Only that execution
+//!   waits for it. A cancel or the deadline of the execution ends the hook at once. A stop of the
+//!   service ends it when the service's time for running executions is over.
+//! - The after hook is a task of the service (`service/after_hooks.rs`). No client and no execution
+//!   waits for it.
 //!
-//! Either hook runs through a runner, so no process of it is left when [`call`] returns.
+//! Each hook runs through a runner, so none of its processes is left when [`call`] returns.
 
 mod call;
 

@@ -1,18 +1,18 @@
-//! Short disk writes of running executions, made in place: on the runtime's own threads. A disk that
-//! hangs delays no other execution and no socket.
+//! Short disk writes of running executions, done in place: on the runtime's own threads. A disk
+//! that hangs delays no other execution and no socket.
 //!
-//! - As many writes as there are cores are made in place at once; two more threads of the runtime
-//!   stay free. A write beyond those first moves the thread's other tasks away
-//!   (`tokio::task::block_in_place`).
-//! - The watch, a thread of its own, sees a write that hangs and wakes another thread of the runtime.
-//!   The thread that hangs may be the one that polls the sockets for all, and no other takes that
-//!   over by itself (see `enable_eager_driver_handoff` of tokio's `runtime::Builder`, which is
-//!   unstable): with 11 threads, one hung write stopped HTTP.
+//! - As many writes as the machine has cores can be done in place at the same time. Two more
+//!   threads of the runtime stay free. A further write first moves the other tasks of its thread to
+//!   another thread (`tokio::task::block_in_place`).
+//! - The watch, a separate thread, notices a write that hangs and wakes another thread of the
+//!   runtime. The thread that hangs may be the one that polls the sockets for all threads, and no
+//!   other thread takes over by itself (see `enable_eager_driver_handoff` of tokio's
+//!   `runtime::Builder`, which is unstable): with 11 threads, one hung write stopped HTTP.
 //!
-//! Two simpler ways cost too much for each line. `block_in_place` around every write is two switches
-//! of threads, and made text slower by a third. With a thread for each execution, lines waited for
-//! the thread of their reader: a quarter more delay with 100 executions, and a sixth fewer executions
-//! a second.
+//! Two simpler designs cost too much for each line. `block_in_place` around every write switches
+//! threads twice, and made text slower by a third. With a thread for each execution, lines waited
+//! for the thread of their reader: a quarter more delay with 100 executions, and a sixth fewer
+//! executions per second.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Weak, mpsc};
@@ -21,32 +21,33 @@ use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// How often the watch looks: sockets wait at most twice as long for a write that hangs.
+/// The pause between two checks of the watch. Sockets wait at most twice as long for a write that
+/// hangs.
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
-/// The watch sleeps after so many looks without any work, 1 s.
-const IDLE_LOOKS: u32 = 50;
-/// Threads of the runtime beyond those on which work may hang.
+/// The number of checks without any work after which the watch sleeps: 1 s.
+const IDLE_CHECKS: u32 = 50;
+/// The number of runtime threads in addition to those on which work may hang.
 const FREE_THREADS: usize = 2;
 
-/// Places for disk work on the runtime's threads, as many as the machine has cores.
+/// The slots for disk work on the runtime's threads, as many as the machine has cores.
 ///
-/// - Taken when: a chunk is written, or a start reads its prompt; for that call alone.
-/// - Who waits behind whom: nobody. Work without a place is done as well, more slowly.
-/// - The other direction: work that hangs keeps its place until the disk answers. The two free
-///   threads of the runtime, and those that `block_in_place` starts, serve everybody else; it starts
-///   one for each execution whose disk hangs.
+/// - A slot is held while a chunk is written or a start reads its prompt, for that call alone.
+/// - No work waits for a slot. Work without a slot is done as well, more slowly.
+/// - Work that hangs keeps its slot until the disk answers. The two free threads of the runtime,
+///   and those that `block_in_place` starts, run all other tasks. It starts one thread for each
+///   execution whose disk hangs.
 #[derive(Debug)]
 pub(crate) struct InPlace {
-    /// The number of the work in each place, 0 in a free one.
-    places: Box<[AtomicU64]>,
-    /// Counts all work, with a place or without.
-    number: AtomicU64,
-    /// The watch looks; else it sleeps until it is woken.
-    looks: AtomicBool,
+    /// The number of the work in each slot; 0 in a free slot.
+    slots: Box<[AtomicU64]>,
+    /// The number of the newest work, with a slot or without.
+    newest: AtomicU64,
+    /// Whether the watch checks the slots. Otherwise it sleeps until it is woken.
+    watching: AtomicBool,
     watch: thread::Thread,
 }
 
-/// How many threads the service's runtime has.
+/// Returns the number of threads of the service's runtime.
 #[must_use]
 pub fn threads() -> usize {
     cores() + FREE_THREADS
@@ -56,18 +57,18 @@ fn cores() -> usize {
     thread::available_parallelism().map_or(2, usize::from)
 }
 
-/// A place, until dropped.
-struct Place<'a>(&'a AtomicU64);
+/// A held slot, freed when dropped.
+struct Slot<'a>(&'a AtomicU64);
 
-impl Drop for Place<'_> {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
         self.0.store(0, SeqCst);
     }
 }
 
 impl InPlace {
-    /// Makes the places of the current runtime, and starts their watch: a thread that ends within a
-    /// minute after the last owner has dropped them.
+    /// Creates the slots of the current runtime, and starts their watch: a thread that ends within
+    /// a minute after the last owner has dropped the slots.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -77,24 +78,25 @@ impl InPlace {
         let watch = thread::Builder::new()
             .name("disk-watch".to_owned())
             .spawn(move || {
-                if let Ok(places) = receiver.recv() {
-                    watch(&places, &runtime);
+                if let Ok(in_place) = receiver.recv() {
+                    watch(&in_place, &runtime);
                 }
             })?;
-        let places = Arc::new(Self {
-            places: (0..cores()).map(|_| AtomicU64::new(0)).collect(),
-            number: AtomicU64::new(0),
-            looks: AtomicBool::new(true),
+        let in_place = Arc::new(Self {
+            slots: (0..cores()).map(|_| AtomicU64::new(0)).collect(),
+            newest: AtomicU64::new(0),
+            watching: AtomicBool::new(true),
             watch: watch.thread().clone(),
         });
-        let _ = sender.send(Arc::downgrade(&places));
-        Ok(places)
+        let _ = sender.send(Arc::downgrade(&in_place));
+        Ok(in_place)
     }
 
-    /// Does disk work on this thread, and blocks it until the work is done. Other tasks go on, on
-    /// other threads; on a runtime of one thread they wait. It cannot be cancelled.
+    /// Does disk work on this thread, and blocks the thread until the work is done. Other tasks
+    /// continue on other threads; on a runtime of one thread they wait. The work cannot be
+    /// cancelled.
     pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
-        if let Some(_place) = self.take() {
+        if let Some(_slot) = self.acquire() {
             return work();
         }
         match Handle::current().runtime_flavor() {
@@ -103,49 +105,49 @@ impl InPlace {
         }
     }
 
-    fn take(&self) -> Option<Place<'_>> {
-        let number = self.number.fetch_add(1, SeqCst) + 1;
-        let free = |place: &&AtomicU64| place.compare_exchange(0, number, SeqCst, SeqCst).is_ok();
-        let place = self.places.iter().find(free)?;
-        if !self.looks.load(SeqCst) && !self.looks.swap(true, SeqCst) {
+    fn acquire(&self) -> Option<Slot<'_>> {
+        let number = self.newest.fetch_add(1, SeqCst) + 1;
+        let fill = |slot: &&AtomicU64| slot.compare_exchange(0, number, SeqCst, SeqCst).is_ok();
+        let slot = self.slots.iter().find(fill)?;
+        if !self.watching.load(SeqCst) && !self.watching.swap(true, SeqCst) {
             self.watch.unpark();
         }
-        Some(Place(place))
+        Some(Slot(slot))
     }
 }
 
-/// Wakes a thread of the runtime at each look at which some work is still the same as at the last
-/// one.
-fn watch(places: &Weak<InPlace>, runtime: &Handle) {
+/// Runs the watch: wakes a thread of the runtime at each check that finds the same work in a slot
+/// as the check before.
+fn watch(in_place: &Weak<InPlace>, runtime: &Handle) {
     let mut seen = vec![0; cores()];
     let (mut last, mut idle) = (0, 0);
     loop {
         thread::sleep(WATCH_INTERVAL);
-        let Some(places) = places.upgrade() else {
+        let Some(in_place) = in_place.upgrade() else {
             return;
         };
         let mut hangs = false;
-        for (place, seen) in places.places.iter().zip(&mut seen) {
-            let now = place.load(SeqCst);
+        for (slot, seen) in in_place.slots.iter().zip(&mut seen) {
+            let now = slot.load(SeqCst);
             hangs |= now != 0 && now == *seen;
             *seen = now;
         }
         if hangs {
-            // The thread that runs it has nothing else to do, and polls the sockets.
+            // The thread that runs this empty task has no other work, and polls the sockets next.
             drop(runtime.spawn(async {}));
         }
-        let number = places.number.load(SeqCst);
-        idle = if number == last && seen.iter().all(|n| *n == 0) {
+        let newest = in_place.newest.load(SeqCst);
+        idle = if newest == last && seen.iter().all(|n| *n == 0) {
             idle + 1
         } else {
             0
         };
-        last = number;
-        if idle >= IDLE_LOOKS {
-            places.looks.store(false, SeqCst);
-            // Work that began since saw no reason to wake the watch.
-            if places.number.load(SeqCst) == number {
-                drop(places);
+        last = newest;
+        if idle >= IDLE_CHECKS {
+            in_place.watching.store(false, SeqCst);
+            // Work that began before `watching` was false did not wake the watch.
+            if in_place.newest.load(SeqCst) == newest {
+                drop(in_place);
                 thread::park_timeout(Duration::from_secs(60));
             }
             idle = 0;
@@ -165,13 +167,13 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(10);
 
     #[test]
-    fn sockets_go_on_while_any_number_of_disks_hang() {
+    fn sockets_are_served_while_any_number_of_disks_hang() {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads())
             .enable_all()
             .build()
             .unwrap();
-        let places = runtime.block_on(async { InPlace::start().unwrap() });
+        let in_place = runtime.block_on(async { InPlace::start().unwrap() });
         let (woken, wakes) = mpsc::channel();
         let mut released = Vec::new();
         let sockets: Vec<_> = (0..threads() * 2)
@@ -180,11 +182,11 @@ mod tests {
                 far.set_nonblocking(true).unwrap();
                 let (release, hangs) = mpsc::channel::<()>();
                 released.push(release);
-                let (places, woken) = (Arc::clone(&places), woken.clone());
+                let (in_place, woken) = (Arc::clone(&in_place), woken.clone());
                 runtime.spawn(async move {
                     let mut far = tokio::net::UnixStream::from_std(far).unwrap();
                     far.read_u8().await.unwrap();
-                    places.run(|| {
+                    in_place.run(|| {
                         woken.send(()).unwrap();
                         let _ = hangs.recv();
                     });
@@ -192,8 +194,8 @@ mod tests {
                 near
             })
             .collect();
-        // Only the sockets wake the runtime from here on: whatever else does that hands their
-        // polling to another thread.
+        // From here on, only the sockets may wake the runtime: any other event hands their polling
+        // to another thread.
         for (number, mut socket) in sockets.into_iter().enumerate() {
             socket.write_all(&[1]).unwrap();
             let woke = wakes.recv_timeout(PATIENCE);
@@ -203,12 +205,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_is_given_back_also_by_a_panic() {
-        let places = InPlace::start().unwrap();
+    async fn a_panic_frees_its_slot() {
+        let in_place = InPlace::start().unwrap();
         for _ in 0..cores() * 2 {
-            let panicking = std::panic::AssertUnwindSafe(|| places.run(|| panic!("the work")));
+            let panicking = std::panic::AssertUnwindSafe(|| in_place.run(|| panic!("the work")));
             assert!(std::panic::catch_unwind(panicking).is_err());
         }
-        assert!(places.take().is_some());
+        assert!(in_place.acquire().is_some());
     }
 }

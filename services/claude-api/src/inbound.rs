@@ -1,4 +1,4 @@
-//! Request bodies: read with a limit on size, time and memory, whatever the client sends.
+//! Request bodies, read with limits of size, time and memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,40 +11,41 @@ use protocol::{Body, Limits, Problem, ProblemType};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// What JSON may add to a text: `\u0000` for a byte.
-const ESCAPED: u64 = 6;
-/// Room for everything but the three texts, bytes.
+/// The factor by which JSON may lengthen a text: `\u0000` for one byte.
+const ESCAPE_FACTOR: u64 = 6;
+/// The room for everything but the three texts, bytes.
 const OTHER_FIELDS_BYTES: u64 = 1024 * 1024;
-/// How long a body may take to arrive; the time that it waits for room does not count.
+/// The time limit for the arrival of a body. The time that the body waits for room does not count.
 const ARRIVAL: Duration = Duration::from_secs(120);
 /// How long a body waits for room in the budget, each time that it has grown. After that it is
 /// refused with 503.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest time for which a refused body is read on, so that the client sees the answer and not
-/// a reset.
-const READ_ON_TIME: Duration = Duration::from_secs(1);
-/// The most of a refused body that is read on, bytes.
-const READ_ON_BYTES: u64 = 64 * 1024 * 1024;
-/// Bytes of each body that are not counted: about as much as its connection holds anyway. The
+/// The longest time for which a refused body is still read, so that the client sees the answer and
+/// not a reset.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+/// The maximum number of bytes of a refused body that are still read.
+const DRAIN_BYTES: u64 = 64 * 1024 * 1024;
+/// The bytes of each body that are not counted: about as many as its connection buffers anyway. The
 /// number of connections bounds their sum, and a common prompt never waits for room.
 const FREE_BYTES: u64 = 16 * 1024;
-/// Bodies up to this many bytes have a part of the budget for themselves.
+/// The maximum size of a small body, bytes. Small bodies have their own part of the budget.
 const SMALL_BYTES: u64 = 256 * 1024;
-/// The divisor of the budget for small bodies: they have one part in so many for themselves.
+/// The divisor of the budget that gives the part of small bodies.
 const SMALL_SHARE: u64 = 8;
 
-/// What one body counts for; to be held as long as the body is in memory.
+/// The part of the budget that one body holds. It must be held as long as the body is in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     small: Option<OwnedSemaphorePermit>,
     large: Option<OwnedSemaphorePermit>,
 }
 
-/// A part of the budget, and all of it in bytes: one body alone always has room, so it takes no
-/// more than that.
+/// A part of the budget for bodies of one size class.
 #[derive(Debug, Clone)]
 struct Part {
     free: Arc<Semaphore>,
+    /// The size of the part in bytes. A body never holds more than this, so that a single body
+    /// always has room.
     all: u64,
 }
 
@@ -59,16 +60,16 @@ impl Part {
     }
 }
 
-/// The memory that all bodies on their way in may take (`inboundBytes`), in bytes. Cheap to clone.
+/// The memory budget of all inbound bodies (`inboundBytes`), in bytes. Cheap to clone.
 ///
-/// - Taken: when bytes have arrived, as many as arrived; nothing is reserved for bytes that may
-///   come. A [`Share`] gives all of it back when the body is no longer in memory.
-/// - Who waits: a body that finds no room, for at most [`PATIENCE`], behind earlier ones of its
-///   size class. Bodies of at most [`SMALL_BYTES`] never wait for larger ones, and those of at most
-///   [`FREE_BYTES`] never wait. A body that waits in vain is refused with 503 and gives back what
-///   it held, so bodies that wait for each other do not stand still.
-/// - The other direction: answers are not counted here. Each response holds one chunk (see
-///   `output.rs`), and the number of connections bounds the responses.
+/// - A body is charged for the bytes that have arrived. No memory is reserved for bytes that may
+///   still arrive. A [`Share`] releases the whole charge when the body is no longer in memory.
+/// - A body without room waits for at most [`PATIENCE`], after earlier ones of its size class.
+///   Bodies of at most [`SMALL_BYTES`] never wait for larger ones, and those of at most
+///   [`FREE_BYTES`] never wait. A body that finds no room in time is refused with 503 and releases
+///   its charge, so bodies that wait for each other do not deadlock.
+/// - Answers are not counted here. Each response holds one chunk (see `output.rs`), and the number
+///   of connections bounds the responses.
 #[derive(Debug, Clone)]
 pub(crate) struct Inbound {
     small: Part,
@@ -78,7 +79,7 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    /// Shares out `bytes`.
+    /// Creates a budget of `bytes`.
     #[must_use]
     pub(crate) fn new(bytes: u64) -> Self {
         let small = bytes / SMALL_SHARE;
@@ -90,19 +91,19 @@ impl Inbound {
         }
     }
 
-    /// Reads a body of at most `most` bytes.
+    /// Reads a body of at most `max_bytes`.
     ///
     /// # Errors
-    /// `too-large` with `advice`; `inbound-full` when there is no room for it; `invalid-body` when
-    /// it did not arrive whole and in time.
+    /// `too-large` with `advice`; `inbound-full` if the budget has no room for the body;
+    /// `invalid-body` if the body did not arrive whole and in time.
     pub(crate) async fn read(
         &self,
         mut body: HttpBody,
-        most: u64,
+        max_bytes: u64,
         advice: &str,
     ) -> Result<(Bytes, Share), Problem> {
-        if body.size_hint().lower() > most {
-            return Err(too_large(body, most, advice).await);
+        if body.size_hint().lower() > max_bytes {
+            return Err(too_large(body, max_bytes, advice).await);
         }
         let is_large = body.size_hint().lower() > SMALL_BYTES;
         let mut share = Share::default();
@@ -110,76 +111,76 @@ impl Inbound {
         let mut deadline = Instant::now() + self.arrival;
         loop {
             let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
-                Ok(Some(frame)) => frame.map_err(|error| did_not_arrive(&error))?,
+                Ok(Some(frame)) => frame.map_err(|error| incomplete(&error))?,
                 Ok(None) => return Ok((bytes.freeze(), share)),
-                Err(_) => return Err(late(self.arrival)),
+                Err(_) => return Err(timed_out(self.arrival)),
             };
             let Ok(data) = frame.into_data() else {
                 continue;
             };
             let grown = (bytes.len() + data.len()) as u64;
-            if grown > most {
+            if grown > max_bytes {
                 drop((bytes, share));
-                return Err(too_large(body, most, advice).await);
+                return Err(too_large(body, max_bytes, advice).await);
             }
-            let waits_since = Instant::now();
+            let wait_began = Instant::now();
             if self.grow(&mut share, grown, is_large).await.is_err() {
                 drop((bytes, share));
-                read_on(body).await;
+                drain(body).await;
                 return Err(full());
             }
-            deadline += waits_since.elapsed();
+            deadline += wait_began.elapsed();
             bytes.extend_from_slice(&data);
         }
     }
 
-    /// Takes room for a body that has grown to `bytes`. `is_large`: its announced length is large.
-    /// A body that outgrows the small share moves its whole charge, so that large bodies never use
-    /// the share of small ones.
+    /// Charges a body that has grown to `bytes`. `is_large` means that its announced length is
+    /// large. A body that outgrows the part of small bodies moves its whole charge, so that large
+    /// bodies never use that part.
     async fn grow(&self, share: &mut Share, bytes: u64, is_large: bool) -> Result<(), Full> {
         let counted = bytes.saturating_sub(FREE_BYTES);
         if !is_large && bytes <= SMALL_BYTES {
-            return take(&self.small, &mut share.small, counted, self.patience).await;
+            return charge(&self.small, &mut share.small, counted, self.patience).await;
         }
-        take(&self.large, &mut share.large, counted, self.patience).await?;
+        charge(&self.large, &mut share.large, counted, self.patience).await?;
         share.small = None;
         Ok(())
     }
 
-    /// Reads an execution's body.
+    /// Reads and parses the body of a new execution.
     ///
     /// # Errors
-    /// As [`Inbound::read`], or what is wrong with it.
+    /// As [`Inbound::read`], or the fault of the body.
     pub(crate) async fn execution(
         &self,
         body: HttpBody,
         limits: &Limits,
     ) -> Result<(Body, Share), Problem> {
-        let most =
-            ESCAPED * (limits.prompt_bytes + 2 * limits.system_prompt_bytes) + OTHER_FIELDS_BYTES;
+        let texts = limits.prompt_bytes + 2 * limits.system_prompt_bytes;
+        let max_bytes = ESCAPE_FACTOR * texts + OTHER_FIELDS_BYTES;
         let advice = format!("a prompt may have {} bytes", limits.prompt_bytes);
-        let (bytes, share) = self.read(body, most, &advice).await?;
+        let (bytes, share) = self.read(body, max_bytes, &advice).await?;
         let body = Body::from_json(&bytes).map_err(|e| Problem::new(e.kind(), e.to_string()))?;
         Ok((body, share))
     }
 }
 
-/// The budget has no room.
+/// The error of a budget without room.
 struct Full;
 
-/// Adds to the held permits until they cover `bytes`.
-async fn take(
+/// Acquires permits until the held ones cover `bytes`.
+async fn charge(
     part: &Part,
     held: &mut Option<OwnedSemaphorePermit>,
     bytes: u64,
     patience: Duration,
 ) -> Result<(), Full> {
-    let has = held.as_ref().map_or(0, |held| held.num_permits() as u64);
-    let wanted = bytes.min(part.all);
-    if wanted <= has {
+    let charged = held.as_ref().map_or(0, |held| held.num_permits() as u64);
+    let needed = bytes.min(part.all);
+    if needed <= charged {
         return Ok(());
     }
-    let more = u32::try_from(wanted - has).map_err(|_| Full)?;
+    let more = u32::try_from(needed - charged).map_err(|_| Full)?;
     let room = Arc::clone(&part.free).acquire_many_owned(more);
     let Ok(Ok(more)) = tokio::time::timeout(patience, room).await else {
         return Err(Full);
@@ -198,30 +199,31 @@ fn full() -> Problem {
     )
 }
 
-fn late(arrival: Duration) -> Problem {
+fn timed_out(arrival: Duration) -> Problem {
     Problem::new(
         ProblemType::InvalidBody,
         format!("the body did not arrive within {} s", arrival.as_secs()),
     )
 }
 
-fn did_not_arrive(error: &axum::Error) -> Problem {
+fn incomplete(error: &axum::Error) -> Problem {
     Problem::new(
         ProblemType::InvalidBody,
         format!("the body did not arrive whole: {error}"),
     )
 }
 
-async fn too_large(body: HttpBody, most: u64, advice: &str) -> Problem {
-    read_on(body).await;
+async fn too_large(body: HttpBody, max_bytes: u64, advice: &str) -> Problem {
+    drain(body).await;
     Problem::new(
         ProblemType::TooLarge,
-        format!("the body has more than {most} bytes; {advice}"),
+        format!("the body has more than {max_bytes} bytes; {advice}"),
     )
 }
 
-async fn read_on(mut body: HttpBody) {
-    let mut left = READ_ON_BYTES;
+/// Reads and discards the rest of a refused body, within limits.
+async fn drain(mut body: HttpBody) {
+    let mut left = DRAIN_BYTES;
     let rest = async {
         while let Some(Ok(frame)) = body.frame().await {
             left = left.saturating_sub(frame.data_ref().map_or(0, |d| d.len() as u64));
@@ -230,8 +232,8 @@ async fn read_on(mut body: HttpBody) {
             }
         }
     };
-    // Whoever still sends then sees a reset.
-    let _ = tokio::time::timeout(READ_ON_TIME, rest).await;
+    // A client that still sends after that sees a reset.
+    let _ = tokio::time::timeout(DRAIN_TIME, rest).await;
 }
 
 #[cfg(test)]
@@ -240,7 +242,7 @@ mod tests {
     use futures::{FutureExt, StreamExt};
 
     #[tokio::test]
-    async fn sizes() {
+    async fn a_body_above_its_limit_is_refused_with_advice() {
         let inbound = Inbound::new(1 << 20);
         let read = |n: usize| inbound.read(HttpBody::from(vec![b'x'; n]), 1000, "send less");
         assert_eq!(read(1000).await.unwrap().0.len(), 1000);
@@ -249,7 +251,7 @@ mod tests {
         assert!(problem.detail.contains("send less"));
     }
 
-    /// A body of which so many bytes arrive, and no more.
+    /// Returns a body of which only `bytes` arrive.
     fn stuck(bytes: usize) -> HttpBody {
         let first =
             futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; bytes]))]);
@@ -268,25 +270,24 @@ mod tests {
         HttpBody::from(vec![b'y'; usize::try_from(bytes).unwrap()])
     }
 
-    /// ENGINE A2.
     #[tokio::test]
-    async fn a_body_counts_for_what_has_arrived_and_gives_it_back() {
+    async fn a_body_is_charged_only_for_arrived_bytes_and_releases_its_charge() {
         let inbound = Inbound {
             arrival: ARRIVAL,
             ..impatient(SMALL_SHARE * SMALL_BYTES)
         };
-        let most = 100 * SMALL_BYTES;
+        let max_bytes = 100 * SMALL_BYTES;
         let mut holders = Vec::new();
         for bytes in [0, 1, 6 << 18] {
             let inbound = inbound.clone();
-            let reading = async move { inbound.read(stuck(bytes), most, "").await };
+            let reading = async move { inbound.read(stuck(bytes), max_bytes, "").await };
             holders.push(tokio::spawn(reading));
         }
         let all = inbound.large.free.available_permits();
         while inbound.large.free.available_permits() == all {
             tokio::task::yield_now().await;
         }
-        let read = |bytes: u64| inbound.read(whole(bytes), most, "");
+        let read = |bytes: u64| inbound.read(whole(bytes), max_bytes, "");
         for bytes in [FREE_BYTES, SMALL_BYTES] {
             let read = read(bytes).now_or_never().expect("no wait").unwrap();
             assert_eq!(read.0.len() as u64, bytes);
@@ -299,10 +300,11 @@ mod tests {
             holder.abort();
             let _ = holder.await;
         }
-        assert!(read(5 * SMALL_BYTES).await.is_ok(), "all was given back");
+        let read = read(5 * SMALL_BYTES).await;
+        assert!(read.is_ok(), "the whole charge was released");
     }
 
-    /// ENGINE A2: the text was also said of bodies that had arrived.
+    /// Bodies that had arrived but waited for room once got this error, too.
     #[tokio::test]
     async fn only_a_late_body_is_reported_as_not_arrived() {
         let inbound = impatient(SMALL_SHARE * SMALL_BYTES);
@@ -311,6 +313,6 @@ mod tests {
         assert!(refused.detail.contains("within 1 s"), "{refused:?}");
         assert!(begun.elapsed() >= inbound.arrival);
         let larger_than_all = inbound.read(whole(1 << 22), 1 << 23, "").await;
-        assert!(larger_than_all.is_ok(), "one alone always has room");
+        assert!(larger_than_all.is_ok(), "a single body always has room");
     }
 }

@@ -1,12 +1,12 @@
-//! Connections: at most one per place, and none of a vanished peer or an idle client for long.
+//! The limit of connections. Connections of vanished peers and idle clients are closed.
 //!
-//! - Taken when: a connection is accepted; released when it is closed.
-//! - Who waits behind whom: when all places are taken, the connection that has waited longest for
-//!   its own client is closed for the new one. So silent clients, half requests and unread short
-//!   answers delay nobody. Two kinds are never closed for another: a connection whose request is
-//!   being processed, and one with an open stream, whose reader may be slow. Streams have their own
-//!   limit for that reason: three quarters of all places (see [`crate::streams`]).
-//! - The other direction: each connection buffers one chunk of its answer.
+//! - A connection acquires a permit when it is accepted, and releases it when it is closed.
+//! - When no permit is free, the connection that has waited longest for its own client is closed
+//!   for the new one. So silent clients, incomplete requests and unread short answers delay no
+//!   other client. Two kinds are never closed for another: a connection whose request is being
+//!   processed, and one with an open stream, whose reader may be slow. That is why streams have
+//!   their own limit: three quarters of all connections (see [`crate::streams`]).
+//! - Each connection buffers one chunk of its answer.
 
 pub(crate) mod activity;
 mod io;
@@ -25,47 +25,48 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use activity::Activity;
 pub(crate) use io::Connection;
 
-/// The silence of a peer after which TCP probes it (tcp(7), TCP_KEEPIDLE).
+/// The silence of a peer after which TCP probes the peer (tcp(7), TCP_KEEPIDLE).
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(20);
 /// The pause between two probes (tcp(7), TCP_KEEPINTVL).
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// What the kernel holds for a peer that does not read, in bytes (it doubles this; by itself it would go up to several MiB for each
-/// reader of an output).
+/// The send buffer of the kernel for a peer that does not read, bytes. The kernel doubles this
+/// value. By default it would use up to several MiB for each reader of an output.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
-/// Connections never take more than this part of the descriptors: executions need the rest.
-const SHARE: u64 = 2;
-/// The interval between two attempts to make room when no connection can be closed.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// The divisor of the descriptors that gives the maximum for connections. Executions need the rest.
+const DESCRIPTOR_DIVISOR: u64 = 2;
+/// The pause between two attempts to make room when no connection can be closed.
+const EVICT_RETRY: Duration = Duration::from_millis(100);
 
-/// Returns the number of places: the operator's limit, or less when the process has too few
-/// descriptors.
+/// Returns the maximum number of connections: the operator's limit, or less if the process has too
+/// few descriptors.
 #[must_use]
 pub(crate) fn places(allowed: u64) -> usize {
     let descriptors = getrlimit(Resource::Nofile)
         .current
         .unwrap_or(u64::from(u32::MAX));
-    usize::try_from(allowed.min(descriptors / SHARE).max(1)).unwrap_or(usize::MAX)
+    usize::try_from(allowed.min(descriptors / DESCRIPTOR_DIVISOR).max(1)).unwrap_or(usize::MAX)
 }
 
-/// A listener that gives each connection a place.
+/// A listener that gives each connection a permit.
 pub(crate) struct Connections {
     listener: TcpListener,
-    places: Arc<Semaphore>,
-    open: Arc<Open>,
+    permits: Arc<Semaphore>,
+    open: Arc<OpenConnections>,
 }
 
 /// The activity of each open connection.
 #[derive(Debug, Default)]
-struct Open {
-    // Held for a look into the map; no await happens inside.
+struct OpenConnections {
+    // The last number and the activities by number. Held to read or change the map; no await
+    // happens inside.
     connections: Mutex<(u64, HashMap<u64, Activity>)>,
 }
 
-/// A connection's place, until dropped.
+/// The permit of one connection, released when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     number: u64,
-    open: Arc<Open>,
+    open: Arc<OpenConnections>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -75,7 +76,7 @@ impl Drop for Place {
     }
 }
 
-impl Open {
+impl OpenConnections {
     fn with<T>(&self, act: impl FnOnce(&mut u64, &mut HashMap<u64, Activity>) -> T) -> T {
         let mut guard = self
             .connections
@@ -88,7 +89,7 @@ impl Open {
     /// Closes the connection that has waited longest for its client.
     fn make_room(&self) {
         self.with(|_, open| {
-            let waiting = open.values().filter_map(|a| Some((a.waits_since()?, a)));
+            let waiting = open.values().filter_map(|a| Some((a.waiting_since()?, a)));
             if let Some((_, activity)) = waiting.min_by_key(|(since, _)| *since) {
                 activity.evict();
             }
@@ -97,19 +98,20 @@ impl Open {
 }
 
 impl Connections {
-    pub(crate) fn new(listener: TcpListener, places: usize) -> Self {
+    /// Creates the listener for at most `max_connections`.
+    pub(crate) fn new(listener: TcpListener, max_connections: usize) -> Self {
         Self {
             listener,
-            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
             open: Arc::default(),
         }
     }
 
-    /// Accepts the next connection, once there is a place for it.
+    /// Accepts the next connection, once there is a permit for it.
     pub(crate) async fn accept(&mut self) -> (Connection, IpAddr, Activity, Place) {
         let (stream, peer) = Listener::accept(&mut self.listener).await;
         prepare(&stream);
-        let permit = self.place().await;
+        let permit = self.acquire().await;
         let activity = Activity::default();
         let number = self.open.with(|next, open| {
             *next += 1;
@@ -125,14 +127,15 @@ impl Connections {
         (connection, peer.ip(), activity, place)
     }
 
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+    /// Waits for a permit. Closes waiting connections until one is free.
+    async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
         loop {
-            if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
+            if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
                 return Some(permit);
             }
             self.open.make_room();
-            let free = Arc::clone(&self.places).acquire_owned();
-            if let Ok(permit) = tokio::time::timeout(LOOK_AGAIN, free).await {
+            let free = Arc::clone(&self.permits).acquire_owned();
+            if let Ok(permit) = tokio::time::timeout(EVICT_RETRY, free).await {
                 // The semaphore is never closed.
                 return permit.ok();
             }
@@ -140,10 +143,13 @@ impl Connections {
     }
 }
 
-/// A socket that is closing already does not matter. No TCP_USER_TIMEOUT: it also ends the connection of a reader that stands
-/// still with a full window (tcp_probe_timer of the kernel), and a slow reader is no fault.
+/// Sets the options of an accepted socket. Errors do not matter: the socket is then already
+/// closing.
+///
+/// TCP_USER_TIMEOUT is not set: it would also end the connection of a slow reader whose window is
+/// full (tcp_probe_timer of the kernel), and a slow reader is no fault.
 fn prepare(stream: &TcpStream) {
-    // Small chunks leave at once.
+    // Small chunks are sent without delay.
     let _ = stream.set_nodelay(true);
     let _ = sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER_BYTES);
     let _ = sockopt::set_socket_keepalive(stream, true);

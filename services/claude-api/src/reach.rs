@@ -1,5 +1,5 @@
-//! The calls of the start: claude-api calls its own published port by the addresses that a box
-//! would use. If a call comes back to this process, the box can do the same.
+//! The calls at the start: claude-api calls its own published port at the addresses that its box
+//! would use. If a call returns to this process, the box can reach the service, too.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use crate::boxed::default_gateways;
 use crate::config::NetworkArgs;
 use crate::service::Service;
 
-/// How long one call may take.
+/// The time limit of one call.
 pub(crate) const LIMIT: Duration = Duration::from_secs(1);
-/// The name of the host in Docker's containers, where it has one.
+/// The name of the host in Docker's containers, if it has one.
 const HOST_NAME: &str = "host.docker.internal";
-/// The most that is read of an answer, in bytes.
+/// The maximum number of bytes read of an answer.
 const ANSWER_BYTES: u64 = 4096;
 
-/// Calls the published port and notes whether the box reaches the service. At once when nothing is
-/// published, or the service is not boxed.
+/// Calls the published port, and notes whether the box reaches the service. Returns immediately if
+/// no port is published or the service is not boxed.
 pub(crate) async fn call_published_port(service: Arc<Service>) {
     let args = &service.engine.settings.args.network;
     let (Some(boxed), Some(port)) = (&service.boxed, args.published_port) else {
@@ -36,23 +36,23 @@ pub(crate) async fn call_published_port(service: Arc<Service>) {
         ));
     }
     calls.spawn(limited(async move {
-        // A name that does not resolve is the usual case.
-        let found = lookup_host((HOST_NAME, port)).await;
-        let found: Vec<_> = found.into_iter().flatten().collect();
-        call(&found, &path).await;
+        // Usually the name does not resolve.
+        let resolved = lookup_host((HOST_NAME, port)).await;
+        let resolved: Vec<_> = resolved.into_iter().flatten().collect();
+        call(&resolved, &path).await;
     }));
     while calls.join_next().await.is_some() {}
     boxed.end_calls();
 }
 
 async fn limited(call: impl Future<Output = ()>) {
-    // The answer says nothing that the request, if it came back, has not said already.
+    // The answer is not needed: the request itself notes its return.
     let _ = tokio::time::timeout(LIMIT, call).await;
 }
 
-/// The addresses of the host that are known without asking for a name.
+/// Returns the addresses of the host that are known without a lookup of a name.
 fn addresses(args: &NetworkArgs) -> Vec<IpAddr> {
-    // Docker publishes on this address of the host, which is routed by the gateway.
+    // Docker publishes the port on this address of the host, and the gateway routes to it.
     let published = args.published_on.map(|ip| ip.to_canonical());
     let published = published.filter(|ip| !ip.is_unspecified() && !ip.is_loopback());
     let mut addresses = default_gateways();
@@ -62,17 +62,17 @@ fn addresses(args: &NetworkArgs) -> Vec<IpAddr> {
     addresses
 }
 
-/// Asks for `path` at each of these addresses and waits for the answer, so that the request has
-/// been handled when this returns.
+/// Requests `path` at each of these addresses, and waits for the answers. Every request has been
+/// handled when the function returns.
 async fn call(addresses: &[SocketAddr], path: &str) {
     for address in addresses {
-        if let Err(error) = ask(*address, path).await {
-            tracing::debug!(%address, %error, "the published port is not reached from here");
+        if let Err(error) = request(*address, path).await {
+            tracing::debug!(%address, %error, "could not reach the published port from here");
         }
     }
 }
 
-async fn ask(address: SocketAddr, path: &str) -> std::io::Result<()> {
+async fn request(address: SocketAddr, path: &str) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
@@ -86,9 +86,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_call_asks_every_address_for_the_path_with_the_nonce() {
+    async fn a_call_requests_the_path_with_the_nonce_at_every_address() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let there = listener.local_addr().unwrap();
+        let listening = listener.local_addr().unwrap();
         let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let refusing = closed.local_addr().unwrap();
         drop(closed);
@@ -99,7 +99,7 @@ mod tests {
             stream.write_all(b"HTTP/1.1 404 x\r\n\r\n").await.unwrap();
             String::from_utf8_lossy(&head[..length]).into_owned()
         });
-        call(&[refusing, there], "/health/box/nonce").await;
+        call(&[refusing, listening], "/health/box/nonce").await;
         let head = served.await.unwrap();
         assert!(
             head.starts_with("GET /health/box/nonce HTTP/1.1\r\nHost: localhost\r\n"),

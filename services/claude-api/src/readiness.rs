@@ -1,4 +1,4 @@
-//! Whether an execution would start now, from cached answers: no probe starts a process.
+//! Readiness: whether an execution would start now, from cached results. A probe starts no process.
 
 mod obstacle;
 
@@ -10,32 +10,37 @@ use crate::cli::{Credential, Environment};
 pub use obstacle::Obstacle;
 pub(crate) use obstacle::{MISSING, NO_RUNNER, RUNNER_DIED, no_room, unwritable};
 
+/// The results of the last checks.
 #[derive(Debug)]
 struct Cache {
+    /// The result of the last check of the CLI.
     cli: Result<(), Obstacle>,
+    /// Folders that cannot be written.
     folders: Vec<Obstacle>,
-    /// Obstacles other than folders that are not writable: the CLI's configuration, full disks, the
-    /// workspace.
-    places: Vec<Obstacle>,
+    /// Other requirements that are not met: the CLI's configuration, room on disks, the workspace.
+    unmet: Vec<Obstacle>,
+    /// The obstacle on the spool's disk.
     disk: Option<Obstacle>,
     /// The fingerprint of the credential that was refused.
     refused: Option<Credential>,
+    /// Whether the service is stopping.
     stopping: bool,
-    /// The box reaches the service from outside.
+    /// Whether the box reaches the service from outside.
     reached: bool,
 }
 
-/// The cached answers. Cheap to clone.
+/// The cached results. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Readiness {
-    // Short, synchronous reads and writes; no await happens inside.
+    // Held briefly for reads and writes; no await happens inside.
     cache: Arc<Mutex<Cache>>,
     environment: Arc<Environment>,
+    /// Requests a check of the CLI.
     pub(crate) recheck: Arc<Notify>,
 }
 
 impl Readiness {
-    /// Nothing is known yet.
+    /// Creates the cache from before the first check.
     #[must_use]
     pub fn new(environment: Arc<Environment>) -> Self {
         let cache = Cache {
@@ -45,7 +50,7 @@ impl Readiness {
                 "wait a few seconds",
             )),
             folders: Vec::new(),
-            places: Vec::new(),
+            unmet: Vec::new(),
             disk: None,
             refused: None,
             stopping: false,
@@ -62,7 +67,7 @@ impl Readiness {
         act(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What keeps the service from having started: the CLI and the folders.
+    /// Returns the obstacles to the start of the service: those of the CLI and the folders.
     #[must_use]
     pub fn startup(&self) -> Vec<Obstacle> {
         self.with(|cache| {
@@ -73,7 +78,7 @@ impl Readiness {
         })
     }
 
-    /// What keeps an execution from starting now.
+    /// Returns the obstacles to an execution that would start now.
     #[must_use]
     pub fn obstacles(&self) -> Vec<Obstacle> {
         let mut obstacles = self.startup();
@@ -83,17 +88,19 @@ impl Readiness {
                 Credential::Missing => obstacles.push(Obstacle::new(
                     "credential-missing",
                     "the CLI has no credential",
-                    "set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN (from `claude setup-token`) in the environment of claude-api and \
-                     start it again, or log in with the CLI in its configuration folder",
+                    "set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN (from `claude setup-token`) \
+                     in the environment of claude-api and start it again, or log in with the CLI \
+                     in its configuration folder",
                 )),
-                Credential::Unreadable(why) => obstacles.push(Obstacle::new(
+                Credential::Unreadable(reason) => obstacles.push(Obstacle::new(
                     "credential-unreadable",
-                    format!("the credential's file cannot be read: {why}"),
-                    "make it readable for the user that claude-api runs as (scripts/up runs it as the caller; otherwise CCB_UID and CCB_GID)",
+                    format!("the credential's file cannot be read: {reason}"),
+                    "make it readable for the user that claude-api runs as (scripts/up runs it as \
+                     the caller; otherwise CCB_UID and CCB_GID)",
                 )),
-                Credential::Malformed(why) => obstacles.push(Obstacle::new(
+                Credential::Malformed(reason) => obstacles.push(Obstacle::new(
                     "credential-malformed",
-                    format!("the credential's file holds no credential: {why}"),
+                    format!("the credential's file holds no credential: {reason}"),
                     "write the credential alone on one line, as UTF-8; the next execution uses it",
                 )),
                 present if cache.refused.as_ref() == Some(present) => obstacles.push(Obstacle::new(
@@ -103,75 +110,82 @@ impl Readiness {
                 )),
                 Credential::Present(_) => {}
             }
-            obstacles.extend(cache.places.iter().cloned());
+            obstacles.extend(cache.unmet.iter().cloned());
             obstacles.extend(cache.disk.clone());
             if cache.reached {
                 obstacles.push(Obstacle::new(
                     "box-reaches-service",
-                    "commands of the model reach this service through its published port, so only the health pages are served",
-                    "set CCB_PUBLISH=127.0.0.1 (the default), or keep the container from that port with a firewall, and start it again; where \
-                     the engine forwards the container to the machine's loopback (Docker Desktop), only CLAUDE_API_BOXED=false serves \
-                     your clients, and then what the model runs too",
+                    "commands of the model reach this service through its published port, so only \
+                     the health pages are served",
+                    "set CCB_PUBLISH=127.0.0.1 (the default), or keep the container from that port \
+                     with a firewall, and start it again; where the engine forwards the container \
+                     to the machine's loopback (Docker Desktop), only CLAUDE_API_BOXED=false \
+                     serves your clients, and then commands of the model, too",
                 ));
             }
             if cache.stopping {
-                obstacles.push(Obstacle::new("stopping", "the service is stopping", "try again in a moment"));
+                obstacles.push(Obstacle::new(
+                    "stopping",
+                    "the service is stopping",
+                    "try again in a moment",
+                ));
             }
         });
         obstacles
     }
 
-    /// An execution ended because its credential was refused.
+    /// Notes that an execution ended because its credential was refused.
     ///
-    /// `credential` is the one that it was started with: a newer one was not tried.
+    /// `credential` is the one with which the execution was started: a newer one was not tried.
     pub fn credential_refused(&self, credential: Option<Credential>) {
         self.with(|cache| cache.refused = credential);
     }
 
-    /// An execution succeeded.
+    /// Forgets a refused credential: an execution succeeded, or the credential may be valid again.
     pub fn credential_worked(&self) {
         self.with(|cache| cache.refused = None);
     }
 
-    /// What the CLI would use now. Looks at a file.
+    /// Returns the credential that the CLI would use now. Reads files.
     #[must_use]
     pub fn credential(&self) -> Credential {
         self.environment.credential()
     }
 
-    /// A CLI was started: whatever the last check met has passed.
+    /// Notes that a CLI was started. That ends the obstacles to a start that the last check found.
     pub fn spawned(&self) {
         self.with(|cache| {
-            let passed = [MISSING, NO_RUNNER, RUNNER_DIED];
-            if cache.cli.as_ref().is_err_and(|o| passed.contains(&o.code)) {
+            let ended = [MISSING, NO_RUNNER, RUNNER_DIED];
+            if cache.cli.as_ref().is_err_and(|o| ended.contains(&o.code)) {
                 cache.cli = Ok(());
             }
         });
     }
 
-    /// The spool did not take an acceptance; the next look at the disk may find that it does again.
-    pub fn unwritable(&self, what: &str) {
-        let obstacle = unwritable(what);
+    /// Notes that an acceptance could not be written to the spool, until the next check of the
+    /// disk.
+    pub fn unwritable(&self, error: &str) {
+        let obstacle = unwritable(error);
         self.with(|cache| cache.disk = Some(obstacle));
     }
 
-    /// An execution could not be started: the CLI is checked again soon.
+    /// Requests a check of the CLI, because an execution could not be started.
     pub fn spawn_failed(&self) {
         self.recheck.notify_one();
     }
 
-    /// A write met a full disk; the next look at the disk may find room again.
+    /// Notes that the spool's disk is full, until the next check of the disk.
     pub fn disk_full(&self) {
         let obstacle = no_room("the spool's disk is full");
         self.with(|cache| cache.disk = Some(obstacle));
     }
 
-    /// The box reaches the service from outside; that does not change before the next start.
+    /// Notes that the box reaches the service from outside, for the life of this process.
     pub(crate) fn box_reaches_service(&self) {
         self.with(|cache| cache.reached = true);
     }
 
-    /// The service is stopping.
+    /// Notes that the service is stopping.
     pub fn stop(&self) {
         self.with(|cache| cache.stopping = true);
     }
@@ -184,8 +198,9 @@ impl Readiness {
         self.with(|cache| cache.folders = folders);
     }
 
-    pub(crate) fn set_places(&self, places: Vec<Obstacle>) {
-        self.with(|cache| cache.places = places);
+    /// Sets the obstacles of other requirements that are not met.
+    pub(crate) fn set_unmet(&self, unmet: Vec<Obstacle>) {
+        self.with(|cache| cache.unmet = unmet);
     }
 
     pub(crate) fn set_disk(&self, disk: Option<Obstacle>) {
@@ -207,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn every_obstacle_is_named() {
+    fn every_obstacle_has_its_code() {
         let readiness = readiness(&[("CLAUDE_CONFIG_DIR", "/nonexistent")]);
         assert_eq!(codes(&readiness), ["cli-unchecked", "credential-missing"]);
         readiness.set_cli(Ok(()));
@@ -231,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_credential_is_forgotten_by_success_or_change() {
+    fn a_refused_credential_is_forgotten_after_a_success_or_a_change() {
         let dir = tempfile::tempdir().unwrap();
         let login = dir.path().join(".credentials.json");
         std::fs::write(&login, r#"{"a":1}"#).unwrap();

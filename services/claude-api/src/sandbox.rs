@@ -1,7 +1,7 @@
-//! The sandbox policy: which paths an execution may use. These are the system, its workspace, a home of
-//! the workspace, and a temporary folder and a transcript of its conversation. The spool, credential
-//! files, other workspaces and files of other conversations are outside. The runner enforces it
-//! ([`runner::Sandbox`]).
+//! The sandbox policy: the paths that an execution may use. These are the system, its workspace, a
+//! home of the workspace, and a temporary folder and a transcript of its conversation. The spool,
+//! credential files, other workspaces and files of other conversations are outside. The runner
+//! enforces the policy ([`runner::Sandbox`]).
 
 mod configuration;
 mod home;
@@ -23,17 +23,17 @@ pub(crate) use warnings::warnings;
 use crate::cli::Environment;
 use crate::config::ServeArgs;
 
-/// Programs, libraries and the machine's configuration. `/run` is not among them: secrets are
-/// mounted there.
+/// Folders of programs, libraries and the machine's configuration. `/run` is not among them,
+/// because secrets are mounted there.
 const SYSTEM: [&str; 13] = [
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix",
     "/proc", "/sys", "/var",
 ];
 
-/// The folder of POSIX shared memory. Opening it allows System V memory too.
+/// The folder of POSIX shared memory. An operator who opens it also allows System V shared memory.
 const SHARED_MEMORY: &str = "/dev/shm";
 
-/// Devices that hold nothing of anybody. [`SHARED_MEMORY`] is not among them.
+/// Devices that hold no data of another process. [`SHARED_MEMORY`] is not among them.
 const DEVICES: [&str; 8] = [
     "/dev/null",
     "/dev/zero",
@@ -46,21 +46,22 @@ const DEVICES: [&str; 8] = [
 ];
 
 /// Variables that name files or folders which the CLI reads.
-const READ_BY_NAME: [&str; 4] = [
+const NAMING_READABLE: [&str; 4] = [
     "NODE_EXTRA_CA_CERTS",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "GOOGLE_APPLICATION_CREDENTIALS",
 ];
 
-/// Variables that get the temporary folder.
-const TEMPORARY: [&str; 4] = ["TMPDIR", "TMP", "TEMP", "CLAUDE_CODE_TMPDIR"];
+/// Variables that are set to the temporary folder.
+const NAMING_TEMPORARY: [&str; 4] = ["TMPDIR", "TMP", "TEMP", "CLAUDE_CODE_TMPDIR"];
 
-/// Names a missing folder, so that the CLI makes no socket for messages: it would give tools the
-/// password, and they could put messages of a user into the conversation. Measured with 2.1.329.
+/// The variable that names a missing folder, so that the CLI creates no socket for messages. The
+/// CLI would give tools the password of that socket, and tools could then add messages of a user to
+/// the conversation. Measured with 2.1.329.
 const NO_SOCKETS: [(&str, &str); 1] = [("XDG_RUNTIME_DIR", "/proc/none")];
 
-/// The paths that every execution may use, and where the folders of each one are made.
+/// The paths that every execution may use, and the folders in which its own folders are created.
 #[derive(Debug)]
 pub(crate) struct Policy {
     read_only: Vec<PathBuf>,
@@ -68,27 +69,29 @@ pub(crate) struct Policy {
     read_write: Vec<PathBuf>,
     /// Whether the operator opened [`SHARED_MEMORY`].
     allow_ipc: bool,
+    /// The temporary folders of conversations.
     temporary: Temporary,
     environment: Arc<Environment>,
+    /// The home of the service.
     home: PathBuf,
 }
 
 /// The sandbox of one execution, and the variables that name its folders.
 pub(crate) struct ExecutionSandbox {
     pub(crate) sandbox: runner::Sandbox,
-    /// Nobody else may set these.
+    /// The variables that name the folders. They override those of a client.
     pub(crate) variables: Vec<(String, String)>,
-    /// To be kept until the execution has ended.
+    /// The folders of the execution, to be held until it has ended.
     pub(crate) folders: Folders,
 }
 
 impl ExecutionSandbox {
-    /// Takes the system prompts out of a body and into files of this execution; returns the CLI's
-    /// arguments for them. As arguments themselves they could be read by all executions (`ps`).
+    /// Moves the system prompts of a body into files of this execution, and returns the CLI's
+    /// arguments for these files. Prompts as arguments could be read by all executions (`ps`).
     /// Blocks on the disk.
     ///
     /// # Errors
-    /// The disk's.
+    /// A file cannot be written.
     pub(crate) fn system_prompts(&self, body: &mut Body) -> io::Result<Vec<String>> {
         let mut arguments = Vec::new();
         for (name, text) in [
@@ -105,12 +108,12 @@ impl ExecutionSandbox {
 }
 
 impl Policy {
-    /// The policy that the arguments ask for; none when they ask for none, or the kernel has no
-    /// Landlock.
+    /// Creates the policy for these arguments; `None` if they turn the sandbox off, or the kernel
+    /// has no Landlock.
     ///
     /// # Errors
-    /// The sandbox would have a hole: a folder that executions must not use lies in one that they
-    /// may. The text names both.
+    /// The sandbox would have a hole: a folder that executions must not use is in one that they may
+    /// use. The text names both.
     pub(crate) fn new(
         args: &ServeArgs,
         environment: &Arc<Environment>,
@@ -119,9 +122,11 @@ impl Policy {
             return Ok(None);
         }
         let mut read_only: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
-        read_only.extend(programs(environment));
-        read_only.extend(program_folder(&args.claude_bin));
-        let named = READ_BY_NAME.iter().filter_map(|name| environment.get(name));
+        read_only.extend(program_folders(environment));
+        read_only.extend(folder_of_program(&args.claude_bin));
+        let named = NAMING_READABLE
+            .iter()
+            .filter_map(|name| environment.get(name));
         read_only.extend(named.map(PathBuf::from));
         let mut read_write: Vec<PathBuf> = DEVICES.iter().map(PathBuf::from).collect();
         read_write.extend(args.sandbox_paths().cloned());
@@ -137,7 +142,7 @@ impl Policy {
         };
         let mut open = [policy.read_only.clone(), policy.read_write.clone()].concat();
         refuse_exposed(&open, &policy.home, "the homes of all executions")?;
-        // With the CLI's own login the service's home is open anyway.
+        // If the CLI uses its own login, executions can use the service's home.
         open.extend([policy.home.clone(), environment.config_dir()]);
         refuse_exposed(&open, &args.spool_dir, "the spool")?;
         refuse_exposed(&open, &args.workspace_root, "the workspaces")?;
@@ -149,21 +154,24 @@ impl Policy {
         Ok(Some(policy))
     }
 
-    /// Makes the folders of one execution, and returns its sandbox. Blocks on the disk.
+    /// Creates the folders of one execution, and returns its sandbox. `folder` is the workspace's.
+    /// Blocks on the disk.
     ///
     /// # Errors
-    /// A folder cannot be made.
+    /// A folder cannot be created.
     pub(crate) fn prepare(
         &self,
         folder: &Path,
         workspace: &str,
         conversation: &str,
     ) -> io::Result<ExecutionSandbox> {
-        let folders = self.temporary.make(conversation)?;
+        let folders = self.temporary.create(conversation)?;
         let Folders {
             temporary, private, ..
         } = &folders;
-        let mut variables: Vec<_> = TEMPORARY.map(|name| (name, temporary.clone())).to_vec();
+        let mut variables: Vec<_> = NAMING_TEMPORARY
+            .map(|name| (name, temporary.clone()))
+            .to_vec();
         variables.extend(NO_SOCKETS.map(|(name, value)| (name, value.into())));
         let mut sandbox = runner::Sandbox {
             read_only: self.read_only.clone(),
@@ -174,14 +182,14 @@ impl Policy {
             .read_write
             .extend([folder.to_owned(), temporary.clone()]);
         sandbox.read_only.push(private.clone());
-        if self.environment.logs_in() {
+        if self.environment.uses_login() {
             sandbox.read_write.push(self.home.clone());
             sandbox.read_write.push(self.environment.config_dir());
             restore_transcript(&self.environment.config_dir(), conversation)?;
         } else {
             let config_dir = self.environment.config_dir();
-            let home = home::make(&self.home, workspace, &config_dir)?;
-            let configuration = configuration::make(
+            let home = home::create(&self.home, workspace, &config_dir)?;
+            let configuration = configuration::create(
                 private,
                 &config_dir,
                 &self.environment.config_file(),
@@ -189,10 +197,10 @@ impl Policy {
             )?;
             variables.push(("HOME", home.folder.clone()));
             variables.push(("CLAUDE_CONFIG_DIR", private.clone()));
-            sandbox.read_only.extend(home.read);
-            sandbox.read_only.extend(configuration.read);
+            sandbox.read_only.extend(home.readable);
+            sandbox.read_only.extend(configuration.readable);
             sandbox.read_write.push(home.folder);
-            sandbox.read_write.extend(configuration.write);
+            sandbox.read_write.extend(configuration.writable);
         }
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let variables = variables
@@ -205,28 +213,29 @@ impl Policy {
         })
     }
 
-    /// Removes the temporary folders of conversations that are neither running nor `known`. Blocks on
-    /// the disk.
+    /// Removes the temporary folders of conversations that are neither running nor `known`. Blocks
+    /// on the disk.
     ///
     /// # Errors
-    /// The folder of these cannot be listed.
+    /// The parent folder cannot be listed.
     pub(crate) fn expire(&self, known: impl Fn(&str) -> bool) -> io::Result<()> {
         self.temporary.expire(known)
     }
 
-    /// Removes temporary folders of conversations that are not running, if less than a tenth of their
-    /// disk is free, until a quarter is. Returns how many. Blocks on the disk.
+    /// Removes temporary folders of conversations that are not running if less than a tenth of
+    /// their disk is free, until a quarter is. Returns the number of these conversations. Blocks on
+    /// the disk.
     ///
     /// # Errors
-    /// The folder of these cannot be read.
+    /// The parent folder cannot be read.
     pub(crate) fn make_room(&self) -> io::Result<usize> {
         self.temporary.make_room()
     }
 }
 
-/// Refuses a folder that lies in an open one.
+/// Refuses a private folder that is in one of the open folders.
 fn refuse_exposed(open: &[PathBuf], folder: &Path, what: &str) -> Result<(), String> {
-    // A folder that is still to be made has a parent that is there.
+    // A folder that does not exist yet has an ancestor that does.
     let real = folder
         .ancestors()
         .find_map(|part| part.canonicalize().ok())
@@ -235,24 +244,24 @@ fn refuse_exposed(open: &[PathBuf], folder: &Path, what: &str) -> Result<(), Str
     match open.find(|open| real.starts_with(open)) {
         None => Ok(()),
         Some(open) => Err(format!(
-            "--sandbox: {what}, {}, would be open to every execution, because {} is: take that out of \
-             --sandbox-paths (CLAUDE_API_SANDBOX_PATHS) or PATH, or move one of them",
+            "--sandbox: {what}, {}, would be open to every execution, because {} is: remove that \
+             from --sandbox-paths (CLAUDE_API_SANDBOX_PATHS) or PATH, or move one of them",
             folder.display(),
             open.display()
         )),
     }
 }
 
-/// The folders in which programs are looked up.
-fn programs(environment: &Environment) -> Vec<PathBuf> {
+/// Returns the absolute folders of `PATH`.
+fn program_folders(environment: &Environment) -> Vec<PathBuf> {
     let path = environment.get("PATH").unwrap_or_default();
     std::env::split_paths(path)
         .filter(|folder| folder.is_absolute())
         .collect()
 }
 
-/// The folder of the CLI's own file, wherever links lead.
-fn program_folder(program: &Path) -> Option<PathBuf> {
+/// Returns the folder of the file to which a program's links lead.
+fn folder_of_program(program: &Path) -> Option<PathBuf> {
     let real = program.canonicalize().ok()?;
     real.parent().map(Path::to_owned)
 }

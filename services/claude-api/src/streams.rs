@@ -1,26 +1,29 @@
-//! Places for streams.
+//! The limit of open streams.
 
 use std::sync::Arc;
 
 use protocol::{Problem, ProblemType};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Places for streams of outputs, events and statuses: three quarters of those for connections, so
-/// that the rest is for short requests.
+/// The permits for streams of outputs, events and statuses: three quarters of the connections. The
+/// rest of the connections is for short requests.
 ///
-/// A stream takes one when it begins and gives it back at its end. Nobody waits: a stream without a
-/// place is refused with 503 at once. A reader may be as slow as it likes: it holds its place, one
-/// chunk and what the kernel buffers.
+/// A stream acquires a permit when it begins and releases it at its end. No request waits: a stream
+/// without a permit is refused with 503 immediately. A slow reader has no time limit. It holds its
+/// permit, one chunk, and the data that the kernel buffers.
 #[derive(Debug, Clone)]
 pub(crate) struct Streams(Arc<Semaphore>);
 
 impl Streams {
     pub(crate) fn new(connections: usize) -> Self {
-        let places = (connections / 4 * 3).clamp(1, Semaphore::MAX_PERMITS);
-        Self(Arc::new(Semaphore::new(places)))
+        let permits = (connections / 4 * 3).clamp(1, Semaphore::MAX_PERMITS);
+        Self(Arc::new(Semaphore::new(permits)))
     }
 
-    /// Takes a place for one more stream.
+    /// Acquires the permit for one more stream.
+    ///
+    /// # Errors
+    /// `too-many-streams` if all permits are held.
     pub(crate) fn place(&self) -> Result<StreamPlace, Problem> {
         match Arc::clone(&self.0).try_acquire_owned() {
             Ok(permit) => Ok(StreamPlace { _permit: permit }),
@@ -33,7 +36,7 @@ impl Streams {
     }
 }
 
-/// A stream's place, until dropped.
+/// The permit of one stream, released when dropped.
 #[derive(Debug)]
 pub(crate) struct StreamPlace {
     _permit: OwnedSemaphorePermit,

@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use protocol::Status;
 use rustix::time::{ClockId, clock_gettime};
 
-/// A wall time and the monotonic time at which it was read. All later times are counted from it by
-/// the monotonic clock.
+/// A wall time, and the monotonic time at which it was read. All later times are counted from them
+/// with the monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Times {
     wall: Timestamp,
@@ -16,7 +16,7 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// Continues after the newest time in a status.
+    /// Creates the clock of an execution. Its times follow the newest time in the status.
     pub(crate) fn following(status: &Status) -> Self {
         let mut wall = Timestamp::now().max(status.created_at);
         let warned = status.warnings.iter().map(|warning| warning.at);
@@ -29,7 +29,7 @@ impl Times {
         }
     }
 
-    /// Returns the present time in whole milliseconds, as statuses carry it.
+    /// Returns the present time in whole milliseconds, as statuses have it.
     pub(crate) fn now(&self) -> Timestamp {
         self.at(since_boot())
     }
@@ -54,13 +54,13 @@ fn since_boot() -> Duration {
     )
 }
 
-/// Now, as statuses write it: whole milliseconds.
+/// Returns the present wall time in whole milliseconds, as statuses have it.
 pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
-/// Whole milliseconds.
+/// Converts a duration to whole milliseconds.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -71,7 +71,6 @@ mod tests {
 
     use super::*;
 
-    /// Field case C18.
     #[test]
     fn times_continue_after_a_status_and_ignore_the_wall_clock() {
         let ahead = Timestamp::now() + SignedDuration::from_hours(2);

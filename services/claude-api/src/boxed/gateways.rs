@@ -1,21 +1,22 @@
-//! The addresses of the default gateways: in a container, the host as the container sees it.
+//! The addresses of the default gateways. In a container, these are addresses of the host.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The flag of a route through a gateway (`RTF_GATEWAY`, route.h).
 const VIA_GATEWAY: u32 = 2;
 
-/// Reads the default gateways of this network namespace (proc(5)). None when `/proc` has no routes.
+/// Reads the default gateways of this network namespace (proc(5)). Returns none if `/proc` has no
+/// routes.
 pub(crate) fn default_gateways() -> Vec<IpAddr> {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let v4 = of_v4(&read("/proc/net/route"));
-    let v6 = of_v6(&read("/proc/net/ipv6_route"));
+    let v4 = ipv4_gateways(&read("/proc/net/route"));
+    let v6 = ipv6_gateways(&read("/proc/net/ipv6_route"));
     v4.into_iter().chain(v6).collect()
 }
 
-/// The columns are Iface, Destination, Gateway, Flags, ...; addresses are hexadecimal in the
-/// machine's byte order.
-fn of_v4(routes: &str) -> Vec<IpAddr> {
+/// Parses `/proc/net/route`. The columns are Iface, Destination, Gateway, Flags, ...; addresses are
+/// hexadecimal in the machine's byte order.
+fn ipv4_gateways(routes: &str) -> Vec<IpAddr> {
     let gateway = |line: &str| {
         let columns: Vec<_> = line.split_ascii_whitespace().collect();
         let [_, "00000000", gateway, flags, ..] = columns[..] else {
@@ -28,9 +29,10 @@ fn of_v4(routes: &str) -> Vec<IpAddr> {
     routes.lines().filter_map(gateway).collect()
 }
 
-/// The columns are destination, its prefix length, source, its prefix length, next hop, metric,
-/// references, uses, flags, device. A link-local gateway is left out: it has no published port.
-fn of_v6(routes: &str) -> Vec<IpAddr> {
+/// Parses `/proc/net/ipv6_route`. The columns are destination, its prefix length, source, its
+/// prefix length, next hop, metric, references, uses, flags, device. A link-local gateway is left
+/// out, because it has no published port.
+fn ipv6_gateways(routes: &str) -> Vec<IpAddr> {
     let gateway = |line: &str| {
         let columns: Vec<_> = line.split_ascii_whitespace().collect();
         let [destination, "00", _, _, gateway, _, _, _, flags, ..] = columns[..] else {
@@ -61,8 +63,8 @@ mod tests {
              broken line\n"
         );
         let expected: Vec<IpAddr> = vec![[172, 17, 0, 1].into(), [10, 0, 0, 1].into()];
-        assert_eq!(of_v4(&routes), expected);
-        assert!(of_v4("").is_empty());
+        assert_eq!(ipv4_gateways(&routes), expected);
+        assert!(ipv4_gateways("").is_empty());
     }
 
     #[test]
@@ -85,6 +87,6 @@ mod tests {
             line(&any, "00", &any, "00200200"),
         ];
         let expected: Vec<IpAddr> = vec!["fd00::1".parse().unwrap()];
-        assert_eq!(of_v6(&routes.concat()), expected);
+        assert_eq!(ipv6_gateways(&routes.concat()), expected);
     }
 }

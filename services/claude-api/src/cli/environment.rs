@@ -1,12 +1,13 @@
-//! The CLI's environment: named variables of the service's own, fixed ones, and what the operator lets clients set.
+//! The CLI's environment: named variables of the service, defaults, and variables that the operator
+//! lets clients set.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// What the CLI and its tools need of the machine.
-const MACHINE: [&str; 12] = [
+/// Inherited variables that describe the machine to the CLI and its tools.
+const INHERITED_MACHINE: [&str; 12] = [
     "PATH",
     "HOME",
     "USER",
@@ -21,8 +22,8 @@ const MACHINE: [&str; 12] = [
     "IS_SANDBOX",
 ];
 
-/// What the CLI itself knows: credentials, endpoints, proxies, certificates.
-const KNOWN: [&str; 33] = [
+/// Inherited variables that the CLI itself reads: credentials, endpoints, proxies, certificates.
+const INHERITED_CLI: [&str; 33] = [
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
     "ANTHROPIC_BASE_URL",
@@ -58,19 +59,21 @@ const KNOWN: [&str; 33] = [
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK",
 ];
 
-/// What is set unless the operator's environment sets it otherwise. Measured with the pinned CLI.
+/// Variables that are set unless the operator's environment sets them. Measured with the pinned
+/// CLI.
 const DEFAULTS: [(&str, &str); 12] = [
     ("DISABLE_TELEMETRY", "1"),
     ("DISABLE_AUTOUPDATER", "1"),
     ("DISABLE_ERROR_REPORTING", "1"),
     ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
-    // One result, and no life of ten minutes after it.
+    // The CLI then exits after one result. With background tasks it could live ten minutes longer.
     ("CLAUDE_CODE_DISABLE_BACKGROUND_TASKS", "1"),
-    // Its stream watchdog would throw away an answer that was paused for 300 s; the idle timeout is ours.
+    // The CLI's stream watchdog would discard an answer that was paused for 300 s. claude-api has
+    // its own idle timeout.
     ("CLAUDE_STREAM_IDLE_TIMEOUT_MS", "7200000"),
-    // A second one, for bytes, takes that limit too, but never more than 30 minutes of it.
+    // A second watchdog, for bytes, has the same limit, but at most 30 minutes.
     ("CLAUDE_ENABLE_BYTE_WATCHDOG", "0"),
-    // A refused credential is retried for 175 s otherwise.
+    // By default the CLI retries with a refused credential for 175 s.
     ("CLAUDE_CODE_MAX_RETRIES", "3"),
     ("API_TIMEOUT_MS", "600000"),
     ("MCP_TIMEOUT", "30000"),
@@ -78,67 +81,70 @@ const DEFAULTS: [(&str, &str); 12] = [
     ("BASH_MAX_TIMEOUT_MS", "600000"),
 ];
 
-/// Settings that programs read by either of two names. The CLI obeys the lower-case one, as curl
-/// does.
+/// Proxy settings, each with the two names under which programs read it. The CLI obeys the
+/// lower-case one, as curl does.
 const PROXIES: [(&str, &str); 3] = [
     ("HTTP_PROXY", "http_proxy"),
     ("HTTPS_PROXY", "https_proxy"),
     ("ALL_PROXY", "all_proxy"),
 ];
-/// The hosts that no proxy reaches, by either name.
+/// The two names of the list of hosts that are reached without a proxy.
 const NO_PROXY: (&str, &str) = ("NO_PROXY", "no_proxy");
-/// Hosts that are never asked through a proxy: this machine, and the services of compose.yaml.
+/// Hosts that are never reached through a proxy: this machine, and the services of compose.yaml.
 const INNER_HOSTS: [&str; 5] = ["localhost", "127.0.0.1", "::1", "claude-api", "bridge"];
-/// The CLI's default address of the model.
+/// The CLI's default URL of the model.
 const ANTHROPIC: &str = "https://api.anthropic.com";
 
-/// Credentials that may be given as a file, by `NAME_FILE`, in the CLI's own order of precedence.
+/// Credentials that `NAME_FILE` may give as a file, in the CLI's own order of precedence.
 const SECRETS: [&str; 3] = [
     "ANTHROPIC_API_KEY",
     "CLAUDE_CODE_OAUTH_TOKEN",
     "ANTHROPIC_AUTH_TOKEN",
 ];
-/// What hooks do not get beside [`SECRETS`]: variables that hold a credential of the model, name
-/// its file, or may carry one.
+/// Variables that hooks do not get, in addition to [`SECRETS`]: they hold a credential of the
+/// model, name its file, or may contain one.
 const MODEL_ACCESS: [&str; 3] = [
     "ANTHROPIC_CUSTOM_HEADERS",
     "AWS_BEARER_TOKEN_BEDROCK",
     "GOOGLE_APPLICATION_CREDENTIALS",
 ];
-/// A credential is a line; a file beyond this is something else, bytes.
+/// The maximum number of bytes read of a credential's file. A credential is one line.
 const SECRET_BYTES: u64 = 64 * 1024;
 
-/// The environment that every execution starts from.
+/// The environment that all executions have in common.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     vars: BTreeMap<String, String>,
-    /// Read again whenever they are needed, so that a rotated credential is used by the next execution.
+    /// The files of credentials. They are read for each use, so that the next execution uses a
+    /// rotated credential.
     files: Vec<(&'static str, PathBuf)>,
 }
 
-/// What is known of the credential, without trying it.
+/// The state of the credential, as far as it is known without a request to the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// There is one; the text changes when it does and tells nothing of it.
+    /// There is a credential. The text is a fingerprint: it changes with the credential, and
+    /// reveals nothing of it.
     Present(String),
-    /// There is none.
+    /// There is no credential.
     Missing,
-    /// A file is named for the credential and cannot be read, for this reason.
+    /// The named file cannot be read, for this reason.
     Unreadable(String),
-    /// The named file holds no credential. The text says what is wrong and repeats nothing of the
-    /// file.
+    /// The named file holds no credential, for this reason. The text repeats nothing of the file.
     Malformed(String),
 }
 
 impl Environment {
-    /// Picks what the CLI gets out of the service's own environment; `extra` are more names to pass.
+    /// Selects the CLI's variables from the service's own environment. `extra` are more names to
+    /// pass.
     ///
-    /// A variable that is set but empty counts as not set: `ANTHROPIC_API_KEY=""` means the CLI's own login. A
-    /// credential that is not set may be a file, named by `ANTHROPIC_API_KEY_FILE` and so on; an empty file is none.
+    /// A variable that is set but empty counts as not set: `ANTHROPIC_API_KEY=""` means the CLI's
+    /// own login. The credential may be in a file that `ANTHROPIC_API_KEY_FILE` (and so on) names.
+    /// An empty file holds no credential.
     pub fn new(own: impl IntoIterator<Item = (String, String)>, extra: &[String]) -> Self {
-        let wanted = |name: &str| {
-            MACHINE.contains(&name)
-                || KNOWN.contains(&name)
+        let is_passed = |name: &str| {
+            INHERITED_MACHINE.contains(&name)
+                || INHERITED_CLI.contains(&name)
                 || DEFAULTS.iter().any(|(default, _)| *default == name)
                 || extra.iter().any(|e| e == name)
         };
@@ -148,7 +154,7 @@ impl Environment {
             .collect();
         let mut named: BTreeMap<String, PathBuf> = BTreeMap::new();
         for (name, value) in own.into_iter().filter(|(_, value)| !value.is_empty()) {
-            if wanted(&name) {
+            if is_passed(&name) {
                 vars.insert(name, value);
             } else {
                 named.insert(name, value.into());
@@ -162,18 +168,20 @@ impl Environment {
         Self { vars, files }
     }
 
-    /// One variable.
+    /// Returns the value of a variable.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str)
     }
 
-    /// The whole environment of an execution: this one, credentials from files, and what the client set. Reads files.
+    /// Returns the whole environment of an execution: this one, credentials from files, and the
+    /// variables that the client set. Reads files.
     #[must_use]
-    pub fn with(&self, client: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    pub fn for_execution(&self, client: &BTreeMap<String, String>) -> Vec<(String, String)> {
         let mut vars = self.vars.clone();
         for (name, path) in &self.files {
-            // What cannot be read is told by `credential`; the CLI then says that it is not logged in.
+            // `credential` reports a file that cannot be read. The CLI then answers that it is not
+            // logged in.
             if let Ok(Some(secret)) = read_secret(path) {
                 vars.insert((*name).to_owned(), secret);
             }
@@ -183,10 +191,10 @@ impl Environment {
         vars.into_iter().collect()
     }
 
-    /// Returns the environment of a hook: this one without the credential of the model. What a
-    /// client sets is left out too, because it must not steer a program of the operator.
+    /// Returns the environment of a hook: this one without the credential of the model. A client's
+    /// variables are left out, too, because they must not influence a program of the operator.
     #[must_use]
-    pub fn without_credential(&self) -> Vec<(String, String)> {
+    pub fn for_hook(&self) -> Vec<(String, String)> {
         let mut vars = self.vars.clone();
         vars.retain(|name, _| {
             !(SECRETS.contains(&name.as_str()) || MODEL_ACCESS.contains(&name.as_str()))
@@ -195,8 +203,8 @@ impl Environment {
         vars.into_iter().collect()
     }
 
-    /// The variables that decide where requests and the credential are sent, each with its value or
-    /// empty.
+    /// Returns the variables that decide where requests and the credential are sent. A variable
+    /// that is not set is empty.
     #[must_use]
     pub fn endpoints(&self) -> BTreeMap<String, String> {
         let mut vars = self.vars.clone();
@@ -212,8 +220,8 @@ impl Environment {
         endpoints
     }
 
-    /// The file of the CLI's own configuration: in the folder that `CLAUDE_CONFIG_DIR` names, else
-    /// beside the folder.
+    /// Returns the file of the CLI's own configuration: in the folder that `CLAUDE_CONFIG_DIR`
+    /// names, else beside the default folder.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
         match self.get("CLAUDE_CONFIG_DIR") {
@@ -222,7 +230,7 @@ impl Environment {
         }
     }
 
-    /// The folders that the CLI and its tools use for temporary files.
+    /// Returns the folders that the CLI and its tools use for temporary files.
     #[must_use]
     pub fn temporary_dirs(&self) -> Vec<PathBuf> {
         let set = ["CLAUDE_CODE_TMPDIR", "TMPDIR"].map(|name| self.get(name).unwrap_or("/tmp"));
@@ -231,7 +239,7 @@ impl Environment {
         dirs
     }
 
-    /// Where the CLI keeps its login, settings and transcripts.
+    /// Returns the folder in which the CLI keeps its login, settings and transcripts.
     #[must_use]
     pub fn config_dir(&self) -> PathBuf {
         match self.get("CLAUDE_CONFIG_DIR") {
@@ -240,27 +248,27 @@ impl Environment {
         }
     }
 
-    fn login(&self) -> PathBuf {
+    fn login_file(&self) -> PathBuf {
         self.config_dir().join(".credentials.json")
     }
 
-    /// Whether the CLI's own login would be used. Reads files.
+    /// Returns whether the CLI would use its own login. Reads files.
     #[must_use]
-    pub fn logs_in(&self) -> bool {
-        let login = self.login().display().to_string();
+    pub fn uses_login(&self) -> bool {
+        let login = self.login_file().display().to_string();
         matches!(self.credential(), Credential::Present(name) if name.starts_with(&login))
     }
 
-    /// Looks for a credential; reads files, and of a secret tells only whether it changed.
+    /// Looks for a credential. Reads files, and returns only a fingerprint of a secret.
     #[must_use]
     pub fn credential(&self) -> Credential {
-        let set = |name: &str| self.get(name).map(|_| Credential::Present(name.to_owned()));
+        let variable = |name: &str| self.get(name).map(|_| Credential::Present(name.to_owned()));
         let mut unusable = None;
         for name in SECRETS {
-            if let Some(present) = set(name) {
+            if let Some(present) = variable(name) {
                 return present;
             }
-            let Some((_, path)) = self.files.iter().find(|(of, _)| *of == name) else {
+            let Some((_, path)) = self.files.iter().find(|(secret, _)| *secret == name) else {
                 continue;
             };
             match read_secret(path) {
@@ -271,19 +279,19 @@ impl Environment {
                     return Credential::Present(format!("{name}_FILE:{:x}", hasher.finish()));
                 }
                 Err(error) => {
-                    let why = format!("{name}_FILE, {}: {error}", path.display());
+                    let reason = format!("{name}_FILE, {}: {error}", path.display());
                     unusable.get_or_insert(match error {
-                        SecretError::Io(_) => Credential::Unreadable(why),
-                        SecretError::Content(_) => Credential::Malformed(why),
+                        SecretError::Io(_) => Credential::Unreadable(reason),
+                        SecretError::Content(_) => Credential::Malformed(reason),
                     });
                 }
             }
         }
         let cloud = ["CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX"];
-        if let Some(present) = cloud.into_iter().find_map(set) {
+        if let Some(present) = cloud.into_iter().find_map(variable) {
             return present;
         }
-        let login = self.login();
+        let login = self.login_file();
         match std::fs::metadata(&login) {
             Ok(meta) if meta.len() > 2 => Credential::Present(format!(
                 "{}:{:?}:{}",
@@ -296,8 +304,8 @@ impl Environment {
     }
 }
 
-/// Gives both names of each proxy setting the same value, and keeps inner hosts away from every
-/// proxy.
+/// Sets both names of each proxy setting to the same value, and adds the inner hosts to the list of
+/// hosts without a proxy.
 fn align_proxies(vars: &mut BTreeMap<String, String>) {
     let mut proxied = false;
     for (upper, lower) in PROXIES {
@@ -335,18 +343,18 @@ fn align_proxies(vars: &mut BTreeMap<String, String>) {
     }
 }
 
-/// The host of a URL, if no proxy can know it: a name without a dot, as containers have, or a
-/// loopback address.
+/// Returns the host of a URL if no proxy can know that host: a name without a dot, as containers
+/// have, or a loopback address.
 fn inner_host(url: &str) -> Option<String> {
     let uri: http::Uri = url.parse().ok()?;
     let host = uri.host()?.trim_matches(['[', ']']);
-    let loopback = host
+    let is_inner = host
         .parse::<std::net::IpAddr>()
         .map_or(!host.contains('.'), |address| address.is_loopback());
-    loopback.then(|| host.to_owned())
+    is_inner.then(|| host.to_owned())
 }
 
-/// The reason why a credential's file cannot be used. The text repeats nothing of the file.
+/// The reason why the file of a credential cannot be used. The text repeats nothing of the file.
 #[derive(Debug, thiserror::Error)]
 enum SecretError {
     #[error(transparent)]
@@ -355,8 +363,8 @@ enum SecretError {
     Content(&'static str),
 }
 
-/// The first line of a file that is neither blank nor a comment (`#`), without white space around
-/// it; none when there is no such line.
+/// Returns the first line of a file that is neither blank nor a comment (`#`), without white space
+/// around it; `None` if there is no such line.
 fn read_secret(path: &Path) -> Result<Option<String>, SecretError> {
     let file = std::fs::File::open(path)?;
     if file.metadata()?.is_dir() {
@@ -394,8 +402,8 @@ fn read_secret(path: &Path) -> Result<Option<String>, SecretError> {
     Ok(Some(line.to_owned()))
 }
 
-/// Whether a line looks like `NAME=value`. A credential may end in `=`, and has no name in capitals
-/// before it.
+/// Returns whether a line looks like `NAME=value`. A credential may end in `=`, but does not begin
+/// with a name in capitals and `=`.
 fn is_assignment(line: &str) -> bool {
     let line = line.strip_prefix("export ").unwrap_or(line);
     let Some((name, value)) = line.split_once('=') else {
@@ -434,7 +442,7 @@ mod tests {
         for name in ["SECRET", "CLAUDE_API_PORT", "LD_PRELOAD"] {
             assert_eq!(env.get(name), None);
         }
-        let whole = env.with(&BTreeMap::from([("A".to_owned(), "b".to_owned())]));
+        let whole = env.for_execution(&BTreeMap::from([("A".to_owned(), "b".to_owned())]));
         assert!(whole.contains(&("A".to_owned(), "b".to_owned())));
     }
 
@@ -452,7 +460,7 @@ mod tests {
             ("AWS_BEARER_TOKEN_BEDROCK", "a-secret"),
             ("GOOGLE_APPLICATION_CREDENTIALS", "/a-secret"),
         ]);
-        let vars = env.without_credential();
+        let vars = env.for_hook();
         assert!(vars.contains(&("PATH".to_owned(), "/bin".to_owned())));
         for (name, value) in vars {
             let leaked = value.contains("a-secret") || value.contains("from-a-file");
@@ -461,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_key_means_the_clis_own_login() {
+    fn an_empty_key_means_the_login_of_the_cli() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().to_str().unwrap();
         let env = environment(&[("ANTHROPIC_API_KEY", ""), ("CLAUDE_CONFIG_DIR", dir)]);
@@ -478,15 +486,14 @@ mod tests {
         );
     }
 
-    /// Field case C2.
     #[test]
-    fn both_spellings_of_a_proxy_are_alike_and_inner_hosts_are_never_proxied() {
+    fn both_names_of_a_proxy_have_one_value_and_inner_hosts_have_no_proxy() {
         let both = |vars: &[(&str, &str)], client: &[(&str, &str)], name: &str| {
             let client = client
                 .iter()
                 .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
             let all: BTreeMap<_, _> = environment(vars)
-                .with(&client.collect())
+                .for_execution(&client.collect())
                 .into_iter()
                 .collect();
             let upper = all.get(name).cloned();
@@ -502,7 +509,7 @@ mod tests {
             both(&[], &[("http_proxy", "http://proxy:3128")], "HTTP_PROXY"),
             proxy
         );
-        // As Docker's client configuration and compose.demo.yaml together.
+        // The variables that Docker's client configuration and compose.demo.yaml set together.
         let vars = [
             ("http_proxy", "http://proxy:3128"),
             ("no_proxy", ".corp, 10.0.0.1"),
@@ -524,9 +531,8 @@ mod tests {
         assert_eq!(inner_host("http://[::1]:8004").as_deref(), Some("::1"));
     }
 
-    /// Field case C23.
     #[test]
-    fn a_credentials_file_gives_its_first_line_or_says_what_is_wrong() {
+    fn the_file_of_a_credential_gives_its_first_line_or_a_reason() {
         let dir = tempfile::tempdir().unwrap();
         let key = dir.path().join("key");
         let read = |bytes: &[u8]| {
@@ -553,15 +559,16 @@ mod tests {
             (b"sk-secret sk-other", "blanks"),
             (b"s\0k\0", "characters"),
         ] {
-            let why = read(bytes).expect_err("it is no credential");
-            assert!(why.contains(part) && !why.contains("secret"), "{why}");
+            let reason = read(bytes).expect_err("it is no credential");
+            let is_right = reason.contains(part) && !reason.contains("secret");
+            assert!(is_right, "{reason}");
         }
-        let why = read_secret(dir.path()).expect_err("a folder").to_string();
-        assert!(why.contains("folder"), "{why}");
+        let reason = read_secret(dir.path()).expect_err("a folder").to_string();
+        assert!(reason.contains("folder"), "{reason}");
     }
 
     #[test]
-    fn a_credential_in_a_file_is_read_each_time() {
+    fn a_credential_in_a_file_is_read_for_each_execution() {
         let dir = tempfile::tempdir().unwrap();
         let (key, config) = (dir.path().join("key"), dir.path().to_str().unwrap());
         let file = key.to_str().unwrap();
@@ -571,16 +578,16 @@ mod tests {
             ("CLAUDE_CONFIG_DIR", config),
         ]);
         let spawned = || {
-            let vars = env.with(&BTreeMap::new());
+            let vars = env.for_execution(&BTreeMap::new());
             assert!(!vars.iter().any(|(name, _)| name.ends_with("_FILE")));
             vars.into_iter()
                 .find(|(name, _)| name == "ANTHROPIC_API_KEY")
                 .map(|(_, v)| v)
         };
-        let Credential::Unreadable(why) = env.credential() else {
+        let Credential::Unreadable(reason) = env.credential() else {
             panic!("{:?}", env.credential())
         };
-        assert!(why.contains(file), "{why}");
+        assert!(reason.contains(file), "{reason}");
         assert_eq!(spawned(), None);
 
         std::fs::write(&key, "\n").unwrap();
@@ -593,9 +600,9 @@ mod tests {
         assert_eq!(spawned().as_deref(), Some("other"));
         assert_ne!(env.credential(), first);
 
-        // The variable itself wins over its file.
+        // The variable itself takes precedence over its file.
         let both = environment(&[("ANTHROPIC_API_KEY", "k"), ("ANTHROPIC_API_KEY_FILE", file)]);
-        let vars = both.with(&BTreeMap::new());
+        let vars = both.for_execution(&BTreeMap::new());
         assert!(vars.contains(&("ANTHROPIC_API_KEY".to_owned(), "k".to_owned())));
     }
 }

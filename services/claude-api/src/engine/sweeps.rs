@@ -3,36 +3,36 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A sweep that all callers share: it repeats until nothing is left.
+/// A sweep that all callers share. It repeats until no process is left.
 ///
-/// Sweeps take turns, and while something outlives SIGKILL each takes seconds. One for each
-/// execution that left something would keep the sweep after a runner's death waiting, and with it
-/// the end of that execution.
+/// Sweeps run one after the other, and each takes seconds while a process outlives SIGKILL. With
+/// one sweep for each execution that left processes, the sweep after a runner's death would wait
+/// for them, and with it the end of that execution.
 #[derive(Debug, Default)]
 pub(super) struct Sweeps {
-    /// How many asked since the last time that nothing was left.
-    asked: AtomicU64,
+    /// The number of requests since the last sweep that left no process.
+    requests: AtomicU64,
 }
 
 impl Sweeps {
-    /// Sweeps until nothing is left. Returns at once while another call does: that one sweeps again
-    /// for this one.
-    pub(super) async fn go_on<F: Future<Output = bool>>(
+    /// Sweeps until no process is left. Returns immediately while another call sweeps: that call
+    /// then sweeps once more.
+    pub(super) async fn run<F: Future<Output = bool>>(
         &self,
         pause: Duration,
         sweep: impl Fn() -> F,
     ) {
-        if self.asked.fetch_add(1, Ordering::SeqCst) > 0 {
+        if self.requests.fetch_add(1, Ordering::SeqCst) > 0 {
             return;
         }
         loop {
-            let asked = self.asked.load(Ordering::SeqCst);
+            let requests = self.requests.load(Ordering::SeqCst);
             let clean = sweep().await;
-            let done = |now| (clean && now == asked).then_some(0);
-            let set = self
-                .asked
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, done);
-            if set.is_ok() {
+            let reset = |now| (clean && now == requests).then_some(0);
+            let done = self
+                .requests
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, reset);
+            if done.is_ok() {
                 return;
             }
             if !clean {
@@ -46,32 +46,33 @@ impl Sweeps {
 mod tests {
     use super::*;
 
-    /// With eight executions whose processes outlived SIGKILL, the end of another one whose runner was
-    /// killed was recorded after 15 s.
+    /// Without the shared sweep, and with eight executions whose processes outlived SIGKILL, the
+    /// end of another execution whose runner was killed was recorded only after 15 s.
     #[tokio::test]
-    async fn one_sweep_goes_on_for_all_and_none_who_asked_is_forgotten() {
+    async fn callers_share_one_sweep_that_repeats_for_a_late_caller() {
         let sweeps = Sweeps::default();
-        let (at_once, most, swept) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        let (running, most, swept) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
         let sweep = || async {
-            let now = at_once.fetch_add(1, Ordering::SeqCst) + 1;
+            let now = running.fetch_add(1, Ordering::SeqCst) + 1;
             most.fetch_max(now, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(20)).await;
-            at_once.fetch_sub(1, Ordering::SeqCst);
-            // Something is left the first time.
+            running.fetch_sub(1, Ordering::SeqCst);
+            // The first sweep leaves a process.
             swept.fetch_add(1, Ordering::SeqCst) > 0
         };
-        let go_on = || sweeps.go_on(Duration::from_millis(1), &sweep);
+        let run = || sweeps.run(Duration::from_millis(1), &sweep);
         let late = async {
-            // In the middle of the second sweep, which may not have seen what this one left.
-            while swept.load(Ordering::SeqCst) == 0 || at_once.load(Ordering::SeqCst) == 0 {
+            // Calls in the middle of the second sweep, which may not have seen this call's
+            // processes.
+            while swept.load(Ordering::SeqCst) == 0 || running.load(Ordering::SeqCst) == 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            go_on().await;
+            run().await;
         };
-        tokio::join!(go_on(), go_on(), go_on(), late);
+        tokio::join!(run(), run(), run(), late);
         assert_eq!(most.load(Ordering::SeqCst), 1);
         assert_eq!(swept.load(Ordering::SeqCst), 3);
-        go_on().await;
-        assert_eq!(swept.load(Ordering::SeqCst), 4, "a later one begins anew");
+        run().await;
+        assert_eq!(swept.load(Ordering::SeqCst), 4, "a later call sweeps again");
     }
 }

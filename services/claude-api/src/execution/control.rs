@@ -1,14 +1,14 @@
-//! What can be asked of an execution.
+//! The controls of an execution.
 
-/// What a client, or the service's stop, wants of an execution.
+/// A request to an execution, from a client or from the service's stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
-    /// Stop its process tree.
+    /// Stops the process tree with signals; the tree can be resumed.
     Pause,
-    /// Let it go on.
+    /// Lets the process tree run again.
     Resume,
-    /// End it.
+    /// Ends the execution.
     Cancel,
-    /// End it because the service is stopping.
+    /// Ends the execution because the service is stopping.
     Stop,
 }

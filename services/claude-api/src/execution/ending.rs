@@ -1,4 +1,4 @@
-//! The end of an execution: the verdict. The caller records it.
+//! The end of an execution: makes the terminal status. The caller records it.
 
 use std::time::Instant;
 
@@ -16,30 +16,34 @@ use crate::conversations::transcript_bytes;
 use crate::hooks::Failure;
 use crate::times::millis;
 
-/// Up to this length the SHA-256 is part of the terminal status; longer outputs get it later, off the data path.
-const DIGEST_AT_ONCE_BYTES: u64 = 1024 * 1024;
+/// The maximum length of an output whose SHA-256 is part of the terminal status. Longer outputs are
+/// hashed after the end, so that the terminal status does not wait.
+const DIGEST_IN_STATUS_BYTES: u64 = 1024 * 1024;
 /// The SHA-256 of an empty output.
 pub(crate) const EMPTY_SHA256: &str =
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// An end that is to be recorded.
 pub(crate) struct Ended {
+    /// The terminal status.
     pub(crate) status: Status,
-    /// What the policies that may follow must know; none if none may, because it never began.
+    /// The facts for the policies; `None` if the execution never began, so that no policy applies.
     pub(crate) context: Option<EndContext>,
     /// Whether the output is still to be hashed.
     pub(crate) digest_is_due: bool,
 }
 
-/// What the run left.
-pub(super) struct End {
+/// The result of a finished run.
+pub(super) struct FinishedRun {
     pub(super) machine: Machine,
     pub(super) marks: Marks,
+    /// The reason for the runner's death, if it died.
     pub(super) runner_failure: Option<String>,
+    /// The processes that outlived SIGKILL.
     pub(super) unkillable: Vec<Unkillable>,
 }
 
-/// Ends an execution that was cancelled in the queue, and never had a process.
+/// Ends an execution that was cancelled in the queue and never had a process.
 pub(super) fn cancelled_in_queue(owner: &mut Owner, mut status: Status) -> Ended {
     let exit = Exit::NotStarted("it was cancelled in the queue".to_owned());
     apply_without_result(&mut status, owner.times.now(), EndedBy::Cancel, &exit);
@@ -53,22 +57,22 @@ pub(super) fn cancelled_in_queue(owner: &mut Owner, mut status: Status) -> Ended
     }
 }
 
-/// No process came to be, as `why` says, or because that was asked.
+/// Ends an execution whose CLI was never started: for `reason`, or because of a control.
 pub(super) fn failed_to_start(
     owner: &mut Owner,
     mut status: Status,
-    by: EndedBy,
-    why: &str,
+    ended_by: EndedBy,
+    reason: &str,
 ) -> Ended {
-    let exit = Exit::NotStarted(why.to_owned());
-    apply_without_result(&mut status, owner.times.now(), by, &exit);
-    if by == EndedBy::Itself {
+    let exit = Exit::NotStarted(reason.to_owned());
+    apply_without_result(&mut status, owner.times.now(), ended_by, &exit);
+    if ended_by == EndedBy::Itself {
         owner.engine.readiness.spawn_failed();
     }
     without_output(status)
 }
 
-/// Ends an execution whose required hook before it failed. No CLI was started.
+/// Ends an execution whose required before hook failed. No CLI was started.
 pub(super) fn refused(owner: &mut Owner, mut status: Status, failure: Failure) -> Ended {
     let exit = Exit::NotStarted("its required hook failed".to_owned());
     apply_without_result(&mut status, owner.times.now(), EndedBy::Hook, &exit);
@@ -80,7 +84,7 @@ pub(super) fn refused(owner: &mut Owner, mut status: Status, failure: Failure) -
     without_output(status)
 }
 
-/// The end of an execution that began and had no CLI.
+/// Completes the status of an execution that began but had no CLI.
 fn without_output(mut status: Status) -> Ended {
     status.crc32 = Some(crc32_text(0));
     status.sha256 = Some(EMPTY_SHA256.to_owned());
@@ -96,52 +100,52 @@ fn without_output(mut status: Status) -> Ended {
     }
 }
 
-/// The tree is gone and the output drained.
-pub(super) async fn ended(owner: &mut Owner, end: End) -> Ended {
-    let End {
+/// Ends an execution whose run is finished.
+pub(super) async fn ended(owner: &mut Owner, finished: FinishedRun) -> Ended {
+    let FinishedRun {
         mut machine,
         marks,
         runner_failure,
         unkillable,
-    } = end;
+    } = finished;
     if !unkillable.is_empty() {
         let list: Vec<_> = unkillable
             .iter()
             .map(|u| json!({ "pid": u.pid, "command": u.command, "state": u.state.to_string() }))
             .collect();
         // Only an uninterruptible wait (state D) is caused by the kernel.
-        let why = if unkillable.iter().all(|u| u.state == 'D') {
+        let reason = if unkillable.iter().all(|u| u.state == 'D') {
             "the kernel holds them"
         } else {
             "they belong to another user, or keep starting new processes"
         };
         machine.warn(
             "process_left",
-            format!("{} processes outlived SIGKILL: {why}", list.len()),
+            format!("{} processes outlived SIGKILL: {reason}", list.len()),
             json!({ "processes": list }),
         );
         owner.engine.sweep_on();
     }
     let resets_at = machine.resets_at();
-    let running = machine.running(Instant::now());
+    let running = machine.running_time(Instant::now());
     let stderr = machine.stderr_tail();
     let answered = machine.has_answered();
-    let (mut status, outcome, gone) = machine.into_end();
+    let (mut status, outcome, end) = machine.into_end();
     let asked = was_asked(&status);
     let at = owner.times.now();
     let facts = Facts {
-        ended_by: gone.ended_by,
-        exit: &gone.exit,
+        ended_by: end.ended_by,
+        exit: &end.exit,
         outcome: outcome.as_ref(),
         answered,
         stderr: &stderr,
     };
-    apply(&mut status, at, &facts);
+    apply_verdict(&mut status, at, &facts);
     if status.reason == Some(Reason::RunnerDied) {
-        let how = runner_failure.unwrap_or_default();
+        let reason = runner_failure.unwrap_or_default();
         status.error = Some(ErrorInfo {
             code: "runner_died".to_owned(),
-            message: format!("the runner of the execution died: {how}"),
+            message: format!("the runner of the execution died: {reason}"),
         });
     }
     status.stderr_tail = stderr;
@@ -179,25 +183,26 @@ pub(super) async fn ended(owner: &mut Owner, end: End) -> Ended {
         _ if status.state == State::Completed => readiness.credential_worked(),
         _ => {}
     }
-    let mut later = marks.kept_from == 0;
-    if later && marks.len <= DIGEST_AT_ONCE_BYTES {
+    // An output whose beginning was freed cannot be hashed.
+    let mut digest_is_due = marks.kept_from == 0;
+    if digest_is_due && marks.len <= DIGEST_IN_STATUS_BYTES {
         status.sha256 = spool::sha256(&owner.entry).await.map(hex);
-        later = false;
+        digest_is_due = false;
     }
     Ended {
         status,
         context: Some(EndContext { asked, resets_at }),
-        digest_is_due: later,
+        digest_is_due,
     }
 }
 
-/// Warns when the CLI's transcript did not grow: the CLI does not report a full disk.
+/// Warns if the CLI's transcript did not grow. The CLI does not report a full disk.
 async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
     let config_dir = owner.engine.environment.config_dir();
     let conversation = owner.accepted.conversation.clone();
     let shown = config_dir.display().to_string();
-    let look = move || transcript_bytes(&config_dir, &conversation);
-    let written = spool::blocking::run(look).await;
+    let measure = move || transcript_bytes(&config_dir, &conversation);
+    let written = spool::blocking::run(measure).await;
     if written.is_ok_and(|written| written <= owner.transcript_bytes) {
         status.warn(
             owner.times.now(),
@@ -211,14 +216,14 @@ async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
     }
 }
 
-/// Turns an end into that of a cancel which came before it was recorded.
+/// Changes an end that is not recorded yet into that of a cancel.
 pub(crate) fn cancelled(status: &mut Status, at: jiff::Timestamp) {
     let exit = Exit::reaped(status.exit_code, None);
     apply_without_result(status, at, EndedBy::Cancel, &exit);
     status.continued_by = None;
 }
 
-/// The verdict on an execution whose CLI brought no result.
+/// Applies the verdict on an execution whose CLI had no result.
 fn apply_without_result(status: &mut Status, at: jiff::Timestamp, ended_by: EndedBy, exit: &Exit) {
     let facts = Facts {
         ended_by,
@@ -227,10 +232,10 @@ fn apply_without_result(status: &mut Status, at: jiff::Timestamp, ended_by: Ende
         answered: false,
         stderr: "",
     };
-    apply(status, at, &facts);
+    apply_verdict(status, at, &facts);
 }
 
-fn apply(status: &mut Status, at: jiff::Timestamp, facts: &Facts<'_>) {
+fn apply_verdict(status: &mut Status, at: jiff::Timestamp, facts: &Facts<'_>) {
     let verdict = verdict(facts);
     status.state = verdict.state;
     status.reason = verdict.reason;
@@ -242,7 +247,7 @@ fn apply(status: &mut Status, at: jiff::Timestamp, facts: &Facts<'_>) {
     status.queue_position = None;
 }
 
-/// A SHA-256 as statuses have it.
+/// Formats a SHA-256 for a status: 64 hexadecimal digits.
 pub(crate) fn hex(digest: [u8; 32]) -> String {
     digest.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -1,12 +1,13 @@
-//! What clients send to a running CLI's stdin: appended idempotently by offset, judged line by line, held back while the CLI
-//! does not read.
+//! The input of a running CLI. Clients append to it idempotently by offset. Each line is checked,
+//! and buffered until the CLI reads it.
 //!
 //! ```text
-//! POST .../input ──▶ Gate ──▶ Buffer (whole, judged lines; bounded) ──▶ feed ──▶ the CLI's stdin
+//! POST .../input ──▶ Gate ──▶ Buffer (whole, checked lines; bounded) ──▶ feed ──▶ the CLI's stdin
 //! ```
 //!
-//! Nothing is taken before the execution runs: what `accepted` counts is in memory only, and a queued execution outlives this
-//! process. A paused one takes what its buffer holds. An offer waits a moment for the start, or for room, then is refused.
+//! No input is accepted before the execution runs: accepted bytes are only in memory, and a queued
+//! execution outlives this process. A paused execution accepts as much as its buffer holds. An
+//! offer waits briefly for the start, or for room in the buffer, and is then refused.
 
 mod buffer;
 mod rules;
@@ -21,95 +22,102 @@ use buffer::{Buffer, Next};
 pub use buffer::{Offer, Refusal};
 pub use rules::{Fault, Rules, line_bytes};
 
-/// Why nothing of an offer was taken.
+/// The reason why an offer was refused as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
-    /// It does not run yet.
+    /// The execution does not run yet.
     NotRunning,
-    /// The CLI takes no more: it has ended, or closed its stdin.
+    /// The CLI reads no more input: it has ended, or closed its stdin.
     Closed,
-    /// The buffer's reasons.
+    /// The buffer refused the offer.
     Buffer(Refusal),
 }
 
+/// The state of a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum GateState {
+    /// The execution does not run yet.
     Waiting,
+    /// The CLI reads its stdin.
     Open,
+    /// The CLI reads no more.
     Closed,
 }
 
-/// Between the requests and the one task that writes to stdin.
+/// The buffer between the requests and the one task that writes to stdin.
 #[derive(Debug)]
 pub struct Gate {
-    // Short and synchronous, but for the parse of one request's lines; no await happens inside.
-    inner: Mutex<(Phase, Buffer)>,
+    // Held briefly; the longest work inside is the parsing of one request's lines. No await happens
+    // inside.
+    inner: Mutex<(GateState, Buffer)>,
     changed: watch::Sender<()>,
     rules: Rules,
+    /// How long an offer waits for the start, or for room in the buffer.
     patience: Duration,
 }
 
 impl Gate {
-    /// A gate that opens once the execution runs. At most `limit` bytes wait in it, and a line has no more; an offer waits
-    /// so long for the start, or for room.
+    /// Creates a gate that opens once the execution runs. `limit` is the maximum of buffered bytes
+    /// and the maximum length of a line. An offer waits for at most `patience`.
     #[must_use]
     pub fn new(limit: usize, rules: Rules, patience: Duration) -> Self {
         Self {
-            inner: Mutex::new((Phase::Waiting, Buffer::new(limit))),
+            inner: Mutex::new((GateState::Waiting, Buffer::new(limit))),
             changed: watch::Sender::new(()),
             rules,
             patience,
         }
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Phase, &mut Buffer) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut GateState, &mut Buffer) -> T) -> T {
         let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let (phase, buffer) = &mut *guard;
-        let done = act(phase, buffer);
+        let (state, buffer) = &mut *guard;
+        let result = change(state, buffer);
         drop(guard);
         self.changed.send_replace(());
-        done
+        result
     }
 
-    /// The offset at which the next offer must begin.
+    /// Returns the offset at which the next offer must begin.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         let guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         guard.1.accepted()
     }
 
-    /// The CLI runs.
+    /// Opens the gate: the CLI runs.
     pub fn open(&self) {
-        self.with(|phase, _| {
-            if *phase == Phase::Waiting {
-                *phase = Phase::Open;
+        self.change(|state, _| {
+            if *state == GateState::Waiting {
+                *state = GateState::Open;
             }
         });
     }
 
-    /// The CLI takes no more.
+    /// Closes the gate: the CLI reads no more.
     pub fn close(&self) {
-        self.with(|phase, buffer| {
-            *phase = Phase::Closed;
+        self.change(|state, buffer| {
+            *state = GateState::Closed;
             buffer.clear();
         });
     }
 
-    /// Takes all of an offer, or nothing; answers the accepted total. Cancel safe: then nothing was taken.
+    /// Accepts all of an offer or none of it. Returns the accepted total in bytes. Cancel safe: an
+    /// offer whose future is dropped was not accepted.
     ///
     /// # Errors
-    /// See [`Refused`].
+    /// The reason for the refusal.
     pub async fn offer(&self, offer: Offer<'_>) -> Result<u64, Refused> {
         let mut changed = self.changed.subscribe();
         let until = tokio::time::Instant::now() + self.patience;
         loop {
-            // Seen before the try, so that what changes behind it is not missed.
+            // Marked before the attempt, so that a change during the attempt is not missed.
             changed.mark_unchanged();
             let refused = match self.offer_now(offer) {
                 Err(refused @ (Refused::NotRunning | Refused::Buffer(Refusal::Full { .. }))) => {
                     refused
                 }
-                done => return done,
+                result => return result,
             };
             match tokio::time::timeout_at(until, changed.changed()).await {
                 Ok(Ok(())) => {}
@@ -120,20 +128,21 @@ impl Gate {
 
     fn offer_now(&self, offer: Offer<'_>) -> Result<u64, Refused> {
         let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let (phase, buffer) = &mut *guard;
-        let done = match phase {
-            Phase::Waiting => return Err(Refused::NotRunning),
-            // A repeated request is answered as it was.
-            Phase::Closed if !buffer.has_all_of(&offer) => return Err(Refused::Closed),
-            Phase::Open | Phase::Closed => buffer.offer(offer, &self.rules),
+        let (state, buffer) = &mut *guard;
+        let result = match state {
+            GateState::Waiting => return Err(Refused::NotRunning),
+            // A repeated request gets the same answer again.
+            GateState::Closed if !buffer.contains(&offer) => return Err(Refused::Closed),
+            GateState::Open | GateState::Closed => buffer.offer(offer, &self.rules),
         };
         drop(guard);
-        let taken = done.map_err(Refused::Buffer)?;
+        let accepted = result.map_err(Refused::Buffer)?;
         self.changed.send_replace(());
-        Ok(taken)
+        Ok(accepted)
     }
 
-    /// Writes to stdin what is taken, until `eof`, the gate's end, or the CLI's.
+    /// Writes accepted lines to stdin. Ends after `eof`, when the gate is closed, or when the CLI
+    /// closes its stdin.
     pub async fn feed(&self, stdin: &mut (impl AsyncWrite + Unpin)) {
         let mut changed = self.changed.subscribe();
         loop {
@@ -141,8 +150,8 @@ impl Gate {
             let next = {
                 let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
                 match guard.0 {
-                    Phase::Closed => Next::End,
-                    Phase::Waiting | Phase::Open => guard.1.next(),
+                    GateState::Closed => Next::End,
+                    GateState::Waiting | GateState::Open => guard.1.next(),
                 }
             };
             match next {
@@ -150,7 +159,7 @@ impl Gate {
                     if stdin.write_all(&lines).await.is_err() {
                         return self.close();
                     }
-                    self.with(|_, buffer| buffer.written());
+                    self.change(|_, buffer| buffer.note_written());
                 }
                 Next::Wait => {
                     if changed.changed().await.is_err() {
@@ -185,18 +194,18 @@ mod tests {
     const LINE: &[u8] = b"{\"type\":\"user\",\"message\":{\"role\":\"user\",\"content\":\"a\"}}\n";
 
     #[tokio::test]
-    async fn an_offer_waits_for_the_start_then_gives_up() {
+    async fn an_offer_waits_for_the_start_and_is_then_refused() {
         let gate = gate(1000);
         assert_eq!(gate.offer(at(0, LINE)).await, Err(Refused::NotRunning));
-        let (one, other) = (Arc::clone(&gate), Arc::clone(&gate));
-        let offered = tokio::spawn(async move { one.offer(at(0, LINE)).await });
+        let offering = Arc::clone(&gate);
+        let offered = tokio::spawn(async move { offering.offer(at(0, LINE)).await });
         tokio::task::yield_now().await;
-        other.open();
+        gate.open();
         assert_eq!(offered.await.unwrap(), Ok(LINE.len() as u64));
     }
 
     #[tokio::test]
-    async fn a_cli_that_does_not_read_is_not_fed_for_ever() {
+    async fn input_for_a_cli_that_does_not_read_is_bounded() {
         let gate = gate(300);
         gate.open();
         let (mut stdin, mut cli) = tokio::io::duplex(16);
@@ -211,7 +220,7 @@ mod tests {
             assert!(offset < 10_000, "the buffer has no bound");
         };
         assert_eq!(refused, Refused::Buffer(Refusal::Full { accepted: offset }));
-        // It reads again: there is room, and nothing was lost.
+        // The CLI reads again: there is room, and no line was lost.
         let reader = tokio::spawn(async move {
             let mut all = Vec::new();
             cli.read_to_end(&mut all).await.unwrap();
@@ -226,12 +235,12 @@ mod tests {
         let read = reader.await.unwrap();
         let lines = read.iter().filter(|b| **b == b'\n').count() as u64;
         assert_eq!(lines * LINE.len() as u64, total);
-        // The last offer once more.
+        // The last offer is repeated.
         assert_eq!(gate.offer(offer).await, Ok(total));
     }
 
     #[tokio::test]
-    async fn a_cli_that_is_gone_takes_nothing() {
+    async fn input_for_a_cli_that_has_ended_is_refused() {
         let gate = gate(1000);
         gate.open();
         let (mut stdin, cli) = tokio::io::duplex(16);

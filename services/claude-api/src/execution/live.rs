@@ -1,4 +1,4 @@
-//! What everybody but its owner sees of a live execution: its status by `watch`, and a way to send it controls.
+//! A handle to a live execution for all but its owner: its status, and a way to send controls.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,42 +16,45 @@ use crate::times::millis;
 /// (docs/protocol.md, "Controls").
 pub(crate) const SIGNAL_WAIT: Duration = Duration::from_millis(80);
 
-/// The published status. Counters that change with every byte are filled in by whoever reads it.
+/// The published status. Its readers fill in the counters that change with every byte
+/// ([`Live::fill`]).
 #[derive(Debug, Clone)]
 pub struct Published {
-    /// Everything but the counters.
+    /// The status without current counters.
     pub status: Arc<Status>,
-    /// Running time before `since`.
+    /// The running time up to `since`.
     pub before: Duration,
-    /// Since when it runs; none while it waits, is paused or has ended.
+    /// The start of the present stretch of running; `None` while the execution waits, is paused or
+    /// has ended.
     pub since: Option<Instant>,
 }
 
 /// A live execution. Cheap to clone.
 #[derive(Clone)]
 pub struct Live {
-    /// Its id.
+    /// The id of the execution.
     pub id: ExecutionId,
-    /// Its files.
+    /// The files of the execution.
     pub entry: spool::Entry,
-    /// Its status; closed without a terminal state only if its owner died.
+    /// The status. The channel closes without a terminal state only if the owner died.
     pub status: watch::Receiver<Published>,
+    /// The controls so far, merged into one value.
     pub(crate) wishes: Arc<Wishes>,
-    /// Whether a client's cancel is on disk. Held during the write, by the writing thread: repeated
-    /// cancels wait for one write, and take no threads.
+    /// Whether a client's cancel is on disk. The writing thread holds the lock during the write, so
+    /// repeated cancels wait for one write and occupy no threads.
     pub(crate) cancel_noted: Arc<Mutex<bool>>,
     /// The open streams of the execution.
     pub(crate) views: Arc<Views>,
-    /// The way to its stdin, if it was created for that.
+    /// The way to stdin, if the execution accepts input.
     pub(crate) input: Option<Arc<Gate>>,
 }
 
 impl Live {
-    /// Sends a control and waits for what its answer waits for. The control counts from the call
-    /// on, also when the wait is given up.
+    /// Sends a control and waits until it may be answered. The control counts from the call on,
+    /// even when the caller stops waiting.
     ///
     /// # Errors
-    /// The state that does not allow it (only a queued execution's pause).
+    /// The state that does not allow the control: only a queued execution refuses one, a pause.
     pub async fn control(&self, control: Control) -> Result<(), State> {
         let answer = self.wishes.ask(control)?;
         self.answered(answer).await;
@@ -64,7 +67,8 @@ impl Live {
         match answer {
             Answer::Now => {}
             Answer::Signal(revision) => {
-                let _ = tokio::time::timeout(SIGNAL_WAIT, self.wishes.acted(revision)).await;
+                let _ =
+                    tokio::time::timeout(SIGNAL_WAIT, self.wishes.wait_until_acted(revision)).await;
             }
             Answer::End { .. } => {
                 // After a panic of the owner, the service records the end.
@@ -73,19 +77,19 @@ impl Live {
         }
     }
 
-    /// The status now, counters included; the queue's position is the caller's to add.
+    /// Returns the current status with its counters. The caller adds the position in the queue.
     #[must_use]
     pub fn snapshot(&self) -> Status {
         let published = self.status.borrow().clone();
         self.fill(&published, Instant::now())
     }
 
-    /// A published status with the counters of this moment.
+    /// Returns a published status with its counters at `now`.
     #[must_use]
     pub fn fill(&self, published: &Published, now: Instant) -> Status {
         let mut status = Status::clone(&published.status);
         if !status.state.is_terminal() && status.started_at.is_some() {
-            // What is not known without the disk keeps the value published last.
+            // Counters that are not in memory keep the value that was published last.
             if let Some(marks) = self.entry.known_marks() {
                 status.output_bytes = marks.len;
                 status.kept_from = marks.kept_from;
@@ -99,10 +103,10 @@ impl Live {
         status
     }
 
-    /// Waits for the terminal state.
+    /// Waits for the terminal state, and returns the terminal status.
     ///
     /// # Errors
-    /// Its owner died without one.
+    /// The owner died without a terminal state.
     pub async fn ended(&self) -> Result<Status, watch::error::RecvError> {
         let mut receiver = self.status.clone();
         let published = receiver

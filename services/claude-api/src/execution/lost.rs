@@ -1,10 +1,10 @@
-//! Output that is missing on disk.
+//! The count of output bytes that are missing on disk.
 
-/// Bytes that the disk did not take so far.
+/// The number of bytes that could not be written so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Lost {
-    /// Of the output.
+    /// Bytes of the output.
     pub(crate) output: u64,
-    /// Of what only `/events` shows.
+    /// Bytes that only `/events` shows.
     pub(crate) events: u64,
 }

@@ -1,5 +1,6 @@
-//! A running execution without I/O: its phase, its clocks, and the status that follows from the
-//! CLI's output. What each input does in each phase is in [`super::phase`].
+//! The state machine of a running execution, without I/O: its phase, its timers, and the status
+//! that follows from the CLI's output. [`super::phase`] defines the effect of each input in each
+//! phase.
 
 mod facts;
 mod pause;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use protocol::{Limits, State, Status};
 use renderer::{Outcome, RunningTool};
 
-use super::phase::{Gone, Input, Order, Phase, TimeLimit};
+use super::phase::{Input, Order, Phase, RunEnd, TimeLimit};
 use super::timers::{TimerState, Timers};
 use crate::times::Times;
 
@@ -19,34 +20,35 @@ pub(crate) struct Machine {
     phase: Phase,
     kill_grace: Duration,
     status: Status,
-    /// The status is worth publishing.
+    /// Whether the status changed since it was last published.
     changed: bool,
     timers: Timers,
-    /// The times of the warnings.
+    /// The clock for the times of warnings.
     times: Times,
     /// The last result.
     outcome: Option<Outcome>,
-    /// The end of stderr.
+    /// The tail of stderr.
     stderr: Vec<u8>,
+    /// The linger grace: how long the tree may run after the last result.
     linger: Duration,
-    /// When the grace after the last result ends.
+    /// The end of the linger grace; `None` while no result is the last event.
     linger_at: Option<Instant>,
     stdin_open: bool,
-    /// stdin was open at the start. A later message may be unanswered, so such an execution never
-    /// counts as answered.
+    /// Whether stdin was open at the start. A later message may be unanswered, so such an execution
+    /// never counts as answered.
     accepted_input: bool,
     /// The tools that run now.
     tools: Vec<StartedTool>,
-    /// Since when the tree stands still.
+    /// The start of the present pause.
     paused: Option<Instant>,
-    /// The time limit of a call of Bash that names none.
+    /// The time limit of a Bash call that sets none.
     tool_limit: Duration,
-    /// When the usage limit is reset, in Unix seconds.
+    /// The time at which the usage limit is reset, in Unix seconds.
     resets_at: Option<i64>,
     has_output: bool,
 }
 
-/// A tool that runs now.
+/// A running tool and the time of its start.
 #[derive(Debug)]
 struct StartedTool {
     tool: RunningTool,
@@ -54,7 +56,7 @@ struct StartedTool {
 }
 
 impl Machine {
-    /// The machine of an execution whose runner is being started.
+    /// Creates the machine of an execution whose runner is being started.
     pub(crate) fn new(
         status: Status,
         timers: Timers,
@@ -84,79 +86,80 @@ impl Machine {
         }
     }
 
-    /// Follows an input, and returns what is to be done because of it.
-    pub(crate) fn on(&mut self, input: Input, now: Instant) -> Option<Order> {
+    /// Applies an input to the phase, and returns the order that follows from it.
+    pub(crate) fn apply(&mut self, input: Input, now: Instant) -> Option<Order> {
         let phase = std::mem::replace(&mut self.phase, Phase::Starting);
         let (phase, order) = phase.step(input, now, self.kill_grace);
         self.phase = phase;
         order
     }
 
-    /// Looks at the time limits: shows a stall, and ends an execution whose limit has passed.
-    pub(crate) fn judge(&mut self, now: Instant) -> Option<Order> {
+    /// Checks the time limits: updates `stalled`, and ends an execution whose limit has passed.
+    pub(crate) fn check_limits(&mut self, now: Instant) -> Option<Order> {
         if !self.phase.is_underway() {
             return None;
         }
-        let verdict = self.timers.verdict(now);
-        let stalled = verdict == TimerState::Stalled || verdict == TimerState::Idle;
+        let timers = self.timers.state(now);
+        let stalled = timers == TimerState::Stalled || timers == TimerState::Idle;
         if self.status.stalled != stalled {
             self.status.stalled = stalled;
             self.changed = true;
         }
         let lingers =
             !self.stdin_open && !self.is_paused() && self.linger_at.is_some_and(|at| now >= at);
-        let expired = match verdict {
-            // A result is in: a tree that stays silent behind it lingers, and is not idle.
+        let passed = match timers {
+            // A tree that is silent after a result lingers, and is not idle.
             _ if lingers => TimeLimit::Linger,
             TimerState::Deadline => TimeLimit::Deadline,
             TimerState::Idle => TimeLimit::Idle,
-            TimerState::Fine | TimerState::Stalled => return None,
+            TimerState::Progressing | TimerState::Stalled => return None,
         };
-        self.on(Input::TimeLimitPassed(expired), now)
+        self.apply(Input::TimeLimitPassed(passed), now)
     }
 
-    /// When [`Machine::judge`] is due again; never once the execution is being ended.
-    pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
+    /// Returns when [`Machine::check_limits`] is due again; `None` while the execution is paused or
+    /// being ended.
+    pub(crate) fn next_check(&self, now: Instant) -> Option<Instant> {
         if !self.phase.is_underway() {
             return None;
         }
-        let timers = self.timers.next(now)?;
+        let timers = self.timers.next_check(now)?;
         let linger_at = self.linger_at.filter(|_| !self.stdin_open);
         Some(linger_at.map_or(timers, |at| timers.min(at.max(now))))
     }
 
-    /// When the runner is given up: [`Input::Tick`] is due then.
+    /// Returns when a runner that does not report is killed. [`Input::Tick`] is due then.
     pub(crate) fn kill_runner_at(&self) -> Option<Instant> {
         self.phase.kill_runner_at()
     }
 
-    /// Whether none of the processes is left.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.phase.is_gone()
+    /// Returns whether no process of the run is left.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.phase.is_finished()
     }
 
-    /// Whether a look at the CPU time of the tree may matter now.
-    pub(crate) fn wants_cpu(&self, now: Instant) -> bool {
-        self.phase.is_underway() && self.timers.wants_cpu(now)
+    /// Returns whether a sample of the tree's CPU time could change the timers now.
+    pub(crate) fn needs_cpu_sample(&self, now: Instant) -> bool {
+        self.phase.is_underway() && self.timers.needs_cpu_sample(now)
     }
 
     /// Notes the CPU time that the tree had used at `at`.
-    pub(crate) fn cpu(&mut self, at: Instant, used: Duration) {
-        self.timers.cpu(at, used);
+    pub(crate) fn cpu_sample(&mut self, at: Instant, used: Duration) {
+        self.timers.cpu_sample(at, used);
     }
 
-    /// Notes that bytes came from stdout.
+    /// Notes that bytes arrived on stdout.
     pub(crate) fn output(&mut self, now: Instant) {
         self.timers.output(now);
         self.has_output = true;
     }
 
-    /// Whether bytes ever came from stdout.
+    /// Returns whether any bytes arrived on stdout.
     pub(crate) fn has_output(&self) -> bool {
         self.has_output
     }
 
-    /// Notes that nothing more comes on stdin. The linger grace begins now: what came last may not
+    /// Notes that stdin is closed. The linger grace starts anew, because the last message may not
     /// be answered yet.
     pub(crate) fn stdin_closed(&mut self, now: Instant) {
         self.stdin_open = false;
@@ -177,7 +180,7 @@ impl Machine {
         &self.status
     }
 
-    /// Whether the status is worth publishing since the last call.
+    /// Returns whether the status changed since the last call.
     pub(crate) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
@@ -186,29 +189,29 @@ impl Machine {
         self.status.state == State::Paused
     }
 
-    /// How long the execution has been running; pauses do not count.
-    pub(crate) fn running(&self, now: Instant) -> Duration {
-        self.timers.running(now)
+    /// Returns how long the execution has been running. Pauses do not count.
+    pub(crate) fn running_time(&self, now: Instant) -> Duration {
+        self.timers.running_time(now)
     }
 
-    /// When the usage limit is reset, in Unix seconds, if the CLI said so.
+    /// Returns when the usage limit is reset, in Unix seconds, if the CLI reported it.
     pub(crate) fn resets_at(&self) -> Option<i64> {
         self.resets_at
     }
 
-    /// Whether the last result is in, nothing began behind it, and nothing else was asked.
+    /// Returns whether a result is the last event, and no input could still wait for an answer.
     pub(crate) fn has_answered(&self) -> bool {
         !self.accepted_input && self.linger_at.is_some()
     }
 
-    /// The end of stderr as text.
+    /// Returns the tail of stderr as text.
     pub(crate) fn stderr_tail(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// What the verdict needs: the last status, the last result, and how the run ended.
-    pub(crate) fn into_end(self) -> (Status, Option<Outcome>, Gone) {
-        (self.status, self.outcome, self.phase.gone())
+    /// Returns the facts for the verdict: the last status, the last result, and the end of the run.
+    pub(crate) fn into_end(self) -> (Status, Option<Outcome>, RunEnd) {
+        (self.status, self.outcome, self.phase.into_end())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The owner of an execution: what its one writer holds, and how it records and shows the status.
+//! The owner of an execution: its one writer, which records and publishes the status.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,31 +15,40 @@ use crate::registry::record::{Accepted, CliProcess, Record};
 use crate::sandbox::Folders;
 use crate::times::Times;
 
-/// Everything that belongs to the owner.
+/// The state of an execution that only its owner task changes.
 pub(crate) struct Owner {
+    /// The resources that all executions share.
     pub(crate) engine: Arc<Engine>,
+    /// The accepted request. The prompt is removed from its body, because the prompt is on disk.
     pub(crate) accepted: Accepted,
+    /// The files of the execution.
     pub(crate) entry: spool::Entry,
+    /// The sender of the status that everybody sees.
     pub(crate) publish: watch::Sender<Published>,
+    /// The controls so far, merged into one value.
     pub(crate) wishes: Arc<Wishes>,
+    /// The process of the CLI, once it runs.
     pub(crate) cli: Option<CliProcess>,
     /// The clock for the times in the status.
     pub(crate) times: Times,
-    /// The prompt itself is on disk: a thousand queued ones must not fill the memory.
+    /// The length of the prompt in bytes. The prompt itself is only on disk: a thousand queued
+    /// prompts must not fill the memory.
     pub(crate) prompt_bytes: usize,
-    /// What the CLI was started with.
+    /// The credential with which the CLI was started.
     pub(crate) credential: Option<crate::cli::Credential>,
+    /// The way to stdin, if the execution accepts input.
     pub(crate) input: Option<Arc<Gate>>,
-    /// The length of the CLI's transcript at the start, bytes: it grows with every answer.
+    /// The length of the CLI's transcript at the start, bytes. Every answer makes it longer.
     pub(crate) transcript_bytes: u64,
-    /// Its folders in the sandbox, which stay while this is held.
+    /// The sandbox folders of the execution, which are kept while this is held.
     pub(crate) folders: Option<Folders>,
     /// The execution's runner, if one may exist: the cleanup after a panic needs it.
     pub(crate) runner: Option<runner::Control>,
 }
 
 impl Owner {
-    /// The owner of an execution that was just accepted or found on disk; its status is in `publish`.
+    /// Creates the owner of an execution that was just accepted or was found on disk. `publish`
+    /// holds its status.
     pub(crate) fn new(
         engine: Arc<Engine>,
         mut accepted: Accepted,
@@ -67,10 +76,11 @@ impl Owner {
         }
     }
 
-    /// Writes the status to the spool. Not terminal: see [`crate::execution::ending`].
+    /// Writes a status to the spool that is not terminal. Terminal ones: see
+    /// [`crate::execution::ending`].
     ///
     /// # Errors
-    /// The disk's; the status before stands then.
+    /// The write failed; the spool still has the previous status.
     pub(crate) async fn record(&self, status: &Status, durable: bool) -> std::io::Result<()> {
         let limit = self.engine.status_bytes();
         let json = Record::encode(status, self.cli.as_ref(), limit);
@@ -79,8 +89,8 @@ impl Owner {
         spool::blocking::run_io(write).await
     }
 
-    /// Starts writing the status, and that the conversation has begun, without waiting. The next
-    /// start reads both after a kill of the service; the terminal status is written durably.
+    /// Starts writing the status, and that the conversation has begun, without waiting. After a
+    /// kill of the service, the next start reads both. Only the terminal status is written durably.
     pub(crate) fn begin_record(
         &self,
         status: Option<&Status>,
@@ -99,7 +109,7 @@ impl Owner {
         })
     }
 
-    /// Shows the status to everybody.
+    /// Publishes the status to all readers.
     pub(crate) fn show(&self, status: &Status, before: Duration, since: Option<Instant>) {
         self.publish.send_replace(Published {
             status: Arc::new(status.clone()),

@@ -1,5 +1,5 @@
-//! The phases of a run, from the start of its runner until none of its processes is left, and what
-//! each input does in each phase. Nothing here does I/O, and the time comes from outside.
+//! The phases of a run, from the start of its runner until none of its processes is left, and the
+//! effect of each input in each phase. This module does no I/O; the caller passes the time.
 //!
 //! ```text
 //!  Starting ──Spawned──▶ Running
@@ -12,17 +12,17 @@
 //!     │               ended by itself    ended by itself,             ended by the
 //!     │                                  unless cancelled                 cause
 //!     │                     │                  │                            │
-//!     └── SpawnFailed ──▶ Gone ◀──────── Done, or the runner died ──────────┘
+//!     └── SpawnFailed ──▶ Finished ◀──── Done, or the runner died ──────────┘
 //! ```
 //!
 //! - A client's cancel becomes the cause in every phase, and no other cause replaces it: a cancel
-//!   that was accepted before the terminal state decides that state. The service's stop and the time
-//!   limits replace no other cause.
+//!   that was accepted before the terminal state decides that state. The service's stop and the
+//!   time limits replace no other cause.
 //! - A CLI that was reaped before TERM was sent ended by itself. Only a cancel overrides that.
-//! - A runner that dies in `Starting` or `Running` is itself the end. In `Ending` and `Terminated`
-//!   the cause stays; in `Sweeping` it is known already how the CLI ended.
-//! - A pause is no phase: a tree that was told to end may stand still. The clock of the execution
-//!   ([`super::timers`]) stands with it.
+//! - The death of a runner in `Starting` or `Running` is itself the cause of the end. In `Ending`
+//!   and `Terminated` the cause stays; in `Sweeping` the end of the CLI is already known.
+//! - A pause is no phase: a tree that is being ended may be stopped. A pause stops the clock of the
+//!   execution ([`super::timers`]).
 
 mod input;
 
@@ -33,51 +33,53 @@ pub(crate) use input::{Cause, Input, Order, TimeLimit};
 use super::verdict::{EndedBy, Exit};
 use super::wish::EndWish;
 
-/// How long after the kill grace the runner may take for its sweep before it is killed itself.
-/// After the CLI's exit, and after each report of a long sweep, it has twice this time.
+/// The time that the runner has for its sweep after the kill grace, before it is killed itself.
+/// After the CLI's exit, and after each report of a long sweep, the runner has twice this time.
 const RUNNER_GRACE: Duration = Duration::from_secs(4);
-/// The time limit for the answer to TERM. A runner answers every command at once; one that was
-/// stopped does not, and is killed.
+/// The time limit for the answer to TERM. A runner answers every command immediately. A runner that
+/// was stopped by a signal does not answer, and is killed.
 const RUNNER_ANSWER: Duration = Duration::from_millis(500);
 
-/// The phase of a run. `kill_runner_at` is when the runner is killed unless it reports first;
-/// `None` once that was ordered.
+/// The phase of a run. A runner that does not report until `kill_runner_at` is killed; `None` once
+/// that was ordered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The runner is starting the CLI.
     Starting,
     /// The CLI runs.
     Running,
-    /// The runner was told to end the tree, and has not answered.
+    /// The runner was ordered to end the tree, and has not answered.
     Ending {
         cause: Cause,
         kill_runner_at: Option<Instant>,
     },
-    /// TERM was sent. The runner answers no second command to end the tree.
+    /// TERM was sent. The runner does not answer a second command to end the tree.
     Terminated {
         cause: Cause,
         kill_runner_at: Option<Instant>,
     },
-    /// The CLI was reaped, and what it left is being killed.
+    /// The CLI was reaped, and the processes that it left are being killed.
     Sweeping {
         ended_by: EndedBy,
         exit: Exit,
         kill_runner_at: Option<Instant>,
     },
-    /// None of the processes is left.
-    Gone(Gone),
+    /// No process is left.
+    Finished(RunEnd),
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Gone {
+pub(crate) struct RunEnd {
+    /// The cause.
     pub(crate) ended_by: EndedBy,
+    /// The exit of the CLI.
     pub(crate) exit: Exit,
 }
 
 impl Phase {
-    /// The phase after `input`, and what is to be done. `kill_grace` is the time between TERM and
-    /// KILL.
+    /// Returns the phase after `input`, and the order that follows from it. `kill_grace` is the
+    /// time between TERM and KILL.
     pub(crate) fn step(
         self,
         input: Input,
@@ -100,9 +102,9 @@ impl Phase {
             Input::TermSent => (self.term_sent(now + kill_grace + RUNNER_GRACE), None),
             Input::Exited(exit) => (self.exited(exit, now + 2 * RUNNER_GRACE), None),
             Input::StillSweeping => (self.killing_runner_at(Some(now + 2 * RUNNER_GRACE)), None),
-            Input::SpawnFailed(why) => (Self::Gone(self.spawn_failed(why)), None),
-            Input::Done(exit) => (Self::Gone(self.done(exit)), None),
-            Input::RunnerDied => (Self::Gone(self.runner_died()), None),
+            Input::SpawnFailed(message) => (Self::Finished(self.spawn_failed(message)), None),
+            Input::Done(exit) => (Self::Finished(self.done(exit)), None),
+            Input::RunnerDied => (Self::Finished(self.runner_died()), None),
             Input::Tick if self.kill_runner_at().is_some_and(|at| now >= at) => {
                 (self.killing_runner_at(None), Some(Order::KillRunner))
             }
@@ -110,40 +112,43 @@ impl Phase {
         }
     }
 
-    /// Whether nothing has ended the CLI yet. Time limits count only in these phases.
+    /// Returns whether the CLI runs or is being started, and no cause to end it exists. Time limits
+    /// count only then.
     pub(crate) fn is_underway(&self) -> bool {
         matches!(self, Self::Starting | Self::Running)
     }
 
-    pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Self::Gone(_))
+    /// Returns whether no process of the run is left.
+    pub(crate) fn is_finished(&self) -> bool {
+        matches!(self, Self::Finished(_))
     }
 
-    /// When the runner is killed unless it reports first.
+    /// Returns when a runner that does not report is killed.
     pub(crate) fn kill_runner_at(&self) -> Option<Instant> {
         match self {
             Self::Ending { kill_runner_at, .. }
             | Self::Terminated { kill_runner_at, .. }
             | Self::Sweeping { kill_runner_at, .. } => *kill_runner_at,
-            Self::Starting | Self::Running | Self::Gone(_) => None,
+            Self::Starting | Self::Running | Self::Finished(_) => None,
         }
     }
 
-    /// The same phase with another time for the runner; none in a phase that has no such time.
+    /// Returns the same phase with another time for the runner. A phase without such a time stays
+    /// unchanged.
     fn killing_runner_at(mut self, time: Option<Instant>) -> Self {
         match &mut self {
             Self::Ending { kill_runner_at, .. }
             | Self::Terminated { kill_runner_at, .. }
             | Self::Sweeping { kill_runner_at, .. } => *kill_runner_at = time,
-            Self::Starting | Self::Running | Self::Gone(_) => {}
+            Self::Starting | Self::Running | Self::Finished(_) => {}
         }
         self
     }
 
-    /// How the run ended. A run with a process left counts as one whose runner died.
-    pub(crate) fn gone(self) -> Gone {
+    /// Returns the end of the run. An unfinished run ends as if its runner had died.
+    pub(crate) fn into_end(self) -> RunEnd {
         match self {
-            Self::Gone(gone) => gone,
+            Self::Finished(end) => end,
             other => other.runner_died(),
         }
     }
@@ -163,11 +168,11 @@ impl Phase {
                 exit,
                 kill_runner_at,
             },
-            Self::Gone(gone) => Self::Gone(Gone {
+            Self::Finished(end) => Self::Finished(RunEnd {
                 ended_by: EndedBy::Cancel,
-                ..gone
+                ..end
             }),
-            // The same wish is seen after every step.
+            // The owner repeats the same wish after every step.
             Self::Ending {
                 cause: Cause::Cancel,
                 ..
@@ -179,7 +184,7 @@ impl Phase {
         }
     }
 
-    /// A cause that replaces no other one.
+    /// Starts to end the run for a cause that replaces no other one.
     fn ending(self, cause: Cause, now: Instant) -> Self {
         if !self.is_underway() {
             return self;
@@ -196,14 +201,14 @@ impl Phase {
                 cause,
                 kill_runner_at: Some(kill_runner_at),
             },
-            // TERM is sent for a cause, and the cause is noted before this.
-            Self::Starting | Self::Running | Self::Sweeping { .. } | Self::Gone(_) => self,
+            // TERM is sent only for a cause, which is noted before the report of TERM.
+            Self::Starting | Self::Running | Self::Sweeping { .. } | Self::Finished(_) => self,
         }
     }
 
     fn exited(self, exit: Exit, kill_runner_at: Instant) -> Self {
         let ended_by = match self {
-            Self::Sweeping { .. } | Self::Gone(_) => return self,
+            Self::Sweeping { .. } | Self::Finished(_) => return self,
             ref other => other.ended_by_at_exit(),
         };
         Self::Sweeping {
@@ -213,31 +218,32 @@ impl Phase {
         }
     }
 
-    fn spawn_failed(self, why: String) -> Gone {
+    fn spawn_failed(self, message: String) -> RunEnd {
         let ended_by = self.ended_by_at_exit();
-        let exit = self.done(Exit::NotStarted(why)).exit;
-        Gone { ended_by, exit }
+        let exit = self.done(Exit::NotStarted(message)).exit;
+        RunEnd { ended_by, exit }
     }
 
-    /// A CLI that no signal ends is never reaped: then the cause stays.
-    fn done(self, exit: Exit) -> Gone {
+    /// Returns the end of a run that is done. A CLI that no signal can end is never reaped: its
+    /// cause stays then.
+    fn done(self, exit: Exit) -> RunEnd {
         match self {
-            Self::Gone(gone) => gone,
-            Self::Sweeping { ended_by, exit, .. } => Gone { ended_by, exit },
-            Self::Ending { cause, .. } | Self::Terminated { cause, .. } => Gone {
+            Self::Finished(end) => end,
+            Self::Sweeping { ended_by, exit, .. } => RunEnd { ended_by, exit },
+            Self::Ending { cause, .. } | Self::Terminated { cause, .. } => RunEnd {
                 ended_by: cause.into(),
                 exit,
             },
-            Self::Starting | Self::Running => Gone {
+            Self::Starting | Self::Running => RunEnd {
                 ended_by: EndedBy::Itself,
                 exit,
             },
         }
     }
 
-    fn runner_died(self) -> Gone {
+    fn runner_died(self) -> RunEnd {
         match self {
-            Self::Starting | Self::Running => Gone {
+            Self::Starting | Self::Running => RunEnd {
                 ended_by: EndedBy::RunnerDeath,
                 exit: Exit::Unknown,
             },
@@ -245,7 +251,7 @@ impl Phase {
         }
     }
 
-    /// What ended a CLI that is found to have ended now.
+    /// Returns the cause of the end of a CLI that exits in this phase.
     fn ended_by_at_exit(&self) -> EndedBy {
         match self {
             Self::Starting | Self::Running => EndedBy::Itself,
@@ -255,7 +261,7 @@ impl Phase {
             } => EndedBy::Cancel,
             Self::Ending { .. } => EndedBy::Itself,
             Self::Terminated { cause, .. } => (*cause).into(),
-            Self::Sweeping { ended_by, .. } | Self::Gone(Gone { ended_by, .. }) => *ended_by,
+            Self::Sweeping { ended_by, .. } | Self::Finished(RunEnd { ended_by, .. }) => *ended_by,
         }
     }
 }

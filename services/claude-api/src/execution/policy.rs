@@ -1,4 +1,5 @@
-//! What follows the end of an execution by itself: the policies `onInterrupt` and `onUsageLimit`, as one pure function.
+//! The policies `onInterrupt` and `onUsageLimit`, which may continue an ended execution, as one
+//! pure function.
 
 use std::time::Duration;
 
@@ -7,42 +8,44 @@ use protocol::{Body, OnInterrupt, OnUsageLimit, Reason, State, Status};
 
 use crate::registry::record::Chain;
 
-/// After so many interruptions in a row it is not continued any more: it may be what ends the service.
-pub const MOST_INTERRUPTIONS: u32 = 10;
-/// A run of this length was no part of a row.
+/// The number of interruptions in a row after which an execution is not continued any more: the
+/// execution may be the reason why the service ends.
+pub const MAX_INTERRUPTIONS: u32 = 10;
+/// The length of a run that starts a new row of interruptions.
 const LONG_RUN: SignedDuration = SignedDuration::from_mins(10);
-/// A reset that lies further ahead is not believed: the longest limit there is is a week's.
+/// The farthest reset that is believed. The longest usage limit lasts a week.
 const FARTHEST_RESET: SignedDuration = SignedDuration::from_hours(32 * 24);
-/// The waits after usage limits in a row without a known reset, in units of the first: 5, 10, 20, then every 60 minutes.
+/// The waits after usage limits in a row without a known reset, as multiples of the first: by
+/// default 5, 10 and 20 minutes, then 60 each time.
 const WAITS: [u32; 4] = [1, 2, 4, 12];
 
-/// What was known just before the end.
+/// Facts from before the end that the policies need.
 #[derive(Debug, Clone, Copy)]
 pub struct EndContext {
-    /// [`was_asked`].
+    /// Whether the model was asked ([`was_asked`]).
     pub asked: bool,
-    /// When the limit that ended it is reset, in Unix seconds.
+    /// When the usage limit that ended the execution is reset, in Unix seconds.
     pub resets_at: Option<i64>,
 }
 
-/// What follows.
+/// The decision of the policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Follow {
-    /// Nothing: no policy speaks of this end.
+    /// No policy applies to this end.
     Nothing,
-    /// Nothing: it was interrupted too often in a row.
+    /// The execution was interrupted too often in a row, and is not continued.
     GivenUp,
-    /// A new execution, at once or not before a time.
+    /// A new execution continues the ended one.
     New {
-        /// When, if not at once.
+        /// The earliest time of its start; `None` means immediately.
         not_before: Option<Timestamp>,
-        /// What it inherits.
+        /// The counts that it inherits.
         chain: Chain,
     },
 }
 
-/// What follows `status`, which is terminal. `resets_at` is the limit's reset in Unix seconds, where known; `first_wait` the
-/// first wait where it is not.
+/// Returns what follows `status`, which is terminal. `resets_at` is the reset of the usage limit in
+/// Unix seconds, if it is known; otherwise `first_wait` is the first wait.
 #[must_use]
 pub fn follow(
     status: &Status,
@@ -56,24 +59,24 @@ pub fn follow(
         let ran = status.started_at.map_or(SignedDuration::ZERO, |at| {
             status.ended_at.unwrap_or(now).duration_since(at)
         });
-        let before = if ran >= LONG_RUN {
+        let interruptions = if ran >= LONG_RUN {
             0
         } else {
             chain.interruptions
         };
-        if before >= MOST_INTERRUPTIONS {
+        if interruptions >= MAX_INTERRUPTIONS {
             return Follow::GivenUp;
         }
         return Follow::New {
             not_before: None,
             chain: Chain {
-                interruptions: before + 1,
+                interruptions: interruptions + 1,
                 limits: 0,
             },
         };
     }
     if status.reason == Some(Reason::UsageLimit) && body.on_usage_limit == OnUsageLimit::Wait {
-        let not_before = reset(resets_at, now).or_else(|| {
+        let not_before = plausible_reset(resets_at, now).or_else(|| {
             let step = WAITS[(chain.limits as usize).min(WAITS.len() - 1)];
             let wait = SignedDuration::try_from(first_wait.saturating_mul(step)).ok()?;
             now.checked_add(wait).ok()
@@ -89,22 +92,22 @@ pub fn follow(
     Follow::Nothing
 }
 
-/// The reset, if it can be one.
-fn reset(at: Option<i64>, now: Timestamp) -> Option<Timestamp> {
+/// Returns the time of a reset, if it is plausible.
+fn plausible_reset(at: Option<i64>, now: Timestamp) -> Option<Timestamp> {
     let at = Timestamp::from_second(at?).ok()?;
     let ahead = at.duration_since(now);
     (ahead > SignedDuration::ZERO && ahead <= FARTHEST_RESET).then_some(at)
 }
 
-/// Whether the model was asked in an execution that still runs: then the CLI has its prompt. Its activity says so, from the
-/// first (`starting`) on.
+/// Returns whether the model was asked in an execution that still runs, so that the CLI has its
+/// prompt. The activity shows it: the first one is `starting`, and any other follows a request.
 #[must_use]
 pub fn was_asked(status: &Status) -> bool {
     let starting = renderer::Activity::Starting.to_string();
     status.started_at.is_some() && status.activity.as_deref() != Some(&starting)
 }
 
-/// Whether an execution that ended so may be continued by request.
+/// Returns whether an execution with this end may be continued by a request.
 #[must_use]
 pub fn is_continuable(status: &Status) -> bool {
     status.state == State::Interrupted || status.reason == Some(Reason::UsageLimit)
@@ -137,7 +140,7 @@ mod tests {
         }
     }
 
-    fn limited(limits: u32, resets_at: Option<i64>) -> Follow {
+    fn after_usage_limit(limits: u32, resets_at: Option<i64>) -> Follow {
         let chain = Chain {
             interruptions: 2,
             limits,
@@ -146,7 +149,7 @@ mod tests {
         follow(&status, &body(), chain, resets_at, at(2000), FIRST)
     }
 
-    fn wait(follow: Follow) -> i64 {
+    fn wait_seconds(follow: Follow) -> i64 {
         match follow {
             Follow::New {
                 not_before: Some(at),
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_policy_nothing_follows() {
+    fn an_end_without_a_policy_is_not_continued() {
         for (state, reason) in [
             (State::Interrupted, Reason::ServiceStopped),
             (State::Failed, Reason::UsageLimit),
@@ -188,25 +191,28 @@ mod tests {
     }
 
     #[test]
-    fn without_a_reset_the_waits_grow() {
-        let minutes: Vec<_> = (0..6).map(|n| wait(limited(n, None)) / 60).collect();
+    fn waits_grow_while_the_reset_is_unknown() {
+        let minutes: Vec<_> = (0..6)
+            .map(|n| wait_seconds(after_usage_limit(n, None)) / 60)
+            .collect();
         assert_eq!(minutes, [5, 10, 20, 60, 60, 60]);
-        let Follow::New { chain, .. } = limited(3, None) else {
-            panic!("nothing")
+        let Follow::New { chain, .. } = after_usage_limit(3, None) else {
+            panic!("it is not continued")
         };
         assert_eq!((chain.limits, chain.interruptions), (4, 0));
     }
 
     #[test]
-    fn a_reset_counts_if_it_can_be_one() {
-        assert_eq!(wait(limited(3, Some(2000 + 7))), 7);
+    fn an_implausible_reset_is_ignored() {
+        assert_eq!(wait_seconds(after_usage_limit(3, Some(2000 + 7))), 7);
         for odd in [0, 2000, -5, i64::MAX, 2000 + 40 * 86_400] {
-            assert_eq!(wait(limited(0, Some(odd))), 300, "{odd}");
+            let wait = wait_seconds(after_usage_limit(0, Some(odd)));
+            assert_eq!(wait, 300, "{odd}");
         }
     }
 
     #[test]
-    fn the_activity_tells_whether_the_model_was_asked() {
+    fn the_activity_shows_whether_the_model_was_asked() {
         let mut status = status(State::Running, None);
         for (activity, asked) in [
             (Some("starting"), false),
@@ -222,13 +228,13 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_interruptions_has_an_end() {
+    fn interruptions_in_a_row_are_limited() {
         let status = status(State::Interrupted, Some(Reason::RunnerDied));
         let mut chain = Chain {
             interruptions: 0,
             limits: 3,
         };
-        for n in 1..=MOST_INTERRUPTIONS {
+        for n in 1..=MAX_INTERRUPTIONS {
             let got = follow(&status, &body(), chain, None, at(1010), FIRST);
             chain = Chain {
                 interruptions: n,
@@ -239,6 +245,9 @@ mod tests {
         }
         let again = |now| follow(&status, &body(), chain, None, at(now), FIRST);
         assert_eq!(again(1010), Follow::GivenUp);
-        assert!(matches!(again(1600), Follow::New { .. }), "it ran for long");
+        assert!(
+            matches!(again(1600), Follow::New { .. }),
+            "a long run starts a new row"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The life of one execution, which its owner leads: waits for its permit, starts the CLI, pumps its output into the spool, obeys controls and
-//! timers, and ends it with a verdict. Its only writer.
+//! The task of one execution, its only writer. The task waits for the permit, starts the CLI,
+//! copies its output into the spool, obeys controls and time limits, and ends with a verdict.
 
 mod output;
 mod run;
@@ -15,14 +15,14 @@ use super::owner::Owner;
 use super::wish::EndWish;
 use crate::registry::Ticket;
 
-/// How often one that waits for a time looks at the clock.
-const CLOCK_LOOK: Duration = Duration::from_secs(30);
+/// The interval at which a wait for a wall-clock time reads the clock.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Owner {
-    /// Owns the execution from acceptance to its end, which the caller records. Never cancelled: dropping it would lose the
-    /// end.
+    /// Runs the execution from its acceptance to its end, which the caller records. The future must
+    /// not be dropped before it completes: the end would be lost.
     pub(crate) async fn own(&mut self, ticket: &mut Ticket) -> Ended {
-        // One that may run at its acceptance was accepted as running.
+        // An execution that had its permit at its acceptance was accepted as running.
         let running = self.publish.borrow().status.state == State::Running;
         let permitted = running || self.wait(ticket).await;
         let mut status = Status::clone(&self.publish.borrow().status);
@@ -34,14 +34,15 @@ impl Owner {
         }
     }
 
-    /// Waits in the queue. False: cancelled there. A stop of the service leaves it queued for the next start.
+    /// Waits in the queue for the permit. Returns false when the execution was cancelled there. A
+    /// stop of the service leaves it queued for the next start.
     async fn wait(&mut self, ticket: &mut Ticket) -> bool {
         let mut not_before = self.publish.borrow().status.not_before;
         loop {
             tokio::select! {
-                // A cancel that is there when the permit comes wins: no process then.
+                // A cancel that arrived before the permit wins: no process starts.
                 biased;
-                _ = self.wishes.end_above(Some(EndWish::Stop)) => return false,
+                _ = self.wishes.wait_for_end_above(Some(EndWish::Stop)) => return false,
                 () = until(not_before) => {
                     not_before = None;
                     self.publish.send_modify(|published| {
@@ -55,7 +56,7 @@ impl Owner {
     }
 }
 
-/// Until the wall clock shows this time; for ever without one. Cancel safe.
+/// Waits until the wall clock shows `time`; forever if it is `None`. Cancel safe.
 async fn until(time: Option<Timestamp>) {
     let Some(time) = time else {
         return std::future::pending().await;
@@ -68,7 +69,7 @@ async fn until(time: Option<Timestamp>) {
         if left.is_zero() {
             return;
         }
-        // The wall clock may be set, and stands for the runtime while the machine sleeps.
-        tokio::time::sleep(left.min(CLOCK_LOOK)).await;
+        // The wall clock may be set, and the runtime's clock stops while the machine is suspended.
+        tokio::time::sleep(left.min(CLOCK_INTERVAL)).await;
     }
 }

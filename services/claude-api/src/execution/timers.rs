@@ -1,23 +1,25 @@
-//! The timers of one execution, as a plain value: the clock that stands while it is paused, progress, the idle timeout and
-//! the deadline. Time comes from outside.
+//! The timers of one execution, as a plain value: running time, progress, the idle timeout and the
+//! deadline. A pause stops all of them. The caller passes the time.
 
 use std::time::{Duration, Instant};
 
-/// CPU time that counts as progress: more than this in a minute (docs/protocol.md, "Progress").
+/// The CPU time in a minute above which a silent tree makes progress (docs/protocol.md,
+/// "Progress").
 const CPU_PER_MINUTE: Duration = Duration::from_secs(2);
-/// The shortest time over which CPU time is judged: below it the kernel's 10 ms ticks decide.
+/// The shortest time between two samples of the CPU time that are compared: over a shorter time,
+/// the kernel's ticks of 10 ms would decide.
 const CPU_WINDOW: Duration = Duration::from_secs(1);
 
-/// What the timers say.
+/// The state of the timers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimerState {
-    /// Go on.
-    Fine,
-    /// No progress for `stalled`.
+    /// There was progress recently.
+    Progressing,
+    /// There was no progress for `stalled`.
     Stalled,
-    /// No progress for the idle timeout.
+    /// There was no progress for the idle timeout.
     Idle,
-    /// The client's deadline has come.
+    /// The client's deadline has passed.
     Deadline,
 }
 
@@ -27,20 +29,23 @@ pub(crate) struct Timers {
     stalled: Duration,
     idle: Duration,
     deadline: Option<Duration>,
-    /// Running time up to `since`; `since` is none while paused.
-    before: Duration,
+    /// The running time up to `since`.
+    accumulated: Duration,
+    /// The start of the present stretch of running; `None` while paused.
     since: Option<Instant>,
-    /// Running time at the last progress.
+    /// The running time at the last progress.
     progress: Duration,
+    /// Whether a tool is running.
     tools: bool,
+    /// The last sample of the CPU time.
     cpu: Option<CpuTime>,
 }
 
-/// The CPU time that the tree had used.
+/// A sample of the CPU time that the tree has used.
 #[derive(Debug, Clone, Copy)]
 struct CpuTime {
     used: Duration,
-    /// The running time at which it was looked at.
+    /// The running time of the execution when the sample was taken.
     at: Duration,
 }
 
@@ -55,7 +60,7 @@ impl Timers {
             stalled: stalled.min(idle),
             idle,
             deadline,
-            before: Duration::ZERO,
+            accumulated: Duration::ZERO,
             since: Some(now),
             progress: Duration::ZERO,
             tools: false,
@@ -63,33 +68,33 @@ impl Timers {
         }
     }
 
-    /// Running time: pauses do not count.
-    pub(crate) fn running(&self, now: Instant) -> Duration {
-        self.before
+    /// Returns the running time. Pauses do not count.
+    pub(crate) fn running_time(&self, now: Instant) -> Duration {
+        self.accumulated
             + self
                 .since
                 .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
     pub(crate) fn pause(&mut self, now: Instant) {
-        self.before = self.running(now);
+        self.accumulated = self.running_time(now);
         self.since = None;
     }
 
     pub(crate) fn resume(&mut self, now: Instant) {
         if self.since.is_none() {
             self.since = Some(now);
-            // What ran before the pause must not be measured against the time after it.
+            // A sample from before the pause must not be compared with one after it.
             self.cpu = None;
         }
     }
 
-    /// A byte of stdout came.
+    /// Notes that bytes arrived on stdout.
     pub(crate) fn output(&mut self, now: Instant) {
-        self.progress = self.running(now);
+        self.progress = self.running_time(now);
     }
 
-    /// Whether a tool is running; while one is, all is progress.
+    /// Notes whether a tool is running. While one is, the execution makes progress.
     pub(crate) fn tools(&mut self, now: Instant, running: bool) {
         if self.tools != running {
             self.output(now);
@@ -97,34 +102,35 @@ impl Timers {
         self.tools = running;
     }
 
-    /// Whether CPU time is worth sampling now: only silent executions are asked for it.
-    pub(crate) fn wants_cpu(&self, now: Instant) -> bool {
-        !self.tools
-            && self.running(now).saturating_sub(self.progress) >= self.interval().min(CPU_WINDOW)
+    /// Returns whether the CPU time should be sampled now. Only silent executions need it.
+    pub(crate) fn needs_cpu_sample(&self, now: Instant) -> bool {
+        let silence = self.running_time(now).saturating_sub(self.progress);
+        !self.tools && silence >= self.interval().min(CPU_WINDOW)
     }
 
-    /// The CPU time that the tree has used so far.
-    pub(crate) fn cpu(&mut self, now: Instant, used: Duration) {
-        let at = self.running(now);
-        let Some(before) = self.cpu else {
+    /// Notes the CPU time that the tree has used so far.
+    pub(crate) fn cpu_sample(&mut self, now: Instant, used: Duration) {
+        let at = self.running_time(now);
+        let Some(last) = self.cpu else {
             self.cpu = Some(CpuTime { used, at });
             return;
         };
-        let window = at.saturating_sub(before.at);
+        let window = at.saturating_sub(last.at);
         if window < CPU_WINDOW.min(self.stalled / 2) {
             return;
         }
         self.cpu = Some(CpuTime { used, at });
-        if used.saturating_sub(before.used).as_secs_f64() * 60.0
+        if used.saturating_sub(last.used).as_secs_f64() * 60.0
             > CPU_PER_MINUTE.as_secs_f64() * window.as_secs_f64()
         {
-            // A byte may have come while the time was looked at.
+            // Output may have arrived after the sample was taken.
             self.progress = self.progress.max(at);
         }
     }
 
-    pub(crate) fn verdict(&mut self, now: Instant) -> TimerState {
-        let running = self.running(now);
+    /// Returns the state of the timers.
+    pub(crate) fn state(&mut self, now: Instant) -> TimerState {
+        let running = self.running_time(now);
         if self.deadline.is_some_and(|deadline| running >= deadline) {
             return TimerState::Deadline;
         }
@@ -137,19 +143,19 @@ impl Timers {
         } else if silent >= self.stalled {
             TimerState::Stalled
         } else {
-            TimerState::Fine
+            TimerState::Progressing
         }
     }
 
-    /// How often to look.
+    /// Returns the longest time between two checks.
     fn interval(&self) -> Duration {
         (self.stalled / 4).clamp(Duration::from_millis(20), Duration::from_secs(10))
     }
 
-    /// When to look again; never while paused.
-    pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
+    /// Returns when the next check is due; `None` while paused.
+    pub(crate) fn next_check(&self, now: Instant) -> Option<Instant> {
         self.since?;
-        let running = self.running(now);
+        let running = self.running_time(now);
         let mut wait = self.interval();
         let silent = running.saturating_sub(self.progress);
         for due in [self.stalled, self.idle] {
@@ -175,37 +181,34 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_stalled_then_idle_and_output_ends_it() {
+    fn silence_is_a_stall_then_idle_and_output_ends_a_stall() {
         let start = Instant::now();
         let mut timers = timers(start);
-        assert_eq!(timers.verdict(start + 119 * SECOND), TimerState::Fine);
-        assert_eq!(timers.verdict(start + 120 * SECOND), TimerState::Stalled);
+        assert_eq!(timers.state(start + 119 * SECOND), TimerState::Progressing);
+        assert_eq!(timers.state(start + 120 * SECOND), TimerState::Stalled);
         timers.output(start + 130 * SECOND);
-        assert_eq!(timers.verdict(start + 249 * SECOND), TimerState::Fine);
+        assert_eq!(timers.state(start + 249 * SECOND), TimerState::Progressing);
         assert_eq!(
-            timers.verdict(start + (130 + 899) * SECOND),
+            timers.state(start + (130 + 899) * SECOND),
             TimerState::Stalled
         );
-        assert_eq!(
-            timers.verdict(start + (130 + 900) * SECOND),
-            TimerState::Idle
-        );
+        assert_eq!(timers.state(start + (130 + 900) * SECOND), TimerState::Idle);
     }
 
     #[test]
-    fn a_pause_stands_still() {
+    fn a_pause_stops_all_timers() {
         let start = Instant::now();
         let mut timers = Timers::new(start, 120 * SECOND, 900 * SECOND, Some(100 * SECOND));
         timers.pause(start + 50 * SECOND);
-        assert_eq!(timers.next(start + 60 * SECOND), None);
-        assert_eq!(timers.verdict(start + 100_000 * SECOND), TimerState::Fine);
+        assert_eq!(timers.next_check(start + 60 * SECOND), None);
+        assert_eq!(
+            timers.state(start + 100_000 * SECOND),
+            TimerState::Progressing
+        );
         timers.resume(start + 100_000 * SECOND);
         timers.resume(start + 100_010 * SECOND);
-        assert_eq!(timers.running(start + 100_010 * SECOND), 60 * SECOND);
-        assert_eq!(
-            timers.verdict(start + 100_050 * SECOND),
-            TimerState::Deadline
-        );
+        assert_eq!(timers.running_time(start + 100_010 * SECOND), 60 * SECOND);
+        assert_eq!(timers.state(start + 100_050 * SECOND), TimerState::Deadline);
     }
 
     #[test]
@@ -213,48 +216,48 @@ mod tests {
         let start = Instant::now();
         let mut timers = timers(start);
         timers.tools(start + SECOND, true);
-        assert_eq!(timers.verdict(start + 5000 * SECOND), TimerState::Fine);
+        assert_eq!(timers.state(start + 5000 * SECOND), TimerState::Progressing);
         timers.tools(start + 5000 * SECOND, false);
-        assert_eq!(timers.verdict(start + 5119 * SECOND), TimerState::Fine);
-        assert_eq!(timers.verdict(start + 5120 * SECOND), TimerState::Stalled);
+        assert_eq!(timers.state(start + 5119 * SECOND), TimerState::Progressing);
+        assert_eq!(timers.state(start + 5120 * SECOND), TimerState::Stalled);
     }
 
     #[test]
-    fn cpu_counts_above_two_seconds_a_minute() {
+    fn more_than_two_seconds_of_cpu_time_a_minute_are_progress() {
         for (share, expected) in [
             (0.03, TimerState::Stalled),
             (0.004, TimerState::Stalled),
-            (0.04, TimerState::Fine),
+            (0.04, TimerState::Progressing),
         ] {
             let start = Instant::now();
             let mut timers = timers(start);
             for n in 0..=30 {
                 let now = start + 5 * n * SECOND;
-                timers.cpu(now, Duration::from_secs_f64(f64::from(5 * n) * share));
+                timers.cpu_sample(now, Duration::from_secs_f64(f64::from(5 * n) * share));
             }
-            assert_eq!(timers.verdict(start + 151 * SECOND), expected, "{share}");
+            assert_eq!(timers.state(start + 151 * SECOND), expected, "{share}");
         }
     }
 
     #[test]
-    fn it_looks_again_in_time_for_everything() {
+    fn each_state_is_noticed_at_its_exact_time() {
         let start = Instant::now();
         let mut timers = Timers::new(start, SECOND, 2 * SECOND, Some(5 * SECOND));
         let mut now = start;
         let mut seen = Vec::new();
         for _ in 0..100 {
-            let verdict = timers.verdict(now);
-            if seen.last() != Some(&(verdict, now - start))
-                && seen.last().map(|s: &(TimerState, Duration)| s.0) != Some(verdict)
+            let state = timers.state(now);
+            if seen.last() != Some(&(state, now - start))
+                && seen.last().map(|s: &(TimerState, Duration)| s.0) != Some(state)
             {
-                seen.push((verdict, now - start));
+                seen.push((state, now - start));
             }
-            now = timers.next(now).unwrap();
+            now = timers.next_check(now).unwrap();
         }
         assert_eq!(
             seen,
             [
-                (TimerState::Fine, Duration::ZERO),
+                (TimerState::Progressing, Duration::ZERO),
                 (TimerState::Stalled, SECOND),
                 (TimerState::Idle, 2 * SECOND),
                 (TimerState::Deadline, 5 * SECOND)

@@ -1,28 +1,28 @@
-//! How an execution ended: one pure function from what is known to the state and the reason
-//! (docs/protocol.md, "Ends").
+//! The verdict on an execution: one pure function from the facts of the end to the state and the
+//! reason (docs/protocol.md, "Ends").
 //!
-//! A stop of the service can come between the last result and the exit of the CLI. The page
-//! has two rows for a stop: `completed` with `lingered` behind a success, and `interrupted` with
-//! `service_stopped` for any other. The row `failed` does not apply: it holds for a CLI that ended
-//! on its own, and nobody knows the exit code that a CLI would have had. The decision:
+//! The service may be stopped between the last result and the exit of the CLI. The page has two
+//! rows for a stop: `completed` with `lingered` after a success, and `interrupted` with
+//! `service_stopped` for any other. The row `failed` does not apply: it is about a CLI that ended
+//! on its own, and the exit code that the CLI would have had is unknown. The decision:
 //!
-//! - The CLI was reaped before claude-api's TERM: it ended on its own, and its exit code counts.
+//! - The CLI was reaped before claude-api sent TERM: it ended on its own, and its exit code counts.
 //!   The stop changes nothing (`execution::phase`).
-//! - Our TERM came first, the last result is a success, and nothing more was asked: `completed`,
+//! - TERM was sent first, the last result is a success, and nothing more was asked: `completed`,
 //!   `lingered`, without an exit code. The answer is whole. As `interrupted` it could be continued,
 //!   and the prompt would be answered twice.
-//! - Our TERM came first, and the answer is not whole or is an error: `interrupted`.
+//! - TERM was sent first, and the answer is not whole or is an error: `interrupted`.
 //!
-//! So a CLI that was due to exit with code 3 after a successful result is `completed` when a stop
+//! So a CLI that would have exited with code 3 after a successful result is `completed` when a stop
 //! ends it in between.
 
 use protocol::{ErrorInfo, Reason, State};
 use renderer::Outcome;
 
-/// What ended the execution, as far as it was us.
+/// The cause of the end of an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndedBy {
-    /// Nobody: it ended by itself.
+    /// The CLI ended on its own.
     Itself,
     /// A client's cancel.
     Cancel,
@@ -30,31 +30,31 @@ pub enum EndedBy {
     Idle,
     /// The client's deadline.
     Deadline,
-    /// The linger grace after its last result.
+    /// The linger grace after the last result.
     Linger,
-    /// The service is stopping.
+    /// The stop of the service.
     Stop,
-    /// Its runner died.
+    /// The death of the runner.
     RunnerDeath,
-    /// The required hook before it failed.
+    /// The failure of the required before hook.
     Hook,
 }
 
-/// How the CLI ended, as the kernel told its runner.
+/// The exit of the CLI, as its runner learned it from the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exit {
-    /// The CLI was never started, and why.
+    /// The CLI was never started, for this reason.
     NotStarted(String),
     /// The CLI exited with this code.
     Code(i32),
     /// This signal ended the CLI.
     Signal(i32),
-    /// Nobody reaped the CLI: its runner died, or no signal ends it.
+    /// The CLI was never reaped: its runner died, or no signal can end it.
     Unknown,
 }
 
 impl Exit {
-    /// From what a runner reports: a code, a signal, or neither.
+    /// Converts the report of a runner: a code, a signal, or neither.
     #[must_use]
     pub fn reaped(code: Option<i32>, signal: Option<i32>) -> Self {
         match (code, signal) {
@@ -72,35 +72,35 @@ impl Exit {
     }
 }
 
-/// What is known at the end.
+/// The facts at the end of an execution.
 #[derive(Debug)]
 pub struct Facts<'a> {
-    /// What ended it.
+    /// The cause of the end.
     pub ended_by: EndedBy,
-    /// How the CLI ended.
+    /// The exit of the CLI.
     pub exit: &'a Exit,
     /// The last result.
     pub outcome: Option<&'a Outcome>,
-    /// Nothing was to come behind it: stdin is closed, and no other turn has begun.
+    /// Whether the last result answers everything: stdin is closed, and no other turn has begun.
     pub answered: bool,
-    /// The end of stderr, for the error's text.
+    /// The tail of stderr, for the text of the error.
     pub stderr: &'a str,
 }
 
-/// The verdict.
+/// The part of a terminal status that the facts decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// A terminal state.
+    /// The terminal state.
     pub state: State,
-    /// Why.
+    /// The reason for the state.
     pub reason: Option<Reason>,
-    /// The exit code to show; unknown is `None`, never 0.
+    /// The exit code in the status; `None` if it is unknown, never 0 then.
     pub exit_code: Option<i32>,
-    /// For a person.
+    /// The error in words.
     pub error: Option<ErrorInfo>,
 }
 
-/// Gives the verdict.
+/// Returns the verdict on these facts.
 #[must_use]
 pub fn verdict(facts: &Facts<'_>) -> Verdict {
     let ended = |state, reason, exit_code| Verdict {
@@ -115,7 +115,7 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
         EndedBy::Cancel => ended(State::Cancelled, None, code),
         EndedBy::Idle => ended(State::TimedOut, Some(Reason::IdleTimeout), code),
         EndedBy::Deadline => ended(State::TimedOut, Some(Reason::Deadline), code),
-        // The rule for a stop after a successful result: see the module's documentation.
+        // The module's documentation explains the rule for a stop after a successful result.
         EndedBy::Stop if success && facts.answered => {
             ended(State::Completed, Some(Reason::Lingered), None)
         }
@@ -125,8 +125,8 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
         EndedBy::Linger if success => ended(State::Completed, Some(Reason::Lingered), None),
         EndedBy::Itself if success && code == Some(0) => ended(State::Completed, None, Some(0)),
         EndedBy::Itself | EndedBy::Linger => {
-            let reason = failure(facts);
-            // A CLI that claude-api ended has no exit code of its own to show.
+            let reason = failure_reason(facts);
+            // The exit code of a CLI that claude-api ended says nothing about the CLI.
             let code = code.filter(|_| facts.ended_by != EndedBy::Linger);
             Verdict {
                 error: Some(explain(reason, facts)),
@@ -136,8 +136,8 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
     }
 }
 
-/// The first reason that applies, in the order of docs/protocol.md, "Reasons".
-fn failure(facts: &Facts<'_>) -> Reason {
+/// Returns the first reason that applies, in the order of docs/protocol.md, "Reasons".
+fn failure_reason(facts: &Facts<'_>) -> Reason {
     if let Exit::NotStarted(_) = facts.exit {
         return Reason::SpawnFailed;
     }
@@ -164,13 +164,15 @@ fn failure(facts: &Facts<'_>) -> Reason {
     }
 }
 
-/// Without a credential the CLI asks nobody, so there is no status: only the kind of the error says it.
+/// Returns whether the model refused the credential, or there is none. Without a credential the CLI
+/// makes no request and so has no HTTP status: only the kind of the error shows it.
 fn is_auth(outcome: &Outcome) -> bool {
     matches!(outcome.api_error_status, Some(401 | 403))
         || outcome.error_kind.as_deref() == Some("authentication_failed")
 }
 
-/// The model's 400, what the CLI itself finds too long without asking, or the 413 of whoever stands before the model.
+/// Returns whether the prompt was too long: for the model (400), for the CLI itself, which then
+/// makes no request, or for a proxy in front of the model (413).
 fn is_too_long(outcome: &Outcome) -> bool {
     let reason = outcome.terminal_reason.as_deref();
     matches!(reason, Some("prompt_too_long" | "blocking_limit"))
@@ -192,20 +194,21 @@ fn failure_text(outcome: &Outcome) -> Option<String> {
     let errors = outcome.errors.iter().map(|text| text.trim());
     let errors: Vec<_> = errors.filter(|text| !text.is_empty()).collect();
     let text = outcome.text.as_deref().map(str::trim);
-    let words = text
+    let message = text
         .filter(|text| outcome.is_error && !text.is_empty())
         .map(str::to_owned)
         .or_else(|| (!errors.is_empty()).then(|| errors.join("; ")));
     // API errors have the subtype `success`.
     let subtype = outcome.subtype.as_str();
     let subtype = (outcome.is_error && !matches!(subtype, "" | "success")).then_some(subtype);
-    match (subtype, words) {
-        (Some(subtype), Some(words)) => Some(format!("{subtype}: {words}")),
+    match (subtype, message) {
+        (Some(subtype), Some(message)) => Some(format!("{subtype}: {message}")),
         (Some(subtype), None) => Some(format!("the CLI reported {subtype} without a text")),
-        (None, words) => words,
+        (None, message) => message,
     }
 }
 
+/// Returns the error of a failed execution, in words.
 fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
     let cli_message = facts.outcome.and_then(failure_text);
     let last_line = facts
@@ -216,11 +219,11 @@ fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
         .unwrap_or("nothing on stderr");
     let message = match reason {
         Reason::SpawnFailed => {
-            let why = match facts.exit {
-                Exit::NotStarted(why) => why.as_str(),
+            let detail = match facts.exit {
+                Exit::NotStarted(detail) => detail.as_str(),
                 Exit::Code(_) | Exit::Signal(_) | Exit::Unknown => "",
             };
-            format!("the CLI could not be started: {why}")
+            format!("the CLI could not be started: {detail}")
         }
         // Without an HTTP status no request was made, so no credential was refused.
         Reason::AuthFailed if facts.outcome.is_some_and(|o| o.api_error_status.is_none()) => {
@@ -231,7 +234,8 @@ fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
             )
         }
         Reason::AuthFailed => format!(
-            "the credential was refused: {}; give a valid ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or log in again",
+            "the credential was refused: {}; give a valid ANTHROPIC_API_KEY or \
+             CLAUDE_CODE_OAUTH_TOKEN, or log in again",
             cli_message.unwrap_or_else(|| "the CLI gave no details".to_owned())
         ),
         Reason::KilledBySignal => {

@@ -1,5 +1,5 @@
-//! The open output and follow streams of a live execution, and the cancel for when there is none
-//! (`POST .../cancel?ifUnviewedForMs=N`).
+//! The open output and follow streams of a live execution, and the cancel that is due when none has
+//! been open for a while (`POST .../cancel?ifUnviewedForMs=N`).
 //!
 //! ```text
 //!                        a new stream
@@ -10,9 +10,10 @@
 //!                          └──── leaving viewer ─────┘
 //! ```
 //!
-//! A stream that was open before the cancel was scheduled only delays it: claude-api cannot tell
-//! whether the leaving viewer is about to close it. A new stream clears the cancel, unless it
-//! belongs to the viewer that left: its request may have been on its way when its session ended.
+//! A stream that was open before the cancel was scheduled only delays the cancel: claude-api cannot
+//! tell whether the leaving viewer is about to close that stream. A new stream clears the cancel,
+//! unless it belongs to the viewer that left: that viewer's request may have been on its way when
+//! the viewer's session ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,41 +25,41 @@ use tokio::time::Instant;
 /// id.
 pub(crate) type Viewer = Arc<str>;
 
-/// A cancel for when no stream has been open for `after`.
+/// A cancel that is due when no stream has been open for `after`.
 #[derive(Debug, Clone)]
 struct UnviewedCancel {
     after: Duration,
     viewer: Option<Viewer>,
-    /// When the cancel was scheduled; the time without a viewer starts here or at the last close.
+    /// When the cancel was scheduled. The time without a viewer starts then, or when the last
+    /// stream closes.
     at: Instant,
     number: u64,
 }
 
 #[derive(Debug, Clone)]
 struct State {
-    /// Streams that are open.
+    /// The number of open streams.
     open: usize,
     /// When the last stream closed.
     closed: Instant,
     cancel: Option<UnviewedCancel>,
-    /// Scheduled cancels so far; each one gets its number from this count.
+    /// The number of cancels scheduled so far. Each cancel gets its number from this count.
     scheduled: u64,
 }
 
 /// The streams of one execution.
 ///
-/// - Taken when: a stream opens; released when the stream is dropped. Connections bound the
-///   streams, and one task waits for the latest scheduled cancel: the task of an earlier one ends
-///   when it is replaced.
-/// - Who waits behind whom: a stream that clears a cancel waits for the removal of its note on
-///   disk, and that wait takes no thread. Otherwise nobody waits.
-/// - The other direction: nothing is sent.
+/// - A stream is counted from its opening until it is dropped. The number of connections bounds the
+///   streams. One task waits for the latest scheduled cancel: the task of an earlier cancel ends
+///   when that cancel is replaced.
+/// - A stream that clears a cancel waits until the cancel's note is removed from disk. That wait
+///   occupies no thread. No other caller waits.
 #[derive(Debug)]
 pub(crate) struct Views {
     state: watch::Sender<State>,
-    /// The note on disk; `None` where it is not known. Held during each write, by the writing
-    /// thread, so that the last write matches the state. Waiting for it takes no thread: repeated
-    /// calls of one client would take all of them.
+    /// The note on disk; `None` while it is not known. The writing thread holds the lock during
+    /// each write, so the last write matches the state. The wait for the lock is asynchronous:
+    /// otherwise repeated calls of one client would occupy all threads.
     noted: Arc<Mutex<Option<Option<u64>>>>,
 }
 
@@ -77,7 +78,7 @@ impl Default for Views {
     }
 }
 
-/// An open stream, until dropped.
+/// The guard of an open stream, which counts as open until the guard is dropped.
 #[derive(Debug)]
 pub(crate) struct Viewing(Arc<Views>);
 
@@ -91,35 +92,36 @@ impl Drop for Viewing {
 }
 
 impl Views {
-    /// Counts a stream that opens. It clears a scheduled cancel, also on disk, unless its own
-    /// viewer left that cancel.
+    /// Counts a stream that opens. The stream clears a scheduled cancel, also on disk, unless the
+    /// cancel was scheduled for the stream's own viewer.
     pub(crate) async fn open(
         self: &Arc<Self>,
         entry: &spool::Entry,
         viewer: Option<&str>,
     ) -> Viewing {
-        let mut ended = false;
+        let mut cleared = false;
         self.state.send_modify(|state| {
             state.open += 1;
-            ended = state
+            cleared = state
                 .cancel
                 .take_if(|cancel| cancel.viewer.is_none() || cancel.viewer.as_deref() != viewer)
                 .is_some();
         });
         let viewing = Viewing(Arc::clone(self));
-        if ended && let Err(error) = self.record(entry).await {
-            tracing::warn!(execution = %entry.id(), %error, "could not remove the note of a cancel");
+        if cleared && let Err(error) = self.record(entry).await {
+            let execution = entry.id();
+            tracing::warn!(%execution, %error, "could not remove the note of a scheduled cancel");
         }
         viewing
     }
 
-    /// The streams that are open now.
+    /// Returns the number of open streams.
     pub(crate) fn open_streams(&self) -> usize {
         self.state.borrow().open
     }
 
-    /// Schedules a cancel for when no stream has been open for `after`, in place of an earlier one.
-    /// Returns its number for [`Self::due`].
+    /// Schedules a cancel that is due when no stream has been open for `after`. It replaces an
+    /// earlier one. Returns its number for [`Self::due`].
     pub(crate) fn schedule(&self, after: Duration, viewer: Option<Viewer>) -> u64 {
         let mut number = 0;
         self.state.send_modify(|state| {
@@ -138,7 +140,7 @@ impl Views {
     /// Writes the scheduled cancel to disk, or removes its note when there is none.
     ///
     /// # Errors
-    /// The disk's.
+    /// The write failed.
     pub(crate) async fn record(self: &Arc<Self>, entry: &spool::Entry) -> std::io::Result<()> {
         let mut noted = Arc::clone(&self.noted).lock_owned().await;
         let cancel = self.state.borrow().cancel.clone();
@@ -156,8 +158,8 @@ impl Views {
         .await
     }
 
-    /// Waits until this cancel is due, and takes it. False when a stream cleared it or a later one
-    /// replaced it.
+    /// Waits until this cancel is due, and removes it. Returns false when a stream cleared the
+    /// cancel or a later one replaced it.
     pub(crate) async fn due(&self, number: u64) -> bool {
         let mut changed = self.state.subscribe();
         loop {
@@ -181,15 +183,15 @@ impl Views {
             tokio::select! {
                 // The sender is `self`.
                 _ = changed.changed() => {}
-                () = count => if self.take(number) {
+                () = count => if self.take_due(number) {
                     return true;
                 },
             }
         }
     }
 
-    /// Takes the cancel if it is still due.
-    fn take(&self, number: u64) -> bool {
+    /// Removes the cancel if it is still due. Returns whether it was.
+    fn take_due(&self, number: u64) -> bool {
         let now = Instant::now();
         self.state.send_if_modified(|state| {
             let (open, closed) = (state.open, state.closed);

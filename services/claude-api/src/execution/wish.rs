@@ -1,8 +1,8 @@
-//! The wish of clients and of the service's stop for one execution, as one shared value. A queue of
-//! controls could be full; a value cannot, so no control is lost.
+//! All controls of one execution, merged into one shared value. A queue of controls could be full;
+//! a value cannot, so no control is lost.
 //!
 //! ```text
-//!  Live::control ──▶ Wishes ──▶ the runner, at once: the owner's loop may wait for a disk
+//!  Live::control ──▶ Wishes ──▶ the runner, immediately: the owner's loop may wait for a disk
 //!                      │
 //!                      └──▶ the owner's loop, which follows the newest wish after every step
 //! ```
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use super::control::Control;
 
-/// Why an execution should end. The order is the precedence.
+/// A reason to end an execution. The order of the variants is their precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum EndWish {
     /// The service is stopping.
@@ -30,15 +30,15 @@ pub(crate) enum EndWish {
     Cancel,
 }
 
-/// The newest wish.
+/// The merged result of all controls so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Wish {
     /// The number of controls so far. A waiting answer compares it with the revision that was acted
     /// on.
     pub(crate) revision: u64,
-    /// Whether the tree should stand still.
+    /// Whether the process tree should be stopped with signals.
     pub(crate) paused: bool,
-    /// Why the execution should end; it never becomes `None` again.
+    /// The reason to end the execution. Once set, it never becomes `None` again.
     pub(crate) end: Option<EndWish>,
 }
 
@@ -54,7 +54,7 @@ impl Wish {
         }
     }
 
-    /// The command that makes a runner follow the wish.
+    /// Returns the command that makes a runner follow the wish.
     fn action(&self) -> Action {
         match (self.end, self.paused) {
             (Some(_), _) => Action::Terminate,
@@ -64,11 +64,14 @@ impl Wish {
     }
 }
 
-/// Sends a command to the runner without waiting; false when the socket did not take it.
+/// A function that sends a command to the runner without waiting. It returns false when the socket
+/// was full.
 pub(crate) type SendCommand = Box<dyn Fn(Action) -> bool + Send>;
 
-/// What a control can reach now. This decides how a control is sent and answered, and
-/// [`super::phase`] how the run ends.
+/// The stage of an execution, as controls see it.
+///
+/// The stage decides how a control is sent and answered. A [`super::phase::Phase`] covers only the
+/// run, from the start of the runner on, and decides which cause ended it.
 enum Stage {
     /// The execution waits for its permit. A cancel ends it without a process.
     Queued,
@@ -76,22 +79,22 @@ enum Stage {
     Starting,
     /// A runner takes commands.
     Running(SendCommand),
-    /// The CLI was reaped: no signal is due any more, but a cancel still decides the state.
+    /// The CLI was reaped. No signal is needed any more, but a cancel still decides the state.
     Exited,
     /// The terminal status is decided.
     Ended,
 }
 
-/// When a control is answered.
+/// The event that a control's answer waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// At once: there is nothing to wait for.
+    /// No event: the control is answered immediately.
     Now,
-    /// When the first signal for this revision was sent.
+    /// The first signal for this revision.
     Signal(u64),
-    /// With the terminal status.
+    /// The terminal status.
     End {
-        /// Whether the control was merged: it is not once the terminal status is decided.
+        /// Whether the control was merged. After the terminal status is decided, none is.
         accepted: bool,
     },
 }
@@ -99,25 +102,25 @@ pub(crate) enum Answer {
 struct Inner {
     stage: Stage,
     /// The commands that the runner has not answered, oldest first, each with its revision. A
-    /// command enters when the runner's socket takes it, so the socket's buffer bounds the list.
-    /// Nobody waits behind it, and the runner answers in order.
+    /// command is added once the runner's socket accepted it, so the socket's buffer bounds the
+    /// list. The runner answers in order, and no caller waits for room in the list.
     sent: VecDeque<(Action, u64)>,
-    /// The runner's socket refused the newest wish.
+    /// Whether the runner's socket refused the newest wish.
     unsent: bool,
-    /// The owner ends the tree, for example because of a deadline.
+    /// Whether the owner ends the tree, for example because of a deadline.
     terminates: bool,
-    /// TERM is on its way or was sent. It is the last command: a second TERM could make a CLI leave
-    /// its work undone.
+    /// Whether the command for TERM was sent. It is the last command: a second TERM could make a
+    /// CLI exit with its work undone.
     ending: bool,
 }
 
-/// The shared wish of one execution. Its cost is fixed: any number of controls is one value, and an
-/// answer waits in the request that asked.
+/// The controls of one execution as one shared value. Its cost is fixed: any number of controls is
+/// one value, and a request that waits for an answer waits in its own task.
 pub(crate) struct Wishes {
-    // Short and synchronous, commands included, whose order it keeps; no await happens inside.
+    // Held briefly; no await happens inside. Commands are sent under the lock, to keep their order.
     inner: Mutex<Inner>,
     newest: watch::Sender<Wish>,
-    /// The newest revision for which a signal was sent, or needed no signal.
+    /// The newest revision for which a signal was sent or was not needed.
     acted: watch::Sender<u64>,
 }
 
@@ -131,8 +134,8 @@ impl fmt::Debug for Wishes {
 }
 
 impl Wishes {
-    /// Creates the value of an execution that nobody has controlled yet. `queued`: the execution
-    /// has no permit.
+    /// Creates the value of an execution without controls. `queued` means that the execution has no
+    /// permit yet.
     pub(crate) fn new(queued: bool) -> Self {
         let stage = if queued {
             Stage::Queued
@@ -156,10 +159,10 @@ impl Wishes {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Merges a control and sends its signal.
+    /// Merges a control, and sends the command for it to the runner if there is one.
     ///
     /// # Errors
-    /// The state that does not allow it: a queued execution has no process to pause.
+    /// The state that does not allow the control: a queued execution has no process to pause.
     pub(crate) fn ask(&self, control: Control) -> Result<Answer, State> {
         let mut inner = self.lock();
         match (&inner.stage, control) {
@@ -180,21 +183,21 @@ impl Wishes {
                 } else if let Some((_, revision)) = inner.sent.back_mut() {
                     *revision = wish.revision;
                 } else {
-                    self.acted_on(wish.revision);
+                    self.note_acted(wish.revision);
                 }
                 Ok(Answer::Signal(wish.revision))
             }
         }
     }
 
-    /// Waits until this revision was acted on. Cancel safe.
-    pub(crate) async fn acted(&self, revision: u64) {
+    /// Waits until the signal for this revision was sent or was not needed. Cancel safe.
+    pub(crate) async fn wait_until_acted(&self, revision: u64) {
         let mut acted = self.acted.subscribe();
         // The sender is `self`.
         let _ = acted.wait_for(|newest| *newest >= revision).await;
     }
 
-    fn acted_on(&self, revision: u64) {
+    fn note_acted(&self, revision: u64) {
         self.acted.send_if_modified(|newest| {
             let newer = revision > *newest;
             *newest = revision.max(*newest);
@@ -207,15 +210,15 @@ impl Wishes {
         self.newest.subscribe()
     }
 
-    /// Waits for a wish to end that takes precedence over `least`. Cancel safe.
-    pub(crate) async fn end_above(&self, least: Option<EndWish>) -> Option<EndWish> {
+    /// Waits for a wish to end the execution that takes precedence over `least`. Cancel safe.
+    pub(crate) async fn wait_for_end_above(&self, least: Option<EndWish>) -> Option<EndWish> {
         let mut newest = self.newest.subscribe();
         // The sender is `self`.
         let wish = newest.wait_for(|wish| wish.end > least).await;
         wish.ok().and_then(|wish| wish.end)
     }
 
-    /// Leaves the queue. Returns false if a cancel came first: no process may start.
+    /// Leaves the queue. Returns false if a cancel arrived first: no process may start then.
     pub(crate) fn leave_queue(&self) -> bool {
         let mut inner = self.lock();
         if self.newest.borrow().end == Some(EndWish::Cancel) {
@@ -225,19 +228,19 @@ impl Wishes {
         true
     }
 
-    /// Connects the runner, and sends it a wish from before the start.
+    /// Connects the runner, and sends the wish of controls that arrived before the start.
     pub(crate) fn run(&self, send: SendCommand) {
         let mut inner = self.lock();
         inner.stage = Stage::Running(send);
         let wish = *self.newest.borrow();
         if wish.action() == Action::Resume {
-            self.acted_on(wish.revision);
+            self.note_acted(wish.revision);
         } else {
             inner.send(wish);
         }
     }
 
-    /// Ends the tree for a reason of the owner, such as a deadline.
+    /// Ends the process tree for a reason of the owner, such as a deadline.
     pub(crate) fn terminate(&self) {
         let mut inner = self.lock();
         inner.terminates = true;
@@ -262,26 +265,26 @@ impl Wishes {
     }
 
     /// Notes that the runner sent the first signal of the oldest unanswered command of this kind.
-    /// Earlier commands got no answer and count as overtaken.
+    /// Earlier commands without an answer count as answered, too.
     pub(crate) fn signalled(&self, action: Action) {
         let mut inner = self.lock();
         let Some(at) = inner.sent.iter().position(|(sent, _)| *sent == action) else {
             return;
         };
         let newest = inner.sent.drain(..=at).map(|(_, revision)| revision).max();
-        self.acted_on(newest.unwrap_or_default());
+        self.note_acted(newest.unwrap_or_default());
     }
 
-    /// Notes that the CLI was reaped: the runner sweeps and answers no more commands.
+    /// Notes that the CLI was reaped. The runner sweeps now and answers no more commands.
     pub(crate) fn exited(&self) {
         let mut inner = self.lock();
         inner.stage = Stage::Exited;
         inner.sent.clear();
         inner.unsent = false;
-        self.acted_on(self.newest.borrow().revision);
+        self.note_acted(self.newest.borrow().revision);
     }
 
-    /// Closes the value to later controls and returns the end that was wished until now.
+    /// Closes the value to later controls, and returns the end that was requested so far.
     pub(crate) fn seal(&self) -> Option<EndWish> {
         let mut inner = self.lock();
         inner.stage = Stage::Ended;
@@ -290,9 +293,9 @@ impl Wishes {
         self.newest.borrow().end
     }
 
-    /// Answers every control that still waits: the terminal status is published.
+    /// Answers every control that still waits, after the terminal status was published.
     pub(crate) fn answer_all(&self) {
-        self.acted_on(u64::MAX);
+        self.note_acted(u64::MAX);
     }
 }
 

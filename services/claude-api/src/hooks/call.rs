@@ -14,12 +14,12 @@ use crate::cli::{self, SHORTAGE_RETRY};
 use crate::config::Hook;
 use crate::engine::Engine;
 
-/// The part of a hook's stderr that is kept for warnings and errors: its last bytes.
+/// The length of the tail of a hook's stderr that is kept for warnings and errors, bytes.
 const STDERR_BYTES: usize = 4 * 1024;
-/// The time that a runner has for killing the tree of a hook before it is killed itself.
+/// The time that a runner has to kill the process tree of a hook before it is killed itself.
 const RUNNER_END: Duration = Duration::from_secs(4);
 
-/// The end of a run.
+/// The end of a run of a hook.
 #[derive(Debug)]
 pub(crate) enum Ended<T> {
     /// The hook exited with code 0.
@@ -33,9 +33,9 @@ pub(crate) enum Ended<T> {
 /// The failure of a hook.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failure {
-    /// The failure in words, with the end of stderr.
+    /// The failure in words, with the tail of stderr.
     pub(crate) message: String,
-    /// The end of stderr alone.
+    /// The tail of stderr.
     pub(crate) stderr: String,
     /// Details for programs: the hook, its mode and the cause.
     pub(crate) data: Value,
@@ -67,10 +67,10 @@ impl Failure {
 /// Runs a hook with `status` as one line of JSON on its stdin, in the workspace of the execution.
 ///
 /// The run ends with the hook, after the time limit of the settings, or when `halt` resolves. Then
-/// the whole process tree is killed, and this returns once nothing is left of it. The memory is
-/// bounded: stdout is thrown away, and [`STDERR_BYTES`] of stderr are kept.
+/// the whole process tree is killed, and the function returns once no process of it is left. The
+/// memory is bounded: stdout is discarded, and [`STDERR_BYTES`] of stderr are kept.
 ///
-/// Dropping the future kills the tree too, but does not wait for its end.
+/// Dropping the future kills the tree, too, but does not wait for its end.
 pub(crate) async fn call<T>(
     engine: &Arc<Engine>,
     hook: &Hook,
@@ -80,7 +80,7 @@ pub(crate) async fn call<T>(
     let limit = engine.settings.hooks.limit;
     let mut run = Run::default();
     let ended = tokio::select! {
-        // A halt decides, also when the hook ends in the same moment.
+        // A halt decides, even when the hook ends at the same time.
         biased;
         halted = halt => Err(Some(halted)),
         ended = run.follow(engine, hook, status) => Ok(ended),
@@ -102,11 +102,12 @@ pub(crate) async fn call<T>(
     }
 }
 
-/// A run and what it leaves.
+/// The state of one run.
 #[derive(Default)]
 struct Run {
-    /// The runner; none once nothing is left of the hook.
+    /// The runner; `None` once no process of the hook is left.
     runner: Option<runner::Control>,
+    /// The tail of stderr.
     stderr: Vec<u8>,
 }
 
@@ -121,7 +122,7 @@ impl Run {
         hook: &Hook,
         status: &Status,
     ) -> Result<(), (&'static str, String)> {
-        let not_started = |why: &str| ("not_started", format!("could not be started: {why}"));
+        let not_started = |reason: &str| ("not_started", format!("could not be started: {reason}"));
         let cwd = workspace(engine, &status.workspace)
             .await
             .map_err(|error| not_started(&format!("workspace {:?}: {error}", status.workspace)))?;
@@ -138,7 +139,7 @@ impl Run {
         self.runner = Some(control);
         let mut line = status.to_json(engine.status_bytes());
         line.push(b'\n');
-        // A hook that does not read its stdin still ends in its own way.
+        // A hook need not read its stdin, so a failed write is no failure of the hook.
         let write = async move {
             let _ = stdin.write_all(&line).await;
         };
@@ -162,7 +163,9 @@ impl Run {
                         }
                         return match (code, signal) {
                             (Some(0), _) => Ok(()),
-                            (Some(code), _) => Err(("exit_code", format!("ended with code {code}"))),
+                            (Some(code), _) => {
+                                Err(("exit_code", format!("ended with code {code}")))
+                            }
                             (None, signal) => {
                                 let signal = signal.unwrap_or_default();
                                 Err(("signal", format!("was ended by signal {signal}")))
@@ -171,8 +174,8 @@ impl Run {
                     }
                     Some(_) => {}
                     None => {
-                        let how = events.runner_end();
-                        return Err(("runner_died", format!("lost its runner ({how})")));
+                        let end = events.runner_end();
+                        return Err(("runner_died", format!("lost its runner ({end})")));
                     }
                 },
                 () = &mut write, if writing => writing = false,
@@ -187,14 +190,15 @@ impl Run {
         }
     }
 
+    /// Adds bytes of stderr. Only the tail is kept.
     fn keep(&mut self, bytes: &[u8]) {
         self.stderr.extend_from_slice(bytes);
         let excess = self.stderr.len().saturating_sub(STDERR_BYTES);
         self.stderr.drain(..excess);
     }
 
-    /// Waits until nothing is left of a run that did not end in order. The runner kills the tree,
-    /// because its socket was closed with [`Run::follow`].
+    /// Waits until no process is left of a run that was interrupted. The runner kills the tree,
+    /// because the end of [`Run::follow`] closed the runner's socket.
     async fn clean_up(&mut self, engine: &Arc<Engine>) {
         let Some(runner) = self.runner.take() else {
             return;
@@ -206,21 +210,22 @@ impl Run {
     }
 }
 
-/// Returns the folder of a workspace; makes it when it is missing.
+/// Returns the folder of a workspace, which it creates if it is missing.
 async fn workspace(engine: &Arc<Engine>, name: &str) -> io::Result<PathBuf> {
     let args = &engine.settings.args;
-    let (root, own) = (args.workspace_root.clone(), args.default_workspace.clone());
+    let root = args.workspace_root.clone();
+    let default_folder = args.default_workspace.clone();
     let name = name.to_owned();
-    let folder = spool::blocking::run(move || cli::workspace(&root, own.as_deref(), &name));
-    folder.await?
+    let find = move || cli::workspace(&root, default_folder.as_deref(), &name);
+    spool::blocking::run(find).await?
 }
 
-/// Starts the runner of a hook; waits while the machine is short of descriptors or processes.
+/// Starts the runner of a hook. Retries while the machine is short of descriptors or processes.
 async fn start(engine: &Arc<Engine>, hook: &Hook, cwd: PathBuf) -> io::Result<Handle> {
     let spec = runner::Spec {
         program: hook.program.clone(),
         args: Vec::new(),
-        env: engine.environment.without_credential(),
+        env: engine.environment.for_hook(),
         cwd,
         stdout_pipe_bytes: 0,
         start_patience: engine.settings.hooks.limit,

@@ -1,4 +1,4 @@
-//! The activity of one connection: it decides whether the connection may keep its place.
+//! The activity of one connection, which decides whether the connection may be closed for another.
 //!
 //! ```text
 //! Head ──request──▶ Working ◀──▶ Receiving (the request's body)
@@ -7,13 +7,14 @@
 //!   └──── Idle ◀───────┴──────────┘ the answer has ended
 //! ```
 //!
-//! - Head: the connection is new, or the first byte of a request has come; `--head-ms` bounds it.
-//! - Idle: between two requests; `--keep-alive-ms` bounds it.
-//! - Receiving, Sending: the client's turn; no time limit here (a body has its own), but the place
-//!   may be needed.
-//! - Working, Streaming: claude-api's turn, or a slow reader of a stream; never ended for another
-//!   connection.
-//! - Evicted: closed to make room.
+//! - Head: the connection is new, or the first byte of a request has arrived; `--head-ms` bounds
+//!   it.
+//! - Idle: the connection is between two requests; `--keep-alive-ms` bounds it.
+//! - Receiving, Sending: claude-api waits for the client. There is no time limit here (a body has
+//!   its own), but the connection may be closed for another.
+//! - Working, Streaming: the client waits for claude-api, or reads a stream slowly. The connection
+//!   is never closed for another.
+//! - Evicted: the connection must close to make room.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,13 +25,14 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The states of the module's diagram, with the time since when the client's turn lasts.
+/// A state of the module's diagram. The time is the start of the wait for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doing {
+enum State {
     Head(Instant),
     Idle(Instant),
     Receiving(Instant),
-    /// True when the answer has ended: the connection becomes Idle once the client has read it.
+    /// The flag is true if the answer has ended: the connection becomes Idle once the client has
+    /// read the answer.
     Sending(Instant, bool),
     Working,
     Streaming,
@@ -39,28 +41,28 @@ enum Doing {
 
 /// The state of one connection, shared by its socket, its request and its task. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Activity(Arc<watch::Sender<Doing>>);
+pub(crate) struct Activity(Arc<watch::Sender<State>>);
 
 impl Default for Activity {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(Doing::Head(Instant::now()))))
+        Self(Arc::new(watch::Sender::new(State::Head(Instant::now()))))
     }
 }
 
-/// How long a connection may wait for its client.
+/// The time limits of a connection that waits for its client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
-    /// For the head of a request.
+    /// The time limit for the head of a request.
     pub(crate) head: Duration,
-    /// Between two requests.
+    /// The time limit between two requests.
     pub(crate) keep_alive: Duration,
 }
 
 impl Activity {
-    fn change(&self, next: impl FnOnce(Doing) -> Option<Doing>) {
-        self.0.send_if_modified(|doing| match next(*doing) {
+    fn change(&self, next: impl FnOnce(State) -> Option<State>) {
+        self.0.send_if_modified(|state| match next(*state) {
             Some(next) => {
-                *doing = next;
+                *state = next;
                 true
             }
             None => false,
@@ -69,86 +71,87 @@ impl Activity {
 
     /// Notes that bytes arrived from the client.
     pub(super) fn received(&self) {
-        self.change(|doing| matches!(doing, Doing::Idle(_)).then(|| Doing::Head(Instant::now())));
+        self.change(|state| matches!(state, State::Idle(_)).then(|| State::Head(Instant::now())));
     }
 
-    /// Notes that the client read bytes, or does not read.
-    pub(super) fn sent(&self, takes_none: bool) {
-        self.change(|doing| match doing {
-            Doing::Working if takes_none => Some(Doing::Sending(Instant::now(), false)),
-            Doing::Idle(_) if takes_none => Some(Doing::Sending(Instant::now(), true)),
-            Doing::Sending(_, false) if !takes_none => Some(Doing::Working),
-            Doing::Sending(_, true) if !takes_none => Some(Doing::Idle(Instant::now())),
+    /// Notes a write to the client. `is_blocked` means that the client does not read.
+    pub(super) fn sent(&self, is_blocked: bool) {
+        self.change(|state| match state {
+            State::Working if is_blocked => Some(State::Sending(Instant::now(), false)),
+            State::Idle(_) if is_blocked => Some(State::Sending(Instant::now(), true)),
+            State::Sending(_, false) if !is_blocked => Some(State::Working),
+            State::Sending(_, true) if !is_blocked => Some(State::Idle(Instant::now())),
             _ => None,
         });
     }
 
-    /// Notes that the head of a request is complete.
+    /// Notes that the head of a request is complete. Returns the guard of the request.
     pub(crate) fn begin(&self) -> Exchange {
-        self.change(|doing| (doing != Doing::Evicted).then_some(Doing::Working));
+        self.change(|state| (state != State::Evicted).then_some(State::Working));
         Exchange(self.clone())
     }
 
     /// Notes that the answer is a stream.
     pub(crate) fn stream(&self) {
-        self.change(|doing| (doing != Doing::Evicted).then_some(Doing::Streaming));
+        self.change(|state| (state != State::Evicted).then_some(State::Streaming));
     }
 
-    /// Returns since when the connection waits for its client, if it may be closed for another.
-    pub(super) fn waits_since(&self) -> Option<Instant> {
+    /// Returns when the wait for the client began, if the connection may be closed for another.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
         match *self.0.borrow() {
-            Doing::Head(since)
-            | Doing::Idle(since)
-            | Doing::Receiving(since)
-            | Doing::Sending(since, _) => Some(since),
-            Doing::Working | Doing::Streaming | Doing::Evicted => None,
+            State::Head(since)
+            | State::Idle(since)
+            | State::Receiving(since)
+            | State::Sending(since, _) => Some(since),
+            State::Working | State::Streaming | State::Evicted => None,
         }
     }
 
+    /// Orders the connection to close, to make room for another.
     pub(super) fn evict(&self) {
-        self.0.send_replace(Doing::Evicted);
+        self.0.send_replace(State::Evicted);
     }
 
     /// Waits until the connection must be closed, and returns the reason.
     pub(crate) async fn close_due(&self, timeouts: Timeouts) -> &'static str {
-        let mut doing = self.0.subscribe();
+        let mut state = self.0.subscribe();
         loop {
-            let now = *doing.borrow_and_update();
-            let (until, why) = match now {
-                Doing::Evicted => return "another connection needed its place",
-                Doing::Head(since) => (
+            let now = *state.borrow_and_update();
+            let (until, reason) = match now {
+                State::Evicted => return "it was closed to make room for another connection",
+                State::Head(since) => (
                     since + timeouts.head,
                     "no complete request head arrived in time",
                 ),
-                Doing::Idle(since) => (since + timeouts.keep_alive, "the connection was idle"),
+                State::Idle(since) => (since + timeouts.keep_alive, "the connection was idle"),
                 _ => {
                     // The channel cannot close: the sender is `self`.
-                    let _ = doing.changed().await;
+                    let _ = state.changed().await;
                     continue;
                 }
             };
-            if tokio::time::timeout_at(until, doing.changed())
+            if tokio::time::timeout_at(until, state.changed())
                 .await
                 .is_err()
             {
-                return why;
+                return reason;
             }
         }
     }
 }
 
-/// A request from its head to the end of its answer.
+/// The guard of a request, which lasts from its head to the end of its answer.
 #[derive(Debug)]
 pub(crate) struct Exchange(Activity);
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.0
-            .change(|doing| (doing != Doing::Evicted).then(|| Doing::Idle(Instant::now())));
+            .change(|state| (state != State::Evicted).then(|| State::Idle(Instant::now())));
     }
 }
 
-/// A request's body that notes when it waits for its client.
+/// The body of a request, which notes when it waits for its client.
 pub(crate) struct Received<B> {
     pub(crate) body: B,
     pub(crate) activity: Activity,
@@ -164,9 +167,9 @@ impl<B: Body + Unpin> Body for Received<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         let waits = frame.is_pending();
-        self.activity.change(|doing| match doing {
-            Doing::Working if waits => Some(Doing::Receiving(Instant::now())),
-            Doing::Receiving(_) if !waits => Some(Doing::Working),
+        self.activity.change(|state| match state {
+            State::Working if waits => Some(State::Receiving(Instant::now())),
+            State::Receiving(_) if !waits => Some(State::Working),
             _ => None,
         });
         frame
@@ -184,11 +187,11 @@ impl<B: Body + Unpin> Body for Received<B> {
 impl<B> Drop for Received<B> {
     fn drop(&mut self) {
         self.activity
-            .change(|doing| matches!(doing, Doing::Receiving(_)).then_some(Doing::Working));
+            .change(|state| matches!(state, State::Receiving(_)).then_some(State::Working));
     }
 }
 
-/// An answer's body, and the exchange that ends with it.
+/// The body of an answer, and the exchange that ends with it.
 pub(crate) struct Answered<B> {
     pub(crate) body: B,
     pub(crate) _exchange: Exchange,
@@ -224,7 +227,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_head_has_its_time_and_an_idle_connection_another() {
+    async fn a_head_and_an_idle_connection_have_separate_time_limits() {
         let activity = Activity::default();
         let begun = Instant::now();
         assert!(activity.close_due(TIMEOUTS).await.contains("head"));
@@ -240,33 +243,33 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_and_streams_have_no_limit_and_are_never_evicted() {
+    async fn work_and_streams_have_no_time_limit_and_may_not_be_evicted() {
         let activity = Activity::default();
         let exchange = activity.begin();
         for stream in [false, true] {
             if stream {
                 activity.stream();
             }
-            assert_eq!(activity.waits_since(), None);
-            let over = activity.close_due(TIMEOUTS);
+            assert_eq!(activity.waiting_since(), None);
+            let due = activity.close_due(TIMEOUTS);
             assert!(
-                tokio::time::timeout(3 * TIMEOUTS.keep_alive, over)
+                tokio::time::timeout(3 * TIMEOUTS.keep_alive, due)
                     .await
                     .is_err()
             );
         }
         activity.sent(true);
-        assert_eq!(activity.waits_since(), None, "a slow reader is no fault");
+        assert_eq!(activity.waiting_since(), None, "a slow reader is no fault");
         drop(exchange);
         activity.sent(true);
-        assert!(activity.waits_since().is_some());
-        let over = activity.close_due(TIMEOUTS);
+        assert!(activity.waiting_since().is_some());
+        let due = activity.close_due(TIMEOUTS);
         assert!(
-            tokio::time::timeout(3 * TIMEOUTS.keep_alive, over)
+            tokio::time::timeout(3 * TIMEOUTS.keep_alive, due)
                 .await
                 .is_err()
         );
         activity.evict();
-        assert!(activity.close_due(TIMEOUTS).await.contains("place"));
+        assert!(activity.close_due(TIMEOUTS).await.contains("room"));
     }
 }

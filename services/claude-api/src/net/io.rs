@@ -1,4 +1,4 @@
-//! A client's socket that reports reads and writes to the connection's [`Activity`].
+//! The socket of a client, which reports reads and writes to the connection's [`Activity`].
 
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::activity::Activity;
 
-/// A client's socket; its reads and writes update the connection's activity.
+/// The socket of a client. Its reads and writes update the activity of the connection.
 pub(crate) struct Connection {
     stream: TcpStream,
     activity: Activity,

@@ -1,4 +1,4 @@
-//! What stands in the way of an execution.
+//! An obstacle to executions, with its remedy.
 
 use serde::Serialize;
 
@@ -9,14 +9,14 @@ pub(crate) const NO_RUNNER: &str = "no-runner";
 /// The code of a check whose runner died.
 pub(crate) const RUNNER_DIED: &str = "runner-died";
 
-/// One thing that stands in the way, and what to do about it.
+/// A condition that keeps executions from starting, or a warning, with its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Obstacle {
-    /// Machine-readable, stable.
+    /// The stable, machine-readable code.
     pub code: &'static str,
-    /// What is wrong.
+    /// The description of the problem.
     pub message: String,
-    /// What to do.
+    /// The action that removes the problem.
     pub remedy: String,
 }
 
@@ -34,18 +34,20 @@ impl Obstacle {
     }
 }
 
-pub(crate) fn unwritable(what: &str) -> Obstacle {
+/// Returns the obstacle of a spool that cannot be written.
+pub(crate) fn unwritable(error: &str) -> Obstacle {
     Obstacle::new(
         "spool-unwritable",
-        format!("the spool cannot be written: {what}"),
+        format!("the spool cannot be written: {error}"),
         "see that --spool-dir is mounted, writable for this user and not full",
     )
 }
 
-pub(crate) fn no_room(what: &str) -> Obstacle {
+/// Returns the obstacle of a full disk of the spool.
+pub(crate) fn no_room(message: &str) -> Obstacle {
     Obstacle::new(
         "no-room",
-        what,
+        message,
         "free some space, or lower --retention-bytes and --kept-bytes",
     )
 }

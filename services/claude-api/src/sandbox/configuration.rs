@@ -1,8 +1,8 @@
-//! The configuration that the CLI reads in its sandbox: made anew for each start, and read-only. It
-//! links to what the person who runs the service configured, which no tool can change; what the CLI has
-//! to keep goes to a folder of the conversation.
+//! The configuration that the CLI reads in its sandbox: created anew for each start, and read-only.
+//! It links to the configuration of the person who runs the service, which no tool can change.
+//! Files that the CLI has to keep are in a folder of the conversation.
 //!
-//! Which files the pinned CLI reads and writes was measured: docs/claude-cli.md.
+//! docs/claude-cli.md lists the files that the pinned CLI reads and writes (measured).
 
 use std::fs;
 use std::io;
@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::create_private;
 
-/// Files that a person may put into the CLI's configuration folder. The login is not among them:
-/// executions get a key or a token. Every file `*.md` is linked, too: a `CLAUDE.md` may include it.
+/// Entries of the CLI's configuration folder that a person may have created. The login is not among
+/// them: executions get a key or a token. Every file `*.md` is linked, too, because a `CLAUDE.md`
+/// may include it.
 const LINKED: [&str; 9] = [
     "settings.json",
     "rules",
@@ -25,61 +26,62 @@ const LINKED: [&str; 9] = [
     "plugins",
 ];
 
-/// Folders that the CLI writes and that are empty at each start: it runs scripts from `session-env` when
-/// it continues a conversation.
+/// Folders that the CLI writes and that are empty at each start. The CLI runs scripts from
+/// `session-env` when it continues a conversation, so no script of an earlier execution may remain.
 const EMPTIED: [&str; 3] = ["shell-snapshots", "session-env", "plans"];
 
 /// The configuration of one start.
 #[derive(Debug)]
 pub(super) struct Configuration {
-    /// What its links lead to.
-    pub(super) read: Vec<PathBuf>,
-    pub(super) write: Vec<PathBuf>,
+    /// The targets of its links, which the execution may read.
+    pub(super) readable: Vec<PathBuf>,
+    /// The folders that the execution may write.
+    pub(super) writable: Vec<PathBuf>,
 }
 
-/// Makes the configuration of `conversation` in `folder`, which is empty. `own` is the
-/// folder that the person configures, and `own_file` the CLI's file beside or in it.
+/// Creates the configuration of `conversation` in `folder`, which is empty. `own` is the folder
+/// that the person configures, and `own_file` the CLI's file beside or in that folder.
 ///
 /// # Errors
-/// The disk's.
-pub(super) fn make(
+/// A file or folder cannot be read or created.
+pub(super) fn create(
     folder: &Path,
     own: &Path,
     own_file: &Path,
     conversation: &str,
 ) -> io::Result<Configuration> {
-    let mut read = Vec::new();
+    let mut readable = Vec::new();
     create_private(own)?;
     for entry in fs::read_dir(own)?.flatten() {
         let name = entry.file_name();
         let text = name.to_str().unwrap_or_default();
         if LINKED.contains(&text) || text.ends_with(".md") {
             symlink(entry.path(), folder.join(&name))?;
-            read.push(entry.path());
+            readable.push(entry.path());
         }
     }
-    identify(own_file)?;
+    create_ids(own_file)?;
     symlink(own_file, folder.join(".claude.json"))?;
-    read.push(own_file.to_owned());
-    let kept = kept(own, conversation)?;
+    readable.push(own_file.to_owned());
+    let kept = kept_folder(own, conversation)?;
     symlink(&kept, folder.join("projects"))?;
     let tasks = kept.join(".tasks");
     create_private(&tasks)?;
     symlink(&tasks, folder.join("tasks"))?;
-    let mut write = vec![kept];
+    let mut writable = vec![kept];
     for name in EMPTIED {
         let path = folder.join(name);
         create_private(&path)?;
-        write.push(path);
+        writable.push(path);
     }
-    Ok(Configuration { read, write })
+    Ok(Configuration { readable, writable })
 }
 
-/// Moves a transcript that was written in a sandbox to where a CLI without one looks for it. Blocks on
-/// the disk.
+/// Moves a transcript that was written in a sandbox to the folder in which a CLI without a sandbox
+/// looks for it. Blocks on the disk.
 ///
 /// # Errors
-/// The disk's.
+/// A folder cannot be read or created, or the transcript cannot be moved.
 pub(crate) fn restore_transcript(own: &Path, conversation: &str) -> io::Result<()> {
     let projects = own.join("projects");
     let name = format!("{conversation}.jsonl");
@@ -89,7 +91,7 @@ pub(crate) fn restore_transcript(own: &Path, conversation: &str) -> io::Result<(
     };
     for project in kept.flatten() {
         let transcript = project.path().join(&name);
-        // Tools may have written anything there.
+        // Tools may have written any file there.
         let of_cli = project.file_name().as_encoded_bytes().starts_with(b"-");
         let is_file = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
         if of_cli && project.file_type()?.is_dir() && is_file(&transcript) {
@@ -101,8 +103,9 @@ pub(crate) fn restore_transcript(own: &Path, conversation: &str) -> io::Result<(
     Ok(())
 }
 
-/// The folder in which a conversation's transcript is kept. One from before the sandbox moves there.
-fn kept(own: &Path, conversation: &str) -> io::Result<PathBuf> {
+/// Returns the folder in which a conversation's transcript is kept, which it creates if it is
+/// missing. A transcript that was written without a sandbox is moved there.
+fn kept_folder(own: &Path, conversation: &str) -> io::Result<PathBuf> {
     let projects = own.join("projects");
     create_private(own)?;
     create_private(&projects)?;
@@ -110,8 +113,8 @@ fn kept(own: &Path, conversation: &str) -> io::Result<PathBuf> {
     create_private(&kept)?;
     let name = format!("{conversation}.jsonl");
     for project in fs::read_dir(&projects)?.flatten() {
-        // The CLI's own folders are named by paths. Others belong to conversations, whose tools may
-        // write any name there.
+        // The CLI's own folders are named after paths and begin with `-`. The others belong to
+        // conversations, whose tools may write any name there.
         let of_cli = project.file_name().as_encoded_bytes().starts_with(b"-");
         let old = project.path().join(&name);
         if of_cli && old.is_file() {
@@ -123,9 +126,9 @@ fn kept(own: &Path, conversation: &str) -> io::Result<PathBuf> {
     Ok(kept)
 }
 
-/// Makes `.claude.json` with ids: the CLI cannot write it in its sandbox, and would call itself another
-/// device in each run.
-fn identify(own_file: &Path) -> io::Result<()> {
+/// Creates `.claude.json` with ids if it is missing. The CLI cannot write it in its sandbox, and
+/// without ids it would appear as another device in each run.
+fn create_ids(own_file: &Path) -> io::Result<()> {
     if own_file.exists() {
         return Ok(());
     }
@@ -133,16 +136,17 @@ fn identify(own_file: &Path) -> io::Result<()> {
         create_private(folder)?;
     }
     let id = || {
-        let [one, two] = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()];
-        format!("{}{}", one.simple(), two.simple())
+        let [first, second] = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()];
+        format!("{}{}", first.simple(), second.simple())
     };
     let text = serde_json::json!({"userID": id(), "machineID": id()}).to_string();
-    // Whole at once: two executions may start at the same time, and the CLI refuses half a file.
+    // The link makes the whole file appear in one step: two executions may start at the same time,
+    // and the CLI refuses half a file.
     let staged = own_file.with_extension(format!("json.{}", uuid::Uuid::new_v4().simple()));
     fs::write(&staged, text)?;
-    let taken = fs::hard_link(&staged, own_file);
+    let linked = fs::hard_link(&staged, own_file);
     fs::remove_file(&staged)?;
-    match taken {
+    match linked {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }

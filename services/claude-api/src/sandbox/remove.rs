@@ -1,4 +1,4 @@
-//! Removes folders that tools could fill as they like.
+//! The removal of folders that tools may have filled with any tree.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -7,15 +7,15 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-/// Removes a folder with all that is in it; that it is not there is no error. Nothing else may use it
+/// Removes a folder and its content. A missing folder is no error. No process may use the folder
 /// meanwhile. Blocks on the disk.
 ///
-/// Needs the same stack and few descriptors however deep the folders are: `fs::remove_dir_all` recurses,
-/// and one of 16,000 levels ended the service. So a folder in a folder is moved up before it is
-/// emptied. A mode that forbids the removal is changed first.
+/// The stack and the number of descriptors do not depend on the depth of the tree.
+/// `fs::remove_dir_all` recurses, and a tree of 16,000 levels ended the service. So a folder in a
+/// folder is moved up before it is emptied. A mode that forbids the removal is changed first.
 ///
 /// # Errors
-/// The disk's; what was removed before stays so.
+/// A file or folder cannot be removed. Earlier ones stay removed.
 pub(super) fn remove_tree(root: &Path) -> io::Result<()> {
     loop {
         match fs::remove_dir(root) {
@@ -23,18 +23,18 @@ pub(super) fn remove_tree(root: &Path) -> io::Result<()> {
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
             removed => return removed,
         }
-        for child in open(root)? {
+        for child in list(root)? {
             let child = child?;
             let path = child.path();
             if !child.file_type()?.is_dir() {
                 fs::remove_file(path)?;
                 continue;
             }
-            for grandchild in open(&path)? {
+            for grandchild in list(&path)? {
                 let grandchild = grandchild?;
                 if grandchild.file_type()?.is_dir() {
-                    // Moving a folder changes its `..`, so it must be writable, too.
-                    allow(&grandchild.path())?;
+                    // A move changes the `..` of a folder, so the folder must be writable, too.
+                    allow_access(&grandchild.path())?;
                     fs::rename(grandchild.path(), root.join(Uuid::new_v4().to_string()))?;
                 } else {
                     fs::remove_file(grandchild.path())?;
@@ -45,13 +45,13 @@ pub(super) fn remove_tree(root: &Path) -> io::Result<()> {
     }
 }
 
-/// Lists a folder, which may be changed from then on.
-fn open(folder: &Path) -> io::Result<fs::ReadDir> {
-    allow(folder)?;
+/// Makes a folder writable and lists it.
+fn list(folder: &Path) -> io::Result<fs::ReadDir> {
+    allow_access(folder)?;
     fs::read_dir(folder)
 }
 
-fn allow(folder: &Path) -> io::Result<()> {
+fn allow_access(folder: &Path) -> io::Result<()> {
     fs::set_permissions(folder, Permissions::from_mode(0o700))
 }
 
@@ -59,9 +59,10 @@ fn allow(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// What `std::fs` cannot make or remove, because the path is too long or its stack too short.
+    /// `std::fs` cannot create or remove such a tree: the path is too long, and the stack too
+    /// small.
     #[test]
-    fn a_folder_of_any_depth_goes() {
+    fn a_tree_of_any_depth_is_removed() {
         const LEVELS: usize = 20_000;
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("root");
@@ -69,7 +70,7 @@ mod tests {
         for number in 0..100 {
             fs::write(root.join(format!("wide/{number}")), "").unwrap();
         }
-        // From the innermost to the outermost: each gets the one before.
+        // The tree is built from the innermost folder to the outermost one.
         let (inner, outer) = (dir.path().join("inner"), dir.path().join("outer"));
         fs::create_dir(&inner).unwrap();
         for _ in 0..LEVELS {
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_modes_nor_links_hinder_or_mislead() {
+    fn modes_do_not_prevent_a_removal_and_links_are_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let (root, other) = (dir.path().join("root"), dir.path().join("other"));
         fs::create_dir_all(root.join("a/b/c")).unwrap();

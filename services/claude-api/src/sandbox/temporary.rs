@@ -1,5 +1,6 @@
-//! The temporary folders of conversations. One is made at the first start of a conversation, kept for
-//! its later executions, and removed when the conversation is forgotten or room is short.
+//! The temporary folders of conversations. A folder is created at the first start of a
+//! conversation, kept for its later executions, and removed when the conversation is forgotten or
+//! the disk is nearly full.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -13,37 +14,39 @@ use uuid::Uuid;
 use super::remove::remove_tree;
 use crate::cli::create_private;
 
-/// The end of the name of a conversation's private folder, beside its temporary one.
+/// The suffix of a conversation's private folder, which is next to its temporary folder.
 const PRIVATE: &str = ".private";
-/// Room is short when less than this part of the disk is free.
-const SHORT: f64 = 0.10;
-/// As much is freed then, if there is so much that nobody uses.
-const ENOUGH: f64 = 0.25;
+/// The free part of the disk below which idle folders are removed.
+const LOW_FREE_PART: f64 = 0.10;
+/// The free part of the disk at which the removal stops.
+const TARGET_FREE_PART: f64 = 0.25;
 
-/// Where the temporary folders are, and which are in use.
+/// The temporary folders of all conversations, and the number of their users.
 ///
-/// - Taken when: an execution starts; its conversation's folders stay while it runs, and afterwards until
-///   the conversation is forgotten or less than a tenth of the disk is free.
-/// - Who waits behind whom: nobody. Where no idle folder is left to remove, the service is not ready
+/// - An execution's start creates its conversation's folders. They stay while the execution runs,
+///   and then until the conversation is forgotten or less than a tenth of the disk is free.
+/// - No caller waits for another. If no idle folder is left to remove, the service is not ready
 ///   (`no-room`).
-/// - The other direction: a conversation has one folder, however many executions it has.
+/// - A conversation has one temporary folder for any number of executions.
 #[derive(Debug)]
 pub(super) struct Temporary {
+    /// The parent folder.
     pub(super) root: PathBuf,
     /// The beginning of the names of this service's folders: two services may share the root.
     prefix: String,
     in_use: Arc<Mutex<Conversations>>,
 }
 
-/// How many executions use the folders of each conversation.
+/// The number of executions that use the folders of each conversation.
 type Conversations = HashMap<String, usize>;
 
-/// The folders of one execution. They stay at least until this is dropped.
+/// The folders of one execution. They are kept at least until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Folders {
-    /// Kept from one execution of a conversation to the next.
+    /// The folder that all executions of a conversation share.
     pub(super) temporary: PathBuf,
-    /// Empty at each start. Outside of the temporary folder, because nobody inside may write it.
+    /// A folder that is empty at each start. It is outside of the temporary folder, because the
+    /// execution must not write it.
     pub(super) private: PathBuf,
     conversation: String,
     in_use: Arc<Mutex<Conversations>>,
@@ -61,13 +64,14 @@ impl Drop for Folders {
     }
 }
 
-// Held for a look into the map or a rename, never over an await.
+// Held to read or change the map, or for a rename; never across an await.
 fn lock(in_use: &Mutex<Conversations>) -> MutexGuard<'_, Conversations> {
     in_use.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Temporary {
-    /// `spool` tells this service from others that share `root`.
+    /// Creates the set of folders below `root`. `spool` distinguishes this service from others that
+    /// share `root`.
     pub(super) fn new(root: PathBuf, spool: &Path) -> Self {
         let spool = spool.canonicalize().unwrap_or_else(|_| spool.to_owned());
         let name = crc32fast::hash(spool.as_os_str().as_encoded_bytes());
@@ -78,11 +82,11 @@ impl Temporary {
         }
     }
 
-    /// Makes the folders of an execution. Blocks on the disk.
+    /// Creates the folders of an execution. Blocks on the disk.
     ///
     /// # Errors
-    /// The disk's.
-    pub(super) fn make(&self, conversation: &str) -> io::Result<Folders> {
+    /// A folder cannot be created or emptied.
+    pub(super) fn create(&self, conversation: &str) -> io::Result<Folders> {
         create_private(&self.root)?;
         *lock(&self.in_use)
             .entry(conversation.to_owned())
@@ -99,7 +103,8 @@ impl Temporary {
         Ok(folders)
     }
 
-    /// Removes the folders of conversations that are neither in use nor `known`. Blocks on the disk.
+    /// Removes the folders of conversations that are neither in use nor `known`. Blocks on the
+    /// disk.
     ///
     /// # Errors
     /// The root cannot be listed.
@@ -112,18 +117,18 @@ impl Temporary {
         Ok(())
     }
 
-    /// Removes the folders of conversations that are not in use, those first that were used last the
-    /// longest time ago, if room is short. Returns of how many conversations. Blocks on the disk.
+    /// Removes folders of conversations that are not in use if the disk is nearly full, the least
+    /// recently used first. Returns the number of these conversations. Blocks on the disk.
     ///
     /// # Errors
     /// The root cannot be read.
     pub(super) fn make_room(&self) -> io::Result<usize> {
-        self.make_room_until(|| free(&self.root))
+        self.make_room_with(|| free_part(&self.root))
     }
 
-    /// [`Self::make_room`], where `free` returns the free part.
-    fn make_room_until(&self, free: impl Fn() -> io::Result<f64>) -> io::Result<usize> {
-        if free()? >= SHORT {
+    /// Implements [`Self::make_room`]. `free` returns the free part of the disk.
+    fn make_room_with(&self, free: impl Fn() -> io::Result<f64>) -> io::Result<usize> {
+        if free()? >= LOW_FREE_PART {
             return Ok(0);
         }
         let mut oldest_first: Vec<_> = self
@@ -134,7 +139,7 @@ impl Temporary {
         oldest_first.sort();
         let mut removed = 0;
         for (_, conversation) in oldest_first {
-            if free()? >= ENOUGH {
+            if free()? >= TARGET_FREE_PART {
                 break;
             }
             removed += usize::from(self.remove(&conversation));
@@ -151,7 +156,7 @@ impl Temporary {
             .join(format!("{}{conversation}{PRIVATE}", self.prefix))
     }
 
-    /// The conversations that have folders.
+    /// Lists the conversations that have folders.
     fn conversations(&self) -> io::Result<BTreeSet<String>> {
         let entries = match std::fs::read_dir(&self.root) {
             // No execution was started yet.
@@ -167,23 +172,25 @@ impl Temporary {
         Ok(own.collect())
     }
 
-    /// When an execution of the conversation was last started: that makes the private folder.
+    /// Returns when an execution of the conversation was last started: each start creates the
+    /// private folder anew.
     fn last_start(&self, conversation: &str) -> SystemTime {
-        let found = std::fs::symlink_metadata(self.private(conversation));
-        found.map_or(SystemTime::UNIX_EPOCH, |found| spool::last_change(&found))
+        let meta = std::fs::symlink_metadata(self.private(conversation));
+        meta.map_or(SystemTime::UNIX_EPOCH, |meta| spool::last_change(&meta))
     }
 
-    /// Removes the folders of a conversation unless it is in use; says whether they are gone.
+    /// Removes the folders of a conversation unless it is in use. Returns whether they are removed.
     fn remove(&self, conversation: &str) -> bool {
         let mut aside = Vec::new();
         {
-            // An execution that starts now waits for the renames, and then makes folders anew.
+            // An execution that starts now waits for the renames, and then creates new folders.
             let in_use = lock(&self.in_use);
             if in_use.contains_key(conversation) {
                 return false;
             }
             for folder in [self.temporary(conversation), self.private(conversation)] {
-                // The name of no conversation, so that what a failure leaves goes the next time.
+                // This is the name of no conversation, so the next pass removes the rest after a
+                // failure.
                 let to = self.temporary(&format!("removed-{}", Uuid::new_v4()));
                 match std::fs::rename(&folder, &to) {
                     Ok(()) => aside.push(to),
@@ -195,23 +202,26 @@ impl Temporary {
         aside.iter().all(|folder| match remove_tree(folder) {
             Ok(()) => true,
             Err(error) => {
-                let folder = folder.display();
-                tracing::warn!(%error, %folder, "could not remove a temporary folder; retrying later");
+                tracing::warn!(
+                    %error,
+                    folder = %folder.display(),
+                    "could not remove a temporary folder; retrying later"
+                );
                 false
             }
         })
     }
 }
 
-/// The free part of the file system below a folder, for users without rights; all of it while the folder
-/// is not there.
-fn free(folder: &Path) -> io::Result<f64> {
-    let found = match statvfs(folder) {
+/// Returns the part of a folder's file system that is free for unprivileged users; 1 if the folder
+/// does not exist.
+fn free_part(folder: &Path) -> io::Result<f64> {
+    let stat = match statvfs(folder) {
         Err(rustix::io::Errno::NOENT) => return Ok(1.0),
-        found => found?,
+        stat => stat?,
     };
     #[expect(clippy::cast_precision_loss, reason = "a part, not a count")]
-    let part = found.f_bavail as f64 / found.f_blocks.max(1) as f64;
+    let part = stat.f_bavail as f64 / stat.f_blocks.max(1) as f64;
     Ok(part)
 }
 
@@ -229,15 +239,15 @@ mod tests {
     }
 
     #[test]
-    fn only_folders_of_this_service_that_nobody_uses_go() {
+    fn only_unused_folders_of_this_service_expire() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("tmp");
         let one = Temporary::new(root.clone(), Path::new("/spool/one"));
         let other = Temporary::new(root.clone(), Path::new("/spool/other"));
-        drop((one.make("kept").unwrap(), one.make("old").unwrap()));
-        drop(other.make("old").unwrap());
-        let used = one.make("used").unwrap();
-        let used_again = one.make("used").unwrap();
+        drop((one.create("kept").unwrap(), one.create("old").unwrap()));
+        drop(other.create("old").unwrap());
+        let used = one.create("used").unwrap();
+        let used_again = one.create("used").unwrap();
         std::fs::write(root.join("foreign"), "x").unwrap();
         let all = names(&root);
         one.expire(|conversation| conversation == "kept").unwrap();
@@ -265,27 +275,27 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_idle_folders_make_room() {
+    fn the_least_recently_used_folders_are_removed_first() {
         let dir = tempfile::tempdir().unwrap();
         let temporary = Temporary::new(dir.path().join("tmp"), Path::new("/spool"));
-        let used = temporary.make("a").unwrap();
+        let used = temporary.create("a").unwrap();
         for conversation in ["b", "c", "d", "b"] {
             let before = SystemTime::now();
-            // The clock of the file system runs in steps.
+            // The clock of the file system advances in steps.
             while temporary.last_start(conversation) < before {
-                drop(temporary.make(conversation).unwrap());
+                drop(temporary.create(conversation).unwrap());
             }
         }
         let there = |conversation: &str| {
             let folder = format!("{}{conversation}", temporary.prefix);
             temporary.root.join(folder).exists()
         };
-        assert_eq!(temporary.make_room_until(|| Ok(0.1)).unwrap(), 0);
-        // c was used last the longest time ago.
-        let gone = temporary.make_room_until(|| Ok(if there("c") { 0.09 } else { 0.25 }));
+        assert_eq!(temporary.make_room_with(|| Ok(0.1)).unwrap(), 0);
+        // c is the least recently used.
+        let gone = temporary.make_room_with(|| Ok(if there("c") { 0.09 } else { 0.25 }));
         assert_eq!(gone.unwrap(), 1);
         assert_eq!(["a", "b", "c", "d"].map(there), [true, true, false, true]);
-        temporary.make_room_until(|| Ok(0.0)).unwrap();
+        temporary.make_room_with(|| Ok(0.0)).unwrap();
         assert_eq!(["a", "b", "c", "d"].map(there), [true, false, false, false]);
         drop(used);
     }
@@ -294,11 +304,11 @@ mod tests {
     fn a_private_folder_is_empty_at_each_start() {
         let dir = tempfile::tempdir().unwrap();
         let temporary = Temporary::new(dir.path().join("tmp"), Path::new("/spool"));
-        let first = temporary.make("one").unwrap();
+        let first = temporary.create("one").unwrap();
         std::fs::write(first.private.join("planted"), "x").unwrap();
         std::fs::write(first.temporary.join("kept"), "x").unwrap();
         drop(first);
-        let second = temporary.make("one").unwrap();
+        let second = temporary.create("one").unwrap();
         assert!(names(&second.private).is_empty());
         assert_eq!(names(&second.temporary), ["kept"]);
     }

@@ -25,14 +25,14 @@ fn policy(dir: &Path, home: &str, spool: &str) -> Result<Option<Policy>, String>
 }
 
 #[test]
-fn an_execution_gets_the_system_its_workspace_its_home_and_a_folder_of_its_own() {
+fn an_execution_gets_the_system_its_workspace_its_home_and_its_own_folders() {
     let dir = tempfile::tempdir().unwrap();
     let policy = policy(dir.path(), "home", "spool").unwrap().unwrap();
     let workspace = dir.path().join("workspaces/shop");
     let ExecutionSandbox {
         sandbox, variables, ..
     } = policy.prepare(&workspace, "shop", "one").unwrap();
-    let temporary = policy.temporary.make("one").unwrap().temporary.clone();
+    let temporary = policy.temporary.create("one").unwrap().temporary.clone();
     let private = temporary.with_added_extension("private");
     for path in ["/usr", "/opt/tools", "/certificates/own.pem"] {
         assert!(sandbox.read_only.contains(&path.into()), "{path}");
@@ -59,7 +59,7 @@ fn an_execution_gets_the_system_its_workspace_its_home_and_a_folder_of_its_own()
 }
 
 #[test]
-fn the_login_of_a_person_stays_outside_where_there_is_a_key() {
+fn the_login_is_outside_the_sandbox_if_there_is_a_key() {
     let dir = tempfile::tempdir().unwrap();
     let mut policy = policy(dir.path(), "home", "spool").unwrap().unwrap();
     let configured = dir.path().join("home/.claude");
@@ -71,20 +71,23 @@ fn the_login_of_a_person_stays_outside_where_there_is_a_key() {
     let variables = [("HOME", home.as_str()), ("ANTHROPIC_API_KEY", "sk")];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     policy.environment = Arc::new(Environment::new(variables, &[]));
-    let own = policy.prepare(dir.path(), "shop", "one").unwrap();
-    let made = own.folders.private.clone();
-    assert!(made.join("CLAUDE.md").exists() && !made.join(".credentials.json").exists());
+    let prepared = policy.prepare(dir.path(), "shop", "one").unwrap();
+    let private = prepared.folders.private.clone();
+    assert!(private.join("CLAUDE.md").exists());
+    assert!(!private.join(".credentials.json").exists());
     assert!(
-        own.sandbox
+        prepared
+            .sandbox
             .read_only
             .contains(&configured.join("CLAUDE.md"))
     );
     assert!(
-        !own.sandbox
+        !prepared
+            .sandbox
             .read_only
             .contains(&configured.join(".credentials.json"))
     );
-    assert!(!own.sandbox.read_write.contains(&configured));
+    assert!(!prepared.sandbox.read_write.contains(&configured));
 }
 
 #[test]
@@ -116,7 +119,7 @@ fn a_transcript_moves_into_the_sandbox_and_back() {
     let kept = dir.path().join("home/.claude/projects/one");
     let inside = kept.join("-workspace-shop/one.jsonl");
     assert!(inside.is_file() && !outside.exists());
-    // A tool left other things there.
+    // A tool created links and folders there.
     std::os::unix::fs::symlink("/etc/passwd", kept.join("-link")).unwrap();
     std::fs::create_dir(kept.join("-other")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", kept.join("-other/one.jsonl")).unwrap();
@@ -128,7 +131,7 @@ fn a_transcript_moves_into_the_sandbox_and_back() {
 }
 
 #[test]
-fn what_is_open_is_listed() {
+fn every_missing_protection_is_listed() {
     let dir = tempfile::tempdir().unwrap();
     let listed = |flags: &str| {
         let fixed = ["claude-api", "--claude-bin=/bin/sh"].into_iter();
@@ -138,7 +141,7 @@ fn what_is_open_is_listed() {
         open.into_iter().map(|open| open.code).collect::<Vec<_>>()
     };
     assert_eq!(listed("--sandbox=no"), ["sandbox-off"]);
-    // This program is no container's first one, and may be read, as /bin/sh may.
+    // The test program is not PID 1 of a container, and is readable, as /bin/sh is.
     let usual = [
         "sandbox-not-pid-1",
         "sandbox-program-readable",

@@ -27,10 +27,10 @@ pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obsta
             "run a kernel of Linux 6.12 or later with Landlock, or trust every prompt",
         )
     });
-    let login = environment.logs_in().then(|| {
+    let login = environment.uses_login().then(|| {
         Obstacle::new(
             "sandbox-login",
-            "the CLI's own login is used, which the CLI has to renew: tools can read and change the \
+            "the CLI uses its own login, which it has to renew: tools can read and change the \
              whole home of this service, with the CLI's configuration and every transcript",
             "use CLAUDE_CODE_OAUTH_TOKEN (from `claude setup-token`) or ANTHROPIC_API_KEY",
         )
@@ -39,8 +39,8 @@ pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obsta
     let not_first = (!first).then(|| {
         Obstacle::new(
             "sandbox-not-pid-1",
-            "claude-api is not PID 1 of a container, which the kernel keeps from being killed by what \
-             runs in it: only Landlock does",
+            "claude-api is not PID 1 of a container, which the kernel protects from being killed \
+             by processes of the container: only Landlock protects it",
             "run claude-api in its image, with `init: false`",
         )
     });
@@ -68,8 +68,8 @@ pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obsta
     .then(|| {
         Obstacle::new(
             "sandbox-dns",
-            "tools may use port 53, on which the resolver of this machine listens: one execution can \
-             forge the DNS answers of all others",
+            "tools may bind port 53, on which the resolver of this machine listens: one execution \
+             can forge the DNS answers of all others",
             "set the sysctl net.ipv4.ip_unprivileged_port_start to 1024, as compose.yaml does",
         )
     });
@@ -78,10 +78,10 @@ pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obsta
         Obstacle::new(
             "sandbox-path-missing",
             format!(
-                "CLAUDE_API_SANDBOX_PATHS names {}, which is not there",
+                "CLAUDE_API_SANDBOX_PATHS names {}, which does not exist",
                 path.display()
             ),
-            "mount it, correct the name or take it out",
+            "mount it, correct the name or remove it from the list",
         )
     });
     let all = gaps.chain(login).chain(not_first).chain(readable);
@@ -92,9 +92,10 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// Whether any user may bind the port of a resolver on this machine. A tool that does so also gets the
-/// queries that Docker's own resolver (127.0.0.11) should get: it need only send one packet to each
-/// port from which a query may come, and the kernel takes the query for an answer to it (measured).
+/// Returns whether any user may bind the port of a resolver on this machine. A tool that does so
+/// can also get the queries for Docker's own resolver (127.0.0.11). The tool sends one packet to
+/// each port from which a query may be sent, and the kernel treats the query as an answer to that
+/// packet (measured).
 fn dns_is_open(first_unprivileged_port: &str, resolv_conf: &str) -> bool {
     let first = first_unprivileged_port.trim().parse();
     let local = |line: &str| {
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_resolver_on_this_machine_needs_its_port() {
+    fn the_port_of_a_local_resolver_must_be_privileged() {
         let docker = "search lan\nnameserver 127.0.0.11\noptions ndots:0\n";
         assert!(dns_is_open("0\n", docker));
         assert!(dns_is_open("53\n", docker));

@@ -1,4 +1,4 @@
-//! What comes while the end is being written.
+//! Cancels that arrive while an execution ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::service::testing::{accepted, end, open, others, owner, status};
 use crate::times::Times;
 
 #[tokio::test]
-async fn a_cancel_beside_the_end_counts_and_takes_the_continuation_with_it() {
+async fn a_cancel_before_the_end_is_recorded_also_cancels_the_continuation() {
     for (asked, state) in [
         (&[][..], State::Interrupted),
         (&[Control::Resume, Control::Cancel], State::Cancelled),
@@ -34,20 +34,20 @@ async fn a_cancel_beside_the_end_counts_and_takes_the_continuation_with_it() {
             false,
         );
         let now = Instant::now();
-        machine.on(Input::Wished(Some(EndWish::Stop)), now);
-        machine.on(Input::TermSent, now);
-        machine.on(Input::Done(Exit::Signal(15)), now);
-        // It wrote nothing.
+        machine.apply(Input::Wished(Some(EndWish::Stop)), now);
+        machine.apply(Input::TermSent, now);
+        machine.apply(Input::Done(Exit::Signal(15)), now);
+        // The run has no output.
         let writer = owner.entry.writer(spool::EventsKept::Raw).unwrap();
         writer.finish();
         let marks = *owner.entry.marks().unwrap().borrow();
-        let left = End {
+        let finished = FinishedRun {
             machine,
             marks,
             runner_failure: None,
             unkillable: Vec::new(),
         };
-        let decided = ended(&mut owner, left).await;
+        let decided = ended(&mut owner, finished).await;
         service.finish(&mut owner, decided).await;
         let last = status(&service, id);
         assert_eq!(last.state, state, "{asked:?}");
@@ -65,7 +65,7 @@ async fn a_cancel_beside_the_end_counts_and_takes_the_continuation_with_it() {
     }
 }
 
-/// Field case C18: the wall clock was set back in the run, or before the start.
+/// The wall clock was set back during the run, or before the start.
 #[tokio::test]
 async fn the_times_of_an_execution_never_go_back() {
     let dir = tempfile::tempdir().unwrap();
@@ -92,10 +92,8 @@ async fn the_times_of_an_execution_never_go_back() {
     assert!(queued.started_at >= Some(queued.created_at), "{queued:?}");
 }
 
-/// ENGINE A8: behind the decision a cancel changes nothing, waits for the record, and is answered
-/// with the end.
 #[tokio::test]
-async fn a_cancel_behind_the_decision_is_answered_with_the_recorded_end() {
+async fn a_cancel_after_the_decision_is_answered_with_the_recorded_end() {
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());
     let id = accepted(&service, State::Running);

@@ -1,76 +1,79 @@
-//! The accepted bytes as a plain value.
+//! The buffer of accepted input, as a plain value.
 
 use super::rules::{Fault, Rules};
 
-/// One request's bytes.
+/// The bytes of one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Offer<'a> {
-    /// Where they begin, in bytes from the first that a client sent.
+    /// The offset of the first byte, counted from the first byte that a client sent.
     pub offset: u64,
     /// The bytes; the last line may be cut anywhere.
     pub data: &'a [u8],
-    /// Nothing comes behind them.
+    /// Whether these are the last bytes.
     pub eof: bool,
 }
 
-/// Why nothing of an offer was taken. `accepted` is where the next one must begin.
+/// The reason why the buffer refused an offer. The next offer must begin at `accepted`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// It begins behind what was accepted.
+    /// The offer begins after the accepted bytes.
     Hole {
         /// The accepted total.
         accepted: u64,
     },
-    /// `eof` came before.
+    /// An earlier offer had `eof`.
     Ended {
         /// The accepted total.
         accepted: u64,
     },
-    /// The CLI has not read enough of what it has.
+    /// The buffer is full: the CLI has not read enough yet.
     Full {
         /// The accepted total.
         accepted: u64,
     },
-    /// A line is longer than the limit, bytes. What earlier offers brought of that line is
-    /// forgotten.
+    /// A line is longer than the limit. The part of that line in earlier offers is dropped.
     TooLong {
-        /// The limit.
+        /// The limit, bytes.
         limit: usize,
         /// The accepted total.
         accepted: u64,
     },
-    /// A line is not what may reach the CLI. What earlier offers brought of that line is forgotten too.
+    /// A line must not reach the CLI. The part of that line in earlier offers is dropped, too.
     Line {
-        /// Which of the offer's lines, from 1.
+        /// The number of the line in the offer, from 1.
         number: usize,
-        /// What is wrong with it.
+        /// The fault of the line.
         fault: Fault,
         /// The accepted total.
         accepted: u64,
     },
 }
 
-/// What stdin gets next.
+/// The next step of the task that writes to stdin.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Whole lines; [`Buffer::written`] ends their being written.
+    /// Write these whole lines, then call [`Buffer::note_written`].
     Lines(Vec<u8>),
-    /// Nothing now.
+    /// Wait for more lines.
     Wait,
-    /// Its end.
+    /// Close stdin.
     End,
 }
 
-/// See the module.
+/// The input of one execution that the CLI has not read yet, and the offset that it has reached.
 #[derive(Debug)]
 pub(super) struct Buffer {
+    /// The maximum of waiting bytes, and the maximum length of a line.
     limit: usize,
+    /// The accepted total in bytes.
     accepted: u64,
-    /// The line that has begun.
+    /// The beginning of a line whose end has not arrived.
     held: Vec<u8>,
-    /// Lines as the CLI gets them.
+    /// Lines to be written, in the form that the CLI gets.
     ready: Vec<u8>,
+    /// The number of bytes that are being written.
     writing: usize,
+    /// Whether `eof` was accepted.
     ended: bool,
 }
 
@@ -86,24 +89,24 @@ impl Buffer {
         }
     }
 
-    /// The offset at which the next offer must begin.
+    /// Returns the offset at which the next offer must begin.
     pub(super) fn accepted(&self) -> u64 {
         self.accepted
     }
 
-    /// Frees what will not be written any more.
+    /// Frees the bytes that will not be written any more.
     pub(super) fn clear(&mut self) {
         self.ready = Vec::new();
         self.held = Vec::new();
     }
 
-    /// Whether an offer brings nothing new.
-    pub(super) fn has_all_of(&self, offer: &Offer<'_>) -> bool {
+    /// Returns whether all of an offer was accepted before.
+    pub(super) fn contains(&self, offer: &Offer<'_>) -> bool {
         let end = offer.offset.saturating_add(offer.data.len() as u64);
         end <= self.accepted && (self.ended || !offer.eof)
     }
 
-    /// Takes what is new of an offer, all or nothing; answers the accepted total.
+    /// Accepts the new part of an offer, all of it or none. Returns the accepted total.
     pub(super) fn offer(&mut self, offer: Offer<'_>, rules: &Rules) -> Result<u64, Refusal> {
         let accepted = self.accepted;
         let Some(overlap) = accepted.checked_sub(offer.offset) else {
@@ -120,11 +123,11 @@ impl Buffer {
         }
         let waiting = self.ready.len() + self.writing;
         let full = |more: usize| waiting > 0 && waiting + more > self.limit;
-        // Before the lines are read: a full buffer is asked again and again.
+        // Checked before the lines are parsed: offers to a full buffer are repeated often.
         if full(new.len()) {
             return Err(Refusal::Full { accepted });
         }
-        let (lines, held) = self.judge(new, offer.eof, rules)?;
+        let (lines, held) = self.check_lines(new, offer.eof, rules)?;
         if waiting > 0 && waiting + lines.len() > self.limit {
             return Err(Refusal::Full { accepted });
         }
@@ -135,8 +138,9 @@ impl Buffer {
         Ok(self.accepted)
     }
 
-    /// The whole lines in the form that the CLI gets, and what is left of the last.
-    fn judge(
+    /// Checks the new bytes. Returns the whole lines in the form that the CLI gets, and the
+    /// beginning of an incomplete last line.
+    fn check_lines(
         &mut self,
         new: &[u8],
         eof: bool,
@@ -151,7 +155,7 @@ impl Buffer {
             number += 1;
             line.extend_from_slice(part);
             if line.len() > limit {
-                self.forget_held(number);
+                self.drop_held(number);
                 let accepted = self.accepted;
                 return Err(Refusal::TooLong { limit, accepted });
             }
@@ -160,10 +164,10 @@ impl Buffer {
                 break;
             }
             if !line.iter().all(u8::is_ascii_whitespace) {
-                match rules.judge(&line) {
+                match rules.check(&line) {
                     Ok(message) => out.extend_from_slice(&message),
                     Err(fault) => {
-                        self.forget_held(number);
+                        self.drop_held(number);
                         return Err(Refusal::Line {
                             number,
                             fault,
@@ -177,15 +181,16 @@ impl Buffer {
         Ok((out, line))
     }
 
-    /// Forgets the held beginning of a line when the first line of an offer is bad, so that the
-    /// client can send the whole line again.
-    fn forget_held(&mut self, number: usize) {
+    /// Drops the held beginning of a line when the first line of an offer is bad. The client can
+    /// then send the whole line again.
+    fn drop_held(&mut self, number: usize) {
         if number == 1 {
             self.accepted -= self.held.len() as u64;
             self.held = Vec::new();
         }
     }
 
+    /// Returns the next step of the task that writes to stdin.
     pub(super) fn next(&mut self) -> Next {
         if !self.ready.is_empty() {
             let lines = std::mem::take(&mut self.ready);
@@ -195,7 +200,8 @@ impl Buffer {
         if self.ended { Next::End } else { Next::Wait }
     }
 
-    pub(super) fn written(&mut self) {
+    /// Notes that the lines of [`Self::next`] were written.
+    pub(super) fn note_written(&mut self) {
         self.writing = 0;
     }
 }
@@ -228,7 +234,7 @@ mod tests {
         let mut all = Vec::new();
         while let Next::Lines(lines) = buffer.next() {
             all.extend(lines);
-            buffer.written();
+            buffer.note_written();
         }
         all
     }
@@ -256,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_takes_its_whole_request_with_it() {
+    fn a_bad_line_refuses_its_whole_request() {
         let mut buffer = Buffer::new(10_000);
         let good = line("a");
         let Err(Refusal::Line {
@@ -265,10 +271,11 @@ mod tests {
             ..
         }) = offer(&mut buffer, 0, &format!("{good}nonsense\n"), false)
         else {
-            panic!("taken")
+            panic!("the offer was accepted")
         };
         assert_eq!(buffer.next(), Next::Wait);
-        // Its beginning came before: that is forgotten, so that the client can go on.
+        // The beginning of the bad line was accepted before. It is dropped, and the client resumes
+        // at the beginning of the line.
         let total = offer(&mut buffer, 0, &format!("{good}{{\"type\":"), false).unwrap();
         assert_eq!(total, good.len() as u64 + 8);
         let Err(Refusal::Line {
@@ -277,7 +284,7 @@ mod tests {
             ..
         }) = offer(&mut buffer, total, "7}\n", false)
         else {
-            panic!("taken")
+            panic!("the offer was accepted")
         };
         assert_eq!(accepted, good.len() as u64);
         assert!(offer(&mut buffer, accepted, &line("b"), false).is_ok());
@@ -285,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn eof_ends_the_last_line_and_everything() {
+    fn eof_ends_the_last_line_and_the_input() {
         let mut buffer = Buffer::new(10_000);
         let text = line("a");
         let cut = text.trim_end();
@@ -304,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_has_a_bound() {
+    fn waiting_lines_and_the_length_of_a_line_are_bounded() {
         let mut buffer = Buffer::new(120);
         let text = line("a");
         let mut offset = offer(&mut buffer, 0, &text, false).unwrap();
@@ -324,7 +331,7 @@ mod tests {
             })
         );
         drained(&mut buffer);
-        // Also in pieces.
+        // The limit also holds for a line that arrives in pieces.
         offset = offer(&mut buffer, offset, &long[..100], false).unwrap();
         assert!(matches!(
             offer(&mut buffer, offset, &long[..100], false),
@@ -333,9 +340,10 @@ mod tests {
     }
 
     proptest! {
-        /// However the bytes are cut into requests, and however often a request is repeated: each line arrives once, in order.
+        /// Each line arrives once and in order, for any division of the bytes into requests and any
+        /// repetition of requests.
         #[test]
-        fn any_cutting_gives_the_same_lines(
+        fn any_division_into_requests_gives_the_same_lines(
             words in proptest::collection::vec("[a-z\u{e9}]{0,12}[a-z]", 1..12),
             cuts in proptest::collection::vec((0_usize..400, 0_usize..60), 1..40),
         ) {
@@ -345,12 +353,13 @@ mod tests {
             for (from, len) in cuts {
                 let from = from.min(all.len());
                 let piece = &all.as_bytes()[from..(from + len).min(all.len())];
-                let before = buffer.accepted;
-                let done = buffer.offer(Offer { offset: from as u64, data: piece, eof: false }, &Rules::for_tests());
-                if from as u64 > before {
-                    prop_assert_eq!(done, Err(Refusal::Hole { accepted: before }));
+                let accepted = buffer.accepted;
+                let offer = Offer { offset: from as u64, data: piece, eof: false };
+                let result = buffer.offer(offer, &Rules::for_tests());
+                if from as u64 > accepted {
+                    prop_assert_eq!(result, Err(Refusal::Hole { accepted }));
                 } else {
-                    prop_assert_eq!(done, Ok(before.max((from + piece.len()) as u64)));
+                    prop_assert_eq!(result, Ok(accepted.max((from + piece.len()) as u64)));
                 }
                 got.extend(drained(&mut buffer));
             }

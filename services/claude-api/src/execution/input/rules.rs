@@ -1,25 +1,26 @@
-//! Which lines may reach the CLI, and how they look there: built here, nothing of a client's line passes that we do not know.
+//! The rules for lines of input. A line for the CLI is built here from the known fields of a
+//! client's line; no other field of that line passes.
 
 use serde_json::{Value, json};
 
 use crate::config::ControlRequest;
 
-/// The longest `request_id`, bytes.
+/// The maximum length of a `request_id`, bytes.
 const REQUEST_ID_BYTES: usize = 256;
-/// Room in a line for everything that is no content, in bytes.
-const LINE_MORE_BYTES: usize = 64 * 1024;
+/// The room in a line for everything but the content, in bytes.
+const OTHER_FIELDS_BYTES: usize = 64 * 1024;
 
-/// What is wrong with a line.
+/// The fault of a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// Not a message that the CLI would understand.
+    /// The line is not a message that the CLI would understand.
     #[error("{0}")]
     Bad(String),
     /// A control request that the operator does not allow.
     #[error("{0}")]
     NotAllowed(String),
     /// A message whose texts and pictures are too large together.
-    #[error("has {bytes} bytes of text and pictures; at most {limit} are taken")]
+    #[error("has {bytes} bytes of text and pictures; at most {limit} are allowed")]
     TooLarge {
         /// Bytes of the message's texts and pictures.
         bytes: usize,
@@ -28,12 +29,12 @@ pub enum Fault {
     },
 }
 
-/// The longest line for messages of at most `content` bytes. JSON may write a character as `\uXXXX`
-/// (three bytes for one at the most, but for control characters), and a picture in base64 is a
-/// third longer.
+/// Returns the maximum length of a line, in bytes, for messages of at most `content` bytes. JSON
+/// may write a character as `\uXXXX`, at most three bytes for each of its bytes (control characters
+/// aside), and base64 makes a picture a third longer.
 #[must_use]
 pub fn line_bytes(content: usize) -> usize {
-    content.saturating_mul(3).saturating_add(LINE_MORE_BYTES)
+    content.saturating_mul(3).saturating_add(OTHER_FIELDS_BYTES)
 }
 
 /// Counts the bytes of a message as a person would: its texts, and its files before base64.
@@ -43,26 +44,26 @@ fn content_bytes(content: &Value) -> usize {
         Value::Array(items) => items.iter().map(content_bytes).sum(),
         Value::Object(members) => {
             let is_base64 = members.get("type").is_some_and(|t| t == "base64");
-            let of = |(name, value): (&String, &Value)| match value {
+            let member_bytes = |(name, value): (&String, &Value)| match value {
                 Value::String(data) if is_base64 && name == "data" => data.len() / 4 * 3,
                 value => name.len() + content_bytes(value),
             };
-            members.iter().map(of).sum()
+            members.iter().map(member_bytes).sum()
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }
 
-/// How the lines of one execution are judged.
+/// The rules for the lines of one execution.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// The control requests that the operator allows.
     pub allowed: Vec<ControlRequest>,
-    /// Whether messages are taken verbatim, as the prompt was.
+    /// Whether the CLI takes messages verbatim, as it took the prompt.
     pub verbatim: bool,
-    /// The conversation.
+    /// The id of the conversation.
     pub conversation: String,
-    /// The most bytes of one message's content (`promptBytes`).
+    /// The maximum size of one message's content, bytes (`promptBytes`).
     pub content_bytes: usize,
 }
 
@@ -83,11 +84,11 @@ impl Rules {
         }
     }
 
-    /// The line as the CLI gets it, with its newline.
-    pub(super) fn judge(&self, line: &[u8]) -> Result<Vec<u8>, Fault> {
+    /// Checks a line, and returns it in the form that the CLI gets, with its newline.
+    pub(super) fn check(&self, line: &[u8]) -> Result<Vec<u8>, Fault> {
         let value: Value = match protocol::json::from_slice(line) {
             Ok(value) => value,
-            Err(error) => return bad(format!("is no JSON: {error}")),
+            Err(error) => return bad(format!("is not JSON: {error}")),
         };
         let message = match value.get("type").and_then(Value::as_str) {
             Some("user") => self.user(value)?,
@@ -122,9 +123,9 @@ impl Rules {
                 if blocks.is_empty() || !blocks.iter().all(typed) {
                     return bad("`message.content` must have blocks, each with a `type`");
                 }
-                let says_nothing =
+                let is_blank =
                     |b: &Value| b["type"] == "text" && b["text"].as_str().is_none_or(blank);
-                if blocks.iter().all(says_nothing) {
+                if blocks.iter().all(is_blank) {
                     return bad("`message.content` is blank");
                 }
             }
@@ -185,53 +186,68 @@ impl Rules {
 mod tests {
     use super::*;
 
-    fn judged(line: &str) -> Result<Value, Fault> {
-        Rules::for_tests().judge(line.as_bytes()).map(|out| {
+    fn checked(line: &str) -> Result<Value, Fault> {
+        Rules::for_tests().check(line.as_bytes()).map(|out| {
             assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
             serde_json::from_slice(&out).unwrap()
         })
     }
 
     #[test]
-    fn messages_pass_and_lose_what_we_do_not_know() {
-        let message = judged(
-            r#"{"type":"user","message":{"role":"user","content":"/cost\n\u0041","x":1},"isSynthetic":true,"session_id":"other"}"#,
-        );
+    fn a_message_passes_without_its_unknown_fields() {
+        let message = checked(concat!(
+            r#"{"type":"user","message":{"role":"user","content":"/cost\n\u0041","x":1},"#,
+            r#""isSynthetic":true,"session_id":"other"}"#
+        ));
         assert_eq!(
             message.unwrap(),
-            json!({"type": "user", "message": {"role": "user", "content": "/cost\nA"}, "parent_tool_use_id": null,
-                   "session_id": "c", "client_composed": true})
+            json!({
+                "type": "user",
+                "message": {"role": "user", "content": "/cost\nA"},
+                "parent_tool_use_id": null,
+                "session_id": "c",
+                "client_composed": true
+            })
         );
         let blocks =
             r#"{"type":"user","message":{"role":"user","content":[{"type":"text","text":"x"}]}}"#;
         assert_eq!(
-            judged(blocks).unwrap()["message"]["content"][0]["text"],
+            checked(blocks).unwrap()["message"]["content"][0]["text"],
             "x"
         );
     }
 
     #[test]
     fn only_allowed_control_requests_pass() {
-        let line = r#"{"type":"control_request","request_id":"r","request":{"subtype":"interrupt"},"more":1}"#;
-        assert_eq!(
-            judged(line).unwrap(),
-            json!({"type": "control_request", "request_id": "r", "request": {"subtype": "interrupt"}})
+        let line = concat!(
+            r#"{"type":"control_request","request_id":"r","#,
+            r#""request":{"subtype":"interrupt"},"more":1}"#
         );
-        let line = r#"{"type":"control_request","request_id":"r","request":{"subtype":"set_permission_mode","mode":"bypassPermissions"}}"#;
-        assert!(matches!(judged(line), Err(Fault::NotAllowed(_))));
+        assert_eq!(
+            checked(line).unwrap(),
+            json!({
+                "type": "control_request",
+                "request_id": "r",
+                "request": {"subtype": "interrupt"}
+            })
+        );
+        let line = concat!(
+            r#"{"type":"control_request","request_id":"r","#,
+            r#""request":{"subtype":"set_permission_mode","mode":"bypassPermissions"}}"#
+        );
+        assert!(matches!(checked(line), Err(Fault::NotAllowed(_))));
     }
 
-    /// Field case C11.
     #[test]
-    fn a_message_is_measured_by_its_texts_and_the_bytes_of_its_pictures() {
+    fn the_size_of_a_message_is_that_of_its_texts_and_decoded_pictures() {
         let picture = |bytes: usize| {
             let data = "QUJD".repeat(bytes / 3);
             let source = json!({"type": "base64", "media_type": "image/png", "data": data});
             let content = json!([{"type": "image", "source": source}]);
             json!({"type": "user", "message": {"role": "user", "content": content}}).to_string()
         };
-        assert!(judged(&picture((1 << 20) - 1024)).is_ok());
-        let over = judged(&picture((1 << 20) + 1024));
+        assert!(checked(&picture((1 << 20) - 1024)).is_ok());
+        let over = checked(&picture((1 << 20) + 1024));
         assert!(
             matches!(over, Err(Fault::TooLarge { limit, .. }) if limit == 1 << 20),
             "{over:?}"
@@ -240,13 +256,13 @@ mod tests {
             let line = r#"{"type":"user","message":{"role":"user","content":"TEXT"}}"#;
             line.replace("TEXT", text)
         };
-        assert!(judged(&text(&"\\u0041".repeat(1 << 20))).is_ok());
-        let over = judged(&text(&"A".repeat((1 << 20) + 1)));
+        assert!(checked(&text(&"\\u0041".repeat(1 << 20))).is_ok());
+        let over = checked(&text(&"A".repeat((1 << 20) + 1)));
         assert!(matches!(over, Err(Fault::TooLarge { .. })), "{over:?}");
     }
 
     #[test]
-    fn all_else_is_bad() {
+    fn any_other_line_is_bad() {
         for line in [
             "x",
             "[]",
@@ -263,7 +279,7 @@ mod tests {
             r#"{"type":"control_request","request":{"subtype":"interrupt"}}"#,
             r#"{"type":"control_request","request_id":"r"}"#,
         ] {
-            assert!(matches!(judged(line), Err(Fault::Bad(_))), "{line}");
+            assert!(matches!(checked(line), Err(Fault::Bad(_))), "{line}");
         }
         assert!(ControlRequest::parse("interrupt").is_ok());
         for name in ["", "Interrupt", "a b", "x\n"] {

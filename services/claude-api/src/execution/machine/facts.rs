@@ -1,4 +1,4 @@
-//! What the CLI's output says about the execution, as its status shows it.
+//! The part of the machine that turns the CLI's output into the status.
 
 use std::time::Instant;
 
@@ -10,18 +10,18 @@ use super::{Machine, StartedTool};
 use crate::execution::lost::Lost;
 use crate::execution::policy::was_asked;
 
-/// The longest name of the CLI's that a status shows, characters.
+/// The maximum length of a name from the CLI in a status, characters.
 const NAME_CHARS: usize = 128;
 
-/// The warning of a full disk.
+/// The code of the warning of a full disk.
 const DISK_FULL: &str = "disk_full";
 
-/// The warning of a lost event.
+/// The code of the warning of a lost event.
 const EVENT_LOST: &str = "event_lost";
 
 impl Machine {
-    /// Warns of a full disk, once: every chunk may meet it, and the list of warnings is short. A
-    /// later call updates the lost bytes.
+    /// Warns of a full disk once, because every chunk may find it full and the list of warnings is
+    /// short. A later call updates the lost bytes.
     pub(crate) fn disk_full(&mut self, lost: Lost) {
         let Lost { output, events } = lost;
         let data = json!({ "lostBytes": output, "lostEventsBytes": events });
@@ -32,7 +32,9 @@ impl Machine {
         }
         self.warn(
             DISK_FULL,
-            "the disk is full: the oldest output and the events are freed, and what cannot be written is gone".to_owned(),
+            "the disk is full: the oldest output and the events are freed, and bytes that cannot \
+             be written are lost"
+                .to_owned(),
             data,
         );
     }
@@ -48,14 +50,14 @@ impl Machine {
         }
         self.warn(
             EVENT_LOST,
-            "an event of the CLI was damaged, too long or of an unknown form, and is lost: the answer may lack \
-             text; /events has every byte"
+            "an event of the CLI was damaged, too long or of an unknown form, and is lost: the \
+             answer may lack text; /events has every byte"
                 .to_owned(),
             json!({ "events": 1 }),
         );
     }
 
-    /// Bytes came from stderr; only the tail is kept.
+    /// Adds bytes of stderr. Only the tail is kept.
     pub(crate) fn stderr(&mut self, bytes: &[u8]) {
         let bytes = &bytes[bytes.len().saturating_sub(STDERR_TAIL_BYTES)..];
         self.stderr.extend_from_slice(bytes);
@@ -73,10 +75,11 @@ impl Machine {
                     self.status.model = Some(model);
                 }
             }
-            // Another `init` is no start of the CLI: that the model was asked stays seen.
+            // A later `init` is no start of the CLI: the activity must not hide that the model was
+            // asked.
             Fact::Activity(Activity::Starting) if was_asked(&self.status) => {}
             Fact::Activity(activity) => {
-                // A retry says nothing of more to come; the rest begins another result.
+                // A retry or a start may follow a result; any other activity begins the next one.
                 if !matches!(activity, Activity::Retrying(_) | Activity::Starting) {
                     self.linger_at = None;
                 }
@@ -84,9 +87,9 @@ impl Machine {
             }
             Fact::ToolsRunning(tools) => {
                 self.timers.tools(now, !tools.is_empty());
-                let before = std::mem::take(&mut self.tools);
+                let previous = std::mem::take(&mut self.tools);
                 let started = |tool: RunningTool| {
-                    let known = before.iter().find(|known| known.tool.id == tool.id);
+                    let known = previous.iter().find(|known| known.tool.id == tool.id);
                     let since = known.map_or(now, |known| known.since);
                     StartedTool { tool, since }
                 };
@@ -100,13 +103,15 @@ impl Machine {
             Fact::HookFailed { message } => {
                 self.warn("hook_failed", message, serde_json::Value::Null)
             }
-            // Also told of a login that works; it matters once the usage limit ends the execution.
+            // The CLI also reports it while the limit is not reached. It matters when the usage limit
+            // ends the execution.
             Fact::RateLimit { resets_at, .. } => self.resets_at = resets_at.or(self.resets_at),
             Fact::Result(outcome) => self.result(*outcome, now),
         }
     }
 
-    /// The result lists again what its events told, with more detail: the later word on a tool use counts.
+    /// Adds a permission denial. A result repeats the denials of its events in more detail, so the
+    /// later one of a tool use replaces the earlier one.
     fn denied(&mut self, denial: serde_json::Value) {
         let list = &mut self.status.permission_denials;
         let id = denial.get("tool_use_id").filter(|id| id.is_string());
@@ -136,7 +141,7 @@ impl Machine {
         self.resets_at = outcome.resets_at.or(self.resets_at);
         self.outcome = Some(outcome);
         if self.stdin_open {
-            // It waits for a client.
+            // The CLI waits for the client's input.
             self.status.activity = None;
         }
         self.changed = true;
@@ -144,7 +149,7 @@ impl Machine {
     }
 }
 
-/// What the CLI calls a model or a tool, as long as a status can carry.
+/// Cuts a name from the CLI to the length that a status may have.
 fn short(name: &str) -> String {
     name.chars().take(NAME_CHARS).collect()
 }

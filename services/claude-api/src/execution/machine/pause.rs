@@ -1,4 +1,5 @@
-//! A pause: the clock of the execution stands, the clock of the CLI's own time limits goes on.
+//! Pause and resume. A pause stops the clock of the execution, but not the clock of the CLI's own
+//! time limits.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use super::{Machine, StartedTool};
 use crate::times::millis;
 
 impl Machine {
-    /// Notes that the tree stands still.
+    /// Notes that the process tree is stopped.
     pub(crate) fn paused(&mut self, now: Instant) {
         if self.status.state == State::Running {
             self.status.state = State::Paused;
@@ -19,7 +20,8 @@ impl Machine {
         }
     }
 
-    /// Notes that the tree goes on. Warns of time limits of tools that passed in the pause.
+    /// Notes that the process tree runs again. Warns of each time limit of a tool that passed in
+    /// the pause.
     pub(crate) fn resumed(&mut self, now: Instant) {
         if self.status.state != State::Paused {
             return;
@@ -30,26 +32,26 @@ impl Machine {
         let Some(since) = self.paused.take() else {
             return;
         };
-        let stood = now.saturating_duration_since(since);
-        self.linger_at = self.linger_at.map(|at| at + stood);
-        for passed in self.passed(since, now) {
+        let length = now.saturating_duration_since(since);
+        self.linger_at = self.linger_at.map(|at| at + length);
+        for passed in self.passed_limits(since, now) {
             let PassedLimit { tool, limit } = passed;
             self.warn(
                 "tool_time_limit_passed",
                 format!(
-                    "the time limit of {tool}, {} s, passed in the pause of {} s: the CLI will report it as timed out though it may \
-                     have finished",
+                    "the time limit of {tool}, {} s, passed in the pause of {} s: the CLI will \
+                     report a timeout even if the tool finished",
                     limit.as_secs(),
-                    stood.as_secs()
+                    length.as_secs()
                 ),
-                json!({ "tool": tool, "pausedMs": millis(stood), "limitMs": millis(limit) }),
+                json!({ "tool": tool, "pausedMs": millis(length), "limitMs": millis(limit) }),
             );
         }
     }
 
-    /// Returns the tools whose time limit passed between two moments: the CLI's clock for them goes
-    /// on while the tree stands. Of the CLI's own tools only Bash has a limit.
-    fn passed(&self, from: Instant, to: Instant) -> Vec<PassedLimit> {
+    /// Returns the tools whose time limit passed between two moments. The CLI's clock for them runs
+    /// even while the tree is stopped. Of the CLI's own tools only Bash has a limit.
+    fn passed_limits(&self, from: Instant, to: Instant) -> Vec<PassedLimit> {
         let passed = |started: &StartedTool| {
             let StartedTool { tool, since } = started;
             let limit = tool

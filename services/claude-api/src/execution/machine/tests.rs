@@ -1,4 +1,4 @@
-//! What follows from each event.
+//! The effect of each event on the status and the time limits.
 
 use jiff::Timestamp;
 
@@ -50,12 +50,12 @@ fn result() -> Fact {
 }
 
 #[test]
-fn a_lingerer_is_ended_after_its_last_result_only() {
+fn the_linger_grace_ends_a_tree_only_after_its_last_result() {
     let start = Instant::now();
     let second = Duration::from_secs(1);
     let mut machine = machine(start);
     machine.fact(result(), start);
-    assert_eq!(machine.judge(start + 4 * second), None);
+    assert_eq!(machine.check_limits(start + 4 * second), None);
     machine.fact(
         Fact::Init {
             session_id: None,
@@ -64,32 +64,43 @@ fn a_lingerer_is_ended_after_its_last_result_only() {
         start + 4 * second,
     );
     assert_eq!(
-        machine.judge(start + 60 * second),
+        machine.check_limits(start + 60 * second),
         None,
-        "background work goes on"
+        "background work continues"
     );
     machine.fact(result(), start + 60 * second);
-    assert_eq!(machine.next(start + 60 * second), Some(start + 65 * second));
-    assert_eq!(machine.judge(start + 65 * second), TERMINATE);
-    assert_eq!(machine.judge(start + 66 * second), None, "once");
-    assert_eq!(machine.next(start + 66 * second), None, "nothing is due");
+    assert_eq!(
+        machine.next_check(start + 60 * second),
+        Some(start + 65 * second)
+    );
+    assert_eq!(machine.check_limits(start + 65 * second), TERMINATE);
+    assert_eq!(
+        machine.check_limits(start + 66 * second),
+        None,
+        "it is ordered once"
+    );
+    assert_eq!(
+        machine.next_check(start + 66 * second),
+        None,
+        "no check is due"
+    );
     assert_eq!(ended_by(machine), EndedBy::Linger);
 }
 
 #[test]
-fn nothing_is_due_any_more_while_it_is_being_ended() {
+fn no_check_is_due_while_an_execution_is_being_ended() {
     let start = Instant::now();
     let second = Duration::from_secs(1);
     let mut machine = machine(start);
     machine.timers = Timers::new(start, second, 900 * second, Some(10 * second));
-    assert!(machine.next(start).is_some());
-    assert_eq!(machine.judge(start + 10 * second), TERMINATE);
-    assert_eq!(machine.next(start + 11 * second), None);
+    assert!(machine.next_check(start).is_some());
+    assert_eq!(machine.check_limits(start + 10 * second), TERMINATE);
+    assert_eq!(machine.next_check(start + 11 * second), None);
     assert_eq!(ended_by(machine), EndedBy::Deadline);
 }
 
 #[test]
-fn one_that_was_asked_stays_so_at_another_init() {
+fn a_second_init_does_not_hide_that_the_model_was_asked() {
     let start = Instant::now();
     let init = || Fact::Init {
         session_id: None,
@@ -109,7 +120,7 @@ fn one_that_was_asked_stays_so_at_another_init() {
 }
 
 #[test]
-fn a_pause_stops_the_linger_grace_and_warns_of_a_tool() {
+fn a_pause_stops_the_linger_grace_and_warns_of_a_passed_tool_limit() {
     let start = Instant::now();
     let second = Duration::from_secs(1);
     let mut machine = machine(start);
@@ -118,17 +129,17 @@ fn a_pause_stops_the_linger_grace_and_warns_of_a_tool() {
     machine.paused(start + second);
     machine.paused(start + 2 * second);
     assert_eq!(machine.status.state, State::Paused);
-    assert_eq!(machine.next(start + 3 * second), None);
-    assert_eq!(machine.judge(start + 1000 * second), None);
+    assert_eq!(machine.next_check(start + 3 * second), None);
+    assert_eq!(machine.check_limits(start + 1000 * second), None);
     machine.resumed(start + 1001 * second);
     assert_eq!(machine.status.state, State::Running);
     assert_eq!(machine.status.warnings[0].code, "tool_time_limit_passed");
-    assert_eq!(machine.judge(start + 1004 * second), None);
-    assert_eq!(machine.judge(start + 1005 * second), TERMINATE);
+    assert_eq!(machine.check_limits(start + 1004 * second), None);
+    assert_eq!(machine.check_limits(start + 1005 * second), TERMINATE);
 }
 
 #[test]
-fn a_tool_is_named_whose_limit_passed_while_all_stood() {
+fn a_resume_names_the_tool_whose_limit_passed_in_the_pause() {
     let start = Instant::now();
     let at = |second| start + Duration::from_secs(second);
     let mut machine = machine(start);
@@ -136,15 +147,17 @@ fn a_tool_is_named_whose_limit_passed_while_all_stood() {
         name: "Task".to_owned(),
         ..bash("agent", None)
     };
-    // The default is 120 s. One limit was over before, one is not reached, an agent has none.
+    // The default is 120 s. One limit passed before the pause, one is not reached, and an agent has
+    // none.
     let tools = vec![
-        bash("over", Some(5_000)),
+        bash("passed", Some(5_000)),
         bash("default", None),
         bash("longer", Some(200_000)),
         agent,
     ];
     machine.fact(Fact::ToolsRunning(tools.clone()), at(0));
-    // Told again when one more began: these run since they began.
+    // The list is reported again when another tool starts; a known tool keeps the time of its
+    // start.
     machine.fact(
         Fact::ToolsRunning(tools.into_iter().rev().collect()),
         at(50),
@@ -152,17 +165,17 @@ fn a_tool_is_named_whose_limit_passed_while_all_stood() {
     machine.paused(at(100));
     machine.resumed(at(130));
     let warnings = std::mem::take(&mut machine.status.warnings);
-    let said: Vec<_> = warnings.iter().map(|w| w.data.clone()).collect();
+    let data: Vec<_> = warnings.iter().map(|w| w.data.clone()).collect();
     let default = json!({ "tool": "Bash", "pausedMs": 30_000, "limitMs": 120_000 });
-    assert_eq!(said, [default]);
-    // Not told again.
+    assert_eq!(data, [default]);
+    // The next pause does not repeat the warning.
     machine.paused(at(140));
     machine.resumed(at(150));
     assert!(machine.status.warnings.is_empty());
 }
 
 #[test]
-fn while_stdin_is_open_nobody_lingers() {
+fn the_linger_grace_begins_when_stdin_is_closed() {
     let start = Instant::now();
     let second = Duration::from_secs(1);
     let mut machine = machine(start);
@@ -170,16 +183,19 @@ fn while_stdin_is_open_nobody_lingers() {
     machine.fact(Fact::Activity(Activity::Writing), start);
     machine.fact(result(), start);
     assert_eq!(machine.status.activity, None);
-    assert_eq!(machine.judge(start + 60 * second), None);
+    assert_eq!(machine.check_limits(start + 60 * second), None);
     machine.stdin_closed(start + 60 * second);
-    assert_eq!(machine.judge(start + 64 * second), None);
-    assert_eq!(machine.next(start + 64 * second), Some(start + 65 * second));
-    assert_eq!(machine.judge(start + 65 * second), TERMINATE);
+    assert_eq!(machine.check_limits(start + 64 * second), None);
+    assert_eq!(
+        machine.next_check(start + 64 * second),
+        Some(start + 65 * second)
+    );
+    assert_eq!(machine.check_limits(start + 65 * second), TERMINATE);
     assert_eq!(ended_by(machine), EndedBy::Linger);
 }
 
 #[test]
-fn behind_an_input_nobody_knows_what_is_answered() {
+fn an_execution_with_input_never_counts_as_answered() {
     let start = Instant::now();
     let mut machine = machine(start);
     machine.fact(result(), start);
@@ -187,7 +203,7 @@ fn behind_an_input_nobody_knows_what_is_answered() {
     machine.accepted_input = true;
     machine.stdin_open = true;
     assert!(!machine.has_answered());
-    // What came last may be on its way still.
+    // The last message may not have reached the CLI yet.
     machine.stdin_closed(start);
     assert!(!machine.has_answered());
 }
@@ -220,24 +236,24 @@ fn stderr_keeps_its_tail() {
 }
 
 #[test]
-fn stalled_comes_and_goes() {
+fn output_ends_a_stall() {
     let start = Instant::now();
     let mut machine = machine(start);
     machine.changed = false;
-    assert_eq!(machine.judge(start + Duration::from_secs(121)), None);
+    assert_eq!(machine.check_limits(start + Duration::from_secs(121)), None);
     assert!(machine.status.stalled && machine.changed);
     machine.output(start + Duration::from_secs(122));
-    machine.judge(start + Duration::from_secs(123));
+    machine.check_limits(start + Duration::from_secs(123));
     assert!(!machine.status.stalled);
     assert_eq!(
-        machine.judge(start + Duration::from_secs(122 + 900)),
+        machine.check_limits(start + Duration::from_secs(122 + 900)),
         TERMINATE
     );
     assert_eq!(ended_by(machine), EndedBy::Idle);
 }
 
 #[test]
-fn a_full_disk_is_told_once_and_leaves_room_for_other_warnings() {
+fn a_full_disk_is_one_warning_and_leaves_room_for_others() {
     let mut machine = machine(Instant::now());
     let lost = |output| Lost { output, events: 7 };
     machine.disk_full(lost(0));
@@ -245,7 +261,7 @@ fn a_full_disk_is_told_once_and_leaves_room_for_other_warnings() {
     for output in 1..=1000 {
         machine.disk_full(lost(output));
     }
-    assert!(!machine.changed, "nobody is told the same again");
+    assert!(!machine.changed, "the status is not published again");
     machine.warn("process_left", String::new(), serde_json::Value::Null);
     let warnings = &machine.status.warnings;
     let codes: Vec<_> = warnings.iter().map(|w| (w.seq, w.code.as_str())).collect();
@@ -257,18 +273,17 @@ fn a_full_disk_is_told_once_and_leaves_room_for_other_warnings() {
 }
 
 #[test]
-fn one_that_has_exited_lingers_no_more_however_long_its_sweep_takes() {
+fn no_time_limit_ends_a_cli_that_has_exited_even_in_a_long_sweep() {
     let start = Instant::now();
     let second = Duration::from_secs(1);
     let mut machine = machine(start);
     machine.fact(result(), start);
-    machine.on(Input::Exited(Exit::Code(0)), start);
-    assert_eq!(machine.judge(start + 1000 * second), None);
-    assert_eq!(machine.next(start + 1000 * second), None);
+    machine.apply(Input::Exited(Exit::Code(0)), start);
+    assert_eq!(machine.check_limits(start + 1000 * second), None);
+    assert_eq!(machine.next_check(start + 1000 * second), None);
     assert_eq!(ended_by(machine), EndedBy::Itself);
 }
 
-/// Field case C12.
 #[test]
 fn lost_events_are_one_warning_that_counts_them() {
     let now = Instant::now();

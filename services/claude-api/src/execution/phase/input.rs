@@ -1,9 +1,9 @@
-//! What happens to a run, and what is to be done because of it.
+//! The inputs of a run's phases, and the orders that follow from them.
 
 use crate::execution::verdict::{EndedBy, Exit};
 use crate::execution::wish::EndWish;
 
-/// Why claude-api ends a tree.
+/// The reason why claude-api ends a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// A client's cancel.
@@ -14,7 +14,7 @@ pub(crate) enum Cause {
     TimeLimit(TimeLimit),
 }
 
-/// The time limit that has passed.
+/// A time limit of an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimeLimit {
     /// The idle timeout.
@@ -37,25 +37,25 @@ impl From<Cause> for EndedBy {
     }
 }
 
-/// What happens to a run.
+/// An event of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// The newest wish to end the run, if there is one. `Wishes` sends its command, also again, so no
-    /// order follows.
+    /// The newest wish to end the run, if there is one. No order follows, because
+    /// [`Wishes`](crate::execution::wish::Wishes) sends and resends the command.
     Wished(Option<EndWish>),
     /// A time limit has passed.
     TimeLimitPassed(TimeLimit),
-    /// The CLI runs.
+    /// The CLI was started.
     Spawned,
-    /// The CLI could not be started, and why. The runner's last report.
+    /// The CLI could not be started, for this reason. This is the runner's last report.
     SpawnFailed(String),
     /// The runner has sent TERM to the tree.
     TermSent,
     /// The CLI was reaped.
     Exited(Exit),
-    /// The runner is still killing what the CLI left.
+    /// The runner is still killing the processes that the CLI left.
     StillSweeping,
-    /// None of the processes is left, except for those that no signal ends. The runner's last
+    /// No process is left, except for those that no signal can end. This is the runner's last
     /// report.
     Done(Exit),
     /// The runner died without a last report.
@@ -64,11 +64,11 @@ pub(crate) enum Input {
     Tick,
 }
 
-/// What the owner has to do because of an input.
+/// An action that the owner must take because of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// End the tree: TERM, then KILL after the grace.
+    /// Ends the tree with TERM, and with KILL after the grace.
     Terminate,
-    /// Kill the runner, which does not answer.
+    /// Kills the runner, which does not answer.
     KillRunner,
 }

@@ -13,7 +13,7 @@ const DEADLINE: Input = Input::TimeLimitPassed(TimeLimit::Deadline);
 const EXITED: Input = Input::Exited(Exit::Code(3));
 const DONE: Input = Input::Done(Exit::Code(3));
 
-/// A run after these inputs, which all came at once.
+/// The phase of a run after these inputs, which all happened at the same time.
 fn after(inputs: &[Input]) -> Phase {
     let now = Instant::now();
     inputs.iter().fold(Phase::Starting, |phase, input| {
@@ -22,7 +22,7 @@ fn after(inputs: &[Input]) -> Phase {
 }
 
 fn ended_by(inputs: &[Input]) -> EndedBy {
-    after(inputs).gone().ended_by
+    after(inputs).into_end().ended_by
 }
 
 #[test]
@@ -48,21 +48,21 @@ fn a_cancel_replaces_every_cause_and_a_stop_or_a_time_limit_replaces_none() {
     }
 }
 
-/// A runner that was told to end the tree answers no second time. An owner that waited for that
-/// answer would kill it, and the CLI with it, in the middle of the kill grace.
+/// A runner does not answer a second command to end the tree. An owner that waited for that answer
+/// would kill the runner, and the CLI with it, in the middle of the kill grace.
 #[test]
-fn a_cancel_after_term_waits_for_no_other_answer() {
+fn a_cancel_after_term_waits_for_no_second_answer() {
     for first in [STOP, DEADLINE, LINGER] {
         let terminated = after(&[first.clone(), Input::TermSent]);
         let kill_runner_at = terminated.kill_runner_at();
         let (cancelled, order) = terminated.step(CANCEL, Instant::now(), GRACE);
         assert_eq!(order, None, "{first:?}");
         assert_eq!(cancelled.kill_runner_at(), kill_runner_at, "{first:?}");
-        assert_eq!(cancelled.gone().ended_by, EndedBy::Cancel, "{first:?}");
+        assert_eq!(cancelled.into_end().ended_by, EndedBy::Cancel, "{first:?}");
     }
 }
 
-/// The soak's seed 904417: a stop beside the exit of a CLI.
+/// Found by the soak with seed 904417: a stop at the same time as the exit of a CLI.
 #[test]
 fn a_cli_that_was_reaped_before_term_ended_by_itself() {
     for (cause, before_term, after_term) in [
@@ -79,7 +79,8 @@ fn a_cli_that_was_reaped_before_term_ended_by_itself() {
     }
 }
 
-/// The soak's seed 904417: a stop after the exit, while the tree is swept and the pipes are drained.
+/// Found by the soak with seed 904417: a stop after the exit, while the tree is swept and the pipes
+/// are drained.
 #[test]
 fn after_the_exit_a_stop_changes_nothing_and_a_cancel_still_decides() {
     for end in [&[EXITED][..], &[EXITED, DONE]] {
@@ -87,32 +88,32 @@ fn after_the_exit_a_stop_changes_nothing_and_a_cancel_still_decides() {
         assert_eq!(ended_by(&with(STOP)), EndedBy::Itself);
         assert_eq!(ended_by(&with(IDLE)), EndedBy::Itself);
         assert_eq!(ended_by(&with(CANCEL)), EndedBy::Cancel);
-        assert_eq!(after(&with(CANCEL)).gone().exit, Exit::Code(3));
+        assert_eq!(after(&with(CANCEL)).into_end().exit, Exit::Code(3));
     }
 }
 
 #[test]
-fn how_the_cli_ended_is_known_whatever_its_runner_does_then() {
-    let why = "no such file".to_owned();
+fn the_first_report_of_an_exit_counts() {
+    let message = "no such file".to_owned();
     for (inputs, exit) in [
         (vec![DONE], Exit::Code(3)),
         (vec![EXITED, Input::RunnerDied], Exit::Code(3)),
         (vec![Input::Spawned, Input::RunnerDied], Exit::Unknown),
         (
-            vec![Input::SpawnFailed(why.clone())],
-            Exit::NotStarted(why.clone()),
+            vec![Input::SpawnFailed(message.clone())],
+            Exit::NotStarted(message.clone()),
         ),
         (
-            vec![CANCEL, Input::TermSent, Input::SpawnFailed(why.clone())],
-            Exit::NotStarted(why.clone()),
+            vec![CANCEL, Input::TermSent, Input::SpawnFailed(message.clone())],
+            Exit::NotStarted(message.clone()),
         ),
         (
-            vec![Input::Spawned, Input::SpawnFailed(why.clone())],
-            Exit::NotStarted(why.clone()),
+            vec![Input::Spawned, Input::SpawnFailed(message.clone())],
+            Exit::NotStarted(message.clone()),
         ),
-        (vec![EXITED, Input::SpawnFailed(why)], Exit::Code(3)),
+        (vec![EXITED, Input::SpawnFailed(message)], Exit::Code(3)),
     ] {
-        assert_eq!(after(&inputs).gone().exit, exit, "{inputs:?}");
+        assert_eq!(after(&inputs).into_end().exit, exit, "{inputs:?}");
     }
 }
 
@@ -143,7 +144,8 @@ fn a_runner_that_does_not_report_is_killed_once() {
     }
 }
 
-/// What the history says about the end, without phases: the rules at the head of the module.
+/// The cause of the end according to the whole history, without phases: the rules at the head of
+/// the module.
 fn ended_by_in(history: &[Input]) -> EndedBy {
     let first = |wanted: fn(&Input) -> bool| history.iter().position(wanted);
     let is_end = |input: &Input| {
@@ -185,15 +187,15 @@ fn ended_by_in(history: &[Input]) -> EndedBy {
     }
 }
 
-/// How the CLI ended, as the first report of it says.
+/// The exit of the CLI according to the first report of it.
 fn exit_in(history: &[Input]) -> Exit {
-    let told = history.iter().find_map(|input| match input {
+    let reported = history.iter().find_map(|input| match input {
         Input::Exited(exit) | Input::Done(exit) => Some(exit.clone()),
-        Input::SpawnFailed(why) => Some(Exit::NotStarted(why.clone())),
+        Input::SpawnFailed(message) => Some(Exit::NotStarted(message.clone())),
         Input::RunnerDied => Some(Exit::Unknown),
         _ => None,
     });
-    told.unwrap_or(Exit::Unknown)
+    reported.unwrap_or(Exit::Unknown)
 }
 
 fn any_input() -> impl Strategy<Value = Input> {
@@ -208,7 +210,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         2 => Just(STOP),
         2 => prop_oneof![Just(IDLE), Just(DEADLINE), Just(LINGER)],
         2 => Just(Input::Spawned),
-        1 => Just(Input::SpawnFailed("why".to_owned())),
+        1 => Just(Input::SpawnFailed("no such file".to_owned())),
         3 => Just(Input::TermSent),
         2 => exit.clone().prop_map(Input::Exited),
         1 => Just(Input::StillSweeping),
@@ -219,10 +221,11 @@ fn any_input() -> impl Strategy<Value = Input> {
 }
 
 proptest! {
-    /// Any inputs in any order, also those that no runner reports: the end is what the history says,
-    /// the last phase is final, and TERM and the runner's death are ordered only when they are due.
+    /// Any inputs in any order, also those that no runner reports: the end follows from the
+    /// history, the last phase is final, and TERM and the runner's death are ordered only when they
+    /// are due.
     #[test]
-    fn phases_tell_what_the_whole_history_says(
+    fn phases_agree_with_the_whole_history(
         steps in proptest::collection::vec((any_input(), 0_u64..3000), 0..24),
     ) {
         let mut now = Instant::now();
@@ -240,13 +243,13 @@ proptest! {
                 _ => None,
             };
             prop_assert_eq!(order, due);
-            prop_assert!(next.is_gone() || !before.is_gone());
+            prop_assert!(next.is_finished() || !before.is_finished());
             prop_assert!(!next.is_underway() || before.is_underway());
             history.push(input);
             phase = next;
         }
-        let gone = phase.gone();
-        prop_assert_eq!(gone.ended_by, ended_by_in(&history));
-        prop_assert_eq!(gone.exit, exit_in(&history));
+        let end = phase.into_end();
+        prop_assert_eq!(end.ended_by, ended_by_in(&history));
+        prop_assert_eq!(end.exit, exit_in(&history));
     }
 }

@@ -1,4 +1,4 @@
-//! The way of stdout: rendered, appended, published.
+//! The output of a running execution: rendered from stdout, appended to the spool, published.
 
 use protocol::{Format, Patch};
 use renderer::{EventsOutput, Fact, Rendered, Renderer};
@@ -7,19 +7,21 @@ use spool::{Appended, EventsKept, Writer};
 use crate::execution::lost::Lost;
 use crate::metrics::OutputCounters;
 
-/// The largest buffer kept between two chunks (256 KiB): a long line may have grown it much
+/// The largest buffer kept between two chunks, bytes. A long line may have grown the buffer much
 /// further.
 const KEPT_CAPACITY_BYTES: usize = 256 << 10;
 
-/// Turns what the CLI writes into output and facts. Readers see bytes only after `append` returned.
+/// The renderer and the spool writer of one execution. Readers see bytes only after `append`
+/// returned.
 pub(super) struct Output {
     renderer: Renderer,
     rendered: Rendered,
+    /// The form of the output with `format: "events"`.
     events: Option<EventsOutput>,
     bytes: Vec<u8>,
     patches: Vec<Patch>,
     writer: Writer,
-    /// Since the last look.
+    /// Whether the disk was full since the last [`Self::take_disk_full`].
     disk_full: bool,
     lost: Lost,
     /// Whether there was any output.
@@ -29,6 +31,8 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// Opens the spool of an execution for writing.
+    ///
     /// # Errors
     /// The spool cannot be written.
     pub(super) fn new(
@@ -54,7 +58,7 @@ impl Output {
         })
     }
 
-    /// Takes a chunk of stdout and gives the facts that it held.
+    /// Appends a chunk of stdout, and returns the facts in it.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Vec<Fact> {
         let kept = self.writer.append_events(chunk);
         self.note_events(kept);
@@ -65,7 +69,7 @@ impl Output {
         self.flush()
     }
 
-    /// stdout has ended.
+    /// Appends the rest after the end of stdout, and returns the facts in it.
     pub(super) fn end(&mut self) -> Vec<Fact> {
         self.renderer.finish(&mut self.rendered);
         if let Some(events) = &mut self.events {
@@ -76,7 +80,8 @@ impl Output {
 
     fn flush(&mut self) -> Vec<Fact> {
         let appended = if self.events.is_some() {
-            // Patches first: a reader of `/events` must never see output whose patch is still to come.
+            // Patches first: a reader of `/events` must never see output whose patch is not there
+            // yet.
             let kept = self.writer.append_patches(&self.patches);
             self.patches.clear();
             self.note_events(kept);
@@ -105,7 +110,7 @@ impl Output {
     }
 
     fn note_events(&mut self, appended: Appended) {
-        // What is over their cap is lost too, which is no news of the disk.
+        // Events beyond their limit are lost, too, but that does not mean a full disk.
         if appended.disk_full {
             self.lost.events += appended.lost;
             self.counters.dropped_events.inc_by(appended.lost);
@@ -113,21 +118,21 @@ impl Output {
         }
     }
 
-    /// Whether there was any output so far.
+    /// Returns whether there was any output so far.
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun
     }
 
-    /// Whether the disk was full since the last call, and how much could not be written so far.
+    /// Returns how much could not be written so far, if the disk was full since the last call.
     pub(super) fn take_disk_full(&mut self) -> Option<Lost> {
         std::mem::take(&mut self.disk_full).then_some(self.lost)
     }
 
-    /// Publishes the end of the output and tells its marks.
+    /// Publishes the end of the output, and returns its marks.
     pub(super) fn finish(self) -> spool::Marks {
-        let before = self.writer.marks();
+        let marks = self.writer.marks();
         self.writer.finish();
-        before
+        marks
     }
 }
 
@@ -140,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    /// An output of which the disk takes the text, and of its events nothing.
+    /// Opens an output whose text can be written, but whose events cannot.
     fn without_events(dir: &std::path::Path) -> Output {
         let limits = SpoolLimits {
             kept_bytes: 1 << 20,
@@ -160,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_leaves_no_long_buffer() {
+    fn a_long_line_leaves_no_large_buffer() {
         let dir = tempfile::tempdir().unwrap();
         let mut output = without_events(dir.path());
         let text = "x\\n".repeat(1 << 20);
@@ -175,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_found_no_room_are_told_though_all_of_the_text_is_there() {
+    fn lost_events_are_reported_even_when_the_text_is_complete() {
         let dir = tempfile::tempdir().unwrap();
         let mut output = without_events(dir.path());
         assert_eq!(output.take_disk_full(), None);
@@ -192,6 +197,6 @@ mod tests {
         } = &output.counters;
         let counted = [produced, dropped_output, dropped_events].map(|counter| counter.get());
         assert_eq!(counted, [0, 0, 9]);
-        assert_eq!(output.take_disk_full(), None, "it is told once");
+        assert_eq!(output.take_disk_full(), None, "it is reported once");
     }
 }

@@ -1,6 +1,6 @@
-//! A running execution: one loop over controls, the runner's events, stdout, stderr and the clock.
+//! The run of an execution: one loop over controls, the runner's events, stdout, stderr and timers.
 
-mod before;
+mod before_hook;
 mod clock;
 mod count;
 mod drain;
@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::output::Output;
 use crate::cli;
-use crate::execution::ending::{self, End, Ended};
+use crate::execution::ending::{self, Ended, FinishedRun};
 use crate::execution::machine::Machine;
 use crate::execution::owner::Owner;
 use crate::execution::timers::Timers;
@@ -28,29 +28,35 @@ use crate::execution::verdict::EndedBy;
 use crate::registry::Ticket;
 use crate::registry::record::begin;
 use crate::times::millis;
-use before::{NoStart, before};
+use before_hook::{NoStart, run_before_hook};
 use running::{Counted, Running};
 use start::start;
 use waits::{Sample, finished, sleep_until};
 
-/// How much of stdout is taken at once, bytes. A pipe holds up to twice as much ([`start`]); each take costs a write to the disk
-/// and wakes the readers.
+/// The maximum size of one read from stdout, bytes. Each read costs a write to the disk and wakes
+/// the readers. A pipe holds up to twice as much ([`start`]).
 const CHUNK_BYTES: usize = 128 * 1024;
-/// The longest that a start holds its slot: a silent CLI must not keep others from starting.
+/// The longest time for which a start holds its slot: a silent CLI must not keep others from
+/// starting.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// The longest time between two yields of a loop that never has to wait. A yield at every chunk made
-/// text slower.
+/// The longest time between two yields of a loop that never has to wait. A yield at every chunk
+/// made text slower.
 const YIELD_AFTER: Duration = Duration::from_millis(1);
 
 /// Runs the execution to its end.
 pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) -> Ended {
-    // On disk before a process exists: after a kill of the service it is interrupted, never run again.
+    // `running` is on disk before a process exists: after a kill of the service the execution is
+    // interrupted, and never runs a second time.
     if status.state == State::Queued {
         begin(&mut status, owner.times.now());
         if let Err(error) = owner.record(&status, true).await {
-            tracing::error!(execution = %status.execution_id, %error, "the spool did not take `running`");
-            let why = format!("the spool cannot be written: {error}");
-            return ending::failed_to_start(owner, status, EndedBy::Itself, &why);
+            tracing::error!(
+                execution = %status.execution_id,
+                %error,
+                "could not write the status `running`"
+            );
+            let reason = format!("the spool cannot be written: {error}");
+            return ending::failed_to_start(owner, status, EndedBy::Itself, &reason);
         }
     }
     owner.engine.metrics.started(&status);
@@ -63,12 +69,14 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
         .deadline_seconds
         .map(Duration::from_secs_f64);
     let deadline_at = deadline.and_then(|deadline| started.checked_add(deadline));
-    match before(owner, &mut status, started, deadline_at, ticket).await {
+    match run_before_hook(owner, &mut status, started, deadline_at, ticket).await {
         Ok(()) => {}
         Err(no_start) => {
             status.duration_ms = Some(millis(started.elapsed()));
             return match no_start {
-                NoStart::Ended(by, why) => ending::failed_to_start(owner, status, by, &why),
+                NoStart::Ended(ended_by, reason) => {
+                    ending::failed_to_start(owner, status, ended_by, &reason)
+                }
                 NoStart::Refused(failure) => ending::refused(owner, status, failure),
             };
         }
@@ -80,7 +88,7 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
         idle,
         deadline,
     );
-    // The time of the hook counts for the deadline, but not as a silence of the CLI.
+    // The time of the hook counts towards the deadline, but is no silence of the CLI.
     timers.output(Instant::now());
     let closes_stdin = cli::closes_stdin(&owner.accepted.body);
     let tool_limit = owner.engine.tool_limit();
@@ -98,24 +106,24 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     let output = match output {
         Ok(output) => output,
         Err(error) => {
-            let (status, why) = (machine.status().clone(), error.to_string());
-            return ending::failed_to_start(owner, status, EndedBy::Itself, &why);
+            let (status, reason) = (machine.status().clone(), error.to_string());
+            return ending::failed_to_start(owner, status, EndedBy::Itself, &reason);
         }
     };
     let (handle, message) = match start(owner).await {
         Ok(started) => started,
-        Err((by, why)) => {
+        Err((ended_by, reason)) => {
             in_place.run(|| output.finish());
             let status = machine.status().clone();
-            return ending::failed_to_start(owner, status, by, &why);
+            return ending::failed_to_start(owner, status, ended_by, &reason);
         }
     };
     let running = Running::new(owner, machine, output, handle, message);
-    let end = running.drive(ticket).await;
-    ending::ended(owner, end).await
+    let finished = running.drive(ticket).await;
+    ending::ended(owner, finished).await
 }
 
-/// What the loop woke up for.
+/// The event that woke the loop.
 enum Step {
     Runner(Option<runner::Event>),
     Wish,
@@ -148,12 +156,13 @@ impl<'a> Running<'a> {
         }
         let mut wished = owner.wishes.subscribe();
         let prompt = tokio::spawn(async move {
-            // A short CLI would end before the signal of a pause from before its start. If nobody
-            // can wish any more, it goes on.
+            // The prompt waits while the execution is paused from before its start: a short run
+            // would end before the signal of the pause. An error means that no control can arrive
+            // any more.
             let _ = wished
                 .wait_for(|wish| !wish.paused || wish.end.is_some())
                 .await;
-            // A CLI that ends without reading its prompt says so by its exit.
+            // A failed write needs no handling: the exit of the CLI tells the cause.
             let _ = stdin.write_all(&message).await;
             drop(message);
             if let Some(gate) = gate {
@@ -170,7 +179,7 @@ impl<'a> Running<'a> {
             Action::Kill => commands.kill(),
         }));
         let mut wish = owner.wishes.subscribe();
-        // Wishes from before the start count as well.
+        // Controls from before the start count as well.
         wish.mark_changed();
         Self {
             owner,
@@ -194,8 +203,8 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Until nothing of the execution is left and all output is in the spool.
-    async fn drive(mut self, ticket: &Ticket) -> End {
+    /// Runs until no process of the execution is left and all output is in the spool.
+    async fn drive(mut self, ticket: &Ticket) -> FinishedRun {
         let mut out = vec![0; CHUNK_BYTES];
         let mut err = vec![0; 8 * 1024];
         let (mut out_open, mut err_open) = (true, true);
@@ -203,7 +212,8 @@ impl<'a> Running<'a> {
         let mut yielded = Instant::now();
         let mut woke_others = false;
         loop {
-            let wake = self.wake();
+            let wake = self.wake_time();
+            let stdin_open = self.machine.stdin_is_open();
             let step = async {
                 tokio::select! {
                     // The runner's few reports are first, so that a flood of output never delays
@@ -219,16 +229,17 @@ impl<'a> Running<'a> {
                             recorded = finished(&mut self.recording) => Step::Recorded(recorded),
                             n = self.stdout.read(&mut out), if out_open => Step::Stdout(n),
                             n = self.stderr.read(&mut err), if err_open => Step::Stderr(n),
-                            _ = &mut self.prompt, if self.machine.stdin_is_open() => Step::StdinClosed,
+                            _ = &mut self.prompt, if stdin_open => Step::StdinClosed,
                             () = sleep_until(wake) => Step::Clock,
                         }
                     } => step,
                 }
             };
-            let (step, waited) = noting_waits(step).await;
-            // Without a wait the task did not yield since its last step. Whom that step woke may be
-            // next on this thread, and the write of this one may hang in the disk. That another
-            // execution may start now must not hang with it; a reader may miss the last millisecond.
+            let (step, waited) = with_waiting(step).await;
+            // Without a wait the task did not yield since its last step. A task that the last step
+            // woke may be next on this thread, and this step's write may hang in the disk. A
+            // wake-up that lets another execution start must not be delayed by that. Readers of the
+            // output may be late by `YIELD_AFTER`.
             let yields = woke_others || yielded.elapsed() >= YIELD_AFTER;
             if !waited && yields {
                 tokio::task::yield_now().await;
@@ -240,12 +251,12 @@ impl<'a> Running<'a> {
             match step {
                 Step::Runner(event) => {
                     self.event(event).await;
-                    if self.machine.is_gone() {
+                    if self.machine.is_finished() {
                         break;
                     }
                 }
                 Step::Wish => {}
-                Step::Stdout(Ok(n)) if n > 0 => self.take(&out[..n]),
+                Step::Stdout(Ok(n)) if n > 0 => self.append_stdout(&out[..n]),
                 Step::Stdout(_) => out_open = false,
                 Step::Stderr(Ok(n)) if n > 0 => self.machine.stderr(&err[..n]),
                 Step::Stderr(_) => err_open = false,
@@ -253,7 +264,7 @@ impl<'a> Running<'a> {
                 Step::Sampled(sampled) => {
                     self.sample = None;
                     if let Some((at, used)) = sampled {
-                        self.machine.cpu(at, used);
+                        self.machine.cpu_sample(at, used);
                     }
                 }
                 Step::Recorded(recorded) => {
@@ -269,29 +280,29 @@ impl<'a> Running<'a> {
                 Step::Clock => self.sample_cpu(),
             }
             let paused = self.machine.is_paused();
-            let late = self.machine.running(Instant::now()) >= START_LIMIT;
+            let late = self.machine.running_time(Instant::now()) >= START_LIMIT;
             if starting && (self.machine.has_output() || !out_open || paused || late) {
                 starting = false;
                 woke_others = true;
                 ticket.started();
             }
-            self.after();
+            self.finish_step();
         }
         self.drain(out_open, err_open, &mut out).await;
         self.finish().await
     }
 
-    /// Takes what the CLI wrote.
-    fn take(&mut self, chunk: &[u8]) {
+    /// Appends a chunk of the CLI's stdout to the output, and applies the facts in it.
+    fn append_stdout(&mut self, chunk: &[u8]) {
         let now = Instant::now();
         self.machine.output(now);
         let output = &mut self.output;
         let facts = self.owner.engine.in_place.run(|| output.push(chunk));
         self.count(&facts, now);
-        self.facts(facts, now);
+        self.apply_facts(facts, now);
     }
 
-    fn facts(&mut self, facts: Vec<renderer::Fact>, now: Instant) {
+    fn apply_facts(&mut self, facts: Vec<renderer::Fact>, now: Instant) {
         for fact in facts {
             if let renderer::Fact::Init { .. } = &fact {
                 self.begun_due = true;
@@ -305,8 +316,8 @@ impl<'a> Running<'a> {
     }
 }
 
-/// Awaits `work`, and says whether it ever had to wait.
-async fn noting_waits<T>(work: impl Future<Output = T>) -> (T, bool) {
+/// Awaits `work`. Returns its result, and whether it ever was pending.
+async fn with_waiting<T>(work: impl Future<Output = T>) -> (T, bool) {
     let mut work = std::pin::pin!(work);
     let mut waited = false;
     let done = std::future::poll_fn(|context| {

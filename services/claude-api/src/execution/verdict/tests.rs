@@ -1,4 +1,4 @@
-//! F5: the truth table of exit x result x who ended it; each cell is one state.
+//! The truth table of exit, result and cause: each cell is one state.
 
 use super::*;
 
@@ -12,13 +12,13 @@ fn outcome(is_error: bool, status: Option<u16>, text: &str) -> Outcome {
 }
 
 fn judge(
-    by: EndedBy,
+    ended_by: EndedBy,
     code: Option<i32>,
     signal: Option<i32>,
     outcome: Option<&Outcome>,
 ) -> Verdict {
     verdict(&Facts {
-        ended_by: by,
+        ended_by,
         exit: &Exit::reaped(code, signal),
         outcome,
         answered: false,
@@ -27,7 +27,7 @@ fn judge(
 }
 
 #[test]
-fn exit_by_result() {
+fn each_pair_of_exit_and_result_has_one_state_and_reason() {
     let good = outcome(false, None, "done");
     let bad = outcome(true, Some(500), "API Error");
     let exits = [
@@ -70,69 +70,69 @@ fn exit_by_result() {
 }
 
 #[test]
-fn the_more_telling_reason_comes_first() {
-    let told = |status, kind: &str, terminal: &str| Outcome {
+fn the_more_specific_reason_wins() {
+    let failed = |status, kind: &str, terminal: &str| Outcome {
         error_kind: Some(kind.to_owned()),
         terminal_reason: Some(terminal.to_owned()),
         ..outcome(true, status, "x")
     };
     for (outcome, code, signal, reason) in [
         (
-            told(Some(401), "authentication_failed", "api_error"),
+            failed(Some(401), "authentication_failed", "api_error"),
             Some(1),
             None,
             Reason::AuthFailed,
         ),
         (
-            told(Some(403), "authentication_failed", "api_error"),
+            failed(Some(403), "authentication_failed", "api_error"),
             Some(1),
             None,
             Reason::AuthFailed,
         ),
         (
-            told(None, "authentication_failed", "api_error"),
+            failed(None, "authentication_failed", "api_error"),
             Some(1),
             None,
             Reason::AuthFailed,
         ),
         (
-            told(Some(429), "rate_limit", "api_error"),
+            failed(Some(429), "rate_limit", "api_error"),
             Some(1),
             None,
             Reason::UsageLimit,
         ),
         (
-            told(Some(400), "invalid_request", "prompt_too_long"),
+            failed(Some(400), "invalid_request", "prompt_too_long"),
             Some(1),
             None,
             Reason::PromptTooLong,
         ),
         (
-            told(None, "invalid_request", "blocking_limit"),
+            failed(None, "invalid_request", "blocking_limit"),
             Some(1),
             None,
             Reason::PromptTooLong,
         ),
         (
-            told(Some(413), "invalid_request", "image_error"),
+            failed(Some(413), "invalid_request", "image_error"),
             Some(1),
             None,
             Reason::PromptTooLong,
         ),
         (
-            told(Some(400), "billing_error", "api_error"),
+            failed(Some(400), "billing_error", "api_error"),
             Some(1),
             None,
             Reason::CliError,
         ),
         (
-            told(Some(401), "authentication_failed", "api_error"),
+            failed(Some(401), "authentication_failed", "api_error"),
             None,
             Some(9),
             Reason::AuthFailed,
         ),
         (
-            told(Some(500), "server_error", "api_error"),
+            failed(Some(500), "server_error", "api_error"),
             None,
             Some(9),
             Reason::KilledBySignal,
@@ -148,7 +148,7 @@ fn the_more_telling_reason_comes_first() {
 }
 
 #[test]
-fn a_model_that_says_so_is_no_failure() {
+fn an_answer_that_reads_like_an_error_is_no_failure() {
     let got = judge(
         EndedBy::Itself,
         Some(0),
@@ -159,9 +159,9 @@ fn a_model_that_says_so_is_no_failure() {
 }
 
 #[test]
-fn whoever_ended_it_names_it() {
+fn each_cause_has_its_state_and_reason() {
     let good = outcome(false, None, "done");
-    for (by, state, reason, code) in [
+    for (ended_by, state, reason, code) in [
         (EndedBy::Cancel, State::Cancelled, None, Some(143)),
         (
             EndedBy::Idle,
@@ -194,7 +194,7 @@ fn whoever_ended_it_names_it() {
             None,
         ),
     ] {
-        let got = judge(by, Some(143), None, Some(&good));
+        let got = judge(ended_by, Some(143), None, Some(&good));
         assert_eq!(
             (got.state, got.reason, got.exit_code),
             (state, reason, code)
@@ -209,36 +209,36 @@ fn whoever_ended_it_names_it() {
 }
 
 #[test]
-fn a_stop_behind_the_whole_answer_interrupts_nothing() {
+fn a_stop_after_the_whole_answer_is_lingered() {
     let (good, bad) = (outcome(false, None, "done"), outcome(true, Some(500), "x"));
     let interrupted = (State::Interrupted, Some(Reason::ServiceStopped));
     let lingered = (State::Completed, Some(Reason::Lingered));
-    for (by, outcome, answered, expected) in [
+    for (ended_by, outcome, answered, expected) in [
         (EndedBy::Stop, Some(&good), true, lingered),
-        // Its input is open, or another turn has begun.
+        // stdin is open, or another turn has begun.
         (EndedBy::Stop, Some(&good), false, interrupted),
         (EndedBy::Stop, Some(&bad), true, interrupted),
         (EndedBy::Stop, None, false, interrupted),
         (EndedBy::Cancel, Some(&good), true, (State::Cancelled, None)),
     ] {
         let got = verdict(&Facts {
-            ended_by: by,
+            ended_by,
             exit: &Exit::Signal(15),
             outcome,
             answered,
             stderr: "",
         });
-        assert_eq!((got.state, got.reason), expected, "{by:?} {answered}");
+        assert_eq!((got.state, got.reason), expected, "{ended_by:?} {answered}");
         assert_eq!(got.exit_code, None);
     }
 }
 
-/// The soak's seed 904417: the decision in the module.
+/// Found by the soak with seed 904417. The module's documentation explains the decision.
 #[test]
 fn a_stop_between_the_result_and_the_exit_is_lingered_and_a_reaped_exit_code_counts() {
     let good = outcome(false, None, "done");
-    for (by, code, signal, state, reason, shown) in [
-        // Our TERM came first: nobody knows the code that was due.
+    for (ended_by, code, signal, state, reason, shown) in [
+        // TERM was sent first: the exit code that was due is unknown.
         (
             EndedBy::Stop,
             None,
@@ -255,7 +255,7 @@ fn a_stop_between_the_result_and_the_exit_is_lingered_and_a_reaped_exit_code_cou
             Some(Reason::Lingered),
             None,
         ),
-        // It was reaped before: `Phase` makes that `Itself`.
+        // The CLI was reaped before TERM: `Phase` makes that `Itself`.
         (
             EndedBy::Itself,
             Some(3),
@@ -274,19 +274,23 @@ fn a_stop_between_the_result_and_the_exit_is_lingered_and_a_reaped_exit_code_cou
         ),
     ] {
         let got = verdict(&Facts {
-            ended_by: by,
+            ended_by,
             exit: &Exit::reaped(code, signal),
             outcome: Some(&good),
             answered: true,
             stderr: "",
         });
         let got = (got.state, got.reason, got.exit_code);
-        assert_eq!(got, (state, reason, shown), "{by:?} {code:?} {signal:?}");
+        assert_eq!(
+            got,
+            (state, reason, shown),
+            "{ended_by:?} {code:?} {signal:?}"
+        );
     }
 }
 
 #[test]
-fn spawn_failure() {
+fn an_error_names_the_failed_spawn_or_the_last_line_of_stderr() {
     let got = verdict(&Facts {
         ended_by: EndedBy::Itself,
         exit: &Exit::NotStarted("No such file".to_owned()),
@@ -303,9 +307,8 @@ fn spawn_failure() {
     assert!(got.error.unwrap().message.ends_with("code 3: last words"));
 }
 
-/// Field case C14.
 #[test]
-fn limits_that_the_client_set_have_reasons_of_their_own() {
+fn each_limit_that_the_client_set_has_its_own_reason() {
     let limit = |subtype: &str, terminal: Option<&str>| Outcome {
         subtype: subtype.to_owned(),
         terminal_reason: terminal.map(str::to_owned),
@@ -325,7 +328,6 @@ fn limits_that_the_client_set_have_reasons_of_their_own() {
     }
 }
 
-/// Field case C14.
 #[test]
 fn a_failure_names_the_subtype_and_its_message_is_never_empty() {
     let silent = |subtype: &str, text: Option<&str>| Outcome {
@@ -363,9 +365,9 @@ fn a_failure_names_the_subtype_and_its_message_is_never_empty() {
     assert!(!message.contains(": ;"), "{message}");
 }
 
-/// Field cases, friction: no credential at all read "the credential was refused".
+/// The error of a missing credential once read "the credential was refused".
 #[test]
-fn a_credential_that_is_missing_was_not_refused() {
+fn a_missing_credential_is_not_reported_as_refused() {
     let failure = |status| Outcome {
         error_kind: Some("authentication_failed".to_owned()),
         ..outcome(true, status, "Not logged in")
@@ -384,9 +386,9 @@ fn a_credential_that_is_missing_was_not_refused() {
     }
 }
 
-/// Field case C16: every remedy blamed the program.
+/// The error once named the program, whatever the cause was.
 #[test]
-fn a_failed_start_gives_its_own_cause_alone() {
+fn the_error_of_a_failed_start_names_only_its_cause() {
     let got = verdict(&Facts {
         ended_by: EndedBy::Itself,
         exit: &Exit::NotStarted("workspace \"w\": closed; open it".to_owned()),

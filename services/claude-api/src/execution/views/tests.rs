@@ -1,4 +1,4 @@
-//! The count of streams, without HTTP.
+//! Scheduled cancels and the count of streams, without HTTP.
 
 use std::pin::pin;
 
@@ -37,7 +37,7 @@ impl Case {
 
 /// docs/protocol.md, "Calls": `ifUnviewedForMs`.
 #[tokio::test]
-async fn a_cancel_waits_for_open_streams_and_then_its_whole_time() {
+async fn a_cancel_waits_until_no_stream_is_open_and_then_its_whole_time() {
     let case = case();
     let old = case.views.open(&case.entry, None).await;
     let number = case.views.schedule(AFTER, None);
@@ -48,12 +48,12 @@ async fn a_cancel_waits_for_open_streams_and_then_its_whole_time() {
     drop(old);
     assert!(due.await);
     assert!(closed.elapsed() >= AFTER);
-    assert!(!case.views.due(number).await, "it is taken once");
+    assert!(!case.views.due(number).await, "it is due once");
 }
 
 /// docs/protocol.md, "Calls": any new stream clears `ifUnviewedForMs`.
 #[tokio::test]
-async fn a_new_stream_clears_the_cancel_for_good() {
+async fn a_new_stream_clears_the_cancel_permanently() {
     let case = case();
     let number = case.views.schedule(AFTER, Some("left".into()));
     case.views.record(&case.entry).await.unwrap();
@@ -87,9 +87,10 @@ async fn a_later_cancel_replaces_an_earlier_one() {
     assert!(case.views.due(second).await);
 }
 
-/// 700 requests at once took all 512 threads for disk work, and everybody's acceptance waited.
+/// 700 simultaneous requests once occupied all 512 threads for disk work, and all acceptances
+/// waited.
 #[test]
-fn wishes_that_wait_for_the_disk_take_no_threads() {
+fn scheduled_cancels_that_wait_for_the_disk_occupy_no_threads() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .max_blocking_threads(1)

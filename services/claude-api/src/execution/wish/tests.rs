@@ -1,4 +1,4 @@
-//! The precedence of controls, and when each is answered.
+//! The precedence of controls, and the event that answers each.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The commands that a runner got, and whether its socket takes more.
+/// The commands that a runner received, and whether its socket is full.
 #[derive(Clone, Default)]
 struct Runner {
     got: Arc<Mutex<Vec<Action>>>,
@@ -49,7 +49,7 @@ fn signal(wishes: &Wishes, control: Control) -> u64 {
 }
 
 fn is_answered(wishes: &Wishes, revision: u64) -> bool {
-    wishes.acted(revision).now_or_never().is_some()
+    wishes.wait_until_acted(revision).now_or_never().is_some()
 }
 
 fn end(wishes: &Wishes) -> Option<EndWish> {
@@ -95,9 +95,8 @@ fn an_end_wins_over_pause_and_resume_and_a_cancel_wins_over_a_stop() {
     }
 }
 
-/// ENGINE A7.
 #[test]
-fn a_cancel_behind_any_number_of_controls_reaches_a_runner_that_answers_nothing() {
+fn a_cancel_after_any_number_of_controls_reaches_a_runner_that_answers_none() {
     let (wishes, runner) = running();
     for _ in 0..1000 {
         signal(&wishes, Control::Pause);
@@ -107,9 +106,8 @@ fn a_cancel_behind_any_number_of_controls_reaches_a_runner_that_answers_nothing(
     assert_eq!(runner.got().last(), Some(&Action::Terminate));
 }
 
-/// ENGINE A7.
 #[test]
-fn a_control_that_the_full_socket_refused_is_sent_again() {
+fn a_control_that_a_full_socket_refused_is_sent_again() {
     let (wishes, runner) = running();
     runner.fill(true);
     let pause = signal(&wishes, Control::Pause);
@@ -124,9 +122,9 @@ fn a_control_that_the_full_socket_refused_is_sent_again() {
     assert!(is_answered(&wishes, pause));
 }
 
-/// The runner was killed without the kill grace.
+/// Without the second attempt, the runner was killed before the kill grace was over.
 #[test]
-fn a_term_of_the_owner_that_the_full_socket_refused_is_sent_again() {
+fn a_term_of_the_owner_that_a_full_socket_refused_is_sent_again() {
     let (wishes, runner) = running();
     runner.fill(true);
     wishes.terminate();
@@ -140,7 +138,6 @@ fn a_term_of_the_owner_that_the_full_socket_refused_is_sent_again() {
     assert_eq!(runner.got(), [Action::Terminate], "TERM is sent once");
 }
 
-/// ENGINE A15.
 #[test]
 fn a_resume_is_not_answered_by_the_signal_of_the_pause_before_it() {
     let (wishes, runner) = running();
@@ -154,14 +151,13 @@ fn a_resume_is_not_answered_by_the_signal_of_the_pause_before_it() {
     assert!(is_answered(&wishes, resume));
 }
 
-/// ENGINE A15.
 #[test]
-fn a_signal_that_nobody_waits_for_answers_nothing() {
+fn a_signal_without_a_waiting_control_answers_none() {
     let (wishes, _runner) = running();
     let pause = signal(&wishes, Control::Pause);
     wishes.signalled(Action::Terminate);
     assert!(!is_answered(&wishes, pause));
-    // Ended by the owner's clock: the pause got no answer and is overtaken.
+    // A time limit of the owner ends the tree: the pause got no answer and counts as answered.
     wishes.terminate();
     wishes.signalled(Action::Terminate);
     assert!(is_answered(&wishes, pause));
@@ -186,7 +182,7 @@ fn a_repeated_cancel_sends_no_second_term_and_is_answered_with_the_first() {
 }
 
 #[test]
-fn a_cancel_of_a_tree_that_a_clock_ends_sends_no_second_term() {
+fn a_cancel_of_a_tree_that_a_time_limit_ends_sends_no_second_term() {
     for signalled_before in [false, true] {
         let (wishes, runner) = running();
         wishes.terminate();
@@ -226,7 +222,7 @@ fn a_queued_execution_refuses_a_pause_and_its_cancel_is_answered_by_the_end() {
     assert_eq!(wishes.ask(Control::Stop), Ok(Answer::Now));
     assert!(
         wishes.leave_queue(),
-        "a stop and a refused pause hold nothing up"
+        "a stop or a refused pause does not keep it from starting"
     );
     assert!(!wishes.newest.borrow().paused);
     let wishes = Wishes::new(true);
@@ -238,7 +234,7 @@ fn a_queued_execution_refuses_a_pause_and_its_cancel_is_answered_by_the_end() {
 }
 
 #[test]
-fn a_wish_from_before_the_start_is_the_first_command() {
+fn a_control_before_the_start_is_the_first_command() {
     for (control, expected) in [
         (Control::Pause, &[Action::Pause][..]),
         (Control::Cancel, &[Action::Terminate]),
@@ -255,9 +251,8 @@ fn a_wish_from_before_the_start_is_the_first_command() {
     }
 }
 
-/// ENGINE A8.
 #[test]
-fn a_cancel_counts_until_the_end_is_decided_and_is_refused_then() {
+fn a_cancel_counts_until_the_end_is_decided() {
     let (wishes, _runner) = running();
     wishes.exited();
     assert_eq!(wishes.ask(Control::Cancel), Ok(Answer::Now));
@@ -286,10 +281,10 @@ fn waiting_controls_are_answered_when_the_cli_exits_or_the_end_is_published() {
 }
 
 proptest! {
-    /// For all controls and all delays of the runner: the last command matches the wish, and every
-    /// control is answered.
+    /// For all controls and all delays of the runner: the last command matches the merged controls,
+    /// and every control is answered.
     #[test]
-    fn the_runner_ends_up_with_the_newest_wish(
+    fn the_last_command_matches_the_merged_controls(
         steps in prop::collection::vec((0..5_usize, any::<bool>()), 1..40),
     ) {
         let (wishes, runner) = running();

@@ -1,5 +1,4 @@
-//! The clock of a running execution: deadlines, and when its status is published and written to
-//! disk.
+//! The timed work of a running execution: time limits, and publishing and writing its status.
 
 use std::time::{Duration, Instant};
 
@@ -9,41 +8,44 @@ use crate::execution::phase::{Input, Order};
 use crate::execution::policy::was_asked;
 use spool::blocking::Work;
 
-/// How long until a command that the runner's socket refused is sent again.
+/// The wait before a command that the runner's socket refused is sent again.
 const RESEND: Duration = Duration::from_millis(100);
 
 impl Running<'_> {
-    pub(super) fn wake(&self) -> Option<Instant> {
+    /// Returns when the loop must wake up even without an event.
+    pub(super) fn wake_time(&self) -> Option<Instant> {
         let now = Instant::now();
-        // The sample's coming wakes it.
+        // The end of a sample wakes the loop.
         let next = match self.sample {
             Some(_) => None,
-            None => self.machine.next(now),
+            None => self.machine.next_check(now),
         };
         let resend = self.owner.wishes.is_unsent().then(|| now + RESEND);
         let kill_runner_at = self.machine.kill_runner_at();
         [next, kill_runner_at, resend].into_iter().flatten().min()
     }
 
-    /// Looks at the CPU time of a silent tree.
+    /// Starts to sample the CPU time of a silent tree.
     pub(super) fn sample_cpu(&mut self) {
         let now = Instant::now();
-        if self.machine.wants_cpu(now) && self.sample.is_none() {
-            // From the runner down: it inherits the times of whom it reaped.
+        if self.machine.needs_cpu_sample(now) && self.sample.is_none() {
+            // The tree begins at the runner, which inherits the CPU times of the processes that it
+            // reaped.
             let pid = self.control.runner_pid();
-            let look = move || (now, runner::tree_cpu(pid));
-            self.sample = Some(Work::begin(look));
+            let sample = move || (now, runner::tree_cpu(pid));
+            self.sample = Some(Work::begin(sample));
         }
     }
 
-    /// Runs after every step: follows the wish, acts on deadlines, and publishes the status.
-    pub(super) fn after(&mut self) {
+    /// Finishes every step of the loop: follows the newest wish, acts on time limits, and publishes
+    /// the status.
+    pub(super) fn finish_step(&mut self) {
         let now = Instant::now();
         self.follow_wish(now);
         let was_stalled = self.machine.status().stalled;
-        // Not before the sample is in: it may be the progress that a silence lacks.
+        // A sample under way may turn a silence into progress, so the check waits for it.
         if self.sample.is_none() {
-            let order = self.machine.judge(now);
+            let order = self.machine.check_limits(now);
             self.obey(order);
         }
         if self.machine.status().stalled && !was_stalled {
@@ -54,7 +56,8 @@ impl Running<'_> {
             let paused = self.machine.is_paused();
             let since = if paused { None } else { Some(now) };
             let status = self.machine.status();
-            self.owner.show(status, self.machine.running(now), since);
+            self.owner
+                .show(status, self.machine.running_time(now), since);
             let asked = !self.asked && was_asked(status);
             if now.duration_since(self.last_shown) > Duration::from_secs(1) || paused || asked {
                 self.asked |= asked;
@@ -65,7 +68,7 @@ impl Running<'_> {
         self.record();
     }
 
-    /// Does what the machine orders.
+    /// Carries out an order of the machine.
     pub(super) fn obey(&mut self, order: Option<Order>) {
         match order {
             None => {}
@@ -73,14 +76,14 @@ impl Running<'_> {
             Some(Order::KillRunner) => {
                 tracing::warn!(
                     execution = %self.machine.status().execution_id,
-                    "the runner does not end; killing it"
+                    "the runner does not end; killing the runner"
                 );
                 self.control.kill_runner();
             }
         }
     }
 
-    /// Starts the due write unless one is under way, so that a slow disk delays no step.
+    /// Starts the due write unless one is under way. A slow disk then delays no step.
     fn record(&mut self) {
         if self.recording.is_some() || !(self.status_due || self.begun_due) {
             return;
@@ -90,8 +93,8 @@ impl Running<'_> {
         self.recording = Some(self.owner.begin_record(status, begun));
     }
 
-    /// Waits for the writes that are under way or due: the terminal status must be the last.
-    pub(super) async fn recorded(&mut self) {
+    /// Waits for all writes that are under way or due. The terminal status must be written last.
+    pub(super) async fn finish_writes(&mut self) {
         while self.recording.is_some() || self.status_due || self.begun_due {
             self.record();
             let _ = finished(&mut self.recording).await;

@@ -1,4 +1,4 @@
-//! What `/metrics` counts of a running execution.
+//! The counters of `/metrics` for a running execution.
 
 use std::time::Instant;
 
@@ -7,18 +7,18 @@ use renderer::{Activity, Fact};
 use super::running::Running;
 
 impl Running<'_> {
-    /// Counts what a chunk of the CLI's output brought, after it was appended.
+    /// Counts the facts of a chunk of the CLI's output that was appended.
     pub(super) fn count(&mut self, facts: &[Fact], now: Instant) {
         let metrics = &self.owner.engine.metrics;
         if !self.counted.first_byte && self.output.has_begun() {
             self.counted.first_byte = true;
-            metrics.first_byte(self.machine.running(now));
+            metrics.first_byte(self.machine.running_time(now));
         }
         for fact in facts {
             match fact {
                 Fact::Activity(Activity::Writing) if !self.counted.first_text => {
                     self.counted.first_text = true;
-                    metrics.first_text(self.machine.running(now));
+                    metrics.first_text(self.machine.running_time(now));
                 }
                 Fact::Retry { .. } => {
                     metrics.api_retries.inc();

@@ -1,14 +1,14 @@
-//! The end of a run: drains the pipes and collects what is known.
+//! The end of a run: drains the pipes, and collects the facts for the verdict.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::running::Running;
-use crate::execution::ending::End;
+use crate::execution::ending::FinishedRun;
 
 impl Running<'_> {
-    /// The tree is gone; what it wrote is still in the pipes. Whoever else holds them open delays the end by at most the
-    /// drain grace.
+    /// Reads the rest of the pipes after the last process has ended. A process outside the
+    /// execution that holds a pipe open delays the end by at most the drain grace.
     pub(super) async fn drain(&mut self, mut out_open: bool, mut err_open: bool, out: &mut [u8]) {
         let grace = Duration::from_millis(self.owner.engine.settings.limits.drain_ms);
         let until = tokio::time::Instant::now() + grace;
@@ -16,7 +16,7 @@ impl Running<'_> {
         while out_open || err_open {
             tokio::select! {
                 n = self.stdout.read(out), if out_open => match n {
-                    Ok(n) if n > 0 => self.take(&out[..n]),
+                    Ok(n) if n > 0 => self.append_stdout(&out[..n]),
                     _ => out_open = false,
                 },
                 n = self.stderr.read(&mut err), if err_open => match n {
@@ -24,29 +24,29 @@ impl Running<'_> {
                     _ => err_open = false,
                 },
                 () = tokio::time::sleep_until(until) => {
-                    self.machine.warn(
-                        "pipe_held",
-                        "a process outside the execution holds its stdout or stderr open".to_owned(),
-                        serde_json::Value::Null,
-                    );
+                    let message = "a process outside the execution holds its stdout or stderr open";
+                    let data = serde_json::Value::Null;
+                    self.machine.warn("pipe_held", message.to_owned(), data);
                     break;
                 }
             }
         }
         if out_open {
-            // What a pipe can hold has an end even while somebody goes on writing.
+            // A pipe holds a limited number of bytes, even while a process continues to write.
             let mut rest = Vec::new();
             let _ = self
                 .stdout
                 .drain_available(|bytes| rest.extend_from_slice(bytes));
-            self.take(&rest);
+            self.append_stdout(&rest);
         }
     }
 
-    pub(super) async fn finish(mut self) -> End {
+    /// Ends the run: writes the rest of the output and the status, and returns the facts for the
+    /// verdict.
+    pub(super) async fn finish(mut self) -> FinishedRun {
         self.prompt.abort();
         self.owner.runner = None;
-        // A wish during the draining of the pipes still counts. No process is left to signal.
+        // A cancel while the pipes were drained still counts. No process is left to signal.
         self.follow_wish(Instant::now());
         self.owner.wishes.exited();
         if let Some(gate) = &self.owner.input {
@@ -57,11 +57,11 @@ impl Running<'_> {
         let output = &mut self.output;
         let facts = in_place.run(|| output.end());
         self.count(&facts, now);
-        self.facts(facts, now);
-        self.recorded().await;
+        self.apply_facts(facts, now);
+        self.finish_writes().await;
         let output = self.output;
         let marks = in_place.run(|| output.finish());
-        End {
+        FinishedRun {
             machine: self.machine,
             marks,
             runner_failure: self.runner_failure,

@@ -1,4 +1,4 @@
-//! What clients ask of a running execution, and what its runner reports, as inputs of its machine.
+//! Turns controls and the runner's reports into inputs of the machine.
 
 use std::time::Instant;
 
@@ -10,21 +10,23 @@ use crate::execution::verdict::Exit;
 use crate::registry::record::CliProcess;
 
 impl Running<'_> {
-    /// Follows the newest wish. Its command is on its way already ([`crate::execution::wish`]).
+    /// Applies the newest wish to the machine. Its command was already sent to the runner
+    /// ([`crate::execution::wish`]), unless the socket was full: then this sends it again.
     pub(super) fn follow_wish(&mut self, now: Instant) {
         self.owner.wishes.resend();
-        // Not only when it has changed: the branch that wakes the loop has seen the change.
+        // Applied even if the wish looks unchanged: the branch that wakes the loop has already
+        // marked a change as seen.
         let wish = *self.wish.borrow_and_update();
         self.input(Input::Wished(wish.end), now);
     }
 
-    /// Tells the machine, and does what it orders.
+    /// Applies an input to the machine, and carries out its order.
     pub(super) fn input(&mut self, input: Input, now: Instant) {
-        let order = self.machine.on(input, now);
+        let order = self.machine.apply(input, now);
         self.obey(order);
     }
 
-    /// Follows a report of the runner; `None` when the runner died.
+    /// Handles a report of the runner. `None` means that the runner died.
     pub(super) async fn event(&mut self, event: Option<Event>) {
         let Some(event) = event else {
             self.runner_died().await;
@@ -43,7 +45,7 @@ impl Running<'_> {
                     start_ticks,
                     boot_id,
                 });
-                // Records the CLI's pid.
+                // The status on disk gets the CLI's pid.
                 self.status_due = true;
                 self.input(Input::Spawned, now);
             }
@@ -54,7 +56,7 @@ impl Running<'_> {
             Event::Signalled { action } => {
                 self.owner.wishes.signalled(action);
                 if action == Action::Terminate {
-                    // The command's wish may be newer than the last check.
+                    // The wish behind the command may be newer than the last one that was applied.
                     self.follow_wish(now);
                     self.input(Input::TermSent, now);
                 }
@@ -62,7 +64,8 @@ impl Running<'_> {
             Event::Paused { .. } => self.machine.paused(now),
             Event::Resumed => self.machine.resumed(now),
             Event::Exited { code, signal } => {
-                // Before the exit counts: a wish whose signal came first is the cause.
+                // The wish is applied before the exit: a wish whose signal was sent first is the
+                // cause.
                 self.follow_wish(now);
                 self.input(Input::Exited(Exit::reaped(code, signal)), now);
                 self.owner.wishes.exited();
@@ -88,15 +91,15 @@ impl Running<'_> {
         }
     }
 
-    /// Notes why the runner died, and kills what it left.
+    /// Notes the reason for the runner's death, and kills the processes that it left.
     async fn runner_died(&mut self) {
-        let how = match self.runner_failure.take() {
+        let reason = match self.runner_failure.take() {
             Some(message) => format!("{message} ({})", self.events.runner_end()),
             None => self.events.runner_end(),
         };
         let id = &self.machine.status().execution_id;
-        tracing::warn!(execution = %id, how, "the runner died");
-        self.runner_failure = Some(how);
+        tracing::warn!(execution = %id, reason, "the runner died");
+        self.runner_failure = Some(reason);
         self.input(Input::RunnerDied, Instant::now());
         self.unkillable = self.owner.engine.runners.sweep_orphans().await;
     }

@@ -1,4 +1,4 @@
-//! What the loop of a running execution holds.
+//! The state of the loop of a running execution.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::execution::machine::Machine;
 use crate::execution::owner::Owner;
 use crate::execution::wish::Wish;
 
-/// A running execution. Its steps are in the files beside this one.
+/// The state of a running execution. The other files of this folder implement the steps.
 pub(super) struct Running<'a> {
     pub(super) owner: &'a mut Owner,
     pub(super) machine: Machine,
@@ -22,29 +22,32 @@ pub(super) struct Running<'a> {
     pub(super) stderr: Stderr,
     pub(super) control: runner::Control,
     pub(super) events: Events,
-    /// Ends when stdin is closed.
+    /// The task that writes stdin. It ends when stdin is closed.
     pub(super) prompt: AbortOnDropHandle<()>,
     pub(super) wish: watch::Receiver<Wish>,
-    /// Why the runner died, as far as it is known.
+    /// The reason for the runner's death, as far as it is known.
     pub(super) runner_failure: Option<String>,
+    /// The processes that outlived SIGKILL.
     pub(super) unkillable: Vec<Unkillable>,
+    /// When the status was last published and marked for writing.
     pub(super) last_shown: Instant,
-    /// It is recorded that the model was asked: whoever continues it must know.
+    /// Whether the recorded status shows that the model was asked. A continuation depends on it.
     pub(super) asked: bool,
-    /// A look at the tree's CPU time, and when it was taken. It takes long where there are many processes: controls do not wait.
+    /// A sample of the tree's CPU time that is under way. It takes long with many processes, so no
+    /// step waits for it.
     pub(super) sample: Option<Work<Sample>>,
-    /// A write of the status that is under way. There is one at a time, and no step waits for it:
-    /// the newest status follows it.
+    /// A write of the status that is under way. There is one at a time, and no step waits for it.
+    /// The newest status is written after it.
     pub(super) recording: Option<Work<std::io::Result<()>>>,
-    /// The status is to be written once the write under way is done.
+    /// Whether the status is to be written once the write under way is done.
     pub(super) status_due: bool,
-    /// The note that the conversation has begun is to be written after it, too.
+    /// Whether the next write also notes that the conversation has begun.
     pub(super) begun_due: bool,
-    /// What of the execution was counted.
+    /// The counts that are already in the metrics.
     pub(super) counted: Counted,
 }
 
-/// What is counted once for each execution, and was.
+/// The events that are counted once for each execution, and whether they were.
 #[derive(Debug, Default)]
 pub(super) struct Counted {
     pub(super) first_byte: bool,

@@ -16,55 +16,59 @@ use crate::execution::wish::{EndWish, Wishes};
 use crate::registry::record::Accepted;
 use crate::sandbox::restore_transcript;
 
-/// The capacity wished for the stdout pipe, bytes: the CLI cuts its output at a full pipe when it ends.
+/// The requested capacity of the stdout pipe, bytes. A CLI that exits drops the output that does
+/// not fit into the pipe.
 const PIPE_BYTES: usize = 256 * 1024;
-/// The most retries of a start when the machine is short of descriptors or processes. The runner has
-/// the same time limit for the start of the CLI.
-const START_TRIES: u32 = 120;
+/// The maximum number of retries of a start while the machine is short of descriptors or processes.
+/// The runner has the same time limit for the start of the CLI.
+const START_RETRIES: u32 = 120;
 
-/// Starts the CLI, and returns its runner with the first message for stdin. An earlier cancel or
-/// stop starts nothing; one during a shortage ends the retries.
+/// Starts the CLI, and returns its runner with the first message for stdin. After a cancel or stop,
+/// no process starts. A cancel or stop during a shortage ends the retries.
 ///
 /// # Errors
-/// Why there is none, and whether somebody's wish ended the wait.
+/// The cause of the end (a cancel, a stop, or the CLI itself) and the reason in words.
 pub(super) async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (EndedBy, String)> {
     let wishes = Arc::clone(&owner.wishes);
-    // A timer of no time would cost its millisecond.
-    if let Some(by) = wishes.end_above(None).now_or_never().and_then(ended_by) {
-        return Err((
-            by,
-            "the execution was cancelled or stopped before its start".to_owned(),
-        ));
+    // Not `wait_for_end` with a time of zero: its timer would take a millisecond.
+    if let Some(ended_by) = wishes
+        .wait_for_end_above(None)
+        .now_or_never()
+        .and_then(ended_by)
+    {
+        let reason = "the execution was cancelled or stopped before its start";
+        return Err((ended_by, reason.to_owned()));
     }
-    let mut tries = 0;
+    let mut retries = 0;
     loop {
         let (what, error) = match attempt(owner).await {
             Ok(started) => return Ok(started),
             Err(failed) => failed,
         };
-        let why = format!("{what}: {error}");
-        // A shortage may pass: no reason to fail an accepted execution.
+        let reason = format!("{what}: {error}");
+        // A shortage may pass, so it does not fail an accepted execution immediately.
         if !cli::is_shortage(&error) {
-            return Err((EndedBy::Itself, why));
+            return Err((EndedBy::Itself, reason));
         }
-        if tries == START_TRIES {
-            let waited = (SHORTAGE_RETRY * START_TRIES).as_secs();
-            let why = format!(
-                "{why}; the machine was short of processes, memory or descriptors for {waited} s: \
-                 raise the limits of processes, memory and open files (CCB_PIDS, CCB_MEMORY)"
+        if retries == START_RETRIES {
+            let waited = (SHORTAGE_RETRY * START_RETRIES).as_secs();
+            let reason = format!(
+                "{reason}; the machine was short of processes, memory or descriptors for \
+                 {waited} s: raise the limits of processes, memory and open files (CCB_PIDS, \
+                 CCB_MEMORY)"
             );
-            return Err((EndedBy::Itself, why));
+            return Err((EndedBy::Itself, reason));
         }
-        tries += 1;
-        if let Some(by) = wait(&wishes, SHORTAGE_RETRY).await {
-            return Err((by, why));
+        retries += 1;
+        if let Some(ended_by) = wait_for_end(&wishes, SHORTAGE_RETRY).await {
+            return Err((ended_by, reason));
         }
     }
 }
 
-/// Waits for `time`, or for a wish to end the execution.
-async fn wait(wishes: &Wishes, time: Duration) -> Option<EndedBy> {
-    let wish = timeout(time, wishes.end_above(None)).await;
+/// Waits for `time`, or for a wish to end the execution, whose cause it returns.
+async fn wait_for_end(wishes: &Wishes, time: Duration) -> Option<EndedBy> {
+    let wish = timeout(time, wishes.wait_for_end_above(None)).await;
     wish.ok().and_then(ended_by)
 }
 
@@ -87,21 +91,23 @@ async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Er
     }
 }
 
-/// Reads from the disk what the CLI is started with, and its first message.
+/// Prepares the start of the CLI from files on disk, and returns it with the first message for
+/// stdin.
 fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Error)> {
-    // The prompt was on disk only since the acceptance.
+    // Since the acceptance, the prompt was only on disk.
     let message = first_message(owner).map_err(|e| ("its body".to_owned(), e))?;
     owner.credential = Some(owner.engine.readiness.credential());
     let engine = &owner.engine;
     let accepted = &owner.accepted;
     let root = &engine.settings.args.workspace_root;
-    let own = engine.settings.args.default_workspace.as_deref();
+    let default_folder = engine.settings.args.default_workspace.as_deref();
     let name = &accepted.body.workspace;
-    let cwd = cli::workspace(root, own, name).map_err(|e| {
-        let folder = cli::workspace_folder(root, own, name);
-        let why = runner::cannot_enter(&folder).map_or_else(String::new, |why| format!(" ({why})"));
+    let cwd = cli::workspace(root, default_folder, name).map_err(|e| {
+        let folder = cli::workspace_folder(root, default_folder, name);
+        let reason =
+            runner::cannot_enter(&folder).map_or_else(String::new, |reason| format!(" ({reason})"));
         let folder = folder.display();
-        (format!("workspace {name:?}, folder {folder}{why}"), e)
+        (format!("workspace {name:?}, folder {folder}{reason}"), e)
     })?;
     let config_dir = engine.environment.config_dir();
     owner.transcript_bytes = transcript_bytes(&config_dir, &accepted.conversation);
@@ -109,23 +115,24 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
         .conversations
         .kind(&accepted.conversation, &config_dir);
     let repository = engine.settings.args.repository_settings;
-    let mut env = engine.environment.with(&accepted.body.env);
+    let mut env = engine.environment.for_execution(&accepted.body.env);
     env.extend(cli::repository_variable(repository));
-    // Without the prompt, which was taken out at the acceptance.
+    // This body has no prompt: the owner removed it.
     let mut body = accepted.body.clone();
     let mut prompts = Vec::new();
     let mut sandbox = None;
     if let Some(policy) = &engine.sandbox {
-        let own = policy
+        let prepared = policy
             .prepare(&cwd, name, &accepted.conversation)
             .map_err(|e| ("its folders".to_owned(), e))?;
-        prompts = own
+        prompts = prepared
             .system_prompts(&mut body)
             .map_err(|e| ("its system prompts".to_owned(), e))?;
-        env.retain(|(name, _)| own.variables.iter().all(|(own, _)| own != name));
-        env.extend(own.variables);
-        sandbox = Some(own.sandbox);
-        owner.folders = Some(own.folders);
+        let overridden: Vec<_> = prepared.variables.iter().map(|(name, _)| name).collect();
+        env.retain(|(name, _)| !overridden.contains(&name));
+        env.extend(prepared.variables);
+        sandbox = Some(prepared.sandbox);
+        owner.folders = Some(prepared.folders);
     } else {
         restore_transcript(&config_dir, &accepted.conversation)
             .map_err(|e| ("its transcript".to_owned(), e))?;
@@ -143,13 +150,13 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
         env,
         cwd,
         stdout_pipe_bytes: PIPE_BYTES,
-        start_patience: SHORTAGE_RETRY * START_TRIES,
+        start_patience: SHORTAGE_RETRY * START_RETRIES,
         sandbox,
     };
     Ok((spec, message))
 }
 
-/// Reads the prompt, and returns it as the CLI takes it.
+/// Reads the prompt from the disk, and returns it as the CLI's first message.
 fn first_message(owner: &Owner) -> io::Result<Vec<u8>> {
     let accepted: Accepted = serde_json::from_slice(&owner.entry.body()?)?;
     Ok(cli::first_message(&accepted.body, &accepted.conversation))
@@ -161,7 +168,7 @@ mod tests {
     use crate::execution::Control;
 
     #[tokio::test]
-    async fn a_cancel_or_a_stop_ends_the_wait_for_better_times() {
+    async fn a_cancel_or_a_stop_ends_the_wait_in_a_shortage() {
         for (controls, expected) in [
             (&[Control::Pause, Control::Resume][..], None),
             (&[Control::Pause, Control::Cancel], Some(EndedBy::Cancel)),
@@ -173,9 +180,9 @@ mod tests {
                 wishes.ask(*control).unwrap();
             }
             let begun = tokio::time::Instant::now();
-            let by = wait(&wishes, SHORTAGE_RETRY).await;
-            assert_eq!(by, expected, "{controls:?}");
-            assert_eq!(begun.elapsed() >= SHORTAGE_RETRY, by.is_none());
+            let ended_by = wait_for_end(&wishes, SHORTAGE_RETRY).await;
+            assert_eq!(ended_by, expected, "{controls:?}");
+            assert_eq!(begun.elapsed() >= SHORTAGE_RETRY, ended_by.is_none());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What comes while the CLI is being started.
+//! Controls that arrive while the CLI is being started.
 
 use protocol::Reason;
 
@@ -7,7 +7,7 @@ use crate::execution::Control;
 use crate::service::testing::{accepted, open, owner, status};
 
 #[tokio::test]
-async fn a_cancel_that_comes_before_a_failed_start_counts() {
+async fn a_cancel_before_a_failed_start_counts() {
     for (asked, expected) in [
         (&[][..], (State::Failed, Some(Reason::SpawnFailed))),
         (&[Control::Cancel], (State::Cancelled, None)),

@@ -1,10 +1,10 @@
-//! What the loop of a running execution waits for beside its pipes.
+//! Waits of the loop of a running execution, other than for its pipes.
 
 use std::time::{Duration, Instant};
 
 use spool::blocking::Work;
 
-/// The CPU time that a tree had used, and when it was looked at.
+/// The time of a sample, and the CPU time that the tree had used then.
 pub(super) type Sample = (Instant, Duration);
 
 /// Waits for the result of work on a blocking thread; `None` when the work panicked. Pends forever
@@ -16,6 +16,7 @@ pub(super) async fn finished<T: Send + 'static>(work: &mut Option<Work<T>>) -> O
     }
 }
 
+/// Sleeps until `at`; forever if it is `None`. Cancel safe.
 pub(super) async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,

@@ -1,5 +1,5 @@
-//! Requirements of an execution beside writable folders: a configuration that the CLI can read,
-//! room on every disk that it writes to, and a workspace that it may enter.
+//! The requirements of an execution other than writable folders: a configuration that the CLI can
+//! read, room on every disk that the execution writes to, and a workspace that it may enter.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -9,21 +9,24 @@ use crate::config::ServeArgs;
 use crate::readiness::Obstacle;
 use protocol::body::DEFAULT_WORKSPACE;
 
-/// Room that an execution needs to be recorded, bytes.
+/// The free space that a disk must have so that an execution can be recorded, bytes.
 pub(super) const ROOM_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The pause before a broken configuration is read again: the CLI may be writing it.
 const REREAD: Duration = Duration::from_millis(100);
 
-/// The checks of these requirements. They remember the time and the length of the CLI's
-/// configuration when it was last found whole, so that it is read only when it changed. A broken
-/// one is read each time: the cause may be a mode, an owner or a backup, which change neither.
+/// The checks of these requirements.
+///
+/// A whole configuration of the CLI is read again only when its file changed. A broken one is read
+/// each time: the cause may be a mode, an owner or a backup, and none of them changes the file's
+/// time or length.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct Requirements {
+    /// The version of the CLI's configuration that was last read as whole.
     whole: Option<FileVersion>,
 }
 
-/// Tells one content of a file from another.
+/// The version of a file: another version may have another content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileVersion {
     modified: SystemTime,
@@ -31,12 +34,12 @@ struct FileVersion {
     len: u64,
 }
 
-impl Places {
-    /// Returns all obstacles. Blocks on the disk.
-    pub(super) fn look(&mut self, environment: &Environment, args: &ServeArgs) -> Vec<Obstacle> {
+impl Requirements {
+    /// Returns an obstacle for each requirement that is not met. Blocks on the disk.
+    pub(super) fn check(&mut self, environment: &Environment, args: &ServeArgs) -> Vec<Obstacle> {
         let mut obstacles = Vec::new();
         obstacles.extend(self.cli_config(&environment.config_file(), &environment.config_dir()));
-        obstacles.extend(rooms(environment, args));
+        obstacles.extend(full_disks(environment, args));
         let default_workspace = args.default_workspace.as_deref();
         let folder = crate::cli::workspace_folder(
             &args.workspace_root,
@@ -45,12 +48,12 @@ impl Places {
         );
         // A workspace below the root is created on demand.
         if (default_workspace.is_some() || folder.exists())
-            && let Some(why) = runner::cannot_enter(&folder)
+            && let Some(reason) = runner::cannot_enter(&folder)
         {
             obstacles.push(Obstacle::new(
                 "workspace-closed",
                 format!(
-                    "the workspace {DEFAULT_WORKSPACE:?}, {}, cannot be used: {why}",
+                    "the workspace {DEFAULT_WORKSPACE:?}, {}, cannot be used: {reason}",
                     folder.display()
                 ),
                 "give the service's user the right to enter the folder, or name another one",
@@ -59,24 +62,25 @@ impl Places {
         obstacles
     }
 
-    /// Measured with 2.1.329: the CLI refuses to start when the file is not JSON, and when it is
-    /// empty while a backup exists. Without a backup an empty one counts as a first start.
+    /// Returns an obstacle if the CLI cannot read its configuration. Measured with 2.1.329: the CLI
+    /// refuses to start when the file is not JSON, and when the file is empty while a backup
+    /// exists. Without a backup, an empty file counts as a first start.
     fn cli_config(&mut self, file: &Path, config_dir: &Path) -> Option<Obstacle> {
         let meta = std::fs::metadata(file).ok()?;
-        let seen = FileVersion {
+        let version = FileVersion {
             modified: meta.modified().ok()?,
             len: meta.len(),
         };
-        if self.whole == Some(seen) {
+        if self.whole == Some(version) {
             return None;
         }
-        let mut broken = is_broken(file, config_dir);
-        if broken.is_some() {
+        let mut fault = config_fault(file, config_dir);
+        if fault.is_some() {
             std::thread::sleep(REREAD);
-            broken = is_broken(file, config_dir);
+            fault = config_fault(file, config_dir);
         }
-        self.whole = broken.is_none().then_some(seen);
-        broken.map(|what| {
+        self.whole = fault.is_none().then_some(version);
+        fault.map(|fault| {
             let shown = file.display();
             let remedy = match newest_backup(config_dir) {
                 Some(backup) => {
@@ -86,14 +90,15 @@ impl Places {
             };
             Obstacle::new(
                 "cli-config-broken",
-                format!("the CLI cannot read its configuration {shown}: {what}"),
+                format!("the CLI cannot read its configuration {shown}: {fault}"),
                 remedy,
             )
         })
     }
 }
 
-fn is_broken(file: &Path, config_dir: &Path) -> Option<String> {
+/// Returns the reason why the CLI cannot read its configuration, if there is one.
+fn config_fault(file: &Path, config_dir: &Path) -> Option<String> {
     let bytes = match std::fs::read(file) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
@@ -106,11 +111,11 @@ fn is_broken(file: &Path, config_dir: &Path) -> Option<String> {
         return Some("it holds only NULs".to_owned());
     }
     let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes);
-    // The error's text has a line and a column, and nothing of the file.
+    // The text of the error has a line and a column, and repeats nothing of the file.
     parsed.err().map(|error| format!("it is not JSON: {error}"))
 }
 
-/// The newest of the CLI's own copies of its configuration: their names end in the time.
+/// Returns the newest of the CLI's own copies of its configuration. Their names end in the time.
 fn newest_backup(config_dir: &Path) -> Option<PathBuf> {
     let files = std::fs::read_dir(config_dir.join("backups"))
         .ok()?
@@ -122,8 +127,9 @@ fn newest_backup(config_dir: &Path) -> Option<PathBuf> {
     files.map(|file| file.path()).filter(backup).max()
 }
 
-/// The folders that an execution writes to, the spool aside, whose disk is full.
-fn rooms(environment: &Environment, args: &ServeArgs) -> Vec<Obstacle> {
+/// Returns an obstacle for each folder on a full disk to which an execution writes. The spool is
+/// checked elsewhere.
+fn full_disks(environment: &Environment, args: &ServeArgs) -> Vec<Obstacle> {
     let mut folders = vec![
         ("CLI's home", environment.config_dir()),
         ("workspace root", args.workspace_root.clone()),
@@ -148,8 +154,8 @@ fn rooms(environment: &Environment, args: &ServeArgs) -> Vec<Obstacle> {
         .collect()
 }
 
-/// Returns the bytes that this user may still write to the folder's disk; None when the file system
-/// does not say.
+/// Returns the bytes that this user may still write to the folder's disk; `None` if the file system
+/// does not report it.
 fn available(folder: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(folder).ok()?;
     (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
@@ -159,7 +165,6 @@ fn available(folder: &Path) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Field case C1.
     #[test]
     fn a_broken_configuration_of_the_cli_is_named_with_its_remedy() {
         let home = tempfile::tempdir().unwrap();
@@ -167,17 +172,18 @@ mod tests {
             home.path().join(".claude.json"),
             home.path().join(".claude"),
         );
-        let look = |bytes: &[u8]| {
+        let check = |bytes: &[u8]| {
             std::fs::write(&file, bytes).unwrap();
-            Places::default().cli_config(&file, &config_dir)
+            Requirements::default().cli_config(&file, &config_dir)
         };
-        assert_eq!(look(b"{\"a\":1}"), None);
-        assert_eq!(look(b""), None, "without a backup it is a first start");
+        assert_eq!(check(b"{\"a\":1}"), None);
+        assert_eq!(check(b""), None, "without a backup it is a first start");
         for bytes in [&b"{\"a\":{\"b\":"[..], &[0; 200], b"\0\0{}"] {
-            let found = look(bytes).expect("it is broken");
-            assert_eq!(found.code, "cli-config-broken");
-            assert!(found.message.contains(file.to_str().unwrap()), "{found:?}");
-            assert!(found.remedy.contains("rm "), "{found:?}");
+            let obstacle = check(bytes).expect("it is broken");
+            assert_eq!(obstacle.code, "cli-config-broken");
+            let names_file = obstacle.message.contains(file.to_str().unwrap());
+            assert!(names_file, "{obstacle:?}");
+            assert!(obstacle.remedy.contains("rm "), "{obstacle:?}");
         }
         let backups = config_dir.join("backups");
         std::fs::create_dir_all(&backups).unwrap();
@@ -185,35 +191,37 @@ mod tests {
             let name = format!(".claude.json.backup.{time}");
             std::fs::write(backups.join(name), "{}").unwrap();
         }
-        let found = look(b"").expect("the CLI refuses it");
-        assert!(found.remedy.contains("backup.1795874461875"), "{found:?}");
+        let obstacle = check(b"").expect("the CLI refuses it");
+        let names_backup = obstacle.remedy.contains("backup.1795874461875");
+        assert!(names_backup, "{obstacle:?}");
     }
 
-    /// A mode or an owner may stand in the way as well: neither changes the file's time or length.
+    /// The cause may also be a mode or an owner, which change neither the file's time nor its
+    /// length.
     #[test]
-    fn a_broken_configuration_is_looked_at_again_though_the_file_is_the_same() {
+    fn a_broken_configuration_is_read_again_even_if_the_file_is_unchanged() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join(".claude.json");
         let backups = home.path().join("backups");
         std::fs::write(&file, "").unwrap();
         std::fs::create_dir(&backups).unwrap();
         std::fs::write(backups.join(".claude.json.backup.1"), "{}").unwrap();
-        let mut places = Places::default();
-        assert!(places.cli_config(&file, home.path()).is_some());
+        let mut requirements = Requirements::default();
+        assert!(requirements.cli_config(&file, home.path()).is_some());
         std::fs::remove_dir_all(&backups).unwrap();
-        assert_eq!(places.cli_config(&file, home.path()), None);
+        assert_eq!(requirements.cli_config(&file, home.path()), None);
     }
 
     #[test]
-    fn a_configuration_is_read_again_when_it_changed() {
+    fn a_changed_configuration_is_read_again() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join(".claude.json");
-        let mut places = Places::default();
+        let mut requirements = Requirements::default();
         std::fs::write(&file, "{").unwrap();
         for _ in 0..2 {
-            assert!(places.cli_config(&file, home.path()).is_some());
+            assert!(requirements.cli_config(&file, home.path()).is_some());
         }
         std::fs::write(&file, "{}").unwrap();
-        assert_eq!(places.cli_config(&file, home.path()), None);
+        assert_eq!(requirements.cli_config(&file, home.path()), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The hook before the CLI.
+//! The before hook, which runs before the CLI is started.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::registry::Ticket;
 
 /// The reason why the CLI is not started.
 pub(super) enum NoStart {
-    /// The execution ended during the hook: the cause, and its description.
+    /// The execution ended during the hook: the cause and its description.
     Ended(EndedBy, String),
     /// The hook is required and failed.
     Refused(Failure),
@@ -23,12 +23,12 @@ pub(super) enum NoStart {
 /// Runs the before hook, if there is one. The failure of an advisory hook becomes a warning in
 /// `status`, which is published.
 ///
-/// A cancel or `deadline` ends the hook at once; a stop of the service when its time for running
-/// executions is over. A pause takes effect when the CLI starts.
+/// A cancel or `deadline` ends the hook at once. A stop of the service ends it when the service's
+/// time for running executions is over. A pause takes effect when the CLI starts.
 ///
 /// # Errors
 /// The reason why the CLI must not be started.
-pub(super) async fn before(
+pub(super) async fn run_before_hook(
     owner: &Owner,
     status: &mut Status,
     started: Instant,
@@ -43,15 +43,15 @@ pub(super) async fn before(
     let halt = async {
         tokio::select! {
             biased;
-            wish = owner.wishes.end_above(None) => ended_by(wish).unwrap_or(EndedBy::Stop),
+            wish = owner.wishes.wait_for_end_above(None) => ended_by(wish).unwrap_or(EndedBy::Stop),
             () = sleep_until(deadline) => EndedBy::Deadline,
         }
     };
     let failure = match call(&owner.engine, hook, status, halt).await {
         Ended::Succeeded => return Ok(()),
-        Ended::Halted(by) => {
-            let why = "the execution ended during its before hook".to_owned();
-            return Err(NoStart::Ended(by, why));
+        Ended::Halted(ended_by) => {
+            let reason = "the execution ended during its before hook".to_owned();
+            return Err(NoStart::Ended(ended_by, reason));
         }
         Ended::Failed(failure) => failure,
     };
