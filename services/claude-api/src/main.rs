@@ -16,8 +16,8 @@ use claude_api::service::Service;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long threads that wait for a disk may delay the exit. Later writes are lost, as under a
-/// kill.
+/// How long threads that wait for a disk may delay the exit. Writes that are not done by then are
+/// as safe as under a kill.
 const DISK_THREADS_WAIT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {

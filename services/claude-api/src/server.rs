@@ -53,7 +53,7 @@ pub async fn run(
     let mut connections = Connections::new(listener, service.connection_limit);
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     // The listener stays open while running executions drain: their readers may reconnect, and new
-    // requests are answered with `stopping`.
+    // executions are refused with `stopping`.
     let mut stop_executions = std::pin::pin!(async {
         shutdown.await;
         Arc::clone(&service).stop().await

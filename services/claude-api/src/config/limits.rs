@@ -3,6 +3,9 @@
 use clap::Args;
 use protocol::Limits;
 
+/// The longest prompt that the CLI accepts, in bytes.
+const CLI_PROMPT_BYTES: u64 = 9 << 20;
+
 /// The flags for limits, one each. The defaults are those of docs/protocol.md, "Limits".
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Limits")]
@@ -51,7 +54,7 @@ pub struct LimitArgs {
     /// Maximum output kept per execution, bytes
     #[arg(long, env = "CLAUDE_API_KEPT_BYTES", value_name = "N")]
     pub kept_bytes: Option<u64>,
-    /// Maximum output kept per execution, lines, plus less than a 32nd (default: no limit)
+    /// Maximum output kept per execution, lines; up to a 32nd more may be kept (default: no limit)
     #[arg(long, env = "CLAUDE_API_KEPT_LINES", value_name = "N")]
     pub kept_lines: Option<u64>,
     /// Maximum raw events kept per execution, bytes
@@ -140,8 +143,12 @@ pub(super) fn check(limits: &Limits) -> Vec<String> {
             mistakes.push(format!("{flag} is 0; give at least 1"));
         }
     }
-    if limits.prompt_bytes > 9 << 20 {
-        mistakes.push("--prompt-bytes is over 9 MiB, which the CLI refuses".to_owned());
+    if limits.prompt_bytes > CLI_PROMPT_BYTES {
+        mistakes.push(format!(
+            "--prompt-bytes {} is over 9 MiB, which the CLI refuses; give at most \
+             {CLI_PROMPT_BYTES}",
+            limits.prompt_bytes
+        ));
     }
     if limits.stalled_ms > limits.idle_timeout_ms {
         mistakes.push(format!(

@@ -65,8 +65,8 @@ impl NetworkArgs {
              version has no authentication: everybody who reaches a port may run prompts. Either \
              leave CCB_PUBLISH at 127.0.0.1 and connect by SSH, or through a reverse proxy on this \
              machine that authenticates its users. Or, if a firewall limits access to the port, \
-             set CLAUDE_API_ALLOW_UNAUTHENTICATED=true (--allow-unauthenticated). Access tokens are \
-             planned for a later version"
+             set CLAUDE_API_ALLOW_UNAUTHENTICATED=true (--allow-unauthenticated). Access tokens \
+             are planned for a later version"
         ))
     }
 }

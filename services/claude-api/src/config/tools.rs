@@ -16,10 +16,10 @@ pub enum PermissionMode {
     /// Tools that would ask for permission are denied, because nobody can answer
     #[value(name = "default")]
     Default,
-    /// Edits of files run without permission
+    /// Edits of files run without asking for permission
     #[value(name = "acceptEdits")]
     AcceptEdits,
-    /// All tools run without permission
+    /// All tools run without asking for permission
     #[value(name = "bypassPermissions")]
     BypassPermissions,
 }
@@ -59,8 +59,8 @@ pub struct ToolArgs {
     /// Most permissive mode that a client may set (default: --permission-mode)
     #[arg(long, env = "CLAUDE_API_PERMISSION_CEILING", value_enum)]
     pub permission_ceiling: Option<PermissionMode>,
-    /// Tools that run without permission, separated by commas, like `Bash(git status),Edit`
-    /// (default: none)
+    /// Tools that run without asking for permission, separated by commas, like
+    /// `Bash(git status),Edit` (default: none)
     #[arg(long, env = "CLAUDE_API_ALLOWED_TOOLS", default_value = "")]
     pub allowed_tools: String,
     /// Tools that clients may allow, separated by commas; `*` for every tool (default:

@@ -100,8 +100,8 @@ impl Follow {
         Some(Ok(line(&self.service, &status)))
     }
 
-    /// Waits until the next line may be sent, so that quick changes become one line. The end does
-    /// not wait.
+    /// Waits until the next line may be sent: quick changes become one line. The end is sent
+    /// immediately.
     async fn settle(&mut self, sent: Instant) {
         let end = self.status.wait_for(|p| p.status.state.is_terminal());
         let _ = tokio::time::timeout_at(sent + INTERVAL, end).await;

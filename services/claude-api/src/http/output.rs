@@ -272,7 +272,7 @@ pub(super) fn read_problem(track: &str, id: ExecutionId, error: &ReadError) -> P
             ProblemType::OffsetNotKept,
             format!(
                 "the {track} of execution {id} before byte {kept_from} is no longer kept; \
-                 read from there"
+                 begin at {kept_from}"
             ),
         )
         .with("keptFrom", *kept_from)

@@ -51,7 +51,7 @@ impl Registry {
     /// disk.
     ///
     /// # Errors
-    /// The disk's.
+    /// A disk error.
     pub fn recover_burned(&self) -> io::Result<()> {
         self.spool.expire_burned(SystemTime::now())?;
         let mut ids = self.burned.ids();
@@ -65,7 +65,7 @@ impl Registry {
     /// on the disk.
     ///
     /// # Errors
-    /// The disk's; the next call removes the rest.
+    /// A disk error; the next call removes the rest.
     pub fn expire_burned(&self, now: SystemTime) -> io::Result<()> {
         for id in self.spool.expire_burned(now)? {
             self.burned.ids().remove(&ExecutionId::from(id));

@@ -16,7 +16,7 @@ pub(crate) fn run_after(service: &Arc<Service>, status: Status) {
     let Some(hook) = service.engine.settings.hooks.after.clone() else {
         return;
     };
-    // An execution that was cancelled in the queue never started: no hook ran before it either.
+    // An execution that was cancelled in the queue never started.
     if status.started_at.is_none() {
         return;
     }

@@ -70,7 +70,7 @@ impl Service {
         let status = record.await.map_or(shown.clone(), |record| record.status);
         if let Some(next) = status.continued_by {
             return Err(
-                refuse(format!("execution {id} is continued by {next}; continue that one"))
+                refuse(format!("execution {id} is continued by {next}; use that execution"))
                     .with("continuedBy", next.to_string()),
             );
         }

@@ -98,7 +98,9 @@ impl Service {
                 Ok(Ok(expired)) if !expired.is_empty() => {
                     tracing::info!(executions = expired.len(), "retention removed executions");
                 }
-                Ok(Err(error)) => tracing::warn!(%error, "retention failed"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "retention failed; retrying at the next pass");
+                }
                 Ok(Ok(_)) | Err(_) => {}
             }
             self.expire_burned(SystemTime::now()).await;

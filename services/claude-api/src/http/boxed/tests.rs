@@ -77,7 +77,7 @@ const PATHS: [&str; 6] = [
 ];
 
 #[tokio::test]
-async fn a_peer_in_the_box_gets_nothing_but_health() {
+async fn a_peer_in_the_box_is_refused_except_for_health() {
     let api = Api::with(&["--boxed"]);
     for peer in [OWN, None] {
         for method in [Method::GET, Method::POST, Method::OPTIONS, Method::DELETE] {

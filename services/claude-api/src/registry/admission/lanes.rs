@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn one_lane_runs_one_at_a_time_and_lanes_run_side_by_side() {
+    fn a_lane_runs_one_execution_at_a_time_and_lanes_run_in_parallel() {
         let mut lanes = Lanes::new(&limits(8, 8));
         submit(&mut lanes, 1, Some("a"), "1");
         submit(&mut lanes, 2, Some("a"), "2");
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_never_runs_twice_at_once_nor_is_it_overtaken() {
+    fn a_conversation_runs_one_execution_at_a_time_in_the_order_accepted() {
         let mut lanes = Lanes::new(&limits(8, 8));
         submit(&mut lanes, 1, Some("a"), "c");
         submit(&mut lanes, 2, Some("b"), "c");
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(
             lanes.reserve(Some("a")),
             Ok(()),
-            "a running one no longer waits"
+            "a running execution uses no slot"
         );
         lanes.release_slot(Some("a"));
         for n in 10..13 {
