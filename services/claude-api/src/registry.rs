@@ -46,6 +46,7 @@ mod burned_ids;
 mod end;
 mod error;
 mod find;
+mod id_locks;
 mod queue;
 pub mod record;
 mod removal;
@@ -53,16 +54,15 @@ mod removal;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod id_locks;
 
 pub use accept::{Admitted, NotAccepted};
 pub use admission::{QueueFull, Reservation, Ticket};
 pub use burn::NotBurned;
-pub use end::{Finish, DamageOutcome, Ownerless};
+pub use end::{DamageOutcome, Finish, Ownerless};
 pub use error::RegistryError;
 pub use find::{Lookup, NotListed, Page};
-pub use removal::NotDeleted;
 pub use id_locks::IdLock;
+pub use removal::NotDeleted;
 
 use std::path::Path;
 use std::sync::Arc;

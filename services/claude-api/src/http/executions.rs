@@ -55,8 +55,8 @@ async fn submit(
     headers: &HeaderMap,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
-    let wants_json = wants_json(headers);
-    if !wants_json {
+    let accepts_json = accepts_json(headers);
+    if !accepts_json {
         needs_http_11(version)?;
     }
     let (body, share) = service
@@ -64,7 +64,7 @@ async fn submit(
         .execution(request, &service.engine.settings.limits)
         .await?;
     // After the body, which may never arrive, and before the execution is recorded.
-    let stream_place = if wants_json {
+    let stream_place = if accepts_json {
         None
     } else {
         Some(service.streams.place()?)
@@ -94,7 +94,7 @@ async fn submit(
     Ok(response)
 }
 
-fn wants_json(headers: &HeaderMap) -> bool {
+fn accepts_json(headers: &HeaderMap) -> bool {
     let accepts = headers
         .get_all(header::ACCEPT)
         .iter()

@@ -9,8 +9,8 @@ use tokio::sync::OwnedMutexGuard;
 use super::Registry;
 use super::admission::{Reservation, Ticket};
 use super::error::RegistryError;
-use super::record::{Accepted, Record, begin, first_status};
 use super::id_locks::IdLock;
+use super::record::{Accepted, Record, begin, first_status};
 use crate::times::Times;
 
 /// The reason why an id was not accepted. No execution is created;
@@ -98,7 +98,8 @@ impl Registry {
         status: &Status,
     ) -> Result<Entry, NotAccepted> {
         let id = status.execution_id;
-        self.note_continuation(old, id).map_err(NotAccepted::Failed)?;
+        self.note_continuation(old, id)
+            .map_err(NotAccepted::Failed)?;
         self.create(id, accepted, accepted.body.digest(), status)
     }
 

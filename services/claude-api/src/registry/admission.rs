@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use protocol::{ExecutionId, Limits};
 use tokio::sync::oneshot;
 
-pub use lanes::QueueFull;
 use lanes::Lanes;
+pub use lanes::QueueFull;
 
 /// The queue, which issues reservations and permits to run. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@ use protocol::ExecutionId;
 
 use super::Registry;
 use super::admission::{QueueFull, Reservation, Ticket};
-use super::record::Accepted;
 use super::id_locks::IdLock;
+use super::record::Accepted;
 
 impl Registry {
     /// Reserves a slot of the queue. Dropping the reservation releases the slot.

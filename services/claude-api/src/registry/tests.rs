@@ -71,12 +71,18 @@ fn a_burned_id_is_not_accepted_before_or_after_a_start() {
     registry.burn(&lock(&registry, id)).unwrap();
     registry.burn(&lock(&registry, id)).unwrap();
     assert!(matches!(registry.find(id), Ok(Lookup::Burned)));
-    assert!(matches!(accept(&registry, id, "x"), Err(NotAccepted::Burned)));
+    assert!(matches!(
+        accept(&registry, id, "x"),
+        Err(NotAccepted::Burned)
+    ));
     drop(registry);
     let registry = open(dir.path());
     registry.recover_burned().unwrap();
     assert!(matches!(registry.find(id), Ok(Lookup::Burned)));
-    assert!(matches!(accept(&registry, id, "x"), Err(NotAccepted::Burned)));
+    assert!(matches!(
+        accept(&registry, id, "x"),
+        Err(NotAccepted::Burned)
+    ));
     assert_eq!(registry.unfinished().unwrap(), []);
 }
 
@@ -105,7 +111,10 @@ fn a_refused_burn_of_an_accepted_or_deleted_id_uses_no_slot_of_the_queue() {
     let third = ExecutionId::random();
     let burned = registry.burn(&lock(&registry, third));
     assert!(
-        matches!(burned, Err(NotBurned::QueueFull(QueueFull::Queue { length: 1 }))),
+        matches!(
+            burned,
+            Err(NotBurned::QueueFull(QueueFull::Queue { length: 1 }))
+        ),
         "{burned:?}"
     );
     assert!(matches!(registry.find(third), Ok(Lookup::Unknown)));
@@ -178,7 +187,10 @@ fn a_deleted_id_is_refused_before_and_after_a_start() {
     drop((entry, registry));
     let registry = open(dir.path());
     assert!(matches!(registry.find(id), Ok(Lookup::Deleted)));
-    assert!(matches!(accept(&registry, id, "x"), Err(NotAccepted::Deleted)));
+    assert!(matches!(
+        accept(&registry, id, "x"),
+        Err(NotAccepted::Deleted)
+    ));
     assert_eq!(registry.page(None, 10).unwrap().ids, []);
 }
 
@@ -240,7 +252,9 @@ fn a_policys_continuation_is_noted_in_the_old_record_before_it_exists() {
     assert!(matches!(refused, Err(NotAccepted::Exists)));
     assert_eq!(recorded(&old).continued_by, Some(taken));
     let next = first_status(ExecutionId::random(), &accepted);
-    let entry = registry.accept_continuation(&old, &accepted, &next).unwrap();
+    let entry = registry
+        .accept_continuation(&old, &accepted, &next)
+        .unwrap();
     assert_eq!(recorded(&old).continued_by, Some(next.execution_id));
     assert_eq!(recorded(&entry), next);
     assert_eq!(entry.body_digest(), accepted.body.digest());

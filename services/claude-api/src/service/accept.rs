@@ -10,7 +10,7 @@ use super::continue_by_request::ContinuedExecution;
 use super::{Service, View, deleted, problem};
 use crate::execution::live::Live;
 use crate::registry::record::{Accepted, Chain};
-use crate::registry::{Admitted, Lookup, Reservation, NotAccepted, RegistryError, IdLock};
+use crate::registry::{Admitted, IdLock, Lookup, NotAccepted, RegistryError, Reservation};
 
 /// The result of an acceptance.
 #[derive(Clone)]

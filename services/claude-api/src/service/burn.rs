@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use protocol::{ExecutionId, Problem, ProblemType, Status};
 
 use super::{Cancel, Service, deleted, problem};
-use crate::registry::{Lookup, NotBurned, IdLock};
+use crate::registry::{IdLock, Lookup, NotBurned};
 
 /// The outcome of a cancel that may burn the id.
 #[derive(Debug)]

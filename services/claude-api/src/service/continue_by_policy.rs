@@ -75,7 +75,10 @@ impl Service {
                     ..accepted
                 };
                 let first = next_status(&next, not_before);
-                let continuation = self.engine.registry.accept_continuation(entry, &next, &first);
+                let continuation = self
+                    .engine
+                    .registry
+                    .accept_continuation(entry, &next, &first);
                 let continuation = continuation.map(|entry| Continuation {
                     accepted: next,
                     entry,

@@ -69,10 +69,10 @@ impl Service {
         });
         let status = record.await.map_or(shown.clone(), |record| record.status);
         if let Some(next) = status.continued_by {
-            return Err(
-                refuse(format!("execution {id} is continued by {next}; use that execution"))
-                    .with("continuedBy", next.to_string()),
-            );
+            return Err(refuse(format!(
+                "execution {id} is continued by {next}; use that execution"
+            ))
+            .with("continuedBy", next.to_string()));
         }
         let conversation = match status.conversation {
             Some(conversation) if is_continuable(&shown) => conversation,

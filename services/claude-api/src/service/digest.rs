@@ -48,7 +48,9 @@ async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> 
     let opener = Arc::clone(service);
     let opened = spool::blocking::run_io(move || {
         let found = opener.engine.registry.find(id);
-        found.map(Lookup::into_option).map_err(std::io::Error::other)
+        found
+            .map(Lookup::into_option)
+            .map_err(std::io::Error::other)
     });
     let Some(entry) = opened.await? else {
         return Ok(());

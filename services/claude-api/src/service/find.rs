@@ -82,10 +82,7 @@ impl Service {
         match lookup.await {
             Ok(Ok(lookup)) => Ok(lookup.map(|entry| self.view(id, entry))),
             Ok(Err(failure)) => Err(problem(&failure)),
-            Err(_) => Err(Problem::new(
-                ProblemType::Internal,
-                "the lookup failed",
-            )),
+            Err(_) => Err(Problem::new(ProblemType::Internal, "the lookup failed")),
         }
     }
 

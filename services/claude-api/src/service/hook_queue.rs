@@ -22,8 +22,11 @@ pub(super) const SLOTS: usize = 256;
 ///   kills them.
 #[derive(Debug)]
 pub(crate) struct HookQueue {
+    /// Bounds the hooks that wait or run.
     pub(super) slots: Arc<Semaphore>,
+    /// Bounds the hooks that run.
     permits: Arc<Semaphore>,
+    /// Cancelled when a stop has no more time for hooks.
     pub(super) stopped: CancellationToken,
 }
 

@@ -13,7 +13,7 @@ use super::continue_by_policy::Continuation;
 use crate::execution::ending::EMPTY_SHA256;
 use crate::execution::policy::{EndContext, was_asked};
 use crate::registry::record::Record;
-use crate::registry::{Finish, DamageOutcome, RegistryError, Ownerless};
+use crate::registry::{DamageOutcome, Finish, Ownerless, RegistryError};
 use crate::times::Times;
 
 /// The pause between attempts to record the end of an execution whose owner panicked.

@@ -66,7 +66,11 @@ impl Service {
             execution.record.status.state == State::Queued && !execution.cancelled
         });
         if !(queued.is_empty() && ended.is_empty()) {
-            tracing::info!(queued = queued.len(), ended = ended.len(), "recovered executions");
+            tracing::info!(
+                queued = queued.len(),
+                ended = ended.len(),
+                "recovered executions"
+            );
         }
         // Executions that ran are ended first: no process of a conversation may be left when the
         // next execution of that conversation starts.

@@ -126,7 +126,10 @@ mod tests {
         tokio::task::yield_now().await;
         let limit = Duration::from_millis(service.engine.settings.limits.shutdown_ms);
         let stopped = tokio::time::timeout(limit / 2, service.stop()).await;
-        assert!(stopped.is_ok(), "the stop waits, although no execution runs");
+        assert!(
+            stopped.is_ok(),
+            "the stop waits, although no execution runs"
+        );
     }
 
     #[tokio::test]

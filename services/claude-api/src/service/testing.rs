@@ -105,7 +105,9 @@ fn create(
     let registry = &service.engine.registry;
     let id_lock = registry.lock_id(id).now_or_never().expect("a free id");
     let digest = accepted.body.digest();
-    registry.accept(&id_lock, &accepted, digest, &status).unwrap();
+    registry
+        .accept(&id_lock, &accepted, digest, &status)
+        .unwrap();
     id
 }
 

@@ -96,7 +96,11 @@ async fn a_peer_in_the_box_is_refused_except_for_health() {
                 let code = api.send(method.clone(), path, peer).await.code;
                 assert!(matches!(code, 200 | 503), "{method} {path}: {code}");
             }
-            assert_eq!(api.send(Method::POST, path, peer).await, refused(), "{path}");
+            assert_eq!(
+                api.send(Method::POST, path, peer).await,
+                refused(),
+                "{path}"
+            );
         }
     }
     let page = api.service.metrics_page(protocol::Exposition::Text);

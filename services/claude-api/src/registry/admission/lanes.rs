@@ -89,7 +89,9 @@ impl Lanes {
 
     pub(super) fn reserve(&mut self, lane: Option<&str>) -> Result<(), QueueFull> {
         if self.slots_in_use >= self.limits.queued {
-            return Err(QueueFull::Queue { length: self.slots_in_use });
+            return Err(QueueFull::Queue {
+                length: self.slots_in_use,
+            });
         }
         let lane = lane.map(str::to_owned);
         let length = self.slots_by_lane.get(&lane).copied().unwrap_or(0);

@@ -208,12 +208,12 @@ async fn an_ended_execution_with_a_damaged_status_is_shown_as_interrupted() {
             let error = shown[0].error.as_ref().expect("an error");
             assert_eq!(error.code, "record_damaged", "{damaged}");
         }
-        assert!(
-            shown[0].ended_at >= Some(shown[0].created_at),
-            "{damaged}"
-        );
+        assert!(shown[0].ended_at >= Some(shown[0].created_at), "{damaged}");
         assert_eq!(shown[0], shown[1], "{damaged}");
-        assert_eq!(shown[0], shown[2], "{damaged}: each call shows the same end");
+        assert_eq!(
+            shown[0], shown[2],
+            "{damaged}: each call shows the same end"
+        );
         service.delete(id).await.unwrap();
     }
 }
