@@ -38,7 +38,7 @@ pub enum DamageOutcome {
     /// The execution does not exist any more.
     Missing,
     /// The execution had ended, and its end is intact.
-    Whole(Entry),
+    Intact(Entry),
     /// The execution was ended, with this status.
     Ended(Entry, Box<Status>),
 }
