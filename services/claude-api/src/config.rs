@@ -1,5 +1,8 @@
-//! Configuration: every setting by flag and by environment, every mistake reported at once, before
-//! anything is bound. Nothing else reads the environment.
+//! Configuration: every setting is a flag and an environment variable. All mistakes are reported
+//! together, before the listener is bound. No other module reads the environment.
+//!
+//! A constant that an operator may change is a setting here. The constants of the protocol are in
+//! [`protocol::limits`]. Every other constant is beside the code that uses it.
 
 mod connections;
 mod hooks;
@@ -26,12 +29,13 @@ pub const EXIT_USAGE: u8 = 64;
 
 /// Runs the Claude CLI in its own process tree and streams plain text over HTTP.
 ///
-/// Every setting is a flag and an environment variable: `--spool-dir` is `CLAUDE_API_SPOOL_DIR`. What the CLI itself knows
-/// (ANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN, ANTHROPIC_BASE_URL, HTTPS_PROXY, ...) is passed on to it by name.
+/// Every setting is a flag and an environment variable: `--spool-dir` is `CLAUDE_API_SPOOL_DIR`.
+/// The CLI's own variables (ANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN, ANTHROPIC_BASE_URL,
+/// HTTPS_PROXY, ...) are passed on to the CLI by name.
 #[derive(Debug, Parser)]
 #[command(name = "claude-api", version, max_term_width = 120)]
 pub struct Cli {
-    /// What to do; `serve` when left out.
+    /// The command; `serve` by default.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// The service's settings.
@@ -44,7 +48,7 @@ pub struct Cli {
 pub enum Command {
     /// Serve HTTP (the default)
     Serve(Box<ServeArgs>),
-    /// Ask a running service whether it has started; exit code 0 when it has
+    /// Check whether a running service has started; exit code 0 if it has
     Healthcheck(HealthcheckArgs),
     /// Run one CLI and its process tree (internal: started by the service itself)
     #[command(hide = true)]
@@ -54,7 +58,7 @@ pub enum Command {
 /// Settings of `healthcheck`.
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
-    /// What to ask
+    /// URL of the health page to read
     #[arg(long, default_value_t = default_health_url())]
     pub url: String,
 }
@@ -65,33 +69,42 @@ fn default_health_url() -> String {
     format!("http://127.0.0.1:{port}/health/startup")
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
-    /// For people
+    /// Text for people
     Pretty,
 }
 
 /// The parts of a workspace's own `CLAUDE.md` and `.claude/` that the CLI reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RepositorySettings {
-    /// Nothing
+    /// Neither of them
     None,
     /// The text of CLAUDE.md
     Instructions,
-    /// Also its skills, commands, agents and settings. Its hooks do not run, but its settings can
-    /// set variables
+    /// CLAUDE.md, and the skills, commands, agents and settings. Hooks do not run, but settings can
+    /// set environment variables
     Full,
 }
+
+/// The heading of folders in the help text.
+const FOLDERS: &str = "Folders";
+/// The heading of the CLI's settings in the help text.
+const CLAUDE_CLI: &str = "Claude CLI";
+/// The heading of the sandbox in the help text.
+const SANDBOX: &str = "Sandbox";
+/// The heading of logs in the help text.
+const LOGS: &str = "Logs";
 
 /// Settings of `serve`.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Service")]
 pub struct ServeArgs {
-    /// Address to listen on, or localhost; 0.0.0.0 opens it to the network, without any
-    /// authentication of its own
+    /// Address to listen on, or localhost; 0.0.0.0 opens the service to the network, without any
+    /// authentication
     #[arg(
         long,
         env = "CLAUDE_API_HOST",
@@ -102,49 +115,78 @@ pub struct ServeArgs {
     /// Port to listen on; 0 picks a free one and logs it
     #[arg(long, env = "CLAUDE_API_PORT", default_value_t = 8002)]
     pub port: u16,
-    /// Where executions are kept
-    #[arg(long, env = "CLAUDE_API_SPOOL_DIR", default_value = "data/spool")]
+    /// Folder for the records and outputs of executions
+    #[arg(
+        long,
+        env = "CLAUDE_API_SPOOL_DIR",
+        default_value = "data/spool",
+        help_heading = FOLDERS
+    )]
     pub spool_dir: PathBuf,
-    /// The folder whose subfolders are the workspaces
+    /// Folder whose subfolders are the workspaces
     #[arg(
         long,
         env = "CLAUDE_API_WORKSPACE_ROOT",
-        default_value = "data/workspace"
+        default_value = "data/workspace",
+        help_heading = FOLDERS
     )]
     pub workspace_root: PathBuf,
-    /// A folder of its own for the workspace `default`, in place of the one below the root
-    #[arg(long, env = "CLAUDE_API_DEFAULT_WORKSPACE")]
+    /// Folder for the workspace `default`, instead of a subfolder of the workspace root
+    #[arg(long, env = "CLAUDE_API_DEFAULT_WORKSPACE", help_heading = FOLDERS)]
     pub default_workspace: Option<PathBuf>,
     /// The Claude CLI: a path, or a name looked up in PATH
-    #[arg(long, env = "CLAUDE_API_CLAUDE_BIN", default_value = "claude")]
+    #[arg(
+        long,
+        env = "CLAUDE_API_CLAUDE_BIN",
+        default_value = "claude",
+        help_heading = CLAUDE_CLI
+    )]
     pub claude_bin: PathBuf,
-    /// The version the CLI must have; `any` takes every one
-    #[arg(long, env = "CLAUDE_API_CLAUDE_VERSION", default_value = "2.1.329")]
+    /// Version that the CLI must have; `any` allows every version
+    #[arg(
+        long,
+        env = "CLAUDE_API_CLAUDE_VERSION",
+        default_value = "2.1.329",
+        help_heading = CLAUDE_CLI
+    )]
     pub claude_version: String,
-    /// More names that requests may use as Host, by comma (localhost, 127.0.0.1 and ::1 always work)
+    /// More names that requests may use as Host, separated by commas (localhost, 127.0.0.1 and ::1
+    /// always work)
     #[arg(long, env = "CLAUDE_API_ALLOWED_HOSTS", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,
-    /// Origins whose pages may use this service, by comma, like `https://app.example`
+    /// Origins whose pages may use this service, separated by commas, like `https://app.example`
     #[arg(long, env = "CLAUDE_API_ALLOWED_ORIGINS", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
-    /// Names of environment variables that clients may set for an execution, by comma
-    #[arg(long, env = "CLAUDE_API_ALLOWED_ENV", value_delimiter = ',')]
+    /// Names of environment variables that clients may set for an execution, separated by commas
+    #[arg(
+        long,
+        env = "CLAUDE_API_ALLOWED_ENV",
+        value_delimiter = ',',
+        help_heading = CLAUDE_CLI
+    )]
     pub allowed_env: Vec<String>,
-    /// More of the service's own environment that the CLI gets, by comma
-    #[arg(long, env = "CLAUDE_API_PASS_ENV", value_delimiter = ',')]
+    /// Names of more environment variables of the service to pass on to the CLI, separated by
+    /// commas
+    #[arg(
+        long,
+        env = "CLAUDE_API_PASS_ENV",
+        value_delimiter = ',',
+        help_heading = CLAUDE_CLI
+    )]
     pub pass_env: Vec<String>,
-    /// The parts of a workspace's own CLAUDE.md and .claude that the CLI reads; `full` is for
+    /// Parts of a workspace's own CLAUDE.md and .claude/ that the CLI reads; use `full` only for
     /// repositories that you trust
     #[arg(
         long,
         env = "CLAUDE_API_REPOSITORY_SETTINGS",
         value_enum,
-        default_value = "instructions"
+        default_value = "instructions",
+        help_heading = CLAUDE_CLI
     )]
     pub repository_settings: RepositorySettings,
-    /// Sandbox each execution: it may use the system, its workspace, a home of that workspace and a
-    /// temporary folder of its conversation, and reaches no other process. Whole on Linux 6.12 and
-    /// later; true in the image
+    /// Sandbox each execution: it may use the system, its workspace, the workspace's home folder
+    /// and the conversation's temporary folder, and reaches no other process. Complete on Linux
+    /// 6.12 and later; true in the image
     #[arg(
         long,
         env = "CLAUDE_API_SANDBOX",
@@ -154,55 +196,63 @@ pub struct ServeArgs {
         num_args = 0..=1,
         require_equals = true,
         action = clap::ArgAction::Set,
-        value_parser = clap::builder::BoolishValueParser::new()
+        value_parser = clap::builder::BoolishValueParser::new(),
+        help_heading = SANDBOX
     )]
     pub sandbox: bool,
-    /// More paths that every execution may read and write in its sandbox, by comma: folders that you
-    /// mounted, or /dev/shm for programs that share memory
+    /// More paths that every execution may read and write in its sandbox, separated by commas:
+    /// folders that you mounted, or /dev/shm for programs that share memory
     #[arg(
         long,
         env = "CLAUDE_API_SANDBOX_PATHS",
         value_delimiter = ',',
-        value_parser = |text: &str| Ok::<PathBuf, std::convert::Infallible>(text.trim().into())
+        value_parser = |text: &str| Ok::<PathBuf, std::convert::Infallible>(text.trim().into()),
+        help_heading = SANDBOX
     )]
     sandbox_paths: Vec<PathBuf>,
-    /// error, warn, info, debug or trace, also per module (`info,claude_api=debug`)
-    #[arg(long, env = "CLAUDE_API_LOG_LEVEL", default_value = "info")]
+    /// Log level: error, warn, info, debug or trace, also per module (`info,claude_api=debug`)
+    #[arg(
+        long,
+        env = "CLAUDE_API_LOG_LEVEL",
+        default_value = "info",
+        help_heading = LOGS
+    )]
     pub log_level: String,
-    /// How log lines look
+    /// Format of log lines
     #[arg(
         long,
         env = "CLAUDE_API_LOG_FORMAT",
         value_enum,
-        default_value = "json"
+        default_value = "json",
+        help_heading = LOGS
     )]
     pub log_format: LogFormat,
-    /// Who can reach this service.
+    /// The addresses from which this service can be reached.
     #[command(flatten)]
     pub network: NetworkArgs,
-    /// What the CLI's tools may do.
+    /// The permissions of the CLI's tools.
     #[command(flatten)]
     pub tools: tools::ToolArgs,
-    /// What may reach the CLI's stdin.
+    /// The input of running executions, and the wait before a continuation.
     #[command(flatten)]
     pub input: InputArgs,
-    /// Connections of clients.
+    /// The connections of clients.
     #[command(flatten)]
     pub connections: ConnectionArgs,
-    /// Programs that run before and after each execution.
+    /// The programs that run before and after each execution.
     #[command(flatten)]
     pub hooks: HookArgs,
-    /// Limits (docs/protocol.md, "Limits").
+    /// The limits (docs/protocol.md, "Limits").
     #[command(flatten)]
     pub limits: LimitArgs,
 }
 
-/// What `serve` runs with: checked.
+/// The checked settings of `serve`.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The arguments as given.
     pub args: ServeArgs,
-    /// What the CLI's tools may do.
+    /// The permissions of the CLI's tools.
     pub tools: ToolPolicy,
     /// The control requests that clients may send.
     pub control_requests: Vec<ControlRequest>,
@@ -213,19 +263,19 @@ pub struct Settings {
 }
 
 impl ServeArgs {
-    /// The paths that sandboxed executions may use beside their own.
+    /// Returns the paths that sandboxed executions may use besides their own.
     pub(crate) fn sandbox_paths(&self) -> impl Iterator<Item = &PathBuf> {
-        // `CLAUDE_API_SANDBOX_PATHS=` is no path.
-        let named = |path: &&PathBuf| !path.as_os_str().is_empty();
-        self.sandbox_paths.iter().filter(named)
+        // `CLAUDE_API_SANDBOX_PATHS=` parses as one empty path.
+        let paths = self.sandbox_paths.iter();
+        paths.filter(|path| !path.as_os_str().is_empty())
     }
 }
 
 impl Settings {
-    /// Checks the arguments; `mistakes` are those found before.
+    /// Checks the arguments. `mistakes` are those of the parser.
     ///
     /// # Errors
-    /// Every mistake, one text each.
+    /// All mistakes, one text each.
     pub fn check(mut args: ServeArgs, mut mistakes: Vec<String>) -> Result<Self, Vec<String>> {
         // Executions start in their workspace, so a relative path would be resolved there. A bare
         // name is resolved in PATH.
@@ -246,7 +296,7 @@ impl Settings {
         for name in &args.allowed_env {
             if protocol::body::env_name_is_forbidden(name) {
                 mistakes.push(format!(
-                    "--allowed-env names {name}, which no client may set"
+                    "--allowed-env has {name}, which no client may set; leave it out"
                 ));
             }
         }
@@ -259,7 +309,7 @@ impl Settings {
         for origin in &args.allowed_origins {
             if !protocol::guard::is_origin(origin) {
                 mistakes.push(format!(
-                    "--allowed-origins {origin:?} is no origin; name each one, \
+                    "--allowed-origins {origin:?} is no origin; write each one \
                      like https://app.example"
                 ));
             }
@@ -307,7 +357,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_relative_cli_is_not_looked_for_in_the_workspace() {
+    fn a_relative_path_of_the_cli_becomes_absolute_and_a_bare_name_stays() {
         for (given, absolute) in [("bin/claude", true), ("./claude", true), ("claude", false)] {
             let cli = Cli::parse_from(["claude-api", &format!("--claude-bin={given}")]);
             let settings = Settings::check(cli.serve, Vec::new()).expect("good");

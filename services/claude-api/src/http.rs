@@ -1,5 +1,5 @@
-//! The calls of docs/protocol.md, "HTTP of claude-api": an adapter, all decisions are the
-//! service's.
+//! The calls of docs/protocol.md, "HTTP of claude-api". This module only adapts HTTP; the service
+//! makes all decisions.
 
 pub(crate) mod boxed;
 pub(crate) mod events;
@@ -30,20 +30,23 @@ use crate::service::Service;
 pub(crate) use reply::Reply;
 use reply::unknown_path;
 
-/// How long a browser may remember a preflight's answer.
+/// How long a browser may cache the answer to a preflight request.
 const PREFLIGHT: Duration = Duration::from_secs(600);
 
-/// Whether an answer lasts as long as its execution.
+/// Returns whether a response is a stream, which lasts as long as its execution.
 pub(crate) fn is_stream(response: &Response) -> bool {
-    response.extensions().get::<output::IsStream>().is_some()
+    response
+        .extensions()
+        .get::<output::StreamMarker>()
+        .is_some()
 }
 
-/// All routes, behind the Host and Origin check.
+/// Returns all routes, behind the checks of Host, Origin and peer.
 pub fn router(service: Arc<Service>) -> Router {
     let args = &service.engine.settings.args;
-    let own = ["claude-api".to_owned()];
+    let own_name = ["claude-api".to_owned()];
     let guard = Arc::new(Guard::new(
-        own.into_iter().chain(args.allowed_hosts.clone()),
+        own_name.into_iter().chain(args.allowed_hosts.clone()),
         args.allowed_origins.clone(),
     ));
     Router::new()
@@ -73,15 +76,15 @@ pub fn router(service: Arc<Service>) -> Router {
         .method_not_allowed_fallback(|| async {
             Reply(Problem::new(
                 ProblemType::MethodNotAllowed,
-                "this path does not take this method",
+                "this path does not accept this method",
             ))
         })
         .fallback(|uri: Uri| async move { unknown_path(uri.path()) })
         .layer(cors(Arc::clone(&guard)))
-        // Around the CORS layer: a foreign origin gets no preflight either.
+        // Around the CORS layer, to refuse preflight requests of a foreign origin too.
         .layer(from_fn_with_state(guard, check))
         .layer(from_fn_with_state(Arc::clone(&service), boxed::check))
-        // Around the checks: their refusals count, too.
+        // Around the checks, to count their refusals too.
         .layer(from_fn_with_state(
             Arc::clone(&service),
             metrics::count_refusals,
@@ -89,8 +92,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .with_state(service)
 }
 
-/// The CORS layer: permissions for pages of a listed origin (Fetch Standard, CORS protocol). There
-/// are no cookies, so credentials are never allowed. Answers name the origin, never `*`.
+/// Returns the CORS layer, which permits pages of a listed origin (Fetch Standard, CORS protocol).
+/// There are no cookies, so credentials are never allowed. Responses name the origin, never `*`.
 fn cors(guard: Arc<Guard>) -> CorsLayer {
     let listed = move |origin: &HeaderValue, _: &Parts| {
         origin.to_str().is_ok_and(|origin| guard.lists(origin))
@@ -113,13 +116,12 @@ fn cors(guard: Arc<Guard>) -> CorsLayer {
             HeaderName::from_static(protocol::trailers::EVENTS_LENGTH),
             HeaderName::from_static(protocol::trailers::EVENTS_ENDED),
         ])
-        // A page on the web that the operator lists may reach a local service (Private Network
-        // Access).
+        // A listed page on the public web may reach a local service (Private Network Access).
         .allow_private_network(true)
         .max_age(PREFLIGHT)
 }
 
-/// Refuses foreign hosts and origins before anything else happens.
+/// Refuses foreign hosts and origins before the request is handled.
 async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     match guard.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,

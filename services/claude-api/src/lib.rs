@@ -8,12 +8,12 @@
 //!  (ids, lanes, ends)
 //! ```
 //!
-//! Layers, each of which uses only itself and those below: [`server`]; [`http`]; [`service`], which
-//! takes requests and applies policies; [`execution`], which runs one and returns its end; hooks
-//! and checks; [`engine`], the resources that executions share; and modules that know none of
-//! these. Of the last, [`registry`] alone decides what exists, who may start and how an execution
-//! ended. A test of the workspace (`structure`) finds circles, uses of a higher layer, and other
-//! holders of the spool.
+//! Each layer uses only itself and the layers below it, from the top: [`server`]; [`http`];
+//! [`service`], which handles requests and applies policies; [`execution`], which runs one
+//! execution and returns its end; hooks and checks; [`engine`], the resources that executions
+//! share; and modules that use none of these. In the lowest layer, only [`registry`] decides
+//! whether an execution exists, when it may start and how it ended. A test of the workspace
+//! (`structure`) finds import cycles, uses of a higher layer, and other holders of the spool.
 
 mod boxed;
 mod checks;

@@ -1,4 +1,4 @@
-//! The `claude-api` binary: arguments, tracing, then [`claude_api::server::run`].
+//! The `claude-api` binary: parses arguments, sets up logs, then runs [`claude_api::server::run`].
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -16,12 +16,12 @@ use claude_api::service::Service;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long threads that wait for a disk may delay the exit. After that their writes are as safe as
-/// under a kill.
-const LAST_THREADS: Duration = Duration::from_millis(100);
+/// How long threads that wait for a disk may delay the exit. Writes that are not done by then are
+/// as safe as under a kill.
+const DISK_THREADS_WAIT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
-    // Before anything else: a runner has no runtime, no configuration and no log of its own.
+    // First, because a runner has no runtime, no configuration and no log of its own.
     if std::env::args_os()
         .nth(1)
         .is_some_and(|arg| arg == "runner")
@@ -51,8 +51,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The command line; `serve` is the default and goes without saying, so that its flags and their environment are looked at in
-/// one place.
+/// Returns the command line without the default `serve`: then the flags of `serve` are parsed at
+/// the top level, with or without it.
 fn arguments() -> Vec<std::ffi::OsString> {
     let mut args: Vec<_> = std::env::args_os().collect();
     if args.get(1).is_some_and(|arg| arg == "serve") {
@@ -63,7 +63,7 @@ fn arguments() -> Vec<std::ffi::OsString> {
 
 #[allow(
     clippy::print_stderr,
-    reason = "before there is a log, and for people at a terminal"
+    reason = "errors before the log is set up, for a person at a terminal"
 )]
 fn fail(message: &str, code: u8) -> ExitCode {
     eprintln!("claude-api: {message}");
@@ -80,19 +80,19 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
             );
         }
     };
-    log(&settings.args);
+    init_log(&settings.args);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(claude_api::in_place::threads())
         .enable_all()
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("no runtime: {error}"), 1),
+        Err(error) => return fail(&format!("could not start the runtime: {error}"), 1),
     };
-    let ended = runtime.block_on(start(settings));
-    // Dropping the runtime would wait for every thread that waits for a disk.
-    runtime.shutdown_timeout(LAST_THREADS);
-    match ended {
+    let result = runtime.block_on(start(settings));
+    // With a timeout: dropping the runtime would wait for every thread that waits for a disk.
+    runtime.shutdown_timeout(DISK_THREADS_WAIT);
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<BadSettings>() => fail(&error.to_string(), EXIT_USAGE),
         Err(error) => {
@@ -102,7 +102,7 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
     }
 }
 
-fn log(args: &ServeArgs) {
+fn init_log(args: &ServeArgs) {
     let filter = args
         .log_level
         .parse::<tracing_subscriber::EnvFilter>()
@@ -118,13 +118,14 @@ fn log(args: &ServeArgs) {
     }
 }
 
-/// A few descriptors per execution and per reader: the usual soft limit of 1024 is for programs that use select(2).
+/// Raises the soft limit of open files to the hard one. Each execution and each reader needs a few
+/// descriptors; the usual soft limit of 1024 exists for programs that use select(2).
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit of open files stays low");
+        tracing::warn!(%error, "could not raise the limit of open files");
     }
 }
 
@@ -133,23 +134,23 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     raise_descriptor_limit();
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!(
-            "cannot listen on {}:{}; is another one running? choose another --port",
+            "cannot listen on {}:{}; is another claude-api running? choose another --port",
             address.0, address.1
         )
     })?;
     if let Err(problem) = runner::init_parent() {
-        tracing::warn!(%problem, "process protection is not complete");
+        tracing::warn!(%problem, "process protection is incomplete");
     }
-    let own = std::env::vars_os()
+    let variables = std::env::vars_os()
         .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
-    let environment = Environment::new(own, &settings.args.pass_env);
-    // This very program, even when its file was replaced meanwhile (proc(5)).
+    let environment = Environment::new(variables, &settings.args.pass_env);
+    // The running program, even if its file has been replaced since its start (proc(5)).
     let runners = runner::Runners::new("/proc/self/exe".into());
     if std::process::id() == 1 {
         let init = runners.clone();
         tokio::spawn(async move {
             if let Err(error) = init.reap_as_init().await {
-                tracing::warn!(%error, "dead processes of others stay until the next sweep");
+                tracing::warn!(%error, "could not reap adopted processes; the next sweep does");
             }
         });
     }

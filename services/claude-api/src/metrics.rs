@@ -1,10 +1,13 @@
-//! What `/metrics` shows: counters since the start of the service, and what is there now.
+//! The metrics of `/metrics`: counters since the start of the service, and gauges of its present
+//! state.
 //!
-//! - A counter is a relaxed atomic. The data path adds to one, once for each chunk of output ([`OutputCounters`]). Everything
-//!   else is counted when an execution starts or ends, or at a rare event.
-//! - What the service already keeps elsewhere is not kept here a second time: [`Now`] carries it at a scrape.
-//! - Labels take values of enumerations only, so that the number of series has a bound. An id, a lane or a workspace is never a
-//!   label. Every series is there from the start, with the value 0.
+//! - A counter is a relaxed atomic. The data path adds to a counter once for each chunk of output
+//!   ([`OutputCounters`]). All other counts happen when an execution starts or ends, or at a rare
+//!   event.
+//! - State that the service keeps elsewhere is not duplicated here: [`Gauges`] carries it at a
+//!   scrape.
+//! - Label values come from enumerations only, which bounds the number of series. An id, a lane or
+//!   a workspace is never a label. Every series exists from the start, with the value 0.
 
 mod definitions;
 
@@ -20,9 +23,9 @@ use prometheus_client::registry::Registry;
 use protocol::{Exposition, ProblemType, Reason, State, Status};
 use serde_json::Value;
 
-/// The value of the label `reason` where a state has none.
+/// The value of the label `reason` for a state without a reason.
 const NO_REASON: &str = "none";
-/// The kinds of tokens, each with its member in the `usage` of the CLI's result.
+/// The kinds of tokens, each with its member in `usage` of the CLI's result.
 const TOKENS: [(&str, &str); 4] = [
     ("input", "input_tokens"),
     ("output", "output_tokens"),
@@ -66,15 +69,16 @@ struct RefusalLabel {
 }
 
 impl RefusalLabel {
-    /// The type of the problem, spelled as the reasons of the bridge are.
-    fn of(kind: ProblemType) -> Self {
+    /// Returns the label of a problem type, spelled like the reasons of the bridge.
+    fn new(kind: ProblemType) -> Self {
         Self {
             reason: kind.as_str().replace('-', "_"),
         }
     }
 }
 
-/// The counters and gauges of one service. Cheap to count in; a scrape takes no lock for longer than one number.
+/// The counters and gauges of one service. Counting is cheap; a scrape holds no lock for longer
+/// than the read of one number.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -89,9 +93,9 @@ pub(crate) struct Metrics {
     first_byte: Histogram,
     first_text: Histogram,
     duration: Histogram,
-    /// Executions accepted, continuations included.
+    /// Accepted executions, continuations included.
     pub(crate) accepted: Counter,
-    /// Times that an execution was found stalled.
+    /// Stalls of executions.
     pub(crate) stalls: Counter,
     /// Requests to the model's API that the CLI repeated.
     pub(crate) api_retries: Counter,
@@ -99,24 +103,24 @@ pub(crate) struct Metrics {
     pub(crate) restarts: Counter,
     /// Events of the CLI that could not be read.
     pub(crate) events_lost: Counter,
-    /// What the data path counts.
+    /// The counters of the data path.
     pub(crate) output: OutputCounters,
 }
 
-/// The counters of the data path. Clones count in the same numbers.
+/// The counters of the data path. Clones share the same numbers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OutputCounters {
-    /// Bytes of output that executions produced, those that the disk did not take included.
+    /// Bytes of output that executions produced, dropped bytes included.
     pub(crate) produced: Counter,
     /// Bytes of output that could not be written.
     pub(crate) dropped_output: Counter,
-    /// Bytes of raw events that a full disk did not take.
+    /// Bytes of raw events that could not be written to a full disk.
     pub(crate) dropped_events: Counter,
 }
 
-/// What is there at the time of a scrape.
+/// The values of the gauges at a scrape.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Now {
+pub(crate) struct Gauges {
     /// Executions that wait in the queue.
     pub(crate) queued: i64,
     /// Executions that run.
@@ -130,7 +134,7 @@ pub(crate) struct Now {
 }
 
 impl Metrics {
-    /// Counts an execution that starts to run: how long it waited.
+    /// Counts the waiting time of an execution that starts to run.
     pub(crate) fn started(&self, status: &Status) {
         if let Some(started) = status.started_at {
             let waited = started.duration_since(status.created_at);
@@ -138,12 +142,12 @@ impl Metrics {
         }
     }
 
-    /// Counts the first byte of an execution's output, after so much running time.
+    /// Counts the running time until the first byte of an execution's output.
     pub(crate) fn first_byte(&self, after: Duration) {
         self.first_byte.observe(after.as_secs_f64());
     }
 
-    /// Counts the first text of the model in an execution, after so much running time.
+    /// Counts the running time until the first text of the model in an execution.
     pub(crate) fn first_text(&self, after: Duration) {
         self.first_text.observe(after.as_secs_f64());
     }
@@ -162,7 +166,7 @@ impl Metrics {
                 self.tokens.get_or_create(&KindLabel { kind }).inc_by(count);
             }
         }
-        // A counter never falls.
+        // Only positive costs: a counter never decreases.
         if let Some(cost) = status
             .cost_usd
             .filter(|cost| cost.is_finite() && *cost > 0.0)
@@ -173,22 +177,22 @@ impl Metrics {
 
     /// Counts a refused request.
     pub(crate) fn refused(&self, kind: ProblemType) {
-        // An answer of the health page refuses nothing.
+        // `not-ready` is an answer of the health page, which refuses nothing.
         if kind != ProblemType::NotReady {
-            let label = RefusalLabel::of(kind);
+            let label = RefusalLabel::new(kind);
             self.refused.get_or_create(&label).inc();
         }
     }
 
-    /// The page.
-    pub(crate) fn page(&self, now: Now, format: Exposition) -> String {
-        let Now {
+    /// Returns the page with these values of the gauges.
+    pub(crate) fn page(&self, gauges: Gauges, format: Exposition) -> String {
+        let Gauges {
             queued,
             running,
             paused,
             viewers,
             spool_bytes,
-        } = now;
+        } = gauges;
         for (state, count) in [
             (State::Queued, queued),
             (State::Running, running),

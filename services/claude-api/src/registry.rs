@@ -1,14 +1,14 @@
-//! The registry decides, once for each id, what exists, who may start, and how an execution
-//! ended.
+//! The registry decides, once for each id, whether an execution exists, when it may start and how
+//! it ended.
 //!
-//! - What exists: [`Registry::accept`] creates an execution, [`Registry::burn`] refuses an
-//!   unknown id, [`Registry::delete`] and [`Registry::expire`] remove ended executions. A
-//!   client's id is accepted or burned only with its [`Turn`]; a policy's continuation has a new
-//!   random id and needs none. [`Registry::find`] and [`Registry::page`] read.
-//! - Who may start: a [`Place`] is reserved before acceptance, and becomes a [`Ticket`] in the
-//!   queue ([`Registry::admit`]). The ticket receives the permit once, and holds the lane, the
+//! - Existence: [`Registry::accept`] creates an execution, [`Registry::burn`] refuses an unknown
+//!   id, [`Registry::delete`] and [`Registry::expire`] remove ended executions. A client's id is
+//!   accepted or burned only with its [`IdLock`]; a policy's continuation has a new random id and
+//!   needs none. [`Registry::find`] and [`Registry::page`] read.
+//! - Start: a [`Reservation`] is made before acceptance, and becomes a [`Ticket`] in the queue
+//!   ([`Registry::admit`]). The ticket receives the permit once, and holds the lane, the
 //!   conversation and the permit until it is dropped. A process starts only with a permit.
-//! - How it ended: [`Registry::finish`] writes the terminal status, and the first one stands.
+//! - End: [`Registry::finish`] writes the terminal status, and the first one stands.
 //!   [`Registry::amend`] adds to it later. [`Registry::end_damaged`] ends an execution whose
 //!   record is damaged.
 //!
@@ -16,28 +16,28 @@
 //! or end an execution. Readers, owners and views of an execution get its [`spool::Entry`], which
 //! reads everything and writes output, notes of cancels, and statuses before the end.
 //!
-//! What follows an end, and how often a failed write is retried, is decided by the service.
+//! The service decides what follows an end, and how often a failed write is retried.
 //!
-//! Bounded things, beside turns and burned ids, which are described at their types:
+//! Bounded resources, beside id locks and burned ids, which are described at their types:
 //!
-//! - Places in the queue: at most `queued`, of one lane at most `queuedPerLane`; a restart and a
-//!   policy's continuation take one even beyond that. A place is taken
-//!   by a reservation, and released with the permit or when the execution leaves the queue.
-//!   Nobody waits for a place: a full queue refuses. A place sends nothing.
-//! - Permits: at most `runningExecutions`. A permit is taken by the first execution of its lane
-//!   and its conversation, and released with the ticket, when nothing of the execution is left.
-//!   Executions wait in the order accepted, each behind its lane and its conversation. The ticket
-//!   gets one message, and sends nothing.
-//! - Simultaneous starts: at most `simultaneousStarts`. A start is taken with the permit, and
+//! - Slots of the queue: at most `queued`, for one lane at most `queuedPerLane`. A restart and a
+//!   policy's continuation acquire one even beyond these limits. A reservation acquires a slot; the
+//!   slot is released with the permit, or when the execution leaves the queue. Nothing waits for a
+//!   slot: a full queue refuses. A slot sends nothing.
+//! - Permits: at most `runningExecutions`. The first execution of its lane and its conversation
+//!   acquires a permit. The permit is released with the ticket, when nothing of the execution is
+//!   left. Executions wait in the order accepted, each for its lane and its conversation. The
+//!   ticket gets one message, and sends nothing.
+//! - Simultaneous starts: at most `simultaneousStarts`. A start is acquired with the permit, and
 //!   released when the CLI has started, or with the ticket. Executions wait in the same order. A
 //!   start sends nothing.
 //!
 //! A registry that several machines share would answer these methods from one store: `reserve`,
-//! `admit` and `restore` (the permit), `accept`, `accept_next`, `burn`, `finish`, `amend`,
+//! `admit` and `restore` (the permit), `accept`, `accept_continuation`, `burn`, `finish`, `amend`,
 //! `end_damaged`, `delete`, `expire`, `find`, `page` and `unfinished`. Each is a read, or a change
-//! that succeeds once. A store that cannot be reached is a [`RegistryError`], never an answer. Turns, the
-//! lock of continuations and the checks of the disk concern one process; in a shared store, the
-//! condition of each change replaces the locks.
+//! that succeeds once. A store that cannot be reached is a [`RegistryError`], never an answer. Id
+//! locks, the lock of continuations and the checks of the disk concern one process; in a shared
+//! store, the condition of each change replaces the locks.
 
 mod accept;
 mod admission;
@@ -46,6 +46,7 @@ mod burned_ids;
 mod end;
 mod error;
 mod find;
+mod id_locks;
 mod queue;
 pub mod record;
 mod removal;
@@ -53,16 +54,15 @@ mod removal;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod turns;
 
-pub use accept::{Admitted, Refused};
-pub use admission::{Full, Place, Ticket};
+pub use accept::{Admitted, NotAccepted};
+pub use admission::{QueueFull, Reservation, Ticket};
 pub use burn::NotBurned;
-pub use end::{Finish, Mended, Remains};
+pub use end::{DamageOutcome, Finish, Ownerless};
 pub use error::RegistryError;
 pub use find::{Lookup, NotListed, Page};
+pub use id_locks::IdLock;
 pub use removal::NotDeleted;
-pub use turns::Turn;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -73,10 +73,10 @@ use spool::{Spool, SpoolError, SpoolLimits};
 
 use admission::Admission;
 use burned_ids::BurnedIds;
-use turns::Turns;
+use id_locks::IdLocks;
 
-/// The largest limit of a status, in bytes. A slot of the spool (72 KiB) also holds the CLI's
-/// process.
+/// The largest limit of a status, in bytes. A status slot of the spool (72 KiB) also holds the
+/// CLI's process.
 const STATUS_BYTES_MAX: usize = 64 * 1024;
 
 /// Decides which executions exist, which may start, and how each one ended.
@@ -87,18 +87,20 @@ pub struct Registry {
     admission: Admission,
     /// The ids that were cancelled before they were accepted.
     burned: BurnedIds,
-    /// One acceptance or burn of an id at a time: two equal requests at once must meet.
-    turns: Turns,
-    /// One continuation by request at a time: nothing is continued twice.
-    continuing: Arc<tokio::sync::Mutex<()>>,
-    /// One change of a terminal status at a time. Held over its write; no await happens inside.
+    /// The locks that serialize acceptances and burns of an id: the second of two equal requests
+    /// finds the first one's execution.
+    id_locks: IdLocks,
+    /// The lock that serializes continuations by request: no execution is continued twice.
+    continuations: Arc<tokio::sync::Mutex<()>>,
+    /// The lock that serializes changes of terminal statuses. Held during the write; no await
+    /// happens inside.
     amending: std::sync::Mutex<()>,
     /// The limit of a status in bytes.
     status_bytes: usize,
 }
 
 impl Registry {
-    /// Opens the registry in a folder. Blocks on the disk. Returns warnings for the log, too.
+    /// Opens the registry in a folder. Returns it with warnings for the log. Blocks on the disk.
     ///
     /// # Errors
     /// The spool cannot be used.
@@ -116,31 +118,31 @@ impl Registry {
             spool,
             admission: Admission::new(limits),
             burned: BurnedIds::default(),
-            turns: Turns::new(),
-            continuing: Arc::default(),
+            id_locks: IdLocks::new(),
+            continuations: Arc::default(),
             amending: std::sync::Mutex::default(),
             status_bytes: status_bytes.unwrap_or(usize::MAX).min(STATUS_BYTES_MAX),
         };
         Ok((registry, warnings))
     }
 
-    /// The limit of a status in bytes.
+    /// Returns the limit of a status in bytes.
     #[must_use]
     pub fn status_bytes(&self) -> usize {
         self.status_bytes
     }
 
-    /// The bytes that all executions took on disk after the last pass of retention. Never waits for
-    /// the disk.
+    /// Returns the bytes that all executions took on disk after the last pass of retention. Never
+    /// waits for the disk.
     #[must_use]
     pub fn measured_bytes(&self) -> u64 {
         self.spool.measured_bytes()
     }
 
-    /// Checks that the disk takes records, and has `need_bytes` free. Blocks on it.
+    /// Checks that the spool can be written, and that `need_bytes` are free. Blocks on the disk.
     ///
     /// # Errors
-    /// The reason why not.
+    /// The reason why the check failed.
     pub fn check_writable(&self, need_bytes: u64) -> Result<(), String> {
         self.spool.check_writable(need_bytes)
     }

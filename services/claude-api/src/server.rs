@@ -1,4 +1,4 @@
-//! Serving: from a bound listener to the end of the drain.
+//! The server: accepts connections on a bound listener until a shutdown, then drains them.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -24,18 +24,17 @@ use crate::net::{Connection, Connections, Place};
 use crate::reach;
 use crate::service::Service;
 
-/// How long open responses may go on after the stop, when every execution has ended; never beyond
-/// `shutdownMs`.
-const LAST_RESPONSES: Duration = Duration::from_secs(2);
+/// How long open responses may take after every execution has ended; never beyond `shutdownMs`.
+const LAST_RESPONSES_WAIT: Duration = Duration::from_secs(2);
 /// The read buffer of one connection, which also bounds the head of a request, in bytes.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Serves until `shutdown` resolves, then stops. Running executions become `interrupted` with
-/// `service_stopped`, except those whose answer is whole (docs/protocol.md, "Ends"). The stop takes
-/// at most `shutdownMs` (docs/protocol.md, "Limits").
+/// `service_stopped`, except those whose answer is complete (docs/protocol.md, "Ends"). The stop
+/// takes at most `shutdownMs` (docs/protocol.md, "Limits").
 ///
 /// # Errors
-/// None yet.
+/// None at present.
 pub async fn run(
     service: Arc<Service>,
     listener: TcpListener,
@@ -43,7 +42,7 @@ pub async fn run(
 ) -> std::io::Result<()> {
     let token = service.stop_token();
     tokio::spawn(checks::keep_checking(Arc::clone(&service.engine), token));
-    tokio::spawn(Arc::clone(&service).keep_expiring());
+    tokio::spawn(Arc::clone(&service).run_retention());
     tokio::spawn(reach::call_published_port(Arc::clone(&service)));
     let args = &service.engine.settings.args.connections;
     let timeouts = Timeouts {
@@ -51,19 +50,20 @@ pub async fn run(
         keep_alive: Duration::from_millis(args.keep_alive_ms),
     };
     let router = http::router(Arc::clone(&service));
-    let mut connections = Connections::new(listener, service.places);
+    let mut connections = Connections::new(listener, service.connection_limit);
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-    // The listener stays open while running executions drain: their readers may come back, and new ones are told to wait.
-    let mut stopped = std::pin::pin!(async {
+    // The listener stays open while running executions drain: their readers may reconnect, and new
+    // executions are refused with `stopping`.
+    let mut stop_executions = std::pin::pin!(async {
         shutdown.await;
         Arc::clone(&service).stop().await
     });
     let shutdown_end = loop {
         tokio::select! {
             biased;
-            shutdown_end = &mut stopped => break shutdown_end,
+            shutdown_end = &mut stop_executions => break shutdown_end,
             (stream, peer, activity, place) = connections.accept() => {
-                let peer = Peer::of(&service, peer);
+                let peer = Peer::new(&service, peer);
                 let (router, stop) = (router.clone(), stop.clone());
                 tracker.spawn(serve(stream, peer, activity, timeouts, router, stop, place));
             }
@@ -72,9 +72,9 @@ pub async fn run(
     drop(connections);
     stop.cancel();
     tracker.close();
-    // Open streams are cut after that.
-    let last = shutdown_end.min(Instant::now() + LAST_RESPONSES);
-    let _ = tokio::time::timeout_at(last, tracker.wait()).await;
+    // Streams that are still open after this time are cut.
+    let deadline = shutdown_end.min(Instant::now() + LAST_RESPONSES_WAIT);
+    let _ = tokio::time::timeout_at(deadline, tracker.wait()).await;
     Ok(())
 }
 
@@ -112,16 +112,16 @@ async fn serve(
         }
     });
     let connection = http1::Builder::new()
-        // `Activity` has the time limits; hyper's single limit would treat an idle connection as a
-        // head that is late.
+        // `Activity` enforces the time limits. hyper has one limit alone, which would treat an idle
+        // connection as a late head.
         .header_read_timeout(None)
         .max_buf_size(READ_BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        why = activity.close_due(timeouts) => {
-            tracing::debug!(why, "closed a connection");
+        reason = activity.close_due(timeouts) => {
+            tracing::debug!(why = reason, "closed a connection");
             Ok(())
         }
         () = stop.cancelled() => {
@@ -130,7 +130,7 @@ async fn serve(
         }
     };
     if let Err(error) = result {
-        tracing::debug!(%error, "a connection ended in an error");
+        tracing::debug!(%error, "a connection failed");
     }
     drop(place);
 }

@@ -1,4 +1,5 @@
-//! The service without its transport: accepts executions, finds them, passes controls on, recovers after a restart, stops.
+//! The service, which does not depend on HTTP: accepts and finds executions, applies controls and
+//! policies, recovers after a restart, and stops.
 
 mod accept;
 mod after_hooks;
@@ -7,9 +8,9 @@ mod continue_by_policy;
 mod continue_by_request;
 mod control;
 mod digest;
-mod digesting;
+mod digest_queue;
 mod find;
-mod hook_places;
+mod hook_queue;
 mod input;
 mod list;
 mod metrics;
@@ -25,8 +26,8 @@ pub use burn::Burn;
 pub use control::Cancel;
 pub use find::View;
 
-use digesting::Digesting;
-use hook_places::AfterHooks;
+use digest_queue::DigestQueue;
+use hook_queue::HookQueue;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -50,32 +51,36 @@ use crate::streams::Streams;
 
 /// The service: its executions, its connections and its background tasks.
 pub struct Service {
-    /// What executions need.
+    /// The resources that executions share.
     pub engine: Arc<Engine>,
     /// The rule for requests from this container; `None` when the service is not boxed.
     pub(crate) boxed: Option<Boxed>,
     pub(crate) inbound: Inbound,
-    /// Places for connections.
-    pub(crate) places: usize,
+    /// The maximum number of connections.
+    pub(crate) connection_limit: usize,
     pub(crate) streams: Streams,
-    // Short, synchronous look-ups; no await happens inside.
+    /// The live executions: those with an owner. A lock, because lookups are short and synchronous;
+    /// no await happens inside.
     live: RwLock<HashMap<ExecutionId, Live>>,
     /// The outputs that wait for their SHA-256.
-    pub(crate) digesting: Digesting,
-    /// The hooks after executions.
-    pub(crate) after_hooks: AfterHooks,
+    pub(crate) digest_queue: DigestQueue,
+    /// The permits of hooks after executions.
+    pub(crate) hook_queue: HookQueue,
+    /// The tasks that a stop waits for.
     background: TaskTracker,
+    /// Cancelled when a stop begins.
     stopping: CancellationToken,
 }
 
 fn spool_unwritable() -> Problem {
     Problem::new(
         ProblemType::SpoolUnwritable,
-        "the execution cannot be recorded: the spool cannot be written; free some space and try again",
+        "the execution cannot be recorded: the spool cannot be written; free some space and try \
+         again",
     )
 }
 
-/// Turns a failure of the registry into what the client may read; the log gets the rest.
+/// Returns the problem that a client may read for a failure of the registry, and logs the details.
 fn problem(failure: &RegistryError) -> Problem {
     match failure {
         RegistryError::Unwritable { .. } => spool_unwritable(),
@@ -104,10 +109,10 @@ pub(crate) fn deleted(id: ExecutionId) -> Problem {
 }
 
 impl Service {
-    /// Opens everything that executions need. Blocks on the disk.
+    /// Opens the service. Returns it with warnings for the log. Blocks on the disk.
     ///
     /// # Errors
-    /// The spool cannot be used; the text says why and what to do.
+    /// The spool or the settings cannot be used; the text says why and what to do.
     pub fn open(
         settings: Settings,
         environment: Environment,
@@ -117,15 +122,15 @@ impl Service {
             .context("the addresses of this container cannot be read (--boxed)")?;
         let (engine, warnings) = Engine::open(settings, environment, runners)?;
         let limits = &engine.settings.limits;
-        let places = crate::net::places(engine.settings.args.connections.connections);
+        let connection_limit = crate::net::places(engine.settings.args.connections.connections);
         let service = Arc::new(Self {
             boxed,
             inbound: Inbound::new(limits.inbound_bytes),
-            streams: Streams::new(places),
-            places,
+            streams: Streams::new(connection_limit),
+            connection_limit,
             live: RwLock::default(),
-            digesting: Digesting::default(),
-            after_hooks: AfterHooks::default(),
+            digest_queue: DigestQueue::default(),
+            hook_queue: HookQueue::default(),
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
             engine,
@@ -143,6 +148,7 @@ impl Service {
         self.background.token()
     }
 
+    /// Returns an execution that has an owner.
     fn live(&self, id: ExecutionId) -> Option<Live> {
         self.live
             .read()
@@ -160,7 +166,7 @@ impl Service {
             .collect()
     }
 
-    /// It is terminal: from here on the spool answers for it.
+    /// Removes an execution from the live ones: from now on requests read it from the spool.
     pub(crate) fn retire(&self, id: ExecutionId) {
         self.live
             .write()

@@ -1,14 +1,15 @@
-//! Settings for connections: how many clients may open, and how long one may be idle.
+//! Settings for connections: their number and their time limits.
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
-/// Flags about connections.
+/// The flags for connections.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connections")]
 pub struct ConnectionArgs {
-    /// Connections at once; never more than half of the descriptors. Three quarters of them may be
-    /// streams. Where all are taken, those that have done nothing for longest are closed
+    /// Maximum open connections; never more than half of the file descriptors. Three quarters of
+    /// them may be streams. At the maximum, a new connection closes the one that has been idle for
+    /// longest
     #[arg(
         long,
         env = "CLAUDE_API_CONNECTIONS",
@@ -17,7 +18,7 @@ pub struct ConnectionArgs {
         value_parser = RangedU64ValueParser::<u64>::new().range(8..=1_000_000)
     )]
     pub connections: u64,
-    /// How long the head of a request may take, ms
+    /// Time limit for receiving the head of a request, ms
     #[arg(
         long,
         env = "CLAUDE_API_HEAD_MS",
@@ -26,7 +27,7 @@ pub struct ConnectionArgs {
         value_parser = RangedU64ValueParser::<u64>::new().range(1..=3_600_000)
     )]
     pub head_ms: u64,
-    /// How long a connection may stay open between two requests, ms
+    /// Time limit for a connection between two requests, ms
     #[arg(
         long,
         env = "CLAUDE_API_KEEP_ALIVE_MS",

@@ -1,4 +1,4 @@
-//! Settings for hooks: programs of the operator that run before and after each execution.
+//! Settings for hooks, the operator's programs that run before and after each execution.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 
-/// Flags about hooks.
+/// The flags for hooks.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Hooks")]
 pub struct HookArgs {
@@ -15,8 +15,8 @@ pub struct HookArgs {
     /// JSON on stdin; empty for none
     #[arg(long, env = "CLAUDE_API_HOOK_BEFORE", value_name = "PATH")]
     pub hook_before: Option<OsString>,
-    /// Effect of a failure of that hook: `advisory` adds a warning and the CLI starts, `required`
-    /// ends the execution without its CLI
+    /// Effect of a failure of the hook before: `advisory` adds a warning and the CLI starts,
+    /// `required` ends the execution without starting the CLI
     #[arg(
         long,
         env = "CLAUDE_API_HOOK_BEFORE_MODE",
@@ -28,7 +28,7 @@ pub struct HookArgs {
     /// as JSON on stdin; empty for none
     #[arg(long, env = "CLAUDE_API_HOOK_AFTER", value_name = "PATH")]
     pub hook_after: Option<OsString>,
-    /// Effect of a failure of that hook: both add a warning; `required` logs it as an error
+    /// Effect of a failure of the hook after: both add a warning; `required` also logs an error
     #[arg(
         long,
         env = "CLAUDE_API_HOOK_AFTER_MODE",
@@ -36,7 +36,7 @@ pub struct HookArgs {
         default_value = "advisory"
     )]
     pub hook_after_mode: HookMode,
-    /// Time limit of a hook, ms; its processes are killed after it
+    /// Time limit of a hook, ms; then its processes are killed
     #[arg(
         long,
         env = "CLAUDE_API_HOOK_TIMEOUT_MS",
@@ -52,12 +52,13 @@ pub struct HookArgs {
 pub enum HookMode {
     /// The status gets a warning
     Advisory,
-    /// Before: the execution ends without its CLI. After: the warning is also logged as an error
+    /// Before: the execution ends without starting the CLI. After: the failure is also logged as an
+    /// error
     Required,
 }
 
 impl HookMode {
-    /// The name of the mode in settings and warnings.
+    /// Returns the name of the mode in settings and warnings.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -77,7 +78,7 @@ pub enum HookMoment {
 }
 
 impl HookMoment {
-    /// The name of the moment in settings and warnings.
+    /// Returns the name of the moment in settings and warnings.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -90,7 +91,7 @@ impl HookMoment {
 /// One hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
-    /// The moment at which it runs.
+    /// The moment at which the hook runs.
     pub moment: HookMoment,
     /// The absolute path of the program.
     pub program: PathBuf,
@@ -101,7 +102,7 @@ pub struct Hook {
 impl Hook {
     fn new(moment: HookMoment, path: Option<&OsStr>, mode: HookMode) -> Option<Self> {
         let path = path.filter(|path| !path.is_empty())?;
-        // Hooks run in the workspace, where a relative path would name another file.
+        // Absolute, because hooks run in the workspace, where a relative path names another file.
         let program = std::path::absolute(path).unwrap_or_else(|_| path.into());
         Some(Self {
             moment,
@@ -110,19 +111,20 @@ impl Hook {
         })
     }
 
-    /// Says why the program cannot be run now, if that is so. Blocks on the disk.
+    /// Returns the reason why the program cannot be run now, if there is one. Blocks on the disk.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
-        let why = cannot_run(&self.program)?;
+        let reason = execution_obstacle(&self.program)?;
         Some(format!(
-            "--hook-{} {} cannot be run: {why}; name an executable file, or leave the setting out",
+            "--hook-{} {} cannot be run: {reason}; give an executable file, or leave the setting \
+             out",
             self.moment.as_str(),
             self.program.display()
         ))
     }
 }
 
-fn cannot_run(program: &Path) -> Option<String> {
+fn execution_obstacle(program: &Path) -> Option<String> {
     match std::fs::metadata(program) {
         Err(error) => Some(error.to_string()),
         Ok(meta) if !meta.is_file() => Some("it is no file".to_owned()),
@@ -145,7 +147,8 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Returns why hooks that are set cannot be run now, one text each. Blocks on the disk.
+    /// Returns the reasons why configured hooks cannot be run now, one text each. Blocks on the
+    /// disk.
     #[must_use]
     pub fn obstacles(&self) -> Vec<String> {
         let hooks = [&self.before, &self.after].into_iter().flatten();
@@ -154,7 +157,7 @@ impl Hooks {
 }
 
 impl HookArgs {
-    /// Reads the arguments. A required hook that cannot be run is a mistake.
+    /// Checks the arguments. A required hook that cannot be run is a mistake.
     pub(super) fn check(&self, mistakes: &mut Vec<String>) -> Hooks {
         let hook = |moment, path: &Option<OsString>, mode| Hook::new(moment, path.as_deref(), mode);
         let hooks = Hooks {
@@ -227,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_hook_is_not_looked_for_in_the_workspace() {
+    fn the_relative_path_of_a_hook_becomes_absolute() {
         let (hooks, _) = check(&["--hook-before=hooks/before"]);
         assert!(hooks.before.unwrap().program.is_absolute());
     }

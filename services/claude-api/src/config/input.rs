@@ -1,16 +1,16 @@
-//! What clients may send to a running CLI beside messages, and how long a continuation waits.
+//! Settings for control requests to a running CLI, and for the wait after a usage limit.
 
 use clap::Args;
 
-/// A control request that may reach the CLI, by its subtype.
+/// The subtype of a control request that clients may send to the CLI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlRequest(String);
 
 impl ControlRequest {
-    /// Reads a subtype.
+    /// Parses a subtype.
     ///
     /// # Errors
-    /// It is none; says what one looks like.
+    /// The text is no subtype; the error shows an example of one.
     pub fn parse(text: &str) -> Result<Self, String> {
         let good = |b: u8| b.is_ascii_lowercase() || b == b'_';
         if !text.is_empty() && text.len() <= 64 && text.bytes().all(good) {
@@ -22,26 +22,27 @@ impl ControlRequest {
         }
     }
 
-    /// The subtype.
+    /// Returns the subtype.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Flags about input.
+/// The flags for input and continuations.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Input and continuation")]
 pub struct InputArgs {
-    /// Control requests that clients may send to the CLI of an execution with `"input": "stream"`, by comma; some, like
-    /// set_permission_mode, go past the other settings
+    /// Control requests that clients may send to the CLI of an execution with `"input": "stream"`,
+    /// separated by commas; some, like set_permission_mode, bypass the other settings
     #[arg(
         long,
         env = "CLAUDE_API_ALLOWED_CONTROL_REQUESTS",
         default_value = "interrupt,end_session"
     )]
     pub allowed_control_requests: String,
-    /// With `"onUsageLimit": "wait"` and no known time of reset: the first wait, ms; then 2, 4 and 12 times as long
+    /// First wait after a usage limit with `"onUsageLimit": "wait"` and no known time of reset, ms;
+    /// then 2, 4 and 12 times as long
     #[arg(
         long,
         env = "CLAUDE_API_USAGE_LIMIT_WAIT_MS",
@@ -89,15 +90,15 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sets() {
+    fn by_default_two_control_requests_are_allowed_and_the_wait_is_5_minutes() {
         let input = <Cli as clap::Parser>::parse_from(["claude-api"]).input;
-        // 5 minutes, from which the 10, 20 and 60 follow.
+        // 5 minutes; the later waits are 10, 20 and 60 minutes.
         assert_eq!(input.usage_limit_wait_ms, 5 * 60 * 1000);
         assert_eq!(input.check().map(|allowed| allowed.len()), Ok(2));
     }
 
     #[test]
-    fn lists_and_mistakes() {
+    fn control_requests_are_split_at_commas_and_each_wrong_one_is_reported() {
         assert_eq!(check("interrupt, end_session"), Ok(2));
         assert_eq!(check(""), Ok(0));
         assert_eq!(check("Interrupt,a b,stop_task").unwrap_err().len(), 2);

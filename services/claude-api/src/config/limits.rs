@@ -3,72 +3,76 @@
 use clap::Args;
 use protocol::Limits;
 
-/// One flag for each limit. A flag that is not given has the default of docs/protocol.md, "Limits".
+/// The longest prompt that the CLI accepts, in bytes.
+const CLI_PROMPT_BYTES: u64 = 9 << 20;
+
+/// The flags for limits, one each. The defaults are those of docs/protocol.md, "Limits".
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Limits")]
 #[allow(missing_docs, reason = "the help texts are the documentation")]
 pub struct LimitArgs {
-    /// Executions that run at once
+    /// Maximum executions that run at the same time
     #[arg(long, env = "CLAUDE_API_RUNNING_EXECUTIONS", value_name = "N")]
     pub running_executions: Option<u64>,
-    /// CLIs that start at once (default: 2 per core)
+    /// Maximum CLIs that start at the same time (default: 2 per core)
     #[arg(long, env = "CLAUDE_API_SIMULTANEOUS_STARTS", value_name = "N")]
     pub simultaneous_starts: Option<u64>,
-    /// Executions that wait, in all
+    /// Maximum executions in the queue
     #[arg(long, env = "CLAUDE_API_QUEUED", value_name = "N")]
     pub queued: Option<u64>,
-    /// Executions that wait, in one lane
+    /// Maximum executions of one lane in the queue
     #[arg(long, env = "CLAUDE_API_QUEUED_PER_LANE", value_name = "N")]
     pub queued_per_lane: Option<u64>,
-    /// Longest prompt, bytes
+    /// Maximum length of a prompt, bytes
     #[arg(long, env = "CLAUDE_API_PROMPT_BYTES", value_name = "N")]
     pub prompt_bytes: Option<u64>,
-    /// Longest system prompt, bytes
+    /// Maximum length of a system prompt, bytes
     #[arg(long, env = "CLAUDE_API_SYSTEM_PROMPT_BYTES", value_name = "N")]
     pub system_prompt_bytes: Option<u64>,
-    /// Memory for request bodies on their way in, all together, bytes
+    /// Total memory for request bodies that are being received, bytes
     #[arg(long, env = "CLAUDE_API_INBOUND_BYTES", value_name = "N")]
     pub inbound_bytes: Option<u64>,
-    /// How often a follower hears of a silent execution, ms
+    /// Interval at which a follow stream repeats an unchanged status, ms
     #[arg(long, env = "CLAUDE_API_HEARTBEAT_MS", value_name = "N")]
     pub heartbeat_ms: Option<u64>,
-    /// How long output may come after the CLI's end, ms
+    /// Time for output that arrives after the CLI has ended, ms
     #[arg(long, env = "CLAUDE_API_DRAIN_MS", value_name = "N")]
     pub drain_ms: Option<u64>,
-    /// How long the CLI may live after its last result, ms
+    /// Time for the CLI to exit after its last result, ms
     #[arg(long, env = "CLAUDE_API_LINGER_MS", value_name = "N")]
     pub linger_ms: Option<u64>,
-    /// Between TERM and KILL, ms
+    /// Time between SIGTERM and SIGKILL, ms
     #[arg(long, env = "CLAUDE_API_KILL_MS", value_name = "N")]
     pub kill_ms: Option<u64>,
-    /// Without progress for so long an execution is called stalled, ms
+    /// Time without progress after which an execution is marked as stalled, ms
     #[arg(long, env = "CLAUDE_API_STALLED_MS", value_name = "N")]
     pub stalled_ms: Option<u64>,
-    /// Without progress for so long it is ended, ms (below 330000 healthy runs die)
+    /// Time without progress after which an execution is ended, ms (below 330000 this also ends
+    /// healthy executions)
     #[arg(long, env = "CLAUDE_API_IDLE_TIMEOUT_MS", value_name = "N")]
     pub idle_timeout_ms: Option<u64>,
-    /// Output kept of one execution, bytes
+    /// Maximum output kept per execution, bytes
     #[arg(long, env = "CLAUDE_API_KEPT_BYTES", value_name = "N")]
     pub kept_bytes: Option<u64>,
-    /// Output kept of one execution, lines, and at most a 32nd more (default: no limit)
+    /// Maximum output kept per execution, lines; up to a 32nd more may be kept (default: no limit)
     #[arg(long, env = "CLAUDE_API_KEPT_LINES", value_name = "N")]
     pub kept_lines: Option<u64>,
-    /// Raw events kept of one execution, bytes
+    /// Maximum raw events kept per execution, bytes
     #[arg(long, env = "CLAUDE_API_EVENTS_BYTES", value_name = "N")]
     pub events_bytes: Option<u64>,
-    /// How long an ended execution is kept, ms
+    /// Time for which an ended execution is kept, ms
     #[arg(long, env = "CLAUDE_API_RETENTION_MS", value_name = "N")]
     pub retention_ms: Option<u64>,
-    /// How much all ended executions may keep, bytes
+    /// Maximum disk space of all ended executions together, bytes
     #[arg(long, env = "CLAUDE_API_RETENTION_BYTES", value_name = "N")]
     pub retention_bytes: Option<u64>,
-    /// How long a stop may take, ms
+    /// Time limit for stopping the service, ms
     #[arg(long, env = "CLAUDE_API_SHUTDOWN_MS", value_name = "N")]
     pub shutdown_ms: Option<u64>,
 }
 
 impl LimitArgs {
-    /// The limits in force.
+    /// Returns the limits in force.
     #[must_use]
     pub fn limits(&self) -> Limits {
         let Self {
@@ -122,7 +126,7 @@ impl LimitArgs {
     }
 }
 
-/// What is wrong with these limits.
+/// Returns the mistakes in these limits.
 pub(super) fn check(limits: &Limits) -> Vec<String> {
     let mut mistakes = Vec::new();
     for (flag, value) in [
@@ -139,18 +143,23 @@ pub(super) fn check(limits: &Limits) -> Vec<String> {
             mistakes.push(format!("{flag} is 0; give at least 1"));
         }
     }
-    if limits.prompt_bytes > 9 << 20 {
-        mistakes.push("--prompt-bytes is over 9 MiB, which the CLI refuses".to_owned());
+    if limits.prompt_bytes > CLI_PROMPT_BYTES {
+        mistakes.push(format!(
+            "--prompt-bytes {} is over 9 MiB, which the CLI refuses; give at most \
+             {CLI_PROMPT_BYTES}",
+            limits.prompt_bytes
+        ));
     }
     if limits.stalled_ms > limits.idle_timeout_ms {
         mistakes.push(format!(
-            "--stalled-ms {} is above --idle-timeout-ms {}; an execution is called stalled before it is ended",
+            "--stalled-ms {} is above --idle-timeout-ms {}; give at most that, \
+             because an execution is marked as stalled before it is ended",
             limits.stalled_ms, limits.idle_timeout_ms
         ));
     }
     if limits.kill_ms >= limits.shutdown_ms {
         mistakes.push(format!(
-            "--kill-ms {} leaves no time within --shutdown-ms {}",
+            "--kill-ms {} is not below --shutdown-ms {}; leave time to record the ends",
             limits.kill_ms, limits.shutdown_ms
         ));
     }

@@ -1,17 +1,18 @@
-//! Settings about who can reach the service: its published address, and the rule for requests from
-//! its own container.
+//! Settings for access to the service: its published address, and the rule for requests from its
+//! own container.
 
 use std::net::IpAddr;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 
-/// Flags about who can reach the service.
+/// The flags for access to the service.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Network")]
 pub struct NetworkArgs {
-    /// This service runs in a container of its own: requests from addresses of that container get
-    /// 401 from-the-box, except for the health pages. So what the model runs cannot use the service
+    /// Refuse requests from this service's own container with 401 from-the-box, except for the
+    /// health pages: commands of the model then cannot use the service. Set it if the service has a
+    /// container of its own
     #[arg(
         long,
         env = "CLAUDE_API_BOXED",
@@ -24,8 +25,8 @@ pub struct NetworkArgs {
         value_parser = BoolishValueParser::new()
     )]
     pub boxed: bool,
-    /// The host's address on which the ports of both services are published; Compose sets it. Any
-    /// other than loopback needs --allow-unauthenticated
+    /// Address of the host on which the ports of both services are published; set by Compose. Any
+    /// address but loopback needs --allow-unauthenticated
     #[arg(
         long,
         env = "CLAUDE_API_PUBLISHED_ON",
@@ -33,11 +34,11 @@ pub struct NetworkArgs {
         value_parser = protocol::guard::listen_address
     )]
     pub published_on: Option<IpAddr>,
-    /// The host's port on which this service is published; Compose sets it. With --boxed, the start
-    /// looks whether the container of this service reaches that port
+    /// Port of the host on which this service is published; set by Compose. With --boxed, the start
+    /// checks whether the container of this service reaches that port
     #[arg(long, env = "CLAUDE_API_PUBLISHED_PORT", value_name = "PORT")]
     pub published_port: Option<u16>,
-    /// Publish on any address, though everybody who reaches it may run prompts
+    /// Allow any published address, although everybody who reaches it may run prompts
     #[arg(
         long,
         env = "CLAUDE_API_ALLOW_UNAUTHENTICATED",
@@ -53,7 +54,7 @@ pub struct NetworkArgs {
 }
 
 impl NetworkArgs {
-    /// What is wrong with these settings.
+    /// Returns the mistake in these settings, if there is one.
     pub(super) fn check(&self) -> Option<String> {
         let address = self.published_on?.to_canonical();
         if address.is_loopback() || self.allow_unauthenticated {
@@ -61,11 +62,11 @@ impl NetworkArgs {
         }
         Some(format!(
             "--published-on {address} (CCB_PUBLISH) opens the ports to other machines, and this \
-             version has no authentication: everybody who reaches a port may run prompts. There are \
-             two ways out. Leave CCB_PUBLISH at 127.0.0.1, and reach it by SSH or through a reverse \
-             proxy on this machine that authenticates its users. Or, where a firewall decides who \
-             reaches the port, set CLAUDE_API_ALLOW_UNAUTHENTICATED=true \
-             (--allow-unauthenticated). The third way, a file of tokens, comes with a later version"
+             version has no authentication: everybody who reaches a port may run prompts. Either \
+             leave CCB_PUBLISH at 127.0.0.1 and connect by SSH, or through a reverse proxy on this \
+             machine that authenticates its users. Or, if a firewall limits access to the port, \
+             set CLAUDE_API_ALLOW_UNAUTHENTICATED=true (--allow-unauthenticated). Access tokens \
+             are planned for a later version"
         ))
     }
 }
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_published_address_beyond_loopback_needs_a_word_of_the_operator() {
+    fn a_published_address_beyond_loopback_needs_allow_unauthenticated() {
         for address in ["127.0.0.1", "::1", "localhost", "[::1]", "::ffff:127.0.0.1"] {
             let flag = format!("--published-on={address}");
             assert!(check(&[&flag]).is_ok(), "{address}");

@@ -1,17 +1,17 @@
-//! Every wrong value at once, where clap alone stops at the first: a value that does not parse is noted, replaced by one that
-//! does, and the rest is looked at.
+//! Parsing that reports all wrong values together, where clap alone stops at the first. Each value
+//! that does not parse is reported and replaced by a valid one; then parsing starts again.
 
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, Error, Parser};
 
-/// What came of the command line.
+/// The result of parsing the command line.
 #[derive(Debug)]
 pub enum Parsed<T> {
-    /// Values that parse, and what was wrong with those that did not.
+    /// The values, and the mistakes in values that did not parse and were replaced.
     Values(Box<T>, Vec<String>),
-    /// Help, the version, or a command line that cannot be understood.
+    /// A request for help or the version, or an unusable command line.
     Other(Error),
 }
 
@@ -25,26 +25,27 @@ pub fn parse_all<T: Parser>(args: impl IntoIterator<Item = OsString>) -> Parsed<
             Err(error) => error,
         };
         let command = T::command();
-        let wrong = matches!(
+        let is_wrong_value = matches!(
             error.kind(),
             ErrorKind::ValueValidation | ErrorKind::InvalidValue
         );
-        let Some(arg) = wrong.then(|| named(&error, &command)).flatten() else {
+        let arg = is_wrong_value.then(|| argument_in(&error, &command));
+        let Some(arg) = arg.flatten() else {
             return Parsed::Other(error);
         };
         let flag = format!("--{}", arg.get_long().unwrap_or_default());
-        let stays = format!("{flag}={}", harmless(arg));
-        if args.iter().any(|a| *a == *stays) {
+        let replacement = format!("{flag}={}", valid_value(arg));
+        if args.iter().any(|a| *a == *replacement) {
             return Parsed::Other(error);
         }
-        mistakes.push(first_line(&error));
-        args = without(args, &flag);
-        args.push(stays.into());
+        mistakes.push(message(&error));
+        args = remove_flag(args, &flag);
+        args.push(replacement.into());
     }
 }
 
-/// The argument that the error is about.
-fn named<'a>(error: &Error, command: &'a Command) -> Option<&'a Arg> {
+/// Returns the argument that the error is about.
+fn argument_in<'a>(error: &Error, command: &'a Command) -> Option<&'a Arg> {
     let ContextValue::String(text) = error.get(ContextKind::InvalidArg)? else {
         return None;
     };
@@ -54,8 +55,8 @@ fn named<'a>(error: &Error, command: &'a Command) -> Option<&'a Arg> {
         .find(|arg| arg.get_long() == Some(name))
 }
 
-/// A value that parses: the default, one of the possible ones, or a number.
-fn harmless(arg: &Arg) -> String {
+/// Returns a value that parses: the default, a possible value, or a number.
+fn valid_value(arg: &Arg) -> String {
     let default = arg
         .get_default_values()
         .first()
@@ -68,7 +69,8 @@ fn harmless(arg: &Arg) -> String {
         .unwrap_or_else(|| "1".to_owned())
 }
 
-fn first_line(error: &Error) -> String {
+/// Returns the first paragraph of an error, as one line.
+fn message(error: &Error) -> String {
     let text = error.to_string();
     let lines = text
         .lines()
@@ -81,8 +83,8 @@ fn first_line(error: &Error) -> String {
         .to_owned()
 }
 
-/// The command line without this flag and its value.
-fn without(args: Vec<OsString>, flag: &str) -> Vec<OsString> {
+/// Returns the command line without this flag and its value.
+fn remove_flag(args: Vec<OsString>, flag: &str) -> Vec<OsString> {
     let mut kept = Vec::new();
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_value_is_told() {
+    fn every_wrong_value_is_reported() {
         let args = [
             "--port",
             "99999",
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_understood_stays_claps() {
+    fn an_unknown_flag_and_help_are_left_to_clap() {
         assert!(matches!(parsed(&["--prot", "1"]), Parsed::Other(_)));
         assert!(matches!(parsed(&["--help"]), Parsed::Other(_)));
         let Parsed::Values(_, mistakes) = parsed(&[]) else {

@@ -1,31 +1,31 @@
-//! What the CLI's tools may do: the operator's default and the ceiling that no client gets over.
+//! Settings for the CLI's tools: the operator's defaults, and the ceiling for clients.
 
 use clap::{Args, ValueEnum};
 use protocol::Body;
 
-/// The CLI's permission modes, from the least to the most that runs without a person.
+/// The CLI's permission modes, from the strictest to the one that allows everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, ValueEnum)]
 pub enum PermissionMode {
-    /// Reads and plans only
+    /// The CLI only reads and plans
     #[value(name = "plan")]
     Plan,
-    /// What is not allowed is denied
+    /// Tools that are not allowed are denied
     #[default]
     #[value(name = "dontAsk")]
     DontAsk,
-    /// What would ask is denied, as nobody can answer
+    /// Tools that would ask for permission are denied, because nobody can answer
     #[value(name = "default")]
     Default,
-    /// Edits of files run without asking
+    /// Edits of files run without asking for permission
     #[value(name = "acceptEdits")]
     AcceptEdits,
-    /// Everything runs
+    /// All tools run without asking for permission
     #[value(name = "bypassPermissions")]
     BypassPermissions,
 }
 
 impl PermissionMode {
-    /// As the CLI's `--permission-mode` takes it.
+    /// Returns the value for the CLI's `--permission-mode`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,18 +37,18 @@ impl PermissionMode {
         }
     }
 
-    /// Reads the CLI's name.
+    /// Parses the CLI's name of a mode.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         <Self as ValueEnum>::from_str(text, false).ok()
     }
 }
 
-/// Flags about tools.
+/// The flags for tools.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Tools")]
 pub struct ToolArgs {
-    /// Permission mode of executions that ask for none
+    /// Permission mode of executions that do not set one
     #[arg(
         long,
         env = "CLAUDE_API_PERMISSION_MODE",
@@ -56,21 +56,23 @@ pub struct ToolArgs {
         default_value = "dontAsk"
     )]
     pub permission_mode: PermissionMode,
-    /// The most that a client may ask for; the default mode when left out
+    /// Most permissive mode that a client may set (default: --permission-mode)
     #[arg(long, env = "CLAUDE_API_PERMISSION_CEILING", value_enum)]
     pub permission_ceiling: Option<PermissionMode>,
-    /// Tools that run without asking, by comma, like `Bash(git status),Edit`; none when left out
+    /// Tools that run without asking for permission, separated by commas, like
+    /// `Bash(git status),Edit` (default: none)
     #[arg(long, env = "CLAUDE_API_ALLOWED_TOOLS", default_value = "")]
     pub allowed_tools: String,
-    /// Tools that clients may allow, by comma; `*` is every one; --allowed-tools when left out
+    /// Tools that clients may allow, separated by commas; `*` for every tool (default:
+    /// --allowed-tools)
     #[arg(long, env = "CLAUDE_API_TOOLS_CEILING")]
     pub tools_ceiling: Option<String>,
-    /// Tools that never run, by comma
+    /// Tools that never run, separated by commas
     #[arg(long, env = "CLAUDE_API_DISALLOWED_TOOLS", default_value = "")]
     pub disallowed_tools: String,
 }
 
-/// The operator's settings, checked.
+/// The operator's checked settings for tools.
 #[derive(Debug, Clone, Default)]
 pub struct ToolPolicy {
     mode: PermissionMode,
@@ -80,14 +82,14 @@ pub struct ToolPolicy {
     disallowed: Vec<String>,
 }
 
-/// What one execution runs with; resolved once, at acceptance.
+/// The permissions of one execution, resolved once at acceptance.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Permissions {
-    /// `--permission-mode`.
+    /// The value of the CLI's `--permission-mode`.
     pub mode: String,
-    /// `--allowedTools`.
+    /// The values of the CLI's `--allowedTools`.
     pub allowed: Vec<String>,
-    /// `--disallowedTools`.
+    /// The values of the CLI's `--disallowedTools`.
     pub disallowed: Vec<String>,
 }
 
@@ -116,7 +118,8 @@ impl ToolPolicy {
             let entries = split_entries(text).into_iter();
             for entry in entries.filter(|e| e.starts_with(protocol::body::MCP_PREFIX)) {
                 mcp_mistakes.push(format!(
-                    "{flag} has {entry:?}, a tool of an MCP server, and there are no MCP servers; leave it out"
+                    "{flag} has {entry:?}, a tool of an MCP server, and there are no MCP servers; \
+                     leave it out"
                 ));
             }
         }
@@ -129,7 +132,7 @@ impl ToolPolicy {
         let ceiling = args.permission_ceiling.unwrap_or(args.permission_mode);
         if ceiling < args.permission_mode {
             mistakes.push(format!(
-                "--permission-ceiling {} is below --permission-mode {}",
+                "--permission-ceiling {} is below --permission-mode {}; raise the ceiling",
                 ceiling.as_str(),
                 args.permission_mode.as_str()
             ));
@@ -147,10 +150,10 @@ impl ToolPolicy {
         }
     }
 
-    /// What an execution with this body runs with.
+    /// Resolves the permissions of an execution with this body.
     ///
     /// # Errors
-    /// Says what is beyond the operator's ceiling, or is no tool.
+    /// The body names a mode or a tool beyond the operator's ceiling, or an entry that is no tool.
     pub fn resolve(&self, body: &Body) -> Result<Permissions, String> {
         let mode = match body.permission_mode.as_deref() {
             None => self.mode,
@@ -188,7 +191,8 @@ impl ToolPolicy {
         })
     }
 
-    /// A client may narrow what the ceiling names (`Bash(git status)` under `Bash`), never widen it.
+    /// Checks a client's tool against the ceiling. A client may narrow an entry of the ceiling
+    /// (`Bash(git status)` under `Bash`), but never widen it.
     fn check_tool(&self, tool: &str) -> Result<(), String> {
         let name = tool_name(tool).ok_or_else(|| {
             format!("allowedTools has {tool:?}, which is no tool; write Name or Name(rule)")
@@ -209,8 +213,9 @@ impl ToolPolicy {
     }
 }
 
-/// The tool's name, if the entry is exactly `Name` or `Name(rule)`: the CLI splits its list at commas and spaces outside
-/// parentheses, so that anything looser could smuggle a second tool behind an allowed one.
+/// Returns the tool's name, if the entry is exactly `Name` or `Name(rule)`. The CLI splits its list
+/// at commas and spaces outside parentheses: a looser check would let a client add a second tool
+/// after an allowed one.
 fn tool_name(entry: &str) -> Option<&str> {
     let (name, rule) = match entry.split_once('(') {
         None => (entry, None),
@@ -227,7 +232,7 @@ fn tool_name(entry: &str) -> Option<&str> {
     (good_name && good_rule).then_some(name)
 }
 
-/// Splits at commas outside parentheses.
+/// Splits a list at commas outside parentheses.
 fn split_entries(text: &str) -> Vec<String> {
     let mut depth = 0_i32;
     text.split(|c| {
@@ -262,11 +267,11 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_the_operators() {
-        let got = policy(PermissionMode::DontAsk, "Bash(git log, -1),Edit", None)
+    fn a_body_without_tools_gets_the_operators_defaults() {
+        let permissions = policy(PermissionMode::DontAsk, "Bash(git log, -1),Edit", None)
             .resolve(&Body::new("x"));
         assert_eq!(
-            got.unwrap(),
+            permissions.unwrap(),
             Permissions {
                 mode: "dontAsk".into(),
                 allowed: vec!["Bash(git log, -1)".into(), "Edit".into()],
@@ -276,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_may_narrow_but_not_widen() {
+    fn a_client_may_narrow_the_ceiling_but_not_widen_it() {
         let policy = policy(PermissionMode::DontAsk, "Bash,Edit", None);
         assert!(policy.resolve(&body(&["Bash(git status)", "Edit"])).is_ok());
         assert!(policy.resolve(&body(&[])).is_ok());

@@ -1,4 +1,5 @@
-//! The rule for requests from the box (see [`crate::boxed`]), and the page of the start's calls.
+//! The rule for requests from the box (see [`crate::boxed`]), and the page that the start calls to
+//! find out whether the box reaches the service.
 
 use std::net::IpAddr;
 
@@ -14,7 +15,7 @@ use super::reply::json_response;
 use super::reply::{App, Reply, unknown_path};
 use crate::service::Service;
 
-/// The peer of a connection, as the rule sees it.
+/// The peer of a connection, for the rule of the box.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
     /// Whether the peer has an address of this container.
@@ -22,8 +23,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Looks at the peer of a new connection.
-    pub(crate) fn of(service: &Service, address: IpAddr) -> Self {
+    /// Classifies the peer of a new connection.
+    pub(crate) fn new(service: &Service, address: IpAddr) -> Self {
         let boxed = service.boxed.as_ref();
         Self {
             is_own: boxed.is_some_and(|boxed| boxed.includes(address)),
@@ -39,7 +40,7 @@ pub(super) async fn check(State(service): App, request: Request, next: Next) -> 
     if reads_health(request.method(), request.uri()) {
         return next.run(request).await;
     }
-    // A request without a known peer is one of the box, too.
+    // Without a known peer, the request counts as one of the box.
     let peer = request.extensions().get::<Peer>();
     if peer.is_none_or(|peer| peer.is_own) {
         return Reply(from_the_box()).into_response();
@@ -67,7 +68,8 @@ fn box_reaches_service() -> Problem {
     )
 }
 
-/// `GET /health/box/{nonce}`: a call of the start that has come back to this process from outside.
+/// `GET /health/box/{nonce}`: receives a call that the start made, if it arrives from outside the
+/// box. Then the box reaches this service.
 pub(crate) async fn returned_call(
     State(service): App,
     peer: Option<Extension<Peer>>,

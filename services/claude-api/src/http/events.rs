@@ -1,4 +1,5 @@
-//! The CLI's stdout as a stream. A clean end means complete; a stream that fails ends in an aborted connection.
+//! The stream of the CLI's stdout. A clean end means that the stream is complete; after a failure
+//! the connection is aborted.
 
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, Version};
@@ -7,12 +8,14 @@ use futures::stream;
 use protocol::{Problem, ProblemType, trailers};
 use spool::{Entry, EventsExtent, EventsReader, ReadError};
 
-use super::output::{CHUNK_BYTES, Places, abort, needs_http_11, read_problem, respond};
+use super::output::{
+    CHUNK_BYTES, ChunkWindow, abort, needs_http_11, read_problem, stream_response,
+};
 use super::query::{Id, Query};
 use super::reply::{App, Reply};
 
-/// `GET .../events?offset=N&follow=false`. Without `offset` it begins at the oldest kept byte; with
-/// `follow=false` it ends at the present end, and headers say where that is.
+/// `GET .../events?offset=N&follow=false`: streams the events. Without `offset` the stream begins
+/// at the oldest kept byte. With `follow=false` it ends at the present end, which headers announce.
 pub(crate) async fn events(
     State(service): App,
     Id(id): Id,
@@ -25,7 +28,7 @@ pub(crate) async fn events(
     let stream_place = service.streams.place()?;
     let entry = service.find(id).await?.entry().clone();
     let opened = spool::blocking::run(move || open(&entry, offset, follows)).await;
-    let Opened { reader, now } = match opened {
+    let Opened { reader, extent } = match opened {
         Ok(opened) => opened.map_err(|e| read_problem("events", id, &e))?,
         Err(_) => {
             return Err(Reply(Problem::new(
@@ -34,27 +37,28 @@ pub(crate) async fn events(
             )));
         }
     };
-    let places = Places::default();
+    let window = ChunkWindow::default();
     let frames = stream::unfold(Some(reader), move |reader| {
+        // Held until the response is dropped.
         let _ = &stream_place;
-        let places = places.clone();
+        let window = window.clone();
         async move {
             let mut reader = reader?;
-            let place = places.next().await;
+            let permit = window.permit().await;
             match reader.next(CHUNK_BYTES).await {
-                Ok(Some(bytes)) => Some((Ok(place.holds(bytes)), Some(reader))),
+                Ok(Some(bytes)) => Some((Ok(permit.frame(bytes)), Some(reader))),
                 Ok(None) => None,
                 Err(error) => Some((abort(&error.to_string()).await, None)),
             }
         }
     });
-    let mut response = respond("application/x-ndjson", frames, false);
-    if let Some((offset, extent)) = now {
+    let mut response = stream_response("application/x-ndjson", frames, false);
+    if let Some((offset, extent)) = extent {
         let headers = response.headers_mut();
         for (name, value) in [
             (trailers::EVENTS_OFFSET, HeaderValue::from(offset)),
             (trailers::EVENTS_LENGTH, HeaderValue::from(extent.len)),
-            (trailers::EVENTS_ENDED, truth(extent.ended)),
+            (trailers::EVENTS_ENDED, bool_value(extent.ended)),
         ] {
             headers.insert(HeaderName::from_static(name), value);
         }
@@ -64,25 +68,28 @@ pub(crate) async fn events(
 
 struct Opened {
     reader: EventsReader,
-    /// The first offset and the present extent, of a stream that does not follow.
-    now: Option<(u64, EventsExtent)>,
+    /// The first offset and the present extent; `None` for a stream that follows.
+    extent: Option<(u64, EventsExtent)>,
 }
 
-/// Opens the events. Waits for the disk; to begin at an offset it may read all patches.
+/// Opens the events. Blocks on the disk; with an offset it may read all patches.
 fn open(entry: &Entry, offset: Option<u64>, follows: bool) -> Result<Opened, ReadError> {
     if follows && offset.is_none() {
         let reader = entry.events_reader()?;
-        return Ok(Opened { reader, now: None });
+        return Ok(Opened {
+            reader,
+            extent: None,
+        });
     }
     let (mut reader, extent) = entry.events_from(offset)?;
-    let now = (!follows).then(|| (offset.unwrap_or(extent.kept_from), extent));
-    if let Some((offset, extent)) = now {
+    let extent = (!follows).then(|| (offset.unwrap_or(extent.kept_from), extent));
+    if let Some((offset, extent)) = extent {
         reader.end_after(extent.len - offset);
     }
-    Ok(Opened { reader, now })
+    Ok(Opened { reader, extent })
 }
 
-fn truth(value: bool) -> HeaderValue {
+fn bool_value(value: bool) -> HeaderValue {
     HeaderValue::from_static(if value { "true" } else { "false" })
 }
 
@@ -99,7 +106,7 @@ mod tests {
     use crate::service::testing::{accepted, open};
 
     #[tokio::test]
-    async fn events_of_a_queued_execution_end_at_once_and_wrong_queries_are_refused() {
+    async fn events_of_a_queued_execution_end_immediately_and_wrong_queries_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let service = open(dir.path());
         let id = accepted(&service, State::Queued);

@@ -1,4 +1,4 @@
-//! Accepting, asking, controlling, listing and deleting executions.
+//! The calls that accept, read, control, list and delete executions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,14 +18,14 @@ use super::reply::{json, json_response};
 use crate::execution::Control;
 use crate::service::{Burn, Cancel, Service};
 
-/// The page size of a list that names none, executions.
+/// The default page size of a list, in executions.
 const PAGE_DEFAULT: u64 = 50;
-/// The largest page of a list, executions.
+/// The largest page size of a list, in executions.
 const PAGE_MAX: u64 = 1000;
-/// The longest time without a viewer that a cancel may wait for, in milliseconds: a day.
+/// The longest `ifUnviewedForMs` of a cancel, in milliseconds: a day.
 const UNVIEWED_MS: u64 = 24 * 3600 * 1000;
 
-/// `PUT /v1/executions/{id}`.
+/// `PUT /v1/executions/{id}`: accepts an execution.
 pub(crate) async fn accept(
     State(service): App,
     Id(id): Id,
@@ -37,7 +37,7 @@ pub(crate) async fn accept(
     submit(&service, id, version, &headers, request).await
 }
 
-/// `POST /v1/executions`: the server makes the id.
+/// `POST /v1/executions`: accepts an execution with an id of the server.
 pub(crate) async fn create(
     State(service): App,
     _: NoQuery,
@@ -55,16 +55,16 @@ async fn submit(
     headers: &HeaderMap,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
-    let wants_json = wants_json(headers);
-    if !wants_json {
+    let accepts_json = accepts_json(headers);
+    if !accepts_json {
         needs_http_11(version)?;
     }
     let (body, share) = service
         .inbound
         .execution(request, &service.engine.settings.limits)
         .await?;
-    // Behind the body, which may never come, and before anything is recorded.
-    let stream_place = if wants_json {
+    // After the body, which may never arrive, and before the execution is recorded.
+    let stream_place = if accepts_json {
         None
     } else {
         Some(service.streams.place()?)
@@ -94,7 +94,7 @@ async fn submit(
     Ok(response)
 }
 
-fn wants_json(headers: &HeaderMap) -> bool {
+fn accepts_json(headers: &HeaderMap) -> bool {
     let accepts = headers
         .get_all(header::ACCEPT)
         .iter()
@@ -106,7 +106,7 @@ fn wants_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// `GET /v1/executions/{id}`.
+/// `GET /v1/executions/{id}`: returns or follows the status.
 pub(crate) async fn status(
     State(service): App,
     Id(id): Id,
@@ -142,17 +142,17 @@ async fn control(
     ))
 }
 
-/// `POST .../pause`.
+/// `POST .../pause`: pauses an execution.
 pub(crate) async fn pause(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
     control(&service, id, Control::Pause).await
 }
 
-/// `POST .../resume`.
+/// `POST .../resume`: resumes an execution.
 pub(crate) async fn resume(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
     control(&service, id, Control::Resume).await
 }
 
-/// `POST .../cancel`.
+/// `POST .../cancel`: cancels an execution, or burns its id.
 pub(crate) async fn cancel(
     State(service): App,
     Id(id): Id,
@@ -160,7 +160,7 @@ pub(crate) async fn cancel(
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Reply> {
     let query = Query::parse(raw.as_deref(), ["ifUnknown", "ifUnviewedForMs"])?;
-    let burns = query.is("ifUnknown", "burn")?;
+    let burns = query.keyword("ifUnknown", "burn")?;
     let cancel = match query.number("ifUnviewedForMs")? {
         None => Cancel::Now,
         Some(ms) if ms <= UNVIEWED_MS => Cancel::Unviewed {
@@ -170,7 +170,7 @@ pub(crate) async fn cancel(
         Some(_) => {
             return Err(Reply(Problem::new(
                 ProblemType::InvalidQuery,
-                format!("ifUnviewedForMs is 0 to {UNVIEWED_MS}"),
+                format!("ifUnviewedForMs is above the limit; give 0 to {UNVIEWED_MS}"),
             )));
         }
     };
@@ -187,20 +187,21 @@ pub(crate) async fn cancel(
     Ok(json_response(StatusCode::OK, body))
 }
 
-/// `DELETE /v1/executions/{id}`.
+/// `DELETE /v1/executions/{id}`: deletes an ended execution.
 pub(crate) async fn delete(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
     service.delete(id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// `GET /v1/executions`: streamed, so that a page of a thousand statuses takes the memory of one.
+/// `GET /v1/executions`: lists executions. The page is streamed: a thousand statuses need the
+/// memory of one.
 pub(crate) async fn list(State(service): App, RawQuery(raw): RawQuery) -> Result<Response, Reply> {
     let query = Query::parse(raw.as_deref(), ["limit", "before"])?;
     let limit = query.number("limit")?.unwrap_or(PAGE_DEFAULT);
     if limit == 0 || limit > PAGE_MAX {
         return Err(Reply(Problem::new(
             ProblemType::InvalidQuery,
-            format!("limit is 1 to {}", PAGE_MAX),
+            format!("limit={limit} is out of range; give 1 to {PAGE_MAX}"),
         )));
     }
     let page = service
@@ -213,9 +214,9 @@ pub(crate) async fn list(State(service): App, RawQuery(raw): RawQuery) -> Result
     let statuses = futures::stream::iter(page.ids)
         .then(move |id| {
             let service = Arc::clone(&service);
-            // One that was deleted meanwhile is left out.
+            // An execution that was deleted meanwhile is left out.
             async move {
-                found(&service, id)
+                read_status(&service, id)
                     .await
                     .ok()
                     .map(|s| s.to_json(service.engine.status_bytes()))
@@ -241,7 +242,7 @@ pub(crate) async fn list(State(service): App, RawQuery(raw): RawQuery) -> Result
         .into_response())
 }
 
-async fn found(service: &Arc<Service>, id: ExecutionId) -> Result<Status, Problem> {
+async fn read_status(service: &Arc<Service>, id: ExecutionId) -> Result<Status, Problem> {
     let view = service.find(id).await?;
     service.status(&view).await
 }

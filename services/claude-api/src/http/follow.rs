@@ -1,4 +1,5 @@
-//! `?follow=true`: the status as NDJSON, one now, one per change, the same again each heartbeat, the terminal one last.
+//! `?follow=true`: the stream of the status as NDJSON. A line is sent at the start, at each change
+//! and at each heartbeat. The terminal status is the last line.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,15 +28,15 @@ struct Follow {
     service: Arc<Service>,
     live: Live,
     status: watch::Receiver<Published>,
-    /// When the last line was sent; none before the first.
+    /// The time of the last line; `None` before the first.
     sent: Option<Instant>,
-    over: bool,
+    is_finished: bool,
     _place: StreamPlace,
-    /// Counts the stream until it is dropped.
+    /// Counts the stream as a view until it is dropped.
     _viewing: Option<Viewing>,
 }
 
-/// The response.
+/// Returns the response that follows the status of an execution.
 pub(crate) async fn response(
     service: Arc<Service>,
     view: View,
@@ -46,14 +47,14 @@ pub(crate) async fn response(
         return Ok(lines(Body::from(line(&service, &status))));
     };
     let place = service.streams.place()?;
-    // A stream that was refused is no view.
+    // Only now: a refused stream does not count as a view.
     let viewing = service.viewing(&view, viewer).await;
     let follow = Follow {
         status: live.status.clone(),
         service,
         live: live.clone(),
         sent: None,
-        over: false,
+        is_finished: false,
         _viewing: viewing,
         _place: place,
     };
@@ -76,7 +77,7 @@ fn lines(body: Body) -> Response {
 
 impl Follow {
     async fn next(&mut self) -> Option<Result<Bytes, std::io::Error>> {
-        if self.over {
+        if self.is_finished {
             return None;
         }
         if let Some(sent) = self.sent {
@@ -84,7 +85,7 @@ impl Follow {
             tokio::select! {
                 changed = self.status.changed() => {
                     if changed.is_err() && !self.status.borrow().status.state.is_terminal() {
-                        self.over = true;
+                        self.is_finished = true;
                         return Some(Err(std::io::Error::other("the execution's owner died")));
                     }
                     self.settle(sent).await;
@@ -94,12 +95,13 @@ impl Follow {
         }
         let published = self.status.borrow_and_update().clone();
         let status = self.service.fill(&self.live, &published);
-        self.over = status.state.is_terminal();
+        self.is_finished = status.state.is_terminal();
         self.sent = Some(Instant::now());
         Some(Ok(line(&self.service, &status)))
     }
 
-    /// Changes that follow each other quickly become one line; the end does not wait.
+    /// Waits until the next line may be sent: quick changes become one line. The end is sent
+    /// immediately.
     async fn settle(&mut self, sent: Instant) {
         let end = self.status.wait_for(|p| p.status.state.is_terminal());
         let _ = tokio::time::timeout_at(sent + INTERVAL, end).await;

@@ -1,4 +1,4 @@
-//! Health: what is asked often is answered from memory.
+//! The health pages, which probes read often: they are answered from memory.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,41 +9,42 @@ use super::reply::{App, Reply};
 use super::reply::{json, json_response};
 use crate::readiness::Obstacle;
 
-/// `GET /health/live`: the process answers.
+/// `GET /health/live`: succeeds if the process answers.
 pub(crate) async fn live() -> Response {
     json_response(StatusCode::OK, br#"{"status":"live"}"#.to_vec())
 }
 
-/// `GET /health/startup`: the CLI was started, is the expected version, and the folders are writable.
+/// `GET /health/startup`: succeeds if the CLI starts and has the expected version, and the folders
+/// are writable.
 pub(crate) async fn startup(State(service): App) -> Response {
     answer(&service.engine.readiness.startup())
 }
 
-/// `GET /health/ready`: an execution would start now.
+/// `GET /health/ready`: succeeds if an execution would start now.
 pub(crate) async fn ready(State(service): App) -> Response {
-    // The credential's file is looked at: a stat, which may block on a dead disk.
+    // On a blocking thread: the check of the credential's file is a stat, which a dead disk blocks.
     let readiness = service.engine.readiness.clone();
-    let look = move || {
-        let open =
+    let check = move || {
+        let warnings =
             crate::sandbox::warnings(&service.engine.settings.args, &service.engine.environment);
-        (readiness.obstacles(), open)
+        (readiness.obstacles(), warnings)
     };
-    match spool::blocking::run(look).await {
-        Ok((obstacles, open)) if obstacles.is_empty() => is_ready(&open),
+    match spool::blocking::run(check).await {
+        Ok((obstacles, warnings)) if obstacles.is_empty() => ready_response(&warnings),
         Ok((obstacles, _)) => answer(&obstacles),
         Err(_) => Reply(Problem::new(ProblemType::Internal, "the check failed")).into_response(),
     }
 }
 
-/// Ready, with what a person should know nevertheless.
-fn is_ready(warnings: &[Obstacle]) -> Response {
+/// Returns the response of a ready service, with warnings for its operator.
+fn ready_response(warnings: &[Obstacle]) -> Response {
     let body = serde_json::json!({"status": "ready", "reasons": [], "warnings": warnings});
     json_response(StatusCode::OK, body.to_string().into_bytes())
 }
 
 fn answer(obstacles: &[Obstacle]) -> Response {
     if obstacles.is_empty() {
-        return is_ready(&[]);
+        return ready_response(&[]);
     }
     let detail: Vec<_> = obstacles
         .iter()
@@ -54,7 +55,7 @@ fn answer(obstacles: &[Obstacle]) -> Response {
         .into_response()
 }
 
-/// `GET /v1/limits`.
+/// `GET /v1/limits`: returns the limits.
 pub(crate) async fn limits(State(service): App) -> Response {
     json_response(StatusCode::OK, json(&service.engine.settings.limits))
 }

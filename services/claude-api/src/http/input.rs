@@ -1,4 +1,4 @@
-//! `POST .../input?offset=N[&eof=true]`.
+//! `POST .../input?offset=N[&eof=true]`: lines of clients for the CLI's stdin.
 
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -22,7 +22,7 @@ fn with_accepted(problem: Problem, view: &View) -> Problem {
     }
 }
 
-/// Takes lines for the CLI's stdin; answers `{accepted}`.
+/// Accepts lines for the CLI's stdin, and answers `{accepted}`.
 pub(crate) async fn input(
     State(service): App,
     Id(id): Id,
@@ -33,20 +33,20 @@ pub(crate) async fn input(
     let offset = query.number("offset")?.ok_or_else(|| {
         Problem::new(
             ProblemType::InvalidQuery,
-            "offset is missing: the count of input bytes before these, 0 for the first",
+            "offset is missing; give the number of input bytes before these, 0 for the first",
         )
     })?;
     let eof = query.flag("eof", false)?;
-    // Before the body: who may send none need not send it all.
+    // Before the body: a client with an unknown id is refused before it sends everything.
     let view = service.find(id).await?;
-    // Held as long as the data.
     let advice = format!(
-        "send fewer lines at once; one message may have {} bytes of text and pictures",
+        "send fewer lines in one request; one message may have {} bytes of text and pictures",
         service.engine.settings.limits.prompt_bytes
     );
     let read = service
         .inbound
         .read(request, service.input_bytes(), &advice);
+    // The share of the inbound memory is held as long as the data.
     let (data, _share) = match read.await {
         Ok(read) => read,
         Err(problem) => return Err(Reply(with_accepted(problem, &view))),

@@ -1,4 +1,4 @@
-//! `/metrics`, and the count of refused requests.
+//! The page `/metrics`, and the count of refused requests.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
@@ -8,7 +8,7 @@ use protocol::{Exposition, ProblemType};
 
 use super::reply::App;
 
-/// `GET /metrics`: answered from memory, in the format that the client reads.
+/// `GET /metrics`: answers from memory, in the format that the client accepts.
 pub(crate) async fn metrics(State(service): App, headers: HeaderMap) -> Response {
     let accept = headers.get_all(header::ACCEPT).iter();
     let format = Exposition::accepted(accept.filter_map(|value| value.to_str().ok()));

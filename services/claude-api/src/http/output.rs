@@ -1,4 +1,5 @@
-//! Output as a stream. A clean end means complete; a stream that fails ends in an aborted connection.
+//! The stream of the output. A clean end means that the stream is complete; after a failure the
+//! connection is aborted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,22 +22,25 @@ use super::reply::{App, Reply};
 use crate::service::{Service, View, deleted};
 use crate::streams::StreamPlace;
 
-/// The most bytes of one read.
+/// The maximum bytes of one read.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
-/// Chunks on their way into one connection. hyper alone would collect up to 400 KiB for each reader that takes nothing.
-const UNDER_WAY: usize = 1;
-/// The longest name of a viewer, in bytes: a session's id is a UUID.
+/// The chunks that hyper may hold for one connection. Without this limit hyper would buffer up to
+/// 400 KiB for each reader that does not read.
+const CHUNKS_IN_FLIGHT: usize = 1;
+/// The longest name of a viewer, in bytes. A bridge sends the session's id, which is a UUID.
 const VIEWER_BYTES: usize = 64;
-/// An error directly behind unflushed data loses that data in hyper: it gets this long to leave.
-const FLUSH: Duration = Duration::from_millis(50);
+/// The wait before an error, in which hyper flushes earlier data. hyper drops unflushed data at an
+/// error.
+const FLUSH_WAIT: Duration = Duration::from_millis(50);
 
-/// The header that stops nginx from buffering an answer (ngx_http_proxy_module, `proxy_buffering`).
+/// The header that prevents nginx from buffering a response (ngx_http_proxy_module,
+/// `proxy_buffering`).
 const NO_BUFFERING: (HeaderName, HeaderValue) = (
     HeaderName::from_static("x-accel-buffering"),
     HeaderValue::from_static("no"),
 );
 
-/// `GET .../output?offset=N`.
+/// `GET .../output?offset=N`: streams the output.
 pub(crate) async fn output(
     State(service): App,
     Id(id): Id,
@@ -52,36 +56,36 @@ pub(crate) async fn output(
     Ok(stream(&service, &view, id, offset, place, viewer(&headers)).await?)
 }
 
-/// Refuses a stream over HTTP/1.0: without chunks and trailers its reader cannot tell a cut from
-/// the end.
+/// Refuses a stream over HTTP/1.0. Without chunks and trailers the reader cannot distinguish a cut
+/// from the end.
 pub(crate) fn needs_http_11(version: Version) -> Result<(), Problem> {
     if version >= Version::HTTP_11 {
         return Ok(());
     }
     Err(Problem::new(
         ProblemType::UpgradeRequired,
-        "a stream needs HTTP/1.1, as HTTP/1.0 cannot tell a cut stream from a whole one; \
-         in nginx say \
-         `proxy_http_version 1.1`, or ask for the status with `Accept: application/json`",
+        "a stream needs HTTP/1.1, because HTTP/1.0 cannot distinguish a cut stream from a complete \
+         one; in nginx set `proxy_http_version 1.1`, or ask for the status with \
+         `Accept: application/json`",
     ))
 }
 
-/// Marks a response that lasts as long as its execution.
+/// The mark of a response that lasts as long as its execution.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct IsStream;
+pub(crate) struct StreamMarker;
 
 /// Marks a response as a stream for this service, for caches and for buffering proxies (nginx).
 pub(super) fn mark_stream(response: &mut Response) {
-    response.extensions_mut().insert(IsStream);
+    response.extensions_mut().insert(StreamMarker);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(NO_BUFFERING.0, NO_BUFFERING.1);
 }
 
-/// Streams the output from `offset` on.
+/// Streams the output from `offset`.
 ///
 /// # Errors
-/// A byte from `offset` on is no longer kept, or `offset` is beyond the output; the disk's.
+/// The byte at `offset` is no longer kept, or `offset` is beyond the output; a disk error.
 pub(crate) async fn stream(
     service: &Arc<Service>,
     view: &View,
@@ -104,21 +108,21 @@ pub(crate) async fn stream(
     let viewing = service.viewing(view, viewer).await;
     let service = Arc::clone(service);
     let view = view.clone();
-    let places = Places::default();
+    let window = ChunkWindow::default();
     let frames = stream::unfold(Step::Data(reader), move |step| {
         // Held until the response is dropped.
         let _ = (&viewing, &stream_place);
         let (service, view) = (Arc::clone(&service), view.clone());
-        let places = places.clone();
+        let window = window.clone();
         async move {
-            let place = places.next().await;
-            next(step, place, &service, &view).await
+            let permit = window.permit().await;
+            next_frame(step, permit, &service, &view).await
         }
     });
-    Ok(respond("text/plain; charset=utf-8", frames, true))
+    Ok(stream_response("text/plain; charset=utf-8", frames, true))
 }
 
-/// Returns the viewer that opens a stream, if a bridge named its session.
+/// Returns the viewer that opens a stream, if a bridge sent the name of its session.
 pub(crate) fn viewer(headers: &HeaderMap) -> Option<&str> {
     let name = headers.get(trailers::VIEWER)?.to_str().ok()?;
     (name.len() <= VIEWER_BYTES).then_some(name)
@@ -126,77 +130,82 @@ pub(crate) fn viewer(headers: &HeaderMap) -> Option<&str> {
 
 enum Step {
     Data(spool::Reader),
-    Over,
+    Finished,
 }
 
-pub(super) type Item = Result<Frame<Bytes>, std::io::Error>;
+pub(super) type FrameResult = Result<Frame<Bytes>, std::io::Error>;
 
-/// Who gives out chunks, and waits until hyper has written one before the next.
+/// The backpressure of one stream: limits the chunks that hyper holds. The next chunk is read after
+/// hyper has written the last one.
 #[derive(Clone)]
-pub(super) struct Places(Arc<Semaphore>);
+pub(super) struct ChunkWindow(Arc<Semaphore>);
 
-impl Default for Places {
+impl Default for ChunkWindow {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(UNDER_WAY)))
+        Self(Arc::new(Semaphore::new(CHUNKS_IN_FLIGHT)))
     }
 }
 
-impl Places {
-    pub(super) async fn next(&self) -> Place {
-        // Never closed.
+impl ChunkWindow {
+    /// Waits until hyper may get another chunk.
+    pub(super) async fn permit(&self) -> ChunkPermit {
+        // The semaphore is never closed.
         let permit = Arc::clone(&self.0).acquire_owned().await;
-        Place {
+        ChunkPermit {
             _permit: permit.ok(),
         }
     }
 }
 
-/// A chunk's place, until hyper has written and dropped the chunk.
-pub(super) struct Place {
+/// The permit of one chunk, released when hyper has written and dropped the chunk.
+pub(super) struct ChunkPermit {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-struct Placed {
+/// A chunk that holds its permit until it is dropped.
+struct Chunk {
     bytes: Bytes,
-    _place: Place,
+    _permit: ChunkPermit,
 }
 
-impl AsRef<[u8]> for Placed {
+impl AsRef<[u8]> for Chunk {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Place {
-    pub(super) fn holds(self, bytes: Bytes) -> Frame<Bytes> {
-        let placed = Placed {
+impl ChunkPermit {
+    /// Returns a data frame that holds the permit until it is dropped.
+    pub(super) fn frame(self, bytes: Bytes) -> Frame<Bytes> {
+        let chunk = Chunk {
             bytes,
-            _place: self,
+            _permit: self,
         };
-        Frame::data(Bytes::from_owner(placed))
+        Frame::data(Bytes::from_owner(chunk))
     }
 }
 
-async fn next(
+/// Returns the next frame of an output: data, then trailers or an error.
+async fn next_frame(
     step: Step,
-    place: Place,
+    permit: ChunkPermit,
     service: &Arc<Service>,
     view: &View,
-) -> Option<(Item, Step)> {
+) -> Option<(FrameResult, Step)> {
     let Step::Data(mut reader) = step else {
         return None;
     };
     match reader.next(CHUNK_BYTES).await {
-        Ok(Some(bytes)) => Some((Ok(place.holds(bytes)), Step::Data(reader))),
+        Ok(Some(bytes)) => Some((Ok(permit.frame(bytes)), Step::Data(reader))),
         Ok(None) => match terminal(service, view).await {
-            Some(status) => Some((Ok(Frame::trailers(trailer(&status))), Step::Over)),
-            None => Some((abort("the execution's owner died").await, Step::Over)),
+            Some(status) => Some((Ok(Frame::trailers(trailer(&status))), Step::Finished)),
+            None => Some((abort("the execution's owner died").await, Step::Finished)),
         },
-        Err(error) => Some((abort(&error.to_string()).await, Step::Over)),
+        Err(error) => Some((abort(&error.to_string()).await, Step::Finished)),
     }
 }
 
-/// The terminal status: the output's end is published a moment before it.
+/// Waits for the terminal status, which is published a moment after the end of the output.
 async fn terminal(service: &Arc<Service>, view: &View) -> Option<Status> {
     match view {
         View::Live(live) => live.ended().await.ok(),
@@ -208,9 +217,10 @@ async fn terminal(service: &Arc<Service>, view: &View) -> Option<Status> {
     }
 }
 
-pub(super) async fn abort(why: &str) -> Item {
-    tokio::time::sleep(FLUSH).await;
-    Err(std::io::Error::other(why.to_owned()))
+/// Returns the error that aborts the connection, after earlier data was flushed.
+pub(super) async fn abort(reason: &str) -> FrameResult {
+    tokio::time::sleep(FLUSH_WAIT).await;
+    Err(std::io::Error::other(reason.to_owned()))
 }
 
 fn trailer(status: &Status) -> HeaderMap {
@@ -231,15 +241,16 @@ fn trailer(status: &Status) -> HeaderMap {
     map
 }
 
-pub(super) fn respond(
+/// Returns the response of a stream.
+pub(super) fn stream_response(
     kind: &'static str,
-    frames: impl Stream<Item = Item> + Send + 'static,
+    frames: impl Stream<Item = FrameResult> + Send + 'static,
     trailers: bool,
 ) -> Response {
     let mut response = Body::new(StreamBody::new(frames)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    // A page must never take the output for something else.
+    // A browser must never interpret the output as another type.
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
@@ -254,30 +265,35 @@ pub(super) fn respond(
     response
 }
 
-/// The answer to what cannot be read. `what`: the output or the events.
-pub(super) fn read_problem(what: &str, id: ExecutionId, error: &ReadError) -> Problem {
+/// Returns the problem of a stream that cannot be read. `track`: `output` or `events`.
+pub(super) fn read_problem(track: &str, id: ExecutionId, error: &ReadError) -> Problem {
     match error {
         ReadError::NotKept { kept_from, len } => Problem::new(
             ProblemType::OffsetNotKept,
             format!(
-                "of the {what} of execution {id} the bytes before {kept_from} are no longer kept; \
-                 read from there"
+                "the {track} of execution {id} before byte {kept_from} is no longer kept; \
+                 begin at {kept_from}"
             ),
         )
         .with("keptFrom", *kept_from)
         .with("length", *len),
         ReadError::Beyond { len } => Problem::new(
             ProblemType::OffsetBeyondEnd,
-            format!("execution {id} has {len} bytes of {what} now; begin at {len} at most"),
+            format!("execution {id} has {len} bytes of {track} now; begin at {len} at most"),
         )
         .with("length", *len),
-        // A DELETE came while it was opened.
+        // A DELETE arrived while the stream was being opened.
         ReadError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => deleted(id),
         other => {
-            tracing::error!(execution = %id, error = %other, what, "could not read the stream");
+            tracing::error!(
+                execution = %id,
+                error = %other,
+                what = track,
+                "could not read a stream"
+            );
             Problem::new(
                 ProblemType::Internal,
-                format!("the {what} cannot be read; the log of claude-api says why"),
+                format!("the {track} cannot be read; the log of claude-api says why"),
             )
         }
     }
@@ -297,11 +313,11 @@ mod tests {
         request.header("host", "localhost").body(body).unwrap()
     }
 
-    /// The places of 8 connections.
+    /// The permitted streams of 8 connections.
     const STREAMS: usize = 6;
 
     #[tokio::test]
-    async fn a_put_whose_body_never_comes_takes_no_place_of_a_stream() {
+    async fn a_put_whose_body_never_arrives_does_not_count_as_a_stream() {
         let dir = tempfile::tempdir().unwrap();
         let service = open_with(dir.path(), &["--connections=8"]);
         let mut puts = Vec::new();
@@ -317,17 +333,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_that_is_refused_is_no_view_and_no_acceptance() {
+    async fn a_refused_stream_is_no_view_and_accepts_no_execution() {
         let dir = tempfile::tempdir().unwrap();
         let service = open_with(dir.path(), &["--connections=8"]);
         let id = accepted(&service, protocol::State::Queued);
         service.recover().unwrap();
         let view = service.find(id).await.unwrap();
         let View::Live(live) = &view else {
-            panic!("it is queued");
+            panic!("the execution is live");
         };
         let number = live.views.schedule(Duration::from_secs(3600), None);
-        let taken: Vec<_> = (0..STREAMS).map(|_| service.streams.place()).collect();
+        let permits: Vec<_> = (0..STREAMS).map(|_| service.streams.place()).collect();
         let other = ExecutionId::random();
         let prompt = || Body::from(r#"{"prompt":"x"}"#);
         for (method, path, body) in [
@@ -345,9 +361,9 @@ mod tests {
         }
         assert!(
             live.views.due(number).now_or_never().is_none(),
-            "the wish is as it was"
+            "the scheduled cancel is unchanged"
         );
         assert!(service.find(other).await.is_err(), "nothing is recorded");
-        drop(taken);
+        drop(permits);
     }
 }

@@ -1,4 +1,4 @@
-//! Paths and query strings, with our own errors.
+//! Extractors for the id in a path and for query strings, which answer mistakes with a problem.
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
@@ -6,10 +6,10 @@ use protocol::{ExecutionId, Problem, ProblemType};
 
 use super::reply::Reply;
 
-/// The most characters of an unknown name that an error repeats.
+/// The maximum characters of an unknown name that an error repeats.
 const SHOWN_CHARS: usize = 64;
 
-/// The id in a path.
+/// Parses an execution id.
 ///
 /// # Errors
 /// `invalid-id`.
@@ -18,7 +18,7 @@ fn id(text: &str) -> Result<ExecutionId, Problem> {
         .map_err(|e: protocol::id::BadId| Problem::new(ProblemType::InvalidId, e.to_string()))
 }
 
-/// The id in the path, with our own error whatever stands there.
+/// The extractor for the id in the path. Any other text is answered with `invalid-id`.
 pub(crate) struct Id(pub(crate) ExecutionId);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
@@ -26,20 +26,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Reply> {
         let text = Path::<String>::from_request_parts(parts, state).await;
-        // Not even text: shown as such.
+        // The text is not UTF-8: the error shows a placeholder.
         let text = text.map_or_else(|_| "(not UTF-8)".to_owned(), |Path(text)| text);
         Ok(Self(id(&text)?))
     }
 }
 
-/// The named parameters of a query string, each at most once; unknown ones are an error.
+/// The parameters of a query string, each at most once. Unknown parameters are refused.
 #[derive(Debug)]
 pub(crate) struct Query<const N: usize> {
     values: [Option<String>; N],
     names: [&'static str; N],
 }
 
-/// The extractor for paths without parameters: refuses any query.
+/// The extractor for paths without parameters, which refuses any query.
 pub(crate) struct NoQuery;
 
 impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
@@ -52,7 +52,7 @@ impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
 }
 
 impl<const N: usize> Query<N> {
-    /// Reads a query string; names and values are percent-decoded.
+    /// Parses a query string. Names and values are percent-decoded.
     pub(crate) fn parse(query: Option<&str>, names: [&'static str; N]) -> Result<Self, Problem> {
         let mut values = [const { None }; N];
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -63,12 +63,12 @@ impl<const N: usize> Query<N> {
                     names.join(", ")
                 };
                 let name: String = name.chars().take(SHOWN_CHARS).collect();
-                return Err(wrong(format!(
-                    "unknown parameter {name:?}; this path takes {known}"
+                return Err(invalid(format!(
+                    "unknown parameter {name:?}; this path accepts {known}"
                 )));
             };
             if values[at].replace(value.into_owned()).is_some() {
-                return Err(wrong(format!("{name} is given twice; give it once")));
+                return Err(invalid(format!("{name} is given twice; give it once")));
             }
         }
         Ok(Self { values, names })
@@ -79,7 +79,7 @@ impl<const N: usize> Query<N> {
         self.values[at].as_deref()
     }
 
-    /// A whole number of at least 0.
+    /// Returns a parameter that is a whole number of at least 0.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Problem> {
         let Some(text) = self.get(name) else {
             return Ok(None);
@@ -87,37 +87,43 @@ impl<const N: usize> Query<N> {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         match text.parse() {
             Ok(number) if digits => Ok(Some(number)),
-            _ => Err(wrong(format!("{name}={text:?} is no whole number"))),
+            _ => Err(invalid(format!(
+                "{name}={text:?} is no whole number; give 0 or more, in digits"
+            ))),
         }
     }
 
-    /// `true` or `false`; without the parameter `default`.
+    /// Returns a parameter that is `true` or `false`; `default` without the parameter.
     pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool, Problem> {
         match self.get(name) {
             None => Ok(default),
             Some("false") => Ok(false),
             Some("true") => Ok(true),
-            Some(text) => Err(wrong(format!("{name}={text:?} is neither true nor false"))),
+            Some(text) => Err(invalid(format!(
+                "{name}={text:?} is neither true nor false; give one of them"
+            ))),
         }
     }
 
-    /// Whether the flag parameter `name` is given; `word` is its only valid value.
-    pub(crate) fn is(&self, name: &str, word: &str) -> Result<bool, Problem> {
+    /// Returns whether the parameter `name` is given; `word` is its only valid value.
+    pub(crate) fn keyword(&self, name: &str, word: &str) -> Result<bool, Problem> {
         match self.get(name) {
             None => Ok(false),
             Some(text) if text == word => Ok(true),
-            Some(text) => Err(wrong(format!("{name}={text:?} is not {word:?}"))),
+            Some(text) => Err(invalid(format!(
+                "{name}={text:?} is not {word:?}; give that, or leave {name} out"
+            ))),
         }
     }
 
-    /// An execution id.
+    /// Returns a parameter that is an execution id.
     pub(crate) fn id(&self, name: &str) -> Result<Option<ExecutionId>, Problem> {
         self.get(name).map(id).transpose()
     }
 }
 
-fn wrong(what: String) -> Problem {
-    Problem::new(ProblemType::InvalidQuery, what)
+fn invalid(detail: String) -> Problem {
+    Problem::new(ProblemType::InvalidQuery, detail)
 }
 
 #[cfg(test)]
@@ -125,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_flags_and_mistakes() {
+    fn numbers_and_flags_are_parsed_and_mistakes_are_refused() {
         let query = Query::parse(Some("offset=12&follow=true"), ["offset", "follow"]).unwrap();
         assert_eq!(query.number("offset").unwrap(), Some(12));
         assert!(query.flag("follow", false).unwrap());

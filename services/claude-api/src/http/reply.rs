@@ -9,10 +9,10 @@ use protocol::{Problem, ProblemType, problem};
 
 use crate::service::Service;
 
-/// Seconds after which a refused client may try again.
+/// The seconds after which a refused client may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// What every handler sees.
+/// The state of every handler: the service.
 pub(crate) type App = State<Arc<Service>>;
 
 /// A problem as a response.
@@ -31,7 +31,7 @@ impl IntoResponse for Reply {
         let status =
             StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, json(&problem)).into_response();
-        // For the count of refusals ([`super::metrics`]).
+        // The count of refusals reads this ([`super::metrics`]).
         response.extensions_mut().insert(problem.kind);
         let headers = response.headers_mut();
         headers.insert(
@@ -60,17 +60,17 @@ impl IntoResponse for Reply {
     }
 }
 
-/// JSON text of a value that always has one, in one line for every reader.
+/// Returns a value as JSON, on one line. The value must be serializable.
 pub(crate) fn json(value: &impl serde::Serialize) -> Vec<u8> {
     protocol::json::to_vec(value).unwrap_or_default()
 }
 
-/// A JSON response.
+/// Returns a JSON response.
 pub(crate) fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// The 404 answer; it names the right path when only a trailing slash is wrong.
+/// Returns the response 404. If only a trailing slash is wrong, the response names the right path.
 pub(super) fn unknown_path(path: &str) -> Reply {
     let right = path.trim_end_matches('/');
     let detail = if right != path && right.starts_with('/') {

@@ -1,5 +1,5 @@
-//! The names, the help texts and the buckets of all metrics. The encoder adds the unit and `_total` to
-//! a name, and the period to a help text.
+//! The names, the help texts and the buckets of all metrics. The encoder adds the unit and `_total`
+//! to a name, and the period to a help text.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,7 +12,7 @@ use super::{
     EndLabels, KindLabel, Metrics, OutputCounters, RefusalLabel, StateLabel, TOKENS, TrackLabel,
 };
 
-/// Every end that an execution can have.
+/// All ends of an execution: its state and its reason.
 pub(super) const ENDS: [(State, Option<Reason>); 19] = [
     (State::Completed, None),
     (State::Completed, Some(Reason::Lingered)),
@@ -35,15 +35,17 @@ pub(super) const ENDS: [(State, Option<Reason>); 19] = [
     (State::Interrupted, Some(Reason::Lost)),
 ];
 
-/// Most executions start at once; a full queue holds one for minutes, a usage limit for hours.
+/// The buckets of waiting times. Most executions start immediately; a full queue delays them for
+/// minutes, a usage limit for hours.
 const QUEUE_SECONDS: [f64; 11] = [
     0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0,
 ];
-/// The CLI takes about a second to start, and a model seconds to answer.
+/// The buckets of times to the first byte and text. The CLI needs about a second to start, and a
+/// model needs seconds to answer.
 const FIRST_SECONDS: [f64; 11] = [
     0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0,
 ];
-/// From a short answer to hours with tools.
+/// The buckets of running times, from a short answer to hours with tools.
 const DURATION_SECONDS: [f64; 12] = [
     1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0,
 ];
@@ -51,8 +53,8 @@ const DURATION_SECONDS: [f64; 12] = [
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("claude_api");
-        let (executions, viewers, spool_bytes) = now(&mut registry);
-        let [queue, first_byte, first_text, duration] = times(&mut registry);
+        let (executions, viewers, spool_bytes) = gauges(&mut registry);
+        let [queue, first_byte, first_text, duration] = histograms(&mut registry);
         let output = output(&mut registry);
         let ended = Family::<EndLabels, Counter>::default();
         for (state, reason) in ENDS {
@@ -66,7 +68,7 @@ impl Default for Metrics {
         let refused = Family::<RefusalLabel, Counter>::default();
         for kind in ProblemType::ALL {
             if *kind != ProblemType::NotReady {
-                drop(refused.get_or_create(&RefusalLabel::of(*kind)));
+                drop(refused.get_or_create(&RefusalLabel::new(*kind)));
             }
         }
         registry.register(
@@ -132,8 +134,8 @@ impl Default for Metrics {
     }
 }
 
-/// What is set at a scrape.
-fn now(registry: &mut Registry) -> (Family<StateLabel, Gauge>, Gauge, Gauge) {
+/// Registers the gauges, which are set at a scrape.
+fn gauges(registry: &mut Registry) -> (Family<StateLabel, Gauge>, Gauge, Gauge) {
     let executions = Family::<StateLabel, Gauge>::default();
     registry.register(
         "executions",
@@ -157,8 +159,8 @@ fn now(registry: &mut Registry) -> (Family<StateLabel, Gauge>, Gauge, Gauge) {
     (executions, viewers, spool_bytes)
 }
 
-/// The times in the life of an execution.
-fn times(registry: &mut Registry) -> [Histogram; 4] {
+/// Registers the histograms of times in the life of an execution.
+fn histograms(registry: &mut Registry) -> [Histogram; 4] {
     let mut histogram = |name: &str, help: &str, buckets: &[f64]| {
         let histogram = Histogram::new(buckets.iter().copied());
         registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
@@ -188,7 +190,7 @@ fn times(registry: &mut Registry) -> [Histogram; 4] {
     ]
 }
 
-/// What the data path counts.
+/// Registers the counters of the data path.
 fn output(registry: &mut Registry) -> OutputCounters {
     let produced = Counter::default();
     registry.register_with_unit(

@@ -1,4 +1,4 @@
-//! The page as a client reads it.
+//! The page `/metrics` as clients read it.
 
 use std::collections::HashSet;
 
@@ -37,7 +37,7 @@ fn an_end_counts_by_state_and_reason_with_its_tokens_cost_and_times() {
     metrics.ended(&ended);
     ended.cost_usd = Some(-1.0);
     metrics.ended(&ended);
-    let page = metrics.page(Now::default(), Exposition::OpenMetrics);
+    let page = metrics.page(Gauges::default(), Exposition::OpenMetrics);
     for line in [
         r#"claude_api_executions_ended_total{state="failed",reason="max_turns"} 2"#,
         r#"claude_api_executions_ended_total{state="completed",reason="none"} 0"#,
@@ -62,7 +62,7 @@ fn an_execution_that_never_started_has_no_duration() {
     let mut cancelled = status(State::Cancelled, None);
     cancelled.started_at = None;
     metrics.ended(&cancelled);
-    let page = metrics.page(Now::default(), Exposition::Text);
+    let page = metrics.page(Gauges::default(), Exposition::Text);
     assert_line(&page, "claude_api_execution_duration_seconds_count 0");
     let line = r#"claude_api_executions_ended_total{state="cancelled",reason="none"} 1"#;
     assert_line(&page, line);
@@ -78,12 +78,12 @@ fn every_reason_of_an_execution_has_a_series() {
     assert_eq!(
         HashSet::from(ENDS).len(),
         ENDS.len(),
-        "an end is there twice"
+        "an end is listed twice"
     );
 }
 
 #[test]
-fn every_series_is_there_from_the_start() {
+fn every_series_exists_from_the_start() {
     let metrics = Metrics::default();
     let series = |page: &str| {
         let lines = page.lines().filter(|line| !line.starts_with('#'));
@@ -92,7 +92,7 @@ fn every_series_is_there_from_the_start() {
             .map(|(name, _)| name.to_owned())
             .collect::<HashSet<_>>()
     };
-    let before = series(&metrics.page(Now::default(), Exposition::Text));
+    let before = series(&metrics.page(Gauges::default(), Exposition::Text));
     for (state, reason) in ENDS {
         let mut ended = status(state, reason);
         ended.usage = Some(json!({"input_tokens": 1, "cache_read_input_tokens": 1}));
@@ -102,14 +102,14 @@ fn every_series_is_there_from_the_start() {
         metrics.refused(*kind);
     }
     metrics.output.dropped_events.inc();
-    let now = Now {
+    let gauges = Gauges {
         queued: 1,
         running: 2,
         paused: 3,
         viewers: 4,
         spool_bytes: u64::MAX,
     };
-    let page = metrics.page(now, Exposition::Text);
+    let page = metrics.page(gauges, Exposition::Text);
     assert_eq!(series(&page), before);
     for line in [
         r#"claude_api_executions{state="queued"} 1"#,
@@ -122,6 +122,6 @@ fn every_series_is_there_from_the_start() {
     ] {
         assert_line(&page, line);
     }
-    // A page that says why the service is not ready refuses nothing.
+    // The answer `not-ready` of a health page is no refused request.
     assert!(!page.contains("not-ready"), "{page}");
 }

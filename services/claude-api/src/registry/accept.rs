@@ -1,4 +1,4 @@
-//! Acceptance: an id is accepted once, and the execution is on disk before anybody hears of it.
+//! Acceptance: an id is accepted once, and the execution is on disk before any answer or event.
 
 use std::sync::Arc;
 
@@ -7,16 +7,16 @@ use spool::{Entry, SpoolError};
 use tokio::sync::OwnedMutexGuard;
 
 use super::Registry;
-use super::admission::{Place, Ticket};
+use super::admission::{Reservation, Ticket};
 use super::error::RegistryError;
+use super::id_locks::IdLock;
 use super::record::{Accepted, Record, begin, first_status};
-use super::turns::Turn;
 use crate::times::Times;
 
-/// The reason why an id was not accepted. No execution is created; [`Registry::accept_next`] may
-/// have noted the id in the old record.
+/// The reason why an id was not accepted. No execution is created;
+/// [`Registry::accept_continuation`] may have noted the id in the old record.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum NotAccepted {
     /// The id was accepted before.
     #[error("an execution with this id exists")]
     Exists,
@@ -31,7 +31,7 @@ pub enum Refused {
     Failed(RegistryError),
 }
 
-impl From<SpoolError> for Refused {
+impl From<SpoolError> for NotAccepted {
     fn from(error: SpoolError) -> Self {
         match error {
             SpoolError::Exists { .. } => Self::Exists,
@@ -42,22 +42,27 @@ impl From<SpoolError> for Refused {
     }
 }
 
-/// An execution in the queue that is to be accepted.
+/// An execution in the queue that is not recorded yet.
 #[derive(Debug)]
 pub struct Admitted {
-    /// The status to accept it with: running if it has its permit already.
+    /// The status to record: running if the execution has its permit already.
     pub status: Status,
-    /// Its membership in the queue. Dropping it leaves the queue.
+    /// The execution's ticket. Dropping the ticket leaves the queue.
     pub ticket: Ticket,
 }
 
 impl Registry {
-    /// Puts an execution into the queue, before it is recorded. One that may run at once is
-    /// accepted as running.
+    /// Puts an execution into the queue, before it is recorded. An execution that may run
+    /// immediately is accepted as running.
     #[must_use]
-    pub fn admit(&self, turn: &Turn, place: Place, accepted: &Accepted) -> Admitted {
-        let mut status = first_status(turn.id(), accepted);
-        let mut ticket = place.enter(turn.id(), &accepted.conversation);
+    pub fn admit(
+        &self,
+        id_lock: &IdLock,
+        reservation: Reservation,
+        accepted: &Accepted,
+    ) -> Admitted {
+        let mut status = first_status(id_lock.id(), accepted);
+        let mut ticket = reservation.enter(id_lock.id(), &accepted.conversation);
         if ticket.may_run() {
             let at = Times::following(&status).now();
             begin(&mut status, at);
@@ -65,42 +70,43 @@ impl Registry {
         Admitted { status, ticket }
     }
 
-    /// Accepts an execution; it is on disk when this returns. `digest` is that of the body as the
-    /// client sent it. Blocks on the disk.
+    /// Accepts an execution; its record is on disk when this returns. `digest` is that of the body
+    /// as the client sent it. Blocks on the disk.
     ///
     /// # Errors
-    /// See [`Refused`].
+    /// See [`NotAccepted`].
     pub fn accept(
         &self,
-        turn: &Turn,
+        id_lock: &IdLock,
         accepted: &Accepted,
         digest: [u8; 32],
         status: &Status,
-    ) -> Result<Entry, Refused> {
-        self.create(turn.id(), accepted, digest, status)
+    ) -> Result<Entry, NotAccepted> {
+        self.create(id_lock.id(), accepted, digest, status)
     }
 
-    /// Accepts the execution that a policy has continue `old`, which has no end yet. The new id is
-    /// noted in the old execution's record first, so that a restart never creates a second
-    /// continuation. Blocks on the disk.
+    /// Accepts a policy's continuation of `old`, whose end is not recorded yet. The new id is noted
+    /// in the old execution's record first: a restart never creates a second continuation. Blocks
+    /// on the disk.
     ///
     /// # Errors
-    /// See [`Refused`]; the note may be on disk then.
-    pub fn accept_next(
+    /// See [`NotAccepted`]; the note may be on disk then.
+    pub fn accept_continuation(
         &self,
         old: &Entry,
         accepted: &Accepted,
         status: &Status,
-    ) -> Result<Entry, Refused> {
+    ) -> Result<Entry, NotAccepted> {
         let id = status.execution_id;
-        self.note_next(old, id).map_err(Refused::Failed)?;
+        self.note_continuation(old, id)
+            .map_err(NotAccepted::Failed)?;
         self.create(id, accepted, accepted.body.digest(), status)
     }
 
-    /// Waits until no other request continues an execution. While the result is held, no execution
-    /// gets a second continuation by request. Cancel safe.
-    pub async fn hold_continuations(&self) -> OwnedMutexGuard<()> {
-        Arc::clone(&self.continuing).lock_owned().await
+    /// Locks continuations by request: while the guard is held, no other request continues an
+    /// execution. Cancel safe.
+    pub async fn lock_continuations(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.continuations).lock_owned().await
     }
 
     fn create(
@@ -109,10 +115,10 @@ impl Registry {
         accepted: &Accepted,
         digest: [u8; 32],
         status: &Status,
-    ) -> Result<Entry, Refused> {
+    ) -> Result<Entry, NotAccepted> {
         let record = Record::encode(status, None, self.status_bytes);
         let body = serde_json::to_vec(accepted).map_err(|error| {
-            Refused::Failed(RegistryError::Unwritable {
+            NotAccepted::Failed(RegistryError::Unwritable {
                 what: "the body",
                 source: error.into(),
             })
@@ -120,7 +126,7 @@ impl Registry {
         Ok(self.spool.create(id.uuid(), &body, digest, &record)?)
     }
 
-    fn note_next(&self, old: &Entry, next: ExecutionId) -> Result<(), RegistryError> {
+    fn note_continuation(&self, old: &Entry, next: ExecutionId) -> Result<(), RegistryError> {
         let note = || {
             let mut record = Record::decode(&old.status()?).map_err(std::io::Error::other)?;
             record.status.continued_by = Some(next);

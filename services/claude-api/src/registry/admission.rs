@@ -1,6 +1,6 @@
-//! The queue: which execution may start now. A lane runs one execution at a time, in the order
-//! accepted, and so does a conversation. One limit bounds running executions, another
-//! simultaneous starts.
+//! The queue, which decides which execution may start now. A lane runs one execution at a time, in
+//! the order accepted, and so does a conversation. One limit bounds running executions, another
+//! bounds simultaneous starts.
 
 mod lanes;
 mod parked;
@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use protocol::{ExecutionId, Limits};
 use tokio::sync::oneshot;
 
-pub use lanes::Full;
 use lanes::Lanes;
+pub use lanes::QueueFull;
 
-/// Hands out places in the queue and permits to run. Cheap to clone.
+/// The queue, which issues reservations and permits to run. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Admission {
-    // Every change is short and synchronous, and permits are sent while it is held so that their order is the
-    // queue's: no await happens inside.
+    // A lock, because every change is short and synchronous. Permits are sent while it is held, in
+    // the order of the queue. No await happens inside.
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -28,9 +28,10 @@ struct Inner {
     closed: bool,
 }
 
-/// A place in the queue before the execution is on disk; dropped before it is used, it is free again.
+/// A slot of the queue for an execution that is not on disk yet. Dropping an unused reservation
+/// releases the slot.
 #[derive(Debug)]
-pub struct Place {
+pub struct Reservation {
     admission: Admission,
     lane: Option<String>,
     used: bool,
@@ -46,7 +47,7 @@ pub struct Ticket {
 }
 
 impl Admission {
-    /// An empty queue.
+    /// Creates an empty queue.
     #[must_use]
     pub(super) fn new(limits: &Limits) -> Self {
         let inner = Inner {
@@ -63,21 +64,21 @@ impl Admission {
         act(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reserves a place in the queue.
+    /// Reserves a slot of the queue.
     ///
     /// # Errors
     /// The queue, or the lane's part of it, is full.
-    pub(super) fn reserve(&self, lane: Option<&str>) -> Result<Place, Full> {
+    pub(super) fn reserve(&self, lane: Option<&str>) -> Result<Reservation, QueueFull> {
         self.with(|inner| inner.lanes.reserve(lane))?;
-        Ok(Place {
+        Ok(Reservation {
             admission: self.clone(),
             lane: lane.map(str::to_owned),
             used: false,
         })
     }
 
-    /// Puts an accepted execution into the queue, whatever the limits say now. One that is `parked`
-    /// does not start before [`Ticket::unpark`].
+    /// Puts an accepted execution into the queue, even beyond the limits. An execution that is
+    /// `parked` does not start before [`Ticket::unpark`].
     #[must_use]
     pub(super) fn restore(
         &self,
@@ -86,15 +87,15 @@ impl Admission {
         conversation: &str,
         parked: bool,
     ) -> Ticket {
-        self.with(|inner| inner.lanes.reserve_anyway(lane));
+        self.with(|inner| inner.lanes.reserve_beyond_limits(lane));
         self.enter(id, lane, conversation, parked)
     }
 
-    /// Takes a place even beyond the limits; dropping the place frees it.
+    /// Reserves a slot of the queue, even beyond the limits.
     #[must_use]
-    pub(super) fn reserve_anyway(&self) -> Place {
-        self.with(|inner| inner.lanes.reserve_anyway(None));
-        Place {
+    pub(super) fn reserve_beyond_limits(&self) -> Reservation {
+        self.with(|inner| inner.lanes.reserve_beyond_limits(None));
+        Reservation {
             admission: self.clone(),
             lane: None,
             used: false,
@@ -122,24 +123,25 @@ impl Admission {
         }
     }
 
-    /// No execution starts from here on; the queue stays.
+    /// Stops granting permits. Waiting executions stay in the queue.
     pub(super) fn close(&self) {
         self.with(|inner| inner.closed = true);
     }
 
-    /// Whether it has no permit yet, also while it may not start before a time.
+    /// Returns whether an execution has no permit yet. A parked one counts as waiting.
     #[must_use]
     pub(super) fn waits(&self, id: ExecutionId) -> bool {
         self.with(|inner| inner.lanes.waits(id))
     }
 
-    /// How many wait before this one; `None` when it does not wait, or may not start yet.
+    /// Returns the number of executions before this one in the queue; `None` when it does not wait,
+    /// or is parked.
     #[must_use]
     pub(super) fn position(&self, id: ExecutionId) -> Option<u64> {
         self.with(|inner| inner.lanes.position(id))
     }
 
-    /// How many wait and how many run.
+    /// Returns the numbers of waiting and of running executions.
     #[cfg(test)]
     pub(super) fn counts(&self) -> (u64, u64) {
         self.with(|inner| (inner.lanes.waiting(), inner.lanes.running()))
@@ -153,16 +155,15 @@ impl Inner {
         }
         for id in self.lanes.start() {
             if let Some(sender) = self.waiting.remove(&id) {
-                // A receiver that is gone is a ticket about to be dropped: its Drop releases the
-                // permit.
+                // Without a receiver, the ticket is about to be dropped, which releases the permit.
                 let _ = sender.send(());
             }
         }
     }
 }
 
-impl Place {
-    /// Enters the queue with this execution.
+impl Reservation {
+    /// Puts the execution into the queue, in the reserved slot.
     #[must_use]
     pub(super) fn enter(mut self, id: ExecutionId, conversation: &str) -> Ticket {
         self.used = true;
@@ -171,17 +172,17 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.used {
             self.admission
-                .with(|inner| inner.lanes.give_back(self.lane.as_deref()));
+                .with(|inner| inner.lanes.release_slot(self.lane.as_deref()));
         }
     }
 }
 
 impl Ticket {
-    /// Whether it may run now; then [`Ticket::permit`] waits no more.
+    /// Returns whether the execution may run now; then [`Ticket::permit`] returns immediately.
     pub(super) fn may_run(&mut self) -> bool {
         if self
             .permit
@@ -193,7 +194,7 @@ impl Ticket {
         self.permit.is_none()
     }
 
-    /// Waits until the execution may run. Cancel safe; pends for ever once the queue is closed.
+    /// Waits until the execution may run; forever once the queue is closed. Cancel safe.
     pub async fn permit(&mut self) {
         if let Some(permit) = &mut self.permit {
             if permit.await.is_err() {
@@ -203,7 +204,7 @@ impl Ticket {
         }
     }
 
-    /// Releases the start: another execution may begin to start.
+    /// Releases the simultaneous start of this execution, whose CLI has started.
     pub fn started(&self) {
         self.admission.with(|inner| {
             inner.lanes.started(self.id);

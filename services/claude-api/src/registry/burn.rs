@@ -7,15 +7,15 @@ use protocol::ExecutionId;
 use spool::SpoolError;
 
 use super::Registry;
-use super::admission::Full;
+use super::admission::QueueFull;
 use super::error::RegistryError;
-use super::turns::Turn;
+use super::id_locks::IdLock;
 
 /// The reason why an id was not burned. Nothing is recorded then.
 #[derive(Debug)]
 pub enum NotBurned {
-    /// The queue has no place for another burned id.
-    Full(Full),
+    /// The queue has no slot for another burned id.
+    QueueFull(QueueFull),
     /// The id was accepted.
     Exists,
     /// The id was accepted, and its execution was deleted.
@@ -25,46 +25,47 @@ pub enum NotBurned {
 }
 
 impl Registry {
-    /// Burns an unknown id; the record is on disk when this returns. A repeated burn begins the
-    /// hour again and takes no second place. Blocks on the disk.
+    /// Burns an unknown id; the record is on disk when this returns. A repeated burn restarts the
+    /// hour and acquires no second slot. Blocks on the disk.
     ///
     /// # Errors
     /// See [`NotBurned`].
-    pub fn burn(&self, turn: &Turn) -> Result<(), NotBurned> {
-        let id = turn.id();
-        let place = match self.burned.contains(id) {
+    pub fn burn(&self, id_lock: &IdLock) -> Result<(), NotBurned> {
+        let id = id_lock.id();
+        let reservation = match self.burned.contains(id) {
             true => None,
-            false => Some(self.admission.reserve(None).map_err(NotBurned::Full)?),
+            false => Some(self.admission.reserve(None).map_err(NotBurned::QueueFull)?),
         };
         self.spool.burn(id.uuid()).map_err(|error| match error {
             SpoolError::Exists { .. } => NotBurned::Exists,
             SpoolError::Deleted { .. } => NotBurned::Deleted,
             other => NotBurned::Failed(other.into()),
         })?;
-        // The place of a repeated burn may have expired meanwhile.
-        let place = place.unwrap_or_else(|| self.admission.reserve_anyway());
-        self.burned.ids().entry(id).or_insert(place);
+        // The reservation of a repeated burn may have expired meanwhile.
+        let reservation = reservation.unwrap_or_else(|| self.admission.reserve_beyond_limits());
+        self.burned.ids().entry(id).or_insert(reservation);
         Ok(())
     }
 
-    /// Reads the burned ids at the start, and takes their places in the queue. Blocks on the disk.
+    /// Reads the burned ids at the start, and reserves their slots of the queue. Blocks on the
+    /// disk.
     ///
     /// # Errors
-    /// The disk's.
+    /// A disk error.
     pub fn recover_burned(&self) -> io::Result<()> {
         self.spool.expire_burned(SystemTime::now())?;
         let mut ids = self.burned.ids();
         for id in self.spool.burned()? {
-            ids.insert(id.into(), self.admission.reserve_anyway());
+            ids.insert(id.into(), self.admission.reserve_beyond_limits());
         }
         Ok(())
     }
 
-    /// Forgets the ids that were burned over an hour before `now`, and frees their places. Blocks
+    /// Forgets the ids that were burned over an hour before `now`, and releases their slots. Blocks
     /// on the disk.
     ///
     /// # Errors
-    /// The disk's; the next call removes the rest.
+    /// A disk error; the next call removes the rest.
     pub fn expire_burned(&self, now: SystemTime) -> io::Result<()> {
         for id in self.spool.expire_burned(now)? {
             self.burned.ids().remove(&ExecutionId::from(id));

@@ -5,25 +5,25 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use protocol::ExecutionId;
 
-use super::admission::Place;
+use super::admission::Reservation;
 
-/// The burned ids, each with its place in the queue.
+/// The burned ids, each with its slot of the queue.
 ///
 /// Burned ids and waiting executions together are at most `queued`. A restart and a repeated burn
-/// take a place even beyond the limit.
+/// acquire a slot even beyond the limit.
 ///
 /// - Taken when: a burn of an unknown id is recorded; released when it expires after an hour.
-/// - Who waits behind whom: nobody. A burn without a place is refused with `queue-full`, and
+/// - Who waits behind whom: nobody. A burn without a slot is refused with `queue-full`, and
 ///   nothing is recorded.
 /// - The other direction: a burned id sends nothing.
 #[derive(Debug, Default)]
 pub(super) struct BurnedIds {
-    // Held for a look into the map, never over an await.
-    ids: Mutex<HashMap<ExecutionId, Place>>,
+    // Held for one access to the map, never over an await.
+    ids: Mutex<HashMap<ExecutionId, Reservation>>,
 }
 
 impl BurnedIds {
-    pub(super) fn ids(&self) -> MutexGuard<'_, HashMap<ExecutionId, Place>> {
+    pub(super) fn ids(&self) -> MutexGuard<'_, HashMap<ExecutionId, Reservation>> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,4 +1,4 @@
-//! Ends: the terminal status of an execution is written here alone.
+//! Ends: the only code that writes the terminal status of an execution.
 
 use std::io;
 use std::sync::PoisonError;
@@ -19,36 +19,36 @@ use crate::times::now;
 pub enum Finish {
     /// The end is on disk.
     Recorded,
-    /// The execution had ended before: that end stands.
+    /// The execution had ended before: the earlier end stands.
     EarlierStands,
 }
 
-/// An execution without an owner, as it is on disk.
-pub struct Remains {
-    /// Its files.
+/// An execution without an owner, as read from the disk.
+pub struct Ownerless {
+    /// The files of the execution.
     pub entry: Entry,
-    /// Its record.
+    /// The record of the execution.
     pub record: Record,
-    /// A client's cancel of this execution, or of the one that it continues, was accepted.
+    /// Whether a client's cancel was accepted, of this execution or of the one that it continues.
     pub cancelled: bool,
 }
 
 /// The outcome of [`Registry::end_damaged`].
-pub enum Mended {
-    /// There is no such execution any more.
+pub enum DamageOutcome {
+    /// The execution does not exist any more.
     Missing,
-    /// It had ended, and its end is whole.
-    Whole(Entry),
-    /// It ended now, with this status.
+    /// The execution had ended, and its end is intact.
+    Intact(Entry),
+    /// The execution was ended, with this status.
     Ended(Entry, Box<Status>),
 }
 
 impl Registry {
-    /// Records an end; it is on disk when this returns. The first end of an execution stands.
+    /// Records an end, which is on disk when this returns. The first end of an execution stands.
     /// Blocks on the disk.
     ///
     /// # Errors
-    /// The disk's: the execution has not ended then. `NotFound` once deleted.
+    /// A disk error: the execution has not ended then. `NotFound` after a deletion.
     pub fn finish(
         &self,
         entry: &Entry,
@@ -62,16 +62,16 @@ impl Registry {
         })
     }
 
-    /// Adds to an end on disk. Blocks on it.
+    /// Changes a terminal status that is on disk. Blocks on the disk.
     ///
     /// # Errors
-    /// The disk's, `NotFound` once deleted, `InvalidInput` while no end is on disk, or a status
-    /// that cannot be understood.
+    /// A disk error, `NotFound` after a deletion, `InvalidInput` while no end is on disk, or a
+    /// status that cannot be parsed.
     pub fn amend(&self, entry: &Entry, change: impl FnOnce(&mut Status)) -> io::Result<()> {
-        let _alone = self.amending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _amending = self.amending.lock().unwrap_or_else(PoisonError::into_inner);
         if !entry.is_terminal() {
-            let early = "the status is not terminal yet";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, early));
+            let message = "the status is not terminal yet";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let mut record = Record::decode(&entry.status()?).map_err(io::Error::other)?;
         change(&mut record.status);
@@ -79,58 +79,58 @@ impl Registry {
         self.spool.replace_end(entry, &json)
     }
 
-    /// Ends an execution without an owner whose record is damaged, with the status that `end` makes
-    /// of its remains. An end that is whole on disk stays. Blocks on the disk.
+    /// Ends an execution without an owner whose record is damaged. `end` makes the terminal status
+    /// of what can be read. An end that is intact on disk stands. Blocks on the disk.
     ///
     /// # Errors
-    /// The disk's, or that of `end`; the execution has not ended then.
+    /// A disk error, or that of `end`; the execution has not ended then.
     pub fn end_damaged(
         &self,
         id: ExecutionId,
-        end: impl FnOnce(&Remains) -> io::Result<Status>,
-    ) -> Result<Mended, RegistryError> {
-        let _alone = self.amending.lock().unwrap_or_else(PoisonError::into_inner);
+        end: impl FnOnce(&Ownerless) -> io::Result<Status>,
+    ) -> Result<DamageOutcome, RegistryError> {
+        let _amending = self.amending.lock().unwrap_or_else(PoisonError::into_inner);
         let digest_of = |body: &[u8]| {
             let accepted: Accepted = serde_json::from_slice(body).ok()?;
             Some(accepted.body.digest())
         };
         let Some(entry) = self.spool.restore(id.uuid(), digest_of)? else {
-            return Ok(Mended::Missing);
+            return Ok(DamageOutcome::Missing);
         };
         let json = entry.status().ok();
         let record = json.and_then(|json| Record::decode(&json).ok());
-        let whole = record
+        let intact = record
             .as_ref()
             .is_some_and(|record| record.status.state.is_terminal());
-        if entry.is_terminal() && whole {
-            return Ok(Mended::Whole(entry));
+        if entry.is_terminal() && intact {
+            return Ok(DamageOutcome::Intact(entry));
         }
         let record = record.unwrap_or_else(|| Record {
             status: status_from_body(id, &entry),
             cli: None,
         });
         let cancelled = entry.cancel_noted().unwrap_or(false);
-        let remains = Remains {
+        let remains = Ownerless {
             entry,
             record,
             cancelled,
         };
         let status = end(&remains)?;
-        let Remains { entry, record, .. } = remains;
+        let Ownerless { entry, record, .. } = remains;
         let json = Record::encode(&status, record.cli.as_ref(), self.status_bytes);
         if entry.is_terminal() {
-            // Its end is there and cannot be understood.
+            // Its end is on disk but cannot be parsed.
             self.spool.replace_end(&entry, &json)?;
         } else if !self.spool.end(&entry, &json)? {
-            // Another end came first.
-            return Ok(Mended::Whole(entry));
+            // Another end was recorded first.
+            return Ok(DamageOutcome::Intact(entry));
         }
-        Ok(Mended::Ended(entry, Box::new(status)))
+        Ok(DamageOutcome::Ended(entry, Box::new(status)))
     }
 }
 
-/// Builds a status for an execution that has none left: from its body, or empty when the body is
-/// damaged too.
+/// Builds a status for an execution whose statuses are all damaged: from its body, or an empty one
+/// when the body is damaged too.
 fn status_from_body(id: ExecutionId, entry: &Entry) -> Status {
     let accepted = entry
         .body()

@@ -1,15 +1,15 @@
-//! An error of the disk or of a record, as the registry reports it.
+//! The error of the registry's methods.
 
 use std::io;
 
 use protocol::ExecutionId;
 use spool::SpoolError;
 
-/// An error of the disk or of a record. It never says whether an id exists; each method says what
-/// stays on disk.
+/// An error of the disk or of a record. The error never says whether an id exists; the
+/// documentation of each method says what stays on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// The disk does not take the record: it is full, read-only, over quota or broken.
+    /// The record cannot be written: the disk is full, read-only, over quota or broken.
     #[error("the spool cannot be written: {what}: {source}")]
     Unwritable {
         /// The part that was being written.

@@ -6,30 +6,30 @@ use spool::{Entry, SpoolError};
 use super::Registry;
 use super::error::RegistryError;
 
-/// The answer to whether an id exists. `T` is what was found: its files, or more.
+/// The answer to whether an id exists. `T` stands for the execution: its files, or a richer view.
 #[derive(Clone)]
 pub enum Lookup<T = Entry> {
-    /// It was accepted.
+    /// The id was accepted.
     Found(T),
-    /// It was accepted and deleted; the id is refused for 30 days after that.
+    /// The id was accepted and its execution deleted; the id is refused for 30 days after that.
     Deleted,
-    /// It was cancelled before it was accepted.
+    /// The id was cancelled before it was accepted.
     Burned,
-    /// It was never accepted, or is forgotten.
+    /// The id was never accepted, or is forgotten.
     Unknown,
 }
 
 impl<T> Lookup<T> {
-    /// The execution, if one was found.
+    /// Returns the execution, if there is one.
     #[must_use]
-    pub fn found(self) -> Option<T> {
+    pub fn into_option(self) -> Option<T> {
         match self {
             Self::Found(found) => Some(found),
             Self::Deleted | Self::Burned | Self::Unknown => None,
         }
     }
 
-    /// Turns what was found into something else.
+    /// Applies `change` to the execution, if there is one.
     #[must_use]
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Lookup<U> {
         match self {
@@ -41,10 +41,10 @@ impl<T> Lookup<T> {
     }
 }
 
-/// A part of the list, newest acceptance first.
+/// One page of the list of executions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Newest first.
+    /// The ids of the page, newest acceptance first.
     pub ids: Vec<ExecutionId>,
     /// The value of `before` for the next page; `None` on the last page.
     pub next: Option<ExecutionId>,
@@ -62,10 +62,10 @@ pub enum NotListed {
 }
 
 impl Registry {
-    /// Looks an id up. Blocks on the disk.
+    /// Looks up an id. Blocks on the disk.
     ///
     /// # Errors
-    /// The registry cannot tell. That is never the answer [`Lookup::Unknown`].
+    /// The registry cannot read the record. This is never reported as [`Lookup::Unknown`].
     pub fn find(&self, id: ExecutionId) -> Result<Lookup, RegistryError> {
         if let Some(entry) = self.spool.get(id.uuid())? {
             return Ok(Lookup::Found(entry));
@@ -94,11 +94,11 @@ impl Registry {
         }
     }
 
-    /// Lists the executions that have not ended, in the order of acceptance; for the start. Blocks
-    /// on the disk.
+    /// Lists the executions that have not ended, in the order of acceptance, for the recovery at
+    /// the start. Blocks on the disk.
     ///
     /// # Errors
-    /// The disk's.
+    /// A disk error.
     pub fn unfinished(&self) -> Result<Vec<ExecutionId>, RegistryError> {
         let ids = self.spool.unfinished()?;
         Ok(ids.into_iter().map(Into::into).collect())

@@ -1,23 +1,23 @@
-//! The registry's methods on the queue, which is in `admission`.
+//! The registry's methods for the queue, which is in `admission`, and for the locks of ids.
 
 use protocol::ExecutionId;
 
 use super::Registry;
-use super::admission::{Full, Place, Ticket};
+use super::admission::{QueueFull, Reservation, Ticket};
+use super::id_locks::IdLock;
 use super::record::Accepted;
-use super::turns::Turn;
 
 impl Registry {
-    /// Reserves a place in the queue. Dropping the place frees it.
+    /// Reserves a slot of the queue. Dropping the reservation releases the slot.
     ///
     /// # Errors
     /// The queue, or the lane's part of it, is full.
-    pub fn reserve(&self, lane: Option<&str>) -> Result<Place, Full> {
+    pub fn reserve(&self, lane: Option<&str>) -> Result<Reservation, QueueFull> {
         self.admission.reserve(lane)
     }
 
-    /// Puts an accepted execution into the queue, whatever the limits say now. One that is `parked`
-    /// does not start before [`Ticket::unpark`].
+    /// Puts an accepted execution into the queue, even beyond the limits. An execution that is
+    /// `parked` does not start before [`Ticket::unpark`].
     #[must_use]
     pub fn restore(&self, id: ExecutionId, accepted: &Accepted, parked: bool) -> Ticket {
         let lane = accepted.body.lane.as_deref();
@@ -25,32 +25,32 @@ impl Registry {
         self.admission.restore(id, lane, conversation, parked)
     }
 
-    /// Gives no more permits. The queue stays.
+    /// Stops granting permits. Waiting executions stay in the queue.
     pub fn close(&self) {
         self.admission.close();
     }
 
-    /// Whether an execution has no permit yet, also while it may not start before a time.
+    /// Returns whether an execution has no permit yet. A parked one counts as waiting.
     #[must_use]
     pub fn waits(&self, id: ExecutionId) -> bool {
         self.admission.waits(id)
     }
 
-    /// The number of executions that wait before this one; `None` when it does not wait, or may not
-    /// start yet.
+    /// Returns the number of executions before this one in the queue; `None` when it does not wait,
+    /// or is parked.
     #[must_use]
     pub fn position(&self, id: ExecutionId) -> Option<u64> {
         self.admission.position(id)
     }
 
-    /// Waits for the turn to decide whether an id exists. Cancel safe.
-    pub async fn turn(&self, id: ExecutionId) -> Turn {
-        self.turns.of(id).await
+    /// Locks an id for its acceptance or its burn. Cancel safe.
+    pub async fn lock_id(&self, id: ExecutionId) -> IdLock {
+        self.id_locks.lock(id).await
     }
 
-    /// Waits until every turn that is held now has been dropped: the acceptances under way are
-    /// over. Cancel safe.
-    pub async fn turns_over(&self) {
-        self.turns.all().await;
+    /// Waits until every lock of an id that is held now has been released: then the acceptances in
+    /// progress are done. Cancel safe.
+    pub async fn wait_for_id_locks(&self) {
+        self.id_locks.wait_for_all().await;
     }
 }

@@ -1,4 +1,4 @@
-//! The parts of an execution on disk besides its output.
+//! The parts of an execution that are on disk besides its output.
 
 use protocol::{Body, ExecutionId, Status};
 use serde::{Deserialize, Serialize};
@@ -6,56 +6,57 @@ use serde::{Deserialize, Serialize};
 use crate::config::Permissions;
 use crate::times::now;
 
-/// What was accepted, with the operator's defaults of that moment: later changes of the settings change no accepted execution.
+/// An accepted request, with the operator's defaults of that moment. Later changes of the settings
+/// do not affect an accepted execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Accepted {
-    /// What the client sent.
+    /// The body that the client sent.
     pub body: Body,
-    /// What the CLI's tools may do.
+    /// The permissions of the CLI's tools.
     pub permissions: Permissions,
-    /// The conversation: the body's, or the execution's own id.
+    /// The id of the conversation: from the body, or the execution's own id.
     pub conversation: String,
-    /// Milliseconds without progress after which it is ended.
+    /// The time without progress after which the execution is ended, in milliseconds.
     pub idle_timeout_ms: u64,
-    /// What it inherits, where a policy made it.
+    /// The counters that a policy's continuation inherits; zero for a client's execution.
     #[serde(default)]
     pub chain: Chain,
 }
 
-/// What one execution inherits of those before it in its chain of continuations by policy.
+/// The counters of a chain of continuations by policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Chain {
-    /// Interruptions in a row.
+    /// The number of interruptions in a row.
     pub interruptions: u32,
-    /// Usage limits in a row.
+    /// The number of usage limits in a row.
     pub limits: u32,
 }
 
-/// The CLI's process, for the next start's sweep after a kill of the service.
+/// The identity of the CLI's process. After a kill of the service, the next start sweeps by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CliProcess {
-    /// Its pid.
+    /// The pid of the process.
     pub pid: u32,
-    /// Its start time, in clock ticks since boot (proc_pid_stat(5)).
+    /// The start time of the process, in clock ticks since boot (proc_pid_stat(5)).
     pub start_ticks: u64,
-    /// The boot in which that holds.
+    /// The id of the boot in which pid and start time are valid.
     pub boot_id: String,
 }
 
-/// What a status slot of the spool holds.
+/// The content of a status slot of the spool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The status as clients see it.
     pub status: Status,
-    /// The CLI's process, once there is one.
+    /// The CLI's process, once it has started.
     pub cli: Option<CliProcess>,
 }
 
 impl Record {
-    /// As JSON; the status in it has at most `limit` bytes.
+    /// Encodes a record as JSON, in which the status has at most `limit` bytes.
     #[must_use]
     pub fn encode(status: &Status, cli: Option<&CliProcess>, limit: usize) -> Vec<u8> {
         let mut json = br#"{"cli":"#.to_vec();
@@ -66,16 +67,16 @@ impl Record {
         json
     }
 
-    /// Reads one back.
+    /// Decodes a record.
     ///
     /// # Errors
-    /// It is not what [`Record::encode`] wrote.
+    /// The JSON was not written by [`Record::encode`].
     pub fn decode(json: &[u8]) -> serde_json::Result<Self> {
         serde_json::from_slice(json)
     }
 }
 
-/// The status of an execution that was just accepted.
+/// Returns the queued status of an execution that is being accepted.
 pub(crate) fn first_status(id: ExecutionId, accepted: &Accepted) -> Status {
     let Accepted {
         body, conversation, ..
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn round_trip() {
+    fn a_record_decodes_to_what_was_encoded() {
         let status = Status::queued(
             protocol::ExecutionId::random(),
             jiff::Timestamp::UNIX_EPOCH,
@@ -115,9 +116,9 @@ mod tests {
         };
         for cli in [None, Some(cli)] {
             let json = Record::encode(&status, cli.as_ref(), 65_536);
-            let back = Record::decode(&json).unwrap();
+            let decoded = Record::decode(&json).unwrap();
             assert_eq!(
-                back,
+                decoded,
                 Record {
                     status: status.clone(),
                     cli

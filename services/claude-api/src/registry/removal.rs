@@ -1,4 +1,4 @@
-//! Deletion and retention.
+//! Removal of ended executions: by deletion and by retention.
 
 use std::time::SystemTime;
 
@@ -11,17 +11,17 @@ use super::error::RegistryError;
 /// The reason why an execution was not deleted.
 #[derive(Debug)]
 pub enum NotDeleted {
-    /// It has not ended, or its end is not on disk yet.
+    /// The execution has not ended, or its end is not on disk yet.
     Living,
-    /// There is no such execution.
+    /// The id is unknown.
     Unknown,
     /// The registry failed.
     Failed(RegistryError),
 }
 
 impl Registry {
-    /// Deletes an ended execution. Its id is refused for 30 days. A repeated deletion changes
-    /// nothing. Blocks on the disk.
+    /// Deletes an ended execution, whose id is then refused for 30 days. A repeated deletion
+    /// changes nothing. Blocks on the disk.
     ///
     /// # Errors
     /// See [`NotDeleted`].
@@ -33,10 +33,11 @@ impl Registry {
         })
     }
 
-    /// Applies retention to ended executions; returns those that it removed. Blocks on the disk.
+    /// Removes the ended executions that retention does not keep. Returns their ids. Blocks on the
+    /// disk.
     ///
     /// # Errors
-    /// The disk's; executions removed before the error stay removed.
+    /// A disk error; executions removed before the error stay removed.
     pub fn expire(&self, now: SystemTime) -> Result<Vec<ExecutionId>, RegistryError> {
         let expired = self.spool.expire(now)?;
         Ok(expired.into_iter().map(Into::into).collect())

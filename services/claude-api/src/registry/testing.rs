@@ -1,21 +1,21 @@
-//! What tests of this crate need beside the interface.
+//! Methods for the tests of this crate.
 
 use spool::Entry;
 
 use super::Registry;
 
 impl Registry {
-    /// Writes a terminal status of any form.
-    pub(crate) fn end_as(&self, entry: &Entry, json: &[u8]) {
+    /// Replaces the terminal status with any bytes.
+    pub(crate) fn overwrite_end(&self, entry: &Entry, json: &[u8]) {
         self.spool.replace_end(entry, json).unwrap();
     }
 
-    /// The number of executions that wait, and that run.
+    /// Returns the numbers of waiting and of running executions.
     pub(crate) fn counts(&self) -> (u64, u64) {
         self.admission.counts()
     }
 
-    /// The number of burned ids in memory.
+    /// Returns the number of burned ids in memory.
     pub(crate) fn burned_ids(&self) -> usize {
         self.burned.ids().len()
     }

@@ -16,11 +16,11 @@ fn limited(dir: &Path, limits: Limits) -> Registry {
     Registry::open(dir, &limits).unwrap().0
 }
 
-fn turn(registry: &Registry, id: ExecutionId) -> Turn {
-    registry.turn(id).now_or_never().expect("a free id")
+fn lock(registry: &Registry, id: ExecutionId) -> IdLock {
+    registry.lock_id(id).now_or_never().expect("a free id")
 }
 
-fn new(prompt: &str) -> Accepted {
+fn request(prompt: &str) -> Accepted {
     Accepted {
         body: Body::new(prompt),
         permissions: Permissions::default(),
@@ -30,19 +30,19 @@ fn new(prompt: &str) -> Accepted {
     }
 }
 
-fn accept(registry: &Registry, id: ExecutionId, prompt: &str) -> Result<Entry, Refused> {
-    let accepted = new(prompt);
+fn accept(registry: &Registry, id: ExecutionId, prompt: &str) -> Result<Entry, NotAccepted> {
+    let accepted = request(prompt);
     let status = first_status(id, &accepted);
     let digest = accepted.body.digest();
-    registry.accept(&turn(registry, id), &accepted, digest, &status)
+    registry.accept(&lock(registry, id), &accepted, digest, &status)
 }
 
-fn on_disk(entry: &Entry) -> Status {
+fn recorded(entry: &Entry) -> Status {
     Record::decode(&entry.status().unwrap()).unwrap().status
 }
 
 fn ended(entry: &Entry, state: State) -> Status {
-    let mut status = on_disk(entry);
+    let mut status = recorded(entry);
     status.state = state;
     status
 }
@@ -56,9 +56,9 @@ fn an_id_is_accepted_once() {
     let first = accept(&registry, id, "x").unwrap();
     for prompt in ["x", "y"] {
         let again = accept(&registry, id, prompt);
-        assert!(matches!(again, Err(Refused::Exists)), "{prompt}");
+        assert!(matches!(again, Err(NotAccepted::Exists)), "{prompt}");
     }
-    let found = registry.find(id).unwrap().found().unwrap();
+    let found = registry.find(id).unwrap().into_option().unwrap();
     assert_eq!(found.body_digest(), first.body_digest());
     assert_eq!(registry.unfinished().unwrap(), [id]);
 }
@@ -68,20 +68,26 @@ fn a_burned_id_is_not_accepted_before_or_after_a_start() {
     let dir = tempfile::tempdir().unwrap();
     let registry = open(dir.path());
     let id = ExecutionId::random();
-    registry.burn(&turn(&registry, id)).unwrap();
-    registry.burn(&turn(&registry, id)).unwrap();
+    registry.burn(&lock(&registry, id)).unwrap();
+    registry.burn(&lock(&registry, id)).unwrap();
     assert!(matches!(registry.find(id), Ok(Lookup::Burned)));
-    assert!(matches!(accept(&registry, id, "x"), Err(Refused::Burned)));
+    assert!(matches!(
+        accept(&registry, id, "x"),
+        Err(NotAccepted::Burned)
+    ));
     drop(registry);
     let registry = open(dir.path());
     registry.recover_burned().unwrap();
     assert!(matches!(registry.find(id), Ok(Lookup::Burned)));
-    assert!(matches!(accept(&registry, id, "x"), Err(Refused::Burned)));
+    assert!(matches!(
+        accept(&registry, id, "x"),
+        Err(NotAccepted::Burned)
+    ));
     assert_eq!(registry.unfinished().unwrap(), []);
 }
 
 #[test]
-fn an_accepted_or_deleted_id_is_not_burned_and_its_place_is_free_again() {
+fn a_refused_burn_of_an_accepted_or_deleted_id_uses_no_slot_of_the_queue() {
     let dir = tempfile::tempdir().unwrap();
     let limits = Limits {
         queued: 1,
@@ -90,7 +96,7 @@ fn an_accepted_or_deleted_id_is_not_burned_and_its_place_is_free_again() {
     let registry = limited(dir.path(), limits);
     let id = ExecutionId::random();
     let entry = accept(&registry, id, "x").unwrap();
-    let burned = registry.burn(&turn(&registry, id));
+    let burned = registry.burn(&lock(&registry, id));
     assert!(matches!(burned, Err(NotBurned::Exists)), "{burned:?}");
     let end = ended(&entry, State::Completed);
     assert_eq!(
@@ -98,34 +104,37 @@ fn an_accepted_or_deleted_id_is_not_burned_and_its_place_is_free_again() {
         Finish::Recorded
     );
     registry.delete(id).unwrap();
-    let burned = registry.burn(&turn(&registry, id));
+    let burned = registry.burn(&lock(&registry, id));
     assert!(matches!(burned, Err(NotBurned::Deleted)), "{burned:?}");
     let other = ExecutionId::random();
-    registry.burn(&turn(&registry, other)).unwrap();
+    registry.burn(&lock(&registry, other)).unwrap();
     let third = ExecutionId::random();
-    let burned = registry.burn(&turn(&registry, third));
+    let burned = registry.burn(&lock(&registry, third));
     assert!(
-        matches!(burned, Err(NotBurned::Full(Full::Queue { length: 1 }))),
+        matches!(
+            burned,
+            Err(NotBurned::QueueFull(QueueFull::Queue { length: 1 }))
+        ),
         "{burned:?}"
     );
     assert!(matches!(registry.find(third), Ok(Lookup::Unknown)));
 }
 
 #[test]
-fn one_turn_of_an_id_is_out_at_a_time() {
+fn an_id_has_one_lock_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let registry = open(dir.path());
     let id = ExecutionId::random();
-    let held = turn(&registry, id);
-    assert!(registry.turn(id).now_or_never().is_none());
-    assert!(registry.turns_over().now_or_never().is_none());
+    let held = lock(&registry, id);
+    assert!(registry.lock_id(id).now_or_never().is_none());
+    assert!(registry.wait_for_id_locks().now_or_never().is_none());
     drop(held);
-    assert!(registry.turn(id).now_or_never().is_some());
-    assert!(registry.turns_over().now_or_never().is_some());
+    assert!(registry.lock_id(id).now_or_never().is_some());
+    assert!(registry.wait_for_id_locks().now_or_never().is_some());
 }
 
 #[test]
-fn the_first_end_stands_and_is_added_to() {
+fn the_first_end_stands_and_can_be_amended() {
     let dir = tempfile::tempdir().unwrap();
     let registry = open(dir.path());
     let id = ExecutionId::random();
@@ -135,14 +144,14 @@ fn the_first_end_stands_and_is_added_to() {
     let finish = |status| registry.finish(&entry, status, None).unwrap();
     assert_eq!(finish(&first), Finish::Recorded);
     assert_eq!(finish(&second), Finish::EarlierStands);
-    assert_eq!(on_disk(&entry), first);
+    assert_eq!(recorded(&entry), first);
     let next = ExecutionId::random();
     let add = |status: &mut Status| status.continued_by = Some(next);
     registry.amend(&entry, add).unwrap();
     assert_eq!(finish(&second), Finish::EarlierStands);
     let mut amended = first;
     add(&mut amended);
-    assert_eq!(on_disk(&entry), amended);
+    assert_eq!(recorded(&entry), amended);
     assert_eq!(registry.unfinished().unwrap(), []);
 }
 
@@ -152,10 +161,10 @@ fn a_living_execution_is_neither_amended_nor_deleted() {
     let registry = open(dir.path());
     let id = ExecutionId::random();
     let entry = accept(&registry, id, "x").unwrap();
-    let before = on_disk(&entry);
+    let before = recorded(&entry);
     let early = registry.amend(&entry, |status| status.state = State::Completed);
     assert_eq!(early.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
-    assert_eq!(on_disk(&entry), before);
+    assert_eq!(recorded(&entry), before);
     assert!(matches!(registry.delete(id), Err(NotDeleted::Living)));
     assert!(matches!(registry.find(id), Ok(Lookup::Found(_))));
     let unknown = registry.delete(ExecutionId::random());
@@ -178,34 +187,37 @@ fn a_deleted_id_is_refused_before_and_after_a_start() {
     drop((entry, registry));
     let registry = open(dir.path());
     assert!(matches!(registry.find(id), Ok(Lookup::Deleted)));
-    assert!(matches!(accept(&registry, id, "x"), Err(Refused::Deleted)));
+    assert!(matches!(
+        accept(&registry, id, "x"),
+        Err(NotAccepted::Deleted)
+    ));
     assert_eq!(registry.page(None, 10).unwrap().ids, []);
 }
 
 #[test]
-fn an_end_that_is_whole_is_not_replaced_as_a_damaged_one_is() {
+fn an_intact_end_stands_and_a_damaged_end_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let registry = open(dir.path());
     let id = ExecutionId::random();
-    let gone = registry.end_damaged(id, |_| panic!("there is none"));
-    assert!(matches!(gone, Ok(Mended::Missing)));
+    let missing = registry.end_damaged(id, |_| panic!("there is none"));
+    assert!(matches!(missing, Ok(DamageOutcome::Missing)));
     let entry = accept(&registry, id, "x").unwrap();
     let end = ended(&entry, State::Completed);
     assert_eq!(
         registry.finish(&entry, &end, None).unwrap(),
         Finish::Recorded
     );
-    let whole = registry.end_damaged(id, |_| panic!("it is whole"));
-    assert!(matches!(whole, Ok(Mended::Whole(_))));
-    registry.end_as(&entry, b"{}");
-    let mended = registry.end_damaged(id, |remains| {
+    let intact = registry.end_damaged(id, |_| panic!("the end is intact"));
+    assert!(matches!(intact, Ok(DamageOutcome::Intact(_))));
+    registry.overwrite_end(&entry, b"{}");
+    let outcome = registry.end_damaged(id, |remains| {
         let mut status = remains.record.status.clone();
         assert_eq!((status.state, remains.cancelled), (State::Queued, false));
         status.state = State::Interrupted;
         Ok(status)
     });
-    assert!(matches!(mended, Ok(Mended::Ended(..))));
-    assert_eq!(on_disk(&entry).state, State::Interrupted);
+    assert!(matches!(outcome, Ok(DamageOutcome::Ended(..))));
+    assert_eq!(recorded(&entry).state, State::Interrupted);
 }
 
 #[test]
@@ -218,31 +230,33 @@ fn a_lookup_that_fails_does_not_answer_unknown() {
     let length = record.metadata().unwrap().len();
     std::fs::write(&record, vec![0xff; usize::try_from(length).unwrap()]).unwrap();
     let Err(RegistryError::Damaged { id: damaged, .. }) = registry.find(id) else {
-        panic!("it was looked up")
+        panic!("the lookup succeeded")
     };
     assert_eq!(damaged, id);
     assert!(matches!(
         accept(&registry, id, "x"),
-        Err(Refused::Failed(_))
+        Err(NotAccepted::Failed(_))
     ));
 }
 
 #[test]
-fn a_policys_continuation_is_named_by_the_old_execution_before_it_exists() {
+fn a_policys_continuation_is_noted_in_the_old_record_before_it_exists() {
     let dir = tempfile::tempdir().unwrap();
     let registry = open(dir.path());
     let old = accept(&registry, ExecutionId::random(), "x").unwrap();
-    let accepted = new("y");
+    let accepted = request("y");
     let taken = ExecutionId::random();
     accept(&registry, taken, "z").unwrap();
-    // The creation fails; the note of its id is on disk all the same.
-    let refused = registry.accept_next(&old, &accepted, &first_status(taken, &accepted));
-    assert!(matches!(refused, Err(Refused::Exists)));
-    assert_eq!(on_disk(&old).continued_by, Some(taken));
+    // The creation fails, but the note of its id is on disk.
+    let refused = registry.accept_continuation(&old, &accepted, &first_status(taken, &accepted));
+    assert!(matches!(refused, Err(NotAccepted::Exists)));
+    assert_eq!(recorded(&old).continued_by, Some(taken));
     let next = first_status(ExecutionId::random(), &accepted);
-    let entry = registry.accept_next(&old, &accepted, &next).unwrap();
-    assert_eq!(on_disk(&old).continued_by, Some(next.execution_id));
-    assert_eq!(on_disk(&entry), next);
+    let entry = registry
+        .accept_continuation(&old, &accepted, &next)
+        .unwrap();
+    assert_eq!(recorded(&old).continued_by, Some(next.execution_id));
+    assert_eq!(recorded(&entry), next);
     assert_eq!(entry.body_digest(), accepted.body.digest());
 }
 
@@ -251,9 +265,9 @@ fn an_execution_is_accepted_as_running_only_with_a_permit() {
     let dir = tempfile::tempdir().unwrap();
     let registry = open(dir.path());
     let admit = || {
-        let place = registry.reserve(Some("lane")).unwrap();
-        let turn = turn(&registry, ExecutionId::random());
-        registry.admit(&turn, place, &new("x"))
+        let reservation = registry.reserve(Some("lane")).unwrap();
+        let id_lock = lock(&registry, ExecutionId::random());
+        registry.admit(&id_lock, reservation, &request("x"))
     };
     let mut first = admit();
     let mut second = admit();

@@ -1,32 +1,35 @@
-//! Acceptance: durable before it is answered, and at most once for an id, whatever is repeated or cut.
+//! Acceptance: recorded on disk before it is answered, and at most once for an id, even if requests
+//! are repeated or cut.
 
 use std::sync::Arc;
 
 use protocol::{Body, ExecutionId, Problem, ProblemType};
 
 use super::burn::burned;
-use super::continue_by_request::Continued;
+use super::continue_by_request::ContinuedExecution;
 use super::{Service, View, deleted, problem};
 use crate::execution::live::Live;
 use crate::registry::record::{Accepted, Chain};
-use crate::registry::{Admitted, Lookup, Place, Refused, RegistryError, Turn};
+use crate::registry::{Admitted, IdLock, Lookup, NotAccepted, RegistryError, Reservation};
 
-/// How a repeated or a new execution was taken.
+/// The result of an acceptance.
 #[derive(Clone)]
 pub struct Acceptance {
     /// The execution.
     pub view: View,
-    /// Whether this call made it.
+    /// Whether this call created the execution; otherwise an earlier one did.
     pub created: bool,
 }
 
 impl Service {
-    /// Accepts an execution, or finds the one that was accepted under this id with an equal body. Goes on to its end even if
-    /// the caller goes away: a half-made acceptance would be neither there nor free to be made again. `share`, what the body
-    /// counts for in memory, is dropped when nothing of the body is left there.
+    /// Accepts an execution, or finds the one that was accepted under this id with an equal body.
+    ///
+    /// The acceptance completes even if the caller is dropped: a partial one would leave an id that
+    /// is neither accepted nor free. `share` is the body's share of the inbound memory; it is
+    /// dropped when the body has left memory.
     ///
     /// # Errors
-    /// Every problem that a `PUT` may be refused with (docs/protocol.md, "Problem types").
+    /// All problems of a refused `PUT` (docs/protocol.md, "Problem types").
     pub async fn accept(
         self: &Arc<Self>,
         id: ExecutionId,
@@ -36,8 +39,8 @@ impl Service {
         let service = Arc::clone(self);
         let work = tokio::spawn(async move {
             let _share = share;
-            let turn = Arc::new(service.engine.registry.turn(id).await);
-            service.accept_in_turn(&turn, body).await
+            let id_lock = Arc::new(service.engine.registry.lock_id(id).await);
+            service.accept_locked(&id_lock, body).await
         });
         work.await.unwrap_or_else(|error| {
             tracing::error!(%error, "an acceptance failed");
@@ -48,12 +51,12 @@ impl Service {
         })
     }
 
-    async fn accept_in_turn(
+    async fn accept_locked(
         self: &Arc<Self>,
-        turn: &Arc<Turn>,
+        id_lock: &Arc<IdLock>,
         body: Body,
     ) -> Result<Acceptance, Problem> {
-        let (id, digest) = (turn.id(), body.digest());
+        let (id, digest) = (id_lock.id(), body.digest());
         match self.look_up(id).await? {
             Lookup::Found(view) if view.entry().body_digest() == digest => {
                 return Ok(Acceptance {
@@ -68,7 +71,7 @@ impl Service {
         }
         body.check(&self.engine.settings.limits)
             .map_err(|e| Problem::new(e.kind(), e.to_string()))?;
-        let continued = self.continued(&body).await?;
+        let continued = self.find_continued(&body).await?;
         let accepted = self.check(id, body, continued.as_ref())?;
         if self.stopping.is_cancelled() {
             return Err(Problem::new(
@@ -77,7 +80,7 @@ impl Service {
             ));
         }
         let lane = accepted.body.lane.clone();
-        let place = self
+        let reservation = self
             .engine
             .registry
             .reserve(lane.as_deref())
@@ -88,9 +91,9 @@ impl Service {
                 )
                 .with("length", full.length())
             })?;
-        let live = self.create(turn, digest, accepted, place).await?;
+        let live = self.create(id_lock, digest, accepted, reservation).await?;
         if let Some(old) = continued {
-            self.note_continued(old, id).await;
+            self.record_continued_by(old, id).await;
         }
         Ok(Acceptance {
             view: View::Live(live),
@@ -100,34 +103,35 @@ impl Service {
 
     async fn create(
         self: &Arc<Self>,
-        turn: &Arc<Turn>,
+        id_lock: &Arc<IdLock>,
         digest: [u8; 32],
         accepted: Accepted,
-        place: Place,
+        reservation: Reservation,
     ) -> Result<Live, Problem> {
-        let id = turn.id();
-        // Dropped with its ticket, a place or a permit is free again.
-        let Admitted { status, ticket } = self.engine.registry.admit(turn, place, &accepted);
-        let (engine, turn) = (Arc::clone(&self.engine), Arc::clone(turn));
+        let id = id_lock.id();
+        // Dropping the ticket releases its slot or its permit.
+        let registry = &self.engine.registry;
+        let Admitted { status, ticket } = registry.admit(id_lock, reservation, &accepted);
+        let (engine, id_lock) = (Arc::clone(&self.engine), Arc::clone(id_lock));
         let (stored, first) = (accepted.clone(), status.clone());
         let created = spool::blocking::run(move || {
             let note = engine
                 .conversations
                 .add(&stored.conversation, &stored.body.workspace);
             note.map_err(|source| {
-                Refused::Failed(RegistryError::Unwritable {
+                NotAccepted::Failed(RegistryError::Unwritable {
                     what: "the conversation",
                     source,
                 })
             })?;
-            engine.registry.accept(&turn, &stored, digest, &first)
+            engine.registry.accept(&id_lock, &stored, digest, &first)
         });
         let entry = match created.await {
             Ok(Ok(entry)) => entry,
-            Ok(Err(Refused::Exists)) => return Err(in_use(id)),
-            Ok(Err(Refused::Deleted)) => return Err(deleted(id)),
-            Ok(Err(Refused::Burned)) => return Err(burned(id)),
-            Ok(Err(Refused::Failed(failure))) => {
+            Ok(Err(NotAccepted::Exists)) => return Err(in_use(id)),
+            Ok(Err(NotAccepted::Deleted)) => return Err(deleted(id)),
+            Ok(Err(NotAccepted::Burned)) => return Err(burned(id)),
+            Ok(Err(NotAccepted::Failed(failure))) => {
                 if let RegistryError::Unwritable { what, source } = &failure {
                     self.engine
                         .readiness
@@ -138,28 +142,29 @@ impl Service {
             Err(_) => return Err(Problem::new(ProblemType::Internal, "the acceptance failed")),
         };
         self.engine.metrics.accepted.inc();
-        Ok(self.adopt(accepted, entry, status, ticket))
+        Ok(self.start_owner(accepted, entry, status, ticket))
     }
 
-    /// Checks the body against the limits and the operator's ceiling, and resolves the operator's defaults.
+    /// Checks the body against the limits and the operator's ceiling, and resolves the operator's
+    /// defaults.
     fn check(
         &self,
         id: ExecutionId,
         mut body: Body,
-        continued: Option<&Continued>,
+        continued: Option<&ContinuedExecution>,
     ) -> Result<Accepted, Problem> {
         if let Some(old) = continued {
             body.workspace.clone_from(&old.workspace);
         }
         let limits = &self.engine.settings.limits;
-        let refuse = |what: String| Problem::new(ProblemType::NotAllowed, what);
+        let refuse = |detail: String| Problem::new(ProblemType::NotAllowed, detail);
         if let Some(name) = body
             .env
             .keys()
             .find(|name| !self.engine.settings.args.allowed_env.contains(name))
         {
             return Err(refuse(format!(
-                "env: {name} is not on the operator's list (--allowed-env)"
+                "env: {name} is not on the operator's list (--allowed-env); leave it out"
             )));
         }
         let permissions = self.engine.settings.tools.resolve(&body).map_err(refuse)?;
@@ -173,7 +178,8 @@ impl Service {
                         return Err(Problem::new(
                             ProblemType::OtherWorkspace,
                             format!(
-                                "conversation {conversation} belongs to workspace {workspace:?}; name that one"
+                                "conversation {conversation} belongs to workspace {workspace:?}; \
+                                 name that workspace"
                             ),
                         ));
                     }
@@ -181,7 +187,8 @@ impl Service {
                         return Err(Problem::new(
                             ProblemType::UnknownConversation,
                             format!(
-                                "there is no conversation {conversation}; take `conversation` from an earlier status"
+                                "there is no conversation {conversation}; use `conversation` from \
+                                 an earlier status"
                             ),
                         ));
                     }
@@ -219,12 +226,12 @@ mod tests {
     use crate::service::testing::open_with;
 
     #[tokio::test]
-    async fn a_body_counts_as_inbound_until_it_is_accepted_though_its_client_is_gone() {
+    async fn a_body_counts_as_inbound_until_it_is_accepted_even_if_its_client_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let service = open_with(dir.path(), &["--inbound-bytes=524288"]);
         let id = ExecutionId::random();
-        let busy = service.engine.registry.turn(id).await;
-        // Most of the small bodies' share.
+        let locked = service.engine.registry.lock_id(id).await;
+        // Most of the memory for small bodies.
         let prompt = format!(r#"{{"prompt":"{}"}}"#, "x".repeat(60 * 1024));
         let request = Request::put(format!("/v1/executions/{id}"))
             .header("host", "localhost")
@@ -240,9 +247,9 @@ mod tests {
         drop(put);
         assert!(
             other().now_or_never().is_none(),
-            "it is accepted all the same"
+            "the body is still being accepted"
         );
-        drop(busy);
+        drop(locked);
         assert!(other().await.is_ok());
         assert!(service.live(id).is_some());
     }

@@ -3,47 +3,48 @@
 use std::sync::Arc;
 
 use super::Service;
-use super::hook_places::PLACES;
+use super::hook_queue::SLOTS;
 use crate::config::{Hook, HookMode};
 use crate::hooks::{Ended, Failure, call};
 use crate::registry::Lookup;
 use crate::times::now;
 use protocol::Status;
 
-/// Runs the hook after an execution with this terminal status, if there is one, as a task of the
-/// service. Returns at once.
+/// Starts the hook after an execution with this terminal status, if there is one, as a task of the
+/// service. Does not wait.
 pub(crate) fn run_after(service: &Arc<Service>, status: Status) {
-    // An execution that was cancelled in the queue never began.
     let Some(hook) = service.engine.settings.hooks.after.clone() else {
         return;
     };
+    // An execution that was cancelled in the queue never started.
     if status.started_at.is_none() {
         return;
     }
-    let place = Arc::clone(&service.after_hooks.places).try_acquire_owned();
+    let slot = Arc::clone(&service.hook_queue.slots).try_acquire_owned();
     let task = Arc::clone(service);
     service.background(async move {
-        let ended = match &place {
-            Ok(_) => in_turn(&task, &hook, &status).await,
+        let result = match &slot {
+            Ok(_) => run_queued(&task, &hook, &status).await,
             Err(_) => {
-                let what = format!("was not run, because {PLACES} hooks run or wait already");
-                Err(Failure::new(&hook, "too_many", &what, b""))
+                let text = format!("was not run, because {SLOTS} hooks run or wait already");
+                Err(Failure::new(&hook, "too_many", &text, b""))
             }
         };
-        if let Err(failure) = ended {
+        if let Err(failure) = result {
             report(&task, &hook, &status, failure).await;
         }
-        drop(place);
+        drop(slot);
     });
 }
 
-async fn in_turn(service: &Arc<Service>, hook: &Hook, status: &Status) -> Result<(), Failure> {
-    let hooks = &service.after_hooks;
-    let stopped = |what| Err(Failure::new(hook, "stopped", what, b""));
-    let Some(_turn) = hooks.turn().await else {
+/// Waits for a permit, then runs the hook.
+async fn run_queued(service: &Arc<Service>, hook: &Hook, status: &Status) -> Result<(), Failure> {
+    let queue = &service.hook_queue;
+    let stopped = |text| Err(Failure::new(hook, "stopped", text, b""));
+    let Some(_permit) = queue.permit().await else {
         return stopped("was not run, because the service stopped");
     };
-    match call(&service.engine, hook, status, hooks.stopped.cancelled()).await {
+    match call(&service.engine, hook, status, queue.stopped.cancelled()).await {
         Ended::Succeeded => Ok(()),
         Ended::Failed(failure) => Err(failure),
         Ended::Halted(()) => stopped("was killed, because the service stopped"),
@@ -62,7 +63,7 @@ async fn report(service: &Arc<Service>, hook: &Hook, status: &Status, failure: F
         let registry = &amending.engine.registry;
         match registry.find(execution).map_err(std::io::Error::other)? {
             Lookup::Found(entry) => registry.amend(&entry, |status| failure.warn(status, now())),
-            // It was deleted meanwhile.
+            // The execution was deleted meanwhile.
             _ => Ok(()),
         }
     });
@@ -80,18 +81,18 @@ mod tests {
     use crate::service::testing::{accepted, open_with, owner, status};
 
     #[tokio::test]
-    async fn an_end_that_finds_no_place_for_its_hook_has_a_warning() {
-        for (taken, cause) in [(PLACES, "too_many"), (PLACES - 1, "not_started")] {
+    async fn an_end_without_a_slot_for_its_hook_gets_a_warning() {
+        for (used, cause) in [(SLOTS, "too_many"), (SLOTS - 1, "not_started")] {
             let dir = tempfile::tempdir().unwrap();
             let service = open_with(dir.path(), &["--hook-after=/nonexistent"]);
             let id = accepted(&service, State::Running);
             let (mut owner, mut ticket) = owner(&service, id, &[]);
-            let places = Arc::clone(&service.after_hooks.places);
-            let taken = places.acquire_many_owned(u32::try_from(taken).unwrap());
-            let taken = taken.await.unwrap();
+            let slots = Arc::clone(&service.hook_queue.slots);
+            let used = slots.acquire_many_owned(u32::try_from(used).unwrap());
+            let used = used.await.unwrap();
             let ended = owner.own(&mut ticket).await;
             service.finish(&mut owner, ended).await;
-            // It waits for the hook.
+            // The stop waits for the hook.
             service.stop().await;
             let end = status(&service, id);
             assert_eq!(end.state, State::Failed);
@@ -99,7 +100,7 @@ mod tests {
             assert_eq!(warning.code, "hook_failed");
             let data = json!({ "hook": "after", "mode": "advisory", "cause": cause });
             assert_eq!(warning.data, data, "{}", warning.message);
-            drop(taken);
+            drop(used);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Burned ids: `POST .../cancel?ifUnknown=burn`. A bridge that gives up a `PUT` cannot know whether
-//! claude-api still reads that `PUT` later. It burns the id: an unknown id is recorded as
-//! cancelled, and a later `PUT` of it is refused.
+//! claude-api will still read that `PUT`. The bridge burns the id: an unknown id is recorded as
+//! cancelled, and a later `PUT` with it is refused.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,24 +8,24 @@ use std::time::SystemTime;
 use protocol::{ExecutionId, Problem, ProblemType, Status};
 
 use super::{Cancel, Service, deleted, problem};
-use crate::registry::{Lookup, NotBurned, Turn};
+use crate::registry::{IdLock, Lookup, NotBurned};
 
 /// The outcome of a cancel that may burn the id.
 #[derive(Debug)]
 pub enum Burn {
-    /// The id was known: the ordinary cancel's answer.
+    /// The id was known: the status after an ordinary cancel.
     Cancelled(Box<Status>),
     /// The id was unknown and is burned now, or was burned before.
     Burned,
 }
 
 impl Service {
-    /// Cancels an execution, or burns an id that is not known. The record is on disk when this
-    /// returns, and is made even if the caller goes away.
+    /// Cancels an execution, or burns an unknown id. The record is on disk when this returns, and
+    /// is written even if the caller is dropped.
     ///
     /// # Errors
-    /// `queue-full` when there is no place for another burned id; `deleted`; what
-    /// [`Service::cancel`] may say.
+    /// `queue-full` without a slot for another burned id; `deleted`; the errors of
+    /// [`Service::cancel`].
     pub async fn cancel_or_burn(
         self: &Arc<Self>,
         id: ExecutionId,
@@ -33,16 +33,17 @@ impl Service {
     ) -> Result<Burn, Problem> {
         let service = Arc::clone(self);
         let work = tokio::spawn(async move {
-            // An earlier acceptance of the same id has finished by then, and is cancelled.
-            let turn = service.engine.registry.turn(id).await;
+            // With the lock, an earlier acceptance of the same id has finished and can be
+            // cancelled.
+            let id_lock = service.engine.registry.lock_id(id).await;
             let view = match service.look_up(id).await? {
                 Lookup::Found(view) => view,
                 Lookup::Deleted => return Err(deleted(id)),
                 Lookup::Burned | Lookup::Unknown => {
-                    return service.burn(turn).await.map(|()| Burn::Burned);
+                    return service.burn(id_lock).await.map(|()| Burn::Burned);
                 }
             };
-            drop(turn);
+            drop(id_lock);
             let status = service.cancel(&view, cancel).await?;
             Ok(Burn::Cancelled(Box::new(status)))
         });
@@ -56,18 +57,18 @@ impl Service {
     }
 
     /// Burns an unknown id.
-    async fn burn(self: &Arc<Self>, turn: Turn) -> Result<(), Problem> {
-        let (service, id) = (Arc::clone(self), turn.id());
-        match spool::blocking::run(move || service.engine.registry.burn(&turn)).await {
+    async fn burn(self: &Arc<Self>, id_lock: IdLock) -> Result<(), Problem> {
+        let (service, id) = (Arc::clone(self), id_lock.id());
+        match spool::blocking::run(move || service.engine.registry.burn(&id_lock)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(NotBurned::Full(full))) => Err(Problem::new(
+            Ok(Err(NotBurned::QueueFull(full))) => Err(Problem::new(
                 ProblemType::QueueFull,
                 format!("{full}; the cancel of {id} was not recorded; try again"),
             )
             .with("length", full.length())),
             Ok(Err(NotBurned::Deleted)) => Err(deleted(id)),
             Ok(Err(NotBurned::Failed(failure))) => Err(problem(&failure)),
-            // Accepted ids were cancelled above, and the turn keeps others from accepting this one.
+            // Accepted ids were cancelled above, and the lock prevents an acceptance of this one.
             Ok(Err(NotBurned::Exists)) | Err(_) => {
                 Err(Problem::new(ProblemType::Internal, "the cancel failed"))
             }

@@ -1,10 +1,16 @@
-//! Continuations by policy: a new execution resumes the conversation of one that was interrupted,
-//! or that a usage limit ended, as [`crate::execution::policy`] decides. An id is never used again.
+//! Continuations by policy: a new execution resumes the conversation of an execution that was
+//! interrupted or that a usage limit ended. [`crate::execution::policy`] decides which. An id is
+//! never reused.
 //!
-//! The continuation is on disk before the end that it follows, so that no crash loses it.
-//! [`Service::recover`] adds its name to an end that was not written or does not name it. Before
-//! that, its id is noted in the old execution's record, so that a start never creates a second one,
-//! even when the first has already ended. It is last in its lane.
+//! The order on disk survives a crash at any point:
+//!
+//! 1. The continuation's id is noted in the old execution's record. A start then never creates a
+//!    second continuation, even if the first has already ended.
+//! 2. The continuation is created. No crash loses it.
+//! 3. The end of the old execution is recorded. [`Service::recover`] adds `continuedBy` to an end
+//!    that was not written or that lacks it.
+//!
+//! The continuation is the last of its lane.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +26,10 @@ use crate::execution::{Control, Live};
 use crate::registry::record::{Accepted, first_status};
 use crate::times::now;
 
-/// What the CLI is told when a policy continues its conversation.
+/// The prompt of a policy's continuation.
 const PROMPT: &str = "Continue where you left off.";
 
-/// An execution that a policy made: on disk, not in the queue yet.
+/// A policy's continuation that is on disk, but not in the queue yet.
 pub(crate) struct Continuation {
     accepted: Accepted,
     entry: spool::Entry,
@@ -31,19 +37,20 @@ pub(crate) struct Continuation {
 }
 
 impl Service {
-    /// Applies the policies to an end before it is recorded: creates the continuation and names it in
-    /// `status`. Blocks on the disk.
-    pub(crate) fn follow_up(
+    /// Applies the policies to an end before the end is recorded: creates the continuation and sets
+    /// `continued_by` in `status`. Blocks on the disk.
+    pub(crate) fn create_continuation(
         &self,
         entry: &spool::Entry,
         status: &mut Status,
         context: EndContext,
     ) -> Option<Continuation> {
-        // From the disk: its owner need not hold the prompt.
+        // Read from the disk, because the owner does not hold the prompt.
         let accepted: Accepted = match entry.body().map(|json| serde_json::from_slice(&json)) {
             Ok(Ok(accepted)) => accepted,
             other => {
-                tracing::error!(execution = %status.execution_id, ?other, "its body cannot be read");
+                let execution = status.execution_id;
+                tracing::error!(%execution, ?other, "could not read the body of an execution");
                 return None;
             }
         };
@@ -68,7 +75,10 @@ impl Service {
                     ..accepted
                 };
                 let first = next_status(&next, not_before);
-                let continuation = self.engine.registry.accept_next(entry, &next, &first);
+                let continuation = self
+                    .engine
+                    .registry
+                    .accept_continuation(entry, &next, &first);
                 let continuation = continuation.map(|entry| Continuation {
                     accepted: next,
                     entry,
@@ -76,7 +86,7 @@ impl Service {
                 });
                 match continuation {
                     Ok(continuation) => {
-                        inherit_unviewed(entry, &continuation.entry);
+                        copy_unviewed_cancel(entry, &continuation.entry);
                         status.continued_by = Some(continuation.status.execution_id);
                         tracing::info!(
                             execution = %status.execution_id,
@@ -96,8 +106,8 @@ impl Service {
         None
     }
 
-    /// Returns the body of the continuation. It has the old prompt if the CLI never asked the model or
-    /// left no transcript: nothing else has that prompt then.
+    /// Returns the body of the continuation. The body has the old prompt if the CLI never asked the
+    /// model or left no transcript: then the conversation does not contain that prompt.
     fn next_body(&self, accepted: &Accepted, status: &Status, asked: bool) -> Body {
         let mut body = Body {
             conversation: None,
@@ -116,9 +126,9 @@ impl Service {
         body
     }
 
-    /// Runs [`Service::follow_up`] on a thread that may block. The caller queues or cancels the
+    /// Runs [`Service::create_continuation`] on a blocking thread. The caller queues or cancels the
     /// continuation before it records the end.
-    pub(crate) async fn follow_end(
+    pub(crate) async fn apply_policies(
         self: &Arc<Self>,
         body: &Body,
         entry: &spool::Entry,
@@ -131,7 +141,7 @@ impl Service {
         let service = Arc::clone(self);
         let (entry, mut ended) = (entry.clone(), status.clone());
         let followed = spool::blocking::run(move || {
-            let continuation = service.follow_up(&entry, &mut ended, context);
+            let continuation = service.create_continuation(&entry, &mut ended, context);
             (continuation, ended)
         });
         match followed.await {
@@ -149,15 +159,15 @@ impl Service {
         }
     }
 
-    /// Cancels a policy's continuation before it runs. First the cancel of the old execution is
-    /// written to disk, then that of the continuation: otherwise the next start would report the
-    /// old one as interrupted and continued. A failed write is logged.
+    /// Cancels a policy's continuation before it runs. The cancel of the old execution is written
+    /// to disk before that of the continuation: otherwise the next start would report the old
+    /// execution as interrupted and continued. A failed write is logged.
     pub(crate) async fn cancel_continuation(self: &Arc<Self>, continuation: Continuation) {
         if let Some(old) = continuation.status.continues {
             let service = Arc::clone(self);
             let noted = spool::blocking::run_io(move || {
                 let found = service.engine.registry.find(old);
-                let entry = found.map_err(std::io::Error::other)?.found();
+                let entry = found.map_err(std::io::Error::other)?.into_option();
                 entry.map_or(Ok(()), |entry| entry.note_cancel())
             });
             if let Err(error) = noted.await {
@@ -165,11 +175,12 @@ impl Service {
             }
         }
         let live = self.enqueue(continuation);
-        // It waits for the lane and the conversation of the one that made it.
+        // Still queued: the execution that it continues holds the lane and the conversation.
         let _ = self.control(&View::Live(live), Control::Cancel).await;
     }
 
-    /// Puts one that a policy made into the queue. It starts once the old one has left it.
+    /// Puts a policy's continuation into the queue. It starts after the old execution has released
+    /// the conversation.
     pub(crate) fn enqueue(self: &Arc<Self>, continuation: Continuation) -> Live {
         let Continuation {
             accepted,
@@ -180,7 +191,7 @@ impl Service {
         self.restore(accepted, entry, status)
     }
 
-    /// Puts one that is on disk into the queue, whatever the limits say now.
+    /// Puts an execution that is on disk into the queue, even beyond the limits.
     pub(super) fn restore(
         self: &Arc<Self>,
         accepted: Accepted,
@@ -191,31 +202,32 @@ impl Service {
         let parked = status.not_before.is_some();
         let ticket = self.engine.registry.restore(id, &accepted, parked);
         let unviewed = entry.unviewed_noted();
-        let live = self.adopt(accepted, entry, status, ticket);
+        let live = self.start_owner(accepted, entry, status, ticket);
         match unviewed {
-            // Nobody has viewed the execution since this start: the whole time begins again.
+            // No viewer was connected since this start, so the time starts from zero.
             Ok(Some(ms)) => self.cancel_unviewed(&live, Duration::from_millis(ms), None),
             Ok(None) => {}
             Err(error) => {
-                tracing::error!(execution = %live.id, %error, "could not read the note of a cancel");
+                let execution = live.id;
+                tracing::error!(%execution, %error, "could not read the note of a cancel");
             }
         }
         live
     }
 }
 
-/// The first status of a policy's continuation.
+/// Returns the first status of a policy's continuation.
 fn next_status(accepted: &Accepted, not_before: Option<Timestamp>) -> Status {
     let mut status = first_status(ExecutionId::random(), accepted);
-    // As statuses write times: whole milliseconds.
+    // Rounded to whole milliseconds, like all times of a status.
     status.not_before =
         not_before.map(|at| Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at));
     status
 }
 
-/// Copies the note of a cancel for when nobody views the execution to its continuation. Blocks on
-/// the disk.
-pub(super) fn inherit_unviewed(old: &spool::Entry, new: &spool::Entry) {
+/// Copies the note of a cancel that is due when nobody views the execution, to its continuation.
+/// Blocks on the disk.
+pub(super) fn copy_unviewed_cancel(old: &spool::Entry, new: &spool::Entry) {
     let inherited = old.unviewed_noted().and_then(|ms| match ms {
         None => Ok(()),
         ms => new.note_unviewed(ms),

@@ -1,5 +1,5 @@
-//! Continuations by request: a body that `continues` an execution which was interrupted, or which a
-//! usage limit ended, resumes its conversation. An execution is continued once.
+//! Continuations by request: a body with `continues` resumes the conversation of an execution that
+//! was interrupted or that a usage limit ended. An execution is continued at most once.
 
 use std::sync::Arc;
 
@@ -12,36 +12,38 @@ use crate::execution::policy::is_continuable;
 use crate::registry::Lookup;
 use crate::registry::record::Record;
 
-/// An execution that a request may continue. While it is held nobody else continues any.
-pub(super) struct Continued {
+/// An execution that a request may continue. While this is held, no other request continues an
+/// execution.
+pub(super) struct ContinuedExecution {
     entry: spool::Entry,
     pub(super) conversation: String,
     pub(super) workspace: String,
-    _alone: OwnedMutexGuard<()>,
+    _lock: OwnedMutexGuard<()>,
 }
 
 impl Service {
     /// Finds the execution that a body `continues`.
     ///
     /// # Errors
-    /// `not-found`, `other-workspace`, or `wrong-state` with `state` and why.
-    pub(super) async fn continued(
+    /// `not-found`, `other-workspace`, or `wrong-state` with `state` and the reason.
+    pub(super) async fn find_continued(
         self: &Arc<Self>,
         body: &Body,
-    ) -> Result<Option<Continued>, Problem> {
+    ) -> Result<Option<ContinuedExecution>, Problem> {
         let Some(id) = body.continues else {
             return Ok(None);
         };
-        let alone = self.engine.registry.hold_continuations().await;
-        // Not `find`, which may wait for the acceptance of an id: the caller is one. What has no end is refused anyway.
+        let lock = self.engine.registry.lock_continuations().await;
+        // Not `find`, which may wait for the acceptance of an id: the caller is an acceptance
+        // itself. An execution that is being accepted has no end, and is refused below.
         let Lookup::Found(view) = self.look_up(id).await? else {
             return Err(not_found(id));
         };
-        let live = self.status(&view).await?;
-        let refuse = |why: String| {
-            Problem::new(ProblemType::WrongState, why).with("state", live.state.as_str())
+        let shown = self.status(&view).await?;
+        let refuse = |reason: String| {
+            Problem::new(ProblemType::WrongState, reason).with("state", shown.state.as_str())
         };
-        if !live.state.is_terminal() {
+        if !shown.state.is_terminal() {
             return Err(refuse(format!(
                 "execution {id} has not ended; wait for its end"
             )));
@@ -52,11 +54,11 @@ impl Service {
                 "the end of execution {id} is not on disk yet; try again in a moment"
             )));
         }
-        // On disk is what was added behind the end.
-        let read = entry.clone();
+        // Only the record on disk has changes that were made after the end, like `continuedBy`.
+        let reader = entry.clone();
         let service = Arc::clone(self);
         let record = spool::blocking::run_io(move || {
-            let record = Record::decode(&read.status()?).map_err(std::io::Error::other)?;
+            let record = Record::decode(&reader.status()?).map_err(std::io::Error::other)?;
             if let Some(conversation) = &record.status.conversation {
                 service
                     .engine
@@ -65,16 +67,19 @@ impl Service {
             }
             Ok(record)
         });
-        let status = record.await.map_or(live.clone(), |record| record.status);
-        if let Some(by) = status.continued_by {
-            return Err(refuse(format!("execution {id} is continued by {by}"))
-                .with("continuedBy", by.to_string()));
+        let status = record.await.map_or(shown.clone(), |record| record.status);
+        if let Some(next) = status.continued_by {
+            return Err(refuse(format!(
+                "execution {id} is continued by {next}; use that execution"
+            ))
+            .with("continuedBy", next.to_string()));
         }
         let conversation = match status.conversation {
-            Some(conversation) if is_continuable(&live) => conversation,
+            Some(conversation) if is_continuable(&shown) => conversation,
             _ => {
                 return Err(refuse(format!(
-                    "execution {id} was neither interrupted nor ended by a usage limit; name its `conversation` to go on in it"
+                    "execution {id} was neither interrupted nor ended by a usage limit; to \
+                     continue its conversation, send its `conversation`"
                 )));
             }
         };
@@ -82,29 +87,33 @@ impl Service {
             return Err(Problem::new(
                 ProblemType::OtherWorkspace,
                 format!(
-                    "execution {id} ran in workspace {:?}; name that one, or none",
+                    "execution {id} ran in workspace {:?}; name that workspace, or none",
                     status.workspace
                 ),
             ));
         }
-        Ok(Some(Continued {
+        Ok(Some(ContinuedExecution {
             entry,
             conversation,
             workspace: status.workspace,
-            _alone: alone,
+            _lock: lock,
         }))
     }
 
-    /// Notes in the old execution that a new one continues it.
-    pub(super) async fn note_continued(self: &Arc<Self>, old: Continued, by: ExecutionId) {
+    /// Records in the old execution's status that `next` continues it.
+    pub(super) async fn record_continued_by(
+        self: &Arc<Self>,
+        old: ContinuedExecution,
+        next: ExecutionId,
+    ) {
         let service = Arc::clone(self);
         let entry = old.entry.clone();
         let noted = spool::blocking::run_io(move || {
-            let add = |status: &mut Status| status.continued_by = Some(by);
+            let add = |status: &mut Status| status.continued_by = Some(next);
             service.engine.registry.amend(&entry, add)
         });
         if let Err(error) = noted.await {
-            tracing::warn!(%error, "`continuedBy` was not recorded; the next start does it");
+            tracing::warn!(%error, "could not record `continuedBy`; the next start will");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Pause, resume and cancel, as clients ask for them.
+//! Pause, resume and cancel on behalf of clients.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::execution::wish::Answer;
 /// The time at which a cancel takes effect.
 #[derive(Debug, Clone)]
 pub enum Cancel {
-    /// At once.
+    /// Immediately.
     Now,
     /// When no output or follow stream has been open for `after`. A late stream of the viewer that
     /// left does not clear the cancel.
     Unviewed {
-        /// How long no stream must have been open.
+        /// The time without an open stream.
         after: Duration,
         /// The viewer that left.
         viewer: Option<Arc<str>>,
@@ -27,11 +27,11 @@ pub enum Cancel {
 }
 
 impl Service {
-    /// Cancels an execution, now or when nobody views it; returns the status at once.
+    /// Cancels an execution, now or when nobody views it. Returns the present status.
     ///
     /// # Errors
-    /// `spool-unwritable` when the scheduled cancel could not be written to disk; what
-    /// [`Service::control`] may say.
+    /// `spool-unwritable` if the scheduled cancel could not be written to disk; the errors of
+    /// [`Service::control`].
     pub async fn cancel(self: &Arc<Self>, view: &View, cancel: Cancel) -> Result<Status, Problem> {
         let (live, after, viewer) = match (view, cancel) {
             (View::Live(live), Cancel::Unviewed { after, viewer }) => (live, after, viewer),
@@ -43,7 +43,7 @@ impl Service {
         self.cancel_unviewed(live, after, viewer);
         match live.views.record(&live.entry).await {
             Ok(()) => {}
-            // It ended and was deleted meanwhile.
+            // The execution ended and was deleted meanwhile.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
                 tracing::warn!(execution = %live.id, %error, "could not record a cancel");
@@ -64,7 +64,7 @@ impl Service {
         let (service, live) = (Arc::clone(self), live.clone());
         tokio::spawn(async move {
             let due = tokio::select! {
-                // A stop leaves the note on disk, as the end does.
+                // Neither a stop nor the end removes the note from the disk.
                 () = service.stopping() => false,
                 _ = live.ended() => false,
                 due = live.views.due(number) => due,
@@ -80,12 +80,12 @@ impl Service {
         });
     }
 
-    /// Passes a control on and answers the status: of a running execution once the first signal was
-    /// sent, within 100 ms; of a queued one that was cancelled, and of one whose end is being
-    /// recorded, the terminal status once it is recorded.
+    /// Applies a control and returns the status. For a running execution this waits until the first
+    /// signal was sent, within 100 ms. For a queued execution that was cancelled, and for one whose
+    /// end is being recorded, this waits for the recorded terminal status.
     ///
     /// # Errors
-    /// `wrong-state` for the pause of a queued execution; what [`Service::status`] may say.
+    /// `wrong-state` for the pause of a queued execution; the errors of [`Service::status`].
     pub async fn control(
         self: &Arc<Self>,
         view: &View,
@@ -108,21 +108,21 @@ impl Service {
                 .with("state", state.as_str())
             })?;
             let noted = async {
-                // A late cancel is answered with the recorded end.
+                // A late cancel is answered with the recorded end, and needs no note.
                 let late = answer == Answer::End { accepted: false };
                 if control == Control::Cancel && !late {
                     note_cancel(live).await;
                 }
             };
-            // Concurrently: neither the signal nor the disk waits for the other.
+            // Concurrent: neither the signal nor the disk waits for the other.
             tokio::join!(live.answered(answer), noted);
         }
         self.status(view).await
     }
 }
 
-/// Has a cancel on disk before it is answered: after a kill behind the answer the execution must neither run again nor go on.
-/// Where the disk takes longer than an answer may, it is not waited for.
+/// Notes a cancel on disk before the answer. After a kill of the service, the next start then
+/// neither runs nor continues the execution. The wait for a slow disk ends when the answer is due.
 async fn note_cancel(live: &Live) {
     let note = async {
         let mut noted = Arc::clone(&live.cancel_noted).lock_owned().await;
@@ -139,13 +139,19 @@ async fn note_cancel(live: &Live) {
     };
     match tokio::time::timeout(SIGNAL_WAIT, note).await {
         Ok(Ok(())) => {}
-        // It ended and was deleted meanwhile.
+        // The execution ended and was deleted meanwhile.
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
         Ok(Err(error)) => {
-            tracing::warn!(execution = %live.id, %error, "a kill before the end would lose this cancel");
+            let execution = live.id;
+            tracing::warn!(
+                %execution,
+                %error,
+                "could not record a cancel; a kill of the service before the end would lose it"
+            );
         }
         Err(_) => {
-            tracing::warn!(execution = %live.id, "the disk is slow: a cancel was answered before it was on disk");
+            let execution = live.id;
+            tracing::warn!(%execution, "answered a cancel before it was on disk: the disk is slow");
         }
     }
 }

@@ -9,45 +9,48 @@ use super::Service;
 use crate::execution::ending::hex;
 use crate::registry::Lookup;
 
-/// Larger outputs that are hashed at once: each takes a thread, a core and memory, and nobody waits for it.
+/// The limit of outputs that are hashed at the same time. One is enough: each uses a thread, a core
+/// and memory, and no client waits for it.
 static DIGESTS: Semaphore = Semaphore::const_new(1);
 
-/// Reads the output once more, beside everything else, and adds its SHA-256 to the status.
+/// Queues an ended output, whose SHA-256 a background task computes and adds to the status.
 pub(crate) fn digest_later(service: &Arc<Service>, id: ExecutionId) {
-    if !service.digesting.add(id) {
+    if !service.digest_queue.add(id) {
         return;
     }
     let service = Arc::clone(service);
     let background = Arc::clone(&service);
     background.background(async move {
-        let place = tokio::select! {
-            // Nobody waits for it: a stop does not either.
+        let permit = tokio::select! {
+            // A stop does not wait for digests.
             biased;
             () = service.stopping() => return,
-            place = DIGESTS.acquire() => place,
+            permit = DIGESTS.acquire() => permit,
         };
-        // Never closed.
-        let Ok(_place) = place else { return };
-        let made = tokio::select! {
-            // A stop also drops the digest under way, after its current chunk.
+        // The semaphore is never closed.
+        let Ok(_permit) = permit else { return };
+        let result = tokio::select! {
+            // A stop also drops the digest in progress, after its current chunk.
             biased;
             () = service.stopping() => return,
-            made = digest(&service, id) => made,
+            result = digest(&service, id) => result,
         };
-        if let Err(error) = made {
-            tracing::warn!(execution = %id, %error, "the SHA-256 was not recorded");
+        if let Err(error) = result {
+            tracing::warn!(execution = %id, %error, "could not record the SHA-256");
         }
-        service.digesting.remove(id);
+        service.digest_queue.remove(id);
     });
 }
 
-/// Adds the SHA-256 to a terminal status, where all bytes are kept.
+/// Computes the SHA-256 of an output and adds it to the terminal status, if all bytes are kept.
 async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> {
-    // The entry's files are open only during its turn.
+    // Opened only now: a waiting output holds no open files.
     let opener = Arc::clone(service);
     let opened = spool::blocking::run_io(move || {
         let found = opener.engine.registry.find(id);
-        found.map(Lookup::found).map_err(std::io::Error::other)
+        found
+            .map(Lookup::into_option)
+            .map_err(std::io::Error::other)
     });
     let Some(entry) = opened.await? else {
         return Ok(());
@@ -67,7 +70,7 @@ impl Service {
     /// Queues the SHA-256 of an ended output if a stop or a kill prevented it.
     pub(super) fn digest_if_missing(self: &Arc<Self>, status: &Status) {
         let all_kept = status.state.is_terminal() && status.kept_from == 0;
-        if all_kept && status.sha256.is_none() && self.digesting.has_room() {
+        if all_kept && status.sha256.is_none() && self.digest_queue.has_room() {
             digest_later(self, status.execution_id);
         }
     }

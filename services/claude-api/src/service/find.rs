@@ -1,4 +1,4 @@
-//! Finding an execution by its id, live or on disk, and its status now.
+//! Lookup of an execution by its id, live or on disk, and of its present status.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use crate::execution::views::Viewing;
 use crate::registry::record::Record;
 use crate::registry::{Lookup, RegistryError};
 
-/// An execution as a request finds it.
+/// The result of a lookup: a live or an ended execution.
 #[derive(Clone)]
 pub enum View {
-    /// It has an owner.
+    /// The execution has an owner.
     Live(Live),
-    /// It ended, perhaps long ago.
+    /// The execution ended, perhaps long ago.
     Ended(spool::Entry),
 }
 
 impl View {
-    /// Its files.
+    /// Returns the files of the execution.
     #[must_use]
     pub fn entry(&self) -> &spool::Entry {
         match self {
@@ -40,15 +40,16 @@ impl Service {
         }
     }
 
-    /// Finds an execution. One that is being accepted at this moment is waited for.
+    /// Finds an execution. Waits for an acceptance of the id that is in progress.
     ///
     /// # Errors
-    /// `not-found`, `deleted`, or the disk's.
+    /// `not-found`, `deleted`, or a disk error.
     pub async fn find(self: &Arc<Self>, id: ExecutionId) -> Result<View, Problem> {
         let known = match self.look_up(id).await? {
             Lookup::Found(View::Ended(entry)) if !entry.is_terminal() => {
-                // On disk, but without its owner yet: until then the acceptance holds the turn.
-                drop(self.engine.registry.turn(id).await);
+                // On disk, but without an owner yet: the acceptance holds the lock of the id until
+                // then.
+                drop(self.engine.registry.lock_id(id).await);
                 self.look_up(id).await?
             }
             known => known,
@@ -60,6 +61,7 @@ impl Service {
         }
     }
 
+    /// Looks up an id. An execution with a damaged record is ended.
     pub(super) async fn look_up(
         self: &Arc<Self>,
         id: ExecutionId,
@@ -68,34 +70,32 @@ impl Service {
             return Ok(Lookup::Found(View::Live(live)));
         }
         let service = Arc::clone(self);
-        let found = spool::blocking::run(move || match service.engine.registry.find(id) {
+        let lookup = spool::blocking::run(move || match service.engine.registry.find(id) {
             Err(RegistryError::Damaged { source, .. }) => {
                 match service.end_damaged(id, Reason::Lost, &source.to_string())? {
                     Some(entry) => Ok(Lookup::Found(entry)),
                     None => service.engine.registry.find(id),
                 }
             }
-            found => found,
+            result => result,
         });
-        match found.await {
+        match lookup.await {
             Ok(Ok(lookup)) => Ok(lookup.map(|entry| self.view(id, entry))),
             Ok(Err(failure)) => Err(problem(&failure)),
-            Err(_) => Err(Problem::new(
-                ProblemType::Internal,
-                "looking the execution up failed",
-            )),
+            Err(_) => Err(Problem::new(ProblemType::Internal, "the lookup failed")),
         }
     }
 
-    /// An entry may have got its owner, or lost it, while the disk was read.
+    /// Returns the view of an execution that was read from the disk. The execution may have got an
+    /// owner meanwhile.
     fn view(&self, id: ExecutionId, entry: spool::Entry) -> View {
         self.live(id).map_or(View::Ended(entry), View::Live)
     }
 
-    /// The status now.
+    /// Returns the present status.
     ///
     /// # Errors
-    /// The disk's, and `deleted` when it was just deleted.
+    /// A disk error, or `deleted` if the execution was just deleted.
     pub async fn status(self: &Arc<Self>, view: &View) -> Result<Status, Problem> {
         match view {
             View::Live(live) => {
@@ -115,7 +115,7 @@ impl Service {
                         tracing::error!(execution = %id, %error, "could not read a status");
                         Err(Problem::new(
                             ProblemType::Internal,
-                            "the status cannot be read; see the log",
+                            "the status cannot be read; the log of claude-api says why",
                         ))
                     }
                 }
@@ -123,8 +123,8 @@ impl Service {
         }
     }
 
-    /// Reads the status of an execution without an owner, and replaces a damaged status of an ended
-    /// one. Blocks on the disk.
+    /// Reads the status of an execution without an owner. Replaces a damaged status of an ended
+    /// execution. Blocks on the disk.
     pub(super) fn recorded_status(&self, entry: &spool::Entry) -> std::io::Result<Status> {
         let read = || {
             let json = entry.status()?;
@@ -148,7 +148,7 @@ impl Service {
         Ok(record?.status)
     }
 
-    /// A published status with all counters of this moment.
+    /// Returns a published status with its present counters and its present position in the queue.
     pub(crate) fn fill(&self, live: &Live, published: &Published) -> Status {
         let mut status = live.fill(published, std::time::Instant::now());
         if status.state == State::Queued {

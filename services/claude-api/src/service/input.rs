@@ -1,4 +1,4 @@
-//! Input for a running execution.
+//! Input: lines of clients for the stdin of a running execution.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +9,16 @@ use super::{Service, View};
 use crate::execution::input::{Fault, Gate, Offer, Refusal, Refused, Rules, line_bytes};
 use crate::registry::record::Accepted;
 
-/// How long an offer waits for the execution's start, or for room in the buffer. Below every client's own limit.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an offer waits for the execution's start, or for room in the buffer. Shorter than any
+/// client's own timeout.
+const OFFER_WAIT: Duration = Duration::from_secs(2);
 
 impl Service {
     /// Creates the gate to the CLI's stdin for an execution with `input: "stream"`. One request
     /// always fits. The gate bounds the waiting lines of its execution, and `runningExecutions`
     /// bounds the executions with a gate.
     pub(super) fn gate(&self, accepted: &Accepted) -> Option<Arc<Gate>> {
-        let wanted = accepted.body.input == InputMode::Stream;
+        let takes_input = accepted.body.input == InputMode::Stream;
         let limit = usize::try_from(self.engine.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
         let rules = || Rules {
             allowed: self.engine.settings.control_requests.clone(),
@@ -25,21 +26,21 @@ impl Service {
             conversation: accepted.conversation.clone(),
             content_bytes: limit,
         };
-        wanted.then(|| Arc::new(Gate::new(line_bytes(limit), rules(), PATIENCE)))
+        takes_input.then(|| Arc::new(Gate::new(line_bytes(limit), rules(), OFFER_WAIT)))
     }
 
-    /// Returns the most bytes of one request's lines.
+    /// Returns the maximum bytes of the lines in one request.
     pub(crate) fn input_bytes(&self) -> u64 {
         let content =
             usize::try_from(self.engine.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
         line_bytes(content) as u64
     }
 
-    /// Takes lines for the CLI's stdin, all or nothing; answers the accepted total.
+    /// Accepts lines for the CLI's stdin, all or none. Returns the total of accepted bytes.
     ///
     /// # Errors
-    /// `wrong-state` where no input is taken, `input-hole`, `input-full`, `invalid-body`, `not-allowed`, `too-large`; all but
-    /// the first carry the accepted total.
+    /// `wrong-state` if the execution accepts no input, `input-hole`, `input-full`, `invalid-body`,
+    /// `not-allowed`, `too-large`. All but the first carry the accepted total.
     pub async fn input(self: &Arc<Self>, view: &View, offer: Offer<'_>) -> Result<u64, Problem> {
         let live = match view {
             View::Live(live) => live,
@@ -58,16 +59,16 @@ impl Service {
         gate.offer(offer).await.map_err(|refused| match refused {
             Refused::NotRunning => wrong_state(
                 state(),
-                "the execution does not run yet; what is sent now could be lost, so send it when it runs",
+                "the execution does not run yet, and input could be lost; send it when it runs",
             ),
-            Refused::Closed => wrong_state(state(), "the CLI takes no more input; it is ending"),
+            Refused::Closed => wrong_state(state(), "the CLI accepts no more input; it is ending"),
             Refused::Buffer(refusal) => problem(refusal, state()),
         })
     }
 }
 
-fn wrong_state(state: State, what: &str) -> Problem {
-    Problem::new(ProblemType::WrongState, what).with("state", state.as_str())
+fn wrong_state(state: State, detail: &str) -> Problem {
+    Problem::new(ProblemType::WrongState, detail).with("state", state.as_str())
 }
 
 fn problem(refusal: Refusal, state: State) -> Problem {
@@ -75,18 +76,18 @@ fn problem(refusal: Refusal, state: State) -> Problem {
         Refusal::Hole { accepted } => (
             Problem::new(
                 ProblemType::InputHole,
-                format!("{accepted} bytes were accepted; send from there, what overlaps is cut"),
+                format!("{accepted} bytes were accepted; send from there, an overlap is skipped"),
             ),
             accepted,
         ),
         Refusal::Ended { accepted } => (
-            wrong_state(state, "eof was sent before; nothing can follow it"),
+            wrong_state(state, "eof was sent before; no input can follow it"),
             accepted,
         ),
         Refusal::Full { accepted } => (
             Problem::new(
                 ProblemType::InputFull,
-                "the CLI has not read what it has; send the same again in a moment",
+                "the CLI has not read earlier input yet; send the same again in a moment",
             ),
             accepted,
         ),
@@ -94,8 +95,8 @@ fn problem(refusal: Refusal, state: State) -> Problem {
             Problem::new(
                 ProblemType::TooLarge,
                 format!(
-                    "a line has more than {limit} bytes; nothing of it was kept, \
-                     so begin the next line where `accepted` says"
+                    "a line has more than {limit} bytes and was not accepted; \
+                     send a shorter line at offset `accepted`"
                 ),
             ),
             accepted,
@@ -110,7 +111,7 @@ fn problem(refusal: Refusal, state: State) -> Problem {
                 Fault::NotAllowed(_) => ProblemType::NotAllowed,
                 Fault::TooLarge { .. } => ProblemType::TooLarge,
             };
-            let text = format!("line {number}: {fault}; nothing of the request was taken");
+            let text = format!("line {number}: {fault}; nothing of the request was accepted");
             (Problem::new(kind, text), accepted)
         }
     };

@@ -1,4 +1,4 @@
-//! The list of executions, by pages.
+//! The list of executions, in pages.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use super::{Service, not_found, problem};
 use crate::registry::{NotListed, Page};
 
 impl Service {
-    /// One page of executions.
+    /// Returns one page of the list of executions.
     ///
     /// # Errors
-    /// `not-found` for an unknown `before`, or the disk's.
+    /// `not-found` for an unknown `before`, or a disk error.
     pub async fn page(
         self: &Arc<Self>,
         before: Option<ExecutionId>,

@@ -1,41 +1,42 @@
-//! What the service adds to its metrics at a scrape.
+//! The gauges of the metrics that the service reads at a scrape.
 
 use std::sync::PoisonError;
 
 use protocol::{Exposition, State};
 
 use super::Service;
-use crate::metrics::Now;
+use crate::metrics::Gauges;
 
 impl Service {
-    /// The page of `/metrics`. Everything on it is in memory: a scrape never waits for the disk.
+    /// Returns the page of `/metrics`. All values are in memory: a scrape never waits for the disk.
     #[must_use]
     pub fn metrics_page(&self, format: Exposition) -> String {
-        self.engine.metrics.page(self.now(), format)
+        self.engine.metrics.page(self.gauges(), format)
     }
 
-    /// Counts the executions that have not ended. One whose end is not on disk yet has ended.
-    fn now(&self) -> Now {
-        let mut now = Now {
+    /// Counts the executions that have not ended, and their streams. An execution whose end is not
+    /// on disk yet counts as ended.
+    fn gauges(&self) -> Gauges {
+        let mut gauges = Gauges {
             spool_bytes: self.engine.registry.measured_bytes(),
-            ..Now::default()
+            ..Gauges::default()
         };
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         for live in live.values() {
             let state = live.status.borrow().status.state;
             match state {
-                State::Queued => now.queued += 1,
-                State::Running => now.running += 1,
-                State::Paused => now.paused += 1,
+                State::Queued => gauges.queued += 1,
+                State::Running => gauges.running += 1,
+                State::Paused => gauges.paused += 1,
                 State::Completed
                 | State::Failed
                 | State::Cancelled
                 | State::TimedOut
                 | State::Interrupted => {}
             }
-            now.viewers += i64::try_from(live.views.open_streams()).unwrap_or(i64::MAX);
+            gauges.viewers += i64::try_from(live.views.open_streams()).unwrap_or(i64::MAX);
         }
-        now
+        gauges
     }
 }
 
@@ -49,17 +50,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let service = open(dir.path());
         let [id, _] = [(); 2].map(|()| accepted(&service, State::Queued));
-        assert_eq!(service.now(), Now::default());
+        assert_eq!(service.gauges(), Gauges::default());
         service.recover().unwrap();
         let view = service.find(id).await.unwrap();
         let viewing = service.viewing(&view, None).await;
-        let expected = Now {
+        let expected = Gauges {
             queued: 2,
             viewers: 1,
-            ..Now::default()
+            ..Gauges::default()
         };
-        assert_eq!(service.now(), expected);
+        assert_eq!(service.gauges(), expected);
         drop(viewing);
-        assert_eq!(service.now().viewers, 0);
+        assert_eq!(service.gauges().viewers, 0);
     }
 }

@@ -1,5 +1,5 @@
-//! Ends of executions without an owner: those that a start finds, those with a damaged record, and
-//! those whose owner panicked.
+//! Ends of executions without an owner: found at a start, with a damaged record, or after a panic
+//! of the owner.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,103 +13,109 @@ use super::continue_by_policy::Continuation;
 use crate::execution::ending::EMPTY_SHA256;
 use crate::execution::policy::{EndContext, was_asked};
 use crate::registry::record::Record;
-use crate::registry::{Finish, Mended, RegistryError, Remains};
+use crate::registry::{DamageOutcome, Finish, Ownerless, RegistryError};
 use crate::times::Times;
 
 /// The pause between attempts to record the end of an execution whose owner panicked.
 const ORPHAN_RETRY: Duration = Duration::from_secs(2);
 
-/// How long a runner may take to sweep after the panic of its execution's owner before it is killed
-/// itself.
+/// How long a runner may sweep after the panic of its execution's owner before it is killed itself.
 const RUNNER_END: Duration = Duration::from_secs(4);
 
 impl Service {
-    /// Reads an execution from the disk.
-    pub(super) fn remains(&self, id: ExecutionId) -> anyhow::Result<Remains> {
+    /// Reads an execution without an owner from the disk.
+    pub(super) fn read_ownerless(&self, id: ExecutionId) -> anyhow::Result<Ownerless> {
         let found = self.engine.registry.find(id)?;
         let entry = found
-            .found()
+            .into_option()
             .context("the folder of the execution is missing")?;
-        let record = Record::decode(&entry.status()?).context("its status")?;
+        let record = Record::decode(&entry.status()?).context("the status of the execution")?;
         let cancelled = entry.cancel_noted()?;
-        Ok(Remains {
+        Ok(Ownerless {
             entry,
             record,
             cancelled,
         })
     }
 
-    /// Ends an execution that cannot be recovered, so that no client waits for ever.
-    pub(super) fn not_recovered(&self, id: ExecutionId, error: &anyhow::Error) {
-        let why = format!("{error:#}");
-        tracing::error!(execution = %id, error = why, "could not recover an execution");
-        if let Err(error) = self.end_damaged(id, Reason::ServiceStopped, &why) {
+    /// Ends an execution that cannot be recovered: otherwise its clients would wait forever.
+    pub(super) fn end_unrecoverable(&self, id: ExecutionId, error: &anyhow::Error) {
+        let cause = format!("{error:#}");
+        tracing::error!(execution = %id, error = cause, "could not recover an execution");
+        if let Err(error) = self.end_damaged(id, Reason::ServiceStopped, &cause) {
             tracing::error!(execution = %id, %error, "could not record the end of an execution");
         }
     }
 
-    /// Ends an execution without an owner whose record is damaged, as interrupted for `reason`, and
-    /// gives its entry. An end that is whole on disk stays. None where there is no such execution
-    /// any more. Blocks on the disk.
+    /// Ends an execution without an owner whose record is damaged, as interrupted for `reason`. An
+    /// end that is intact on disk stands. Returns the entry, or `None` if the execution does not
+    /// exist any more. Blocks on the disk.
     pub(super) fn end_damaged(
         &self,
         id: ExecutionId,
         reason: Reason,
-        why: &str,
+        cause: &str,
     ) -> Result<Option<spool::Entry>, RegistryError> {
-        let mended = self.engine.registry.end_damaged(id, |remains| {
-            tracing::error!(execution = %id, why, "ended an execution with a damaged record");
-            let (mut status, _) = interrupted(remains, reason)?;
+        let outcome = self.engine.registry.end_damaged(id, |ownerless| {
+            tracing::error!(
+                execution = %id,
+                why = cause,
+                "ended an execution with a damaged record"
+            );
+            let (mut status, _) = terminal_status(ownerless, reason)?;
             status.error = Some(ErrorInfo {
                 code: "record_damaged".to_owned(),
                 message: format!(
-                    "the record of the execution is damaged on disk ({why}); check the disk"
+                    "the record of the execution is damaged on disk ({cause}); check the disk"
                 ),
             });
             Ok(status)
         })?;
-        Ok(match mended {
-            Mended::Missing => None,
-            Mended::Whole(entry) => Some(entry),
-            Mended::Ended(entry, status) => {
-                self.note_interrupted(&status);
+        Ok(match outcome {
+            DamageOutcome::Missing => None,
+            DamageOutcome::Intact(entry) => Some(entry),
+            DamageOutcome::Ended(entry, status) => {
+                self.report_end(&status);
                 Some(entry)
             }
         })
     }
 
-    /// Kills what is left of an execution and records its end. A policy may have an interrupted one
-    /// continued: `continuation` holds the new execution then, also when the end could not be
-    /// recorded. It is on disk, and the next attempt makes no other one. Blocks on the disk.
+    /// Kills the remaining processes of an execution and records its end.
+    ///
+    /// If a policy continues the execution, `continuation` is set, even if the end could not be
+    /// recorded: the continuation is on disk, and the next attempt creates no second one. Blocks on
+    /// the disk.
     ///
     /// # Errors
-    /// The disk's; the execution has not ended then.
+    /// A disk error; the execution has not ended then.
     pub(super) fn interrupt(
         &self,
-        remains: Remains,
+        ownerless: Ownerless,
         reason: Reason,
         continuation: &mut Option<Continuation>,
     ) -> anyhow::Result<()> {
-        let (mut status, context) = interrupted(&remains, reason)?;
-        let Remains {
+        let (mut status, context) = terminal_status(&ownerless, reason)?;
+        let Ownerless {
             entry,
             record,
             cancelled,
-        } = remains;
+        } = ownerless;
         if status.continued_by.is_none() && !cancelled {
-            *continuation = self.follow_up(&entry, &mut status, context);
+            *continuation = self.create_continuation(&entry, &mut status, context);
         }
         let finish = self
             .engine
             .registry
             .finish(&entry, &status, record.cli.as_ref())?;
         if finish == Finish::Recorded {
-            self.note_interrupted(&status);
+            self.report_end(&status);
         }
         Ok(())
     }
 
-    fn note_interrupted(&self, status: &Status) {
+    /// Counts and logs a recorded end.
+    fn report_end(&self, status: &Status) {
         self.engine.metrics.ended(status);
         tracing::info!(
             execution = %status.execution_id,
@@ -120,15 +126,16 @@ impl Service {
     }
 
     /// Records the end of an execution whose owner panicked, once none of its processes is left.
+    ///
     /// Its runner sees the control socket close and sweeps. The execution stays live until its end
-    /// is on disk: otherwise nothing would ever end it. When the service stops, the retries end, and
-    /// the next start records the end.
-    pub(super) async fn orphaned(
+    /// is on disk: otherwise nothing would ever end it. A stop of the service ends the retries; the
+    /// next start records the end.
+    pub(super) async fn end_orphaned(
         self: &Arc<Self>,
         id: ExecutionId,
         runner: Option<runner::Control>,
     ) {
-        // A live runner and its tree are no orphans: wait for its end first.
+        // The runner is waited for first: while it lives, the sweep skips it and its tree.
         if let Some(runner) = runner {
             runner.ended(RUNNER_END).await;
         }
@@ -139,25 +146,34 @@ impl Service {
             let service = Arc::clone(self);
             let recorded = spool::blocking::run(move || {
                 let mut continuation = None;
-                let recorded = service.remains(id).and_then(|remains| {
-                    if remains.record.status.state.is_terminal() {
+                let recorded = service.read_ownerless(id).and_then(|ownerless| {
+                    if ownerless.record.status.state.is_terminal() {
                         return Ok(());
                     }
-                    service.interrupt(remains, Reason::RunnerDied, &mut continuation)
+                    service.interrupt(ownerless, Reason::RunnerDied, &mut continuation)
                 });
                 (continuation, recorded)
             });
             match recorded.await {
                 Ok((continuation, recorded)) => {
-                    // It waits for the lane and the conversation of the one that it continues.
+                    // The continuation waits in the queue until this execution releases its
+                    // conversation.
                     if let Some(continuation) = continuation {
                         self.enqueue(continuation);
                     }
                     let Err(error) = recorded else { break };
-                    tracing::error!(execution = %id, %error, "could not record the end of an execution; retrying");
+                    tracing::error!(
+                        execution = %id,
+                        %error,
+                        "could not record the end of an execution; retrying"
+                    );
                 }
                 Err(error) => {
-                    tracing::error!(execution = %id, %error, "recording the end panicked");
+                    tracing::error!(
+                        execution = %id,
+                        %error,
+                        "recording the end of an execution panicked; retrying"
+                    );
                 }
             }
             tokio::select! {
@@ -169,19 +185,20 @@ impl Service {
     }
 }
 
-/// Kills the processes that are left of an execution and makes its terminal status: `cancelled` if
-/// a cancel was accepted, otherwise `interrupted` for `reason`. The output is what readers have
-/// seen.
-fn interrupted(remains: &Remains, reason: Reason) -> std::io::Result<(Status, EndContext)> {
-    let Remains {
+/// Kills the remaining processes of an execution and returns its terminal status: `cancelled` if a
+/// cancel was accepted, otherwise `interrupted` for `reason`. The status covers the output that
+/// readers have seen.
+fn terminal_status(ownerless: &Ownerless, reason: Reason) -> std::io::Result<(Status, EndContext)> {
+    let Ownerless {
         entry,
         record,
         cancelled,
-    } = remains;
+    } = ownerless;
     let mut status = record.status.clone();
     if let Some(cli) = &record.cli {
         let sweep = runner::sweep_stale(cli.pid, cli.start_ticks, &cli.boot_id);
-        tracing::info!(execution = %status.execution_id, ?sweep, "swept");
+        let execution = status.execution_id;
+        tracing::info!(%execution, ?sweep, "swept the processes of an execution");
     }
     let marks = *entry.marks()?.borrow();
     let context = EndContext {
@@ -196,7 +213,7 @@ fn interrupted(remains: &Remains, reason: Reason) -> std::io::Result<(Status, En
     };
     status.reason = (!cancelled).then_some(reason);
     if *cancelled {
-        // Its continuation was cancelled with it.
+        // The continuation was cancelled together with the execution.
         status.continued_by = None;
     }
     status.exit_code = None;
@@ -207,8 +224,8 @@ fn interrupted(remains: &Remains, reason: Reason) -> std::io::Result<(Status, En
     status.output_bytes = marks.len;
     status.kept_from = marks.kept_from;
     status.crc32 = Some(crc32_text(marks.crc32));
-    // The SHA-256 of any other output is computed when its status is next read: a start does
-    // not wait for it.
+    // The SHA-256 of any other output is computed at the next read of its status: a start does not
+    // wait for it.
     status.sha256 = (marks.len == 0).then(|| EMPTY_SHA256.to_owned());
     Ok((status, context))
 }

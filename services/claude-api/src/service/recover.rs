@@ -1,5 +1,5 @@
-//! After a start: the folder is the truth. Queued executions run now; the others were interrupted, or cancelled where a
-//! client's cancel was accepted before the kill.
+//! Recovery at a start, from the records on disk alone. Queued executions are queued again. The
+//! others end as interrupted, or as cancelled if a client's cancel was accepted before the kill.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,125 +7,138 @@ use std::sync::Arc;
 use anyhow::Context;
 use protocol::{ExecutionId, Reason, State};
 
-mod notes;
+mod conversation_notes;
 
 use super::Service;
-use super::continue_by_policy::inherit_unviewed;
+use super::continue_by_policy::copy_unviewed_cancel;
 use crate::registry::record::{Accepted, Record};
-use crate::registry::{Lookup, Remains};
+use crate::registry::{Lookup, Ownerless};
 
 impl Service {
-    /// Sweeps what an earlier life left and puts the queue back. Blocks on the disk; call it before serving.
+    /// Ends the executions of the last run of the service, and queues those that were waiting.
+    /// Blocks on the disk; must run before serving.
     ///
     /// # Errors
     /// The spool cannot be listed.
     pub fn recover(self: &Arc<Self>) -> anyhow::Result<()> {
         self.engine.registry.recover_burned()?;
-        let mut found = Vec::new();
+        let mut unfinished = Vec::new();
         for id in self.engine.registry.unfinished()? {
-            match self.remains(id) {
-                Ok(one) => found.push(one),
-                Err(error) => self.not_recovered(id, &error),
+            match self.read_ownerless(id) {
+                Ok(execution) => unfinished.push(execution),
+                Err(error) => self.end_unrecoverable(id, &error),
             }
         }
-        let cancelled: HashSet<_> = found
+        let cancelled: HashSet<_> = unfinished
             .iter()
-            .filter(|one| one.cancelled)
-            .map(|one| one.record.status.execution_id)
+            .filter(|execution| execution.cancelled)
+            .map(|execution| execution.record.status.execution_id)
             .collect();
         // A continuation is on disk before the end that it follows.
         let mut continued = HashMap::new();
-        for one in &mut found {
-            let status = &one.record.status;
+        for execution in &mut unfinished {
+            let status = &execution.record.status;
             let Some(old) = status.continues else {
                 continue;
             };
-            // Only a policy makes one before the other's end: the cancel was meant for both.
+            // Only a policy creates a continuation before the end that it follows.
             if let Ok(Lookup::Found(entry)) = self.engine.registry.find(old)
                 && !entry.is_terminal()
             {
                 // A kill may have prevented the copy to the continuation.
-                inherit_unviewed(&entry, &one.entry);
+                copy_unviewed_cancel(&entry, &execution.entry);
             }
             if cancelled.contains(&old) {
-                one.cancelled = true;
-                if let Err(error) = one.entry.note_cancel() {
-                    tracing::error!(execution = %status.execution_id, %error, "its cancel was not noted");
+                // The client's cancel of the old execution applies to the continuation, too.
+                execution.cancelled = true;
+                if let Err(error) = execution.entry.note_cancel() {
+                    let execution = status.execution_id;
+                    tracing::error!(%execution, %error, "could not record a cancel");
                 }
             } else {
                 continued.insert(old, status.execution_id);
             }
         }
-        for (old, by) in &continued {
-            self.name_continuation(*old, *by);
+        for (old, next) in &continued {
+            self.add_continued_by(*old, *next);
         }
-        let (queued, ran): (Vec<_>, Vec<_>) = found
-            .into_iter()
-            .partition(|one| one.record.status.state == State::Queued && !one.cancelled);
-        if !(queued.is_empty() && ran.is_empty()) {
-            tracing::info!(queued = queued.len(), ended = ran.len(), "recovered");
+        let (queued, ended): (Vec<_>, Vec<_>) = unfinished.into_iter().partition(|execution| {
+            execution.record.status.state == State::Queued && !execution.cancelled
+        });
+        if !(queued.is_empty() && ended.is_empty()) {
+            tracing::info!(
+                queued = queued.len(),
+                ended = ended.len(),
+                "recovered executions"
+            );
         }
-        // First whoever ran: nothing of a conversation may be left when another of it starts.
+        // Executions that ran are ended first: no process of a conversation may be left when the
+        // next execution of that conversation starts.
         let mut continuations = Vec::new();
-        for mut one in ran {
-            let record = &mut one.record;
+        for mut execution in ended {
+            let record = &mut execution.record;
             let id = record.status.execution_id;
             // The id of a policy's continuation is on disk before the continuation itself (see
-            // `Service::follow_up`), which may have ended already.
-            let noted = record.status.continued_by.filter(|by| self.was_made(*by));
+            // `Service::create_continuation`), which may have ended already.
+            let noted = record.status.continued_by;
+            let noted = noted.filter(|next| self.was_accepted(*next));
             record.status.continued_by = continued.get(&id).copied().or(noted);
             let mut continuation = None;
-            if let Err(error) = self.interrupt(one, Reason::ServiceStopped, &mut continuation) {
-                self.not_recovered(id, &error);
+            let recorded = self.interrupt(execution, Reason::ServiceStopped, &mut continuation);
+            if let Err(error) = recorded {
+                self.end_unrecoverable(id, &error);
             }
             continuations.extend(continuation);
         }
-        for Remains { entry, record, .. } in queued {
+        for Ownerless { entry, record, .. } in queued {
             let id = record.status.execution_id;
             if let Err(error) = self.requeue(entry, record) {
-                self.not_recovered(id, &error);
+                self.end_unrecoverable(id, &error);
             }
         }
         for continuation in continuations {
             self.enqueue(continuation);
         }
-        self.mend_notes();
+        self.restore_conversation_notes();
         Ok(())
     }
 
     fn requeue(self: &Arc<Self>, entry: spool::Entry, record: Record) -> anyhow::Result<()> {
-        let accepted: Accepted = serde_json::from_slice(&entry.body()?).context("its body")?;
+        let body = entry.body()?;
+        let accepted: Accepted =
+            serde_json::from_slice(&body).context("the body of the execution")?;
         if let Err(error) = self
             .engine
             .conversations
             .add(&accepted.conversation, &accepted.body.workspace)
         {
-            // Only who wants to go on in it later is told that it is unknown.
-            tracing::warn!(execution = %record.status.execution_id, %error, "the conversation's note was not written");
+            // Not fatal: only later requests for this conversation are refused as unknown.
+            let execution = record.status.execution_id;
+            tracing::warn!(%execution, %error, "could not write the note of a conversation");
         }
         self.restore(accepted, entry, record.status);
         Ok(())
     }
 
     /// Adds `continuedBy` to an end that was recorded without it.
-    fn name_continuation(&self, old: ExecutionId, by: ExecutionId) {
+    fn add_continued_by(&self, old: ExecutionId, next: ExecutionId) {
         let registry = &self.engine.registry;
         let Ok(Lookup::Found(entry)) = registry.find(old) else {
             return;
         };
-        let named = entry.status().map(|json| {
+        let has_it = entry.status().map(|json| {
             Record::decode(&json).is_ok_and(|record| record.status.continued_by.is_some())
         });
         if entry.is_terminal()
-            && !named.unwrap_or(true)
-            && let Err(error) = registry.amend(&entry, |status| status.continued_by = Some(by))
+            && !has_it.unwrap_or(true)
+            && let Err(error) = registry.amend(&entry, |status| status.continued_by = Some(next))
         {
-            tracing::warn!(execution = %old, %error, "`continuedBy` was not recorded");
+            tracing::warn!(execution = %old, %error, "could not record `continuedBy`");
         }
     }
 
-    /// Whether an execution with this id was ever accepted. An unreadable entry counts as accepted.
-    fn was_made(&self, id: ExecutionId) -> bool {
+    /// Returns whether the id was ever accepted. An unreadable record counts as accepted.
+    fn was_accepted(&self, id: ExecutionId) -> bool {
         match self.engine.registry.find(id) {
             Ok(Lookup::Found(_) | Lookup::Deleted) | Err(_) => true,
             Ok(Lookup::Burned | Lookup::Unknown) => false,

@@ -1,4 +1,4 @@
-//! The removal of ended executions: by request, and by age and size.
+//! Removal of ended executions: by request, and by age and size.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,23 +8,23 @@ use protocol::{ExecutionId, Problem, ProblemType};
 use super::{Service, View, deleted, problem};
 use crate::registry::NotDeleted;
 
-/// How long a conversation that nobody goes on in is known.
-const CONVERSATIONS: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How often retention looks.
+/// How long the note of a conversation is kept after its last execution.
+const CONVERSATION_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The interval between two passes of retention.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
-/// Old notes of conversations are removed in every so many passes of retention: once an hour is
-/// enough for 30 days.
-const NOTES_EVERY: u32 = 60;
+/// The passes of retention for each removal of old notes of conversations: once an hour is enough
+/// for an age of 30 days.
+const PASSES_PER_NOTE_REMOVAL: u32 = 60;
 
 impl Service {
-    /// Forgets a terminal execution; a tombstone stays for 30 days.
+    /// Deletes an ended execution; a tombstone of the id stays for 30 days.
     ///
     /// # Errors
-    /// `wrong-state` while it lives, `not-found`, `deleted`, or the disk's.
+    /// `wrong-state` before the end, `not-found`, `deleted`, or a disk error.
     pub async fn delete(self: &Arc<Self>, id: ExecutionId) -> Result<(), Problem> {
         let view = self.find(id).await?;
         let state = self.status(&view).await?.state;
-        let alive = || {
+        let not_ended = || {
             Problem::new(
                 ProblemType::WrongState,
                 "the execution has not ended; cancel it first, or wait for its end",
@@ -32,22 +32,23 @@ impl Service {
             .with("state", state.as_str())
         };
         if matches!(view, View::Live(_)) && !state.is_terminal() {
-            return Err(alive());
+            return Err(not_ended());
         }
         let service = Arc::clone(self);
         match spool::blocking::run(move || service.engine.registry.delete(id)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(NotDeleted::Living)) => Err(alive()),
+            Ok(Err(NotDeleted::Living)) => Err(not_ended()),
             Ok(Err(NotDeleted::Unknown)) => Err(deleted(id)),
             Ok(Err(NotDeleted::Failed(failure))) => Err(problem(&failure)),
             Err(_) => Err(Problem::new(ProblemType::Internal, "the deletion failed")),
         }
     }
 
+    /// Removes old notes of conversations, and the temporary folders of forgotten conversations.
     async fn expire_notes(self: &Arc<Self>) {
         let service = Arc::clone(self);
-        // Notes are kept as long as tombstones, and never shorter than the executions themselves.
-        let age = CONVERSATIONS.max(Duration::from_millis(
+        // Notes are kept as long as tombstones, and at least as long as the executions themselves.
+        let age = CONVERSATION_AGE.max(Duration::from_millis(
             self.engine.settings.limits.retention_ms,
         ));
         let expire = move || {
@@ -67,27 +68,27 @@ impl Service {
         }
     }
 
-    /// Makes room for temporary files of executions.
+    /// Removes idle temporary folders if space for temporary files is short.
     async fn make_room(self: &Arc<Self>) {
         let engine = Arc::clone(&self.engine);
-        let made = spool::blocking::run(move || {
+        let removed = spool::blocking::run(move || {
             let policy = engine.sandbox.as_ref();
             policy.map_or(Ok(0), crate::sandbox::Policy::make_room)
         });
-        match made.await {
+        match removed.await {
             Ok(Ok(0)) | Err(_) => {}
             Ok(Ok(folders)) => {
                 tracing::warn!(
                     folders,
-                    "room for temporary files was short: removed idle folders"
+                    "removed idle folders: space for temporary files was short"
                 );
             }
-            Ok(Err(error)) => tracing::warn!(%error, "could not make room for temporary files"),
+            Ok(Err(error)) => tracing::warn!(%error, "could not free space for temporary files"),
         }
     }
 
     /// Applies retention until the service stops.
-    pub(crate) async fn keep_expiring(self: Arc<Self>) {
+    pub(crate) async fn run_retention(self: Arc<Self>) {
         for pass in 0_u32.. {
             self.make_room().await;
             let service = Arc::clone(&self);
@@ -95,13 +96,15 @@ impl Service {
                 .await
             {
                 Ok(Ok(expired)) if !expired.is_empty() => {
-                    tracing::info!(executions = expired.len(), "removed by retention");
+                    tracing::info!(executions = expired.len(), "retention removed executions");
                 }
-                Ok(Err(error)) => tracing::warn!(%error, "retention failed"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "retention failed; retrying at the next pass");
+                }
                 Ok(Ok(_)) | Err(_) => {}
             }
             self.expire_burned(SystemTime::now()).await;
-            if pass % NOTES_EVERY == 0 {
+            if pass % PASSES_PER_NOTE_REMOVAL == 0 {
                 self.expire_notes().await;
             }
             tokio::select! {

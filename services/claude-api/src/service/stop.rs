@@ -1,5 +1,6 @@
-//! The stop: no new executions, a grace for those that run, then their trees are ended and recorded as interrupted.
-//! Queued ones stay queued for the next start. Hooks after executions get the rest of the time, then they are killed.
+//! The stop of the service. New executions are refused. Running executions get a grace period; then
+//! their process trees are ended, and they are recorded as interrupted. Queued executions stay
+//! queued for the next start. Hooks after executions get the remaining time, then they are killed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +12,17 @@ use tokio::time::Instant;
 use super::Service;
 use crate::execution::Control;
 
-/// What the end of a tree needs beside the kill grace: the sweep and the durable status.
-const RECORD: Duration = Duration::from_millis(1250);
-/// The time for killing the hooks after executions, and for recording that.
-const HOOKS: Duration = Duration::from_millis(500);
-/// The part of `shutdownMs` that is kept for the last responses, after the executions.
-const RESPONSES: Duration = Duration::from_millis(250);
+/// The time that the end of a tree needs after the kill grace, for the sweep and the durable
+/// status.
+const SWEEP_AND_RECORD: Duration = Duration::from_millis(1250);
+/// The time for killing the hooks after executions, and for recording their failures.
+const KILL_HOOKS: Duration = Duration::from_millis(500);
+/// The part of `shutdownMs` that is reserved for the last responses, after the executions.
+const LAST_RESPONSES: Duration = Duration::from_millis(250);
 
 impl Service {
-    /// Stops the service within `shutdownMs` less 250 ms; returns the time at which `shutdownMs` are
-    /// over. The next start records executions that have not ended by then.
+    /// Stops the service within `shutdownMs` less 250 ms. Returns the time at which `shutdownMs`
+    /// have passed. The next start records the ends of executions that have not ended by then.
     pub async fn stop(self: &Arc<Self>) -> Instant {
         self.stopping.cancel();
         self.engine.readiness.stop();
@@ -28,17 +30,17 @@ impl Service {
         let limits = &self.engine.settings.limits;
         let begun = Instant::now();
         let shutdown_end = begun + Duration::from_millis(limits.shutdown_ms);
-        let executions_end = (shutdown_end - RESPONSES).max(begun);
-        let ending = Duration::from_millis(limits.kill_ms) + RECORD;
+        let executions_end = (shutdown_end - LAST_RESPONSES).max(begun);
+        let ending = Duration::from_millis(limits.kill_ms) + SWEEP_AND_RECORD;
         let drain_until = executions_end - ending.min(executions_end - begun);
-        // Whoever is being accepted has an owner then; nobody comes after them.
-        let accepted = self.engine.registry.turns_over();
-        let _ = tokio::time::timeout_at(drain_until, accepted).await;
+        // Then the acceptances in progress have their owners, and no further one can begin.
+        let acceptances = self.engine.registry.wait_for_id_locks();
+        let _ = tokio::time::timeout_at(drain_until, acceptances).await;
         let running: Vec<_> = self
             .all_live()
             .into_iter()
             .filter(|live| {
-                // One that has its permit is about to run, whatever its status says.
+                // An execution with a permit is about to run, even if its status is still queued.
                 live.status.borrow().status.state != State::Queued
                     || !self.engine.registry.waits(live.id)
             })
@@ -57,22 +59,24 @@ impl Service {
             let _ = tokio::time::timeout_at(executions_end, stops).await;
             let ends = join_all(left.iter().map(|live| live.ended()));
             if tokio::time::timeout_at(executions_end, ends).await.is_err() {
-                tracing::warn!("some executions did not end in time; the next start records them");
+                tracing::warn!(
+                    "some executions did not end in time; the next start records their ends"
+                );
             }
         }
         self.background.close();
-        let hooks_end = executions_end - HOOKS.min(executions_end - begun);
+        let hooks_end = executions_end - KILL_HOOKS.min(executions_end - begun);
         if tokio::time::timeout_at(hooks_end, self.background.wait())
             .await
             .is_err()
         {
-            self.after_hooks.stop();
+            self.hook_queue.stop();
             let _ = tokio::time::timeout_at(executions_end, self.background.wait()).await;
         }
         shutdown_end
     }
 
-    /// Resolves when a stop has begun.
+    /// Waits until a stop begins.
     pub async fn stopping(&self) {
         self.stopping.cancelled().await;
     }
@@ -92,7 +96,7 @@ mod tests {
     use crate::service::testing::{accepted, accepted_as, open, open_with, owner, status};
 
     #[tokio::test]
-    async fn one_that_waits_for_a_time_holds_no_stop_up() {
+    async fn a_stop_does_not_wait_for_a_parked_execution() {
         let dir = tempfile::tempdir().unwrap();
         let service = open(dir.path());
         let later = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
@@ -104,31 +108,32 @@ mod tests {
         let limit = Duration::from_millis(service.engine.settings.limits.kill_ms);
         tokio::time::timeout(limit, service.stop())
             .await
-            .expect("nothing runs that it could wait for");
+            .expect("the stop waits, although no execution runs");
         let left = status(&service, id);
         assert_eq!((left.state, left.not_before), (State::Queued, Some(later)));
     }
 
-    /// ENGINE A13.
     #[tokio::test]
-    async fn a_stop_waits_for_no_digest_that_is_under_way() {
+    async fn a_stop_does_not_wait_for_a_digest_in_progress() {
         let dir = tempfile::tempdir().unwrap();
         let service = open_with(dir.path(), &["--shutdown-ms=4000"]);
         let id = accepted(&service, State::Running);
         let (owner, _ticket) = owner(&service, id, &[]);
-        // An output without an end: its digest follows it for ever.
+        // The output has no end, so its digest never finishes.
         let mut writer = owner.entry.writer(spool::EventsKept::Raw).unwrap();
         writer.append(b"x");
         digest_later(&service, id);
         tokio::task::yield_now().await;
         let limit = Duration::from_millis(service.engine.settings.limits.shutdown_ms);
         let stopped = tokio::time::timeout(limit / 2, service.stop()).await;
-        assert!(stopped.is_ok(), "nothing runs that the stop could wait for");
+        assert!(
+            stopped.is_ok(),
+            "the stop waits, although no execution runs"
+        );
     }
 
-    /// ENGINE A13.
     #[tokio::test]
-    async fn a_stop_returns_within_shutdown_ms_though_background_work_hangs() {
+    async fn a_stop_returns_within_shutdown_ms_even_if_background_work_hangs() {
         let dir = tempfile::tempdir().unwrap();
         let service = open_with(dir.path(), &["--shutdown-ms=1000", "--kill-ms=200"]);
         service.background(std::future::pending());
@@ -136,7 +141,7 @@ mod tests {
         let shutdown_end = service.stop().await;
         let took = begun.elapsed();
         let limit = Duration::from_millis(service.engine.settings.limits.shutdown_ms);
-        // For the threads of a busy machine; the stop itself is done before.
+        // For the scheduling on a busy machine; the stop itself takes less.
         let slack = Duration::from_millis(500);
         assert!(took < limit + slack, "{took:?}");
         assert!(shutdown_end - begun < limit + slack);

@@ -1,5 +1,5 @@
-//! From an accepted execution to its recorded end: starts the owner, lets the policies follow, records the
-//! end, shows it and takes the execution off the live ones.
+//! Supervision of an execution, from its acceptance to its recorded end: starts the owner, applies
+//! the policies, records and publishes the end, and removes the execution from the live ones.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
@@ -20,21 +20,21 @@ use crate::execution::wish::{EndWish, Wishes};
 use crate::registry::record::Accepted;
 use crate::registry::{Finish, Ticket};
 
-/// How many times a terminal status is written before it is published unwritten: a disk may fail for
-/// a moment.
-const TRIES: u32 = 4;
-/// How long until a disk that takes nothing is tried again.
-const RETRY: Duration = Duration::from_secs(2);
+/// The attempts to write a terminal status before it is published unwritten. A disk may fail for a
+/// moment.
+const WRITE_ATTEMPTS: u32 = 4;
+/// The pause between series of attempts, after the status was published unwritten.
+const WRITE_RETRY: Duration = Duration::from_secs(2);
 
-/// The work of an owner from acceptance to its end; tests replace it.
+/// The work of an owner, from acceptance to the end; tests replace it.
 pub(super) type Work = for<'a> fn(&'a mut Owner, &'a mut Ticket) -> BoxFuture<'a, Ended>;
 
 /// The work of every execution outside of tests.
-pub(super) const OWN: Work = |owner, ticket| owner.own(ticket).boxed();
+pub(super) const OWNER_WORK: Work = |owner, ticket| owner.own(ticket).boxed();
 
 impl Service {
-    /// Gives an accepted execution its owner.
-    pub(super) fn adopt(
+    /// Starts the owner of an accepted execution, which makes the execution live.
+    pub(super) fn start_owner(
         self: &Arc<Self>,
         accepted: Accepted,
         entry: spool::Entry,
@@ -64,12 +64,12 @@ impl Service {
             .insert(id, live.clone());
         let engine = Arc::clone(&self.engine);
         let owner = Owner::new(engine, accepted, entry, publish, wishes, input);
-        tokio::spawn(Arc::clone(self).supervise(owner, ticket, OWN));
+        tokio::spawn(Arc::clone(self).supervise(owner, ticket, OWNER_WORK));
         live
     }
 
-    /// Sees the owner of an execution to its recorded end. The ticket, which holds the lane, is given
-    /// up only when nothing of the execution is left, also when the owner panics.
+    /// Runs the owner of an execution and records its end. The ticket, which holds the lane, is
+    /// dropped only when no process of the execution is left, also after a panic of the owner.
     pub(super) async fn supervise(
         self: Arc<Self>,
         mut owner: Owner,
@@ -77,23 +77,24 @@ impl Service {
         work: Work,
     ) {
         let id = owner.entry.id().into();
-        // After a panic only the runner and the disk are used; the owner's half-changed state is
-        // dropped.
-        let whole_life = async {
+        // Unwind safe: after a panic, only the runner and the disk are used, and the rest of the
+        // owner's state is dropped.
+        let owner_life = async {
             let ended = work(&mut owner, &mut ticket).await;
             self.finish(&mut owner, ended).await;
         };
-        if AssertUnwindSafe(whole_life).catch_unwind().await.is_err() {
+        if AssertUnwindSafe(owner_life).catch_unwind().await.is_err() {
             tracing::error!(execution = %id, "the owner of the execution panicked");
-            self.orphaned(id, owner.runner.take()).await;
+            self.end_orphaned(id, owner.runner.take()).await;
         }
     }
 
-    /// Lets the policies follow an end, records it, shows it, and takes the execution off the live ones.
+    /// Applies the policies to an end, records and publishes it, and removes the execution from the
+    /// live ones.
     ///
-    /// An end that cannot be written is published all the same. The execution stays live until the
-    /// write succeeds, so that all clients see one end. When the service stops, the retries end, and
-    /// the next start ends the execution.
+    /// An end that cannot be written is still published. The execution stays live until the write
+    /// succeeds: all clients then see the same end. A stop of the service ends the retries; the
+    /// next start ends the execution.
     pub(crate) async fn finish(self: &Arc<Self>, owner: &mut Owner, ended: Ended) {
         let Ended {
             mut status,
@@ -104,11 +105,12 @@ impl Service {
             None => None,
             Some(context) => {
                 let (body, entry) = (&owner.accepted.body, &owner.entry);
-                self.follow_end(body, entry, &mut status, context).await
+                self.apply_policies(body, entry, &mut status, context).await
             }
         };
-        // A cancel during the steps above counts as before the end, and cancels a continuation as well.
-        // A later cancel changes nothing and is answered with this end.
+        // A cancel that arrived during the steps above counts as accepted before the end, and
+        // cancels the continuation as well. A later cancel changes nothing and is answered with
+        // this end.
         let is_cancelled = owner.wishes.seal() == Some(EndWish::Cancel);
         if is_cancelled && status.state != State::Cancelled {
             cancelled(&mut status, owner.times.now());
@@ -122,29 +124,30 @@ impl Service {
         }
         let recorded = record_end(owner, &status).await;
         if recorded == Some(Finish::EarlierStands) {
-            tracing::error!(execution = %status.execution_id, "it had ended already");
+            tracing::error!(execution = %status.execution_id, "the execution had ended already");
             let (service, entry) = (Arc::clone(self), owner.entry.clone());
             match spool::blocking::run_io(move || service.recorded_status(&entry)).await {
                 Ok(earlier) => status = earlier,
                 Err(error) => {
-                    tracing::error!(execution = %status.execution_id, %error, "could not read the end that stands");
+                    let execution = status.execution_id;
+                    tracing::error!(%execution, %error, "could not read the earlier end");
                 }
             }
         }
-        // A stop that sees the end published waits for the hook that follows.
+        // A stop that sees the published end must also wait for the hook after the execution.
         let _hook_follows = self.background_token();
         owner.show(&status, Duration::ZERO, None);
         owner.wishes.answer_all();
         if recorded != Some(Finish::EarlierStands) {
             self.engine.metrics.ended(&status);
         }
-        log(&status, owner.prompt_bytes);
+        log_end(&status, owner.prompt_bytes);
         if recorded.is_none() {
             let execution = status.execution_id;
             tracing::error!(%execution, "could not write the terminal status; retrying");
             while record_end(owner, &status).await.is_none() {
                 tokio::select! {
-                    () = tokio::time::sleep(RETRY) => {}
+                    () = tokio::time::sleep(WRITE_RETRY) => {}
                     () = self.stopping() => return,
                 }
             }
@@ -157,17 +160,17 @@ impl Service {
     }
 }
 
-/// Records the end; `None` when the disk did not take it.
+/// Records the end; returns `None` if all attempts to write failed.
 async fn record_end(owner: &Owner, status: &Status) -> Option<Finish> {
-    for attempt in 1..=TRIES {
+    for attempt in 1..=WRITE_ATTEMPTS {
         let (engine, entry) = (Arc::clone(&owner.engine), owner.entry.clone());
         let (status, cli) = (status.clone(), owner.cli.clone());
         let execution = status.execution_id;
         let finish = move || engine.registry.finish(&entry, &status, cli.as_ref());
         match spool::blocking::run_io(finish).await {
             Ok(finish) => return Some(finish),
-            Err(error) if attempt == TRIES => {
-                tracing::warn!(%execution, %error, "the terminal status was not written");
+            Err(error) if attempt == WRITE_ATTEMPTS => {
+                tracing::warn!(%execution, %error, "could not write the terminal status");
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(10 << attempt)).await,
         }
@@ -175,8 +178,11 @@ async fn record_end(owner: &Owner, status: &Status) -> Option<Finish> {
     None
 }
 
-/// The one wide event of an execution.
-fn log(status: &Status, prompt_bytes: usize) {
+/// Logs the one wide event of an execution.
+fn log_end(status: &Status, prompt_bytes: usize) {
+    let queued = status
+        .started_at
+        .map(|started| started.as_millisecond() - status.created_at.as_millisecond());
     tracing::info!(
         execution = %status.execution_id,
         state = status.state.as_str(),
@@ -185,7 +191,7 @@ fn log(status: &Status, prompt_bytes: usize) {
         prompt_bytes,
         output_bytes = status.output_bytes,
         duration_ms = status.duration_ms,
-        queued_ms = status.started_at.map(|at| at.as_millisecond() - status.created_at.as_millisecond()),
+        queued_ms = queued,
         cost_usd = status.cost_usd,
         restarts = status.restarts,
         warnings = status.warnings.len(),
@@ -201,7 +207,7 @@ mod tests {
     use crate::service::testing::{accepted, entry, open, owner, status};
 
     #[tokio::test]
-    async fn an_earlier_end_on_disk_is_the_one_that_is_shown() {
+    async fn an_earlier_end_on_disk_is_published_instead_of_a_second_one() {
         let dir = tempfile::tempdir().unwrap();
         let service = open(dir.path());
         let id = accepted(&service, State::Running);

@@ -18,18 +18,18 @@ use crate::execution::wish::Wishes;
 use crate::registry::Ticket;
 use crate::registry::record::{Accepted, Chain, Record, begin, first_status};
 
-/// A service of which nothing starts.
+/// Opens a service that starts no executions.
 pub(crate) fn open(dir: &std::path::Path) -> Arc<Service> {
     open_with(dir, &[])
 }
 
-/// One with these flags.
+/// Opens a service with these flags.
 pub(crate) fn open_with(dir: &std::path::Path, flags: &[&str]) -> Arc<Service> {
-    open_by(dir, flags, "/nonexistent".into())
+    open_with_runner(dir, flags, "/nonexistent".into())
 }
 
-/// Opens a service with these flags, whose runners are this program.
-pub(crate) fn open_by(
+/// Opens a service with these flags, which starts `runner` as its runner.
+pub(crate) fn open_with_runner(
     dir: &std::path::Path,
     flags: &[&str],
     runner: std::path::PathBuf,
@@ -52,12 +52,12 @@ pub(crate) fn open_by(
     service
 }
 
-/// One on disk that was accepted in this state, with `onInterrupt: "continue"`. It has no owner.
+/// Creates an execution without an owner on disk, in this state, with `onInterrupt: "continue"`.
 pub(crate) fn accepted(service: &Service, state: State) -> ExecutionId {
     create(service, ExecutionId::random(), state, None, None)
 }
 
-/// The same of an id that was chosen, which may not start before this time.
+/// Creates an execution like [`accepted`], with this id, which may not start before this time.
 pub(crate) fn accepted_as(
     service: &Service,
     id: ExecutionId,
@@ -67,7 +67,7 @@ pub(crate) fn accepted_as(
     create(service, id, state, not_before, None)
 }
 
-/// What a policy made of that one, before its end.
+/// Creates a policy's continuation of `old`, which has no end yet.
 pub(crate) fn continuation(service: &Service, old: ExecutionId) -> ExecutionId {
     create(
         service,
@@ -103,26 +103,33 @@ fn create(
         begin(&mut status, at);
     }
     let registry = &service.engine.registry;
-    let turn = registry.turn(id).now_or_never().expect("a free id");
+    let id_lock = registry.lock_id(id).now_or_never().expect("a free id");
     let digest = accepted.body.digest();
-    registry.accept(&turn, &accepted, digest, &status).unwrap();
+    registry
+        .accept(&id_lock, &accepted, digest, &status)
+        .unwrap();
     id
 }
 
-/// Its files.
+/// Returns the files of an execution.
 pub(crate) fn entry(service: &Service, id: ExecutionId) -> spool::Entry {
-    let found = service.engine.registry.find(id).unwrap();
-    found.found().expect("an accepted one")
+    let lookup = service.engine.registry.find(id).unwrap();
+    lookup.into_option().expect("an accepted execution")
 }
 
-/// Its status on disk.
+/// Reads the status of an execution from the disk.
 pub(crate) fn status(service: &Service, id: ExecutionId) -> Status {
     let entry = entry(service, id);
     Record::decode(&entry.status().unwrap()).unwrap().status
 }
 
-/// The owner of an accepted one, which was asked for this already, and its ticket.
-pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) -> (Owner, Ticket) {
+/// Creates an owner of an accepted execution, to which these controls were sent already, and its
+/// ticket.
+pub(crate) fn owner(
+    service: &Arc<Service>,
+    id: ExecutionId,
+    controls: &[Control],
+) -> (Owner, Ticket) {
     let entry = entry(service, id);
     let accepted: Accepted = serde_json::from_slice(&entry.body().unwrap()).unwrap();
     let accepted_status = status(service, id);
@@ -132,7 +139,7 @@ pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) 
         since: None,
     });
     let wishes = Arc::new(Wishes::new(false));
-    for control in asked {
+    for control in controls {
         wishes.ask(*control).unwrap();
     }
     let ticket = service.engine.registry.restore(id, &accepted, false);
@@ -141,7 +148,7 @@ pub(crate) fn owner(service: &Arc<Service>, id: ExecutionId, asked: &[Control]) 
     (owner, ticket)
 }
 
-/// The terminal status of one that may be live.
+/// Waits for the terminal status of an execution, live or ended.
 pub(crate) async fn end(service: &Service, id: ExecutionId) -> Status {
     match service.live(id) {
         Some(live) => live.ended().await.unwrap(),
@@ -149,7 +156,7 @@ pub(crate) async fn end(service: &Service, id: ExecutionId) -> Status {
     }
 }
 
-/// The executions on disk beside this one.
+/// Lists the executions on disk except this one.
 pub(crate) fn others(service: &Service, id: ExecutionId) -> Vec<ExecutionId> {
     let ids = service.engine.registry.page(None, 100).unwrap().ids;
     ids.into_iter().filter(|other| *other != id).collect()

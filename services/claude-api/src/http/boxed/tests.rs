@@ -30,7 +30,7 @@ impl Api {
         }
     }
 
-    async fn ask(&self, method: Method, path: &str, peer: Option<Peer>) -> Answer {
+    async fn send(&self, method: Method, path: &str, peer: Option<Peer>) -> Answer {
         let mut request = axum::http::Request::builder()
             .method(method)
             .uri(path)
@@ -77,12 +77,12 @@ const PATHS: [&str; 6] = [
 ];
 
 #[tokio::test]
-async fn a_peer_in_the_box_gets_nothing_but_health() {
+async fn a_peer_in_the_box_is_refused_except_for_health() {
     let api = Api::with(&["--boxed"]);
     for peer in [OWN, None] {
         for method in [Method::GET, Method::POST, Method::OPTIONS, Method::DELETE] {
             for path in PATHS {
-                let answer = api.ask(method.clone(), path, peer).await;
+                let answer = api.send(method.clone(), path, peer).await;
                 assert_eq!(answer, refused(), "{method} {path}");
             }
         }
@@ -93,10 +93,14 @@ async fn a_peer_in_the_box_gets_nothing_but_health() {
             "/health",
         ] {
             for method in [Method::GET, Method::HEAD] {
-                let code = api.ask(method.clone(), path, peer).await.code;
+                let code = api.send(method.clone(), path, peer).await.code;
                 assert!(matches!(code, 200 | 503), "{method} {path}: {code}");
             }
-            assert_eq!(api.ask(Method::POST, path, peer).await, refused(), "{path}");
+            assert_eq!(
+                api.send(Method::POST, path, peer).await,
+                refused(),
+                "{path}"
+            );
         }
     }
     let page = api.service.metrics_page(protocol::Exposition::Text);
@@ -106,37 +110,37 @@ async fn a_peer_in_the_box_gets_nothing_but_health() {
 }
 
 #[tokio::test]
-async fn other_peers_are_served_and_so_is_everybody_without_a_box() {
+async fn other_peers_are_served_and_without_a_box_all_peers_are() {
     let api = Api::with(&["--boxed"]);
-    assert_eq!(api.ask(Method::GET, "/v1/limits", OTHER).await.code, 200);
+    assert_eq!(api.send(Method::GET, "/v1/limits", OTHER).await.code, 200);
     let open = Api::with(&[]);
     for peer in [OWN, OTHER, None] {
-        assert_eq!(open.ask(Method::GET, "/v1/limits", peer).await.code, 200);
+        assert_eq!(open.send(Method::GET, "/v1/limits", peer).await.code, 200);
     }
 }
 
 #[tokio::test]
-async fn a_call_that_comes_back_leaves_only_health() {
+async fn after_a_returned_call_only_health_is_served() {
     let api = Api::with(&["--boxed", "--published-port=1"]);
     let nonce = api.service.boxed.as_ref().unwrap().nonce_for_tests();
     let path = format!("/health/box/{nonce}");
     let wrong = format!("/health/box/{}", uuid::Uuid::new_v4());
-    // From inside, and with another nonce, a call says nothing.
+    // A call from inside, or with another nonce, has no effect.
     for (path, peer) in [(&path, OWN), (&path, None), (&wrong, OTHER)] {
-        assert_eq!(api.ask(Method::GET, path, peer).await.code, 404);
+        assert_eq!(api.send(Method::GET, path, peer).await.code, 404);
     }
-    let waiting = api.ask(Method::GET, "/v1/limits", OTHER).now_or_never();
+    let waiting = api.send(Method::GET, "/v1/limits", OTHER).now_or_never();
     assert_eq!(waiting, None, "requests wait for the calls of the start");
-    assert_eq!(api.ask(Method::GET, &path, OTHER).await.code, 200);
+    assert_eq!(api.send(Method::GET, &path, OTHER).await.code, 200);
     for path in PATHS {
-        let answer = api.ask(Method::GET, path, OTHER).await;
+        let answer = api.send(Method::GET, path, OTHER).await;
         assert_eq!(
             (answer.code, answer.kind.as_deref()),
             (503, Some("box-reaches-service"))
         );
-        assert_eq!(api.ask(Method::GET, path, OWN).await, refused());
+        assert_eq!(api.send(Method::GET, path, OWN).await, refused());
     }
-    assert_eq!(api.ask(Method::GET, "/health/live", OTHER).await.code, 200);
+    assert_eq!(api.send(Method::GET, "/health/live", OTHER).await.code, 200);
     let obstacles = api.service.engine.readiness.obstacles();
     assert!(obstacles.iter().any(|o| o.code == "box-reaches-service"));
 }

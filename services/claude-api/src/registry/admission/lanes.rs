@@ -1,28 +1,28 @@
-//! The queue as a plain value.
+//! The queue's state as a plain value, without locks.
 
 use std::collections::{HashMap, HashSet};
 
 use protocol::{ExecutionId, Limits};
 
-/// Why no place is left.
+/// The reason why the queue has no free slot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Full {
-    /// The whole queue.
+pub enum QueueFull {
+    /// The whole queue is full.
     #[error("the queue is full: {length} executions wait")]
     Queue {
-        /// How many wait.
+        /// The number of waiting executions.
         length: u64,
     },
-    /// The lane's part of it.
+    /// The lane's part of the queue is full.
     #[error("the lane's queue is full: {length} executions wait in it")]
     Lane {
-        /// How many wait in the lane.
+        /// The number of waiting executions in the lane.
         length: u64,
     },
 }
 
-impl Full {
-    /// How many wait.
+impl QueueFull {
+    /// Returns the number of waiting executions.
     #[must_use]
     pub fn length(&self) -> u64 {
         match self {
@@ -36,11 +36,11 @@ pub(super) struct Waiting {
     pub(super) id: ExecutionId,
     lane: Option<String>,
     conversation: String,
-    /// It may not start yet: see [`super::parked`].
+    /// Whether the execution may not start yet (see [`super::parked`]).
     pub(super) parked: bool,
 }
 
-/// How many executions may wait, in all and in one lane, and how many may run and start at once.
+/// The limits of waiting executions, in all and in one lane, of running ones and of starting ones.
 #[derive(Debug)]
 struct QueueLimits {
     queued: u64,
@@ -49,22 +49,24 @@ struct QueueLimits {
     starting: u64,
 }
 
-/// What a running execution keeps from others.
+/// The lane and the conversation that a running execution holds.
 #[derive(Debug)]
-struct Held {
+struct RunningExecution {
     lane: Option<String>,
     conversation: String,
 }
 
-/// Who waits and who runs. An execution without a lane waits for its conversation only.
+/// The waiting and the running executions. An execution without a lane waits for its conversation
+/// only.
 #[derive(Debug)]
 pub(super) struct Lanes {
     limits: QueueLimits,
-    /// Reserved or waiting, per lane and in all.
-    places: HashMap<Option<String>, u64>,
-    taken: u64,
+    /// The slots in use per lane: reservations and waiting executions.
+    slots_by_lane: HashMap<Option<String>, u64>,
+    /// The slots in use in all lanes together.
+    slots_in_use: u64,
     pub(super) waiting: Vec<Waiting>,
-    running: HashMap<ExecutionId, Held>,
+    running: HashMap<ExecutionId, RunningExecution>,
     starting: HashSet<ExecutionId>,
 }
 
@@ -77,48 +79,50 @@ impl Lanes {
                 running: limits.running_executions,
                 starting: limits.simultaneous_starts,
             },
-            places: HashMap::new(),
-            taken: 0,
+            slots_by_lane: HashMap::new(),
+            slots_in_use: 0,
             waiting: Vec::new(),
             running: HashMap::new(),
             starting: HashSet::new(),
         }
     }
 
-    pub(super) fn reserve(&mut self, lane: Option<&str>) -> Result<(), Full> {
-        if self.taken >= self.limits.queued {
-            return Err(Full::Queue { length: self.taken });
+    pub(super) fn reserve(&mut self, lane: Option<&str>) -> Result<(), QueueFull> {
+        if self.slots_in_use >= self.limits.queued {
+            return Err(QueueFull::Queue {
+                length: self.slots_in_use,
+            });
         }
         let lane = lane.map(str::to_owned);
-        let length = self.places.get(&lane).copied().unwrap_or(0);
+        let length = self.slots_by_lane.get(&lane).copied().unwrap_or(0);
         if lane.is_some() && length >= self.limits.queued_per_lane {
-            return Err(Full::Lane { length });
+            return Err(QueueFull::Lane { length });
         }
-        self.take(lane);
+        self.acquire_slot(lane);
         Ok(())
     }
 
-    pub(super) fn reserve_anyway(&mut self, lane: Option<&str>) {
-        self.take(lane.map(str::to_owned));
+    pub(super) fn reserve_beyond_limits(&mut self, lane: Option<&str>) {
+        self.acquire_slot(lane.map(str::to_owned));
     }
 
-    fn take(&mut self, lane: Option<String>) {
-        self.taken += 1;
-        *self.places.entry(lane).or_default() += 1;
+    fn acquire_slot(&mut self, lane: Option<String>) {
+        self.slots_in_use += 1;
+        *self.slots_by_lane.entry(lane).or_default() += 1;
     }
 
-    pub(super) fn give_back(&mut self, lane: Option<&str>) {
+    pub(super) fn release_slot(&mut self, lane: Option<&str>) {
         let lane = lane.map(str::to_owned);
-        self.taken = self.taken.saturating_sub(1);
-        if let Some(count) = self.places.get_mut(&lane) {
+        self.slots_in_use = self.slots_in_use.saturating_sub(1);
+        if let Some(count) = self.slots_by_lane.get_mut(&lane) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                self.places.remove(&lane);
+                self.slots_by_lane.remove(&lane);
             }
         }
     }
 
-    /// Turns a reserved place into a waiting execution.
+    /// Puts an execution into a reserved slot.
     pub(super) fn enter(&mut self, id: ExecutionId, lane: Option<&str>, conversation: &str) {
         self.waiting.push(Waiting {
             id,
@@ -128,7 +132,7 @@ impl Lanes {
         });
     }
 
-    /// Moves those that may start now from waiting to running and names them, in order.
+    /// Moves the executions that may start now from waiting to running. Returns them in order.
     pub(super) fn start(&mut self) -> Vec<ExecutionId> {
         let mut lanes: HashSet<&str> = HashSet::new();
         let mut conversations: HashSet<&str> = HashSet::new();
@@ -148,7 +152,8 @@ impl Lanes {
                 conversations.insert(&waiting.conversation);
                 continue;
             }
-            // Both are claimed even if one of them stands in the way: who comes later in either must not overtake.
+            // Claim both even if one of them is busy: a later execution of either must not
+            // overtake.
             let lane_free = waiting
                 .lane
                 .as_deref()
@@ -167,7 +172,7 @@ impl Lanes {
             }
             started.push(waiting.id);
             lanes.push(waiting.lane.clone());
-            let held = Held {
+            let held = RunningExecution {
                 lane: waiting.lane.take(),
                 conversation: std::mem::take(&mut waiting.conversation),
             };
@@ -176,7 +181,7 @@ impl Lanes {
             false
         });
         for lane in lanes {
-            self.give_back(lane.as_deref());
+            self.release_slot(lane.as_deref());
         }
         started
     }
@@ -185,7 +190,7 @@ impl Lanes {
         self.starting.remove(&id);
     }
 
-    /// Leaves the queue, or releases the permit.
+    /// Removes an execution: from the queue, or with its permit.
     pub(super) fn leave(&mut self, id: ExecutionId) {
         self.starting.remove(&id);
         if self.running.remove(&id).is_some() {
@@ -193,7 +198,7 @@ impl Lanes {
         }
         if let Some(at) = self.waiting.iter().position(|w| w.id == id) {
             let waiting = self.waiting.remove(at);
-            self.give_back(waiting.lane.as_deref());
+            self.release_slot(waiting.lane.as_deref());
         }
     }
 
@@ -245,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn one_lane_runs_one_at_a_time_and_lanes_run_side_by_side() {
+    fn a_lane_runs_one_execution_at_a_time_and_lanes_run_in_parallel() {
         let mut lanes = Lanes::new(&limits(8, 8));
         submit(&mut lanes, 1, Some("a"), "1");
         submit(&mut lanes, 2, Some("a"), "2");
@@ -259,13 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_never_runs_twice_at_once_nor_is_it_overtaken() {
+    fn a_conversation_runs_one_execution_at_a_time_in_the_order_accepted() {
         let mut lanes = Lanes::new(&limits(8, 8));
         submit(&mut lanes, 1, Some("a"), "c");
         submit(&mut lanes, 2, Some("b"), "c");
         submit(&mut lanes, 3, Some("b"), "d");
         submit(&mut lanes, 4, None, "c");
-        assert_eq!(lanes.start(), [id(1)], "3 waits behind 2 in lane b");
+        assert_eq!(lanes.start(), [id(1)], "3 waits for 2 in lane b");
         lanes.leave(id(1));
         assert_eq!(lanes.start(), [id(2)]);
         lanes.leave(id(2));
@@ -273,29 +278,29 @@ mod tests {
     }
 
     #[test]
-    fn full_queues_say_so_and_places_come_back() {
+    fn a_full_queue_refuses_until_a_slot_is_released() {
         let mut lanes = Lanes::new(&limits(1, 1));
         for n in 0..4 {
             submit(&mut lanes, n, Some("a"), &n.to_string());
         }
-        assert_eq!(lanes.reserve(Some("a")), Err(Full::Lane { length: 4 }));
+        assert_eq!(lanes.reserve(Some("a")), Err(QueueFull::Lane { length: 4 }));
         assert_eq!(lanes.start(), [id(0)]);
         assert_eq!(
             lanes.reserve(Some("a")),
             Ok(()),
-            "a running one no longer waits"
+            "a running execution uses no slot"
         );
-        lanes.give_back(Some("a"));
+        lanes.release_slot(Some("a"));
         for n in 10..13 {
             submit(&mut lanes, n, None, &n.to_string());
         }
-        assert_eq!(lanes.reserve(None), Err(Full::Queue { length: 6 }));
+        assert_eq!(lanes.reserve(None), Err(QueueFull::Queue { length: 6 }));
         lanes.leave(id(1));
         assert_eq!(lanes.reserve(None), Ok(()));
     }
 
     #[test]
-    fn starts_are_limited_apart() {
+    fn simultaneous_starts_have_their_own_limit() {
         let mut lanes = Lanes::new(&limits(8, 2));
         for n in 0..4 {
             submit(&mut lanes, n, None, &n.to_string());
@@ -306,17 +311,19 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is submitted and ends: the limits hold, no lane or conversation runs twice, each lane keeps its order,
-        /// nothing waits without cause, and at the end every place is free.
+        /// For any submissions and ends: the limits hold, no lane or conversation runs twice, each
+        /// lane keeps its order, nothing waits without cause, and at the end every slot is free.
         #[test]
-        fn invariants(steps in proptest::collection::vec((0_u8..3, 0_usize..4, 0_usize..4), 1..120)) {
+        fn the_queue_keeps_its_limits_and_the_order_of_each_lane(
+            steps in proptest::collection::vec((0_u8..3, 0_usize..4, 0_usize..4), 1..120)
+        ) {
             let mut lanes = Lanes::new(&limits(3, 2));
             let mut accepted: Vec<(u128, String, String)> = Vec::new();
             let mut running: Vec<u128> = Vec::new();
             let mut started_order: HashMap<String, Vec<u128>> = HashMap::new();
             let mut next = 0_u128;
-            for (what, lane, pick) in steps {
-                match what {
+            for (action, lane, pick) in steps {
+                match action {
                     0 => {
                         let (lane, conversation) = (format!("l{lane}"), format!("c{pick}"));
                         if lanes.reserve(Some(&lane)).is_ok() {
@@ -326,22 +333,23 @@ mod tests {
                         }
                     }
                     1 if !running.is_empty() => {
-                        let gone = running.remove(pick % running.len());
-                        lanes.leave(id(gone));
+                        let ended = running.remove(pick % running.len());
+                        lanes.leave(id(ended));
                     }
                     _ => for n in &running { lanes.started(id(*n)); },
                 }
-                for now in lanes.start() {
-                    let n = now.uuid().as_u128();
+                for started in lanes.start() {
+                    let n = started.uuid().as_u128();
                     running.push(n);
                     let lane = &accepted[n as usize].1;
                     started_order.entry(lane.clone()).or_default().push(n);
                 }
                 prop_assert!(running.len() <= 3 && lanes.starting.len() <= 2);
-                for part in [1, 2] {
-                    let keys: Vec<_> = running.iter().map(|n| if part == 1 { &accepted[*n as usize].1 } else { &accepted[*n as usize].2 }).collect();
-                    prop_assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
-                }
+                let keys = || running.iter().map(|n| &accepted[*n as usize]);
+                let busy_lanes: HashSet<_> = keys().map(|(_, lane, _)| lane).collect();
+                let conversations: HashSet<_> = keys().map(|(_, _, c)| c).collect();
+                prop_assert_eq!(busy_lanes.len(), running.len());
+                prop_assert_eq!(conversations.len(), running.len());
                 prop_assert!(lanes.start().is_empty());
             }
             for order in started_order.values() {
@@ -350,7 +358,8 @@ mod tests {
             for n in 0..next {
                 lanes.leave(id(n));
             }
-            prop_assert_eq!((lanes.taken, lanes.places.len(), lanes.running(), lanes.waiting()), (0, 0, 0, 0));
+            prop_assert_eq!((lanes.slots_in_use, lanes.slots_by_lane.len()), (0, 0));
+            prop_assert_eq!((lanes.running(), lanes.waiting()), (0, 0));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Executions that may not start before a time. A parked execution keeps its conversation and its
-//! position in the queue, but lets its lane run: a usage limit lasts for hours. When its time has
-//! passed it is the next of its lane, before all that were accepted later.
+//! position in the queue, but does not block its lane: a usage limit lasts for hours. When its time
+//! has passed, it is the next of its lane, before all that were accepted later.
 
 use protocol::ExecutionId;
 
@@ -16,7 +16,7 @@ impl Lanes {
 }
 
 impl Ticket {
-    /// Lets a parked execution start: its time (`notBefore`) has passed.
+    /// Lets a parked execution start. The caller waits for its time (`notBefore`).
     pub fn unpark(&self) {
         self.admission.with(|inner| {
             inner.lanes.park(self.id, false);
@@ -41,19 +41,19 @@ mod tests {
     }
 
     #[test]
-    fn it_keeps_its_conversation_and_not_its_lane() {
+    fn a_parked_execution_blocks_its_conversation_but_not_its_lane() {
         let admission = Admission::new(&Limits::default());
         let mut parked = admission.restore(id(1), Some("a"), "c", true);
         let mut lane = admission.restore(id(2), Some("a"), "d", false);
         let mut later = admission.restore(id(3), Some("a"), "e", false);
         let mut conversation = admission.restore(id(4), Some("b"), "c", false);
         assert!(!may_run(&mut parked) && !may_run(&mut conversation));
-        assert!(may_run(&mut lane), "the lane goes on");
+        assert!(may_run(&mut lane), "the lane is not blocked");
         assert_eq!(admission.position(id(1)), None);
         assert_eq!(admission.position(id(3)), Some(0));
         assert_eq!(admission.counts(), (3, 1));
         parked.unpark();
-        assert!(!may_run(&mut parked), "one of its lane runs");
+        assert!(!may_run(&mut parked), "another execution of its lane runs");
         drop(lane);
         assert!(may_run(&mut parked) && !may_run(&mut later));
         drop(parked);
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_leaves_frees_its_conversation() {
+    fn a_parked_execution_that_leaves_the_queue_releases_its_conversation() {
         let admission = Admission::new(&Limits::default());
         let parked = admission.restore(id(1), None, "c", true);
         let mut next = admission.restore(id(2), None, "c", false);

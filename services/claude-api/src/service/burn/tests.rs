@@ -1,4 +1,4 @@
-//! Burned ids: races, places in the queue, expiry.
+//! Burned ids: races, slots of the queue, expiry.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn burn(service: &Arc<Service>, id: ExecutionId) -> Result<Option<State>, 
 
 /// docs/protocol.md, "Calls": `ifUnknown=burn`.
 #[tokio::test]
-async fn a_burn_and_an_acceptance_at_once_leave_either_a_cancelled_execution_or_none() {
+async fn a_burn_during_an_acceptance_leaves_a_cancelled_execution_or_none() {
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());
     for _ in 0..50 {
@@ -33,7 +33,7 @@ async fn a_burn_and_an_acceptance_at_once_leave_either_a_cancelled_execution_or_
         match put {
             Ok(_) => {
                 let Ok(Some(_)) = cancel else {
-                    panic!("the execution was accepted, and its cancel came to {cancel:?}")
+                    panic!("the execution was accepted, and its cancel answered {cancel:?}")
                 };
                 assert_eq!(end(&service, id).await.state, State::Cancelled);
             }
@@ -48,7 +48,7 @@ async fn a_burn_and_an_acceptance_at_once_leave_either_a_cancelled_execution_or_
 
 /// docs/protocol.md, "Limits": `queued` counts burned ids.
 #[tokio::test]
-async fn burned_ids_take_places_in_the_queue_until_they_expire() {
+async fn burned_ids_use_slots_of_the_queue_until_they_expire() {
     let dir = tempfile::tempdir().unwrap();
     let flags = ["--queued=2"];
     let service = open_with(dir.path(), &flags);
@@ -57,13 +57,13 @@ async fn burned_ids_take_places_in_the_queue_until_they_expire() {
     assert_eq!(accept(&service, second).await, Ok(true));
     assert_eq!(burn(&service, third).await, Err(ProblemType::QueueFull));
     assert_eq!(accept(&service, third).await, Err(ProblemType::QueueFull));
-    // A repeat takes no second place, and neither does a cancel of what is known.
+    // Neither a repeated burn nor a cancel of a known id uses a second slot.
     assert_eq!(burn(&service, first).await, Ok(None));
     assert!(burn(&service, second).await.is_ok());
     end(&service, second).await;
     assert_eq!(burn(&service, third).await, Ok(None));
     drop(service);
-    // The places are taken again after a restart.
+    // After a restart, the burned ids use slots again.
     let service = open_with(dir.path(), &flags);
     service.recover().unwrap();
     let other = ExecutionId::random();

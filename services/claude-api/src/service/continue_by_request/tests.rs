@@ -1,4 +1,4 @@
-//! What a request may not continue.
+//! Continuations by request that are refused.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ fn continues(id: ExecutionId) -> Body {
 }
 
 #[tokio::test]
-async fn one_without_an_end_is_refused_whatever_id_the_new_one_has() {
+async fn a_continuation_of_an_execution_without_an_end_is_refused_without_a_deadlock() {
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());
-    // Of one stripe: see `Registry::turn`.
+    // Both ids share one lock: see `Registry::lock_id`.
     let [old, new] = [1, 2].map(|n| ExecutionId::from(Uuid::from_u128(n)));
     accepted_as(&service, old, State::Running, None);
     let answer = service.accept(new, continues(old), ());
@@ -30,7 +30,7 @@ async fn one_without_an_end_is_refused_whatever_id_the_new_one_has() {
 }
 
 #[tokio::test]
-async fn an_end_that_the_disk_has_not_taken_is_not_continued_nor_amended() {
+async fn an_end_that_is_not_on_disk_is_neither_continued_nor_amended() {
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());
     let id = accepted(&service, State::Running);
@@ -39,7 +39,7 @@ async fn an_end_that_the_disk_has_not_taken_is_not_continued_nor_amended() {
     let mut shown = status(&service, id);
     shown.state = State::Interrupted;
     let ticket = service.engine.registry.restore(id, &body, false);
-    service.adopt(body, entry.clone(), shown, ticket);
+    service.start_owner(body, entry.clone(), shown, ticket);
     let answer = service
         .accept(ExecutionId::random(), continues(id), ())
         .await;

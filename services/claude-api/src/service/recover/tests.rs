@@ -1,4 +1,4 @@
-//! What a start makes of what a kill left.
+//! Recovery at a start, after a kill of the service.
 
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::execution::policy::EndContext;
 use crate::registry::record::CliProcess;
 use crate::service::supervise::Work;
 use crate::service::testing::{
-    accepted, continuation, entry, open, open_by, others, owner, status,
+    accepted, continuation, entry, open, open_with_runner, others, owner, status,
 };
 
-/// Stops it and waits until nothing holds its spool any more.
+/// Stops a service and waits until nothing holds its spool any more.
 async fn close(service: Arc<Service>) {
     service.stop().await;
     while Arc::strong_count(&service) > 1 {
@@ -27,7 +27,7 @@ fn cancel(service: &Service, id: ExecutionId) {
 }
 
 #[tokio::test]
-async fn an_accepted_cancel_is_neither_run_nor_continued() {
+async fn an_execution_with_an_accepted_cancel_is_neither_run_nor_continued() {
     let dir = tempfile::tempdir().unwrap();
     let before = open(dir.path());
     let [queued, running, waits, interrupted] =
@@ -53,13 +53,13 @@ async fn an_accepted_cancel_is_neither_run_nor_continued() {
         (end.state, end.reason),
         (State::Interrupted, Some(Reason::ServiceStopped))
     );
-    let next = end.continued_by.expect("its policy says so");
+    let next = end.continued_by.expect("the policy continues it");
     assert!(service.live(waits).is_some() && service.live(next).is_some());
     assert_eq!(service.engine.registry.counts(), (2, 0));
 }
 
 #[tokio::test]
-async fn an_accepted_cancel_takes_what_a_policy_made_with_it() {
+async fn an_accepted_cancel_also_cancels_the_policys_continuation() {
     let dir = tempfile::tempdir().unwrap();
     let before = open(dir.path());
     let old = accepted(&before, State::Running);
@@ -75,7 +75,7 @@ async fn an_accepted_cancel_takes_what_a_policy_made_with_it() {
     }
 }
 
-/// The status as each door shows it: alone, in the list, followed.
+/// Returns the status as each call shows it: by id, in the list, in a follow stream.
 async fn shown(service: &Arc<Service>, id: ExecutionId) -> [Status; 3] {
     let get = async |path: String| {
         let request = http::Request::get(path)
@@ -88,20 +88,20 @@ async fn shown(service: &Arc<Service>, id: ExecutionId) -> [Status; 3] {
         let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await;
         (code, bytes.unwrap())
     };
-    let one = |(code, bytes): (http::StatusCode, bytes::Bytes)| {
+    let parse = |(code, bytes): (http::StatusCode, bytes::Bytes)| {
         assert_eq!(code, 200, "{}", String::from_utf8_lossy(&bytes));
         serde_json::from_slice::<Status>(&bytes).unwrap()
     };
-    let alone = one(get(format!("/v1/executions/{id}")).await);
-    let followed = one(get(format!("/v1/executions/{id}?follow=true")).await);
+    let by_id = parse(get(format!("/v1/executions/{id}")).await);
+    let followed = parse(get(format!("/v1/executions/{id}?follow=true")).await);
     let (_, list) = get("/v1/executions".to_owned()).await;
     let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
     let listed = list["executions"].as_array().unwrap().iter();
     let listed = listed
         .map(|status| serde_json::from_value::<Status>(status.clone()).unwrap())
         .find(|status| status.execution_id == id)
-        .expect("it is in the list");
-    [alone, listed, followed]
+        .expect("the execution is in the list");
+    [by_id, listed, followed]
 }
 
 fn record(service: &Service, id: ExecutionId) -> std::fs::File {
@@ -110,18 +110,17 @@ fn record(service: &Service, id: ExecutionId) -> std::fs::File {
     std::fs::File::options().write(true).open(path).unwrap()
 }
 
-/// The position of a record's statuses, and their size: see the spool.
+/// The position of the status slots in a record, and the size of a slot (see the spool's layout).
 const SLOTS_AT: u64 = 4096;
 const SLOT_BYTES: u64 = 72 * 1024;
 
-/// ENGINE A12.
 #[tokio::test]
-async fn a_live_execution_whose_record_is_damaged_is_interrupted_by_the_next_start() {
+async fn a_live_execution_with_a_damaged_record_is_interrupted_by_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let before = open(dir.path());
     let [header, body, output] =
         [State::Running, State::Queued, State::Running].map(|state| accepted(&before, state));
-    // A second status: it was promised, whatever is damaged.
+    // A second status: one damaged slot leaves another.
     for id in [header, body, output] {
         let entry = entry(&before, id);
         entry.write_status(&entry.status().unwrap(), true).unwrap();
@@ -136,33 +135,32 @@ async fn a_live_execution_whose_record_is_damaged_is_interrupted_by_the_next_sta
     drop(before);
     let service = open(dir.path());
     service.recover().unwrap();
-    for (what, id) in [("header", header), ("body", body), ("output", output)] {
+    for (damaged, id) in [("header", header), ("body", body), ("output", output)] {
         for status in shown(&service, id).await {
-            assert_eq!(status.state, State::Interrupted, "{what}");
-            assert_eq!(status.reason, Some(Reason::ServiceStopped), "{what}");
+            assert_eq!(status.state, State::Interrupted, "{damaged}");
+            assert_eq!(status.reason, Some(Reason::ServiceStopped), "{damaged}");
             assert_eq!((status.exit_code, status.continued_by), (None, None));
             assert!(
                 status.ended_at.is_some() && status.crc32.is_some(),
-                "{what}"
+                "{damaged}"
             );
         }
         assert!(service.live(id).is_none());
-        // It can be had again by its own body, and be forgotten.
-        if what != "body" {
+        // A PUT with the same body finds the execution, and it can be deleted.
+        if damaged != "body" {
             let again = protocol::Body {
                 on_interrupt: protocol::OnInterrupt::Continue,
                 ..protocol::Body::new("x")
             };
             let again = service.accept(id, again, ()).await;
-            assert!(again.is_ok_and(|again| !again.created), "{what}");
+            assert!(again.is_ok_and(|again| !again.created), "{damaged}");
         }
         service.delete(id).await.unwrap();
     }
 }
 
-/// ENGINE A12.
 #[tokio::test]
-async fn an_ended_execution_whose_status_is_damaged_is_shown_as_interrupted() {
+async fn an_ended_execution_with_a_damaged_status_is_shown_as_interrupted() {
     type Damage = fn(&Service, ExecutionId);
     let damages: [(&str, Damage); 5] = [
         ("the header", |service, id| {
@@ -181,10 +179,10 @@ async fn an_ended_execution_whose_status_is_damaged_is_shown_as_interrupted() {
         }),
         ("a status of another form", |service, id| {
             let entry = entry(service, id);
-            service.engine.registry.end_as(&entry, b"{}");
+            service.engine.registry.overwrite_end(&entry, b"{}");
         }),
     ];
-    for (what, damage) in damages {
+    for (damaged, damage) in damages {
         let dir = tempfile::tempdir().unwrap();
         let before = open(dir.path());
         let id = accepted(&before, State::Running);
@@ -193,37 +191,36 @@ async fn an_ended_execution_whose_status_is_damaged_is_shown_as_interrupted() {
         ended.state = State::Completed;
         ended.ended_at = Some(crate::times::now());
         let json = Record::encode(&ended, None, before.engine.status_bytes());
-        before.engine.registry.end_as(&entry, &json);
+        before.engine.registry.overwrite_end(&entry, &json);
         drop(entry);
         damage(&before, id);
         drop(before);
         let service = open(dir.path());
         service.recover().unwrap();
         let mut shown = shown(&service, id).await;
-        // It may be made between two looks.
+        // The SHA-256 may be added between two reads.
         shown.iter_mut().for_each(|status| status.sha256 = None);
-        if what == "the header" {
-            // Its status is whole.
+        if damaged == "the header" {
+            // The status is intact.
             assert_eq!(shown[0].state, State::Completed);
         } else {
-            assert_eq!(shown[0].state, State::Interrupted, "{what}");
-            let error = shown[0].error.as_ref().expect("it says why");
-            assert_eq!(error.code, "record_damaged", "{what}");
+            assert_eq!(shown[0].state, State::Interrupted, "{damaged}");
+            let error = shown[0].error.as_ref().expect("an error");
+            assert_eq!(error.code, "record_damaged", "{damaged}");
         }
-        assert!(shown[0].ended_at >= Some(shown[0].created_at), "{what}");
-        assert_eq!(shown[0], shown[1], "{what}");
+        assert!(shown[0].ended_at >= Some(shown[0].created_at), "{damaged}");
+        assert_eq!(shown[0], shown[1], "{damaged}");
         assert_eq!(
             shown[0], shown[2],
-            "{what}: one end, however often it is asked for"
+            "{damaged}: each call shows the same end"
         );
         service.delete(id).await.unwrap();
     }
 }
 
-/// From an earlier closing note: recovery made another continuation where the first had already
-/// ended.
+/// Recovery used to create a second continuation if the first had already ended.
 #[tokio::test]
-async fn a_continuation_that_ended_before_the_end_it_follows_was_recorded_is_the_only_one() {
+async fn a_continuation_that_ended_before_the_end_that_it_follows_is_the_only_one() {
     let dir = tempfile::tempdir().unwrap();
     let before = open(dir.path());
     let old = accepted(&before, State::Running);
@@ -235,8 +232,8 @@ async fn a_continuation_that_ended_before_the_end_it_follows_was_recorded_is_the
         resets_at: None,
     };
     let continuation = before
-        .follow_up(&entry, &mut end, known)
-        .expect("its policy says so");
+        .create_continuation(&entry, &mut end, known)
+        .expect("the policy continues it");
     let next = end.continued_by.unwrap();
     // A client cancels the continuation, and a kill follows before the old execution's end is on
     // disk.
@@ -248,7 +245,7 @@ async fn a_continuation_that_ended_before_the_end_it_follows_was_recorded_is_the
     close(before).await;
     let service = open(dir.path());
     service.recover().unwrap();
-    assert_eq!(others(&service, old), [next], "another one was made");
+    assert_eq!(others(&service, old), [next], "a second one was created");
     let end = status(&service, old);
     assert_eq!(
         (end.state, end.continued_by),
@@ -256,7 +253,7 @@ async fn a_continuation_that_ended_before_the_end_it_follows_was_recorded_is_the
     );
 }
 
-/// Recovery named a continuation that was cancelled.
+/// Recovery used to name the cancelled continuation in `continuedBy`.
 #[tokio::test]
 async fn a_cancelled_continuation_is_not_named_by_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
@@ -270,8 +267,8 @@ async fn a_cancelled_continuation_is_not_named_by_the_next_start() {
         resets_at: None,
     };
     let continuation = before
-        .follow_up(&entry, &mut end, known)
-        .expect("its policy says so");
+        .create_continuation(&entry, &mut end, known)
+        .expect("the policy continues it");
     let next = end.continued_by.unwrap();
     // The note of the old execution's cancel failed, and a kill follows before its end is on disk.
     before.cancel_continuation(continuation).await;
@@ -285,25 +282,24 @@ async fn a_cancelled_continuation_is_not_named_by_the_next_start() {
     assert_eq!(status(&service, next).state, State::Cancelled);
 }
 
-/// Recovery made another continuation of one whose cancel it could not note.
+/// Recovery used to continue an execution whose inherited cancel it could not record.
 #[tokio::test]
-async fn an_inherited_cancel_counts_though_its_note_failed() {
+async fn an_inherited_cancel_counts_even_if_its_note_cannot_be_written() {
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());
     let id = accepted(&service, State::Queued);
-    let mut found = service.remains(id).unwrap();
-    found.cancelled = true;
+    let mut ownerless = service.read_ownerless(id).unwrap();
+    ownerless.cancelled = true;
     let mut continuation = None;
-    let recorded = service.interrupt(found, Reason::ServiceStopped, &mut continuation);
+    let recorded = service.interrupt(ownerless, Reason::ServiceStopped, &mut continuation);
     recorded.unwrap();
     assert!(continuation.is_none(), "it is continued");
     assert_eq!(status(&service, id).state, State::Cancelled);
     assert!(others(&service, id).is_empty());
 }
 
-/// From the last closing note: a SHA-256 that a stop cut off is made later.
 #[tokio::test]
-async fn a_sha256_that_a_stop_cut_off_is_made_when_the_status_is_asked_for() {
+async fn a_sha256_that_a_stop_prevented_is_added_after_a_read_of_the_status() {
     let dir = tempfile::tempdir().unwrap();
     let before = open(dir.path());
     let id = accepted(&before, State::Running);
@@ -315,7 +311,7 @@ async fn a_sha256_that_a_stop_cut_off_is_made_when_the_status_is_asked_for() {
     ended.state = State::Completed;
     ended.output_bytes = 3;
     let json = Record::encode(&ended, None, before.engine.status_bytes());
-    before.engine.registry.end_as(&entry, &json);
+    before.engine.registry.overwrite_end(&entry, &json);
     drop((entry, before));
     let service = open(dir.path());
     service.recover().unwrap();
@@ -334,9 +330,8 @@ async fn a_sha256_that_a_stop_cut_off_is_made_when_the_status_is_asked_for() {
     assert!(digest.starts_with("ba7816bf8f01cfea"), "{digest}");
 }
 
-/// ENGINE A19.
 #[tokio::test]
-async fn files_of_the_service_are_for_its_owner_alone() {
+async fn only_the_user_of_the_service_may_read_its_files() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());
@@ -357,11 +352,12 @@ async fn files_of_the_service_are_for_its_owner_alone() {
     }
 }
 
-/// ENGINE A16: the sweep ran while the runner lived, and the lane was free while the tree did.
+/// The sweep used to run while the runner was alive, and the lane was free while the process tree
+/// was alive.
 #[tokio::test]
 async fn the_end_of_a_panicked_owner_is_recorded_after_its_runner_has_ended() {
     let dir = tempfile::tempdir().unwrap();
-    // A runner that takes its time to sweep once its control socket has closed.
+    // This runner sweeps slowly after its control socket has closed.
     let (runner, swept) = (dir.path().join("runner"), dir.path().join("swept"));
     let text = format!(
         "#!/bin/sh\ncat >/dev/null\nsleep 0.5\ntouch {}\n",
@@ -370,7 +366,7 @@ async fn the_end_of_a_panicked_owner_is_recorded_after_its_runner_has_ended() {
     std::fs::write(&runner, text).unwrap();
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&runner, executable).unwrap();
-    let service = open_by(dir.path(), &[], runner);
+    let service = open_with_runner(dir.path(), &[], runner);
     let id = accepted(&service, State::Running);
     let (owner, ticket) = owner(&service, id, &[]);
     let work: Work = |owner, _| {
@@ -391,7 +387,7 @@ async fn the_end_of_a_panicked_owner_is_recorded_after_its_runner_has_ended() {
         .boxed()
     };
     Arc::clone(&service).supervise(owner, ticket, work).await;
-    assert!(swept.exists(), "the lane is free, and the runner lives");
+    assert!(swept.exists(), "the lane is free while the runner is alive");
     let end = status(&service, id);
     assert_eq!(
         (end.state, end.reason),
@@ -399,29 +395,29 @@ async fn the_end_of_a_panicked_owner_is_recorded_after_its_runner_has_ended() {
     );
 }
 
-/// The continuation stayed on disk without an owner until the next start.
+/// The continuation used to stay on disk without an owner until the next start.
 #[tokio::test]
-async fn a_continuation_is_kept_though_the_end_before_it_is_not_recorded() {
+async fn a_continuation_is_queued_even_if_the_end_that_it_follows_cannot_be_recorded() {
     let dir = tempfile::tempdir().unwrap();
     let service = open(dir.path());
     let old = accepted(&service, State::Running);
     let mut continuation = None;
-    let mut remains = service.remains(old).unwrap();
-    // A record that fits in no slot: only the end is written with it.
-    remains.record.cli = Some(CliProcess {
+    let mut ownerless = service.read_ownerless(old).unwrap();
+    // The record is too large for a status slot; only the write of the end uses it.
+    ownerless.record.cli = Some(CliProcess {
         pid: 1,
         start_ticks: 0,
         boot_id: "x".repeat(spool::STATUS_BYTES_MAX),
     });
-    let recorded = service.interrupt(remains, Reason::RunnerDied, &mut continuation);
-    assert!(recorded.is_err(), "it was recorded");
+    let recorded = service.interrupt(ownerless, Reason::RunnerDied, &mut continuation);
+    assert!(recorded.is_err(), "the end was recorded");
     let live = service.enqueue(continuation.expect("a continuation"));
-    let mut other = None;
-    let remains = service.remains(old).unwrap();
+    let mut second = None;
+    let ownerless = service.read_ownerless(old).unwrap();
     service
-        .interrupt(remains, Reason::RunnerDied, &mut other)
+        .interrupt(ownerless, Reason::RunnerDied, &mut second)
         .unwrap();
-    assert!(other.is_none(), "it is continued twice");
+    assert!(second.is_none(), "the execution is continued twice");
     let end = status(&service, old);
     assert_eq!(
         (end.state, end.continued_by),

@@ -1,4 +1,4 @@
-//! Turns of ids: one task at a time decides whether an id exists.
+//! Locks of ids: one task at a time decides whether an id exists.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 /// The number of locks; ids share them by their first byte modulo this number.
 const STRIPES: usize = 64;
 
-/// The right to accept or to burn an id. No other task has it until this is dropped.
+/// A held lock of one id, which permits its acceptance or its burn. Dropping it releases the lock.
 #[derive(Debug)]
-pub struct Turn {
+pub struct IdLock {
     id: ExecutionId,
     _lock: OwnedMutexGuard<()>,
 }
 
-impl Turn {
-    /// The id.
+impl IdLock {
+    /// Returns the locked id.
     #[must_use]
     pub fn id(&self) -> ExecutionId {
         self.id
@@ -25,30 +25,30 @@ impl Turn {
 
 /// The locks of all ids.
 ///
-/// - Taken when: a task accepts or burns an id; released when the turn is dropped. The memory is
-///   fixed, whatever the number of ids.
+/// - Taken when: a task accepts or burns an id; released when the [`IdLock`] is dropped. The memory
+///   is fixed for any number of ids.
 /// - Who waits behind whom: tasks wait in order for the same lock, which one id in 64 shares. A
-///   task never takes a second turn while it has one.
-/// - The other direction: a turn sends nothing.
+///   task never acquires a second lock while it holds one.
+/// - The other direction: a lock sends nothing.
 #[derive(Debug)]
-pub(super) struct Turns(Vec<Arc<Mutex<()>>>);
+pub(super) struct IdLocks(Vec<Arc<Mutex<()>>>);
 
-impl Turns {
+impl IdLocks {
     pub(super) fn new() -> Self {
         Self((0..STRIPES).map(|_| Arc::default()).collect())
     }
 
-    /// Waits for the turn of an id. Cancel safe.
-    pub(super) async fn of(&self, id: ExecutionId) -> Turn {
+    /// Locks an id. Cancel safe.
+    pub(super) async fn lock(&self, id: ExecutionId) -> IdLock {
         let stripe = id.uuid().as_bytes()[0] as usize % self.0.len();
-        Turn {
+        IdLock {
             id,
             _lock: Arc::clone(&self.0[stripe]).lock_owned().await,
         }
     }
 
-    /// Waits until every turn that is held now has been dropped. Cancel safe.
-    pub(super) async fn all(&self) {
+    /// Waits until every lock that is held now has been released. Cancel safe.
+    pub(super) async fn wait_for_all(&self) {
         for stripe in &self.0 {
             drop(stripe.lock().await);
         }

@@ -1,0 +1,57 @@
+//! Notes of conversations that a power cut lost. An acceptance does not wait until its note is on
+//! disk, but the record of the execution is, and the note is rebuilt from it.
+
+use jiff::SignedDuration;
+use protocol::Status;
+
+use super::Service;
+
+/// The time before the newest acceptance within which a note may be missing on disk. The kernel
+/// writes back after half a minute (proc_sys_vm(5), `dirty_expire_centisecs`).
+const UNWRITTEN: SignedDuration = SignedDuration::from_mins(5);
+/// The executions that are listed at a time.
+const PAGE: usize = 1000;
+
+impl Service {
+    /// Writes the missing notes of the executions that were accepted last. A failure is not fatal:
+    /// later requests for that conversation are refused as unknown.
+    pub(super) fn restore_conversation_notes(&self) {
+        let mut before = None;
+        let mut newest = None;
+        loop {
+            let page = match self.engine.registry.page(before, PAGE) {
+                Ok(page) => page,
+                Err(error) => {
+                    return tracing::warn!(%error, "could not check the notes of conversations");
+                }
+            };
+            for id in page.ids {
+                let Ok(ownerless) = self.read_ownerless(id) else {
+                    continue;
+                };
+                let status = ownerless.record.status;
+                if status.created_at < *newest.get_or_insert(status.created_at) - UNWRITTEN {
+                    return;
+                }
+                self.restore_conversation_note(&status);
+            }
+            before = page.next;
+            if before.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn restore_conversation_note(&self, status: &Status) {
+        if let Some(conversation) = &status.conversation
+            && self.engine.conversations.workspace(conversation).is_none()
+            && let Err(error) = self
+                .engine
+                .conversations
+                .add(conversation, &status.workspace)
+        {
+            let execution = status.execution_id;
+            tracing::warn!(%execution, %error, "could not write the note of a conversation");
+        }
+    }
+}
