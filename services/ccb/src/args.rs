@@ -47,7 +47,7 @@ Examples:
   ccb exec -q \"Write a haiku\" > haiku.txt        only the answer; nothing on stderr but errors
   ccb exec --workspace shop --allowed-tools 'Read,Bash(git log:*)' \"What changed this week?\"
   ccb exec --max-turns 20 --deadline 30m --max-budget-usd 2 - < task.md
-  ccb exec --conversation ID \"And in French?\"    continue a conversation (`ccb status` shows its id)
+  ccb exec --conversation ID \"And in French?\"    continue a conversation that `ccb status` names
   id=$(ccb exec --detach \"a long task\"); ccb attach \"$id\"
   ccb exec -- \"--help is a flag: explain it\"     a prompt that begins with a dash
 

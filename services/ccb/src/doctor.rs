@@ -113,8 +113,8 @@ async fn bridge(report: &mut Report, common: &Common) -> bool {
 fn connect_remedy(error: &Error) -> &'static str {
     match error {
         Error::Unreachable { .. } => {
-            "start it: scripts/up. If it runs elsewhere, give its address: --url ws://HOST:PORT/ws, \
-             or CCB_URL"
+            "start it: scripts/up. If it runs elsewhere, give its address: \
+             --url ws://HOST:PORT/ws, or CCB_URL"
         }
         Error::Refused { .. } => {
             "the bridge refuses unknown host names: add this one to BRIDGE_ALLOWED_HOSTS. \

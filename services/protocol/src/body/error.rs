@@ -1,23 +1,23 @@
-//! What can be wrong with a body.
+//! The errors of a body.
 
 use crate::ProblemType;
 
-/// What is wrong with a body, for the client.
+/// A mistake in a body, with a message for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// Not JSON, a wrong type, an unknown field.
-    #[error("the body is not as the contract describes: {0}")]
+    /// Not JSON, a wrong type, or an unknown field.
+    #[error("the body is invalid: {0}")]
     Malformed(String),
-    /// A field's value is wrong.
+    /// A wrong value of a field.
     #[error("{field}: {what}")]
     Field {
         /// The field.
         field: &'static str,
-        /// What is wrong and what would be right.
+        /// The mistake, and the rule for the value.
         what: String,
     },
-    /// A text is too long.
-    #[error("{field} has {bytes} bytes; at most {limit} are taken")]
+    /// A text that is too long.
+    #[error("{field} has {bytes} bytes; the maximum is {limit}")]
     TooLarge {
         /// The field.
         field: &'static str,
@@ -26,7 +26,7 @@ pub enum BodyError {
         /// The limit in force.
         limit: u64,
     },
-    /// More than anybody may ask for.
+    /// A value that no client may use.
     #[error("{field}: {what}")]
     NotAllowed {
         /// The field.
@@ -37,7 +37,7 @@ pub enum BodyError {
 }
 
 impl BodyError {
-    /// The problem type that goes with it.
+    /// Returns the problem type of this error.
     #[must_use]
     pub fn kind(&self) -> ProblemType {
         match self {
