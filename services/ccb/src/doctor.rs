@@ -90,9 +90,9 @@ async fn bridge(report: &mut Report, common: &Common) -> bool {
     match http::get(authority.unwrap_or_default(), "/health/ready", LIMIT).await {
         Ok((200, _)) => report.ok("ready", "an execution would start immediately"),
         Ok((status, body)) => not_ready(report, status, &body),
-        Err(why) => report.fail(
+        Err(reason) => report.fail(
             "ready",
-            &format!("the bridge does not report its readiness: {why}"),
+            &format!("the bridge does not report its readiness: {reason}"),
             "read the bridge's log: docker compose logs bridge",
         ),
     }
@@ -277,9 +277,9 @@ async fn claude_api(report: &mut Report, url: Option<&str>, bridge_reached: bool
             &format!("{shown} answers with HTTP {status}; is this claude-api?"),
             "give its address with --claude-api; add its host name to CLAUDE_API_ALLOWED_HOSTS",
         ),
-        Err(why) if url.is_some() || !bridge_reached => report.fail(
+        Err(reason) if url.is_some() || !bridge_reached => report.fail(
             "claude-api",
-            &format!("{shown}: {why}"),
+            &format!("{shown}: {reason}"),
             "start it: scripts/up. Its log says why it does not run: \
              docker compose logs claude-api",
         ),

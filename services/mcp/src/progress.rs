@@ -42,7 +42,7 @@ impl Progress {
         let message = match event {
             Event::Answer(status) => doing(status),
             Event::Status(update) => updated(update),
-            Event::Lost { why, .. } => format!("{why}; reconnecting to the bridge"),
+            Event::Disconnected { reason, .. } => format!("{reason}; reconnecting to the bridge"),
             _ => return,
         };
         if message != self.message {

@@ -128,7 +128,7 @@ async fn an_unreachable_claude_api_is_a_failure_with_a_remedy() {
     assert_eq!(findings(&report), [(Level::Fail, "claude-api")]);
     let error = Error::Unreachable {
         url: "u".into(),
-        why: "w".into(),
+        reason: "w".into(),
     };
     assert!(connect_remedy(&error).contains("scripts/up"));
 }

@@ -157,11 +157,11 @@ impl Stream {
                 self.progress.note(text);
                 None
             }
-            Event::Lost { why, .. } => {
-                self.progress.doing(format!("{why}; reconnecting"), None);
+            Event::Disconnected { reason, .. } => {
+                self.progress.doing(format!("{reason}; reconnecting"), None);
                 None
             }
-            Event::Back => {
+            Event::Reconnected => {
                 self.progress.doing("reconnected".to_owned(), None);
                 None
             }
