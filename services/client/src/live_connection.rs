@@ -110,7 +110,8 @@ impl LiveConnection {
                 _ = self.ticks.tick() => {
                     let silence = self.last_frame_at.elapsed();
                     if silence >= self.dead_after {
-                        let reason = format!("the bridge was silent for {} s", silence.as_secs_f32());
+                        let seconds = silence.as_secs_f32();
+                        let reason = format!("the bridge was silent for {seconds} s");
                         return Err(Lost::Retry(reason));
                     }
                     let _ = self.outbound.send(Message::Ping(Vec::new().into()));
