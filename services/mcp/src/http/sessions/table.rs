@@ -107,30 +107,32 @@ mod tests {
 
     use super::*;
 
-    async fn table(ids: &[&str]) -> Arc<Table> {
+    /// Sessions that have been idle for 3 ms, 2 ms and so on.
+    fn table<const N: usize>(ids: [&str; N]) -> Arc<Table> {
         let table = Arc::new(Table::default());
-        let slots = Arc::new(Semaphore::new(ids.len()));
-        for id in ids {
-            table.add((*id).into(), slots.clone().try_acquire_owned().unwrap());
-            tokio::time::advance(Duration::from_secs(1)).await;
+        let places = Arc::new(Semaphore::new(N));
+        let now = Instant::now();
+        for (id, idle_ms) in ids.into_iter().zip((1..=N as u64).rev()) {
+            table.add(id.into(), places.clone().try_acquire_owned().unwrap());
+            let idle_since = now - Duration::from_millis(idle_ms);
+            table.lock().get_mut(id).unwrap().idle_since = idle_since;
         }
         table
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_longest_idle_session_is_removed_first() {
-        let table = table(&["first", "second", "third"]).await;
+    #[test]
+    fn the_session_that_is_idle_longest_goes_first() {
+        let table = table(["first", "second", "third"]);
         drop(table.enter("first"));
-        let removed: Vec<_> = std::iter::from_fn(|| table.remove_idle()).collect();
-        assert_eq!(removed, ["second", "third", "first"].map(SessionId::from));
+        let gone: Vec<_> = std::iter::from_fn(|| table.remove_idle()).collect();
+        assert_eq!(gone, ["second", "third", "first"].map(SessionId::from));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_session_in_use_is_not_idle() {
-        let table = table(&["first", "second"]).await;
-        let uses = [table.enter("first").unwrap(), table.enter("first").unwrap()];
+    #[test]
+    fn a_session_in_use_is_not_idle() {
+        let table = table(["first", "second"]);
+        let [one, another] = [table.enter("first").unwrap(), table.enter("first").unwrap()];
         assert_eq!(table.remove_idle(), Some("second".into()));
-        let [one, another] = uses;
         drop(one);
         assert_eq!(table.remove_idle(), None);
         drop(another);
