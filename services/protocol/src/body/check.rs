@@ -20,10 +20,10 @@ pub const MCP_PREFIX: &str = "mcp__";
 /// The maximum time that a client may set, in seconds (a year).
 const SECONDS: f64 = 366.0 * 24.0 * 3600.0;
 
-fn field(field: &'static str, what: impl Into<String>) -> BodyError {
+fn field(field: &'static str, mistake: impl Into<String>) -> BodyError {
     BodyError::Field {
         field,
-        what: what.into(),
+        mistake: mistake.into(),
     }
 }
 
@@ -166,7 +166,7 @@ impl Body {
             if env_name_is_forbidden(name) {
                 return Err(BodyError::NotAllowed {
                     field: "env",
-                    what: format!("no client may set {name}"),
+                    mistake: format!("no client may set {name}"),
                 });
             }
         }

@@ -9,12 +9,12 @@ pub enum BodyError {
     #[error("the body is invalid: {0}")]
     Malformed(String),
     /// A wrong value of a field.
-    #[error("{field}: {what}")]
+    #[error("{field}: {mistake}")]
     Field {
         /// The field.
         field: &'static str,
         /// The mistake, and the rule for the value.
-        what: String,
+        mistake: String,
     },
     /// A text that is too long.
     #[error("{field} has {bytes} bytes; the maximum is {limit}")]
@@ -27,12 +27,12 @@ pub enum BodyError {
         limit: u64,
     },
     /// A value that no client may use.
-    #[error("{field}: {what}")]
+    #[error("{field}: {mistake}")]
     NotAllowed {
         /// The field.
         field: &'static str,
         /// What is not allowed.
-        what: String,
+        mistake: String,
     },
 }
 

@@ -67,9 +67,9 @@ impl ServerMessage {
     /// # Errors
     /// The text is not JSON, or a known message lacks a field or has one of a wrong type.
     pub fn from_json(text: &str) -> Result<Self, BadMessage> {
-        let bad = |what: &str, error: serde_json::Error| {
+        let bad = |context: &str, error: serde_json::Error| {
             let start: String = text.chars().take(SHOWN_CHARS).collect();
-            BadMessage(format!("{what}{error} in {start}"))
+            BadMessage(format!("{context}{error} in {start}"))
         };
         if text.starts_with('[') {
             let replies = serde_json::from_str(text);
