@@ -228,7 +228,7 @@ impl Stream {
     fn cancel_answered(&mut self, answer: Result<Status, Error>) {
         if let Err(error) = answer {
             self.progress.say(&format!(
-                "the cancel was refused: {}",
+                "could not cancel: {}",
                 super::explain(&error)
             ));
         }
