@@ -227,10 +227,8 @@ impl Stream {
 
     fn cancel_answered(&mut self, answer: Result<Status, Error>) {
         if let Err(error) = answer {
-            self.progress.say(&format!(
-                "could not cancel: {}",
-                super::explain(&error)
-            ));
+            self.progress
+                .say(&format!("could not cancel: {}", super::explain(&error)));
         }
         self.cancel = CancelRequest::Answered;
     }
