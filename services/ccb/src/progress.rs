@@ -42,21 +42,21 @@ impl Progress {
 
     /// Shows a status.
     pub(crate) fn status(&mut self, update: &StatusUpdate) {
-        let mut doing = show::doing(&update.status);
+        let mut activity = show::activity(&update.status);
         if let Some(upstream) = update.upstream {
-            doing = format!("{doing}, claude-api {}", upstream.as_str());
+            activity = format!("{activity}, claude-api {}", upstream.as_str());
         }
-        self.doing(doing, Some(update.elapsed_ms));
+        self.activity(activity, Some(update.elapsed_ms));
     }
 
     /// Shows the present activity, unless quiet.
-    pub(crate) fn doing(&mut self, doing: String, elapsed_ms: Option<u64>) {
+    pub(crate) fn activity(&mut self, activity: String, elapsed_ms: Option<u64>) {
         if self.quiet {
             return;
         }
-        let doing = show::one_line(&doing);
-        let changed = doing != self.last;
-        self.last = doing;
+        let activity = show::one_line(&activity);
+        let changed = activity != self.last;
+        self.last = activity;
         if self.terminal {
             let time = elapsed_ms
                 .map(|ms| format!(" {}", show::time(ms)))

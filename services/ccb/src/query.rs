@@ -10,7 +10,7 @@ use crate::exit::{self, Exit};
 use crate::{complain, exec, show};
 
 pub(crate) async fn run(command: Command, common: &Common) -> Exit {
-    match ask(command, common).await {
+    match answer(command, common).await {
         Ok((text, exit)) => match write(text.as_bytes()) {
             Ok(()) => exit,
             // The reader closed the pipe early, as `head` does.
@@ -34,7 +34,8 @@ fn write(bytes: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-async fn ask(command: Command, common: &Common) -> Result<(String, Exit), Error> {
+/// Runs a command, and returns its text for stdout and the exit code.
+async fn answer(command: Command, common: &Common) -> Result<(String, Exit), Error> {
     let client = Client::connect(common.url.as_str(), exec::options(common)).await?;
     let answer = match command {
         Command::List { limit, before } => {
@@ -77,7 +78,7 @@ async fn control(
     if common.json {
         return Ok((line(&status), exit::OK));
     }
-    Ok((format!("{} {id}\n", show::doing(&status)), exit::OK))
+    Ok((format!("{} {id}\n", show::activity(&status)), exit::OK))
 }
 
 fn status(status: &Status, common: &Common) -> (String, Exit) {

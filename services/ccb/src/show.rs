@@ -51,7 +51,7 @@ pub(crate) fn json_for_terminal(json: &str) -> String {
 }
 
 /// Returns the serde name of a value, like `idle_timeout`.
-pub(crate) fn word(value: &impl serde::Serialize) -> String {
+pub(crate) fn serde_name(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => text,
         _ => String::new(),
@@ -86,13 +86,13 @@ pub(crate) fn size(bytes: u64) -> String {
 /// Returns the state with its reason.
 pub(crate) fn state(status: &Status) -> String {
     match &status.reason {
-        Some(reason) => format!("{} ({})", status.state.as_str(), word(reason)),
+        Some(reason) => format!("{} ({})", status.state.as_str(), serde_name(reason)),
         None => status.state.as_str().to_owned(),
     }
 }
 
 /// Returns the state, the position in the queue and the activity, in one line without a newline.
-pub(crate) fn doing(status: &Status) -> String {
+pub(crate) fn activity(status: &Status) -> String {
     let mut text = state(status);
     if let Some(position) = status.queue_position {
         let _ = write!(text, ", position {position} in the queue");
@@ -127,7 +127,7 @@ pub(crate) fn summary(status: &Status, verified: &str) -> String {
 pub(crate) fn details(status: &Status) -> String {
     let mut rows: Vec<(&str, String)> = vec![
         ("id", status.execution_id.to_string()),
-        ("state", doing(status)),
+        ("state", activity(status)),
     ];
     let mut row = |name: &'static str, value: Option<String>| {
         if let Some(value) = value.filter(|v| !v.is_empty()) {
@@ -204,7 +204,7 @@ pub(crate) fn table(page: &Page, now: Timestamp) -> String {
     for status in &page.executions {
         let note = match (&status.error, &status.reason, &status.activity) {
             (Some(error), ..) => error.message.lines().next().unwrap_or_default().to_owned(),
-            (_, Some(reason), _) => word(reason),
+            (_, Some(reason), _) => serde_name(reason),
             (.., Some(activity)) => activity.clone(),
             _ => String::new(),
         };
@@ -288,7 +288,7 @@ mod tests {
         let mut status = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
         status.state = State::Running;
         status.activity = Some("tool: x\nccb: completed".into());
-        assert_eq!(doing(&status), "running, tool: x ccb: completed");
+        assert_eq!(activity(&status), "running, tool: x ccb: completed");
         let page = Page {
             executions: vec![status],
             next: None,

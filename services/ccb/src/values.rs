@@ -92,8 +92,8 @@ mod tests {
     fn a_comma_in_parentheses_does_not_split_a_tool_list() {
         assert_eq!(tools(&[]), None);
         let given = ["Read, Bash(cut -d, *)".to_owned(), "Edit".to_owned()];
-        let want: Vec<String> = ["Read", "Bash(cut -d, *)", "Edit"].map(String::from).into();
-        assert_eq!(tools(&given), Some(want));
+        let expected: Vec<String> = ["Read", "Bash(cut -d, *)", "Edit"].map(String::from).into();
+        assert_eq!(tools(&given), Some(expected));
         assert_eq!(tools(&[String::new()]), Some(vec![]));
     }
 }

@@ -31,7 +31,7 @@ use crate::Error;
 use crate::event::{Event, Item};
 use crate::output_tracker::Verdict;
 pub(crate) use view::View;
-use waiting_events::{SMALL, WaitingEvents};
+use waiting_events::{SMALL_BYTES, WaitingEvents};
 
 /// The sender for the answer to a request.
 pub(crate) type AnswerSender = oneshot::Sender<Result<JsonText, Error>>;
@@ -179,7 +179,7 @@ impl Machine {
             Some(Receiver::Caller(answer)) => {
                 let _ = answer.send(Err(error.clone()));
             }
-            Some(Receiver::View(id)) => self.handle(id, SMALL, |_| Err(error.clone())),
+            Some(Receiver::View(id)) => self.handle(id, SMALL_BYTES, |_| Err(error.clone())),
             None => {}
         }
     }
@@ -282,7 +282,7 @@ impl Machine {
     pub(crate) fn lost(&mut self, reason: &str, retry_in: Duration) {
         self.outbound.clear();
         let reason = reason.to_owned();
-        self.emit_all(&Event::Disconnected { reason, retry_in }, SMALL);
+        self.emit_all(&Event::Disconnected { reason, retry_in }, SMALL_BYTES);
     }
 
     /// Handles a new connection: repeats the unanswered requests unchanged, and attaches every
@@ -334,7 +334,7 @@ impl Machine {
         }
         for (_, view) in self.views.drain() {
             self.events
-                .push(view.token, &view.tx, Err(error.clone()), SMALL);
+                .push(view.token, &view.tx, Err(error.clone()), SMALL_BYTES);
         }
         self.outbound.clear();
     }
@@ -466,7 +466,7 @@ impl Machine {
         let kept = error.data["keptFrom"].as_u64();
         if let (true, code::OFFSET_NOT_KEPT, Some(kept)) = (accepted, error.code, kept) {
             let mut skipped = false;
-            self.handle(id, SMALL, |view| {
+            self.handle(id, SMALL_BYTES, |view| {
                 let gap = Gap {
                     execution_id: id,
                     from: view.output.reached(),
@@ -481,7 +481,7 @@ impl Machine {
             }
             return Received::Progress;
         }
-        self.handle(id, SMALL, |_| Err(Error::Rpc(error)));
+        self.handle(id, SMALL_BYTES, |_| Err(Error::Rpc(error)));
         Received::Progress
     }
 }

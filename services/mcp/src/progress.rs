@@ -40,7 +40,7 @@ impl Progress {
     /// Updates the message from an event; a changed message is due immediately.
     pub(crate) fn update(&mut self, event: &Event) {
         let message = match event {
-            Event::Answer(status) => doing(status),
+            Event::Answer(status) => activity(status),
             Event::Status(update) => update_text(update),
             Event::Disconnected { reason, .. } => format!("{reason}; reconnecting to the bridge"),
             _ => return,
@@ -79,12 +79,12 @@ impl Progress {
 fn update_text(update: &StatusUpdate) -> String {
     match &update.upstream {
         Some(upstream) => format!("claude-api is {}", upstream.as_str()),
-        None => doing(&update.status),
+        None => activity(&update.status),
     }
 }
 
 /// Returns the activity of an execution, for a person.
-pub(crate) fn doing(status: &Status) -> String {
+pub(crate) fn activity(status: &Status) -> String {
     match (&status.activity, status.queue_position) {
         (Some(activity), _) => activity.clone(),
         (None, Some(position)) if status.state == State::Queued => {

@@ -63,6 +63,6 @@ pub(crate) fn task(status: &Status) -> Task {
         status.created_at.to_string(),
         changed.unwrap_or(status.created_at).to_string(),
     );
-    let task = task.with_status_message(progress::doing(status));
+    let task = task.with_status_message(progress::activity(status));
     task.with_poll_interval_ms(POLL_MS)
 }

@@ -18,13 +18,13 @@ pub(super) async fn get(
     path: &str,
     limit: Duration,
 ) -> Result<(u16, Vec<u8>), String> {
-    match timeout(limit, ask(authority, path)).await {
+    match timeout(limit, request(authority, path)).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
     }
 }
 
-async fn ask(authority: &str, path: &str) -> Result<(u16, Vec<u8>), String> {
+async fn request(authority: &str, path: &str) -> Result<(u16, Vec<u8>), String> {
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| {
         !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
     });

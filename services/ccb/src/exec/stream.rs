@@ -34,9 +34,9 @@ struct Stream {
 }
 
 /// The reason why streaming ends.
-enum Leave {
+enum StreamEnd {
     /// The run ended, or stdout failed.
-    With(Exit),
+    Exit(Exit),
     /// Ctrl-C asked for an immediate exit.
     Immediately,
     /// The reader of stdout closed it.
@@ -74,9 +74,9 @@ pub(super) async fn stream(
     drop(run);
     let exit = match result {
         // No close handshake: the bridge may not answer it.
-        Ok(Some(Leave::Immediately)) => return Ok(exit::CANCELLED),
-        Ok(Some(Leave::With(exit))) => Ok(exit),
-        Ok(Some(Leave::BrokenPipe)) => {
+        Ok(Some(StreamEnd::Immediately)) => return Ok(exit::CANCELLED),
+        Ok(Some(StreamEnd::Exit(exit))) => Ok(exit),
+        Ok(Some(StreamEnd::BrokenPipe)) => {
             stream.progress.note(&format!(
                 "stdout was closed; the execution continues; reattach with: ccb attach {id}"
             ));
@@ -96,11 +96,11 @@ pub(super) async fn stream(
 }
 
 impl Stream {
-    async fn drive(&mut self, run: &mut Run) -> Result<Option<Leave>, Error> {
+    async fn drive(&mut self, run: &mut Run) -> Result<Option<StreamEnd>, Error> {
         if self.json {
             let greeting = json_line(self.client.greeting());
-            if let Some(leave) = self.write(greeting.as_bytes()).await {
-                return Ok(Some(leave));
+            if let Some(end) = self.write(greeting.as_bytes()).await {
+                return Ok(Some(end));
             }
         }
         loop {
@@ -110,7 +110,7 @@ impl Stream {
                 () = self.stop.next() => {
                     let Self { client, id, owns, progress, cancel, .. } = self;
                     if interrupted(client, *id, *owns, progress, cancel) {
-                        return Ok(Some(Leave::Immediately));
+                        return Ok(Some(StreamEnd::Immediately));
                     }
                     continue;
                 }
@@ -121,13 +121,13 @@ impl Stream {
                 event = run.next() => event?,
             };
             let Some(event) = event else { return Ok(None) };
-            if let Some(leave) = self.event(event).await {
-                return Ok(Some(leave));
+            if let Some(end) = self.event(event).await {
+                return Ok(Some(end));
             }
         }
     }
 
-    async fn event(&mut self, event: Event) -> Option<Leave> {
+    async fn event(&mut self, event: Event) -> Option<StreamEnd> {
         match event {
             Event::Message(text) => self.write(json_line(&text).as_bytes()).await,
             Event::Answer(status) => self.answered(&status).await,
@@ -158,35 +158,38 @@ impl Stream {
                 None
             }
             Event::Disconnected { reason, .. } => {
-                self.progress.doing(format!("{reason}; reconnecting"), None);
+                self.progress
+                    .activity(format!("{reason}; reconnecting"), None);
                 None
             }
             Event::Reconnected => {
-                self.progress.doing("reconnected".to_owned(), None);
+                self.progress.activity("reconnected".to_owned(), None);
                 None
             }
-            Event::Terminal { update, verdict } => Some(Leave::With(self.ended(&update, verdict))),
+            Event::Terminal { update, verdict } => {
+                Some(StreamEnd::Exit(self.ended(&update, verdict)))
+            }
         }
     }
 
-    async fn answered(&mut self, status: &Status) -> Option<Leave> {
+    async fn answered(&mut self, status: &Status) -> Option<StreamEnd> {
         self.accepted = true;
         if self.detach {
-            let leave = if self.json {
+            let end = if self.json {
                 None
             } else {
                 self.write(format!("{}\n", self.id).as_bytes()).await
             };
-            return Some(leave.unwrap_or(Leave::With(exit::OK)));
+            return Some(end.unwrap_or(StreamEnd::Exit(exit::OK)));
         }
         if !status.state.is_terminal() {
-            self.progress.doing(show::doing(status), None);
+            self.progress.activity(show::activity(status), None);
         }
         None
     }
 
     /// Writes to stdout, and handles Ctrl-C while the write blocks.
-    async fn write(&mut self, bytes: &[u8]) -> Option<Leave> {
+    async fn write(&mut self, bytes: &[u8]) -> Option<StreamEnd> {
         self.progress.before_output(bytes);
         let Self {
             client,
@@ -205,7 +208,7 @@ impl Stream {
                     biased;
                     () = stop.next() => {
                         if interrupted(client, *id, *owns, progress, cancel) {
-                            return Some(Leave::Immediately);
+                            return Some(StreamEnd::Immediately);
                         }
                     }
                     result = &mut write => break result,
@@ -214,13 +217,13 @@ impl Stream {
         };
         match result {
             Ok(()) => None,
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Some(Leave::BrokenPipe),
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Some(StreamEnd::BrokenPipe),
             Err(e) => {
                 progress.say(&format!(
                     "could not write stdout: {e}; the execution continues; \
                      reattach with: ccb attach {id}"
                 ));
-                Some(Leave::With(exit::INTERNAL))
+                Some(StreamEnd::Exit(exit::INTERNAL))
             }
         }
     }

@@ -55,7 +55,7 @@ impl From<CloseFrame> for Close {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The bridge sent a close frame; None if the frame has no code.
-    #[error("the bridge closed the connection{}", shown(.0.as_ref()))]
+    #[error("the bridge closed the connection{}", close_text(.0.as_ref()))]
     Closed(Option<Close>),
     /// The connection ended: without a close frame, or after one.
     #[error("the connection was closed")]
@@ -74,7 +74,7 @@ pub enum ReadError {
     BadMessage(#[from] BadMessage),
 }
 
-fn shown(close: Option<&Close>) -> String {
+fn close_text(close: Option<&Close>) -> String {
     close.map_or_else(String::new, |close| format!(" ({close})"))
 }
 

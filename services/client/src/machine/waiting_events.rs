@@ -15,7 +15,7 @@ use crate::event::{Event, Item};
 /// - The other direction is bounded by the bridge's `messageBytes`.
 pub(super) const WAITING_BYTES: usize = 1024 * 1024;
 /// The nominal size of an event that does not stem from a message, in bytes.
-pub(super) const SMALL: usize = 256;
+pub(super) const SMALL_BYTES: usize = 256;
 
 /// The waiting events, by the token of their run. A run without waiting events has no entry.
 #[derive(Default)]
@@ -117,9 +117,9 @@ impl Queue {
                 {
                     Some((Ok(Event::Gap(gap)), _)) if gap.end == offset => gap.end = end,
                     _ => {
-                        let gap = (Ok(Event::Gap(offset..end)), SMALL);
+                        let gap = (Ok(Event::Gap(offset..end)), SMALL_BYTES);
                         self.items.insert(at, gap);
-                        self.bytes += SMALL;
+                        self.bytes += SMALL_BYTES;
                     }
                 }
             }
