@@ -307,7 +307,7 @@ async fn unanswered_batches_do_not_delay_others() {
 
 /// The limits on sessions and on refused sessions.
 #[tokio::test]
-async fn a_full_number_of_sessions_does_not_delay_others() {
+async fn sessions_at_the_limit_do_not_delay_others() {
     let (_fake, bridge, mut witness) = Witness::start(&["--sessions", "20"]).await;
     let mut open = Vec::new();
     for _ in 0..350 {
