@@ -1,6 +1,6 @@
-//! The requests and views of one client, as a state machine without I/O. Its input are messages of
-//! the bridge; its output are requests to send and events to deliver. The [task](crate::task) does
-//! the I/O.
+//! The requests and views of one client, as a state machine without I/O: it receives messages of the
+//! bridge, and produces requests to send and events to deliver. The [task](crate::task) does the
+//! I/O.
 //!
 //! ```text
 //! opening --answer--> viewing --terminal statusUpdate--> removed

@@ -1,7 +1,7 @@
 //! The check of client messages before the library reads them, over HTTP and over stdio.
 //!
 //! The library reads the last of two members with the same name, and ignores or misreports messages
-//! that it cannot read. [`read`] therefore runs first, and refuses what the WebSocket refuses.
+//! that it cannot read. `read` therefore runs first, and refuses what the WebSocket refuses.
 
 use std::fmt;
 
