@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::http::Charge;
 use crate::progress::Progress;
 use crate::results;
-use crate::running::Signals;
+use crate::running_calls::Signals;
 use crate::slots::{Call, Purpose, Slots};
 use crate::text::Text;
 
