@@ -1,6 +1,6 @@
-//! What one session may ask for at once, and what that costs.
+//! Tests of the limits on concurrent requests of one session, and of their memory.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod common;
 
@@ -31,7 +31,7 @@ async fn a_client_that_does_not_read_its_lists_gets_one_at_a_time() {
         lists.push(client.request("list", json!({"limit": 1000})).await);
     }
     fake.until(|w| w.lists > 0).await;
-    // Others are served meanwhile, as often as they like.
+    // Another client is served meanwhile.
     let mut other = bridge.connect().await;
     for _ in 0..3 {
         let page = other.call("list", json!({"limit": 10})).await.unwrap();
@@ -46,7 +46,7 @@ async fn a_client_that_does_not_read_its_lists_gets_one_at_a_time() {
     }
 }
 
-/// Waits until the number is above 0 and stands still.
+/// Waits until the number is above 0 and has not changed for 500 ms.
 async fn settled(number: impl Fn() -> usize) -> usize {
     let mut last = 0;
     loop {
@@ -59,7 +59,7 @@ async fn settled(number: impl Fn() -> usize) -> usize {
 }
 
 #[tokio::test]
-async fn a_page_of_a_list_ends_before_512_kib_and_next_leads_through_all_of_it() {
+async fn a_page_of_a_list_is_shorter_than_512_kib_and_next_continues_the_list() {
     let (fake, bridge) = start(&[]).await;
     let mut ids = Vec::new();
     for _ in 0..120 {
@@ -69,21 +69,21 @@ async fn a_page_of_a_list_ends_before_512_kib_and_next_leads_through_all_of_it()
     }
     ids.reverse();
     let mut client = bridge.connect().await;
-    let (mut seen, mut before) = (Vec::new(), json!(null));
+    let (mut listed, mut before) = (Vec::new(), json!(null));
     loop {
         let params = json!({"limit": 1000, "before": before});
         let page = client.call("list", params).await.unwrap();
         let executions = page["executions"].as_array().unwrap();
         assert!(!executions.is_empty());
-        seen.extend(executions.iter().map(|e| e["executionId"].clone()));
+        listed.extend(executions.iter().map(|e| e["executionId"].clone()));
         before = page["next"].clone();
         if before.is_null() {
             break;
         }
-        assert_eq!(Some(&before), seen.last());
+        assert_eq!(Some(&before), listed.last());
     }
-    assert_eq!(seen, ids);
-    // The same in a batch, whose answer is one message too.
+    assert_eq!(listed, ids);
+    // The answers to a batch share one message.
     let list = |id: u64| json!({"jsonrpc": "2.0", "id": id, "method": "list", "params": {}});
     let batch: Value = (100..150).map(list).collect();
     client.send_text(&batch.to_string()).await;
@@ -96,43 +96,43 @@ async fn a_page_of_a_list_ends_before_512_kib_and_next_leads_through_all_of_it()
     }
 }
 
-/// 1,150 pipelined queries wait; they are not refused with -32004.
+/// Pipelined queries wait; they are not refused with -32004.
 #[tokio::test]
-async fn statuses_of_a_client_that_does_not_read_are_bounded_and_all_answered_later() {
+async fn statuses_of_a_client_that_does_not_read_are_bounded_and_answered_later() {
     let (fake, bridge) = start(&[]).await;
     let id = fake.add(State::Completed, b"");
     fake.set(id, |e| e.status.stderr_tail = "\u{1}".repeat(10_000));
     let answer_bytes = 60_000;
-    // All of them are asked for before the first is answered.
+    // All requests are sent before the first answer.
     fake.change(|w| w.no_status = true);
     let mut client = bridge.connect_deaf().await;
-    let mut asked = Vec::new();
+    let mut requests = Vec::new();
     for _ in 0..1200 {
-        asked.push(client.request("status", json!({"executionId": id})).await);
+        requests.push(client.request("status", json!({"executionId": id})).await);
     }
     settled(|| fake.served.load(Ordering::Relaxed) as usize).await;
     fake.change(|w| w.no_status = false);
     let last = settled(|| fake.world().statuses).await;
     // The session's limit, plus the kernel's socket buffers.
-    let most = (4 << 20) + (6 << 20);
-    assert!(last * answer_bytes < most, "{last} answers were made");
+    let max_bytes = (4 << 20) + (6 << 20);
+    assert!(last * answer_bytes < max_bytes, "{last} answers were made");
     let mut other = bridge.connect().await;
     assert_eq!(other.call("ping", json!({})).await.unwrap(), json!({}));
     client.read(true);
-    for id in asked {
+    for id in requests {
         let answer = client.answer(id).await.unwrap();
         assert!(answer.is_object(), "{answer}");
     }
 }
 
-/// Answers of calls that act at once are bounded, too.
+/// The answers to controls, which do not wait for memory, are bounded too.
 #[tokio::test]
 async fn controls_of_a_client_that_does_not_read_are_bounded() {
     let (fake, bridge) = start(&[]).await;
     let id = fake.add(State::Completed, b"");
     fake.set(id, |e| e.status.stderr_tail = "\u{1}".repeat(10_000));
     let mut client = bridge.connect_deaf().await;
-    let asking = tokio::spawn(async move {
+    let sending = tokio::spawn(async move {
         let params = json!({"type": "RESUME", "executionId": id});
         for _ in 0..2000 {
             client.request("control", params.clone()).await;
@@ -141,12 +141,12 @@ async fn controls_of_a_client_that_does_not_read_are_bounded() {
     });
     let last = settled(|| fake.world().controls).await;
     assert!(last * 60_000 < 10 << 20, "{last} answers were made");
-    asking.abort();
+    sending.abort();
 }
 
 /// A list does not keep its memory while a batch holds its answer.
 #[tokio::test]
-async fn a_list_in_a_batch_that_is_not_answered_yet_keeps_no_other_list_waiting() {
+async fn a_list_in_an_unanswered_batch_does_not_delay_other_lists() {
     let (fake, bridge) = start(&["--call-ms", "3000"]).await;
     for _ in 0..60 {
         let id = fake.add(State::Completed, b"");
@@ -173,7 +173,7 @@ async fn a_list_in_a_batch_that_is_not_answered_yet_keeps_no_other_list_waiting(
 }
 
 #[tokio::test]
-async fn statuses_that_are_not_answered_hold_up_nothing_else() {
+async fn unanswered_statuses_do_not_delay_pings_and_controls() {
     let (fake, bridge) = start(&["--call-ms", "60000"]).await;
     let id = fake.add(State::Running, b"");
     fake.change(|w| w.no_status = true);
@@ -185,7 +185,7 @@ async fn statuses_that_are_not_answered_hold_up_nothing_else() {
     let cancel = json!({"type": "CANCEL", "executionId": id});
     for (method, params) in [("ping", json!({})), ("control", cancel)] {
         let answer = tokio::time::timeout(SOON, client.call(method, params)).await;
-        let answer = answer.expect("it waits for the statuses");
+        let answer = answer.expect("the request waits for the statuses");
         assert!(answer.unwrap().is_object());
     }
     fake.change(|w| w.no_status = false);
@@ -195,7 +195,7 @@ async fn statuses_that_are_not_answered_hold_up_nothing_else() {
     }
 }
 
-/// The bytes of the inbound budget that are in use.
+/// Returns the bytes of inbound memory in use.
 async fn inbound(bridge: &Bridge) -> u64 {
     let page = bridge.get("/metrics").await.1;
     let line = page.as_str().unwrap().lines();
@@ -204,7 +204,7 @@ async fn inbound(bridge: &Bridge) -> u64 {
 }
 
 #[tokio::test]
-async fn a_large_input_keeps_its_part_of_the_inbound_budget_until_it_is_answered() {
+async fn a_large_input_holds_inbound_memory_until_its_answer() {
     let args = ["--inbound-bytes", "2000000", "--call-ms", "300"];
     let (fake, bridge) = start(&args).await;
     let stopping = Fault::Problem(ProblemType::Stopping);
@@ -221,12 +221,14 @@ async fn a_large_input_keeps_its_part_of_the_inbound_budget_until_it_is_answered
     assert!(held >= 800_000, "{held}");
     fake.change(|w| w.faults.clear());
     assert!(client.answer(executed).await.unwrap().is_object());
-    // The execution takes no input.
+    // The execution accepts no input.
     assert!(client.answer(input).await.is_err());
     let free = async {
         while inbound(&bridge).await > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(SOON, free).await.expect("it is kept");
+    tokio::time::timeout(SOON, free)
+        .await
+        .expect("the memory is not released");
 }

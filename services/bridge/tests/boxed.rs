@@ -1,7 +1,8 @@
-//! The rule for what the model runs: a peer with an address of a boxed claude-api may not use the
-//! bridge. The fake claude-api listens on 127.0.0.3, and clients connect from addresses like that.
+//! Tests of the rule for processes that the model runs: a peer with an address of a boxed
+//! claude-api may not use the bridge. The fake claude-api listens on 127.0.0.3, and clients connect
+//! from loopback addresses.
 
-#![allow(clippy::unwrap_used, reason = "a panic is the test's failure")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod common;
 
@@ -12,7 +13,7 @@ use common::{Bridge, Fake, SOON};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
-/// The address of the fake claude-api, which no interface lists.
+/// The address of the fake claude-api; no interface lists it.
 const API: &str = "127.0.0.3";
 
 async fn start(api: &str, boxed: bool) -> (Fake, Bridge) {
@@ -23,8 +24,9 @@ async fn start(api: &str, boxed: bool) -> (Fake, Bridge) {
     (fake, bridge)
 }
 
-/// The head and body of the answer to one request from this address; of an upgrade the head alone.
-async fn ask(bridge: &Bridge, from: &str, method: &str, path: &str, headers: &str) -> String {
+/// Sends one request from this address, and returns the head and body of the answer; for an upgrade
+/// only the head.
+async fn request(bridge: &Bridge, from: &str, method: &str, path: &str, headers: &str) -> String {
     let socket = TcpSocket::new_v4().unwrap();
     let from: SocketAddr = format!("{from}:0").parse().unwrap();
     socket.bind(from).unwrap();
@@ -69,15 +71,15 @@ fn is_refusal(answer: &str) -> bool {
 }
 
 #[tokio::test]
-async fn the_box_gets_nothing_but_health_and_others_are_served() {
+async fn the_box_may_only_read_health_and_other_peers_are_served() {
     let (_fake, bridge) = start(API, true).await;
     for (method, path, headers) in CALLS {
-        let answer = ask(&bridge, API, method, path, headers).await;
+        let answer = request(&bridge, API, method, path, headers).await;
         assert!(is_refusal(&answer), "{method} {path}: {answer}");
     }
     for path in ["/health/live", "/health/ready", "/health"] {
         for method in ["GET", "HEAD"] {
-            let answer = ask(&bridge, API, method, path, CLOSE).await;
+            let answer = request(&bridge, API, method, path, CLOSE).await;
             assert!(
                 answer.starts_with("HTTP/1.1 200 "),
                 "{method} {path}: {answer}"
@@ -85,47 +87,48 @@ async fn the_box_gets_nothing_but_health_and_others_are_served() {
         }
     }
     for from in ["127.0.0.1", "127.0.0.2", "127.0.0.4"] {
-        let answer = ask(&bridge, from, "GET", "/", CLOSE).await;
+        let answer = request(&bridge, from, "GET", "/", CLOSE).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{from}: {answer}");
-        let answer = ask(&bridge, from, "GET", "/ws", UPGRADE).await;
+        let answer = request(&bridge, from, "GET", "/ws", UPGRADE).await;
         assert!(answer.starts_with("HTTP/1.1 101 "), "{from}: {answer}");
     }
-    let page = ask(&bridge, "127.0.0.1", "GET", "/metrics", CLOSE).await;
+    let page = request(&bridge, "127.0.0.1", "GET", "/metrics", CLOSE).await;
     let line = r#"bridge_requests_refused_total{reason="from_the_box"} 9"#;
     assert!(page.lines().any(|other| other == line), "{page}");
 }
 
 #[tokio::test]
-async fn the_rule_follows_what_claude_api_says() {
+async fn the_rule_follows_the_limits_of_claude_api() {
     let (fake, bridge) = start(API, false).await;
-    let answer = ask(&bridge, API, "GET", "/ws", UPGRADE).await;
+    let answer = request(&bridge, API, "GET", "/ws", UPGRADE).await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     fake.change(|world| world.boxed = true);
-    let refused = async { while !is_refusal(&ask(&bridge, API, "GET", "/ws", UPGRADE).await) {} };
+    let refused =
+        async { while !is_refusal(&request(&bridge, API, "GET", "/ws", UPGRADE).await) {} };
     tokio::time::timeout(SOON, refused).await.unwrap();
-    // While claude-api does not answer, its last word holds.
+    // While claude-api does not answer, its last limits apply.
     fake.change(|world| world.down = true);
-    let answer = ask(&bridge, API, "GET", "/ws", UPGRADE).await;
+    let answer = request(&bridge, API, "GET", "/ws", UPGRADE).await;
     assert!(is_refusal(&answer), "{answer}");
 }
 
 #[tokio::test]
-async fn before_claude_api_has_answered_only_its_own_addresses_wait() {
+async fn before_the_first_limits_only_addresses_of_claude_api_get_503() {
     let fake = Fake::at(TcpListener::bind((API, 0)).await.unwrap()).await;
     fake.change(|world| {
         world.boxed = true;
         world.down = true;
     });
     let bridge = Bridge::start(fake.addr, &[]).await;
-    let answer = ask(&bridge, API, "GET", "/ws", UPGRADE)
+    let answer = request(&bridge, API, "GET", "/ws", UPGRADE)
         .await
         .to_ascii_lowercase();
     assert!(answer.starts_with("http/1.1 503 "), "{answer}");
     assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
-    let answer = ask(&bridge, "127.0.0.2", "GET", "/ws", UPGRADE).await;
+    let answer = request(&bridge, "127.0.0.2", "GET", "/ws", UPGRADE).await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     fake.change(|world| world.down = false);
-    let refused = async { while !is_refusal(&ask(&bridge, API, "GET", "/", CLOSE).await) {} };
+    let refused = async { while !is_refusal(&request(&bridge, API, "GET", "/", CLOSE).await) {} };
     tokio::time::timeout(SOON, refused).await.unwrap();
 }
 
@@ -136,7 +139,7 @@ async fn an_address_of_the_bridge_itself_is_never_refused() {
     for api in v4.map(|ip| ip.to_string()) {
         let (_fake, bridge) = start(&api, true).await;
         for (method, path, headers) in CALLS {
-            let answer = ask(&bridge, &api, method, path, headers).await;
+            let answer = request(&bridge, &api, method, path, headers).await;
             assert!(
                 !answer.starts_with("HTTP/1.1 401 "),
                 "{method} {path} from {api}: {answer}"
@@ -146,7 +149,7 @@ async fn an_address_of_the_bridge_itself_is_never_refused() {
 }
 
 #[tokio::test]
-async fn a_bridge_that_claude_api_takes_for_its_box_is_not_ready() {
+async fn a_bridge_that_claude_api_refuses_as_its_box_is_not_ready() {
     let (fake, bridge) = start(API, true).await;
     for (refuses, expected) in [(true, 503), (false, 200)] {
         fake.change(|world| world.refuses_bridge = refuses);

@@ -1,6 +1,6 @@
-//! A cancel, whatever has become of its execute so far.
+//! Tests of a cancel before, during and after the acceptance of its execute.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod common;
 
@@ -26,13 +26,14 @@ async fn cancel(client: &mut Client, id: ExecutionId) -> u64 {
     client.request("control", params).await
 }
 
-fn stopping(fake: &Fake) {
+/// Lets the fake refuse PUTs with `stopping`, which the bridge retries.
+fn refuse_as_stopping(fake: &Fake) {
     let stopping = Fault::Problem(ProblemType::Stopping);
     fake.change(|w| w.faults.extend(vec![stopping; 1000]));
 }
 
 #[tokio::test]
-async fn an_id_executed_twice_is_cancelled_whole() {
+async fn a_cancel_ends_an_id_that_is_executed_twice() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     drop(listener);
@@ -44,10 +45,10 @@ async fn an_id_executed_twice_is_cancelled_whole() {
         execute(&mut client, id).await,
     ];
     let cancelled = cancel(&mut client, id).await;
-    // All three were read.
+    // The bridge has read all three requests.
     client.call("ping", json!({})).await.unwrap();
     let fake = Fake::at(TcpListener::bind(addr).await.unwrap()).await;
-    // Each may be accepted or cancelled before that; only the state counts.
+    // Each execute may be accepted, or cancelled before that; only the final state matters.
     for request in executes.into_iter().chain([cancelled]) {
         let _ = client.answer(request).await;
     }
@@ -58,15 +59,15 @@ async fn an_id_executed_twice_is_cancelled_whole() {
 }
 
 #[tokio::test]
-async fn one_that_another_session_had_accepted_is_cancelled() {
+async fn a_cancel_ends_an_execution_that_another_session_started() {
     let (fake, bridge) = start(&[]).await;
     let id = fake.add(State::Running, b"");
-    stopping(&fake);
+    refuse_as_stopping(&fake);
     let mut client = bridge.connect().await;
     let executed = execute(&mut client, id).await;
     fake.until(|w| !w.puts.is_empty()).await;
     let cancelled = cancel(&mut client, id).await;
-    // Whether it was accepted with this body only a PUT can tell, and none is taken.
+    // Only a PUT can find out whether the id was accepted with this body, and PUTs are refused.
     let error = client.answer(executed).await.unwrap_err()["data"].take();
     assert_eq!(
         (&error["reason"], &error["accepted"]),
@@ -79,17 +80,16 @@ async fn one_that_another_session_had_accepted_is_cancelled() {
 }
 
 #[tokio::test]
-async fn one_with_another_body_is_no_answer_to_an_execute() {
+async fn an_execute_with_another_body_is_refused_even_after_a_cancel() {
     for (prompt, right) in [("x", true), ("another", false)] {
         let (fake, bridge) = start(&[]).await;
         let id = fake.add(State::Running, b"");
-        stopping(&fake);
+        refuse_as_stopping(&fake);
         let mut client = bridge.connect().await;
         let params = json!({"prompt": prompt, "executionId": id});
         let executed = client.request("execute", params).await;
         fake.until(|w| !w.puts.is_empty()).await;
-        // From here on claude-api takes PUTs again; the retrying waits for its delay, or for the
-        // cancel.
+        // From now on claude-api accepts PUTs; the retry waits for its delay, or for the cancel.
         fake.change(|w| w.faults.clear());
         let cancelled = cancel(&mut client, id).await;
         let answer = client.answer(executed).await;
@@ -106,39 +106,39 @@ async fn one_with_another_body_is_no_answer_to_an_execute() {
 }
 
 #[tokio::test]
-async fn an_id_of_the_clients_is_never_said_to_be_unknown_without_asking() {
-    // A pause beyond the end is cut once: the last attempt then has a quarter of the time, and does
-    // not end within it as one that may have been carried out.
+async fn a_refused_execute_is_unaccepted_for_certain_only_with_an_id_of_the_bridge() {
+    // A delay beyond the time limit is cut once, so that the last attempt has a quarter of the
+    // time. It must end within that time; otherwise it may have been carried out.
     let (fake, bridge) = start(&["--accept-ms", "3000"]).await;
-    let later = Fault::ProblemLater(ProblemType::Stopping, 60);
+    let later = Fault::ProblemRetryAfter(ProblemType::Stopping, 60);
     fake.change(|w| w.faults.extend(vec![later; 1000]));
     let mut client = bridge.connect().await;
     let executed = execute(&mut client, ExecutionId::random()).await;
     let error = client.answer(executed).await.unwrap_err();
     assert_eq!(error["data"]["accepted"], "unknown", "{error}");
-    let own = client
+    let without_id = client
         .call("execute", json!({"prompt": "x"}))
         .await
         .unwrap_err();
-    assert_eq!(own["data"]["accepted"], false);
+    assert_eq!(without_id["data"]["accepted"], false);
 }
 
 /// `ifUnknown=burn` (docs/protocol.md, "Calls").
 #[tokio::test]
-async fn an_execute_that_is_read_behind_its_cancel_is_never_accepted() {
+async fn an_execute_that_is_handled_after_its_cancel_is_never_accepted() {
     let (fake, bridge) = start(&[]).await;
-    fake.change(|w| w.faults.push_back(Fault::Late));
+    fake.change(|w| w.faults.push_back(Fault::Delayed));
     let mut client = bridge.connect().await;
     let id = ExecutionId::random();
     let executed = execute(&mut client, id).await;
     let cancelled = cancel(&mut client, id).await;
-    // claude-api reads the cancel first, and the execute later.
+    // claude-api handles the cancel first, and the execute later.
     let error = client.answer(executed).await.unwrap_err();
     assert_eq!(error["data"]["reason"], "cancelled", "{error}");
     assert_eq!(error["data"]["accepted"], false, "{error}");
     assert_eq!(client.answer(cancelled).await.unwrap_err()["code"], -32003);
     assert_eq!(fake.world().burned, [id]);
-    fake.change(|w| w.late = true);
+    fake.change(|w| w.handle_delayed = true);
     let again = execute(&mut client, id).await;
     let error = client.answer(again).await.unwrap_err();
     assert_eq!(
@@ -149,11 +149,11 @@ async fn an_execute_that_is_read_behind_its_cancel_is_never_accepted() {
     assert!(fake.world().executions.is_empty());
 }
 
-/// A full queue has no place for a burned id (docs/protocol.md, "Limits").
+/// A full queue has no room for a burned id (docs/protocol.md, "Limits").
 #[tokio::test]
 async fn a_burn_that_a_full_queue_refuses_is_repeated() {
     let (fake, bridge) = start(&[]).await;
-    fake.change(|w| w.faults.push_back(Fault::Late));
+    fake.change(|w| w.faults.push_back(Fault::Delayed));
     fake.change(|w| w.full = true);
     let mut client = bridge.connect().await;
     let id = ExecutionId::random();
@@ -167,11 +167,11 @@ async fn a_burn_that_a_full_queue_refuses_is_repeated() {
 }
 
 #[tokio::test]
-async fn it_waits_for_a_call_and_not_for_an_execute_where_claude_api_cannot_be_reached() {
+async fn a_cancel_fails_after_the_call_timeout_while_claude_api_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     drop(listener);
-    // An execute is tried for 60 s, and nobody here waits for so long.
+    // An execute is retried for 60 s; the cancel and its execute must not wait for that.
     let bridge = Bridge::start(addr, &["--call-ms", "300"]).await;
     let mut client = bridge.connect().await;
     let id = ExecutionId::random();
@@ -181,7 +181,7 @@ async fn it_waits_for_a_call_and_not_for_an_execute_where_claude_api_cannot_be_r
         let error = client.answer(request).await.unwrap_err();
         assert_eq!(error["code"], -32005, "{error}");
         if request == executed {
-            // It was not accepted now; earlier, by another session, it may have been.
+            // Another session may have started the execution earlier.
             assert_eq!(error["data"]["accepted"], "unknown", "{error}");
             assert_eq!(error["data"]["executionId"], json!(id), "{error}");
         }
@@ -189,10 +189,10 @@ async fn it_waits_for_a_call_and_not_for_an_execute_where_claude_api_cannot_be_r
 }
 
 #[tokio::test]
-async fn of_what_may_have_been_accepted_it_follows_when_claude_api_is_back() {
+async fn a_possibly_accepted_execute_is_cancelled_when_claude_api_is_reachable_again() {
     let (fake, bridge) = start(&["--call-ms", "300"]).await;
     fake.change(|w| w.faults.push_back(Fault::Reset { accepted: true }));
-    stopping(&fake);
+    refuse_as_stopping(&fake);
     let mut client = bridge.connect().await;
     let id = ExecutionId::random();
     let executed = execute(&mut client, id).await;
@@ -209,9 +209,9 @@ async fn of_what_may_have_been_accepted_it_follows_when_claude_api_is_back() {
 }
 
 #[tokio::test]
-async fn one_that_had_no_turn_yet_is_answered_at_once() {
+async fn a_cancel_of_an_execute_that_was_not_sent_is_answered_immediately() {
     let (fake, bridge) = start(&[]).await;
-    stopping(&fake);
+    refuse_as_stopping(&fake);
     let mut client = bridge.connect().await;
     let [first, second] = [ExecutionId::random(), ExecutionId::random()];
     let waits = execute(&mut client, first).await;
@@ -221,7 +221,7 @@ async fn one_that_had_no_turn_yet_is_answered_at_once() {
     assert_eq!(error["data"]["accepted"], false, "{error}");
     assert_eq!(client.answer(cancelled).await.unwrap_err()["code"], -32003);
     assert!(fake.world().cancels.contains(&second));
-    // The order stays: the third goes behind the first.
+    // The order stays: the third execute follows the first.
     let third = client.request("execute", json!({"prompt": "third"})).await;
     fake.change(|w| w.faults.clear());
     assert!(client.answer(waits).await.unwrap().is_object());
@@ -231,7 +231,7 @@ async fn one_that_had_no_turn_yet_is_answered_at_once() {
 }
 
 #[tokio::test]
-async fn a_healthy_execute_is_accepted_first() {
+async fn a_cancel_after_an_execute_follows_its_acceptance() {
     let (_fake, bridge) = start(&[]).await;
     let mut client = bridge.connect().await;
     for _ in 0..30 {
@@ -247,7 +247,7 @@ async fn a_healthy_execute_is_accepted_first() {
 }
 
 #[tokio::test]
-async fn without_an_id_the_one_that_lives_is_meant() {
+async fn a_cancel_without_an_id_ends_the_live_execution_of_the_session() {
     let (fake, bridge) = start(&[]).await;
     let mut client = bridge.connect().await;
     let detached: ExecutionId = client.start("one").await.parse().unwrap();
@@ -273,7 +273,7 @@ async fn without_an_id_the_one_that_lives_is_meant() {
 }
 
 #[tokio::test]
-async fn a_session_that_left_before_anybody_knew_is_no_reason_to_run_on() {
+async fn a_session_that_ends_before_the_acceptance_is_known_still_cancels() {
     let (fake, bridge) = start(&["--accept-ms", "400", "--disconnect-grace-ms", "50"]).await;
     fake.change(|w| w.faults.extend(vec![Fault::Reset { accepted: true }; 20]));
     let mut client = bridge.connect().await;
@@ -282,9 +282,9 @@ async fn a_session_that_left_before_anybody_knew_is_no_reason_to_run_on() {
     fake.until(|w| !w.puts.is_empty()).await;
     drop(client);
     fake.until(|w| w.cancels.len() == 1).await;
-    // And a cancel asked for by one that leaves at once is made.
+    // A cancel is sent even if its client disconnects immediately.
     fake.change(|w| w.faults.clear());
-    fake.change(|w| w.faults.push_back(Fault::Late));
+    fake.change(|w| w.faults.push_back(Fault::Delayed));
     let mut client = bridge.connect().await;
     let id = ExecutionId::random();
     execute(&mut client, id).await;
@@ -292,8 +292,8 @@ async fn a_session_that_left_before_anybody_knew_is_no_reason_to_run_on() {
     fake.until(|w| w.puts.iter().any(|(put, _)| *put == id))
         .await;
     drop(client);
-    fake.change(|w| w.late = true);
-    // Whichever of the two was read first.
+    fake.change(|w| w.handle_delayed = true);
+    // claude-api may handle either of the two first.
     let cancelled =
         |e: Option<&common::fake::Execution>| e.is_some_and(|e| e.status.state == State::Cancelled);
     fake.until(|w| w.burned.contains(&id) || cancelled(w.executions.get(&id)))
@@ -301,9 +301,9 @@ async fn a_session_that_left_before_anybody_knew_is_no_reason_to_run_on() {
 }
 
 #[tokio::test]
-async fn requests_that_wait_for_an_execute_do_not_stop_the_session() {
+async fn requests_that_wait_for_an_execute_do_not_block_the_session() {
     let (fake, bridge) = start(&["--ping-ms", "100"]).await;
-    fake.change(|w| w.faults.push_back(Fault::Late));
+    fake.change(|w| w.faults.push_back(Fault::Delayed));
     let mut client = bridge.connect().await;
     let id = ExecutionId::random();
     let executed = execute(&mut client, id).await;
@@ -312,16 +312,16 @@ async fn requests_that_wait_for_an_execute_do_not_stop_the_session() {
         waiting.push(client.request("status", json!({"executionId": id})).await);
     }
     assert_eq!(client.call("ping", json!({})).await.unwrap(), json!({}));
-    fake.change(|w| w.late = true);
+    fake.change(|w| w.handle_delayed = true);
     for request in std::iter::once(executed).chain(waiting) {
         assert_ne!(client.answer(request).await.unwrap(), Value::Null);
     }
 }
 
 #[tokio::test]
-async fn a_cancel_that_is_owed_is_in_force_for_an_execute_that_is_read_after_it() {
+async fn a_retried_cancel_burns_the_id_of_an_execute_that_is_handled_later() {
     let (fake, bridge) = start(&["--call-ms", "300"]).await;
-    fake.change(|w| w.faults.push_back(Fault::Late));
+    fake.change(|w| w.faults.push_back(Fault::Delayed));
     let mut client = bridge.connect().await;
     let id = ExecutionId::random();
     let executed = execute(&mut client, id).await;
@@ -331,10 +331,10 @@ async fn a_cancel_that_is_owed_is_in_force_for_an_execute_that_is_read_after_it(
     for request in [executed, cancelled] {
         assert_eq!(client.answer(request).await.unwrap_err()["code"], -32005);
     }
-    // It comes back, and reads the cancel before the execute.
+    // claude-api is reachable again, and handles the cancel before the execute.
     fake.change(|w| w.down = false);
     fake.until(|w| w.burned.contains(&id)).await;
-    fake.change(|w| w.late = true);
+    fake.change(|w| w.handle_delayed = true);
     let again = execute(&mut client, id).await;
     let error = client.answer(again).await.unwrap_err();
     assert_eq!(error["data"]["reason"], "cancelled_before_accepted");
@@ -342,11 +342,11 @@ async fn a_cancel_that_is_owed_is_in_force_for_an_execute_that_is_read_after_it(
 }
 
 #[tokio::test]
-async fn a_cancel_that_is_owed_is_made_however_late() {
+async fn a_cancel_is_retried_until_claude_api_is_reachable() {
     let (fake, bridge) = start(&["--call-ms", "300", "--accept-ms", "1000"]).await;
     let mut client = bridge.connect().await;
     fake.change(|w| w.faults.push_back(Fault::Reset { accepted: true }));
-    stopping(&fake);
+    refuse_as_stopping(&fake);
     let id = ExecutionId::random();
     let executed = execute(&mut client, id).await;
     fake.until(|w| w.executions.contains_key(&id)).await;
@@ -361,7 +361,7 @@ async fn a_cancel_that_is_owed_is_made_however_late() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_back_and_cannot_attach_yet_is_no_desertion() {
+async fn a_reconnected_client_that_cannot_attach_yet_has_not_left() {
     let args = ["--disconnect-grace-ms", "300", "--call-ms", "100"];
     let (fake, bridge) = start(&args).await;
     let mut client = bridge.connect().await;
@@ -371,7 +371,7 @@ async fn a_client_that_is_back_and_cannot_attach_yet_is_no_desertion() {
     fake.change(|w| w.down = true);
     drop(client);
     let mut client = bridge.connect().await;
-    // Several graces long.
+    // This loop takes several grace times.
     let until = tokio::time::Instant::now() + std::time::Duration::from_secs(2);
     while tokio::time::Instant::now() < until {
         let answer = client
@@ -386,7 +386,7 @@ async fn a_client_that_is_back_and_cannot_attach_yet_is_no_desertion() {
         .await
         .unwrap();
     assert!(answer.is_object(), "{answer}");
-    // Nor does one follow.
+    // No cancel follows.
     tokio::time::sleep(std::time::Duration::from_millis(900)).await;
     assert_eq!(fake.world().cancels, []);
 }
@@ -404,25 +404,25 @@ async fn a_client_that_reconnects_and_repeats_its_execute_has_not_left() {
     fake.change(|w| w.down = true);
     drop(client);
     let mut client = bridge.connect().await;
-    // The execute is retried for several graces, and what was owed has its time.
+    // The execute is retried for several grace times, in which a cancel could be sent.
     let executed = client.request("execute", params).await;
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     fake.change(|w| {
-        w.faults.push_back(Fault::Late);
+        w.faults.push_back(Fault::Delayed);
         w.down = false;
     });
     fake.until(|w| w.puts.len() > 1).await;
-    // claude-api is there for everything else, and holds the execute back for several graces.
+    // claude-api handles everything but the execute for several grace times.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     assert_eq!(fake.world().cancels, []);
-    fake.change(|w| w.late = true);
+    fake.change(|w| w.handle_delayed = true);
     assert!(client.answer(executed).await.unwrap().is_object());
     tokio::time::sleep(std::time::Duration::from_millis(900)).await;
     assert_eq!(fake.world().cancels, []);
 }
 
 #[tokio::test]
-async fn a_cancel_of_an_accepted_id_waits_for_no_attach_of_it() {
+async fn a_cancel_of_an_accepted_execution_does_not_wait_for_its_attach() {
     let (fake, bridge) = start(&["--call-ms", "60000"]).await;
     for leaves in [false, true] {
         let mut client = bridge.connect().await;
@@ -447,7 +447,7 @@ async fn a_cancel_of_an_accepted_id_waits_for_no_attach_of_it() {
 
 /// A deleted execution (docs/protocol.md, "Problem types").
 #[tokio::test]
-async fn attach_status_and_control_of_a_deleted_execution_say_so() {
+async fn requests_about_a_deleted_execution_fail_with_deleted() {
     let (fake, bridge) = start(&[]).await;
     let mut client = bridge.connect().await;
     let id = ExecutionId::random();
@@ -467,32 +467,32 @@ async fn attach_status_and_control_of_a_deleted_execution_say_so() {
 
 /// `ifUnviewedForMs` (docs/protocol.md, "Calls").
 #[tokio::test]
-async fn a_departure_is_reported_at_once_and_retried_while_claude_api_is_away() {
+async fn a_disconnect_is_reported_immediately_and_retried_while_claude_api_is_down() {
     let (fake, bridge) = start(&["--disconnect-grace-ms", "600", "--call-ms", "300"]).await;
-    let mut left = Vec::new();
-    for away in [false, true] {
+    let mut ids = Vec::new();
+    for down in [false, true] {
         let mut client = bridge.connect().await;
         let params = json!({"prompt": "x", "onDisconnect": "cancel"});
         let id = id_of(&client.call("execute", params).await.unwrap());
         fake.state(id, State::Running);
         client.wait_status(id, "RUNNING").await;
-        fake.change(|w| w.down = away);
+        fake.change(|w| w.down = down);
         drop(client);
-        if !away {
-            // Long before the grace is over.
+        if !down {
+            // The report is sent long before the end of the grace.
             fake.until(|w| w.unviewed.contains(&id)).await;
             assert_eq!(fake.world().cancels, []);
         }
-        left.push(id);
+        ids.push(id);
     }
     fake.change(|w| w.down = false);
-    fake.until(|w| left.iter().all(|id| w.cancels.contains(id)))
+    fake.until(|w| ids.iter().all(|id| w.cancels.contains(id)))
         .await;
 }
 
 /// A client that reconnects within the grace (docs/protocol.md, "Reconnect").
 #[tokio::test]
-async fn a_client_that_is_back_in_time_keeps_its_execution_and_its_session_left_nothing_behind() {
+async fn a_client_that_reconnects_within_the_grace_keeps_its_execution() {
     let (fake, bridge) = start(&["--disconnect-grace-ms", "700"]).await;
     let mut client = bridge.connect().await;
     let id = ExecutionId::random();

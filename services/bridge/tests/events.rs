@@ -1,6 +1,6 @@
-//! The method `events`: parts that join, limits, deadlines and refusals.
+//! Tests of the method `events`: parts, limits, deadlines and refusals.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod common;
 
@@ -16,27 +16,27 @@ async fn start(args: &[&str]) -> (Fake, Bridge) {
     (fake, bridge)
 }
 
-/// Lines with many quotes, so that a part is far shorter than its JSON.
+/// Returns lines with many quotes, so that a part is far shorter than its JSON.
 fn lines(count: usize) -> String {
     (0..count).map(|n| format!("{{\"{n}\":\"\"}}\n")).collect()
 }
 
 #[tokio::test]
-async fn parts_are_whole_lines_that_join_to_the_events() {
+async fn parts_have_whole_lines_and_join_to_the_events() {
     let (fake, bridge) = start(&[]).await;
     let events = lines(100_000);
     let id = fake.add(State::Completed, events.as_bytes());
     let mut client = bridge.connect().await;
-    for most in [None, Some(50_000)] {
+    for max_bytes in [None, Some(50_000)] {
         let (mut joined, mut parts) = (String::new(), 0);
         loop {
-            let mut params = json!({"executionId": id, "maxBytes": most});
+            let mut params = json!({"executionId": id, "maxBytes": max_bytes});
             if parts > 0 {
                 params["offset"] = joined.len().into();
             }
             let part = client.call("events", params).await.unwrap();
             let text = part["text"].as_str().unwrap();
-            assert!(text.ends_with('\n') && text.len() <= most.unwrap_or(512 * 1024));
+            assert!(text.ends_with('\n') && text.len() <= max_bytes.unwrap_or(512 * 1024));
             assert_eq!(part["executionId"], json!(id));
             assert_eq!(part["offset"], joined.len());
             joined += text;
@@ -55,8 +55,9 @@ async fn events_in_a_batch_share_one_message() {
     let (fake, bridge) = start(&[]).await;
     let id = fake.add(State::Completed, lines(100_000).as_bytes());
     let mut client = bridge.connect().await;
-    let ask = |n: u64| json!({"jsonrpc": "2.0", "id": n, "method": "events", "params": {"executionId": id}});
-    let batch: Value = (100..150).map(ask).collect();
+    let params = json!({"executionId": id});
+    let request = |n: u64| json!({"jsonrpc": "2.0", "id": n, "method": "events", "params": params});
+    let batch: Value = (100..150).map(request).collect();
     client.send_text(&batch.to_string()).await;
     // The client checks the length of every message.
     let answers = client.wait_loose().await;
@@ -68,7 +69,7 @@ async fn events_in_a_batch_share_one_message() {
 }
 
 #[tokio::test]
-async fn an_unfinished_line_of_a_live_execution_is_left_for_later() {
+async fn an_unfinished_line_of_a_live_execution_is_not_sent() {
     let (fake, bridge) = start(&[]).await;
     let id = fake.add(State::Running, b"{}\n{\"a");
     let mut client = bridge.connect().await;
@@ -94,7 +95,7 @@ async fn refusal(client: &mut common::Client, params: Value) -> (i64, String, Va
 }
 
 #[tokio::test]
-async fn refusals_name_their_reason_and_are_counted() {
+async fn refusals_have_their_reason_and_are_counted() {
     let (fake, bridge) = start(&[]).await;
     let id = fake.add(State::Completed, b"0123456789");
     fake.set(id, |e| e.status.kept_from = 4);
@@ -121,8 +122,8 @@ async fn refusals_name_their_reason_and_are_counted() {
             "invalid_params",
         ),
     ] {
-        let (got, why, error) = refusal(&mut client, params).await;
-        assert_eq!((got, &*why), (code, reason), "{error}");
+        let (actual_code, actual_reason, error) = refusal(&mut client, params).await;
+        assert_eq!((actual_code, &*actual_reason), (code, reason), "{error}");
     }
     let kept = client
         .call("events", json!({"executionId": id}))
@@ -142,23 +143,23 @@ async fn refusals_name_their_reason_and_are_counted() {
 }
 
 #[tokio::test]
-async fn events_that_stop_on_their_way_end_with_the_time_of_a_call() {
+async fn an_events_request_that_stalls_ends_with_the_call_timeout() {
     let (fake, bridge) = start(&["--call-ms", "400"]).await;
     let id = fake.add(State::Running, b"{}\n{}\n");
     fake.change(|w| w.stuck_events = true);
     let mut client = bridge.connect().await;
-    let begun = Instant::now();
-    let asked = client.request("events", json!({"executionId": id})).await;
-    // It holds up nothing else.
+    let started = Instant::now();
+    let request = client.request("events", json!({"executionId": id})).await;
+    // Other requests are not delayed.
     assert_eq!(client.call("ping", json!({})).await.unwrap(), json!({}));
     let cancel = json!({"type": "CANCEL", "executionId": id});
     assert!(client.call("control", cancel).await.unwrap().is_object());
-    let answer = tokio::time::timeout(SOON, client.answer(asked))
+    let answer = tokio::time::timeout(SOON, client.answer(request))
         .await
         .unwrap()
         .unwrap_err();
     assert_eq!(answer["code"], -32005, "{answer}");
-    assert!(begun.elapsed() >= Duration::from_millis(300));
+    assert!(started.elapsed() >= Duration::from_millis(300));
 }
 
 #[tokio::test]
@@ -166,9 +167,9 @@ async fn a_client_that_does_not_read_its_events_gets_one_part_at_a_time() {
     let (fake, bridge) = start(&[]).await;
     let id = fake.add(State::Completed, lines(100_000).as_bytes());
     let mut client = bridge.connect_deaf().await;
-    let mut asked = Vec::new();
+    let mut requests = Vec::new();
     for _ in 0..100 {
-        asked.push(client.request("events", json!({"executionId": id})).await);
+        requests.push(client.request("events", json!({"executionId": id})).await);
     }
     fake.until(|w| w.events > 0).await;
     let mut other = bridge.connect().await;
@@ -182,7 +183,7 @@ async fn a_client_that_does_not_read_its_events_gets_one_part_at_a_time() {
     // Parts in the kernel's socket buffer do not count as held by the bridge.
     assert!(fake.world().events < 50, "{} parts", fake.world().events);
     client.read(true);
-    for id in asked {
+    for id in requests {
         let part = client.answer(id).await.unwrap();
         assert!(part["text"].is_string(), "{part}");
     }

@@ -1,8 +1,8 @@
-//! The upstream stream of statuses against a simple model: whatever becomes of its connections, an
-//! execution never goes back, the first status of each connection is marked, a silence is told, and
-//! the terminal one is told once, as the last.
+//! Property test of the upstream stream of statuses against a simple model, with faults on its
+//! connections. Statuses never go back, the first status of each connection is marked, a silence
+//! is reported, and the terminal status is yielded once, as the last.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,57 +16,58 @@ use protocol::{ExecutionId, Problem, ProblemType, State, Status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Statuses that are not terminal; one is told apart from another by its `outputBytes`, its
-/// connection by `durationMs`.
+/// The number of statuses before the terminal one. `outputBytes` is the number of a status, and
+/// `durationMs` the number of its connection.
 const STATUSES: u64 = 20;
-/// After this a head or a line is given up.
+/// The timeout for a head or a line.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// What becomes of one connection.
+/// The fault of one connection. A number counts the complete statuses before the fault.
 #[derive(Debug, Clone)]
-enum Fate {
-    /// Closed before an answer.
+enum Fault {
+    /// The connection is closed before an answer.
     Closed,
-    /// Answered with this code, in nobody's format.
+    /// The answer has this code and no body.
     Code(u16),
-    /// So many statuses, then a clean end, too early.
+    /// The stream ends cleanly, but too early.
     Ended(u64),
-    /// So many statuses and a part of the next, then it breaks.
+    /// The connection ends in the middle of a status.
     Cut(u64),
-    /// So many statuses, then it is reset.
+    /// The connection is reset.
     Reset(u64),
-    /// So many statuses, then nothing, and it stays open; with 0 there is a head alone.
+    /// The connection stays open without further bytes; with 0 there is only a head.
     Stalled(u64),
-    /// Not even a head.
+    /// The connection stays open without a head.
     Silent,
-    /// So many statuses, then a line that is none.
+    /// A line is not a status.
     Noise(u64),
 }
 
-/// How it ends when no fate is left.
+/// The end of the execution, after all faults.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Last {
+enum End {
+    /// The terminal status.
     Terminal,
-    /// Nobody knows it any more.
+    /// The execution is unknown.
     Gone,
 }
 
-fn fate() -> impl Strategy<Value = Fate> {
+fn fault() -> impl Strategy<Value = Fault> {
     prop_oneof![
-        1 => Just(Fate::Closed),
-        1 => prop::sample::select(vec![500, 502, 503]).prop_map(Fate::Code),
-        2 => (0..4_u64).prop_map(Fate::Ended),
-        2 => (0..4_u64).prop_map(Fate::Cut),
-        2 => (0..4_u64).prop_map(Fate::Reset),
-        1 => (0..4_u64).prop_map(Fate::Stalled),
-        1 => Just(Fate::Silent),
-        1 => (0..4_u64).prop_map(Fate::Noise),
+        1 => Just(Fault::Closed),
+        1 => prop::sample::select(vec![500, 502, 503]).prop_map(Fault::Code),
+        2 => (0..4_u64).prop_map(Fault::Ended),
+        2 => (0..4_u64).prop_map(Fault::Cut),
+        2 => (0..4_u64).prop_map(Fault::Reset),
+        1 => (0..4_u64).prop_map(Fault::Stalled),
+        1 => Just(Fault::Silent),
+        1 => (0..4_u64).prop_map(Fault::Noise),
     ]
 }
 
-fn script() -> impl Strategy<Value = (Vec<Fate>, Last)> {
-    let last = prop_oneof![4 => Just(Last::Terminal), 1 => Just(Last::Gone)];
-    (prop::collection::vec(fate(), 0..6), last)
+fn script() -> impl Strategy<Value = (Vec<Fault>, End)> {
+    let end = prop_oneof![4 => Just(End::Terminal), 1 => Just(End::Gone)];
+    (prop::collection::vec(fault(), 0..6), end)
 }
 
 fn line(id: ExecutionId, connection: u64, number: u64) -> Vec<u8> {
@@ -85,55 +86,55 @@ fn line(id: ExecutionId, connection: u64, number: u64) -> Vec<u8> {
 
 struct Server {
     id: ExecutionId,
-    fates: VecDeque<Fate>,
-    last: Last,
-    /// The present status.
+    faults: VecDeque<Fault>,
+    end: End,
+    /// The number of the present status.
     now: u64,
-    /// Those that were asked for a status so far.
+    /// The number of requests for a status so far.
     connections: u64,
 }
 
 impl Server {
-    /// A fate a connection; when there is none left, to the end.
+    /// Serves one fault per connection, and then the end.
     async fn serve(mut self, listener: TcpListener) {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            // A client that has given it up is gone in the middle of it.
+            // The client may give up the connection, so errors are ignored.
             let _ = self.connection(&mut stream).await;
         }
     }
 
     async fn connection(&mut self, stream: &mut TcpStream) -> io::Result<()> {
-        while asked(stream).await {
+        while read_request(stream).await {
             self.connections += 1;
-            let Some(fate) = self.fates.pop_front() else {
+            let Some(fault) = self.faults.pop_front() else {
                 return self.finish(stream).await;
             };
-            let count = match fate {
-                Fate::Closed => return Ok(()),
-                Fate::Silent => return stream.read_u8().await.map(drop),
-                Fate::Code(code) => {
+            let count = match fault {
+                Fault::Closed => return Ok(()),
+                Fault::Silent => return stream.read_u8().await.map(drop),
+                Fault::Code(code) => {
                     let answer = format!("HTTP/1.1 {code} No\r\ncontent-length: 0\r\n\r\n");
                     stream.write_all(answer.as_bytes()).await?;
                     continue;
                 }
-                Fate::Ended(count)
-                | Fate::Cut(count)
-                | Fate::Reset(count)
-                | Fate::Stalled(count)
-                | Fate::Noise(count) => count,
+                Fault::Ended(count)
+                | Fault::Cut(count)
+                | Fault::Reset(count)
+                | Fault::Stalled(count)
+                | Fault::Noise(count) => count,
             };
             head(stream).await?;
-            self.tell(stream, count).await?;
-            match fate {
-                Fate::Cut(_) => {
+            self.send_statuses(stream, count).await?;
+            match fault {
+                Fault::Cut(_) => {
                     let next = line(self.id, self.connections, self.now);
                     chunk(stream, &next[..next.len() / 2]).await?;
                     return Ok(());
                 }
-                Fate::Reset(_) => return stream.set_zero_linger(),
-                Fate::Stalled(_) => return stream.read_u8().await.map(drop),
-                Fate::Noise(_) => {
+                Fault::Reset(_) => return stream.set_zero_linger(),
+                Fault::Stalled(_) => return stream.read_u8().await.map(drop),
+                Fault::Noise(_) => {
                     chunk(stream, b"{\"state\":\n").await?;
                     return stream.read_u8().await.map(drop);
                 }
@@ -143,36 +144,37 @@ impl Server {
         Ok(())
     }
 
-    /// The present status first, then each change; never the terminal one.
-    async fn tell(&mut self, stream: &mut TcpStream, count: u64) -> io::Result<()> {
-        for told in 0..count {
-            if told > 0 {
+    /// Sends the present status and then changes, without the terminal one.
+    async fn send_statuses(&mut self, stream: &mut TcpStream, count: u64) -> io::Result<()> {
+        for sent in 0..count {
+            if sent > 0 {
                 self.now = (STATUSES - 1).min(self.now + 1);
             }
             chunk(stream, &line(self.id, self.connections, self.now)).await?;
         }
-        // It goes on while nobody listens.
+        // The status changes between two connections.
         self.now = (STATUSES - 1).min(self.now + 1);
         Ok(())
     }
 
+    /// Serves the end of the execution.
     async fn finish(&mut self, stream: &mut TcpStream) -> io::Result<()> {
-        if self.last == Last::Gone {
-            let body = Problem::new(ProblemType::NotFound, "nobody knows it");
+        if self.end == End::Gone {
+            let body = Problem::new(ProblemType::NotFound, "no such execution");
             let body = serde_json::to_string(&body).unwrap();
             let head = "HTTP/1.1 404 Not Found\r\ncontent-type: application/problem+json";
             let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
             return stream.write_all(answer.as_bytes()).await;
         }
         head(stream).await?;
-        self.tell(stream, 3).await?;
+        self.send_statuses(stream, 3).await?;
         chunk(stream, &line(self.id, self.connections, STATUSES)).await?;
         stream.write_all(b"0\r\n\r\n").await
     }
 }
 
-/// Whether there is one more request.
-async fn asked(stream: &mut TcpStream) -> bool {
+/// Reads a request for statuses. Returns false at the end of the connection.
+async fn read_request(stream: &mut TcpStream) -> bool {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -197,15 +199,17 @@ async fn chunk(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(b"\r\n").await
 }
 
-async fn follow_whole((fates, last): (Vec<Fate>, Last)) -> Result<(), TestCaseError> {
+async fn follow_whole((faults, end): (Vec<Fault>, End)) -> Result<(), TestCaseError> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let id = ExecutionId::random();
-    let stalls = fates.iter().any(|fate| matches!(fate, Fate::Stalled(_)));
+    let stalls = faults
+        .iter()
+        .any(|fault| matches!(fault, Fault::Stalled(_)));
     let server = Server {
         id,
-        fates: fates.into(),
-        last,
+        faults: faults.into(),
+        end,
         now: 0,
         connections: 0,
     };
@@ -223,44 +227,56 @@ async fn follow_whole((fates, last): (Vec<Fate>, Last)) -> Result<(), TestCaseEr
     let mut follow = FollowStream::new(Upstream::new(&base, times).unwrap(), id);
     let (mut at, mut connection, mut unreachable) = (0, None, false);
     loop {
-        let heard = tokio::time::timeout(minute, follow.next()).await;
-        match heard.map_err(|_| TestCaseError::fail(format!("it stands still at {at}")))? {
+        let item = tokio::time::timeout(minute, follow.next()).await;
+        match item.map_err(|_| TestCaseError::fail(format!("no item after status {at}")))? {
             FollowItem::Status(status, first) => {
                 prop_assert_eq!(status.execution_id, id);
                 prop_assert!(
                     status.output_bytes >= at,
-                    "back to {} from {}",
+                    "status {} after status {}",
                     status.output_bytes,
                     at
                 );
-                prop_assert_eq!(first, status.duration_ms != connection, "a mark at {}", at);
+                prop_assert_eq!(
+                    first,
+                    status.duration_ms != connection,
+                    "wrong mark after status {}",
+                    at
+                );
                 connection = status.duration_ms;
                 at = status.output_bytes;
                 if status.state.is_terminal() {
-                    prop_assert_eq!((at, last), (STATUSES, Last::Terminal));
+                    prop_assert_eq!((at, end), (STATUSES, End::Terminal));
                     break;
                 }
             }
             FollowItem::Unreachable(_) => unreachable = true,
             FollowItem::Gone => {
-                prop_assert_eq!(last, Last::Gone);
+                prop_assert_eq!(end, End::Gone);
                 break;
             }
         }
     }
-    prop_assert!(unreachable || !stalls, "a silence was not told");
-    // Long enough to ask again, and be answered.
+    prop_assert!(unreachable || !stalls, "a silence was not reported");
+    // The timeout is long enough for another request and its answer.
     let more = tokio::time::timeout(SHORT, follow.next()).await;
-    prop_assert!(more.is_err(), "something behind the end: {:?}", more);
+    prop_assert!(more.is_err(), "an item after the end: {:?}", more);
     server.abort();
     Ok(())
 }
 
 proptest! {
-    // Each fault costs a tenth of a second: many streams side by side, few cases.
-    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 10, failure_persistence: None, ..ProptestConfig::default() })]
+    // Each fault takes a tenth of a second, so each case has many concurrent streams.
+    #![proptest_config(ProptestConfig {
+        cases: 6,
+        max_shrink_iters: 10,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
     #[test]
-    fn no_status_goes_back_and_the_terminal_one_is_told_once(streams in prop::collection::vec(script(), 20)) {
+    fn no_status_goes_back_and_the_terminal_one_is_yielded_once(
+        streams in prop::collection::vec(script(), 20),
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             futures::future::try_join_all(streams.into_iter().map(follow_whole)).await.map(|_| ())

@@ -1,6 +1,6 @@
-//! The order of messages, views, offsets, batches and ids.
+//! Tests of the order of messages, and of views, offsets, batches and ids.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod common;
 
@@ -15,14 +15,14 @@ async fn start() -> (Fake, Bridge) {
 }
 
 #[tokio::test]
-async fn an_execution_from_answer_to_end() {
+async fn an_execution_is_answered_then_streamed_then_ended() {
     let (fake, bridge) = start().await;
     let mut client = bridge.connect().await;
     let params = json!({"command": "do it"});
     let answer = client.call("execute", params).await.unwrap();
     assert_eq!(answer["state"], "queued");
     let execution = id_of(&answer);
-    // The client checks that the answer comes first, and then its state.
+    // The client checks that the answer precedes the first status.
     client.wait_status(execution, "QUEUED").await;
     fake.state(execution, State::Running);
     fake.write(execution, "héllo ".as_bytes());
@@ -38,7 +38,7 @@ async fn an_execution_from_answer_to_end() {
         end["crc32"],
         format!("{:08x}", crc32fast::hash("héllo wörld".as_bytes()))
     );
-    // Nothing more of it comes before the answer to a ping: the client would see it.
+    // No message of the execution precedes the answer to a ping: the client checks that.
     let ping = client.call("ping", json!({})).await.unwrap();
     assert_eq!(ping, json!({}));
     client.finish().await;
@@ -48,7 +48,7 @@ async fn an_execution_from_answer_to_end() {
 }
 
 #[tokio::test]
-async fn states_as_words_and_heartbeats() {
+async fn each_state_has_its_word_and_heartbeats_repeat_it() {
     let (fake, bridge) = start().await;
     let mut client = bridge.connect().await;
     let id: ExecutionId = client.start("x").await.parse().unwrap();
@@ -64,8 +64,8 @@ async fn states_as_words_and_heartbeats() {
     let params = json!({"type": "RESUME", "executionId": id});
     client.call("control", params).await.unwrap();
     client.wait_status(id, "RESUMED").await;
-    let seen = client.updates(id).len();
-    client.wait_update(id, seen, "RUNNING").await;
+    let received = client.updates(id).len();
+    client.wait_update(id, received, "RUNNING").await;
     let params = json!({"type": "CANCEL"});
     client.call("control", params).await.unwrap();
     let (_, end) = client.wait_terminal(id).await;
@@ -86,7 +86,7 @@ async fn states_as_words_and_heartbeats() {
 }
 
 #[tokio::test]
-async fn attaching_at_offsets() {
+async fn an_attach_begins_at_its_offset_or_at_the_start_of_a_character() {
     let (fake, bridge) = start().await;
     let id = fake.add(State::Completed, "aé😀z".as_bytes());
     for (offset, expected, from) in [
@@ -107,7 +107,10 @@ async fn attaching_at_offsets() {
         assert_eq!(String::from_utf8_lossy(&output), expected, "{offset}");
         assert_eq!(end["status"], "COMPLETED");
         let updates = client.updates(id).len();
-        assert_eq!(updates, 1, "a terminal answer has no first status");
+        assert_eq!(
+            updates, 1,
+            "after a terminal answer, only the terminal status follows"
+        );
         // The client checks that the output ends at `outputBytes`, without a hole.
         assert_eq!(end["outputBytes"], from + expected.len());
     }
@@ -126,7 +129,7 @@ async fn attaching_at_offsets() {
 }
 
 #[tokio::test]
-async fn what_is_not_kept_is_a_gap_or_an_error() {
+async fn output_that_is_not_kept_is_a_gap_or_an_error() {
     let (fake, bridge) = start().await;
     let id = fake.add(State::Running, b"0123456789");
     fake.set(id, |e| e.status.kept_from = 4);
@@ -140,7 +143,8 @@ async fn what_is_not_kept_is_a_gap_or_an_error() {
     client.attach(id, None).await.unwrap();
     assert_eq!(client.wait_gaps(id, 1).await, [(0, 4)]);
     client.wait_output(id, 1).await;
-    // Overtaken by freeing: the stream breaks, the retry learns where to go on.
+    // The bytes at the view's offset are freed: the stream breaks, and the retry resumes at
+    // `keptFrom`.
     fake.write(id, b"abcdef");
     client.wait_output(id, 12).await;
     fake.set(id, |e| {
@@ -189,7 +193,7 @@ async fn a_batch_is_one_array_and_its_views_begin_after_it() {
 }
 
 #[tokio::test]
-async fn executes_without_an_id() {
+async fn an_execute_without_an_id_is_viewed_or_rejected() {
     let (fake, bridge) = start().await;
     let mut client = bridge.connect().await;
     client.notify("execute", json!({"prompt": "x"})).await;
@@ -197,19 +201,19 @@ async fn executes_without_an_id() {
     let first = fake.world().order[0];
     client.wait_status(first, "QUEUED").await;
     assert_eq!(client.updates(first)[0]["status"], "QUEUED");
-    let wanted = ExecutionId::random();
+    let id = ExecutionId::random();
     for params in [
-        json!({"executionId": wanted}),
-        json!({"executionId": wanted, "prompt": "x", "env": {"PATH": "/"}}),
+        json!({"executionId": id}),
+        json!({"executionId": id, "prompt": "x", "env": {"PATH": "/"}}),
     ] {
         client.notify("execute", params).await;
         let refused = client.wait_rejection().await;
         assert_eq!(refused["status"], "FAILED");
         assert_eq!(refused["reason"], "rejected");
         assert_eq!(refused.get("executionId"), None);
-        assert_eq!(refused["error"]["data"]["executionId"], wanted.to_string());
+        assert_eq!(refused["error"]["data"]["executionId"], id.to_string());
     }
-    // Refused by claude-api.
+    // claude-api refuses this one.
     fake.change(|w| {
         w.faults.push_back(common::fake::Fault::Problem(
             protocol::ProblemType::QueueFull,
@@ -220,7 +224,7 @@ async fn executes_without_an_id() {
 }
 
 #[tokio::test]
-async fn the_default_id_is_the_oldest_that_lives() {
+async fn the_default_execution_is_the_oldest_live_one_of_the_session() {
     let (fake, bridge) = start().await;
     let mut client = bridge.connect().await;
     let first: ExecutionId = client.start("1").await.parse().unwrap();
@@ -230,7 +234,7 @@ async fn the_default_id_is_the_oldest_that_lives() {
         client.call("status", json!({})).await.unwrap()["executionId"],
         first.to_string()
     );
-    // It ends while nobody looks.
+    // The first execution ends without a view.
     let params = json!({"executionId": first});
     client.call("detach", params).await.unwrap();
     fake.end(first, State::Completed);
@@ -250,7 +254,7 @@ async fn the_default_id_is_the_oldest_that_lives() {
 }
 
 #[tokio::test]
-async fn an_id_is_an_idempotency_key_and_several_may_look() {
+async fn a_repeated_id_views_the_same_execution_and_another_body_is_refused() {
     let (fake, bridge) = start().await;
     let id = ExecutionId::random();
     let params = json!({"prompt": "x", "executionId": id.to_string().to_uppercase()});
@@ -278,13 +282,13 @@ async fn an_id_is_an_idempotency_key_and_several_may_look() {
 }
 
 #[tokio::test]
-async fn attaching_again_and_detaching() {
+async fn a_new_attach_replaces_the_view_and_nothing_follows_a_detach() {
     let (fake, bridge) = start().await;
     let id = fake.add(State::Running, b"0123456789");
     let mut client = bridge.connect().await;
     client.attach(id, Some(2)).await.unwrap();
     client.wait_output(id, 1).await;
-    // From here on the client sees one new view alone.
+    // The new view replaces the old one.
     client.attach(id, Some(5)).await.unwrap();
     client.wait_output(id, 5).await;
     assert_eq!(client.output(id), b"56789");
@@ -301,12 +305,16 @@ async fn attaching_again_and_detaching() {
     let params = json!({"executionId": id});
     client.call("status", params).await.unwrap();
     client.call("ping", json!({})).await.unwrap();
-    assert_eq!(client.updates(id).len(), updates, "nothing after a detach");
+    assert_eq!(
+        client.updates(id).len(),
+        updates,
+        "a status followed the detach"
+    );
     client.finish().await;
 }
 
 #[tokio::test]
-async fn news_in_the_status_are_notices() {
+async fn changes_of_the_status_are_notices() {
     let (fake, bridge) = start().await;
     let mut client = bridge.connect().await;
     let id: ExecutionId = client.start("x").await.parse().unwrap();
@@ -330,9 +338,9 @@ async fn news_in_the_status_are_notices() {
     client.wait_notice("odd").await;
 }
 
-/// The wall clock was set back two hours after the acceptance.
+/// The wall clock is set back two hours after the acceptance.
 #[tokio::test]
-async fn the_elapsed_time_continues_when_the_clock_is_set_back() {
+async fn the_elapsed_time_increases_although_the_clock_was_set_back() {
     let (fake, bridge) = start().await;
     let id = fake.add(State::Running, b"");
     fake.set(id, |execution| {
@@ -342,8 +350,8 @@ async fn the_elapsed_time_continues_when_the_clock_is_set_back() {
     client.attach(id, None).await.unwrap();
     let first = client.wait_status(id, "RUNNING").await;
     let at = |update: &Value| update["elapsedMs"].as_u64().unwrap();
-    // The bridge learns the passing of time only from its own clock.
+    // `createdAt` is in the future, so only the bridge's own clock measures the time.
     let later = client.wait_updates(id, 1, |update| at(update) > at(&first));
     let later = tokio::time::timeout(std::time::Duration::from_secs(10), later).await;
-    assert!(later.is_ok(), "it stands at {}", at(&first));
+    assert!(later.is_ok(), "elapsedMs stays at {}", at(&first));
 }

@@ -1,7 +1,8 @@
-//! The upstream output stream against a simple model: whatever becomes of its connections, its
-//! bytes are the output's, each once and in order, and what was freed is told with numbers.
+//! Property test of the upstream output stream against a simple model, with faults on its
+//! connections. Every byte of the output is yielded once and in order, and freed bytes are reported
+//! with their offset.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,91 +17,93 @@ use protocol::{ExecutionId, Problem, ProblemType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// In bytes; four to a number, so that no place looks like another.
+/// The length of the output in bytes: consecutive numbers of 4 bytes, so that no two parts are
+/// equal.
 const OUTPUT: usize = 40_000;
-/// After this a head is given up, and a stream that stands still is cut.
+/// The timeout for a head, and the silence after which a stalled stream is cut.
 const SHORT: Duration = Duration::from_millis(400);
 
-/// What becomes of one connection.
+/// The fault of one connection. A number counts the bytes before the fault.
 #[derive(Debug, Clone)]
-enum Fate {
-    /// Closed before an answer.
+enum Fault {
+    /// The connection is closed before an answer.
     Closed,
-    /// Answered with this code, in nobody's format.
+    /// The answer has this code and no body.
     Code(u16),
-    /// So many bytes, then it breaks in the middle of a chunk.
+    /// The connection ends in the middle of a chunk.
     Cut(usize),
-    /// So many bytes, then a clean end, too early.
+    /// The stream ends cleanly, but too early.
     Ended(usize),
-    /// So many bytes are freed before it is answered.
+    /// This number of bytes is freed before the answer.
     Freed(usize),
-    /// So many bytes, then it is reset.
+    /// The connection is reset.
     Reset(usize),
-    /// So many bytes, then nothing, and it stays open.
+    /// The connection stays open without further bytes.
     Stalled(usize),
-    /// Not even a head.
+    /// The connection stays open without a head.
     Silent,
-    /// The execution is not known any more, from now on.
+    /// The execution is unknown from now on.
     Gone,
 }
 
-fn fate() -> impl Strategy<Value = Fate> {
+fn fault() -> impl Strategy<Value = Fault> {
     prop_oneof![
-        1 => Just(Fate::Closed),
-        1 => prop::sample::select(vec![500, 502, 503]).prop_map(Fate::Code),
-        4 => (0..OUTPUT / 2).prop_map(Fate::Cut),
-        1 => (0..OUTPUT / 2).prop_map(Fate::Ended),
-        2 => (1..OUTPUT).prop_map(Fate::Freed),
-        2 => (0..OUTPUT / 2).prop_map(Fate::Reset),
-        1 => (0..OUTPUT / 2).prop_map(Fate::Stalled),
-        1 => Just(Fate::Silent),
+        1 => Just(Fault::Closed),
+        1 => prop::sample::select(vec![500, 502, 503]).prop_map(Fault::Code),
+        4 => (0..OUTPUT / 2).prop_map(Fault::Cut),
+        1 => (0..OUTPUT / 2).prop_map(Fault::Ended),
+        2 => (1..OUTPUT).prop_map(Fault::Freed),
+        2 => (0..OUTPUT / 2).prop_map(Fault::Reset),
+        1 => (0..OUTPUT / 2).prop_map(Fault::Stalled),
+        1 => Just(Fault::Silent),
     ]
 }
 
-/// Faults, and whether nobody knows the execution at last.
-fn script() -> impl Strategy<Value = (Vec<Fate>, Option<Fate>)> {
-    let gone = prop_oneof![4 => Just(None), 1 => Just(Some(Fate::Gone))];
-    (prop::collection::vec(fate(), 0..6), gone)
+/// Faults, and whether the execution is unknown after them.
+fn script() -> impl Strategy<Value = (Vec<Fault>, Option<Fault>)> {
+    let gone = prop_oneof![4 => Just(None), 1 => Just(Some(Fault::Gone))];
+    (prop::collection::vec(fault(), 0..6), gone)
 }
 
 fn output() -> Vec<u8> {
     (0..OUTPUT as u32 / 4).flat_map(u32::to_be_bytes).collect()
 }
 
-/// The server's side, shared with whoever checks.
+/// The server of one stream.
 struct Server {
     output: Vec<u8>,
-    fates: VecDeque<Fate>,
+    faults: VecDeque<Fault>,
     kept: usize,
-    /// What the execution has said so far: it lives, and says more from connection to connection.
-    said: usize,
+    /// The number of bytes written so far: the execution writes more between connections.
+    written: usize,
+    /// Whether the execution is unknown; shared with the test.
     gone: Arc<AtomicBool>,
 }
 
 impl Server {
-    /// Serves the output by hand, a fate a connection; when there is none left, to the end.
+    /// Serves one fault per connection, and then the output to its end.
     async fn serve(mut self, listener: TcpListener) {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            // A client that has cut a stream that stalled is gone in the middle of it.
+            // The client cuts a stalled stream, so errors are ignored.
             let _ = self.connection(&mut stream).await;
         }
     }
 
     async fn connection(&mut self, stream: &mut TcpStream) -> io::Result<()> {
-        while let Some(offset) = asked(stream).await {
-            let fate = self.fates.pop_front();
-            self.said = match fate {
-                Some(_) => self.output.len().min(self.said + OUTPUT / 8),
+        while let Some(offset) = read_request(stream).await {
+            let fault = self.faults.pop_front();
+            self.written = match fault {
+                Some(_) => self.output.len().min(self.written + OUTPUT / 8),
                 None => self.output.len(),
             };
-            match fate {
-                Some(Fate::Freed(bytes)) => self.kept = self.said.min(self.kept + bytes),
-                Some(Fate::Gone) => self.gone.store(true, Ordering::SeqCst),
+            match fault {
+                Some(Fault::Freed(bytes)) => self.kept = self.written.min(self.kept + bytes),
+                Some(Fault::Gone) => self.gone.store(true, Ordering::SeqCst),
                 _ => {}
             }
             if self.gone.load(Ordering::SeqCst) {
-                let problem = Problem::new(ProblemType::NotFound, "nobody knows it");
+                let problem = Problem::new(ProblemType::NotFound, "no such execution");
                 refuse(stream, "404 Not Found", &problem).await?;
                 continue;
             }
@@ -110,15 +113,15 @@ impl Server {
                 refuse(stream, "410 Gone", &problem).await?;
                 continue;
             }
-            let rest = &self.output[offset..self.said];
+            let rest = &self.output[offset..self.written];
             let part = |bytes: usize| &rest[..bytes.min(rest.len())];
-            match fate {
-                Some(Fate::Closed) => break,
-                Some(Fate::Code(code)) => {
+            match fault {
+                Some(Fault::Closed) => break,
+                Some(Fault::Code(code)) => {
                     let answer = format!("HTTP/1.1 {code} No\r\ncontent-length: 0\r\n\r\n");
                     stream.write_all(answer.as_bytes()).await?;
                 }
-                Some(Fate::Cut(bytes)) => {
+                Some(Fault::Cut(bytes)) => {
                     let (whole, half) = part(bytes).split_at(part(bytes).len() / 2);
                     chunks(stream, whole).await?;
                     let size = format!("{:x}\r\n", half.len() + 1);
@@ -126,19 +129,19 @@ impl Server {
                     stream.write_all(half).await?;
                     break;
                 }
-                Some(Fate::Reset(bytes)) => {
+                Some(Fault::Reset(bytes)) => {
                     chunks(stream, part(bytes)).await?;
                     stream.set_zero_linger()?;
                     break;
                 }
-                Some(Fate::Stalled(bytes)) => {
+                Some(Fault::Stalled(bytes)) => {
                     chunks(stream, part(bytes)).await?;
                     stream.read_u8().await?;
                 }
-                Some(Fate::Silent) => drop(stream.read_u8().await?),
-                Some(Fate::Ended(_) | Fate::Freed(_) | Fate::Gone) | None => {
-                    let bytes = match fate {
-                        Some(Fate::Ended(bytes)) => bytes,
+                Some(Fault::Silent) => drop(stream.read_u8().await?),
+                Some(Fault::Ended(_) | Fault::Freed(_) | Fault::Gone) | None => {
+                    let bytes = match fault {
+                        Some(Fault::Ended(bytes)) => bytes,
                         _ => rest.len(),
                     };
                     chunks(stream, part(bytes)).await?;
@@ -157,8 +160,8 @@ async fn refuse(stream: &mut TcpStream, code: &str, problem: &Problem) -> io::Re
     stream.write_all(answer.as_bytes()).await
 }
 
-/// The offset that a request asks for; `None` when there is no more request.
-async fn asked(stream: &mut TcpStream) -> Option<usize> {
+/// Reads a request, and returns its offset. `None` at the end of the connection.
+async fn read_request(stream: &mut TcpStream) -> Option<usize> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -180,15 +183,15 @@ async fn chunks(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-async fn read_whole((fates, last): (Vec<Fate>, Option<Fate>)) -> Result<(), TestCaseError> {
+async fn read_whole((faults, last): (Vec<Fault>, Option<Fault>)) -> Result<(), TestCaseError> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let gone = Arc::new(AtomicBool::new(false));
     let server = Server {
         output: output(),
-        fates: fates.into_iter().chain(last).collect(),
+        faults: faults.into_iter().chain(last).collect(),
         kept: 0,
-        said: 0,
+        written: 0,
         gone: Arc::clone(&gone),
     };
     let server = tokio::spawn(server.serve(listener));
@@ -213,17 +216,17 @@ async fn read_whole((fates, last): (Vec<Fate>, Option<Fate>)) -> Result<(), Test
         let read = tokio::select! {
             biased;
             read = stream.next() => read,
-            // The viewer knows from the status that there is more.
+            // A viewer knows from the status that there is more output.
             _ = check.tick() => { stream.cut_if_stalled(); continue }
             () = tokio::time::sleep_until(end) => {
-                return Err(TestCaseError::fail(format!("it stands still at {at}")));
+                return Err(TestCaseError::fail(format!("no item after byte {at}")));
             }
         };
         match read {
             OutputItem::Bytes(bytes) => {
                 let end = at + bytes.len();
                 prop_assert!(end <= expected.len(), "{} bytes at {}", bytes.len(), at);
-                prop_assert!(bytes == expected[at..end], "other bytes at {}", at);
+                prop_assert!(bytes == expected[at..end], "wrong bytes at {}", at);
                 at = end;
             }
             OutputItem::End if at < expected.len() => stream.open_later(),
@@ -253,10 +256,15 @@ async fn read_whole((fates, last): (Vec<Fate>, Option<Fate>)) -> Result<(), Test
 }
 
 proptest! {
-    // Each fault costs a tenth of a second: many streams side by side, few cases.
-    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 10, failure_persistence: None, ..ProptestConfig::default() })]
+    // Each fault takes a tenth of a second, so each case has many concurrent streams.
+    #![proptest_config(ProptestConfig {
+        cases: 6,
+        max_shrink_iters: 10,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
     #[test]
-    fn every_byte_comes_once_and_in_order(streams in prop::collection::vec(script(), 20)) {
+    fn every_byte_is_yielded_once_and_in_order(streams in prop::collection::vec(script(), 20)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             futures::future::try_join_all(streams.into_iter().map(read_whole)).await.map(|_| ())

@@ -1,7 +1,7 @@
-//! For each resource of the bridge: clients that do the worst at it, while another client's small
-//! request, control and stream work as usual.
+//! Tests of each bounded resource of the bridge: hostile clients exhaust the resource, while the
+//! small request, control and stream of a well-behaved client work as usual.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod common;
 
@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Far more than a request takes on a busy machine, and less than the time limits that hostile
-/// clients could use up.
+/// The maximum time of a request of the well-behaved client: far more than a request takes on a
+/// busy machine, and less than the time limits of hostile clients.
 const USUAL: Duration = Duration::from_secs(8);
 
 /// The well-behaved client, with a running execution.
@@ -46,11 +46,11 @@ impl Witness {
     async fn call(&mut self, method: &str, params: Value) -> Value {
         let call = self.client.call(method, params);
         let answer = tokio::time::timeout(USUAL, call).await;
-        let answer = answer.unwrap_or_else(|_| panic!("{method} was held up"));
+        let answer = answer.unwrap_or_else(|_| panic!("{method} was delayed"));
         answer.unwrap()
     }
 
-    /// A small request, a control, an execute and a stream.
+    /// Checks a small request, two controls and the stream.
     async fn works(&mut self) {
         assert_eq!(self.call("ping", json!({})).await, json!({}));
         for kind in ["PAUSE", "RESUME"] {
@@ -63,10 +63,11 @@ impl Witness {
         self.fake.write(self.id, &page);
         let streamed = self.client.wait_output(self.id, self.written);
         let streamed = tokio::time::timeout(USUAL, streamed).await;
-        assert!(streamed.is_ok(), "the stream was held up");
+        assert!(streamed.is_ok(), "the stream was delayed");
         assert!(self.client.gaps(self.id).is_empty());
     }
 
+    /// Checks an execute with a prompt of this size.
     async fn executes(&mut self, bytes: usize) {
         let params = json!({"prompt": "x".repeat(bytes)});
         let answer = self.call("execute", params).await;
@@ -74,26 +75,26 @@ impl Witness {
     }
 }
 
-/// The value of one of the bridge's numbers.
-async fn number(bridge: &Bridge, name: &str) -> u64 {
+/// Returns the value of one of the bridge's metrics.
+async fn metric(bridge: &Bridge, name: &str) -> u64 {
     let page = bridge.get("/metrics").await.1;
     let mut lines = page.as_str().unwrap().lines();
     let line = lines.find_map(|l| l.strip_prefix(&format!("bridge_{name} ")));
     line.unwrap().parse().unwrap()
 }
 
-async fn until_number(bridge: &Bridge, name: &str, good: impl Fn(u64) -> bool) {
+async fn until_metric(bridge: &Bridge, name: &str, condition: impl Fn(u64) -> bool) {
     let wait = async {
-        while !good(number(bridge, name).await) {
+        while !condition(metric(bridge, name).await) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     let wait = tokio::time::timeout(common::SOON, wait).await;
-    assert!(wait.is_ok(), "{name} never came to be so");
+    assert!(wait.is_ok(), "the condition on {name} never held");
 }
 
-/// Sends a message of a client that does not read. Says whether the session took it: one that the
-/// bridge reads no further takes no more.
+/// Sends a message of a client that does not read. Returns false if the send blocks, because the
+/// bridge has stopped reading from this session.
 async fn send(client: &mut Client, message: &Value) -> bool {
     let text = message.to_string();
     let sent = client.try_send_text(&text);
@@ -101,28 +102,28 @@ async fn send(client: &mut Client, message: &Value) -> bool {
     matches!(sent, Ok(Ok(())))
 }
 
-/// A client that asks and never reads.
+/// Connects a client that sends requests and never reads.
 async fn flood(bridge: &Bridge, count: u64, method: &str, params: &Value) -> Client {
     let mut client = bridge.connect_deaf().await;
     for id in 0..count {
-        let ask = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-        if !send(&mut client, &ask).await {
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        if !send(&mut client, &request).await {
             break;
         }
     }
     client
 }
 
-/// One execution whose status is nearly as large as one may be.
+/// Adds an execution whose status is almost as large as the limit.
 fn large_status(fake: &Fake) -> ExecutionId {
     let id = fake.add(State::Completed, b"");
     fake.set(id, |e| e.status.stderr_tail = "\u{1}".repeat(10_000));
     id
 }
 
-/// `inboundBytes`, whole messages and fragments.
+/// `inboundBytes`: unfinished messages and fragments.
 #[tokio::test]
-async fn large_messages_half_sent() {
+async fn unfinished_large_messages_do_not_delay_others() {
     let args = [
         "--inbound-bytes",
         "4000000",
@@ -143,23 +144,23 @@ async fn large_messages_half_sent() {
                 raw::frame_head(raw::TEXT, 900_000)
             };
             holder.write_all(&head).await.unwrap();
-            // Messages without room are not read.
+            // The bridge does not read messages without memory.
             let sending = tokio::time::timeout(Duration::from_millis(300), holder.write_all(&sent));
             let _ = sending.await;
             holders.push(holder);
         }
-        until_number(&bridge, "inbound_bytes", |n| n > 1_000_000).await;
+        until_metric(&bridge, "inbound_bytes", |n| n > 1_000_000).await;
         witness.works().await;
         witness.executes(1_000).await;
         // The oldest message is evicted.
         witness.executes(500_000).await;
-        assert!(number(&bridge, "inbound_bytes").await <= 4_000_000);
+        assert!(metric(&bridge, "inbound_bytes").await <= 4_000_000);
     }
 }
 
-/// `outboundBytes`, answers.
+/// `outboundBytes`: answers.
 #[tokio::test]
-async fn answers_never_read() {
+async fn unread_answers_do_not_delay_others() {
     let args = ["--outbound-bytes", "2097152", "--sessions", "20"];
     let (fake, bridge, mut witness) = Witness::start(&args).await;
     let id = large_status(&fake);
@@ -172,13 +173,13 @@ async fn answers_never_read() {
     }
     witness.works().await;
     witness.executes(1_000).await;
-    // Answers under way are charged before they exist.
-    assert!(number(&bridge, "outbound_bytes").await <= 2_097_152 + 4 * 65_536);
+    // Answers are charged before they are received from claude-api.
+    assert!(metric(&bridge, "outbound_bytes").await <= 2_097_152 + 4 * 65_536);
 }
 
-/// `outboundBytes`, output.
+/// `outboundBytes`: output.
 #[tokio::test]
-async fn views_never_read() {
+async fn unread_views_do_not_delay_others() {
     let args = ["--outbound-bytes", "1048576", "--sessions", "20"];
     let (fake, bridge, mut witness) = Witness::start(&args).await;
     let ids: Vec<_> = (0..30)
@@ -193,18 +194,18 @@ async fn views_never_read() {
         }
         views.push(client);
     }
-    until_number(&bridge, "viewers", |n| n == 1 + 4 * 30).await;
-    until_number(&bridge, "outbound_bytes", |n| n >= 400_000).await;
+    until_metric(&bridge, "viewers", |n| n == 1 + 4 * 30).await;
+    until_metric(&bridge, "outbound_bytes", |n| n >= 400_000).await;
     witness.works().await;
     for id in &ids {
         fake.write(*id, &[b'y'; 400_000]);
     }
     witness.works().await;
     witness.executes(1_000).await;
-    // Each view may have taken a chunk when the last of the room went.
-    let used = number(&bridge, "outbound_bytes").await;
+    // Each view may have read one more chunk when the memory ran out.
+    let used = metric(&bridge, "outbound_bytes").await;
     assert!(used <= 1_048_576 + 4 * 30 * 65_536 / 2, "{used}");
-    // A client that reads in the end gets everything, in order.
+    // A client that reads later receives everything, in order.
     for id in &ids {
         fake.end(*id, State::Completed);
     }
@@ -217,10 +218,10 @@ async fn views_never_read() {
     }
 }
 
-/// `outboundBytes`: views of one session that have a part of a character, when others have taken
-/// the room.
+/// `outboundBytes`: views of one session hold a part of a character, while other clients use the
+/// memory.
 #[tokio::test]
-async fn characters_in_two_parts_when_room_is_short() {
+async fn characters_in_two_parts_are_sent_while_memory_is_short() {
     let args = ["--outbound-bytes", "1048576", "--sessions", "20"];
     let (fake, bridge, _witness) = Witness::start(&args).await;
     let large: Vec<_> = (0..30)
@@ -234,7 +235,7 @@ async fn characters_in_two_parts_when_room_is_short() {
         }
         hogs.push(client);
     }
-    until_number(&bridge, "outbound_bytes", |n| n >= 524_288).await;
+    until_metric(&bridge, "outbound_bytes", |n| n >= 524_288).await;
     let ids: Vec<_> = (0..6).map(|_| fake.add(State::Running, b"")).collect();
     let mut client = bridge.connect().await;
     for id in &ids {
@@ -257,12 +258,12 @@ async fn characters_in_two_parts_when_room_is_short() {
         }
     };
     let reads = tokio::time::timeout(USUAL, reads).await;
-    reads.expect("the streams were held up");
+    reads.expect("the streams were delayed");
 }
 
-/// Memory of lists while claude-api is asked, and their turns.
+/// The memory of lists.
 #[tokio::test]
-async fn lists_never_read() {
+async fn unread_lists_do_not_delay_others() {
     let (fake, bridge, mut witness) = Witness::start(&[]).await;
     for _ in 0..100 {
         large_status(&fake);
@@ -276,13 +277,16 @@ async fn lists_never_read() {
     assert!(page["next"].is_string(), "{page}");
 }
 
-/// Memory of batches until their last answer.
+/// The memory of batches until their last answer.
 #[tokio::test]
-async fn batches_that_are_never_answered() {
+async fn unanswered_batches_do_not_delay_others() {
     let (fake, bridge, mut witness) = Witness::start(&["--outbound-bytes", "2097152"]).await;
     let id = large_status(&fake);
     fake.change(|w| w.faults.extend(vec![Fault::Hang; 10]));
-    let entry = |n: u64, method: &str, params: Value| json!({"jsonrpc": "2.0", "id": n, "method": method, "params": params});
+    let entry = |n: u64, method: &str, params: Value| {
+        let version = "2.0";
+        json!({"jsonrpc": version, "id": n, "method": method, "params": params})
+    };
     let mut holders = Vec::new();
     for _ in 0..10 {
         let mut holder = bridge.connect_deaf().await;
@@ -301,9 +305,9 @@ async fn batches_that_are_never_answered() {
     witness.executes(1_000).await;
 }
 
-/// Places for sessions, and for their refusals.
+/// The limits on sessions and on refused sessions.
 #[tokio::test]
-async fn all_places_for_sessions_taken() {
+async fn sessions_at_the_limit_do_not_delay_others() {
     let (_fake, bridge, mut witness) = Witness::start(&["--sessions", "20"]).await;
     let mut open = Vec::new();
     for _ in 0..350 {
@@ -318,13 +322,13 @@ async fn all_places_for_sessions_taken() {
     read.expect("no answer").unwrap();
     assert!(&answer == b"HTTP/1.1 101" || &answer == b"HTTP/1.1 503");
     drop(open);
-    until_number(&bridge, "sessions", |n| n == 1).await;
+    until_metric(&bridge, "sessions", |n| n == 1).await;
     bridge.connect().await;
 }
 
-/// Connections in all: heads that never end.
+/// The limit on connections: heads that never end.
 #[tokio::test]
-async fn handshakes_that_never_end() {
+async fn handshakes_that_never_end_do_not_delay_others() {
     let (_fake, bridge, mut witness) = Witness::start(&["--sessions", "20"]).await;
     let mut open = Vec::new();
     for _ in 0..600 {
@@ -337,41 +341,44 @@ async fn handshakes_that_never_end() {
     }
     witness.works().await;
     let connected = tokio::time::timeout(USUAL, bridge.connect()).await;
-    connected.expect("a handshake was held up");
-    // The oldest made room.
+    connected.expect("a handshake was delayed");
+    // The oldest connection was closed for the new one.
     let mut end = Vec::new();
     let read = tokio::time::timeout(USUAL, open[0].read_to_end(&mut end)).await;
-    assert!(read.is_ok(), "the oldest connection stayed");
-    // The newest has its 10 s, and no more.
+    assert!(read.is_ok(), "the oldest connection was not closed");
+    // A head has a time limit of 10 s.
     let last = open.last_mut().unwrap();
     let read = tokio::time::timeout(Duration::from_secs(15), last.read_to_end(&mut end)).await;
-    assert!(read.is_ok(), "a head may take for ever");
+    assert!(read.is_ok(), "the head has no time limit");
 }
 
-/// Connections in all: idle ones.
+/// The limit on connections: idle connections.
 #[tokio::test]
-async fn connections_that_stay_idle() {
+async fn idle_connections_do_not_delay_others() {
     let (_fake, bridge, mut witness) = Witness::start(&["--sessions", "20"]).await;
-    let ask = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let request = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut open = Vec::new();
     for _ in 0..600 {
         let mut stream = TcpStream::connect(bridge.addr).await.unwrap();
-        stream.write_all(ask).await.unwrap();
+        stream.write_all(request).await.unwrap();
         open.push(stream);
     }
     witness.works().await;
     let live = tokio::time::timeout(USUAL, bridge.get("/health/live")).await;
-    assert_eq!(live.expect("a request was held up").0, 200);
+    assert_eq!(live.expect("a request was delayed").0, 200);
     let last = open.last_mut().unwrap();
     let mut answer = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(65), last.read_to_end(&mut answer)).await;
-    assert!(read.is_ok_and(|r| r.is_ok()), "an idle connection stayed");
+    assert!(
+        read.is_ok_and(|r| r.is_ok()),
+        "an idle connection was not closed"
+    );
     assert!(answer.starts_with(b"HTTP/1.1 200"));
 }
 
-/// Calls under way: attaches and statuses of an execution that claude-api does not answer for.
+/// Calls in flight: attaches and statuses that claude-api does not answer.
 #[tokio::test]
-async fn attaches_and_statuses_that_hang() {
+async fn hanging_attaches_and_statuses_do_not_delay_others() {
     let (fake, bridge, mut witness) = Witness::start(&["--call-ms", "60000"]).await;
     let id = fake.add(State::Running, b"");
     fake.change(|w| w.stuck.push(id));
@@ -391,7 +398,7 @@ async fn attaches_and_statuses_that_hang() {
 
 /// `inboundBytes`: executes that claude-api does not accept.
 #[tokio::test]
-async fn executes_that_hang() {
+async fn hanging_executes_do_not_delay_others() {
     let (fake, bridge, mut witness) = Witness::start(&["--inbound-bytes", "8000000"]).await;
     fake.change(|w| w.faults.extend(vec![Fault::Hang; 4]));
     let mut floods = Vec::new();
@@ -403,12 +410,12 @@ async fn executes_that_hang() {
     }
     fake.until(|w| w.puts.len() > 4).await;
     witness.works().await;
-    assert!(number(&bridge, "inbound_bytes").await <= 8_000_000);
+    assert!(metric(&bridge, "inbound_bytes").await <= 8_000_000);
 }
 
-/// `inboundBytes`: input that claude-api does not take.
+/// `inboundBytes`: input that claude-api does not accept.
 #[tokio::test]
-async fn inputs_that_hang() {
+async fn hanging_inputs_do_not_delay_others() {
     let args = ["--inbound-bytes", "8000000", "--call-ms", "60000"];
     let (fake, bridge, mut witness) = Witness::start(&args).await;
     let id = fake.add(State::Running, b"");
@@ -420,5 +427,5 @@ async fn inputs_that_hang() {
     }
     witness.works().await;
     witness.executes(1_000).await;
-    assert!(number(&bridge, "inbound_bytes").await <= 8_000_000);
+    assert!(metric(&bridge, "inbound_bytes").await <= 8_000_000);
 }

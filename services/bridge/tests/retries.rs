@@ -1,6 +1,6 @@
-//! Faults between the bridge and claude-api.
+//! Tests of faults between the bridge and claude-api.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod common;
 
@@ -15,14 +15,14 @@ fn is_unreachable(update: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn the_same_put_until_accepted() {
+async fn the_same_put_is_retried_until_it_is_accepted() {
     let fake = Fake::start().await;
     let bridge = Bridge::start(fake.addr, &[]).await;
     let mut client = bridge.connect().await;
     fake.change(|w| {
         w.faults.extend([
             Fault::Problem(ProblemType::Stopping),
-            Fault::Foreign(502),
+            Fault::Code(502),
             Fault::Reset { accepted: false },
             Fault::Reset { accepted: true },
         ]);
@@ -43,7 +43,7 @@ async fn the_same_put_until_accepted() {
 }
 
 #[tokio::test]
-async fn what_is_told_at_once() {
+async fn a_permanent_problem_is_answered_without_a_retry() {
     let fake = Fake::start().await;
     let bridge = Bridge::start(fake.addr, &[]).await;
     let mut client = bridge.connect().await;
@@ -63,19 +63,19 @@ async fn what_is_told_at_once() {
         assert_eq!(answer["code"], code);
         assert!(answer["data"]["executionId"].is_string());
     }
-    assert_eq!(fake.world().puts.len(), 6, "none was repeated");
+    assert_eq!(fake.world().puts.len(), 6, "a PUT was retried");
 }
 
 #[tokio::test]
-async fn nobody_there() {
-    // A port that nobody listens on, and that nobody else is given meanwhile.
+async fn an_unreachable_claude_api_is_an_error_after_the_time_limit() {
+    // The bound socket reserves a port without listening.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = socket.local_addr().unwrap();
     let bridge = Bridge::start(addr, &["--accept-ms", "600", "--call-ms", "200"]).await;
     let mut client = bridge.connect().await;
     let execute = client.request("execute", json!({"prompt": "x"})).await;
-    // Meanwhile the session answers.
+    // The session answers other requests meanwhile.
     assert_eq!(client.call("ping", json!({})).await.unwrap(), json!({}));
     let id = ExecutionId::random();
     let status = client
@@ -96,7 +96,7 @@ async fn nobody_there() {
 }
 
 #[tokio::test]
-async fn an_attempt_without_an_answer_leaves_it_unknown() {
+async fn after_an_attempt_without_an_answer_the_acceptance_is_unknown() {
     let fake = Fake::start().await;
     let bridge = Bridge::start(fake.addr, &["--accept-ms", "400"]).await;
     let mut client = bridge.connect().await;
@@ -110,11 +110,11 @@ async fn an_attempt_without_an_answer_leaves_it_unknown() {
 }
 
 #[tokio::test]
-async fn a_cancel_ends_the_retrying() {
+async fn a_cancel_ends_the_retries_of_its_execute() {
     let fake = Fake::start().await;
     let bridge = Bridge::start(fake.addr, &[]).await;
     let mut client = bridge.connect().await;
-    // Never accepted for certain: nothing follows.
+    // The execute was certainly not accepted, so no cancel is sent.
     fake.change(|w| {
         w.faults
             .extend(vec![Fault::Problem(ProblemType::Stopping); 1000])
@@ -129,7 +129,7 @@ async fn a_cancel_ends_the_retrying() {
     let answer = client.answer(execute).await.unwrap_err();
     assert_eq!(answer["data"]["accepted"], false);
     assert!(fake.world().cancels.is_empty());
-    // Accepted, but the answer never came: a cancel follows under the same id.
+    // The execute was accepted without an answer, so a cancel of the id is sent.
     fake.change(|w| {
         w.puts.clear();
         w.faults.clear();
@@ -147,18 +147,18 @@ async fn a_cancel_ends_the_retrying() {
         .await
         .unwrap();
     assert_eq!(cancel["state"], "cancelled");
-    // No PUT is taken that could tell whose body it has.
+    // PUTs are refused, so the bridge cannot find out which body was accepted.
     let answer = client.answer(execute).await.unwrap_err();
     assert_eq!(answer["data"]["accepted"], "unknown");
     assert!(fake.world().cancels.contains(&id));
 }
 
 #[tokio::test]
-async fn puts_go_one_at_a_time_in_order() {
+async fn puts_of_a_session_are_sent_one_at_a_time_in_order() {
     let fake = Fake::start().await;
     let bridge = Bridge::start(fake.addr, &[]).await;
     let mut client = bridge.connect().await;
-    fake.change(|w| w.faults.extend([Fault::Foreign(503), Fault::Foreign(503)]));
+    fake.change(|w| w.faults.extend([Fault::Code(503), Fault::Code(503)]));
     let mut requests = Vec::new();
     for n in 0..5 {
         requests.push(
@@ -180,7 +180,7 @@ async fn puts_go_one_at_a_time_in_order() {
 }
 
 #[tokio::test]
-async fn cuts_at_random_bytes_join_exactly() {
+async fn output_is_complete_although_its_streams_break_at_random_bytes() {
     let fake = Fake::start().await;
     let bridge = Bridge::start(fake.addr, &[]).await;
     let text: String = (0..200_000)
@@ -190,7 +190,7 @@ async fn cuts_at_random_bytes_join_exactly() {
     let mut client = bridge.connect().await;
     let id: ExecutionId = client.start("x").await.parse().unwrap();
     fake.state(id, State::Running);
-    // In pieces that split characters.
+    // The pieces split characters.
     for piece in text.as_bytes().chunks(10_007) {
         fake.write(id, piece);
     }
@@ -208,7 +208,7 @@ async fn cuts_at_random_bytes_join_exactly() {
 }
 
 #[tokio::test]
-async fn an_outage_in_mid_stream() {
+async fn a_stream_resumes_after_an_outage_of_claude_api() {
     let fake = Fake::start().await;
     let bridge = Bridge::start(fake.addr, &[]).await;
     let mut client = bridge.connect().await;
@@ -230,7 +230,7 @@ async fn an_outage_in_mid_stream() {
 }
 
 #[tokio::test]
-async fn an_accepted_one_that_is_no_longer_known() {
+async fn an_execution_that_claude_api_no_longer_knows_ends_as_lost() {
     let fake = Fake::start().await;
     let bridge = Bridge::start(fake.addr, &[]).await;
     let mut client = bridge.connect().await;
@@ -252,7 +252,7 @@ async fn an_accepted_one_that_is_no_longer_known() {
 }
 
 #[tokio::test]
-async fn readiness_is_claude_apis() {
+async fn the_readiness_is_that_of_claude_api() {
     let fake = Fake::start().await;
     let bridge = Bridge::start(fake.addr, &[]).await;
     assert_eq!(bridge.get("/health/ready").await.0, 200);
@@ -263,18 +263,18 @@ async fn readiness_is_claude_apis() {
 }
 
 #[tokio::test]
-async fn heartbeats_go_on_before_anybody_knows_of_an_outage() {
+async fn heartbeats_continue_before_an_outage_is_detected() {
     let fake = Fake::start().await;
     let bridge = Bridge::start(fake.addr, &[]).await;
     let mut client = bridge.connect().await;
     let id: ExecutionId = client.start("x").await.parse().unwrap();
     client.wait_status(id, "QUEUED").await;
     fake.change(|w| {
-        w.no_beats = true;
+        w.no_heartbeats = true;
         let status = &mut w.executions.get_mut(&id).unwrap().status;
         status.state = State::Running;
     });
-    // The first is claude-api's, the second the bridge's own.
+    // The first update comes from claude-api, the second is the bridge's own heartbeat.
     let is_running = |update: &Value| update["status"] == "RUNNING";
     for beat in client.wait_updates(id, 2, is_running).await {
         assert_eq!(beat.get("upstream"), None, "{beat}");
@@ -283,7 +283,7 @@ async fn heartbeats_go_on_before_anybody_knows_of_an_outage() {
 }
 
 #[tokio::test]
-async fn an_outage_before_the_last_bytes_is_told() {
+async fn an_outage_before_the_last_bytes_is_reported() {
     let fake = Fake::start().await;
     let bridge = Bridge::start(fake.addr, &[]).await;
     let mut client = bridge.connect().await;
@@ -300,18 +300,20 @@ async fn an_outage_before_the_last_bytes_is_told() {
     assert_eq!(client.wait_terminal(id).await.0, b"the end");
 }
 
-/// A proxy asks for more than what is left of the time.
+/// A proxy requests a longer delay than the remaining time.
 #[tokio::test]
 async fn a_retry_after_beyond_the_time_left_is_cut_to_one_more_attempt() {
     let fake = Fake::start().await;
     let bridge = Bridge::start(fake.addr, &["--accept-ms", "1500"]).await;
     let mut client = bridge.connect().await;
-    fake.change(|w| w.faults.push_back(Fault::Later(503, 120)));
+    fake.change(|w| w.faults.push_back(Fault::CodeRetryAfter(503, 120)));
     client.start("x").await;
     assert_eq!(fake.world().puts.len(), 2);
     fake.change(|w| {
-        w.faults
-            .extend([Fault::Later(503, 120), Fault::Later(503, 120)])
+        w.faults.extend([
+            Fault::CodeRetryAfter(503, 120),
+            Fault::CodeRetryAfter(503, 120),
+        ])
     });
     let answer = client
         .call("execute", json!({"prompt": "x"}))
@@ -321,13 +323,13 @@ async fn a_retry_after_beyond_the_time_left_is_cut_to_one_more_attempt() {
     assert_eq!(answer["data"]["attempts"], 2, "{answer}");
 }
 
-/// The heartbeat of claude-api may be the longer one.
+/// The heartbeat of claude-api may be longer than that of the bridge.
 #[tokio::test]
-async fn a_claude_api_with_a_longer_heartbeat_is_not_silent() {
+async fn a_claude_api_with_a_longer_heartbeat_is_not_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let fake = Fake::beating(listener, std::time::Duration::from_secs(3600)).await;
+    let fake = Fake::with_heartbeat(listener, std::time::Duration::from_secs(3600)).await;
     let bridge = Bridge::start(fake.addr, &[]).await;
-    // Until the limits are known.
+    // Wait until the bridge knows the limits.
     while !bridge.connect().await.connected()["limits"].is_object() {}
     let mut client = bridge.connect().await;
     let id = fake.add(State::Running, b"");

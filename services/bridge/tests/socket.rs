@@ -1,6 +1,6 @@
-//! The socket itself: bad frames, closes, slow and dead peers, the guard.
+//! Tests of the WebSocket: bad frames, closes, slow and dead peers, handshakes and the guard.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod common;
 
@@ -20,6 +20,7 @@ async fn start(args: &[&str]) -> (Fake, Bridge) {
     (fake, bridge)
 }
 
+/// Sends a frame that is refused, and returns the error code.
 async fn refused(client: &mut Client, message: Message) -> Value {
     client.send_frame(message).await;
     let error = client.wait_loose().await;
@@ -28,7 +29,7 @@ async fn refused(client: &mut Client, message: Message) -> Value {
 }
 
 #[tokio::test]
-async fn bad_frames_leave_the_session_alive() {
+async fn bad_frames_are_refused_and_the_session_continues() {
     let (_fake, bridge) = start(&[]).await;
     let mut client = bridge.connect().await;
     for (message, code) in [
@@ -53,7 +54,7 @@ async fn bad_frames_leave_the_session_alive() {
 }
 
 #[tokio::test]
-async fn requests_around_large_messages_are_all_answered() {
+async fn large_and_small_messages_are_all_answered_in_order() {
     let (fake, bridge) = start(&[]).await;
     let mut client = bridge.connect().await;
     let mut requests = Vec::new();
@@ -76,14 +77,14 @@ async fn requests_around_large_messages_are_all_answered() {
 }
 
 #[tokio::test]
-async fn the_first_message_and_a_clean_close() {
+async fn the_first_message_is_connected_and_a_close_is_answered() {
     let (_fake, bridge) = start(&[]).await;
     bridge.connect().await;
     let options = Options {
         path: "/ws/mcp".into(),
         ..Options::default()
     };
-    // The limits are known a moment after the start.
+    // The bridge reads the limits a moment after its start.
     let connected = loop {
         let client = Client::connect_with(bridge.addr, options.clone()).await;
         let connected = client.connected();
@@ -98,17 +99,17 @@ async fn the_first_message_and_a_clean_close() {
 }
 
 #[tokio::test]
-async fn too_big_is_1009_and_seen() {
+async fn a_message_over_the_limit_is_closed_with_1009() {
     let (_fake, bridge) = start(&["--message-bytes", "2000"]).await;
     let mut client = bridge.connect().await;
     let big = "x".repeat(5_000_000);
-    // The bridge reads on for a while, so the send may end or break.
+    // The bridge reads the rest for a while, so the send may succeed or fail.
     let _ = client.try_send_text(&big).await;
     assert_eq!(client.wait_closed().await, 1009);
 }
 
 #[tokio::test]
-async fn too_many_sessions() {
+async fn a_session_over_the_limit_is_refused_and_closed_with_1013() {
     let (_fake, bridge) = start(&["--sessions", "1"]).await;
     let first = bridge.connect().await;
     let refused = Client::try_connect(bridge.addr, Options::default());
@@ -118,12 +119,12 @@ async fn too_many_sessions() {
     assert_eq!(error["id"], Value::Null);
     assert_eq!(refused.wait_closed().await, 1013);
     drop(first);
-    sessions(&bridge, 0).await;
+    until_sessions(&bridge, 0).await;
     bridge.connect().await;
 }
 
-/// Waits until so many sessions are open.
-async fn sessions(bridge: &Bridge, count: u64) {
+/// Waits until this number of sessions is open.
+async fn until_sessions(bridge: &Bridge, count: u64) {
     let gauge = format!("bridge_sessions {count}\n");
     until(&gauge, SOON, async || {
         let (_, page) = bridge.get("/metrics").await;
@@ -132,7 +133,7 @@ async fn sessions(bridge: &Bridge, count: u64) {
     .await;
 }
 
-/// The status line and body of a raw request.
+/// Sends a raw request, and returns the whole answer.
 async fn whole_answer(bridge: &Bridge, head: &str) -> String {
     let mut stream = TcpStream::connect(bridge.addr).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -209,7 +210,7 @@ async fn a_stop_closes_with_1012_and_cancels_nothing() {
     fake.state(id, State::Running);
     fake.write(id, &[b'x'; 100_000]);
     bridge.stop.cancel();
-    // The client checks that nothing follows the close.
+    // The client checks that no frame follows the close.
     assert_eq!(client.wait_closed().await, 1012);
     tokio::time::timeout(SOON, &mut bridge.done)
         .await
@@ -220,7 +221,7 @@ async fn a_stop_closes_with_1012_and_cancels_nothing() {
 }
 
 #[tokio::test]
-async fn on_disconnect_cancel() {
+async fn on_disconnect_cancel_cancels_an_execution_that_no_client_views() {
     let (fake, bridge) = start(&["--disconnect-grace-ms", "200"]).await;
     let params = json!({"prompt": "x", "onDisconnect": "cancel"});
     let mut ids = Vec::new();
@@ -229,15 +230,14 @@ async fn on_disconnect_cancel() {
         let answer = client.call("execute", params.clone()).await.unwrap();
         ids.push(id_of(&answer));
     }
-    // Both sessions are gone; one execution is looked at within the grace.
+    // Both sessions have ended; another client views one of the executions within the grace.
     let mut other = bridge.connect().await;
     other.attach(ids[1], None).await.unwrap();
     let first = ids[0];
     fake.until(|w| w.cancels.contains(&first)).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert_eq!(fake.world().cancels, [first]);
-    // A plain disconnect is no cancel, and an execute sent just before it is handed over all the
-    // same.
+    // A disconnect alone is not a cancel: an execute sent just before it still reaches claude-api.
     let mut client = bridge.connect().await;
     client
         .request("execute", json!({"prompt": "fire and forget"}))
@@ -248,17 +248,17 @@ async fn on_disconnect_cancel() {
 }
 
 #[tokio::test]
-async fn a_dead_peer_and_a_stuck_one_are_dropped() {
+async fn a_peer_that_answers_no_pings_or_does_not_read_is_dropped() {
     let (fake, bridge) = start(&["--ping-ms", "100"]).await;
-    // It never reads, so it never answers a ping.
+    // This peer never reads, so it never answers a ping.
     let _silent = bridge.connect_deaf().await;
-    sessions(&bridge, 1).await;
-    sessions(&bridge, 0).await;
-    // It sends, but takes nothing.
+    until_sessions(&bridge, 1).await;
+    until_sessions(&bridge, 0).await;
+    // This peer sends, but does not read.
     let id = fake.add(State::Running, &vec![b'x'; 20 << 20]);
     let mut stuck = bridge.connect_deaf().await;
     stuck.request("attach", json!({"executionId": id})).await;
-    let gone = async {
+    let dropped = async {
         loop {
             let ping = json!({"jsonrpc": "2.0", "method": "ping"}).to_string();
             if stuck.try_send_text(&ping).await.is_err() {
@@ -267,13 +267,13 @@ async fn a_dead_peer_and_a_stuck_one_are_dropped() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(SOON, gone)
+    tokio::time::timeout(SOON, dropped)
         .await
-        .expect("the stuck peer stayed");
+        .expect("the stuck peer was not dropped");
 }
 
 #[tokio::test]
-async fn a_slow_client_skips_or_waits_and_control_does_not() {
+async fn the_view_of_a_slow_client_skips_or_waits() {
     let (fake, bridge) = start(&["--skip-bytes", "100000"]).await;
     let size = 30 << 20;
     let id = fake.add(State::Running, b"");
@@ -286,7 +286,7 @@ async fn a_slow_client_skips_or_waits_and_control_does_not() {
         client.read(false);
     }
     fake.write(id, &vec![b'y'; size]);
-    // Skipping goes on though nobody reads; waiting reads no further than its buffers.
+    // Without a reader, the skipping view continues, and the waiting view stops at full buffers.
     until("skipped output", SOON, async || {
         let (_, page) = bridge.get("/metrics").await;
         let line = page
@@ -313,36 +313,36 @@ async fn a_slow_client_skips_or_waits_and_control_does_not() {
 }
 
 #[tokio::test]
-async fn what_is_no_websocket_or_no_text_is_told_before_the_connection_ends() {
+async fn invalid_websocket_or_text_is_closed_with_its_code() {
     let (_fake, bridge) = start(&[]).await;
     let mut reserved = raw::frame_head(0xF1, 5);
     reserved.extend(vec![b'x'; 4 << 20]);
-    let mut no_text = raw::frame_head(raw::TEXT, 2);
-    no_text.extend([0xFF; 2]);
-    no_text.extend(vec![b'x'; 4 << 20]);
-    for (bytes, code) in [(reserved, 1002u16), (no_text, 1007)] {
+    let mut not_utf8 = raw::frame_head(raw::TEXT, 2);
+    not_utf8.extend([0xFF; 2]);
+    not_utf8.extend(vec![b'x'; 4 << 20]);
+    for (bytes, code) in [(reserved, 1002u16), (not_utf8, 1007)] {
         let closed = async || {
             let stream = raw::upgraded(bridge.addr).await.unwrap();
             let (mut read, mut write) = stream.into_split();
-            // The bridge need not take all of it.
+            // The bridge need not read all bytes.
             let writing = async {
                 let _ = write.write_all(&bytes).await;
                 std::future::pending::<()>().await;
             };
-            let mut got = Vec::new();
-            let reading = tokio::time::timeout(SOON, read.read_to_end(&mut got));
+            let mut received = Vec::new();
+            let reading = tokio::time::timeout(SOON, read.read_to_end(&mut received));
             tokio::select! {
                 end = reading => assert!(end.is_ok_and(|end| end.is_ok()), "{code}: a reset"),
                 () = writing => {}
             }
-            assert!(raw::has_close(&got, code), "no close frame");
+            assert!(raw::has_close(&received, code), "no close frame");
         };
         futures::future::join_all((0..10).map(|_| closed())).await;
     }
 }
 
 #[tokio::test]
-async fn large_messages_wait_for_room_and_others_do_not() {
+async fn a_large_message_waits_for_memory_and_small_ones_do_not() {
     let (_fake, bridge) = start(&["--inbound-bytes", "300000"]).await;
     let mut holder = raw::upgraded(bridge.addr).await.unwrap();
     holder
@@ -352,22 +352,23 @@ async fn large_messages_wait_for_room_and_others_do_not() {
     holder.write_all(&[b'x'; 150_000]).await.unwrap();
     let mut large = bridge.connect().await;
     let mut small = bridge.connect().await;
-    charged(&bridge).await;
+    until_charged(&bridge).await;
     let executed = large
         .request("execute", json!({"prompt": "x".repeat(200_000)}))
         .await;
     assert_eq!(small.call("ping", json!({})).await.unwrap(), json!({}));
-    // Nothing comes meanwhile.
-    let before = large.transcript();
+    // The large message gets no answer meanwhile.
+    let transcript = large.transcript();
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(large.transcript(), before);
+    assert_eq!(large.transcript(), transcript);
     drop(holder);
     assert!(large.answer(executed).await.unwrap().is_object());
 }
 
-/// In the middle of a frame no pong can be sent (RFC 6455, section 5.4), so its bytes count.
+/// A client cannot send a pong in the middle of a frame (RFC 6455, section 5.4), so the bytes of
+/// the frame count as an answer.
 #[tokio::test]
-async fn a_slow_upload_is_a_sign_of_life() {
+async fn a_client_that_uploads_slowly_is_not_dropped() {
     let (_fake, bridge) = start(&["--ping-ms", "200"]).await;
     let mut stream = raw::upgraded(bridge.addr).await.unwrap();
     let ping = json!({"jsonrpc": "2.0", "id": "late", "method": "ping", "params": {}}).to_string();
@@ -378,23 +379,29 @@ async fn a_slow_upload_is_a_sign_of_life() {
         .await
         .unwrap();
     for part in message.chunks(4096) {
-        stream.write_all(part).await.expect("it was cut");
+        stream
+            .write_all(part)
+            .await
+            .expect("the upload was disconnected");
         tokio::time::sleep(Duration::from_millis(40)).await;
     }
     let answered = async {
-        let (mut got, mut part) = (Vec::new(), [0; 4096]);
-        while !got.windows(6).any(|w| w == br#""late""#) {
-            let count = stream.read(&mut part).await.expect("it was cut");
-            assert!(count > 0, "it was closed");
-            got.extend_from_slice(&part[..count]);
+        let (mut received, mut part) = (Vec::new(), [0; 4096]);
+        while !received.windows(6).any(|w| w == br#""late""#) {
+            let count = stream
+                .read(&mut part)
+                .await
+                .expect("the upload was disconnected");
+            assert!(count > 0, "the upload was closed");
+            received.extend_from_slice(&part[..count]);
         }
     };
     tokio::time::timeout(SOON, answered).await.unwrap();
 }
 
-/// The slow holder is closed, not the message that waits for it.
+/// The slow sender is closed, not the message that waits for memory.
 #[tokio::test]
-async fn the_oldest_holder_of_a_message_in_the_making_makes_room_for_one_that_waits() {
+async fn the_oldest_unfinished_message_is_evicted_for_a_waiting_one() {
     let (_fake, bridge) = start(&["--inbound-bytes", "300000", "--ping-ms", "2000"]).await;
     let (mut read, mut holder) = raw::upgraded(bridge.addr).await.unwrap().into_split();
     holder
@@ -402,8 +409,8 @@ async fn the_oldest_holder_of_a_message_in_the_making_makes_room_for_one_that_wa
         .await
         .unwrap();
     holder.write_all(&[b'x'; 100_000]).await.unwrap();
-    charged(&bridge).await;
-    // A message that goes on, slowly.
+    until_charged(&bridge).await;
+    // The rest of the message arrives slowly.
     let feeding = tokio::spawn(async move {
         let mut more = raw::frame_head(raw::FRAGMENT, 1);
         more.push(b'x');
@@ -413,23 +420,23 @@ async fn the_oldest_holder_of_a_message_in_the_making_makes_room_for_one_that_wa
     });
     let mut large = bridge.connect().await;
     let prompt = json!({"prompt": "x".repeat(250_000)});
-    let asked = large.request("execute", prompt).await;
-    // While that one waits, others have what is theirs.
+    let request = large.request("execute", prompt).await;
+    // While the large message waits, small ones are answered.
     let mut small = bridge.connect().await;
     let answer = small.call("execute", json!({"prompt": "x"})).await.unwrap();
     assert!(answer.is_object(), "{answer}");
-    let answer = large.answer(asked).await.unwrap();
+    let answer = large.answer(request).await.unwrap();
     assert!(answer.is_object(), "{answer}");
-    let mut got = Vec::new();
-    let closed = tokio::time::timeout(SOON, read.read_to_end(&mut got)).await;
-    assert!(closed.is_ok(), "the holder stayed");
-    assert!(raw::has_close(&got, 1013), "no close frame");
+    let mut received = Vec::new();
+    let closed = tokio::time::timeout(SOON, read.read_to_end(&mut received)).await;
+    assert!(closed.is_ok(), "the slow sender was not closed");
+    assert!(raw::has_close(&received, 1013), "no close frame");
     feeding.abort();
 }
 
 /// Bytes of a message that have not arrived do not count.
 #[tokio::test]
-async fn clients_in_the_middle_of_a_message_take_no_more_than_they_have_sent() {
+async fn an_unfinished_message_is_charged_only_for_its_received_bytes() {
     let (_fake, bridge) = start(&[]).await;
     let mut holders = Vec::new();
     for (first, length, sent) in [
@@ -450,12 +457,12 @@ async fn clients_in_the_middle_of_a_message_take_no_more_than_they_have_sent() {
     let mut large = bridge.connect().await;
     let large = large.call("execute", json!({"prompt": "x".repeat(3 << 20)}));
     let answer = tokio::time::timeout(Duration::from_secs(10), large).await;
-    let answer = answer.expect("a large message waits for those that were never sent");
+    let answer = answer.expect("a large message waits for bytes that were never sent");
     assert!(answer.unwrap().is_object());
 }
 
 #[tokio::test]
-async fn only_a_whole_handshake_of_http_1_1_gets_an_upgrade() {
+async fn only_a_valid_handshake_of_http_1_1_is_upgraded() {
     let (_fake, bridge) = start(&[]).await;
     let rest = "Host: localhost\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\n";
@@ -553,9 +560,9 @@ async fn the_known_subprotocol_is_selected_and_others_are_ignored() {
     }
 }
 
-/// Pings between the fragments of a message are signs of life, but they bring it no further.
+/// Pings between the fragments of a message keep the session, but not the memory of the message.
 #[tokio::test]
-async fn a_message_whose_rest_never_comes_holds_its_room_for_two_pings_only() {
+async fn a_message_that_never_ends_is_evicted_after_two_pings() {
     let (_fake, bridge) = start(&["--inbound-bytes", "300000", "--ping-ms", "200"]).await;
     let (mut read, mut holder) = raw::upgraded(bridge.addr).await.unwrap().into_split();
     holder
@@ -563,7 +570,7 @@ async fn a_message_whose_rest_never_comes_holds_its_room_for_two_pings_only() {
         .await
         .unwrap();
     holder.write_all(&[b'x'; 100_000]).await.unwrap();
-    charged(&bridge).await;
+    until_charged(&bridge).await;
     let pings = async {
         while holder
             .write_all(&raw::frame_head(raw::PING, 0))
@@ -574,21 +581,21 @@ async fn a_message_whose_rest_never_comes_holds_its_room_for_two_pings_only() {
         }
         std::future::pending::<()>().await;
     };
-    let mut got = Vec::new();
-    let closed = tokio::time::timeout(SOON, read.read_to_end(&mut got));
+    let mut received = Vec::new();
+    let closed = tokio::time::timeout(SOON, read.read_to_end(&mut received));
     tokio::select! {
-        end = closed => assert!(end.is_ok(), "it holds its room for ever"),
+        end = closed => assert!(end.is_ok(), "the message keeps its memory"),
         () = pings => {}
     }
-    assert!(raw::has_close(&got, 1013), "no close frame");
-    // Its room is there again.
+    assert!(raw::has_close(&received, 1013), "no close frame");
+    // Its memory is free again.
     let mut large = bridge.connect().await;
     let prompt = json!({"prompt": "x".repeat(200_000)});
     assert!(large.call("execute", prompt).await.unwrap().is_object());
 }
 
-/// Waits until a large message has taken its part of the inbound budget.
-async fn charged(bridge: &Bridge) {
+/// Waits until a part of the inbound memory is in use.
+async fn until_charged(bridge: &Bridge) {
     let gauge = async {
         let free = "bridge_inbound_bytes 0\n";
         while bridge
@@ -604,5 +611,5 @@ async fn charged(bridge: &Bridge) {
     };
     tokio::time::timeout(SOON, gauge)
         .await
-        .expect("it is never charged");
+        .expect("the message is never charged");
 }

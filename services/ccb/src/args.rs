@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line arguments and help texts.
 
 use std::time::Duration;
 
@@ -8,31 +8,82 @@ use protocol::ExecutionId;
 
 use crate::values;
 
-const EXAMPLES: &str = "\
+const HELP: &str = "\
 Examples:
-  ccb exec \"What does this repository do?\"        the answer as it is generated, on stdout
+  ccb exec \"What does this repository do?\"   stream the answer to stdout
   git diff | ccb exec --append-system-prompt \"Review this diff\"
-                                                  the prompt from stdin
+                                             read the prompt from stdin
   ccb exec --workspace shop --model sonnet --max-turns 20 - < task.md
-  ccb exec --detach \"a long task\"                 prints the id and leaves; it goes on
-  ccb attach ID                                   all of its output so far, then what comes
-  ccb status                                      the newest execution
-  ccb cancel ID                                   ends it with everything it started
-  ccb doctor                                      would a prompt run, and if not, what is to do
+  ccb exec --detach \"a long task\"            print the id and exit; the execution continues
+  ccb attach ID                              print all output so far, then follow it
+  ccb status                                 show the newest execution
+  ccb cancel ID                              end an execution with every process it started
+  ccb doctor                                 check whether a prompt would run, and how to fix it
 
-A lost connection is no end: ccb connects again by itself and goes on at the byte it reached.
-Ctrl-C in `exec` cancels the execution and waits for its end; a second one leaves at once.
-Ctrl-C in `attach` leaves; the execution goes on.
+ccb reconnects by itself and resumes at the exact byte.
+Ctrl-C in `exec` cancels the execution and waits for its end; a second one exits immediately.
+Ctrl-C in `attach` exits; the execution continues.
 
-Exit codes: 0 completed, 1 or the CLI's own code failed, 64 wrong usage, 69 no bridge or not available,
-75 interrupted (the service was stopped), 76 the output did not arrive whole, 77 not allowed,
-124 timed out, 130 cancelled.
+Exit codes:
+  0     completed
+  1     failed without an exit code of the CLI, or another error
+  1-255 failed: the CLI's own exit code
+  64    wrong usage
+  69    no bridge, or the service is unavailable
+  70    a system error on this machine
+  75    interrupted: the service was stopped
+  76    the output is incomplete or broken
+  77    not allowed
+  124   timed out
+  130   cancelled
+The CLI's own exit code may collide with 64 to 77, 124 and 130. `ccb status ID` shows the state.
 
 Environment: CCB_URL is the bridge's address when --url is not given.";
 
-/// Runs prompts with the Claude CLI behind a bridge and streams the answers.
+const EXEC_HELP: &str = "\
+Examples:
+  ccb exec \"What does this repository do?\"
+  git diff | ccb exec --append-system-prompt \"Review this diff\"
+  ccb exec -q \"Write a haiku\" > haiku.txt        only the answer; nothing on stderr but errors
+  ccb exec --workspace shop --allowed-tools 'Read,Bash(git log:*)' \"What changed this week?\"
+  ccb exec --max-turns 20 --deadline 30m --max-budget-usd 2 - < task.md
+  ccb exec --conversation ID \"And in French?\"    continue a conversation that `ccb status` names
+  id=$(ccb exec --detach \"a long task\"); ccb attach \"$id\"
+  ccb exec -- \"--help is a flag: explain it\"     a prompt that begins with a dash
+
+Exit code: 0 when the execution completed, the CLI's own code when it failed. That code may collide
+with the codes 64 to 77, 124 and 130 of ccb, which `ccb --help` lists. `ccb status ID` shows the
+state. Ctrl-C cancels the execution and waits for its end; a second one exits immediately.";
+
+const ATTACH_HELP: &str = "\
+Examples:
+  ccb attach ID                  all output from the beginning, then what follows
+  ccb attach ID --offset 4096    skip the first 4096 bytes, for example those of an earlier attach
+
+The exit code is that of `ccb exec`. Ctrl-C exits; the execution continues.";
+
+const DOCTOR_HELP: &str = "\
+Examples:
+  ccb doctor                            every check, with a remedy for each problem
+  ccb doctor -q                         only warnings and failures
+  ccb doctor --json                     one JSON line for programs
+  ccb doctor --url ws://HOST:8003/ws    check another bridge
+
+The exit code is 0 when a prompt would run, and 69 when not.";
+
+/// Headings of the options in the help texts, in the order in which `exec` shows them.
+mod heading {
+    pub(super) const EXECUTION: &str = "Execution";
+    pub(super) const MODEL: &str = "Model";
+    pub(super) const PERMISSIONS: &str = "Permissions";
+    pub(super) const LIMITS: &str = "Limits";
+    pub(super) const OUTPUT: &str = "Output";
+    pub(super) const CONNECTION: &str = "Connection";
+}
+
+/// Runs prompts with the Claude CLI through a bridge, and streams the answers.
 #[derive(Debug, Parser)]
-#[command(name = "ccb", version, after_help = EXAMPLES, arg_required_else_help = false)]
+#[command(name = "ccb", version, after_help = HELP, arg_required_else_help = false)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -42,139 +93,195 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// Address of the bridge (ws:// only; no TLS yet)
-    #[arg(long, env = "CCB_URL", default_value = client::address::DEFAULT_URL, value_parser = values::address,
-          global = true, value_name = "URL")]
-    pub(crate) url: Address,
-    /// Machine-readable: each message of the bridge (or the answer asked for) as one JSON line on stdout
-    #[arg(long, global = true)]
+    /// Print machine-readable JSON on stdout: one line for each message of the bridge, or the
+    /// answer as one line
+    #[arg(long, global = true, help_heading = heading::OUTPUT)]
     pub(crate) json: bool,
-    /// Only the output and errors: no state, no activity, no summary
-    #[arg(short, long, global = true)]
+    /// Print only output and errors: no state, activity or summary
+    #[arg(short, long, global = true, help_heading = heading::OUTPUT)]
     pub(crate) quiet: bool,
-    /// How long to try to come back to a lost bridge, in seconds or like 5m
-    #[arg(long, global = true, default_value = "2m", value_parser = values::duration, value_name = "TIME")]
+    /// Address of the bridge (ws:// only; no TLS yet)
+    #[arg(
+        long,
+        env = "CCB_URL",
+        default_value = client::address::DEFAULT_URL,
+        value_parser = values::address,
+        global = true,
+        value_name = "URL",
+        help_heading = heading::CONNECTION
+    )]
+    pub(crate) url: Address,
+    /// Time after which to give up reconnecting to a lost bridge, in seconds or like 5m
+    #[arg(
+        long,
+        global = true,
+        default_value = "2m",
+        value_parser = values::duration,
+        value_name = "TIME",
+        help_heading = heading::CONNECTION
+    )]
     pub(crate) reconnect_for: Duration,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a prompt and stream its answer
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = EXEC_HELP)]
     Exec(Box<ExecArgs>),
-    /// Stream the output of an execution, from its beginning or from an offset, also long after its end
+    /// Stream the output of a running or ended execution, from its beginning or an offset
+    #[command(after_help = ATTACH_HELP)]
     Attach(AttachArgs),
     /// Show one execution; without an id, the newest
     Status {
-        /// The execution
+        /// Id of the execution
         id: Option<ExecutionId>,
     },
     /// List executions, newest first
     List {
-        /// How many
+        /// Maximum number of executions
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
-        /// Only those created before this one
+        /// List only executions that were created before this one
         #[arg(long, value_name = "ID")]
         before: Option<ExecutionId>,
     },
     /// Stop the whole process tree of an execution until it is resumed
     Pause {
-        /// The execution
+        /// Id of the execution
         id: ExecutionId,
     },
-    /// Let a paused execution go on
+    /// Let a paused execution continue
     Resume {
-        /// The execution
+        /// Id of the execution
         id: ExecutionId,
     },
-    /// End an execution with everything it started
+    /// End an execution with every process it started
     Cancel {
-        /// The execution
+        /// Id of the execution
         id: ExecutionId,
     },
-    /// Serve MCP on stdin and stdout, for Claude Desktop, Cursor and other MCP clients (docs/mcp.md)
+    /// Serve MCP on stdin and stdout, for Claude Desktop, Cursor and other clients (docs/mcp.md)
     Mcp,
-    /// Check that a prompt would run now, and say what to do when not; exit code 0 only when it would
+    /// Check whether a prompt would run; if not, say how to fix it
+    #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ExecArgs {
-    /// The prompt; absent or `-`: read from stdin. One that begins with a dash goes after `--`
+    /// Prompt; absent or `-`: read from stdin. A prompt that begins with a dash goes after `--`
     pub(crate) prompt: Option<String>,
-    /// Id to use (a UUID): the same id never runs twice, so a repeated command finds the same execution
-    #[arg(long, value_name = "UUID")]
+    /// Id of the execution (a UUID). An id never runs twice: a repeated command follows the same
+    /// execution
+    #[arg(long, value_name = "UUID", help_heading = heading::EXECUTION)]
     pub(crate) id: Option<ExecutionId>,
-    /// Model to use
-    #[arg(long)]
-    pub(crate) model: Option<String>,
-    /// Workspace: a name, made when missing
-    #[arg(long, value_name = "NAME")]
+    /// Workspace (the folder where the CLI works), by name; created when missing
+    #[arg(long, value_name = "NAME", help_heading = heading::EXECUTION)]
     pub(crate) workspace: Option<String>,
-    /// What comes on stdout
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    /// Lane: the executions of a lane run one at a time, in order
+    #[arg(long, value_name = "NAME", help_heading = heading::EXECUTION)]
+    pub(crate) lane: Option<String>,
+    /// Continue an earlier conversation, by the conversation id that `ccb status` shows
+    #[arg(long, value_name = "ID", help_heading = heading::EXECUTION)]
+    pub(crate) conversation: Option<ExecutionId>,
+    /// Environment variable for the execution, if the operator allows it; repeatable
+    #[arg(
+        long,
+        value_name = "NAME=VALUE",
+        value_parser = values::pair,
+        help_heading = heading::EXECUTION
+    )]
+    pub(crate) env: Vec<(String, String)>,
+    /// Metadata returned in the status; repeatable
+    #[arg(
+        long,
+        value_name = "NAME=VALUE",
+        value_parser = values::pair,
+        help_heading = heading::EXECUTION
+    )]
+    pub(crate) metadata: Vec<(String, String)>,
+    /// Print the id once the execution is accepted, then exit; the execution continues
+    #[arg(long, help_heading = heading::EXECUTION)]
+    pub(crate) detach: bool,
+    /// What happens to the execution when ccb disconnects
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = OnDisconnect::Continue,
+        help_heading = heading::EXECUTION
+    )]
+    pub(crate) on_disconnect: OnDisconnect,
+    /// Model
+    #[arg(long, help_heading = heading::MODEL)]
+    pub(crate) model: Option<String>,
     /// Replace the system prompt
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", help_heading = heading::MODEL)]
     pub(crate) system_prompt: Option<String>,
-    /// Add to the system prompt
-    #[arg(long, value_name = "TEXT")]
+    /// Append to the system prompt
+    #[arg(long, value_name = "TEXT", help_heading = heading::MODEL)]
     pub(crate) append_system_prompt: Option<String>,
-    /// Tools that may run without asking, separated by commas, like `Read,Bash(git log:*)`; repeatable
-    #[arg(long, value_name = "TOOLS")]
+    /// How the CLI reads the prompt; `commands` enables its /commands and @files
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = PromptMode::Verbatim,
+        help_heading = heading::MODEL
+    )]
+    pub(crate) prompt_mode: PromptMode,
+    /// Tools that may run without asking, separated by commas; repeatable. Like
+    /// `Read,Bash(git log:*)`
+    #[arg(long, value_name = "TOOLS", help_heading = heading::PERMISSIONS)]
     pub(crate) allowed_tools: Vec<String>,
-    /// Tools that may not run; repeatable
-    #[arg(long, value_name = "TOOLS")]
+    /// Tools that may not run, separated by commas; repeatable
+    #[arg(long, value_name = "TOOLS", help_heading = heading::PERMISSIONS)]
     pub(crate) disallowed_tools: Vec<String>,
     /// Permission mode of the CLI, up to what the operator allows
-    #[arg(long, value_name = "MODE")]
+    #[arg(long, value_name = "MODE", help_heading = heading::PERMISSIONS)]
     pub(crate) permission_mode: Option<String>,
-    /// Most turns of the model
-    #[arg(long, value_name = "N")]
+    /// Maximum model turns
+    #[arg(long, value_name = "N", help_heading = heading::LIMITS)]
     pub(crate) max_turns: Option<u32>,
-    /// Most money to spend
-    #[arg(long, value_name = "USD")]
+    /// Budget in US dollars
+    #[arg(long, value_name = "USD", help_heading = heading::LIMITS)]
     pub(crate) max_budget_usd: Option<f64>,
-    /// Go on in the conversation of an earlier execution (`ccb status ID` names it)
-    #[arg(long, value_name = "ID")]
-    pub(crate) conversation: Option<ExecutionId>,
-    /// Lane: executions of one lane run one at a time, in order
-    #[arg(long, value_name = "NAME")]
-    pub(crate) lane: Option<String>,
-    /// Environment variable for the execution, of those the operator allows; repeatable
-    #[arg(long, value_name = "NAME=VALUE", value_parser = values::pair)]
-    pub(crate) env: Vec<(String, String)>,
-    /// End it after this time without progress, in seconds or like 15m
-    #[arg(long, value_name = "TIME", value_parser = values::seconds)]
+    /// End the execution after this time without progress, in seconds or like 15m
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = values::seconds,
+        help_heading = heading::LIMITS
+    )]
     pub(crate) idle_timeout: Option<f64>,
-    /// End it after this running time
-    #[arg(long, value_name = "TIME", value_parser = values::seconds)]
+    /// End the execution after this running time, in seconds or like 15m
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = values::seconds,
+        help_heading = heading::LIMITS
+    )]
     pub(crate) deadline: Option<f64>,
-    /// Something to find again in the status; repeatable
-    #[arg(long, value_name = "NAME=VALUE", value_parser = values::pair)]
-    pub(crate) metadata: Vec<(String, String)>,
-    /// `commands` makes the CLI's /commands and @files work in the prompt
-    #[arg(long, value_enum, default_value_t = PromptMode::Verbatim)]
-    pub(crate) prompt_mode: PromptMode,
-    /// Print the id once it is accepted and leave; it goes on
-    #[arg(long)]
-    pub(crate) detach: bool,
-    /// What becomes of it when this program is gone
-    #[arg(long, value_enum, default_value_t = OnDisconnect::Continue)]
-    pub(crate) on_disconnect: OnDisconnect,
-    /// What happens when stdout is read too slowly: wait for it, or skip the oldest and say so
-    #[arg(long, value_enum, default_value_t = OnSlow::Wait)]
+    /// Form of the output on stdout
+    #[arg(long, value_enum, default_value_t = Format::Text, help_heading = heading::OUTPUT)]
+    pub(crate) format: Format,
+    /// What happens when stdout is read too slowly: wait for its reader, or skip the oldest output
+    /// and report it
+    #[arg(long, value_enum, default_value_t = OnSlow::Wait, help_heading = heading::OUTPUT)]
     pub(crate) on_slow: OnSlow,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Address of claude-api, when it can be reached from here. Without it and with the usual
-    /// --url, http://127.0.0.1:8002 is tried
-    #[arg(long, env = "CCB_CLAUDE_API_URL", value_name = "URL")]
+    /// Address of claude-api, if this machine can reach it. Without this option, and with the
+    /// default --url, http://127.0.0.1:8002 is tried
+    #[arg(
+        long,
+        env = "CCB_CLAUDE_API_URL",
+        value_name = "URL",
+        help_heading = heading::CONNECTION
+    )]
     pub(crate) claude_api: Option<String>,
-    /// What scripts/ccb found out about the engine and the containers, which cannot be seen from inside one
+    /// Findings of scripts/ccb about the engine and the containers, which no process inside a
+    /// container can see
     #[arg(
         long,
         env = "CCB_DOCTOR_FACTS",
@@ -187,23 +294,24 @@ pub(crate) struct DoctorArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct AttachArgs {
-    /// The execution
+    /// Id of the execution
     pub(crate) id: ExecutionId,
-    /// Byte of the output to begin at
-    #[arg(long, value_name = "N")]
+    /// Byte offset in the output to begin at
+    #[arg(long, value_name = "N", help_heading = heading::OUTPUT)]
     pub(crate) offset: Option<u64>,
-    /// What happens when stdout is read too slowly: wait for it, or skip the oldest and say so
-    #[arg(long, value_enum, default_value_t = OnSlow::Wait)]
+    /// What happens when stdout is read too slowly: wait for its reader, or skip the oldest output
+    /// and report it
+    #[arg(long, value_enum, default_value_t = OnSlow::Wait, help_heading = heading::OUTPUT)]
     pub(crate) on_slow: OnSlow,
 }
 
-/// The command line's names for the values of a field (docs/protocol.md, "Body").
+/// Defines the command line's names for the values of a protocol field (docs/protocol.md, "Body").
 macro_rules! choice {
-    ($name:ident = $of:ty { $($(#[$doc:meta])* $case:ident),* }) => {
+    ($name:ident = $wire:ty { $($(#[$doc:meta])* $case:ident),* }) => {
         #[derive(Debug, Clone, Copy, ValueEnum)]
         pub(crate) enum $name { $($(#[$doc])* $case),* }
 
-        impl From<$name> for $of {
+        impl From<$name> for $wire {
             fn from(choice: $name) -> Self {
                 match choice { $($name::$case => Self::$case),* }
             }
@@ -229,12 +337,12 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_has_no_clap_mistakes() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn prompts_may_look_like_anything_and_typos_are_no_prompts() {
+    fn a_prompt_after_the_double_dash_is_verbatim_and_a_misspelled_option_is_an_error() {
         assert!(Cli::try_parse_from(["ccb", "exec", "--modle", "x"]).is_err());
         for prompt in ["--help me", "/compact", "@file", "-"] {
             let cli = Cli::try_parse_from(["ccb", "exec", "--", prompt]).unwrap();

@@ -1,4 +1,4 @@
-//! `exec` and `attach`: a run streamed to stdout.
+//! `exec` and `attach`: stream a run to stdout.
 
 mod ctrl_c;
 mod stream;
@@ -14,7 +14,7 @@ use crate::exit::{self, Exit};
 use crate::stop::Stop;
 use crate::{complain, values};
 
-/// What is to be streamed.
+/// The run to stream.
 pub(crate) enum Task {
     Execute {
         id: ExecutionId,
@@ -25,11 +25,18 @@ pub(crate) enum Task {
 }
 
 impl Task {
-    /// Reads the prompt and checks what can be checked here.
+    /// Reads the prompt and checks everything that does not depend on the operator's settings.
+    ///
+    /// # Errors
+    /// The message says what is wrong with the arguments or the prompt.
     pub(crate) fn execute(args: ExecArgs) -> Result<Self, String> {
         let detach = args.detach;
         if detach && matches!(args.on_disconnect, OnDisconnect::Cancel) {
-            return Err("--detach leaves at once, and --on-disconnect cancel would end it then; give one of them".into());
+            return Err(concat!(
+                "--detach exits after the acceptance, and --on-disconnect cancel would then end ",
+                "the execution; give only one of them"
+            )
+            .into());
         }
         let prompt = match args.prompt.as_deref() {
             None | Some("-") => prompt_from_stdin()?,
@@ -39,7 +46,7 @@ impl Task {
         execute.execution_id = args.id.or(execute.execution_id);
         execute.on_disconnect = args.on_disconnect.into();
         execute.on_slow = args.on_slow.into();
-        // Sizes are the operator's to limit; everything else is the same everywhere.
+        // The operator may change the size limits; all other rules are the same everywhere.
         let unlimited = Limits {
             prompt_bytes: u64::MAX,
             system_prompt_bytes: u64::MAX,
@@ -102,14 +109,14 @@ fn prompt_from_stdin() -> Result<String, String> {
     let mut prompt = Vec::new();
     stdin
         .read_to_end(&mut prompt)
-        .map_err(|e| format!("the prompt cannot be read from stdin: {e}"))?;
+        .map_err(|e| format!("could not read the prompt from stdin: {e}"))?;
     String::from_utf8(prompt).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
-        format!("the prompt on stdin is not UTF-8 (byte {at}); convert it first, like with iconv")
+        format!("the prompt on stdin is not UTF-8 (byte {at}); convert it, for example with iconv")
     })
 }
 
-/// The client's options for these arguments.
+/// Returns the client's options for these arguments.
 pub(crate) fn options(common: &Common) -> Options {
     Options {
         give_up: common.reconnect_for,
@@ -117,7 +124,7 @@ pub(crate) fn options(common: &Common) -> Options {
     }
 }
 
-/// Runs it to its end, and no longer than the person wants.
+/// Streams the run until it ends, Ctrl-C is pressed, or stdout is closed.
 pub(crate) async fn run(task: Task, common: &Common) -> Exit {
     let mut stop = match Stop::new() {
         Ok(stop) => stop,
@@ -133,7 +140,7 @@ pub(crate) async fn run(task: Task, common: &Common) -> Exit {
     let connect = Client::connect(common.url.as_str(), options);
     let client = tokio::select! {
         biased;
-        () = stop.next() => return exit::CANCELLED, // nothing was asked for yet
+        () = stop.next() => return exit::CANCELLED, // no request was sent yet
         client = connect => client,
     };
     let result = match client {
@@ -146,18 +153,18 @@ pub(crate) async fn run(task: Task, common: &Common) -> Exit {
     })
 }
 
-/// What was wrong and what to do.
+/// Returns the error's message with advice on what to do.
 pub(crate) fn explain(error: &Error) -> String {
     let advice = match error {
         Error::Unreachable { .. } => {
-            "; start it with scripts/up, or say where it is with --url or CCB_URL"
+            "; start it with scripts/up, or give its address with --url or CCB_URL"
         }
         Error::Rpc(e) => match e.code {
-            code::NO_SUCH_EXECUTION => "; `ccb list` shows those there are",
-            code::QUEUE_FULL => "; nothing was recorded, try again later",
+            code::NO_SUCH_EXECUTION => "; `ccb list` shows the known executions",
+            code::QUEUE_FULL => "; nothing was recorded; try again later",
             code::TOO_MANY_SESSIONS => "; try again later",
-            code::OFFSET_NOT_KEPT => "; leave --offset out for everything that is kept",
-            code::ID_IN_USE => "; leave --id out for a new one",
+            code::OFFSET_NOT_KEPT => "; omit --offset to get all output that is kept",
+            code::ID_IN_USE => "; omit --id to get a new id",
             _ => "",
         },
         _ => "",

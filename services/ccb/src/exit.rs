@@ -1,31 +1,31 @@
-//! Exit codes.
+//! Exit codes: 64 to 77 are those of sysexits.h.
 
 use client::Error;
 use protocol::rpc::code;
 use protocol::{State, Status};
 use std::process::ExitCode;
 
-/// An exit code.
+/// An exit code of ccb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exit(pub(crate) u8);
 
 pub(crate) const OK: Exit = Exit(0);
 pub(crate) const FAILED: Exit = Exit(1);
-/// sysexits.h: the command was used wrongly.
+/// `EX_USAGE`: the command was used wrongly.
 pub(crate) const USAGE: Exit = Exit(64);
-/// sysexits.h: a service is not available.
+/// `EX_UNAVAILABLE`: a service is not available.
 pub(crate) const UNAVAILABLE: Exit = Exit(69);
-/// sysexits.h: an error in this program or its machine.
+/// `EX_SOFTWARE`: an error in this program or on this machine.
 pub(crate) const INTERNAL: Exit = Exit(70);
-/// sysexits.h: try again.
+/// `EX_TEMPFAIL`: the execution was interrupted; a new one may succeed.
 pub(crate) const INTERRUPTED: Exit = Exit(75);
-/// sysexits.h: the other side broke the protocol; also when the output did not arrive whole.
+/// `EX_PROTOCOL`: the bridge broke the protocol, or the output is incomplete.
 pub(crate) const PROTOCOL: Exit = Exit(76);
-/// sysexits.h: not allowed.
+/// `EX_NOPERM`: not allowed.
 pub(crate) const NOT_ALLOWED: Exit = Exit(77);
-/// As timeout(1).
+/// The code that timeout(1) uses.
 pub(crate) const TIMED_OUT: Exit = Exit(124);
-/// As a shell after Ctrl-C.
+/// The code of a shell after Ctrl-C.
 pub(crate) const CANCELLED: Exit = Exit(130);
 
 impl From<Exit> for ExitCode {
@@ -34,7 +34,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// How the execution ended, as an exit code.
+/// Returns the exit code for the state of an execution.
 pub(crate) fn of_status(status: &Status) -> Exit {
     match status.state {
         State::Completed => OK,
@@ -49,7 +49,8 @@ pub(crate) fn of_status(status: &Status) -> Exit {
     }
 }
 
-/// As [`of_status`]; `whole`: nothing that was asked for is missing.
+/// Returns the exit code for an execution whose output was streamed. `whole` means that no
+/// requested byte is missing.
 pub(crate) fn of_end(status: &Status, whole: bool) -> Exit {
     match of_status(status) {
         OK if !whole => PROTOCOL,
@@ -57,7 +58,7 @@ pub(crate) fn of_end(status: &Status, whole: bool) -> Exit {
     }
 }
 
-/// What went wrong, as an exit code.
+/// Returns the exit code for an error.
 pub(crate) fn of_error(error: &Error) -> Exit {
     match error {
         Error::Address(_) | Error::TooLarge { .. } => USAGE,
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_arrive_whole_is_no_success() {
+    fn incomplete_output_is_not_a_success() {
         let mut status = Status::queued(
             protocol::ExecutionId::random(),
             jiff::Timestamp::UNIX_EPOCH,
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn every_end_has_its_code() {
+    fn each_terminal_state_has_its_exit_code() {
         assert_eq!(exit(State::Completed, Some(0)), 0);
         assert_eq!(exit(State::Completed, None), 0);
         assert_eq!(exit(State::Failed, Some(3)), 3);

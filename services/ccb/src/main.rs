@@ -1,4 +1,4 @@
-//! `ccb`: the command line client of the bridge.
+//! `ccb`, the command line client of the bridge.
 
 mod args;
 mod doctor;
@@ -20,8 +20,8 @@ use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 
-/// The tip for a prompt that begins with a dash; clap gives it only when no option has a similar
-/// name.
+/// Tip for a prompt that begins with a dash. clap prints its own tip only when no option has a
+/// similar name.
 const DASH_TIP: &str =
     "  tip: a prompt that begins with a dash goes after --, as in: ccb exec -- \"--fix it\"";
 
@@ -29,23 +29,23 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let asked = matches!(
+            let help = matches!(
                 error.kind(),
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
             );
             let _ = error.print();
-            if error.kind() == ErrorKind::UnknownArgument && executes() {
+            if error.kind() == ErrorKind::UnknownArgument && has_exec_without_dashes() {
                 let _ = writeln!(std::io::stderr(), "\n{DASH_TIP}");
             }
-            return if asked {
+            return if help {
                 ExitCode::SUCCESS
             } else {
                 exit::USAGE.into()
             };
         }
     };
-    // Before anything runs, so that Ctrl-C while the prompt is typed simply ends the program.
-    let task = match cli.command {
+    // The prompt is read before the runtime starts: Ctrl-C while it is typed ends the program.
+    let work = match cli.command {
         Command::Exec(args) => match exec::Task::execute(*args) {
             Ok(task) => Work::Run(task),
             Err(mistake) => {
@@ -58,36 +58,37 @@ fn main() -> ExitCode {
         Command::Mcp => Work::Mcp,
         other => Work::Query(other),
     };
-    // One thread: a command line client has one stream to wait for.
+    // One thread is enough: ccb waits for one stream.
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(&format!("cannot start: {error}"));
+            complain(&format!("cannot start the async runtime: {error}"));
             return exit::INTERNAL.into();
         }
     };
     let code = runtime.block_on(async {
-        match task {
+        match work {
             Work::Run(task) => Box::pin(exec::run(task, &cli.common)).await,
             Work::Doctor(args) => Box::pin(doctor::run(args, &cli.common)).await,
             Work::Mcp => Box::pin(mcp_server::run(&cli.common)).await,
             Work::Query(command) => Box::pin(query::run(command, &cli.common)).await,
         }
     });
-    // A write to a stdout that nobody reads may hang for ever; it must not keep us.
+    // A write to a full stdout without a reader may block forever; the exit does not wait for it.
     runtime.shutdown_background();
     code.into()
 }
 
-/// Whether the command line has `exec` and no `--`.
-fn executes() -> bool {
-    let has = |wanted: &str| std::env::args_os().any(|argument| argument == wanted);
+/// Returns whether the command line has `exec` and no `--`.
+fn has_exec_without_dashes() -> bool {
+    let has = |word: &str| std::env::args_os().any(|argument| argument == word);
     has("exec") && !has("--")
 }
 
+/// A parsed command, by the module that runs it.
 enum Work {
     Run(exec::Task),
     Doctor(args::DoctorArgs),
@@ -95,7 +96,8 @@ enum Work {
     Query(Command),
 }
 
-/// One line on stderr. What others wrote loses its control characters, which could move a terminal's cursor.
+/// Prints a message on stderr, without control characters: text from elsewhere must not move the
+/// terminal's cursor.
 fn complain(message: &str) {
     let _ = writeln!(std::io::stderr(), "ccb: {}", show::message(message));
 }

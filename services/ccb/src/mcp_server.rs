@@ -6,7 +6,8 @@ use crate::args::Common;
 use crate::exit::{self, Exit};
 use crate::{complain, exec};
 
-/// Serves until the client closes stdin. The bridge may be away: each call connects by itself.
+/// Serves until the client closes stdin. The bridge may be unreachable at the start: each call
+/// connects by itself.
 pub(crate) async fn run(common: &Common) -> Exit {
     let settings = Settings {
         client: exec::options(common),

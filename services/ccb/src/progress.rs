@@ -1,4 +1,5 @@
-//! State and activity on stderr: one line that is written over on a terminal, otherwise a line per change.
+//! State and activity on stderr: on a terminal one line that is overwritten, otherwise a line for
+//! each change.
 
 use std::io::{IsTerminal, Write};
 
@@ -7,18 +8,23 @@ use client::StatusUpdate;
 use crate::show;
 
 const CLEAR: &str = "\r\x1b[K";
-/// Longer would wrap on a narrow terminal, and a wrapped line cannot be written over.
+/// Width of the progress line, characters: a longer line wraps on a narrow terminal, and a wrapped
+/// line cannot be overwritten.
 const WIDTH: usize = 78;
 
+/// The progress line and the messages on stderr.
 pub(crate) struct Progress {
     quiet: bool,
     /// stderr is a terminal.
     terminal: bool,
-    /// stdout is one too: a line drawn there must be gone before output is written, and may only begin at the
-    /// beginning of a line.
+    /// stdout is a terminal too. The progress line must be cleared before output is written, and
+    /// may be drawn only at the beginning of a line.
     shared: bool,
+    /// The last output byte on the terminal was a newline.
     at_line_start: bool,
+    /// The progress line is on the terminal.
     drawn: bool,
+    /// The last text of the progress line.
     last: String,
 }
 
@@ -34,22 +40,23 @@ impl Progress {
         }
     }
 
-    /// A status came.
+    /// Shows a status.
     pub(crate) fn status(&mut self, update: &StatusUpdate) {
-        let mut doing = show::doing(&update.status);
+        let mut activity = show::activity(&update.status);
         if let Some(upstream) = update.upstream {
-            doing = format!("{doing}, claude-api {}", upstream.as_str());
+            activity = format!("{activity}, claude-api {}", upstream.as_str());
         }
-        self.doing(doing, Some(update.elapsed_ms));
+        self.activity(activity, Some(update.elapsed_ms));
     }
 
-    pub(crate) fn doing(&mut self, doing: String, elapsed_ms: Option<u64>) {
+    /// Shows the present activity, unless quiet.
+    pub(crate) fn activity(&mut self, activity: String, elapsed_ms: Option<u64>) {
         if self.quiet {
             return;
         }
-        let doing = show::one_line(&doing);
-        let changed = doing != self.last;
-        self.last = doing;
+        let activity = show::one_line(&activity);
+        let changed = activity != self.last;
+        self.last = activity;
         if self.terminal {
             let time = elapsed_ms
                 .map(|ms| format!(" {}", show::time(ms)))
@@ -60,27 +67,27 @@ impl Progress {
         }
     }
 
-    /// Something that stays to be read.
+    /// Prints a message that stays on the terminal, unless quiet.
     pub(crate) fn note(&mut self, text: &str) {
         if !self.quiet {
             self.say(text);
         }
     }
 
-    /// Also when quiet.
+    /// Prints a message, also when quiet.
     pub(crate) fn say(&mut self, text: &str) {
         self.clear();
-        let fresh = if self.shared && self.terminal && !self.at_line_start {
+        let newline = if self.shared && self.terminal && !self.at_line_start {
             "\n"
         } else {
             ""
         };
-        // A message that goes elsewhere ends no line on stdout.
+        // A message ends the output's line only if stderr is the terminal.
         self.at_line_start |= self.terminal;
-        put(&format!("{fresh}ccb: {}\n", show::message(text)));
+        put(&format!("{newline}ccb: {}\n", show::message(text)));
     }
 
-    /// Output is about to be written.
+    /// Clears the progress line before output is written.
     pub(crate) fn before_output(&mut self, bytes: &[u8]) {
         if self.shared {
             self.clear();
@@ -90,16 +97,18 @@ impl Progress {
         }
     }
 
-    /// Nothing more comes. On a terminal the shell's prompt begins a line of its own; a pipe gets the output alone.
+    /// Clears the progress line at the end. On a terminal, ends the last line, so that the shell's
+    /// prompt begins a new one; a pipe gets only the output.
     pub(crate) fn finish(mut self) {
         self.clear();
         if self.shared && !self.at_line_start {
-            // A terminal that is gone needs no new line.
+            // Errors do not matter: a closed terminal needs no newline.
             let _ = std::io::stdout().write_all(b"\n");
             let _ = std::io::stdout().flush();
         }
     }
 
+    /// Clears the progress line, if it is drawn.
     pub(crate) fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
             put(CLEAR);
@@ -122,7 +131,7 @@ impl Drop for Progress {
     }
 }
 
-/// A stderr that is gone is no reason to stop.
+/// Writes to stderr and ignores errors: a closed stderr is no reason to stop.
 fn put(text: &str) {
     let mut stderr = std::io::stderr();
     let _ = stderr.write_all(text.as_bytes());

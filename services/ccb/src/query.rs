@@ -1,4 +1,4 @@
-//! The commands with one answer.
+//! The commands with one answer: `list`, `status`, `pause`, `resume` and `cancel`.
 
 use std::io::{self, Write};
 
@@ -10,13 +10,13 @@ use crate::exit::{self, Exit};
 use crate::{complain, exec, show};
 
 pub(crate) async fn run(command: Command, common: &Common) -> Exit {
-    match ask(command, common).await {
+    match answer(command, common).await {
         Ok((text, exit)) => match write(text.as_bytes()) {
             Ok(()) => exit,
-            // A reader that left early has what it wanted.
+            // The reader closed the pipe early, as `head` does.
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => exit,
             Err(e) => {
-                complain(&format!("stdout cannot be written: {e}"));
+                complain(&format!("could not write stdout: {e}"));
                 exit::INTERNAL
             }
         },
@@ -30,11 +30,12 @@ pub(crate) async fn run(command: Command, common: &Common) -> Exit {
 fn write(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout();
     stdout.write_all(bytes)?;
-    // Errors of a buffered write come with it.
+    // The flush reports the errors of the buffered write.
     stdout.flush()
 }
 
-async fn ask(command: Command, common: &Common) -> Result<(String, Exit), Error> {
+/// Runs a command, and returns its text for stdout and the exit code.
+async fn answer(command: Command, common: &Common) -> Result<(String, Exit), Error> {
     let client = Client::connect(common.url.as_str(), exec::options(common)).await?;
     let answer = match command {
         Command::List { limit, before } => {
@@ -61,7 +62,7 @@ async fn ask(command: Command, common: &Common) -> Result<(String, Exit), Error>
         Command::Cancel { id } => control(&client, id, Control::Cancel, common).await,
         Command::Exec(_) | Command::Attach(_) | Command::Doctor(_) | Command::Mcp => {
             Ok((String::new(), exit::INTERNAL))
-        } // main runs these itself
+        } // main runs these
     };
     client.close().await;
     answer
@@ -77,7 +78,7 @@ async fn control(
     if common.json {
         return Ok((line(&status), exit::OK));
     }
-    Ok((format!("{} {id}\n", show::doing(&status)), exit::OK))
+    Ok((format!("{} {id}\n", show::activity(&status)), exit::OK))
 }
 
 fn status(status: &Status, common: &Common) -> (String, Exit) {

@@ -1,4 +1,4 @@
-//! Statuses as text for people.
+//! Formats statuses for people, and makes text safe for terminals.
 
 use std::fmt::Write;
 
@@ -6,14 +6,14 @@ use jiff::tz::TimeZone;
 use jiff::{SpanRound, Timestamp, Unit};
 use protocol::{Page, Status};
 
-/// Whether a character can change how a terminal shows other text: control characters, and those
-/// that set the direction of text. A newline and a tab are fine.
+/// Returns whether a character can change how a terminal shows other text: control characters
+/// except newline and tab, and characters that set the direction of text.
 fn is_active(c: char) -> bool {
-    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    turns || (c.is_control() && c != '\n' && c != '\t')
+    let bidirectional = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    bidirectional || (c.is_control() && c != '\n' && c != '\t')
 }
 
-/// Without control characters: what a model or a tool wrote must not move the terminal's cursor.
+/// Replaces active characters: text of a model or a tool must not move the terminal's cursor.
 pub(crate) fn plain(text: &str) -> String {
     let shown = |c| if is_active(c) { '\u{fffd}' } else { c };
     text.chars().map(shown).collect()
@@ -50,15 +50,15 @@ pub(crate) fn json_for_terminal(json: &str) -> String {
     text
 }
 
-/// A serde name, like `idle_timeout`.
-pub(crate) fn word(value: &impl serde::Serialize) -> String {
+/// Returns the serde name of a value, like `idle_timeout`.
+pub(crate) fn serde_name(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => text,
         _ => String::new(),
     }
 }
 
-/// Milliseconds for a person: `850 ms`, `12.3 s`, `4m 5s`.
+/// Formats milliseconds: `850 ms`, `12.3 s`, `4m 5s`.
 pub(crate) fn time(ms: u64) -> String {
     match ms {
         0..1000 => format!("{ms} ms"),
@@ -68,7 +68,7 @@ pub(crate) fn time(ms: u64) -> String {
     }
 }
 
-/// Bytes for a person.
+/// Formats a number of bytes: `850 B`, `1.5 KiB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
@@ -83,19 +83,19 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// The state with its reason.
+/// Returns the state with its reason.
 pub(crate) fn state(status: &Status) -> String {
     match &status.reason {
-        Some(reason) => format!("{} ({})", status.state.as_str(), word(reason)),
+        Some(reason) => format!("{} ({})", status.state.as_str(), serde_name(reason)),
         None => status.state.as_str().to_owned(),
     }
 }
 
-/// What it is doing, as one line without an end.
-pub(crate) fn doing(status: &Status) -> String {
+/// Returns the state, the position in the queue and the activity, in one line without a newline.
+pub(crate) fn activity(status: &Status) -> String {
     let mut text = state(status);
     if let Some(position) = status.queue_position {
-        let _ = write!(text, ", place {position} in the queue");
+        let _ = write!(text, ", position {position} in the queue");
     }
     if let Some(activity) = &status.activity {
         let _ = write!(text, ", {activity}");
@@ -106,7 +106,7 @@ pub(crate) fn doing(status: &Status) -> String {
     one_line(&text)
 }
 
-/// The end in one line.
+/// Returns the summary of a terminal status in one line.
 pub(crate) fn summary(status: &Status, verified: &str) -> String {
     let mut text = state(status);
     if let Some(ms) = status.duration_ms {
@@ -123,11 +123,11 @@ pub(crate) fn summary(status: &Status, verified: &str) -> String {
     one_line(&text)
 }
 
-/// Everything worth reading of one status.
+/// Returns a status as rows of name and value.
 pub(crate) fn details(status: &Status) -> String {
     let mut rows: Vec<(&str, String)> = vec![
         ("id", status.execution_id.to_string()),
-        ("state", doing(status)),
+        ("state", activity(status)),
     ];
     let mut row = |name: &'static str, value: Option<String>| {
         if let Some(value) = value.filter(|v| !v.is_empty()) {
@@ -144,7 +144,7 @@ pub(crate) fn details(status: &Status) -> String {
     row("exit code", status.exit_code.map(|c| c.to_string()));
     row("output", Some(size(status.output_bytes)));
     row(
-        "gone before",
+        "kept from",
         (status.kept_from > 0).then(|| format!("byte {}", status.kept_from)),
     );
     row("crc32", status.crc32.clone());
@@ -183,7 +183,7 @@ pub(crate) fn details(status: &Status) -> String {
     text
 }
 
-/// The last lines that the CLI wrote on stderr.
+/// Returns the last 5 lines of the CLI's stderr.
 pub(crate) fn tail(status: &Status) -> Option<String> {
     let lines: Vec<_> = status
         .stderr_tail
@@ -195,7 +195,7 @@ pub(crate) fn tail(status: &Status) -> Option<String> {
     (!lines.is_empty()).then(|| lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
 }
 
-/// A page as a table.
+/// Returns a page of executions as a table.
 pub(crate) fn table(page: &Page, now: Timestamp) -> String {
     let mut text = format!(
         "{:<36}  {:<12} {:>10} {:>8} {:>10}  {}\n",
@@ -204,7 +204,7 @@ pub(crate) fn table(page: &Page, now: Timestamp) -> String {
     for status in &page.executions {
         let note = match (&status.error, &status.reason, &status.activity) {
             (Some(error), ..) => error.message.lines().next().unwrap_or_default().to_owned(),
-            (_, Some(reason), _) => word(reason),
+            (_, Some(reason), _) => serde_name(reason),
             (.., Some(activity)) => activity.clone(),
             _ => String::new(),
         };
@@ -222,6 +222,7 @@ pub(crate) fn table(page: &Page, now: Timestamp) -> String {
     text
 }
 
+/// Formats a time in the person's time zone.
 fn local(at: Timestamp) -> String {
     let rounded = at.round(Unit::Second).unwrap_or(at);
     rounded
@@ -230,6 +231,7 @@ fn local(at: Timestamp) -> String {
         .to_string()
 }
 
+/// Formats the age of a time: `5 m ago`.
 fn ago(at: Timestamp, now: Timestamp) -> String {
     let rounded = SpanRound::new().largest(Unit::Hour).smallest(Unit::Second);
     let seconds = (now - at)
@@ -251,7 +253,7 @@ mod tests {
     use protocol::{ExecutionId, Reason, State};
 
     #[test]
-    fn numbers_for_people() {
+    fn times_and_sizes_have_readable_units() {
         assert_eq!(time(850), "850 ms");
         assert_eq!(time(12_345), "12.3 s");
         assert_eq!(time(245_000), "4m 5s");
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_gets_no_control_characters() {
+    fn control_characters_are_replaced_for_a_terminal() {
         assert_eq!(plain("a\x1b[2Jb\r\nc"), "a\u{fffd}[2Jb\u{fffd}\nc");
         assert_eq!(plain("a\u{9b}2J\u{202e}b"), "a\u{fffd}2J\u{fffd}b");
         assert_eq!(
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn json_for_a_terminal_is_the_same_value() {
+    fn json_for_a_terminal_has_the_same_value() {
         let json = serde_json::to_string("\u{9b}2J \u{202e} \u{7f} \u{20ac} \x1b").unwrap();
         let shown = json_for_terminal(&json);
         assert!(!shown.chars().any(is_active), "{shown}");
@@ -282,11 +284,11 @@ mod tests {
     }
 
     #[test]
-    fn foreign_text_looks_like_no_line_of_ccb() {
+    fn foreign_text_cannot_imitate_a_line_of_ccb() {
         let mut status = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
         status.state = State::Running;
         status.activity = Some("tool: x\nccb: completed".into());
-        assert_eq!(doing(&status), "running, tool: x ccb: completed");
+        assert_eq!(activity(&status), "running, tool: x ccb: completed");
         let page = Page {
             executions: vec![status],
             next: None,
@@ -296,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_and_summaries() {
+    fn a_status_is_formatted_as_summary_table_and_details() {
         let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
         let mut status = Status::queued(
             ExecutionId::random(),

@@ -1,5 +1,5 @@
-//! Writes stdout, flushed per message, without delaying signals. A file or a pipe gets every byte
-//! unchanged.
+//! Writes stdout without delaying signals, and flushes it after each message. A file or a pipe gets
+//! every byte unchanged; a terminal gets no control characters.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal};
@@ -8,6 +8,7 @@ use tokio::io::{AsyncWriteExt, Stdout};
 
 use crate::show;
 
+/// An asynchronous writer of stdout.
 pub(crate) struct StdoutWriter {
     stdout: Stdout,
     terminal: bool,
@@ -21,7 +22,7 @@ impl StdoutWriter {
         }
     }
 
-    /// Writes and flushes. The flush is what reports errors of the write before.
+    /// Writes and flushes. The flush reports the errors of the write.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let bytes = if self.terminal {
             Cow::Owned(show::for_terminal(bytes))
@@ -33,7 +34,7 @@ impl StdoutWriter {
     }
 }
 
-/// A message as one line.
+/// Returns a JSON message as one line, safe for stdout.
 pub(crate) fn json_line(message: &str) -> String {
     let mut line = if message.contains(['\n', '\r']) {
         serde_json::from_str::<serde_json::Value>(message)

@@ -1,10 +1,10 @@
-//! Ctrl-C and its like.
+//! The signals that stop ccb.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGINT and SIGTERM.
+/// A listener for SIGINT (Ctrl-C) and SIGTERM.
 pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
@@ -18,7 +18,7 @@ impl Stop {
         })
     }
 
-    /// The next of either. Cancel-safe.
+    /// Waits for the next of both signals. Cancel-safe.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -1,10 +1,10 @@
-//! Reading option values.
+//! Parsers of option values.
 
 use std::time::Duration;
 
 use client::Address;
 
-/// `NAME=VALUE`.
+/// Parses `NAME=VALUE`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -12,7 +12,7 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Seconds, or a number with s, m or h.
+/// Parses seconds, or a number with `s`, `m` or `h`. Returns seconds.
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     let (number, unit) = match text.char_indices().last() {
         Some((at, 's')) => (&text[..at], 1.0),
@@ -26,18 +26,19 @@ pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A time of at most ten years.
+/// Parses a time as [`seconds`] does, and cuts it at ten years.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    const MOST: f64 = 10.0 * 366.0 * 24.0 * 3600.0;
-    Ok(Duration::from_secs_f64(seconds(text)?.min(MOST)))
+    const MAX_SECONDS: f64 = 10.0 * 366.0 * 24.0 * 3600.0;
+    Ok(Duration::from_secs_f64(seconds(text)?.min(MAX_SECONDS)))
 }
 
-/// The bridge's address.
+/// Parses the bridge's address.
 pub(crate) fn address(text: &str) -> Result<Address, String> {
     text.parse().map_err(|e: client::Error| e.to_string())
 }
 
-/// Tool names separated by commas; a comma inside parentheses belongs to the name (`Bash(cut -d, *)`).
+/// Splits lists of tool names at commas. A comma inside parentheses belongs to the name, as in
+/// `Bash(cut -d, *)`. Returns `None` without lists.
 pub(crate) fn tools(lists: &[String]) -> Option<Vec<String>> {
     if lists.is_empty() {
         return None;
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs() {
+    fn a_pair_is_split_at_the_first_equals_sign() {
         assert_eq!(pair("A=b=c"), Ok(("A".into(), "b=c".into())));
         assert_eq!(pair("A="), Ok(("A".into(), String::new())));
         assert!(pair("A").is_err());
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn times() {
+    fn a_time_is_positive_and_may_have_a_unit() {
         assert_eq!(seconds("90"), Ok(90.0));
         assert_eq!(seconds("1.5s"), Ok(1.5));
         assert_eq!(seconds("15m"), Ok(900.0));
@@ -88,11 +89,11 @@ mod tests {
     }
 
     #[test]
-    fn tool_lists() {
+    fn a_comma_in_parentheses_does_not_split_a_tool_list() {
         assert_eq!(tools(&[]), None);
         let given = ["Read, Bash(cut -d, *)".to_owned(), "Edit".to_owned()];
-        let want: Vec<String> = ["Read", "Bash(cut -d, *)", "Edit"].map(String::from).into();
-        assert_eq!(tools(&given), Some(want));
+        let expected: Vec<String> = ["Read", "Bash(cut -d, *)", "Edit"].map(String::from).into();
+        assert_eq!(tools(&given), Some(expected));
         assert_eq!(tools(&[String::new()]), Some(vec![]));
     }
 }

@@ -23,7 +23,7 @@ impl Address {
 }
 
 impl Address {
-    /// Returns the host and the port.
+    /// Returns `host:port`.
     pub(crate) fn authority(&self) -> String {
         let rest = self.0.trim_start_matches("ws://");
         let authority = rest.split('/').next().unwrap_or(rest);
@@ -48,36 +48,41 @@ impl FromStr for Address {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let bad = |why: &str| Error::Address(format!("{text:?} {why}"));
-        let uri: Uri = text
-            .trim()
-            .parse()
-            .map_err(|e| bad(&format!("is no address ({e}); give one like {DEFAULT_URL}")))?;
+        let bad = |mistake: &str| Error::Address(format!("{text:?} {mistake}"));
+        let uri: Uri = text.trim().parse().map_err(|e| {
+            bad(&format!(
+                "is not an address ({e}); give one like {DEFAULT_URL}"
+            ))
+        })?;
         match uri.scheme_str() {
             Some("ws") => {}
             Some("wss") => {
                 return Err(bad(
-                    "needs TLS, which this version does not speak: use ws://, to another machine \
-                     through a tunnel (ssh -L 8003:127.0.0.1:8003 HOST)",
+                    "needs TLS, which this version does not support; use ws://, and for another \
+                     machine a tunnel (ssh -L 8003:127.0.0.1:8003 HOST)",
                 ));
             }
             Some("http" | "https") => {
                 return Err(bad(&format!(
-                    "is a web address; the bridge's is like {DEFAULT_URL}"
+                    "is a web address; give one like {DEFAULT_URL}"
                 )));
             }
             _ => {
                 return Err(bad(&format!(
-                    "has no ws:// in front; give one like {DEFAULT_URL}"
+                    "does not begin with ws://; give one like {DEFAULT_URL}"
                 )));
             }
         }
         let authority = match uri.authority() {
             Some(authority) if !authority.host().is_empty() => authority,
-            _ => return Err(bad("names no host")),
+            _ => {
+                return Err(bad(&format!(
+                    "has no host name; give one like {DEFAULT_URL}"
+                )));
+            }
         };
         if authority.as_str().contains('@') {
-            return Err(bad("has a user name in it, which the bridge does not know"));
+            return Err(bad("has a user name; remove it, the bridge has no users"));
         }
         let path = uri.path_and_query().map_or("/", |p| p.as_str());
         let path = if path == "/" { "/ws" } else { path };
@@ -90,20 +95,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn good_addresses_are_accepted() {
-        for (text, want) in [
+    fn an_address_without_a_path_gets_the_default_path() {
+        for (text, expected) in [
             (DEFAULT_URL, DEFAULT_URL),
             ("ws://bridge:8003", "ws://bridge:8003/ws"),
             ("ws://[::1]:8003/", "ws://[::1]:8003/ws"),
             (" ws://localhost/ws/mcp ", "ws://localhost/ws/mcp"),
         ] {
-            assert_eq!(text.parse::<Address>().unwrap().as_str(), want);
+            assert_eq!(text.parse::<Address>().unwrap().as_str(), expected);
         }
     }
 
     #[test]
-    fn the_port_of_ws_is_80_where_none_is_given() {
-        for (text, want) in [
+    fn an_address_without_a_port_has_port_80() {
+        for (text, expected) in [
             ("ws://bridge:8003/ws", "bridge:8003"),
             ("ws://bridge", "bridge:80"),
             ("ws://[::1]/ws", "[::1]:80"),
@@ -111,12 +116,12 @@ mod tests {
             ("ws://bridge:/ws", "bridge:80"),
             ("ws://[::1]:", "[::1]:80"),
         ] {
-            assert_eq!(text.parse::<Address>().unwrap().authority(), want);
+            assert_eq!(text.parse::<Address>().unwrap().authority(), expected);
         }
     }
 
     #[test]
-    fn errors_of_bad_addresses_say_what_to_do() {
+    fn the_error_of_a_bad_address_names_the_mistake() {
         for (text, word) in [
             ("wss://127.0.0.1:8003/ws", "TLS"),
             ("http://127.0.0.1:8003/ws", "web address"),

@@ -20,14 +20,13 @@ use crate::run::Run;
 use crate::task::ClientTask;
 use crate::{Address, Error, Options};
 
-/// Events that a run buffers; one carries at most 64 KiB of output.
+/// The number of events that a run buffers; one carries at most 64 KiB of output.
 const RUN_EVENTS: usize = 16;
 
-/// A client of a bridge that outlives its connections.
+/// A client of a bridge that reconnects by itself.
 ///
-/// After a lost connection the client reconnects, repeats the requests that are not answered, and
-/// continues every run at the offset that it reached. Dropping the client and its runs closes the
-/// connection; executions continue.
+/// After a lost connection the client reconnects, repeats the unanswered requests, and resumes each
+/// run at its offset. Dropping the client and its runs closes the connection; executions continue.
 #[derive(Debug)]
 pub struct Client {
     commands: mpsc::UnboundedSender<Command>,
@@ -41,8 +40,8 @@ impl Client {
     /// Connects and reads `connected`.
     ///
     /// # Errors
-    /// The address is wrong, no bridge answers there, or the bridge refuses. After a later loss the
-    /// client reconnects by itself.
+    /// The address is wrong, no bridge answers, or the bridge refuses. A connection that is lost
+    /// later is no error: the client reconnects.
     pub async fn connect(url: &str, options: Options) -> Result<Self, Error> {
         let address: Address = url.parse()?;
         let connection = Box::pin(LiveConnection::connect(&address, &options)).await?;
@@ -77,7 +76,7 @@ impl Client {
     /// The first event of the run says whether the execution was accepted.
     ///
     /// # Errors
-    /// [`Error::TooLarge`]: the bridge would not take the message.
+    /// [`Error::TooLarge`]: the message exceeds the bridge's limit.
     pub fn execute(&self, mut execute: ExecuteParams) -> Result<Run, Error> {
         let id = execute.ensure_id();
         let on_slow = execute.on_slow;
@@ -91,7 +90,7 @@ impl Client {
         Ok(self.open(id, 0, on_slow, request))
     }
 
-    /// Views an execution that exists, also long after its end.
+    /// Views an existing execution, which may have ended.
     #[must_use]
     pub fn attach(&self, attach: AttachParams) -> Run {
         let AttachParams {
@@ -106,7 +105,7 @@ impl Client {
         let token = self.tokens.fetch_add(1, Ordering::Relaxed);
         let (tx, items) = mpsc::channel(RUN_EVENTS);
         let view = View::new(token, tx, offset, on_slow);
-        // If the task has ended, the channel closes with it, and the run reports that.
+        // If the task has ended, the run's channel is closed, and the run reports that.
         let _ = self.commands.send(Command::Open(id, view, request));
         Run {
             id,
@@ -149,8 +148,8 @@ impl Client {
         self.request(ListParams { limit, before }).await
     }
 
-    /// Returns the events that an execution has now: the CLI's stdout from a byte offset on, or
-    /// from the oldest kept byte, at most `max_bytes` of it.
+    /// Returns at most `max_bytes` of the present events of an execution: the CLI's stdout from a
+    /// byte offset, or from the oldest kept byte.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -174,10 +173,11 @@ impl Client {
     /// As [`Client::control`].
     pub async fn detach(&self, run: Run) -> Result<(), Error> {
         drop(run); // sends the detach
-        self.ping().await // is sent after the detach, so its answer follows too
+        // The ping is sent after the detach, so its answer follows the answer to the detach.
+        self.ping().await
     }
 
-    /// Asks the bridge for a sign of life.
+    /// Checks that the bridge answers.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -185,9 +185,11 @@ impl Client {
         self.request(PingParams {}).await.map(drop)
     }
 
-    /// Sends a request of any method and returns its result, for example the lines of a
-    /// [`protocol::message::InputParams`]. An execute or attach that is sent like this begins a
-    /// view whose messages nobody reads: use [`Client::execute`] and [`Client::attach`].
+    /// Sends a request of any method and returns its result, for example
+    /// [`protocol::message::InputParams`].
+    ///
+    /// For an execute or attach use [`Client::execute`] and [`Client::attach`]: here, no run would
+    /// read the messages of the view.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -203,10 +205,10 @@ impl Client {
         };
         answer
             .read()
-            .map_err(|e| Error::Protocol(format!("its answer to {}: {e}", P::NAME)))
+            .map_err(|e| Error::Protocol(format!("bad answer to {}: {e}", P::NAME)))
     }
 
-    /// Sends what is queued and closes the connection; every run of this client ends with
+    /// Sends the queued requests and closes the connection. Every run of this client ends with
     /// [`Error::Closed`].
     pub async fn close(self) {
         let (tx, rx) = oneshot::channel();

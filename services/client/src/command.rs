@@ -15,6 +15,6 @@ pub(crate) enum Command {
     Request(Request, AnswerSender),
     /// Ends the view with this token: its run was dropped.
     Forget(ExecutionId, u64),
-    /// Sends what is queued and closes the connection, then reports it.
+    /// Sends the queued requests, closes the connection, and then notifies the sender.
     Close(oneshot::Sender<()>),
 }

@@ -22,13 +22,13 @@
 //!
 //! connection.send(&ClientMessage::request(1, PingParams {})).await?;
 //! let ServerMessage::Reply(reply) = connection.next_message().await? else {
-//!     panic!("a request is answered first");
+//!     panic!("the first message is not the answer");
 //! };
 //! assert_eq!(reply.id.as_u64(), Some(1));
 //!
 //! connection.close(1000, "done").await?;
 //! let Err(ReadError::Closed(Some(close))) = connection.next().await else {
-//!     panic!("a close frame is answered");
+//!     panic!("the bridge did not answer the close frame");
 //! };
 //! assert_eq!(close.code, 1000);
 //! # Ok(()) }
@@ -60,12 +60,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects and upgrades; it reads no message.
+    /// Connects and upgrades to WebSocket, without reading a message.
     ///
     /// Dropping the future ends the attempt.
     ///
     /// # Errors
-    /// Nothing listens there, or the upgrade is refused.
+    /// No program listens at the address, or the upgrade is refused.
     pub async fn connect(
         address: &Address,
         options: &ConnectionOptions,
@@ -77,13 +77,13 @@ impl Connection {
     /// Reads the next frame of data, ping or pong. Cancel-safe.
     ///
     /// # Errors
-    /// The connection has ended. After [`ReadError::Closed`] another call says whether the bridge
-    /// broke the rule that nothing follows a close frame.
+    /// The connection has ended. After [`ReadError::Closed`], another call detects a frame that
+    /// follows the close frame, which the bridge must not send.
     pub async fn next(&mut self) -> Result<Frame, ReadError> {
         read::frame(&mut self.socket).await
     }
 
-    /// Reads the next text frame; pings and pongs are left out. Cancel-safe.
+    /// Reads the next text frame, and skips pings and pongs. Cancel-safe.
     ///
     /// # Errors
     /// As [`Self::next`]; a binary frame is [`ReadError::Binary`].
@@ -94,7 +94,7 @@ impl Connection {
     /// Reads the next message. Cancel-safe.
     ///
     /// # Errors
-    /// As [`Self::next_text`]; a text that is no message is [`ReadError::BadMessage`].
+    /// As [`Self::next_text`]; a text that is not a message is [`ReadError::BadMessage`].
     pub async fn next_message(&mut self) -> Result<ServerMessage, ReadError> {
         read::message(&mut self.socket).await
     }
@@ -125,7 +125,7 @@ impl Connection {
         self.send_frame(Message::Binary(bytes.into())).await
     }
 
-    /// Sends any frame, a ping or a pong too.
+    /// Sends any frame, including a ping or a pong.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -133,7 +133,7 @@ impl Connection {
         write::frame(&mut self.socket, &self.pongs, frame).await
     }
 
-    /// Sends a close frame. Read on for the answer of the bridge.
+    /// Sends a close frame. The bridge's answer is an error of the next read.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -141,10 +141,10 @@ impl Connection {
         self.send_frame(write::close(code, reason)).await
     }
 
-    /// Splits the connection, so that one task reads while another one writes.
+    /// Splits the connection, so that one task reads while another task writes.
     ///
-    /// A reader that does not answer pings may answer one together with a message that the writer
-    /// sends at the same moment.
+    /// With [`ConnectionOptions::answer_pings`] off, a ping that is read while the writer sends may
+    /// still be answered.
     #[must_use]
     pub fn split(self) -> (ConnectionWriter, ConnectionReader) {
         halves::split(self.socket, self.pongs)

@@ -1,10 +1,10 @@
-//! The Rust client of the bridge: it executes, attaches and controls, and joins the output of an
-//! execution exactly, through lost connections and restarts of the bridge.
+//! The Rust client of the bridge. It executes prompts, attaches to executions and controls them. It
+//! reconnects by itself, and delivers each byte of the output once.
 //!
 //! # Add it to a program
 //!
-//! The crates are not published. Name them by path; `protocol` has the states, the status object,
-//! the body of an execution and the error codes. A program needs a tokio runtime.
+//! The crates are not published; depend on them by path. `protocol` has the states, the status
+//! object, the body of an execution and the error codes. A program needs a tokio runtime.
 //!
 //! ```toml
 //! [dependencies]
@@ -42,10 +42,10 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # Attach after a cut
+//! # Attach after a restart
 //!
-//! A [`Client`] reconnects and attaches by itself. A program that was restarted attaches with the
-//! id and the offset that it kept.
+//! A [`Client`] reconnects and attaches by itself. A restarted program attaches with the id and the
+//! offset that it has saved.
 //!
 //! ```
 //! # mod fake { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/fake.rs")); }
@@ -53,13 +53,13 @@
 //! # async fn main() -> Result<(), client::Error> {
 //! # let bridge = fake::Fake::start(fake::Plan::of("hello, world")).await;
 //! # let url = bridge.url();
-//! # let kept_id = protocol::ExecutionId::random();
+//! # let saved_id = protocol::ExecutionId::random();
 //! use client::{AttachParams, Client, Event, Options};
 //!
 //! let client = Client::connect(&url, Options::default()).await?;
 //! let mut run = client.attach(AttachParams {
 //!     offset: Some(7),
-//!     ..AttachParams::from_start(kept_id)
+//!     ..AttachParams::from_start(saved_id)
 //! });
 //! let mut rest = Vec::new();
 //! while let Some(event) = run.next().await? {
@@ -138,7 +138,7 @@
 //!     ..AttachParams::from_start(id)
 //! });
 //! let Err(Error::Rpc(error)) = run.next().await else {
-//!     panic!("the output before 4096 is gone");
+//!     panic!("the output before 4096 is not kept");
 //! };
 //! assert_eq!(error.code, code::OFFSET_NOT_KEPT);
 //! assert_eq!(error.reason(), "offset_not_kept");
@@ -146,7 +146,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! For a program that needs every frame there is the low layer, [`Connection`].
+//! A program that needs every frame uses the low layer, [`Connection`].
 
 pub mod address;
 mod client;

@@ -1,4 +1,4 @@
-//! A connection that was greeted and is kept alive by pings.
+//! A connection after the bridge's greeting, with pings in both directions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,31 +18,32 @@ use crate::connection::{
 };
 use crate::{Address, Error, Options};
 
-/// The longest time for one message to be written; 13 MiB over a slow line need more than a ping.
+/// The maximum time to write one message: 13 MiB over a slow line may take longer than two pings.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
-/// The longest time for the closing handshake.
+/// The maximum time for the closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection after its `connected`. A task of its own writes, so that reading never waits for a
+/// A connection after its `connected`. A separate task writes, so that reading never waits for a
 /// bridge that does not read.
 pub(crate) struct LiveConnection {
     pub(crate) connected: Arc<Connected>,
-    /// The message that `connected` was read from.
+    /// The text of the message `connected`.
     pub(crate) greeting: Utf8Bytes,
     reader: ConnectionReader,
     outbound: mpsc::UnboundedSender<Message>,
     writer: JoinHandle<()>,
     ticks: Interval,
+    /// The silence after which the connection counts as lost.
     dead_after: Duration,
-    heard: Instant,
+    last_frame_at: Instant,
 }
 
-/// Why a connection ended.
+/// The consequence of a connection's end.
 #[derive(Debug)]
 pub(crate) enum Lost {
     /// A new connection may succeed.
     Retry(String),
-    /// A request is larger than the bridge takes. The other requests may be retried.
+    /// A request exceeds the bridge's limit. The other requests may be retried.
     TooBig(String),
     /// A new connection would not help.
     Final(Error),
@@ -56,7 +57,7 @@ impl LiveConnection {
             Ok(result) => result,
             Err(_) => Err(Error::Unreachable {
                 url: address.to_string(),
-                why: format!("it did not greet within {} s", limit.as_secs_f32()),
+                reason: format!("no `connected` within {} s", limit.as_secs_f32()),
             }),
         }
     }
@@ -67,7 +68,7 @@ impl LiveConnection {
         let (connected, greeting) = greet(&mut connection, address).await?;
         if connected.protocol != protocol::PROTOCOL {
             return Err(Error::Protocol(format!(
-                "it speaks version {} and this client version {}; use the ccb that came with it",
+                "its version is {} and this client's is {}; use the client of the bridge's version",
                 connected.protocol,
                 protocol::PROTOCOL
             )));
@@ -84,16 +85,16 @@ impl LiveConnection {
             writer: tokio::spawn(write(writer, queue)),
             ticks,
             dead_after: options.ping * 2,
-            heard: Instant::now(),
+            last_frame_at: Instant::now(),
         })
     }
 
-    /// Returns the longest message that the bridge takes, in bytes.
+    /// Returns the maximum size of a message to the bridge, in bytes.
     pub(crate) fn message_bytes(&self) -> usize {
         message_bytes(&self.connected)
     }
 
-    /// Queues a request. If the connection is lost, [`Self::next`] reports that.
+    /// Queues a request. [`Self::next`] reports a lost connection.
     pub(crate) fn send(&self, text: String) {
         let _ = self.outbound.send(Message::text(text));
     }
@@ -102,21 +103,22 @@ impl LiveConnection {
     pub(crate) async fn next(&mut self) -> Result<Utf8Bytes, Lost> {
         loop {
             let frame = tokio::select! {
-                // A frame that has arrived counts before the clock does.
+                // Received frames first, so that they reset the silence before the clock is read.
                 biased;
                 frame = self.reader.next() => frame,
                 _ = &mut self.writer => return Err(Lost::Retry("the connection broke".to_owned())),
                 _ = self.ticks.tick() => {
-                    let silent = self.heard.elapsed();
-                    if silent >= self.dead_after {
-                        let why = format!("nothing was heard for {} s", silent.as_secs_f32());
-                        return Err(Lost::Retry(why));
+                    let silence = self.last_frame_at.elapsed();
+                    if silence >= self.dead_after {
+                        let seconds = silence.as_secs_f32();
+                        let reason = format!("the bridge was silent for {seconds} s");
+                        return Err(Lost::Retry(reason));
                     }
                     let _ = self.outbound.send(Message::Ping(Vec::new().into()));
                     continue;
                 }
             };
-            self.heard = Instant::now();
+            self.last_frame_at = Instant::now();
             match frame {
                 Ok(Frame::Text(text)) => return Ok(text),
                 Ok(Frame::Binary(_) | Frame::Ping(_) | Frame::Pong(_)) => {}
@@ -125,7 +127,8 @@ impl LiveConnection {
         }
     }
 
-    /// Sends what is queued and a close frame, and waits a moment for the answer.
+    /// Sends the queued messages and a close frame, and waits for the answer, at most
+    /// [`CLOSE_TIMEOUT`].
     pub(crate) async fn close(mut self) {
         let frame = CloseFrame {
             code: close::NORMAL.into(),
@@ -149,8 +152,8 @@ impl Drop for LiveConnection {
     }
 }
 
-/// Returns the longest message that a bridge takes, in bytes; the default of `messageBytes` if the
-/// bridge did not say.
+/// Returns the maximum size of a message to a bridge, in bytes; the default of `messageBytes` if
+/// `connected` has no limits.
 pub(crate) fn message_bytes(connected: &Connected) -> usize {
     let limits = connected.limits.as_ref();
     let bytes = limits.map_or_else(
@@ -160,36 +163,38 @@ pub(crate) fn message_bytes(connected: &Connected) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
+/// Writes queued messages until the connection is lost or the queue is closed.
 async fn write(mut writer: ConnectionWriter, mut queue: mpsc::UnboundedReceiver<Message>) {
     while let Some(message) = queue.recv().await {
         match timeout(SEND_TIMEOUT, writer.send_frame(message)).await {
             Ok(Ok(())) => {}
-            // The reader finds every loss by itself. After a close frame it still waits for the
-            // bridge's.
+            // The reader detects a lost connection by itself. After a close frame it still waits
+            // for the bridge's close frame.
             _ => return,
         }
     }
 }
 
+/// Reads `connected`, and returns it with its text.
 async fn greet(
     connection: &mut Connection,
     address: &Address,
 ) -> Result<(Arc<Connected>, Utf8Bytes), Error> {
-    let unreachable = |why: String| Error::Unreachable {
+    let unreachable = |reason: String| Error::Unreachable {
         url: address.to_string(),
-        why,
+        reason,
     };
     let text = loop {
         match connection.next().await {
             Ok(Frame::Text(text)) => break text,
             Ok(Frame::Binary(_) | Frame::Ping(_) | Frame::Pong(_)) => {}
             Err(ReadError::Ended) => {
-                let why = "it closed the connection without a word";
-                return Err(unreachable(why.to_owned()));
+                let reason = "it closed the connection without a message";
+                return Err(unreachable(reason.to_owned()));
             }
             Err(error) => {
                 return Err(match lost(&error) {
-                    Lost::Retry(why) | Lost::TooBig(why) => unreachable(why),
+                    Lost::Retry(reason) | Lost::TooBig(reason) => unreachable(reason),
                     Lost::Final(error) => error,
                 });
             }
@@ -203,43 +208,44 @@ async fn greet(
         Ok(_) => Err(Error::Protocol(
             "its first message is not `connected`".to_owned(),
         )),
-        Err(why) => Err(Error::Protocol(why.to_string())),
+        Err(error) => Err(Error::Protocol(error.to_string())),
     }
 }
 
-/// Decides what the client does after a connection has ended: docs/protocol.md, "Close codes".
+/// Returns the consequence of a connection's end: docs/protocol.md, "Close codes".
 fn lost(error: &ReadError) -> Lost {
-    let why = error.to_string();
+    let reason = error.to_string();
     let code = match error {
         ReadError::Closed(Some(close)) => close.code,
-        _ => return Lost::Retry(why),
+        _ => return Lost::Retry(reason),
     };
     match code {
-        close::POLICY => Lost::Final(Error::Protocol(format!("{why}: not authorised any more"))),
-        close::TOO_BIG => Lost::TooBig(format!("{why}: the request is too large for it")),
-        _ => Lost::Retry(why),
+        close::POLICY => Lost::Final(Error::Protocol(format!("{reason}: no longer authorised"))),
+        close::TOO_BIG => Lost::TooBig(format!("{reason}: the request is too large")),
+        _ => Lost::Retry(reason),
     }
 }
 
+/// Converts an error, and adds the detail of a refused upgrade.
 fn connect_error(address: &Address, error: ConnectError) -> Error {
     let url = address.to_string();
     let response = match error {
         ConnectError::Refused(response) => response,
         error => {
-            let why = error.to_string();
-            return Error::Unreachable { url, why };
+            let reason = error.to_string();
+            return Error::Unreachable { url, reason };
         }
     };
     let status = response.status();
     let detail = serde_json::from_slice::<protocol::Problem>(response.body()).map(|p| p.detail);
-    let why = match (detail, status.as_u16()) {
+    let reason = match (detail, status.as_u16()) {
         (Ok(detail), _) => format!("{detail} (HTTP {status})"),
-        (Err(_), 403) => format!("HTTP {status}: it does not answer to this host name"),
+        (Err(_), 403) => format!("HTTP {status}: it does not allow this host name"),
         (Err(_), _) => format!("HTTP {status}: is this the address of a bridge?"),
     };
     if status.is_server_error() {
-        Error::Unreachable { url, why }
+        Error::Unreachable { url, reason }
     } else {
-        Error::Refused { url, why }
+        Error::Refused { url, reason }
     }
 }

@@ -1,10 +1,10 @@
-//! The requests and the views of one client: a pure state machine around which the
-//! [task](crate::task) does the I/O. Messages of the bridge go in; requests to send and events to
-//! deliver come out.
+//! The requests and views of one client, as a state machine without I/O: it receives messages of the
+//! bridge, and produces requests to send and events to deliver. The [task](crate::task) does the
+//! I/O.
 //!
 //! ```text
-//! opening --answer--> viewing --terminal statusUpdate--> gone
-//!    \--error--> gone    ^ |
+//! opening --answer--> viewing --terminal statusUpdate--> removed
+//!    \--error--> removed ^ |
 //!                        | v  connection lost
 //!                     attaching again, at the offset reached
 //! ```
@@ -31,33 +31,33 @@ use crate::Error;
 use crate::event::{Event, Item};
 use crate::output_tracker::Verdict;
 pub(crate) use view::View;
-use waiting_events::{SMALL, WaitingEvents};
+use waiting_events::{SMALL_BYTES, WaitingEvents};
 
-/// The sender that takes the answer to a request.
+/// The sender for the answer to a request.
 pub(crate) type AnswerSender = oneshot::Sender<Result<JsonText, Error>>;
 
-/// A request that is not answered yet.
+/// A request without an answer so far.
 struct Unanswered {
-    /// The message, to be sent again on a new connection.
+    /// The message, which is sent again on a new connection.
     text: String,
     receiver: Receiver,
 }
 
 /// The receiver of an answer.
 enum Receiver {
-    /// The view that the execute or attach opens.
+    /// The view that the request opens, an execute or attach.
     View(ExecutionId),
-    /// A caller that waits.
+    /// A waiting caller.
     Caller(AnswerSender),
 }
 
 impl Unanswered {
-    /// Whether the caller has stopped waiting: then the request must not take effect later.
+    /// Returns whether the caller has stopped waiting: the request must not take effect later.
     fn is_abandoned(&self) -> bool {
         matches!(&self.receiver, Receiver::Caller(answer) if answer.is_closed())
     }
 
-    /// Whether this request opens the view of an execution.
+    /// Returns whether this request opens the view of the execution.
     fn opens(&self, id: ExecutionId) -> bool {
         matches!(self.receiver, Receiver::View(of) if of == id)
     }
@@ -74,19 +74,20 @@ pub(crate) enum Received {
     RetryLater(String),
 }
 
+/// The state machine.
 #[derive(Default)]
 pub(crate) struct Machine {
     views: HashMap<ExecutionId, View>,
-    /// Unanswered requests by their ids, in the order of the calls.
+    /// Unanswered requests by their ids, in the order in which they were made.
     requests: BTreeMap<u64, Unanswered>,
     last_id: u64,
-    /// Requests to be sent, with their ids.
-    out: VecDeque<(u64, String)>,
+    /// Requests to send, with their ids.
+    outbound: VecDeque<(u64, String)>,
     events: WaitingEvents,
     /// Whether runs also get the text of each message.
     raw: bool,
-    /// The largest message that the bridge takes, in bytes; a larger request fails alone and is not
-    /// sent.
+    /// The maximum size of a message to the bridge, in bytes. A larger request fails alone and is
+    /// not sent.
     limit: Option<usize>,
 }
 
@@ -98,38 +99,38 @@ impl Machine {
         }
     }
 
-    /// Sets the largest message that the bridge of the present connection takes, in bytes.
+    /// Sets the maximum size of a message on the present connection, in bytes.
     pub(crate) fn set_limit(&mut self, bytes: usize) {
         self.limit = Some(bytes);
     }
 
-    fn id(&mut self) -> u64 {
+    fn new_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
     }
 
     fn queue(&mut self, request: Request, receiver: Receiver) {
-        let id = self.id();
+        let id = self.new_id();
         let text = ClientMessage::request(id, request).to_json();
-        self.out.push_back((id, text.clone()));
+        self.outbound.push_back((id, text.clone()));
         self.requests.insert(id, Unanswered { text, receiver });
     }
 
-    /// Ends a view at the bridge. The answer needs no receiver.
+    /// Queues a detach. Its answer has no receiver.
     fn detach(&mut self, execution_id: ExecutionId) {
-        let id = self.id();
+        let id = self.new_id();
         let detach = ClientMessage::request(id, DetachParams { execution_id });
-        self.out.push_back((id, detach.to_json()));
+        self.outbound.push_back((id, detach.to_json()));
     }
 
-    /// Opens a view with an execute or attach; an older view of the same execution ends.
+    /// Opens a view with an execute or attach, and ends an older view of the same execution.
     pub(crate) fn open(&mut self, id: ExecutionId, view: View, request: Request) {
         self.drop_view(id);
         self.views.insert(id, view);
         self.queue(request, Receiver::View(id));
     }
 
-    /// Sends a request whose answer goes to the sender.
+    /// Queues a request whose answer goes to the sender.
     pub(crate) fn request(&mut self, request: Request, answer: AnswerSender) {
         self.queue(request, Receiver::Caller(answer));
     }
@@ -143,6 +144,7 @@ impl Machine {
         }
     }
 
+    /// Removes a view and the request that opens it.
     fn drop_view(&mut self, id: ExecutionId) -> Option<View> {
         self.requests.retain(|_, request| !request.opens(id));
         self.views.remove(&id)
@@ -150,7 +152,7 @@ impl Machine {
 
     /// Returns the next request to send on the present connection.
     pub(crate) fn next_request(&mut self) -> Option<String> {
-        while let Some((id, text)) = self.out.pop_front() {
+        while let Some((id, text)) = self.outbound.pop_front() {
             let request = self.requests.get(&id);
             if request.is_some_and(Unanswered::is_abandoned) {
                 self.requests.remove(&id);
@@ -177,13 +179,13 @@ impl Machine {
             Some(Receiver::Caller(answer)) => {
                 let _ = answer.send(Err(error.clone()));
             }
-            Some(Receiver::View(id)) => self.take(id, SMALL, |_| Err(error.clone())),
+            Some(Receiver::View(id)) => self.handle(id, SMALL_BYTES, |_| Err(error.clone())),
             None => {}
         }
     }
 
-    /// Fails the largest unanswered request, because the bridge closed for a request that is too
-    /// large and did not say which. Returns false when no request is unanswered.
+    /// Fails the largest unanswered request: the bridge closed the connection because of a request
+    /// that is too large, and did not say which. Returns false if no request is unanswered.
     pub(crate) fn refuse_largest(&mut self, error: &Error) -> bool {
         let requests = self.requests.iter();
         let largest = requests.max_by_key(|(_, request)| request.text.len());
@@ -194,19 +196,19 @@ impl Machine {
         true
     }
 
-    /// Whether a connection is of no use at present.
+    /// Returns whether no connection is needed: there are no views, and no caller waits.
     pub(crate) fn is_idle(&self) -> bool {
         let mut requests = self.requests.values();
         self.views.is_empty() && requests.all(Unanswered::is_abandoned)
     }
 
-    /// Whether events wait for their run to read.
+    /// Returns whether events wait for a run to read them.
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
 
-    /// Delivers the oldest event of a run that has room for it. Cancel-safe: the event stays in
-    /// place until there is room.
+    /// Delivers the oldest event of a run that has room for it. Attaches a detached view again when
+    /// its last event is delivered. Cancel-safe: the event stays queued until there is room.
     pub(crate) async fn deliver(&mut self) {
         if self.events.is_empty() {
             return;
@@ -223,6 +225,8 @@ impl Machine {
         }
     }
 
+    /// Queues an item for the run of a view. A run with `onSlow: "skip"` drops its oldest output to
+    /// make room.
     fn emit(&mut self, id: ExecutionId, mut item: Item, bytes: usize) {
         let Some(view) = self.views.get_mut(&id) else {
             return;
@@ -248,7 +252,7 @@ impl Machine {
         self.events.push(view.token, &view.tx, item, bytes);
     }
 
-    /// Queues an event for every run that is attached and has room for it.
+    /// Queues an event for every attached run that has room for it.
     fn emit_all(&mut self, event: &Event, bytes: usize) {
         for view in self.views.values() {
             if !view.detached && !self.events.is_full(view.token) {
@@ -258,7 +262,7 @@ impl Machine {
         }
     }
 
-    /// Detaches the views of runs for which too many bytes wait.
+    /// Detaches the views of runs that have too many waiting bytes.
     fn detach_slow(&mut self) {
         let mut slow = Vec::new();
         for (id, view) in &mut self.views {
@@ -273,28 +277,28 @@ impl Machine {
         }
     }
 
-    /// Handles a lost connection: reports to every run why it was lost, and the delay before the
-    /// next attempt.
-    pub(crate) fn lost(&mut self, why: &str, retry_in: Duration) {
-        self.out.clear();
-        let why = why.to_owned();
-        self.emit_all(&Event::Lost { why, retry_in }, SMALL);
+    /// Handles a lost connection: reports the reason, and the delay before the next attempt, to
+    /// every run.
+    pub(crate) fn lost(&mut self, reason: &str, retry_in: Duration) {
+        self.outbound.clear();
+        let reason = reason.to_owned();
+        self.emit_all(&Event::Disconnected { reason, retry_in }, SMALL_BYTES);
     }
 
-    /// Handles a new connection: repeats the unanswered requests as they were, and attaches every
+    /// Handles a new connection: repeats the unanswered requests unchanged, and attaches every
     /// accepted view at the offset reached.
     pub(crate) fn connected(&mut self, greeting: &Utf8Bytes) {
         if self.raw {
             self.emit_all(&Event::Message(greeting.clone()), greeting.len());
         }
-        // The offset of an attach on the lost connection may be too old by now.
+        // An attach of the lost connection may have an old offset; a new one replaces it below.
         let views = &self.views;
         self.requests.retain(|_, request| match &request.receiver {
             Receiver::View(id) => views.get(id).is_none_or(|v| !v.accepted),
             Receiver::Caller(_) => !request.is_abandoned(),
         });
         let requests = self.requests.iter();
-        self.out = requests
+        self.outbound = requests
             .map(|(id, request)| (*id, request.text.clone()))
             .collect();
         let accepted: Vec<_> = self
@@ -308,6 +312,7 @@ impl Machine {
         }
     }
 
+    /// Queues an attach at the offset reached.
     fn attach_again(&mut self, id: ExecutionId) {
         let Some(view) = self.views.get(&id) else {
             return;
@@ -329,9 +334,9 @@ impl Machine {
         }
         for (_, view) in self.views.drain() {
             self.events
-                .push(view.token, &view.tx, Err(error.clone()), SMALL);
+                .push(view.token, &view.tx, Err(error.clone()), SMALL_BYTES);
         }
-        self.out.clear();
+        self.outbound.clear();
     }
 
     /// Handles a message of the bridge.
@@ -339,29 +344,31 @@ impl Machine {
         if self.raw {
             self.emit_all(&Event::Message(text.clone()), text.len());
         }
-        let received = self.understand(text);
+        let received = self.handle_message(text);
         self.detach_slow();
         received
     }
 
-    fn understand(&mut self, text: &Utf8Bytes) -> Result<Received, Error> {
+    fn handle_message(&mut self, text: &Utf8Bytes) -> Result<Received, Error> {
         let bytes = text.len();
         let message = ServerMessage::from_json(text);
         match message.map_err(|e| Error::Protocol(e.to_string()))? {
             ServerMessage::Reply(reply) => return self.reply(reply),
             ServerMessage::StatusUpdate(update) => {
                 let id = update.status.execution_id;
-                self.take_notification(id, bytes, |view| view.status(update));
+                self.handle_notification(id, bytes, |view| view.status(update));
             }
             ServerMessage::Output(output) => {
                 let id = output.execution_id;
-                self.take_notification(id, bytes, |view| view.output(output));
+                self.handle_notification(id, bytes, |view| view.output(output));
             }
             ServerMessage::Gap(gap) => {
-                self.take_notification(gap.execution_id, bytes, |view| view.gap(gap));
+                self.handle_notification(gap.execution_id, bytes, |view| view.gap(gap));
             }
             ServerMessage::Notice(notice) => match notice.execution_id {
-                Some(id) => self.take_notification(id, bytes, |_| Ok(Some(Event::Notice(notice)))),
+                Some(id) => {
+                    self.handle_notification(id, bytes, |_| Ok(Some(Event::Notice(notice))));
+                }
                 None => self.emit_all(&Event::Notice(notice), bytes),
             },
             // This client sends no batch and no request without an id.
@@ -373,40 +380,40 @@ impl Machine {
         Ok(Received::Progress)
     }
 
-    /// Whether the bridge has not answered the request that opens this view. Until then, messages
-    /// are those of an older view.
+    /// Returns whether the request that opens this view is unanswered. Until its answer, messages
+    /// belong to an older view.
     fn is_opening(&self, id: ExecutionId) -> bool {
         self.requests.values().any(|request| request.opens(id))
     }
 
-    /// Takes a notification as [`Self::take`] takes an answer; a detached view ignores it until its
-    /// new attach.
-    fn take_notification(
+    /// Handles a notification as [`Self::handle`] does, unless the view is detached: it ignores
+    /// notifications until its new attach.
+    fn handle_notification(
         &mut self,
         id: ExecutionId,
         bytes: usize,
-        judge: impl FnOnce(&mut View) -> Result<Option<Event>, Error>,
+        apply: impl FnOnce(&mut View) -> Result<Option<Event>, Error>,
     ) {
         if self.views.get(&id).is_some_and(|view| !view.detached) {
-            self.take(id, bytes, judge);
+            self.handle(id, bytes, apply);
         }
     }
 
-    /// Passes a message to a view and the resulting item to its run; an end or an error ends the
-    /// view. `bytes`: the size of the message.
-    fn take(
+    /// Applies a message of `bytes` to a view, and queues the resulting item for its run. A
+    /// terminal status or an error ends the view.
+    fn handle(
         &mut self,
         id: ExecutionId,
         bytes: usize,
-        judge: impl FnOnce(&mut View) -> Result<Option<Event>, Error>,
+        apply: impl FnOnce(&mut View) -> Result<Option<Event>, Error>,
     ) {
         if self.is_opening(id) {
             return;
         }
         let Some(view) = self.views.get_mut(&id) else {
-            return; // The message is for a view that was dropped a moment ago.
+            return; // The view was dropped a moment ago.
         };
-        let item = match judge(view) {
+        let item = match apply(view) {
             Ok(None) => return,
             Ok(Some(event)) => Ok(event),
             Err(error) => Err(error),
@@ -425,7 +432,7 @@ impl Machine {
             (None, Err(error)) if id.is_null() && error.code == code::TOO_MANY_SESSIONS => {
                 Ok(Received::RetryLater(error.message))
             }
-            // The error answers no request that the bridge could read.
+            // The bridge could not read the request that it answers with this error.
             (None, Err(error)) if id.is_null() => Err(Error::Rpc(error)),
             (None, _) => Ok(Received::Nothing),
         }
@@ -442,38 +449,39 @@ impl Machine {
             }
             (Receiver::View(id), Ok(result)) => {
                 let bytes = result.as_str().len();
-                self.take(id, bytes, |view| view.answered(&result));
+                self.handle(id, bytes, |view| view.answered(&result));
                 Received::Progress
             }
             (Receiver::View(id), Err(error)) => self.open_refused(id, error),
         }
     }
 
+    /// Handles the error of a request that opens a view.
     fn open_refused(&mut self, id: ExecutionId, error: RpcError) -> Received {
         let accepted = self.views.get(&id).is_some_and(|view| view.accepted);
         if accepted && error.code == code::UNAVAILABLE {
-            // The execution is accepted: claude-api will have it when it can be reached again.
+            // The execution is accepted: retry until the bridge reaches claude-api again.
             return Received::RetryLater(error.message);
         }
         let kept = error.data["keptFrom"].as_u64();
         if let (true, code::OFFSET_NOT_KEPT, Some(kept)) = (accepted, error.code, kept) {
-            let mut moved = false;
-            self.take(id, SMALL, |view| {
-                let lost = Gap {
+            let mut skipped = false;
+            self.handle(id, SMALL_BYTES, |view| {
+                let gap = Gap {
                     execution_id: id,
                     from: view.output.reached(),
                     to: kept,
                 };
-                let event = view.gap(lost)?;
-                moved = event.is_some();
+                let event = view.gap(gap)?;
+                skipped = event.is_some();
                 event.map(Some).ok_or(Error::Rpc(error))
             });
-            if moved {
+            if skipped {
                 self.attach_again(id);
             }
             return Received::Progress;
         }
-        self.take(id, SMALL, |_| Err(Error::Rpc(error)));
+        self.handle(id, SMALL_BYTES, |_| Err(Error::Rpc(error)));
         Received::Progress
     }
 }

@@ -1,23 +1,23 @@
-//! Tracking of the output of one execution: offsets continue exactly, an overlap is cut, a hole is
-//! an error, and at the end length and crc32 must be those of the terminal status
-//! (docs/protocol.md, "Invariants", 2 and 3).
+//! The check of the output of one execution. Each piece must continue at the offset reached: an
+//! overlap is cut, a hole is an error. At the end, the length and the crc32 must be those of the
+//! terminal status (docs/protocol.md, "Invariants", 2 and 3).
 
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
-/// The longest character of UTF-8 has 4 bytes; an offset inside one begins at most this much
-/// earlier.
-const BEFORE_OFFSET: u64 = 3;
+/// The maximum distance, in bytes, from an offset inside a character to the character's first byte:
+/// the longest character of UTF-8 has 4 bytes.
+const MAX_BYTES_TO_CHARACTER_START: u64 = 3;
 
-/// The part of one output that was received so far: offsets, length and crc32, not the bytes. Pure.
+/// The received part of one output: its offsets, length and crc32, not its bytes. It does no I/O.
 #[derive(Debug, Clone)]
 pub struct OutputTracker {
     start: u64,
     next: u64,
     /// Whether a piece or a gap was received. Only the first piece may begin before `start`.
     seen: bool,
-    /// Bytes that gaps announced as gone.
+    /// The number of bytes that gaps announced as missing.
     missing: u64,
     crc: crc32fast::Hasher,
 }
@@ -29,34 +29,34 @@ pub enum Verdict {
     Verified,
     /// The end was reached, but bytes before the start or in gaps were not received.
     Partial {
-        /// The number of these bytes.
+        /// The number of bytes that were not received.
         missing: u64,
     },
-    /// The terminal status does not know the output (the service lost the execution).
+    /// The terminal status has no crc32, for example because the service lost the execution.
     Unknown,
 }
 
-/// The pieces of an output do not fit together.
+/// An inconsistency of a received output.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutputError {
     /// Bytes are missing and no gap announced them.
-    #[error("after byte {expected} came byte {got}, and no gap was announced")]
+    #[error("bytes {expected} to {got} are missing, and no gap was announced")]
     Hole {
-        /// The offset reached, at which the next piece must begin.
+        /// The offset reached, where the next piece must begin.
         expected: u64,
-        /// The offset at which it begins.
+        /// The offset where the next piece begins.
         got: u64,
     },
-    /// The terminal status has another length.
-    #[error("it ended at byte {got}, but its length is {expected}")]
+    /// The received output has another length than the terminal status.
+    #[error("{got} bytes were received, but the length is {expected}")]
     Length {
         /// The offset reached.
         got: u64,
         /// `outputBytes` of the terminal status.
         expected: u64,
     },
-    /// The terminal status has another crc32.
-    #[error("its crc32 is {got}, but the service says {expected}")]
+    /// The received output has another crc32 than the terminal status.
+    #[error("its crc32 is {got}, but the terminal status says {expected}")]
     Crc {
         /// The crc32 of the received bytes.
         got: String,
@@ -78,18 +78,19 @@ impl OutputTracker {
         }
     }
 
-    /// Returns the offset reached, at which an `attach` continues.
+    /// Returns the offset reached, where an `attach` resumes.
     #[must_use]
     pub fn reached(&self) -> u64 {
         self.next
     }
 
-    /// Takes a piece of output, and returns its new bytes: none if all were received before.
+    /// Accepts a piece of output, and returns the bytes that were not received before.
     ///
     /// # Errors
-    /// [`OutputError::Hole`] when it begins beyond the offset reached.
+    /// [`OutputError::Hole`]: the piece begins after the offset reached.
     pub fn accept(&mut self, offset: u64, mut bytes: Bytes) -> Result<Bytes, OutputError> {
-        if !self.seen && offset < self.next && self.next - offset <= BEFORE_OFFSET {
+        let early = self.next.saturating_sub(offset);
+        if !self.seen && early > 0 && early <= MAX_BYTES_TO_CHARACTER_START {
             self.start = offset;
             self.next = offset;
         }
@@ -107,10 +108,10 @@ impl OutputTracker {
         Ok(bytes)
     }
 
-    /// Takes an announced gap, and returns its part beyond the offset reached.
+    /// Accepts an announced gap, and returns its part after the offset reached.
     ///
     /// # Errors
-    /// [`OutputError::Hole`] when it begins beyond the offset reached.
+    /// [`OutputError::Hole`]: the gap begins after the offset reached.
     pub fn gap(&mut self, from: u64, to: u64) -> Result<Option<Range<u64>>, OutputError> {
         if from > self.next {
             return Err(OutputError::Hole {
@@ -121,17 +122,17 @@ impl OutputTracker {
         if to <= self.next {
             return Ok(None);
         }
-        let gone = self.next..to;
+        let missing = self.next..to;
         self.seen = true;
         self.missing += to - self.next;
         self.next = to;
-        Ok(Some(gone))
+        Ok(Some(missing))
     }
 
     /// Compares the received output with the terminal status.
     ///
     /// # Errors
-    /// The length differs, or, when everything from 0 was received, the crc32.
+    /// The length differs, or the crc32 of an output that was received from 0 without gaps.
     pub fn finish(&self, output_bytes: u64, crc32: Option<&str>) -> Result<Verdict, OutputError> {
         if self.next != output_bytes {
             return Err(OutputError::Length {

@@ -9,10 +9,10 @@ use crate::event::{Event, Item};
 
 /// A view of one execution, from [`crate::Client::execute`] or [`crate::Client::attach`].
 ///
-/// Dropping a run detaches; the execution continues. A run that is not read delays no other run:
-/// when about 1 MiB of messages waits for it, the client detaches it, and attaches it again at the
-/// same offset once these messages are read. With `onSlow: "skip"` the oldest output is dropped
-/// instead and announced as a gap.
+/// Dropping a run detaches; the execution continues. A slow run delays no other run: when about
+/// 1 MiB of messages waits for it, the client detaches it, and attaches it again at the same offset
+/// once these messages are read. With `onSlow: "skip"` the client instead drops the oldest output
+/// and announces it as a gap.
 #[derive(Debug)]
 pub struct Run {
     pub(crate) id: ExecutionId,
@@ -23,7 +23,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Returns the id of the execution, which is known before its acceptance.
+    /// Returns the id of the execution, even before its acceptance.
     #[must_use]
     pub fn id(&self) -> ExecutionId {
         self.id
@@ -33,8 +33,8 @@ impl Run {
     /// future is dropped.
     ///
     /// # Errors
-    /// The request was refused, the client could not reconnect in time, or the pieces of the output
-    /// do not join. A run yields nothing after an error.
+    /// The request was refused, the client could not reconnect in time, or the output is
+    /// inconsistent. A run yields nothing after an error.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         if self.ended {
             return Ok(None);
@@ -48,7 +48,7 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         if !self.ended {
-            // The task may have ended; then there is nothing to detach from.
+            // Ignored: if the task has ended, the view has ended too.
             let _ = self.commands.send(Command::Forget(self.id, self.token));
         }
     }

@@ -1,4 +1,4 @@
-//! The task that owns the connection of a client. It reconnects while requests or views are open.
+//! The task that owns the connection of a client, and reconnects while requests or views are open.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -13,20 +13,21 @@ use crate::live_connection::{LiveConnection, Lost};
 use crate::machine::{Machine, Received};
 use crate::{Address, Error, Options};
 
+/// The task of a client: the connection, the commands and the state machine.
 pub(crate) struct ClientTask {
     address: Address,
     options: Options,
     commands: mpsc::UnboundedReceiver<Command>,
     machine: Machine,
     backoff: ExponentialBackoff,
-    /// The time of the loss since which there was no progress; `None` while there is.
+    /// The time of the disconnect after which there was no progress; `None` while there is.
     stuck_since: Option<Instant>,
 }
 
-/// The end of the task, which a caller may wait for.
+/// The end of the task; the sender, if any, reports it to a caller that waits.
 struct Stop(Option<oneshot::Sender<()>>);
 
-/// Why a connection is served no longer.
+/// The reason to stop serving a connection.
 enum End {
     Stop(Stop),
     Lost(Lost),
@@ -58,12 +59,12 @@ impl ClientTask {
         }
     }
 
-    /// Runs until the last handle is dropped or closes.
+    /// Runs until the last handle is dropped, or the client is closed.
     pub(crate) async fn run(mut self, first: LiveConnection) {
         let mut connection = first;
         self.machine.set_limit(connection.message_bytes());
         loop {
-            let why = match self.serve(&mut connection).await {
+            let reason = match self.serve(&mut connection).await {
                 End::Stop(Stop(done)) => {
                     while let Some(text) = self.machine.next_request() {
                         connection.send(text);
@@ -72,22 +73,22 @@ impl ClientTask {
                     done.map(|done| done.send(()));
                     return;
                 }
-                End::Lost(Lost::Retry(why)) => why,
-                End::Lost(Lost::TooBig(why)) => {
-                    let error = Error::Protocol(why.clone());
+                End::Lost(Lost::Retry(reason)) => reason,
+                End::Lost(Lost::TooBig(reason)) => {
+                    let error = Error::Protocol(reason.clone());
                     if !self.machine.refuse_largest(&error) {
                         self.machine.fail(&error);
                     }
-                    why
+                    reason
                 }
                 End::Lost(Lost::Final(error)) => {
-                    let why = error.to_string();
+                    let reason = error.to_string();
                     self.machine.fail(&error);
-                    why
+                    reason
                 }
             };
             drop(connection);
-            match self.reconnect(why).await {
+            match self.reconnect(reason).await {
                 Ok(new) => connection = new,
                 Err(Stop(done)) => {
                     done.map(|done| done.send(()));
@@ -104,7 +105,7 @@ impl ClientTask {
             }
             let waiting = self.machine.has_events();
             tokio::select! {
-                // Commands first, so that a cancel goes out while output waits to be read.
+                // Commands first, so that a cancel is sent while output waits to be read.
                 biased;
                 command = self.commands.recv() => {
                     if let Err(stop) = apply(&mut self.machine, command) {
@@ -112,7 +113,7 @@ impl ClientTask {
                     }
                 }
                 () = self.machine.deliver(), if waiting => {}
-                // The connection is read also while events wait, so that pings are answered. The
+                // The connection is read even while events wait, so that pings are answered. The
                 // machine bounds the events that wait for a slow run.
                 text = connection.next() => {
                     let received = match text {
@@ -125,7 +126,7 @@ impl ClientTask {
                             self.backoff.reset();
                         }
                         Ok(Received::Nothing) => {}
-                        Ok(Received::RetryLater(why)) => return End::Lost(Lost::Retry(why)),
+                        Ok(Received::RetryLater(reason)) => return End::Lost(Lost::Retry(reason)),
                         Err(error) => return End::Lost(Lost::Final(error)),
                     }
                 }
@@ -133,7 +134,7 @@ impl ClientTask {
         }
     }
 
-    async fn reconnect(&mut self, mut why: String) -> Result<LiveConnection, Stop> {
+    async fn reconnect(&mut self, mut reason: String) -> Result<LiveConnection, Stop> {
         loop {
             while self.machine.is_idle() {
                 self.stuck_since = None;
@@ -149,28 +150,32 @@ impl ClientTask {
                 let after = stuck_since.elapsed();
                 self.machine.fail(&Error::GaveUp {
                     after,
-                    why: why.clone(),
+                    reason: reason.clone(),
                 });
                 continue;
             }
-            match self.try_once(&why).await? {
+            match self.try_once(&reason).await? {
                 Ok(connection) => {
                     self.machine.set_limit(connection.message_bytes());
                     self.machine.connected(&connection.greeting);
                     return Ok(connection);
                 }
-                Err(error) if error.is_transient() => why = error.to_string(),
+                Err(error) if error.is_transient() => reason = error.to_string(),
                 Err(error) => self.machine.fail(&error),
             }
         }
     }
 
-    /// Waits for the delay and makes one attempt to connect. Meanwhile it takes commands and
-    /// delivers events.
-    async fn try_once(&mut self, why: &str) -> Result<Result<LiveConnection, Error>, Stop> {
+    /// Makes one attempt to connect after the delay. Applies commands and delivers events
+    /// meanwhile.
+    async fn try_once(&mut self, reason: &str) -> Result<Result<LiveConnection, Error>, Stop> {
         let delay = self.backoff.next_backoff().unwrap_or(Duration::ZERO);
-        tracing::debug!(why, ?delay, "the bridge is lost");
-        self.machine.lost(why, delay);
+        tracing::debug!(
+            why = reason,
+            ?delay,
+            "disconnected from the bridge; reconnecting"
+        );
+        self.machine.lost(reason, delay);
         let (address, options) = (self.address.clone(), self.options.clone());
         let mut attempt = pin!(async {
             sleep(delay).await;

@@ -1,4 +1,4 @@
-//! The arguments of tools, by the names that the WebSocket's `execute` and its like have.
+//! The arguments of tools. They have the names of the WebSocket's parameters.
 
 use client::{Control, ExecuteParams};
 use protocol::rpc::OnDisconnect;
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// The longest part of a mistake that a message quotes, in characters; the same as the bridge's.
-const QUOTED: usize = 512;
+/// The maximum length of a quoted mistake in a message, in characters; the same as the bridge's.
+const QUOTED_CHARS: usize = 512;
 
-/// Arguments that have not been read yet.
+/// The unread arguments of a call.
 #[derive(Debug, Default)]
 pub(crate) struct Arguments(JsonObject);
 
@@ -22,7 +22,7 @@ impl Arguments {
         Self(arguments.unwrap_or_default())
     }
 
-    /// Takes one argument; null is the same as absent.
+    /// Removes and reads one argument; null is the same as absent.
     pub(crate) fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, Failure> {
         let Some(value) = self.0.remove(name).filter(|value| !value.is_null()) else {
             return Ok(None);
@@ -33,13 +33,13 @@ impl Arguments {
             .map_err(|error| Failure::arguments(format!("{name}: {}", quoted(&error))))
     }
 
-    /// Takes `executionId`, which must be there.
+    /// Removes and reads `executionId`, which is required.
     pub(crate) fn execution_id(&mut self) -> Result<ExecutionId, Failure> {
         let id = self.take("executionId")?;
         id.ok_or_else(|| Failure::arguments("missing field `executionId`"))
     }
 
-    /// Takes a number, which must be in this range.
+    /// Removes and reads a number, which must be in this range.
     pub(crate) fn number(
         &mut self,
         name: &str,
@@ -56,7 +56,7 @@ impl Arguments {
         }
     }
 
-    /// Takes `action`, which must be there.
+    /// Removes and reads `action`, which is required.
     pub(crate) fn action(&mut self) -> Result<Control, Failure> {
         let action: Option<String> = self.take("action")?;
         match action.as_deref() {
@@ -67,7 +67,7 @@ impl Arguments {
         }
     }
 
-    /// Refuses arguments that no tool has taken.
+    /// Refuses any argument that is still unread.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self.0.keys().next() {
             None => Ok(()),
@@ -95,11 +95,12 @@ impl Arguments {
         Ok(execute)
     }
 
-    /// Reads an execution that nobody waits for.
+    /// Reads an execution for the tool `start`, which does not wait for the end.
     pub(crate) fn start(self) -> Result<ExecuteParams, Failure> {
         let execute = self.execute()?;
         if execute.on_disconnect == OnDisconnect::Cancel {
-            let message = "onDisconnect: this call ends at once, and \"cancel\" would end the execution then; leave it out";
+            let message = "onDisconnect: this call ends immediately, and \"cancel\" would then end \
+                           the execution; omit it";
             return Err(Failure::arguments(message));
         }
         Ok(execute)
@@ -107,7 +108,7 @@ impl Arguments {
 }
 
 fn quoted(error: &serde_json::Error) -> String {
-    error.to_string().chars().take(QUOTED).collect()
+    error.to_string().chars().take(QUOTED_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_execution_has_the_fields_of_the_websocket() {
+    fn execute_has_the_fields_of_the_websocket() {
         let id = ExecutionId::random();
         let execute = arguments(json!({
             "prompt": "p", "workspace": "shop", "model": "sonnet", "maxTurns": 3,
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named() {
+    fn a_refusal_names_the_mistake() {
         for (value, word) in [
             (json!({}), "prompt"),
             (json!({"prompt": "p", "modle": "x"}), "modle"),
@@ -151,8 +152,8 @@ mod tests {
             let text = refusal(failure);
             assert!(text.contains(word), "{value}: {text}");
         }
-        let left = arguments(json!({"prompt": "p", "onDisconnect": "cancel"}));
-        assert!(refusal(left.start().unwrap_err()).contains("onDisconnect"));
+        let started = arguments(json!({"prompt": "p", "onDisconnect": "cancel"}));
+        assert!(refusal(started.start().unwrap_err()).contains("onDisconnect"));
         assert!(refusal(arguments(json!({"x": 1})).finish().unwrap_err()).contains("`x`"));
         let mut seconds = arguments(json!({"maxSeconds": 51}));
         let failure = seconds.number("maxSeconds", 0..=50).unwrap_err();

@@ -1,4 +1,4 @@
-//! Failed calls, as MCP clients receive them.
+//! The errors that MCP clients receive.
 
 use client::Error;
 use protocol::ExecutionId;
@@ -16,7 +16,7 @@ const TOO_MANY_CALLS: &str = "too_many_calls";
 pub(crate) const MISSING_CAPABILITY: &str = "missing_capability";
 pub(crate) const UNKNOWN_METHOD: &str = "unknown_method";
 
-/// The reasons of the requests that this server refuses by itself, before the bridge sees them.
+/// The reasons of refusals by this server itself, before the bridge gets the request.
 pub const REASONS: [&str; 8] = [
     INVALID_PARAMS,
     INTERNAL,
@@ -28,16 +28,16 @@ pub const REASONS: [&str; 8] = [
     UNKNOWN_METHOD,
 ];
 
-/// A failed call. Its message and reason are the bridge's own where the bridge refused.
+/// A failed call. If the bridge refused, the message and the reason are the bridge's.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failure {
     error: RpcError,
-    /// The reason, one of [`REASONS`], where this server refused by itself.
+    /// The reason, one of [`REASONS`], if this server refused by itself.
     refusal: Option<&'static str>,
 }
 
 impl Failure {
-    /// Creates a failure with a JSON-RPC code, a machine-readable reason and a message for a person.
+    /// Creates a failure with a JSON-RPC code, a machine-readable reason and a message for people.
     fn new(code: i64, reason: &str, message: impl Into<String>) -> Self {
         Self {
             error: RpcError::new(code, reason, message),
@@ -58,7 +58,7 @@ impl Failure {
         Self::refusal(code::INVALID_PARAMS, INVALID_PARAMS, message)
     }
 
-    /// Refuses a name that no execution, task or resource has.
+    /// Refuses an unknown execution, task or resource.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::refusal(code::NO_SUCH_EXECUTION, NOT_FOUND, message)
     }
@@ -73,8 +73,8 @@ impl Failure {
     pub(crate) fn unknown_method(method: &str) -> Self {
         let method: String = method.chars().take(64).collect();
         let message = format!(
-            "there is no method {method:?}; this server has tools/*, resources/* and tasks/* as its \
-             capabilities say"
+            "there is no method {method:?}; this server has tools/*, resources/* and tasks/*, as \
+             its capabilities say"
         );
         Self::refusal(code::METHOD_NOT_FOUND, UNKNOWN_METHOD, message)
     }
@@ -84,17 +84,17 @@ impl Failure {
         Self::refusal(code::INTERNAL_ERROR, INTERNAL, message)
     }
 
-    /// Ends a call that the client cancelled, or whose client left.
+    /// Ends a call that the client cancelled, or whose client disconnected.
     pub(crate) fn cancelled() -> Self {
-        let message = "the call was cancelled, or its client left";
+        let message = "the call was cancelled, or its client disconnected";
         Self::new(code::INTERNAL_ERROR, "call_ended", message)
     }
 
     /// Ends a call because the server stops; the execution continues.
     pub(crate) fn stopping(id: ExecutionId) -> Self {
         let message = format!(
-            "the bridge is stopping and the execution continues: when the bridge is back, call `wait` \
-             with executionId {id}, or repeat the call with it (a prompt never runs twice)"
+            "the bridge is stopping, and the execution continues; when the bridge runs again, call \
+             `wait` with executionId {id}, or repeat the call with it (a prompt never runs twice)"
         );
         Self::new(code::UNAVAILABLE, "stopping", message).with("executionId", id.to_string())
     }
@@ -108,12 +108,12 @@ impl Failure {
         }
     }
 
-    /// Returns the reason where this server refused by itself; the bridge counts its own refusals.
+    /// Returns the reason if this server refused by itself; the bridge counts its own refusals.
     pub(crate) fn own_reason(&self) -> Option<&'static str> {
         self.refusal
     }
 
-    /// The result of a tool: MCP clients show it to the model.
+    /// Converts to the result of a tool, which MCP clients show to the model.
     pub(crate) fn into_result(self) -> CallToolResult {
         let Self { error, .. } = self;
         let reason = error.data["reason"].clone();
@@ -122,17 +122,18 @@ impl Failure {
         result
     }
 
-    /// A JSON-RPC error, for a task. An unknown task is an invalid parameter (SEP-2663).
+    /// Converts to the JSON-RPC error of a task method. An unknown task is an invalid parameter
+    /// (SEP-2663).
     pub(crate) fn into_task_error(self) -> ErrorData {
         self.into_error(ErrorCode::INVALID_PARAMS)
     }
 
-    /// A JSON-RPC error, for a resource.
+    /// Converts to the JSON-RPC error of a resource method.
     pub(crate) fn into_resource_error(self) -> ErrorData {
         self.into_error(ErrorCode::RESOURCE_NOT_FOUND)
     }
 
-    /// A JSON-RPC error, for a method.
+    /// Converts to the JSON-RPC error of an unknown method or of invalid parameters.
     pub(crate) fn into_method_error(self) -> ErrorData {
         let code = match self.error.code {
             code::INVALID_PARAMS => ErrorCode::INVALID_PARAMS,
@@ -146,7 +147,7 @@ impl Failure {
         let code = match error.code {
             code::NO_SUCH_EXECUTION => unknown,
             code::INVALID_PARAMS => ErrorCode::INVALID_PARAMS,
-            // The bridge's own codes mean other things in MCP; `data` has them.
+            // The bridge's codes have other meanings in MCP; `data` has the original error.
             _ => ErrorCode::INTERNAL_ERROR,
         };
         ErrorData::new(code, error.message.clone(), Some(json!(error)))
@@ -190,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_of_the_bridge_keeps_its_text_and_reason() {
+    fn a_refusal_of_the_bridge_keeps_its_message_and_reason() {
         let refusal = RpcError::new(code::QUEUE_FULL, "queue_full", "1000 executions wait");
         let result = Failure::from(Error::Rpc(refusal.clone())).into_result();
         assert_eq!(result.is_error, Some(true));
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn only_refusals_of_this_server_have_a_reason_of_their_own() {
+    fn only_refusals_of_this_server_have_an_own_reason() {
         let of_the_bridge = RpcError::new(code::INVALID_PARAMS, "invalid_params", "x");
         for failure in [
             Failure::from(Error::Rpc(of_the_bridge)),
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_execution_has_the_code_that_the_method_asks_for() {
+    fn an_unknown_execution_has_the_code_of_the_method() {
         let unknown = || Failure::not_found("no such execution");
         assert_eq!(unknown().into_task_error().code, ErrorCode::INVALID_PARAMS);
         assert_eq!(

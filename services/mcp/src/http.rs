@@ -1,8 +1,8 @@
-//! The server over streamable HTTP, as a service for one path.
+//! The MCP server over streamable HTTP, as a service for one path.
 //!
-//! Protocol versions before 2026-07-28 have sessions: they begin with `initialize`, and end with
-//! DELETE, after an idle hour, or when a new one needs the place of an idle one. Later versions
-//! have none; each request is complete in itself.
+//! Protocol versions before 2026-07-28 have sessions. A session begins with `initialize`. It ends
+//! with DELETE, after an idle hour, or when it is idle and a new session needs its slot. Later
+//! versions have no sessions; each request is complete in itself.
 //!
 //! A stop has two steps ([`Service::drain`]). First each running `execute`, `wait` and `output` is
 //! answered with an error that says how to continue. Then all streams and sessions end.
@@ -26,40 +26,41 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::message::{self, Envelope, Malformed};
-use crate::running::Closed;
+use crate::running_calls::StreamClosed;
 use crate::{Server, Settings, methods};
 pub(crate) use bodies::Charge;
 use bodies::{BODY_TIME, Bodies, SMALL_BYTES};
 use sessions::Sessions;
 
-/// Without any message for so long, a session ends. A call that sends progress keeps its session.
+/// The time without any message after which a session ends. A call that sends progress keeps its
+/// session open.
 const SESSION_IDLE: Duration = Duration::from_secs(3600);
-/// The longest time that clients may take to read their last answer at a stop.
+/// The maximum time for clients to read their last answers at a stop.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// Settings of the HTTP side.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
-    /// The largest request body, in bytes.
+    /// The maximum size of a request body, in bytes.
     pub body_bytes: usize,
-    /// The memory for bodies that are being received or handled, in bytes.
+    /// The total memory for bodies that are being received or handled, in bytes.
     pub inbound_bytes: usize,
-    /// The most MCP sessions at once.
+    /// The maximum number of open MCP sessions.
     pub sessions: usize,
     /// Ends all calls; [`Service::drain`] then ends all sessions and streams.
     pub stop: CancellationToken,
 }
 
-/// Why a request was refused before MCP saw it.
+/// A request that was refused before any MCP method was called.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The body is longer than allowed.
+    /// The body exceeds the limit.
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),
-    /// The body did not arrive in time, or not whole.
-    #[error("the body did not arrive whole within {} s", BODY_TIME.as_secs())]
+    /// The body did not arrive in time, or is incomplete.
+    #[error("the body did not arrive completely within {} s", BODY_TIME.as_secs())]
     Incomplete,
-    /// The body is no message.
+    /// The body is not a message.
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// The bodies of other requests leave no memory for this one.
@@ -68,17 +69,17 @@ pub enum Refusal {
     /// Too many MCP sessions are in use.
     #[error("{0} MCP sessions are in use (the limit); end one with DELETE, or try again later")]
     TooManySessions(usize),
-    /// The server stops, and the body was not there yet.
-    #[error("the bridge is stopping; send the request again when it is back")]
+    /// The server stops, and the body has not arrived.
+    #[error("the bridge is stopping; send the request again when the bridge is back")]
     Stopping,
 }
 
-/// The service. The caller checks `Host` and `Origin` before (`protocol::guard::Guard`).
+/// The HTTP service. The caller must check `Host` and `Origin` first (`protocol::guard::Guard`).
 #[derive(Clone)]
 pub struct Service {
     inner: StreamableHttpService<Server, Sessions>,
     sessions: Arc<Sessions>,
-    most_sessions: usize,
+    max_sessions: usize,
     bodies: Bodies,
     /// Responses to POST requests.
     responses: TaskTracker,
@@ -94,22 +95,23 @@ impl std::fmt::Debug for Service {
 }
 
 impl Service {
-    /// A service with its own places for calls.
+    /// Creates a service with its own slots for calls.
     #[must_use]
     pub fn new(settings: Settings, http: HttpSettings) -> Self {
         let HttpSettings {
             body_bytes,
             inbound_bytes,
-            sessions: most_sessions,
+            sessions: max_sessions,
             stop,
         } = http;
         let mut sessions = LocalSessionManager::default();
         sessions.session_config.keep_alive = Some(SESSION_IDLE);
-        let sessions = Sessions::new(sessions, most_sessions, settings.on_refusal.clone());
+        let sessions = Sessions::new(sessions, max_sessions, settings.on_refusal.clone());
         let sessions = Arc::new(sessions);
         let end = CancellationToken::new();
         let config = StreamableHttpServerConfig::default()
-            // The caller has checked both. The library would refuse pages of the service's own origin.
+            // The caller has checked both. The library would refuse pages of the service's own
+            // origin.
             .disable_allowed_hosts()
             .disable_allowed_origins()
             .with_max_request_body_bytes(body_bytes)
@@ -120,7 +122,7 @@ impl Service {
         Self {
             inner,
             sessions,
-            most_sessions,
+            max_sessions,
             bodies: Bodies::new(body_bytes, inbound_bytes, stop.clone()),
             responses: TaskTracker::new(),
             stop,
@@ -135,9 +137,9 @@ impl Service {
         self.responses.close();
         let read = tokio::time::timeout(ANSWER_TIME, self.responses.wait());
         if read.await.is_err() {
-            let left = self.responses.len();
+            let open = self.responses.len();
             tracing::warn!(
-                left,
+                left = open,
                 "MCP clients did not read their answers; ending the streams"
             );
         }
@@ -164,40 +166,40 @@ impl Service {
         let envelope = match message::read(&body) {
             Ok(envelope) => envelope,
             Err(malformed) if is_post && kind != Kind::Other => return Err(malformed.into()),
-            // The library refuses another type; other methods have no body.
+            // The library refuses a POST of another type; other methods have no body.
             Err(_) => Envelope::default(),
         };
         let session = session(&parts.headers);
         if is_post && session.is_none() && envelope.method.as_deref() == Some("initialize") {
             if body.len() > SMALL_BYTES {
-                // A session keeps what its `initialize` said.
+                // A session keeps its `initialize` in memory.
                 return Err(Refusal::TooLarge(SMALL_BYTES));
             }
             if let Some(mistake) = mistake(&body) {
                 return Err(Malformed::params(envelope, mistake).into());
             }
-            let place = self.sessions.place().await;
-            let place = place.ok_or(Refusal::TooManySessions(self.most_sessions))?;
-            parts.extensions.insert(place);
+            let slot = self.sessions.acquire_slot().await;
+            let slot = slot.ok_or(Refusal::TooManySessions(self.max_sessions))?;
+            parts.extensions.insert(slot);
         }
         let session = session.and_then(|id| self.sessions.enter(id)).map(Arc::new);
         if let Some(session) = &session {
             parts.extensions.insert(session.clone());
         }
         let closed = CancellationToken::new();
-        parts.extensions.insert(Closed(closed.clone()));
-        // Dropped with the response's body, which hyper drops when the connection is gone.
+        parts.extensions.insert(StreamClosed(closed.clone()));
+        // Dropped with the response's body, which hyper drops when the connection ends.
         let closed = closed.drop_guard();
         parts.extensions.insert(charge);
         let request = Request::from_parts(parts, Full::new(body));
         let open = is_post.then(|| self.responses.token());
         let mut response = self.inner.handle(request).await;
         if is_delete && response.status() == StatusCode::ACCEPTED {
-            // The official Python SDK takes 202 for a failure, and says so to the user.
+            // The official Python SDK reports 202 as a failure to the user.
             *response.status_mut() = StatusCode::NO_CONTENT;
         }
         if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && kind == Kind::Json {
-            // The library answers so to JSON that it does not read as a message.
+            // The library's answer to JSON that is not a message.
             return Err(Malformed::shape(envelope).into());
         }
         let held = (closed, open, session);
@@ -211,12 +213,13 @@ impl Service {
     }
 }
 
-/// The session that a request names. The library ignores an id that is not ASCII.
+/// Returns the session id of a request. The library ignores an id that is not ASCII.
 fn session(headers: &HeaderMap) -> Option<&str> {
     headers.get("mcp-session-id")?.to_str().ok()
 }
 
-/// What is wrong with the parameters of an `initialize`. The library would ask for a session.
+/// Returns what is wrong with the parameters of an `initialize`. The library would answer that the
+/// session id is missing.
 fn mistake(body: &[u8]) -> Option<String> {
     let Ok(ClientJsonRpcMessage::Request(request)) = serde_json::from_slice(body) else {
         return None;
@@ -227,7 +230,7 @@ fn mistake(body: &[u8]) -> Option<String> {
     methods::mistake(&request.method, request.params.as_ref())
 }
 
-/// The type that a request gives for its body.
+/// The content type of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Json,

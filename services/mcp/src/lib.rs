@@ -1,7 +1,7 @@
 //! The MCP server of cc-bridge: it offers executions to MCP clients as tools, resources and tasks.
 //!
-//! The server reaches the bridge through the crate `client` only, over the WebSocket that every
-//! other client uses. Output, states and refusals are therefore the same as over WebSocket.
+//! The server reaches the bridge only through the crate `client`, over the same WebSocket as every
+//! other client. Output, states and refusals are therefore the same as over WebSocket.
 //!
 //! - [`Server`]: the MCP methods; one value for each MCP session
 //! - [`stdio::serve`]: one session on stdin and stdout (`ccb mcp`)
@@ -19,15 +19,16 @@ mod failure;
 pub mod http;
 pub mod message;
 mod methods;
-mod places;
+
 mod progress;
 mod requests;
 mod resources;
 mod results;
 mod run;
-mod running;
+mod running_calls;
 mod server;
 mod settings;
+mod slots;
 pub mod stdio;
 mod tasks;
 mod text;

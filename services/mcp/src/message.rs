@@ -1,7 +1,7 @@
-//! Messages of clients before the library reads them, over HTTP and over stdio alike.
+//! The check of client messages before the library reads them, over HTTP and over stdio.
 //!
-//! The library takes the last of two members of one name, and ignores or misnames what it cannot
-//! read. `read` therefore comes first, and refuses what the WebSocket refuses too.
+//! The library reads the last of two members with the same name, and ignores or misreports messages
+//! that it cannot read. `read` therefore runs first, and refuses what the WebSocket refuses.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-/// A text that is no acceptable message.
+/// A refused message.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct Malformed {
@@ -21,7 +21,7 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    /// A text that is no JSON: it has no id.
+    /// Refuses a text that is not JSON; the error has no id.
     fn json(error: impl fmt::Display) -> Self {
         Self {
             code: ErrorCode::PARSE_ERROR,
@@ -30,7 +30,7 @@ impl Malformed {
         }
     }
 
-    /// JSON that is no request, notification or response.
+    /// Refuses JSON that is not a request, notification or response.
     pub(crate) fn request(id: Option<RequestId>, message: impl Into<String>) -> Self {
         Self {
             code: ErrorCode::INVALID_REQUEST,
@@ -39,14 +39,15 @@ impl Malformed {
         }
     }
 
-    /// A message that the library does not read.
+    /// Refuses a message that the library cannot read.
     pub(crate) fn shape(envelope: Envelope) -> Self {
-        let message = "the message is no JSON-RPC 2.0 request, notification or response: a request \
-                       has the members jsonrpc (\"2.0\"), id (a string or an integer), method and params";
+        let message = "the message is not a JSON-RPC 2.0 request, notification or response: a \
+                       request has the members jsonrpc (\"2.0\"), id (a string or an integer), \
+                       method and params";
         Self::request(envelope.id, message)
     }
 
-    /// Parameters of a method that the library does not read.
+    /// Refuses the parameters of a method.
     pub(crate) fn params(envelope: Envelope, message: impl Into<String>) -> Self {
         Self {
             code: ErrorCode::INVALID_PARAMS,
@@ -54,7 +55,7 @@ impl Malformed {
         }
     }
 
-    /// The JSON-RPC error. It has no id when the id could not be read (MCP 2025-11-25).
+    /// Returns the JSON-RPC error. It has no id if the id could not be read (MCP 2025-11-25).
     #[must_use]
     pub fn response(&self) -> ServerJsonRpcMessage {
         let error = ErrorData::new(self.code, self.message.clone(), None);
@@ -62,19 +63,19 @@ impl Malformed {
     }
 }
 
-/// The members of a message that are needed before the library reads it.
+/// The members of a message that are read before the library reads the message.
 #[derive(Debug, Default)]
 pub(crate) struct Envelope {
-    /// The id, when it is one.
+    /// The id; None if it is absent or has a wrong type.
     pub(crate) id: Option<RequestId>,
-    /// The method, when it is a text.
+    /// The method; None if it is absent or has a wrong type.
     pub(crate) method: Option<String>,
-    /// Whether there is an id, whatever its type is.
+    /// Whether the member `id` is present, of any type.
     has_id: bool,
 }
 
 impl Envelope {
-    /// Whether the message wants no answer.
+    /// Returns whether the message is a notification, which gets no answer.
     pub(crate) fn is_notification(&self) -> bool {
         !self.has_id && self.method.is_some()
     }
@@ -83,7 +84,7 @@ impl Envelope {
 /// Reads the envelope of a message.
 ///
 /// # Errors
-/// The text is no JSON, no object, or has two members of one name in one object.
+/// The text is not a JSON object, or one of its objects has two members with the same name.
 pub(crate) fn read(json: &[u8]) -> Result<Envelope, Malformed> {
     let text = std::str::from_utf8(json).map_err(Malformed::json)?;
     let members = serde_json::from_str::<Members>(text);
@@ -92,7 +93,7 @@ pub(crate) fn read(json: &[u8]) -> Result<Envelope, Malformed> {
         Ok(members) => members,
         Err(error) if error.is_data() => {
             let message = repeated().err();
-            let message = message.unwrap_or_else(|| "the message is no JSON object".to_owned());
+            let message = message.unwrap_or_else(|| "the message is not a JSON object".to_owned());
             return Err(Malformed::request(None, message));
         }
         Err(error) => return Err(Malformed::json(error)),
@@ -108,23 +109,23 @@ pub(crate) fn read(json: &[u8]) -> Result<Envelope, Malformed> {
     }
 }
 
-/// The members as they are, whatever their types are.
+/// The members of a message, of any type.
 #[derive(Deserialize)]
 struct Members {
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "present")]
     id: Option<Value>,
     method: Option<Value>,
     #[serde(default, rename = "params")]
     _params: Checked,
 }
 
-/// Reads a member that is there, so that null differs from no member.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+/// Reads a member that is present, so that null differs from absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
-/// A JSON value that is read and thrown away. It reads texts and numbers, which serde's `IgnoredAny`
-/// skips: a lone surrogate is an error.
+/// A JSON value that is checked and dropped. Unlike serde's `IgnoredAny` it reads texts and
+/// numbers, so that a lone surrogate is an error.
 #[derive(Default)]
 struct Checked;
 
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_has_the_id_where_it_is_certain() {
+    fn a_refusal_has_the_id_unless_the_id_is_ambiguous() {
         let (code, id, message) = refused(r#"{"id":7,"method":"x","params":{"a":1,"a":2}}"#);
         assert_eq!((code, id), (-32600, Some(RequestId::Number(7))));
         assert!(message.contains("given twice"), "{message}");

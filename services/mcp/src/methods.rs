@@ -1,5 +1,5 @@
-//! The methods of this server with parameters that the library does not read. The library makes a
-//! request of an unknown method of them.
+//! Errors in the parameters of this server's methods. If the library cannot read the parameters of
+//! a known method, it reports the request as one of an unknown method.
 
 use rmcp::model::{
     CallToolRequestParams, CancelTaskParams, GetTaskParams, InitializeRequestParams, JsonObject,
@@ -8,11 +8,11 @@ use rmcp::model::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// The longest part of a mistake that a message quotes, in characters; the same as the bridge's.
-const QUOTED: usize = 512;
+/// The maximum length of a quoted mistake in a message, in characters; the same as the bridge's.
+const QUOTED_CHARS: usize = 512;
 
-/// Says what is wrong with the parameters of a method. None for a method that this server does not
-/// have.
+/// Returns what is wrong with the parameters of a method. None for a method that this server does
+/// not have.
 pub(crate) fn mistake(method: &str, params: Option<&Value>) -> Option<String> {
     let error = match method {
         "initialize" => error::<InitializeRequestParams>(params),
@@ -28,7 +28,7 @@ pub(crate) fn mistake(method: &str, params: Option<&Value>) -> Option<String> {
         _ => return None,
     };
     let error = error.unwrap_or_else(|| "not as the method defines them".to_owned());
-    Some(format!("the parameters of {method} are wrong: {error}"))
+    Some(format!("the parameters of {method} are invalid: {error}"))
 }
 
 fn error<T: DeserializeOwned>(params: Option<&Value>) -> Option<String> {
@@ -38,7 +38,7 @@ fn error<T: DeserializeOwned>(params: Option<&Value>) -> Option<String> {
         Some(_) => return Some("params must be an object".to_owned()),
     };
     let error = serde_json::from_value::<T>(Value::Object(params)).err()?;
-    Some(error.to_string().chars().take(QUOTED).collect())
+    Some(error.to_string().chars().take(QUOTED_CHARS).collect())
 }
 
 #[cfg(test)]
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistake_names_the_method_and_what_is_wrong() {
+    fn a_mistake_names_the_method_and_the_parameter() {
         for (method, params, word) in [
             ("tools/call", json!({}), "name"),
             (

@@ -9,40 +9,40 @@ use rmcp::service::RequestContext;
 use rmcp::{Peer, RoleServer};
 use tokio::time::Instant;
 
-/// Sends progress when the client asked for it: whenever the message changes, and at least every
-/// [`crate::Settings::progress`].
+/// The progress of one call. If the client requested progress, a notification is sent when the
+/// message changes, and at least every [`crate::Settings::progress`].
 #[derive(Debug)]
 pub(crate) struct Progress {
     peer: Peer<RoleServer>,
     token: Option<ProgressToken>,
-    every: Duration,
-    began: Instant,
+    interval: Duration,
+    started: Instant,
     due: Instant,
-    /// The last value sent; each one is larger than the one before.
+    /// The last sent value; each value is larger than the previous one.
     last: f64,
     message: String,
 }
 
 impl Progress {
-    pub(crate) fn new(context: &RequestContext<RoleServer>, every: Duration) -> Self {
+    pub(crate) fn new(context: &RequestContext<RoleServer>, interval: Duration) -> Self {
         let now = Instant::now();
         Self {
             peer: context.peer.clone(),
             token: context.meta.get_progress_token(),
-            every,
-            began: now,
-            due: now + every,
+            interval,
+            started: now,
+            due: now + interval,
             last: 0.0,
             message: "starting".to_owned(),
         }
     }
 
-    /// Takes the message from an event; a changed message is due at once.
-    pub(crate) fn note(&mut self, event: &Event) {
+    /// Updates the message from an event; a changed message is due immediately.
+    pub(crate) fn update(&mut self, event: &Event) {
         let message = match event {
-            Event::Answer(status) => doing(status),
-            Event::Status(update) => updated(update),
-            Event::Lost { why, .. } => format!("{why}; reconnecting to the bridge"),
+            Event::Answer(status) => activity(status),
+            Event::Status(update) => update_text(update),
+            Event::Disconnected { reason, .. } => format!("{reason}; reconnecting to the bridge"),
             _ => return,
         };
         if message != self.message {
@@ -51,7 +51,7 @@ impl Progress {
         }
     }
 
-    /// Waits until a notification is due; for ever when the client wants none. Cancel-safe.
+    /// Waits until a notification is due; forever if the client requested none. Cancel-safe.
     pub(crate) async fn due(&self) {
         if self.token.is_none() {
             std::future::pending::<()>().await;
@@ -59,14 +59,14 @@ impl Progress {
         tokio::time::sleep_until(self.due).await;
     }
 
-    /// Sends a notification. It waits for a client that does not read. Dropping the future loses at
+    /// Sends a notification, and waits while the client does not read. Dropping the future loses at
     /// most this notification.
     pub(crate) async fn send(&mut self) {
-        self.due = Instant::now() + self.every;
+        self.due = Instant::now() + self.interval;
         let Some(token) = self.token.clone() else {
             return;
         };
-        let elapsed = self.began.elapsed().as_secs_f64();
+        let elapsed = self.started.elapsed().as_secs_f64();
         self.last = elapsed.max(self.last + 0.001);
         let progress = ProgressNotificationParam::new(token, self.last);
         let progress = progress.with_message(self.message.clone());
@@ -76,15 +76,15 @@ impl Progress {
     }
 }
 
-fn updated(update: &StatusUpdate) -> String {
+fn update_text(update: &StatusUpdate) -> String {
     match &update.upstream {
         Some(upstream) => format!("claude-api is {}", upstream.as_str()),
-        None => doing(&update.status),
+        None => activity(&update.status),
     }
 }
 
-/// What an execution is doing, for a person.
-pub(crate) fn doing(status: &Status) -> String {
+/// Returns the activity of an execution, for a person.
+pub(crate) fn activity(status: &Status) -> String {
     match (&status.activity, status.queue_position) {
         (Some(activity), _) => activity.clone(),
         (None, Some(position)) if status.state == State::Queued => {

@@ -1,6 +1,6 @@
-//! The requests of one session that are being handled, and the end of the session.
+//! The requests of one session that are in flight, and the end of the session.
 //!
-//! Every request of a session carries a [`Handled`] in its extensions, until its handler returns.
+//! Every request of a session has a [`Handled`] in its extensions until its handler returns.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,11 +15,11 @@ use crate::message::Malformed;
 pub(crate) struct Requests {
     /// Fires when the session ends.
     ended: CancellationToken,
-    // A plain lock: held for a look into the set, never over an await.
+    // A synchronous lock: held only to access the set, never across an await.
     ids: Arc<Mutex<HashSet<RequestId>>>,
 }
 
-/// A request that is being handled. Dropping the last clone frees its id.
+/// A request in flight. Dropping the last clone frees its id.
 #[derive(Debug, Clone)]
 pub(crate) struct Handled(Arc<Entry>);
 
@@ -36,7 +36,7 @@ impl Drop for Entry {
 }
 
 impl Handled {
-    /// The token that fires when the session of the request ends.
+    /// Returns the token that fires when the session of the request ends.
     pub(crate) fn session_ended(&self) -> CancellationToken {
         self.0.requests.ended.clone()
     }
@@ -46,7 +46,7 @@ impl Requests {
     /// Registers a request.
     ///
     /// # Errors
-    /// The id is that of a request which is in flight: the library would answer only one of them.
+    /// Another request with this id is in flight: the library would answer only one of them.
     pub(crate) fn begin(
         &self,
         request: &mut JsonRpcRequest<ClientRequest>,
@@ -64,7 +64,7 @@ impl Requests {
         Ok(handled)
     }
 
-    /// Ends the session: its calls are abandoned.
+    /// Ends the session, which abandons its calls.
     pub(crate) fn end(&self) {
         self.ended.cancel();
     }

@@ -9,7 +9,7 @@ use rmcp::model::{
 use serde_json::json;
 
 use crate::failure::Failure;
-use crate::places::Places;
+use crate::slots::Slots;
 use crate::text::Text;
 use crate::{tasks, views};
 
@@ -17,51 +17,54 @@ const SCHEME: &str = "execution://";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
 const LINES: &str = "application/x-ndjson";
-/// Executions on one page of the list.
+/// The number of executions on one page of the list.
 const PAGE: u64 = 20;
 
-/// What a URI names.
+/// The resource of a URI.
 #[derive(Debug, PartialEq, Eq)]
 enum Target {
     Status(ExecutionId),
-    /// The output from an offset on, or from the first byte that is kept.
+    /// The output from an offset, or from the first kept byte.
     Output(ExecutionId, Option<u64>),
-    /// The events, in the same way.
+    /// The events from an offset, or from the first kept byte.
     Events(ExecutionId, Option<u64>),
 }
 
-/// A page of executions, newest first.
+/// Returns a page of executions, newest first.
 ///
 /// # Errors
-/// The bridge refuses or does not answer, or no place is free.
+/// The bridge refuses or does not answer, or no slot is free.
 pub(crate) async fn page(
-    places: &Places,
+    slots: &Slots,
     limit: u64,
     before: Option<ExecutionId>,
 ) -> Result<Page, Failure> {
     let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-    let ask = async |client: &Client| client.list(limit, before).await;
-    places.ask(ask).await
+    let list = async |client: &Client| client.list(limit, before).await;
+    slots.request(list).await
 }
 
-/// The resources of the newest executions, or of those before the cursor.
+/// Returns the resources of the newest executions, or of those before the cursor.
 ///
 /// # Errors
-/// As [`page`]; or the cursor is none of this server.
+/// As [`page`]; or the cursor is not one of this server.
 pub(crate) async fn list(
-    places: &Places,
+    slots: &Slots,
     cursor: Option<String>,
 ) -> Result<ListResourcesResult, Failure> {
     let before = cursor.map(|cursor| cursor.parse()).transpose();
-    let before = before.map_err(|_| Failure::arguments("the cursor is not one of this server"))?;
-    let page = page(places, PAGE, before).await?;
-    let resources = page.executions.iter().flat_map(all).collect();
+    let before = before.map_err(|_| {
+        Failure::arguments("the cursor is not one of this server; use `nextCursor` of a list")
+    })?;
+    let page = page(slots, PAGE, before).await?;
+    let resources = page.executions.iter().flat_map(of_execution).collect();
     let mut result = ListResourcesResult::with_all_items(resources);
     result.next_cursor = page.next.map(|next| next.to_string());
     Ok(result)
 }
 
-fn all(status: &Status) -> [Resource; 3] {
+/// Returns the three resources of an execution.
+fn of_execution(status: &Status) -> [Resource; 3] {
     let id = status.execution_id;
     let described = format!("{}, created {}", status.state.as_str(), status.created_at);
     [
@@ -78,14 +81,14 @@ fn all(status: &Status) -> [Resource; 3] {
     ]
 }
 
-/// The templates of all resources.
+/// Returns the templates of all resources.
 pub(crate) fn templates() -> Vec<ResourceTemplate> {
     vec![
         ResourceTemplate::new(format!("{SCHEME}{{id}}/output{{?offset}}"), "output")
-            .with_description("The output of an execution, from a byte offset on")
+            .with_description("The output of an execution, from a byte offset")
             .with_mime_type(TEXT),
         ResourceTemplate::new(format!("{SCHEME}{{id}}/events{{?offset}}"), "events")
-            .with_description("The CLI's JSON lines as it wrote them, from a byte offset on")
+            .with_description("The CLI's unchanged JSON lines, from a byte offset")
             .with_mime_type(LINES),
         ResourceTemplate::new(format!("{SCHEME}{{id}}/status"), "status")
             .with_description("The status of an execution")
@@ -97,29 +100,29 @@ pub(crate) fn templates() -> Vec<ResourceTemplate> {
 /// are cut between lines; their `_meta` has `nextOffset` and `ended`.
 ///
 /// # Errors
-/// The URI names no resource, the bridge does not know the execution or does not answer, or no place
+/// The URI is not a resource, the bridge does not know the execution or does not answer, or no slot
 /// is free.
-pub(crate) async fn read(places: &Places, uri: &str) -> Result<ReadResourceResult, Failure> {
+pub(crate) async fn read(slots: &Slots, uri: &str) -> Result<ReadResourceResult, Failure> {
     let contents = match target(uri)? {
         Target::Status(id) => {
-            let status = tasks::status(places, id).await?;
+            let status = tasks::status(slots, id).await?;
             ResourceContents::text(json!(status).to_string(), uri).with_mime_type(JSON)
         }
         Target::Output(id, offset) => {
-            let most = places.settings().text_bytes;
-            let (text, status) = views::output(places, id, offset, most).await?;
-            ResourceContents::text(text.text(), uri).with_meta(place(&text, &status))
+            let max = slots.settings().text_bytes;
+            let (text, status) = views::output(slots, id, offset, max).await?;
+            ResourceContents::text(text.text(), uri).with_meta(output_meta(&text, &status))
         }
         Target::Events(id, offset) => {
-            let most = places.settings().text_bytes;
-            let ask = async |client: &Client| client.events(id, offset, most).await;
+            let max = slots.settings().text_bytes;
+            let events = async |client: &Client| client.events(id, offset, max).await;
             let Events {
                 execution_id: _,
                 offset,
                 text,
                 next_offset,
                 ended,
-            } = places.ask(ask).await?;
+            } = slots.request(events).await?;
             let mut meta = MetaObject::default();
             meta.0.insert("offset".to_owned(), offset.into());
             meta.0.insert("nextOffset".to_owned(), next_offset.into());
@@ -132,8 +135,8 @@ pub(crate) async fn read(places: &Places, uri: &str) -> Result<ReadResourceResul
     Ok(ReadResourceResult::new(vec![contents]))
 }
 
-/// Where a text stands in the output.
-fn place(text: &Text, status: &Status) -> MetaObject {
+/// Returns the `_meta` of an output: the range of the text, and the present length and state.
+fn output_meta(text: &Text, status: &Status) -> MetaObject {
     let mut members = json!({});
     text.describe(&mut members);
     let mut meta = MetaObject::default();
@@ -146,12 +149,13 @@ fn place(text: &Text, status: &Status) -> MetaObject {
     meta
 }
 
+/// Parses a URI.
 fn target(uri: &str) -> Result<Target, Failure> {
     let unknown = || {
         let uri: String = uri.chars().take(128).collect();
         let message = format!(
-            "{uri:?} is no resource; there are {SCHEME}ID/status, {SCHEME}ID/output?offset=N and \
-             {SCHEME}ID/events?offset=N"
+            "{uri:?} is not a resource; resources are {SCHEME}ID/status, \
+             {SCHEME}ID/output?offset=N and {SCHEME}ID/events?offset=N"
         );
         Failure::not_found(message)
     };
@@ -181,16 +185,19 @@ mod tests {
     const ID: &str = "018f4e2a-7b3c-7def-8123-456789abcdef";
 
     #[test]
-    fn uris_name_a_status_or_an_output_or_events() {
+    fn a_uri_is_a_status_an_output_or_events() {
         let id: ExecutionId = ID.parse().unwrap();
-        for (rest, want) in [
+        for (rest, expected) in [
             ("status", Target::Status(id)),
             ("output", Target::Output(id, None)),
             ("output?offset=7", Target::Output(id, Some(7))),
             ("events", Target::Events(id, None)),
             ("events?offset=7", Target::Events(id, Some(7))),
         ] {
-            assert_eq!(target(&format!("execution://{ID}/{rest}")).unwrap(), want);
+            assert_eq!(
+                target(&format!("execution://{ID}/{rest}")).unwrap(),
+                expected
+            );
         }
         for bad in [
             "file:///etc/passwd".to_owned(),

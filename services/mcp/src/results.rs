@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::text::Text;
 
-/// The result of an execution that has ended. It is an error unless the state is `completed`.
+/// Returns the result of an ended execution. It is an error unless the state is `completed`.
 pub(crate) fn ended(text: &Text, status: &Status, verdict: Verdict) -> CallToolResult {
     let mut result = described(text, status);
     result["verified"] = (verdict == Verdict::Verified).into();
@@ -24,8 +24,8 @@ pub(crate) fn ended(text: &Text, status: &Status, verdict: Verdict) -> CallToolR
     answer
 }
 
-/// The output and status of an execution that may still run.
-pub(crate) fn seen(text: &Text, status: &Status) -> CallToolResult {
+/// Returns the present output and status of an execution, which may still run.
+pub(crate) fn output(text: &Text, status: &Status) -> CallToolResult {
     let mut result = described(text, status);
     result["ended"] = status.state.is_terminal().into();
     let state = format!(
@@ -39,16 +39,17 @@ pub(crate) fn seen(text: &Text, status: &Status) -> CallToolResult {
     answer
 }
 
-/// The status of an execution.
+/// Returns the status of an execution.
 pub(crate) fn status(status: &Status) -> CallToolResult {
     CallToolResult::structured(json!(status))
 }
 
-/// A page of executions.
+/// Returns a page of executions.
 pub(crate) fn page(page: &Page) -> CallToolResult {
     CallToolResult::structured(json!(page))
 }
 
+/// Returns the structured result for an execution and its output.
 fn described(text: &Text, status: &Status) -> Value {
     let mut result = json!({
         "executionId": status.execution_id,
@@ -62,7 +63,7 @@ fn described(text: &Text, status: &Status) -> Value {
     result
 }
 
-/// What a reader of the text must know beside it.
+/// Returns the text after the output: an unsuccessful state, and where a cut output continues.
 fn remark(text: &Text, status: &Status) -> Option<String> {
     let cut = (text.next() < status.output_bytes).then(|| {
         format!(
@@ -82,7 +83,7 @@ fn remark(text: &Text, status: &Status) -> Option<String> {
     }
 }
 
-/// The state, with its reason: `failed (auth_failed)`.
+/// Returns the state with its reason: `failed (auth_failed)`.
 fn described_state(status: &Status) -> String {
     let state = status.state.as_str();
     match status.reason {

@@ -1,4 +1,4 @@
-//! An execution as one call: from the prompt to the terminal status.
+//! The calls that run a prompt: `execute` until the terminal status, `start` until the acceptance.
 
 use client::{Control, Event, ExecuteParams};
 use protocol::rpc::OnDisconnect;
@@ -8,52 +8,53 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::http::Charge;
-use crate::places::{Call, Places, Purpose};
 use crate::progress::Progress;
 use crate::results;
-use crate::running::Signals;
+use crate::running_calls::Signals;
+use crate::slots::{Call, Purpose, Slots};
 use crate::text::Text;
 
-/// Runs an execution to its end, and sends progress. The future is not dropped early: `signals` end
-/// it, so that a cancel reaches the bridge. `lost` says that the response stream is lost. `charge` is
-/// released when the execution is accepted.
+/// Runs an execution to its end, and sends progress.
+///
+/// The future must not be dropped early: `signals` end it, so that a cancel reaches the bridge. The
+/// call releases its slot when `stream_closed` fires, and `charge` when the execution is accepted.
 ///
 /// # Errors
-/// The bridge refuses the execution or is lost, no place is free, or a signal ended the call.
-pub(crate) async fn to_the_end(
-    places: Places,
+/// The bridge refuses the execution or is lost, no slot is free, or a signal ended the call.
+pub(crate) async fn to_end(
+    slots: Slots,
     mut execute: ExecuteParams,
     mut progress: Progress,
     signals: Signals,
-    lost: CancellationToken,
+    stream_closed: CancellationToken,
     charge: Option<Charge>,
 ) -> Result<CallToolResult, Failure> {
     let id = execute.ensure_id();
-    // An execution that is to outlive its call is accepted first.
-    let mut may_leave = execute.on_disconnect == OnDisconnect::Cancel;
+    // With `onDisconnect: "continue"`, an abandoned call still waits for the acceptance.
+    let mut may_abandon = execute.on_disconnect == OnDisconnect::Cancel;
     let mut call = tokio::select! {
         biased;
-        () = signals.cancelled.cancelled() => return Err(left(id)),
-        () = signals.abandoned(), if may_leave => return Err(left(id)),
-        call = places.call(Purpose::View) => call?,
+        () = signals.cancelled.cancelled() => return Err(ended_early(id)),
+        () = signals.abandoned(), if may_abandon => return Err(ended_early(id)),
+        call = slots.call(Purpose::View) => call?,
     };
     let mut run = call.client.execute(execute)?;
-    let mut text = Text::new(0, places.settings().text_bytes);
+    let mut text = Text::new(0, slots.settings().text_bytes);
     loop {
         let event = tokio::select! {
-            // A cancel comes before the output, however much there is.
+            // A cancel first, so that much output does not delay it.
             biased;
             () = signals.cancelled.cancelled() => {
                 cancel(call, id).await;
-                return Err(left(id));
+                return Err(ended_early(id));
             }
-            () = signals.abandoned(), if may_leave => {
+            () = signals.abandoned(), if may_abandon => {
                 drop(run);
                 call.client.close().await;
-                return Err(left(id));
+                return Err(ended_early(id));
             }
-            () = call.lost(&lost) => {
-                call.give_back();
+            () = call.stream_closed(&stream_closed) => {
+                call.release_slot();
                 continue;
             }
             () = progress.due(), if !signals.is_abandoned() => {
@@ -64,20 +65,20 @@ pub(crate) async fn to_the_end(
                 }
                 continue;
             }
-            event = run.next() => event.map_err(|error| Failure::from(error).with("executionId", id.to_string()))?,
+            event = run.next() => event.map_err(|error| failed(error, id))?,
         };
         let Some(event) = event else {
-            return Err(left(id));
+            return Err(ended_early(id));
         };
-        progress.note(&event);
+        progress.update(&event);
         match event {
-            // From now on no repetition needs the prompt.
+            // An accepted prompt is not sent again, so its memory is released.
             Event::Answer(_) => {
                 charge.iter().for_each(Charge::release);
-                may_leave = true;
+                may_abandon = true;
             }
             Event::Output { offset, bytes } => text.push(offset, &bytes),
-            Event::Gap(gone) => text.gap(gone),
+            Event::Gap(missing) => text.gap(missing),
             Event::Terminal { update, verdict } => {
                 drop(run);
                 call.client.close().await;
@@ -91,17 +92,17 @@ pub(crate) async fn to_the_end(
 /// Starts an execution and returns as soon as the bridge has accepted it.
 ///
 /// # Errors
-/// The bridge refuses the execution or is lost, or no place is free.
-pub(crate) async fn start(places: &Places, mut execute: ExecuteParams) -> Result<Status, Failure> {
+/// The bridge refuses the execution or is lost, or no slot is free.
+pub(crate) async fn start(slots: &Slots, mut execute: ExecuteParams) -> Result<Status, Failure> {
     let id = execute.ensure_id();
-    let call = places.call(Purpose::Ask).await?;
+    let call = slots.call(Purpose::Request).await?;
     let mut run = call.client.execute(execute)?;
     let status = loop {
         match run.next().await {
             Ok(Some(Event::Answer(status))) => break status,
             Ok(Some(_)) => {}
-            Ok(None) => return Err(left(id)),
-            Err(error) => return Err(Failure::from(error).with("executionId", id.to_string())),
+            Ok(None) => return Err(ended_early(id)),
+            Err(error) => return Err(failed(error, id)),
         }
     };
     drop(run);
@@ -109,18 +110,27 @@ pub(crate) async fn start(places: &Places, mut execute: ExecuteParams) -> Result
     Ok(*status)
 }
 
-/// Cancels on the session that executed, because only that one can cancel before the acceptance.
+/// Cancels on the session of the execute: only this session can cancel before the acceptance.
 async fn cancel(call: Call, id: ExecutionId) {
     match call.client.control(id, Control::Cancel).await {
-        Ok(_) => tracing::info!(execution = %id, "cancelled with its MCP call"),
+        Ok(_) => tracing::info!(execution = %id, "cancelled the execution with its MCP call"),
         Err(error) => {
-            tracing::warn!(execution = %id, %error, "could not cancel with its MCP call");
+            tracing::warn!(
+                execution = %id,
+                %error,
+                "could not cancel the execution with its MCP call"
+            );
         }
     }
     call.client.close().await;
 }
 
-/// The result of a call that nobody waits for.
-fn left(id: ExecutionId) -> Failure {
+/// Returns the failure of a call that ended early.
+fn ended_early(id: ExecutionId) -> Failure {
     Failure::cancelled().with("executionId", id.to_string())
+}
+
+/// Returns the failure of a run, with the id of its execution.
+fn failed(error: client::Error, id: ExecutionId) -> Failure {
+    Failure::from(error).with("executionId", id.to_string())
 }

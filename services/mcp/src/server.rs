@@ -20,56 +20,58 @@ use tokio_util::task::TaskTracker;
 
 use crate::arguments::Arguments;
 use crate::failure::Failure;
-use crate::places::Places;
-use crate::running::Running;
+use crate::running_calls::RunningCalls;
+use crate::slots::Slots;
 use crate::{Settings, methods, resources, tasks, tools};
 
 const INSTRUCTIONS: &str = "Runs prompts with the Claude CLI on the machine of cc-bridge. \
     `execute` runs a prompt to its end. For work that takes longer than your client waits for one \
-    call, use `start`, then `wait` with the `nextOffset` of the previous answer until `ended` is true.";
+    call, use `start`, then `wait` with the `nextOffset` of the previous answer until `ended` is \
+    true.";
 
-/// The MCP server. Each MCP session has a value of its own ([`Server::session`]); all of them share
-/// the places for calls.
+/// The MCP server. Each MCP session has its own value ([`Server::session`]); all values share the
+/// slots for calls.
 #[derive(Debug)]
 pub struct Server {
-    places: Places,
-    /// The `execute` calls of all sessions; they outlive their session for as long as a cancel takes.
+    slots: Slots,
+    /// The `execute` calls of all sessions. A call may outlive its session until its cancel is
+    /// sent.
     calls: TaskTracker,
-    running: Running,
+    running: RunningCalls,
     /// Ends the calls of all sessions with an error that says how to continue.
     stop: CancellationToken,
 }
 
 impl Server {
-    /// A server for its first session.
+    /// Creates the server of the first session.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
-            places: Places::new(Arc::new(settings)),
+            slots: Slots::new(Arc::new(settings)),
             calls: TaskTracker::new(),
-            running: Running::default(),
+            running: RunningCalls::default(),
             stop: CancellationToken::new(),
         }
     }
 
-    /// The same server, whose calls end when this token is cancelled.
+    /// Sets the token that ends all calls when it is cancelled.
     #[must_use]
     pub fn stopped_by(self, stop: CancellationToken) -> Self {
         Self { stop, ..self }
     }
 
-    /// The same server for another session.
+    /// Creates the server of another session, with the same slots.
     #[must_use]
     pub fn session(&self) -> Self {
         Self {
-            places: self.places.clone(),
+            slots: self.slots.clone(),
             calls: self.calls.clone(),
-            running: Running::default(),
+            running: RunningCalls::default(),
             stop: self.stop.clone(),
         }
     }
 
-    /// The `execute` calls of all sessions.
+    /// Returns the `execute` calls of all sessions.
     pub(crate) fn calls(&self) -> TaskTracker {
         self.calls.clone()
     }
@@ -108,11 +110,11 @@ impl ServerHandler for Server {
         if self.get_tool(&request.name).is_none() {
             let name: Cow<'_, str> = request.name.chars().take(64).collect();
             let message = format!("there is no tool {name:?}");
-            self.noted(Failure::arguments(message.clone()));
+            self.count_refusal(Failure::arguments(message.clone()));
             return Err(ErrorData::invalid_params(message, None));
         }
         let response = self.call(&request.name, arguments, context).await;
-        Ok(response.unwrap_or_else(|failure| self.noted(failure).into_result().into()))
+        Ok(response.unwrap_or_else(|failure| self.count_refusal(failure).into_result().into()))
     }
 
     async fn list_resources(
@@ -121,8 +123,8 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         let cursor = request.and_then(|request| request.cursor);
-        let resources = resources::list(&self.places, cursor).await;
-        resources.map_err(|failure| self.noted(failure).into_resource_error())
+        let resources = resources::list(&self.slots, cursor).await;
+        resources.map_err(|failure| self.count_refusal(failure).into_resource_error())
     }
 
     async fn list_resource_templates(
@@ -140,10 +142,10 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let resource = resources::read(&self.places, &request.uri).await;
+        let resource = resources::read(&self.slots, &request.uri).await;
         resource
             .map(ReadResourceResponse::from)
-            .map_err(|failure| self.noted(failure).into_resource_error())
+            .map_err(|failure| self.count_refusal(failure).into_resource_error())
     }
 
     async fn get_task(
@@ -151,7 +153,7 @@ impl ServerHandler for Server {
         request: GetTaskParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        let task = tasks::get(&self.places, &request.task_id).await;
+        let task = tasks::get(&self.slots, &request.task_id).await;
         task.map(GetTaskResult::new)
             .map_err(|failure| self.task_error(failure))
     }
@@ -161,9 +163,9 @@ impl ServerHandler for Server {
         request: UpdateTaskParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        // No execution asks for input, so there is nothing to answer; an unknown task is an error.
+        // No execution requests input, so there is nothing to update; an unknown task is an error.
         let id = tasks::id(&request.task_id).map_err(|failure| self.task_error(failure))?;
-        let status = tasks::status(&self.places, id).await;
+        let status = tasks::status(&self.slots, id).await;
         status.map(drop).map_err(|failure| self.task_error(failure))
     }
 
@@ -184,8 +186,9 @@ impl ServerHandler for Server {
     ) -> Result<CustomResult, ErrorData> {
         let CustomRequest { method, params, .. } = request;
         let failure = match methods::mistake(&method, params.as_ref()) {
-            Some(mistake) => self.noted(Failure::arguments(mistake)),
-            // The HTTP side counts the error in the answer, as it does for the library's own.
+            Some(mistake) => self.count_refusal(Failure::arguments(mistake)),
+            // The HTTP side counts this refusal when it sends the answer, as it does for the
+            // library's own errors.
             None => Failure::unknown_method(&method),
         };
         Err(failure.into_method_error())

@@ -1,4 +1,4 @@
-//! Settings of the server.
+//! The settings of the MCP server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,31 +6,31 @@ use std::time::Duration;
 
 use client::Options;
 
-/// Settings of the server. The defaults suit a bridge on the same machine.
+/// The settings of the MCP server. The defaults suit a bridge on the same machine.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The bridge's WebSocket address, like `ws://127.0.0.1:8003/ws`.
     pub url: String,
     /// Timeouts of the WebSocket client.
     pub client: Options,
-    /// Calls that view an execution at once (`execute`, `wait`, `output`, a resource's output), and
-    /// apart from them as many other calls. One more is refused.
+    /// The maximum number of concurrent calls that view an execution (`execute`, `wait`, `output`,
+    /// a resource's output), and separately of all other calls. Further calls are refused.
     pub calls: usize,
-    /// The longest time between two progress notifications of one call.
+    /// The maximum time between two progress notifications of one call.
     pub progress: Duration,
-    /// The most output that one result carries, in bytes.
+    /// The maximum output in one result, in bytes.
     pub text_bytes: usize,
     /// Receives the refusals of this server.
     pub on_refusal: OnRefusal,
 }
 
-/// A function that receives the reason of every request that the MCP server refuses by itself, one of
-/// [`crate::REASONS`]. The bridge counts its own refusals. The default ignores them.
+/// A function that receives the reason of every refusal by the MCP server itself, one of
+/// [`crate::REASONS`]. The bridge counts its own refusals. The default does nothing.
 #[derive(Clone)]
 pub struct OnRefusal(Arc<dyn Fn(&'static str) + Send + Sync>);
 
 impl OnRefusal {
-    /// Calls this function for every refusal. It must not block.
+    /// Creates a value that calls this function for every refusal. The function must not block.
     pub fn new(function: impl Fn(&'static str) + Send + Sync + 'static) -> Self {
         Self(Arc::new(function))
     }
@@ -56,7 +56,7 @@ impl Settings {
     /// The default of [`Settings::calls`].
     pub const CALLS: usize = 64;
 
-    /// The defaults, for the bridge at this address.
+    /// Creates the defaults for the bridge at this address.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Settings {
             calls: Self::CALLS,
             // MCP clients abort a call without progress after 60 to 300 s.
             progress: Duration::from_secs(15),
-            // One message of the bridge is no larger either.
+            // The maximum size of a message of the bridge.
             text_bytes: protocol::SERVER_MESSAGE_BYTES,
             on_refusal: OnRefusal::default(),
         }

@@ -1,4 +1,4 @@
-//! The server on stdin and stdout.
+//! The MCP server on stdin and stdout.
 
 mod lines;
 
@@ -11,17 +11,16 @@ use crate::requests::Requests;
 use crate::{Server, Settings};
 use lines::Lines;
 
-/// How long cancels may take that the client sent just before it left.
+/// The maximum time for the cancels that the client sent just before it closed stdin.
 const CANCEL_TIME: Duration = Duration::from_secs(10);
 
-/// The session could not begin.
+/// A session that could not begin.
 #[derive(Debug, thiserror::Error)]
-#[error("no MCP session: {0}")]
+#[error("the MCP session could not begin: {0}")]
 pub struct Error(Box<ServerInitializeError>);
 
-/// Serves one MCP session on stdin and stdout, until stdin is closed. Running calls are abandoned
-/// then. Their executions continue, except for those whose call was cancelled or had
-/// `onDisconnect: "cancel"`.
+/// Serves one MCP session on stdin and stdout until stdin is closed, and then abandons the running
+/// calls. Their executions continue, unless the call was cancelled or had `onDisconnect: "cancel"`.
 ///
 /// # Errors
 /// The client broke the protocol before the session began.
@@ -31,7 +30,7 @@ pub async fn serve(settings: Settings) -> Result<(), Error> {
     let lines = Lines::new(tokio::io::stdin(), tokio::io::stdout(), Requests::default());
     let session = match server.serve(lines).await {
         Ok(session) => session,
-        // A client may look at `server/discover` only, and closing stdin is how it leaves.
+        // A client may send only `server/discover` and then close stdin.
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
         Err(error) => return Err(Error(Box::new(error))),
     };

@@ -1,29 +1,30 @@
-//! The output that one result carries: a range of the execution's output, cut at a limit.
+//! The output in one result: a range of the execution's output, cut at a limit.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// Collected output, from one offset on. Pure.
+/// Output that is collected from an offset, up to a limit. It does no I/O.
 ///
 /// The collected bytes are the whole output between the start and [`Text::next`], except for the
-/// ranges in `gaps`. Behind the limit, or behind a character that would cross it, output is ignored.
+/// ranges in `gaps`. Output after the limit, or after a character that would cross the limit, is
+/// ignored.
 #[derive(Debug)]
 pub(crate) struct Text {
-    /// Where the first byte stands in the output. Up to 3 bytes before the requested offset when
-    /// that one is inside a character.
+    /// The offset of the first byte: up to 3 bytes before the requested offset if that one is
+    /// inside a character.
     start: u64,
     next: u64,
     bytes: Vec<u8>,
     limit: usize,
     gaps: Vec<Range<u64>>,
-    /// Output was ignored because of the limit.
+    /// Whether output was ignored because of the limit.
     cut: bool,
 }
 
 impl Text {
-    /// Collects at most `limit` bytes, from this offset on.
+    /// Creates an empty collection of at most `limit` bytes from this offset.
     pub(crate) fn new(start: u64, limit: usize) -> Self {
         Self {
             start,
@@ -35,16 +36,17 @@ impl Text {
         }
     }
 
-    /// Whether the limit is reached: more output would be ignored.
+    /// Returns whether the limit is reached, so that further output is ignored.
     pub(crate) fn is_full(&self) -> bool {
         self.cut || self.bytes.len() >= self.limit
     }
 
-    /// The offset behind the collected output: where the next call begins.
+    /// Returns the offset after the collected output, where the next call continues.
     pub(crate) fn next(&self) -> u64 {
         self.next
     }
 
+    /// Adds a piece of output.
     pub(crate) fn push(&mut self, offset: u64, piece: &Bytes) {
         if self.cut {
             return;
@@ -59,11 +61,11 @@ impl Text {
         self.next = offset + fitting as u64;
     }
 
-    /// Notes bytes that are gone.
-    pub(crate) fn gap(&mut self, gone: Range<u64>) {
+    /// Adds a gap: bytes that are missing.
+    pub(crate) fn gap(&mut self, missing: Range<u64>) {
         if !self.cut {
-            self.next = gone.end;
-            self.gaps.push(gone);
+            self.next = missing.end;
+            self.gaps.push(missing);
         }
     }
 
@@ -71,7 +73,7 @@ impl Text {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
-    /// The members that describe this output in a structured result.
+    /// Adds the members that describe this output to a structured result.
     pub(crate) fn describe(&self, result: &mut Value) {
         let Self {
             start,
@@ -82,7 +84,7 @@ impl Text {
         } = self;
         let gaps: Vec<_> = gaps
             .iter()
-            .map(|gone| json!({ "from": gone.start, "to": gone.end }))
+            .map(|gap| json!({ "from": gap.start, "to": gap.end }))
             .collect();
         result["text"] = self.text().into();
         result["offset"] = (*start).into();
@@ -92,13 +94,14 @@ impl Text {
     }
 }
 
-/// The longest prefix of at most `most` bytes that ends between two characters.
-fn floor_char_boundary(bytes: &[u8], most: usize) -> usize {
-    if bytes.len() <= most {
+/// Returns the length of the longest prefix of at most `max` bytes that ends between two
+/// characters.
+fn floor_char_boundary(bytes: &[u8], max: usize) -> usize {
+    if bytes.len() <= max {
         return bytes.len();
     }
     let begins = |byte: u8| byte & 0b1100_0000 != 0b1000_0000;
-    (0..=most).rev().find(|at| begins(bytes[*at])).unwrap_or(0)
+    (0..=max).rev().find(|at| begins(bytes[*at])).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn output_is_cut_between_characters_and_the_next_offset_is_where_it_continues() {
+    fn output_is_cut_between_characters_and_continues_at_the_next_offset() {
         let mut text = Text::new(0, 5);
         text.push(0, &Bytes::from_static(b"abc"));
         assert!(!text.is_full());
@@ -126,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn output_that_fits_exactly_is_whole() {
+    fn output_that_fits_exactly_is_not_truncated() {
         let mut text = Text::new(7, 3);
         text.push(7, &Bytes::from_static(b"abc"));
         assert!(text.is_full());

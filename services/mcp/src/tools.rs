@@ -15,7 +15,7 @@ pub(crate) const CONTROL: &str = "control";
 
 static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(define);
 
-/// All tools.
+/// Returns all tools.
 pub(crate) fn all() -> &'static [Tool] {
     &TOOLS
 }
@@ -27,28 +27,30 @@ fn define() -> Vec<Tool> {
         tool(
             EXECUTE,
             "Runs a prompt with the Claude CLI to its end and returns the answer. The result is an \
-             error unless the state is `completed`. Cancelling the call cancels the execution, where the \
-             protocol version has cancellation; a lost connection does not, unless onDisconnect is \
-             \"cancel\".",
+             error unless the state is `completed`. Cancelling the call cancels the execution, if \
+             the protocol version has cancellation; a lost connection does not, unless \
+             onDisconnect is \"cancel\".",
             execution(true),
             writes(),
         ),
         tool(
             START,
-            "Starts a prompt with the Claude CLI and returns its executionId at once. Follow it with `wait`.",
+            "Starts a prompt with the Claude CLI and returns its executionId immediately. Then \
+             call `wait`.",
             execution(false),
             writes(),
         ),
         tool(
             WAIT,
-            "Returns the output of an execution since `offset`, when the execution has ended or after \
-             maxSeconds. Pass the `nextOffset` of the answer as the next `offset`, until `ended` is true.",
+            "Returns the output of an execution from `offset`, when the execution has ended or \
+             after maxSeconds. Pass the `nextOffset` of the answer as the next `offset`, until \
+             `ended` is true.",
             object(
                 json!({
                     "executionId": id(),
                     "offset": offset(),
                     "maxSeconds": {"type": "integer", "minimum": 0, "maximum": 50, "default": 50,
-                                   "description": "Longest time to wait"},
+                                   "description": "Maximum time to wait"},
                 }),
                 &["executionId"],
             ),
@@ -62,14 +64,15 @@ fn define() -> Vec<Tool> {
         ),
         tool(
             OUTPUT,
-            "Returns output of an execution that is there already, without waiting for more. Works \
-             long after its end.",
+            "Returns the present output of an execution without waiting for more, also after the \
+             execution has ended.",
             object(
                 json!({
                     "executionId": id(),
                     "offset": offset(),
                     "maxBytes": {"type": "integer", "minimum": 4,
-                                 "description": "Most bytes to return; the default is the server's limit"},
+                                 "description": "Maximum bytes to return; the default is the \
+                                                 server's limit"},
                 }),
                 &["executionId"],
             ),
@@ -77,7 +80,8 @@ fn define() -> Vec<Tool> {
         ),
         tool(
             LIST,
-            "Lists executions, newest first. Pass `next` of the answer as `before` for the next page.",
+            "Lists executions, newest first. Pass `next` of the answer as `before` to get the next \
+             page.",
             object(
                 json!({
                     "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20},
@@ -90,7 +94,8 @@ fn define() -> Vec<Tool> {
         ),
         tool(
             CONTROL,
-            "Pauses, resumes or cancels an execution with everything it started. Repeating it changes nothing.",
+            "Pauses, resumes or cancels an execution with every process it started. Repeating the \
+             call changes nothing.",
             object(
                 json!({
                     "executionId": id(),
@@ -131,45 +136,68 @@ fn id() -> Value {
 
 fn offset() -> Value {
     json!({"type": "integer", "minimum": 0,
-           "description": "Byte of the output to begin at; the default is the first byte that is kept"})
+           "description": "Byte offset in the output to begin at; the default is the first kept \
+                           byte"})
 }
 
-/// The fields of `protocol::Body`, and those of the WebSocket's `execute` that make sense here.
+/// Returns the schema of an execution: the fields of `protocol::Body`, `executionId`, and, for a
+/// tool that waits for the end, `onDisconnect`.
 fn execution(waits: bool) -> JsonObject {
-    let words = |text: &str| json!({"type": "string", "description": text});
+    let string = |text: &str| json!({"type": "string", "description": text});
+    let positive =
+        |text: &str| json!({"type": "number", "exclusiveMinimum": 0, "description": text});
     let names =
         |text: &str| json!({"type": "array", "items": {"type": "string"}, "description": text});
-    let pairs = |text: &str| json!({"type": "object", "additionalProperties": {"type": "string"}, "description": text});
+    let pairs = |text: &str| {
+        let value = json!({"type": "string"});
+        json!({"type": "object", "additionalProperties": value, "description": text})
+    };
     let id = |text: &str| json!({"type": "string", "format": "uuid", "description": text});
-    let choice = |of: &[&str], text: &str| json!({"type": "string", "enum": of, "default": of[0], "description": text});
+    let choice = |values: &[&str], text: &str| {
+        let default = values[0];
+        json!({"type": "string", "enum": values, "default": default, "description": text})
+    };
     let mut properties = json!({
-        "prompt": words("The prompt"),
-        "promptMode": choice(&["verbatim", "commands"], "\"commands\" makes the CLI's /commands and @files work"),
-        "format": choice(&["text", "events"], "The output: the answer's text, or the CLI's JSON lines"),
-        "lane": words("Executions of one lane run one at a time, in order"),
-        "model": words("The model"),
-        "systemPrompt": words("Replaces the system prompt"),
-        "appendSystemPrompt": words("Is added to the system prompt"),
+        "prompt": string("The prompt"),
+        "promptMode": choice(
+            &["verbatim", "commands"],
+            "\"commands\" enables the CLI's /commands and @files",
+        ),
+        "format": choice(
+            &["text", "events"],
+            "The output: the answer's text, or the CLI's JSON lines",
+        ),
+        "lane": string("Executions of one lane run one at a time, in order"),
+        "model": string("The model"),
+        "systemPrompt": string("Replaces the system prompt"),
+        "appendSystemPrompt": string("Text to append to the system prompt"),
         "allowedTools": names("Tools that run without asking, like Read or Bash(git log:*)"),
-        "disallowedTools": names("Tools that do not run"),
-        "permissionMode": words("The CLI's permission mode, up to what the operator allows"),
-        "maxTurns": {"type": "integer", "minimum": 1, "description": "Most turns of the model"},
-        "maxBudgetUsd": {"type": "number", "exclusiveMinimum": 0, "description": "Most money to spend"},
-        "conversation": id("The execution whose conversation continues"),
-        "continues": id("The execution that this one replaces"),
-        "onInterrupt": choice(&["none", "continue"], "\"continue\": a new execution continues in the conversation when the service was stopped"),
-        "onUsageLimit": choice(&["none", "wait"], "\"wait\": a new execution waits for the reset of a usage limit"),
-        "workspace": words("The workspace, a name; the default is \"default\""),
-        "env": pairs("Environment variables, of those the operator allows"),
-        "idleTimeoutSeconds": {"type": "number", "exclusiveMinimum": 0, "description": "Ends it after this time without progress"},
-        "deadlineSeconds": {"type": "number", "exclusiveMinimum": 0, "description": "Ends it after this running time"},
-        "metadata": pairs("Returned in the status"),
-        "executionId": id("An id of your own: a repeated call with it never runs a prompt twice"),
+        "disallowedTools": names("Tools that may not run"),
+        "permissionMode": string("The CLI's permission mode, up to what the operator allows"),
+        "maxTurns": {"type": "integer", "minimum": 1, "description": "Maximum model turns"},
+        "maxBudgetUsd": positive("Budget in US dollars"),
+        "conversation": id("The conversation to continue, from the status of an execution"),
+        "continues": id("The execution whose conversation this one continues"),
+        "onInterrupt": choice(
+            &["none", "continue"],
+            "\"continue\": if the service stops, a new execution continues the conversation",
+        ),
+        "onUsageLimit": choice(
+            &["none", "wait"],
+            "\"wait\": at a usage limit, a new execution waits for the reset",
+        ),
+        "workspace": string("The workspace, a name; the default is \"default\""),
+        "env": pairs("Environment variables that the operator allows"),
+        "idleTimeoutSeconds": positive("Ends the execution after this time without progress"),
+        "deadlineSeconds": positive("Ends the execution after this running time"),
+        "metadata": pairs("Metadata returned in the status"),
+        "executionId": id("An id that you choose: a repeated call with it never runs twice"),
     });
     if waits {
         properties["onDisconnect"] = choice(
             &["continue", "cancel"],
-            "\"cancel\": a lost connection ends the execution after the bridge's grace time (10 s by default)",
+            "\"cancel\": a lost connection ends the execution after the bridge's grace time (10 s \
+             by default)",
         );
     }
     object(properties, &["prompt"])
@@ -184,7 +212,7 @@ mod tests {
     fn the_schema_has_every_field_of_the_body_but_input() {
         let body = serde_json::to_value(Body::new("p")).unwrap();
         let mut fields: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
-        fields.retain(|name| name != "input"); // no tool sends input
+        fields.retain(|name| name != "input"); // No tool sends input.
         fields.extend(["executionId".to_owned(), "onDisconnect".to_owned()]);
         fields.sort_unstable();
         let schema = execution(true);

@@ -1,4 +1,4 @@
-//! Looks at executions that exist.
+//! Views of existing executions, for the tools `wait` and `output`, resources and tasks.
 
 use std::time::Duration;
 
@@ -9,34 +9,34 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
-use crate::places::{Call, Places, Purpose};
 use crate::progress::Progress;
+use crate::slots::{Call, Purpose, Slots};
 use crate::text::Text;
 
-/// Collects output from an offset on until the execution ends, the time is over, or one result is
-/// full; then the output and the present status. `lost` says that the response stream is lost.
-/// Dropping the future only detaches.
+/// Collects output from an offset until the execution ends, the time is over, or one result is
+/// full. Returns the output and the present status. The call releases its slot when
+/// `stream_closed` fires. Dropping the future only detaches.
 ///
 /// # Errors
-/// The bridge refuses the view or is lost, or no place is free.
+/// The bridge refuses the view or is lost, or no slot is free.
 pub(crate) async fn wait(
-    places: &Places,
+    slots: &Slots,
     id: ExecutionId,
     offset: Option<u64>,
     time: Duration,
     mut progress: Progress,
-    lost: CancellationToken,
+    stream_closed: CancellationToken,
 ) -> Result<(Text, Status), Failure> {
     let end = Instant::now() + time;
-    let mut call = places.call(Purpose::View).await?;
+    let mut call = slots.call(Purpose::View).await?;
     let mut run = attach(&call, id, offset);
-    let mut text = Text::new(offset.unwrap_or(0), places.settings().text_bytes);
+    let mut text = Text::new(offset.unwrap_or(0), slots.settings().text_bytes);
     let mut terminal = None;
     while !text.is_full() {
         let event = tokio::select! {
             event = run.next() => event?,
-            () = call.lost(&lost) => {
-                call.give_back();
+            () = call.stream_closed(&stream_closed) => {
+                call.release_slot();
                 continue;
             }
             () = progress.due() => {
@@ -46,8 +46,8 @@ pub(crate) async fn wait(
             () = tokio::time::sleep_until(end) => break,
         };
         let Some(event) = event else { break };
-        progress.note(&event);
-        if let Some((status, _)) = take(event, &mut text) {
+        progress.update(&event);
+        if let Some((status, _)) = collect(event, &mut text) {
             terminal = Some(status);
             break;
         }
@@ -56,20 +56,20 @@ pub(crate) async fn wait(
     finish(call, id, text, terminal).await
 }
 
-/// Collects the output that is there already, from an offset on, at most `most` bytes. Without an
-/// offset it begins with the first byte that is kept.
+/// Collects at most `max` bytes of the present output from an offset, or from the first kept byte.
+/// Returns the output and the present status.
 ///
 /// # Errors
 /// As [`wait`].
 pub(crate) async fn output(
-    places: &Places,
+    slots: &Slots,
     id: ExecutionId,
     offset: Option<u64>,
-    most: usize,
+    max: usize,
 ) -> Result<(Text, Status), Failure> {
-    let call = places.call(Purpose::View).await?;
+    let call = slots.call(Purpose::View).await?;
     let mut run = attach(&call, id, offset);
-    let mut text = Text::new(offset.unwrap_or(0), most);
+    let mut text = Text::new(offset.unwrap_or(0), max);
     let (mut available, mut terminal) = (None, None);
     while !text.is_full() && available.is_none_or(|bytes| text.next() < bytes) {
         let Some(event) = run.next().await? else {
@@ -78,7 +78,7 @@ pub(crate) async fn output(
         if let Event::Answer(status) = &event {
             available = Some(status.output_bytes);
         }
-        if let Some((status, _)) = take(event, &mut text) {
+        if let Some((status, _)) = collect(event, &mut text) {
             terminal = Some(status);
         }
     }
@@ -86,19 +86,19 @@ pub(crate) async fn output(
     finish(call, id, text, terminal).await
 }
 
-/// Reads an execution that has ended, as `execute` would have returned it.
+/// Reads an ended execution: the output, status and verdict that `execute` would have returned.
 ///
 /// # Errors
 /// As [`wait`].
 pub(crate) async fn ended(
-    places: &Places,
+    slots: &Slots,
     id: ExecutionId,
 ) -> Result<(Text, Status, Verdict), Failure> {
-    let call = places.call(Purpose::View).await?;
+    let call = slots.call(Purpose::View).await?;
     let mut run = attach(&call, id, None);
-    let mut text = Text::new(0, places.settings().text_bytes);
+    let mut text = Text::new(0, slots.settings().text_bytes);
     while let Some(event) = run.next().await? {
-        if let Some((status, verdict)) = take(event, &mut text) {
+        if let Some((status, verdict)) = collect(event, &mut text) {
             drop(run);
             call.client.close().await;
             return Ok((text, status, verdict));
@@ -115,17 +115,18 @@ fn attach(call: &Call, id: ExecutionId, offset: Option<u64>) -> Run {
     })
 }
 
-/// Takes output; the terminal status, if this is it.
-fn take(event: Event, text: &mut Text) -> Option<(Status, Verdict)> {
+/// Adds an output or a gap to the text. Returns a terminal status.
+fn collect(event: Event, text: &mut Text) -> Option<(Status, Verdict)> {
     match event {
         Event::Output { offset, bytes } => text.push(offset, &bytes),
-        Event::Gap(gone) => text.gap(gone),
+        Event::Gap(missing) => text.gap(missing),
         Event::Terminal { update, verdict } => return Some((update.status, verdict)),
         _ => {}
     }
     None
 }
 
+/// Closes the connection, and requests the status if the view had no terminal one.
 async fn finish(
     call: Call,
     id: ExecutionId,

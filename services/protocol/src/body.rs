@@ -15,18 +15,18 @@ use crate::json::or_default;
 pub use check::{MCP_PREFIX, env_name_is_forbidden};
 pub use error::BodyError;
 
-/// How the prompt is taken.
+/// How the CLI reads the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PromptMode {
-    /// As it stands, whatever it begins with.
+    /// As plain text, whatever it begins with.
     #[default]
     Verbatim,
-    /// The CLI's `/commands` and `@files` work.
+    /// With the CLI's `/commands` and `@files`.
     Commands,
 }
 
-/// What the output is.
+/// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
@@ -37,40 +37,40 @@ pub enum Format {
     Events,
 }
 
-/// Whether more comes on the CLI's stdin.
+/// Whether the CLI's stdin stays open after the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InputMode {
-    /// The prompt, then end of file.
+    /// stdin ends after the prompt.
     #[default]
     None,
     /// stdin stays open for `input`.
     Stream,
 }
 
-/// What follows an interruption.
+/// The reaction to an interruption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnInterrupt {
     /// Nothing.
     #[default]
     None,
-    /// A new execution goes on in the same conversation.
+    /// A new execution continues the same conversation.
     Continue,
 }
 
-/// What follows a usage limit.
+/// The reaction to a usage limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnUsageLimit {
     /// Nothing.
     #[default]
     None,
-    /// A new execution waits for the reset, then goes on in the same conversation.
+    /// A new execution waits for the reset, then continues the same conversation.
     Wait,
 }
 
-/// What a client asks for. `prompt` is the only field that must be there.
+/// The body of an execution. Only `prompt` is required.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[allow(
@@ -169,22 +169,23 @@ impl Body {
     /// Reads a body from JSON.
     ///
     /// # Errors
-    /// Says what is wrong, with line and column, and what is known of the field.
+    /// The message says what is wrong, with line and column.
     pub fn from_json(json: &[u8]) -> Result<Self, BodyError> {
-        // serde would take an array as the fields in order.
+        // serde would read an array as the fields in order.
         if json.trim_ascii_start().first() == Some(&b'[') {
             return Err(BodyError::Malformed(
-                "an array, where an object is needed".to_owned(),
+                "expected an object, found an array".to_owned(),
             ));
         }
         crate::json::from_slice(json).map_err(|e| BodyError::Malformed(e.to_string()))
     }
 
-    /// SHA-256 of what makes two bodies equal: every field but `lane` that differs from the
-    /// default, by name. A field that a later version adds changes no digest of an earlier one.
+    /// Returns a SHA-256 that is the same for equal bodies. It covers the name and value of every
+    /// field that differs from its default, except `lane`. A field that a later version adds
+    /// changes no digest of an earlier body.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        let same = Self {
+        let without_lane = Self {
             lane: None,
             ..self.clone()
         };
@@ -193,7 +194,7 @@ impl Body {
             _ => Map::new(),
         };
         let defaults = fields(&Self::new(""));
-        let mut given = fields(&same);
+        let mut given = fields(&without_lane);
         given.retain(|name, value| name == "prompt" || defaults.get(name) != Some(value));
         let json = Value::Object(given).to_string();
         let mut digest = [0; 32];
@@ -214,20 +215,21 @@ mod tests {
     fn absent_null_and_default_are_equal() {
         let plain = body(r#"{"prompt":"x"}"#);
         let nulls = body(
-            r#"{"prompt":"x","promptMode":null,"format":null,"model":null,"workspace":null,"env":null,
-                "input":null,"metadata":null,"onInterrupt":null,"allowedTools":null}"#,
+            r#"{"prompt":"x","promptMode":null,"format":null,"model":null,"workspace":null,
+                "env":null,"input":null,"metadata":null,"onInterrupt":null,"allowedTools":null}"#,
         );
-        let spelled = body(
-            r#"{"workspace":"default","format":"text","promptMode":"verbatim","env":{},"prompt":"x"}"#,
+        let defaults = body(
+            r#"{"workspace":"default","format":"text","promptMode":"verbatim","env":{},
+                "prompt":"x"}"#,
         );
         assert_eq!(plain, nulls);
         assert_eq!(plain.digest(), nulls.digest());
-        assert_eq!(plain.digest(), spelled.digest());
+        assert_eq!(plain.digest(), defaults.digest());
         assert_eq!(plain, Body::new("x"));
     }
 
     #[test]
-    fn the_lane_is_not_part_of_it_and_all_else_is() {
+    fn the_digest_covers_every_field_but_the_lane() {
         let plain = body(r#"{"prompt":"x"}"#);
         assert_eq!(
             plain.digest(),
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_of_what_is_given_alone() {
+    fn the_digest_covers_only_fields_that_differ_from_the_default() {
         let expected = |json: &str| {
             digest::digest(&digest::SHA256, json.as_bytes())
                 .as_ref()
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named() {
+    fn an_error_names_the_mistake() {
         for (json, word) in [
             (r#"{"prompt":"x","modle":"y"}"#, "modle"),
             (r#"{}"#, "prompt"),

@@ -1,30 +1,29 @@
-//! A part of the events of an execution: the CLI's stdout as it was, which is JSON lines when the
-//! CLI behaves.
+//! A part of the events of an execution: the CLI's unchanged stdout, normally JSON lines.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ExecutionId;
 
-/// The least `maxBytes` of the method `events`: any character fits.
+/// The minimum `maxBytes` of the method `events`: the length of the longest character.
 pub const MIN_BYTES: usize = 4;
-/// The most `maxBytes` of the method `events`, and the default.
+/// The maximum `maxBytes` of the method `events`, and the default.
 pub const MAX_BYTES: usize = crate::SERVER_MESSAGE_BYTES;
 
 /// The answer to the method `events`.
 ///
-/// It holds whole lines if at least one fits, otherwise a part of one. An unfinished last line of a
-/// live execution is left for later.
+/// It holds whole lines if at least one fits, otherwise a part of one. It does not include an
+/// unfinished last line of a live execution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Events {
     /// The execution.
     pub execution_id: ExecutionId,
-    /// Where the text begins, in bytes of the CLI's stdout.
+    /// The offset of the text's first byte, in bytes of the CLI's stdout.
     pub offset: u64,
-    /// The events; U+FFFD stands for each sequence that is no UTF-8.
+    /// The events; U+FFFD replaces each sequence that is not UTF-8.
     pub text: String,
-    /// Where the next part begins, in bytes of the CLI's stdout.
+    /// The offset of the next part, in bytes of the CLI's stdout.
     pub next_offset: u64,
-    /// Nothing follows. While it is false, an empty text means that no further line is there yet.
+    /// Whether no events follow. If false, an empty text means that there is no further line yet.
     pub ended: bool,
 }

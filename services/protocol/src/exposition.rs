@@ -1,11 +1,12 @@
 //! The two text formats of `/metrics`, and the choice between them.
 //!
-//! - OpenMetrics 1.0.0, which a Prometheus server asks for.
+//! - OpenMetrics 1.0.0, which a Prometheus server requests.
 //! - The Prometheus text format 0.0.4, for every other client: `curl`, and `promtool check
-//!   metrics`, which reads nothing else.
+//!   metrics`, which reads no other format.
 
-/// The media types of the two formats in the request header `Accept`.
+/// The media type of OpenMetrics in the request header `Accept`.
 const OPEN_METRICS_RANGE: &str = "application/openmetrics-text";
+/// The media type of the Prometheus text format in the request header `Accept`.
 const TEXT_RANGE: &str = "text/plain";
 
 /// A text format of `/metrics`.
@@ -19,7 +20,7 @@ pub enum Exposition {
 
 impl Exposition {
     /// Chooses the format from the values of the request header `Accept` (RFC 9110, section
-    /// 12.5.1): OpenMetrics where the client lists it, and lists the text format with no higher
+    /// 12.5.1): OpenMetrics if the client lists it, and does not list the text format with a higher
     /// weight.
     #[must_use]
     pub fn accepted<'a>(accept: impl IntoIterator<Item = &'a str>) -> Self {
@@ -50,7 +51,7 @@ impl Exposition {
         }
     }
 
-    /// The value of `Content-Type`.
+    /// Returns the value of `Content-Type`.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -65,9 +66,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_format_is_the_one_that_the_client_reads() {
+    fn the_accept_header_chooses_the_format() {
         let prometheus_2 = "application/openmetrics-text;version=1.0.0,\
-            application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+            application/openmetrics-text;version=0.0.1;q=0.75,\
+            text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         let prefers_text =
             "text/plain;version=0.0.4;q=0.6, Application/OpenMetrics-Text; version=1.0.0; q=0.5";
         for (accept, expected) in [

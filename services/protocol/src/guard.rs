@@ -1,12 +1,12 @@
-//! Which `Host` and `Origin` a service answers: a page in a browser must not reach a local service
-//! (DNS rebinding, CVE-2025-52882). Checked before anything else, any upgrade included.
+//! The check of `Host` and `Origin`: a page in a browser must not reach a local service (DNS
+//! rebinding, CVE-2025-52882). The check precedes all other work, including any upgrade.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, Method, Uri};
 
-/// Names that a request may always use as `Host`.
+/// The names that are always allowed as `Host`.
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// The allow-lists of one service.
@@ -16,21 +16,22 @@ pub struct Guard {
     origins: Vec<String>,
 }
 
-/// Why a request was refused; the text says what to do.
+/// A refused request; the message says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Foreign {
     /// `Host` is missing, doubled or not on the list.
-    #[error("Host {0:?} is not one this service answers to; name it with --allowed-hosts")]
+    #[error("Host {0:?} is not allowed; allow it with --allowed-hosts")]
     Host(String),
-    /// `Origin` is doubled, `null` or neither the Host nor on the list.
+    /// `Origin` is doubled, `null`, or neither the Host nor on the list.
     #[error(
-        "Origin {0:?} is foreign; name it with --allowed-origins if a page from there may use this service"
+        "Origin {0:?} is not allowed; if its pages may use this service, \
+         allow it with --allowed-origins"
     )]
     Origin(String),
 }
 
-/// Whether a request reads a health page. Everybody may do that: a healthcheck runs inside the
-/// container whose other requests are refused.
+/// Returns whether a request reads a health endpoint. Every client may do that: a healthcheck runs
+/// inside the container whose other requests are refused.
 #[must_use]
 pub fn reads_health(method: &Method, uri: &Uri) -> bool {
     let path = uri.path();
@@ -39,8 +40,11 @@ pub fn reads_health(method: &Method, uri: &Uri) -> bool {
 }
 
 impl Guard {
-    /// `hosts` (names without port, or with one to allow only that port) are allowed beside the
-    /// local ones; `origins` (like `https://app.example:8443`) beside the Host itself.
+    /// Creates a guard that allows these hosts besides the local names, and these origins besides
+    /// the Host itself.
+    ///
+    /// A host is a name without a port, or with one to allow only that port. An origin is like
+    /// `https://app.example:8443`.
     pub fn new(
         hosts: impl IntoIterator<Item = String>,
         origins: impl IntoIterator<Item = String>,
@@ -53,18 +57,17 @@ impl Guard {
         Self { hosts, origins }
     }
 
-    /// Whether the operator listed this origin: its pages get CORS.
+    /// Returns whether the operator listed this origin: its pages get CORS headers.
     #[must_use]
     pub fn lists(&self, origin: &str) -> bool {
         self.origins.iter().any(|o| o.eq_ignore_ascii_case(origin))
     }
 
-    /// Checks the target and the headers of one request, HTTP/1.1 only. A target in absolute form
-    /// has an authority, which takes the place of `Host` (RFC 9112, section 3.2.2); both must be
-    /// allowed.
+    /// Checks the target and the headers of one HTTP/1.1 request. The authority of a target in
+    /// absolute form replaces `Host` (RFC 9112, section 3.2.2); both must be allowed.
     ///
     /// # Errors
-    /// Says which header is foreign.
+    /// The header that is not allowed.
     pub fn check(&self, target: &Uri, headers: &HeaderMap) -> Result<(), Foreign> {
         let header = single(headers, HOST.as_str()).map_err(Foreign::Host)?;
         let header = self.host(header.unwrap_or_default())?;
@@ -88,7 +91,7 @@ impl Guard {
         }
     }
 
-    /// An allowed host in small letters.
+    /// Returns an allowed host in lower case.
     fn host(&self, host: &str) -> Result<String, Foreign> {
         let host = host.to_ascii_lowercase();
         let name = without_port(&host);
@@ -104,7 +107,7 @@ impl Guard {
 /// Reads an address to listen on: an IP address, or `localhost` for 127.0.0.1.
 ///
 /// # Errors
-/// A text that names the valid forms.
+/// A message that names the valid forms.
 pub fn listen_address(text: &str) -> Result<IpAddr, String> {
     if text.eq_ignore_ascii_case("localhost") {
         return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -112,11 +115,11 @@ pub fn listen_address(text: &str) -> Result<IpAddr, String> {
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
     bare.unwrap_or(text)
         .parse()
-        .map_err(|_| "an IP address or localhost is needed, like 127.0.0.1 or 0.0.0.0".to_owned())
+        .map_err(|_| "give an IP address or localhost, like 127.0.0.1 or 0.0.0.0".to_owned())
 }
 
-/// Whether a text is one origin (`scheme://host[:port]`), as an operator lists it: no `*`, no
-/// `null`, no path.
+/// Returns whether a text is one origin (`scheme://host[:port]`), as an operator lists it: no `*`,
+/// no `null`, no path.
 #[must_use]
 pub fn is_origin(text: &str) -> bool {
     let Some((scheme, host)) = text.trim_end_matches('/').split_once("://") else {
@@ -126,7 +129,7 @@ pub fn is_origin(text: &str) -> bool {
     !scheme.is_empty() && !host.is_empty() && !scheme.contains(bad) && !host.contains(bad)
 }
 
-/// The header's one value; an error carries what was there instead.
+/// Returns the header's only value. The error describes a header that is repeated or not ASCII.
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, String> {
     let mut values = headers.get_all(name).iter();
     let Some(first) = values.next() else {
@@ -141,7 +144,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Str
         .map_err(|_| "(not ASCII)".to_owned())
 }
 
-/// The host without `:port`; an IPv6 address keeps its brackets.
+/// Removes `:port`; an IPv6 address keeps its brackets.
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') && port.bytes().all(|b| b.is_ascii_digit()) => {

@@ -6,26 +6,27 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The id of an execution; chosen by a client it is an idempotency key.
+/// The id of an execution. An id that a client chooses is an idempotency key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ExecutionId(Uuid);
 
-/// The text is not a UUID in the hyphenated form of RFC 9562, section 4.
+/// A text that is not a UUID in the hyphenated form of RFC 9562, section 4.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0:?} is not a UUID (RFC 9562): 32 hex digits in the form 8-4-4-4-12, like 018f4e2a-7b3c-7def-8123-456789abcdef"
+    "{0:?} is not a UUID (RFC 9562): 32 hex digits in the form 8-4-4-4-12, \
+     like 018f4e2a-7b3c-7def-8123-456789abcdef"
 )]
 pub struct BadId(pub String);
 
 impl ExecutionId {
-    /// A fresh random id (version 4).
+    /// Returns a new random id (version 4).
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
 
-    /// The UUID itself.
+    /// Returns the UUID.
     #[must_use]
     pub fn uuid(self) -> Uuid {
         self.0
@@ -41,8 +42,8 @@ impl From<Uuid> for ExecutionId {
 impl FromStr for ExecutionId {
     type Err = BadId;
 
-    /// Only the hyphenated form is taken: the others (braces, `urn:uuid:`, 32 digits) would give
-    /// one execution several names in paths.
+    /// Parses the hyphenated form only: the others (braces, `urn:uuid:`, 32 digits) would give one
+    /// execution several names in paths.
     fn from_str(text: &str) -> Result<Self, BadId> {
         let bad = || BadId(text.chars().take(64).collect());
         if text.len() != 36 {
@@ -83,13 +84,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn upper_case_is_lower_cased() {
+    fn an_id_is_written_in_lower_case() {
         let id: ExecutionId = "018F4E2A-7B3C-7DEF-8123-456789ABCDEF".parse().unwrap();
         assert_eq!(id.to_string(), "018f4e2a-7b3c-7def-8123-456789abcdef");
     }
 
     #[test]
-    fn other_forms_are_refused() {
+    fn only_the_hyphenated_form_is_an_id() {
         for text in [
             "",
             "nonsense",

@@ -1,11 +1,12 @@
-//! JSON rules for both services: a repeated member is refused, and a line stays one line for every
+//! JSON rules of both services: a repeated member is refused, and a line stays one line for every
 //! reader.
 //!
-//! RFC 8259 (section 4) leaves a repeated member name to each parser: some take the first, some the
-//! last. Two parsers on one path then see two different requests, so [`refuse_repeated_members`]
-//! refuses it. RFC 8259 (section 7) also lets U+2028, U+2029 and U+0085 stand in a string as they
-//! are, but several readers of NDJSON split lines there (Python's `splitlines`, Node's `readline`).
-//! [`to_vec`] escapes them, and the other characters that a terminal would obey.
+//! RFC 8259 (section 4) leaves a repeated member name to each parser: some read the first member,
+//! some the last. Two parsers on one path then see two different requests, so
+//! [`refuse_repeated_members`] refuses such text. RFC 8259 (section 7) also allows U+2028, U+2029
+//! and U+0085 unescaped in a string, but several readers of NDJSON split lines there (Python's
+//! `splitlines`, Node's `readline`). [`to_vec`] escapes them, and all control characters of
+//! terminals.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -17,15 +18,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
-/// The deepest nesting of objects and arrays; serde_json's own limit for values.
+/// The maximum nesting of objects and arrays; serde_json's own limit for values.
 const DEPTH: usize = 128;
-/// The most members of one object, so that a hostile text of many short names costs little more
-/// than itself.
+/// The maximum number of members of one object: it bounds the memory for the names of a hostile
+/// text.
 const MEMBERS: usize = 4096;
-/// The most characters of a name that an error repeats.
+/// The maximum number of characters of a name that an error quotes.
 const SHOWN_CHARS: usize = 64;
 
-/// Why JSON text that a parser would take is refused.
+/// The reason to refuse JSON text that a parser would accept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// One object has two members of one name.
@@ -34,10 +35,10 @@ pub enum Unfit {
     /// An object has too many members.
     #[error("an object has more than {MEMBERS} members")]
     TooManyMembers,
-    /// Objects and arrays are nested too deep.
+    /// Objects and arrays are nested too deeply.
     #[error("objects and arrays are nested more than {DEPTH} deep")]
     TooDeep,
-    /// A member's name is no JSON string, a lone surrogate for example.
+    /// A member's name is not valid, for example a lone surrogate.
     #[error("a member's name is not valid: {0}")]
     BadName(String),
 }
@@ -45,7 +46,7 @@ pub enum Unfit {
 /// Reads a value from JSON, and refuses a member that is given twice at any depth.
 ///
 /// # Errors
-/// serde_json's own, or the text of [`Unfit`] as a data error.
+/// serde_json's errors, or the text of [`Unfit`] as a data error.
 pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     let value = serde_json::from_slice(json)?;
     let custom = <serde_json::Error as serde::de::Error>::custom::<String>;
@@ -54,7 +55,7 @@ pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     Ok(value)
 }
 
-/// Reads a field for which null is the default, for `deserialize_with`.
+/// Reads a field, and replaces null by the default; for `deserialize_with`.
 pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     de: D,
 ) -> Result<T, D::Error> {
@@ -63,14 +64,14 @@ pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Defaul
 
 /// Refuses JSON text in which one object has two members of one name, at any depth.
 ///
-/// It compares names as they read, so `"a"` and `"\u0061"` are one name. The text must be JSON
-/// already: this function finds no syntax errors. It reads no numbers, so `1e400` passes. It is
-/// linear in the text's length.
+/// Names are compared unescaped, so `"a"` and `"\u0061"` are the same name. The text must be valid
+/// JSON: this function finds no syntax errors. It does not read numbers, so `1e400` passes. Its
+/// time is linear in the text's length.
 ///
 /// # Errors
 /// See [`Unfit`].
 pub fn refuse_repeated_members(json: &str) -> Result<(), Unfit> {
-    // The names of each open object; None for an array.
+    // The names of each open object, None for an open array.
     let mut open: Vec<Option<HashSet<Cow<'_, str>>>> = Vec::new();
     let mut name_is_next = false;
     let bytes = json.as_bytes();
@@ -115,15 +116,16 @@ pub fn refuse_repeated_members(json: &str) -> Result<(), Unfit> {
 
 /// Returns the position of the closing quote of the string that begins at `at`.
 fn string_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-        if bytes[at + found] == b'"' {
-            return at + found;
+    while let Some(skipped) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        if bytes[at + skipped] == b'"' {
+            return at + skipped;
         }
-        at += found + 2;
+        at += skipped + 2;
     }
     bytes.len()
 }
 
+/// Returns the unescaped name between the quotes at `from - 1` and `to`.
 fn name(json: &str, from: usize, to: usize) -> Result<Cow<'_, str>, Unfit> {
     let raw = json.get(from..to).unwrap_or_default();
     if !raw.contains('\\') {
@@ -146,7 +148,7 @@ pub fn to_vec(value: &(impl Serialize + ?Sized)) -> serde_json::Result<Vec<u8>> 
     Ok(json)
 }
 
-/// serde_json's compact form, with more characters escaped.
+/// serde_json's compact form with more escapes.
 struct OneLine;
 
 impl Formatter for OneLine {
@@ -159,20 +161,20 @@ impl Formatter for OneLine {
     }
 }
 
-/// Writes JSON text and escapes the characters of strings that serde_json leaves as they are and
-/// that end a line for some readers, or that a terminal obeys: U+007F to U+009F, U+2028 and U+2029.
-/// Outside of strings valid JSON has none of them.
+/// Writes JSON text, and escapes U+007F to U+009F, U+2028 and U+2029 in its strings. Some readers
+/// end a line at these characters, or a terminal obeys them, and serde_json does not escape them.
+/// Outside of strings, valid JSON has none of them.
 ///
 /// # Errors
 /// The writer's errors.
 pub fn write_escaped(writer: &mut (impl Write + ?Sized), json: &[u8]) -> io::Result<()> {
     let mut from = 0;
     let mut at = 0;
-    while let Some(found) = json
+    while let Some(skipped) = json
         .get(at..)
         .and_then(|rest| memchr::memchr3(0x7f, 0xc2, 0xe2, rest))
     {
-        at += found;
+        at += skipped;
         let (code, length) = match json[at..] {
             [0x7f, ..] => (0x7f, 1),
             [0xc2, second @ 0x80..=0x9f, ..] => (u32::from(second), 2),
@@ -190,13 +192,13 @@ pub fn write_escaped(writer: &mut (impl Write + ?Sized), json: &[u8]) -> io::Res
     writer.write_all(&json[from..])
 }
 
-/// A writer of whole lines that escapes as [`write_escaped`] does: for logs, whose fields hold what
-/// clients and tools wrote.
+/// A writer of whole lines that escapes as [`write_escaped`] does: for logs, whose fields hold text
+/// of clients and tools.
 #[derive(Debug)]
 pub struct EscapedLines<W>(pub W);
 
 impl<W: Write> Write for EscapedLines<W> {
-    /// Writes all of it at once, so that lines of several threads do not mix.
+    /// Writes the whole line in one call, so that lines of several threads do not mix.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut escaped = Vec::with_capacity(line.len());
         write_escaped(&mut escaped, line)?;
@@ -215,7 +217,6 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    /// Field case C20.
     #[test]
     fn a_member_given_twice_is_refused_at_any_depth() {
         for (text, name) in [
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_text_is_refused_by_its_members_and_its_depth() {
+    fn too_many_members_and_too_deep_nesting_are_refused() {
         let names: Vec<_> = (0..=MEMBERS).map(|n| format!("\"{n}\":0")).collect();
         let many = format!("{{{}}}", names.join(","));
         assert_eq!(refuse_repeated_members(&many), Err(Unfit::TooManyMembers));
@@ -255,7 +256,6 @@ mod tests {
         ));
     }
 
-    /// Field case C19.
     #[test]
     fn a_line_stays_one_line_for_every_reader() {
         let text = "a\u{2028}b\u{2029}c\u{85}d\u{9b}31m\u{7f}e\u{e9}\u{20ac}\u{2027}\u{a0}\n\u{1b}";
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_line_has_no_control_characters_of_a_client() {
+    fn control_characters_of_a_client_are_escaped_in_a_log_line() {
         let mut log = Vec::new();
         let line = "{\"error\":\"a\u{9b}31m\u{2028}\u{e9}\"}\n";
         EscapedLines(&mut log).write_all(line.as_bytes()).unwrap();
@@ -294,10 +294,9 @@ mod tests {
     }
 
     proptest! {
-        /// The text of any value reads back as the same value, and no member of it counts as
-        /// repeated.
+        /// The text of any value is read as the same value, without repeated members.
         #[test]
-        fn a_written_value_reads_back_the_same(value in value()) {
+        fn a_written_value_is_read_as_the_same_value(value in value()) {
             let json = to_vec(&value).unwrap();
             prop_assert_eq!(from_slice::<Value>(&json).unwrap(), value);
         }

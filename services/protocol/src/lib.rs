@@ -1,10 +1,9 @@
 //! The protocol of `claude-api` and `bridge` as types (`docs/protocol.md`): states, statuses,
 //! bodies, problems, the messages of the WebSocket ([`message`]), limits and the Host/Origin guard.
-//! Also [`Patch`], which links what the renderer makes to what the spool keeps. Nothing here does
-//! I/O.
+//! Also [`Patch`], which the renderer writes and the spool stores. The crate does no I/O.
 //!
 //! Both services refuse JSON in which a member is given twice: with [`json::from_slice`], or with
-//! [`json::refuse_repeated_members`] beside another parser. Both write JSON lines with
+//! [`json::refuse_repeated_members`] before another parser. Both write JSON lines with
 //! [`json::to_vec`].
 
 pub mod body;
@@ -36,8 +35,8 @@ pub use status::{Burned, ErrorInfo, Page, Status, Warning};
 /// The version of the WebSocket protocol, which `connected.protocol` names.
 pub const PROTOCOL: u32 = 1;
 
-/// The most bytes of output that one `output` message carries: docs/protocol.md, "Notifications".
+/// The maximum bytes of output in one `output` message: docs/protocol.md, "Notifications".
 pub const OUTPUT_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// The most bytes of one server message. A longer list continues on the page that `next` names.
+/// The maximum bytes of one server message. A longer list continues on the page that `next` names.
 pub const SERVER_MESSAGE_BYTES: usize = 512 * 1024;

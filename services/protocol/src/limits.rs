@@ -6,8 +6,8 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
-/// The limits of `GET /v1/limits` and of `connected.limits`. Bytes, counts and milliseconds; 0 in a
-/// line limit means no limit. `boxed` says that claude-api runs in a container of its own, whose
+/// The limits of `GET /v1/limits` and of `connected.limits`, in bytes, counts and milliseconds. 0
+/// in a line limit means no limit. `boxed` says that claude-api runs in its own container, whose
 /// addresses may not use either service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

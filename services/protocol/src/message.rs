@@ -8,11 +8,11 @@
 //! All types implement `Serialize` and `Deserialize`. Sizes are bytes of UTF-8, and every offset
 //! counts bytes of the output (of stdout in [`EventsParams`] and [`Events`](crate::Events)).
 //!
-//! - Parameters of requests are strict: an unknown field is an error, and null is the same as
-//!   absent.
-//! - Messages of the bridge are tolerant: a client ignores fields that it does not know. A
-//!   notification with an unknown method, or an output of an unknown type, is
-//!   [`ServerMessage::Other`], and an unknown word of a `statusUpdate` reads as its state.
+//! - Parameters of requests are read strictly: an unknown field is an error, and null is the same
+//!   as absent.
+//! - Messages of the bridge are read leniently: a client ignores unknown fields. A notification
+//!   with an unknown method, or an output of an unknown type, is [`ServerMessage::Other`]. An
+//!   unknown word of a `statusUpdate` is read as its state.
 //!
 //! ```
 //! use protocol::message::{ClientMessage, Notification, Output, PingParams, ServerMessage};
@@ -23,7 +23,7 @@
 //! let id = "018f4e2a-7b3c-7def-8123-456789abcdef".parse()?;
 //! let text = Output::new(id, 0, "hello").to_message();
 //! let ServerMessage::Output(output) = ServerMessage::from_json(&text)? else {
-//!     unreachable!("it is an output");
+//!     unreachable!("the message is an output");
 //! };
 //! assert_eq!(output.content, "hello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

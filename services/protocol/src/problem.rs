@@ -8,7 +8,7 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 
 macro_rules! problem_types {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal;)*) => {
-        /// What went wrong, in the stable words of `type`.
+        /// The stable name of a problem, in the member `type`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum ProblemType {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
@@ -18,13 +18,13 @@ macro_rules! problem_types {
             /// Every type.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The `type` member.
+            /// Returns the `type` member.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// The HTTP status code that goes with it.
+            /// Returns the HTTP status code.
             #[must_use]
             pub fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)* }
@@ -34,27 +34,28 @@ macro_rules! problem_types {
 }
 
 problem_types! {
-    /// The id in the path is no UUID.
+    /// The id in the path is not a UUID.
     InvalidId = "invalid-id", 400;
     /// The body is not as docs/protocol.md, "Body", describes it.
     InvalidBody = "invalid-body", 400;
     /// A query parameter is wrong.
     InvalidQuery = "invalid-query", 400;
-    /// The request came from the container of claude-api: from what the model runs there.
+    /// The request came from inside the container of claude-api: from a process that the model
+    /// started.
     FromTheBox = "from-the-box", 401;
-    /// More than the operator allows was asked for.
+    /// The request exceeds what the operator allows.
     NotAllowed = "not-allowed", 403;
-    /// A `Host` that this service does not answer to.
+    /// The `Host` is not allowed.
     ForeignHost = "foreign-host", 403;
-    /// A foreign `Origin`.
+    /// The `Origin` is not allowed.
     ForeignOrigin = "foreign-origin", 403;
     /// No such execution.
     NotFound = "not-found", 404;
     /// No such path.
     UnknownPath = "unknown-path", 404;
-    /// The conversation to go on in is unknown.
+    /// The conversation to continue is unknown.
     UnknownConversation = "unknown-conversation", 404;
-    /// The path does not take this method.
+    /// The path does not accept this method.
     MethodNotAllowed = "method-not-allowed", 405;
     /// The id exists with another body.
     IdInUse = "id-in-use", 409;
@@ -62,27 +63,27 @@ problem_types! {
     OtherWorkspace = "other-workspace", 409;
     /// The execution's state does not allow this.
     WrongState = "wrong-state", 409;
-    /// Input that begins behind what was accepted.
+    /// The input begins after the end of the accepted input.
     InputHole = "input-hole", 409;
     /// The execution was deleted.
     Deleted = "deleted", 410;
-    /// The execution was cancelled before it was accepted; its id cannot be used any more.
+    /// The execution was cancelled before it was accepted; its id cannot be used again.
     CancelledBeforeAccepted = "cancelled-before-accepted", 410;
-    /// The offset is older than what is kept.
+    /// The offset is before the oldest kept byte.
     OffsetNotKept = "offset-not-kept", 410;
     /// The prompt or the body is too large.
     TooLarge = "too-large", 413;
     /// The offset lies beyond the present end.
     OffsetBeyondEnd = "offset-beyond-end", 416;
-    /// A stream was asked for over HTTP/1.0, which cannot tell a cut stream from a whole one.
+    /// A stream was requested over HTTP/1.0, which cannot mark the end of a complete stream.
     UpgradeRequired = "upgrade-required", 426;
-    /// Something is broken here; the log knows more.
+    /// An error of the service; its log has the details.
     Internal = "internal", 500;
     /// Not in this version.
     NotImplemented = "not-implemented", 501;
     /// The queue is full; nothing was recorded.
     QueueFull = "queue-full", 503;
-    /// The CLI has not read enough of its input; nothing of the request was taken.
+    /// The CLI has not read enough of its input; no byte of the request was accepted.
     InputFull = "input-full", 503;
     /// The bodies of other requests leave no memory for this one; it had no effect.
     InboundFull = "inbound-full", 503;
@@ -92,15 +93,16 @@ problem_types! {
     TooManyMcpSessions = "too-many-mcp-sessions", 503;
     /// The service is stopping.
     Stopping = "stopping", 503;
-    /// The box can reach claude-api from outside; only the health pages are served.
+    /// A process in claude-api's container can reach claude-api from outside; only the health
+    /// endpoints are served.
     BoxReachesService = "box-reaches-service", 503;
-    /// Not ready; the reasons and remedies are listed.
+    /// The service is not ready; `reasons` lists the reasons and remedies.
     NotReady = "not-ready", 503;
     /// The execution cannot be recorded.
     SpoolUnwritable = "spool-unwritable", 507;
 }
 
-/// One problem. `detail` says what was wrong and what to do.
+/// A problem document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Problem {
     /// The stable name.
@@ -110,13 +112,13 @@ pub struct Problem {
     pub status: u16,
     /// What was wrong and what to do, for a person.
     pub detail: String,
-    /// Numbers and names that go with it (`keptFrom`, `length`, `state`, ...).
+    /// Further members for programs (`keptFrom`, `length`, `state`, ...).
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
 impl Problem {
-    /// A problem of this type.
+    /// Creates a problem of this type.
     pub fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
         Self {
             kind,
@@ -139,12 +141,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn round_trip() {
+    fn a_written_problem_is_read_as_the_same_problem() {
         let problem = Problem::new(ProblemType::OffsetNotKept, "gone").with("keptFrom", 7);
         let json = serde_json::to_value(&problem).unwrap();
         assert_eq!(
             json,
-            serde_json::json!({"type": "offset-not-kept", "status": 410, "detail": "gone", "keptFrom": 7})
+            serde_json::json!({
+                "type": "offset-not-kept", "status": 410, "detail": "gone", "keptFrom": 7
+            })
         );
         assert_eq!(serde_json::from_value::<Problem>(json).unwrap(), problem);
     }

@@ -1,4 +1,4 @@
-//! JSON-RPC 2.0 on the WebSocket: method names, error codes and the shapes that both ends share.
+//! JSON-RPC 2.0 on the WebSocket: method names, error codes, close codes and shared types.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ pub struct RpcError {
 }
 
 impl RpcError {
-    /// An error whose `data` is `{reason}`.
+    /// Creates an error whose `data` is `{reason}`.
     pub fn new(code: i64, reason: &str, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -97,7 +97,7 @@ pub enum OnDisconnect {
     /// The execution continues: a disconnect is not a cancel.
     #[default]
     Continue,
-    /// The execution is cancelled when nobody views it within 10 s.
+    /// The execution is cancelled if no client views it within 10 s.
     Cancel,
 }
 

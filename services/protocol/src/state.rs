@@ -1,13 +1,14 @@
-//! The life of an execution.
+//! The states of an execution, and their reasons.
 //!
 //! ```text
 //! queued -> running <-> paused
-//! queued | running | paused -> completed | failed | cancelled | timed_out | interrupted   (terminal, set once)
+//! queued | running | paused -> completed | failed | cancelled | timed_out | interrupted
+//!                              (terminal: set once)
 //! ```
 
 use serde::{Deserialize, Serialize};
 
-/// Where an execution is in its life.
+/// The state of an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -15,22 +16,22 @@ pub enum State {
     Queued,
     /// A process exists, or is about to.
     Running,
-    /// Its whole process tree is stopped and its timers stand.
+    /// Its whole process tree and its timers are stopped.
     Paused,
     /// The CLI's last result is a success and all output was drained.
     Completed,
-    /// It ended by itself, but not so.
+    /// It ended on its own without succeeding.
     Failed,
-    /// A client's cancel was accepted before another end.
+    /// A client's cancel was accepted before any other end.
     Cancelled,
     /// The idle timeout or the client's deadline ended it.
     TimedOut,
-    /// Its runner died, or the service was stopped or killed under it.
+    /// Its runner died, or the service was stopped or killed while it ran.
     Interrupted,
 }
 
 impl State {
-    /// Every state, in the order of a life.
+    /// Every state, in the order of an execution's life.
     pub const ALL: [Self; 8] = [
         Self::Queued,
         Self::Running,
@@ -42,13 +43,13 @@ impl State {
         Self::Interrupted,
     ];
 
-    /// Whether this state is final.
+    /// Returns whether this state is final.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         !matches!(self, Self::Queued | Self::Running | Self::Paused)
     }
 
-    /// As the HTTP side writes it: `timed_out`.
+    /// Returns the name in HTTP messages: `timed_out`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,7 +64,7 @@ impl State {
         }
     }
 
-    /// As the WebSocket side writes it: `TIMED_OUT`.
+    /// Returns the name in WebSocket messages: `TIMED_OUT`.
     #[must_use]
     pub fn as_capitals(self) -> &'static str {
         match self {
@@ -81,7 +82,7 @@ impl State {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
-        /// The reason of a state, where there is more to say than the state itself.
+        /// The reason of a state that has several causes.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Reason {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
@@ -91,7 +92,7 @@ macro_rules! reasons {
             /// Every reason.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The reason as a status writes it: `idle_timeout`.
+            /// Returns the name in a status: `idle_timeout`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
@@ -101,7 +102,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// completed: the CLI lingered after its result and was ended by us.
+    /// completed: claude-api ended the CLI, which lingered after its result.
     Lingered = "lingered";
     /// failed: the CLI could not be started.
     SpawnFailed = "spawn_failed";
@@ -111,15 +112,15 @@ reasons! {
     AuthFailed = "auth_failed";
     /// failed: a final 429.
     UsageLimit = "usage_limit";
-    /// failed: too long for the model.
+    /// failed: the prompt is too long for the model.
     PromptTooLong = "prompt_too_long";
-    /// failed: a signal that we did not send ended the CLI.
+    /// failed: a signal that claude-api did not send ended the CLI.
     KilledBySignal = "killed_by_signal";
     /// failed: the CLI reached the `maxTurns` of the body.
     MaxTurns = "max_turns";
     /// failed: the CLI reached the `maxBudgetUsd` of the body.
     MaxBudget = "max_budget";
-    /// failed: the CLI's result says so, by `is_error`, an error's subtype or an HTTP status.
+    /// failed: the CLI's result has `is_error`, the subtype of an error or an HTTP status.
     CliError = "cli_error";
     /// failed: the CLI's exit code was not 0.
     NonzeroExit = "nonzero_exit";
@@ -131,7 +132,7 @@ reasons! {
     Deadline = "deadline";
     /// interrupted: its runner died.
     RunnerDied = "runner_died";
-    /// interrupted: the service was stopped or killed under it.
+    /// interrupted: the service was stopped or killed while the execution ran.
     ServiceStopped = "service_stopped";
     /// interrupted: the record of the execution is damaged, or claude-api no longer knows the
     /// accepted id. Only the bridge reports the latter.

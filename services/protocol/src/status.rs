@@ -1,4 +1,4 @@
-//! The status object: everywhere the same, all fields always there, null where unknown.
+//! The status object. All fields are always present; an unknown value is null.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use serde_json::Value;
 
 use crate::{ExecutionId, Reason, State};
 
-/// The most permission denials that a status lists.
+/// The maximum number of permission denials in a status.
 pub const DENIALS: usize = 50;
-/// The most warnings that a status lists; further ones are counted in the last.
+/// The maximum number of warnings in a status; the last one counts further ones.
 pub const WARNINGS: usize = 64;
-/// The most bytes of stderr that a status keeps.
+/// The maximum bytes of stderr in a status.
 pub const STDERR_TAIL_BYTES: usize = 16 * 1024;
 
-/// The bytes of JSON that the metadata of a status always has.
+/// The bytes of JSON that the metadata of a status may always use.
 const METADATA_BYTES: usize = 4 * 1024;
 
-/// The answer to a cancel that burned an unknown id: it was recorded as cancelled before it was
+/// The answer to a cancel of an unknown id. The id is burned: recorded as cancelled before it was
 /// accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -43,7 +43,7 @@ impl Burned {
     }
 }
 
-/// What went wrong, for a person and for a program.
+/// An error, for people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorInfo {
     /// Machine-readable, stable.
@@ -52,16 +52,16 @@ pub struct ErrorInfo {
     pub message: String,
 }
 
-/// Something worth knowing that does not end the execution.
+/// An incident that does not end the execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Warning {
-    /// Counts from 1 within the execution.
+    /// The number of the warning, from 1 within the execution.
     pub seq: u64,
-    /// When it was seen.
+    /// The time of the incident.
     pub at: Timestamp,
     /// Machine-readable, stable.
     pub code: String,
-    /// For a person.
+    /// The text for a person.
     pub message: String,
     /// Details, or null.
     pub data: Value,
@@ -109,7 +109,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// A fresh one: accepted, queued, nothing else known.
+    /// Creates the status of an accepted execution in the queue.
     #[must_use]
     pub fn queued(execution_id: ExecutionId, created_at: Timestamp, workspace: String) -> Self {
         Self {
@@ -147,7 +147,7 @@ impl Status {
         }
     }
 
-    /// Adds a warning, at most [`WARNINGS`]: the last place then counts those that found none.
+    /// Adds a warning. If there are [`WARNINGS`] already, the last one counts the further ones.
     pub fn warn(&mut self, at: Timestamp, code: &str, message: String, data: Value) {
         let seq = self.warnings.last().map_or(0, |w| w.seq) + 1;
         if self.warnings.len() >= WARNINGS {
@@ -157,7 +157,7 @@ impl Status {
                     seq,
                     at,
                     code: "more_warnings".to_owned(),
-                    message: format!("{more} more warnings that are not listed"),
+                    message: format!("{more} more warnings are not listed"),
                     data: serde_json::json!({ "more": more, "last": code }),
                 };
             }
@@ -173,7 +173,7 @@ impl Status {
     }
 
     /// Serializes the status as one line of JSON of at most `limit` bytes. Long texts are cut, the
-    /// longest first; the state, the numbers and the reason always stay.
+    /// longest first; the state, the reason and the numbers are never cut.
     #[must_use]
     pub fn to_json(&self, limit: usize) -> Vec<u8> {
         let encode = |status: &Self| crate::json::to_vec(status).unwrap_or_default();
@@ -219,7 +219,7 @@ impl Status {
         if self.usage.as_ref().is_some_and(|u| json_bytes(u) > share) {
             self.usage = None;
         }
-        // Its 4 KiB may be six times as many in JSON.
+        // The 4 KiB of the metadata may be 24 KiB of JSON.
         let mut used = 0;
         self.metadata.retain(|name, value| {
             used += json_bytes(name) + json_bytes(value) + 2;
@@ -246,9 +246,9 @@ fn keep_within<T: Serialize>(items: &mut Vec<T>, share: usize) {
 /// One page of `GET /v1/executions`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Page {
-    /// Newest first.
+    /// The executions, newest first.
     pub executions: Vec<Status>,
-    /// What to give as `before` for the next page; null at the end.
+    /// The value of `before` for the next page; null at the end.
     pub next: Option<ExecutionId>,
 }
 
@@ -265,26 +265,27 @@ mod tests {
     }
 
     #[test]
-    fn all_fields_are_there() {
+    fn a_status_has_all_fields() {
         let json = serde_json::to_value(status()).unwrap();
-        let names = "executionId state reason error exitCode outputBytes keptFrom crc32 sha256 createdAt startedAt endedAt \
-            durationMs queuePosition activity stalled workspace lane conversation continues continuedBy notBefore model usage \
-            costUsd permissionDenials restarts noiseLines warnings stderrTail metadata";
+        let names = "executionId state reason error exitCode outputBytes keptFrom crc32 sha256 \
+            createdAt startedAt endedAt durationMs queuePosition activity stalled workspace lane \
+            conversation continues continuedBy notBefore model usage costUsd permissionDenials \
+            restarts noiseLines warnings stderrTail metadata";
         let mut expected: Vec<_> = names.split_whitespace().collect();
         expected.sort_unstable();
-        let mut got: Vec<_> = json
+        let mut present: Vec<_> = json
             .as_object()
             .unwrap()
             .keys()
             .map(String::as_str)
             .collect();
-        got.sort_unstable();
-        assert_eq!(got, expected);
+        present.sort_unstable();
+        assert_eq!(present, expected);
         assert_eq!(json["createdAt"], "1970-01-01T00:00:00Z");
     }
 
     #[test]
-    fn a_status_fits_its_limit_whatever_is_in_it() {
+    fn a_status_with_large_fields_is_cut_to_its_limit() {
         let mut big = status();
         big.stderr_tail = "\u{1}".repeat(STDERR_TAIL_BYTES);
         big.permission_denials = vec![serde_json::json!({"tool_input": "x".repeat(9000)}); DENIALS];

@@ -1,5 +1,5 @@
-//! A small claude-api in memory, with hooks for faults. It runs nothing: tests write the output and
-//! set the states themselves.
+//! A small claude-api in memory with faults. It runs nothing: tests write the output and set the
+//! states.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -19,31 +19,37 @@ use rand::Rng;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// What becomes of one PUT.
+/// The fault of one PUT.
 #[derive(Debug, Clone)]
 pub enum Fault {
+    /// The answer is this problem.
     Problem(ProblemType),
-    /// The same as [`Fault::Problem`], with this `Retry-After` in seconds.
-    ProblemLater(ProblemType, u64),
-    Foreign(u16),
-    /// The same as [`Fault::Foreign`], with this `Retry-After` in seconds.
-    Later(u16, u64),
-    /// The connection breaks; whether it was accepted before that.
+    /// The answer is this problem, with this `Retry-After` in seconds.
+    ProblemRetryAfter(ProblemType, u64),
+    /// The answer has this code and no problem, as from a proxy.
+    Code(u16),
+    /// As [`Fault::Code`], with this `Retry-After` in seconds.
+    CodeRetryAfter(u16, u64),
+    /// The connection breaks before the answer.
     Reset {
+        /// Whether the execution is accepted before that.
         accepted: bool,
     },
-    /// No answer comes, for as long as the client waits.
+    /// No answer is sent.
     Hang,
-    /// It is read only when the test says [`World::late`], whatever becomes of its connection.
-    Late,
+    /// The request is handled when the test sets [`World::handle_delayed`], even if its connection
+    /// has ended.
+    Delayed,
 }
 
+/// A known execution.
 pub struct Execution {
     pub status: Status,
     pub output: Vec<u8>,
     pub body: Body,
 }
 
+/// The state of the fake: what it knows, which requests it has received, and its faults.
 #[derive(Default)]
 pub struct World {
     pub executions: HashMap<ExecutionId, Execution>,
@@ -51,47 +57,49 @@ pub struct World {
     pub puts: Vec<(ExecutionId, Body)>,
     pub faults: VecDeque<Fault>,
     pub cancels: Vec<ExecutionId>,
-    /// Cancels for when nobody views, asked for so far.
+    /// Executions with a requested `cancel?ifUnviewedForMs`.
     pub unviewed: Vec<ExecutionId>,
     pub burned: Vec<ExecutionId>,
     /// Burns are answered with `queue-full`.
     pub full: bool,
-    /// Open streams, and how many were opened so far, of each execution.
+    /// The number of open streams of each execution, and of streams opened so far.
     streams: HashMap<ExecutionId, (usize, u64)>,
-    /// All connections are answered with 502.
+    /// All requests are answered with 502.
     pub down: bool,
-    /// Output streams break after a random count of bytes up to this.
+    /// Output streams break after a random number of bytes up to this one.
     pub cut: Option<usize>,
     pub cuts: usize,
     pub deleted: Vec<ExecutionId>,
     pub ready: bool,
-    pub late: bool,
-    /// Follow streams tell changes, but no heartbeats.
-    pub no_beats: bool,
-    /// Output is answered with 502.
+    /// Requests with [`Fault::Delayed`] are handled.
+    pub handle_delayed: bool,
+    /// Follow streams send changes, but no heartbeats.
+    pub no_heartbeats: bool,
+    /// Output requests are answered with 502.
     pub no_output: bool,
-    /// Requests for events.
+    /// The number of requests for events.
     pub events: usize,
-    /// Events stop behind their first bytes.
+    /// Events stop after their first bytes.
     pub stuck_events: bool,
-    /// Statuses are not answered.
+    /// Requests for a status are not answered.
     pub no_status: bool,
-    /// Statuses of these are not answered.
+    /// Requests for the status of these executions are not answered.
     pub stuck: Vec<ExecutionId>,
-    /// Lists asked for.
+    /// The number of requests for a list.
     pub lists: usize,
-    /// Lists asked for from the newest execution on.
+    /// The number of requests for a list that begins with the newest execution.
     pub first_lists: usize,
-    /// Single statuses that were answered.
+    /// The number of answered requests for one status.
     pub statuses: usize,
-    /// Controls that were answered.
+    /// The number of controls.
     pub controls: usize,
     /// The limits say that this claude-api is boxed.
     pub boxed: bool,
-    /// The limits are refused, as if the bridge were in the box.
+    /// Requests for the limits are refused, as for a bridge in the box.
     pub refuses_bridge: bool,
 }
 
+/// The fake claude-api; clones share its state.
 #[derive(Clone)]
 pub struct Fake {
     pub addr: SocketAddr,
@@ -107,11 +115,11 @@ impl Fake {
     }
 
     pub async fn at(listener: TcpListener) -> Self {
-        Self::beating(listener, std::time::Duration::from_millis(150)).await
+        Self::with_heartbeat(listener, std::time::Duration::from_millis(150)).await
     }
 
-    /// Starts a fake with this heartbeat, which its limits name.
-    pub async fn beating(listener: TcpListener, heartbeat: std::time::Duration) -> Self {
+    /// Starts a fake with this heartbeat, which its limits have.
+    pub async fn with_heartbeat(listener: TcpListener, heartbeat: std::time::Duration) -> Self {
         let fake = Self {
             addr: listener.local_addr().unwrap(),
             world: Arc::default(),
@@ -139,6 +147,7 @@ impl Fake {
         self.world.lock().unwrap()
     }
 
+    /// Changes the state, and wakes everything that waits for a change.
     pub fn change<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
         let result = change(&mut self.world());
         self.changed.send_modify(|n| *n += 1);
@@ -171,7 +180,7 @@ impl Fake {
         });
     }
 
-    /// Accepts an execution as if a client had PUT it.
+    /// Adds an accepted execution.
     pub fn add(&self, state: State, output: &[u8]) -> ExecutionId {
         let id = ExecutionId::random();
         self.change(|w| insert(w, id, Body::new("x")));
@@ -184,22 +193,22 @@ impl Fake {
         id
     }
 
-    /// Waits until the world is so.
-    pub async fn until(&self, mut good: impl FnMut(&World) -> bool) {
+    /// Waits until the condition holds.
+    pub async fn until(&self, mut condition: impl FnMut(&World) -> bool) {
         let mut changed = self.changed.subscribe();
         let wait = async {
-            while !good(&self.world()) {
+            while !condition(&self.world()) {
                 changed.changed().await.unwrap();
             }
         };
         let time = std::time::Duration::from_secs(20);
         tokio::time::timeout(time, wait)
             .await
-            .expect("it never came to be");
+            .expect("the condition never held");
     }
 }
 
-/// An open stream, until dropped.
+/// An open stream, which is closed on drop.
 struct Streaming(Fake, ExecutionId);
 
 impl Streaming {
@@ -223,12 +232,12 @@ impl Drop for Streaming {
 /// Cancels the execution when no stream has been open for `after`.
 async fn cancel_unviewed(fake: Fake, id: ExecutionId, after: std::time::Duration) {
     let opened = |w: &World| w.streams.get(&id).copied().unwrap_or_default();
-    let before = opened(&fake.world()).1;
+    let opened_before = opened(&fake.world()).1;
     let mut changed = fake.changed.subscribe();
     loop {
         changed.borrow_and_update();
         let (open, now) = opened(&fake.world());
-        if now != before {
+        if now != opened_before {
             return;
         }
         if open > 0 {
@@ -236,7 +245,7 @@ async fn cancel_unviewed(fake: Fake, id: ExecutionId, after: std::time::Duration
             continue;
         }
         tokio::time::sleep(after).await;
-        if opened(&fake.world()) == (0, before) {
+        if opened(&fake.world()) == (0, opened_before) {
             fake.change(|w| w.cancels.push(id));
             return fake.end(id, State::Cancelled);
         }
@@ -297,25 +306,25 @@ async fn accept(Ctx(fake): Ctx<Fake>, Path(id): Path<ExecutionId>, bytes: Bytes)
         w.faults.pop_front()
     });
     match fault {
-        Some(Fault::Problem(kind)) => return problem(&Problem::new(kind, "as the test wants")),
-        Some(Fault::ProblemLater(kind, seconds)) => {
+        Some(Fault::Problem(kind)) => return problem(&Problem::new(kind, "a planned fault")),
+        Some(Fault::ProblemRetryAfter(kind, seconds)) => {
             let after = [(http::header::RETRY_AFTER, seconds.to_string())];
-            let problem = problem(&Problem::new(kind, "as the test wants"));
+            let problem = problem(&Problem::new(kind, "a planned fault"));
             return (after, problem).into_response();
         }
-        Some(Fault::Foreign(status)) => {
+        Some(Fault::Code(status)) => {
             return http::StatusCode::from_u16(status).unwrap().into_response();
         }
-        Some(Fault::Later(status, seconds)) => {
+        Some(Fault::CodeRetryAfter(status, seconds)) => {
             let status = http::StatusCode::from_u16(status).unwrap();
             let after = [(http::header::RETRY_AFTER, seconds.to_string())];
             return (status, after).into_response();
         }
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Reset { accepted: false }) => return broken(),
-        Some(Fault::Late) => {
-            let late = tokio::spawn(async move {
-                fake.until(|w| w.late).await;
+        Some(Fault::Delayed) => {
+            let delayed = tokio::spawn(async move {
+                fake.until(|w| w.handle_delayed).await;
                 fake.change(|w| {
                     let known = w.executions.get(&id).map(|e| e.status.clone());
                     match refused(w, id) {
@@ -324,7 +333,7 @@ async fn accept(Ctx(fake): Ctx<Fake>, Path(id): Path<ExecutionId>, bytes: Bytes)
                     }
                 })
             });
-            return late.await.unwrap();
+            return delayed.await.unwrap();
         }
         Some(Fault::Reset { accepted: true }) | None => {}
     }
@@ -377,16 +386,17 @@ async fn status(
                     let Some(new) = get(&fake) else {
                         return Some((Err(io::Error::other("gone")), (fake, changed, old)));
                     };
-                    let plain = |s: &Status| Status {
+                    let without_output = |s: &Status| Status {
                         output_bytes: 0,
                         crc32: None,
                         ..s.clone()
                     };
-                    if old.as_ref().is_none_or(|old| plain(old) != plain(&new)) {
+                    let is_changed = |old| without_output(old) != without_output(&new);
+                    if old.as_ref().is_none_or(is_changed) {
                         break new;
                     }
                     let wait = tokio::time::timeout(fake.heartbeat, changed.changed());
-                    if wait.await.is_err() && !fake.world().no_beats {
+                    if wait.await.is_err() && !fake.world().no_heartbeats {
                         break new;
                     }
                 };
@@ -426,7 +436,7 @@ async fn output(
         }
         let cut = world.cut;
         world.cuts += usize::from(cut.is_some());
-        cut.map(|most| rand::rng().random_range(1..=most))
+        cut.map(|max| rand::rng().random_range(1..=max))
     };
     let changed = fake.changed.subscribe();
     let streaming = Streaming::new(&fake, id);
@@ -443,15 +453,15 @@ async fn output(
                         left == Some(0) || world.down || (at as u64) < execution.status.kept_from
                     };
                     if broken {
-                        // hyper loses what is not flushed when an error follows at once.
+                        // hyper drops unflushed bytes when an error follows immediately.
                         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
                         return Some((Err(io::Error::other("cut")), (fake, changed, at, left)));
                     }
                     {
                         let world = fake.world();
                         let execution = world.executions.get(&id)?;
-                        let most = left.unwrap_or(usize::MAX).min(64 * 1024);
-                        let end = execution.output.len().min(at.saturating_add(most));
+                        let max = left.unwrap_or(usize::MAX).min(64 * 1024);
+                        let end = execution.output.len().min(at.saturating_add(max));
                         if end > at {
                             let end = rand::rng().random_range(at + 1..=end);
                             let chunk = Bytes::copy_from_slice(&execution.output[at..end]);
@@ -471,7 +481,7 @@ async fn output(
     Response::new(HttpBody::from_stream(chunks))
 }
 
-/// The output, as events that are there now.
+/// Serves the output as the present events.
 async fn events(
     Ctx(fake): Ctx<Fake>,
     Path(id): Path<ExecutionId>,
@@ -521,7 +531,7 @@ async fn control(
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
     let unviewed = query.get("ifUnviewedForMs").map(|ms| ms.parse().unwrap());
-    let burns = query.get("ifUnknown").is_some_and(|what| what == "burn");
+    let burns = query.get("ifUnknown").is_some_and(|value| value == "burn");
     let known = fake.change(|w| {
         w.controls += 1;
         if verb == "cancel" && unviewed.is_none() {

@@ -1,11 +1,11 @@
-//! A bridge on port 0, and a fake claude-api. Tests speak to the bridge by the strict client of the
-//! test crate, which checks every message against docs/protocol.md.
+//! A bridge on port 0, and a fake claude-api. Tests use the strict client of the test crate, which
+//! checks every message of the bridge against docs/protocol.md.
 
 #![allow(
     dead_code,
     unreachable_pub,
     clippy::unwrap_used,
-    reason = "a test helper: each suite uses its part, and a panic is its failure"
+    reason = "test helpers: each suite uses a part of them, and a panic fails the test"
 )]
 
 pub mod fake;
@@ -24,9 +24,10 @@ use tokio_util::task::AbortOnDropHandle;
 pub use cc_tests::ws::Client;
 pub use fake::Fake;
 
-/// Far beyond anything that these tests do.
+/// The timeout of a wait, far longer than any step of these tests takes.
 pub const SOON: Duration = Duration::from_secs(20);
 
+/// A running bridge.
 pub struct Bridge {
     pub addr: SocketAddr,
     pub stop: CancellationToken,
@@ -64,7 +65,7 @@ impl Bridge {
         Client::connect(self.addr).await
     }
 
-    /// Opens a session, and reads nothing of it after `connected`.
+    /// Opens a session whose client stops reading after `connected`.
     pub async fn connect_deaf(&self) -> Client {
         let client = self.connect().await;
         client.read(false);
@@ -87,7 +88,7 @@ impl Bridge {
     }
 }
 
-/// The id of the execution that this status is about.
+/// Returns the execution id of a status.
 pub fn id_of(status: &Value) -> ExecutionId {
     let id = status["executionId"].as_str();
     id.unwrap_or_else(|| panic!("{status}")).parse().unwrap()

@@ -1,4 +1,4 @@
-//! One HTTP GET, for the health pages: they are small, and answered with a length.
+//! A minimal HTTP GET for the health endpoints, whose answers are small and have a content length.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// More than any health page, bytes.
+/// Maximum size of an answer, bytes: more than any health endpoint sends.
 const ANSWER_BYTES: u64 = 256 * 1024;
 
-/// Status code and body of `http://authority/path`, within `limit` in all.
+/// Returns the status code and the body of `http://authority/path`, within `limit` in total.
 ///
 /// # Errors
-/// Says why there is no answer.
+/// The message says why there is no answer.
 pub(super) async fn get(
     authority: &str,
     path: &str,
     limit: Duration,
 ) -> Result<(u16, Vec<u8>), String> {
-    match timeout(limit, ask(authority, path)).await {
+    match timeout(limit, request(authority, path)).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
     }
 }
 
-async fn ask(authority: &str, path: &str) -> Result<(u16, Vec<u8>), String> {
+async fn request(authority: &str, path: &str) -> Result<(u16, Vec<u8>), String> {
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| {
         !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
     });
@@ -43,10 +43,10 @@ async fn ask(authority: &str, path: &str) -> Result<(u16, Vec<u8>), String> {
         .read_to_end(&mut answer)
         .await
         .map_err(failed)?;
-    split(&answer).ok_or_else(|| "what answers there does not speak HTTP".to_owned())
+    split(&answer).ok_or_else(|| format!("the program at {address} does not speak HTTP"))
 }
 
-/// The status code and the body.
+/// Splits an answer into the status code and the body.
 pub(super) fn split(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(answer.get(..end)?).ok()?;

@@ -1,4 +1,4 @@
-//! What was found, for a person and as JSON.
+//! The doctor's report, as text and as JSON.
 
 use std::fmt::Write;
 
@@ -8,18 +8,19 @@ use serde_json::{Value, json};
 use crate::show::one_line;
 use crate::stdout::json_line;
 
-/// How grave it is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Level {
+    /// No problem.
     Ok,
-    /// A prompt would run all the same.
+    /// A problem, but a prompt would run.
     Warn,
-    /// It would not.
+    /// A prompt would not run.
     Fail,
 }
 
-/// One finding. Without a remedy it is fine.
+/// One finding. A finding of level `Ok` has no remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Check {
     pub(super) level: Level,
@@ -29,7 +30,8 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// A finding of scripts/ccb, which sees the engine: level, name, message and remedy, by tabs. None for an empty line.
+    /// Parses a finding of scripts/ccb, which sees the engine: level, name, message and remedy,
+    /// separated by tabs. Returns `None` for any other line.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let mut parts = line.splitn(4, '\t').map(str::trim);
         let level = match parts.next()? {
@@ -47,6 +49,7 @@ impl Check {
     }
 }
 
+/// All findings, with the versions and limits that the bridge sent.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) checks: Vec<Check>,
@@ -86,8 +89,8 @@ impl Report {
         self.add(Level::Fail, name, message, Some(remedy));
     }
 
-    /// A prompt would run.
-    pub(super) fn well(&self) -> bool {
+    /// Returns whether a prompt would run.
+    pub(super) fn is_ok(&self) -> bool {
         self.failures() == 0
     }
 
@@ -96,7 +99,7 @@ impl Report {
         self.checks.iter().filter(failed).count()
     }
 
-    /// One line.
+    /// Returns the report as one line of JSON.
     pub(super) fn json(&self) -> String {
         let Self {
             checks,
@@ -104,11 +107,12 @@ impl Report {
             limits,
         } = self;
         let report =
-            json!({ "ok": self.well(), "checks": checks, "versions": versions, "limits": limits });
+            json!({ "ok": self.is_ok(), "checks": checks, "versions": versions, "limits": limits });
         json_line(&report.to_string())
     }
 
-    /// A line for each finding, its remedy below it, the verdict last. `quiet` leaves out what is fine.
+    /// Returns a line for each finding, with its remedy below it, and the verdict last. `quiet`
+    /// omits findings of level `Ok`.
     pub(super) fn text(&self, quiet: bool) -> String {
         let mut text = String::new();
         let shown = |check: &&Check| !(quiet && check.level == Level::Ok);
@@ -126,8 +130,8 @@ impl Report {
         }
         let verdict = match self.failures() {
             0 => "a prompt would run".to_owned(),
-            1 => "a prompt would not run: 1 thing to do, marked FAIL".to_owned(),
-            n => format!("a prompt would not run: {n} things to do, marked FAIL"),
+            1 => "a prompt would not run: fix the problem marked FAIL".to_owned(),
+            n => format!("a prompt would not run: fix the {n} problems marked FAIL"),
         };
         let _ = writeln!(text, "{verdict}");
         text

@@ -1,4 +1,4 @@
-//! Ctrl-C: `exec` cancels at the first one and leaves at the second; `attach` leaves.
+//! Ctrl-C: `exec` cancels at the first one and exits at the second; `attach` exits at the first.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ pub(super) enum CancelRequest {
     Nothing,
     /// A cancel is under way.
     Cancel(JoinHandle<Result<Status, Error>>),
-    /// The cancel was answered; the terminal status follows.
+    /// The cancel was answered; the terminal status is still to come.
     Answered,
 }
 
-/// Ctrl-C or SIGTERM. True: leave at once.
+/// Handles Ctrl-C or SIGTERM. Returns true if ccb exits immediately.
 pub(super) fn interrupted(
     client: &Arc<Client>,
     id: ExecutionId,
@@ -27,24 +27,26 @@ pub(super) fn interrupted(
     request: &mut CancelRequest,
 ) -> bool {
     if !owns {
-        progress.note(&format!("left; it goes on (end it with: ccb cancel {id})"));
+        progress.note(&format!(
+            "detached; the execution continues (end it with: ccb cancel {id})"
+        ));
         return true;
     }
     if !matches!(request, CancelRequest::Nothing) {
         return true;
     }
-    progress.note("cancelling; once more leaves at once");
+    progress.note("cancelling; press Ctrl-C again to exit now");
     *request = CancelRequest::Cancel(cancel(client, id));
     false
 }
 
-/// Cancels beside the stream: the answer comes while output is still read.
+/// Cancels in a task of its own, while the stream continues to read output.
 fn cancel(client: &Arc<Client>, id: ExecutionId) -> JoinHandle<Result<Status, Error>> {
     let client = Arc::clone(client);
     tokio::spawn(async move { client.control(id, Control::Cancel).await })
 }
 
-/// The answer of the cancel, if one is under way.
+/// Waits for the answer to the cancel; forever if none is under way.
 pub(super) async fn cancelled(request: &mut CancelRequest) -> Result<Status, Error> {
     match request {
         CancelRequest::Cancel(task) => task.await.unwrap_or(Err(Error::Closed)),

@@ -1,4 +1,4 @@
-//! From events to stdout, stderr and an exit code.
+//! Turns the events of a run into stdout, stderr and an exit code.
 
 use std::io;
 use std::sync::Arc;
@@ -16,10 +16,11 @@ use crate::show;
 use crate::stdout::{StdoutWriter, json_line};
 use crate::stop::Stop;
 
+/// A run that is streamed.
 struct Stream {
     client: Arc<Client>,
     id: ExecutionId,
-    /// `exec` cancels on Ctrl-C, `attach` only leaves.
+    /// Ctrl-C cancels the execution: true for `exec`, false for `attach`.
     owns: bool,
     detach: bool,
     json: bool,
@@ -28,21 +29,21 @@ struct Stream {
     progress: Progress,
     cancel: CancelRequest,
     accepted: bool,
-    /// No gap so far.
+    /// The output has no gap so far.
     whole: bool,
 }
 
-/// Why streaming ends.
-enum Leave {
-    /// With this exit code.
-    With(Exit),
-    /// The person does not want to wait.
-    AtOnce,
-    /// Nobody reads stdout.
+/// The reason why streaming ends.
+enum StreamEnd {
+    /// The run ended, or stdout failed.
+    Exit(Exit),
+    /// Ctrl-C asked for an immediate exit.
+    Immediately,
+    /// The reader of stdout closed it.
     BrokenPipe,
 }
 
-/// Streams until the terminal status.
+/// Streams until the terminal status, Ctrl-C or a closed stdout.
 pub(super) async fn stream(
     client: Client,
     task: Task,
@@ -72,12 +73,12 @@ pub(super) async fn stream(
     let result = stream.drive(&mut run).await;
     drop(run);
     let exit = match result {
-        // At once means at once: no goodbye to a bridge that may not answer.
-        Ok(Some(Leave::AtOnce)) => return Ok(exit::CANCELLED),
-        Ok(Some(Leave::With(exit))) => Ok(exit),
-        Ok(Some(Leave::BrokenPipe)) => {
+        // No close handshake: the bridge may not answer it.
+        Ok(Some(StreamEnd::Immediately)) => return Ok(exit::CANCELLED),
+        Ok(Some(StreamEnd::Exit(exit))) => Ok(exit),
+        Ok(Some(StreamEnd::BrokenPipe)) => {
             stream.progress.note(&format!(
-                "nobody reads stdout any more; it goes on: ccb attach {id}"
+                "stdout was closed; the execution continues; reattach with: ccb attach {id}"
             ));
             Ok(exit::OK)
         }
@@ -95,21 +96,21 @@ pub(super) async fn stream(
 }
 
 impl Stream {
-    async fn drive(&mut self, run: &mut Run) -> Result<Option<Leave>, Error> {
+    async fn drive(&mut self, run: &mut Run) -> Result<Option<StreamEnd>, Error> {
         if self.json {
             let greeting = json_line(self.client.greeting());
-            if let Some(leave) = self.write(greeting.as_bytes()).await {
-                return Ok(Some(leave));
+            if let Some(end) = self.write(greeting.as_bytes()).await {
+                return Ok(Some(end));
             }
         }
         loop {
             let event = tokio::select! {
-                // A person's wish first, however much output there is.
+                // Ctrl-C first, so that much output does not delay it.
                 biased;
                 () = self.stop.next() => {
                     let Self { client, id, owns, progress, cancel, .. } = self;
                     if interrupted(client, *id, *owns, progress, cancel) {
-                        return Ok(Some(Leave::AtOnce));
+                        return Ok(Some(StreamEnd::Immediately));
                     }
                     continue;
                 }
@@ -120,13 +121,13 @@ impl Stream {
                 event = run.next() => event?,
             };
             let Some(event) = event else { return Ok(None) };
-            if let Some(leave) = self.event(event).await {
-                return Ok(Some(leave));
+            if let Some(end) = self.event(event).await {
+                return Ok(Some(end));
             }
         }
     }
 
-    async fn event(&mut self, event: Event) -> Option<Leave> {
+    async fn event(&mut self, event: Event) -> Option<StreamEnd> {
         match event {
             Event::Message(text) => self.write(json_line(&text).as_bytes()).await,
             Event::Answer(status) => self.answered(&status).await,
@@ -136,14 +137,14 @@ impl Stream {
             }
             Event::Output { bytes, .. } if !self.json => self.write(&bytes).await,
             Event::Output { .. } => None,
-            Event::Gap(gone) => {
+            Event::Gap(missing) => {
                 self.whole = false;
-                let bytes = gone.end - gone.start;
+                let bytes = missing.end - missing.start;
                 self.progress.say(&format!(
-                    "{} of output are gone (bytes {} to {})",
+                    "{} of output missing (bytes {} to {})",
                     show::size(bytes),
-                    gone.start,
-                    gone.end
+                    missing.start,
+                    missing.end
                 ));
                 None
             }
@@ -156,37 +157,39 @@ impl Stream {
                 self.progress.note(text);
                 None
             }
-            Event::Lost { why, .. } => {
+            Event::Disconnected { reason, .. } => {
                 self.progress
-                    .doing(format!("{why}; connecting again"), None);
+                    .activity(format!("{reason}; reconnecting"), None);
                 None
             }
-            Event::Back => {
-                self.progress.doing("the bridge is back".to_owned(), None);
+            Event::Reconnected => {
+                self.progress.activity("reconnected".to_owned(), None);
                 None
             }
-            Event::Terminal { update, verdict } => Some(Leave::With(self.ended(&update, verdict))),
+            Event::Terminal { update, verdict } => {
+                Some(StreamEnd::Exit(self.ended(&update, verdict)))
+            }
         }
     }
 
-    async fn answered(&mut self, status: &Status) -> Option<Leave> {
+    async fn answered(&mut self, status: &Status) -> Option<StreamEnd> {
         self.accepted = true;
         if self.detach {
-            let leave = if self.json {
+            let end = if self.json {
                 None
             } else {
                 self.write(format!("{}\n", self.id).as_bytes()).await
             };
-            return Some(leave.unwrap_or(Leave::With(exit::OK)));
+            return Some(end.unwrap_or(StreamEnd::Exit(exit::OK)));
         }
         if !status.state.is_terminal() {
-            self.progress.doing(show::doing(status), None);
+            self.progress.activity(show::activity(status), None);
         }
         None
     }
 
-    /// Writes to stdout; Ctrl-C works meanwhile.
-    async fn write(&mut self, bytes: &[u8]) -> Option<Leave> {
+    /// Writes to stdout, and handles Ctrl-C while the write blocks.
+    async fn write(&mut self, bytes: &[u8]) -> Option<StreamEnd> {
         self.progress.before_output(bytes);
         let Self {
             client,
@@ -205,7 +208,7 @@ impl Stream {
                     biased;
                     () = stop.next() => {
                         if interrupted(client, *id, *owns, progress, cancel) {
-                            return Some(Leave::AtOnce);
+                            return Some(StreamEnd::Immediately);
                         }
                     }
                     result = &mut write => break result,
@@ -214,27 +217,26 @@ impl Stream {
         };
         match result {
             Ok(()) => None,
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Some(Leave::BrokenPipe),
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Some(StreamEnd::BrokenPipe),
             Err(e) => {
                 progress.say(&format!(
-                    "stdout cannot be written: {e}; it goes on: ccb attach {id}"
+                    "could not write stdout: {e}; the execution continues; \
+                     reattach with: ccb attach {id}"
                 ));
-                Some(Leave::With(exit::INTERNAL))
+                Some(StreamEnd::Exit(exit::INTERNAL))
             }
         }
     }
 
     fn cancel_answered(&mut self, answer: Result<Status, Error>) {
         if let Err(error) = answer {
-            self.progress.say(&format!(
-                "the cancel was refused: {}",
-                super::explain(&error)
-            ));
+            self.progress
+                .say(&format!("could not cancel: {}", super::explain(&error)));
         }
         self.cancel = CancelRequest::Answered;
     }
 
-    /// The terminal status.
+    /// Prints the summary of the terminal status, and returns the exit code.
     fn ended(&mut self, update: &StatusUpdate, verdict: Verdict) -> Exit {
         let status = &update.status;
         self.progress.clear();
@@ -256,24 +258,24 @@ impl Stream {
         exit::of_end(status, self.whole)
     }
 
-    /// The run ended in an error.
+    /// Prints how to continue after an error, and returns the error or an exit code.
     fn failed(&mut self, error: Error) -> Result<Exit, Error> {
         if !matches!(self.cancel, CancelRequest::Nothing) && !self.accepted {
-            // The cancel ended the attempts to have it accepted.
+            // The cancel ended the retries of the execute.
             self.progress.note(&super::explain(&error));
             return Ok(exit::CANCELLED);
         }
         let unsure = matches!(&error, Error::GaveUp { .. } | Error::NoAnswer(_))
-            || matches!(&error, Error::Rpc(e) if e.code == code::UNAVAILABLE && e.data["accepted"] != false);
+            || matches!(&error, Error::Rpc(e)
+                if e.code == code::UNAVAILABLE && e.data["accepted"] != false);
         self.progress.clear();
         if self.accepted {
-            self.progress.say(&format!(
-                "its output can be had again: ccb attach {}",
-                self.id
-            ));
+            self.progress
+                .say(&format!("reattach with: ccb attach {}", self.id));
         } else if unsure && self.owns {
             self.progress.say(&format!(
-                "whether it was accepted is not known; look with: ccb status {0} (or repeat it with --id {0}: it never runs twice)",
+                "acceptance unknown; check with: ccb status {0} \
+                 (or repeat the command with --id {0}: an id never runs twice)",
                 self.id
             ));
         }

@@ -1,4 +1,4 @@
-//! `ccb` against the fake bridge of the client's tests.
+//! Tests of `ccb` against the fake bridge of the client's tests.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Connecting: TCP with the options of the socket, then the upgrade.
+//! The setup of a connection: TCP with the socket options, then the upgrade to WebSocket.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,26 +13,27 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::quiet_stream::{PongSwitch, QuietStream};
 use crate::Address;
 
-/// The longest message that a connection reads, in bytes. The bridge sends none that is longer than
+/// The maximum size of a message that a connection reads, in bytes. The bridge sends at most
 /// 524,288 bytes: docs/protocol.md, "Flow control".
 const MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// The size of the read buffer, in bytes; the WebSocket library's own default.
 const READ_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Settings of one connection. The defaults suit a client that reads.
+/// Settings of one connection. The defaults suit a client that reads continuously.
 #[derive(Debug, Clone)]
 pub struct ConnectionOptions {
     /// Headers of the upgrade request, for example `Origin`. Each replaces a header with its name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The receive buffer of the TCP socket in bytes (`SO_RCVBUF`); None for the system's own. A
-    /// small one makes a slow reader felt sooner.
+    /// The receive buffer of the TCP socket in bytes (`SO_RCVBUF`); None for the system's default.
+    /// With a small buffer the bridge notices a slow reader sooner.
     pub receive_buffer_bytes: Option<u32>,
-    /// The most bytes of one read from the socket. Each connection allocates a buffer of this size.
+    /// The maximum bytes of one read from the socket. Each connection allocates a buffer of this
+    /// size.
     pub read_buffer_bytes: usize,
-    /// The longest message that is read, in bytes.
+    /// The maximum size of a message that is read, in bytes.
     pub message_bytes: usize,
-    /// Whether pings are answered, as RFC 6455 (section 5.5.2) requires. A bridge disconnects a
-    /// client that gives no sign of life: docs/protocol.md, "Connecting".
+    /// Whether pings are answered, as RFC 6455 (section 5.5.2) requires. A bridge drops a client
+    /// that answers no pings: docs/protocol.md, "Connecting".
     pub answer_pings: bool,
 }
 
@@ -48,7 +49,7 @@ impl Default for ConnectionOptions {
     }
 }
 
-/// The reason why there is no connection.
+/// A failed attempt to connect.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The TCP connection could not be made, or broke.
@@ -58,8 +59,8 @@ pub enum ConnectError {
     /// [`Problem`](protocol::Problem).
     #[error("HTTP {}", .0.status())]
     Refused(Box<Response<Vec<u8>>>),
-    /// The answer is no upgrade to WebSocket.
-    #[error("it does not speak WebSocket as expected: {0}")]
+    /// The answer is not an upgrade to WebSocket.
+    #[error("it does not speak WebSocket: {0}")]
     NotWebSocket(String),
 }
 
@@ -102,12 +103,12 @@ pub(super) async fn connect(
         .max_frame_size(Some(*message_bytes));
     let upgrade = client_async_with_config(request, stream, Some(config));
     let (socket, _): (_, tungstenite::handshake::client::Response) = upgrade.await?;
-    // The upgrade itself is always sent.
+    // Only now, because the request of the upgrade must be sent in any case.
     pongs.restore();
     Ok((socket, pongs))
 }
 
-/// Connects to the first address of the host that answers.
+/// Connects to the first address of the host that accepts.
 async fn tcp(address: &Address, receive_buffer: Option<u32>) -> io::Result<TcpStream> {
     let mut last = None;
     for to in lookup_host(address.authority()).await? {

@@ -12,14 +12,14 @@ use super::write::{self, SendError};
 
 type Socket = WebSocketStream<QuietStream>;
 
-/// The half of a [`Connection`](super::Connection) that sends.
+/// The sending half of a [`Connection`](super::Connection).
 #[derive(Debug)]
 pub struct ConnectionWriter {
     sink: SplitSink<Socket, Message>,
     pongs: PongSwitch,
 }
 
-/// The half of a [`Connection`](super::Connection) that reads. It answers pings.
+/// The reading half of a [`Connection`](super::Connection). It answers pings.
 #[derive(Debug)]
 pub struct ConnectionReader {
     stream: SplitStream<Socket>,
@@ -58,7 +58,7 @@ impl ConnectionWriter {
         write::frame(&mut self.sink, &self.pongs, frame).await
     }
 
-    /// Sends a close frame. The reader sees the answer of the bridge.
+    /// Sends a close frame. The reader reads the bridge's answer.
     ///
     /// # Errors
     /// As [`Connection::send`](super::Connection::send).
@@ -76,7 +76,7 @@ impl ConnectionReader {
         read::frame(&mut self.stream).await
     }
 
-    /// Reads the next text frame; pings and pongs are left out. Cancel-safe.
+    /// Reads the next text frame, and skips pings and pongs. Cancel-safe.
     ///
     /// # Errors
     /// As [`Connection::next_text`](super::Connection::next_text).

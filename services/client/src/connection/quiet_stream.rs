@@ -1,7 +1,7 @@
-//! A TCP stream that can drop what is written to it.
+//! A TCP stream that can drop written bytes.
 //!
-//! The WebSocket library answers each ping by itself while it reads. A connection that must not
-//! answer lets the stream drop everything, except while it sends a frame of its own.
+//! The WebSocket library answers each ping by itself while it reads. For a connection that must not
+//! answer pings, the stream drops all written bytes, except while the connection sends a frame.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The switch of a [`QuietStream`]; a clone is the same switch.
+/// The switch of a [`QuietStream`]; clones share the state.
 #[derive(Debug, Clone)]
 pub(super) struct PongSwitch {
     answers: bool,
@@ -20,7 +20,7 @@ pub(super) struct PongSwitch {
 }
 
 impl PongSwitch {
-    /// Creates a switch for a stream that sends, until [`Self::restore`].
+    /// Creates a switch that lets the stream send until [`Self::restore`].
     pub(super) fn new(answers: bool) -> Self {
         Self {
             answers,
@@ -28,7 +28,7 @@ impl PongSwitch {
         }
     }
 
-    /// Whether pings are answered, so that the stream drops nothing.
+    /// Returns whether pings are answered; the stream then drops nothing.
     pub(super) fn answers_pings(&self) -> bool {
         self.answers
     }
@@ -38,13 +38,13 @@ impl PongSwitch {
         self.drops.store(false, Ordering::Release);
     }
 
-    /// Lets the stream drop what is written, unless pings are answered.
+    /// Lets the stream drop written bytes, unless pings are answered.
     pub(super) fn restore(&self) {
         self.drops.store(!self.answers, Ordering::Release);
     }
 }
 
-/// A TCP stream that drops what is written while its switch says so.
+/// A TCP stream that drops written bytes while its switch says so.
 #[derive(Debug)]
 pub(super) struct QuietStream {
     stream: TcpStream,

@@ -1,4 +1,4 @@
-//! Reading frames.
+//! Reads frames, texts and messages.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 
-/// A frame that was read. A message of several frames counts as one.
+/// A frame that was read. A fragmented message counts as one frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     /// A message of the bridge, as its text.
@@ -27,7 +27,7 @@ pub enum Frame {
 pub struct Close {
     /// The code.
     pub code: u16,
-    /// For a person; may be empty.
+    /// The text for a person; may be empty.
     pub reason: String,
 }
 
@@ -51,11 +51,11 @@ impl From<CloseFrame> for Close {
     }
 }
 
-/// The reason why nothing more is read.
+/// A failed read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The bridge sent a close frame; None if the frame has no code.
-    #[error("the bridge closed the connection{}", shown(.0.as_ref()))]
+    #[error("the bridge closed the connection{}", close_text(.0.as_ref()))]
     Closed(Option<Close>),
     /// The connection ended: without a close frame, or after one.
     #[error("the connection was closed")]
@@ -63,18 +63,18 @@ pub enum ReadError {
     /// A frame followed a close frame.
     #[error("a frame followed a close frame")]
     FrameAfterClose,
-    /// The connection broke, or a frame is no WebSocket.
+    /// The connection broke, or a frame is not valid WebSocket.
     #[error("{0}")]
     Broken(String),
     /// A binary frame arrived where a text was expected. Reading may continue.
-    #[error("a binary frame came where a text was expected")]
+    #[error("received a binary frame instead of a text")]
     Binary,
-    /// A text is no message of the bridge. Reading may continue.
+    /// A text is not a message of the bridge. Reading may continue.
     #[error(transparent)]
     BadMessage(#[from] BadMessage),
 }
 
-fn shown(close: Option<&Close>) -> String {
+fn close_text(close: Option<&Close>) -> String {
     close.map_or_else(String::new, |close| format!(" ({close})"))
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn frame(frames: &mut impl Frames) -> Result<Frame, ReadError> 
             Some(Ok(Message::Ping(bytes))) => Ok(Frame::Ping(bytes)),
             Some(Ok(Message::Pong(bytes))) => Ok(Frame::Pong(bytes)),
             Some(Ok(Message::Close(close))) => Err(ReadError::Closed(close.map(Close::from))),
-            // A reader never gets one.
+            // The library yields raw frames only to writers.
             Some(Ok(Message::Frame(_))) => continue,
             Some(Err(WsError::Protocol(ProtocolError::ReceivedAfterClosing))) => {
                 Err(ReadError::FrameAfterClose)

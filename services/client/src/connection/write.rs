@@ -1,4 +1,4 @@
-//! Writing frames.
+//! Writes frames.
 
 use futures::{Sink, SinkExt};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -26,7 +26,7 @@ pub(super) async fn frame(
     if pongs.answers_pings() {
         return Ok(frames.send(frame).await?);
     }
-    // Waiting pongs are flushed into the stream while it still drops everything.
+    // Flushes waiting pongs while the stream still drops all written bytes.
     frames.flush().await?;
     pongs.send();
     frames.send(frame).await?;

@@ -32,7 +32,7 @@ fn receive(machine: &mut Machine, message: String) -> Received {
     machine.message(&message.into()).unwrap()
 }
 
-/// The answer to a request that was sent.
+/// Returns the bridge's answer to a request.
 fn answer(request: &Value, result: impl Serialize) -> String {
     Reply::result(request["id"].as_u64().unwrap(), result).to_message()
 }
@@ -44,19 +44,23 @@ fn status(execute: &ExecuteParams) -> Status {
 }
 
 #[test]
-fn unanswered_requests_are_repeated_and_answered_ones_attach() {
+fn after_a_reconnect_an_unanswered_execute_is_repeated_and_an_accepted_one_attaches() {
     let mut machine = Machine::default();
     let (execute, _rx) = opened(&mut machine);
     let first = sent(&mut machine);
     assert_eq!(first[0]["method"], "execute");
     machine.lost("cut", Duration::ZERO);
     machine.connected(&"{}".into());
-    assert_eq!(sent(&mut machine), first, "the very same request");
+    assert_eq!(
+        sent(&mut machine),
+        first,
+        "the request was not repeated unchanged"
+    );
     receive(&mut machine, answer(&first[0], status(&execute)));
     let output = Output::new(id(&execute), 0, "abc");
     receive(&mut machine, output.to_message());
     for _ in 0..2 {
-        // Twice, because an attach that was never answered must not be sent beside a new one.
+        // Twice: an unanswered attach must not be repeated in addition to the new one.
         machine.lost("cut", Duration::ZERO);
         machine.connected(&"{}".into());
         let again = sent(&mut machine);
@@ -79,12 +83,12 @@ fn an_accepted_execution_waits_for_an_unreachable_service() {
     let refused: Reply = Reply::error(attach[0]["id"].as_u64().unwrap(), away);
     let received = receive(&mut machine, refused.to_message());
     assert_eq!(received, Received::RetryLater("claude-api is away".into()));
-    assert!(!machine.is_idle(), "the view is still there");
+    assert!(!machine.is_idle(), "the view was removed");
     assert!(rx.try_recv().is_err());
 }
 
 #[test]
-fn messages_about_an_execution_without_a_view_change_nothing() {
+fn messages_of_an_execution_without_a_view_are_ignored() {
     let mut machine = Machine::default();
     let output = Output::new(ExecutionId::random(), 9, "x");
     receive(&mut machine, output.to_message());
@@ -97,7 +101,7 @@ fn messages_about_an_execution_without_a_view_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_failure_reaches_everybody_who_waits() {
+async fn a_failure_ends_every_request_and_every_run() {
     let mut machine = Machine::default();
     let (_, mut rx) = opened(&mut machine);
     let (tx, reply) = oneshot::channel();
@@ -110,7 +114,7 @@ async fn a_failure_reaches_everybody_who_waits() {
 }
 
 #[tokio::test]
-async fn messages_of_an_old_view_are_not_given_to_the_new_one() {
+async fn messages_of_an_old_view_do_not_reach_the_new_one() {
     let mut machine = Machine::default();
     let (execute, _old) = opened(&mut machine);
     let first = sent(&mut machine);
@@ -120,7 +124,8 @@ async fn messages_of_an_old_view_are_not_given_to_the_new_one() {
     let view = View::new(1, tx, 0, OnSlow::Wait);
     machine.open(id(&execute), view, attach.into());
     let second = sent(&mut machine);
-    // The bridge continues the old view until it answers. That view has reached byte 9, and ends.
+    // Until the bridge answers the attach, its messages belong to the old view, which reaches byte
+    // 9 and ends.
     let output = |offset: u64| Output::new(id(&execute), offset, "x").to_message();
     let mut end = status(&execute);
     end.state = State::Completed;
@@ -134,36 +139,39 @@ async fn messages_of_an_old_view_are_not_given_to_the_new_one() {
     receive(&mut machine, end.to_message());
     receive(&mut machine, answer(&second[0], status(&execute)));
     receive(&mut machine, output(0));
-    let mut got = Vec::new();
+    let mut events = Vec::new();
     while machine.has_events() {
         machine.deliver().await;
     }
     while let Ok(item) = rx.try_recv() {
-        got.push(item.unwrap());
+        events.push(item.unwrap());
     }
     assert!(
-        matches!(got[..], [Event::Answer(_), Event::Output { offset: 0, .. }]),
-        "{got:?}"
+        matches!(
+            events[..],
+            [Event::Answer(_), Event::Output { offset: 0, .. }]
+        ),
+        "{events:?}"
     );
 }
 
 #[test]
-fn a_call_that_nobody_waits_for_is_not_sent() {
+fn an_abandoned_request_is_not_sent() {
     let mut machine = Machine::default();
-    let call = |machine: &mut Machine| {
+    let cancel = |machine: &mut Machine| {
         let (tx, rx) = oneshot::channel();
-        let cancel = ControlParams {
+        let params = ControlParams {
             control: Control::Cancel,
             execution_id: None,
         };
-        machine.request(cancel.into(), tx);
+        machine.request(params.into(), tx);
         rx
     };
-    drop(call(&mut machine));
-    let waits = call(&mut machine);
+    drop(cancel(&mut machine));
+    let answer = cancel(&mut machine);
     assert_eq!(sent(&mut machine).len(), 1);
-    // Such a request is not repeated, and is no reason to connect.
-    drop(waits);
+    // An abandoned request is not repeated, and is no reason to reconnect.
+    drop(answer);
     machine.lost("cut", Duration::ZERO);
     assert!(machine.is_idle());
     machine.connected(&"{}".into());

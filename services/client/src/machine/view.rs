@@ -10,18 +10,19 @@ use crate::Error;
 use crate::event::{Event, Item};
 use crate::output_tracker::{OutputTracker, Verdict};
 
+/// A view of one execution.
 pub(crate) struct View {
     /// Distinguishes this view from a later one of the same execution.
     pub(crate) token: u64,
     pub(crate) tx: mpsc::Sender<Item>,
     pub(crate) output: OutputTracker,
     pub(crate) on_slow: OnSlow,
-    /// Whether the execute or attach was answered. If so, a new connection attaches.
+    /// Whether the execute or attach was answered; after a reconnect the view then attaches.
     pub(crate) accepted: bool,
     /// Whether the view was detached because its run does not read. It attaches again when the run
     /// has read the waiting events.
     pub(crate) detached: bool,
-    /// Bytes of output that the client dropped for a run with `onSlow: "skip"`.
+    /// The output bytes that the client dropped for a run with `onSlow: "skip"`.
     pub(crate) skipped: u64,
 }
 
@@ -38,17 +39,18 @@ impl View {
         }
     }
 
+    /// Handles the answer to an execute or attach.
     pub(crate) fn answered(&mut self, result: &JsonText) -> Result<Option<Event>, Error> {
         let status: Box<Status> = result
             .read()
-            .map_err(|e| Error::Protocol(format!("the answer is no status: {e}")))?;
+            .map_err(|e| Error::Protocol(format!("the answer is not a status: {e}")))?;
         let first = !std::mem::replace(&mut self.accepted, true);
-        // The run does not know that the client detached it.
-        let unseen = std::mem::take(&mut self.detached);
-        Ok(match (first, unseen) {
+        // A run does not see that the client detached it and attached it again.
+        let was_detached = std::mem::take(&mut self.detached);
+        Ok(match (first, was_detached) {
             (true, _) => Some(Event::Answer(status)),
             (false, true) => None,
-            (false, false) => Some(Event::Back),
+            (false, false) => Some(Event::Reconnected),
         })
     }
 
@@ -57,7 +59,7 @@ impl View {
         if !status.state.is_terminal() {
             return Ok(Some(Event::Status(update)));
         }
-        // claude-api no longer knows the execution, so the bridge cannot tell the length.
+        // claude-api no longer knows the execution, so the bridge does not know the length.
         let verdict = if status.reason == Some(Reason::Lost) {
             Verdict::Unknown
         } else {

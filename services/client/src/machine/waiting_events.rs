@@ -1,4 +1,4 @@
-//! Events on their way to the runs that read them, bounded for each run.
+//! The events that wait for runs to read them, bounded for each run.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,20 +7,21 @@ use tokio::sync::mpsc;
 
 use crate::event::{Event, Item};
 
-/// The most bytes of messages that wait for one run, beyond its channel of 16 events.
+/// The maximum bytes of messages that wait for one run, in addition to its channel of 16 events.
 ///
-/// - When are they taken? When an event arrives. They are released when the run reads it.
-/// - Who waits behind whom? Nobody: each run has its own limit. Beyond it the client detaches the
-///   run (`onSlow: "wait"`) or drops its oldest output (`"skip"`), and always reads the socket.
-/// - What bounds the other direction? The bridge's `messageBytes` bounds a request.
+/// - Bytes are charged when an event is queued, and released when it is delivered to the run.
+/// - No run waits for another: each has its own limit. Beyond the limit the client detaches the run
+///   (`onSlow: "wait"`) or drops its oldest output (`"skip"`), and always reads the socket.
+/// - The other direction is bounded by the bridge's `messageBytes`.
 pub(super) const WAITING_BYTES: usize = 1024 * 1024;
-/// The size that an event without a message of its own counts as, in bytes.
-pub(super) const SMALL: usize = 256;
+/// The nominal size of an event that does not stem from a message, in bytes.
+pub(super) const SMALL_BYTES: usize = 256;
 
 /// The waiting events, by the token of their run. A run without waiting events has no entry.
 #[derive(Default)]
 pub(super) struct WaitingEvents(BTreeMap<u64, Queue>);
 
+/// The waiting events of one run, with their sizes.
 struct Queue {
     tx: mpsc::Sender<Item>,
     items: VecDeque<(Item, usize)>,
@@ -32,12 +33,12 @@ impl WaitingEvents {
         self.0.is_empty()
     }
 
-    /// Whether no event waits for this run.
+    /// Returns whether no event waits for this run.
     pub(super) fn is_drained(&self, token: u64) -> bool {
         !self.0.contains_key(&token)
     }
 
-    /// Whether the waiting events of this run exceed [`WAITING_BYTES`].
+    /// Returns whether the waiting events of this run exceed [`WAITING_BYTES`].
     pub(super) fn is_full(&self, token: u64) -> bool {
         let queue = self.0.get(&token);
         queue.is_some_and(|queue| queue.bytes > WAITING_BYTES)
@@ -67,7 +68,7 @@ impl WaitingEvents {
     }
 
     /// Delivers the oldest event of a run that has room for it, and returns the run's token.
-    /// Cancel-safe: the event stays in place until there is room. At least one event must wait.
+    /// Cancel-safe: the event stays queued until there is room. At least one event must wait.
     pub(super) async fn deliver(&mut self) -> u64 {
         let waiting = self.0.iter().map(|(token, queue)| {
             let (token, tx) = (*token, queue.tx.clone());
@@ -93,6 +94,7 @@ impl WaitingEvents {
 }
 
 impl Queue {
+    /// As [`WaitingEvents::skip`], for one run.
     fn skip(&mut self, more: usize) -> u64 {
         let mut skipped = 0;
         while self.bytes + more > WAITING_BYTES {
@@ -111,13 +113,13 @@ impl Queue {
                 skipped += end - offset;
                 match at
                     .checked_sub(1)
-                    .and_then(|before| self.items.get_mut(before))
+                    .and_then(|previous| self.items.get_mut(previous))
                 {
                     Some((Ok(Event::Gap(gap)), _)) if gap.end == offset => gap.end = end,
                     _ => {
-                        let gap = (Ok(Event::Gap(offset..end)), SMALL);
+                        let gap = (Ok(Event::Gap(offset..end)), SMALL_BYTES);
                         self.items.insert(at, gap);
-                        self.bytes += SMALL;
+                        self.bytes += SMALL_BYTES;
                     }
                 }
             }

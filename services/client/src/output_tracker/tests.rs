@@ -7,10 +7,10 @@ fn crc(bytes: &[u8]) -> String {
 }
 
 proptest! {
-    /// Any pieces, each beginning anywhere at or before the offset reached (as after a cut and an
-    /// attach at an older offset), join to exactly the output.
+    /// Each piece begins at or before the offset reached, as after a disconnect and an attach at an
+    /// older offset.
     #[test]
-    fn any_split_cut_or_overlap_joins_exactly(
+    fn overlapping_pieces_join_to_exactly_the_output(
         output in proptest::collection::vec(any::<u8>(), 0..2000),
         pieces in proptest::collection::vec((0usize..100, 0usize..300), 0..60),
     ) {
@@ -25,8 +25,8 @@ proptest! {
             joined.extend(tracker.accept(from as u64, whole.slice(from..to)).unwrap());
             prop_assert_eq!(joined.len() as u64, tracker.reached());
         }
-        // The last piece may begin later than 0, so the rest is sent once more from the offset
-        // reached.
+        // The last piece may end before the end of the output, so the rest is sent again from the
+        // offset reached.
         let reached = usize::try_from(tracker.reached()).unwrap();
         joined.extend(tracker.accept(reached as u64, whole.slice(reached..)).unwrap());
         prop_assert_eq!(&joined, &output);
@@ -35,7 +35,7 @@ proptest! {
     }
 
     #[test]
-    fn a_missing_byte_is_never_overlooked(
+    fn a_missing_byte_is_an_error(
         output in proptest::collection::vec(any::<u8>(), 2..500),
         at in any::<prop::sample::Index>(),
     ) {
@@ -50,7 +50,7 @@ proptest! {
 }
 
 #[test]
-fn a_changed_byte_is_noticed_at_the_end() {
+fn a_changed_byte_is_a_wrong_crc32_at_the_end() {
     let mut tracker = OutputTracker::new(0);
     tracker.accept(0, Bytes::from_static(b"abd")).unwrap();
     assert_eq!(
@@ -63,7 +63,7 @@ fn a_changed_byte_is_noticed_at_the_end() {
 }
 
 #[test]
-fn gaps_are_counted_and_make_it_partial() {
+fn an_output_with_gaps_is_partial() {
     let mut tracker = OutputTracker::new(0);
     assert_eq!(tracker.gap(0, 10), Ok(Some(0..10)));
     tracker.accept(10, Bytes::from_static(b"ab")).unwrap();

@@ -1,4 +1,4 @@
-//! The low layer: frames, closes, pings and refusals as they are.
+//! Tests of [`Connection`], the low layer: frames, closes, pings and refusals.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 
-/// Connects to a server, and returns the server's side too.
+/// Connects to a server, and returns both ends.
 async fn pair(options: &ConnectionOptions) -> (Connection, WebSocketStream<TcpStream>) {
     let (listener, address) = listen().await;
     let accept = async {
@@ -37,7 +37,7 @@ fn quiet() -> ConnectionOptions {
 }
 
 #[tokio::test]
-async fn typed_messages_raw_texts_and_frames_are_sent_as_they_are() {
+async fn messages_texts_and_frames_are_sent_unchanged() {
     let (mut connection, mut server) = pair(&ConnectionOptions::default()).await;
     let ping = ClientMessage::request(1, PingParams {});
     connection.send(&ping).await.unwrap();
@@ -58,7 +58,7 @@ async fn typed_messages_raw_texts_and_frames_are_sent_as_they_are() {
 }
 
 #[tokio::test]
-async fn messages_are_read_typed_and_a_bad_one_does_not_end_the_connection() {
+async fn a_bad_message_does_not_end_the_connection() {
     let (mut connection, mut server) = pair(&ConnectionOptions::default()).await;
     let output = Output::new(ExecutionId::random(), 7, "x".to_owned());
     for frame in [
@@ -77,7 +77,7 @@ async fn messages_are_read_typed_and_a_bad_one_does_not_end_the_connection() {
 }
 
 #[tokio::test]
-async fn a_close_has_its_code_and_reason_and_nothing_follows() {
+async fn a_close_frame_is_read_with_its_code_and_reason_and_ends_the_connection() {
     let (mut connection, mut server) = pair(&ConnectionOptions::default()).await;
     let frame = tokio_tungstenite::tungstenite::protocol::CloseFrame {
         code: 1012.into(),
@@ -89,7 +89,7 @@ async fn a_close_has_its_code_and_reason_and_nothing_follows() {
         reason: "restarting".to_owned(),
     };
     assert_eq!(connection.next().await, Err(ReadError::Closed(Some(close))));
-    // The server reads the answer to its close, and ends the connection.
+    // The server reads the answer to its close frame, and ends the connection.
     let (end, _) = tokio::join!(connection.next(), async {
         while server.next().await.is_some() {}
         drop(server);
@@ -99,7 +99,7 @@ async fn a_close_has_its_code_and_reason_and_nothing_follows() {
 }
 
 #[tokio::test]
-async fn a_frame_after_a_close_is_found() {
+async fn a_frame_after_a_close_frame_is_an_error() {
     let (mut connection, mut server) = pair(&ConnectionOptions::default()).await;
     let close_1012_then_text = [0x88, 2, 0x03, 0xf4, 0x81, 2, b'{', b'}'];
     server
@@ -116,7 +116,7 @@ async fn a_frame_after_a_close_is_found() {
 }
 
 #[tokio::test]
-async fn a_cut_connection_is_no_close() {
+async fn a_connection_that_ends_without_a_close_frame_is_not_closed() {
     let (mut connection, server) = pair(&ConnectionOptions::default()).await;
     drop(server);
     let end = connection.next().await;
@@ -127,7 +127,7 @@ async fn a_cut_connection_is_no_close() {
 }
 
 #[tokio::test]
-async fn pings_are_answered_or_not_and_requests_are_sent_anyhow() {
+async fn requests_are_sent_whether_or_not_pings_are_answered() {
     for (options, answers) in [(ConnectionOptions::default(), true), (quiet(), false)] {
         let (mut connection, mut server) = pair(&options).await;
         for turn in ["1", "2"] {
@@ -169,7 +169,7 @@ async fn a_split_connection_reads_and_writes() {
 }
 
 #[tokio::test]
-async fn a_small_receive_buffer_stops_the_server_sooner() {
+async fn a_small_receive_buffer_blocks_the_server_sooner() {
     let mut sent = Vec::new();
     for receive_buffer_bytes in [Some(4096), None] {
         let options = ConnectionOptions {
@@ -198,7 +198,7 @@ async fn a_small_receive_buffer_stops_the_server_sooner() {
 }
 
 #[tokio::test]
-async fn a_refused_upgrade_has_its_status_headers_and_body() {
+async fn a_refused_upgrade_is_an_error_with_status_headers_and_body() {
     let (listener, address) = listen().await;
     let options = ConnectionOptions {
         headers: vec![(
@@ -231,7 +231,7 @@ async fn a_refused_upgrade_has_its_status_headers_and_body() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_an_error_of_io() {
+async fn an_unused_port_is_an_io_error() {
     let (listener, address) = listen().await;
     drop(listener);
     let error = Connection::connect(&address, &ConnectionOptions::default()).await;

@@ -20,43 +20,43 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-/// What goes wrong on one connection.
+/// The fault of one connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
-    /// After this many bytes of output: close with this code.
+    /// After this many bytes of output, the connection is closed with this code.
     Close(usize, u16),
-    /// After this many bytes of output: the TCP connection just ends.
+    /// After this many bytes of output, the TCP connection ends without a close frame.
     Cut(usize),
-    /// The request is taken and the connection ends before the answer.
+    /// The connection ends after the request is received and before the answer.
     CutBeforeAnswer,
-    /// After this many bytes of output nothing more is sent or read, pongs included.
+    /// After this many bytes of output, nothing is sent or read, including pongs.
     Silent(usize),
-    /// A piece of the output is left out without a word.
+    /// A piece of the output is omitted, without a gap.
     Hole,
     /// A byte of the output is wrong.
     Wrong,
-    /// The TCP connection ends at once.
+    /// The TCP connection ends immediately.
     Refuse,
 }
 
-/// What the fake serves.
+/// The behaviour of the fake bridge.
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) output: Vec<u8>,
     pub(crate) chunk: usize,
-    /// One per connection; the last goes on for ever.
+    /// One fault per connection; further connections have the last one.
     pub(crate) faults: Vec<Fault>,
-    /// Bytes before this are gone for an attach.
+    /// The offset of the oldest byte that an attach can get.
     pub(crate) kept_from: usize,
-    /// How it ends: state, exit code, error.
+    /// The end of the execution: state, exit code, error.
     pub(crate) end: (State, Option<i32>, Option<&'static str>),
-    /// It ends only when cancelled.
+    /// The execution ends only by a cancel.
     pub(crate) until_cancel: bool,
-    /// A CANCEL is answered, but it never ends.
+    /// A cancel is answered, but the execution never ends.
     pub(crate) stubborn: bool,
-    /// How an execute is refused.
+    /// The error of every execute.
     pub(crate) refuse: Option<RpcError>,
     /// A larger message is answered with a close of code 1009.
     pub(crate) message_bytes: usize,
@@ -86,11 +86,12 @@ impl Plan {
     }
 }
 
+/// A running fake bridge.
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
     pub(crate) requests: Arc<Mutex<Vec<Value>>>,
-    /// Gets each request as it comes.
-    pub(crate) seen: mpsc::UnboundedReceiver<Value>,
+    /// The requests that [`Fake::wait_for`] has not read.
+    pub(crate) unread: mpsc::UnboundedReceiver<Value>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -99,7 +100,7 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (tx, seen) = mpsc::unbounded_channel();
+        let (tx, unread) = mpsc::unbounded_channel();
         let log = requests.clone();
         let task = tokio::spawn(async move {
             let mut connections = 0;
@@ -114,7 +115,7 @@ impl Fake {
                     plan: plan.clone(),
                     fault,
                     log: log.clone(),
-                    seen: tx.clone(),
+                    unread: tx.clone(),
                 };
                 served.spawn(connection.serve(stream));
             }
@@ -122,7 +123,7 @@ impl Fake {
         Self {
             address,
             requests,
-            seen,
+            unread,
             task,
         }
     }
@@ -135,7 +136,7 @@ impl Fake {
     pub(crate) async fn wait_for(&mut self, method: &str) -> Value {
         let wait = async {
             loop {
-                let request = self.seen.recv().await.expect("the fake ended");
+                let request = self.unread.recv().await.expect("the fake ended");
                 if request["method"] == method {
                     return request;
                 }
@@ -146,6 +147,7 @@ impl Fake {
             .expect("no such request")
     }
 
+    /// Returns the parameters of all received requests of this method.
     pub(crate) fn params(&self, method: &str) -> Vec<Value> {
         let requests = self.requests.lock().unwrap();
         requests
@@ -166,7 +168,7 @@ struct Connection {
     plan: Plan,
     fault: Fault,
     log: Arc<Mutex<Vec<Value>>>,
-    seen: mpsc::UnboundedSender<Value>,
+    unread: mpsc::UnboundedSender<Value>,
 }
 
 type Socket = WebSocketStream<TcpStream>;
@@ -197,13 +199,13 @@ impl Connection {
             }
             let request: Value = serde_json::from_str(&text).unwrap();
             self.log.lock().unwrap().push(request.clone());
-            self.seen.send(request.clone()).ok();
+            self.unread.send(request.clone()).ok();
             let Ok(ClientMessage {
                 id: Some(id),
                 request,
             }) = serde_json::from_value(request)
             else {
-                panic!("the client sends requests alone, and with ids");
+                panic!("the client sends single requests with ids");
             };
             let plan = &self.plan;
             match request {
@@ -275,8 +277,8 @@ impl Connection {
         }
     }
 
-    /// Answers an execute or attach and sends what follows; false when the fault ended the
-    /// connection.
+    /// Answers an execute or attach, and sends the messages of its view. Returns false if the fault
+    /// ended the connection.
     async fn view(
         &self,
         socket: &mut Socket,
@@ -296,7 +298,7 @@ impl Connection {
         true
     }
 
-    /// Sends the output from an offset; false when the fault ended the connection.
+    /// Sends the output from an offset. Returns false if the fault ended the connection.
     async fn output(&self, socket: &mut Socket, execution: ExecutionId, offset: usize) -> bool {
         let output = &self.plan.output;
         let (mut at, mut sent) = (offset, 0);
@@ -371,8 +373,8 @@ async fn try_send(socket: &mut Socket, message: String) -> bool {
     socket.send(Message::text(message)).await.is_ok()
 }
 
-/// An address where nobody listens.
-pub(crate) async fn nobody() -> String {
+/// Returns an address at which no program listens.
+pub(crate) async fn unused_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("ws://{}/ws", listener.local_addr().unwrap())
 }

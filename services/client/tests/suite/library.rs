@@ -1,4 +1,4 @@
-//! The library: what a run yields through losses.
+//! Tests of [`Client`]: the events of a run across disconnects, and requests.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use client::{
 use protocol::rpc::{RpcError, code};
 use protocol::{ExecutionId, State};
 
-use crate::fake::{Fake, Fault, Plan, nobody};
+use crate::fake::{Fake, Fault, Plan, unused_address};
 
 const TEXT: &str =
     "The quick brown fox jumps over the lazy dog, and the dog does not mind it at all.";
@@ -23,70 +23,73 @@ fn hasty() -> Options {
     }
 }
 
-struct Seen {
+/// The events of a run, in sum.
+struct Summary {
     text: String,
     answers: usize,
-    lost: usize,
+    disconnects: usize,
     gaps: Vec<std::ops::Range<u64>>,
     end: Result<(State, Verdict), Error>,
 }
 
-async fn read(run: &mut Run) -> Seen {
-    let mut seen = Seen {
+/// Reads a run to its end.
+async fn read(run: &mut Run) -> Summary {
+    let mut summary = Summary {
         text: String::new(),
         answers: 0,
-        lost: 0,
+        disconnects: 0,
         gaps: Vec::new(),
         end: Err(Error::Closed),
     };
     loop {
         match run.next().await {
             Ok(Some(Event::Output { offset, bytes })) => {
-                let gone: u64 = seen.gaps.iter().map(|g| g.end - g.start).sum();
-                assert_eq!(offset, seen.text.len() as u64 + gone);
-                seen.text += std::str::from_utf8(&bytes).unwrap();
+                let missing: u64 = summary.gaps.iter().map(|g| g.end - g.start).sum();
+                assert_eq!(offset, summary.text.len() as u64 + missing);
+                summary.text += std::str::from_utf8(&bytes).unwrap();
             }
-            Ok(Some(Event::Answer(_))) => seen.answers += 1,
-            Ok(Some(Event::Lost { .. })) => seen.lost += 1,
-            Ok(Some(Event::Gap(gap))) => seen.gaps.push(gap),
+            Ok(Some(Event::Answer(_))) => summary.answers += 1,
+            Ok(Some(Event::Disconnected { .. })) => summary.disconnects += 1,
+            Ok(Some(Event::Gap(gap))) => summary.gaps.push(gap),
             Ok(Some(Event::Terminal { update, verdict })) => {
-                seen.end = Ok((update.status.state, verdict));
+                summary.end = Ok((update.status.state, verdict));
                 assert!(run.next().await.unwrap().is_none());
-                return seen;
+                return summary;
             }
             Ok(Some(_)) => {}
-            Ok(None) => return seen,
+            Ok(None) => return summary,
             Err(error) => {
-                seen.end = Err(error);
-                return seen;
+                summary.end = Err(error);
+                return summary;
             }
         }
     }
 }
 
-async fn execute(plan: Plan) -> (Fake, Seen) {
+/// Executes a prompt against a fake bridge with this plan.
+async fn execute(plan: Plan) -> (Fake, Summary) {
     let fake = Fake::start(plan).await;
     let client = Client::connect(&fake.url(), hasty()).await.unwrap();
     let mut run = client.execute(ExecuteParams::prompt("p")).unwrap();
-    let seen = tokio::time::timeout(Duration::from_secs(20), read(&mut run))
+    let summary = tokio::time::timeout(Duration::from_secs(20), read(&mut run))
         .await
         .unwrap();
     drop(run);
     client.close().await;
-    (fake, seen)
+    (fake, summary)
 }
 
 #[tokio::test]
-async fn a_run_is_its_output_and_one_end() {
-    let (fake, seen) = execute(Plan::of(TEXT)).await;
-    assert_eq!(seen.text, TEXT);
-    assert_eq!(seen.answers, 1);
-    assert_eq!(seen.end, Ok((State::Completed, Verdict::Verified)));
+async fn a_run_yields_one_answer_the_whole_output_and_one_terminal_status() {
+    let (fake, summary) = execute(Plan::of(TEXT)).await;
+    assert_eq!(summary.text, TEXT);
+    assert_eq!(summary.answers, 1);
+    assert_eq!(summary.end, Ok((State::Completed, Verdict::Verified)));
     assert_eq!(fake.params("detach").len(), 0);
 }
 
 #[tokio::test]
-async fn cuts_of_every_kind_join_exactly() {
+async fn the_output_is_complete_after_disconnects_of_every_kind() {
     let faults = [
         Fault::Cut(0),
         Fault::Close(7, 1012),
@@ -96,15 +99,15 @@ async fn cuts_of_every_kind_join_exactly() {
         Fault::Close(1, 1001),
         Fault::None,
     ];
-    let (fake, seen) = execute(Plan::of(TEXT).faults(&faults)).await;
-    assert_eq!(seen.text, TEXT);
-    assert_eq!(seen.answers, 1, "the answer comes once");
-    assert!(seen.lost >= 6, "{}", seen.lost);
-    assert_eq!(seen.end, Ok((State::Completed, Verdict::Verified)));
+    let (fake, summary) = execute(Plan::of(TEXT).faults(&faults)).await;
+    assert_eq!(summary.text, TEXT);
+    assert_eq!(summary.answers, 1, "a run yields its answer once");
+    assert!(summary.disconnects >= 6, "{}", summary.disconnects);
+    assert_eq!(summary.end, Ok((State::Completed, Verdict::Verified)));
     assert_eq!(
         fake.params("execute").len(),
         1,
-        "accepted once, then only attached"
+        "an accepted execution is attached, not executed again"
     );
     let offsets: Vec<_> = fake
         .params("attach")
@@ -115,48 +118,48 @@ async fn cuts_of_every_kind_join_exactly() {
 }
 
 #[tokio::test]
-async fn an_execute_cut_before_its_answer_is_repeated_with_the_same_id() {
+async fn an_execute_without_an_answer_is_repeated_unchanged() {
     let faults = [Fault::CutBeforeAnswer, Fault::CutBeforeAnswer, Fault::None];
-    let (fake, seen) = execute(Plan::of(TEXT).faults(&faults)).await;
-    assert_eq!(seen.end, Ok((State::Completed, Verdict::Verified)));
-    let asked = fake.params("execute");
-    assert_eq!(asked.len(), 3);
-    assert!(asked.iter().all(|p| p == &asked[0]));
+    let (fake, summary) = execute(Plan::of(TEXT).faults(&faults)).await;
+    assert_eq!(summary.end, Ok((State::Completed, Verdict::Verified)));
+    let executes = fake.params("execute");
+    assert_eq!(executes.len(), 3);
+    assert!(executes.iter().all(|p| p == &executes[0]));
 }
 
 #[tokio::test]
 async fn a_hole_and_a_wrong_byte_are_errors() {
-    let (_, seen) = execute(Plan::of(TEXT).faults(&[Fault::Hole])).await;
+    let (_, summary) = execute(Plan::of(TEXT).faults(&[Fault::Hole])).await;
     assert_eq!(
-        seen.end,
+        summary.end,
         Err(Error::Output(OutputError::Hole {
             expected: 7,
             got: 14
         }))
     );
-    let (_, seen) = execute(Plan::of(TEXT).faults(&[Fault::Wrong])).await;
+    let (_, summary) = execute(Plan::of(TEXT).faults(&[Fault::Wrong])).await;
     assert!(
-        matches!(seen.end, Err(Error::Output(OutputError::Crc { .. }))),
+        matches!(summary.end, Err(Error::Output(OutputError::Crc { .. }))),
         "{:?}",
-        seen.end
+        summary.end
     );
 }
 
 #[tokio::test]
-async fn bytes_freed_while_away_are_a_gap() {
+async fn bytes_freed_while_disconnected_are_a_gap() {
     let mut plan = Plan::of(TEXT).faults(&[Fault::Cut(14), Fault::None]);
     plan.kept_from = 30;
-    let (_, seen) = execute(plan).await;
-    assert_eq!((seen.gaps.len(), seen.gaps[0].clone()), (1, 14..30));
-    assert_eq!(seen.text, format!("{}{}", &TEXT[..14], &TEXT[30..]));
+    let (_, summary) = execute(plan).await;
+    assert_eq!((summary.gaps.len(), summary.gaps[0].clone()), (1, 14..30));
+    assert_eq!(summary.text, format!("{}{}", &TEXT[..14], &TEXT[30..]));
     assert_eq!(
-        seen.end,
+        summary.end,
         Ok((State::Completed, Verdict::Partial { missing: 16 }))
     );
 }
 
 #[tokio::test]
-async fn a_bridge_that_stays_away_is_given_up() {
+async fn a_run_fails_if_the_client_cannot_reconnect_in_time() {
     let fake = Fake::start(Plan::of(TEXT).faults(&[Fault::Cut(7), Fault::Refuse])).await;
     let options = Options {
         give_up: Duration::from_millis(100),
@@ -164,26 +167,28 @@ async fn a_bridge_that_stays_away_is_given_up() {
     };
     let client = Client::connect(&fake.url(), options).await.unwrap();
     let mut run = client.execute(ExecuteParams::prompt("p")).unwrap();
-    let seen = read(&mut run).await;
+    let summary = read(&mut run).await;
     assert!(
-        matches!(seen.end, Err(Error::GaveUp { .. })),
+        matches!(summary.end, Err(Error::GaveUp { .. })),
         "{:?}",
-        seen.end
+        summary.end
     );
-    assert_eq!(seen.text, &TEXT[..7]);
+    assert_eq!(summary.text, &TEXT[..7]);
 }
 
 #[tokio::test]
-async fn refusals_come_with_their_code() {
+async fn each_refusal_has_its_error() {
     let mut plan = Plan::of(TEXT);
     plan.refuse = Some(RpcError::new(
         code::QUEUE_FULL,
         "queue_full",
         "the queue is full",
     ));
-    let (_, seen) = execute(plan).await;
-    assert!(matches!(seen.end, Err(Error::Rpc(e)) if e.code == code::QUEUE_FULL));
-    let error = Client::connect(&nobody().await, hasty()).await.unwrap_err();
+    let (_, summary) = execute(plan).await;
+    assert!(matches!(summary.end, Err(Error::Rpc(e)) if e.code == code::QUEUE_FULL));
+    let error = Client::connect(&unused_address().await, hasty())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     assert!(matches!(
         Client::connect("wss://x/ws", hasty()).await,
@@ -196,19 +201,19 @@ async fn refusals_come_with_their_code() {
 }
 
 #[tokio::test]
-async fn calls_are_answered_also_beside_a_run_and_across_a_loss() {
+async fn requests_are_answered_during_a_run_and_across_a_disconnect() {
     let mut plan = Plan::of(TEXT).faults(&[Fault::Cut(7), Fault::None]);
     plan.until_cancel = true;
     let fake = Fake::start(plan).await;
     let client = Client::connect(&fake.url(), hasty()).await.unwrap();
     let mut run = client.execute(ExecuteParams::prompt("p")).unwrap();
     let id = run.id();
-    let (status, page, pong, cancelled, seen) = tokio::join!(
+    let (status, page, pong, cancelled, summary) = tokio::join!(
         client.status(id),
         client.list(5, None),
         client.ping(),
         async {
-            // Only once all output came: the fake sends output in one go.
+            // The answer follows the whole output: the fake sends the output without reading.
             client.ping().await?;
             client.control(id, Control::Cancel).await
         },
@@ -218,8 +223,8 @@ async fn calls_are_answered_also_beside_a_run_and_across_a_loss() {
     assert_eq!(page.unwrap().executions.len(), 1);
     pong.unwrap();
     cancelled.unwrap();
-    assert_eq!(seen.text, TEXT);
-    assert_eq!(seen.end.unwrap().0, State::Cancelled);
+    assert_eq!(summary.text, TEXT);
+    assert_eq!(summary.end.unwrap().0, State::Cancelled);
 }
 
 #[tokio::test]
@@ -232,23 +237,23 @@ async fn a_dropped_run_detaches_and_a_second_view_replaces_the_first() {
     let mut first = client.attach(AttachParams::from_start(id));
     assert!(matches!(first.next().await, Ok(Some(Event::Answer(_)))));
     let second = client.attach(AttachParams::from_start(id));
-    // Dropped without having read that it was replaced, which must not detach the second.
+    // The first run has not read that it was replaced. Its drop must not detach the second.
     drop(first);
     let third = client.attach(AttachParams::from_start(ExecutionId::random()));
     let mut other = client.attach(AttachParams::from_start(third.id()));
-    drop(std::mem::replace(&mut other, third)); // the replacing view goes, the replaced one is told
+    drop(std::mem::replace(&mut other, third)); // `other` is now the replaced run
     assert!(matches!(read(&mut other).await.end, Err(Error::Closed)));
     client.ping().await.unwrap();
-    let is_it = |params: &serde_json::Value| params["executionId"] == id.to_string();
+    let has_id = |params: &serde_json::Value| params["executionId"] == id.to_string();
     assert!(
-        !fake.params("detach").iter().any(is_it),
-        "the second view is still there"
+        !fake.params("detach").iter().any(has_id),
+        "the second view was detached"
     );
     drop(second);
-    while !is_it(&fake.wait_for("detach").await["params"]) {}
+    while !has_id(&fake.wait_for("detach").await["params"]) {}
 }
 
-/// Options with a long ping interval, so that a busy machine is not taken for a dead bridge.
+/// Options with a long ping interval, so that a busy machine does not look like a lost bridge.
 fn calm() -> Options {
     Options {
         ping: Duration::from_secs(10),
@@ -256,7 +261,7 @@ fn calm() -> Options {
     }
 }
 
-/// A plan whose bridge takes messages of at most 2000 bytes.
+/// A plan whose bridge accepts messages of at most 2000 bytes.
 fn small_messages() -> Plan {
     Plan {
         message_bytes: 2000,
@@ -265,9 +270,8 @@ fn small_messages() -> Plan {
     }
 }
 
-/// OUTER A11. The greeted limit is checked before anything is sent.
 #[tokio::test]
-async fn an_execute_over_the_greeted_limit_is_refused_alone_and_not_sent() {
+async fn an_execute_over_the_limit_of_connected_is_refused_alone_and_not_sent() {
     let plan = Plan {
         limits: serde_json::json!({ "messageBytes": 2000 }),
         ..small_messages()
@@ -287,10 +291,10 @@ async fn an_execute_over_the_greeted_limit_is_refused_alone_and_not_sent() {
     assert_eq!(fake.params("execute").len(), 1);
 }
 
-/// OUTER A11. The bridge may not know its limits when it greets: then its close of code 1009 names
-/// the request.
+/// `connected` may have no limits. The bridge then closes with code 1009, and the largest request
+/// fails.
 #[tokio::test]
-async fn a_close_for_one_large_request_refuses_that_one_and_no_other() {
+async fn a_close_because_of_a_large_request_fails_only_that_request() {
     let mut fake = Fake::start(small_messages()).await;
     let client = Client::connect(&fake.url(), hasty()).await.unwrap();
     let mut run = client.execute(ExecuteParams::prompt("p")).unwrap();
@@ -306,9 +310,8 @@ async fn a_close_for_one_large_request_refuses_that_one_and_no_other() {
     assert_eq!(read(&mut run).await.end.unwrap().0, State::Cancelled);
 }
 
-/// OUTER A12. A run that nobody reads detaches; its session lives, and other runs continue.
 #[tokio::test]
-async fn a_run_that_is_not_read_holds_up_no_other_and_continues_exactly() {
+async fn an_unread_run_is_detached_and_later_resumes_exactly() {
     let text = "0123456789abcdef".repeat(512 * 1024);
     let plan = Plan {
         chunk: 64 * 1024,
@@ -318,25 +321,24 @@ async fn a_run_that_is_not_read_holds_up_no_other_and_continues_exactly() {
     let client = Client::connect(&fake.url(), calm()).await.unwrap();
     let mut slow = client.execute(ExecuteParams::prompt("p")).unwrap();
     assert!(matches!(slow.next().await, Ok(Some(Event::Answer(_)))));
-    // 8 MiB arrive, nobody reads them, and the session still answers.
+    // 8 MiB arrive and are not read, and the session still answers.
     tokio::time::timeout(Duration::from_secs(10), client.ping())
         .await
         .expect("the session is read")
         .unwrap();
     let detached = fake.wait_for("detach").await;
     assert_eq!(detached["params"]["executionId"], slow.id().to_string());
-    let seen = tokio::time::timeout(Duration::from_secs(20), read(&mut slow))
+    let summary = tokio::time::timeout(Duration::from_secs(20), read(&mut slow))
         .await
         .unwrap();
-    assert_eq!(seen.end, Ok((State::Completed, Verdict::Verified)));
-    assert_eq!(seen.lost, 0);
-    assert!(seen.text == text, "{} bytes", seen.text.len());
+    assert_eq!(summary.end, Ok((State::Completed, Verdict::Verified)));
+    assert_eq!(summary.disconnects, 0);
+    assert!(summary.text == text, "{} bytes", summary.text.len());
     assert!(!fake.params("attach").is_empty());
 }
 
-/// OUTER A12. With `onSlow: "skip"` the oldest output goes, announced as a gap.
 #[tokio::test]
-async fn a_skipping_run_that_is_not_read_loses_the_oldest_output_and_says_so() {
+async fn an_unread_run_that_skips_drops_its_oldest_output_with_a_gap() {
     let text = "0123456789abcdef".repeat(512 * 1024);
     let plan = Plan {
         chunk: 64 * 1024,
@@ -352,18 +354,18 @@ async fn a_skipping_run_that_is_not_read_loses_the_oldest_output_and_says_so() {
         .await
         .expect("the session is read")
         .unwrap();
-    let seen = read(&mut slow).await;
-    let missing: u64 = seen.gaps.iter().map(|gap| gap.end - gap.start).sum();
-    assert!(missing > 0 && missing + seen.text.len() as u64 == text.len() as u64);
+    let summary = read(&mut slow).await;
+    let missing: u64 = summary.gaps.iter().map(|gap| gap.end - gap.start).sum();
+    assert!(missing > 0 && missing + summary.text.len() as u64 == text.len() as u64);
     assert_eq!(
-        seen.end,
+        summary.end,
         Ok((State::Completed, Verdict::Partial { missing }))
     );
     assert_eq!(fake.params("detach").len(), 0);
 }
 
 #[tokio::test]
-async fn events_are_asked_for_part_by_part() {
+async fn events_are_read_in_parts() {
     let fake = Fake::start(Plan::of(TEXT)).await;
     let client = Client::connect(&fake.url(), hasty()).await.unwrap();
     let id = ExecutionId::random();
@@ -379,7 +381,7 @@ async fn events_are_asked_for_part_by_part() {
         }
     }
     assert_eq!(text, TEXT);
-    let asked = fake.params("events");
-    assert!(asked[0].get("offset").is_none() && asked[1]["offset"] == 30);
+    let requests = fake.params("events");
+    assert!(requests[0].get("offset").is_none() && requests[1]["offset"] == 30);
     client.close().await;
 }

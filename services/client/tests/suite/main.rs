@@ -1,4 +1,4 @@
-//! The client against a fake bridge with faults.
+//! Tests of the client against a fake bridge with faults.
 
 #![allow(
     clippy::unwrap_used,

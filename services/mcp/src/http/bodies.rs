@@ -1,15 +1,15 @@
-//! Request bodies: received with limits on size, time and memory.
+//! Receives request bodies with limits on size, time and memory.
 //!
 //! The memory for bodies ([`super::HttpSettings::inbound_bytes`]):
-//! - Taken when: the head of a request is there, for the length that it announces; without a
-//!   length, when bytes arrive. The first 64 KiB of each body are not counted. Released when the
-//!   request has been handled; for an `execute` that is when its execution is accepted
-//!   ([`Charge::release`]).
-//! - Who waits behind whom: a body without room waits behind earlier ones, in their order, for at
-//!   most 10 s. Then it is refused with 503 and releases its bytes, so that bodies without a length
-//!   that wait for each other do not stand still. A body of at most 64 KiB never waits. A body that
-//!   stops half-way keeps its room for at most 60 s.
-//! - The other direction: a response is a stream that pauses while the client does not read it.
+//! - A body acquires memory when the head of its request is read, for the announced length; without
+//!   a length, when its bytes arrive. The first 64 KiB of each body are not counted. The memory is
+//!   released when the request has been handled, or, for an `execute`, when its execution is
+//!   accepted ([`Charge::release`]).
+//! - A body without memory waits for earlier bodies, in order, for at most 10 s. Then it is refused
+//!   with 503 and releases its bytes, so that bodies without a length do not wait for each other
+//!   forever. A body of at most 64 KiB never waits. An incomplete body keeps its memory for at most
+//!   60 s.
+//! - In the other direction, a response is a stream that pauses while the client does not read.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,49 +21,51 @@ use tokio_util::sync::CancellationToken;
 
 use super::Refusal;
 
-/// A body of at most this size is not counted, in bytes. The number of connections bounds their
-/// sum.
+/// The part of each body that is not counted, in bytes. The number of connections bounds the sum.
 pub(super) const SMALL_BYTES: usize = 64 * 1024;
-/// The longest time that a body may take, without the time that it waits for room.
+/// The maximum time for a body to arrive, without the time that it waits for memory.
 pub(super) const BODY_TIME: Duration = Duration::from_secs(60);
-/// The longest time that a body waits for room, each time that it grows.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// A refused body is read for so long, so that its client sees the answer and not a reset.
-const READ_ON_TIME: Duration = Duration::from_secs(5);
+/// The maximum time that a body waits for memory, each time that it grows.
+const MEMORY_TIME: Duration = Duration::from_secs(10);
+/// The maximum time for which the rest of a refused body is read, so that its client receives the
+/// answer and not a reset.
+const DISCARD_TIME: Duration = Duration::from_secs(5);
 
-/// The memory that one body takes, until released or until the last clone is dropped. It is in the
-/// extensions of the HTTP request.
+/// The memory of one body, until it is released or the last clone is dropped. The extensions of the
+/// HTTP request have a clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Charge(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 impl Charge {
-    /// Releases the memory: nothing holds the body any more.
+    /// Releases the memory, when the body is no longer in use.
     pub(crate) fn release(&self) {
         drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
-/// Receives bodies.
+/// The receiver of all bodies.
 #[derive(Debug, Clone)]
 pub(super) struct Bodies {
-    /// The memory that is free, in bytes.
+    /// The free memory, in bytes.
     free: Arc<Semaphore>,
-    /// All of it. A larger body takes all, so that one body alone always has room.
-    all: usize,
-    most: usize,
+    /// The total memory, in bytes. A larger body acquires all of it, so that a single body always
+    /// has enough.
+    total: usize,
+    max_body: usize,
     stop: CancellationToken,
 }
 
 impl Bodies {
-    /// `most`: the largest body, in bytes. `inbound`: the memory for all of them.
-    pub(super) fn new(most: usize, inbound: usize, stop: CancellationToken) -> Self {
-        // Permits are taken in numbers of 32 bits.
-        let all = inbound.clamp(1, u32::MAX as usize);
-        let free = Arc::new(Semaphore::new(all));
+    /// Creates the receiver. `max_body` is the maximum size of one body, `inbound` the memory for
+    /// all bodies, both in bytes.
+    pub(super) fn new(max_body: usize, inbound: usize, stop: CancellationToken) -> Self {
+        // The semaphore acquires at most `u32::MAX` permits in one call.
+        let total = inbound.clamp(1, u32::MAX as usize);
+        let free = Arc::new(Semaphore::new(total));
         Self {
             free,
-            all,
-            most,
+            total,
+            max_body,
             stop,
         }
     }
@@ -71,7 +73,7 @@ impl Bodies {
     /// Receives one body.
     ///
     /// # Errors
-    /// The body is too long or too late, there is no room for it, or the server stops.
+    /// The body is too long or too late, no memory is free, or the server stops.
     pub(super) async fn receive<B>(&self, body: B) -> Result<(Bytes, Charge), Refusal>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -85,8 +87,8 @@ impl Bodies {
         };
         if received.is_err() {
             let rest = async { while let Some(Ok(_)) = body.frame().await {} };
-            // A client that still sends then sees a reset.
-            let _ = tokio::time::timeout(READ_ON_TIME, rest).await;
+            // A client that still sends after this time gets a reset.
+            let _ = tokio::time::timeout(DISCARD_TIME, rest).await;
         }
         received
     }
@@ -97,8 +99,8 @@ impl Bodies {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        if announced > self.most {
-            return Err(Refusal::TooLarge(self.most));
+        if announced > self.max_body {
+            return Err(Refusal::TooLarge(self.max_body));
         }
         let mut bytes = BytesMut::new();
         let mut held = None;
@@ -115,32 +117,32 @@ impl Bodies {
                 continue;
             };
             let length = bytes.len() + data.len();
-            if length > self.most {
-                return Err(Refusal::TooLarge(self.most));
+            if length > self.max_body {
+                return Err(Refusal::TooLarge(self.max_body));
             }
-            let waits = tokio::time::Instant::now();
+            let wait_started = tokio::time::Instant::now();
             self.grow(&mut held, length.saturating_sub(SMALL_BYTES))
                 .await?;
-            deadline += waits.elapsed();
+            deadline += wait_started.elapsed();
             bytes.extend_from_slice(&data);
         }
         Ok((bytes.freeze(), Charge(Arc::new(Mutex::new(held)))))
     }
 
-    /// Takes memory until `held` covers so many bytes, or all.
+    /// Acquires memory until `held` covers this many bytes, or the total memory.
     async fn grow(
         &self,
         held: &mut Option<OwnedSemaphorePermit>,
         bytes: usize,
     ) -> Result<(), Refusal> {
-        let has = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = bytes.min(self.all).saturating_sub(has);
+        let present = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = bytes.min(self.total).saturating_sub(present);
         if more == 0 {
             return Ok(());
         }
         let more = u32::try_from(more).map_err(|_| Refusal::InboundFull)?;
-        let room = self.free.clone().acquire_many_owned(more);
-        let Ok(Ok(more)) = tokio::time::timeout(PATIENCE, room).await else {
+        let memory = self.free.clone().acquire_many_owned(more);
+        let Ok(Ok(more)) = tokio::time::timeout(MEMORY_TIME, memory).await else {
             return Err(Refusal::InboundFull);
         };
         match held {

@@ -1,14 +1,14 @@
-//! The MCP sessions of the HTTP side: the library's, with a limit on their number.
+//! The MCP sessions over HTTP: the library's sessions, with a limit on their number.
 //!
-//! Places for sessions ([`super::HttpSettings::sessions`]):
-//! - Taken when: an `initialize` has been read, before the library sees it. Released when the
+//! Each session has a slot ([`super::HttpSettings::sessions`]):
+//! - An `initialize` acquires a slot before the library reads it. The slot is released when the
 //!   session ends, or when the `initialize` fails.
-//! - Who waits behind whom: nobody. When all places are taken, the session that has been idle for
-//!   the longest time ends, and its client gets 404 and begins a new one. Without an idle session
-//!   the `initialize` is refused with 503. A session is idle while it has no open response and no
+//! - No session waits for a slot. If all slots are in use, the session that has been idle for the
+//!   longest time ends; its client gets 404 and begins a new one. Without an idle session the
+//!   `initialize` is refused with 503. A session is idle while it has no open response and no
 //!   running request.
-//! - The other direction: a session queues 16 messages each way. A client that does not read one of
-//!   its streams holds up its own session only.
+//! - A session queues 16 messages each way. A client that does not read one of its streams delays
+//!   only its own session.
 
 mod table;
 
@@ -29,22 +29,22 @@ use crate::failure::{INVALID_REQUEST, MISSING_CAPABILITY, UNKNOWN_METHOD};
 use crate::settings::OnRefusal;
 use table::{Table, Use};
 
-/// The library's sessions, each with a place.
+/// The library's sessions, each with a slot.
 #[derive(Debug)]
 pub(super) struct Sessions {
     inner: LocalSessionManager,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     table: Arc<Table>,
     on_refusal: OnRefusal,
 }
 
-/// A place for the session of one `initialize`, in the extensions of its HTTP request.
+/// The slot for the session of one `initialize`, in the extensions of its HTTP request.
 #[derive(Debug, Clone)]
-pub(super) struct Place(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+pub(super) struct SessionSlot(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
-impl Place {
-    /// The place that `initialize` carries, unless it was taken before.
-    fn of(initialize: &ClientJsonRpcMessage) -> Option<OwnedSemaphorePermit> {
+impl SessionSlot {
+    /// Removes the slot from an `initialize`. None if there is none, or it is already removed.
+    fn take(initialize: &ClientJsonRpcMessage) -> Option<OwnedSemaphorePermit> {
         let ClientJsonRpcMessage::Request(request) = initialize else {
             return None;
         };
@@ -52,42 +52,42 @@ impl Place {
             return None;
         };
         let parts = request.extensions.get::<http::request::Parts>()?;
-        let Self(place) = parts.extensions.get::<Self>()?;
-        place.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let Self(slot) = parts.extensions.get::<Self>()?;
+        slot.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Sessions {
-    pub(super) fn new(inner: LocalSessionManager, most: usize, on_refusal: OnRefusal) -> Self {
+    pub(super) fn new(inner: LocalSessionManager, max: usize, on_refusal: OnRefusal) -> Self {
         Self {
             inner,
-            places: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+            slots: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))),
             table: Arc::default(),
             on_refusal,
         }
     }
 
-    /// Takes a place for a new session; ends an idle session for it where all places are taken.
-    pub(super) async fn place(&self) -> Option<Place> {
+    /// Acquires a slot for a new session; ends an idle session if all slots are in use.
+    pub(super) async fn acquire_slot(&self) -> Option<SessionSlot> {
         loop {
-            if let Ok(place) = self.places.clone().try_acquire_owned() {
-                return Some(Place(Arc::new(Mutex::new(Some(place)))));
+            if let Ok(slot) = self.slots.clone().try_acquire_owned() {
+                return Some(SessionSlot(Arc::new(Mutex::new(Some(slot)))));
             }
             let idle = self.table.remove_idle()?;
-            tracing::debug!("all places for MCP sessions are taken; ending the one idle longest");
+            tracing::debug!("all MCP session slots are in use; ending the longest idle session");
             if let Err(error) = self.inner.close_session(&idle).await {
                 tracing::debug!(%error, "could not close an idle MCP session");
             }
         }
     }
 
-    /// Uses an open session. None when there is no such session.
+    /// Registers a use of an open session. None if there is no such session.
     pub(super) fn enter(&self, id: &str) -> Option<Use> {
         self.table.enter(id)
     }
 }
 
-/// Whether a message is the answer to the request of its stream.
+/// Returns whether a message is the answer to the request of its stream.
 fn is_answer(message: &ServerSseMessage) -> bool {
     matches!(
         message.message.as_deref(),
@@ -95,7 +95,7 @@ fn is_answer(message: &ServerSseMessage) -> bool {
     )
 }
 
-/// The reason of a refusal that only the library knows of.
+/// Returns the reason of a refusal by the library.
 fn refusal(message: &ServerSseMessage) -> Option<&'static str> {
     let ServerJsonRpcMessage::Error(error) = message.message.as_deref()? else {
         return None;
@@ -120,12 +120,12 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<ServerJsonRpcMessage, Self::Error> {
-        let Some(place) = Place::of(&message) else {
-            // Every `initialize` that begins a session has a place; another one gets no session.
+        let Some(slot) = SessionSlot::take(&message) else {
+            // Only an `initialize` with a slot may begin a session.
             self.inner.close_session(id).await?;
             return Err(LocalSessionManagerError::SessionNotFound(id.clone()));
         };
-        self.table.add(id.clone(), place);
+        self.table.add(id.clone(), slot);
         let _use = self.enter(id);
         self.inner.initialize_session(id, message).await
     }
@@ -134,7 +134,8 @@ impl SessionManager for Sessions {
         Ok(self.table.has(id))
     }
 
-    /// The library calls it for every session that ends, also for one that ended by itself.
+    /// Removes a session. The library calls it for every session that ends, even one that ended by
+    /// itself.
     async fn close_session(&self, id: &SessionId) -> Result<(), Self::Error> {
         self.table.remove(id);
         self.inner.close_session(id).await
@@ -165,7 +166,7 @@ impl SessionManager for Sessions {
         let stream = self.inner.create_stream(id, message).await?;
         Ok(Either::Right(stream.map(move |message| {
             if is_answer(&message) {
-                // The client may use the id again when it has the answer.
+                // The client may use the id again once it has the answer.
                 handled.take();
             }
             if let Some(reason) = refusal(&message) {
@@ -181,7 +182,7 @@ impl SessionManager for Sessions {
         message: ClientJsonRpcMessage,
     ) -> Result<(), Self::Error> {
         match message {
-            // The server asks its clients for nothing, so there is nothing to answer.
+            // The server sends no requests, so a response is unexpected and ignored.
             ClientJsonRpcMessage::Response(_) | ClientJsonRpcMessage::Error(_) => Ok(()),
             message => self.inner.accept_message(id, message).await,
         }

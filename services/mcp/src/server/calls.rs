@@ -1,4 +1,4 @@
-//! The calls of the tools.
+//! The tool calls.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use crate::failure::Failure;
 use crate::http::Charge;
 use crate::progress::Progress;
 use crate::requests::Handled;
-use crate::running::Closed;
+use crate::running_calls::StreamClosed;
 use crate::{resources, results, run, tasks, tools, views};
 
-/// The longest time that one `wait` takes, in seconds. Some clients abort every call after 60 s.
+/// The maximum time of one `wait`, in seconds. Some clients abort every call after 60 s.
 const WAIT_SECONDS: u64 = 50;
-/// Executions of one page of `list`, unless the caller says otherwise.
+/// The default number of executions on one page of `list`.
 const LIST: u64 = 20;
-/// The longest request id and progress token that are kept without being counted, in bytes.
-const KEPT_ID_BYTES: usize = 1024;
-/// The smallest `maxBytes`: any character fits.
-const LEAST_BYTES: u64 = 4;
+/// The maximum length of a request id or progress token that is kept without a charge, in bytes.
+const UNCHARGED_ID_BYTES: usize = 1024;
+/// The minimum `maxBytes`: the length of the longest character.
+const MIN_OUTPUT_BYTES: u64 = 4;
 
 impl Server {
     /// Calls a tool.
@@ -36,65 +36,65 @@ impl Server {
         mut arguments: Arguments,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, Failure> {
-        let places = &self.places;
+        let slots = &self.slots;
         let result = match name {
             tools::EXECUTE => return self.execute(arguments, context).await,
-            tools::START => results::status(&run::start(places, arguments.start()?).await?),
+            tools::START => results::status(&run::start(slots, arguments.start()?).await?),
             tools::WAIT => {
                 let id = arguments.execution_id()?;
                 let offset = arguments.take("offset")?;
                 let seconds = arguments.number("maxSeconds", 0..=WAIT_SECONDS)?;
                 arguments.finish()?;
                 let time = Duration::from_secs(seconds.unwrap_or(WAIT_SECONDS));
-                let progress = Progress::new(&context, places.settings().progress);
-                let (lost, ended) = (lost(&context), session_ended(&context));
-                let look = views::wait(places, id, offset, time, progress, lost);
-                let look = self.look(&context, id, look);
+                let progress = Progress::new(&context, slots.settings().progress);
+                let stream_closed = stream_closed(&context);
+                let wait = views::wait(slots, id, offset, time, progress, stream_closed);
+                let session_ended = session_ended(&context);
                 let (text, status) = tokio::select! {
                     biased;
-                    () = ended.cancelled() => return Err(Failure::cancelled()),
-                    seen = look => seen?,
+                    () = session_ended.cancelled() => return Err(Failure::cancelled()),
+                    result = self.until_stopped(&context, id, wait) => result?,
                 };
-                results::seen(&text, &status)
+                results::output(&text, &status)
             }
             tools::OUTPUT => {
                 let id = arguments.execution_id()?;
                 let offset = arguments.take("offset")?;
-                let limit = places.settings().text_bytes;
-                let most = arguments.number("maxBytes", LEAST_BYTES..=limit as u64)?;
+                let limit = slots.settings().text_bytes;
+                let max = arguments.number("maxBytes", MIN_OUTPUT_BYTES..=limit as u64)?;
                 arguments.finish()?;
-                let most = most.map_or(limit, |most| usize::try_from(most).unwrap_or(limit));
-                let look = views::output(places, id, offset, most);
-                let (text, status) = self.look(&context, id, look).await?;
-                results::seen(&text, &status)
+                let max = max.map_or(limit, |max| usize::try_from(max).unwrap_or(limit));
+                let output = views::output(slots, id, offset, max);
+                let (text, status) = self.until_stopped(&context, id, output).await?;
+                results::output(&text, &status)
             }
             tools::STATUS => {
                 let id = arguments.execution_id()?;
                 arguments.finish()?;
-                results::status(&tasks::status(places, id).await?)
+                results::status(&tasks::status(slots, id).await?)
             }
             tools::LIST => {
                 let limit = arguments.number("limit", 1..=1000)?.unwrap_or(LIST);
                 let before = arguments.take::<ExecutionId>("before")?;
                 arguments.finish()?;
-                results::page(&resources::page(places, limit, before).await?)
+                results::page(&resources::page(slots, limit, before).await?)
             }
             tools::CONTROL => {
                 let (id, action) = (arguments.execution_id()?, arguments.action()?);
                 arguments.finish()?;
                 results::status(&self.control(id, action).await?)
             }
-            // An unknown one was refused before.
+            // `call_tool` has refused unknown tools.
             other => {
                 return Err(Failure::internal(format!(
-                    "the tool {other:?} does nothing"
+                    "the tool {other:?} is not implemented"
                 )));
             }
         };
         Ok(result.into())
     }
 
-    /// Runs an execution to its end, or makes it a task for a client that knows tasks.
+    /// Runs an execution to its end; for a client that supports tasks, starts it as a task.
     async fn execute(
         &self,
         arguments: Arguments,
@@ -105,30 +105,31 @@ impl Server {
         let ends_with_call = execute.on_disconnect == OnDisconnect::Cancel;
         let capabilities = context.client_capabilities();
         if capabilities.is_some_and(|c| c.supports_tasks()) && !ends_with_call {
-            let status = run::start(&self.places, execute).await?;
+            let status = run::start(&self.slots, execute).await?;
             return Ok(CallToolResponse::Task(CreateTaskResult::new(tasks::task(
                 &status,
             ))));
         }
-        let progress = Progress::new(&context, self.places.settings().progress);
+        let progress = Progress::new(&context, self.slots.settings().progress);
         let signals = self.running.enter(context.id.clone());
         let mut signals = signals.with_session(session_ended(&context));
-        let lost = lost(&context);
+        let stream_closed = stream_closed(&context);
         if ends_with_call {
-            signals = signals.with_closed(lost.clone());
+            signals = signals.with_stream_closed(stream_closed.clone());
         }
         let charge = charge(&context);
-        // It is as large as the client likes, and the call may take hours.
+        // The client chooses the size of the metadata, and the call may take hours.
         context.meta = RequestMetaObject::new();
-        let run = run::to_the_end(
-            self.places.clone(),
+        let run = run::to_end(
+            self.slots.clone(),
             execute,
             progress,
             signals,
-            lost,
+            stream_closed,
             charge,
         );
-        // Checked after the registration: a cancel comes either before this line or to the entry.
+        // Checked after the registration: an earlier cancel is seen here, a later one reaches the
+        // entry.
         if context.ct.is_cancelled() {
             self.running.leave(&context.id);
             return Err(Failure::cancelled());
@@ -136,9 +137,9 @@ impl Server {
         let call = self.calls.spawn(run);
         let result = tokio::select! {
             biased;
-            // The entry stays: `on_cancelled` needs it, or it goes with the session.
+            // The entry stays: `on_cancelled` removes it, or it is dropped with the session.
             () = context.ct.cancelled() => return Err(Failure::cancelled()),
-            // The execution continues: `Running` abandons the call when its session ends.
+            // The execution continues: `RunningCalls` abandons the call when its session ends.
             () = self.stop.cancelled() => return Err(Failure::stopping(id)),
             result = call => result,
         };
@@ -150,38 +151,39 @@ impl Server {
         }
     }
 
-    /// Reports a failure that is a refusal of this server.
-    pub(super) fn noted(&self, failure: Failure) -> Failure {
+    /// Reports a failure to [`Settings::on_refusal`](crate::Settings::on_refusal) if it is a
+    /// refusal of this server, and returns it.
+    pub(super) fn count_refusal(&self, failure: Failure) -> Failure {
         if let Some(reason) = failure.own_reason() {
-            self.places.settings().on_refusal.call(reason);
+            self.slots.settings().on_refusal.call(reason);
         }
         failure
     }
 
-    /// Reports a failure and makes it the error of a task.
+    /// Reports a failure as [`Self::count_refusal`] does, and converts it to the error of a task.
     pub(super) fn task_error(&self, failure: Failure) -> ErrorData {
-        self.noted(failure).into_task_error()
+        self.count_refusal(failure).into_task_error()
     }
 
-    /// Waits for a look at an execution, unless the client cancels the call or leaves, or the server
-    /// stops.
-    async fn look<T>(
+    /// Waits for the result of a call, until the client cancels the call or disconnects, or the
+    /// server stops.
+    async fn until_stopped<T>(
         &self,
         context: &RequestContext<RoleServer>,
         id: ExecutionId,
-        look: impl Future<Output = Result<T, Failure>>,
+        call: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let seen = tokio::select! {
+        let result = tokio::select! {
             biased;
             () = context.ct.cancelled() => Err(Failure::cancelled()),
             () = self.stop.cancelled() => Err(Failure::stopping(id)),
-            look = look => look,
+            result = call => result,
         };
-        seen.map_err(|failure| self.or_stopping(failure, id))
+        result.map_err(|failure| self.or_stopping(failure, id))
     }
 
-    /// Returns the stop of the server as the cause of a failure that comes after it: the server takes
-    /// its own calls no more then.
+    /// Replaces a failure after the stop of the server by the stop: the bridge then refuses the
+    /// server's own calls.
     fn or_stopping(&self, failure: Failure, id: ExecutionId) -> Failure {
         if self.stop.is_cancelled() {
             Failure::stopping(id)
@@ -195,30 +197,35 @@ impl Server {
         id: ExecutionId,
         action: Control,
     ) -> Result<protocol::Status, Failure> {
-        let ask = async |client: &Client| client.control(id, action).await;
-        self.places.ask(ask).await
+        let control = async |client: &Client| client.control(id, action).await;
+        self.slots.request(control).await
     }
 }
 
-/// Fires when the response stream of an HTTP request is closed. Never fires over stdio.
-fn lost(context: &RequestContext<RoleServer>) -> CancellationToken {
+/// Returns the token that fires when the response stream of an HTTP request is closed. It never
+/// fires over stdio.
+fn stream_closed(context: &RequestContext<RoleServer>) -> CancellationToken {
     let parts = context.extensions.get::<http::request::Parts>();
-    let closed = parts.and_then(|parts| parts.extensions.get::<Closed>());
-    closed.map_or_else(CancellationToken::new, |Closed(closed)| closed.clone())
+    let closed = parts.and_then(|parts| parts.extensions.get::<StreamClosed>());
+    closed.map_or_else(CancellationToken::new, |StreamClosed(closed)| {
+        closed.clone()
+    })
 }
 
-/// Fires when the session of a request ends. Never fires in versions without sessions over HTTP.
+/// Returns the token that fires when the session of a request ends. It never fires over HTTP in
+/// versions without sessions.
 fn session_ended(context: &RequestContext<RoleServer>) -> CancellationToken {
     let handled = context.extensions.get::<Handled>();
     handled.map_or_else(CancellationToken::new, Handled::session_ended)
 }
 
-/// The memory for the body of an HTTP request, to be released early. None for a request whose id or
-/// progress token is long, because both stay in memory until the call ends.
+/// Returns the charge for the body of an HTTP request, which is released early. None for a request
+/// with a long id or progress token, because both stay in memory until the call ends.
 fn charge(context: &RequestContext<RoleServer>) -> Option<Charge> {
     let token = context.meta.get_progress_token();
     let ids = [Some(&context.id), token.as_ref().map(|token| &token.0)];
-    let is_long = |id: &RequestId| matches!(id, RequestId::String(id) if id.len() > KEPT_ID_BYTES);
+    let is_long =
+        |id: &RequestId| matches!(id, RequestId::String(id) if id.len() > UNCHARGED_ID_BYTES);
     if ids.into_iter().flatten().any(is_long) {
         return None;
     }

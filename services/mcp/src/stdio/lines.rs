@@ -1,12 +1,13 @@
-//! Messages as lines: a transport of the library that answers by itself what is no message.
+//! A transport of the library with one message per line. It answers lines that are not messages
+//! with an error.
 //!
 //! ```text
 //! stdin ─▶ reader task ──messages──▶ library ──answers──▶ stdout
-//!               └───────errors about lines that are no message──┘
+//!               └──────errors for lines without a message───┘
 //! ```
 //!
-//! One lock around stdout keeps every line whole. A client that does not read its answers holds up
-//! the reader task too, so no queue grows.
+//! A lock around stdout prevents mixed lines. If a client does not read its answers, the reader
+//! task waits too, so no queue grows.
 
 use std::io;
 use std::sync::Arc;
@@ -23,11 +24,11 @@ use tokio::sync::{Mutex, mpsc};
 use crate::message::{self, Malformed};
 use crate::requests::Requests;
 
-/// The longest line, in bytes. The bridge takes no larger message by default.
+/// The maximum length of a line, in bytes. By default the bridge accepts no larger message.
 const LINE_BYTES: usize = 16 * 1024 * 1024;
-/// Messages that are read ahead.
-const AHEAD: usize = 16;
-/// The byte order mark, which RFC 8259 (section 8.1) lets a reader ignore.
+/// The number of messages that are read ahead.
+const READ_AHEAD: usize = 16;
+/// The byte order mark, which a reader may ignore (RFC 8259, section 8.1).
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The transport of one session.
@@ -38,12 +39,12 @@ pub(super) struct Lines<W> {
 }
 
 impl<W: AsyncWrite + Send + Unpin + 'static> Lines<W> {
-    /// Begins to read. The end of the input ends the session of `requests`.
+    /// Starts the reader task. The end of the input ends the session of `requests`.
     pub(super) fn new<R>(input: R, output: W, requests: Requests) -> Self
     where
         R: AsyncRead + Send + Unpin + 'static,
     {
-        let (tx, messages) = mpsc::channel(AHEAD);
+        let (tx, messages) = mpsc::channel(READ_AHEAD);
         let output = Output(Arc::new(Mutex::new(Some(output))));
         let reader = Reader {
             input: BufReader::new(input),
@@ -77,7 +78,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Transport<RoleServer> for Lines<W> 
     }
 }
 
-/// Stdout, until the session ends.
+/// Stdout; None after the end of the session.
 #[derive(Debug)]
 struct Output<W>(Arc<Mutex<Option<W>>>);
 
@@ -100,7 +101,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
     }
 }
 
-/// Reads lines.
+/// The reader task.
 struct Reader<R, W> {
     input: BufReader<R>,
     output: Output<W>,
@@ -112,10 +113,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
         let mut line = Vec::new();
         loop {
             let message = match next_line(&mut self.input, &mut line).await {
-                Ok(Line::Whole) => self.message(&line),
+                Ok(Line::Complete) => self.message(&line),
                 Ok(Line::TooLong) => Err(Malformed::request(
                     None,
-                    format!("a line has at most {LINE_BYTES} bytes"),
+                    format!("the line is longer than {LINE_BYTES} bytes; send shorter messages"),
                 )),
                 Ok(Line::End) => break,
                 Err(error) => {
@@ -123,7 +124,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
                     break;
                 }
             };
-            let passed = match message {
+            let is_open = match message {
                 Ok(Some(message)) => messages.send(message).await.is_ok(),
                 Ok(None) => true,
                 Err(malformed) => {
@@ -131,14 +132,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
                     self.output.write(&malformed.response()).await.is_ok()
                 }
             };
-            if !passed {
+            if !is_open {
                 break;
             }
         }
         self.requests.end();
     }
 
-    /// Reads one message. None for a line to ignore.
+    /// Reads the message of one line. None for a line that is ignored.
     fn message(&self, line: &[u8]) -> Result<Option<ClientJsonRpcMessage>, Malformed> {
         let line = line.trim_ascii();
         let line = line.strip_prefix(MARK).unwrap_or(line);
@@ -152,23 +153,24 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
                 Ok(Some(ClientJsonRpcMessage::Request(request)))
             }
             Ok(message) => Ok(Some(message)),
-            // JSON-RPC answers no notification.
+            // A notification gets no answer in JSON-RPC.
             Err(_) if envelope.is_notification() => Ok(None),
             Err(_) => Err(Malformed::shape(envelope)),
         }
     }
 }
 
+/// The result of reading one line.
 enum Line {
-    /// A line, with its end.
-    Whole,
-    /// A line that was skipped.
+    /// A line with its newline.
+    Complete,
+    /// A line that is too long and was skipped.
     TooLong,
-    /// The end of the input, also in the middle of a line.
+    /// The end of the input, even in the middle of a line.
     End,
 }
 
-/// Reads one line into `line`, of which it keeps no more than [`LINE_BYTES`].
+/// Reads one line into `line`, which never holds more than [`LINE_BYTES`].
 async fn next_line(
     input: &mut (impl AsyncBufRead + Unpin),
     line: &mut Vec<u8>,
@@ -176,10 +178,14 @@ async fn next_line(
     line.clear();
     let mut too_long = false;
     loop {
-        let most = (LINE_BYTES - line.len()) as u64;
-        input.take(most).read_until(b'\n', line).await?;
+        let max = (LINE_BYTES - line.len()) as u64;
+        input.take(max).read_until(b'\n', line).await?;
         if line.ends_with(b"\n") {
-            return Ok(if too_long { Line::TooLong } else { Line::Whole });
+            return Ok(if too_long {
+                Line::TooLong
+            } else {
+                Line::Complete
+            });
         }
         if line.len() < LINE_BYTES {
             return Ok(Line::End);

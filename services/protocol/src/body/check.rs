@@ -1,34 +1,34 @@
-//! What a body must satisfy beyond its types.
+//! The rules for the values of a body.
 
 use super::Body;
 use super::error::BodyError;
 use crate::Limits;
 
-/// The most bytes of `metadata`, names and values together.
+/// The maximum bytes of `metadata`, names and values together.
 const METADATA_BYTES: usize = 4 * 1024;
-/// The longest name (lane, model, permission mode), in bytes.
+/// The maximum length of a name (lane, model, permission mode), in bytes.
 const NAME_BYTES: usize = 256;
-/// The most entries of a tool list.
+/// The maximum number of entries of a tool list.
 const TOOLS_MAX: usize = 256;
-/// The longest entry of a tool list, in bytes.
+/// The maximum length of an entry of a tool list, in bytes.
 const TOOL_BYTES: usize = 1024;
-/// The most bytes of `env` and of a tool list together, so that the arguments and the environment
-/// of the CLI stay within the kernel's limit for one exec (execve(2), ARG_MAX).
+/// The maximum bytes of `env`, and of each tool list: the arguments and the environment of the CLI
+/// stay within the kernel's limit for one exec (execve(2), ARG_MAX).
 const LIST_BYTES: usize = 64 * 1024;
-/// How the names of the tools of MCP servers begin.
+/// The prefix of the names of the tools of MCP servers.
 pub const MCP_PREFIX: &str = "mcp__";
-/// The longest time a client may set, in seconds (a year).
+/// The maximum time that a client may set, in seconds (a year).
 const SECONDS: f64 = 366.0 * 24.0 * 3600.0;
 
-fn field(field: &'static str, what: impl Into<String>) -> BodyError {
+fn field(field: &'static str, mistake: impl Into<String>) -> BodyError {
     BodyError::Field {
         field,
-        what: what.into(),
+        mistake: mistake.into(),
     }
 }
 
-/// Names that no client may set, on the operator's list or not: they would redirect the CLI, its
-/// key or its loader.
+/// Returns whether no client may set this variable, even if the operator's list has it: it would
+/// redirect the CLI, its key or its loader.
 #[must_use]
 pub fn env_name_is_forbidden(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
@@ -43,7 +43,7 @@ impl Body {
     /// Checks all values.
     ///
     /// # Errors
-    /// The first mistake found.
+    /// The first mistake.
     pub fn check(&self, limits: &Limits) -> Result<(), BodyError> {
         self.check_texts(limits)?;
         self.check_names()?;
@@ -88,7 +88,7 @@ impl Body {
             if text.as_ref().is_some_and(|t| t.contains('\0')) {
                 return Err(field(
                     name,
-                    "has a NUL character, which no argument can carry",
+                    "has a NUL character; a command line argument cannot have one",
                 ));
             }
         }
@@ -115,7 +115,8 @@ impl Body {
         if !first || !rest || self.workspace.len() > 64 {
             return Err(field(
                 "workspace",
-                "is a name, not a path: 1 to 64 of A-Z a-z 0-9 . _ - beginning with a letter or digit",
+                "is a name, not a path: 1 to 64 of A-Z a-z 0-9 . _ -, \
+                 beginning with a letter or digit",
             ));
         }
         Ok(())
@@ -135,8 +136,8 @@ impl Body {
                 return Err(field(
                     name,
                     format!(
-                        "takes at most {} entries of 1 to {} bytes ({LIST_BYTES} in all) without control characters",
-                        TOOLS_MAX, TOOL_BYTES
+                        "must have at most {TOOLS_MAX} entries of 1 to {TOOL_BYTES} bytes \
+                         ({LIST_BYTES} in total) without control characters"
                     ),
                 ));
             }
@@ -146,7 +147,7 @@ impl Body {
             return Err(field(
                 "allowedTools",
                 format!(
-                    "{tool:?} is a tool of an MCP server, and there are no MCP servers; leave it out"
+                    "{tool:?} is a tool of an MCP server, and there are no MCP servers; remove it"
                 ),
             ));
         }
@@ -159,38 +160,41 @@ impl Body {
             if !good || value.contains('\0') {
                 return Err(field(
                     "env",
-                    format!("{name:?} is no variable name, or its value has a NUL character"),
+                    format!("{name:?} is not a variable name, or its value has a NUL character"),
                 ));
             }
             if env_name_is_forbidden(name) {
                 return Err(BodyError::NotAllowed {
                     field: "env",
-                    what: format!("{name} may not be set by a client"),
+                    mistake: format!("no client may set {name}"),
                 });
             }
         }
         if total(&self.env) > LIST_BYTES {
-            return Err(field("env", format!("has more than {LIST_BYTES} bytes")));
+            return Err(field(
+                "env",
+                format!("must have at most {LIST_BYTES} bytes"),
+            ));
         }
         if total(&self.metadata) > METADATA_BYTES {
             return Err(field(
                 "metadata",
-                format!("has more than {METADATA_BYTES} bytes"),
+                format!("must have at most {METADATA_BYTES} bytes"),
             ));
         }
         Ok(())
     }
 
     fn check_numbers(&self) -> Result<(), BodyError> {
-        for (name, value, most) in [
+        for (name, value, max) in [
             ("idleTimeoutSeconds", self.idle_timeout_seconds, SECONDS),
             ("deadlineSeconds", self.deadline_seconds, SECONDS),
             ("maxBudgetUsd", self.max_budget_usd, 1e9),
         ] {
-            if value.is_some_and(|v| !(v > 0.0 && v <= most)) {
+            if value.is_some_and(|v| !(v > 0.0 && v <= max)) {
                 return Err(field(
                     name,
-                    format!("must be more than 0 and at most {most}"),
+                    format!("must be more than 0 and at most {max}"),
                 ));
             }
         }
@@ -200,7 +204,7 @@ impl Body {
         if self.continues.is_some() && self.conversation.is_some() {
             return Err(field(
                 "continues",
-                "names the conversation already; leave `conversation` out",
+                "already determines the conversation; omit `conversation`",
             ));
         }
         Ok(())
@@ -223,20 +227,20 @@ mod tests {
     }
 
     #[test]
-    fn good_ones_pass() {
+    fn valid_bodies_pass() {
         assert_eq!(check(|_| ()), Ok(()));
         assert_eq!(check(|b| b.prompt = "--help".into()), Ok(()));
         assert_eq!(
             check(|b| b.prompt = "\u{200b}".into()),
             Ok(()),
-            "a zero width space is no White_Space"
+            "a zero width space is not White_Space"
         );
         assert_eq!(check(|b| b.workspace = "a".repeat(64)), Ok(()));
         assert_eq!(check(|b| b.prompt = "x".repeat(4 << 20)), Ok(()));
     }
 
     #[test]
-    fn bad_ones_do_not() {
+    fn each_mistake_has_its_problem_type() {
         type Change = fn(&mut Body);
         let changes: [(Change, ProblemType); 19] = [
             (|b| b.prompt = String::new(), ProblemType::InvalidBody),

@@ -1,23 +1,23 @@
-//! What can be wrong with a body.
+//! The errors of a body.
 
 use crate::ProblemType;
 
-/// What is wrong with a body, for the client.
+/// A mistake in a body, with a message for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// Not JSON, a wrong type, an unknown field.
-    #[error("the body is not as the contract describes: {0}")]
+    /// Not JSON, a wrong type, or an unknown field.
+    #[error("the body is invalid: {0}")]
     Malformed(String),
-    /// A field's value is wrong.
-    #[error("{field}: {what}")]
+    /// A wrong value of a field.
+    #[error("{field}: {mistake}")]
     Field {
         /// The field.
         field: &'static str,
-        /// What is wrong and what would be right.
-        what: String,
+        /// The mistake, and the rule for the value.
+        mistake: String,
     },
-    /// A text is too long.
-    #[error("{field} has {bytes} bytes; at most {limit} are taken")]
+    /// A text that is too long.
+    #[error("{field} has {bytes} bytes; the maximum is {limit}")]
     TooLarge {
         /// The field.
         field: &'static str,
@@ -26,18 +26,18 @@ pub enum BodyError {
         /// The limit in force.
         limit: u64,
     },
-    /// More than anybody may ask for.
-    #[error("{field}: {what}")]
+    /// A value that no client may use.
+    #[error("{field}: {mistake}")]
     NotAllowed {
         /// The field.
         field: &'static str,
         /// What is not allowed.
-        what: String,
+        mistake: String,
     },
 }
 
 impl BodyError {
-    /// The problem type that goes with it.
+    /// Returns the problem type of this error.
     #[must_use]
     pub fn kind(&self) -> ProblemType {
         match self {

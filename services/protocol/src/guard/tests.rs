@@ -1,6 +1,6 @@
 use super::*;
 
-fn ask(host: &str, origin: Option<&str>) -> Result<(), Foreign> {
+fn check(host: &str, origin: Option<&str>) -> Result<(), Foreign> {
     let guard = Guard::new(
         ["bridge".to_owned(), "My.Example".to_owned()],
         ["https://App.example/".to_owned()],
@@ -14,7 +14,7 @@ fn ask(host: &str, origin: Option<&str>) -> Result<(), Foreign> {
 }
 
 #[test]
-fn own_names_pass() {
+fn local_and_listed_hosts_are_allowed() {
     for host in [
         "localhost:8003",
         "127.0.0.1:8003",
@@ -24,12 +24,12 @@ fn own_names_pass() {
         "bridge",
         "my.example",
     ] {
-        assert_eq!(ask(host, None), Ok(()), "{host}");
+        assert_eq!(check(host, None), Ok(()), "{host}");
     }
 }
 
 #[test]
-fn foreign_hosts_do_not() {
+fn other_hosts_are_refused() {
     for host in [
         "evil.example",
         "localhost.evil.example:8003",
@@ -38,7 +38,7 @@ fn foreign_hosts_do_not() {
         "[::2]:8003",
         "::1",
     ] {
-        assert!(matches!(ask(host, None), Err(Foreign::Host(_))), "{host}");
+        assert!(matches!(check(host, None), Err(Foreign::Host(_))), "{host}");
     }
     assert!(
         Guard::default()
@@ -48,10 +48,13 @@ fn foreign_hosts_do_not() {
 }
 
 #[test]
-fn origins() {
-    assert_eq!(ask("localhost:8003", Some("http://localhost:8003")), Ok(()));
-    assert_eq!(ask("localhost:8003", Some("https://app.example")), Ok(()));
-    assert_eq!(ask("localhost:80", Some("http://localhost")), Ok(()));
+fn only_the_host_and_listed_origins_are_allowed() {
+    assert_eq!(
+        check("localhost:8003", Some("http://localhost:8003")),
+        Ok(())
+    );
+    assert_eq!(check("localhost:8003", Some("https://app.example")), Ok(()));
+    assert_eq!(check("localhost:80", Some("http://localhost")), Ok(()));
     for origin in [
         "null",
         "http://localhost:3000",
@@ -61,7 +64,10 @@ fn origins() {
         "",
     ] {
         assert!(
-            matches!(ask("localhost:8003", Some(origin)), Err(Foreign::Origin(_))),
+            matches!(
+                check("localhost:8003", Some(origin)),
+                Err(Foreign::Origin(_))
+            ),
             "{origin}"
         );
     }
@@ -99,7 +105,7 @@ fn an_origin_is_a_scheme_and_a_host() {
 }
 
 #[test]
-fn doubled_headers_are_foreign() {
+fn a_doubled_host_is_refused() {
     let mut headers = HeaderMap::new();
     headers.append(HOST, "localhost".parse().unwrap());
     headers.append(HOST, "localhost".parse().unwrap());

@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for ClientMessage {
         #[derive(Deserialize)]
         struct Envelope {
             jsonrpc: String,
-            // A request with the id null is answered, one without an id is not.
+            // A request with the id null gets an answer, a request without an id does not.
             #[serde(default, deserialize_with = "present")]
             id: Option<RequestId>,
             method: String,

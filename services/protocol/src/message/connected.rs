@@ -11,7 +11,7 @@ use crate::Limits;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Connected {
-    /// The id of the session, a UUID. It is also the lane of executions that name none.
+    /// The id of the session, a UUID. It is also the lane of executions without one.
     pub session_id: String,
     /// The version of the protocol: [`PROTOCOL`](crate::PROTOCOL).
     pub protocol: u32,
@@ -48,7 +48,7 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Returns everything that this version of the protocol has.
+    /// Returns all capabilities of this version of the protocol.
     #[must_use]
     pub fn all() -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -64,14 +64,13 @@ impl Capabilities {
     }
 }
 
-/// The `limits` of `connected`: those of `claude-api` and one more: docs/protocol.md, "Limits".
+/// The `limits` of `connected`: those of `claude-api`, and `views`: docs/protocol.md, "Limits".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectedLimits {
-    /// The limits that `GET /v1/limits` names too. A limit that a bridge does not send has its
-    /// default.
+    /// The limits of `GET /v1/limits`. A limit that a bridge does not send has its default.
     #[serde(flatten)]
     pub limits: Limits,
-    /// The most executions that one session views at once.
+    /// The maximum number of executions that one session views at the same time.
     #[serde(default = "default_views")]
     pub views: u64,
 }

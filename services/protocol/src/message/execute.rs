@@ -1,4 +1,4 @@
-//! The parameters of `execute`: its own fields beside those of the body.
+//! The parameters of `execute`: its own fields and those of the body.
 
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -9,16 +9,16 @@ use crate::{Body, ExecutionId};
 
 /// The parameters of `execute`: docs/protocol.md, "Request parameters" and "Body".
 ///
-/// They serialize without the fields of the body that are null: absent and null are the same. They
-/// deserialize with `command` as another name of `prompt`.
+/// Null fields of the body are not serialized: absent and null are the same. `command` is read as
+/// another name of `prompt`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExecuteParams {
-    /// The id of the execution. A client that chooses the id may repeat the request: it runs once.
-    /// None: the bridge chooses one.
+    /// The id of the execution. A client that chooses the id may repeat the request: the prompt
+    /// runs once. None: the bridge chooses the id.
     pub execution_id: Option<ExecutionId>,
     /// The prompt and its settings.
     pub body: Body,
-    /// Whether the execution is cancelled when its session is gone and nobody else views it.
+    /// Whether the execution is cancelled when its session is gone and no other client views it.
     pub on_disconnect: OnDisconnect,
     /// Behaviour of the view when its client does not keep up.
     pub on_slow: OnSlow,
@@ -42,7 +42,7 @@ impl ExecuteParams {
         }
     }
 
-    /// Returns the id. If there is none, it chooses a random one first.
+    /// Returns the id; sets a random one first if there is none.
     pub fn ensure_id(&mut self) -> ExecutionId {
         *self.execution_id.get_or_insert_with(ExecutionId::random)
     }
@@ -50,11 +50,11 @@ impl ExecuteParams {
     /// Reads the members of `params`. It does not check the values of the body ([`Body::check`]).
     ///
     /// # Errors
-    /// Says for a person which member is missing, unknown or of a wrong type.
+    /// The message says which member is missing, unknown or of a wrong type.
     pub fn from_members(mut members: Map<String, Value>) -> Result<Self, String> {
-        let execution_id = own(&mut members, "executionId")?;
-        let on_disconnect = own(&mut members, "onDisconnect")?;
-        let on_slow = own(&mut members, "onSlow")?;
+        let execution_id = take_member(&mut members, "executionId")?;
+        let on_disconnect = take_member(&mut members, "onDisconnect")?;
+        let on_slow = take_member(&mut members, "onSlow")?;
         let command = members.remove("command").filter(|c| !c.is_null());
         let prompt = members.get("prompt").filter(|p| !p.is_null());
         match (command, prompt) {
@@ -77,8 +77,8 @@ impl ExecuteParams {
     }
 }
 
-/// Takes a member that is no field of the body; null is the same as absent.
-fn own<T: for<'de> Deserialize<'de>>(
+/// Removes and reads a member that is not a field of the body; null is the same as absent.
+fn take_member<T: for<'de> Deserialize<'de>>(
     members: &mut Map<String, Value>,
     name: &str,
 ) -> Result<Option<T>, String> {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 /// A JSON value as the text that was received, for example a result whose method is not known yet.
 ///
-/// Two values are equal when their texts are. It serializes with `serde_json` alone.
+/// Two values are equal if their texts are. Only `serde_json` can serialize it.
 #[derive(Clone)]
 pub struct JsonText(Box<RawValue>);
 
@@ -21,7 +21,7 @@ impl JsonText {
         serde_json::value::to_raw_value(value).map(Self)
     }
 
-    /// Takes text that is one JSON value.
+    /// Creates the value from text that is one JSON value.
     ///
     /// # Errors
     /// The text is not JSON.

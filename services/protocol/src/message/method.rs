@@ -1,4 +1,4 @@
-//! The methods: the name and the result of each type of parameters.
+//! The name and the result type of each method.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

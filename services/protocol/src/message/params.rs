@@ -1,4 +1,4 @@
-//! The parameters of every request but `execute`: docs/protocol.md, "Request parameters".
+//! The parameters of all requests except `execute`: docs/protocol.md, "Request parameters".
 
 use serde::{Deserialize, Serialize};
 
@@ -51,8 +51,8 @@ pub struct ControlParams {
 pub struct AttachParams {
     /// The execution.
     pub execution_id: ExecutionId,
-    /// The bytes of output received so far; the view begins there. Absent: the view begins at 0,
-    /// with a gap if 0 is not kept.
+    /// The offset where the view begins: the number of output bytes received so far. Absent: the
+    /// view begins at 0, with a gap if byte 0 is not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
     /// Behaviour of the view when its client does not keep up.
@@ -72,7 +72,7 @@ impl AttachParams {
     }
 }
 
-/// The parameters of `detach`. Nothing about the view follows the answer; the execution continues.
+/// The parameters of `detach`. No message of the view follows the answer; the execution continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DetachParams {
@@ -93,10 +93,11 @@ pub struct StatusParams {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListParams {
-    /// The most executions on the page, 1 to 1000; absent for 50. A page may have fewer.
+    /// The maximum number of executions on the page, 1 to 1000; absent for 50. A page may have
+    /// fewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
-    /// `next` of the page before; absent for the newest executions.
+    /// `next` of the previous page; absent for the newest executions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<ExecutionId>,
 }
@@ -110,7 +111,7 @@ pub struct EventsParams {
     /// The first byte, in bytes of stdout; absent for the oldest kept byte.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// The most bytes of events in the answer, 4 to 524,288; absent for 524,288.
+    /// The maximum bytes of events in the answer, 4 to 524,288; absent for 524,288.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<usize>,
 }
@@ -123,11 +124,11 @@ pub struct InputParams {
     /// The execution; absent for the default execution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_id: Option<ExecutionId>,
-    /// The total of bytes that were accepted before.
+    /// The total of bytes that were accepted so far.
     pub offset: u64,
-    /// Lines; may be empty.
+    /// The lines; may be empty.
     pub data: String,
-    /// Whether nothing follows, so that stdin is closed.
+    /// Whether this is the last input, after which stdin is closed.
     #[serde(default, deserialize_with = "or_default")]
     pub eof: bool,
 }

@@ -30,7 +30,7 @@ macro_rules! requests {
                 match self { $(Self::$variant(_) => $params::NAME,)* }
             }
 
-            /// Reads the parameters of a method. None: there is no such method.
+            /// Reads the parameters of a method. Returns `None` for an unknown method.
             ///
             /// # Errors
             /// A parameter is missing, unknown or of a wrong type.
@@ -62,20 +62,20 @@ macro_rules! requests {
 requests! {
     /// Runs a prompt, and views its execution from offset 0.
     Execute(ExecuteParams);
-    /// Pauses, resumes or cancels.
+    /// Pauses, resumes or cancels an execution.
     Control(ControlParams);
     /// Views an execution.
     Attach(AttachParams);
     /// Ends a view.
     Detach(DetachParams);
-    /// Asks for the status object.
+    /// Requests the status object.
     Status(StatusParams);
-    /// Asks for a page of statuses, newest first.
+    /// Requests a page of statuses, newest first.
     List(ListParams);
-    /// Asks for a part of the CLI's stdout.
+    /// Requests a part of the CLI's stdout.
     Events(EventsParams);
     /// Sends lines for the CLI's stdin.
     Input(InputParams);
-    /// Asks for a sign of life.
+    /// Checks that the bridge answers.
     Ping(PingParams);
 }

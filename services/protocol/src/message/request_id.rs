@@ -6,14 +6,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::json_text::JsonText;
 
-/// The id of a request: a string, a number or null, which the bridge returns as it was written.
+/// The id of a request: a string, a number or null, which the bridge returns unchanged.
 ///
 /// The id keeps its JSON text, because a number may be larger than any type holds (RFC 8259,
 /// section 6). See docs/protocol.md, "Request parameters".
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestId(JsonText);
 
-/// The text is no id of a request.
+/// A text that is not the id of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "id must be a string, a number or null, of at most {} bytes",
@@ -22,20 +22,20 @@ pub struct RequestId(JsonText);
 pub struct BadRequestId;
 
 impl RequestId {
-    /// The longest id, in bytes of JSON.
+    /// The maximum length of an id, in bytes of JSON.
     pub const MAX_BYTES: usize = 1024;
 
     /// Reads an id from its JSON text.
     ///
     /// # Errors
-    /// The text is no JSON string, number or null, or is longer than [`Self::MAX_BYTES`].
+    /// The text is not a JSON string, number or null, or is longer than [`Self::MAX_BYTES`].
     pub fn from_json(text: &str) -> Result<Self, BadRequestId> {
         if text.len() > Self::MAX_BYTES {
             return Err(BadRequestId);
         }
         let id = JsonText::parse(text).map_err(|_| BadRequestId)?;
         match id.as_str().as_bytes() {
-            // The text of a string may name a lone surrogate, which is no character.
+            // The text of a string may have the escape of a lone surrogate, which is no character.
             [b'"', ..] => id.read::<String>().map(drop).map_err(|_| BadRequestId)?,
             [b'-' | b'0'..=b'9', ..] | b"null" => {}
             _ => return Err(BadRequestId),
@@ -43,19 +43,21 @@ impl RequestId {
         Ok(Self(id))
     }
 
-    /// Returns the id null. An error has it if its request is not known.
+    /// Returns the id null, for an error whose request is not known.
     #[must_use]
     pub fn null() -> Self {
         Self::of(&())
     }
 
     fn of(value: &impl Serialize) -> Self {
-        // Strings, numbers and null are always JSON.
-        #[allow(clippy::expect_used, reason = "these values have no way to fail")]
+        #[allow(
+            clippy::expect_used,
+            reason = "strings, numbers and null always serialize"
+        )]
         Self(JsonText::of(value).expect("a string, a number or null is JSON"))
     }
 
-    /// Whether the id is null.
+    /// Returns whether the id is null.
     #[must_use]
     pub fn is_null(&self) -> bool {
         self.as_json() == "null"

@@ -1,5 +1,5 @@
-//! The results of `input`, `detach` and `ping`: docs/protocol.md, "Requests". The results of the
-//! other methods are types that HTTP has too: a status, a page, events.
+//! The results of `input`, `detach` and `ping`: docs/protocol.md, "Requests". The other methods
+//! have the results of HTTP: a status, a page, events.
 
 use serde::{Deserialize, Serialize};
 

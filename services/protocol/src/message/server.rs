@@ -16,7 +16,7 @@ use super::view::{Gap, Notice, Output, OutputType};
 use crate::Reason;
 use crate::rpc::{RpcError, method};
 
-/// The most characters of a message that an error quotes.
+/// The maximum number of characters of a message that an error quotes.
 const SHOWN_CHARS: usize = 120;
 
 /// One message of the bridge: docs/protocol.md, "Notifications" and "Requests".
@@ -24,7 +24,7 @@ const SHOWN_CHARS: usize = 120;
 pub enum ServerMessage {
     /// The first message of a session.
     Connected(Box<Connected>),
-    /// The status of an execution, with a change or a heartbeat.
+    /// The status of an execution, after a change or as a heartbeat.
     StatusUpdate(Box<StatusUpdate>),
     /// The refusal of an `execute` without an id.
     RejectedExecute(Box<RejectedExecute>),
@@ -42,7 +42,7 @@ pub enum ServerMessage {
     Other(JsonText),
 }
 
-/// The text is no message of the bridge.
+/// A text that is not a message of the bridge.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadMessage(String);
@@ -67,9 +67,9 @@ impl ServerMessage {
     /// # Errors
     /// The text is not JSON, or a known message lacks a field or has one of a wrong type.
     pub fn from_json(text: &str) -> Result<Self, BadMessage> {
-        let bad = |what: &str, error: serde_json::Error| {
+        let bad = |context: &str, error: serde_json::Error| {
             let start: String = text.chars().take(SHOWN_CHARS).collect();
-            BadMessage(format!("{what}{error} in {start}"))
+            BadMessage(format!("{context}{error} in {start}"))
         };
         if text.starts_with('[') {
             let replies = serde_json::from_str(text);

@@ -11,15 +11,15 @@ use crate::{Reason, State, Status};
 /// The parameters of a `statusUpdate` about an execution: the status object and more fields:
 /// docs/protocol.md, "Notifications" and "Status object".
 ///
-/// `S` is the status, or a reference to it for a sender. A word that this version does not know
-/// reads as the word of the state, and an unknown `upstream` as none.
+/// `S` is the status, or a reference to it for a sender. An unknown word is read as the word of the
+/// state, and an unknown `upstream` as none.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusUpdate<S = Status> {
-    /// The state in capitals, or `RESUMED` once in place of `RUNNING` after a pause.
+    /// The state in capitals, or `RESUMED` once instead of `RUNNING` after a pause.
     #[serde(rename = "status")]
     pub word: StatusWord,
-    /// Milliseconds since `createdAt`, until the end.
+    /// Milliseconds from `createdAt` to now, or to the end of the execution.
     pub elapsed_ms: u64,
     /// Set only while the bridge cannot reach `claude-api`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ impl<S: Borrow<Status>> StatusUpdate<S> {
     /// Serializes the message, with a status object of at most `limit` bytes
     /// ([`Status::to_json`]).
     ///
-    /// The JSON of the status is copied into the message: no value is built in between.
+    /// The JSON of the status is copied into the message, without an intermediate value.
     #[must_use]
     pub fn to_message_within(&self, limit: usize) -> String {
         let Self {
@@ -127,7 +127,7 @@ impl Serialize for StatusWord {
 impl<'de> Deserialize<'de> for StatusWord {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let word = String::deserialize(deserializer)?;
-        let unknown = || serde::de::Error::custom(format!("{word:?} is no status"));
+        let unknown = || serde::de::Error::custom(format!("{word:?} is not a status"));
         Self::from_name(&word).ok_or_else(unknown)
     }
 }
@@ -158,7 +158,7 @@ pub struct RejectedExecute {
     pub status: StatusWord,
     /// Always `rejected`.
     pub reason: Reason,
-    /// The error that an `execute` with an id would have been answered with.
+    /// The error of the answer that an `execute` with an id would have got.
     pub error: RpcError,
 }
 

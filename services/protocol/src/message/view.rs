@@ -56,7 +56,7 @@ impl OutputType {
     }
 }
 
-/// The params of `gap`: bytes of the output that are not sent.
+/// The parameters of `gap`: bytes of the output that are not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gap {
@@ -72,7 +72,7 @@ pub struct Gap {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
-    /// The execution; absent where the notice concerns none.
+    /// The execution; absent if the notice concerns none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_id: Option<ExecutionId>,
     /// The kind of notice, stable and for programs.
@@ -102,8 +102,8 @@ notifications! {
 impl<C: AsRef<str> + Serialize> Notification for Output<C> {
     const METHOD: &'static str = method::OUTPUT;
 
-    /// Serializes the notification as its serde form does, with all memory allocated at once: most
-    /// bytes that a bridge sends pass here.
+    /// Serializes the notification in its serde form, with a single allocation: most bytes that a
+    /// bridge sends pass here.
     fn to_message(&self) -> String {
         let Self {
             execution_id,
@@ -112,7 +112,7 @@ impl<C: AsRef<str> + Serialize> Notification for Output<C> {
             content,
         } = self;
         let content = content.as_ref();
-        // The envelope, and room for an escape now and then.
+        // The envelope, the content, and some room for escapes.
         let mut json = Vec::with_capacity(192 + content.len() + content.len() / 16);
         let head = format!(
             r#"{{"jsonrpc":"2.0","method":"{}","params":{{"executionId":"{execution_id}","#,

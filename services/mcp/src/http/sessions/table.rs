@@ -9,20 +9,20 @@ use tokio::time::Instant;
 
 use crate::requests::Requests;
 
-/// The open sessions. A session that is not in it does not exist, even if the library still ends
-/// it.
+/// The open sessions. A session that is not in the table does not exist, even while the library
+/// still ends it.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    // A plain lock: held for a look into the map, never over an await.
+    // A synchronous lock: held only to access the map, never across an await.
     open: Mutex<HashMap<SessionId, Entry>>,
 }
 
 /// An open session. Dropping it abandons the calls of the session.
 #[derive(Debug)]
 struct Entry {
-    _place: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
     requests: Requests,
-    /// Open responses and running requests.
+    /// The number of open responses and running requests.
     uses: usize,
     idle_since: Instant,
 }
@@ -33,7 +33,7 @@ impl Drop for Entry {
     }
 }
 
-/// A use of a session, which is not idle until all its uses are dropped.
+/// A use of a session. A session is idle when all its uses are dropped.
 #[derive(Debug)]
 pub(in crate::http) struct Use {
     table: Arc<Table>,
@@ -51,9 +51,9 @@ impl Drop for Use {
 
 impl Table {
     /// Adds a new session.
-    pub(super) fn add(&self, id: SessionId, place: OwnedSemaphorePermit) {
+    pub(super) fn add(&self, id: SessionId, slot: OwnedSemaphorePermit) {
         let entry = Entry {
-            _place: place,
+            _slot: slot,
             requests: Requests::default(),
             uses: 0,
             idle_since: Instant::now(),
@@ -65,7 +65,7 @@ impl Table {
         self.lock().contains_key(id)
     }
 
-    /// Uses an open session. None when there is no such session.
+    /// Registers a use of an open session. None if there is no such session.
     pub(super) fn enter(self: &Arc<Self>, id: &str) -> Option<Use> {
         let mut open = self.lock();
         let (id, _) = open.get_key_value(id)?;
@@ -75,7 +75,7 @@ impl Table {
         Some(Use { table, id })
     }
 
-    /// The requests of an open session.
+    /// Returns the requests of an open session.
     pub(super) fn requests(&self, id: &SessionId) -> Option<Requests> {
         Some(self.lock().get(id)?.requests.clone())
     }

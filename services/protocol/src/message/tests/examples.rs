@@ -1,4 +1,4 @@
-//! Each message as it stands on the wire, written out.
+//! Examples: the JSON of each message, written out.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,7 +28,7 @@ fn status() -> Status {
     Status::queued(id(), created, "default".to_owned())
 }
 
-/// The value of JSON text in which no member is given twice.
+/// Returns the value of JSON text without repeated members.
 fn value(text: &str) -> Value {
     crate::json::from_slice(text.as_bytes()).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
@@ -62,13 +62,13 @@ fn answered<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
     let expected = format!(r#"{{"id":7,"jsonrpc":"2.0","result":{expected}}}"#);
     assert_eq!(value(&reply.to_message()), value(&expected));
     let ServerMessage::Reply(untyped) = ServerMessage::from_json(&expected).unwrap() else {
-        panic!("{expected} is no reply");
+        panic!("{expected} is not a reply");
     };
     assert_eq!(untyped.read::<T>().unwrap(), reply);
 }
 
 #[test]
-fn an_execute_has_the_fields_of_its_body_that_are_not_null() {
+fn an_execute_omits_the_null_fields_of_its_body() {
     let mut execute = ExecuteParams::prompt("p");
     execute.execution_id = Some(id());
     let defaults = r#""env":{},"format":"text","input":"none","metadata":{},"onInterrupt":"none",
@@ -85,7 +85,7 @@ fn an_execute_has_the_fields_of_its_body_that_are_not_null() {
 }
 
 #[test]
-fn an_execute_is_read_with_its_defaults_and_with_command_for_prompt() {
+fn an_execute_is_read_with_defaults_and_command_instead_of_prompt() {
     for params in [
         json!({ "prompt": "p" }),
         json!({ "command": "p" }),
@@ -112,7 +112,7 @@ fn an_execute_is_read_with_its_defaults_and_with_command_for_prompt() {
 }
 
 #[test]
-fn requests_have_their_fields_and_leave_absent_ones_out() {
+fn requests_omit_absent_fields() {
     let execution_id = Some(id());
     let pause = ControlParams {
         control: Control::Pause,
@@ -183,7 +183,7 @@ fn requests_have_their_fields_and_leave_absent_ones_out() {
 }
 
 #[test]
-fn a_request_with_the_id_null_is_no_notification() {
+fn a_request_with_the_id_null_is_not_a_notification() {
     let read = |text: &str| serde_json::from_str::<ClientMessage>(text).unwrap();
     let null = read(r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#);
     assert_eq!(null.id, Some(RequestId::null()));
@@ -196,7 +196,7 @@ fn a_request_with_the_id_null_is_no_notification() {
 }
 
 #[test]
-fn an_id_is_returned_as_it_was_written() {
+fn an_id_keeps_its_json_text() {
     for text in [
         "1",
         "-0",
@@ -249,7 +249,7 @@ fn a_connected_has_the_capabilities_and_the_limits() {
 }
 
 #[test]
-fn a_status_update_is_the_status_and_more() {
+fn a_status_update_has_the_fields_of_the_status() {
     let fields = STATUS.strip_prefix('{').unwrap();
     let update = StatusUpdate {
         word: StatusWord::State(State::Queued),
@@ -286,7 +286,7 @@ fn a_status_update_within_a_limit_is_its_serde_form() {
 }
 
 #[test]
-fn a_rejected_execute_has_an_error_of_json_rpc() {
+fn a_rejected_execute_has_a_json_rpc_error() {
     let error = RpcError::new(code::INVALID_PARAMS, "invalid_params", "m");
     let message = ServerMessage::RejectedExecute(Box::new(RejectedExecute::new(error)));
     let params = r#"{"error":{"code":-32602,"data":{"reason":"invalid_params"},"message":"m"},
@@ -305,7 +305,7 @@ fn an_output_has_its_offset_and_a_gap_its_bounds() {
     assert_eq!(
         output.to_message(),
         expected,
-        "the very bytes, for the speed"
+        "the handwritten encoder writes exactly these bytes"
     );
     notified(&ServerMessage::Output(output), "output", &params);
     let gap = Gap {
@@ -318,7 +318,7 @@ fn an_output_has_its_offset_and_a_gap_its_bounds() {
 }
 
 #[test]
-fn the_worst_output_fits_a_message() {
+fn an_output_with_the_longest_escapes_fits_a_message() {
     let worst = "\u{1}".repeat(crate::OUTPUT_MESSAGE_BYTES);
     let text = Output::new(id(), u64::MAX, worst.as_str()).to_message();
     let length = text.len();
@@ -326,7 +326,7 @@ fn the_worst_output_fits_a_message() {
 }
 
 #[test]
-fn a_notice_names_its_execution_if_it_concerns_one() {
+fn a_notice_has_the_execution_that_it_concerns() {
     let notice = Notice {
         execution_id: Some(id()),
         code: "stalled".to_owned(),
@@ -348,7 +348,7 @@ fn a_notice_names_its_execution_if_it_concerns_one() {
 }
 
 #[test]
-fn results_are_what_their_methods_answer() {
+fn each_method_has_its_result() {
     answered(status(), STATUS);
     answered(Empty {}, "{}");
     answered(Accepted { accepted: 63 }, r#"{"accepted":63}"#);
@@ -387,7 +387,7 @@ fn errors_and_batches_are_replies() {
 }
 
 #[test]
-fn a_client_ignores_what_it_does_not_know() {
+fn a_client_ignores_unknown_fields_and_methods() {
     let params = format!(r#"{{"executionId":"{ID}","from":0,"to":1,"why":"x"}}"#);
     let gap = format!(r#"{{"jsonrpc":"2.0","method":"gap","more":1,"params":{params}}}"#);
     assert!(matches!(
@@ -419,7 +419,7 @@ fn a_client_ignores_what_it_does_not_know() {
 }
 
 #[test]
-fn a_request_is_refused_for_an_unknown_field() {
+fn an_invalid_request_is_refused() {
     for text in [
         r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":1}}"#,
         r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#,

@@ -1,4 +1,4 @@
-//! Messages of a later bridge: a client reads the fields and words that it knows.
+//! Messages of a newer bridge: a client reads the fields and words that it knows.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn status() -> Status {
 }
 
 #[test]
-fn an_unknown_word_of_a_status_update_leaves_the_state_readable() {
+fn an_unknown_word_of_a_status_update_is_read_as_the_state() {
     let mut params = json!(status());
     params["status"] = "THAWING".into();
     params["elapsedMs"] = 7.into();
@@ -32,7 +32,7 @@ fn an_unknown_word_of_a_status_update_leaves_the_state_readable() {
 }
 
 #[test]
-fn a_status_update_without_a_promised_field_is_an_error() {
+fn a_status_update_without_a_required_field_is_an_error() {
     for name in ["status", "elapsedMs", "outputBytes"] {
         let mut params = json!(status());
         params["status"] = "PAUSED".into();
@@ -44,7 +44,7 @@ fn a_status_update_without_a_promised_field_is_an_error() {
 }
 
 #[test]
-fn a_status_update_about_no_execution_is_ignored_unless_it_rejects_an_execute() {
+fn a_status_update_without_an_execution_is_ignored_unless_it_rejects_an_execute() {
     let error = json!({ "code": -32004, "message": "m", "data": null });
     let mut params = json!({ "status": "FAILED", "reason": "rejected", "error": error });
     let rejected = read("statusUpdate", &params);

@@ -1,4 +1,4 @@
-//! Any message that is written reads back as the same message.
+//! Property tests: any written message is read as the same message.
 
 use jiff::Timestamp;
 use proptest::collection::{btree_map, vec};
@@ -19,8 +19,8 @@ fn text() -> impl Strategy<Value = String> {
     "[a\"\\\\{}:,\u{0}-\u{1f}\u{7f}-\u{a1}\u{2028}\u{1f600}]{0,8}"
 }
 
-/// A number that JSON holds exactly: without its feature for this, `serde_json` may read another
-/// last bit.
+/// A number that JSON holds exactly: without its feature `float_roundtrip`, `serde_json` may read
+/// another last bit.
 fn number() -> impl Strategy<Value = f64> {
     any::<u32>().prop_map(|quarters| f64::from(quarters) / 4.0)
 }
@@ -334,7 +334,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn a_frame_of_a_client_reads_back_the_same(frame in client_frame()) {
+    fn a_client_frame_is_read_as_it_was_written(frame in client_frame()) {
         let json = serde_json::to_string(&frame).unwrap();
         let read: ClientFrame = crate::json::from_slice(json.as_bytes()).unwrap();
         prop_assert_eq!(&read, &frame, "{}", json);
@@ -343,22 +343,22 @@ proptest! {
     }
 
     #[test]
-    fn a_message_of_the_bridge_reads_back_the_same(message in server_message()) {
+    fn a_bridge_message_is_read_as_it_was_written(message in server_message()) {
         let json = message.to_json();
         prop_assert_eq!(&ServerMessage::from_json(&json).unwrap(), &message, "{}", json);
         prop_assert_eq!(&serde_json::to_string(&message).unwrap(), &json);
         prop_assert!(crate::json::refuse_repeated_members(&json).is_ok(), "{}", json);
     }
 
-    /// The status object of a message is copied as JSON, and says the same.
+    /// The status object is copied into the message as JSON.
     #[test]
-    fn a_status_update_within_a_limit_reads_back_the_same(update in status_update()) {
+    fn a_status_update_within_a_limit_is_read_as_it_was_written(update in status_update()) {
         let json = update.to_message_within(64 * 1024);
         let expected = ServerMessage::StatusUpdate(Box::new(update));
         prop_assert_eq!(ServerMessage::from_json(&json).unwrap(), expected);
     }
 
-    /// The encoder of outputs writes what the derived form is.
+    /// The handwritten encoder of outputs writes the derived form.
     #[test]
     fn an_output_is_written_as_its_serde_form(id in id(), offset in any::<u64>(), text in text()) {
         let output = Output::new(id, offset, text);

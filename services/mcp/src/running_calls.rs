@@ -1,14 +1,15 @@
-//! The `execute` calls of one MCP session, and what ends them early.
+//! The `execute` calls of one MCP session, and the signals that end them early.
 //!
 //! A call ends early for one of three reasons, and only the first one cancels the execution:
 //!
 //! - The client cancels the call (`notifications/cancelled`).
 //! - The MCP session ends: stdin is closed, the HTTP session is deleted or expires, or, in protocol
 //!   versions without sessions, the response stream is closed.
-//! - The response stream is closed, and the client asked for `onDisconnect: "cancel"`. The call then
-//!   closes its WebSocket session, and the bridge does the rest.
+//! - The response stream is closed, and the client requested `onDisconnect: "cancel"`. The call
+//!   then closes its WebSocket session, and the bridge cancels the execution after its grace time.
 //!
-//! When the server stops, the client has its answer at once, and the call ends with its session.
+//! When the server stops, the client gets its answer immediately, and the call ends with its
+//! session.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,53 +17,54 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rmcp::model::RequestId;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// What ends one call early.
+/// The signals that end one call early.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signals {
     /// The client cancelled the call.
     pub(crate) cancelled: CancellationToken,
-    /// The values of the MCP session were dropped.
-    ended: CancellationToken,
-    /// The MCP session ended. The library waits up to 5 s for its calls before it drops the session.
-    session: CancellationToken,
-    /// The response stream is closed, where that is to end the call.
-    closed: CancellationToken,
+    /// The entry of the call was dropped with its MCP session.
+    dropped: CancellationToken,
+    /// The MCP session ended. The library drops a session up to 5 s later, because it waits for
+    /// the session's calls.
+    session_ended: CancellationToken,
+    /// The response stream was closed; never fires if that does not end the call.
+    stream_closed: CancellationToken,
 }
 
 impl Signals {
-    /// Ends the call when its response stream is closed too.
-    pub(crate) fn with_closed(mut self, closed: CancellationToken) -> Self {
-        self.closed = closed;
+    /// Adds the closed response stream to the signals.
+    pub(crate) fn with_stream_closed(mut self, closed: CancellationToken) -> Self {
+        self.stream_closed = closed;
         self
     }
 
-    /// Ends the call with the session too.
+    /// Adds the end of the session to the signals.
     pub(crate) fn with_session(mut self, ended: CancellationToken) -> Self {
-        self.session = ended;
+        self.session_ended = ended;
         self
     }
 
-    /// Whether nobody wants the result any more.
+    /// Returns whether no client waits for the result.
     pub(crate) fn is_abandoned(&self) -> bool {
         let Self {
             cancelled: _,
-            ended,
-            session,
-            closed,
+            dropped,
+            session_ended,
+            stream_closed,
         } = self;
-        ended.is_cancelled() || session.is_cancelled() || closed.is_cancelled()
+        dropped.is_cancelled() || session_ended.is_cancelled() || stream_closed.is_cancelled()
     }
 
-    /// Waits until nobody wants the result any more. Cancel-safe.
+    /// Waits until no client waits for the result. Cancel-safe.
     pub(crate) async fn abandoned(&self) {
         tokio::select! {
-            () = self.ended.cancelled() => {}
-            () = self.session.cancelled() => {}
-            () = self.closed.cancelled() => {}
+            () = self.dropped.cancelled() => {}
+            () = self.session_ended.cancelled() => {}
+            () = self.stream_closed.cancelled() => {}
         }
     }
 
-    /// Waits until the call is to end early. Cancel-safe.
+    /// Waits for any of the signals. Cancel-safe.
     pub(crate) async fn any(&self) {
         tokio::select! {
             () = self.cancelled.cancelled() => {}
@@ -71,27 +73,27 @@ impl Signals {
     }
 }
 
-/// The calls of one MCP session. Dropping it abandons them.
+/// The running `execute` calls of one MCP session. Dropping this value abandons them.
 #[derive(Debug, Default)]
-pub(crate) struct Running {
-    // A plain lock: held for a look into the map, never over an await.
+pub(crate) struct RunningCalls {
+    // A synchronous lock: held only to access the map, never across an await.
     calls: Mutex<HashMap<RequestId, Entry>>,
 }
 
 #[derive(Debug)]
 struct Entry {
     cancelled: CancellationToken,
-    /// Fires when the entry is dropped with its session.
-    _ended: DropGuard,
+    /// Fires [`Signals::dropped`] when the entry is dropped.
+    _dropped: DropGuard,
 }
 
-impl Running {
+impl RunningCalls {
     /// Registers a call.
     pub(crate) fn enter(&self, request: RequestId) -> Signals {
         let signals = Signals::default();
         let entry = Entry {
             cancelled: signals.cancelled.clone(),
-            _ended: signals.ended.clone().drop_guard(),
+            _dropped: signals.dropped.clone().drop_guard(),
         };
         self.lock().insert(request, entry);
         signals
@@ -102,8 +104,8 @@ impl Running {
         self.lock().remove(request);
     }
 
-    /// Tells a call that its client cancelled it. A call that is not registered is ignored: it has
-    /// ended, or it has not begun and sees by its context that it is cancelled.
+    /// Cancels a call on behalf of its client. A call that is not registered is ignored: it has
+    /// ended, or it has not begun and sees the cancel in its context.
     pub(crate) fn cancel(&self, request: &RequestId) {
         if let Some(entry) = self.lock().remove(request) {
             entry.cancelled.cancel();
@@ -115,17 +117,18 @@ impl Running {
     }
 }
 
-/// Fires when the response stream of a request is closed; in the extensions of an HTTP request.
+/// A token that fires when the response stream of a request is closed. It is in the extensions of
+/// the HTTP request.
 #[derive(Debug, Clone)]
-pub(crate) struct Closed(pub(crate) CancellationToken);
+pub(crate) struct StreamClosed(pub(crate) CancellationToken);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_cancel_is_told_apart_from_the_end_of_the_session() {
-        let running = Running::default();
+    fn a_cancel_and_the_end_of_the_session_are_different_signals() {
+        let running = RunningCalls::default();
         let (first, second, third) = (
             running.enter(RequestId::Number(1)),
             running.enter(RequestId::Number(2)),
@@ -134,10 +137,10 @@ mod tests {
         running.cancel(&RequestId::Number(1));
         running.cancel(&RequestId::Number(9));
         assert!(first.cancelled.is_cancelled());
-        assert!(!second.cancelled.is_cancelled() && !second.ended.is_cancelled());
+        assert!(!second.cancelled.is_cancelled() && !second.dropped.is_cancelled());
         running.leave(&RequestId::Number(3));
         assert!(!third.cancelled.is_cancelled());
         drop(running);
-        assert!(!second.cancelled.is_cancelled() && second.ended.is_cancelled());
+        assert!(!second.cancelled.is_cancelled() && second.dropped.is_cancelled());
     }
 }

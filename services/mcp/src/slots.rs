@@ -1,0 +1,133 @@
+//! The limit on concurrent calls: each call has a slot and its own connection to the bridge.
+//!
+//! - A call acquires its slot before it connects to the bridge. It releases the slot when it ends,
+//!   or when its response stream is closed. The client may resume the stream, so the call then
+//!   continues without a slot.
+//! - Calls that view an execution and all other calls have separate slots, of the same number, so
+//!   that an execution can be cancelled while all view slots are in use.
+//! - No call waits for a slot: without a free slot it is refused immediately.
+//! - A result has at most [`crate::Settings::text_bytes`] of output. A client that does not read
+//!   its progress delays only the calls of its own session; the executions continue.
+
+use std::sync::Arc;
+
+use client::Client;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::Settings;
+use crate::failure::Failure;
+
+/// The kind of a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    /// The call views an execution, possibly until the execution ends.
+    View,
+    /// The call sends one request.
+    Request,
+}
+
+/// The slots of all calls, shared by all sessions.
+#[derive(Debug, Clone)]
+pub(crate) struct Slots {
+    settings: Arc<Settings>,
+    views: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+}
+
+/// A call with its slot and its own WebSocket session.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) client: Client,
+    slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Call {
+    /// Waits until the slot can be released, because the response stream is closed. Waits forever
+    /// if the slot is already released. Cancel-safe.
+    pub(crate) async fn stream_closed(&self, closed: &CancellationToken) {
+        if self.slot.is_none() {
+            std::future::pending::<()>().await;
+        }
+        closed.cancelled().await;
+    }
+
+    /// Releases the slot; the call continues without one.
+    pub(crate) fn release_slot(&mut self) {
+        self.slot = None;
+    }
+}
+
+impl Slots {
+    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+        let slots = || Arc::new(Semaphore::new(settings.calls.min(Semaphore::MAX_PERMITS)));
+        Self {
+            views: slots(),
+            requests: slots(),
+            settings,
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Acquires a slot and connects to the bridge.
+    ///
+    /// # Errors
+    /// All slots are in use, or the bridge does not answer.
+    pub(crate) async fn call(&self, purpose: Purpose) -> Result<Call, Failure> {
+        let slot = self.acquire(purpose)?;
+        let client = Client::connect(&self.settings.url, self.settings.client.clone()).await?;
+        Ok(Call {
+            client,
+            slot: Some(slot),
+        })
+    }
+
+    /// Sends one request to the bridge on a new connection.
+    ///
+    /// # Errors
+    /// As [`Slots::call`]; or the bridge refuses.
+    pub(crate) async fn request<T>(
+        &self,
+        request: impl AsyncFnOnce(&Client) -> Result<T, client::Error>,
+    ) -> Result<T, Failure> {
+        let call = self.call(Purpose::Request).await?;
+        let answer = request(&call.client).await?;
+        call.client.close().await;
+        Ok(answer)
+    }
+
+    fn acquire(&self, purpose: Purpose) -> Result<OwnedSemaphorePermit, Failure> {
+        let slots = match purpose {
+            Purpose::View => &self.views,
+            Purpose::Request => &self.requests,
+        };
+        let slot = slots.clone().try_acquire_owned();
+        slot.map_err(|_| Failure::too_many_calls(self.settings.calls))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_without_a_free_slot_is_refused_and_views_leave_slots_for_requests() {
+        let settings = Settings {
+            calls: 1,
+            ..Settings::new("ws://127.0.0.1:1/ws")
+        };
+        let slots = Slots::new(Arc::new(settings));
+        let first = slots.acquire(Purpose::View).unwrap();
+        let refusal = slots.acquire(Purpose::View).unwrap_err().into_result();
+        assert_eq!(
+            refusal.structured_content.unwrap()["reason"],
+            "too_many_calls"
+        );
+        let _request = slots.acquire(Purpose::Request).unwrap();
+        drop(first);
+        assert!(slots.acquire(Purpose::View).is_ok());
+    }
+}
