@@ -1,4 +1,4 @@
-//! Accepted connections that are no session: their socket options, places and requests.
+//! Accepted connections without a session: their socket options, slots and requests.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,15 +20,16 @@ use super::boxed::Peer;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// The longest head of a request, and the size of a connection's read and write buffers, in bytes.
 const HEAD_BYTES: usize = 32 * 1024;
-/// The most connections without a session, beside one for each session: all sessions may reconnect
-/// at the same time.
+/// The most connections without a session, in addition to one for each session, because all
+/// sessions may reconnect at the same time.
 const SESSIONLESS: usize = 512;
 /// The size of the kernel's send buffer for a peer that does not read, in bytes (the kernel doubles
 /// it).
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Sets the options of an accepted socket. None of them is vital, so a failure is only logged.
-pub(super) fn prepare(stream: &TcpStream, user_timeout_ms: u32) {
+/// Sets the options of an accepted socket. A failure is only logged, because none of the options is
+/// vital.
+pub(super) fn set_options(stream: &TcpStream, user_timeout_ms: u32) {
     let set = || {
         stream.set_nodelay(true)?;
         rustix::net::sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER_BYTES)?;
@@ -36,42 +37,42 @@ pub(super) fn prepare(stream: &TcpStream, user_timeout_ms: u32) {
         std::io::Result::Ok(())
     };
     if let Err(error) = set() {
-        tracing::debug!(%error, "socket options");
+        tracing::debug!(%error, "could not set the options of a socket");
     }
 }
 
-/// The places of connections without a session: in a handshake, in a request, or idle.
+/// The slots of connections without a session: in a handshake, in a request, or idle.
 ///
-/// - When is a place taken? When accept(2) returns. The upgrade or the end releases it.
-/// - Who waits behind whom? Nobody. When all places are taken, the oldest connection is closed. A
-///   request's head must arrive within 10 s; an idle connection has as long.
+/// - When is a slot taken? When accept(2) returns. The upgrade or the end releases it.
+/// - Who waits for whom? No connection waits. When all slots are taken, the oldest connection is
+///   closed. The head of a request must arrive within 10 s, also on an idle connection.
 /// - What bounds the other direction? hyper reads no further while the client does not read its
 ///   answer, and the kernel drops a peer that acknowledges no data for two pings.
 #[derive(Debug, Clone)]
-pub(super) struct ConnectionPlaces {
-    most: usize,
-    // A plain lock: held for a look into the table, never over an await.
-    places: Arc<Mutex<(u64, BTreeMap<u64, CancellationToken>)>>,
+pub(super) struct ConnectionSlots {
+    limit: usize,
+    // A plain lock, because it is held only to read or change the table, never across an await.
+    slots: Arc<Mutex<(u64, BTreeMap<u64, CancellationToken>)>>,
 }
 
-/// A place of a connection without a session, until dropped.
+/// A slot of a connection without a session, until dropped.
 #[derive(Debug)]
-pub(super) struct ConnectionPlace(ConnectionPlaces, u64, CancellationToken);
+pub(super) struct ConnectionSlot(ConnectionSlots, u64, CancellationToken);
 
-impl ConnectionPlaces {
-    /// Creates the places of a bridge with at most so many sessions.
+impl ConnectionSlots {
+    /// Creates the slots of a bridge with at most `sessions` sessions.
     pub(super) fn new(sessions: u64) -> Self {
         Self {
-            most: SESSIONLESS.saturating_add(usize::try_from(sessions).unwrap_or(usize::MAX)),
-            places: Arc::default(),
+            limit: SESSIONLESS.saturating_add(usize::try_from(sessions).unwrap_or(usize::MAX)),
+            slots: Arc::default(),
         }
     }
 
-    /// Takes a place. The oldest connection is closed when all are taken.
-    pub(super) fn enter(&self) -> ConnectionPlace {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, open) = &mut *places;
-        if open.len() >= self.most
+    /// Takes a slot, and closes the oldest connection if all slots are taken.
+    pub(super) fn take(&self) -> ConnectionSlot {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, open) = &mut *slots;
+        if open.len() >= self.limit
             && let Some((_, oldest)) = open.pop_first()
         {
             oldest.cancel();
@@ -79,18 +80,18 @@ impl ConnectionPlaces {
         *last += 1;
         let close = CancellationToken::new();
         open.insert(*last, close.clone());
-        ConnectionPlace(self.clone(), *last, close)
+        ConnectionSlot(self.clone(), *last, close)
     }
 }
 
-impl Drop for ConnectionPlace {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let Self(connections, number, _) = self;
-        let mut places = connections
-            .places
+        let mut slots = connections
+            .slots
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        places.1.remove(number);
+        slots.1.remove(number);
     }
 }
 
@@ -100,7 +101,7 @@ pub(super) async fn serve(
     peer: IpAddr,
     router: Router,
     stop: CancellationToken,
-    place: ConnectionPlace,
+    slot: ConnectionSlot,
 ) {
     let router = router.map_request(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
@@ -116,8 +117,8 @@ pub(super) async fn serve(
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        () = place.2.cancelled() => {
-            tracing::debug!("too many connections without a session; closed the oldest");
+        () = slot.2.cancelled() => {
+            tracing::debug!("too many connections without a session; closed the oldest one");
             return;
         }
         () = stop.cancelled() => {

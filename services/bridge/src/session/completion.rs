@@ -1,5 +1,5 @@
-//! The completions that a session's task waits for: results of executes and calls that run in tasks
-//! of their own.
+//! The completions that a session's task waits for: results of executes and calls, which run in
+//! separate tasks.
 
 use protocol::ExecutionId;
 use protocol::rpc::RpcError;
@@ -14,7 +14,7 @@ use crate::handover::executor::Executed;
 /// blocks of 32 items, and every idle session has one.
 #[derive(Debug)]
 pub enum Completion {
-    /// claude-api accepted an execute, or did not.
+    /// An execute has its result: claude-api accepted or refused it.
     Executed(Token, Box<Executed>),
     /// A call has its result.
     Called(Token, Box<Called>),
@@ -29,7 +29,7 @@ pub struct Called {
     pub result: Result<CallReply, RpcError>,
     /// Candidates of the call that have ended, or that claude-api does not know.
     pub ended: Vec<ExecutionId>,
-    /// The turn of a list, or of events, among those of its session.
+    /// The turn that a list or a request for events holds in its session.
     pub turn: Option<Turn>,
     /// The request for the view that follows an attach.
     pub view_request: Option<ViewRequest>,

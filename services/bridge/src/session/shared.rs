@@ -18,7 +18,7 @@ use crate::viewer::buffer::Skip;
 /// The state that all sessions share.
 #[derive(Debug)]
 pub struct Shared {
-    /// The context of views, with the way to claude-api.
+    /// The context of views, with the client for claude-api.
     pub viewer: viewer::Context,
     /// The context of handovers and owed cancels.
     pub handover: Arc<handover::Context>,
@@ -37,8 +37,8 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Creates what the sessions of one bridge share. `limits` gets claude-api's limits once they
-    /// are known. The tasks of the sessions run in `tracker` until `shutdown` is cancelled.
+    /// Creates the shared state of one bridge. `limits` receives claude-api's limits once they are
+    /// known. The tasks of the sessions run in `tracker` until `shutdown` is cancelled.
     #[must_use]
     pub fn new(
         settings: &Settings,

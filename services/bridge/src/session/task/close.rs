@@ -13,7 +13,7 @@ use crate::session::machine::call::Call;
 use crate::session::{End, Session};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    /// Ends the session for this reason. `id`: its id; `start`: when it began.
+    /// Ends the session for this reason. `id`: its id; `start`: the time at which it began.
     pub(in crate::session) async fn end(mut self, end: End, id: &str, start: Instant) {
         self.count_sent();
         let Self {
@@ -47,7 +47,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             }
         }
         actions.extend(machine.close());
-        // Waiting requests get no answer any more, but their controls are still sent.
+        // Waiting requests get no answer, but their controls are still sent.
         for action in actions {
             if let Action::Call(token, call @ Call::Control(..)) = action {
                 let completions = &completion_sender;
