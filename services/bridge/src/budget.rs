@@ -47,11 +47,14 @@ pub struct Budgets {
 impl Budgets {
     /// Creates the unused budgets of a bridge with these limits.
     #[must_use]
-    pub fn new(own: &Limits) -> Self {
-        let (large, small) = inbound::shares(own.inbound_bytes);
-        let patience = Duration::from_millis(own.ping_ms) / PATIENCES_PER_PING;
-        let limits =
-            outbound::OutboundLimits::new(own.outbound_bytes, own.sessions, own.status_bytes);
+    pub fn new(own_limits: &Limits) -> Self {
+        let (large, small) = inbound::shares(own_limits.inbound_bytes);
+        let patience = Duration::from_millis(own_limits.ping_ms) / PATIENCES_PER_PING;
+        let limits = outbound::OutboundLimits::new(
+            own_limits.outbound_bytes,
+            own_limits.sessions,
+            own_limits.status_bytes,
+        );
         Self {
             large: InboundBudget::new(large, patience),
             small: InboundBudget::new(small, patience),
@@ -86,11 +89,11 @@ pub struct SessionInbound {
 impl SessionInbound {
     /// Creates the unused limits of one session.
     #[must_use]
-    pub fn new(own: &Limits) -> Self {
-        let (large, small) = inbound::shares(own.inbound_bytes);
+    pub fn new(own_limits: &Limits) -> Self {
+        let (large, small) = inbound::shares(own_limits.inbound_bytes);
         let limit = |bytes| InboundBudget::new(bytes, Duration::ZERO);
         Self {
-            large: limit((large / 4).max(own.message_bytes)),
+            large: limit((large / 4).max(own_limits.message_bytes)),
             small: limit((small / 4).max(FREE_BYTES)),
         }
     }

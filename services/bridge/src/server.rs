@@ -51,15 +51,15 @@ pub async fn run(
     settings: Settings,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let own = settings.limits.clone();
+    let own_limits = settings.limits.clone();
     let upstream = Upstream::new(&config.claude_api_url, settings.times)?;
     let boxed = BoxRule::new(&config.claude_api_url, upstream.clone());
     let boxed = Arc::new(boxed.context("cannot read the addresses of this machine")?);
     let (known, limits) = watch::channel(None);
     let stop = CancellationToken::new();
     let tracker = TaskTracker::new();
-    let shutdown_time = Duration::from_millis(own.shutdown_ms);
-    let user_timeout = u32::try_from(own.ping_ms.saturating_mul(2)).unwrap_or(u32::MAX);
+    let shutdown_time = Duration::from_millis(own_limits.shutdown_ms);
+    let user_timeout = u32::try_from(own_limits.ping_ms.saturating_mul(2)).unwrap_or(u32::MAX);
     let shared = Shared::new(
         &settings,
         upstream.clone(),
@@ -71,7 +71,7 @@ pub async fn run(
         address: listener.local_addr()?,
         settings: settings.mcp,
         body_bytes: usize::try_from(shared.own_limits.message_bytes).unwrap_or(usize::MAX),
-        inbound_bytes: usize::try_from(own.inbound_bytes / MCP_SHARE).unwrap_or(usize::MAX),
+        inbound_bytes: usize::try_from(own_limits.inbound_bytes / MCP_SHARE).unwrap_or(usize::MAX),
     };
     let mut hosts: Vec<_> = std::iter::once(SERVICE_NAME.to_owned())
         .chain(trimmed(&config.allowed_hosts))
@@ -91,10 +91,15 @@ pub async fn run(
         boxed: Arc::clone(&boxed),
         mcp,
     };
-    let slots = ConnectionSlots::new(own.sessions);
+    let slots = ConnectionSlots::new(own_limits.sessions);
     let (addr, claude_api) = (listener.local_addr()?, &config.claude_api_url);
     tracing::info!(%addr, %claude_api, "listening");
-    tracker.spawn(limits::keep_fresh(upstream, own, known, stop.clone()));
+    tracker.spawn(limits::keep_fresh(
+        upstream,
+        own_limits,
+        known,
+        stop.clone(),
+    ));
     let warning = async move { boxed.warn_of_shared_address().await };
     tracker.spawn(stop.clone().run_until_cancelled_owned(warning));
     let router = router(app);

@@ -1,5 +1,5 @@
-//! One WebSocket session: a task that owns the socket and asks the pure [`machine::Machine`] what
-//! to do.
+//! One WebSocket session: a task that owns the socket and performs the actions of the pure
+//! [`machine::Machine`].
 //!
 //! - [`wire`]: bytes and frames in, requests out; answers in, bytes out.
 //! - [`machine`]: the pure machine. Its documentation has the diagram of a request's states.
@@ -89,9 +89,9 @@ use crate::budget::inbound::InboundCharge;
 use crate::budget::lists::SessionLists;
 use crate::budget::outbound::{self, Share};
 use crate::handover::departures::{ViewGuard, ViewRequest};
-use crate::handover::executor::{Executed, Executor};
+use crate::handover::executor::{CompletedExecute, Executor};
 use crate::viewer;
-use completion::{Called, Completion};
+use completion::{CompletedCall, Completion};
 use machine::action::Action;
 use machine::open_requests::Token;
 use machine::{Bounds, Machine};
@@ -100,7 +100,7 @@ use task::greeting::connected;
 use wire::liveness::Pulse;
 use wire::message_charge::MessageCharge;
 use wire::request::binary;
-use wire::socket::{Received, Socket};
+use wire::socket::{Received, SentMessages, Socket};
 
 /// The capacity of the channel from the views to the session. Each view may hold one message more.
 const VIEW_MESSAGES: usize = 1;
@@ -168,8 +168,8 @@ struct Session<T> {
     read_first: bool,
     messages_in: u64,
     bytes_in: u64,
-    /// Messages and their bytes that were sent and counted.
-    sent: (u64, u64),
+    /// The sent messages that were counted.
+    sent: SentMessages,
     /// Executes that claude-api accepted.
     executes: u64,
 }
@@ -178,9 +178,9 @@ struct Session<T> {
 pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) {
     let id = uuid::Uuid::new_v4().to_string();
     let start = Instant::now();
-    let own = &shared.own_limits;
-    let message_bytes = usize::try_from(own.message_bytes).unwrap_or(usize::MAX);
-    let charge = MessageCharge::new(shared.budgets.large.clone(), own.message_bytes);
+    let own_limits = &shared.own_limits;
+    let message_bytes = usize::try_from(own_limits.message_bytes).unwrap_or(usize::MAX);
+    let charge = MessageCharge::new(shared.budgets.large.clone(), own_limits.message_bytes);
     let share = Share::new(shared.budgets.outbound.clone());
     let limits = shared.budgets.outbound.limits();
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -192,14 +192,14 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
     let status_bytes = shared.viewer.status_bytes;
     let (completion_sender, completions) = mpsc::unbounded_channel();
     let (message_sender, messages) = mpsc::channel(VIEW_MESSAGES);
-    let every = Duration::from_millis(own.ping_ms.max(1));
+    let every = Duration::from_millis(own_limits.ping_ms.max(1));
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut session = Session {
         machine: Machine::new(
             id.clone(),
             Bounds {
-                batch: own.batch,
+                batch: own_limits.batch,
                 status_bytes,
                 views: shared.views,
                 session_bytes: bytes(limits.session),
@@ -226,7 +226,7 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         read_first: true,
         messages_in: 0,
         bytes_in: 0,
-        sent: (0, 0),
+        sent: SentMessages::default(),
         executes: 0,
     };
     let end = session.run().await;
@@ -309,8 +309,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         actions
     }
 
-    fn on_executed(&mut self, token: Token, executed: Executed) -> Vec<Action> {
-        let Executed {
+    fn on_executed(&mut self, token: Token, executed: CompletedExecute) -> Vec<Action> {
+        let CompletedExecute {
             result,
             view_request,
         } = executed;
@@ -320,8 +320,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         self.machine.on_executed(token, result)
     }
 
-    fn on_called(&mut self, token: Token, called: Called) -> Vec<Action> {
-        let Called {
+    fn on_called(&mut self, token: Token, called: CompletedCall) -> Vec<Action> {
+        let CompletedCall {
             result,
             ended,
             turn,
@@ -369,10 +369,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
 
     /// Counts what the socket has sent since the last call.
     fn count_sent(&mut self) {
-        let (messages, bytes) = std::mem::take(&mut self.socket.sent);
+        let SentMessages { messages, bytes } = std::mem::take(&mut self.socket.sent);
         if messages > 0 {
-            self.sent.0 += messages;
-            self.sent.1 += bytes;
+            self.sent.messages += messages;
+            self.sent.bytes += bytes;
             let metrics = &self.shared.viewer.metrics;
             metrics.messages_out.inc_by(messages);
             metrics.bytes_out.inc_by(bytes);

@@ -105,7 +105,7 @@ pub async fn run(
     context: Context,
     start: ViewStart,
     view: u64,
-    to: mpsc::Sender<Box<ViewMessage>>,
+    messages: mpsc::Sender<Box<ViewMessage>>,
     share: Arc<Share>,
 ) {
     let Context {
@@ -134,8 +134,8 @@ pub async fn run(
     }
     loop {
         if permit.is_none() && order.has_message() {
-            let to = to.clone();
-            permit = Some(Box::pin(async move { to.reserve_owned().await.ok() }));
+            let messages = messages.clone();
+            permit = Some(Box::pin(async move { messages.reserve_owned().await.ok() }));
         }
         charge.set(order.held_bytes());
         let mut has_room = share.has_room();

@@ -56,7 +56,7 @@ struct MessageState {
     /// The bytes that are charged for the message.
     held: u64,
     /// The most bytes that the message may have.
-    most: u64,
+    max_bytes: u64,
     began: Instant,
     /// The received bytes at the last 64 KiB of progress, and the time of that progress.
     received: u64,
@@ -70,7 +70,7 @@ struct MessageState {
 impl MessageState {
     /// Whether the rest of the message takes longer than `limit` at its rate so far.
     fn is_slow(&self, now: Instant, limit: Duration) -> bool {
-        let rest = self.most.saturating_sub(self.received);
+        let rest = self.max_bytes.saturating_sub(self.received);
         let needed = u128::from(rest) * (now - self.began).as_nanos();
         needed > u128::from(self.received) * limit.as_nanos()
     }

@@ -54,7 +54,7 @@ pub enum Audience {
 }
 
 impl Departures {
-    fn with<R>(&self, id: ExecutionId, change: impl FnOnce(&mut ExecutionViews) -> R) -> R {
+    fn update<R>(&self, id: ExecutionId, change: impl FnOnce(&mut ExecutionViews) -> R) -> R {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(id).or_default();
         let result = change(entry);
@@ -67,7 +67,7 @@ impl Departures {
     /// Notes that a view begins.
     #[must_use]
     pub fn view(&self, id: ExecutionId) -> ViewGuard {
-        self.with(id, |e| {
+        self.update(id, |e| {
             e.viewers += 1;
             e.begun += 1;
         });
@@ -77,7 +77,7 @@ impl Departures {
     /// Notes that a departure begins. The departing session's own view must be over.
     #[must_use]
     pub fn depart(&self, id: ExecutionId) -> Departure {
-        let begun = self.with(id, |e| {
+        let begun = self.update(id, |e| {
             e.departing += 1;
             e.begun
         });
@@ -91,7 +91,7 @@ impl Departures {
     /// Notes that a view is requested.
     #[must_use]
     pub fn request_view(&self, id: ExecutionId) -> ViewRequest {
-        self.with(id, |e| e.requested += 1);
+        self.update(id, |e| e.requested += 1);
         ViewRequest(self.clone(), id)
     }
 }
@@ -100,7 +100,7 @@ impl Departure {
     /// Returns whether a view is open, was open since the departure, or is requested.
     #[must_use]
     pub fn audience(&self) -> Audience {
-        self.departures.with(self.id, |e| {
+        self.departures.update(self.id, |e| {
             if e.viewers > 0 || e.begun != self.begun {
                 Audience::Viewer
             } else if e.requested > 0 {
@@ -122,19 +122,19 @@ impl ViewRequest {
 
 impl Drop for ViewRequest {
     fn drop(&mut self) {
-        self.0.with(self.1, |e| e.requested -= 1);
+        self.0.update(self.1, |e| e.requested -= 1);
     }
 }
 
 impl Drop for ViewGuard {
     fn drop(&mut self) {
-        self.0.with(self.1, |e| e.viewers -= 1);
+        self.0.update(self.1, |e| e.viewers -= 1);
     }
 }
 
 impl Drop for Departure {
     fn drop(&mut self) {
-        self.departures.with(self.id, |e| e.departing -= 1);
+        self.departures.update(self.id, |e| e.departing -= 1);
     }
 }
 

@@ -23,9 +23,9 @@ use crate::upstream::accept::{PutRequest, owes_cancel};
 /// How long a PUT in flight may continue when the bridge stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// The result of one execute.
+/// An execute that claude-api has accepted or refused.
 #[derive(Debug)]
-pub struct Executed {
+pub struct CompletedExecute {
     /// The status with which claude-api accepted the execute, or the error for the client.
     pub result: Result<Status, RpcError>,
     /// The request for the view that follows, if the client chose the id.
@@ -37,7 +37,7 @@ pub struct Executed {
 pub struct Executor {
     /// Ends when the youngest execute is done, because its sender is dropped then.
     last: Option<oneshot::Receiver<()>>,
-    /// Stops the retrying of each execute without a result.
+    /// Stops the retries of each execute without a result.
     stops: HashMap<u64, CancellationToken>,
     /// Whether claude-api failed since its last answer. None before the first execute, so that an
     /// idle session needs no memory for it.
@@ -55,10 +55,10 @@ impl Executor {
         charges: (InboundCharge, InboundCharge),
         context: &Arc<Context>,
         session: &Arc<str>,
-        deliver: impl FnOnce(Executed) -> bool + Send + 'static,
+        deliver: impl FnOnce(CompletedExecute) -> bool + Send + 'static,
     ) {
         let stop = CancellationToken::new();
-        // The client chose the id, so it may have returned to an execution of an earlier session.
+        // The client chose the id, so the client may have returned to an earlier execution.
         let may_reattach = !handover.fresh;
         let view_request = may_reattach.then(|| context.departures.request_view(handover.id));
         self.stops.insert(request, stop.clone());
@@ -115,7 +115,7 @@ impl ExecuteTask {
     async fn run(
         self,
         charges: (InboundCharge, InboundCharge),
-        deliver: impl FnOnce(Executed) -> bool,
+        deliver: impl FnOnce(CompletedExecute) -> bool,
     ) {
         let Self {
             handover,
@@ -168,7 +168,7 @@ impl ExecuteTask {
         let accepted = result.is_ok();
         let owes_cancel = result.as_ref().is_err_and(owes_cancel);
         // If the session has ended, its request for a view is dropped here with the result.
-        let is_delivered = deliver(Executed {
+        let is_delivered = deliver(CompletedExecute {
             result,
             view_request,
         });

@@ -66,7 +66,7 @@ pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accept
             tokio::time::sleep(grace).await;
         }
         let cancel = Cancel::Unviewed {
-            after: grace,
+            unviewed_for: grace,
             session,
             burn: !accepted,
         };
@@ -93,7 +93,7 @@ pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accept
             }
             // The answer may have been lost after claude-api acted on the request.
             sent |= failure.may_have_acted();
-            tokio::time::sleep(delays.after(failure.retry_after())).await;
+            tokio::time::sleep(delays.next_delay(failure.retry_after())).await;
             upstream.retries.cancel.inc();
         }
         // The viewer's streams may be older than the cancel, and only a newer stream withdraws it.

@@ -137,9 +137,9 @@ fn refused(family: &Family<ReasonLabel, Counter>) -> BTreeMap<String, Counter> {
         .iter()
         .filter(|kind| **kind != ProblemType::NotReady);
     let problems = problems.map(|kind| kind.as_str().replace('-', "_"));
-    let own = REASONS.iter().chain(&mcp::REASONS);
-    let own = own.chain(&super::mcp_reasons::REASONS);
-    let reasons = own.map(|reason| (*reason).to_owned());
+    let own_reasons = REASONS.iter().chain(&mcp::REASONS);
+    let own_reasons = own_reasons.chain(&super::mcp_reasons::REASONS);
+    let reasons = own_reasons.map(|reason| (*reason).to_owned());
     let counter = |reason: String| {
         let label = ReasonLabel {
             reason: reason.clone(),

@@ -52,46 +52,58 @@ pub(super) fn set_options(stream: &TcpStream, user_timeout_ms: u32) {
 pub(super) struct ConnectionSlots {
     limit: usize,
     // A plain lock, because it is held only to read or change the table, never across an await.
-    slots: Arc<Mutex<(u64, BTreeMap<u64, CancellationToken>)>>,
+    table: Arc<Mutex<SlotTable>>,
+}
+
+#[derive(Debug, Default)]
+struct SlotTable {
+    last_number: u64,
+    /// The open connections by their number, the oldest first. A token closes its connection.
+    open: BTreeMap<u64, CancellationToken>,
 }
 
 /// A slot of a connection without a session, until dropped.
 #[derive(Debug)]
-pub(super) struct ConnectionSlot(ConnectionSlots, u64, CancellationToken);
+pub(super) struct ConnectionSlot {
+    slots: ConnectionSlots,
+    number: u64,
+    close: CancellationToken,
+}
 
 impl ConnectionSlots {
     /// Creates the slots of a bridge with at most `sessions` sessions.
     pub(super) fn new(sessions: u64) -> Self {
         Self {
             limit: SESSIONLESS.saturating_add(usize::try_from(sessions).unwrap_or(usize::MAX)),
-            slots: Arc::default(),
+            table: Arc::default(),
         }
     }
 
     /// Takes a slot, and closes the oldest connection if all slots are taken.
     pub(super) fn take(&self) -> ConnectionSlot {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, open) = &mut *slots;
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let SlotTable { last_number, open } = &mut *table;
         if open.len() >= self.limit
             && let Some((_, oldest)) = open.pop_first()
         {
             oldest.cancel();
         }
-        *last += 1;
+        *last_number += 1;
         let close = CancellationToken::new();
-        open.insert(*last, close.clone());
-        ConnectionSlot(self.clone(), *last, close)
+        open.insert(*last_number, close.clone());
+        ConnectionSlot {
+            slots: self.clone(),
+            number: *last_number,
+            close,
+        }
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let Self(connections, number, _) = self;
-        let mut slots = connections
-            .slots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        slots.1.remove(number);
+        let table = self.slots.table.lock();
+        let mut table = table.unwrap_or_else(PoisonError::into_inner);
+        table.open.remove(&self.number);
     }
 }
 
@@ -117,7 +129,7 @@ pub(super) async fn serve(
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        () = slot.2.cancelled() => {
+        () = slot.close.cancelled() => {
             tracing::debug!("too many connections without a session; closed the oldest one");
             return;
         }

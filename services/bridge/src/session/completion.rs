@@ -8,23 +8,23 @@ use super::machine::call::CallReply;
 use super::machine::open_requests::Token;
 use crate::budget::lists::Turn;
 use crate::handover::departures::ViewRequest;
-use crate::handover::executor::Executed;
+use crate::handover::executor::CompletedExecute;
 
 /// The end of a task that a session has started. It is small, because tokio allocates a channel in
 /// blocks of 32 items, and every idle session has one.
 #[derive(Debug)]
 pub enum Completion {
     /// An execute has its result: claude-api accepted or refused it.
-    Executed(Token, Box<Executed>),
+    Executed(Token, Box<CompletedExecute>),
     /// A call has its result.
-    Called(Token, Box<Called>),
+    Called(Token, Box<CompletedCall>),
     /// The task of a view panicked: the client has to attach again.
     ViewFailed,
 }
 
-/// The result of a call to claude-api.
+/// A call to claude-api that has ended.
 #[derive(Debug)]
-pub struct Called {
+pub struct CompletedCall {
     /// The reply, or the error for the client.
     pub result: Result<CallReply, RpcError>,
     /// Candidates of the call that have ended, or that claude-api does not know.
@@ -35,7 +35,7 @@ pub struct Called {
     pub view_request: Option<ViewRequest>,
 }
 
-impl From<Result<CallReply, RpcError>> for Called {
+impl From<Result<CallReply, RpcError>> for CompletedCall {
     fn from(result: Result<CallReply, RpcError>) -> Self {
         Self {
             result,

@@ -1,6 +1,6 @@
 //! One session as a pure machine: messages of the client and replies of claude-api in, actions out.
-//! It knows the requests without an answer, the session's live executions and its views. Everything
-//! else lives in claude-api. It does no I/O and reads no clock.
+//! The machine knows the requests without an answer, the session's live executions and its views.
+//! Everything else lives in claude-api. The machine does no I/O and reads no clock.
 //!
 //! ```text
 //!                      a message of the client
@@ -45,7 +45,8 @@
 //! - In flight: a separate task calls claude-api. Calls of one session run concurrently.
 //! - Waits for earlier: the outcome is known, but an earlier execute, attach or detach of the same
 //!   execution has none yet (`view_order`).
-//! - Waits for batch: the answer is ready, but others of its batch are not (`open_requests`).
+//! - Waits for batch: the answer is ready, but other answers of its batch are not
+//!   (`open_requests`).
 //! - Answered: the message is on its way. A view begins directly after its answer, so the client
 //!   knows the execution before it receives the first `statusUpdate`.
 //!
@@ -251,7 +252,7 @@ impl Machine {
         self.executions.departing()
     }
 
-    /// Handles a text message. `limits` are claude-api's, as far as known.
+    /// Handles a text message. `limits`: claude-api's, if known.
     pub fn on_text(&mut self, text: &str, limits: Option<&Limits>) -> Vec<Action> {
         match parse(text, self.bounds.batch, limits) {
             ParsedMessage::Unreadable(error) => return self.on_unreadable(&error),

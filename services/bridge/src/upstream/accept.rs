@@ -90,7 +90,7 @@ impl Upstream {
             may_have_acted |= failure.may_have_acted();
             let retry_after = failure.retry_after();
             let mut wait = delays
-                .after(retry_after)
+                .next_delay(retry_after)
                 .max(retry_after.unwrap_or_default());
             let attempts = delays.attempts();
             tracing::info!(execution = %id, error = %failure, attempts, "execute not accepted");

@@ -156,7 +156,7 @@ impl Upstream {
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::Broken("no answer in time".to_owned()),
             };
-            let delay = delays.after(failure.retry_after());
+            let delay = delays.next_delay(failure.retry_after());
             if !failure.is_transient() || Instant::now() + delay >= end {
                 let attempts = delays.attempts();
                 tracing::info!(error = %failure, attempts, "a call to claude-api failed");

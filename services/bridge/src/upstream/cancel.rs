@@ -25,7 +25,7 @@ pub enum Cancel {
     /// Cancels once the execution has had no viewer for a time.
     Unviewed {
         /// The time for which no stream must be open.
-        after: Duration,
+        unviewed_for: Duration,
         /// The ended session.
         session: Arc<str>,
         /// Whether an unknown id is burned, so that it is never accepted later.
@@ -35,13 +35,15 @@ pub enum Cancel {
 
 impl Cancel {
     fn path(&self) -> String {
-        let (after, burn) = match self {
+        let (unviewed_for, burn) = match self {
             Self::Now { burn } => (None, burn),
-            Self::Unviewed { after, burn, .. } => (Some(after), burn),
+            Self::Unviewed {
+                unviewed_for, burn, ..
+            } => (Some(unviewed_for), burn),
         };
         let mut query = Vec::new();
         query.extend(burn.then(|| "ifUnknown=burn".to_owned()));
-        query.extend(after.map(|after| format!("ifUnviewedForMs={}", after.as_millis())));
+        query.extend(unviewed_for.map(|time| format!("ifUnviewedForMs={}", time.as_millis())));
         format!("/cancel?{}", query.join("&"))
     }
 }
@@ -114,7 +116,7 @@ impl Upstream {
             match self.cancel_once(id, cancel).await {
                 Ok(_) => return true,
                 Err(failure) if failure.leaves_cancel_owed() => {
-                    sleep(delays.after(failure.retry_after())).await;
+                    sleep(delays.next_delay(failure.retry_after())).await;
                     self.retries.cancel.inc();
                 }
                 Err(_) => return false,

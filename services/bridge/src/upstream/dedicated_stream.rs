@@ -84,11 +84,11 @@ async fn connect(base: &str) -> Result<(String, TcpStream), Failure> {
     let authority = url
         .port()
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    let to = (
+    let address = (
         host.trim_matches(['[', ']']),
         url.port_or_known_default().unwrap_or(80),
     );
-    let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect(to)).await {
+    let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
         Ok(connected) => connected.map_err(|error| Failure::Connect(error.to_string()))?,
         Err(_) => return Err(Failure::Connect("no connection in time".to_owned())),
     };

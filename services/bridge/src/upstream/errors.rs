@@ -45,7 +45,7 @@ impl Failure {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Refused(_, after) | Self::Foreign(_, after) => *after,
+            Self::Refused(_, retry_after) | Self::Foreign(_, retry_after) => *retry_after,
             Self::Connect(_) | Self::Broken(_) => None,
         }
     }
@@ -111,7 +111,7 @@ impl Failure {
     #[must_use]
     pub fn to_rpc(&self) -> RpcError {
         match self {
-            Self::Refused(problem, after) => refusal(problem, *after),
+            Self::Refused(problem, retry_after) => refusal(problem, *retry_after),
             Self::Foreign(..) | Self::Connect(_) | Self::Broken(_) => RpcError::new(
                 code::UNAVAILABLE,
                 "claude_api_unreachable",
@@ -149,7 +149,7 @@ fn reason(kind: ProblemType) -> String {
 }
 
 /// Returns the error for a problem of claude-api.
-fn refusal(problem: &Problem, after: Option<Duration>) -> RpcError {
+fn refusal(problem: &Problem, retry_after: Option<Duration>) -> RpcError {
     use ProblemType as P;
     let code = match problem.kind {
         P::InvalidId
@@ -189,8 +189,8 @@ fn refusal(problem: &Problem, after: Option<Duration>) -> RpcError {
             error.data[name.as_str()] = value.clone();
         }
     }
-    if let Some(after) = after {
-        error.data["retryAfterSeconds"] = Value::from(after.as_secs());
+    if let Some(pause) = retry_after {
+        error.data["retryAfterSeconds"] = Value::from(pause.as_secs());
     }
     error
 }

@@ -189,7 +189,7 @@ impl FollowStream {
     fn wait(&mut self, failure: &Failure) -> Option<FollowItem> {
         tracing::debug!(execution = %self.id, error = %failure, "the follow stream broke");
         self.upstream.retries.follow.inc();
-        let delay = self.delays.after(failure.retry_after());
+        let delay = self.delays.next_delay(failure.retry_after());
         self.phase = Phase::Waiting(Instant::now() + delay);
         // Only the second failure without a status in between is reported.
         (self.delays.attempts() >= 2).then(|| FollowItem::Unreachable(failure.to_string()))

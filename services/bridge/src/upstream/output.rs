@@ -75,7 +75,7 @@ impl OutputStream {
     pub fn open_later(&mut self) {
         if matches!(self.phase, Phase::Idle) {
             self.upstream.retries.output.inc();
-            self.phase = Phase::Waiting(Instant::now() + self.delays.after(None));
+            self.phase = Phase::Waiting(Instant::now() + self.delays.next_delay(None));
         }
     }
 
@@ -196,7 +196,7 @@ impl OutputStream {
             );
         }
         self.upstream.retries.output.inc();
-        self.phase = Phase::Waiting(Instant::now() + self.delays.after(failure.retry_after()));
+        self.phase = Phase::Waiting(Instant::now() + self.delays.next_delay(failure.retry_after()));
         // A single failure is not reported.
         (self.delays.attempts() >= 2).then_some(OutputItem::Unreachable)
     }

@@ -65,7 +65,7 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Fa
 /// Reads the failure from an answer that is not a success.
 pub(super) async fn failure(response: reqwest::Response) -> Failure {
     let status = response.status().as_u16();
-    let after = retry_after(response.headers());
+    let pause = retry_after(response.headers());
     let is_problem = response
         .headers()
         .get(http::header::CONTENT_TYPE)
@@ -75,7 +75,7 @@ pub(super) async fn failure(response: reqwest::Response) -> Failure {
         && let Ok(body) = collect(response, PROBLEM_BYTES).await
         && let Ok(problem) = serde_json::from_slice::<Problem>(&body)
     {
-        return Failure::Refused(Box::new(problem), after);
+        return Failure::Refused(Box::new(problem), pause);
     }
-    Failure::Foreign(status, after)
+    Failure::Foreign(status, pause)
 }

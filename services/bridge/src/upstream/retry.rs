@@ -53,7 +53,7 @@ impl Delays {
     }
 
     /// Returns the next delay: at least the pause that the peer requested, and at most [`LONGEST`].
-    pub fn after(&mut self, requested: Option<Duration>) -> Duration {
+    pub fn next_delay(&mut self, requested: Option<Duration>) -> Duration {
         let own = self.next().unwrap_or(LONGEST);
         requested.map_or(own, |pause| own.max(pause)).min(LONGEST)
     }
@@ -78,8 +78,8 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let date = jiff::fmt::rfc2822::parse(text).ok()?;
-    let at = SystemTime::from(date.timestamp());
-    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+    let time = SystemTime::from(date.timestamp());
+    Some(time.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -100,7 +100,7 @@ mod tests {
         let mut delays = Delays::default();
         assert!(delays.by_ref().take(20).count() == 20);
         delays.reset();
-        assert!(delays.after(None) <= FIRST * 3 / 2);
+        assert!(delays.next_delay(None) <= FIRST * 3 / 2);
         assert_eq!(delays.attempts(), 1);
     }
 
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(retry_after(&headers), None);
         headers.insert(RETRY_AFTER, "2".parse().unwrap());
         assert_eq!(retry_after(&headers), Some(Duration::from_secs(2)));
-        assert!(Delays::default().after(retry_after(&headers)) >= Duration::from_secs(2));
+        assert!(Delays::default().next_delay(retry_after(&headers)) >= Duration::from_secs(2));
         headers.insert(
             RETRY_AFTER,
             "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap(),

@@ -140,13 +140,13 @@ impl Buffer {
             return;
         }
         self.crc = None;
-        if let Some(at) = self.align.take() {
+        if let Some(offset) = self.align.take() {
             // The buffered bytes were read only to find the first character.
             self.data = BytesMut::new();
             self.lines = 0;
-            self.next = at.min(to);
-            self.align = (to < at).then_some(at);
-            self.jump = (to > at).then_some(to);
+            self.next = offset.min(to);
+            self.align = (to < offset).then_some(offset);
+            self.jump = (to > offset).then_some(to);
             return;
         }
         // An unfinished character at the end will never be complete.
@@ -158,8 +158,8 @@ impl Buffer {
     /// Notes that no more bytes will be read. An unfinished character at the end is dropped, and
     /// then the crc32 is unknown.
     pub fn close(&mut self) {
-        if let Some(at) = self.align {
-            self.freed(at);
+        if let Some(offset) = self.align {
+            self.freed(offset);
         }
         let whole = whole_characters(&self.data);
         if self.jump.is_none() && whole < self.data.len() {
@@ -173,8 +173,8 @@ impl Buffer {
         if let Some(from) = self.skipped.take() {
             return Some(Piece::Gap(from, self.next));
         }
-        if is_complete && let Some(at) = self.align.take() {
-            let hidden = (at.saturating_sub(self.next) as usize).min(self.data.len());
+        if is_complete && let Some(offset) = self.align.take() {
+            let hidden = (offset.saturating_sub(self.next) as usize).min(self.data.len());
             self.advance(hidden);
         }
         if self.align.is_none() && !self.data.is_empty() {
@@ -226,8 +226,8 @@ impl Buffer {
 
     /// Moves to the first byte of the character at `align`, once the byte at `align` is buffered.
     fn find_start(&mut self) {
-        let Some(at) = self.align else { return };
-        let Ok(mut index) = usize::try_from(at - self.next) else {
+        let Some(offset) = self.align else { return };
+        let Ok(mut index) = usize::try_from(offset - self.next) else {
             return;
         };
         if index >= self.data.len() {

@@ -6,8 +6,8 @@ use protocol::Status;
 /// Returns the milliseconds from the creation of the execution to its end, or to now.
 #[must_use]
 pub(super) fn elapsed_ms(status: &Status, now: Timestamp) -> u64 {
-    let until = status.ended_at.unwrap_or(now);
-    let elapsed = until.duration_since(status.created_at).as_millis();
+    let end = status.ended_at.unwrap_or(now);
+    let elapsed = end.duration_since(status.created_at).as_millis();
     u64::try_from(elapsed).unwrap_or(0)
 }
 

@@ -36,6 +36,16 @@ fn weight(status: &Status) -> usize {
     1024 + status.stderr_tail.len() + items * ITEM_BYTES
 }
 
+/// A status that is not sent yet.
+#[derive(Debug)]
+struct UnsentStatus {
+    /// The word for the state: RESUMED instead of the first RUNNING after a pause.
+    word: StatusWord,
+    /// Whether claude-api could not be reached.
+    is_unreachable: bool,
+    status: Status,
+}
+
 /// The order of one view's messages (see the module's diagram).
 #[derive(Debug)]
 pub struct Order {
@@ -43,9 +53,7 @@ pub struct Order {
     newest: Status,
     /// The newest status that is not terminal.
     live: Option<Status>,
-    /// Unsent statuses, each with its word (RESUMED instead of the first RUNNING after a pause) and
-    /// whether claude-api could not be reached.
-    statuses: VecDeque<(StatusWord, bool, Status)>,
+    unsent_statuses: VecDeque<UnsentStatus>,
     /// Unsent notices as messages.
     notices: VecDeque<String>,
     buffer: Buffer,
@@ -84,7 +92,7 @@ impl Order {
         let mut order = Self {
             newest: status.clone(),
             live: None,
-            statuses: VecDeque::new(),
+            unsent_statuses: VecDeque::new(),
             notices: VecDeque::new(),
             buffer,
             terminal: None,
@@ -101,7 +109,11 @@ impl Order {
         } else {
             let word = StatusWord::State(status.state);
             order.live = Some(status.clone());
-            order.statuses.push_back((word, false, status));
+            order.unsent_statuses.push_back(UnsentStatus {
+                word,
+                is_unreachable: false,
+                status,
+            });
         }
         order
     }
@@ -158,7 +170,8 @@ impl Order {
             bytes => bytes,
         };
         let notices: usize = self.notices.iter().map(String::len).sum();
-        let statuses: usize = self.statuses.iter().map(|(_, _, s)| weight(s)).sum();
+        let statuses = self.unsent_statuses.iter();
+        let statuses: usize = statuses.map(|unsent| weight(&unsent.status)).sum();
         output + notices + statuses
     }
 
@@ -218,18 +231,24 @@ impl Order {
             return;
         };
         let running = StatusWord::State(State::Running);
-        match self.statuses.back_mut() {
-            Some(last) if last.0 == word => *last = (word, self.is_unreachable, status),
+        let mut unsent = UnsentStatus {
+            word,
+            is_unreachable: self.is_unreachable,
+            status,
+        };
+        match self.unsent_statuses.back_mut() {
+            Some(last) if last.word == word => *last = unsent,
             // A heartbeat after an unsent RESUMED has no new state.
-            Some(last) if last.0 == StatusWord::Resumed && word == running => {
-                *last = (StatusWord::Resumed, self.is_unreachable, status);
+            Some(last) if last.word == StatusWord::Resumed && word == running => {
+                unsent.word = StatusWord::Resumed;
+                *last = unsent;
             }
             _ => {
-                if self.statuses.len() == STATUSES {
+                if self.unsent_statuses.len() == STATUSES {
                     // Not the front, because the first status has the state of the answer.
-                    self.statuses.remove(1);
+                    self.unsent_statuses.remove(1);
                 }
-                self.statuses.push_back((word, self.is_unreachable, status));
+                self.unsent_statuses.push_back(unsent);
             }
         }
     }
@@ -241,7 +260,7 @@ impl Order {
     }
 
     /// Handles a failure to reach claude-api. The failure is reported once, then with each
-    /// heartbeat. Once the terminal status is known, it is reported only while bytes are missing.
+    /// heartbeat. Once the terminal status is known, only while bytes are missing.
     pub fn on_unreachable(&mut self) {
         if self.is_done || self.is_unreachable || self.is_read() {
             return;
@@ -325,7 +344,7 @@ impl Order {
     /// Whether the next message is a status.
     #[must_use]
     pub fn is_status_next(&self) -> bool {
-        !self.statuses.is_empty()
+        !self.unsent_statuses.is_empty()
     }
 
     /// Whether [`Self::next`] would return a message.
@@ -333,7 +352,7 @@ impl Order {
     pub fn has_message(&self) -> bool {
         !self.is_done
             && (!self.notices.is_empty()
-                || !self.statuses.is_empty()
+                || !self.unsent_statuses.is_empty()
                 || self.buffer.has_piece(self.is_read())
                 || self.is_read())
     }
@@ -350,7 +369,12 @@ impl Order {
             return None;
         }
         let limit = self.status_bytes;
-        if let Some((word, is_unreachable, status)) = self.statuses.pop_front() {
+        if let Some(unsent) = self.unsent_statuses.pop_front() {
+            let UnsentStatus {
+                word,
+                is_unreachable,
+                status,
+            } = unsent;
             let elapsed = self.elapsed(&status, now);
             let update = StatusUpdate {
                 word,

@@ -22,17 +22,17 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
-    /// Creates a message that holds no bytes yet. `most`: the most bytes that it may have.
+    /// Creates a message that holds no bytes yet. `max_bytes`: the most bytes that it may have.
     #[must_use]
-    pub fn new(budget: Arc<InboundBudget>, most: u64) -> Self {
-        let most = most.min(budget.total);
+    pub fn new(budget: Arc<InboundBudget>, max_bytes: u64) -> Self {
+        let max_bytes = max_bytes.min(budget.total);
         let mut state = budget.lock();
         state.last_number += 1;
         let number = state.last_number;
         let now = Instant::now();
         let message = MessageState {
             held: 0,
-            most,
+            max_bytes,
             began: now,
             received: 0,
             progressed_at: now,
@@ -68,7 +68,7 @@ impl Unfinished {
         let oldest = state.messages.first_key_value();
         let kept = match oldest {
             Some((number, oldest)) if *number != self.number => {
-                oldest.most.saturating_sub(oldest.held)
+                oldest.max_bytes.saturating_sub(oldest.held)
             }
             _ => 0,
         };

@@ -54,10 +54,10 @@ impl HostAddresses {
     pub(super) fn from_url(url: &str) -> Self {
         let url = reqwest::Url::parse(url).ok();
         let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or("");
-        Self::with(host, Arc::new(|name| Box::pin(resolve(name))))
+        Self::with_resolver(host, Arc::new(|name| Box::pin(resolve(name))))
     }
 
-    fn with(host: &str, resolve: Resolve) -> Self {
+    fn with_resolver(host: &str, resolve: Resolve) -> Self {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let host = match bare.parse::<IpAddr>() {
             Ok(address) => Host::Address([address.to_canonical()].into()),
@@ -76,11 +76,11 @@ impl HostAddresses {
             Host::Address(address) => return Some(Arc::clone(address)),
             Host::Name(name) => name,
         };
-        let asked = Instant::now();
+        let requested_at = Instant::now();
         let mut known = self.known.subscribe();
         let wait = known.borrow().wait();
         let fresh = async {
-            while !known.borrow_and_update().is_fresh(asked) {
+            while !known.borrow_and_update().is_fresh(requested_at) {
                 self.begin(name);
                 if known.changed().await.is_err() {
                     // The channel cannot close, because `self` holds its sender.
@@ -145,10 +145,10 @@ impl Resolution {
         }
     }
 
-    /// Whether a request at the time `asked` needs no other attempt.
-    fn is_fresh(&self, asked: Instant) -> bool {
+    /// Whether a request at the time `requested_at` needs no other attempt.
+    fn is_fresh(&self, requested_at: Instant) -> bool {
         self.attempted_at
-            .is_some_and(|attempted_at| attempted_at + FRESH >= asked)
+            .is_some_and(|attempted_at| attempted_at + FRESH >= requested_at)
     }
 
     fn wait(&self) -> Duration {

@@ -41,10 +41,10 @@ impl BoxedState {
             Some((at, boxed)) if at.elapsed() <= FRESH => return Some(boxed),
             _ => {}
         }
-        let asked = Instant::now();
+        let requested_at = Instant::now();
         let answer = self.upstream.limits().await;
         if let Some(boxed) = boxed_in(&answer) {
-            *last = Some((asked, boxed));
+            *last = Some((requested_at, boxed));
             let refused = matches!(&answer, Err(e) if e.problem(ProblemType::FromTheBox).is_some());
             self.refused.store(refused, Ordering::Relaxed);
         }

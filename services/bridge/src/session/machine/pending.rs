@@ -26,7 +26,7 @@ pub struct PendingExecute {
     pub fresh: bool,
     /// Behaviour of the view when its client does not keep up.
     pub on_slow: OnSlow,
-    /// Whether the execution is cancelled when the session is gone.
+    /// Whether the execution is cancelled after the end of the session.
     pub cancel_on_disconnect: bool,
     /// Whether claude-api is known to have the execution.
     pub accepted: bool,
@@ -101,8 +101,8 @@ impl Pending {
 
     /// Removes an answered execute, and returns it with the calls that waited for it.
     pub fn answered(&mut self, token: Token) -> Option<(PendingExecute, Vec<(Token, Call)>)> {
-        let at = self.executes.iter().position(|e| e.token == token)?;
-        let execute = self.executes.remove(at);
+        let index = self.executes.iter().position(|e| e.token == token)?;
+        let execute = self.executes.remove(index);
         let waiters = self.waiters.remove(&token).unwrap_or_default();
         self.waiting -= waiters.len();
         Some((execute, waiters))

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::list::gather;
 use crate::budget::inbound::InboundCharge;
 use crate::budget::lists::Turns;
-use crate::session::completion::{Called, Completion};
+use crate::session::completion::{CompletedCall, Completion};
 use crate::session::machine::call::{Call, CallReply, Target};
 use crate::session::machine::no_live_execution;
 use crate::session::machine::open_requests::Token;
@@ -37,7 +37,7 @@ pub(super) fn start(
     });
 }
 
-async fn make(shared: Arc<Shared>, call: Call, turns: Turns) -> Called {
+async fn make(shared: Arc<Shared>, call: Call, turns: Turns) -> CompletedCall {
     let upstream = &shared.viewer.upstream;
     match call {
         Call::List(ListParams { limit, before }) => {
@@ -54,7 +54,7 @@ async fn make(shared: Arc<Shared>, call: Call, turns: Turns) -> Called {
             } = attach;
             let view_request = shared.handover.departures.request_view(execution_id);
             let status = upstream.attach(execution_id, offset).await;
-            Called {
+            CompletedCall {
                 view_request: Some(view_request),
                 ..status
                     .map(|status| CallReply::Attach(Box::new(status), attach))
@@ -90,7 +90,7 @@ async fn events_of(shared: &Shared, events: EventsParams) -> Result<CallReply, R
 }
 
 /// Makes a call about the first of its candidates that is live.
-async fn about_first_live(shared: &Shared, call: Call) -> Called {
+async fn about_first_live(shared: &Shared, call: Call) -> CompletedCall {
     let mut ended = Vec::new();
     let (Call::Status(Target::FirstLive(candidates))
     | Call::Control(_, Target::FirstLive(candidates))
@@ -118,12 +118,12 @@ async fn about_first_live(shared: &Shared, call: Call) -> Called {
             // This candidate may be live, so the next one may not be the first live execution.
             Err(error) => Err(error),
         };
-        return Called {
+        return CompletedCall {
             ended,
             ..result.into()
         };
     }
-    Called {
+    CompletedCall {
         ended,
         ..Ok(CallReply::NothingLive(call)).into()
     }
@@ -166,7 +166,7 @@ async fn in_turn(
     shared: &Shared,
     turns: Turns,
     call: impl Future<Output = Result<CallReply, RpcError>>,
-) -> Called {
+) -> CompletedCall {
     let full = || {
         RpcError::new(
             code::QUEUE_FULL,
@@ -183,7 +183,7 @@ async fn in_turn(
     let Some(_memory) = shared.budgets.lists.take(patience).await else {
         return Err(full()).into();
     };
-    Called {
+    CompletedCall {
         turn: Some(turn),
         ..call.await.into()
     }

@@ -10,6 +10,7 @@ use crate::handover::owed_cancels::depart;
 use crate::session::completion::Completion;
 use crate::session::machine::action::Action;
 use crate::session::machine::call::Call;
+use crate::session::wire::socket::SentMessages;
 use crate::session::{End, Session};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
@@ -28,7 +29,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             view_requests,
             messages_in,
             bytes_in,
-            sent: (messages_out, bytes_out),
+            sent:
+                SentMessages {
+                    messages: messages_out,
+                    bytes: bytes_out,
+                },
             executes,
             ..
         } = self;

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::calls;
 use crate::budget::SessionInbound;
 use crate::handover::Handover;
-use crate::handover::executor::Executed;
+use crate::handover::executor::CompletedExecute;
 use crate::session::Session;
 use crate::session::completion::Completion;
 use crate::session::machine::action::Action;
@@ -107,7 +107,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 let error = inbound_full(shared.own_limits.inbound_bytes)
                     .with("executionId", handover.id.to_string());
                 // This session is the receiver.
-                deliver(Executed {
+                deliver(CompletedExecute {
                     result: Err(error),
                     view_request: None,
                 });
@@ -119,9 +119,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         let id = start.status.execution_id;
         let mut context = self.shared.viewer.clone();
         context.upstream = context.upstream.for_viewer(self.name.clone());
-        let to = self.message_sender.clone();
+        let messages = self.message_sender.clone();
         let task = tokio::spawn(watched(
-            viewer::run(context, start, view, to, self.share.clone()),
+            viewer::run(context, start, view, messages, self.share.clone()),
             self.completion_sender.clone(),
         ));
         let guard = self.shared.handover.departures.view(id);

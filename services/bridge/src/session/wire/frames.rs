@@ -1,5 +1,14 @@
 //! Tracking of the frames in the bytes that a WebSocket receives.
 
+/// The number of bytes that were handed over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct ReadBytes {
+    /// All bytes.
+    pub(super) total: u64,
+    /// Those that are payload of messages.
+    pub(super) payload: u64,
+}
+
 /// The position in the frames up to which bytes were handed over (RFC 6455, section 5.2).
 #[derive(Debug, Default)]
 pub(super) struct FrameTracker {
@@ -59,13 +68,13 @@ impl FrameTracker {
         }
     }
 
-    /// Notes that these bytes, at most [`Self::next_limit`], were handed over. Adds to `read` the
-    /// number of all bytes, and of those that are payload of messages.
-    pub(super) fn advance(&mut self, bytes: &[u8], read: &mut (u64, u64)) {
-        read.0 += bytes.len() as u64;
+    /// Notes that these bytes, at most [`Self::next_limit`], were handed over, and adds them to
+    /// `read`.
+    pub(super) fn advance(&mut self, bytes: &[u8], read: &mut ReadBytes) {
+        read.total += bytes.len() as u64;
         if self.payload > 0 {
             if !self.is_control {
-                read.1 += bytes.len() as u64;
+                read.payload += bytes.len() as u64;
             }
             self.payload -= bytes.len() as u64;
             return;

@@ -1,5 +1,7 @@
 //! The liveness of a session's peer, judged once every ping interval. Pure.
 
+use super::frames::ReadBytes;
+
 /// The most ping intervals for which an unfinished message may hold a part of the inbound budget.
 pub(super) const HOLDING_PINGS: u32 = 30;
 
@@ -24,8 +26,8 @@ pub(super) struct Interval {
     pub(super) is_blocked: bool,
     /// Bytes that the kernel accepted so far.
     pub(super) written: u64,
-    /// Bytes that were read so far, and those of them that are payload of messages.
-    pub(super) read: (u64, u64),
+    /// Bytes that were read so far.
+    pub(super) read: ReadBytes,
     /// Whether an unfinished message holds a part of the inbound budget.
     pub(super) holds_budget: bool,
     /// Whether an unfinished message waits for room in the inbound budget.
@@ -53,7 +55,7 @@ pub(super) struct Liveness {
     /// Intervals in which a message held a part of the budget.
     holding: u32,
     written: u64,
-    read: (u64, u64),
+    read: ReadBytes,
 }
 
 impl Default for Liveness {
@@ -68,7 +70,7 @@ impl Default for Liveness {
             stalled: 0,
             holding: 0,
             written: 0,
-            read: (0, 0),
+            read: ReadBytes::default(),
         }
     }
 }
@@ -101,8 +103,8 @@ impl Liveness {
         } = interval;
         let count = |intervals: u32, continues: bool| if continues { intervals + 1 } else { 0 };
         let took_bytes = written != self.written;
-        let sent_bytes = read.0 != self.read.0;
-        let made_progress = read.1 != self.read.1;
+        let sent_bytes = read.total != self.read.total;
+        let made_progress = read.payload != self.read.payload;
         (self.written, self.read) = (written, read);
         let has_received = std::mem::take(&mut self.has_received);
         let skipped_reads = std::mem::take(&mut self.skipped_reads) || waits_for_budget;
@@ -138,7 +140,10 @@ mod tests {
     const QUIET: Interval = Interval {
         is_blocked: false,
         written: 0,
-        read: (0, 0),
+        read: ReadBytes {
+            total: 0,
+            payload: 0,
+        },
         holds_budget: false,
         waits_for_budget: false,
         waits_alone: false,
@@ -175,7 +180,10 @@ mod tests {
         let mut liveness = Liveness::default();
         for n in 1..10 {
             let received = Interval {
-                read: (n, n),
+                read: ReadBytes {
+                    total: n,
+                    payload: n,
+                },
                 ..QUIET
             };
             assert_eq!(liveness.end_interval(&received), Pulse::Alive);

@@ -57,15 +57,15 @@ impl MessageCharge {
         } else {
             self.message_bytes
         };
-        let most = self.bytes.saturating_add(rest).min(self.message_bytes);
+        let max_bytes = self.bytes.saturating_add(rest).min(self.message_bytes);
         let (budget, bytes) = (&self.budget, self.bytes);
         let message = self
             .unfinished
-            .get_or_insert_with(|| Unfinished::new(budget.clone(), most));
+            .get_or_insert_with(|| Unfinished::new(budget.clone(), max_bytes));
         if message.allowed() <= bytes {
             let next = (bytes + 1).next_power_of_two().max(2 * FREE_BYTES);
             if message
-                .poll_grow(next.min(most.max(bytes + 1)), cx)
+                .poll_grow(next.min(max_bytes.max(bytes + 1)), cx)
                 .is_pending()
             {
                 let patience = budget.patience();

@@ -43,6 +43,15 @@ pub enum Received {
     Broken(Option<u16>),
 }
 
+/// The number of sent messages, and of their bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SentMessages {
+    /// The number of messages.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// The WebSocket of one session.
 pub struct Socket<T> {
     stream: WebSocketStream<Transport<T>>,
@@ -59,14 +68,14 @@ pub struct Socket<T> {
     out_bytes: usize,
     /// The charge for queued and unsent bytes in the outbound budget.
     charge: Option<outbound::OutboundCharge>,
-    /// Whether there may be bytes to flush.
+    /// Whether some bytes may not be flushed yet.
     is_unflushed: bool,
     /// Whether bytes wait for the peer to read.
     is_blocked: bool,
     /// The signs of life of the peer.
     liveness: Liveness,
-    /// Messages and their bytes sent, until the session has counted them.
-    pub sent: (u64, u64),
+    /// The sent messages that the session has not counted yet.
+    pub sent: SentMessages,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
@@ -100,7 +109,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             is_unflushed: false,
             is_blocked: false,
             liveness: Liveness::default(),
-            sent: (0, 0),
+            sent: SentMessages::default(),
         }
     }
 
@@ -190,8 +199,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// # Errors
     /// The connection is broken.
     pub fn send(&mut self, text: String) -> Result<(), Error> {
-        self.sent.0 += 1;
-        self.sent.1 += text.len() as u64;
+        self.sent.messages += 1;
+        self.sent.bytes += text.len() as u64;
         self.out_bytes = text.len();
         self.update_charge();
         self.is_unflushed = true;

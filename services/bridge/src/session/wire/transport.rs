@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::frames::FrameTracker;
+use super::frames::{FrameTracker, ReadBytes};
 use super::message_charge::MessageCharge;
 use crate::budget::inbound::InboundCharge;
 
@@ -23,8 +23,8 @@ pub struct Transport<T> {
     inner: Option<T>,
     charge: Option<MessageCharge>,
     written: u64,
-    /// Bytes handed over, and those of them that are payload of messages.
-    read: (u64, u64),
+    /// Bytes that were handed over.
+    read: ReadBytes,
     frames: FrameTracker,
     /// Bytes that were read ahead. Those from `start` on are not handed over yet. An idle session
     /// holds no buffer.
@@ -50,7 +50,7 @@ impl<T> Transport<T> {
             inner: None,
             charge: None,
             written: 0,
-            read: (0, 0),
+            read: ReadBytes::default(),
             frames: FrameTracker::default(),
             ahead: Vec::new(),
             start: 0,
@@ -63,9 +63,9 @@ impl<T> Transport<T> {
         self.written
     }
 
-    /// Returns the bytes handed over so far, and those of them that are payload of messages.
+    /// Returns the bytes that were handed over so far.
     #[must_use]
-    pub fn read_bytes(&self) -> (u64, u64) {
+    pub(super) fn read_bytes(&self) -> ReadBytes {
         self.read
     }
 
@@ -114,7 +114,7 @@ impl<T> Transport<T> {
     /// Notes that payload was handed over. `old`: the payload bytes before.
     fn grow(&mut self, old: u64) {
         if let Some(charge) = &mut self.charge {
-            charge.grow(self.read.1 - old);
+            charge.grow(self.read.payload - old);
         }
     }
 
@@ -138,7 +138,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
         };
         let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
         let limit = this.frames.next_limit().min(buf.remaining()).min(allowed);
-        let payload = this.read.1;
+        let payload = this.read.payload;
         if this.start < this.ahead.len() {
             let end = this.ahead.len().min(this.start + limit);
             let bytes = &this.ahead[this.start..end];

@@ -72,7 +72,7 @@ impl Resolver {
             resolver.waiting.lock().unwrap().push(sender);
             Box::pin(async move { answer.await.unwrap_or_else(|_| failed()) })
         });
-        HostAddresses::with(host, resolve)
+        HostAddresses::with_resolver(host, resolve)
     }
 
     fn answer(&self, answer: Answer) {
