@@ -135,8 +135,8 @@ impl Machine {
         } = input;
         if !self.inputs.admit(token, data.len()) {
             let message = format!(
-                "this session has {UNANSWERED_BYTES} bytes of unanswered input (the limit); wait \
-                 for an answer"
+                "unanswered input of this session would exceed {UNANSWERED_BYTES} bytes (the \
+                 limit); wait for an answer"
             );
             let error = full("too_many_unanswered", UNANSWERED_BYTES, message);
             return self.refuse(token, None, &error);
