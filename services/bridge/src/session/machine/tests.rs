@@ -440,12 +440,12 @@ fn the_default_execution_is_the_pending_one_when_none_is_live() {
 
 fn attach_to(
     machine: &mut Machine,
-    request: u64,
+    request_id: u64,
     id: ExecutionId,
     offset: u64,
 ) -> (Token, AttachParams) {
     let params = json!({"executionId": id, "offset": offset});
-    match request(machine, request, "attach", params)[..] {
+    match request(machine, request_id, "attach", params)[..] {
         [Action::Call(token, Call::Attach(attach))] => (token, attach),
         ref other => panic!("{other:?}"),
     }
